@@ -1,0 +1,166 @@
+//! What can be wrong with an aggregator's set-up.
+
+use core::{error, fmt, time::Duration};
+
+use crate::{
+    EventId, EventInfo, MAX_SCALE, WindowSpec,
+    storage::{Parts, Shape},
+};
+
+/// Windows, events, shape and storage that do not fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There are no windows.
+    NoWindows,
+    /// There are no events.
+    NoEvents,
+    /// A window has no length.
+    EmptyWindow,
+    /// A window's slices do not divide its length into whole nanoseconds.
+    SlicesDoNotDivide {
+        /// The window's length.
+        length: Duration,
+        /// Its slices.
+        slices: u16,
+    },
+    /// A slice is shorter than a tick of the clock, or the window longer than 2^64 ns.
+    SliceTooShort {
+        /// The window's length.
+        length: Duration,
+        /// Its slices.
+        slices: u16,
+        /// The clock's ticks a second.
+        hz: u64,
+    },
+    /// Two windows have the same length.
+    DuplicateWindow {
+        /// That length.
+        length: Duration,
+    },
+    /// Two events have the same number.
+    DuplicateEvent {
+        /// That number.
+        id: EventId,
+    },
+    /// The histogram's scale or range is impossible.
+    Histogram {
+        /// The scale.
+        scale: u8,
+        /// The range's first power of two.
+        lowest: u8,
+        /// How many powers of two it covers.
+        octaves: u8,
+    },
+    /// The shape is not that of these windows and events.
+    Shape {
+        /// What does not fit.
+        what: &'static str,
+        /// What the shape says.
+        given: usize,
+        /// What it would have to say.
+        needed: usize,
+    },
+    /// An array of the storage is shorter than the shape says.
+    Storage {
+        /// Which array.
+        what: &'static str,
+        /// Its length.
+        given: usize,
+        /// The length it needs.
+        needed: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoWindows => f.write_str("no windows: at least one is needed, such as 60 s in 12 slices"),
+            Self::NoEvents => f.write_str("no events: at least one is needed"),
+            Self::EmptyWindow => f.write_str("a window of 0 s: a window has a length, such as 1 s"),
+            Self::SlicesDoNotDivide { length, slices } => write!(
+                f,
+                "{slices} slices do not divide a window of {length:?} into whole nanoseconds; 10 slices divide 1 s"
+            ),
+            Self::SliceTooShort { length, slices, hz } => write!(
+                f,
+                "a window of {length:?} in {slices} slices: at {hz} ticks a second, a slice has to last at least one tick, \
+                 and the window less than 584 years"
+            ),
+            Self::DuplicateWindow { length } => write!(f, "two windows of {length:?}: each length stands once"),
+            Self::DuplicateEvent { id } => write!(f, "two events have the number {id}: each number stands for one"),
+            Self::Histogram { scale, lowest, octaves } => write!(
+                f,
+                "a histogram of scale {scale} from 2^{lowest} over {octaves} powers of two: the scale is at most {MAX_SCALE} \
+                 and the range ends at 2^64"
+            ),
+            Self::Shape { what, given, needed } => {
+                write!(f, "a shape of {given} {what}, where windows and events need {needed}")
+            }
+            Self::Storage { what, given, needed } => {
+                write!(f, "storage for {given} {what}, where its shape says {needed}")
+            }
+        }
+    }
+}
+
+impl error::Error for ConfigError {}
+
+/// Whether everything fits.
+pub(super) fn check(
+    shape: &Shape,
+    windows: &[WindowSpec],
+    events: &[EventInfo],
+    parts: &Parts<'_>,
+) -> Result<(), ConfigError> {
+    if windows.is_empty() {
+        return Err(ConfigError::NoWindows);
+    }
+    if events.is_empty() {
+        return Err(ConfigError::NoEvents);
+    }
+    for (number, window) in windows.iter().enumerate() {
+        let WindowSpec { length, slices } = *window;
+        if length.is_zero() {
+            return Err(ConfigError::EmptyWindow);
+        }
+        if slices == 0 || length.as_nanos() % u128::from(slices) != 0 {
+            return Err(ConfigError::SlicesDoNotDivide { length, slices });
+        }
+        if windows[..number].iter().any(|other| other.length == length) {
+            return Err(ConfigError::DuplicateWindow { length });
+        }
+    }
+    let Shape { scale, lowest, octaves, .. } = *shape;
+    if scale > MAX_SCALE || u32::from(lowest) + u32::from(octaves) > 64 {
+        return Err(ConfigError::Histogram { scale, lowest, octaves });
+    }
+    let needed = Shape::server(events, windows);
+    for (what, given, needed) in [
+        ("events", shape.events, needed.events),
+        ("windows", shape.windows, needed.windows),
+        ("slices", shape.slices, needed.slices),
+    ] {
+        if given != needed {
+            return Err(ConfigError::Shape { what, given, needed });
+        }
+    }
+    if shape.ids < needed.ids {
+        return Err(ConfigError::Shape { what: "ids", given: shape.ids, needed: needed.ids });
+    }
+    for (what, given, needed) in [
+        ("ids", parts.rows.len(), shape.ids),
+        ("windows", parts.windows.len(), shape.windows),
+        ("events", parts.events.len(), shape.events),
+        ("slices", parts.slices.len(), shape.all_slices()),
+        ("counts", parts.counts.len(), shape.all_counts()),
+        ("totals", parts.totals.len(), shape.all_totals()),
+        ("samples", parts.samples.len(), shape.all_samples()),
+        ("selected samples", parts.scratch.len(), shape.samples),
+    ] {
+        if given < needed {
+            return Err(ConfigError::Storage { what, given, needed });
+        }
+    }
+    Ok(())
+}

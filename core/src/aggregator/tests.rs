@@ -1,0 +1,302 @@
+extern crate std;
+
+use std::{boxed::Box, vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Accuracy, Arrays, Event, Forgotten, Outcome, Quantile, Shape, Summary, Trading, storage};
+
+const SECOND: u64 = 1_000_000_000;
+const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
+type Memory = storage!(SHAPE);
+
+/// Empty storage, made where it stays: without optimisation, `Box::new` would put its megabyte on the stack first.
+fn memory() -> &'static mut Memory {
+    // SAFETY: it consists of arrays of integers, for which zero is valid; that zero is empty is what storage promises.
+    Box::leak(unsafe { Box::new_zeroed().assume_init() })
+}
+
+/// An aggregator whose clock makes a tick a nanosecond.
+fn aggregator(now: u64) -> Aggregator<&'static mut Memory> {
+    let storage = memory();
+    Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, now, storage).unwrap()
+}
+
+fn end(tick: u64, duration: u64) -> Record {
+    Record::end(tick, Trading::OrderPlacement.id(), 0, Outcome::Ok, duration)
+}
+
+/// The nearest-rank quantile, by sorting.
+fn nearest_rank(samples: &[u64], quantile: Quantile) -> u64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    let rank = (samples.len() as u128 * u128::from(quantile.ppm())).div_ceil(1_000_000).max(1);
+    sorted[usize::try_from(rank).unwrap() - 1]
+}
+
+/// Compares a summary with what the samples come to, recounted from the list.
+fn check(summary: Option<Summary>, samples: &[u64]) {
+    let Some(summary) = summary else {
+        assert!(samples.is_empty(), "no summary of {samples:?}");
+        return;
+    };
+    assert_eq!(summary.count, samples.len() as u64);
+    assert_eq!(summary.estimated_total, summary.count);
+    assert_eq!(summary.min, *samples.iter().min().unwrap());
+    assert_eq!(summary.max, *samples.iter().max().unwrap());
+    let n = samples.len() as f64;
+    let mean = samples.iter().map(|x| *x as f64).sum::<f64>() / n;
+    let spread = (samples.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
+    assert!((summary.mean.to_f64() - mean).abs() <= 1.0 + mean * 1e-9);
+    assert!((summary.stddev.to_f64() - spread).abs() <= 1.0 + spread * 1e-6, "{} {spread}", summary.stddev.to_f64());
+    let told = [
+        (Quantile::P50, summary.p50),
+        (Quantile::P95, summary.p95),
+        (Quantile::P99, summary.p99),
+        (Quantile::P99_9, summary.p99_9),
+    ];
+    for (quantile, told) in told {
+        let exact = nearest_rank(samples, quantile);
+        let allowed = u128::from(summary.accuracy.max_relative_error_ppm()) * u128::from(exact);
+        assert!(
+            u128::from(told.abs_diff(exact)) * 1_000_000 <= allowed,
+            "{quantile} of {} told as {told}, is {exact}, {:?}",
+            samples.len(),
+            summary.accuracy
+        );
+    }
+    if summary.accuracy != Accuracy::Exact && summary.min > 10_000 && summary.max < 200 * SECOND {
+        assert!(summary.accuracy.max_relative_error_ppm() <= 11_100, "{:?}", summary.accuracy);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Arbitrary samples, of any age, at arbitrary advances of the clock: every summary equals a recount from the list.
+    #[test]
+    fn summaries_equal_a_recount(
+        first in prop_oneof![Just(0), 0..100 * SECOND, Just(1 << 61)],
+        passes in proptest::collection::vec(
+            (
+                prop_oneof![4 => 0..SECOND, 2 => 0..8 * SECOND, 1 => 0..200 * SECOND],
+                proptest::collection::vec(
+                    (
+                        prop_oneof![6 => 0..SECOND / 10, 1 => 0..80 * SECOND],
+                        prop_oneof![4 => 0..100_000_u64, 2 => 0..300 * SECOND, 1 => 0..20_u64],
+                    ),
+                    0..30,
+                ),
+            ),
+            1..25,
+        ),
+    ) {
+        let event = Trading::OrderPlacement.id();
+        let mut aggregator = aggregator(first);
+        let mut now = first;
+        let mut all: Vec<(u64, u64)> = vec![];
+        let mut late = 0;
+        for (step, samples) in passes {
+            now += step;
+            aggregator.begin_pass(now);
+            for (age, duration) in samples {
+                let tick = now.saturating_sub(age);
+                aggregator.record(end(tick, duration));
+                all.push((tick, duration));
+                late += u64::from(tick / (SECOND / 10) + 9 < now / (SECOND / 10));
+            }
+            for (window, spec) in WindowSpec::DEFAULT.iter().enumerate() {
+                let slice = u64::try_from(spec.length.as_nanos()).unwrap() / u64::from(spec.slices);
+                let members: Vec<u64> = all
+                    .iter()
+                    .filter(|(tick, _)| tick / slice + u64::from(spec.slices) > now / slice)
+                    .map(|(_, duration)| *duration)
+                    .collect();
+                let summary = aggregator.summary(event, window);
+                if let Some(summary) = summary {
+                    let start = (now / slice).saturating_sub(u64::from(spec.slices) - 1) * slice;
+                    prop_assert!(summary.covered.abs_diff(now - start.max(first)) <= 1 + (now >> 50));
+                    prop_assert!(summary.complete);
+                }
+                check(summary, &members);
+            }
+            check(aggregator.total(event), &all.iter().map(|(_, duration)| *duration).collect::<Vec<_>>());
+        }
+        // The 1 s window is the shortest, so what is late at all is late there.
+        prop_assert_eq!(aggregator.counters().late, late);
+        prop_assert_eq!(aggregator.outcomes(event).ok, all.len() as u64);
+    }
+
+    /// Whatever the bits of a record, and whatever the clock of the drain does: nothing panics, each is accounted for once.
+    #[test]
+    fn any_bits_are_survived_and_counted(
+        steps in proptest::collection::vec(
+            (any::<u64>(), proptest::collection::vec(proptest::array::uniform2(prop_oneof![any::<u64>(), Just(u64::MAX), Just(0)]), 0..20)),
+            1..20,
+        ),
+    ) {
+        let mut aggregator = aggregator(5);
+        let (mut given, mut silent) = (0, 0);
+        for (now, records) in steps {
+            aggregator.begin_pass(now);
+            for words in records {
+                let record = Record::from_words(words);
+                given += 1;
+                let known = record.event().filter(|event| event.get() <= 8);
+                let unit = known.map(|event| Trading::ALL[usize::from(event.get()) - 1].unit);
+                // What is neither a sample nor a fault: a START, and a span that was discarded.
+                silent += u64::from(unit == Some(Unit::Time) && match record.kind() {
+                    Kind::Start => true,
+                    Kind::Forget => record.payload() == Forgotten::Discarded as u64,
+                    _ => false,
+                });
+                aggregator.record(record);
+            }
+        }
+        let counters = aggregator.counters();
+        let mut samples = 0;
+        for info in Trading::ALL {
+            for window in 0..4 {
+                let _ = aggregator.summary(info.id, window);
+            }
+            samples += aggregator.total(info.id).map_or(0, |total| total.count);
+        }
+        let faults = counters.saturated + counters.invalid + counters.unknown_events;
+        // A FORGET that says the clock stepped back is a fault too, counted among the anomalies.
+        prop_assert!(samples + faults + silent <= given);
+        prop_assert!(given <= samples + faults + silent + counters.clock_anomalies);
+    }
+}
+
+#[test]
+fn a_tick_from_the_future_wipes_no_window() {
+    let mut aggregator = aggregator(0);
+    aggregator.begin_pass(SECOND);
+    aggregator.record(end(SECOND, 10));
+    aggregator.record(end(u64::MAX, 20));
+    aggregator.record(end(SECOND + TOLERANCE_NANOS, 30)); // an unsynchronised core
+    let event = Trading::OrderPlacement.id();
+    assert_eq!(aggregator.summary(event, 0).unwrap().count, 2);
+    assert_eq!(aggregator.total(event).unwrap().count, 3);
+    assert_eq!(aggregator.counters().clock_anomalies, 1);
+}
+
+#[test]
+fn a_clock_that_steps_back_is_counted() {
+    let mut aggregator = aggregator(0);
+    aggregator.begin_pass(SECOND);
+    aggregator.record(end(SECOND, 10));
+    aggregator.begin_pass(SECOND / 2);
+    assert_eq!(aggregator.counters().clock_anomalies, 1);
+    assert_eq!(aggregator.summary(Trading::OrderPlacement.id(), 0).unwrap().count, 1);
+}
+
+#[test]
+fn every_fault_is_counted_by_its_cause() {
+    let mut aggregator = aggregator(0);
+    let (span, number) = (Trading::OrderFill.id(), Trading::QueueBacklog.id());
+    let unknown = EventId::new(2_047).unwrap();
+    for record in [
+        Record::EMPTY,
+        Record::value(0, span, 0, 1),
+        Record::end(0, number, 0, Outcome::Ok, 1),
+        Record::start(0, unknown, 0, 0),
+        Record::value(0, number, 0, u64::MAX),
+        Record::duration(0, span, 0, u64::MAX),
+        Record::forget(0, span, 0, Forgotten::TooLong),
+        Record::forget(0, span, 0, Forgotten::ClockSteppedBack),
+        Record::forget(0, span, 0, Forgotten::Discarded),
+    ] {
+        aggregator.record(record);
+    }
+    let expected = Counters { late: 0, clock_anomalies: 1, saturated: 3, invalid: 3, unknown_events: 1 };
+    assert_eq!(aggregator.counters(), expected);
+    assert!(Trading::ALL.iter().all(|info| aggregator.total(info.id).is_none()));
+}
+
+#[test]
+fn what_was_sampled_is_weighted() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::OrderPlacement.id();
+    for _ in 0..90 {
+        aggregator.record(Record::end(0, event, 3, Outcome::Ok, 1_000));
+    }
+    for _ in 0..80 {
+        aggregator.record(Record::end(0, event, 0, Outcome::Ok, 9_000));
+    }
+    let summary = aggregator.summary(event, 0).unwrap();
+    assert_eq!((summary.count, summary.estimated_total), (170, 800));
+    assert!(!summary.complete);
+    assert_eq!(summary.mean.round(), (720 * 1_000 + 80 * 9_000) / 800);
+    // 9 in 10 are of 1,000 ns once the weight is counted, not half.
+    assert!(summary.p50 < 1_100 && summary.p95 > 8_800);
+}
+
+#[test]
+fn a_loss_makes_incomplete_what_covers_it() {
+    let mut aggregator = aggregator(0);
+    aggregator.begin_pass(10 * SECOND);
+    aggregator.lost();
+    let event = Trading::OrderPlacement.id();
+    aggregator.begin_pass(12 * SECOND);
+    aggregator.record(end(12 * SECOND, 1));
+    let complete = |aggregator: &mut Aggregator<_>, window| {
+        let summary: Summary = Aggregator::<&mut Memory>::summary(aggregator, event, window).unwrap();
+        summary.complete
+    };
+    assert!(complete(&mut aggregator, 0));
+    assert!(!complete(&mut aggregator, 1));
+    assert!(!complete(&mut aggregator, 2));
+    assert!(!aggregator.total(event).unwrap().complete);
+}
+
+#[test]
+fn numbers_are_told_as_they_are() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::QueueBacklog.id();
+    for n in 0..=1_000 {
+        aggregator.record(Record::value(0, event, 0, n % 3));
+    }
+    let summary = aggregator.summary(event, 0).unwrap();
+    assert_eq!((summary.min, summary.p50, summary.p95, summary.max), (0, 1, 2, 2));
+    // A bucket that holds a single whole number tells it exactly.
+    assert_eq!(summary.accuracy, Accuracy::WithinPpm(0));
+    assert!((summary.mean.to_f64() - 0.999).abs() < 0.001);
+}
+
+#[test]
+fn a_set_up_that_does_not_fit_names_what_is_wrong() {
+    let one = [WindowSpec::SECOND];
+    let try_with = |shape, windows: &[WindowSpec], events: &[EventInfo], hz| {
+        let storage = memory();
+        let rate = TickRate::from_hz(hz).unwrap();
+        Aggregator::new(shape, windows, events, rate, 0, storage).map(|_| ()).unwrap_err()
+    };
+    let second = core::time::Duration::from_secs(1);
+    let seven = WindowSpec::new(second, 7);
+    assert_eq!(try_with(SHAPE, &[], Trading::ALL, 1), ConfigError::NoWindows);
+    assert_eq!(try_with(SHAPE, &one, &[], 1), ConfigError::NoEvents);
+    let refused = ConfigError::SlicesDoNotDivide { length: second, slices: 7 };
+    assert_eq!(try_with(SHAPE, &[seven], Trading::ALL, 1), refused);
+    let refused = ConfigError::DuplicateWindow { length: second };
+    assert_eq!(try_with(SHAPE, &[one[0], one[0]], Trading::ALL, 1), refused);
+    let refused = ConfigError::Shape { what: "windows", given: 3, needed: 1 };
+    assert_eq!(try_with(SHAPE, &one, Trading::ALL, 1), refused);
+    let refused = ConfigError::Storage { what: "samples", given: 128, needed: 136 };
+    let wider = Shape { samples: 17, ..SHAPE };
+    assert_eq!(try_with(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
+    let twice: Vec<_> = Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
+    let refused = ConfigError::DuplicateEvent { id: Trading::ALL[0].id };
+    assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
+    let refused = ConfigError::SliceTooShort { length: second, slices: 10, hz: 4 };
+    assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
+    let refused = ConfigError::Histogram { scale: 9, lowest: 8, octaves: 40 };
+    assert_eq!(try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
+}
+
+#[test]
+fn storage_in_arrays_takes_what_its_shape_says() {
+    assert!(size_of::<Memory>().abs_diff(SHAPE.bytes()) < 64);
+    let _: fn() -> Arrays<9, 3, 8, 256, 328_448, 10_264, 128, 16> = Memory::new;
+}

@@ -1,0 +1,194 @@
+//! Time: raw ticks on the hot path, nanoseconds in reports.
+
+use core::{fmt, num::NonZeroU64};
+
+/// A source of ticks.
+///
+/// What an implementor promises: ticks of one clock are comparable between all threads that record into one collector;
+/// they run at the fixed [`TickRate`]; reading them neither blocks nor fails. A clock that steps back is survived: the span
+/// is counted as a clock anomaly and has no latency.
+pub trait Clock {
+    /// The tick at the beginning of a span.
+    fn start(&self) -> u64;
+
+    /// The tick at the end of a span. An *ordered* clock reads it only once the measured work is done; a *relaxed* one lets
+    /// the processor read it early, for a few nanoseconds less.
+    fn end(&self) -> u64;
+
+    /// The fixed ratio of ticks to time.
+    fn rate(&self) -> TickRate;
+}
+
+/// How many ticks a clock makes in a second: the fixed ratio between ticks and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickRate(NonZeroU64);
+
+impl TickRate {
+    /// One tick a nanosecond.
+    pub const NANOSECONDS: Self = Self(NonZeroU64::new(1_000_000_000).expect("not zero"));
+
+    /// `hz` ticks a second; `None` for 0.
+    pub const fn from_hz(hz: u64) -> Option<Self> {
+        match NonZeroU64::new(hz) {
+            Some(hz) => Some(Self(hz)),
+            None => None,
+        }
+    }
+
+    /// Ticks a second.
+    pub const fn hz(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The ticks in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
+    pub const fn ticks_in_nanos(self, nanos: u64) -> u64 {
+        let ticks = (nanos as u128 * self.hz() as u128 + 500_000_000) / 1_000_000_000;
+        clamp(ticks)
+    }
+
+    /// How long `ticks` ticks are, in nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
+    ///
+    /// A length that a report tells as well is converted by [`TimeScale`], so that both agree to the nanosecond.
+    pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
+        let hz = self.hz() as u128;
+        clamp((ticks as u128 * 1_000_000_000 + hz / 2) / hz)
+    }
+}
+
+/// The unit of time inside histograms: a negative power of two of a second, so that a bucket of ours *is* a bucket of a
+/// base-2 exponential histogram in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// 2^-40 s, 0.9 ps: on servers.
+    Fine,
+    /// 2^-30 s, 0.9 ns: where 64-bit arithmetic hurts. Below 200 ns the rounding is coarser than the histogram.
+    Coarse,
+}
+
+impl TimeUnit {
+    /// The unit is 2^-`bits` s.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Fine => 40,
+            Self::Coarse => 30,
+        }
+    }
+
+    /// The nanoseconds in `units` units, rounded to the nearest; 2^64 − 1 if there are more.
+    pub const fn nanos(self, units: u64) -> u64 {
+        clamp((units as u128 * 1_000_000_000 + (1 << (self.bits() - 1))) >> self.bits())
+    }
+}
+
+/// Turns ticks into units of time by one multiplication.
+///
+/// Source of the method: the kernel's `clocksource` (`mult` and `shift`), here with a 62-bit multiplier, so that its
+/// rounding stays below 2^-61 of the length.
+#[derive(Clone, Copy)]
+pub struct TimeScale {
+    multiplier: u64,
+    shift: u32,
+    unit: TimeUnit,
+}
+
+impl TimeScale {
+    /// From ticks at `rate` to `unit`.
+    pub const fn new(rate: TickRate, unit: TimeUnit) -> Self {
+        // The multiplier is 2^(bits + shift) / hz with 62 significant bits.
+        let hz = rate.hz() as u128;
+        let log_hz = 63 - rate.hz().leading_zeros();
+        let shift = 62 + log_hz - unit.bits();
+        let numerator = 1_u128 << (unit.bits() + shift);
+        Self { multiplier: clamp((numerator + hz / 2) / hz), shift, unit }
+    }
+
+    /// The unit it turns ticks into.
+    pub const fn unit(&self) -> TimeUnit {
+        self.unit
+    }
+
+    /// How long `ticks` ticks are, in units, rounded to the nearest; `None` if that exceeds 64 bits.
+    #[inline]
+    pub const fn units(&self, ticks: u64) -> Option<u64> {
+        let product = ticks as u128 * self.multiplier as u128 + (1 << (self.shift - 1));
+        let units = product >> self.shift;
+        if units > u64::MAX as u128 { None } else { Some(clamp(units)) }
+    }
+
+    /// How long `ticks` ticks are, in nanoseconds, by way of the unit; 2^64 − 1 if there are more.
+    pub const fn nanos(&self, ticks: u64) -> u64 {
+        match self.units(ticks) {
+            Some(units) => self.unit.nanos(units),
+            None => u64::MAX,
+        }
+    }
+}
+
+impl fmt::Debug for TimeScale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TimeScale(ticks * {} >> {} = 2^-{} s)", self.multiplier, self.shift, self.unit.bits())
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
+const fn clamp(wide: u128) -> u64 {
+    if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn units_are_the_exact_ratio_to_half_a_unit(
+            hz in prop_oneof![1_u64..=1 << 20, 1_000_000..5_000_000_000_u64, any::<u64>().prop_map(|hz| hz | 1)],
+            ticks in prop_oneof![0_u64..=1 << 46, any::<u64>()],
+            unit in prop_oneof![Just(TimeUnit::Fine), Just(TimeUnit::Coarse)],
+        ) {
+            let scale = TimeScale::new(TickRate::from_hz(hz).unwrap(), unit);
+            let exact = num_bigint::BigUint::from(ticks) << unit.bits();
+            if let Some(units) = scale.units(ticks) {
+                // |units·hz − ticks·2^bits| <= hz/2, and the multiplier's own rounding.
+                let told = num_bigint::BigUint::from(units) * hz;
+                let difference = if told > exact { told - &exact } else { &exact - told };
+                let allowed = num_bigint::BigUint::from(hz) / 2_u32 + 1_u32 + (exact >> 61);
+                prop_assert!(difference <= allowed, "hz {} ticks {} units {}", hz, ticks, units);
+            } else {
+                prop_assert!(exact / hz >= num_bigint::BigUint::from(u64::MAX - 4));
+            }
+        }
+
+        #[test]
+        fn nanoseconds_survive_a_detour_over_ticks(nanos in 0_u64..1 << 45, hz in 1_000_000_000..6_000_000_000_u64) {
+            let rate = TickRate::from_hz(hz).unwrap();
+            let ticks = rate.ticks_in_nanos(nanos);
+            prop_assert_eq!(rate.nanos_in_ticks(ticks), nanos);
+            prop_assert!(TimeScale::new(rate, TimeUnit::Fine).nanos(ticks).abs_diff(nanos) <= 1);
+        }
+    }
+
+    #[test]
+    fn longer_is_never_told_shorter() {
+        let scale = TimeScale::new(TickRate::from_hz(2_600_000_000).unwrap(), TimeUnit::Fine);
+        let mut last = 0;
+        for ticks in (0..100_000).chain((1 << 45)..(1 << 45) + 10_000) {
+            let nanos = scale.nanos(ticks);
+            assert!(nanos >= last);
+            last = nanos;
+        }
+    }
+
+    #[test]
+    fn extremes_saturate() {
+        let slow = TickRate::from_hz(1).unwrap();
+        assert_eq!(TimeScale::new(slow, TimeUnit::Fine).units(u64::MAX), None);
+        assert_eq!(TimeScale::new(slow, TimeUnit::Fine).nanos(u64::MAX), u64::MAX);
+        assert_eq!(slow.nanos_in_ticks(u64::MAX), u64::MAX);
+        assert_eq!(TickRate::from_hz(u64::MAX).unwrap().ticks_in_nanos(u64::MAX), u64::MAX);
+        assert_eq!(TickRate::from_hz(0), None);
+        assert_eq!(TimeUnit::Fine.nanos(1 << 40), 1_000_000_000);
+    }
+}

@@ -1,0 +1,62 @@
+//! Hot-path latency percentiles, from a Cortex-M0 to a co-located trading box: the part that needs no platform.
+//!
+//! What is here runs without an operating system and without an allocator: the [ring](ring) that the hot path writes
+//! records into, the [`Recorder`] that writes them, and the [`Aggregator`] that turns them into percentiles over sliding
+//! windows. An adapter supplies what only a platform can: a [`Clock`] and the loop that drains. For threads of an operating
+//! system that is the crate `tailwatch`; use this one directly on bare metal or to write an adapter.
+//!
+//! # What it does not do
+//!
+//! - It starts no thread, reads no clock of its own and writes no file.
+//! - Recording is not async-signal-safe, and a recorder is not shared by two contexts: each has a ring of its own.
+//! - A ring overwrites its oldest records when nobody drains it in time; that is counted, never prevented.
+//! - Percentiles are those of samples that ended in the window, by nearest rank; nothing is interpolated.
+//!
+//! # Example
+//!
+//! [`Aggregator`] shows a whole pass, [`Recorder`] the recording side.
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod aggregator;
+mod clock;
+mod event;
+mod fixed;
+mod gate;
+pub mod histogram;
+mod moments;
+#[doc(hidden)]
+pub mod name;
+mod presets;
+mod quantile;
+mod record;
+mod recorder;
+pub mod ring;
+pub mod select;
+mod sla;
+mod storage;
+mod summary;
+#[doc(hidden)]
+pub mod sync;
+mod window;
+
+#[doc(hidden)]
+pub use event::event_id;
+pub use self::{
+    aggregator::{Aggregator, ConfigError, Counters, Outcomes},
+    clock::{Clock, TickRate, TimeScale, TimeUnit},
+    event::{Event, EventId, EventInfo, Unit},
+    fixed::Fixed,
+    gate::Gate,
+    histogram::{Buckets, Estimate, MAX_SCALE},
+    moments::Moments,
+    presets::Trading,
+    quantile::{ParseQuantileError, Quantile},
+    record::{Forgotten, Kind, MAX_PAYLOAD, Outcome, Record},
+    recorder::{Recorder, Span, Token},
+    ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
+    sla::Threshold,
+    storage::{Arrays, EventState, Parts, Sample, Shape, Storage},
+    summary::{Accuracy, Summary},
+    window::{Window, WindowSpec},
+};

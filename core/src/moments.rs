@@ -1,0 +1,181 @@
+//! Count, extremes, mean and spread, in integers.
+
+use crate::{Fixed, fixed::FRACTION_BITS};
+
+/// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
+///
+/// A sample of weight `w` stands for `w` of its like: it counts once, `w` times in everything but `count`, `min` and `max`.
+/// Sums saturate at 2^128: for durations of a minute, after 2^36 samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moments {
+    count: u64,
+    weight: u64,
+    min: u64,
+    max: u64,
+    sum: u128,
+    squares: u128,
+}
+
+impl Moments {
+    /// Of no samples.
+    pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
+
+    /// Adds a sample of weight 2^`sampling`.
+    #[inline]
+    pub fn add(&mut self, value: u64, sampling: u8) {
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.count += 1;
+        self.weight = self.weight.saturating_add(1 << sampling);
+        self.sum = self.sum.saturating_add(u128::from(value) << sampling);
+        // A square of 64 bits fits 128; times 2^15 it may not.
+        let square = u128::from(value) * u128::from(value);
+        self.squares = self.squares.saturating_add(square.saturating_mul(1 << sampling));
+    }
+
+    /// Adds what another set adds up to.
+    pub fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = self.max.max(other.max);
+        self.count += other.count;
+        self.weight = self.weight.saturating_add(other.weight);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.squares = self.squares.saturating_add(other.squares);
+    }
+
+    /// Samples that were added.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How many they stand for.
+    pub const fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// The smallest; 0 of none.
+    pub const fn min(&self) -> u64 {
+        self.min
+    }
+
+    /// The largest; 0 of none.
+    pub const fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The mean, times 2^16.
+    pub(crate) fn mean_bits(&self) -> u128 {
+        let Some(n) = core::num::NonZeroU128::new(u128::from(self.weight)) else { return 0 };
+        let (whole, rest) = (self.sum / n, self.sum % n);
+        // The rest is below n, so it has room for 16 bits more.
+        (whole << FRACTION_BITS) + ((rest << FRACTION_BITS) + n.get() / 2) / n
+    }
+
+    /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.
+    pub(crate) fn stddev_bits(&self) -> u128 {
+        let n = u128::from(self.weight);
+        if n == 0 {
+            return 0;
+        }
+        // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
+        let exact = n
+            .checked_mul(self.squares)
+            .zip(self.sum.checked_mul(self.sum))
+            .map(|(squares, square)| (squares.saturating_sub(square), n * n));
+        let (numerator, denominator) = exact.unwrap_or_else(|| {
+            // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
+            let (whole, rest) = (self.sum / n, self.sum % n);
+            let part = |a: u128, b: u128| a.saturating_mul(b);
+            let square = part(part(whole, whole), n).saturating_add(part(2 * whole, rest));
+            (self.squares.saturating_sub(square.saturating_add(part(rest, rest) / n)), n)
+        });
+        // The root of a number with 2·16 more bits has 16 more; where they do not fit, they would not show.
+        if numerator.leading_zeros() >= 2 * FRACTION_BITS {
+            ((numerator << (2 * FRACTION_BITS)) / denominator).isqrt()
+        } else {
+            (numerator / denominator).isqrt() << FRACTION_BITS
+        }
+    }
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// A mean or deviation in units of 2^-`bits` s, times 2^16, as nanoseconds.
+pub(crate) fn fixed_nanos(bits: u128, unit_bits: u32) -> Fixed {
+    Fixed::from_wide(bits.saturating_mul(1_000_000_000) >> unit_bits)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use num_bigint::BigUint;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[u64]) -> Moments {
+        let mut moments = Moments::EMPTY;
+        values.iter().for_each(|value| moments.add(*value, 0));
+        moments
+    }
+
+    proptest! {
+        #[test]
+        fn mean_and_spread_are_those_of_big_integers(
+            values in proptest::collection::vec((any::<u64>(), 4..64_u32).prop_map(|(value, shift)| value >> shift), 1..100)
+        ) {
+            let moments = of(&values);
+            let n = values.len();
+            let sum: BigUint = values.iter().map(|value| BigUint::from(*value)).sum();
+            let squares: BigUint = values.iter().map(|value| BigUint::from(*value).pow(2)).sum();
+            let exact_mean = ((&sum << 17) / n + 1_u8) >> 1;
+            let difference = |a: BigUint, b: BigUint| if a > b { a - b } else { b - a };
+            prop_assert!(difference(exact_mean, moments.mean_bits().into()) <= BigUint::from(1_u8));
+            let variance: BigUint = ((squares * n - sum.pow(2)) << 32) / (n * n);
+            let spread = variance.sqrt();
+            let told = BigUint::from(moments.stddev_bits());
+            // Where n times the spread exceeds 48 bits, the fraction is dropped: at most one whole.
+            let allowed = if spread < BigUint::from(1_u8) << 57 { 1_u64 } else { 1 << 17 };
+            prop_assert!(difference(spread, told) <= BigUint::from(allowed));
+        }
+
+        #[test]
+        fn merging_is_adding_in_any_order(values in proptest::collection::vec(any::<u64>(), 0..50), cut in 0..50_usize) {
+            let (left, right) = values.split_at(cut.min(values.len()));
+            let mut merged = of(right);
+            merged.merge(&of(left));
+            prop_assert_eq!(merged, of(&values));
+        }
+
+        #[test]
+        fn a_weight_is_that_many_samples(values in proptest::collection::vec(0..1_u64 << 40, 1..20), sampling in 0..5_u8) {
+            let mut weighted = Moments::EMPTY;
+            values.iter().for_each(|value| weighted.add(*value, sampling));
+            let repeated: Vec<u64> = values.iter().flat_map(|value| core::iter::repeat_n(*value, 1 << sampling)).collect();
+            let repeated = of(&repeated);
+            prop_assert_eq!(weighted.count(), values.len() as u64);
+            prop_assert_eq!(weighted.weight(), repeated.count());
+            prop_assert_eq!(weighted.mean_bits(), repeated.mean_bits());
+            prop_assert_eq!(weighted.stddev_bits(), repeated.stddev_bits());
+        }
+    }
+
+    #[test]
+    fn extremes_saturate() {
+        let mut moments = Moments::EMPTY;
+        for _ in 0..10 {
+            moments.add(u64::MAX, 15);
+        }
+        assert_eq!(moments.squares, u128::MAX);
+        let _ = (moments.mean_bits(), moments.stddev_bits());
+    }
+}

@@ -1,0 +1,146 @@
+//! Quantiles and ranks, in integers.
+
+use core::{error, fmt, str::FromStr};
+
+/// A quantile between 0 and 1, in parts per million: `p99.9` is 999,000.
+///
+/// The quantile of `n` sorted samples is the one at the *nearest rank*, `max(1, ceil(q·n))`: a sample that was really
+/// seen, never a mean of two. `p99.9` of 1,000 samples is the 999th smallest.
+///
+/// ```
+/// use tailwatch_core::Quantile;
+///
+/// assert_eq!(Quantile::P99_9.rank(1_000), 999);
+/// assert_eq!(Quantile::P99.rank(1), 1);
+/// assert_eq!("p99.9".parse(), Ok(Quantile::P99_9));
+/// assert!("p101".parse::<Quantile>().is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantile(u32);
+
+const MILLION: u32 = 1_000_000;
+
+impl Quantile {
+    /// The smallest sample.
+    pub const MIN: Self = Self(0);
+    /// The median.
+    pub const P50: Self = Self(500_000);
+    /// 95 % are no larger.
+    pub const P95: Self = Self(950_000);
+    /// 99 % are no larger.
+    pub const P99: Self = Self(990_000);
+    /// 99.9 % are no larger.
+    pub const P99_9: Self = Self(999_000);
+    /// The largest sample.
+    pub const MAX: Self = Self(MILLION);
+
+    /// The quantile of `ppm` parts per million; `None` above 1,000,000.
+    pub const fn from_ppm(ppm: u32) -> Option<Self> {
+        if ppm <= MILLION { Some(Self(ppm)) } else { None }
+    }
+
+    /// In parts per million.
+    pub const fn ppm(self) -> u32 {
+        self.0
+    }
+
+    /// The rank of this quantile among `n` samples, counted from 1; 0 if there are none.
+    pub const fn rank(self, n: u64) -> u64 {
+        if n == 0 {
+            return 0;
+        }
+        // The product needs more than 64 bits only beyond 1.8e13 samples; then 128 bits serve.
+        let rank = match n.checked_mul(self.0 as u64) {
+            Some(product) => product.div_ceil(MILLION as u64),
+            None => (n as u128 * self.0 as u128).div_ceil(MILLION as u128) as u64,
+        };
+        if rank == 0 { 1 } else { rank }
+    }
+}
+
+impl fmt::Debug for Quantile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Quantile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{}", self.0 / 10_000)?;
+        let mut rest = self.0 % 10_000;
+        if rest > 0 {
+            let mut digits = 4;
+            while rest % 10 == 0 {
+                rest /= 10;
+                digits -= 1;
+            }
+            write!(f, ".{rest:0digits$}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A text is no quantile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseQuantileError;
+
+impl fmt::Display for ParseQuantileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a quantile is written p0 to p100, with up to four decimals, such as p99.9")
+    }
+}
+
+impl error::Error for ParseQuantileError {}
+
+impl FromStr for Quantile {
+    type Err = ParseQuantileError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = text.strip_prefix('p').ok_or(ParseQuantileError)?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |s: &str, longest: usize| (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole, 3) || !digits(decimals, 4) {
+            return Err(ParseQuantileError);
+        }
+        let whole: u32 = whole.parse().map_err(|_| ParseQuantileError)?;
+        let mut parts: u32 = decimals.parse().map_err(|_| ParseQuantileError)?;
+        for _ in decimals.len()..4 {
+            parts *= 10;
+        }
+        Self::from_ppm(whole * 10_000 + parts).ok_or(ParseQuantileError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_rank_is_the_least_that_covers_the_share() {
+        for n in 1..=2_003_u64 {
+            for ppm in [0, 1, 333_333, 500_000, 500_001, 950_000, 990_000, 999_000, 999_999, 1_000_000] {
+                let rank = Quantile(ppm).rank(n);
+                // The definition, by search: the least r >= 1 with r/n >= q.
+                let searched = (1..=n).find(|r| r * 1_000_000 >= u64::from(ppm) * n).unwrap();
+                assert_eq!(rank, searched, "n {n} ppm {ppm}");
+            }
+        }
+        assert_eq!(Quantile::P50.rank(0), 0);
+        assert_eq!(Quantile::MAX.rank(u64::MAX), u64::MAX);
+        assert_eq!(Quantile::P50.rank(u64::MAX), u64::MAX / 2 + 1);
+    }
+
+    #[test]
+    fn text_round_trips() {
+        for ppm in (0..=1_000_000).step_by(37) {
+            let quantile = Quantile(ppm);
+            assert_eq!(quantile.to_string().parse(), Ok(quantile));
+        }
+        for wrong in ["", "p", "99", "p1000", "p100.0001", "p99.12345", "p-1", "p+9", "p9.", "p.9", "P99", "p９"] {
+            assert_eq!(wrong.parse::<Quantile>(), Err(ParseQuantileError), "{wrong}");
+        }
+    }
+}

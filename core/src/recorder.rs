@@ -1,0 +1,298 @@
+//! The hot path: what runs in the program that is measured.
+
+use core::marker::PhantomData;
+
+use crate::{
+    Clock, Event, EventId, Forgotten, Gate, MAX_PAYLOAD, Outcome, Record,
+    ring::Producer,
+};
+
+/// Writes what happens in one thread, task or interrupt into its ring.
+///
+/// A span costs two reads of the clock, eight stores and predictable branches. Nothing here panics, allocates, blocks or
+/// fails; all of it is wait-free. A recorder takes `&self`, so spans of one recorder nest and overlap freely; it can move
+/// to another thread, but not be used by two at once.
+///
+/// ```
+/// use tailwatch_core::{Clock, Event, Gate, Outcome, Recorder, Ring, Slot, TickRate, Trading, sync::AtomicU8};
+///
+/// struct Counter(core::cell::Cell<u64>); // a clock that ticks once a read
+/// impl Clock for Counter {
+///     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1) }
+///     fn end(&self) -> u64 { self.start() }
+///     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
+/// }
+///
+/// let gate = Gate::<[AtomicU8; 9]>::new();
+/// let mut ring = Ring::<[Slot; 64]>::new();
+/// let (producer, mut consumer) = ring.split();
+/// let recorder = Recorder::new(producer, &gate, Counter(0.into()));
+/// {
+///     let _handling = recorder.measure(Trading::EventBusHandle);
+///     let placing = recorder.measure_tagged(Trading::OrderPlacement, 4711); // nested
+///     placing.end(Outcome::Error);
+/// }
+/// consumer.look();
+/// let mut kinds = Vec::new();
+/// consumer.drain(|record| kinds.push(record.kind().to_string()));
+/// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
+/// ```
+#[derive(Debug)]
+pub struct Recorder<'r, C> {
+    producer: Producer<'r>,
+    gate: &'r Gate,
+    clock: C,
+}
+
+/// A span that has begun and is not closed yet: what START hands to END.
+///
+/// It is plain data, points to no ring and may be closed by another recorder, in another thread, as long as both record
+/// into one collector and read one clock. A token that is dropped leaves its span in flight for ever: close it.
+#[derive(Debug)]
+#[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
+pub struct Token {
+    start: u64,
+    /// The event's number; 0 for a span that is not recorded.
+    event: u16,
+    sampling: u8,
+}
+
+impl Token {
+    /// The token of a span that is not recorded: to close it does nothing.
+    #[inline]
+    pub const fn unrecorded() -> Self {
+        Self { start: 0, event: 0, sampling: 0 }
+    }
+
+    /// Whether the span is recorded.
+    #[inline(always)]
+    pub const fn is_recorded(&self) -> bool {
+        self.event != 0
+    }
+
+    /// The event of a span that is recorded.
+    #[inline(always)]
+    pub const fn event(&self) -> Option<EventId> {
+        EventId::new(self.event)
+    }
+}
+
+impl<'r, C: Clock> Recorder<'r, C> {
+    /// Records into this ring what this gate admits, at the times of this clock.
+    pub const fn new(producer: Producer<'r>, gate: &'r Gate, clock: C) -> Self {
+        Self { producer, gate, clock }
+    }
+
+    /// The clock it reads.
+    pub const fn clock(&self) -> &C {
+        &self.clock
+    }
+
+    /// Begins a span that ends when the guard is dropped.
+    #[inline(always)]
+    pub fn measure(&self, event: impl Event) -> Span<'_, 'r, C> {
+        self.measure_tagged(event, 0)
+    }
+
+    /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
+    #[inline(always)]
+    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> Span<'_, 'r, C> {
+        Span { recorder: self, token: self.start(event, tag), same_thread: PhantomData }
+    }
+
+    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    #[inline(always)]
+    pub fn start(&self, event: impl Event, tag: u64) -> Token {
+        let event = event.id();
+        if !self.gate.admits(event) {
+            return Token::unrecorded();
+        }
+        let start = self.clock.start();
+        self.producer.push(Record::start(start, event, 0, tag));
+        Token { start, event: event.get(), sampling: 0 }
+    }
+
+    /// Ends a span.
+    #[inline(always)]
+    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
+    pub fn end(&self, token: Token, outcome: Outcome) {
+        let Some(event) = token.event() else { return };
+        let end = self.clock.end();
+        let duration = end.wrapping_sub(token.start);
+        // One branch for both: an end before the start wraps around to more than any length a record can carry.
+        if duration > MAX_PAYLOAD {
+            return self.forget_impossible(&token, end);
+        }
+        self.producer.push(Record::end(end, event, token.sampling, outcome, duration));
+    }
+
+    /// Closes a span without a latency.
+    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
+    pub fn forget(&self, token: Token) {
+        self.push_forget(&token, Forgotten::Discarded);
+    }
+
+    #[cold]
+    fn forget_impossible(&self, token: &Token, end: u64) {
+        // As signed numbers, so that a clock that wraps past 2^64 has still gone forward.
+        let backwards = end.wrapping_sub(token.start).cast_signed() < 0;
+        self.push_forget(token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
+    }
+
+    fn push_forget(&self, token: &Token, why: Forgotten) {
+        if let Some(event) = token.event() {
+            self.producer.push(Record::forget(token.start, event, token.sampling, why));
+        }
+    }
+
+    /// Records a number, such as the length of a queue; 2^46 − 1 and more is counted as saturated, without a sample.
+    #[inline(always)]
+    pub fn value(&self, event: impl Event, value: u64) {
+        let event = event.id();
+        if self.gate.admits(event) {
+            self.producer.push(Record::value(self.clock.start(), event, 0, value));
+        }
+    }
+
+    /// Records a duration that was measured elsewhere and ended just now, in ticks; 2^46 − 1 and more is counted as
+    /// saturated, without a sample.
+    #[inline(always)]
+    pub fn duration(&self, event: impl Event, ticks: u64) {
+        let event = event.id();
+        if self.gate.admits(event) {
+            self.producer.push(Record::duration(self.clock.start(), event, 0, ticks));
+        }
+    }
+}
+
+/// A span that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
+#[derive(Debug)]
+#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+pub struct Span<'s, 'r, C: Clock> {
+    recorder: &'s Recorder<'r, C>,
+    token: Token,
+    same_thread: PhantomData<*const ()>,
+}
+
+impl<C: Clock> Span<'_, '_, C> {
+    /// Ends the span now, with this outcome.
+    #[inline(always)]
+    pub fn end(mut self, outcome: Outcome) {
+        let token = core::mem::replace(&mut self.token, Token::unrecorded());
+        self.recorder.end(token, outcome);
+    }
+
+    /// Closes the span without a latency.
+    pub fn discard(mut self) {
+        let token = core::mem::replace(&mut self.token, Token::unrecorded());
+        self.recorder.forget(token);
+    }
+}
+
+impl<C: Clock> Drop for Span<'_, '_, C> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let token = core::mem::replace(&mut self.token, Token::unrecorded());
+        self.recorder.end(token, Outcome::Ok);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use core::cell::Cell;
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::{Kind, Ring, Slot, TickRate, Trading, sync::AtomicU8};
+
+    #[derive(Debug)]
+    struct Script(Cell<u64>);
+
+    impl Clock for &Script {
+        fn start(&self) -> u64 {
+            self.0.get()
+        }
+        fn end(&self) -> u64 {
+            self.0.get()
+        }
+        fn rate(&self) -> TickRate {
+            TickRate::NANOSECONDS
+        }
+    }
+
+    /// What is recorded while `work` runs, as (ticks, kind, payload).
+    fn recorded(work: impl FnOnce(&Recorder<'_, &Script>, &Script, &Gate)) -> Vec<(u64, Kind, u64)> {
+        let gate = Gate::<[AtomicU8; 9]>::new();
+        let mut ring = Ring::<[Slot; 64]>::new();
+        let (producer, mut consumer) = ring.split();
+        let clock = Script(Cell::new(0));
+        work(&Recorder::new(producer, &gate, &clock), &clock, &gate);
+        consumer.look();
+        let mut seen = vec![];
+        consumer.drain(|record| seen.push((record.ticks(), record.kind(), record.payload())));
+        seen
+    }
+
+    #[test]
+    fn overlapping_spans_of_one_event_keep_their_own_latency() {
+        let seen = recorded(|recorder, clock, _| {
+            let first = recorder.start(Trading::OrderFill, 1);
+            clock.0.set(10);
+            let second = recorder.start(Trading::OrderFill, 2);
+            clock.0.set(15);
+            recorder.end(first, Outcome::Ok);
+            clock.0.set(40);
+            recorder.end(second, Outcome::Error);
+        });
+        let expected =
+            [(0, Kind::Start, 1), (10, Kind::Start, 2), (15, Kind::EndOk, 15), (40, Kind::EndError, 30)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_impossible_length_is_forgotten_and_says_why() {
+        let seen = recorded(|recorder, clock, _| {
+            for (start, end) in [(100, 99), (0, MAX_PAYLOAD + 1), (0, MAX_PAYLOAD), (u64::MAX, 4)] {
+                clock.0.set(start);
+                let span = recorder.measure(Trading::OrderFill);
+                clock.0.set(end);
+                drop(span);
+            }
+        });
+        let closing: Vec<_> = seen.into_iter().filter(|(_, kind, _)| *kind != Kind::Start).collect();
+        let expected = [
+            (100, Kind::Forget, Forgotten::ClockSteppedBack as u64),
+            (0, Kind::Forget, Forgotten::TooLong as u64),
+            (MAX_PAYLOAD, Kind::EndOk, MAX_PAYLOAD),
+            (4, Kind::EndOk, 5), // across the wrap of the counter
+        ];
+        assert_eq!(closing, expected);
+    }
+
+    #[test]
+    fn the_gate_decides_at_start_and_end_inherits_it() {
+        let seen = recorded(|recorder, clock, gate| {
+            let recorded = recorder.measure(Trading::OrderFill);
+            gate.set_enabled(false);
+            let unrecorded = recorder.measure(Trading::OrderFill);
+            recorder.value(Trading::QueueBacklog, 1);
+            recorder.duration(Trading::GcPause, 1);
+            gate.set_enabled(true);
+            clock.0.set(7);
+            drop(unrecorded);
+            drop(recorded);
+        });
+        assert_eq!(seen, [(0, Kind::Start, 0), (7, Kind::EndOk, 7)]);
+    }
+
+    #[test]
+    fn a_discarded_span_is_closed_once() {
+        let seen = recorded(|recorder, _, _| {
+            recorder.measure(Trading::OrderFill).discard();
+            recorder.measure(Trading::OrderFill).end(Outcome::Cancelled);
+        });
+        let expected = [(0, Kind::Start, 0), (0, Kind::Forget, 0), (0, Kind::Start, 0), (0, Kind::EndCancelled, 0)];
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,130 @@
+//! The consumer's end of a ring.
+
+use core::marker::PhantomData;
+
+use super::Ring;
+use crate::{
+    Record,
+    sync::{
+        Cell,
+        Ordering::{Acquire, Relaxed},
+        fence,
+    },
+};
+
+/// How many records are copied to the stack before they are validated at once: 4 KiB on servers, 256 B on a
+/// microcontroller.
+const CHUNK: usize = if cfg!(tailwatch_loom) {
+    2
+} else if cfg!(target_pointer_width = "64") {
+    256
+} else {
+    16
+};
+
+/// What one pass over a ring brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records that were delivered.
+    pub delivered: u64,
+    /// Records that were overwritten before they could be read whole.
+    pub overwritten: u64,
+}
+
+/// Reads records out of a ring. It can move to another thread, but not be used by two at once.
+///
+/// Since it was attached, always: `produced == delivered + overwritten + pending`.
+#[derive(Debug)]
+pub struct Consumer<'r> {
+    ring: &'r Ring,
+    head: usize,
+    tail: usize,
+    produced: u64,
+    total: Drained,
+    // One consumer at a time: not `Sync`.
+    alone: PhantomData<Cell<()>>,
+}
+
+impl<'r> Consumer<'r> {
+    pub(super) fn attach(ring: &'r Ring) -> Self {
+        // Relaxed: whoever hands the consumer's end over orders it.
+        let tail = ring.consumed.tail.load(Relaxed);
+        Self { ring, head: tail, tail, produced: 0, total: Drained::default(), alone: PhantomData }
+    }
+
+    /// Takes note of how far the producer is, which is how far the next [`drain`](Self::drain) goes; returns how many
+    /// records are pending: wait-free.
+    pub fn look(&mut self) -> usize {
+        // Acquire, for the producer's Release store of `head`: the words of all records below it are visible.
+        let head = self.ring.published.head.load(Acquire);
+        // Wrapping, as all totals here: the counters of a damaged ring can leap by any amount.
+        self.produced = self.produced.wrapping_add(head.wrapping_sub(self.head) as u64);
+        self.head = head;
+        self.pending()
+    }
+
+    /// Records published at the last [`look`](Self::look) and neither delivered nor counted as overwritten since.
+    pub const fn pending(&self) -> usize {
+        self.head.wrapping_sub(self.tail)
+    }
+
+    /// Records published between attaching and the last [`look`](Self::look).
+    pub const fn produced(&self) -> u64 {
+        self.produced
+    }
+
+    /// Records delivered and overwritten since attaching.
+    pub const fn total(&self) -> Drained {
+        self.total
+    }
+
+    /// Records that the ring holds.
+    pub const fn capacity(&self) -> usize {
+        self.ring.capacity()
+    }
+
+    /// Delivers, oldest first, the records that were pending at the last [`look`](Self::look) and are still whole; the others
+    /// count as overwritten. It never chases a producer: lock-free, at most one ring full of work.
+    ///
+    /// If `deliver` panics, what was copied with that record and not delivered yet is lost: catch panics inside.
+    pub fn drain(&mut self, mut deliver: impl FnMut(Record)) -> Drained {
+        let mut drained = Drained::default();
+        let capacity = self.ring.capacity();
+        let surplus = self.pending().saturating_sub(capacity);
+        if surplus > 0 {
+            drained.overwritten = surplus as u64;
+            self.advance(self.tail.wrapping_add(surplus));
+        }
+        let mut chunk = [Record::EMPTY; CHUNK];
+        while self.tail != self.head {
+            let first = self.tail;
+            let len = self.pending().min(CHUNK);
+            for (offset, record) in chunk[..len].iter_mut().enumerate() {
+                let index = first.wrapping_add(offset) & (capacity - 1);
+                *record = self.ring.slots[index].load();
+            }
+            // Acquire, for the producer's fence after it stored `reserved`: if one of the words above is of a newer record,
+            // the load below sees the reservation of that record.
+            fence(Acquire);
+            let reserved = self.ring.published.reserved.load(Relaxed);
+            self.advance(first.wrapping_add(len));
+            for (offset, record) in chunk[..len].iter().enumerate() {
+                if reserved.wrapping_sub(first.wrapping_add(offset)) <= capacity {
+                    drained.delivered += 1;
+                    deliver(*record);
+                } else {
+                    drained.overwritten = drained.overwritten.wrapping_add(1);
+                }
+            }
+        }
+        self.total.delivered = self.total.delivered.wrapping_add(drained.delivered);
+        self.total.overwritten = self.total.overwritten.wrapping_add(drained.overwritten);
+        drained
+    }
+
+    fn advance(&mut self, tail: usize) {
+        self.tail = tail;
+        // Relaxed: only the next consumer reads it, and whoever hands the ring over orders that.
+        self.ring.consumed.tail.store(tail, Relaxed);
+    }
+}

@@ -1,0 +1,73 @@
+//! One place of the ring.
+
+use core::fmt;
+
+use crate::{
+    Record,
+    sync::{AtomicUsize, Ordering::Relaxed},
+};
+
+const WORDS: usize = 16 / size_of::<usize>();
+
+/// Room for one record: its words as atomics, because the producer may write them while the consumer reads.
+#[repr(transparent)]
+pub struct Slot([AtomicUsize; WORDS]);
+
+impl Slot {
+    #[cfg(not(tailwatch_loom))]
+    pub(super) const fn new() -> Self {
+        Self([const { AtomicUsize::new(0) }; WORDS])
+    }
+
+    #[cfg(tailwatch_loom)]
+    pub(super) fn new() -> Self {
+        Self(core::array::from_fn(|_| AtomicUsize::new(0)))
+    }
+
+    /// Writes the record, word by word: wait-free.
+    #[inline(always)]
+    pub(super) fn store(&self, record: Record) {
+        for (word, value) in self.0.iter().zip(split(record.words())) {
+            word.store(value, Relaxed);
+        }
+    }
+
+    /// Reads the words that are there, which may belong to two records: wait-free.
+    #[inline(always)]
+    pub(super) fn load(&self) -> Record {
+        let mut words = [0; WORDS];
+        for (value, word) in words.iter_mut().zip(&self.0) {
+            *value = word.load(Relaxed);
+        }
+        Record::from_words(join(words))
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.load().fmt(f)
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+#[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits here")]
+const fn split(words: [u64; 2]) -> [usize; WORDS] {
+    [words[0] as usize, words[1] as usize]
+}
+
+#[cfg(target_pointer_width = "64")]
+const fn join(words: [usize; WORDS]) -> [u64; 2] {
+    [words[0] as u64, words[1] as u64]
+}
+
+#[cfg(target_pointer_width = "32")]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit word")]
+const fn split(words: [u64; 2]) -> [usize; WORDS] {
+    let [a, b] = words;
+    [a as usize, (a >> 32) as usize, b as usize, (b >> 32) as usize]
+}
+
+#[cfg(target_pointer_width = "32")]
+const fn join(words: [usize; WORDS]) -> [u64; 2] {
+    [words[0] as u64 | (words[1] as u64) << 32, words[2] as u64 | (words[3] as u64) << 32]
+}

@@ -1,0 +1,155 @@
+extern crate std;
+
+use core::ptr::NonNull;
+use std::{boxed::Box, collections::VecDeque, vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{EventId, Record, sync::Ordering::Relaxed};
+
+fn numbered(n: u64) -> Record {
+    Record::value(n, EventId::new(1).unwrap(), 0, n)
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Push(u8),
+    Pass,
+    NewProducer,
+    NewConsumer,
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let one = prop_oneof![
+        4 => (0..40_u8).prop_map(Operation::Push),
+        2 => Just(Operation::Pass),
+        1 => Just(Operation::NewProducer),
+        1 => Just(Operation::NewConsumer),
+    ];
+    proptest::collection::vec(one, 0..60)
+}
+
+/// Runs the operations on a ring whose counters begin at `first`, beside a queue that forgets nothing.
+fn run(first: usize, operations: Vec<Operation>) {
+    const CAPACITY: usize = 16;
+    let ring = Box::new(Ring::<[Slot; CAPACITY]>::new());
+    ring.published.head.store(first, Relaxed);
+    ring.published.reserved.store(first, Relaxed);
+    ring.consumed.tail.store(first, Relaxed);
+    let ring: &Ring = &*ring;
+    let (mut producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
+    let mut waiting = VecDeque::new();
+    let mut next = 0;
+    for operation in operations {
+        match operation {
+            Operation::Push(count) => {
+                for _ in 0..count {
+                    producer.push(numbered(next));
+                    waiting.push_back(next);
+                    next += 1;
+                }
+            }
+            Operation::NewProducer => producer = ring.attach_producer(),
+            Operation::NewConsumer => consumer = ring.attach_consumer(),
+            Operation::Pass => {
+                assert_eq!(consumer.look(), waiting.len());
+                let mut seen = Vec::new();
+                let drained = consumer.drain(|record| seen.push(record));
+                assert_eq!(drained.delivered, seen.len() as u64);
+                assert_eq!(drained.delivered + drained.overwritten, waiting.len() as u64);
+                // The newest are there, in order, and no fewer than promised.
+                assert!(seen.len() >= waiting.len().min(CAPACITY - batch(CAPACITY)));
+                let newest = waiting.len() - seen.len();
+                assert!(seen.iter().copied().eq(waiting.drain(..).skip(newest).map(numbered)));
+                assert_eq!(consumer.pending(), 0);
+            }
+        }
+        let total = consumer.total();
+        assert_eq!(consumer.produced(), total.delivered + total.overwritten + consumer.pending() as u64);
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_is_a_queue_that_forgets_the_oldest(
+        first in prop_oneof![Just(0), any::<usize>(), usize::MAX - 100..=usize::MAX],
+        operations in operations(),
+    ) {
+        run(first, operations);
+    }
+
+    #[test]
+    fn any_bits_in_its_memory_are_survived(
+        words in proptest::collection::vec(prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..64_u64], 512),
+        pushes in 0..50_u64,
+    ) {
+        #[repr(align(128))]
+        struct Aligned([u64; 512]);
+        let mut memory = Box::new(Aligned([0; 512]));
+        memory.0.copy_from_slice(&words);
+        let layout = Ring::layout(128).unwrap();
+        prop_assert!(layout.size() <= size_of::<Aligned>());
+        // SAFETY: the box lives as long as the ring is used, is aligned, initialised, large enough and touched by nothing else.
+        let ring = unsafe { Ring::from_memory(NonNull::from(&mut *memory).cast(), 128) }.unwrap();
+        let (producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
+        for n in 0..pushes {
+            producer.push(numbered(n));
+        }
+        let pending = consumer.look() as u64;
+        let drained = consumer.drain(|_| ());
+        prop_assert_eq!(drained.delivered.wrapping_add(drained.overwritten), pending);
+        prop_assert!(drained.delivered <= 128);
+        // And from here on it is a ring like any other.
+        producer.push(numbered(7));
+        consumer.look();
+        let mut seen = vec![];
+        consumer.drain(|record| seen.push(record));
+        prop_assert_eq!(seen, [numbered(7)]);
+    }
+}
+
+#[test]
+fn a_ring_in_memory_is_the_ring_in_an_array() {
+    for capacity in [8_usize, 64, 16_384] {
+        let layout = Ring::layout(capacity).unwrap();
+        assert_eq!(layout.size(), 256 + 16 * capacity);
+        assert_eq!(layout.align(), 128);
+    }
+    assert_eq!(Ring::layout(64).unwrap(), Layout::new::<Ring<[Slot; 64]>>());
+    for wrong in [0, 1, 4, 100, usize::MAX, 1 << 63] {
+        assert_eq!(Ring::layout(wrong), Err(CapacityError { capacity: wrong }));
+    }
+}
+
+#[test]
+fn the_batch_is_an_eighth_up_to_64() {
+    assert_eq!([8, 16, 64, 512, 1_024, 1 << 20].map(batch), [1, 2, 8, 64, 64, 64]);
+}
+
+#[test]
+fn two_threads_keep_the_law() {
+    const PUSHES: u64 = if cfg!(miri) { 2_000 } else { 2_000_000 };
+    let mut ring = Box::new(Ring::<[Slot; 256]>::new());
+    let (producer, mut consumer) = ring.split();
+    let mut last = None;
+    let mut delivered = 0;
+    let mut pass = |consumer: &mut Consumer<'_>| {
+        consumer.look();
+        consumer.drain(|record| {
+            assert_eq!(record.ticks(), record.payload(), "torn");
+            assert!(last < Some(record.ticks()), "out of order");
+            last = Some(record.ticks());
+            delivered += 1;
+        });
+    };
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(move || (0..PUSHES).for_each(|n| producer.push(numbered(n))));
+        while !pushing.is_finished() {
+            pass(&mut consumer);
+        }
+    });
+    pass(&mut consumer);
+    assert_eq!(last, Some(PUSHES - 1));
+    assert_eq!(PUSHES, delivered + consumer.total().overwritten);
+}

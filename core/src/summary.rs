@@ -1,0 +1,129 @@
+//! What is told of an event over a window.
+
+use crate::{
+    Estimate, Fixed, Quantile, TimeUnit, Unit,
+    moments::{Moments, fixed_nanos},
+};
+
+/// How far the quantiles of a [`Summary`] may be off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accuracy {
+    /// They are samples, at the exact rank.
+    Exact,
+    /// They come from a histogram and are off by at most so many parts per million of the sample at the exact rank.
+    ///
+    /// The bound is that of these very quantiles, the rounding to whole numbers included: usually that of the histogram's
+    /// scale or less, more for durations of a few nanoseconds and for what lies outside the histogram's range.
+    WithinPpm(u32),
+}
+
+impl Accuracy {
+    /// The bound in parts per million; 0 if exact.
+    pub const fn max_relative_error_ppm(self) -> u32 {
+        match self {
+            Self::Exact => 0,
+            Self::WithinPpm(ppm) => ppm,
+        }
+    }
+}
+
+/// What an event's samples of a window, or since the start, come to.
+///
+/// There is always at least one sample: of none there is no summary. Durations are in nanoseconds, other values in the
+/// unit of their event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Samples that were recorded.
+    pub count: u64,
+    /// How many there were, those included that sampling left out.
+    pub estimated_total: u64,
+    /// The smallest sample.
+    pub min: u64,
+    /// The largest sample.
+    pub max: u64,
+    /// The mean.
+    pub mean: Fixed,
+    /// The standard deviation of these samples.
+    pub stddev: Fixed,
+    /// The median.
+    pub p50: u64,
+    /// 95 % are no larger.
+    pub p95: u64,
+    /// 99 % are no larger.
+    pub p99: u64,
+    /// 99.9 % are no larger.
+    pub p99_9: u64,
+    /// How far the four quantiles may be off.
+    pub accuracy: Accuracy,
+    /// How much time is covered, in nanoseconds: between a window's length less one slice and its length, and never more
+    /// than since the start.
+    pub covered: u64,
+    /// Whether it knows every sample of its time: `false` if records were lost or sampled away.
+    pub complete: bool,
+}
+
+/// The quantiles that a summary tells, ascending.
+pub(crate) const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+
+/// Turns what is counted inside (units of time, or plain numbers) into what is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teller {
+    pub(crate) unit: Unit,
+    pub(crate) time: TimeUnit,
+}
+
+impl Teller {
+    fn value(self, inside: u64) -> u64 {
+        match self.unit {
+            Unit::Time => self.time.nanos(inside),
+            Unit::One => inside,
+        }
+    }
+
+    fn fixed(self, bits: u128) -> Fixed {
+        match self.unit {
+            Unit::Time => fixed_nanos(bits, self.time.bits()),
+            Unit::One => Fixed::from_wide(bits),
+        }
+    }
+
+    /// The summary of these samples, with these quantiles.
+    pub(crate) fn summary(self, moments: &Moments, quantiles: Result<[u64; 4], [Estimate; 4]>) -> Summary {
+        let (told, accuracy) = match quantiles {
+            Ok(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
+            Err(estimates) => {
+                let told = estimates.map(|estimate| self.value(estimate.value));
+                let error = estimates.map(|estimate| self.error_ppm(estimate)).into_iter().max().unwrap_or(0);
+                (told, Accuracy::WithinPpm(error))
+            }
+        };
+        let [p50, p95, p99, p99_9] = told;
+        Summary {
+            count: moments.count(),
+            estimated_total: moments.weight(),
+            min: self.value(moments.min()),
+            max: self.value(moments.max()),
+            mean: self.fixed(moments.mean_bits()),
+            stddev: self.fixed(moments.stddev_bits()),
+            p50,
+            p95,
+            p99,
+            p99_9,
+            accuracy,
+            covered: 0,
+            complete: true,
+        }
+    }
+
+    /// By how much the estimate, as told, can differ from the sample that it stands for, as told; in parts per million of
+    /// that sample, rounded up.
+    fn error_ppm(self, estimate: Estimate) -> u32 {
+        let [told, least, most] = [estimate.value, estimate.least, estimate.most].map(|value| self.value(value));
+        let share = |difference: u64, of: u64| match (u128::from(difference) * 1_000_000, u128::from(of)) {
+            (0, _) => 0,
+            (_, 0) => u32::MAX,
+            (part, of) => u32::try_from(part.div_ceil(of)).unwrap_or(u32::MAX),
+        };
+        share(told - least, least).max(share(most - told, most))
+    }
+}

@@ -1,0 +1,16 @@
+//! The only place where atomics and cells are imported.
+//!
+//! Everything concurrent in this crate and in the adapters takes them from here, so that `--cfg tailwatch_loom` swaps all
+//! of them at once for those of the model checker. The cfg has a name of our own because a dependency's `--cfg loom`
+//! must not change our atomics.
+
+#[cfg(not(tailwatch_loom))]
+pub use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
+};
+#[cfg(tailwatch_loom)]
+pub use loom::{
+    cell::Cell,
+    sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
+};

@@ -1,0 +1,187 @@
+//! Sliding windows, cut into slices.
+//!
+//! A slice is numbered by `tick / ticks a slice`. The window that ends now consists of the current slice, which is not over
+//! yet, and the full ones before it: it covers between its length less one slice and its length.
+
+use core::{ops::Range, time::Duration};
+
+use crate::TickRate;
+
+/// A window's length and in how many slices it is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// How far it reaches back at the most.
+    pub length: Duration,
+    /// In how many slices it is cut: it moves on by one at a time. They divide the length into whole nanoseconds.
+    pub slices: u16,
+}
+
+impl WindowSpec {
+    /// 1 s in slices of 100 ms.
+    pub const SECOND: Self = Self::new(Duration::from_secs(1), 10);
+    /// 5 s in slices of 500 ms.
+    pub const FIVE_SECONDS: Self = Self::new(Duration::from_secs(5), 10);
+    /// 60 s in slices of 5 s.
+    pub const MINUTE: Self = Self::new(Duration::from_secs(60), 12);
+    /// 1 s, 5 s and 60 s.
+    pub const DEFAULT: [Self; 3] = [Self::SECOND, Self::FIVE_SECONDS, Self::MINUTE];
+
+    /// A window of this length in so many slices.
+    pub const fn new(length: Duration, slices: u16) -> Self {
+        Self { length, slices }
+    }
+}
+
+/// Where a window stands. All zero until it is set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    slice_ticks: u64,
+    /// The number of the current slice, and its bounds: cached, so that a record needs no division.
+    current: u64,
+    begins: u64,
+    ends: u64,
+    current_place: usize,
+    /// The place of its first slice among those of all windows of an event.
+    first: usize,
+    slices: u16,
+}
+
+impl Window {
+    pub(crate) const EMPTY: Self =
+        Self { slice_ticks: 0, current: 0, begins: 0, ends: 0, current_place: 0, first: 0, slices: 0 };
+
+    /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
+    /// or there are none.
+    pub(crate) const fn new(spec: WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
+        let nanos = spec.length.as_nanos();
+        if spec.slices == 0 || nanos > u64::MAX as u128 {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+        let slice_ticks = rate.ticks_in_nanos(nanos as u64 / spec.slices as u64);
+        if slice_ticks == 0 {
+            return None;
+        }
+        let mut window = Self { slice_ticks, first, slices: spec.slices, ..Self::EMPTY };
+        window.enter(now);
+        Some(window)
+    }
+
+    const fn enter(&mut self, now: u64) {
+        self.current = now / self.slice_ticks;
+        self.begins = self.current * self.slice_ticks;
+        self.ends = self.begins.saturating_add(self.slice_ticks);
+        self.current_place = self.place_of(self.current);
+    }
+
+    /// The places of its slices among those of all windows of an event.
+    pub(crate) const fn places(&self) -> Range<usize> {
+        self.first..self.first + self.slices as usize
+    }
+
+    /// The first tick that belongs to it.
+    pub const fn start(&self) -> u64 {
+        self.begins.saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1))
+    }
+
+    /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew. A `now` before the
+    /// current slice changes nothing.
+    pub(crate) fn advance(&mut self, now: u64, mut expired: impl FnMut(usize)) {
+        if now < self.ends {
+            return;
+        }
+        let before = self.current;
+        self.enter(now);
+        let passed = (self.current - before).min(u64::from(self.slices));
+        for back in 0..passed {
+            expired(self.place_of(self.current - back));
+        }
+    }
+
+    /// The place of the slice that `tick` belongs to; `None` if it is older than the window. A tick after the current slice
+    /// counts as in it.
+    #[inline]
+    pub(crate) fn place(&self, tick: u64) -> Option<usize> {
+        if tick >= self.begins {
+            Some(self.current_place)
+        } else if tick >= self.start() {
+            Some(self.place_of(tick / self.slice_ticks))
+        } else {
+            None
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "below the number of slices")]
+    const fn place_of(&self, slice: u64) -> usize {
+        self.first + (slice % self.slices as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{collections::BTreeSet, vec, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TICK: TickRate = TickRate::NANOSECONDS;
+
+    proptest! {
+        /// Against a list of (tick, slice number) that is searched anew each time.
+        #[test]
+        fn membership_is_that_of_the_list(
+            slice in 1..50_u64,
+            slices in 1..12_u16,
+            first in prop_oneof![0..1_000_u64, Just(u64::MAX / 2)],
+            steps in proptest::collection::vec((0..400_u64, 0..200_u64), 1..60),
+        ) {
+            let spec = WindowSpec::new(Duration::from_nanos(slice * u64::from(slices)), slices);
+            let mut window = Window::new(spec, TICK, first, 0).unwrap();
+            let mut counted = vec![0; usize::from(slices)];
+            let mut seen: Vec<u64> = vec![];
+            let mut now = first;
+            for (step, age) in steps {
+                now += step;
+                window.advance(now, |place| counted[place] = 0);
+                let tick = now.saturating_sub(age);
+                let oldest = (now / slice).saturating_sub(u64::from(slices) - 1);
+                prop_assert_eq!(window.start(), oldest * slice);
+                prop_assert_eq!(window.place(tick).is_some(), tick / slice >= oldest);
+                if let Some(place) = window.place(tick) {
+                    counted[place] += 1;
+                }
+                seen.push(tick);
+                seen.retain(|tick| tick / slice >= oldest);
+                prop_assert_eq!(counted.iter().sum::<usize>(), seen.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_idle_time_expires_every_slice_once() {
+        let mut window = Window::new(WindowSpec::SECOND, TICK, 0, 0).unwrap();
+        let mut expired = vec![];
+        window.advance(1 << 62, |place| expired.push(place));
+        assert_eq!(expired.len(), 10);
+        assert_eq!(expired.iter().collect::<BTreeSet<_>>().len(), 10);
+        window.advance(5, |_| panic!("time went back"));
+    }
+
+    #[test]
+    fn the_end_of_time_is_survived() {
+        let mut window = Window::new(WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
+        window.advance(u64::MAX, |_| ());
+        window.advance(u64::MAX, |_| ());
+        assert!(window.place(u64::MAX).is_some());
+        assert_eq!(window.place(0), None);
+    }
+
+    #[test]
+    fn a_slice_below_a_tick_is_refused() {
+        let slow = TickRate::from_hz(4).unwrap();
+        assert_eq!(Window::new(WindowSpec::SECOND, slow, 0, 0), None);
+        assert_eq!(Window::new(WindowSpec::new(Duration::from_secs(1), 0), TICK, 0, 0), None);
+    }
+}
