@@ -83,6 +83,12 @@ impl<'r, C: Clock> Recorder<'r, C> {
         Self { producer, gate, clock }
     }
 
+    /// Whether it would record `event` now.
+    #[inline(always)]
+    pub fn admits(&self, event: impl Event) -> bool {
+        self.gate.admits(event.id())
+    }
+
     /// The clock it reads.
     pub const fn clock(&self) -> &C {
         &self.clock

@@ -10,7 +10,7 @@ use crate::{Buckets, EventInfo, TimeUnit, WindowSpec, moments::Moments, window::
 /// const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 /// const SHAPE: Shape = Shape { samples: 64, ..Shape::small(Trading::ALL, &WINDOWS) };
 /// static STORAGE: storage!(SHAPE) = <storage!(SHAPE)>::new(); // 8 events, zero: it lies in `.bss`
-/// assert!(size_of_val(&STORAGE) < 110 * 1024);
+/// assert!(size_of_val(&STORAGE) < 140 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {

@@ -1,0 +1,252 @@
+//! How a collector is set up.
+
+use core::{fmt, time::Duration};
+use std::{error, io, sync::Arc};
+
+use core_affinity::CoreId;
+use tailwatch_core::{CapacityError, ConfigError, EventInfo, Ring, Shape, Trading, WindowSpec};
+
+use crate::{
+    ClockMode, ClockSource, Collector, Delivery, HostClock,
+    drain::Drain,
+    observer::Observers,
+    pace::{MAX_PERIOD, MIN_PERIOD},
+    pool::Pool,
+};
+
+/// Sets up a [`Collector`]; made by [`Collector::builder`].
+#[must_use = "a builder does nothing until `start`"]
+pub struct Builder {
+    events: Vec<EventInfo>,
+    windows: Vec<WindowSpec>,
+    ring_capacity: usize,
+    rings: usize,
+    clock_mode: ClockMode,
+    monotonic: bool,
+    samples: usize,
+    drain_core: Option<usize>,
+    max_period: Duration,
+    observers: Vec<Box<dyn FnMut(&Delivery<'_>) + Send>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            events: Vec::new(),
+            windows: WindowSpec::DEFAULT.to_vec(),
+            ring_capacity: 16_384,
+            rings: 8,
+            clock_mode: ClockMode::default(),
+            monotonic: false,
+            samples: 512,
+            drain_core: None,
+            max_period: MAX_PERIOD,
+            observers: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Announces a set of events, such as `MyEvents::ALL`; may be called for several sets. Without it, those of [`Trading`].
+    pub fn events(mut self, events: &[EventInfo]) -> Self {
+        self.events.extend_from_slice(events);
+        self
+    }
+
+    /// The windows, instead of 1 s, 5 s and 60 s.
+    pub fn windows(mut self, windows: &[WindowSpec]) -> Self {
+        self.windows = windows.to_vec();
+        self
+    }
+
+    /// How many records a thread's ring holds: a power of two, 16,384 (256 KiB) unless set.
+    ///
+    /// The sizing: a thread may burst `capacity` records, two a span, while the drain rests, which is at most
+    /// [`max_period`](Self::max_period).
+    pub fn ring_capacity(mut self, records: usize) -> Self {
+        self.ring_capacity = records;
+        self
+    }
+
+    /// How many threads can record at once, 8 unless set. What further threads record is counted as unregistered.
+    pub fn rings(mut self, rings: usize) -> Self {
+        self.rings = rings;
+        self
+    }
+
+    /// Whether the end of a span waits for the work it measures; it does unless set.
+    pub fn clock_mode(mut self, mode: ClockMode) -> Self {
+        self.clock_mode = mode;
+        self
+    }
+
+    /// Uses the operating system's monotonic clock, even where the processor's counter can be trusted.
+    pub fn monotonic_clock(mut self) -> Self {
+        self.monotonic = true;
+        self
+    }
+
+    /// How many of an event's newest samples are kept to tell exact quantiles, 512 unless set. The time to compute a summary
+    /// grows with it.
+    pub fn exact_samples(mut self, samples: usize) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    /// Pins the drain's thread to this core, as the operating system numbers them.
+    pub fn drain_core(mut self, core: usize) -> Self {
+        self.drain_core = Some(core);
+        self
+    }
+
+    /// The longest time for which the drain leaves a ring alone: 100 ms unless set, at least 1 ms.
+    pub fn max_period(mut self, period: Duration) -> Self {
+        self.max_period = period;
+        self
+    }
+
+    /// Shows every delivered record to `observer`, in the thread that drains. May be called several times.
+    ///
+    /// A panic in it is caught and counted. While it runs nothing is drained, so that a slow observer costs records.
+    pub fn observer(mut self, observer: impl FnMut(&Delivery<'_>) + Send + 'static) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Allocates everything, touches the rings' memory and starts the drain's thread.
+    ///
+    /// The first collector of a process calibrates the clock, which takes up to 0.2 s. Where the clock is not the
+    /// processor's counter although the default asked for it, that is said once on stderr.
+    ///
+    /// # Errors
+    /// If a setting is impossible, or the operating system refuses memory, the thread or the core; the error names it.
+    pub fn start(self) -> Result<Collector, BuildError> {
+        let Self { mut events, mut windows, ring_capacity, rings, .. } = self;
+        Ring::layout(ring_capacity).map_err(BuildError::RingCapacity)?;
+        if rings == 0 {
+            return Err(BuildError::NoRings);
+        }
+        if self.max_period < MIN_PERIOD {
+            return Err(BuildError::PeriodTooShort { period: self.max_period });
+        }
+        if let Some(core) = self.drain_core {
+            check_core(core)?;
+        }
+        if events.is_empty() {
+            events.extend_from_slice(Trading::ALL);
+        }
+        windows.sort_unstable_by_key(|window| window.length);
+
+        let clock = if self.monotonic { HostClock::monotonic() } else { HostClock::new(self.clock_mode) };
+        if !self.monotonic && clock.source() == ClockSource::Monotonic {
+            say_fallback();
+        }
+        let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
+        let pool = Arc::new(Pool::new(rings, ring_capacity, clock).map_err(memory)?);
+        let shape = Shape { samples: self.samples, ..Shape::server(&events, &windows) };
+        let observers = Observers::new(self.observers, &events);
+        let drain = Drain::new(Arc::clone(&pool), shape, windows, events, observers, self.max_period);
+        Collector::spawn(pool, drain.map_err(BuildError::Config)?, self.drain_core)
+    }
+}
+
+fn check_core(core: usize) -> Result<(), BuildError> {
+    let available: Vec<usize> = core_affinity::get_core_ids().into_iter().flatten().map(|CoreId { id }| id).collect();
+    if available.contains(&core) { Ok(()) } else { Err(BuildError::NoSuchCore { core, available }) }
+}
+
+fn say_fallback() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        eprintln!(
+            "tailwatch: the processor's time-stamp counter is missing or not invariant; spans are measured with the \
+             operating system's clock, which is slower and may be a system call"
+        );
+    });
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("events", &self.events.len())
+            .field("windows", &self.windows)
+            .field("ring_capacity", &self.ring_capacity)
+            .field("rings", &self.rings)
+            .field("clock_mode", &self.clock_mode)
+            .field("drain_core", &self.drain_core)
+            .field("max_period", &self.max_period)
+            .field("observers", &self.observers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A collector could not be set up.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The capacity of the rings is impossible.
+    RingCapacity(CapacityError),
+    /// No rings: nobody could record.
+    NoRings,
+    /// The drain would rest for less than 1 ms at the most.
+    PeriodTooShort {
+        /// The period that was asked for.
+        period: Duration,
+    },
+    /// Windows and events do not fit.
+    Config(ConfigError),
+    /// There is no such core to pin the drain to.
+    NoSuchCore {
+        /// The core that was asked for.
+        core: usize,
+        /// Those that there are.
+        available: Vec<usize>,
+    },
+    /// The drain could not be pinned to its core.
+    Pin {
+        /// The core that was asked for.
+        core: usize,
+    },
+    /// The operating system gave no memory for the rings.
+    RingMemory {
+        /// How many rings.
+        rings: usize,
+        /// Of how many records each.
+        capacity: usize,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The operating system gave no thread for the drain.
+    Thread(io::Error),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RingCapacity(error) => error.fmt(f),
+            Self::NoRings => f.write_str("0 rings: each thread that records needs one, so at least 1"),
+            Self::PeriodTooShort { period } => {
+                write!(f, "a longest period of {period:?}: the drain rests for at least {MIN_PERIOD:?}")
+            }
+            Self::Config(error) => error.fmt(f),
+            Self::NoSuchCore { core, available } => {
+                write!(f, "no core {core} to pin the drain to: there are {available:?}")
+            }
+            Self::Pin { core } => write!(f, "the drain could not be pinned to core {core}"),
+            Self::RingMemory { rings, capacity, source } => {
+                write!(f, "no memory for {rings} rings of {capacity} records, 16 bytes each: {source}")
+            }
+            Self::Thread(source) => write!(f, "no thread for the drain: {source}"),
+        }
+    }
+}
+
+impl error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::RingMemory { source, .. } | Self::Thread(source) => Some(source),
+            // What these wrap is told in full already.
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The collector: what a program starts once and asks about itself.
+
+use core::{cell::Cell, fmt, time::Duration};
+use std::{
+    error,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use arc_swap::ArcSwap;
+use core_affinity::CoreId;
+use tailwatch_core::{Event, EventId, Summary};
+
+use crate::{
+    BuildError, Builder, Health, Report, WindowReport,
+    drain::{Drain, Take},
+    local,
+    pool::{Pool, lock},
+    report::EventReport,
+};
+
+/// Owns the rings, the drain's thread and what they found out.
+///
+/// Queries read the report that the drain published last, at most 10 ms after its last pass: they never wait for the
+/// drain, nor does it wait for them. [`flush`](Self::flush) makes them see everything recorded so far.
+///
+/// Dropping it is [`stop`](Self::stop).
+///
+/// ```
+/// use std::time::Duration;
+/// use tailwatch::{Collector, Trading, measure};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let collector = Collector::builder().start()?;
+/// collector.install()?; // from now on `measure` records into it, on every thread
+/// for order in 0..100 {
+///     let _span = measure(Trading::OrderPlacement);
+/// }
+/// collector.flush();
+/// if let Some(summary) = collector.stats(Trading::OrderPlacement, Duration::from_secs(60))? {
+///     println!("{} orders, p99 {} ns", summary.count, summary.p99);
+/// }
+/// println!("{}", collector.report());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Collector {
+    pool: Arc<Pool>,
+    drain: Arc<Mutex<Drain>>,
+    published: Arc<ArcSwap<Report>>,
+    /// Held while a switch is turned or the drain's thread is joined.
+    control: Mutex<Option<JoinHandle<()>>>,
+    stopping: Arc<AtomicBool>,
+}
+
+thread_local! {
+    /// Set while this thread makes a pass, in which observers run: a pass from inside it would wait for itself.
+    static IN_PASS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// One pass in the current thread; does nothing inside another.
+fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
+    if IN_PASS.replace(true) {
+        return None;
+    }
+    let rest = lock(drain).pass(take);
+    IN_PASS.set(false);
+    Some(rest)
+}
+
+impl Collector {
+    /// Begins to set up a collector.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn spawn(pool: Arc<Pool>, drain: Drain, core: Option<usize>) -> Result<Self, BuildError> {
+        let published = drain.published();
+        let drain = Arc::new(Mutex::new(drain));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (pinned, is_pinned) = mpsc::channel();
+        let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
+            let (drain, stopping) = (Arc::clone(&drain), Arc::clone(&stopping));
+            move || {
+                // Nobody listens any more only if `spawn` has given up, which then stops this thread.
+                let _ = pinned.send(core.is_none_or(|id| core_affinity::set_for_current(CoreId { id })));
+                // Relaxed: the flag says nothing about other memory, and parking orders it.
+                while !stopping.load(Relaxed) {
+                    let rest = pass(&drain, Take::Due).unwrap_or_default();
+                    thread::park_timeout(rest);
+                }
+            }
+        });
+        let thread = thread.map_err(BuildError::Thread)?;
+        pool.set_drain(thread.thread().clone());
+        let collector = Self { pool, drain, published, control: Mutex::new(Some(thread)), stopping };
+        match core {
+            Some(core) if is_pinned.recv() != Ok(true) => Err(BuildError::Pin { core }),
+            _ => Ok(collector),
+        }
+    }
+
+    /// Makes this the collector of all threads that are not registered with another.
+    ///
+    /// # Errors
+    /// If another one is installed that has not stopped.
+    pub fn install(&self) -> Result<(), InstallError> {
+        if local::install(&self.pool) { Ok(()) } else { Err(InstallError) }
+    }
+
+    /// Takes a ring for the current thread under this name, until the thread ends or registers with another collector. A
+    /// thread that has one of this collector keeps it and its name.
+    ///
+    /// A thread that is not registered takes a ring with its first record, which costs that record a lock and an allocation.
+    /// This may wait, half a second at the most, for the ring of a thread that has just ended.
+    ///
+    /// # Errors
+    /// If all rings are taken, or the collector has stopped.
+    pub fn register_thread(&self, name: &str) -> Result<(), RegisterError> {
+        if self.pool.is_stopped() {
+            return Err(RegisterError::Stopped);
+        }
+        let rings = self.pool.rings();
+        if local::register(&self.pool, name) { Ok(()) } else { Err(RegisterError::AllTaken { rings }) }
+    }
+
+    /// What is known of `event` over the window of this length; `None` if nothing happened in it.
+    ///
+    /// # Errors
+    /// If the collector has no such event or window.
+    pub fn stats(&self, event: impl Event, window: Duration) -> Result<Option<Summary>, QueryError> {
+        let report = self.published.load();
+        Ok(find_window(find_event(&report, event.id())?, window)?.summary)
+    }
+
+    /// What is known of `event` since the start; `None` if nothing happened.
+    ///
+    /// # Errors
+    /// If the collector has no such event.
+    pub fn total(&self, event: impl Event) -> Result<Option<Summary>, QueryError> {
+        Ok(find_event(&self.published.load(), event.id())?.total)
+    }
+
+    /// What is known of each event over the window of this length, as (name, summary), all of one moment.
+    ///
+    /// # Errors
+    /// If the collector has no such window.
+    pub fn all_stats(&self, window: Duration) -> Result<Vec<(&'static str, Option<Summary>)>, QueryError> {
+        let report = self.published.load();
+        report.events.iter().map(|event| Ok((event.name, find_window(event, window)?.summary))).collect()
+    }
+
+    /// The report that was published last, with the switch and the count of unregistered records as they are now.
+    pub fn report(&self) -> Report {
+        let mut report = Report::clone(&self.published.load());
+        report.health.enabled = self.pool.gate().is_enabled();
+        report.health.unregistered = self.unregistered();
+        report
+    }
+
+    /// What was produced, delivered and lost, as of the last report; the switch and the count of unregistered records as
+    /// they are now.
+    pub fn health(&self) -> Health {
+        let health = self.published.load().health.clone();
+        Health { enabled: self.pool.gate().is_enabled(), unregistered: self.unregistered(), ..health }
+    }
+
+    fn unregistered(&self) -> u64 {
+        // Once stopped, what still went into a ring (the end of a span that was open) is seen by nobody.
+        let pushed_late = if self.pool.is_stopped() && !IN_PASS.get() { lock(&self.drain).pushed_since() } else { 0 };
+        self.pool.unregistered() + pushed_late
+    }
+
+    /// Bytes taken by rings, windows and histograms; they do not grow.
+    pub fn memory_bytes(&self) -> usize {
+        usize::try_from(self.published.load().health.memory_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Turns recording on or off, for all events and threads at once. Spans that are open are still ended.
+    ///
+    /// A collector that has stopped stays off.
+    pub fn set_enabled(&self, enabled: bool) {
+        let _turning = lock(&self.control);
+        if !self.pool.is_stopped() {
+            self.pool.gate().set_enabled(enabled);
+        }
+    }
+
+    /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
+    /// runs. From inside an observer it does nothing.
+    pub fn flush(&self) {
+        if !self.pool.is_stopped() {
+            pass(&self.drain, Take::All);
+        }
+    }
+
+    /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
+    /// What is recorded later counts as unregistered. Blocks until the thread has ended; the second call does nothing.
+    pub fn stop(&self) {
+        let mut control = lock(&self.control);
+        let Some(thread) = control.take() else { return };
+        self.pool.stop();
+        self.stopping.store(true, Relaxed);
+        thread.thread().unpark();
+        // An observer may own the last handle, and then this is the drain's own thread, which cannot wait for itself.
+        if thread.thread().id() != thread::current().id() {
+            // The thread catches its observers' panics; if it died all the same, there is the more reason for a last pass.
+            let _ = thread.join();
+        }
+        pass(&self.drain, Take::All);
+    }
+}
+
+fn find_event(report: &Report, id: EventId) -> Result<&EventReport, QueryError> {
+    report.event(id).ok_or(QueryError::UnknownEvent { id })
+}
+
+fn find_window(event: &EventReport, length: Duration) -> Result<&WindowReport, QueryError> {
+    event.windows.iter().find(|window| window.length == length).ok_or_else(|| QueryError::UnknownWindow {
+        length,
+        known: event.windows.iter().map(|window| window.length).collect(),
+    })
+}
+
+/// Takes a ring of the installed collector for the current thread; see [`Collector::register_thread`].
+///
+/// # Errors
+/// If no collector is installed, or it has stopped, or all its rings are taken.
+pub fn register_thread(name: &str) -> Result<(), RegisterError> {
+    let pool = local::installed().ok_or(RegisterError::NotInstalled)?;
+    if pool.is_stopped() {
+        return Err(RegisterError::Stopped);
+    }
+    if local::register(&pool, name) { Ok(()) } else { Err(RegisterError::AllTaken { rings: pool.rings() }) }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// Another collector is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstallError;
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another collector is installed; stop it first")
+    }
+}
+
+impl error::Error for InstallError {}
+
+/// A thread got no ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No collector is installed.
+    NotInstalled,
+    /// The collector has stopped.
+    Stopped,
+    /// All rings are taken.
+    AllTaken {
+        /// How many there are.
+        rings: usize,
+    },
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInstalled => f.write_str("no collector is installed; call `Collector::install` first"),
+            Self::Stopped => f.write_str("the collector has stopped"),
+            Self::AllTaken { rings } => {
+                write!(f, "all {rings} rings are taken by other threads; `Builder::rings` sets how many there are")
+            }
+        }
+    }
+}
+
+impl error::Error for RegisterError {}
+
+/// A question about what the collector does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The event was not announced.
+    UnknownEvent {
+        /// Its number.
+        id: EventId,
+    },
+    /// There is no window of this length.
+    UnknownWindow {
+        /// The length that was asked for.
+        length: Duration,
+        /// Those that there are.
+        known: Vec<Duration>,
+    },
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownEvent { id } => {
+                write!(f, "event {id} was not announced; `Builder::events` announces a set")
+            }
+            Self::UnknownWindow { length, known } => write!(f, "no window of {length:?}: there are {known:?}"),
+        }
+    }
+}
+
+impl error::Error for QueryError {}

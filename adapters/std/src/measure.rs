@@ -1,0 +1,156 @@
+//! What the measured program calls.
+//!
+//! All of it records into the ring of the current thread: of the collector that the thread was registered with, else of
+//! the installed one. The first record of a thread that is not registered takes a ring. Nothing here panics, allocates,
+//! blocks, makes a system call (on a registered thread) or fails.
+
+use core::{mem, time::Duration};
+use std::thread;
+
+use tailwatch_core::{Clock, Event, Outcome, Token};
+
+use crate::{clock::nanos, local};
+
+/// Begins a span that ends when the guard is dropped.
+///
+/// Guards nest, overlap, may be kept in a structure and may end on another thread. A guard that is dropped by a panic's
+/// unwinding ends as [`Outcome::Cancelled`], unless the thread was unwinding already when it began.
+///
+/// ```
+/// use tailwatch::{Collector, Trading, measure};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let collector = Collector::builder().start()?;
+/// collector.install()?;
+/// {
+///     let _span = measure(Trading::CandleProcessing);
+///     // … the work …
+/// }
+/// collector.stop();
+/// let total = collector.total(Trading::CandleProcessing)?.expect("one span");
+/// assert_eq!(total.count, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[inline(always)]
+pub fn measure(event: impl Event) -> Guard {
+    measure_tagged(event, 0)
+}
+
+/// Begins a span with a tag, such as an order's number; its low 46 bits are kept.
+#[inline(always)]
+pub fn measure_tagged(event: impl Event, tag: u64) -> Guard {
+    let was_unwinding = thread::panicking();
+    Guard { token: local::start(event, tag), was_unwinding }
+}
+
+/// A span that ends when it is dropped; made by [`measure`].
+#[derive(Debug)]
+#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+pub struct Guard {
+    token: Token,
+    was_unwinding: bool,
+}
+
+impl Guard {
+    #[inline(always)]
+    fn take(&mut self) -> Token {
+        mem::replace(&mut self.token, Token::unrecorded())
+    }
+
+    /// Ends the span now, with this outcome.
+    #[inline(always)]
+    pub fn end(mut self, outcome: Outcome) {
+        local::end(self.take(), outcome);
+        mem::forget(self);
+    }
+
+    /// Closes the span without a latency: as if it had not been measured.
+    pub fn discard(mut self) {
+        local::forget(self.take());
+    }
+}
+
+impl Drop for Guard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let cancelled = thread::panicking() && !self.was_unwinding;
+        local::end(self.take(), if cancelled { Outcome::Cancelled } else { Outcome::Ok });
+    }
+}
+
+/// Measures how long `work` takes.
+///
+/// ```
+/// let answer = tailwatch::time(tailwatch::Trading::SignalGeneration, || 6 * 7);
+/// assert_eq!(answer, 42);
+/// ```
+#[inline(always)]
+pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
+    let _span = measure(event);
+    work()
+}
+
+/// Measures how long `work` takes; an `Err` ends the span as [`Outcome::Error`].
+///
+/// ```
+/// let number = tailwatch::try_time(tailwatch::Trading::OrderPlacement, || "x".parse::<u32>());
+/// assert!(number.is_err());
+/// ```
+///
+/// # Errors
+/// What `work` returns.
+#[inline(always)]
+pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let span = measure(event);
+    let result = work();
+    span.end(if result.is_ok() { Outcome::Ok } else { Outcome::Error });
+    result
+}
+
+/// Begins a span that [`record_end`] closes, on whichever thread.
+#[inline(always)]
+pub fn record_start(event: impl Event) -> Token {
+    local::start(event, 0)
+}
+
+/// Begins a span with a tag, of which the low 46 bits are kept, that [`record_end`] closes, on whichever thread.
+#[inline(always)]
+pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
+    local::start(event, tag)
+}
+
+/// Ends a span.
+///
+/// ```
+/// use tailwatch::{Outcome, Trading, record_end, record_start_tagged};
+///
+/// let sent = record_start_tagged(Trading::OrderFill, 4711);
+/// let fills = std::thread::spawn(move || record_end(sent, Outcome::Ok));
+/// # fills.join().unwrap();
+/// ```
+#[inline(always)]
+pub fn record_end(token: Token, outcome: Outcome) {
+    local::end(token, outcome);
+}
+
+/// Closes a span without a latency: as if it had not been measured.
+pub fn record_discard(token: Token) {
+    local::forget(token);
+}
+
+/// Records a number, such as the length of a queue. One of 2^46 − 1 or more is counted as saturated, without a sample.
+#[inline(always)]
+pub fn record_value(event: impl Event, value: u64) {
+    local::record(event, move |recorder| recorder.value(event, value));
+}
+
+/// Records a duration that was measured elsewhere and ended just now. One of 2^46 − 1 ticks or more (6 hours, at 3 GHz) is
+/// counted as saturated, without a sample.
+#[inline]
+pub fn record_duration(event: impl Event, duration: Duration) {
+    local::record(event, move |recorder| {
+        let ticks = recorder.clock().rate().ticks_in_nanos(nanos(duration));
+        recorder.duration(event, ticks);
+    });
+}

@@ -1,0 +1,213 @@
+//! The rings of a collector: which thread has which, and how they come back.
+//!
+//! A ring is *free*, or *active* for one thread, or *ending*: its thread is gone, but its last records are not drained.
+//! The thread turns free into active and active into ending; only the drain turns ending into free, after it has delivered
+//! the last record. So the name of a ring's thread is the right one for all that the drain finds in it.
+
+use core::{fmt, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
+    thread::Thread,
+};
+
+use tailwatch_core::{
+    EventId, Gate, Ring,
+    sync::{
+        AtomicU8,
+        Ordering::{Acquire, Relaxed, Release},
+        fence,
+    },
+};
+
+use crate::{HostClock, ring_memory::RingMemory};
+
+const FREE: u8 = 0;
+const ACTIVE: u8 = 1;
+const ENDING: u8 = 2;
+
+/// How long [`Pool::claim_soon`] waits for a ring whose thread has ended.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A word for every id that a record can carry, so that the hot path needs no bound.
+type FullGate = Gate<[AtomicU8; EventId::MAX as usize + 1]>;
+
+#[derive(Debug)]
+struct Slot {
+    memory: RingMemory,
+    state: AtomicU8,
+    thread: Mutex<Arc<str>>,
+}
+
+/// What the threads that record and the drain share.
+pub(crate) struct Pool {
+    slots: Box<[Slot]>,
+    free: Mutex<Vec<usize>>,
+    freed: Condvar,
+    gate: FullGate,
+    /// Not 0 once the collector is stopped.
+    stopped: AtomicU8,
+    unregistered: AtomicU64,
+    clock: HostClock,
+    drain: OnceLock<Thread>,
+}
+
+/// A ring of the pool that belongs to one thread; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) slot: usize,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// A pool of `rings` rings of `capacity` records, their pages touched.
+    pub(crate) fn new(rings: usize, capacity: usize, clock: HostClock) -> io::Result<Self> {
+        let slot = |_| {
+            let memory = RingMemory::new(capacity)?;
+            Ok(Slot { memory, state: AtomicU8::new(FREE), thread: Mutex::new(Arc::from("")) })
+        };
+        Ok(Self {
+            slots: (0..rings).map(slot).collect::<io::Result<_>>()?,
+            free: Mutex::new((0..rings).rev().collect()),
+            freed: Condvar::new(),
+            gate: FullGate::new(),
+            stopped: AtomicU8::new(0),
+            unregistered: AtomicU64::new(0),
+            clock,
+            drain: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(crate) fn clock(&self) -> HostClock {
+        self.clock
+    }
+
+    pub(crate) fn rings(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn ring(&self, slot: usize) -> &Ring {
+        self.slots[slot].memory.ring()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.slots.iter().map(|slot| size_of::<Slot>() + slot.memory.bytes()).sum::<usize>()
+    }
+
+    /// Whom to wake when a ring comes or goes.
+    pub(crate) fn set_drain(&self, thread: Thread) {
+        // There is one drain, so it is set once.
+        let _ = self.drain.set(thread);
+    }
+
+    pub(crate) fn wake_drain(&self) {
+        if let Some(thread) = self.drain.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Takes a free ring for the current thread, without waiting; `None` if there is none. Blocks no longer than it takes
+    /// another thread to take or give back a ring.
+    pub(crate) fn claim(self: &Arc<Self>, thread: &str) -> Option<Claim> {
+        let slot = self.lock_free().pop()?;
+        Some(self.activate(slot, thread))
+    }
+
+    /// As [`claim`](Self::claim), but waits a while if rings of threads that ended are about to become free.
+    pub(crate) fn claim_soon(self: &Arc<Self>, thread: &str) -> Option<Claim> {
+        let ending = |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
+        let free = self.lock_free();
+        let free = self.freed.wait_timeout_while(free, PATIENCE, |free| free.is_empty() && ending(free));
+        let slot = free.unwrap_or_else(PoisonError::into_inner).0.pop()?;
+        Some(self.activate(slot, thread))
+    }
+
+    fn activate(self: &Arc<Self>, slot: usize, thread: &str) -> Claim {
+        *lock(&self.slots[slot].thread) = Arc::from(thread);
+        // Release, for the drain's Acquire load of the state: it sees the name of a thread whose ring is active. (What
+        // the former thread and the drain did with the ring happened before, by the lock of the free list.)
+        self.slots[slot].state.store(ACTIVE, Release);
+        self.wake_drain();
+        Claim { slot, pool: Arc::clone(self) }
+    }
+
+    /// The name of the thread that has, or had, the ring.
+    pub(crate) fn thread(&self, slot: usize) -> Arc<str> {
+        Arc::clone(&lock(&self.slots[slot].thread))
+    }
+
+    /// Whether a thread has the ring, or had it and has left records.
+    pub(crate) fn is_taken(&self, slot: usize) -> bool {
+        self.slots[slot].state.load(Acquire) != FREE
+    }
+
+    /// Whether the ring's thread is gone. What the drain finds in the ring *after* this said yes is the last of it.
+    pub(crate) fn is_ending(&self, slot: usize) -> bool {
+        // Acquire, for the Release store of the thread that gave the ring back: its last record is seen.
+        self.slots[slot].state.load(Acquire) == ENDING
+    }
+
+    /// The drain is done with a ring whose thread is gone.
+    pub(crate) fn release(&self, slot: usize) {
+        self.slots[slot].state.store(FREE, Relaxed);
+        // The lock orders what the drain did with the ring before what its next thread does.
+        self.lock_free().push(slot);
+        self.freed.notify_one();
+    }
+
+    fn lock_free(&self) -> MutexGuard<'_, Vec<usize>> {
+        lock(&self.free)
+    }
+
+    /// Closes the gate for good.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(1, Relaxed);
+        // Release, for the Acquire fence in `is_stopped`: who found the gate closed by this sees that it is for good.
+        fence(Release);
+        self.gate().set_enabled(false);
+    }
+
+    /// Whether the gate, found closed, is closed for good.
+    pub(crate) fn is_stopped(&self) -> bool {
+        fence(Acquire);
+        self.stopped.load(Relaxed) != 0
+    }
+
+    /// Records that nobody will see, because their thread has no ring or the collector has stopped.
+    pub(crate) fn count_unregistered(&self, records: u64) {
+        self.unregistered.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn unregistered(&self) -> u64 {
+        self.unregistered.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("rings", &self.slots.len()).field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+impl Claim {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Release, for the drain's Acquire load in `is_ending`.
+        self.pool.slots[self.slot].state.store(ENDING, Release);
+        self.pool.wake_drain();
+    }
+}
+
+/// Locks, whatever became of whoever held the lock before: what it guards is never left half done.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

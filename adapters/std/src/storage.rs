@@ -1,0 +1,50 @@
+//! The aggregator's memory on the heap, sized at run time.
+
+use tailwatch_core::{EventState, Moments, Parts, Sample, Shape, Storage, Window};
+
+/// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
+#[derive(Debug)]
+pub(crate) struct Boxed {
+    rows: Box<[u16]>,
+    windows: Box<[Window]>,
+    events: Box<[EventState]>,
+    slices: Box<[Moments]>,
+    counts: Box<[u32]>,
+    totals: Box<[u64]>,
+    samples: Box<[Sample]>,
+    scratch: Box<[u64]>,
+}
+
+impl Boxed {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        fn empty<T: Clone + Default>(len: usize) -> Box<[T]> {
+            vec![T::default(); len].into_boxed_slice()
+        }
+        Self {
+            rows: empty(shape.ids),
+            windows: empty(shape.windows),
+            events: empty(shape.events),
+            slices: empty(shape.all_slices()),
+            // Not by `empty`: of a literal 0 the allocator knows that fresh pages will do.
+            counts: vec![0; shape.all_counts()].into_boxed_slice(),
+            totals: vec![0; shape.all_totals()].into_boxed_slice(),
+            samples: empty(shape.all_samples()),
+            scratch: empty(shape.samples),
+        }
+    }
+}
+
+impl Storage for Boxed {
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            rows: &mut self.rows,
+            windows: &mut self.windows,
+            events: &mut self.events,
+            slices: &mut self.slices,
+            counts: &mut self.counts,
+            totals: &mut self.totals,
+            samples: &mut self.samples,
+            scratch: &mut self.scratch,
+        }
+    }
+}

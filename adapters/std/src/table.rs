@@ -1,0 +1,103 @@
+//! The report as a table for people.
+
+use core::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+use tailwatch_core::{Accuracy, Fixed, Summary, Unit};
+
+use crate::{
+    Report,
+    report::{EventReport, window_name},
+};
+
+const HEADER: [&str; 11] =
+    ["event", "window", "count", "min", "mean", "p50", "p95", "p99", "p99.9", "max", "quantiles"];
+
+/// Writes the table, and a line of health below it.
+pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(HEADER);
+    for event in &report.events {
+        for row in rows(event) {
+            table.add_row(row);
+        }
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(f, "{table}")?;
+    let health = &report.health;
+    write!(
+        f,
+        "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at {} MHz",
+        health.produced,
+        health.delivered,
+        health.overwritten,
+        health.pending,
+        health.unregistered,
+        report.clock.source,
+        if report.clock.ordered { "ordered" } else { "relaxed" },
+        report.clock.hz / 1_000_000,
+    )?;
+    let faults = [
+        ("late", health.late),
+        ("clock anomalies", health.clock_anomalies),
+        ("saturated", health.saturated),
+        ("invalid", health.invalid),
+        ("of unknown events", health.unknown_events),
+        ("observer panics", health.observer_panics),
+    ];
+    for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
+        write!(f, "; {count} {name}")?;
+    }
+    if health.enabled { Ok(()) } else { f.write_str("; recording is off") }
+}
+
+/// A row for each window in which something happened, the last one for the time since the start.
+fn rows(event: &EventReport) -> Vec<[String; 11]> {
+    let windows = event.windows.iter().map(|window| (window_name(window.length), window.summary.as_ref()));
+    let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
+    let mut rows: Vec<_> = spans
+        .filter_map(|(window, summary)| summary.map(|summary| row(event.unit, window, summary)))
+        .collect();
+    match rows.first_mut() {
+        Some(first) => event.name.clone_into(&mut first[0]),
+        None => {
+            let mut empty = [const { String::new() }; 11];
+            event.name.clone_into(&mut empty[0]);
+            "0".clone_into(&mut empty[2]);
+            rows.push(empty);
+        }
+    }
+    rows
+}
+
+fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
+    let told = |value: u64| match unit {
+        Unit::Time => duration(value),
+        _ => value.to_string(),
+    };
+    let mean = match unit {
+        Unit::Time => duration(summary.mean.round()),
+        _ => format!("{:.1}", Fixed::to_f64(summary.mean)),
+    };
+    let quantiles = match summary.accuracy {
+        Accuracy::Exact => "exact".to_owned(),
+        Accuracy::WithinPpm(ppm) => format!("±{:.2} %", f64::from(ppm) / 10_000.0),
+    };
+    let Summary { count, min, max, p50, p95, p99, p99_9, .. } = *summary;
+    let count = if summary.complete { count.to_string() } else { format!("{count} (incomplete)") };
+    let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(told);
+    [String::new(), window, count, min, mean, p50, p95, p99, p99_9, max, quantiles]
+}
+
+/// Nanoseconds with three or four digits and a unit.
+#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+fn duration(nanos: u64) -> String {
+    match nanos {
+        0..10_000 => format!("{nanos} ns"),
+        10_000..10_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        _ => format!("{:.2} s", nanos as f64 / 1e9),
+    }
+}
