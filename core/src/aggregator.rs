@@ -112,8 +112,11 @@ impl<S: Storage> Aggregator<S> {
         let parts = storage.parts();
         let mut first = 0;
         for (window, spec) in parts.windows.iter_mut().zip(windows) {
-            *window = Window::new(*spec, rate, now, first)
-                .ok_or(ConfigError::SliceTooShort { length: spec.length, slices: spec.slices, hz: rate.hz() })?;
+            *window = Window::new(*spec, rate, now, first).ok_or(ConfigError::SliceTooShort {
+                length: spec.length,
+                slices: spec.slices,
+                hz: rate.hz(),
+            })?;
             first += usize::from(spec.slices);
         }
         for (number, info) in (1_u16..).zip(events) {

@@ -12,7 +12,7 @@ const ALL_OFF: u8 = 0x80;
 /// Set in the word of an event that is switched off by itself.
 const EVENT_OFF: u8 = 0x40;
 
-/// One word for each event decides whether it is recorded; a master switch decides for all.
+/// One word for each of the ids below `IDS` decides whether that event is recorded; a master switch decides for all.
 ///
 /// A recorder reads one word at START, relaxed and wait-free; its END inherits the decision. All zero, as it begins, it
 /// lets everything through. An event beyond its size (and the reserved id 0) obeys the master switch alone.
@@ -23,8 +23,8 @@ const EVENT_OFF: u8 = 0x40;
 /// ```
 /// use tailwatch_core::{EventId, Gate};
 ///
-/// static GATE: Gate<[tailwatch_core::sync::AtomicU8; 9]> = Gate::new();
-/// let gate: &Gate = &GATE;
+/// static GATE: Gate<9> = Gate::new();
+/// let gate = &GATE;
 /// let order = EventId::new(3).unwrap();
 /// gate.set_event_enabled(order, false);
 /// assert!(!gate.admits(order));
@@ -34,12 +34,11 @@ const EVENT_OFF: u8 = 0x40;
 /// gate.set_enabled(true);
 /// assert!(gate.admits(order));
 /// ```
-#[repr(transparent)]
-pub struct Gate<W: ?Sized = [AtomicU8]> {
-    words: W,
+pub struct Gate<const IDS: usize> {
+    words: [AtomicU8; IDS],
 }
 
-impl<const IDS: usize> Gate<[AtomicU8; IDS]> {
+impl<const IDS: usize> Gate<IDS> {
     /// An open gate with a word for each of the ids below `IDS`.
     #[cfg(not(tailwatch_loom))]
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
@@ -53,14 +52,12 @@ impl<const IDS: usize> Gate<[AtomicU8; IDS]> {
     pub fn new() -> Self {
         Self { words: core::array::from_fn(|_| AtomicU8::new(0)) }
     }
-}
 
-impl Gate {
     #[inline(always)]
     fn word(&self, event: EventId) -> &AtomicU8 {
         let id = usize::from(event.get());
         // No id is 0, so its word holds the master switch and nothing else.
-        &self.words[if id < self.words.len() { id } else { 0 }]
+        &self.words[if id < IDS { id } else { 0 }]
     }
 
     /// Whether `event` is recorded.
@@ -92,8 +89,8 @@ impl Gate {
     }
 }
 
-impl fmt::Debug for Gate {
+impl<const IDS: usize> fmt::Debug for Gate<IDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("enabled", &self.is_enabled()).field("ids", &self.words.len()).finish()
+        f.debug_struct("Gate").field("enabled", &self.is_enabled()).field("ids", &IDS).finish()
     }
 }

@@ -40,8 +40,6 @@ mod summary;
 pub mod sync;
 mod window;
 
-#[doc(hidden)]
-pub use event::event_id;
 pub use self::{
     aggregator::{Aggregator, ConfigError, Counters, Outcomes},
     clock::{Clock, TickRate, TimeScale, TimeUnit},
@@ -60,3 +58,5 @@ pub use self::{
     summary::{Accuracy, Summary},
     window::{Window, WindowSpec},
 };
+#[doc(hidden)]
+pub use event::event_id;

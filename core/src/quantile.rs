@@ -98,7 +98,8 @@ impl FromStr for Quantile {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix('p').ok_or(ParseQuantileError)?;
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |s: &str, longest: usize| (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
+        let digits =
+            |s: &str, longest: usize| (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
         if !digits(whole, 3) || !digits(decimals, 4) {
             return Err(ParseQuantileError);
         }

@@ -154,11 +154,19 @@ impl Record {
 
     #[inline]
     const fn new(ticks: u64, event: EventId, sampling: u8, kind: u8, payload: u64) -> Self {
-        let word = (payload << PAYLOAD_SHIFT)
-            | ((sampling as u64 & 0xF) << SAMPLING_SHIFT)
-            | ((kind as u64) << KIND_SHIFT)
-            | event.get() as u64;
-        Self { ticks, word }
+        Self::of_span(ticks, Self::span_bits(event, sampling), kind, payload)
+    }
+
+    /// What all records of a span share: the bits of its event and sampling. Never 0.
+    #[inline]
+    pub(crate) const fn span_bits(event: EventId, sampling: u8) -> u64 {
+        ((sampling as u64 & 0xF) << SAMPLING_SHIFT) | event.get() as u64
+    }
+
+    /// A record of the span with these bits.
+    #[inline]
+    pub(crate) const fn of_span(ticks: u64, span_bits: u64, kind: u8, payload: u64) -> Self {
+        Self { ticks, word: (payload << PAYLOAD_SHIFT) | ((kind as u64) << KIND_SHIFT) | span_bits }
     }
 
     /// A span of `event` begins at `ticks`; of `tag` the low 46 bits are kept.

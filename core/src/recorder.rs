@@ -2,10 +2,7 @@
 
 use core::marker::PhantomData;
 
-use crate::{
-    Clock, Event, EventId, Forgotten, Gate, MAX_PAYLOAD, Outcome, Record,
-    ring::Producer,
-};
+use crate::{Clock, Event, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
 
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
@@ -14,7 +11,7 @@ use crate::{
 /// to another thread, but not be used by two at once.
 ///
 /// ```
-/// use tailwatch_core::{Clock, Event, Gate, Outcome, Recorder, Ring, Slot, TickRate, Trading, sync::AtomicU8};
+/// use tailwatch_core::{Clock, Event, Gate, Outcome, Recorder, Ring, Slot, TickRate, Trading};
 ///
 /// struct Counter(core::cell::Cell<u64>); // a clock that ticks once a read
 /// impl Clock for Counter {
@@ -23,7 +20,7 @@ use crate::{
 ///     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 /// }
 ///
-/// let gate = Gate::<[AtomicU8; 9]>::new();
+/// let gate = Gate::<9>::new();
 /// let mut ring = Ring::<[Slot; 64]>::new();
 /// let (producer, mut consumer) = ring.split();
 /// let recorder = Recorder::new(producer, &gate, Counter(0.into()));
@@ -38,9 +35,9 @@ use crate::{
 /// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
 /// ```
 #[derive(Debug)]
-pub struct Recorder<'r, C> {
+pub struct Recorder<'r, C, const IDS: usize> {
     producer: Producer<'r>,
-    gate: &'r Gate,
+    gate: &'r Gate<IDS>,
     clock: C,
 }
 
@@ -52,34 +49,28 @@ pub struct Recorder<'r, C> {
 #[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
 pub struct Token {
     start: u64,
-    /// The event's number; 0 for a span that is not recorded.
-    event: u16,
-    sampling: u8,
+    /// What all records of the span share; 0 for a span that is not recorded. (Two words, so that a token stays in
+    /// registers.)
+    span_bits: u64,
 }
 
 impl Token {
     /// The token of a span that is not recorded: to close it does nothing.
     #[inline]
     pub const fn unrecorded() -> Self {
-        Self { start: 0, event: 0, sampling: 0 }
+        Self { start: 0, span_bits: 0 }
     }
 
     /// Whether the span is recorded.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
-        self.event != 0
-    }
-
-    /// The event of a span that is recorded.
-    #[inline(always)]
-    pub const fn event(&self) -> Option<EventId> {
-        EventId::new(self.event)
+        self.span_bits != 0
     }
 }
 
-impl<'r, C: Clock> Recorder<'r, C> {
+impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Records into this ring what this gate admits, at the times of this clock.
-    pub const fn new(producer: Producer<'r>, gate: &'r Gate, clock: C) -> Self {
+    pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self { producer, gate, clock }
     }
 
@@ -96,13 +87,13 @@ impl<'r, C: Clock> Recorder<'r, C> {
 
     /// Begins a span that ends when the guard is dropped.
     #[inline(always)]
-    pub fn measure(&self, event: impl Event) -> Span<'_, 'r, C> {
+    pub fn measure(&self, event: impl Event) -> Span<'_, 'r, C, IDS> {
         self.measure_tagged(event, 0)
     }
 
     /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
     #[inline(always)]
-    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> Span<'_, 'r, C> {
+    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> Span<'_, 'r, C, IDS> {
         Span { recorder: self, token: self.start(event, tag), same_thread: PhantomData }
     }
 
@@ -115,21 +106,52 @@ impl<'r, C: Clock> Recorder<'r, C> {
         }
         let start = self.clock.start();
         self.producer.push(Record::start(start, event, 0, tag));
-        Token { start, event: event.get(), sampling: 0 }
+        Token { start, span_bits: Record::span_bits(event, 0) }
     }
 
     /// Ends a span.
     #[inline(always)]
-    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
     pub fn end(&self, token: Token, outcome: Outcome) {
-        let Some(event) = token.event() else { return };
-        let end = self.clock.end();
-        let duration = end.wrapping_sub(token.start);
-        // One branch for both: an end before the start wraps around to more than any length a record can carry.
-        if duration > MAX_PAYLOAD {
-            return self.forget_impossible(&token, end);
+        if !token.is_recorded() {
+            return;
         }
-        self.producer.push(Record::end(end, event, token.sampling, outcome, duration));
+        let end = self.clock.end();
+        if !self.try_end_at(&token, outcome, end) {
+            self.end_at(token, outcome, end);
+        }
+    }
+
+    /// Ends a span that is recorded at the tick `end`, unless something is rare about it: `false`, and nothing is done. Then
+    /// [`end_at`](Self::end_at) does it.
+    ///
+    /// For adapters, which have rare things of their own and want one cold call for all of them.
+    #[inline(always)]
+    pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
+        let duration = end.wrapping_sub(token.start);
+        match self.producer.announced() {
+            // One comparison for two cases: an end before the start wraps around to more than a record can carry.
+            Some(seq) if duration <= MAX_PAYLOAD => {
+                self.producer.push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends a span at the tick `end`, read from this recorder's clock.
+    #[cold]
+    #[inline(never)]
+    pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
+        let duration = end.wrapping_sub(token.start);
+        if !token.is_recorded() {
+            return;
+        }
+        if duration <= MAX_PAYLOAD {
+            return self.producer.push(Record::of_span(end, token.span_bits, outcome as u8, duration));
+        }
+        // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
+        let backwards = duration.cast_signed() < 0;
+        self.push_forget(&token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
     }
 
     /// Closes a span without a latency.
@@ -138,16 +160,9 @@ impl<'r, C: Clock> Recorder<'r, C> {
         self.push_forget(&token, Forgotten::Discarded);
     }
 
-    #[cold]
-    fn forget_impossible(&self, token: &Token, end: u64) {
-        // As signed numbers, so that a clock that wraps past 2^64 has still gone forward.
-        let backwards = end.wrapping_sub(token.start).cast_signed() < 0;
-        self.push_forget(token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
-    }
-
     fn push_forget(&self, token: &Token, why: Forgotten) {
-        if let Some(event) = token.event() {
-            self.producer.push(Record::forget(token.start, event, token.sampling, why));
+        if token.is_recorded() {
+            self.producer.push(Record::of_span(token.start, token.span_bits, Kind::Forget as u8, why as u64));
         }
     }
 
@@ -174,13 +189,13 @@ impl<'r, C: Clock> Recorder<'r, C> {
 /// A span that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
-pub struct Span<'s, 'r, C: Clock> {
-    recorder: &'s Recorder<'r, C>,
+pub struct Span<'s, 'r, C: Clock, const IDS: usize> {
+    recorder: &'s Recorder<'r, C, IDS>,
     token: Token,
     same_thread: PhantomData<*const ()>,
 }
 
-impl<C: Clock> Span<'_, '_, C> {
+impl<C: Clock, const IDS: usize> Span<'_, '_, C, IDS> {
     /// Ends the span now, with this outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
@@ -195,7 +210,7 @@ impl<C: Clock> Span<'_, '_, C> {
     }
 }
 
-impl<C: Clock> Drop for Span<'_, '_, C> {
+impl<C: Clock, const IDS: usize> Drop for Span<'_, '_, C, IDS> {
     #[inline(always)]
     fn drop(&mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
@@ -210,7 +225,7 @@ mod tests {
     use std::{vec, vec::Vec};
 
     use super::*;
-    use crate::{Kind, Ring, Slot, TickRate, Trading, sync::AtomicU8};
+    use crate::{Ring, Slot, TickRate, Trading};
 
     #[derive(Debug)]
     struct Script(Cell<u64>);
@@ -228,8 +243,8 @@ mod tests {
     }
 
     /// What is recorded while `work` runs, as (ticks, kind, payload).
-    fn recorded(work: impl FnOnce(&Recorder<'_, &Script>, &Script, &Gate)) -> Vec<(u64, Kind, u64)> {
-        let gate = Gate::<[AtomicU8; 9]>::new();
+    fn recorded(work: impl FnOnce(&Recorder<'_, &Script, 9>, &Script, &Gate<9>)) -> Vec<(u64, Kind, u64)> {
+        let gate = Gate::<9>::new();
         let mut ring = Ring::<[Slot; 64]>::new();
         let (producer, mut consumer) = ring.split();
         let clock = Script(Cell::new(0));
@@ -251,8 +266,7 @@ mod tests {
             clock.0.set(40);
             recorder.end(second, Outcome::Error);
         });
-        let expected =
-            [(0, Kind::Start, 1), (10, Kind::Start, 2), (15, Kind::EndOk, 15), (40, Kind::EndError, 30)];
+        let expected = [(0, Kind::Start, 1), (10, Kind::Start, 2), (15, Kind::EndOk, 15), (40, Kind::EndError, 30)];
         assert_eq!(seen, expected);
     }
 

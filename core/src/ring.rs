@@ -133,7 +133,11 @@ pub struct CapacityError {
 
 impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a ring cannot hold {} records: the capacity is a power of two, {MIN_CAPACITY} or more", self.capacity)
+        write!(
+            f,
+            "a ring cannot hold {} records: the capacity is a power of two, {MIN_CAPACITY} or more",
+            self.capacity
+        )
     }
 }
 

@@ -38,14 +38,7 @@ impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s. 165 KiB an event and
     /// the default windows.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        Self {
-            samples: 512,
-            scale: 5,
-            octaves: 40,
-            lowest: 8,
-            unit: TimeUnit::Fine,
-            ..Self::counted(events, windows)
-        }
+        Self { samples: 512, scale: 5, octaves: 40, lowest: 8, unit: TimeUnit::Fine, ..Self::counted(events, windows) }
     }
 
     /// For a microcontroller: 64 exact samples an event; histograms at scale 3 (±4.4 %) from 1 µs to 16 s.
@@ -150,8 +143,7 @@ pub struct EventState {
 }
 
 impl EventState {
-    const EMPTY: Self =
-        Self { total: Moments::EMPTY, outcomes: [0; 3], next_sample: 0, evicted_until: 0 };
+    const EMPTY: Self = Self { total: Moments::EMPTY, outcomes: [0; 3], next_sample: 0, evicted_until: 0 };
 }
 
 /// The arrays of a storage, each as long as its [`Shape`] says.

@@ -83,14 +83,28 @@ impl Calibration {
 /// The clock that all threads of a collector read.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
-    mode: ClockMode,
+    reading: Reading,
     calibration: Calibration,
+}
+
+/// How it is read: source and mode in one, so that the hot path asks once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    TscOrdered,
+    TscRelaxed,
+    Monotonic,
 }
 
 impl HostClock {
     /// The process's clock, read in this mode. The first call of a process takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
-        Self { mode, calibration: *Calibration::of_this_process() }
+        let calibration = *Calibration::of_this_process();
+        let reading = match (calibration.source, mode) {
+            (ClockSource::Monotonic, _) => Reading::Monotonic,
+            (ClockSource::Tsc, ClockMode::Ordered) => Reading::TscOrdered,
+            (ClockSource::Tsc, ClockMode::Relaxed) => Reading::TscRelaxed,
+        };
+        Self { reading, calibration }
     }
 
     /// The operating system's clock, whatever the processor has.
@@ -98,7 +112,7 @@ impl HostClock {
         let calibration = *Calibration::of_this_process();
         let calibration =
             Calibration { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base: calibration.base };
-        Self { mode: ClockMode::Ordered, calibration }
+        Self { reading: Reading::Monotonic, calibration }
     }
 
     /// Where its ticks come from.
@@ -108,10 +122,31 @@ impl HostClock {
 
     /// When the end of a span is read.
     pub const fn mode(&self) -> ClockMode {
-        self.mode
+        match self.reading {
+            Reading::TscRelaxed => ClockMode::Relaxed,
+            // The system's clock is read by a call, which is not moved before the work in front of it.
+            Reading::TscOrdered | Reading::Monotonic => ClockMode::Ordered,
+        }
+    }
+
+    /// Whether it is read by an instruction.
+    #[inline(always)]
+    pub(crate) fn is_counter(&self) -> bool {
+        self.reading != Reading::Monotonic
+    }
+
+    /// As [`Clock::end`], if that takes no more than an instruction.
+    #[inline(always)]
+    pub(crate) fn end_by_counter(&self) -> Option<u64> {
+        match self.reading {
+            Reading::TscOrdered => Some(tsc::ordered()),
+            Reading::TscRelaxed => Some(tsc::relaxed()),
+            Reading::Monotonic => None,
+        }
     }
 
     #[cold]
+    #[inline(never)]
     fn read_monotonic(&self) -> u64 {
         nanos(self.calibration.base.elapsed())
     }
@@ -120,18 +155,18 @@ impl HostClock {
 impl Clock for HostClock {
     #[inline(always)]
     fn start(&self) -> u64 {
-        match self.calibration.source {
-            ClockSource::Tsc => tsc::relaxed(),
-            ClockSource::Monotonic => self.read_monotonic(),
+        match self.reading {
+            Reading::TscOrdered | Reading::TscRelaxed => tsc::relaxed(),
+            Reading::Monotonic => self.read_monotonic(),
         }
     }
 
     #[inline(always)]
     fn end(&self) -> u64 {
-        match (self.calibration.source, self.mode) {
-            (ClockSource::Tsc, ClockMode::Ordered) => tsc::ordered(),
-            (ClockSource::Tsc, ClockMode::Relaxed) => tsc::relaxed(),
-            (ClockSource::Monotonic, _) => self.read_monotonic(),
+        match self.reading {
+            Reading::TscOrdered => tsc::ordered(),
+            Reading::TscRelaxed => tsc::relaxed(),
+            Reading::Monotonic => self.read_monotonic(),
         }
     }
 

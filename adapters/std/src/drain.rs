@@ -145,7 +145,9 @@ impl Drain {
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest);
         self.note_unregistered();
-        if take == Take::All || self.published_at.is_none_or(|last| now.saturating_duration_since(last) >= PUBLISH_EVERY) {
+        if take == Take::All
+            || self.published_at.is_none_or(|last| now.saturating_duration_since(last) >= PUBLISH_EVERY)
+        {
             self.publish();
         }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();

@@ -16,17 +16,17 @@ use std::{
     thread,
 };
 
-use tailwatch_core::{Event, Outcome, Recorder, Token};
+use tailwatch_core::{Event, EventId, Outcome, Recorder, Token};
 
 use crate::{
     HostClock,
-    pool::{Claim, Pool, lock},
+    pool::{Claim, IDS, Pool, lock},
 };
 
 /// A thread's recorder, and the claim that keeps its ring.
 struct Local {
     // The order matters: the recorder goes before the claim that its references stand on.
-    recorder: Recorder<'static, HostClock>,
+    recorder: Recorder<'static, HostClock, IDS>,
     claim: Claim,
 }
 
@@ -87,7 +87,9 @@ fn adopt(claim: Claim) -> bool {
 /// Gives the current thread a ring of `pool`, instead of what it had; `false` if none is free. May wait for a ring whose
 /// thread has ended.
 pub(crate) fn register(pool: &Arc<Pool>, name: &str) -> bool {
-    if let Some(local) = current() && Arc::ptr_eq(local.pool(), pool) {
+    if let Some(local) = current()
+        && Arc::ptr_eq(local.pool(), pool)
+    {
         return true;
     }
     pool.claim_soon(name).is_some_and(adopt)
@@ -115,7 +117,9 @@ pub(crate) fn installed() -> Option<Arc<Pool>> {
 fn register_late(records: u64) -> bool {
     let former = current().map(|local| Arc::clone(local.pool()));
     let installed = installed();
-    if let Some(pool) = &installed && !pool.is_stopped() {
+    if let Some(pool) = &installed
+        && !pool.is_stopped()
+    {
         let thread = thread::current();
         let name = thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
         if pool.claim(&name).is_some_and(adopt) {
@@ -129,34 +133,67 @@ fn register_late(records: u64) -> bool {
 }
 
 /// Begins a span.
+///
+/// Here and in `end` one cold call stands for all that is rare, so that the rest is small enough to be inlined.
 #[inline(always)]
 pub(crate) fn start(event: impl Event, tag: u64) -> Token {
+    match current() {
+        Some(local) if local.recorder.clock().is_counter() => {
+            let token = local.recorder.start(event, tag);
+            if token.is_recorded() || !local.pool().is_stopped() { token } else { start_rare(event.id(), tag) }
+        }
+        _ => start_rare(event.id(), tag),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn start_rare(event: EventId, tag: u64) -> Token {
     if let Some(local) = current() {
         let token = local.recorder.start(event, tag);
         if token.is_recorded() || !local.pool().is_stopped() {
             return token;
         }
     }
-    start_late(event, tag)
-}
-
-#[cold]
-#[inline(never)]
-fn start_late(event: impl Event, tag: u64) -> Token {
     // A span is two records, its START and what closes it.
-    if register_late(2) && let Some(local) = current() {
+    if register_late(2)
+        && let Some(local) = current()
+    {
         return local.recorder.start(event, tag);
     }
     Token::unrecorded()
 }
 
-/// Ends a span.
+/// Ends a span, as cancelled if the thread is unwinding and was not at its START.
 #[inline(always)]
-pub(crate) fn end(token: Token, outcome: Outcome) {
-    if let Some(local) = current() {
-        local.recorder.end(token, outcome);
-    } else if token.is_recorded() {
-        late(|recorder| recorder.end(token, outcome));
+pub(crate) fn end(token: Token, outcome: Outcome, was_unwinding: bool) {
+    if !token.is_recorded() {
+        return;
+    }
+    let mut end = NOT_READ;
+    if let Some(local) = current()
+        && !thread::panicking()
+        && let Some(now) = local.recorder.clock().end_by_counter()
+    {
+        if local.recorder.try_end_at(&token, outcome, now) {
+            return;
+        }
+        end = now;
+    }
+    end_rare(token, outcome, was_unwinding, end);
+}
+
+/// Stands for a tick that was not read yet: a counter that starts with the machine is past it.
+const NOT_READ: u64 = 0;
+
+#[cold]
+#[inline(never)]
+fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
+    let outcome = if thread::panicking() && !was_unwinding { Outcome::Cancelled } else { outcome };
+    match current() {
+        Some(local) if end == NOT_READ => local.recorder.end(token, outcome),
+        Some(local) => local.recorder.end_at(token, outcome, end),
+        None => late(|recorder| recorder.end(token, outcome)),
     }
 }
 
@@ -171,7 +208,7 @@ pub(crate) fn forget(token: Token) {
 
 /// Records one record that belongs to no span.
 #[inline(always)]
-pub(crate) fn record(event: impl Event, record: impl FnOnce(&Recorder<'_, HostClock>)) {
+pub(crate) fn record(event: impl Event, record: impl FnOnce(&Recorder<'_, HostClock, IDS>)) {
     match current() {
         Some(local) if local.recorder.admits(event) => record(&local.recorder),
         Some(local) if !local.pool().is_stopped() => (),
@@ -182,8 +219,10 @@ pub(crate) fn record(event: impl Event, record: impl FnOnce(&Recorder<'_, HostCl
 /// Records one record on a thread that has no ring yet, or one that nobody drains any more.
 #[cold]
 #[inline(never)]
-fn late(record: impl FnOnce(&Recorder<'_, HostClock>)) {
-    if register_late(1) && let Some(local) = current() {
+fn late(record: impl FnOnce(&Recorder<'_, HostClock, IDS>)) {
+    if register_late(1)
+        && let Some(local) = current()
+    {
         record(&local.recorder);
     }
 }

@@ -61,8 +61,9 @@ impl Guard {
     /// Ends the span now, with this outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
-        local::end(self.take(), outcome);
-        mem::forget(self);
+        let token = self.take();
+        // Told its outcome, it is not cancelled by a panic that has nothing to do with it.
+        local::end(token, outcome, true);
     }
 
     /// Closes the span without a latency: as if it had not been measured.
@@ -74,8 +75,7 @@ impl Guard {
 impl Drop for Guard {
     #[inline(always)]
     fn drop(&mut self) {
-        let cancelled = thread::panicking() && !self.was_unwinding;
-        local::end(self.take(), if cancelled { Outcome::Cancelled } else { Outcome::Ok });
+        local::end(self.take(), Outcome::Ok, self.was_unwinding);
     }
 }
 
@@ -131,7 +131,7 @@ pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
 /// ```
 #[inline(always)]
 pub fn record_end(token: Token, outcome: Outcome) {
-    local::end(token, outcome);
+    local::end(token, outcome, true);
 }
 
 /// Closes a span without a latency: as if it had not been measured.

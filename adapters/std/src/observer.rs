@@ -63,7 +63,14 @@ impl Observers {
     }
 
     /// Shows them a record. A panic is caught and counted.
-    pub(crate) fn show(&mut self, record: Record, thread: &Arc<str>, anchor: &Anchor, rate: TickRate, time: &TimeScale) {
+    pub(crate) fn show(
+        &mut self,
+        record: Record,
+        thread: &Arc<str>,
+        anchor: &Anchor,
+        rate: TickRate,
+        time: &TimeScale,
+    ) {
         let id = record.event();
         let known = id.and_then(|id| self.names.get(usize::from(id.get())));
         let kind = record.kind();

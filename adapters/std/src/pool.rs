@@ -30,7 +30,7 @@ const ENDING: u8 = 2;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A word for every id that a record can carry, so that the hot path needs no bound.
-type FullGate = Gate<[AtomicU8; EventId::MAX as usize + 1]>;
+pub(crate) const IDS: usize = EventId::MAX as usize + 1;
 
 #[derive(Debug)]
 struct Slot {
@@ -44,7 +44,7 @@ pub(crate) struct Pool {
     slots: Box<[Slot]>,
     free: Mutex<Vec<usize>>,
     freed: Condvar,
-    gate: FullGate,
+    gate: Gate<IDS>,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
     unregistered: AtomicU64,
@@ -70,7 +70,7 @@ impl Pool {
             slots: (0..rings).map(slot).collect::<io::Result<_>>()?,
             free: Mutex::new((0..rings).rev().collect()),
             freed: Condvar::new(),
-            gate: FullGate::new(),
+            gate: Gate::new(),
             stopped: AtomicU8::new(0),
             unregistered: AtomicU64::new(0),
             clock,
@@ -78,7 +78,7 @@ impl Pool {
         })
     }
 
-    pub(crate) fn gate(&self) -> &Gate {
+    pub(crate) fn gate(&self) -> &Gate<IDS> {
         &self.gate
     }
 

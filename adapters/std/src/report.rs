@@ -97,7 +97,13 @@ impl EventReport {
 }
 
 impl Report {
-    pub(crate) fn new(unix_ns: u64, uptime_ns: u64, clock: ClockReport, events: Vec<EventReport>, health: Health) -> Self {
+    pub(crate) fn new(
+        unix_ns: u64,
+        uptime_ns: u64,
+        clock: ClockReport,
+        events: Vec<EventReport>,
+        health: Health,
+    ) -> Self {
         Self { schema: "tailwatch.report/1", unix_ns, uptime_ns, clock, events, sla: [], health }
     }
 
@@ -207,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_window_is_named_by_its_length() {
-        let names = [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7].map(Duration::from_nanos).map(window_name);
+        let names =
+            [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7].map(Duration::from_nanos).map(window_name);
         assert_eq!(names, ["1s", "60s", "1500ms", "250us", "7ns"]);
     }
 }

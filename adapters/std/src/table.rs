@@ -57,9 +57,8 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 fn rows(event: &EventReport) -> Vec<[String; 11]> {
     let windows = event.windows.iter().map(|window| (window_name(window.length), window.summary.as_ref()));
     let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
-    let mut rows: Vec<_> = spans
-        .filter_map(|(window, summary)| summary.map(|summary| row(event.unit, window, summary)))
-        .collect();
+    let mut rows: Vec<_> =
+        spans.filter_map(|(window, summary)| summary.map(|summary| row(event.unit, window, summary))).collect();
     match rows.first_mut() {
         Some(first) => event.name.clone_into(&mut first[0]),
         None => {

@@ -41,14 +41,25 @@ impl<'r> Producer<'r> {
     /// [`batch`] records.
     #[inline(always)]
     pub fn push(&self, record: Record) {
-        let Ring { published, slots, .. } = self.ring;
+        let seq = match self.announced() {
+            Some(seq) => seq,
+            None => self.reserve(),
+        };
+        self.push_at(seq, record);
+    }
+
+    /// The sequence number of the next record, if it lies below `reserved`.
+    #[inline(always)]
+    pub(crate) fn announced(&self) -> Option<usize> {
+        let Ring { published, .. } = self.ring;
         let seq = published.head.load(Relaxed);
-        if seq == published.reserved.load(Relaxed) {
-            published.reserved.store(seq.wrapping_add(batch(slots.len())), Relaxed);
-            // Release, for the consumer's fence before it loads `reserved`: without it the words below could be seen
-            // before the reservation, and a torn record would pass for a whole one.
-            fence(Release);
-        }
+        (seq != published.reserved.load(Relaxed)).then_some(seq)
+    }
+
+    /// Appends the record of this number, which [`announced`](Self::announced) just told.
+    #[inline(always)]
+    pub(crate) fn push_at(&self, seq: usize, record: Record) {
+        let Ring { published, slots, .. } = self.ring;
         let index = seq & (slots.len() - 1);
         // SAFETY: a ring's length is a power of two and not 0 (`is_capacity`, checked wherever a ring is made), so the
         // masked index is below it.
@@ -56,6 +67,19 @@ impl<'r> Producer<'r> {
         slot.store(record);
         // Release, for the consumer's Acquire load of `head`: the words of the record come before it.
         published.head.store(seq.wrapping_add(1), Release);
+    }
+
+    /// Announces the next records; a function of its own, so that the one call in many does not swell the others.
+    #[cold]
+    #[inline(never)]
+    fn reserve(&self) -> usize {
+        let Ring { published, slots, .. } = self.ring;
+        let seq = published.head.load(Relaxed);
+        published.reserved.store(seq.wrapping_add(batch(slots.len())), Relaxed);
+        // Release, for the consumer's fence before it loads `reserved`: without it the words of the next records could be
+        // seen before the reservation, and a torn record would pass for a whole one.
+        fence(Release);
+        seq
     }
 
     /// Records published so far, modulo the range of `usize`.

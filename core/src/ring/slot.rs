@@ -27,8 +27,12 @@ impl Slot {
     /// Writes the record, word by word: wait-free.
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
-        for (word, value) in self.0.iter().zip(split(record.words())) {
-            word.store(value, Relaxed);
+        let values = split(record.words());
+        // Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined.
+        let mut word = 0;
+        while word < WORDS {
+            self.0[word].store(values[word], Relaxed);
+            word += 1;
         }
     }
 

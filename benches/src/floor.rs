@@ -1,0 +1,53 @@
+//! The floor: two readings of the processor's counter, and nothing else.
+
+use core::hint::black_box;
+
+/// Two readings, neither of which waits for anything.
+#[inline(always)]
+pub(crate) fn relaxed() {
+    let start = counter::relaxed();
+    let end = counter::relaxed();
+    black_box(end.wrapping_sub(start));
+}
+
+/// Two readings, the second of which waits for what is before it.
+#[inline(always)]
+pub(crate) fn ordered() {
+    let start = counter::relaxed();
+    let end = counter::ordered();
+    black_box(end.wrapping_sub(start));
+}
+
+#[cfg(target_arch = "x86_64")]
+mod counter {
+    #[inline(always)]
+    pub(super) fn relaxed() -> u64 {
+        // SAFETY: RDTSC exists on every x86-64 processor and touches no memory.
+        unsafe { core::arch::x86_64::_rdtsc() }
+    }
+
+    #[inline(always)]
+    pub(super) fn ordered() -> u64 {
+        let mut core_number = 0;
+        // SAFETY: every x86-64 processor with an invariant counter has RDTSCP; the pointer is to a local.
+        unsafe { core::arch::x86_64::__rdtscp(&raw mut core_number) }
+    }
+}
+
+/// Elsewhere the floor is the adapter's own clock.
+#[cfg(not(target_arch = "x86_64"))]
+mod counter {
+    use std::sync::LazyLock;
+
+    use tailwatch::{Clock, ClockMode, HostClock};
+
+    static CLOCK: LazyLock<HostClock> = LazyLock::new(|| HostClock::new(ClockMode::Ordered));
+
+    pub(super) fn relaxed() -> u64 {
+        CLOCK.start()
+    }
+
+    pub(super) fn ordered() -> u64 {
+        CLOCK.end()
+    }
+}
