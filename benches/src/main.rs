@@ -4,6 +4,8 @@ mod floor;
 mod rounds;
 mod versus;
 
+use core::error::Error;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -23,7 +25,7 @@ enum Bench {
     },
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     match Options::parse().bench {
         Bench::Versus { smoke } => versus::run(smoke),
     }

@@ -1,6 +1,6 @@
 //! A span in each form, beside the floor of its clock mode.
 
-use core::hint::black_box;
+use core::{error::Error, hint::black_box};
 
 use tailwatch::{
     ClockMode, Collector, Outcome, Trading, measure, measure_tagged, record_end, record_start, record_value, time,
@@ -72,7 +72,7 @@ fn floor_ordered(times: u32) {
 }
 
 /// Times everything and prints the table.
-pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let (rounds, times) = if smoke { (3, 20_000) } else { (101, 200_000) };
     let start = |mode| Collector::builder().rings(2).clock_mode(mode).start();
     let collectors = [start(ClockMode::Relaxed)?, start(ClockMode::Ordered)?];

@@ -159,7 +159,7 @@ impl<S: Storage> Aggregator<S> {
         }
         self.now = now;
         let Parts { windows, events, slices, counts, .. } = self.storage.parts();
-        let places = self.durations.len();
+        let places = self.durations.places();
         for window in windows {
             window.advance(now, |place| {
                 for row in 0..events.len() {
@@ -236,7 +236,7 @@ impl<S: Storage> Aggregator<S> {
     #[inline]
     fn sample(&mut self, row: usize, unit: Unit, value: u64, record: Record) {
         let place = self.buckets(unit).place(value);
-        let places = self.durations.len();
+        let places = self.durations.places();
         let sampling = record.sampling();
         let Parts { windows, events, slices, counts, totals, samples, .. } = self.storage.parts();
 

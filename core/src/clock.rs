@@ -96,7 +96,7 @@ impl TimeScale {
     pub const fn new(rate: TickRate, unit: TimeUnit) -> Self {
         // The multiplier is 2^(bits + shift) / hz with 62 significant bits.
         let hz = rate.hz() as u128;
-        let log_hz = 63 - rate.hz().leading_zeros();
+        let log_hz = rate.hz().ilog2();
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
         Self { multiplier: clamp((numerator + hz / 2) / hz), shift, unit }

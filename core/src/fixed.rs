@@ -86,7 +86,7 @@ mod tests {
             let float = numerator as f64 / denominator as f64;
             assert_eq!(format!("{fixed:.2}"), format!("{float:.2}"));
             assert!((fixed.to_f64() - float).abs() <= 1.0 / 65_536.0);
-            assert_eq!(fixed.round() as f64, float.round());
+            assert_eq!(fixed.round(), float.round() as u64);
         }
         assert_eq!(Fixed::ratio(1, 0), Fixed::ZERO);
         assert_eq!(Fixed::ratio(u64::MAX, 1).to_bits(), u64::MAX);

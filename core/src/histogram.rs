@@ -92,7 +92,7 @@ fn below(scale: u8, mantissa: u64) -> usize {
 
 /// Which values a histogram tells apart: its scale and range.
 ///
-/// Counts lie in an array of [`len`](Buckets::len) places: one for zero, one for what lies below the range, the buckets, one
+/// Counts lie in an array of [`places`](Buckets::places): one for zero, one for what lies below the range, the buckets, one
 /// for what lies above it.
 ///
 /// ```
@@ -131,7 +131,7 @@ impl Buckets {
     }
 
     /// The number of places.
-    pub const fn len(self) -> usize {
+    pub const fn places(self) -> usize {
         FIRST + ((self.octaves as usize) << self.scale) + 1
     }
 
@@ -147,7 +147,7 @@ impl Buckets {
         let bucket = (octave << self.scale) + below(self.scale, value << shift);
         let before = (self.lowest as usize) << self.scale;
         // `bucket` counts from 1, so what is at most 2^lowest has at most `before`.
-        if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.len() - 1) }
+        if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.places() - 1) }
     }
 
     /// The values counted at `place`: all above the first bound, up to and including the second.
@@ -159,8 +159,8 @@ impl Buckets {
             (0, 0)
         } else if place == BELOW {
             (0, self.bound(before))
-        } else if place >= self.len() - 1 {
-            (self.bound(before + self.len() - 1 - FIRST), u64::MAX)
+        } else if place >= self.places() - 1 {
+            (self.bound(before + self.places() - 1 - FIRST), u64::MAX)
         } else {
             (self.bound(before + place - FIRST), self.bound(before + place - FIRST + 1))
         }
@@ -182,7 +182,7 @@ impl Buckets {
         let least = if place == ZERO { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
         // Where a bound is no bound of a bucket, what was seen stands for it.
-        let (from, to) = if place == BELOW || place == self.len() - 1 { (least, most) } else { (above, up_to) };
+        let (from, to) = if place == BELOW || place == self.places() - 1 { (least, most) } else { (above, up_to) };
         #[expect(clippy::cast_possible_truncation, reason = "the root of a product of two 64-bit numbers")]
         let middle = (u128::from(from) * u128::from(to)).isqrt() as u64;
         Estimate { value: middle.clamp(least, most), least, most }

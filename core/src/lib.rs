@@ -17,6 +17,15 @@
 //! [`Aggregator`] shows a whole pass, [`Recorder`] the recording side.
 
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "oracles compute in other types than what they judge"
+    )
+)]
 
 pub mod aggregator;
 mod clock;

@@ -124,7 +124,9 @@ mod tests {
 
     fn of(values: &[u64]) -> Moments {
         let mut moments = Moments::EMPTY;
-        values.iter().for_each(|value| moments.add(*value, 0));
+        for value in values {
+            moments.add(*value, 0);
+        }
         moments
     }
 
@@ -159,7 +161,9 @@ mod tests {
         #[test]
         fn a_weight_is_that_many_samples(values in proptest::collection::vec(0..1_u64 << 40, 1..20), sampling in 0..5_u8) {
             let mut weighted = Moments::EMPTY;
-            values.iter().for_each(|value| weighted.add(*value, sampling));
+            for value in &values {
+                weighted.add(*value, sampling);
+            }
             let repeated: Vec<u64> = values.iter().flat_map(|value| core::iter::repeat_n(*value, 1 << sampling)).collect();
             let repeated = of(&repeated);
             prop_assert_eq!(weighted.count(), values.len() as u64);

@@ -45,6 +45,7 @@ impl Quantile {
     }
 
     /// The rank of this quantile among `n` samples, counted from 1; 0 if there are none.
+    #[expect(clippy::cast_possible_truncation, reason = "a rank is at most n")]
     pub const fn rank(self, n: u64) -> u64 {
         if n == 0 {
             return 0;
@@ -70,7 +71,7 @@ impl fmt::Display for Quantile {
         let mut rest = self.0 % 10_000;
         if rest > 0 {
             let mut digits = 4;
-            while rest % 10 == 0 {
+            while rest.is_multiple_of(10) {
                 rest /= 10;
                 digits -= 1;
             }

@@ -219,7 +219,7 @@ impl Record {
 
     /// It stands for 2^k of its like.
     pub const fn sampling(self) -> u8 {
-        (self.word >> SAMPLING_SHIFT) as u8 & 0xF
+        (self.word >> SAMPLING_SHIFT & 0xF) as u8
     }
 
     /// The payload, 46 bits; what it means depends on the kind.
@@ -236,7 +236,7 @@ impl fmt::Debug for Record {
             .field("kind", &self.kind())
             .field("sampling", &self.sampling())
             .field("payload", &self.payload())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

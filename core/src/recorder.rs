@@ -141,6 +141,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Ends a span at the tick `end`, read from this recorder's clock.
     #[cold]
     #[inline(never)]
+    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
         let duration = end.wrapping_sub(token.start);
         if !token.is_recorded() {

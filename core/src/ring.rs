@@ -28,8 +28,8 @@
 //! | producer, fence after `reserved`, Release | consumer, fence before `reserved`, Acquire | the consumer copies words of a newer record and does not see that they were reserved: a torn record passes |
 //! | producer, fence on attaching, Release | consumer, fence before `reserved`, Acquire | the same, for the records that the *former* producer's reservation still covers: a fence orders only the stores of its own thread |
 //!
-//! The hand-over from one producer to the next (and from one consumer to the next) is ordered by whoever hands it over: a
-//! pool's lock, the end of a borrow. `tests/loom.rs` models each row.
+//! Each row is a model in `tests/loom.rs`, explored by the model checker: without the ordering, it fails. The hand-over from one producer to the next (and from one consumer to the next) is ordered by whoever hands it over: a
+//! pool's lock, the end of a borrow.
 //!
 //! A record of a slot is an array of machine words, each an atomic: to race on plain memory is undefined behaviour, on
 //! relaxed atomics it is not, and a torn record is recognised afterwards (the idea of a seqlock; *intent counter beside tail
@@ -44,7 +44,7 @@ mod consumer;
 mod producer;
 mod slot;
 
-use core::{alloc::Layout, error, fmt, mem, ptr};
+use core::{alloc::Layout, error, fmt};
 
 pub use self::{
     consumer::{Consumer, Drained},
@@ -222,10 +222,11 @@ impl Ring {
     /// For all of `'a`, `memory` is valid for reads and writes of [`Ring::layout`] of this capacity, aligned as that says,
     /// initialised, and accessed by nothing but such rings.
     #[cfg(not(tailwatch_loom))]
-    pub unsafe fn from_memory<'a>(memory: ptr::NonNull<u8>, capacity: usize) -> Result<&'a Self, CapacityError> {
+    pub unsafe fn from_memory<'a>(memory: core::ptr::NonNull<u8>, capacity: usize) -> Result<&'a Self, CapacityError> {
         let layout = Self::layout(capacity)?;
-        let ring = ptr::slice_from_raw_parts(memory.as_ptr(), capacity) as *const Self;
-        debug_assert_eq!(mem::align_of::<Ring<[Slot; 0]>>(), layout.align());
+        #[expect(clippy::cast_ptr_alignment, reason = "the caller vouches for the alignment")]
+        let ring = core::ptr::slice_from_raw_parts(memory.as_ptr(), capacity) as *const Self;
+        debug_assert_eq!(align_of::<Ring<[Slot; 0]>>(), layout.align());
         // SAFETY: the caller vouches for the memory; a ring consists of atomic integers only (`repr(C)`, padding aside), for
         // which every content is valid, and is changed only through them.
         Ok(unsafe { &*ring })

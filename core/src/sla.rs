@@ -41,7 +41,7 @@ impl Threshold {
 
     /// A limit on a plain number, over 60 s, from the first sample on.
     pub const fn value(quantile: Quantile, limit: u64) -> Self {
-        Self { quantile, limit, window: Duration::from_secs(60), min_samples: 1 }
+        Self { quantile, limit, window: Duration::from_mins(1), min_samples: 1 }
     }
 
     /// The same limit over another window.

@@ -10,7 +10,7 @@ use crate::{Buckets, EventInfo, TimeUnit, WindowSpec, moments::Moments, window::
 /// const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 /// const SHAPE: Shape = Shape { samples: 64, ..Shape::small(Trading::ALL, &WINDOWS) };
 /// static STORAGE: storage!(SHAPE) = <storage!(SHAPE)>::new(); // 8 events, zero: it lies in `.bss`
-/// assert!(size_of_val(&STORAGE) < 140 * 1024);
+/// assert!(size_of_val(&STORAGE) < 160 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -86,7 +86,7 @@ impl Shape {
     /// If the scale or the range is impossible; in a constant, an error of the compiler.
     pub const fn places(&self) -> usize {
         match Buckets::new(self.scale, self.lowest, self.octaves) {
-            Some(buckets) => buckets.len(),
+            Some(buckets) => buckets.places(),
             None => panic!("a scale is at most 8, and lowest + octaves at most 64"),
         }
     }

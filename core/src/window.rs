@@ -22,7 +22,7 @@ impl WindowSpec {
     /// 5 s in slices of 500 ms.
     pub const FIVE_SECONDS: Self = Self::new(Duration::from_secs(5), 10);
     /// 60 s in slices of 5 s.
-    pub const MINUTE: Self = Self::new(Duration::from_secs(60), 12);
+    pub const MINUTE: Self = Self::new(Duration::from_mins(1), 12);
     /// 1 s, 5 s and 60 s.
     pub const DEFAULT: [Self; 3] = [Self::SECOND, Self::FIVE_SECONDS, Self::MINUTE];
 

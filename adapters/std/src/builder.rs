@@ -9,7 +9,7 @@ use tailwatch_core::{CapacityError, ConfigError, EventInfo, Ring, Shape, Trading
 use crate::{
     ClockMode, ClockSource, Collector, Delivery, HostClock,
     drain::Drain,
-    observer::Observers,
+    observer::{Callback, Observers},
     pace::{MAX_PERIOD, MIN_PERIOD},
     pool::Pool,
 };
@@ -26,7 +26,7 @@ pub struct Builder {
     samples: usize,
     drain_core: Option<usize>,
     max_period: Duration,
-    observers: Vec<Box<dyn FnMut(&Delivery<'_>) + Send>>,
+    observers: Vec<Callback>,
 }
 
 impl Default for Builder {

@@ -1,9 +1,9 @@
 //! The clock of a host: the processor's counter where it can be trusted, else the operating system's.
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::{
     sync::OnceLock,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use tailwatch_core::{Clock, TickRate};
@@ -54,6 +54,9 @@ impl Calibration {
         CALIBRATION.get_or_init(Self::find_out)
     }
 
+    /// As many ticks as `quanta` converts without overflow, so that its own rounding does not show.
+    const CONVERTED: u64 = 1 << 40;
+
     /// Takes up to 0.2 s, in which `quanta` compares the counter with the monotonic clock.
     fn find_out() -> Self {
         let base = Instant::now();
@@ -69,10 +72,8 @@ impl Calibration {
         if !(before..=after).contains(&raw) {
             return monotonic;
         }
-        // As many ticks as `quanta` can convert without overflow, so that its own rounding does not show.
-        const TICKS: u64 = 1 << 40;
-        let nanos = u128::from(quanta.delta_as_nanos(0, TICKS));
-        let hz = (u128::from(TICKS) * 1_000_000_000).checked_div(nanos).and_then(|hz| u64::try_from(hz).ok());
+        let nanos = u128::from(quanta.delta_as_nanos(0, Self::CONVERTED));
+        let hz = (u128::from(Self::CONVERTED) * 1_000_000_000).checked_div(nanos).and_then(|hz| u64::try_from(hz).ok());
         match hz.and_then(TickRate::from_hz) {
             Some(rate) => Self { source: ClockSource::Tsc, rate, base },
             None => monotonic,

@@ -3,17 +3,16 @@
 use core::{cell::Cell, fmt, time::Duration};
 use std::{
     error,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
 };
 
 use arc_swap::ArcSwap;
 use core_affinity::CoreId;
-use tailwatch_core::{Event, EventId, Summary};
+use tailwatch_core::{
+    Event, EventId, Summary,
+    sync::{AtomicU8, Ordering::Relaxed},
+};
 
 use crate::{
     BuildError, Builder, Health, Report, WindowReport,
@@ -54,7 +53,7 @@ pub struct Collector {
     published: Arc<ArcSwap<Report>>,
     /// Held while a switch is turned or the drain's thread is joined.
     control: Mutex<Option<JoinHandle<()>>>,
-    stopping: Arc<AtomicBool>,
+    stopping: Arc<AtomicU8>,
 }
 
 thread_local! {
@@ -81,7 +80,7 @@ impl Collector {
     pub(crate) fn spawn(pool: Arc<Pool>, drain: Drain, core: Option<usize>) -> Result<Self, BuildError> {
         let published = drain.published();
         let drain = Arc::new(Mutex::new(drain));
-        let stopping = Arc::new(AtomicBool::new(false));
+        let stopping = Arc::new(AtomicU8::new(0));
         let (pinned, is_pinned) = mpsc::channel();
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
             let (drain, stopping) = (Arc::clone(&drain), Arc::clone(&stopping));
@@ -89,7 +88,7 @@ impl Collector {
                 // Nobody listens any more only if `spawn` has given up, which then stops this thread.
                 let _ = pinned.send(core.is_none_or(|id| core_affinity::set_for_current(CoreId { id })));
                 // Relaxed: the flag says nothing about other memory, and parking orders it.
-                while !stopping.load(Relaxed) {
+                while stopping.load(Relaxed) == 0 {
                     let rest = pass(&drain, Take::Due).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
@@ -204,7 +203,7 @@ impl Collector {
         let mut control = lock(&self.control);
         let Some(thread) = control.take() else { return };
         self.pool.stop();
-        self.stopping.store(true, Relaxed);
+        self.stopping.store(1, Relaxed);
         thread.thread().unpark();
         // An observer may own the last handle, and then this is the drain's own thread, which cannot wait for itself.
         if thread.thread().id() != thread::current().id() {

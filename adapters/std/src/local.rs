@@ -31,13 +31,13 @@ struct Local {
 }
 
 impl Local {
-    fn new(claim: Claim) -> Box<Self> {
+    fn new(claim: Claim) -> Self {
         let pool: *const Pool = Arc::as_ptr(claim.pool());
         // SAFETY: the claim keeps the pool alive, and stays next to everything that is borrowed from this reference, which
         // is dropped first and never leaves this module.
         let pool: &'static Pool = unsafe { &*pool };
         let producer = pool.ring(claim.slot).attach_producer();
-        Box::new(Self { recorder: Recorder::new(producer, pool.gate(), pool.clock()), claim })
+        Self { recorder: Recorder::new(producer, pool.gate(), pool.clock()), claim }
     }
 
     fn pool(&self) -> &Arc<Pool> {
@@ -74,7 +74,7 @@ fn current<'a>() -> Option<&'a Local> {
 
 /// Makes `claim` the ring of this thread, instead of what it had; `false` if the thread is about to end.
 fn adopt(claim: Claim) -> bool {
-    let local = Local::new(claim);
+    let local = Box::new(Local::new(claim));
     OWNER
         .try_with(|owner| {
             CURRENT.set(&raw const *local);
@@ -114,7 +114,7 @@ pub(crate) fn installed() -> Option<Arc<Pool>> {
 /// counts what it was about to record. Whether it got one.
 #[cold]
 #[inline(never)]
-fn register_late(records: u64) -> bool {
+fn register_late(records: usize) -> bool {
     let former = current().map(|local| Arc::clone(local.pool()));
     let installed = installed();
     if let Some(pool) = &installed

@@ -1,10 +1,7 @@
 //! Who is shown every delivered record.
 
-use core::fmt;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use core::{fmt, panic::AssertUnwindSafe};
+use std::{panic::catch_unwind, sync::Arc};
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
 
@@ -34,7 +31,7 @@ pub struct Delivery<'d> {
     pub record: Record,
 }
 
-type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
+pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
 
 /// The observers of a collector.
 pub(crate) struct Observers {
@@ -103,6 +100,9 @@ impl Observers {
 
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observers").field("count", &self.callbacks.len()).field("panics", &self.panics).finish()
+        f.debug_struct("Observers")
+            .field("count", &self.callbacks.len())
+            .field("panics", &self.panics)
+            .finish_non_exhaustive()
     }
 }

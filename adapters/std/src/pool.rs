@@ -7,14 +7,14 @@
 use core::{fmt, time::Duration};
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::Thread,
 };
 
 use tailwatch_core::{
     EventId, Gate, Ring,
     sync::{
-        AtomicU8,
+        AtomicU8, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
         fence,
     },
@@ -47,7 +47,7 @@ pub(crate) struct Pool {
     gate: Gate<IDS>,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
-    unregistered: AtomicU64,
+    unregistered: AtomicUsize,
     clock: HostClock,
     drain: OnceLock<Thread>,
 }
@@ -72,7 +72,7 @@ impl Pool {
             freed: Condvar::new(),
             gate: Gate::new(),
             stopped: AtomicU8::new(0),
-            unregistered: AtomicU64::new(0),
+            unregistered: AtomicUsize::new(0),
             clock,
             drain: OnceLock::new(),
         })
@@ -178,12 +178,12 @@ impl Pool {
     }
 
     /// Records that nobody will see, because their thread has no ring or the collector has stopped.
-    pub(crate) fn count_unregistered(&self, records: u64) {
+    pub(crate) fn count_unregistered(&self, records: usize) {
         self.unregistered.fetch_add(records, Relaxed);
     }
 
     pub(crate) fn unregistered(&self) -> u64 {
-        self.unregistered.load(Relaxed)
+        self.unregistered.load(Relaxed) as u64
     }
 }
 

@@ -46,7 +46,6 @@ pub struct ClockReport {
 
 /// What is known of one event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
 pub struct EventReport {
     /// Its number.
     #[serde(serialize_with = "id")]
@@ -65,8 +64,12 @@ pub struct EventReport {
     /// How its spans ended since the start.
     #[serde(serialize_with = "outcomes")]
     pub outcomes: Outcomes,
-    in_flight: (),
+    in_flight: NotKnown,
 }
+
+/// `null`: what is not measured yet.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct NotKnown;
 
 /// What is known of one event over one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +90,7 @@ impl EventReport {
             windows: Vec::new(),
             total: None,
             outcomes: Outcomes::default(),
-            in_flight: (),
+            in_flight: NotKnown,
         }
     }
 
@@ -131,7 +134,7 @@ impl fmt::Display for Report {
 pub(crate) fn window_name(length: Duration) -> String {
     let nanos = length.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
-    let (size, unit) = units.into_iter().find(|(size, _)| nanos % size == 0).unwrap_or((1, "ns"));
+    let (size, unit) = units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
     format!("{}{unit}", nanos / size)
 }
 
@@ -151,7 +154,7 @@ struct SummaryJson {
     max_relative_error_ppm: u32,
     covered_ns: u64,
     complete: bool,
-    corrected: (),
+    corrected: NotKnown,
     slowest: [(); 0],
 }
 
@@ -171,7 +174,7 @@ impl From<&Summary> for SummaryJson {
             max_relative_error_ppm: summary.accuracy.max_relative_error_ppm(),
             covered_ns: summary.covered,
             complete: summary.complete,
-            corrected: (),
+            corrected: NotKnown,
             slowest: [],
         }
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use tailwatch_core::{Accuracy, Fixed, Summary, Unit};
 
 use crate::{
@@ -13,10 +13,16 @@ use crate::{
 const HEADER: [&str; 11] =
     ["event", "window", "count", "min", "mean", "p50", "p95", "p99", "p99.9", "max", "quantiles"];
 
+/// Lines above, below and under the header; rows are many, so there are none between them.
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
 /// Writes the table, and a line of health below it.
 pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(HEADER);
+    table.load_style(STYLE).set_header(HEADER);
     for event in &report.events {
         for row in rows(event) {
             table.add_row(row);
@@ -59,15 +65,12 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
     let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
     let mut rows: Vec<_> =
         spans.filter_map(|(window, summary)| summary.map(|summary| row(event.unit, window, summary))).collect();
-    match rows.first_mut() {
-        Some(first) => event.name.clone_into(&mut first[0]),
-        None => {
-            let mut empty = [const { String::new() }; 11];
-            event.name.clone_into(&mut empty[0]);
-            "0".clone_into(&mut empty[2]);
-            rows.push(empty);
-        }
+    if rows.is_empty() {
+        let mut nothing = [const { String::new() }; 11];
+        "0".clone_into(&mut nothing[2]);
+        rows.push(nothing);
     }
+    event.name.clone_into(&mut rows[0][0]);
     rows
 }
 

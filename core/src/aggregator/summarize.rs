@@ -24,7 +24,7 @@ impl<S: Storage> Aggregator<S> {
         parts.slices[slices.clone()].iter().for_each(|slice| moments.merge(slice));
         let since = start.max(self.started);
         let whole = self.lost_until.is_none_or(|lost| lost < since);
-        self.summarize(row, unit, &moments, start, Some(slices), since, whole)
+        self.summarize(row, unit, &moments, start, Some(&slices), since, whole)
     }
 
     /// The summary of `event` since the start; `None` if nothing happened (or there is no such event).
@@ -50,7 +50,7 @@ impl<S: Storage> Aggregator<S> {
         unit: Unit,
         moments: &Moments,
         start: u64,
-        slices: Option<Range<usize>>,
+        slices: Option<&Range<usize>>,
         since: u64,
         whole: bool,
     ) -> Option<Summary> {
@@ -97,14 +97,14 @@ impl<S: Storage> Aggregator<S> {
         row: usize,
         buckets: Buckets,
         moments: &Moments,
-        slices: Option<Range<usize>>,
+        slices: Option<&Range<usize>>,
     ) -> [Estimate; 4] {
         let parts = self.storage.parts();
-        let places = buckets.len();
+        let places = buckets.places();
         let (min, max) = (moments.min(), moments.max());
         let (first, last) = (buckets.place(min), buckets.place(max));
-        let count = |place: usize| match slices.clone() {
-            Some(slices) => slices.map(|slice| u64::from(parts.counts[slice * places + place])).sum(),
+        let count = |place: usize| match slices {
+            Some(slices) => slices.clone().map(|slice| u64::from(parts.counts[slice * places + place])).sum(),
             None => parts.totals[row * places + place],
         };
         let mut place = first;

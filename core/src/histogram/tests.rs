@@ -19,7 +19,7 @@ fn the_table_is_the_exact_floor() {
 /// Checks that `value` is counted where exact arithmetic says.
 fn check(buckets: Buckets, value: u64) {
     let place = buckets.place(value);
-    assert!(place < buckets.len());
+    assert!(place < buckets.places());
     let (lowest, octaves) = (usize::from(buckets.lowest), usize::from(buckets.octaves));
     let first = lowest << buckets.scale;
     let last = (lowest + octaves) << buckets.scale;
@@ -28,7 +28,7 @@ fn check(buckets: Buckets, value: u64) {
     } else if !exceeds(value, first, buckets.scale) {
         BELOW
     } else if exceeds(value, last, buckets.scale) {
-        buckets.len() - 1
+        buckets.places() - 1
     } else {
         let bucket = place - FIRST + first;
         assert!(exceeds(value, bucket, buckets.scale), "{value} in {place}");
@@ -49,7 +49,9 @@ fn powers_of_two_and_their_neighbours_are_where_they_belong() {
             check(buckets, u64::MAX);
             for power in 0..64 {
                 let value = 1_u64 << power;
-                [value - 1, value, value + 1].into_iter().for_each(|value| check(buckets, value));
+                for value in [value - 1, value, value + 1] {
+                    check(buckets, value);
+                }
             }
         }
     }
@@ -59,7 +61,7 @@ fn powers_of_two_and_their_neighbours_are_where_they_belong() {
 fn bounds_join_without_gap_or_overlap() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 8, 40).unwrap();
-        for place in FIRST..buckets.len() {
+        for place in FIRST..buckets.places() {
             assert_eq!(buckets.bounds(place - 1).1, buckets.bounds(place).0);
         }
     }

@@ -1,0 +1,151 @@
+//! Models of the ring, explored by `loom`:
+//! `RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch-core --test loom`.
+//!
+//! Each runs every interleaving with up to three preemptions, and every value that the memory model lets a load see.
+#![cfg(tailwatch_loom)]
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use loom::{model::Builder, sync::Mutex, thread};
+use tailwatch_core::{Consumer, EventId, Record, Ring, Slot};
+
+/// Both words tell the number, so that a mixture of two records shows.
+fn numbered(n: u64) -> Record {
+    Record::value(n, EventId::new(1).unwrap(), 0, n)
+}
+
+/// What consumers saw, checked as it comes: whole records, in order, none twice.
+#[derive(Default)]
+struct Seen {
+    next: u64,
+    delivered: u64,
+    overwritten: u64,
+}
+
+impl Seen {
+    fn pass(&mut self, consumer: &mut Consumer<'_>) {
+        consumer.look();
+        let drained = consumer.drain(|record| {
+            assert_eq!(record.ticks(), record.payload(), "a torn record");
+            assert!(record.ticks() >= self.next, "a stale record, or one twice");
+            self.next = record.ticks() + 1;
+            self.delivered += 1;
+        });
+        self.overwritten += drained.overwritten;
+    }
+}
+
+/// Explores the model and says how many executions that took: few would mean that its threads never met.
+fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check({
+        let executions = Arc::clone(&executions);
+        move || {
+            executions.fetch_add(1, Relaxed);
+            model();
+        }
+    });
+    let executions = executions.load(Relaxed);
+    println!("{name}: {executions} executions");
+    assert!(executions > 1_000, "{name} explored only {executions} executions");
+}
+
+type Shared = Arc<Ring<[Slot; 4]>>;
+
+fn push(ring: &Shared, records: core::ops::Range<u64>) {
+    let ring: &Ring = &**ring;
+    let producer = ring.attach_producer();
+    records.for_each(|n| producer.push(numbered(n)));
+}
+
+/// One pass over the ring by a consumer of its own, in a thread of its own.
+fn pass_beside(shared: &Shared) -> thread::JoinHandle<Seen> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        let ring: &Ring = &*shared;
+        let mut seen = Seen::default();
+        seen.pass(&mut ring.attach_consumer());
+        seen
+    })
+}
+
+fn laps(name: &str, first: usize) {
+    explore(name, move || {
+        let shared: Shared = Arc::new(Ring::starting_at(first));
+        let reading = pass_beside(&shared);
+        push(&shared, 0..6);
+        let mut seen = reading.join().unwrap();
+        let ring: &Ring = &*shared;
+        let mut consumer = ring.attach_consumer();
+        seen.pass(&mut consumer);
+        assert_eq!(seen.next, 6, "the newest record is there once nobody pushes");
+        assert_eq!(seen.delivered + seen.overwritten, 6);
+        assert_eq!(consumer.pending(), 0);
+    });
+}
+
+#[test]
+fn a_producer_laps_a_consumer() {
+    laps("a producer laps a consumer", 0);
+}
+
+#[test]
+fn counters_wrap() {
+    laps("counters wrap", usize::MAX - 2);
+}
+
+/// The ring goes from one producer to the next by a lock, while the consumer reads. What the first one reserved and did not
+/// use, the second one uses.
+#[test]
+fn a_second_producer_goes_on() {
+    explore("a second producer goes on", || {
+        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let next = Arc::new(Mutex::new(0));
+        let turn = |shared: &Shared, next: &Arc<Mutex<u64>>| {
+            let mut next = next.lock().unwrap();
+            // Five end in the middle of a reservation, over a record of the first lap.
+            let until = if *next == 0 { 5 } else { 7 };
+            push(shared, *next..until);
+            *next = until;
+        };
+        let reading = pass_beside(&shared);
+        let other = thread::spawn({
+            let (shared, next) = (Arc::clone(&shared), Arc::clone(&next));
+            move || turn(&shared, &next)
+        });
+        turn(&shared, &next);
+        other.join().unwrap();
+        let mut seen = reading.join().unwrap();
+        let ring: &Ring = &*shared;
+        seen.pass(&mut ring.attach_consumer());
+        assert_eq!((seen.next, seen.delivered + seen.overwritten), (7, 7));
+    });
+}
+
+/// Another consumer goes on where the first one ended, while the producer goes on as well.
+#[test]
+fn a_second_consumer_goes_on() {
+    explore("a second consumer goes on", || {
+        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let reading = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let ring: &Ring = &*shared;
+                let mut seen = Seen::default();
+                seen.pass(&mut ring.attach_consumer());
+                seen.pass(&mut ring.attach_consumer());
+                seen
+            }
+        });
+        push(&shared, 0..5);
+        let mut seen = reading.join().unwrap();
+        let ring: &Ring = &*shared;
+        seen.pass(&mut ring.attach_consumer());
+        assert_eq!((seen.next, seen.delivered + seen.overwritten), (5, 5));
+    });
+}
