@@ -1,4 +1,40 @@
-//! Latency percentiles of hot paths, for programs with threads.
+//! Latency percentiles of hot paths, for programs with threads of an operating system.
+//!
+//! [`measure`] a span wherever it begins; a [`Collector`] tells its P50, P95, P99 and P99.9 over sliding windows. Threads write
+//! records into rings of their own, a background thread drains them: recording is wait-free, and neither allocates nor
+//! makes a system call.
+//!
+//! ```
+//! use tailwatch::{Collector, Trading, measure};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let collector = Collector::builder().start()?;
+//! collector.install()?;
+//! {
+//!     let _span = measure(Trading::CandleProcessing);
+//! }
+//! collector.flush();
+//! println!("{}", collector.report());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Limits
+//!
+//! - A ring that is not drained in time overwrites its oldest records; they are counted. [`Builder::ring_capacity`] tells how
+//!   to size it.
+//! - A thread's first record takes a ring, which locks and allocates; [`register_thread`] does it in advance. A thread that
+//!   finds none counts what it records as unregistered.
+//! - With `panic = "abort"` no span is ever cancelled and no observer's panic is caught.
+//! - Recording is not async-signal-safe, and an allocator that measures itself recurses with a thread's first record.
+//! - After `fork` the child has no drain: its rings overwrite.
+//! - A span that is ended on a thread of another collector is counted by that one.
+//!
+//! # Memory
+//!
+//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 170 KiB an event for the
+//! default windows, most of which stays untouched until the event happens. [`Collector::memory_bytes`] tells.
+
 #![warn(unsafe_code)]
 
 mod builder;
@@ -31,3 +67,8 @@ pub use self::{
     observer::Delivery,
     report::{ClockReport, EventReport, Report, WindowReport},
 };
+
+/// The examples of the README are compiled and run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
