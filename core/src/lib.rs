@@ -1,6 +1,6 @@
 //! Hot-path latency percentiles, from a Cortex-M0 to a co-located trading box: the part that needs no platform.
 //!
-//! What is here runs without an operating system and without an allocator: the [ring](ring) that the hot path writes
+//! What is here runs without an operating system and without an allocator: the [ring] that the hot path writes
 //! records into, the [`Recorder`] that writes them, and the [`Aggregator`] that turns them into percentiles over sliding
 //! windows. An adapter supplies what only a platform can: a [`Clock`] and the loop that drains. For threads of an operating
 //! system that is the crate `tailwatch`; use this one directly on bare metal or to write an adapter.

@@ -6,7 +6,7 @@ use crate::{Clock, Event, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, r
 
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
-/// A span costs two reads of the clock, eight stores and predictable branches. Nothing here panics, allocates, blocks or
+/// A span costs two reads of the clock, six stores and predictable branches. Nothing here panics, allocates, blocks or
 /// fails; all of it is wait-free. A recorder takes `&self`, so spans of one recorder nest and overlap freely; it can move
 /// to another thread, but not be used by two at once.
 ///

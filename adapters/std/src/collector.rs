@@ -51,8 +51,10 @@ pub struct Collector {
     pool: Arc<Pool>,
     drain: Arc<Mutex<Drain>>,
     published: Arc<ArcSwap<Report>>,
-    /// Held while a switch is turned or the drain's thread is joined.
-    control: Mutex<Option<JoinHandle<()>>>,
+    /// Held while a switch is turned.
+    switches: Mutex<()>,
+    /// Until it is stopped.
+    thread: Mutex<Option<JoinHandle<()>>>,
     stopping: Arc<AtomicU8>,
 }
 
@@ -63,12 +65,18 @@ thread_local! {
 
 /// One pass in the current thread; does nothing inside another.
 fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
+    /// Resets the mark even if the pass panics.
+    struct Mark;
+    impl Drop for Mark {
+        fn drop(&mut self) {
+            IN_PASS.set(false);
+        }
+    }
     if IN_PASS.replace(true) {
         return None;
     }
-    let rest = lock(drain).pass(take);
-    IN_PASS.set(false);
-    Some(rest)
+    let _mark = Mark;
+    Some(lock(drain).pass(take))
 }
 
 impl Collector {
@@ -92,11 +100,13 @@ impl Collector {
                     let rest = pass(&drain, Take::Due).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
+                pass(&drain, Take::All);
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
         pool.set_drain(thread.thread().clone());
-        let collector = Self { pool, drain, published, control: Mutex::new(Some(thread)), stopping };
+        let collector =
+            Self { pool, drain, published, switches: Mutex::new(()), thread: Mutex::new(Some(thread)), stopping };
         match core {
             Some(core) if is_pinned.recv() != Ok(true) => Err(BuildError::Pin { core }),
             _ => Ok(collector),
@@ -183,7 +193,7 @@ impl Collector {
     ///
     /// A collector that has stopped stays off.
     pub fn set_enabled(&self, enabled: bool) {
-        let _turning = lock(&self.control);
+        let _turning = lock(&self.switches);
         if !self.pool.is_stopped() {
             self.pool.gate().set_enabled(enabled);
         }
@@ -198,19 +208,24 @@ impl Collector {
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
-    /// What is recorded later counts as unregistered. Blocks until the thread has ended; the second call does nothing.
+    /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless it is called in that thread,
+    /// by an observer. The second call does nothing.
     pub fn stop(&self) {
-        let mut control = lock(&self.control);
-        let Some(thread) = control.take() else { return };
-        self.pool.stop();
+        let Some(thread) = lock(&self.thread).take() else { return };
+        {
+            let _turning = lock(&self.switches);
+            self.pool.stop();
+        }
         self.stopping.store(1, Relaxed);
         thread.thread().unpark();
-        // An observer may own the last handle, and then this is the drain's own thread, which cannot wait for itself.
+        // An observer may call this, or own the last handle: the drain's thread cannot wait for itself. It goes on to make
+        // the last pass.
         if thread.thread().id() != thread::current().id() {
-            // The thread catches its observers' panics; if it died all the same, there is the more reason for a last pass.
-            let _ = thread.join();
+            // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
+            if thread.join().is_err() {
+                pass(&self.drain, Take::All);
+            }
         }
-        pass(&self.drain, Take::All);
     }
 }
 

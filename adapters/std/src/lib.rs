@@ -32,7 +32,7 @@
 //!
 //! # Memory
 //!
-//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 170 KiB an event for the
+//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 181 KiB an event for the
 //! default windows, most of which stays untouched until the event happens. [`Collector::memory_bytes`] tells.
 
 #![warn(unsafe_code)]

@@ -77,9 +77,11 @@ fn adopt(claim: Claim) -> bool {
     let local = Box::new(Local::new(claim));
     OWNER
         .try_with(|owner| {
-            CURRENT.set(&raw const *local);
-            // The former one is dropped here, after nothing points to it any more.
-            drop(owner.0.replace(Some(local)));
+            let former = owner.0.replace(Some(local));
+            // Taken where the box stays: to move a box ends what points into it.
+            CURRENT.set(owner.0.borrow().as_deref().map_or(ptr::null(), ptr::from_ref));
+            // And only now, when nothing points to it any more, the former one.
+            drop(former);
         })
         .is_ok()
 }
