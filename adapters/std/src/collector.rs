@@ -208,8 +208,8 @@ impl Collector {
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
-    /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless it is called in that thread,
-    /// by an observer. The second call does nothing.
+    /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless an observer calls
+    /// it. The second call does nothing.
     pub fn stop(&self) {
         let Some(thread) = lock(&self.thread).take() else { return };
         {
@@ -218,13 +218,14 @@ impl Collector {
         }
         self.stopping.store(1, Relaxed);
         thread.thread().unpark();
-        // An observer may call this, or own the last handle: the drain's thread cannot wait for itself. It goes on to make
-        // the last pass.
-        if thread.thread().id() != thread::current().id() {
-            // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
-            if thread.join().is_err() {
-                pass(&self.drain, Take::All);
-            }
+        // An observer may call this, or own the last handle: then the drain's thread waits for this very pass to end, or is
+        // the one that makes it, and cannot be waited for.
+        if IN_PASS.get() {
+            return;
+        }
+        // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
+        if thread.join().is_err() {
+            pass(&self.drain, Take::All);
         }
     }
 }
