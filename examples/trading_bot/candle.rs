@@ -1,0 +1,250 @@
+//! One-second candles from trades, by the exchange's trade time.
+//!
+//! A second without trades makes no candle. A candle is closed by the first trade of a later second, the last one at
+//! the end of the feed. A trade that comes late, for a second already closed, amends that second's candle, so that
+//! there are as many candles as distinct seconds with trades; if that second had none, it gets one, out of order.
+//!
+//! Limit: a series remembers its last [`REMEMBERED`] closed candles. A trade for a second before those that were
+//! forgotten is counted as too late and is in no candle.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use crate::message::Trade;
+
+/// An hour of a market that trades every second: well under a megabyte a symbol.
+const REMEMBERED: usize = 3_600;
+
+/// Open, high, low, close and volume of one second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candle {
+    pub(crate) second: u64,
+    pub(crate) open: Decimal,
+    pub(crate) high: Decimal,
+    pub(crate) low: Decimal,
+    pub(crate) close: Decimal,
+    pub(crate) volume: Decimal,
+    pub(crate) trades: u64,
+    /// Times of the trades that set `open` and `close`: arrival order is not trade order. Among equal times it is.
+    first_ms: u64,
+    last_ms: u64,
+}
+
+impl Candle {
+    fn of(trade: &Trade) -> Self {
+        Self {
+            second: second_of(trade),
+            open: trade.price,
+            high: trade.price,
+            low: trade.price,
+            close: trade.price,
+            volume: trade.quantity,
+            trades: 1,
+            first_ms: trade.trade_time_ms,
+            last_ms: trade.trade_time_ms,
+        }
+    }
+
+    fn add(&mut self, trade: &Trade) {
+        let at_ms = trade.trade_time_ms;
+        if at_ms < self.first_ms {
+            (self.first_ms, self.open) = (at_ms, trade.price);
+        }
+        if at_ms >= self.last_ms {
+            (self.last_ms, self.close) = (at_ms, trade.price);
+        }
+        self.high = self.high.max(trade.price);
+        self.low = self.low.min(trade.price);
+        self.volume = self.volume.saturating_add(trade.quantity);
+        self.trades += 1;
+    }
+}
+
+fn second_of(trade: &Trade) -> u64 {
+    trade.trade_time_ms / 1000
+}
+
+/// What became of a trade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// In the open candle.
+    Open,
+    /// In a candle closed before.
+    Amended,
+    /// It made a candle for a second that lies before others and had none; that candle is closed at once.
+    OutOfOrder(Candle),
+    /// Before all that is remembered: in no candle.
+    TooLate,
+}
+
+/// The candles of one symbol.
+#[derive(Debug)]
+pub(crate) struct Series {
+    open: Option<Candle>,
+    closed: BTreeMap<u64, Candle>,
+    remembered: usize,
+    /// Seconds below it may have had a candle that is forgotten.
+    known_from: u64,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self::remembering(REMEMBERED)
+    }
+}
+
+impl Series {
+    fn remembering(remembered: usize) -> Self {
+        Self { open: None, closed: BTreeMap::new(), remembered, known_from: 0 }
+    }
+
+    /// Whether the open candle is over when this trade comes: [`Series::close`] goes before [`Series::add`] then.
+    pub(crate) fn is_over_at(&self, trade: &Trade) -> bool {
+        self.open.as_ref().is_some_and(|candle| second_of(trade) > candle.second)
+    }
+
+    pub(crate) fn has_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Closes the open candle, if there is one.
+    pub(crate) fn close(&mut self) -> Option<Candle> {
+        let candle = self.open.take()?;
+        self.remember(candle.clone());
+        Some(candle)
+    }
+
+    pub(crate) fn add(&mut self, trade: &Trade) -> Added {
+        let second = second_of(trade);
+        match &mut self.open {
+            Some(candle) if candle.second == second => {
+                candle.add(trade);
+                return Added::Open;
+            }
+            Some(candle) if candle.second < second => {
+                debug_assert!(false, "a candle that is over is closed before the next trade is added");
+            }
+            None if self.closed.last_key_value().is_none_or(|(&last, _)| last < second) => {
+                self.open = Some(Candle::of(trade));
+                return Added::Open;
+            }
+            Some(_) | None => {}
+        }
+        if let Some(candle) = self.closed.get_mut(&second) {
+            candle.add(trade);
+            return Added::Amended;
+        }
+        if second < self.known_from {
+            return Added::TooLate;
+        }
+        let candle = Candle::of(trade);
+        self.remember(candle.clone());
+        Added::OutOfOrder(candle)
+    }
+
+    fn remember(&mut self, candle: Candle) {
+        self.closed.insert(candle.second, candle);
+        if self.closed.len() > self.remembered
+            && let Some((forgotten, _)) = self.closed.pop_first()
+        {
+            self.known_from = forgotten + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn trade(trade_time_ms: u64, price: u64, quantity: u64) -> Trade {
+        Trade { event_time_ms: 0, trade_time_ms, price: price.into(), quantity: quantity.into() }
+    }
+
+    /// Feeds trades as the strategy does; the candles made, in the order they were made.
+    fn feed(series: &mut Series, trades: &[Trade]) -> (Vec<u64>, usize) {
+        let (mut made, mut too_late) = (Vec::new(), 0);
+        for trade in trades {
+            if series.is_over_at(trade) {
+                made.extend(series.close().map(|candle| candle.second));
+            }
+            match series.add(trade) {
+                Added::OutOfOrder(candle) => made.push(candle.second),
+                Added::TooLate => too_late += 1,
+                Added::Open | Added::Amended => {}
+            }
+        }
+        made.extend(series.close().map(|candle| candle.second));
+        (made, too_late)
+    }
+
+    #[test]
+    fn candles_equal_a_recount_whatever_the_order_of_arrival() {
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut now = 1_000_000;
+            let mut trades = Vec::new();
+            for _ in 0..400 {
+                now += random.u64(0..900) * u64::from(random.u8(0..4) == 0);
+                let late = if random.u8(0..5) == 0 { random.u64(0..20_000) } else { 0 };
+                trades.push(trade(now - late, random.u64(1..1000), random.u64(1..10)));
+            }
+            let mut series = Series::default();
+            let (mut made, too_late) = feed(&mut series, &trades);
+            assert_eq!(too_late, 0);
+
+            let mut seconds: HashMap<u64, Vec<&Trade>> = HashMap::new();
+            for trade in &trades {
+                seconds.entry(trade.trade_time_ms / 1000).or_default().push(trade);
+            }
+            made.sort_unstable();
+            let mut expected: Vec<_> = seconds.keys().copied().collect();
+            expected.sort_unstable();
+            assert_eq!(made, expected, "one candle for each second that traded");
+            for (second, mut trades) in seconds {
+                // Stable: arrival decides among equal times.
+                trades.sort_by_key(|trade| trade.trade_time_ms);
+                let candle = &series.closed[&second];
+                assert_eq!(candle.open, trades[0].price);
+                assert_eq!(candle.close, trades[trades.len() - 1].price);
+                assert_eq!(Some(candle.high), trades.iter().map(|trade| trade.price).max());
+                assert_eq!(Some(candle.low), trades.iter().map(|trade| trade.price).min());
+                assert_eq!(candle.volume, trades.iter().map(|trade| trade.quantity).sum());
+                assert_eq!(candle.trades, trades.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_without_trades_makes_no_candle() {
+        let mut series = Series::default();
+        let made = feed(&mut series, &[trade(1_000, 5, 1), trade(9_999, 6, 1)]);
+        assert_eq!(made, (vec![1, 9], 0));
+    }
+
+    #[test]
+    fn nothing_makes_nothing() {
+        assert_eq!(feed(&mut Series::default(), &[]), (vec![], 0));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_too_late_is_told() {
+        let mut series = Series::remembering(10);
+        let trades: Vec<_> = (0..1_000).map(|n| trade(n * 1_000, 5, 1)).collect();
+        assert_eq!(feed(&mut series, &trades).0.len(), 1_000);
+        assert_eq!(series.closed.len(), 10);
+        assert_eq!(series.add(&trade(3_000, 5, 1)), Added::TooLate);
+        assert_eq!(series.add(&trade(995_000, 5, 1)), Added::Amended);
+    }
+
+    #[test]
+    fn hostile_times_and_amounts_do_not_panic() {
+        let huge = Trade { price: Decimal::MAX, quantity: Decimal::MAX, ..trade(u64::MAX, 1, 1) };
+        let mut series = Series::default();
+        let trades = [huge.clone(), huge.clone(), trade(5, 1, 1), huge, trade(5, 1, 1)];
+        let (made, _) = feed(&mut series, &trades);
+        assert_eq!(made, [0, u64::MAX / 1000]);
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: what was asked for, and the defaults that depend on where the messages come from.
+//!
+//! Only what can be told from the text is checked here; files are opened by [`crate::feed`] and [`crate::output`].
+
+use core::{fmt, str::FromStr, time::Duration};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+/// How long a run on generated messages lasts unless told otherwise: they never end by themselves.
+const GENERATED_SECONDS: u64 = 15;
+
+/// How much faster than real time generated messages come unless told otherwise: enough of them for a full table.
+const GENERATED_FACTOR: f64 = 10.0;
+
+/// The longest time span that can be asked for, one year: far from where adding it to a clock reading overflows.
+const LONGEST_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+/// A trading bot measured by tailwatch: market data in over a WebSocket, orders out over TCP, latencies in a table.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "trading_bot", version)]
+pub(crate) struct Options {
+    /// Recorded messages to replay, one `<receive time in ns> <JSON>` a line, plain or gzip [default: built-in
+    /// generator]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) feed: Option<PathBuf>,
+
+    /// How fast to replay: `real`, `max`, or a factor such as 10 or 0.5 [default: real with --feed, 10 without]
+    #[arg(long, value_name = "real|max|FACTOR")]
+    speed: Option<Speed>,
+
+    /// Stop after so many seconds [default: the feed's end with --feed, 15 without]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
+    seconds: Option<u64>,
+
+    /// Seconds between two tables while the bot runs
+    #[arg(long, value_name = "SECS", default_value_t = 5,
+          value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
+    report_every: u64,
+
+    /// Write the final report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Write every delivered record to a CSV file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
+    /// Pin the thread that collects the measurements to this core
+    #[arg(long, value_name = "CORE")]
+    pub(crate) pin_drain: Option<usize>,
+}
+
+impl Options {
+    /// How fast messages are replayed.
+    pub(crate) fn speed(&self) -> Speed {
+        let default = if self.feed.is_some() { 1.0 } else { GENERATED_FACTOR };
+        self.speed.unwrap_or(Speed::Factor(default))
+    }
+
+    /// After which time the run is stopped; `None` runs to the end of the feed.
+    pub(crate) fn run_limit(&self) -> Option<Duration> {
+        let default = self.feed.is_none().then_some(GENERATED_SECONDS);
+        self.seconds.or(default).map(Duration::from_secs)
+    }
+
+    /// The time between two tables.
+    pub(crate) fn report_every(&self) -> Duration {
+        Duration::from_secs(self.report_every)
+    }
+
+    /// Whether standard output belongs to the JSON report, so that everything else has to go elsewhere.
+    pub(crate) fn json_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+}
+
+/// The pace of a replay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speed {
+    /// So many times as fast as the messages were received; finite and greater than zero.
+    Factor(f64),
+    /// As fast as the connection takes them.
+    Max,
+}
+
+/// A speed that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected `real`, `max` or a factor greater than 0, such as 10 or 0.5")]
+pub(crate) struct SpeedError;
+
+impl FromStr for Speed {
+    type Err = SpeedError;
+
+    fn from_str(text: &str) -> Result<Self, SpeedError> {
+        match text {
+            "real" => Ok(Self::Factor(1.0)),
+            "max" => Ok(Self::Max),
+            _ => match text.parse::<f64>() {
+                Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::Factor(factor)),
+                _ => Err(SpeedError),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Factor(factor) => write!(formatter, "{factor}x"),
+            Self::Max => formatter.write_str("max"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from([&["trading_bot"], arguments].concat())
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        <Options as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_depend_on_the_source() {
+        let generated = parse(&[]).expect("valid");
+        assert_eq!(generated.speed(), Speed::Factor(10.0));
+        assert_eq!(generated.run_limit(), Some(Duration::from_secs(15)));
+        assert_eq!(generated.report_every(), Duration::from_secs(5));
+        let fed = parse(&["--feed", "x.jsonl"]).expect("valid");
+        assert_eq!(fed.speed(), Speed::Factor(1.0));
+        assert_eq!(fed.run_limit(), None);
+    }
+
+    #[test]
+    fn what_is_given_wins() {
+        let options = parse(&[
+            "--feed",
+            "x",
+            "--speed",
+            "max",
+            "--seconds",
+            "3",
+            "--report-every",
+            "1",
+            "--json",
+            "-",
+            "--pin-drain",
+            "1",
+        ])
+        .expect("valid");
+        assert_eq!(options.speed(), Speed::Max);
+        assert_eq!(options.run_limit(), Some(Duration::from_secs(3)));
+        assert_eq!(options.report_every(), Duration::from_secs(1));
+        assert!(options.json_to_stdout());
+        assert_eq!(options.pin_drain, Some(1));
+        assert!(!parse(&["--json", "./-"]).expect("valid").json_to_stdout());
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for arguments in [
+            ["--speed", "0"],
+            ["--speed", "inf"],
+            ["--speed", "NaN"],
+            ["--speed", "fast"],
+            ["--speed", ""],
+            ["--seconds", "0"],
+            ["--seconds", "18446744073709551615"],
+            ["--report-every", "0"],
+            ["--pin-drain", "x"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+        assert!(parse(&["--speed=-1"]).is_err());
+    }
+
+    #[test]
+    fn factors_are_read_as_numbers() {
+        assert_eq!("0.5".parse(), Ok(Speed::Factor(0.5)));
+        assert_eq!("real".parse(), Ok(Speed::Factor(1.0)));
+        assert_eq!(Speed::Factor(10.0).to_string(), "10x");
+    }
+}

@@ -1,0 +1,131 @@
+//! Where results go. Files are opened before the run, so that one which cannot be written costs no run.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::options::Options;
+
+/// An output that failed, by name.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    #[error("{option} {path}: cannot be written: {cause}", path = path.display())]
+    Open { option: &'static str, path: PathBuf, cause: io::Error },
+    #[error("{option} {path}: is also {other}", path = path.display())]
+    SameFile { option: &'static str, path: PathBuf, other: &'static str },
+    #[error("{0}: writing failed: {1}")]
+    Write(String, io::Error),
+}
+
+/// The outputs asked for.
+pub(crate) struct Outputs {
+    json: Option<Json>,
+    pub(crate) trace: Option<File>,
+}
+
+enum Json {
+    Stdout,
+    File(PathBuf, File),
+}
+
+impl Outputs {
+    pub(crate) fn open(options: &Options) -> Result<Self, OutputError> {
+        // Opening truncates: an output that is the feed would destroy it.
+        let mut taken: Vec<(&'static str, PathBuf)> = Vec::new();
+        if let Some(feed) = &options.feed {
+            taken.extend(fs::canonicalize(feed).ok().map(|path| ("--feed", path)));
+        }
+        let json = match &options.json {
+            None => None,
+            Some(_) if options.json_to_stdout() => Some(Json::Stdout),
+            Some(path) => Some(Json::File(path.clone(), create("--json", path, &mut taken)?)),
+        };
+        let trace = options.trace.as_deref().map(|path| create("--trace", path, &mut taken)).transpose()?;
+        Ok(Self { json, trace })
+    }
+
+    /// Writes the JSON report, if one was asked for.
+    pub(crate) fn write_json(&mut self, report: &impl Serialize) -> Result<(), OutputError> {
+        match &mut self.json {
+            None => Ok(()),
+            Some(Json::Stdout) => write_json(io::stdout().lock(), report)
+                .map_err(|error| OutputError::Write("standard output".to_owned(), error)),
+            Some(Json::File(path, file)) => {
+                write_json(file, report).map_err(|error| OutputError::Write(path.display().to_string(), error))
+            }
+        }
+    }
+
+    /// The final table goes to standard output, unless that is taken by the JSON.
+    pub(crate) fn write_table(&self, table: &str) -> Result<(), OutputError> {
+        if matches!(self.json, Some(Json::Stdout)) {
+            writeln!(io::stderr().lock(), "{table}")
+                .map_err(|error| OutputError::Write("standard error".to_owned(), error))
+        } else {
+            writeln!(io::stdout().lock(), "{table}")
+                .map_err(|error| OutputError::Write("standard output".to_owned(), error))
+        }
+    }
+}
+
+fn write_json(to: impl Write, report: &impl Serialize) -> io::Result<()> {
+    let mut to = BufWriter::new(to);
+    serde_json::to_writer_pretty(&mut to, report)?;
+    to.write_all(b"\n")?;
+    to.flush()
+}
+
+fn create(option: &'static str, path: &Path, taken: &mut Vec<(&'static str, PathBuf)>) -> Result<File, OutputError> {
+    if let Ok(known) = fs::canonicalize(path)
+        && let Some(&(other, _)) = taken.iter().find(|(_, path)| *path == known)
+    {
+        return Err(OutputError::SameFile { option, path: path.to_owned(), other });
+    }
+    let file = File::create(path).map_err(|cause| OutputError::Open { option, path: path.to_owned(), cause })?;
+    // A terminal or a null device may be used twice; what it is called is known once it is there.
+    if path.is_file() {
+        taken.extend(fs::canonicalize(path).ok().map(|path| (option, path)));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn open(arguments: &[&str]) -> Result<Outputs, OutputError> {
+        let options = Options::try_parse_from(core::iter::once(&"trading_bot").chain(arguments)).unwrap();
+        Outputs::open(&options)
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named_with_its_cause() {
+        for option in ["--json", "--trace"] {
+            let error = open(&[option, "no/such/folder/file"]).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("{option} no/such/folder/file: cannot be written: ")), "{error}");
+            assert!(open(&[option, "."]).is_err());
+        }
+    }
+
+    #[test]
+    fn an_output_never_replaces_the_feed_or_another_output() {
+        let folder = std::env::temp_dir().join(format!("trading_bot_output_{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let feed = folder.join("feed.jsonl");
+        fs::write(&feed, "1 {}\n").unwrap();
+        let feed = feed.to_str().unwrap();
+        for option in ["--json", "--trace"] {
+            assert!(matches!(open(&["--feed", feed, option, feed]), Err(OutputError::SameFile { .. })));
+        }
+        assert_eq!(fs::read_to_string(feed).unwrap(), "1 {}\n");
+        let (one, other) = (folder.join("one"), folder.join("other"));
+        let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
+        assert!(matches!(open(&["--json", one, "--trace", one]), Err(OutputError::SameFile { .. })));
+        assert!(open(&["--json", one, "--trace", other]).is_ok());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

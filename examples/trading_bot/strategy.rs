@@ -1,0 +1,196 @@
+//! The strategy stage: books, candles and signals of every symbol, and the orders that come of them.
+
+use std::collections::HashMap;
+
+use crossbeam_channel::{Receiver, Sender};
+use rust_decimal::Decimal;
+use tailwatch::{Trading, measure};
+
+use crate::{
+    book::Books,
+    candle::{Added, Candle, Series},
+    message::{Message, Payload, Trade},
+    signal::{EmaCross, Side},
+};
+
+/// What the strategy wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Intent {
+    pub(crate) symbol: String,
+    pub(crate) side: Side,
+    pub(crate) price: Decimal,
+    pub(crate) quantity: Decimal,
+}
+
+/// What it did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct StrategySummary {
+    /// Stream messages.
+    pub(crate) handled: u64,
+    pub(crate) candles: u64,
+    pub(crate) signals: u64,
+    /// Signals that made no order, because orders were not taken fast enough.
+    pub(crate) skipped: u64,
+    /// Trades older than all candles that are remembered.
+    pub(crate) too_late: u64,
+    pub(crate) book_gaps: u64,
+}
+
+/// The candles of one symbol and the averages of their closes.
+#[derive(Debug, Default)]
+struct Chart {
+    series: Series,
+    cross: EmaCross,
+}
+
+/// Handles messages in the order in which they come.
+pub(crate) struct Strategy {
+    books: Books,
+    charts: HashMap<String, Chart>,
+    orders: Sender<Intent>,
+    summary: StrategySummary,
+}
+
+impl Strategy {
+    /// Wants `orders` from then on. Once the strategy is dropped, no more come.
+    pub(crate) fn new(orders: Sender<Intent>) -> Self {
+        Self { books: Books::default(), charts: HashMap::new(), orders, summary: StrategySummary::default() }
+    }
+
+    /// Handles all there is, then closes the last candles.
+    pub(crate) fn run(mut self, bus: &Receiver<Message>) -> StrategySummary {
+        for message in bus {
+            let span = message.is_stream().then(|| measure(Trading::EventBusHandle));
+            self.handle(message);
+            drop(span);
+        }
+        let symbols: Vec<String> = self.charts.keys().cloned().collect();
+        for symbol in symbols {
+            self.close_candle(&symbol);
+        }
+        self.summary.book_gaps = self.books.gaps;
+        self.summary
+    }
+
+    fn handle(&mut self, message: Message) {
+        self.summary.handled += u64::from(message.is_stream());
+        match message.payload {
+            Payload::BookTicker(ticker) => self.books.on_ticker(&message.symbol, &ticker),
+            Payload::Depth(depth) => self.books.on_depth(&message.symbol, depth),
+            Payload::Trade(trade) => self.on_trade(&message.symbol, &trade),
+            Payload::Snapshot(snapshot) => self.books.on_snapshot(snapshot),
+        }
+    }
+
+    fn on_trade(&mut self, symbol: &str, trade: &Trade) {
+        if self.charts.get(symbol).is_some_and(|chart| chart.series.is_over_at(trade)) {
+            self.close_candle(symbol);
+        }
+        match self.charts.entry(symbol.to_owned()).or_default().series.add(trade) {
+            Added::Open | Added::Amended => {}
+            Added::OutOfOrder(_) => {
+                // Later closes have gone into the averages already, so no signal can come of it.
+                let _span = measure(Trading::CandleProcessing);
+                self.summary.candles += 1;
+            }
+            Added::TooLate => self.summary.too_late += 1,
+        }
+    }
+
+    fn close_candle(&mut self, symbol: &str) {
+        let Some(chart) = self.charts.get_mut(symbol) else { return };
+        if !chart.series.has_open() {
+            return;
+        }
+        let _span = measure(Trading::CandleProcessing);
+        let Some(Candle { close, .. }) = chart.series.close() else { return };
+        self.summary.candles += 1;
+        let span = measure(Trading::SignalGeneration);
+        let signal = chart.cross.update(close);
+        drop(span);
+        if let Some(side) = signal {
+            self.order(symbol, side, close);
+        }
+    }
+
+    fn order(&mut self, symbol: &str, side: Side, close: Decimal) {
+        self.summary.signals += 1;
+        // At the other side's best price, so that it would fill; the last price where no book is known.
+        let price = self.books.top(symbol).map_or(close, |top| match side {
+            Side::Buy => top.ask.price,
+            Side::Sell => top.bid.price,
+        });
+        let intent = Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
+        // An old signal is worth nothing: better no order than one that waited behind others.
+        if self.orders.try_send(intent).is_err() {
+            self.summary.skipped += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::Generator;
+
+    fn trade(symbol: &str, trade_time_ms: u64) -> Message {
+        let (price, quantity) = (Decimal::TEN, Decimal::ONE);
+        let trade = Trade { event_time_ms: 0, trade_time_ms, price, quantity };
+        Message { symbol: symbol.to_owned(), payload: Payload::Trade(trade) }
+    }
+
+    fn generated(count: usize) -> Vec<Message> {
+        Generator::new(7).take(count).map(|generated| Message::decode(&generated.text).unwrap()).collect()
+    }
+
+    fn run(messages: impl IntoIterator<Item = Message>, orders: usize) -> (StrategySummary, Vec<Intent>) {
+        let (bus, received) = crossbeam_channel::unbounded();
+        messages.into_iter().for_each(|message| bus.send(message).unwrap());
+        drop(bus);
+        let (orders, intents) = crossbeam_channel::bounded(orders);
+        let summary = Strategy::new(orders).run(&received);
+        (summary, intents.iter().collect())
+    }
+
+    #[test]
+    fn candles_are_counted_by_symbol_and_second() {
+        let feed = [("a", 1_000), ("b", 1_100), ("a", 1_900), ("a", 2_000), ("a", 1_500), ("a", 500), ("b", 9_000)];
+        let (summary, intents) = run(feed.map(|(symbol, at)| trade(symbol, at)), 1024);
+        // a: 0, 1, 2; b: 1, 9.
+        assert_eq!(summary, StrategySummary { handled: 7, candles: 5, ..StrategySummary::default() });
+        assert_eq!(intents, []);
+    }
+
+    #[test]
+    fn the_built_in_market_makes_orders_that_take_turns() {
+        let (summary, intents) = run(generated(30_000), 1024);
+        assert_eq!(summary.handled, 29_999, "all but the snapshot");
+        assert_eq!((summary.skipped, summary.too_late, summary.book_gaps), (0, 0, 0));
+        assert_eq!(summary.signals, intents.len() as u64);
+        assert!(intents.len() >= 4, "{}", intents.len());
+        assert!(intents.windows(2).all(|two| two[0].side != two[1].side), "buys and sells take turns");
+    }
+
+    #[test]
+    fn orders_are_priced_by_the_book() {
+        let mut messages = generated(30_000);
+        messages.retain(|message| matches!(message.payload, Payload::Trade(_)));
+        let ticker = Message::decode(
+            r#"{"stream":"x@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"3","B":"1","a":"4","A":"1"}}"#,
+        );
+        messages.insert(0, ticker.unwrap());
+        let (_, intents) = run(messages, 1024);
+        assert!(!intents.is_empty());
+        for intent in intents {
+            let price = if intent.side == Side::Buy { 4 } else { 3 };
+            assert_eq!(intent.price, price.into());
+        }
+    }
+
+    #[test]
+    fn orders_that_nobody_takes_hold_nothing_up() {
+        let (summary, intents) = run(generated(30_000), 1);
+        assert_eq!(intents.len(), 1);
+        assert_eq!(summary.skipped, summary.signals - 1);
+    }
+}
