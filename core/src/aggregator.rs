@@ -5,6 +5,7 @@ mod summarize;
 
 use crate::{
     Buckets, Consumer, Drained, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    in_flight::{InFlight, Occupancy},
     storage::{Parts, Sample, Shape, Storage},
     window::Window,
 };
@@ -17,6 +18,9 @@ const UNIT_ONE: u16 = 0x8000;
 /// By how much a record may be later than the drain's own reading of the clock, in nanoseconds, before it counts as a clock
 /// anomaly: unsynchronised cores are off by less, a flipped bit by more.
 const TOLERANCE_NANOS: u64 = 10_000_000;
+
+/// After how many nanoseconds a span whose END may be lost is given up.
+const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 
 /// Records that were not what they should be, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +73,7 @@ pub struct Outcomes {
 ///
 /// consumer.look();
 /// aggregator.begin_pass(20_000);
-/// aggregator.drain(&mut consumer, |_| ());
+/// aggregator.drain(&mut consumer, |_, _| ());
 /// let summary = aggregator.summary(event, 0).unwrap(); // of the first window, 1 s
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);
@@ -87,6 +91,11 @@ pub struct Aggregator<S> {
     now: u64,
     /// When records were found to be lost last.
     lost_until: Option<u64>,
+    /// Passes begun.
+    pass: u64,
+    occupancy: Occupancy,
+    /// After how many ticks a span whose END may be lost is given up.
+    abandon_after: u64,
     counters: Counters,
 }
 
@@ -120,11 +129,7 @@ impl<S: Storage> Aggregator<S> {
             first += usize::from(spec.slices);
         }
         for (number, info) in (1_u16..).zip(events) {
-            let row = &mut parts.rows[usize::from(info.id.get())];
-            if *row != 0 {
-                return Err(ConfigError::DuplicateEvent { id: info.id });
-            }
-            *row = if info.unit == Unit::One { number | UNIT_ONE } else { number };
+            parts.rows[usize::from(info.id.get())] = if info.unit == Unit::One { number | UNIT_ONE } else { number };
         }
         Ok(Self {
             storage,
@@ -136,6 +141,9 @@ impl<S: Storage> Aggregator<S> {
             started: now,
             now,
             lost_until: None,
+            pass: 0,
+            occupancy: Occupancy::default(),
+            abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
         })
     }
@@ -151,13 +159,21 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
-    /// clock that stepped back is counted and leaves them where they are.
+    /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
+    /// machine that slept, they begin anew.
     pub fn begin_pass(&mut self, now: u64) {
+        self.pass += 1;
         if now < self.now {
             self.counters.clock_anomalies += 1;
-            return;
+            if self.now - now <= self.tolerance {
+                return;
+            }
+            self.begin_anew(now);
         }
         self.now = now;
+        if let Some(before) = now.checked_sub(self.abandon_after) {
+            self.in_flight().abandon(before);
+        }
         let Parts { windows, events, slices, counts, .. } = self.storage.parts();
         let places = self.durations.places();
         for window in windows {
@@ -173,11 +189,31 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), and shows each record to `observe`.
-    pub fn drain(&mut self, consumer: &mut Consumer<'_>, mut observe: impl FnMut(Record)) -> Drained {
+    /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
+    fn begin_anew(&mut self, now: u64) {
+        self.now = now;
+        self.started = self.started.min(now);
+        self.lost();
+        let Parts { windows, events, slices, counts, samples, .. } = self.storage.parts();
+        for window in windows {
+            window.begin_anew(now);
+        }
+        for event in events {
+            event.evicted = 0;
+        }
+        slices.fill(crate::Moments::EMPTY);
+        counts.fill(0);
+        for sample in samples {
+            sample.after = 0;
+        }
+    }
+
+    /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), and shows each record to `observe`, with
+    /// what [`record`](Self::record) said of it.
+    pub fn drain(&mut self, consumer: &mut Consumer<'_>, mut observe: impl FnMut(Record, bool)) -> Drained {
         let drained = consumer.drain(|record| {
-            self.record(record);
-            observe(record);
+            let is_sample = self.record(record);
+            observe(record, is_sample);
         });
         if drained.overwritten > 0 {
             self.lost();
@@ -185,34 +221,60 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Records were lost before now: what covers the time until now is incomplete.
-    pub const fn lost(&mut self) {
+    /// Records were lost before now: what covers the time until now is incomplete, and the ENDs of all open spans are uncertain.
+    pub fn lost(&mut self) {
         self.lost_until = Some(self.now);
+        let now = self.now;
+        self.in_flight().lost(now);
     }
 
-    /// Takes in one record, whatever its bits: constant time.
+    /// The number of the pass that was begun last.
+    pub const fn pass(&self) -> u64 {
+        self.pass
+    }
+
+    /// Every ring was drained, in the pass numbered `pass` or later, as far as it was when that pass began: an END that came
+    /// in an earlier pass and has no START by now will have none.
+    ///
+    /// Whoever drains all rings in each pass calls it at the end of each, with [`pass`](Self::pass).
+    pub fn settle(&mut self, pass: u64) {
+        self.in_flight().settle(pass);
+    }
+
+    fn in_flight(&mut self) -> InFlight<'_> {
+        let Parts { in_flight, events, .. } = self.storage.parts();
+        InFlight { table: in_flight, occupancy: &mut self.occupancy, events }
+    }
+
+    /// Takes in one record, whatever its bits: constant time. Whether it is a sample, which an END, VALUE or DURATION is unless
+    /// something is wrong with it.
     #[inline]
-    pub fn record(&mut self, record: Record) {
+    pub fn record(&mut self, record: Record) -> bool {
         let Some(event) = record.event() else {
             self.counters.invalid += 1;
-            return;
+            return false;
         };
         let Some((row, unit)) = row_of(self.storage.parts().rows, event) else {
             self.counters.unknown_events += 1;
-            return;
+            return false;
         };
         let payload = record.payload();
         let inside = match (unit, record.kind()) {
             (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
                 self.storage.parts().events[row].outcomes[outcome] += 1;
+                self.close(row, record.ticks().wrapping_sub(payload));
                 self.time.units(payload)
             }
             (Unit::Time, Kind::Duration) if payload < MAX_PAYLOAD => self.time.units(payload),
             (Unit::One, Kind::Value) if payload < MAX_PAYLOAD => Some(payload),
             (Unit::Time, Kind::Duration) | (Unit::One, Kind::Value) => None,
-            (Unit::Time, Kind::Start) => return,
+            (Unit::Time, Kind::Start) => {
+                self.in_flight().start(row_number(row), record.ticks(), payload);
+                return false;
+            }
             (Unit::Time, Kind::Forget) => {
+                self.close(row, record.ticks());
                 // Why it was closed: see the table in `record.rs`.
                 match payload {
                     0 => (),
@@ -220,17 +282,24 @@ impl<S: Storage> Aggregator<S> {
                     2 => self.counters.saturated += 1,
                     _ => self.counters.invalid += 1,
                 }
-                return;
+                return false;
             }
             _ => {
                 self.counters.invalid += 1;
-                return;
+                return false;
             }
         };
         match inside {
             Some(value) => self.sample(row, unit, value, record),
             None => self.counters.saturated += 1,
         }
+        inside.is_some()
+    }
+
+    /// The span that began at `start` is no longer open.
+    fn close(&mut self, row: usize, start: u64) {
+        let pass = self.pass;
+        self.in_flight().end(row_number(row), start, pass);
     }
 
     #[inline]
@@ -247,8 +316,7 @@ impl<S: Storage> Aggregator<S> {
 
         let from_the_future = record.ticks() > self.now.saturating_add(self.tolerance);
         self.counters.clock_anomalies += u64::from(from_the_future);
-        // A sample of no window is kept as one of the oldest time, for the total.
-        let tick = if from_the_future { 0 } else { record.ticks().min(self.now) };
+        let tick = record.ticks().min(self.now);
         if !from_the_future {
             let mut late = false;
             for window in &*windows {
@@ -268,9 +336,9 @@ impl<S: Storage> Aggregator<S> {
         let kept = self.shape.samples;
         if let Some(oldest) = samples[row * kept..][..kept].get_mut(state.next_sample) {
             if state.total.count() > kept as u64 {
-                state.evicted_until = state.evicted_until.max(oldest.tick);
+                state.evicted = state.evicted.max(oldest.after);
             }
-            *oldest = Sample { value, tick };
+            *oldest = Sample { value, after: if from_the_future { 0 } else { tick.saturating_add(1) } };
             state.next_sample = if state.next_sample + 1 == kept { 0 } else { state.next_sample + 1 };
         }
     }
@@ -281,6 +349,12 @@ impl<S: Storage> Aggregator<S> {
             Unit::One => self.numbers,
         }
     }
+}
+
+/// A row as the table of open spans knows it.
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer rows than ids")]
+const fn row_number(row: usize) -> u16 {
+    row as u16
 }
 
 /// The row of an event, and its unit.

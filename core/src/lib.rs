@@ -33,6 +33,7 @@ mod event;
 mod fixed;
 mod gate;
 pub mod histogram;
+mod in_flight;
 mod moments;
 #[doc(hidden)]
 pub mod name;
@@ -56,6 +57,7 @@ pub use self::{
     fixed::Fixed,
     gate::Gate,
     histogram::{Buckets, Estimate, MAX_SCALE},
+    in_flight::{Flight, Pairing},
     moments::Moments,
     presets::Trading,
     quantile::{ParseQuantileError, Quantile},

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use crate::{Clock, Event, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
+use crate::{Clock, Event, EventId, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
 
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
@@ -61,6 +61,11 @@ impl Token {
         Self { start: 0, span_bits: 0 }
     }
 
+    /// The event of a span that is recorded.
+    pub const fn event(&self) -> Option<EventId> {
+        Record::from_words([0, self.span_bits]).event()
+    }
+
     /// Whether the span is recorded.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
@@ -72,12 +77,6 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Records into this ring what this gate admits, at the times of this clock.
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self { producer, gate, clock }
-    }
-
-    /// Whether it would record `event` now.
-    #[inline(always)]
-    pub fn admits(&self, event: impl Event) -> bool {
-        self.gate.admits(event.id())
     }
 
     /// The clock it reads.
@@ -167,23 +166,28 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Records a number, such as the length of a queue; 2^46 − 1 and more is counted as saturated, without a sample.
+    /// Records a number, such as the length of a queue; 2^46 − 1 and more is counted as saturated, without a
+    /// sample. Whether the gate admitted it.
     #[inline(always)]
-    pub fn value(&self, event: impl Event, value: u64) {
+    pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
-        if self.gate.admits(event) {
+        let admitted = self.gate.admits(event);
+        if admitted {
             self.producer.push(Record::value(self.clock.start(), event, 0, value));
         }
+        admitted
     }
 
     /// Records a duration that was measured elsewhere and ended just now, in ticks; 2^46 − 1 and more is counted as
-    /// saturated, without a sample.
+    /// saturated, without a sample. Whether the gate admitted it.
     #[inline(always)]
-    pub fn duration(&self, event: impl Event, ticks: u64) {
+    pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
-        if self.gate.admits(event) {
+        let admitted = self.gate.admits(event);
+        if admitted {
             self.producer.push(Record::duration(self.clock.start(), event, 0, ticks));
         }
+        admitted
     }
 }
 

@@ -51,7 +51,7 @@ pub use self::{
     producer::Producer,
     slot::Slot,
 };
-use crate::sync::AtomicUsize;
+use crate::sync::{AtomicUsize, Ordering::Relaxed};
 
 /// How many records the producer announces at once, in a ring of this capacity.
 pub const fn batch(capacity: usize) -> usize {
@@ -179,6 +179,12 @@ impl Ring {
     #[inline]
     pub const fn capacity(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Records published and not consumed yet, as far as the calling thread sees: a look from outside, by neither end.
+    pub fn pending(&self) -> usize {
+        let tail = self.consumed.tail.load(Relaxed);
+        self.published.head.load(Relaxed).wrapping_sub(tail)
     }
 
     /// The producer's end.

@@ -1,6 +1,6 @@
 //! How much memory an aggregator has, and where it lies.
 
-use crate::{Buckets, EventInfo, TimeUnit, WindowSpec, moments::Moments, window::Window};
+use crate::{Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec, moments::Moments, window::Window};
 
 /// How much an aggregator keeps: a value, from which everything else follows.
 ///
@@ -32,13 +32,23 @@ pub struct Shape {
     pub lowest: u8,
     /// The unit of time inside.
     pub unit: TimeUnit,
+    /// How many places the table of open spans has: a power of two, of which seven eighths are used, or 0.
+    pub in_flight: usize,
 }
 
 impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s. 181 KiB an event and
     /// the default windows.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        Self { samples: 512, scale: 5, octaves: 40, lowest: 8, unit: TimeUnit::Fine, ..Self::counted(events, windows) }
+        Self {
+            samples: 512,
+            scale: 5,
+            octaves: 40,
+            lowest: 8,
+            unit: TimeUnit::Fine,
+            in_flight: 1_024,
+            ..Self::counted(events, windows)
+        }
     }
 
     /// For a microcontroller: 64 exact samples an event; histograms at scale 3 (±4.4 %) from 1 µs to 16 s.
@@ -49,6 +59,7 @@ impl Shape {
             octaves: 24,
             lowest: 10,
             unit: TimeUnit::Coarse,
+            in_flight: 16,
             ..Self::counted(events, windows)
         }
     }
@@ -77,6 +88,7 @@ impl Shape {
             octaves: 0,
             lowest: 0,
             unit: TimeUnit::Fine,
+            in_flight: 0,
         }
     }
 
@@ -121,6 +133,7 @@ impl Shape {
             + self.all_totals() * size_of::<u64>()
             + self.all_samples() * size_of::<Sample>()
             + self.samples * size_of::<u64>()
+            + self.in_flight * size_of::<Flight>()
     }
 }
 
@@ -128,7 +141,8 @@ impl Shape {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
     pub(crate) value: u64,
-    pub(crate) tick: u64,
+    /// One more than the tick; 0 for a sample that belongs to no window.
+    pub(crate) after: u64,
 }
 
 /// What is kept of an event besides its slices.
@@ -136,14 +150,16 @@ pub struct Sample {
 pub struct EventState {
     pub(crate) total: Moments,
     pub(crate) outcomes: [u64; 3],
+    pub(crate) pairing: Pairing,
     /// Where the next sample goes, over the oldest one.
     pub(crate) next_sample: usize,
-    /// The newest tick of a sample that had to make room.
-    pub(crate) evicted_until: u64,
+    /// The largest `after` of a sample that had to make room.
+    pub(crate) evicted: u64,
 }
 
 impl EventState {
-    const EMPTY: Self = Self { total: Moments::EMPTY, outcomes: [0; 3], next_sample: 0, evicted_until: 0 };
+    const EMPTY: Self =
+        Self { total: Moments::EMPTY, outcomes: [0; 3], pairing: Pairing::EMPTY, next_sample: 0, evicted: 0 };
 }
 
 /// The arrays of a storage, each as long as its [`Shape`] says.
@@ -165,6 +181,8 @@ pub struct Parts<'s> {
     pub samples: &'s mut [Sample],
     /// Room to select among the samples of one event.
     pub scratch: &'s mut [u64],
+    /// The table of open spans.
+    pub in_flight: &'s mut [Flight],
 }
 
 /// Memory for an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
@@ -186,6 +204,7 @@ pub struct Arrays<
     const TOTALS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
+    const IN_FLIGHT: usize,
 > {
     rows: [u16; IDS],
     windows: [Window; WINDOWS],
@@ -195,6 +214,7 @@ pub struct Arrays<
     totals: [u64; TOTALS],
     samples: [Sample; SAMPLES],
     scratch: [u64; SCRATCH],
+    in_flight: [Flight; IN_FLIGHT],
 }
 
 /// The type of a storage in arrays that has the [`Shape`] given as a constant.
@@ -210,6 +230,7 @@ macro_rules! storage {
             { $shape.all_totals() },
             { $shape.all_samples() },
             { $shape.samples },
+            { $shape.in_flight },
         >
     };
 }
@@ -223,7 +244,8 @@ impl<
     const TOTALS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
-> Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH>
+    const IN_FLIGHT: usize,
+> Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH, IN_FLIGHT>
 {
     /// Empty storage.
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
@@ -235,8 +257,9 @@ impl<
             slices: [Moments::EMPTY; SLICES],
             counts: [0; COUNTS],
             totals: [0; TOTALS],
-            samples: [Sample { value: 0, tick: 0 }; SAMPLES],
+            samples: [Sample { value: 0, after: 0 }; SAMPLES],
             scratch: [0; SCRATCH],
+            in_flight: [Flight::EMPTY; IN_FLIGHT],
         }
     }
 }
@@ -250,7 +273,8 @@ impl<
     const TOTALS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
-> Storage for &mut Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH>
+    const IN_FLIGHT: usize,
+> Storage for &mut Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH, IN_FLIGHT>
 {
     fn parts(&mut self) -> Parts<'_> {
         Parts {
@@ -262,6 +286,7 @@ impl<
             totals: &mut self.totals,
             samples: &mut self.samples,
             scratch: &mut self.scratch,
+            in_flight: &mut self.in_flight,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The only place where atomics and cells are imported.
+//! The only place where atomics and fences are imported.
 //!
-//! Everything concurrent in this crate and in the adapters takes them from here, so that `--cfg tailwatch_loom` swaps all
-//! of them at once for those of the model checker. The cfg has a name of our own because a dependency's `--cfg loom`
+//! This crate and the adapters take them from here, so that `--cfg tailwatch_loom` swaps all of them at once for those of
+//! the model checker. (Locks and thread-locals of the adapters are the standard library's; they are not modelled.) The cfg has a name of our own because a dependency's `--cfg loom`
 //! must not change our atomics.
 
 #[cfg(not(tailwatch_loom))]

@@ -98,6 +98,11 @@ impl Window {
         }
     }
 
+    /// Stands at `now`, wherever it stood. The slices are to be emptied.
+    pub(crate) const fn begin_anew(&mut self, now: u64) {
+        self.enter(now);
+    }
+
     /// The place of the slice that `tick` belongs to; `None` if it is older than the window. A tick after the current slice
     /// counts as in it.
     #[inline]

@@ -14,6 +14,12 @@ use crate::{
     pool::Pool,
 };
 
+/// The longest that the drain can be told to rest.
+const LONGEST_PERIOD: Duration = Duration::from_hours(1);
+
+/// As many exact samples an event can be kept: to select among more takes longer than a pass should.
+const MOST_SAMPLES: usize = 65_536;
+
 /// Sets up a [`Collector`]; made by [`Collector::builder`].
 #[must_use = "a builder does nothing until `start`"]
 pub struct Builder {
@@ -99,7 +105,7 @@ impl Builder {
         self
     }
 
-    /// The longest time for which the drain leaves a ring alone: 100 ms unless set, at least 1 ms.
+    /// The longest time for which the drain leaves a ring alone: 100 ms unless set, 1 ms to an hour.
     pub fn max_period(mut self, period: Duration) -> Self {
         self.max_period = period;
         self
@@ -126,8 +132,11 @@ impl Builder {
         if rings == 0 {
             return Err(BuildError::NoRings);
         }
-        if self.max_period < MIN_PERIOD {
-            return Err(BuildError::PeriodTooShort { period: self.max_period });
+        if !(MIN_PERIOD..=LONGEST_PERIOD).contains(&self.max_period) {
+            return Err(BuildError::Period { period: self.max_period });
+        }
+        if self.samples > MOST_SAMPLES {
+            return Err(BuildError::TooManySamples { samples: self.samples });
         }
         if let Some(core) = self.drain_core {
             check_core(core)?;
@@ -144,6 +153,10 @@ impl Builder {
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
         let pool = Arc::new(Pool::new(rings, ring_capacity, clock).map_err(memory)?);
         let shape = Shape { samples: self.samples, ..Shape::server(&events, &windows) };
+        let bytes = shape.bytes();
+        if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
+            return Err(BuildError::Memory { bytes });
+        }
         let observers = Observers::new(self.observers, &events);
         let drain = Drain::new(Arc::clone(&pool), shape, windows, events, observers, self.max_period);
         Collector::spawn(pool, drain.map_err(BuildError::Config)?, self.drain_core)
@@ -188,10 +201,20 @@ pub enum BuildError {
     RingCapacity(CapacityError),
     /// No rings: nobody could record.
     NoRings,
-    /// The drain would rest for less than 1 ms at the most.
-    PeriodTooShort {
+    /// The drain would rest for less than 1 ms or more than an hour.
+    Period {
         /// The period that was asked for.
         period: Duration,
+    },
+    /// More exact samples than are kept.
+    TooManySamples {
+        /// How many were asked for.
+        samples: usize,
+    },
+    /// There is no memory for windows and histograms.
+    Memory {
+        /// How many bytes they take.
+        bytes: usize,
     },
     /// Windows and events do not fit.
     Config(ConfigError),
@@ -225,9 +248,16 @@ impl fmt::Display for BuildError {
         match self {
             Self::RingCapacity(error) => error.fmt(f),
             Self::NoRings => f.write_str("0 rings: each thread that records needs one, so at least 1"),
-            Self::PeriodTooShort { period } => {
-                write!(f, "a longest period of {period:?}: the drain rests for at least {MIN_PERIOD:?}")
+            Self::Period { period } => {
+                write!(
+                    f,
+                    "a longest period of {period:?}: the drain rests between {MIN_PERIOD:?} and {LONGEST_PERIOD:?}"
+                )
             }
+            Self::TooManySamples { samples } => {
+                write!(f, "{samples} exact samples an event: at most {MOST_SAMPLES} are kept")
+            }
+            Self::Memory { bytes } => write!(f, "no memory for windows and histograms: {bytes} bytes"),
             Self::Config(error) => error.fmt(f),
             Self::NoSuchCore { core, available } => {
                 write!(f, "no core {core} to pin the drain to: there are {available:?}")

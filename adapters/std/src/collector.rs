@@ -11,7 +11,10 @@ use arc_swap::ArcSwap;
 use core_affinity::CoreId;
 use tailwatch_core::{
     Event, EventId, Summary,
-    sync::{AtomicU8, Ordering::Relaxed},
+    sync::{
+        AtomicU8,
+        Ordering::{Acquire, Release},
+    },
 };
 
 use crate::{
@@ -79,6 +82,12 @@ fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
     Some(lock(drain).pass(take))
 }
 
+/// The pass after which nothing is drained any more.
+fn last_pass(drain: &Mutex<Drain>, pool: &Pool) {
+    pass(drain, Take::All);
+    pool.finish();
+}
+
 impl Collector {
     /// Begins to set up a collector.
     pub fn builder() -> Builder {
@@ -91,16 +100,16 @@ impl Collector {
         let stopping = Arc::new(AtomicU8::new(0));
         let (pinned, is_pinned) = mpsc::channel();
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
-            let (drain, stopping) = (Arc::clone(&drain), Arc::clone(&stopping));
+            let (drain, stopping, pool) = (Arc::clone(&drain), Arc::clone(&stopping), Arc::clone(&pool));
             move || {
                 // Nobody listens any more only if `spawn` has given up, which then stops this thread.
                 let _ = pinned.send(core.is_none_or(|id| core_affinity::set_for_current(CoreId { id })));
-                // Relaxed: the flag says nothing about other memory, and parking orders it.
-                while stopping.load(Relaxed) == 0 {
+                // Acquire, for the Release store in `stop`: the last pass sees all that happened before.
+                while stopping.load(Acquire) == 0 {
                     let rest = pass(&drain, Take::Due).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
-                pass(&drain, Take::All);
+                last_pass(&drain, &pool);
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
@@ -116,9 +125,12 @@ impl Collector {
     /// Makes this the collector of all threads that are not registered with another.
     ///
     /// # Errors
-    /// If another one is installed that has not stopped.
+    /// If another one is installed that has not stopped, or this one has.
     pub fn install(&self) -> Result<(), InstallError> {
-        if local::install(&self.pool) { Ok(()) } else { Err(InstallError) }
+        if self.pool.is_stopped() {
+            return Err(InstallError::Stopped);
+        }
+        if local::install(&self.pool) { Ok(()) } else { Err(InstallError::Taken) }
     }
 
     /// Takes a ring for the current thread under this name, until the thread ends or registers with another collector. A
@@ -130,11 +142,7 @@ impl Collector {
     /// # Errors
     /// If all rings are taken, or the collector has stopped.
     pub fn register_thread(&self, name: &str) -> Result<(), RegisterError> {
-        if self.pool.is_stopped() {
-            return Err(RegisterError::Stopped);
-        }
-        let rings = self.pool.rings();
-        if local::register(&self.pool, name) { Ok(()) } else { Err(RegisterError::AllTaken { rings }) }
+        register(&self.pool, name)
     }
 
     /// What is known of `event` over the window of this length; `None` if nothing happened in it.
@@ -167,7 +175,7 @@ impl Collector {
     pub fn report(&self) -> Report {
         let mut report = Report::clone(&self.published.load());
         report.health.enabled = self.pool.gate().is_enabled();
-        report.health.unregistered = self.unregistered();
+        report.health.unregistered = self.pool.unregistered();
         report
     }
 
@@ -175,13 +183,7 @@ impl Collector {
     /// they are now.
     pub fn health(&self) -> Health {
         let health = self.published.load().health.clone();
-        Health { enabled: self.pool.gate().is_enabled(), unregistered: self.unregistered(), ..health }
-    }
-
-    fn unregistered(&self) -> u64 {
-        // Once stopped, what still went into a ring (the end of a span that was open) is seen by nobody.
-        let pushed_late = if self.pool.is_stopped() && !IN_PASS.get() { lock(&self.drain).pushed_since() } else { 0 };
-        self.pool.unregistered() + pushed_late
+        Health { enabled: self.pool.gate().is_enabled(), unregistered: self.pool.unregistered(), ..health }
     }
 
     /// Bytes taken by rings, windows and histograms; they do not grow.
@@ -202,30 +204,34 @@ impl Collector {
     /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
     /// runs. From inside an observer it does nothing.
     pub fn flush(&self) {
-        if !self.pool.is_stopped() {
+        if !self.pool.is_finished() {
             pass(&self.drain, Take::All);
         }
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
-    /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless an observer calls
-    /// it. The second call does nothing.
+    /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless an observer calls it; so does
+    /// a second call meanwhile.
     pub fn stop(&self) {
-        let Some(thread) = lock(&self.thread).take() else { return };
+        let in_pass = IN_PASS.get();
+        let thread = if in_pass { self.thread.try_lock().ok() } else { Some(lock(&self.thread)) };
+        // Somebody else is stopping it, and waits for the pass that this observer is called in.
+        let Some(mut thread) = thread else { return };
+        let Some(handle) = thread.take() else { return };
         {
             let _turning = lock(&self.switches);
             self.pool.stop();
         }
-        self.stopping.store(1, Relaxed);
-        thread.thread().unpark();
-        // An observer may call this, or own the last handle: then the drain's thread waits for this very pass to end, or is
-        // the one that makes it, and cannot be waited for.
-        if IN_PASS.get() {
+        // Release, for the drain's Acquire load: what happened before this call, it sees.
+        self.stopping.store(1, Release);
+        handle.thread().unpark();
+        // From inside a pass, the drain's thread cannot be waited for: it is this one, or waits for this pass to end.
+        if in_pass {
             return;
         }
         // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
-        if thread.join().is_err() {
-            pass(&self.drain, Take::All);
+        if handle.join().is_err() {
+            last_pass(&self.drain, &self.pool);
         }
     }
 }
@@ -246,16 +252,25 @@ fn find_window(event: &EventReport, length: Duration) -> Result<&WindowReport, Q
 /// # Errors
 /// If no collector is installed, or it has stopped, or all its rings are taken.
 pub fn register_thread(name: &str) -> Result<(), RegisterError> {
-    let pool = local::installed().ok_or(RegisterError::NotInstalled)?;
+    register(&local::installed().ok_or(RegisterError::NotInstalled)?, name)
+}
+
+fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
     if pool.is_stopped() {
         return Err(RegisterError::Stopped);
     }
-    if local::register(&pool, name) { Ok(()) } else { Err(RegisterError::AllTaken { rings: pool.rings() }) }
+    // An observer must not wait for a ring: the pass it runs in is what gives rings back.
+    if local::register(pool, name, !IN_PASS.get()) {
+        Ok(())
+    } else {
+        Err(RegisterError::AllTaken { rings: pool.rings() })
+    }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
         self.stop();
+        local::uninstall(&self.pool);
     }
 }
 
@@ -265,14 +280,22 @@ impl fmt::Debug for Collector {
     }
 }
 
-/// Another collector is installed.
+/// A collector could not be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct InstallError;
+pub enum InstallError {
+    /// Another one is installed.
+    Taken,
+    /// It has stopped.
+    Stopped,
+}
 
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("another collector is installed; stop it first")
+        f.write_str(match self {
+            Self::Taken => "another collector is installed; stop it first",
+            Self::Stopped => "the collector has stopped; start another one",
+        })
     }
 }
 

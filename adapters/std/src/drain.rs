@@ -4,7 +4,7 @@ use core::{fmt, time::Duration};
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use tailwatch_core::{Aggregator, Clock, Consumer, EventInfo, Shape, WindowSpec};
+use tailwatch_core::{Aggregator, Clock, Consumer, EventInfo, Kind, Record, Shape, WindowSpec};
 
 use crate::{
     ClockMode, Health, Report,
@@ -12,12 +12,15 @@ use crate::{
     observer::Observers,
     pace::Pace,
     pool::Pool,
-    report::{ClockReport, EventReport},
+    report::{ClockReport, EventReport, InFlight},
     storage::Boxed,
 };
 
 /// A report is made no more often than this: to compute all summaries costs as much as to drain thousands of records.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// By how much wall-clock times may be off before they are told by another anchor.
+const WALL_TOLERANCE: Duration = Duration::from_micros(100);
 
 /// Which rings a pass takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ struct Reader {
     /// Since a thread took the ring: its pace, and its name once a record was seen.
     pace: Option<Pace>,
     thread: Option<Arc<str>>,
+    /// The last pass in which it was drained as far as it was.
+    drained: u64,
 }
 
 /// What the drain works with; behind a lock, as it may run in its own thread or in a caller's.
@@ -48,12 +53,16 @@ pub(crate) struct Drain {
     observers: Observers,
     started: Anchor,
     anchor: Anchor,
+    /// What wall-clock times are told by: kept as long as it agrees, so that a moment is told alike whenever it is drained.
+    wall: Anchor,
     leaps: u64,
     lag_ns: u64,
     unregistered: u64,
     storage_bytes: usize,
     longest_period: Duration,
     published_at: Option<Instant>,
+    /// Whether records were drained that no report knows yet.
+    unpublished: bool,
     published: Arc<ArcSwap<Report>>,
 }
 
@@ -74,7 +83,8 @@ impl Drain {
         let kept: *const Pool = Arc::as_ptr(&pool);
         // SAFETY: the `Arc` next to the readers keeps the pool alive; the readers are dropped first and never leave `self`.
         let kept: &'static Pool = unsafe { &*kept };
-        let reader = |slot| Reader { consumer: kept.ring(slot).attach_consumer(), pace: None, thread: None };
+        let reader =
+            |slot| Reader { consumer: kept.ring(slot).attach_consumer(), pace: None, thread: None, drained: 0 };
         let published = Report::new(
             started.unix_ns,
             0,
@@ -91,12 +101,14 @@ impl Drain {
             observers,
             started,
             anchor: started,
+            wall: started,
             leaps: 0,
             lag_ns: 0,
             unregistered: 0,
             storage_bytes: shape.bytes(),
             longest_period,
             published_at: None,
+            unpublished: false,
             published: Arc::new(ArcSwap::from_pointee(published)),
         };
         drain.publish();
@@ -119,10 +131,13 @@ impl Drain {
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);
-        let mut oldest = self.anchor.ticks;
+        let (mut oldest, mut took) = (self.anchor.ticks, false);
         for (slot, ending) in ending.into_iter().enumerate() {
             let reader = &mut self.readers[slot];
             let pending = reader.consumer.pending();
+            if pending == 0 {
+                reader.drained = self.aggregator.pass();
+            }
             if !ending && pending == 0 && !self.pool.is_taken(slot) {
                 reader.pace = None;
                 continue;
@@ -134,6 +149,7 @@ impl Drain {
             }
             pace.learn(pending as u64, capacity, now, self.longest_period);
             if pending > 0 {
+                took = true;
                 oldest = oldest.min(self.take_in(slot));
             }
             if ending {
@@ -142,32 +158,38 @@ impl Drain {
                 self.pool.release(slot);
             }
         }
+        if let Some(pass) = self.readers.iter().map(|reader| reader.drained).min() {
+            self.aggregator.settle(pass);
+        }
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest);
         self.note_unregistered();
-        if take == Take::All
-            || self.published_at.is_none_or(|last| now.saturating_duration_since(last) >= PUBLISH_EVERY)
-        {
+        let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
+        if take == Take::All || since >= PUBLISH_EVERY {
             self.publish();
+        } else {
+            self.unpublished |= took;
         }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
-        due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()))
+        let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
+        if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest }
     }
 
     /// Drains one ring; returns the tick of its first record.
     fn take_in(&mut self, slot: usize) -> u64 {
-        let Self { readers, pool, aggregator, observers, anchor, .. } = self;
+        let Self { readers, pool, aggregator, observers, wall, .. } = self;
         let reader = &mut readers[slot];
+        reader.drained = aggregator.pass();
         let mut first = u64::MAX;
         if observers.is_empty() {
-            aggregator.drain(&mut reader.consumer, |record| first = first.min(record.ticks()));
+            aggregator.drain(&mut reader.consumer, |record, _| first = first.min(age_tick(record)));
         } else {
             let thread = reader.thread.get_or_insert_with(|| pool.thread(slot));
             let time = *aggregator.time();
             let rate = pool.clock().rate();
-            aggregator.drain(&mut reader.consumer, |record| {
-                first = first.min(record.ticks());
-                observers.show(record, thread, anchor, rate, &time);
+            aggregator.drain(&mut reader.consumer, |record, is_sample| {
+                first = first.min(age_tick(record));
+                observers.show(record, is_sample, thread, wall, rate, &time);
             });
         }
         first
@@ -178,6 +200,9 @@ impl Drain {
         let anchor = Anchor::take(&clock);
         self.leaps += u64::from(anchor.disagrees_with(&self.anchor, clock.rate()));
         self.anchor = anchor;
+        if anchor.unix_ns.abs_diff(self.wall.unix_ns(clock.rate(), anchor.ticks)) > nanos(WALL_TOLERANCE) {
+            self.wall = anchor;
+        }
     }
 
     /// What went into no ring makes the time until now incomplete, like what was overwritten.
@@ -189,16 +214,17 @@ impl Drain {
         }
     }
 
-    /// Records that were pushed after the last pass, which nobody will drain once the collector has stopped.
-    pub(crate) fn pushed_since(&mut self) -> u64 {
-        self.readers.iter_mut().map(|reader| reader.consumer.look() as u64).sum()
-    }
-
     fn publish(&mut self) {
         let mut reports: Vec<_> = self.events.iter().map(EventReport::new).collect();
+        let (mut orphans, mut abandoned) = (0, 0);
         for report in &mut reports {
             report.total = self.aggregator.total(report.id);
             report.outcomes = self.aggregator.outcomes(report.id);
+            let pairing = self.aggregator.pairing(report.id);
+            let oldest = if pairing.open > 0 { self.aggregator.oldest(report.id) } else { None };
+            report.in_flight = InFlight::new(&pairing, oldest);
+            orphans += pairing.orphans;
+            abandoned += pairing.abandoned;
             for (number, spec) in self.windows.iter().enumerate() {
                 report.add_window(spec.length, self.aggregator.summary(report.id, number));
             }
@@ -207,9 +233,16 @@ impl Drain {
         #[expect(clippy::cast_precision_loss, reason = "a drift is told to a few digits")]
         let drift_ppm = if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
         let clock = clock_report(&self.pool, drift_ppm);
-        let report = Report::new(self.anchor.unix_ns, nanos(elapsed), clock, reports, self.health());
+        let report = Report::new(
+            self.anchor.unix_ns,
+            nanos(elapsed),
+            clock,
+            reports,
+            Health { orphans, abandoned, ..self.health() },
+        );
         self.published.store(Arc::new(report));
         self.published_at = Some(self.anchor.monotonic);
+        self.unpublished = false;
     }
 
     fn health(&self) -> Health {
@@ -234,6 +267,14 @@ impl Drain {
             health.pending += consumer.pending() as u64;
         }
         health
+    }
+}
+
+/// When a record was written, as far as it says so itself: a FORGET tells when its span began.
+fn age_tick(record: Record) -> u64 {
+    match record.kind() {
+        Kind::Forget | Kind::Invalid => u64::MAX,
+        _ => record.ticks(),
     }
 }
 

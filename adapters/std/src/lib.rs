@@ -65,7 +65,7 @@ pub use self::{
         record_value, time, try_time,
     },
     observer::Delivery,
-    report::{ClockReport, EventReport, Report, WindowReport},
+    report::{ClockReport, EventReport, InFlight, Report, WindowReport},
 };
 
 /// The examples of the README are compiled and run with the others.

@@ -12,11 +12,12 @@ use core::{
     ptr,
 };
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex},
     thread,
 };
 
-use tailwatch_core::{Event, EventId, Outcome, Recorder, Token};
+use arc_swap::ArcSwapOption;
+use tailwatch_core::{Clock, EventId, Outcome, Recorder, Token};
 
 use crate::{
     HostClock,
@@ -61,7 +62,10 @@ thread_local! {
 }
 
 /// The collector that threads record into which were not registered with another.
-static INSTALLED: Mutex<Weak<Pool>> = Mutex::new(Weak::new());
+static INSTALLED: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
+
+/// Held while a collector is installed.
+static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// The current thread's recorder, if it has one.
 #[inline(always)]
@@ -86,65 +90,94 @@ fn adopt(claim: Claim) -> bool {
         .is_ok()
 }
 
-/// Gives the current thread a ring of `pool`, instead of what it had; `false` if none is free. May wait for a ring whose
-/// thread has ended.
-pub(crate) fn register(pool: &Arc<Pool>, name: &str) -> bool {
+/// Whether this thread can still own a recorder: not once its thread-locals are being dropped and ours is gone.
+fn can_adopt() -> bool {
+    OWNER.try_with(|_| ()).is_ok()
+}
+
+/// Gives the current thread a ring of `pool`, instead of what it had; `false` if none is free. If it is `patient`, it may
+/// wait for a ring whose thread has ended.
+pub(crate) fn register(pool: &Arc<Pool>, name: &str, patient: bool) -> bool {
     if let Some(local) = current()
         && Arc::ptr_eq(local.pool(), pool)
     {
         return true;
     }
-    pool.claim_soon(name).is_some_and(adopt)
+    if !can_adopt() {
+        return false;
+    }
+    let claim = if patient { pool.claim_soon(|| Arc::from(name)) } else { pool.claim(|| Arc::from(name)) };
+    claim.is_some_and(adopt)
 }
 
 /// Makes `pool` the one of threads that are not registered; `false` if another one, not stopped, is.
 pub(crate) fn install(pool: &Arc<Pool>) -> bool {
-    let mut installed = lock(&INSTALLED);
-    if installed.upgrade().is_some_and(|other| !Arc::ptr_eq(&other, pool) && !other.is_stopped()) {
+    let _installing = lock(&INSTALLING);
+    if INSTALLED.load().as_ref().is_some_and(|other| !Arc::ptr_eq(other, pool) && !other.is_stopped()) {
         return false;
     }
-    *installed = Arc::downgrade(pool);
+    INSTALLED.store(Some(Arc::clone(pool)));
     true
+}
+
+/// Lets go of `pool`, if it is the installed one.
+pub(crate) fn uninstall(pool: &Arc<Pool>) {
+    let _installing = lock(&INSTALLING);
+    if INSTALLED.load().as_ref().is_some_and(|installed| Arc::ptr_eq(installed, pool)) {
+        INSTALLED.store(None);
+    }
 }
 
 /// The installed pool, stopped or not.
 pub(crate) fn installed() -> Option<Arc<Pool>> {
-    lock(&INSTALLED).upgrade()
+    INSTALLED.load_full()
 }
 
 /// For a thread that has no ring, or one of a collector that has stopped: gives it a ring of the installed collector, or
-/// counts what it was about to record. Whether it got one.
+/// counts the records that it was about to write. Whether it got one.
+///
+/// Takes no lock unless there is a ring to be had: an instrumented library in a program without a collector, or a thread
+/// that found no ring, comes here with every record.
 #[cold]
 #[inline(never)]
-fn register_late(records: usize) -> bool {
-    let former = current().map(|local| Arc::clone(local.pool()));
-    let installed = installed();
-    if let Some(pool) = &installed
-        && !pool.is_stopped()
-    {
-        let thread = thread::current();
-        let name = thread.name().map_or_else(|| format!("{:?}", thread.id()), str::to_owned);
-        if pool.claim(&name).is_some_and(adopt) {
-            return true;
+fn register_late(event: EventId, records: usize) -> bool {
+    let installed = INSTALLED.load();
+    match &*installed {
+        Some(pool) if !pool.is_stopped() => {
+            if !pool.gate().admits(event) {
+                return false;
+            }
+            if can_adopt() && pool.claim(thread_name).is_some_and(adopt) {
+                return true;
+            }
+            pool.count_unregistered(records);
         }
-        pool.count_unregistered(records);
-    } else if let Some(pool) = former.or(installed) {
-        pool.count_unregistered(records);
+        stopped => {
+            // Its own collector counts it, else the installed one; without any, nobody asked.
+            if let Some(pool) = current().map(Local::pool).or(stopped.as_ref()) {
+                pool.count_unregistered(records);
+            }
+        }
     }
     false
+}
+
+fn thread_name() -> Arc<str> {
+    let thread = thread::current();
+    thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from)
 }
 
 /// Begins a span.
 ///
 /// Here and in `end` one cold call stands for all that is rare, so that the rest is small enough to be inlined.
 #[inline(always)]
-pub(crate) fn start(event: impl Event, tag: u64) -> Token {
+pub(crate) fn start(event: EventId, tag: u64) -> Token {
     match current() {
         Some(local) if local.recorder.clock().is_counter() => {
             let token = local.recorder.start(event, tag);
-            if token.is_recorded() || !local.pool().is_stopped() { token } else { start_rare(event.id(), tag) }
+            if token.is_recorded() || !local.pool().is_stopped() { token } else { start_rare(event, tag) }
         }
-        _ => start_rare(event.id(), tag),
+        _ => start_rare(event, tag),
     }
 }
 
@@ -158,7 +191,7 @@ fn start_rare(event: EventId, tag: u64) -> Token {
         }
     }
     // A span is two records, its START and what closes it.
-    if register_late(2)
+    if register_late(event, 2)
         && let Some(local) = current()
     {
         return local.recorder.start(event, tag);
@@ -195,34 +228,43 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
     match current() {
         Some(local) if end == NOT_READ => local.recorder.end(token, outcome),
         Some(local) => local.recorder.end_at(token, outcome, end),
-        None => late(|recorder| recorder.end(token, outcome)),
+        None => {
+            // Read before a ring is taken, which is no part of what was measured.
+            let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
+            if token.event().is_some_and(|event| register_late(event, 1))
+                && let Some(local) = current()
+            {
+                local.recorder.end_at(token, outcome, end);
+            }
+        }
     }
 }
 
 /// Closes a span without a latency.
 pub(crate) fn forget(token: Token) {
+    let Some(event) = token.event() else { return };
+    if current().is_none() && !register_late(event, 1) {
+        return;
+    }
     if let Some(local) = current() {
         local.recorder.forget(token);
-    } else if token.is_recorded() {
-        late(|recorder| recorder.forget(token));
     }
 }
 
-/// Records one record that belongs to no span.
+/// Records one record that belongs to no span, by a function that tells whether the gate admitted it.
 #[inline(always)]
-pub(crate) fn record(event: impl Event, record: impl FnOnce(&Recorder<'_, HostClock, IDS>)) {
+pub(crate) fn record(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
     match current() {
-        Some(local) if local.recorder.admits(event) => record(&local.recorder),
-        Some(local) if !local.pool().is_stopped() => (),
-        _ => late(record),
+        Some(local) if record(&local.recorder) || !local.pool().is_stopped() => (),
+        _ => late(event, record),
     }
 }
 
 /// Records one record on a thread that has no ring yet, or one that nobody drains any more.
 #[cold]
 #[inline(never)]
-fn late(record: impl FnOnce(&Recorder<'_, HostClock, IDS>)) {
-    if register_late(1)
+fn late(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
+    if register_late(event, 1)
         && let Some(local) = current()
     {
         record(&local.recorder);

@@ -41,7 +41,7 @@ pub fn measure(event: impl Event) -> Guard {
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> Guard {
     let was_unwinding = thread::panicking();
-    Guard { token: local::start(event, tag), was_unwinding }
+    Guard { token: local::start(event.id(), tag), was_unwinding }
 }
 
 /// A span that ends when it is dropped; made by [`measure`].
@@ -111,13 +111,13 @@ pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) ->
 /// Begins a span that [`record_end`] closes, on whichever thread.
 #[inline(always)]
 pub fn record_start(event: impl Event) -> Token {
-    local::start(event, 0)
+    local::start(event.id(), 0)
 }
 
 /// Begins a span with a tag, of which the low 46 bits are kept, that [`record_end`] closes, on whichever thread.
 #[inline(always)]
 pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
-    local::start(event, tag)
+    local::start(event.id(), tag)
 }
 
 /// Ends a span.
@@ -142,15 +142,18 @@ pub fn record_discard(token: Token) {
 /// Records a number, such as the length of a queue. One of 2^46 − 1 or more is counted as saturated, without a sample.
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
+    let event = event.id();
     local::record(event, move |recorder| recorder.value(event, value));
 }
 
-/// Records a duration that was measured elsewhere and ended just now. One of 2^46 − 1 ticks or more (6 hours, at 3 GHz) is
+/// Records a duration that was measured elsewhere and ended just now. It is told to the nearest tick of the clock: on x86-64
+/// to the nanosecond, on an Arm counter of 24 MHz to 42 ns. One of 2^46 − 1 ticks or more (6 hours, at 3 GHz) is
 /// counted as saturated, without a sample.
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
+    let event = event.id();
     local::record(event, move |recorder| {
         let ticks = recorder.clock().rate().ticks_in_nanos(nanos(duration));
-        recorder.duration(event, ticks);
+        recorder.duration(event, ticks)
     });
 }

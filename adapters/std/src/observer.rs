@@ -1,6 +1,6 @@
 //! Who is shown every delivered record.
 
-use core::{fmt, panic::AssertUnwindSafe};
+use core::{fmt, mem, panic::AssertUnwindSafe};
 use std::{panic::catch_unwind, sync::Arc};
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
@@ -19,7 +19,8 @@ pub struct Delivery<'d> {
     pub kind: Kind,
     /// When the span or duration began, or the number was measured: nanoseconds since 1970.
     pub start_unix_ns: u64,
-    /// The duration of an END or DURATION in nanoseconds, exactly as reports tell it, or the number of a VALUE.
+    /// The duration of an END or DURATION in nanoseconds, exactly as reports tell it, or the number of a VALUE; `None` if
+    /// the record is no sample: it does not fit its event's unit, or is too large to be told.
     pub duration_ns_or_value: Option<u64>,
     /// How an END ended.
     pub outcome: Option<Outcome>,
@@ -63,6 +64,7 @@ impl Observers {
     pub(crate) fn show(
         &mut self,
         record: Record,
+        is_sample: bool,
         thread: &Arc<str>,
         anchor: &Anchor,
         rate: TickRate,
@@ -80,6 +82,7 @@ impl Observers {
             kind,
             start_unix_ns: anchor.unix_ns(rate, began),
             duration_ns_or_value: match kind {
+                _ if !is_sample => None,
                 Kind::Value => Some(payload),
                 _ if is_duration => Some(time.nanos(payload)),
                 _ => None,
@@ -91,7 +94,9 @@ impl Observers {
         };
         for callback in &mut self.callbacks {
             // An observer that panicked half way is its own affair; it is called again with the next record.
-            if catch_unwind(AssertUnwindSafe(|| callback(&delivery))).is_err() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(&delivery))) {
+                // What it panicked with may panic when dropped: a few bytes are left behind instead.
+                mem::forget(payload);
                 self.panics += 1;
             }
         }

@@ -41,8 +41,11 @@ impl Pace {
         pending >= worth_taking(capacity) || now >= self.due()
     }
 
-    /// Learns the rate from the records that came since the last time.
+    /// Learns the rate from the records that came since the last time. That none came before the period is over says nothing.
     pub(crate) fn learn(&mut self, came: u64, capacity: usize, now: Instant, longest: Duration) {
+        if came == 0 && now < self.due() {
+            return;
+        }
         let elapsed = now.saturating_duration_since(self.taken).max(Duration::from_micros(1));
         let quarter = capacity as u64 / 4;
         let longest = longest.max(MIN_PERIOD);

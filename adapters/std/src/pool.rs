@@ -43,10 +43,14 @@ struct Slot {
 pub(crate) struct Pool {
     slots: Box<[Slot]>,
     free: Mutex<Vec<usize>>,
+    /// As many as `free` has, to be looked at without the lock.
+    free_rings: AtomicUsize,
     freed: Condvar,
     gate: Gate<IDS>,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
+    /// Not 0 once the last pass is over.
+    finished: AtomicU8,
     unregistered: AtomicUsize,
     clock: HostClock,
     drain: OnceLock<Thread>,
@@ -69,9 +73,11 @@ impl Pool {
         Ok(Self {
             slots: (0..rings).map(slot).collect::<io::Result<_>>()?,
             free: Mutex::new((0..rings).rev().collect()),
+            free_rings: AtomicUsize::new(rings),
             freed: Condvar::new(),
             gate: Gate::new(),
             stopped: AtomicU8::new(0),
+            finished: AtomicU8::new(0),
             unregistered: AtomicUsize::new(0),
             clock,
             drain: OnceLock::new(),
@@ -112,22 +118,32 @@ impl Pool {
 
     /// Takes a free ring for the current thread, without waiting; `None` if there is none. Blocks no longer than it takes
     /// another thread to take or give back a ring.
-    pub(crate) fn claim(self: &Arc<Self>, thread: &str) -> Option<Claim> {
-        let slot = self.lock_free().pop()?;
+    pub(crate) fn claim(self: &Arc<Self>, thread: impl FnOnce() -> Arc<str>) -> Option<Claim> {
+        // Relaxed: a glance that saves the lock; who sees an old 0 asks again with its next record.
+        if self.free_rings.load(Relaxed) == 0 {
+            return None;
+        }
+        let slot = self.take(&mut self.lock_free())?;
         Some(self.activate(slot, thread))
     }
 
     /// As [`claim`](Self::claim), but waits a while if rings of threads that ended are about to become free.
-    pub(crate) fn claim_soon(self: &Arc<Self>, thread: &str) -> Option<Claim> {
+    pub(crate) fn claim_soon(self: &Arc<Self>, thread: impl FnOnce() -> Arc<str>) -> Option<Claim> {
         let ending = |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
         let free = self.lock_free();
         let free = self.freed.wait_timeout_while(free, PATIENCE, |free| free.is_empty() && ending(free));
-        let slot = free.unwrap_or_else(PoisonError::into_inner).0.pop()?;
+        let slot = self.take(&mut free.unwrap_or_else(PoisonError::into_inner).0)?;
         Some(self.activate(slot, thread))
     }
 
-    fn activate(self: &Arc<Self>, slot: usize, thread: &str) -> Claim {
-        *lock(&self.slots[slot].thread) = Arc::from(thread);
+    fn take(&self, free: &mut Vec<usize>) -> Option<usize> {
+        let slot = free.pop();
+        self.free_rings.store(free.len(), Relaxed);
+        slot
+    }
+
+    fn activate(self: &Arc<Self>, slot: usize, thread: impl FnOnce() -> Arc<str>) -> Claim {
+        *lock(&self.slots[slot].thread) = thread();
         // Release, for the drain's Acquire load of the state: it sees the name of a thread whose ring is active. (What
         // the former thread and the drain did with the ring happened before, by the lock of the free list.)
         self.slots[slot].state.store(ACTIVE, Release);
@@ -153,9 +169,13 @@ impl Pool {
 
     /// The drain is done with a ring whose thread is gone.
     pub(crate) fn release(&self, slot: usize) {
+        // The lock orders what the drain did with the ring before what its next thread does; and who holds it finds a ring that
+        // is about to be free either on the list or still ending.
+        let mut free = self.lock_free();
         self.slots[slot].state.store(FREE, Relaxed);
-        // The lock orders what the drain did with the ring before what its next thread does.
-        self.lock_free().push(slot);
+        free.push(slot);
+        self.free_rings.store(free.len(), Relaxed);
+        drop(free);
         self.freed.notify_one();
     }
 
@@ -182,8 +202,22 @@ impl Pool {
         self.unregistered.fetch_add(records, Relaxed);
     }
 
+    /// Their number. Once the last pass is over, what still went into a ring, as the end of a span that was open, is among
+    /// them.
     pub(crate) fn unregistered(&self) -> u64 {
-        self.unregistered.load(Relaxed) as u64
+        let pushed_late =
+            if self.is_finished() { self.slots.iter().map(|slot| slot.memory.ring().pending()).sum() } else { 0 };
+        (self.unregistered.load(Relaxed) + pushed_late) as u64
+    }
+
+    /// The last pass is over: nothing is drained any more.
+    pub(crate) fn finish(&self) {
+        // Release, for the Acquire load below: who sees it sees how far that pass drained.
+        self.finished.store(1, Release);
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Acquire) != 0
     }
 }
 

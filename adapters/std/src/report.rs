@@ -3,7 +3,7 @@
 use core::{fmt, time::Duration};
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use tailwatch_core::{EventId, EventInfo, Outcomes, Summary, Unit};
+use tailwatch_core::{EventId, EventInfo, Outcomes, Pairing, Summary, Unit};
 
 use crate::{Health, table};
 
@@ -46,6 +46,7 @@ pub struct ClockReport {
 
 /// What is known of one event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct EventReport {
     /// Its number.
     #[serde(serialize_with = "id")]
@@ -64,7 +65,24 @@ pub struct EventReport {
     /// How its spans ended since the start.
     #[serde(serialize_with = "outcomes")]
     pub outcomes: Outcomes,
-    in_flight: NotKnown,
+    /// Spans that have begun and not ended.
+    pub in_flight: InFlight,
+}
+
+/// Spans of one event that have begun and not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// How many.
+    pub open: u64,
+    /// Of those, the ones that were open when records were overwritten: their END may be lost.
+    pub uncertain: u64,
+    /// Further ones that found no room in the table of open spans.
+    pub untracked: u64,
+    /// How long the oldest has lasted, in nanoseconds.
+    pub oldest_ns: Option<u64>,
+    /// Its tag.
+    pub oldest_tag: Option<u64>,
 }
 
 /// `null`: what is not measured yet.
@@ -81,6 +99,18 @@ pub struct WindowReport {
     pub summary: Option<Summary>,
 }
 
+impl InFlight {
+    pub(crate) fn new(pairing: &Pairing, oldest: Option<(u64, u64)>) -> Self {
+        Self {
+            open: pairing.open,
+            uncertain: pairing.uncertain,
+            untracked: pairing.untracked,
+            oldest_ns: oldest.map(|(nanos, _)| nanos),
+            oldest_tag: oldest.map(|(_, tag)| tag),
+        }
+    }
+}
+
 impl EventReport {
     pub(crate) fn new(info: &EventInfo) -> Self {
         Self {
@@ -90,7 +120,7 @@ impl EventReport {
             windows: Vec::new(),
             total: None,
             outcomes: Outcomes::default(),
-            in_flight: NotKnown,
+            in_flight: InFlight::default(),
         }
     }
 

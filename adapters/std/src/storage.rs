@@ -1,6 +1,6 @@
 //! The aggregator's memory on the heap, sized at run time.
 
-use tailwatch_core::{EventState, Moments, Parts, Sample, Shape, Storage, Window};
+use tailwatch_core::{EventState, Flight, Moments, Parts, Sample, Shape, Storage, Window};
 
 /// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub(crate) struct Boxed {
     totals: Box<[u64]>,
     samples: Box<[Sample]>,
     scratch: Box<[u64]>,
+    in_flight: Box<[Flight]>,
 }
 
 impl Boxed {
@@ -30,6 +31,7 @@ impl Boxed {
             totals: vec![0; shape.all_totals()].into_boxed_slice(),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
+            in_flight: empty(shape.in_flight),
         }
     }
 }
@@ -45,6 +47,7 @@ impl Storage for Boxed {
             totals: &mut self.totals,
             samples: &mut self.samples,
             scratch: &mut self.scratch,
+            in_flight: &mut self.in_flight,
         }
     }
 }

@@ -43,6 +43,13 @@ pub enum ConfigError {
         /// That number.
         id: EventId,
     },
+    /// Two events have the same name.
+    DuplicateName {
+        /// That name.
+        name: &'static str,
+    },
+    /// The storage was used before.
+    StorageInUse,
     /// The histogram's scale or range is impossible.
     Histogram {
         /// The scale.
@@ -51,6 +58,11 @@ pub enum ConfigError {
         lowest: u8,
         /// How many powers of two it covers.
         octaves: u8,
+    },
+    /// The table of open spans has an impossible number of places.
+    InFlight {
+        /// That number.
+        places: usize,
     },
     /// The shape is not that of these windows and events.
     Shape {
@@ -89,11 +101,16 @@ impl fmt::Display for ConfigError {
             ),
             Self::DuplicateWindow { length } => write!(f, "two windows of {length:?}: each length stands once"),
             Self::DuplicateEvent { id } => write!(f, "two events have the number {id}: each number stands for one"),
+            Self::DuplicateName { name } => write!(f, "two events are named {name}: each name stands for one"),
+            Self::StorageInUse => f.write_str("storage that was used before: an aggregator begins with an empty one"),
             Self::Histogram { scale, lowest, octaves } => write!(
                 f,
                 "a histogram of scale {scale} from 2^{lowest} over {octaves} powers of two: the scale is at most {MAX_SCALE} \
                  and the range ends at 2^64"
             ),
+            Self::InFlight { places } => {
+                write!(f, "a table of open spans with {places} places: their number is a power of two, or 0")
+            }
             Self::Shape { what, given, needed } => {
                 write!(f, "a shape of {given} {what}, where windows and events need {needed}")
             }
@@ -131,9 +148,23 @@ pub(super) fn check(
             return Err(ConfigError::DuplicateWindow { length });
         }
     }
+    for (number, EventInfo { id, name, .. }) in events.iter().enumerate() {
+        if events[..number].iter().any(|other| other.id == *id) {
+            return Err(ConfigError::DuplicateEvent { id: *id });
+        }
+        if events[..number].iter().any(|other| other.name == *name) {
+            return Err(ConfigError::DuplicateName { name });
+        }
+    }
+    if parts.rows.iter().any(|row| *row != 0) {
+        return Err(ConfigError::StorageInUse);
+    }
     let Shape { scale, lowest, octaves, .. } = *shape;
     if scale > MAX_SCALE || u32::from(lowest) + u32::from(octaves) > 64 {
         return Err(ConfigError::Histogram { scale, lowest, octaves });
+    }
+    if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
+        return Err(ConfigError::InFlight { places: shape.in_flight });
     }
     let needed = Shape::server(events, windows);
     for (what, given, needed) in [
@@ -157,6 +188,7 @@ pub(super) fn check(
         ("totals", parts.totals.len(), shape.all_totals()),
         ("samples", parts.samples.len(), shape.all_samples()),
         ("selected samples", parts.scratch.len(), shape.samples),
+        ("open spans", parts.in_flight.len(), shape.in_flight),
     ] {
         if given < needed {
             return Err(ConfigError::Storage { what, given, needed });

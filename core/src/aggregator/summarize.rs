@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use super::{Aggregator, Outcomes, row_of};
+use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
-    Buckets, Estimate, EventId, Moments, Summary, Unit, select,
+    Buckets, Estimate, EventId, Moments, Pairing, Summary, Unit, select,
     storage::{Sample, Storage},
     summary::{QUANTILES, Teller},
 };
@@ -42,6 +42,19 @@ impl<S: Storage> Aggregator<S> {
         Outcomes { ok, error, cancelled }
     }
 
+    /// How the STARTs and ENDs of `event` met since the start.
+    pub fn pairing(&mut self, event: EventId) -> Pairing {
+        let parts = self.storage.parts();
+        row_of(parts.rows, event).map_or(Pairing::EMPTY, |(row, _)| parts.events[row].pairing)
+    }
+
+    /// Of the oldest open span of `event`: how many nanoseconds it has lasted, and its tag. Linear in the size of the table.
+    pub fn oldest(&mut self, event: EventId) -> Option<(u64, u64)> {
+        let (row, _) = row_of(self.storage.parts().rows, event)?;
+        let (start, tag) = self.in_flight().oldest(row_number(row))?;
+        Some((self.time.nanos(self.now.saturating_sub(start)), tag))
+    }
+
     /// The summary of what happened from the tick `start` on: of these slices, or of all time.
     #[expect(clippy::too_many_arguments, reason = "what a window and a total differ in")]
     fn summarize(
@@ -64,7 +77,7 @@ impl<S: Storage> Aggregator<S> {
         };
         let teller = Teller { unit, time: self.shape.unit };
         Some(Summary {
-            covered: self.time.nanos(self.now - since),
+            covered: self.time.nanos(self.now.saturating_sub(since)),
             complete: whole && moments.weight() == moments.count(),
             ..teller.summary(moments, quantiles)
         })
@@ -75,14 +88,18 @@ impl<S: Storage> Aggregator<S> {
         let parts = self.storage.parts();
         let state = &parts.events[row];
         let kept = self.shape.samples;
+        if kept == 0 {
+            return None;
+        }
         let some_evicted = state.total.count() > kept as u64;
-        if (some_evicted && (all || state.evicted_until >= start)) || moments.weight() != moments.count() {
+        if (some_evicted && (all || state.evicted > start)) || moments.weight() != moments.count() {
             return None;
         }
         let filled = usize::try_from(state.total.count()).map_or(kept, |count| count.min(kept));
         let mut count = 0;
-        for Sample { value, tick } in &parts.samples[row * kept..][..filled] {
-            if *tick >= start {
+        for Sample { value, after } in &parts.samples[row * kept..][..filled] {
+            // A total has them all, those of no window included.
+            if all || *after > start {
                 parts.scratch[count] = *value;
                 count += 1;
             }

@@ -183,11 +183,54 @@ fn a_tick_from_the_future_wipes_no_window() {
 }
 
 #[test]
+fn a_record_from_the_future_is_in_no_window_however_young_the_clock() {
+    let mut aggregator = aggregator(0);
+    aggregator.begin_pass(1_000);
+    for duration in [10, 20, 30] {
+        aggregator.record(end(1_000, duration));
+        aggregator.record(end(u64::MAX, 1_000_000));
+    }
+    let event = Trading::OrderPlacement.id();
+    check(aggregator.summary(event, 2), &[10, 20, 30]);
+    check(aggregator.total(event), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
+}
+
+#[test]
+fn without_room_for_samples_quantiles_are_estimated() {
+    const NONE: Shape = Shape { samples: 0, ..SHAPE };
+    let mut aggregator =
+        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory()).unwrap();
+    let samples: Vec<u64> = (1..1_000).map(|n| n * 1_000).collect();
+    for duration in &samples {
+        assert!(aggregator.record(end(0, *duration)));
+    }
+    check(aggregator.summary(Trading::OrderPlacement.id(), 0), &samples);
+    assert_ne!(aggregator.total(Trading::OrderPlacement.id()).unwrap().accuracy, Accuracy::Exact);
+}
+
+#[test]
+fn after_a_clock_that_begins_again_windows_begin_anew() {
+    let mut aggregator = aggregator(0);
+    aggregator.begin_pass(100 * SECOND);
+    aggregator.record(end(100 * SECOND, 7));
+    aggregator.begin_pass(SECOND);
+    let event = Trading::OrderPlacement.id();
+    assert!((0..3).all(|window| aggregator.summary(event, window).is_none()));
+    aggregator.record(end(SECOND, 9));
+    check(aggregator.total(event), &[7, 9]);
+    let summary = aggregator.summary(event, 0).unwrap();
+    assert_eq!((summary.count, summary.max, summary.accuracy, summary.complete), (1, 9, Accuracy::Exact, false));
+    aggregator.begin_pass(3 * SECOND);
+    assert!(aggregator.summary(event, 0).is_none());
+    assert_eq!(aggregator.counters(), Counters { clock_anomalies: 1, ..Counters::default() });
+}
+
+#[test]
 fn a_clock_that_steps_back_is_counted() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(SECOND);
     aggregator.record(end(SECOND, 10));
-    aggregator.begin_pass(SECOND / 2);
+    aggregator.begin_pass(SECOND - TOLERANCE_NANOS);
     assert_eq!(aggregator.counters().clock_anomalies, 1);
     assert_eq!(aggregator.summary(Trading::OrderPlacement.id(), 0).unwrap().count, 1);
 }
@@ -298,5 +341,5 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
 #[test]
 fn storage_in_arrays_takes_what_its_shape_says() {
     assert!(size_of::<Memory>().abs_diff(SHAPE.bytes()) < 64);
-    let _: fn() -> Arrays<9, 3, 8, 256, 328_448, 10_264, 128, 16> = Memory::new;
+    let _: fn() -> Arrays<9, 3, 8, 256, 328_448, 10_264, 128, 16, 1_024> = Memory::new;
 }

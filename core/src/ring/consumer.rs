@@ -86,13 +86,14 @@ impl<'r> Consumer<'r> {
     /// Delivers, oldest first, the records that were pending at the last [`look`](Self::look) and are still whole; the others
     /// count as overwritten. It never chases a producer: lock-free, at most one ring full of work.
     ///
-    /// If `deliver` panics, what was copied with that record and not delivered yet is lost: catch panics inside.
+    /// If `deliver` panics, what was copied together with that record counts as delivered, though it is not: catch panics
+    /// inside.
     pub fn drain(&mut self, mut deliver: impl FnMut(Record)) -> Drained {
         let mut drained = Drained::default();
         let capacity = self.ring.capacity();
         let surplus = self.pending().saturating_sub(capacity);
         if surplus > 0 {
-            drained.overwritten = surplus as u64;
+            self.count(&mut drained, 0, surplus as u64);
             self.advance(self.tail.wrapping_add(surplus));
         }
         let mut chunk = [Record::EMPTY; CHUNK];
@@ -108,18 +109,23 @@ impl<'r> Consumer<'r> {
             fence(Acquire);
             let reserved = self.ring.published.reserved.load(Relaxed);
             self.advance(first.wrapping_add(len));
+            let whole = |offset| reserved.wrapping_sub(first.wrapping_add(offset)) <= capacity;
+            let delivered = (0..len).filter(|offset| whole(*offset)).count();
+            self.count(&mut drained, delivered as u64, (len - delivered) as u64);
             for (offset, record) in chunk[..len].iter().enumerate() {
-                if reserved.wrapping_sub(first.wrapping_add(offset)) <= capacity {
-                    drained.delivered += 1;
+                if whole(offset) {
                     deliver(*record);
-                } else {
-                    drained.overwritten = drained.overwritten.wrapping_add(1);
                 }
             }
         }
-        self.total.delivered = self.total.delivered.wrapping_add(drained.delivered);
-        self.total.overwritten = self.total.overwritten.wrapping_add(drained.overwritten);
         drained
+    }
+
+    fn count(&mut self, drained: &mut Drained, delivered: u64, overwritten: u64) {
+        for sum in [drained, &mut self.total] {
+            sum.delivered = sum.delivered.wrapping_add(delivered);
+            sum.overwritten = sum.overwritten.wrapping_add(overwritten);
+        }
     }
 
     fn advance(&mut self, tail: usize) {

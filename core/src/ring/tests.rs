@@ -6,7 +6,7 @@ use std::{boxed::Box, collections::VecDeque, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EventId, Record, sync::Ordering::Relaxed};
+use crate::{EventId, Record};
 
 fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)

@@ -1,0 +1,286 @@
+//! Spans that have begun and not ended: how many, and which is the oldest.
+//!
+//! START and END meet by event and start tick in a bounded table. Spans that agree in both cannot be told apart and need not
+//! be: the table counts them. Rings are drained one after the other, so the END of a span that ended on another thread may
+//! come before its START: it waits, *early*, until every ring has been drained as far as it was when that END was seen.
+//!
+//! | of an event | are always |
+//! |---|---|
+//! | STARTs | paired + open + untracked + abandoned |
+//! | ENDs and FORGETs | paired + early + orphans |
+//!
+//! *Untracked* are STARTs that found no room. Overwritten records can leave a span open for ever: those open at that moment
+//! become *uncertain* and are given up after a while. Without loss, with room and with every span closed, everything but
+//! `paired` is 0 in the end.
+//!
+//! The table is a hash table with linear probing and deletion by shifting back (Knuth, TAOCP 3, 6.4, algorithm R): there are
+//! no tombstones, and empty is all-zero.
+
+use crate::storage::EventState;
+
+/// How an event's STARTs and ENDs met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pairing {
+    /// Spans whose START and END have met.
+    pub paired: u64,
+    /// Spans that have begun and not ended.
+    pub open: u64,
+    /// Of those, the ones whose END may have been overwritten.
+    pub uncertain: u64,
+    /// STARTs that found no room in the table, and no END since.
+    pub untracked: u64,
+    /// Uncertain spans that were given up.
+    pub abandoned: u64,
+    /// ENDs that wait for their START.
+    pub early: u64,
+    /// ENDs without a START.
+    pub orphans: u64,
+}
+
+impl Pairing {
+    pub(crate) const EMPTY: Self =
+        Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
+}
+
+/// A place of the table; all zero if it is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flight {
+    start: u64,
+    /// The tag of the last START of this kind.
+    tag: u64,
+    /// Of open spans, one more than the tick at which they became uncertain, or 0; of early ENDs, the pass of the last one.
+    mark: u64,
+    /// How many of this kind there are; 0 in an empty place.
+    count: u32,
+    /// The event's row.
+    row: u16,
+    early: bool,
+}
+
+impl Flight {
+    pub(crate) const EMPTY: Self = Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false };
+
+    const fn is(&self, row: u16, start: u64, early: bool) -> bool {
+        self.count > 0 && self.row == row && self.start == start && self.early == early
+    }
+}
+
+/// What is known of the table besides its places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Occupancy {
+    /// Places that are taken.
+    taken: usize,
+    /// Early ENDs, of all events.
+    early: u64,
+    /// Uncertain spans, of all events.
+    uncertain: u64,
+}
+
+/// The table at work.
+#[derive(Debug)]
+pub(crate) struct InFlight<'t> {
+    pub(crate) table: &'t mut [Flight],
+    pub(crate) occupancy: &'t mut Occupancy,
+    pub(crate) events: &'t mut [EventState],
+}
+
+impl InFlight<'_> {
+    /// A span began. Constant time unless the table is crowded.
+    pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64) {
+        let pairing = &mut self.events[usize::from(row)].pairing;
+        if let Some(place) = find(self.table, row, start, true) {
+            pairing.early -= 1;
+            pairing.paired += 1;
+            self.occupancy.early -= 1;
+            self.take_one(place);
+        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
+            if flight.mark > 0 {
+                // One more of a kind that is uncertain: they cannot be told apart.
+                pairing.uncertain += 1;
+                self.occupancy.uncertain += 1;
+            }
+            flight.tag = tag;
+            pairing.open += 1;
+        } else {
+            pairing.untracked += 1;
+        }
+    }
+
+    /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was
+    /// seen. Constant time unless the table is crowded.
+    pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
+        let pairing = &mut self.events[usize::from(row)].pairing;
+        if let Some(place) = find(self.table, row, start, false) {
+            let Flight { tag, mark, .. } = self.table[place];
+            pairing.open -= 1;
+            pairing.paired += 1;
+            if mark > 0 {
+                pairing.uncertain -= 1;
+                self.occupancy.uncertain -= 1;
+            }
+            self.take_one(place);
+            return Some(tag);
+        }
+        if let Some(flight) = insert(self.table, self.occupancy, row, start, true) {
+            flight.mark = pass;
+            pairing.early += 1;
+            self.occupancy.early += 1;
+        } else {
+            without_start(pairing, 1);
+        }
+        None
+    }
+
+    /// Every ring has been drained as far as it was after the pass before `pass`: ENDs of earlier passes wait in vain.
+    pub(crate) fn settle(&mut self, pass: u64) {
+        if self.occupancy.early == 0 {
+            return;
+        }
+        self.remove_where(|flight, pairing, occupancy| {
+            let settled = flight.early && flight.mark < pass;
+            if settled {
+                let count = u64::from(flight.count);
+                pairing.early -= count;
+                occupancy.early -= count;
+                without_start(pairing, count);
+            }
+            settled
+        });
+    }
+
+    /// Records were overwritten: the END of every open span may be among them.
+    pub(crate) fn lost(&mut self, now: u64) {
+        for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early && flight.mark == 0) {
+            flight.mark = now.saturating_add(1);
+            self.events[usize::from(flight.row)].pairing.uncertain += u64::from(flight.count);
+            self.occupancy.uncertain += u64::from(flight.count);
+        }
+    }
+
+    /// Gives up the spans that became uncertain before the tick `before`.
+    pub(crate) fn abandon(&mut self, before: u64) {
+        if self.occupancy.uncertain == 0 {
+            return;
+        }
+        self.remove_where(|flight, pairing, occupancy| {
+            let given_up = !flight.early && flight.mark > 0 && flight.mark - 1 < before;
+            if given_up {
+                let count = u64::from(flight.count);
+                pairing.open -= count;
+                pairing.uncertain -= count;
+                occupancy.uncertain -= count;
+                pairing.abandoned += count;
+            }
+            given_up
+        });
+    }
+
+    /// Start tick and tag of the oldest open span of an event. Linear in the size of the table.
+    pub(crate) fn oldest(&self, row: u16) -> Option<(u64, u64)> {
+        self.table
+            .iter()
+            .filter(|flight| flight.count > 0 && flight.row == row && !flight.early)
+            .map(|flight| (flight.start, flight.tag))
+            .min_by_key(|(start, _)| *start)
+    }
+
+    fn take_one(&mut self, place: usize) {
+        self.table[place].count -= 1;
+        if self.table[place].count == 0 {
+            remove(self.table, self.occupancy, place);
+        }
+    }
+
+    fn remove_where(&mut self, mut gone: impl FnMut(&Flight, &mut Pairing, &mut Occupancy) -> bool) {
+        let mut place = 0;
+        while let Some(flight) = self.table.get(place) {
+            if flight.count > 0 && gone(flight, &mut self.events[usize::from(flight.row)].pairing, self.occupancy) {
+                // Another one may have moved here: look again.
+                remove(self.table, self.occupancy, place);
+            } else {
+                place += 1;
+            }
+        }
+    }
+}
+
+/// ENDs whose START is not in the table: of a span that had no room there, or that was lost.
+fn without_start(pairing: &mut Pairing, count: u64) {
+    let untracked = pairing.untracked.min(count);
+    pairing.untracked -= untracked;
+    pairing.paired += untracked;
+    pairing.orphans += count - untracked;
+}
+
+/// Where the search for a kind begins (Fibonacci hashing: Knuth, TAOCP 3, 6.4). The length is a power of two.
+fn home(len: usize, row: u16, start: u64) -> usize {
+    let hash = (start ^ (u64::from(row) << 48)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (hash >> 32) as usize & (len - 1)
+}
+
+fn find(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
+    if table.is_empty() {
+        return None;
+    }
+    let mask = table.len() - 1;
+    let mut place = home(table.len(), row, start);
+    // There is always an empty place: `insert` leaves one.
+    while table[place].count > 0 {
+        if table[place].is(row, start, early) {
+            return Some(place);
+        }
+        place = (place + 1) & mask;
+    }
+    None
+}
+
+/// One more of this kind; `None` if there is no room.
+fn insert<'t>(
+    table: &'t mut [Flight],
+    occupancy: &mut Occupancy,
+    row: u16,
+    start: u64,
+    early: bool,
+) -> Option<&'t mut Flight> {
+    if let Some(place) = find(table, row, start, early) {
+        let flight = &mut table[place];
+        flight.count = flight.count.checked_add(1)?;
+        return Some(flight);
+    }
+    // An eighth stays empty, and at least one place, so that searches are short and end.
+    if occupancy.taken + (table.len() / 8).max(1) >= table.len() {
+        return None;
+    }
+    let mask = table.len() - 1;
+    let mut place = home(table.len(), row, start);
+    while table[place].count > 0 {
+        place = (place + 1) & mask;
+    }
+    occupancy.taken += 1;
+    table[place] = Flight { start, count: 1, row, early, ..Flight::EMPTY };
+    Some(&mut table[place])
+}
+
+/// Empties a place, and moves up what stands behind it only because it was taken.
+fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
+    let mask = table.len() - 1;
+    occupancy.taken -= 1;
+    let mut place = hole;
+    loop {
+        place = (place + 1) & mask;
+        let Flight { row, start, count, .. } = table[place];
+        if count == 0 {
+            break;
+        }
+        let wanted = home(table.len(), row, start);
+        // It may move to the hole unless its home lies behind the hole, on the way from it to here.
+        if (place.wrapping_sub(wanted) & mask) >= (place.wrapping_sub(hole) & mask) {
+            table[hole] = table[place];
+            hole = place;
+        }
+    }
+    table[hole] = Flight::EMPTY;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+extern crate std;
+
+use std::{collections::BTreeMap, vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start { row: u16, start: u64 },
+    End { row: u16, start: u64 },
+    Settle,
+    Lost,
+    Abandon,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let kind = (0..2_u16, prop_oneof![0..6_u64, 0..1_000_u64]);
+    let one = prop_oneof![
+        8 => kind.clone().prop_map(|(row, start)| Step::Start { row, start }),
+        8 => kind.prop_map(|(row, start)| Step::End { row, start }),
+        2 => Just(Step::Settle),
+        1 => Just(Step::Lost),
+        1 => Just(Step::Abandon),
+    ];
+    proptest::collection::vec(one, 0..120)
+}
+
+/// The rules as they stand in the design, over lists that are searched.
+#[derive(Default)]
+struct Rules {
+    open: BTreeMap<(u16, u64), (u64, Option<u64>)>,
+    early: BTreeMap<(u16, u64), (u64, u64)>,
+    room: usize,
+    pairings: [Pairing; 2],
+}
+
+impl Rules {
+    fn has_room(&self) -> bool {
+        self.open.len() + self.early.len() < self.room
+    }
+
+    fn start(&mut self, row: u16, start: u64) {
+        let kind = (row, start);
+        let pairing = &mut self.pairings[usize::from(row)];
+        if let Some((count, _)) = self.early.get_mut(&kind) {
+            *count -= 1;
+            pairing.paired += 1;
+        } else if self.open.contains_key(&kind) || self.open.len() + self.early.len() < self.room {
+            self.open.entry(kind).or_insert((0, None)).0 += 1;
+        } else {
+            pairing.untracked += 1;
+        }
+        self.early.retain(|_, (count, _)| *count > 0);
+    }
+
+    fn end(&mut self, row: u16, start: u64, pass: u64) {
+        let kind = (row, start);
+        if let Some((count, _)) = self.open.get_mut(&kind) {
+            *count -= 1;
+            self.pairings[usize::from(row)].paired += 1;
+        } else if self.early.contains_key(&kind) || self.has_room() {
+            let early = self.early.entry(kind).or_insert((0, 0));
+            *early = (early.0 + 1, pass);
+        } else {
+            self.in_vain(row, 1);
+        }
+        self.open.retain(|_, (count, _)| *count > 0);
+    }
+
+    fn in_vain(&mut self, row: u16, count: u64) {
+        let pairing = &mut self.pairings[usize::from(row)];
+        for _ in 0..count {
+            if pairing.untracked > 0 {
+                pairing.untracked -= 1;
+                pairing.paired += 1;
+            } else {
+                pairing.orphans += 1;
+            }
+        }
+    }
+
+    fn settle(&mut self, pass: u64) {
+        let settled: Vec<_> = self.early.iter().filter(|(_, (_, seen))| *seen < pass).map(|(k, v)| (*k, v.0)).collect();
+        for (kind, count) in settled {
+            self.early.remove(&kind);
+            self.in_vain(kind.0, count);
+        }
+    }
+
+    fn lost(&mut self, now: u64) {
+        for (_, since) in self.open.values_mut() {
+            since.get_or_insert(now);
+        }
+    }
+
+    fn abandon(&mut self, before: u64) {
+        let given_up: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, (_, since))| since.is_some_and(|since| since < before))
+            .map(|(kind, (count, _))| (*kind, *count))
+            .collect();
+        for (kind, count) in given_up {
+            self.open.remove(&kind);
+            self.pairings[usize::from(kind.0)].abandoned += count;
+        }
+    }
+
+    fn pairing(&self, row: u16) -> Pairing {
+        let of_row = |kind: &(u16, u64)| kind.0 == row;
+        let open = || self.open.iter().filter(|(kind, _)| of_row(kind)).map(|(_, value)| value);
+        Pairing {
+            open: open().map(|(count, _)| count).sum(),
+            uncertain: open().filter(|(_, since)| since.is_some()).map(|(count, _)| count).sum(),
+            early: self.early.iter().filter(|(kind, _)| of_row(kind)).map(|(_, (count, _))| count).sum(),
+            ..self.pairings[usize::from(row)]
+        }
+    }
+
+    fn oldest(&self, row: u16) -> Option<u64> {
+        self.open.keys().filter(|kind| kind.0 == row).map(|(_, start)| *start).min()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn it_follows_the_rules_and_keeps_its_books(steps in steps(), len in prop_oneof![Just(0_usize), Just(8), Just(16), Just(256)]) {
+        let mut table = vec![Flight::EMPTY; len];
+        let mut occupancy = Occupancy::default();
+        let mut events = [EventState::default(); 2];
+        let mut rules = Rules { room: len.saturating_sub((len / 8).max(1)), ..Rules::default() };
+        let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
+        for (number, step) in (1_u64..).zip(steps) {
+            let mut in_flight = InFlight { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+            match step {
+                Step::Start { row, start } => {
+                    starts[usize::from(row)] += 1;
+                    in_flight.start(row, start, start + 7);
+                    rules.start(row, start);
+                }
+                Step::End { row, start } => {
+                    ends[usize::from(row)] += 1;
+                    let tag = in_flight.end(row, start, number);
+                    prop_assert!(tag.is_none_or(|tag| tag == start + 7));
+                    rules.end(row, start, number);
+                }
+                Step::Settle => {
+                    in_flight.settle(number);
+                    rules.settle(number);
+                }
+                Step::Lost => {
+                    in_flight.lost(number);
+                    rules.lost(number);
+                }
+                Step::Abandon => {
+                    in_flight.abandon(number.saturating_sub(5));
+                    rules.abandon(number.saturating_sub(5));
+                }
+            }
+            for row in 0..2_u16 {
+                prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), rules.oldest(row));
+                let pairing = in_flight.events[usize::from(row)].pairing;
+                prop_assert_eq!(pairing, rules.pairing(row));
+                let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
+                prop_assert_eq!(starts[usize::from(row)], paired + open + untracked + abandoned);
+                prop_assert_eq!(ends[usize::from(row)], paired + early + orphans);
+            }
+        }
+        prop_assert_eq!(occupancy.taken, table.iter().filter(|flight| flight.count > 0).count());
+    }
+}
