@@ -134,17 +134,18 @@ pub(crate) fn installed() -> Option<Arc<Pool>> {
 }
 
 /// For a thread that has no ring, or one of a collector that has stopped: gives it a ring of the installed collector, or
-/// counts the records that it was about to write. Whether it got one.
+/// counts the records that it was about to write. Whether it got one. The gate turns away what `begins`; what closes a span
+/// was admitted already.
 ///
 /// Takes no lock unless there is a ring to be had: an instrumented library in a program without a collector, or a thread
 /// that found no ring, comes here with every record.
 #[cold]
 #[inline(never)]
-fn register_late(event: EventId, records: usize) -> bool {
+fn register_late(begins: Option<EventId>, records: usize) -> bool {
     let installed = INSTALLED.load();
     match &*installed {
         Some(pool) if !pool.is_stopped() => {
-            if !pool.gate().admits(event) {
+            if begins.is_some_and(|event| !pool.gate().admits(event)) {
                 return false;
             }
             if can_adopt() && pool.claim(thread_name).is_some_and(adopt) {
@@ -191,7 +192,7 @@ fn start_rare(event: EventId, tag: u64) -> Token {
         }
     }
     // A span is two records, its START and what closes it.
-    if register_late(event, 2)
+    if register_late(Some(event), 2)
         && let Some(local) = current()
     {
         return local.recorder.start(event, tag);
@@ -231,7 +232,7 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
         None => {
             // Read before a ring is taken, which is no part of what was measured.
             let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
-            if token.event().is_some_and(|event| register_late(event, 1))
+            if register_late(None, 1)
                 && let Some(local) = current()
             {
                 local.recorder.end_at(token, outcome, end);
@@ -242,8 +243,7 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
 
 /// Closes a span without a latency.
 pub(crate) fn forget(token: Token) {
-    let Some(event) = token.event() else { return };
-    if current().is_none() && !register_late(event, 1) {
+    if !token.is_recorded() || (current().is_none() && !register_late(None, 1)) {
         return;
     }
     if let Some(local) = current() {
@@ -264,7 +264,7 @@ pub(crate) fn record(event: EventId, record: impl Fn(&Recorder<'_, HostClock, ID
 #[cold]
 #[inline(never)]
 fn late(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
-    if register_late(event, 1)
+    if register_late(Some(event), 1)
         && let Some(local) = current()
     {
         record(&local.recorder);
