@@ -146,6 +146,8 @@ fn register_late(begins: Option<EventId>, records: usize) -> bool {
     match &*installed {
         Some(pool) if !pool.is_stopped() => {
             if begins.is_some_and(|event| !pool.gate().admits(event)) {
+                // Closed for now, which is asked for; or by a stop since the look above.
+                count_if_stopped(pool, records);
                 return false;
             }
             if can_adopt() && pool.claim(thread_name).is_some_and(adopt) {
@@ -161,6 +163,13 @@ fn register_late(begins: Option<EventId>, records: usize) -> bool {
         }
     }
     false
+}
+
+/// Counts records that a gate turned away, if it is closed for good.
+fn count_if_stopped(pool: &Pool, records: usize) {
+    if pool.is_stopped() {
+        pool.count_unregistered(records);
+    }
 }
 
 fn thread_name() -> Arc<str> {
@@ -195,7 +204,11 @@ fn start_rare(event: EventId, tag: u64) -> Token {
     if register_late(Some(event), 2)
         && let Some(local) = current()
     {
-        return local.recorder.start(event, tag);
+        let token = local.recorder.start(event, tag);
+        if !token.is_recorded() {
+            count_if_stopped(local.pool(), 2);
+        }
+        return token;
     }
     Token::unrecorded()
 }
@@ -266,7 +279,8 @@ pub(crate) fn record(event: EventId, record: impl Fn(&Recorder<'_, HostClock, ID
 fn late(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
     if register_late(Some(event), 1)
         && let Some(local) = current()
+        && !record(&local.recorder)
     {
-        record(&local.recorder);
+        count_if_stopped(local.pool(), 1);
     }
 }
