@@ -1,0 +1,170 @@
+//! Recording on a registered thread allocates nothing.
+
+mod support;
+
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+use std::alloc::System;
+
+use support::{Tally, in_thread, in_turn};
+use tailwatch::{
+    Builder, ClockMode, Collector, Outcome, Trading, measure, measure_tagged, record_discard, record_duration,
+    record_end, record_start, record_start_tagged, record_value, time, try_time,
+};
+
+/// The system's allocator, which counts.
+struct Counting;
+
+thread_local! {
+    /// Allocations and deallocations of this thread.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Bytes allocated by all threads and not given back.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: it passes every call on as it is, and what it does besides (a thread-local without a destructor, an atomic)
+// neither allocates nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        LIVE.fetch_add(layout.size(), Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` calls the allocator in this thread.
+fn calls_in(work: impl FnOnce()) -> u64 {
+    let before = CALLS.get();
+    work();
+    CALLS.get() - before
+}
+
+/// Everything that records.
+fn record_everything() {
+    drop(measure(Trading::OrderFill));
+    measure(Trading::OrderFill).end(Outcome::Error);
+    measure(Trading::OrderFill).discard();
+    drop(measure_tagged(Trading::OrderFill, 4_711));
+    {
+        let _outer = measure(Trading::EventBusHandle);
+        let _inner = measure(Trading::CandleProcessing);
+    }
+    time(Trading::SignalGeneration, || ());
+    let failed: Result<(), u8> = try_time(Trading::OrderPlacement, || Err(1));
+    assert!(failed.is_err());
+    record_end(record_start(Trading::OrderFill), Outcome::Cancelled);
+    record_end(record_start_tagged(Trading::OrderFill, 1), Outcome::Ok);
+    record_discard(record_start(Trading::OrderFill));
+    record_value(Trading::QueueBacklog, 5);
+    record_value(Trading::QueueBacklog, u64::MAX);
+    record_duration(Trading::GcPause, Duration::from_micros(5));
+    record_duration(Trading::GcPause, Duration::MAX);
+}
+
+#[test]
+fn the_allocator_counts() {
+    assert!(calls_in(|| drop(core::hint::black_box(Box::new(5)))) >= 2);
+}
+
+#[test]
+fn recording_on_a_registered_thread_allocates_nothing() {
+    let _turn = in_turn();
+    let clocks: [fn(Builder) -> Builder; 3] = [
+        |builder| builder.clock_mode(ClockMode::Ordered),
+        |builder| builder.clock_mode(ClockMode::Relaxed),
+        Builder::monotonic_clock,
+    ];
+    for clock in clocks {
+        // A ring that overflows: that costs nothing either.
+        let builder = clock(Collector::builder().ring_capacity(1_024));
+        let tally = Tally::default();
+        let collector = builder.observer(tally.observer()).start().unwrap();
+        collector.install().unwrap();
+        in_thread("recorder", || {
+            tailwatch::register_thread("recorder").unwrap();
+            // From the very first record on.
+            assert_eq!(calls_in(record_everything), 0);
+            assert_eq!(calls_in(|| (0..20_000).for_each(|_| record_everything())), 0);
+        });
+        collector.set_enabled(false);
+        in_thread("recorder", || {
+            tailwatch::register_thread("recorder").unwrap();
+            assert_eq!(calls_in(record_everything), 0, "switched off");
+        });
+        collector.stop();
+        assert!(tally.count() > 0, "it was recorded");
+    }
+}
+
+#[test]
+fn a_span_that_another_thread_began_ends_without_an_allocation() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.install().unwrap();
+    tailwatch::register_thread("begins").unwrap();
+    let (guard, token) = (measure(Trading::OrderFill), record_start(Trading::OrderFill));
+    in_thread("ends", move || {
+        tailwatch::register_thread("ends").unwrap();
+        let calls = calls_in(|| {
+            drop(guard);
+            record_end(token, Outcome::Ok);
+        });
+        assert_eq!(calls, 0);
+    });
+    collector.stop();
+    assert_eq!(collector.total(Trading::OrderFill).unwrap().unwrap().count, 2);
+}
+
+#[test]
+fn only_the_first_record_of_a_thread_that_is_not_registered_may_allocate() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.install().unwrap();
+    in_thread("recorder", || {
+        let first = calls_in(|| record_value(Trading::QueueBacklog, 1));
+        assert!(first > 0, "it takes a ring");
+        assert_eq!(calls_in(|| (0..1_000).for_each(|_| record_everything())), 0);
+    });
+    collector.stop();
+    assert_eq!(collector.health().unregistered, 0);
+}
+
+#[test]
+fn threads_that_come_and_go_leave_no_memory_behind() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.install().unwrap();
+    let run = |threads| {
+        for _ in 0..threads {
+            in_thread("recorder", || {
+                tailwatch::register_thread("recorder").unwrap();
+                (0..100).for_each(|_| record_everything());
+            });
+        }
+        collector.flush();
+    };
+    run(16);
+    let before = LIVE.load(Relaxed);
+    run(256);
+    // Of the collector, that is: other tests of this process wait for their turn. A thread that kept its recorder, or its
+    // name, would take more than this.
+    let grown = LIVE.load(Relaxed).saturating_sub(before);
+    assert!(grown < 4_096, "{grown} bytes more");
+    collector.stop();
+}
