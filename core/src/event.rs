@@ -82,9 +82,9 @@ pub struct EventInfo {
     pub name: &'static str,
     /// In what it is measured.
     pub unit: Unit,
-    /// The limits it is to keep.
+    /// The limits it is to keep; nothing watches them yet.
     pub limits: &'static [Threshold],
-    /// How often it is expected to happen, where it is meant to happen at a fixed pace.
+    /// How often it is expected to happen, where it is meant to happen at a fixed pace; nothing uses it yet.
     pub expected_interval: Option<Duration>,
 }
 

@@ -9,7 +9,7 @@ const fn millis(quantile: Quantile, millis: u64) -> Threshold {
 }
 
 events! {
-    /// The eight events of a trading bot, with the limits that the original system set for them.
+    /// The eight events of a trading bot, with limits that are usual for them.
     ///
     /// ```
     /// use tailwatch_core::{Event, Trading};

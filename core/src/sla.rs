@@ -1,4 +1,4 @@
-//! Limits that an event is to keep.
+//! Limits that an event is to keep. They are declared with the event; nothing watches them yet.
 
 use core::time::Duration;
 

@@ -15,13 +15,19 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tailwatch::{Outcome, Trading, measure, record_value};
 use tungstenite::{Error as WsError, Message as Frame, WebSocket};
 
-use crate::{message::Message, net};
+use crate::{measure::RING_CAPACITY, message::Message, net};
 
 /// Messages that wait at most.
 const CAPACITY: usize = 4096;
 
 /// How often a quiet connection is left to look whether the run is over.
 const LOOK_UP: Duration = Duration::from_millis(250);
+
+/// How many messages are published before what they recorded has to be drained. At full speed nothing else would hold the bot
+/// back: a drain that gets no time on a busy machine would be lapped. Of one message at most six records come in one
+/// thread, so that this many, and a full bus, fit into a ring.
+const SETTLE_EVERY: u64 = RING_CAPACITY as u64 / 8;
+const _: () = assert!(6 * (SETTLE_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
 
 /// A bus, empty.
 pub(crate) fn bus() -> (Sender<Message>, Receiver<Message>) {
@@ -32,6 +38,8 @@ pub(crate) fn bus() -> (Sender<Message>, Receiver<Message>) {
 pub(crate) struct MarketData {
     socket: WebSocket<TcpStream>,
     stop: Arc<AtomicBool>,
+    /// Called now and then, between messages.
+    settle: Box<dyn Fn() + Send>,
 }
 
 /// How the connection ended.
@@ -43,13 +51,19 @@ pub(crate) struct MarketDataSummary {
 
 impl MarketData {
     /// Connects. Once `stop` is set, the server has to close the connection within [`net::PATIENCE`] of its last message.
-    pub(crate) fn connect(address: SocketAddr, stop: Arc<AtomicBool>) -> Result<Self, String> {
+    ///
+    /// `settle` is called once in [`SETTLE_EVERY`] messages.
+    pub(crate) fn connect(
+        address: SocketAddr,
+        stop: Arc<AtomicBool>,
+        settle: impl Fn() + Send + 'static,
+    ) -> Result<Self, String> {
         let stream = net::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(net::PATIENCE)).map_err(|error| error.to_string())?;
         let (socket, _) =
             tungstenite::client(format!("ws://{address}/stream"), stream).map_err(|error| error.to_string())?;
         socket.get_ref().set_read_timeout(Some(LOOK_UP)).map_err(|error| error.to_string())?;
-        Ok(Self { socket, stop })
+        Ok(Self { socket, stop, settle: Box::new(settle) })
     }
 
     /// Decodes and publishes until the connection is closed.
@@ -83,6 +97,9 @@ impl MarketData {
             let is_stream = message.is_stream();
             publish(bus, message).map_err(|Gone| "the strategy is gone")?;
             *published += u64::from(is_stream);
+            if published.is_multiple_of(SETTLE_EVERY) {
+                (self.settle)();
+            }
         }
     }
 }
@@ -123,7 +140,7 @@ mod tests {
                 while socket.read().is_ok() {}
             }
         });
-        let connection = MarketData::connect(address, Arc::default()).unwrap();
+        let connection = MarketData::connect(address, Arc::default(), || ()).unwrap();
         let (sender, receiver) = bus();
         let summary = connection.run(&sender);
         server.join().unwrap();

@@ -4,8 +4,8 @@
 //! the end of the feed. A trade that comes late, for a second already closed, amends that second's candle, so that
 //! there are as many candles as distinct seconds with trades; if that second had none, it gets one, out of order.
 //!
-//! Limit: a series remembers its last [`REMEMBERED`] closed candles. A trade for a second before those that were
-//! forgotten is counted as too late and is in no candle.
+//! Limit: a series remembers the prices of its last [`REMEMBERED`] closed candles, and of all others which seconds they were. A
+//! trade for a second whose candle is forgotten is counted as too late and amends nothing.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ pub(crate) enum Added {
     Amended,
     /// It made a candle for a second that lies before others and had none; that candle is closed at once.
     OutOfOrder(Candle),
-    /// Before all that is remembered: in no candle.
+    /// The prices of its candle are forgotten: it amends nothing.
     TooLate,
 }
 
@@ -84,8 +84,31 @@ pub(crate) struct Series {
     open: Option<Candle>,
     closed: BTreeMap<u64, Candle>,
     remembered: usize,
-    /// Seconds below it may have had a candle that is forgotten.
-    known_from: u64,
+    /// The seconds of all candles ever closed.
+    seconds: Seconds,
+}
+
+/// A set of seconds, as ranges: seconds of a market that trades all the time take no room.
+#[derive(Debug, Default)]
+struct Seconds {
+    /// First second and the one after the last, of each range.
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl Seconds {
+    fn contains(&self, second: u64) -> bool {
+        self.ranges.range(..=second).next_back().is_some_and(|(_, &end)| second < end)
+    }
+
+    fn insert(&mut self, second: u64) {
+        if self.contains(second) {
+            return;
+        }
+        let before =
+            self.ranges.range(..second).next_back().filter(|(_, end)| **end == second).map(|(&first, _)| first);
+        let end = self.ranges.remove(&(second + 1)).unwrap_or(second + 1);
+        self.ranges.insert(before.unwrap_or(second), end);
+    }
 }
 
 impl Default for Series {
@@ -96,12 +119,19 @@ impl Default for Series {
 
 impl Series {
     fn remembering(remembered: usize) -> Self {
-        Self { open: None, closed: BTreeMap::new(), remembered, known_from: 0 }
+        Self { open: None, closed: BTreeMap::new(), remembered, seconds: Seconds::default() }
     }
 
     /// Whether the open candle is over when this trade comes: [`Series::close`] goes before [`Series::add`] then.
     pub(crate) fn is_over_at(&self, trade: &Trade) -> bool {
         self.open.as_ref().is_some_and(|candle| second_of(trade) > candle.second)
+    }
+
+    /// Whether this trade makes a candle of its own, for a second before others: [`Added::OutOfOrder`].
+    pub(crate) fn is_out_of_order(&self, trade: &Trade) -> bool {
+        let second = second_of(trade);
+        let last = self.open.as_ref().map(|candle| candle.second).or(self.closed.keys().next_back().copied());
+        last.is_some_and(|last| second < last) && !self.seconds.contains(second)
     }
 
     pub(crate) fn has_open(&self) -> bool {
@@ -135,7 +165,7 @@ impl Series {
             candle.add(trade);
             return Added::Amended;
         }
-        if second < self.known_from {
+        if self.seconds.contains(second) {
             return Added::TooLate;
         }
         let candle = Candle::of(trade);
@@ -144,11 +174,10 @@ impl Series {
     }
 
     fn remember(&mut self, candle: Candle) {
+        self.seconds.insert(candle.second);
         self.closed.insert(candle.second, candle);
-        if self.closed.len() > self.remembered
-            && let Some((forgotten, _)) = self.closed.pop_first()
-        {
-            self.known_from = forgotten + 1;
+        if self.closed.len() > self.remembered {
+            self.closed.pop_first();
         }
     }
 }
@@ -214,6 +243,41 @@ mod tests {
                 assert_eq!(candle.volume, trades.iter().map(|trade| trade.quantity).sum());
                 assert_eq!(candle.trades, trades.len() as u64);
             }
+        }
+    }
+
+    #[test]
+    fn there_is_one_candle_a_second_however_little_is_remembered() {
+        for seed in 0..50 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut trades: Vec<_> = (0..300).map(|_| trade(random.u64(0..100_000), 5, 1)).collect();
+            match seed % 3 {
+                0 => trades.sort_by_key(|trade| trade.trade_time_ms),
+                1 => trades.sort_by_key(|trade| u64::MAX - trade.trade_time_ms),
+                _ => {}
+            }
+            let mut series = Series::remembering(3);
+            let (mut made, _) = feed(&mut series, &trades);
+            made.sort_unstable();
+            let mut expected: Vec<_> = trades.iter().map(|trade| trade.trade_time_ms / 1000).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            assert_eq!(made, expected);
+            assert_eq!(series.closed.len(), 3);
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_order_is_known_before_it_is_added() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut series = Series::remembering(5);
+        for _ in 0..2_000 {
+            let trade = trade(random.u64(0..60_000), 5, 1);
+            if series.is_over_at(&trade) {
+                series.close();
+            }
+            let expected = series.is_out_of_order(&trade);
+            assert_eq!(matches!(series.add(&trade), Added::OutOfOrder(_)), expected);
         }
     }
 

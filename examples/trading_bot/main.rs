@@ -47,7 +47,6 @@ use core::{
 };
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     sync::Arc,
     time::Instant,
@@ -57,13 +56,13 @@ use clap::Parser;
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::{
-    feed::{Feed, FeedError},
+    feed::Feed,
     generator::Generator,
     options::Options,
     output::Outputs,
     pipeline::{Pipeline, RunSummary},
     progress::{Notes, Progress, Sparing},
-    replay::{Replay, Source, Tally},
+    replay::{Notice, Replay, Source, Tally},
     trace::Trace,
 };
 
@@ -86,22 +85,33 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let source = match &options.feed {
-        Some(path) => Source::Feed(open_feed(path)?),
+        Some(path) => Source::Feed(Feed::open(path)?),
         None => Source::Generated(Box::new(Generator::new(SEED))),
     };
     let mut outputs = Outputs::open(options)?;
     let trace = outputs.trace.take().map(Trace::new);
-    let collector = measure::start(options, trace.clone())?;
+    let collector = Arc::new(measure::start(options, trace.clone())?);
 
     let stop = Arc::new(AtomicBool::new(false));
+    stop_on_interrupt(Arc::clone(&stop))?;
     let progress = Progress::new(options.run_limit());
     let (notes, mut sparing) = (progress.notes(), Sparing::default());
-    let replay = Replay::start(source, options.speed(), Arc::clone(&stop), move |problem| {
-        if let Some(text) = sparing.tell(problem.cause.kind(), problem) {
-            notes.say(&text);
+    let replay = Replay::start(source, options.speed(), Arc::clone(&stop), move |notice| {
+        match notice {
+        Notice::Problem(problem) => {
+            if let Some(text) = sparing.tell(problem.cause.kind(), problem) {
+                notes.say(&text);
+            }
         }
+        Notice::ClockBehind { line, behind } => notes.say(&format!(
+            "line {line} was received {behind:.2?} before it was sent: the recording's clock was behind the exchange's. \
+             All messages are used all the same; this is said once."
+        )),
+    }
     })?;
-    let pipeline = Pipeline::start(replay.addr(), SEED, Arc::clone(&stop), &progress.notes())?;
+    let drained = Arc::clone(&collector);
+    let settle = move || drained.flush();
+    let pipeline = Pipeline::start(replay.addr(), SEED, Arc::clone(&stop), &progress.notes(), settle)?;
     let sent = replay.sent_counter();
     watch(
         options,
@@ -134,26 +144,22 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     } else if summary.published != tally.sent && !stop.load(Ordering::Relaxed) {
         failures.push(format!("{} messages were sent, {} published", tally.sent, summary.published));
     }
+    if report.health.overwritten > 0 {
+        failures.push(format!("{} records were overwritten: the report is not complete", report.health.overwritten));
+    }
     if summary.strategy.handled == 0 {
         failures.push("nothing could be processed: no well-formed message of a known stream".to_owned());
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntrading_bot: ").into()) }
 }
 
-/// Opens a feed, and says if its clock was behind the exchange's.
-fn open_feed(path: &Path) -> Result<Feed, FeedError> {
-    let feed = Feed::open(path)?;
-    // A pipe cannot be read twice.
-    if path.is_file()
-        && let Some((line, behind)) = clock::behind(Feed::open(path)?)
-    {
-        Notes::without_bar().say(&format!(
-            "{}:{line}: received {behind:.2?} before it was sent: the recording's clock was behind the exchange's. \
-             All messages are used all the same; this is said once.",
-            path.display(),
-        ));
-    }
-    Ok(feed)
+/// The first interrupt ends the run in order, with its report; the second one ends it at once.
+fn stop_on_interrupt(stop: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
 }
 
 /// Shows progress and tables until all stages have ended; sets `stop` when the time is over.
@@ -196,7 +202,8 @@ fn tell(summary: &RunSummary, tally: &Tally, notes: &Notes) {
     }
     for (count, what) in [
         (strategy.skipped, "signals made no order: orders were not taken fast enough"),
-        (strategy.too_late, "trades came too late for any candle"),
+        (strategy.out_of_order, "candles came out of order, and no signal of them"),
+        (strategy.too_late, "trades came so late that their candle was forgotten"),
         (strategy.book_gaps, "gaps in the depth stream: levels were given up until the next snapshot"),
     ] {
         if count > 0 {

@@ -11,7 +11,7 @@ pub(crate) const RECORDING_THREADS: usize = 5;
 
 /// At full speed market data records three times a message, some 10^6 times a second: this is a quarter of a second of
 /// it, time enough for a drain that shares its core with everybody else.
-const RING_CAPACITY: usize = 262_144;
+pub(crate) const RING_CAPACITY: usize = 262_144;
 
 /// The longest rest of the drain: short beside what a ring holds.
 const LONGEST_REST: Duration = Duration::from_millis(5);

@@ -2,7 +2,7 @@
 //!
 //! Only what can be told from the text is checked here; files are opened by [`crate::feed`] and [`crate::output`].
 
-use core::{fmt, str::FromStr, time::Duration};
+use core::{str::FromStr, time::Duration};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -104,15 +104,6 @@ impl FromStr for Speed {
     }
 }
 
-impl fmt::Display for Speed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Factor(factor) => write!(formatter, "{factor}x"),
-            Self::Max => formatter.write_str("max"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +175,5 @@ mod tests {
     fn factors_are_read_as_numbers() {
         assert_eq!("0.5".parse(), Ok(Speed::Factor(0.5)));
         assert_eq!("real".parse(), Ok(Speed::Factor(1.0)));
-        assert_eq!(Speed::Factor(10.0).to_string(), "10x");
     }
 }

@@ -69,12 +69,13 @@ fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
 
 impl Pipeline {
     /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the
-    /// market to end; `seed` is of the mock exchange's delays.
+    /// market to end; `seed` is of the mock exchange's delays; `settle` has what was recorded drained.
     pub(crate) fn start(
         market: SocketAddr,
         seed: u64,
         stop: Arc<AtomicBool>,
         notes: &Notes,
+        settle: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
         let (running, ended) = bounded::<()>(0);
         let stages = Stages { running, notes: notes.clone() };
@@ -95,7 +96,7 @@ impl Pipeline {
         let late = |late| record_duration(Trading::GcPause, late);
         let probe =
             HiccupProbe::start(move || register("hiccup", &probe_notes), late).map_err(starting("the hiccup probe"))?;
-        let connection = MarketData::connect(market, stop).map_err(starting("market data"))?;
+        let connection = MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
         Ok(Self { exchange, market_data, strategy, orders, fills, probe, ended })
     }
@@ -209,9 +210,9 @@ mod tests {
     fn run(source: Source, stop_at: u64) -> (RunSummary, Tally) {
         let stop = Arc::new(AtomicBool::new(false));
         let replay = Replay::start(source, Speed::Max, Arc::clone(&stop), |_| {}).unwrap();
-        let pipeline = Pipeline::start(replay.addr(), 1, Arc::clone(&stop), &Notes::without_bar()).unwrap();
+        let pipeline = Pipeline::start(replay.addr(), 1, Arc::clone(&stop), &Notes::without_bar(), || ()).unwrap();
         let sent = replay.sent_counter();
-        while sent.load(Ordering::Relaxed) < stop_at {
+        while sent.load(Ordering::Relaxed) < stop_at && !replay.is_finished() {
             thread::yield_now();
         }
         stop.store(stop_at > 0, Ordering::Relaxed);

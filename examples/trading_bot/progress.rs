@@ -19,7 +19,8 @@ const PRINTED_PER_KIND: u64 = 5;
 pub(crate) struct Notes(ProgressBar);
 
 impl Notes {
-    /// Without a bar, for before there is one.
+    /// Without a bar.
+    #[cfg(test)]
     pub(crate) fn without_bar() -> Self {
         Self(ProgressBar::hidden())
     }

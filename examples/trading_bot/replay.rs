@@ -21,10 +21,12 @@ use std::{
     time::Instant,
 };
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use tungstenite::{Error as WsError, Message as Frame, WebSocket, error::ProtocolError, protocol::WebSocketConfig};
 
 use crate::{
-    feed::{Feed, FeedItem, Problem},
+    clock,
+    feed::{Feed, FeedItem, Line, Problem},
     generator::Generator,
     options::Speed,
     replay::pace::{Due, Pace},
@@ -40,6 +42,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 const STOPPED_CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Messages between two looks at what the client sends, where no wait gives the occasion.
 const LOOK_EVERY: u64 = 256;
+/// Items of a feed that are read ahead.
+const READ_AHEAD: usize = 1_024;
 /// Bytes gathered for one write to the socket.
 const WRITE_BYTES: usize = 16 << 10;
 
@@ -79,12 +83,12 @@ pub(crate) struct Replay {
 
 impl Replay {
     /// Opens a port on loopback and replays `source` to the first client that connects, on a thread of its own, until
-    /// it ends or `stop` is set. `on_problem` is called there for every problem of the feed.
+    /// it ends or `stop` is set. `on_notice` is called there for what is worth saying about the feed.
     pub(crate) fn start(
         source: Source,
         speed: Speed,
         stop: Arc<AtomicBool>,
-        on_problem: impl FnMut(&Problem) + Send + 'static,
+        on_notice: impl FnMut(Notice<'_>) + Send + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         // There is no accepting with a time limit.
@@ -92,9 +96,9 @@ impl Replay {
         let addr = listener.local_addr()?;
         let sent = Arc::new(AtomicU64::new(0));
         let live = Arc::clone(&sent);
-        let thread = thread::Builder::new()
-            .name("replay".to_owned())
-            .spawn(move || Sender { stop, live, on_problem, tally: Tally::default() }.run(&listener, source, speed))?;
+        let thread = thread::Builder::new().name("replay".to_owned()).spawn(move || {
+            Sender { stop, live, on_notice, behind_said: false, tally: Tally::default() }.run(&listener, source, speed)
+        })?;
         Ok(Self { addr, sent, thread })
     }
 
@@ -119,6 +123,23 @@ impl Replay {
     }
 }
 
+/// Why there is nobody to send to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoClient {
+    Stopped,
+    TimedOut,
+}
+
+/// Something about the feed that is worth saying.
+#[derive(Debug)]
+pub(crate) enum Notice<'n> {
+    /// A line that could not be used.
+    Problem(&'n Problem),
+    /// The first line that was received, by the recording's clock, before it was sent by the exchange's. Said once; nothing
+    /// depends on it.
+    ClockBehind { line: u64, behind: Duration },
+}
+
 /// Why sending ended before the source did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Halt {
@@ -132,18 +153,19 @@ type Socket = WebSocket<TcpStream>;
 struct Sender<F> {
     stop: Arc<AtomicBool>,
     live: Arc<AtomicU64>,
-    on_problem: F,
+    on_notice: F,
+    behind_said: bool,
     tally: Tally,
 }
 
-impl<F: FnMut(&Problem)> Sender<F> {
+impl<F: FnMut(Notice<'_>)> Sender<F> {
     fn run(mut self, listener: &TcpListener, source: Source, speed: Speed) -> Tally {
         match self.connect(listener) {
-            Some(mut socket) => {
+            Ok(mut socket) => {
                 let halt = self.send_all(&mut socket, source, speed).err();
                 self.tally.client_left = halt == Some(Halt::ClientLeft) || self.close(&mut socket).is_err();
             }
-            None => self.tally.no_client = !self.stopped(),
+            Err(without) => self.tally.no_client = without == NoClient::TimedOut,
         }
         self.tally
     }
@@ -153,40 +175,41 @@ impl<F: FnMut(&Problem)> Sender<F> {
     }
 
     /// Waits for a client. A connection that speaks no WebSocket is dropped, and the waiting goes on.
-    fn connect(&self, listener: &TcpListener) -> Option<Socket> {
+    fn connect(&self, listener: &TcpListener) -> Result<Socket, NoClient> {
         let deadline = Instant::now() + CLIENT_LIMIT;
-        while !self.stopped() && Instant::now() < deadline {
+        while Instant::now() < deadline {
+            if self.stopped() {
+                return Err(NoClient::Stopped);
+            }
             match listener.accept() {
                 Ok((stream, _)) => {
                     if let Some(socket) = handshake(stream) {
-                        return Some(socket);
+                        return Ok(socket);
                     }
                 }
                 // What else can go wrong here, such as a client gone already, may also pass.
                 Err(_) => thread::sleep(NAP / 10),
             }
         }
-        None
+        Err(NoClient::TimedOut)
     }
 
     fn send_all(&mut self, socket: &mut Socket, source: Source, speed: Speed) -> Result<(), Halt> {
         let mut pace = Pace::new(speed);
         match source {
             Source::Feed(feed) => {
-                for item in feed {
+                let items = read_beside(feed);
+                while let Some(item) = self.next_of(&items)? {
                     match item {
                         FeedItem::Line(line) => {
+                            self.look_at_clock(&line);
                             let is_stream = line.message.is_stream();
                             self.send(socket, pace.due(line.received_ns), line.text, is_stream)?;
                         }
                         FeedItem::Problem(problem) => {
                             *self.tally.problems.entry(problem.cause.kind()).or_default() += 1;
                             self.tally.total_problems += 1;
-                            (self.on_problem)(&problem);
-                            // A file of nothing but damage sends nothing that would notice.
-                            if self.stopped() {
-                                return Err(Halt::Stopped);
-                            }
+                            (self.on_notice)(Notice::Problem(&problem));
                         }
                     }
                 }
@@ -198,6 +221,27 @@ impl<F: FnMut(&Problem)> Sender<F> {
             }
         }
         Ok(())
+    }
+
+    /// The next item of a feed, which may be a pipe that is quiet for long.
+    fn next_of(&self, items: &Receiver<FeedItem>) -> Result<Option<FeedItem>, Halt> {
+        loop {
+            if self.stopped() {
+                return Err(Halt::Stopped);
+            }
+            match items.recv_timeout(NAP) {
+                Ok(item) => return Ok(Some(item)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn look_at_clock(&mut self, line: &Line) {
+        if let Some(behind) = clock::behind(line).filter(|_| !self.behind_said) {
+            self.behind_said = true;
+            (self.on_notice)(Notice::ClockBehind { line: line.number, behind });
+        }
     }
 
     /// Sends one message when it is due.
@@ -305,6 +349,20 @@ impl<F: FnMut(&Problem)> Sender<F> {
     }
 }
 
+/// Reads a feed on a thread of its own, a little ahead. It is not waited for: a pipe may never speak again.
+fn read_beside(feed: Feed) -> Receiver<FeedItem> {
+    let (items, read) = bounded(READ_AHEAD);
+    thread::spawn(move || {
+        for item in feed {
+            if items.send(item).is_err() {
+                // Nobody wants more.
+                return;
+            }
+        }
+    });
+    read
+}
+
 /// Makes a fresh connection a WebSocket; `None` where the other side does not take part.
 fn handshake(stream: TcpStream) -> Option<Socket> {
     // Some systems hand the listener's mode down to the connection.
@@ -390,8 +448,11 @@ mod tests {
         let text = head + &trades.join("\n5 ") + "\n6 {}";
         let told = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&told);
-        let replay = Replay::start(feed(&text), Speed::Max, Arc::default(), move |problem| {
-            lines.lock().expect("not poisoned").push(problem.line);
+        let replay = Replay::start(feed(&text), Speed::Max, Arc::default(), move |notice| {
+            lines.lock().expect("not poisoned").push(match notice {
+                Notice::Problem(problem) => ("problem", problem.line),
+                Notice::ClockBehind { line, .. } => ("clock", line),
+            });
         })
         .expect("starts");
         let sent = replay.sent_counter();
@@ -408,7 +469,10 @@ mod tests {
         };
         assert_eq!(replay.join(), expected);
         assert_eq!(sent.load(Ordering::Relaxed), 50_000);
-        assert_eq!(*told.lock().expect("not poisoned"), [2, 3, 4, 5, 50_006]);
+        // The first trade is in line 6, received 5 ns after 1970 and sent 1 ms after it.
+        let expected =
+            [("problem", 2), ("problem", 3), ("problem", 4), ("problem", 5), ("clock", 6), ("problem", 50_006)];
+        assert_eq!(*told.lock().expect("not poisoned"), expected);
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub(crate) struct StrategySummary {
     pub(crate) signals: u64,
     /// Signals that made no order, because orders were not taken fast enough.
     pub(crate) skipped: u64,
-    /// Trades older than all candles that are remembered.
+    /// Candles for seconds before others; no signal comes of them.
+    pub(crate) out_of_order: u64,
+    /// Trades whose candle is no longer remembered.
     pub(crate) too_late: u64,
     pub(crate) book_gaps: u64,
 }
@@ -86,15 +88,18 @@ impl Strategy {
         if self.charts.get(symbol).is_some_and(|chart| chart.series.is_over_at(trade)) {
             self.close_candle(symbol);
         }
-        match self.charts.entry(symbol.to_owned()).or_default().series.add(trade) {
+        let series = &mut self.charts.entry(symbol.to_owned()).or_default().series;
+        let span = series.is_out_of_order(trade).then(|| measure(Trading::CandleProcessing));
+        match series.add(trade) {
             Added::Open | Added::Amended => {}
             Added::OutOfOrder(_) => {
                 // Later closes have gone into the averages already, so no signal can come of it.
-                let _span = measure(Trading::CandleProcessing);
                 self.summary.candles += 1;
+                self.summary.out_of_order += 1;
             }
             Added::TooLate => self.summary.too_late += 1,
         }
+        drop(span);
     }
 
     fn close_candle(&mut self, symbol: &str) {
@@ -157,7 +162,7 @@ mod tests {
         let feed = [("a", 1_000), ("b", 1_100), ("a", 1_900), ("a", 2_000), ("a", 1_500), ("a", 500), ("b", 9_000)];
         let (summary, intents) = run(feed.map(|(symbol, at)| trade(symbol, at)), 1024);
         // a: 0, 1, 2; b: 1, 9.
-        assert_eq!(summary, StrategySummary { handled: 7, candles: 5, ..StrategySummary::default() });
+        assert_eq!(summary, StrategySummary { handled: 7, candles: 5, out_of_order: 1, ..StrategySummary::default() });
         assert_eq!(intents, []);
     }
 

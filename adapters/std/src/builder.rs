@@ -67,8 +67,8 @@ impl Builder {
 
     /// How many records a thread's ring holds: a power of two, 16,384 (256 KiB) unless set.
     ///
-    /// The sizing: a thread may burst `capacity` records, two a span, while the drain rests, which is at most
-    /// [`max_period`](Self::max_period).
+    /// The sizing: a thread may burst `capacity` − 64 records, two a span, while the drain rests, which is at most
+    /// [`max_period`](Self::max_period) if it gets to run; on a busy machine leave a factor of four.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.ring_capacity = records;
         self

@@ -176,6 +176,7 @@ impl Collector {
         let mut report = Report::clone(&self.published.load());
         report.health.enabled = self.pool.gate().is_enabled();
         report.health.unregistered = self.pool.unregistered();
+        report.finished = self.pool.is_finished();
         report
     }
 

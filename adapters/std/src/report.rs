@@ -27,6 +27,9 @@ pub struct Report {
     sla: [(); 0],
     /// What was produced, delivered and lost.
     pub health: Health,
+    /// Whether nothing more will come.
+    #[serde(skip)]
+    pub(crate) finished: bool,
 }
 
 /// The clock that everything is measured with.
@@ -137,7 +140,7 @@ impl Report {
         events: Vec<EventReport>,
         health: Health,
     ) -> Self {
-        Self { schema: "tailwatch.report/1", unix_ns, uptime_ns, clock, events, sla: [], health }
+        Self { schema: "tailwatch.report/1", unix_ns, uptime_ns, clock, events, sla: [], health, finished: false }
     }
 
     /// The report as JSON, in one line.

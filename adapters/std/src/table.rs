@@ -56,7 +56,11 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
         write!(f, "; {count} {name}")?;
     }
-    if health.enabled { Ok(()) } else { f.write_str("; recording is off") }
+    f.write_str(match (report.finished, health.enabled) {
+        (true, _) => "; stopped",
+        (false, true) => "",
+        (false, false) => "; recording is off",
+    })
 }
 
 /// A row for each window in which something happened, the last one for the time since the start.
