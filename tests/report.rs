@@ -218,7 +218,19 @@ fn the_table_names_every_event_and_says_what_was_lost() {
     for word in ["p50", "p95", "p99", "p99.9", "60s", "total", "exact", "2 delivered", "0 overwritten", "0 pending"] {
         assert!(table.contains(word), "{word} is missing:\n{table}");
     }
-    assert!(table.contains("recording is off"), "{table}");
+    assert!(table.ends_with("; stopped"), "{table}");
+}
+
+#[test]
+fn the_table_says_when_recording_is_off() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    let says = |collector: &Collector| collector.report().to_string().contains("recording is off");
+    assert!(!says(&collector));
+    collector.set_enabled(false);
+    assert!(says(&collector));
+    collector.set_enabled(true);
+    assert!(!says(&collector));
 }
 
 /// The quantile by nearest rank: the smallest sample that at least the share q of all does not exceed.
