@@ -7,8 +7,8 @@ use std::{sync::mpsc, thread};
 
 use support::{Log, Tally, assert_accounted, in_thread, in_turn};
 use tailwatch::{
-    Collector, Guard, InstallError, Kind, Outcome, RegisterError, Trading, measure, record_discard, record_duration,
-    record_end, record_start, record_value, register_thread,
+    Collector, Event, EventId, Guard, InstallError, Kind, Outcome, RegisterError, Trading, measure, record_discard,
+    record_duration, record_end, record_start, record_value, register_thread,
 };
 
 #[test]
@@ -439,4 +439,30 @@ fn stop_returns_when_everything_is_drained_whoever_else_calls_it() {
             scope.spawn(|| collector.flush());
         });
     }
+}
+
+/// An event whose number is found by code that moves the thread to another collector.
+#[derive(Clone, Copy)]
+struct Meddling<'c>(&'c Collector, Trading);
+
+impl Event for Meddling<'_> {
+    fn id(self) -> EventId {
+        self.0.register_thread("meddling").unwrap();
+        self.1.id()
+    }
+}
+
+#[test]
+fn an_events_own_code_may_move_the_thread_to_another_collector() {
+    let _turn = in_turn();
+    let [former, latter] = [(); 2].map(|()| Collector::builder().start().unwrap());
+    former.register_thread("main").unwrap();
+    drop(measure(Meddling(&latter, Trading::OrderFill)));
+    former.register_thread("main").unwrap();
+    record_value(Meddling(&latter, Trading::QueueBacklog), 3);
+    for collector in [&former, &latter] {
+        collector.stop();
+    }
+    assert_eq!(former.health().produced, 0);
+    assert_eq!(latter.health().delivered, 3);
 }
