@@ -1,8 +1,6 @@
 //! The hot path: what runs in the program that is measured.
 
-use core::marker::PhantomData;
-
-use crate::{Clock, Event, EventId, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
+use crate::{Clock, Event, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
 
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
@@ -61,11 +59,6 @@ impl Token {
         Self { start: 0, span_bits: 0 }
     }
 
-    /// The event of a span that is recorded.
-    pub const fn event(&self) -> Option<EventId> {
-        Record::from_words([0, self.span_bits]).event()
-    }
-
     /// Whether the span is recorded.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
@@ -93,7 +86,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
     #[inline(always)]
     pub fn measure_tagged(&self, event: impl Event, tag: u64) -> Span<'_, 'r, C, IDS> {
-        Span { recorder: self, token: self.start(event, tag), same_thread: PhantomData }
+        Span { recorder: self, token: self.start(event, tag) }
     }
 
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
@@ -197,7 +190,6 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 pub struct Span<'s, 'r, C: Clock, const IDS: usize> {
     recorder: &'s Recorder<'r, C, IDS>,
     token: Token,
-    same_thread: PhantomData<*const ()>,
 }
 
 impl<C: Clock, const IDS: usize> Span<'_, '_, C, IDS> {

@@ -1,12 +1,9 @@
 //! The consumer's end of a ring.
 
-use core::marker::PhantomData;
-
 use super::Ring;
 use crate::{
     Record,
     sync::{
-        Cell,
         Ordering::{Acquire, Relaxed},
         fence,
     },
@@ -41,15 +38,13 @@ pub struct Consumer<'r> {
     tail: usize,
     produced: u64,
     total: Drained,
-    // One consumer at a time: not `Sync`.
-    alone: PhantomData<Cell<()>>,
 }
 
 impl<'r> Consumer<'r> {
     pub(super) fn attach(ring: &'r Ring) -> Self {
         // Relaxed: whoever hands the consumer's end over orders it.
         let tail = ring.consumed.tail.load(Relaxed);
-        Self { ring, head: tail, tail, produced: 0, total: Drained::default(), alone: PhantomData }
+        Self { ring, head: tail, tail, produced: 0, total: Drained::default() }
     }
 
     /// Takes note of how far the producer is, which is how far the next [`drain`](Self::drain) goes; returns how many
