@@ -154,17 +154,17 @@ fn threads_that_come_and_go_leave_no_memory_behind() {
         for _ in 0..threads {
             in_thread("recorder", || {
                 tailwatch::register_thread("recorder").unwrap();
-                (0..100).for_each(|_| record_everything());
+                (0..40).for_each(|_| record_everything());
             });
         }
         collector.flush();
     };
-    run(16);
+    run(40);
     let before = LIVE.load(Relaxed);
-    run(256);
-    // Of the collector, that is: other tests of this process wait for their turn. A thread that kept its recorder, or its
-    // name, would take more than this.
+    run(2_000);
+    // Of the collector, that is: other tests of this process wait for their turn. The report that is published tells a few more
+    // buckets than before; a thread that kept its recorder, or its name, would take more than this.
     let grown = LIVE.load(Relaxed).saturating_sub(before);
-    assert!(grown < 4_096, "{grown} bytes more");
+    assert!(grown < 64 * 1_024, "{grown} bytes more");
     collector.stop();
 }

@@ -66,13 +66,73 @@ fn assert_is_summary(value: &Value) {
     }
     assert!(value["mean"].is_f64() && value["stddev"].is_f64());
     assert!(value["complete"].is_boolean());
-    assert!(value["corrected"].is_null());
-    assert_eq!(value["slowest"], Value::Array(vec![]));
+    assert!(value["corrected"].is_null(), "no event here has an expected interval");
+    let slowest = value["slowest"].as_array().unwrap();
+    assert!((1..=4).contains(&slowest.len()) && slowest.len() as u64 <= whole(&value["count"]));
+    assert_eq!(slowest[0]["duration"], value["max"]);
+    for slow in slowest {
+        assert_keys(slow, &["start_unix_ns", "duration", "tag", "thread"]);
+        assert!(whole(&slow["start_unix_ns"]) > 1_600_000_000_000_000_000);
+        assert!(slow["tag"].is_u64() || slow["tag"].is_null());
+        assert_eq!(slow["thread"], "main");
+    }
     assert!(whole(&value["count"]) > 0, "without a sample it is null");
 }
 
 fn json(collector: &Collector) -> Value {
     serde_json::from_str(&collector.report().to_json()).expect("JSON")
+}
+
+/// After three order placements, and nothing else of what has limits.
+#[track_caller]
+fn assert_are_the_limits_of_the_preset(limits: &Value) {
+    let told: Vec<_> = limits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|limit| {
+            assert_keys(
+                limit,
+                &[
+                    "event",
+                    "quantile",
+                    "window",
+                    "limit",
+                    "unit",
+                    "state",
+                    "over",
+                    "count",
+                    "observed",
+                    "since_unix_ns",
+                    "raised",
+                    "cleared",
+                ],
+            );
+            assert!((&limit["window"], &limit["unit"], whole(&limit["over"])) == (&"60s".into(), &"ns".into(), 0));
+            assert!(limit["since_unix_ns"].is_null() && limit["raised"] == 0 && limit["cleared"] == 0);
+            if limit["event"] == "order_placement" {
+                assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("ok"), 3));
+                assert!(whole(&limit["observed"]) < 20_000_000);
+            } else {
+                assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("unknown"), 0));
+                assert!(limit["observed"].is_null(), "no sample, no quantile");
+            }
+            let text = |key: &str| limit[key].as_str().unwrap().to_owned();
+            (text("event"), text("quantile"), whole(&limit["limit"]) / 1_000_000)
+        })
+        .collect();
+    let expected = [
+        ("candle_processing", "p95", 50),
+        ("candle_processing", "p99", 100),
+        ("signal_generation", "p95", 10),
+        ("signal_generation", "p99", 20),
+        ("order_placement", "p95", 20),
+        ("order_placement", "p99", 50),
+        ("event_bus_publish", "p95", 5),
+        ("event_bus_publish", "p99", 10),
+    ];
+    let expected = expected.map(|(event, quantile, limit)| (event.to_owned(), quantile.to_owned(), limit));
+    assert_eq!(told, expected, "the limits of the preset");
 }
 
 #[test]
@@ -94,7 +154,7 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
     assert!(json["clock"]["source"].is_string() && json["clock"]["ordered"].is_boolean());
     assert!(whole(&json["clock"]["hz"]) > 0 && json["clock"]["drift_ppm"].is_f64());
-    assert_eq!(json["sla"], Value::Array(vec![]));
+    assert_are_the_limits_of_the_preset(&json["sla"]);
 
     let events = json["events"].as_array().unwrap();
     let names: Vec<_> = events.iter().map(|event| event["name"].as_str().unwrap()).collect();
@@ -159,7 +219,7 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
         match key.as_str() {
             "enabled" => assert_eq!(*value, false),
             "sampling" => assert_keys(value, &[]),
-            "overhead_ratio" => assert!(value.is_null()),
+            "overhead_ratio" => assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}"),
             "produced" | "delivered" => assert_eq!(whole(value), 7),
             "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
             "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),

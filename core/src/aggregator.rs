@@ -1,16 +1,25 @@
 //! The aggregator: the one place where the parts meet. It takes delivered records and tells summaries.
 
+mod correct;
 mod error;
+mod limits;
+mod pass;
 mod summarize;
 
 use crate::{
-    Buckets, Consumer, Drained, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    Buckets, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    histogram::Count,
     in_flight::{InFlight, Occupancy},
+    select::Weighed,
+    slowest::{self, Slow},
     storage::{Parts, Sample, Shape, Storage},
     window::Window,
 };
 
-pub use self::error::ConfigError;
+pub use self::{
+    error::ConfigError,
+    summarize::{Known, Period, Values},
+};
 
 /// Marks the row of an event of unit 1.
 const UNIT_ONE: u16 = 0x8000;
@@ -36,6 +45,9 @@ pub struct Counters {
     pub invalid: u64,
     /// Of an event that was not announced.
     pub unknown_events: u64,
+    /// What did not fit into a counter of a histogram any more, by weight: count, mean and limits have it, quantiles allow for
+    /// it.
+    pub full_counters: u64,
 }
 
 /// How an event's spans ended.
@@ -51,12 +63,14 @@ pub struct Outcomes {
 
 /// Pairs, counts and sorts into windows what the rings deliver.
 ///
-/// A *pass* is: [`look`](Consumer::look) at every ring, read the clock, [`begin_pass`](Self::begin_pass), then
-/// [`drain`](Self::drain) the rings. Only the time given to `begin_pass` moves windows on: a hostile tick in a record
-/// cannot wipe one.
+/// A *pass* is: read the clock, [`look`](crate::Consumer::look) at every ring, read the clock again,
+/// [`begin_pass`](Self::begin_pass), then [`drain`](Self::drain) the rings, [`settle`](Self::settle), [`watch`](Self::watch) the
+/// limits. Only the time given to `begin_pass` moves windows on: a hostile tick in a record cannot wipe one.
 ///
 /// ```
-/// use tailwatch_core::{Accuracy, Aggregator, Event, Outcome, Record, Ring, Shape, Slot, TickRate, Trading, WindowSpec, storage};
+/// use tailwatch_core::{
+///     Accuracy, Aggregator, Event, Outcome, Period, Record, Ring, Shape, Slot, TickRate, Trading, WindowSpec, storage,
+/// };
 ///
 /// const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
 /// let mut storage = Box::new(<storage!(SHAPE)>::new()); // or a `static`
@@ -71,18 +85,22 @@ pub struct Outcomes {
 ///     producer.push(Record::end(n * 1_000, event, 0, Outcome::Ok, n * 100)); // a clock of 1 ns a tick
 /// }
 ///
+/// let as_of = 20_000; // what the clock reads now
 /// consumer.look();
-/// aggregator.begin_pass(20_000);
-/// aggregator.drain(&mut consumer, |_, _| ());
-/// let summary = aggregator.summary(event, 0).unwrap(); // of the first window, 1 s
+/// aggregator.begin_pass(20_001); // and now
+/// aggregator.drain(0, &mut consumer, |_, _| ());
+/// aggregator.settle(aggregator.pass());
+/// aggregator.watch(as_of, |transition| println!("{:?}", transition.status)); // p95 < 20 ms is kept
+/// let summary = aggregator.summary(event, Period::Window(0)).unwrap(); // 1 s
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);
-/// assert!(aggregator.summary(Trading::OrderFill.id(), 0).is_none()); // nothing happened
+/// assert!(aggregator.summary(Trading::OrderFill.id(), Period::Total).is_none()); // nothing happened
 /// ```
 #[derive(Debug)]
 pub struct Aggregator<S> {
     storage: S,
     shape: Shape,
+    rate: TickRate,
     time: TimeScale,
     durations: Buckets,
     numbers: Buckets,
@@ -97,6 +115,14 @@ pub struct Aggregator<S> {
     /// After how many ticks a span whose END may be lost is given up.
     abandon_after: u64,
     counters: Counters,
+}
+
+/// Where a sample came from: what leads to it if it is among the slowest.
+#[derive(Clone, Copy)]
+struct Origin {
+    start: u64,
+    tag: Option<u64>,
+    source: u16,
 }
 
 impl<S: Storage> Aggregator<S> {
@@ -128,12 +154,25 @@ impl<S: Storage> Aggregator<S> {
             })?;
             first += usize::from(spec.slices);
         }
-        for (number, info) in (1_u16..).zip(events) {
+        let mut corrected = events.len();
+        for (row, info) in events.iter().enumerate() {
+            let number = row_number(row) + 1;
             parts.rows[usize::from(info.id.get())] = if info.unit == Unit::One { number | UNIT_ONE } else { number };
+            let state = &mut parts.events[row];
+            state.id = info.id.get();
+            if let Some(interval) = info.expected_interval {
+                // Checked above: it is a duration of less than 584 years.
+                let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+                state.interval_nanos = nanos;
+                state.interval = shape.unit.units_of(nanos);
+                state.corrected = row_number(corrected);
+                corrected += 1;
+            }
         }
-        Ok(Self {
+        let mut aggregator = Self {
             storage,
             shape,
+            rate,
             time: TimeScale::new(rate, shape.unit),
             durations,
             numbers,
@@ -145,7 +184,11 @@ impl<S: Storage> Aggregator<S> {
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
-        })
+        };
+        for info in events {
+            aggregator.declare_limits(info).map_err(|error| ConfigError::Limit { name: info.name, error })?;
+        }
+        Ok(aggregator)
     }
 
     /// How ticks become time here.
@@ -153,92 +196,14 @@ impl<S: Storage> Aggregator<S> {
         &self.time
     }
 
+    /// How much it keeps.
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// Records that were not what they should be.
     pub const fn counters(&self) -> Counters {
         self.counters
-    }
-
-    /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
-    /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
-    /// machine that slept, they begin anew.
-    pub fn begin_pass(&mut self, now: u64) {
-        self.pass += 1;
-        if now < self.now {
-            self.counters.clock_anomalies += 1;
-            if self.now - now <= self.tolerance {
-                return;
-            }
-            self.begin_anew(now);
-        }
-        self.now = now;
-        if let Some(before) = now.checked_sub(self.abandon_after) {
-            self.in_flight().abandon(before);
-        }
-        let Parts { windows, events, slices, counts, .. } = self.storage.parts();
-        let places = self.durations.places();
-        for window in windows {
-            window.advance(now, |place| {
-                for row in 0..events.len() {
-                    let slice = row * self.shape.slices + place;
-                    if slices[slice].count() > 0 {
-                        slices[slice] = crate::Moments::EMPTY;
-                        counts[slice * places..][..places].fill(0);
-                    }
-                }
-            });
-        }
-    }
-
-    /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
-    fn begin_anew(&mut self, now: u64) {
-        self.now = now;
-        self.started = self.started.min(now);
-        self.lost();
-        let Parts { windows, events, slices, counts, samples, .. } = self.storage.parts();
-        for window in windows {
-            window.begin_anew(now);
-        }
-        for event in events {
-            event.evicted = 0;
-        }
-        slices.fill(crate::Moments::EMPTY);
-        counts.fill(0);
-        for sample in samples {
-            sample.after = 0;
-        }
-    }
-
-    /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), and shows each record to `observe`, with
-    /// what [`record`](Self::record) said of it.
-    pub fn drain(&mut self, consumer: &mut Consumer<'_>, mut observe: impl FnMut(Record, bool)) -> Drained {
-        let drained = consumer.drain(|record| {
-            let is_sample = self.record(record);
-            observe(record, is_sample);
-        });
-        if drained.overwritten > 0 {
-            self.lost();
-        }
-        drained
-    }
-
-    /// Records were lost before now: what covers the time until now is incomplete, and the ENDs of all open spans are uncertain.
-    pub fn lost(&mut self) {
-        self.lost_until = Some(self.now);
-        let now = self.now;
-        self.in_flight().lost(now);
-    }
-
-    /// The number of the pass that was begun last.
-    pub const fn pass(&self) -> u64 {
-        self.pass
-    }
-
-    /// Every ring was drained, in the pass numbered `pass` or later, as far as it was when that pass began: an END that came
-    /// in an earlier pass and has no START by now will have none.
-    ///
-    /// Whoever drains all rings in each pass calls it at the end of each, with [`pass`](Self::pass).
-    pub fn settle(&mut self, pass: u64) {
-        self.in_flight().settle(pass);
     }
 
     fn in_flight(&mut self) -> InFlight<'_> {
@@ -246,10 +211,11 @@ impl<S: Storage> Aggregator<S> {
         InFlight { table: in_flight, occupancy: &mut self.occupancy, events }
     }
 
-    /// Takes in one record, whatever its bits: constant time. Whether it is a sample, which an END, VALUE or DURATION is unless
-    /// something is wrong with it.
+    /// Takes in one record, whatever its bits, from the source of this number (a ring, a thread: what the slowest samples are to
+    /// lead to): constant time, but for what is corrected for coordinated omission. Whether it is a sample, which an END, VALUE
+    /// or DURATION is unless something is wrong with it.
     #[inline]
-    pub fn record(&mut self, record: Record) -> bool {
+    pub fn record(&mut self, source: u16, record: Record) -> bool {
         let Some(event) = record.event() else {
             self.counters.invalid += 1;
             return false;
@@ -259,18 +225,27 @@ impl<S: Storage> Aggregator<S> {
             return false;
         };
         let payload = record.payload();
+        let mut origin = Origin { start: record.ticks(), tag: None, source };
         let inside = match (unit, record.kind()) {
             (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
                 self.storage.parts().events[row].outcomes[outcome] += 1;
-                self.close(row, record.ticks().wrapping_sub(payload));
+                origin.start = record.ticks().wrapping_sub(payload);
+                origin.tag = self.close(row, origin.start);
                 self.time.units(payload)
             }
-            (Unit::Time, Kind::Duration) if payload < MAX_PAYLOAD => self.time.units(payload),
+            (Unit::Time, Kind::Duration) if payload < MAX_PAYLOAD => {
+                origin.start = record.ticks().wrapping_sub(payload);
+                self.time.units(payload)
+            }
             (Unit::One, Kind::Value) if payload < MAX_PAYLOAD => Some(payload),
             (Unit::Time, Kind::Duration) | (Unit::One, Kind::Value) => None,
             (Unit::Time, Kind::Start) => {
-                self.in_flight().start(row_number(row), record.ticks(), payload);
+                self.see(row, record.ticks());
+                let (number, sampling) = (row_number(row), record.sampling());
+                if self.in_flight().start(number, record.ticks(), payload, sampling) {
+                    self.tell_tag(row, record.ticks(), payload);
+                }
                 return false;
             }
             (Unit::Time, Kind::Forget) => {
@@ -289,30 +264,55 @@ impl<S: Storage> Aggregator<S> {
                 return false;
             }
         };
-        match inside {
-            Some(value) => self.sample(row, unit, value, record),
-            None => self.counters.saturated += 1,
-        }
-        inside.is_some()
+        self.see(row, record.ticks());
+        let Some(weighed) = inside.and_then(|inside| Weighed::new(inside, record.sampling())) else {
+            self.counters.saturated += 1;
+            return false;
+        };
+        self.sample(row, unit, weighed, record, origin);
+        true
     }
 
-    /// The span that began at `start` is no longer open.
-    fn close(&mut self, row: usize, start: u64) {
+    /// Something of the event was recorded.
+    #[inline]
+    fn see(&mut self, row: usize, tick: u64) {
+        let now = self.now;
+        let seen = &mut self.storage.parts().events[row].seen;
+        *seen = (*seen).max(tick.min(now).saturating_add(1));
+    }
+
+    /// The span that began at `start` is no longer open. Its tag, if its START was seen.
+    fn close(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
-        self.in_flight().end(row_number(row), start, pass);
+        self.in_flight().end(row_number(row), start, pass)
     }
 
     #[inline]
-    fn sample(&mut self, row: usize, unit: Unit, value: u64, record: Record) {
-        let place = self.buckets(unit).place(value);
-        let places = self.durations.places();
+    fn sample(&mut self, row: usize, unit: Unit, weighed: Weighed, record: Record, origin: Origin) {
+        let value = weighed.value();
         let sampling = record.sampling();
-        let Parts { windows, events, slices, counts, totals, samples, .. } = self.storage.parts();
+        let weight = 1 << sampling;
+        let place = self.buckets(unit).place(value);
+        let Shape { slices: of_event, samples: kept, slowest: k, limit_slices, .. } = self.shape;
+        let places = self.durations.places();
+        let Parts { windows, events, slices, counts, totals, samples, slowest, limits, tallies, .. } =
+            self.storage.parts();
 
         let state = &mut events[row];
         state.total.add(value, sampling);
-        let total = &mut totals[row * places + place];
-        *total = total.saturating_add(1 << sampling);
+        let mut full = totals[row * places + place].add(weight);
+
+        // The lists of the slices, and behind them that of the total.
+        let slowest = &mut slowest[row * (of_event + 1) * k..][..(of_event + 1) * k];
+        let mut is_among_the_slowest = false;
+        let mut keep_slow = |slice: usize| {
+            let list = &mut slowest[slice * k..][..k];
+            if slowest::is_slow(list, value) {
+                slowest::insert(list, Slow::new(value, origin.start, origin.tag, origin.source));
+                is_among_the_slowest = true;
+            }
+        };
+        keep_slow(of_event);
 
         let from_the_future = record.ticks() > self.now.saturating_add(self.tolerance);
         self.counters.clock_anomalies += u64::from(from_the_future);
@@ -322,24 +322,49 @@ impl<S: Storage> Aggregator<S> {
             for window in &*windows {
                 match window.place(tick) {
                     Some(slice) => {
-                        let slice = row * self.shape.slices + slice;
-                        slices[slice].add(value, sampling);
-                        let count = &mut counts[slice * places + place];
-                        *count = count.saturating_add(1 << sampling);
+                        slices[row * of_event + slice].add(value, sampling);
+                        full += counts[(row * of_event + slice) * places + place].add(weight);
+                        keep_slow(slice);
                     }
                     None => late = true,
                 }
             }
             self.counters.late += u64::from(late);
+            let mut next = state.first_rule;
+            while let Some(number) = usize::from(next).checked_sub(1) {
+                let rule = &limits[number];
+                if let Some(slice) = rule.window.place(tick) {
+                    tallies[number * limit_slices + slice].add(value > rule.most, sampling);
+                }
+                next = rule.next;
+            }
         }
 
-        let kept = self.shape.samples;
         if let Some(oldest) = samples[row * kept..][..kept].get_mut(state.next_sample) {
             if state.total.count() > kept as u64 {
                 state.evicted = state.evicted.max(oldest.after);
             }
-            *oldest = Sample { value, after: if from_the_future { 0 } else { tick.saturating_add(1) } };
+            *oldest = Sample { weighed, after: if from_the_future { 0 } else { tick.saturating_add(1) } };
             state.next_sample = if state.next_sample + 1 == kept { 0 } else { state.next_sample + 1 };
+        }
+
+        let is_corrected = state.corrected > 0;
+        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
+        if is_corrected {
+            self.correct(row, place, weighed, sampling, (!from_the_future).then_some(tick));
+        }
+        if is_among_the_slowest && origin.tag.is_none() && record.kind().outcome().is_some() {
+            self.in_flight().await_tag(row_number(row), origin.start);
+        }
+    }
+
+    /// The START of a span has come whose END was drained before, and that is among the slowest.
+    #[cold]
+    fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
+        let Shape { slices, slowest: k, .. } = self.shape;
+        if k > 0 {
+            let of_event = &mut self.storage.parts().slowest[row * (slices + 1) * k..][..(slices + 1) * k];
+            of_event.chunks_exact_mut(k).for_each(|list| slowest::tell_tag(list, start, tag));
         }
     }
 
@@ -352,7 +377,7 @@ impl<S: Storage> Aggregator<S> {
 }
 
 /// A row as the table of open spans knows it.
-#[expect(clippy::cast_possible_truncation, reason = "there are fewer rows than ids")]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer rows than twice the ids")]
 const fn row_number(row: usize) -> u16 {
     row as u16
 }

@@ -80,6 +80,21 @@ impl TimeUnit {
     }
 }
 
+impl TimeUnit {
+    /// The units in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more. At least 1.
+    pub(crate) const fn units_of(self, nanos: u64) -> u64 {
+        let units = (((nanos as u128) << self.bits()) + 500_000_000) / 1_000_000_000;
+        if units == 0 { 1 } else { clamp(units) }
+    }
+
+    /// The largest number of units that is told as at most `nanos` nanoseconds; 2^64 − 1 if there is no end to them.
+    pub(crate) const fn units_told_as(self, nanos: u64) -> u64 {
+        // The least number of units told as `nanos + 1` is the least u for which u·10^9 + 2^(bits-1) reaches (nanos + 1)·2^bits.
+        let reached = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
+        clamp((reached - 1) / 1_000_000_000)
+    }
+}
+
 /// Turns ticks into units of time by one multiplication.
 ///
 /// Source of the method: the kernel's `clocksource` (`mult` and `shift`), here with a 62-bit multiplier, so that its
@@ -167,6 +182,17 @@ mod tests {
             let ticks = rate.ticks_in_nanos(nanos);
             prop_assert_eq!(rate.nanos_in_ticks(ticks), nanos);
             prop_assert!(TimeScale::new(rate, TimeUnit::Fine).nanos(ticks).abs_diff(nanos) <= 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_as_a_limit_is_found(nanos in prop_oneof![0_u64..=1 << 40, any::<u64>()]) {
+            for unit in [TimeUnit::Fine, TimeUnit::Coarse] {
+                let most = unit.units_told_as(nanos);
+                prop_assert!(unit.nanos(most) <= nanos);
+                prop_assert!(most == u64::MAX || unit.nanos(most + 1) > nanos);
+            }
         }
     }
 

@@ -82,23 +82,27 @@ pub struct EventInfo {
     pub name: &'static str,
     /// In what it is measured.
     pub unit: Unit,
-    /// The limits it is to keep; nothing watches them yet.
+    /// The limits it is to keep, until others are set.
     pub limits: &'static [Threshold],
-    /// How often it is expected to happen, where it is meant to happen at a fixed pace; nothing uses it yet.
+    /// How long it may be silent: a limit on the time without any record of it.
+    pub max_silence: Option<Duration>,
+    /// How often it is expected to happen, where it is meant to happen at a fixed pace. Then a second summary is kept that is
+    /// corrected for coordinated omission: a span that lasts for several intervals has kept others from beginning, which would
+    /// have waited for the rest of it (the rule is that of `HdrHistogram`, `recordValueWithExpectedInterval`).
     pub expected_interval: Option<Duration>,
 }
 
 impl EventInfo {
     /// An event measured in time, without limits and without a fixed pace.
     pub const fn new(id: EventId, name: &'static str) -> Self {
-        Self { id, name, unit: Unit::Time, limits: &[], expected_interval: None }
+        Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
     }
 }
 
 /// Declares a set of events: an enum whose variants can be measured.
 ///
 /// Beside each variant stands its number on the wire, 1…2,047, and, in braces, what differs from a plain span: `name`
-/// (else the variant's own in snake case), `unit`, `limits`, `expected_interval`. The set's `ALL` lists what is known of
+/// (else the variant's own in snake case), `unit`, `limits`, `max_silence`, `expected_interval`. The set's `ALL` lists what is known of
 /// each. A number out of range or used twice does not compile.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! The gate: which events are recorded at all.
+//! The gate: which events are recorded, and how many of them.
 
 use core::fmt;
 
@@ -11,8 +11,11 @@ use crate::{
 const ALL_OFF: u8 = 0x80;
 /// Set in the word of an event that is switched off by itself.
 const EVENT_OFF: u8 = 0x40;
+/// The `k` of an event that is sampled 1 in 2^k.
+const SAMPLING: u8 = 0x0F;
 
-/// One word for each of the ids below `IDS` decides whether that event is recorded; a master switch decides for all.
+/// One word for each of the ids below `IDS` decides whether that event is recorded: not, always, or 1 in 2^k; a master switch
+/// decides for all.
 ///
 /// A recorder reads one word at START, relaxed and wait-free; its END inherits the decision. All zero, as it begins, it
 /// lets everything through. An event beyond its size (and the reserved id 0) obeys the master switch alone.
@@ -33,6 +36,8 @@ const EVENT_OFF: u8 = 0x40;
 /// assert!(!gate.admits(order)); // the master switch is off
 /// gate.set_enabled(true);
 /// assert!(gate.admits(order));
+/// gate.set_sampling(order, 3);
+/// assert_eq!((gate.admits(order), gate.sampling(order)), (true, 3)); // 1 in 8
 /// ```
 pub struct Gate<const IDS: usize> {
     words: [AtomicU8; IDS],
@@ -60,11 +65,31 @@ impl<const IDS: usize> Gate<IDS> {
         &self.words[if id < IDS { id } else { 0 }]
     }
 
-    /// Whether `event` is recorded.
+    /// What is decided for `event`.
+    #[inline(always)]
+    pub(crate) fn decision(&self, event: EventId) -> Decision {
+        // Relaxed: a switch says nothing about other memory; it is obeyed as soon as it is seen.
+        Decision(self.word(event).load(Relaxed))
+    }
+
+    /// Whether `event` is recorded, be it only 1 in so many.
     #[inline(always)]
     pub fn admits(&self, event: EventId) -> bool {
-        // Relaxed: a switch says nothing about other memory; it is obeyed as soon as it is seen.
-        self.word(event).load(Relaxed) == 0
+        !self.decision(event).is_off()
+    }
+
+    /// `event` is recorded 1 in 2^k times, this is k; 0 if always.
+    pub fn sampling(&self, event: EventId) -> u8 {
+        self.decision(event).sampling()
+    }
+
+    /// Has `event` recorded 1 in 2^`sampling` times: at most 15, which a record has room for. An event beyond the gate's size
+    /// stays as it is. Returns what is in force.
+    pub fn set_sampling(&self, event: EventId, sampling: u8) -> u8 {
+        if let Some(word) = self.words.get(usize::from(event.get())) {
+            word.store((word.load(Relaxed) & !SAMPLING) | sampling.min(SAMPLING), Relaxed);
+        }
+        self.sampling(event)
     }
 
     /// Turns the master switch.
@@ -89,8 +114,55 @@ impl<const IDS: usize> Gate<IDS> {
     }
 }
 
+/// What the gate says of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decision(u8);
+
+impl Decision {
+    /// Whether every one is recorded: the usual case, told by one comparison.
+    #[inline(always)]
+    pub(crate) const fn is_always(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether none is recorded.
+    #[inline(always)]
+    pub(crate) const fn is_off(self) -> bool {
+        self.0 >= EVENT_OFF
+    }
+
+    /// 1 in 2^k is recorded.
+    #[inline(always)]
+    pub(crate) const fn sampling(self) -> u8 {
+        self.0 & SAMPLING
+    }
+}
+
 impl<const IDS: usize> fmt::Debug for Gate<IDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate").field("enabled", &self.is_enabled()).field("ids", &IDS).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_and_sampling_do_not_disturb_each_other() {
+        let gate = Gate::<5>::new();
+        let [one, other, beyond] = [1, 2, 2_047].map(|id| EventId::new(id).unwrap());
+        assert_eq!(gate.set_sampling(one, 4), 4);
+        assert_eq!(gate.set_sampling(one, 200), 15, "no more fits a record");
+        gate.set_event_enabled(one, false);
+        gate.set_enabled(false);
+        assert!(![one, other, beyond].into_iter().any(|event| gate.admits(event)));
+        gate.set_enabled(true);
+        assert_eq!([one, other, beyond].map(|event| gate.admits(event)), [false, true, true]);
+        gate.set_event_enabled(one, true);
+        assert!(gate.admits(one) && !gate.decision(one).is_always());
+        assert_eq!([one, other, beyond].map(|event| gate.sampling(event)), [15, 0, 0]);
+        assert_eq!(gate.set_sampling(beyond, 3), 0, "the master switch's word is nobody's");
+        assert!(gate.is_enabled() && gate.decision(beyond).is_always());
     }
 }

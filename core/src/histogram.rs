@@ -11,193 +11,184 @@
 //! | 5 | 1.09 % | 319 |
 //! | 8 | 0.135 % | 2,552 |
 //!
-//! Finding the bucket is integer arithmetic: the position of the highest bit tells the power of two; the next bits tell
-//! the bucket but for one comparison with its exact bound, from a table. (The method is that of OpenTelemetry's *lookup
-//! table mapping*; the logarithm it replaces costs ten times as much and is off by one at the bounds.)
+//! # Why no t-digest
+//!
+//! A t-digest is smaller for the same error in the tails, but what it says depends on the order in which samples came, two of
+//! them merge only approximately, and it computes in floating point. Slices of a window are merged all the time, on
+//! processors without floating point too, and a report has to equal a recount of its trace: buckets add up exactly.
 
 mod bounds;
+mod buckets;
+mod count;
 
-use self::bounds::BOUNDS;
+use core::marker::PhantomData;
 
-/// The finest scale there is.
-pub const MAX_SCALE: u8 = 8;
+pub use self::{
+    buckets::{Buckets, Estimate, MAX_SCALE},
+    count::Count,
+};
+use crate::{Moments, Quantile};
 
-/// The exact bounds at one scale, and where to begin the search.
-struct Table<const BOUND: usize, const GUESS: usize> {
-    /// `floor(2^(63 + j/2^s))`, and a last one that no mantissa exceeds.
-    bounds: [u64; BOUND],
-    /// How many bounds lie below the first mantissa with these s + 1 leading bits: as a bucket is wider than that, at most
-    /// one more bound lies below a mantissa.
-    guess: [u16; GUESS],
-}
-
-impl<const BOUND: usize, const GUESS: usize> Table<BOUND, GUESS> {
-    #[expect(clippy::cast_possible_truncation, reason = "there are at most 256 bounds")]
-    const fn new() -> Self {
-        let per_octave = BOUND - 1;
-        let mut bounds = [u64::MAX; BOUND];
-        let mut j = 0;
-        while j < per_octave {
-            bounds[j] = BOUNDS[j * (BOUNDS.len() / per_octave)];
-            j += 1;
-        }
-        let mut guess = [0; GUESS];
-        let mut t = 0;
-        let mut below = 0;
-        while t < GUESS {
-            let first = (1 << 63) + (t as u64) * ((1 << 63) / GUESS as u64);
-            while below < per_octave && bounds[below] < first {
-                below += 1;
-            }
-            guess[t] = below as u16;
-            t += 1;
-        }
-        Self { bounds, guess }
-    }
-
-    /// How many bounds of an octave lie below a mantissa (a value shifted left until its highest bit is set).
-    #[inline]
-    fn below(&self, mantissa: u64) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "the leading bits number the guesses")]
-        let leading = ((mantissa << 1) >> (u64::BITS - GUESS.ilog2())) as usize;
-        let guess = usize::from(self.guess[leading]);
-        guess + usize::from(self.bounds[guess] < mantissa)
-    }
-}
-
-static SCALE_0: Table<2, 2> = Table::new();
-static SCALE_1: Table<3, 4> = Table::new();
-static SCALE_2: Table<5, 8> = Table::new();
-static SCALE_3: Table<9, 16> = Table::new();
-static SCALE_4: Table<17, 32> = Table::new();
-static SCALE_5: Table<33, 64> = Table::new();
-static SCALE_6: Table<65, 128> = Table::new();
-static SCALE_7: Table<129, 256> = Table::new();
-static SCALE_8: Table<257, 512> = Table::new();
-
-#[inline]
-fn below(scale: u8, mantissa: u64) -> usize {
-    match scale {
-        0 => SCALE_0.below(mantissa),
-        1 => SCALE_1.below(mantissa),
-        2 => SCALE_2.below(mantissa),
-        3 => SCALE_3.below(mantissa),
-        4 => SCALE_4.below(mantissa),
-        5 => SCALE_5.below(mantissa),
-        6 => SCALE_6.below(mantissa),
-        7 => SCALE_7.below(mantissa),
-        _ => SCALE_8.below(mantissa),
-    }
-}
-
-/// Which values a histogram tells apart: its scale and range.
+/// Counts of values by bucket, with their count, sum and extremes.
 ///
-/// Counts lie in an array of [`places`](Buckets::places): one for zero, one for what lies below the range, the buckets, one
-/// for what lies above it.
+/// The counters are of type `C` (`u16`, `u32` or `u64`) and lie in `A`, an array, a boxed slice or a borrowed one. Merging is
+/// addition, and lowering the scale halves the indices: either gives, bit for bit, what recording everything there would have.
+/// Integers only, no allocation.
 ///
 /// ```
-/// use tailwatch_core::histogram::Buckets;
+/// use tailwatch_core::{Quantile, histogram::{Buckets, Histogram}};
 ///
-/// let buckets = Buckets::new(5, 8, 40).unwrap(); // 2^8 to 2^48, 32 buckets a power of two
-/// let place = buckets.place(1_000_000);
-/// let (above, up_to) = buckets.bounds(place);
-/// assert!(above < 1_000_000 && 1_000_000 <= up_to);
-/// assert!((up_to - above) as f64 / (above as f64) < 0.0219);
+/// const BUCKETS: Buckets = Buckets::new(5, 0, 40).unwrap();
+/// let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.places()]).unwrap();
+/// for value in 1..=1_000 {
+///     histogram.record(value, 0);
+/// }
+/// let p99 = histogram.quantile(Quantile::P99).unwrap();
+/// assert!(p99.least <= 990 && 990 <= p99.most);
+/// assert_eq!(histogram.iter().map(|bucket| bucket.count).sum::<u64>(), 1_000);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buckets {
-    scale: u8,
-    lowest: u8,
-    octaves: u8,
+pub struct Histogram<C, A> {
+    buckets: Buckets,
+    moments: Moments,
+    counts: A,
+    width: PhantomData<C>,
 }
 
-const ZERO: usize = 0;
-const BELOW: usize = 1;
-const FIRST: usize = 2;
+/// A bucket that counted something: the values above `above`, up to and including `up_to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// No value in it is as small as this, but for the bucket of zero.
+    pub above: u64,
+    /// The largest value that belongs to it.
+    pub up_to: u64,
+    /// How many there are, by weight.
+    pub count: u64,
+}
 
-impl Buckets {
-    /// Buckets at `scale` from 2^`lowest` over `octaves` powers of two; `None` if the scale exceeds [`MAX_SCALE`] or the
-    /// range 64 bits.
-    pub const fn new(scale: u8, lowest: u8, octaves: u8) -> Option<Self> {
-        if scale > MAX_SCALE || lowest as u32 + octaves as u32 > 64 {
+impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
+    /// An empty histogram; `None` unless there is a counter for each of [`Buckets::places`], all of them 0.
+    pub fn new(buckets: Buckets, counts: A) -> Option<Self> {
+        let empty = counts.as_ref().iter().all(|count| count.get() == 0);
+        (empty && counts.as_ref().len() == buckets.places()).then_some(Self::counted(buckets, Moments::EMPTY, counts))
+    }
+
+    /// The histogram whose counters and moments these are.
+    pub(crate) const fn counted(buckets: Buckets, moments: Moments, counts: A) -> Self {
+        Self { buckets, moments, counts, width: PhantomData }
+    }
+
+    /// Which values it tells apart.
+    pub const fn buckets(&self) -> Buckets {
+        self.buckets
+    }
+
+    /// Count, sum, extremes, mean and spread, all of them exact.
+    pub const fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    /// The counters, by place.
+    pub fn counts(&self) -> &[C] {
+        self.counts.as_ref()
+    }
+
+    /// The value at a quantile; `None` if there are none. Linear in the places between the smallest and the largest.
+    pub fn quantile(&self, quantile: Quantile) -> Option<Estimate> {
+        let [estimate] = self.quantiles([quantile])?;
+        Some(estimate)
+    }
+
+    /// The values at several quantiles, which ascend; `None` if there are no values.
+    pub fn quantiles<const K: usize>(&self, quantiles: [Quantile; K]) -> Option<[Estimate; K]> {
+        let counts = self.counts();
+        (self.moments.count() > 0)
+            .then(|| estimate(self.buckets, &self.moments, |place| counts[place].get(), quantiles))
+    }
+
+    /// The buckets that counted something, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = Bucket> {
+        self.counts().iter().enumerate().filter(|(_, count)| count.get() > 0).map(|(place, count)| {
+            let (above, up_to) = self.buckets.bounds(place);
+            Bucket { above, up_to, count: count.get() }
+        })
+    }
+}
+
+impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
+    /// Counts a value that stands for 2^`sampling` of its like. Returns how many of them did not fit into the counter;
+    /// they are in the moments all the same, and quantiles allow for them.
+    ///
+    /// Constant time.
+    pub fn record(&mut self, value: u64, sampling: u8) -> u64 {
+        self.moments.add(value, sampling);
+        self.counts.as_mut()[self.buckets.place(value)].add(1 << sampling)
+    }
+
+    /// Adds what another histogram counted; returns how many did not fit into the counters. `None`, and nothing is added, if
+    /// it tells other values apart.
+    pub fn merge<D: Count, B: AsRef<[D]>>(&mut self, other: &Histogram<D, B>) -> Option<u64> {
+        if self.buckets != other.buckets {
             return None;
         }
-        Some(Self { scale, lowest, octaves })
+        self.moments.merge(&other.moments);
+        let counts = self.counts.as_mut().iter_mut().zip(other.counts());
+        Some(counts.fold(0_u64, |left, (count, more)| left.saturating_add(count.add(more.get()))))
     }
 
-    /// Each power of two is cut into 2^scale buckets.
-    pub const fn scale(self) -> u8 {
-        self.scale
-    }
-
-    /// The number of places.
-    pub const fn places(self) -> usize {
-        FIRST + ((self.octaves as usize) << self.scale) + 1
-    }
-
-    /// The place where `value` is counted: constant time.
-    #[inline]
-    pub fn place(self, value: u64) -> usize {
-        if value == 0 {
-            return ZERO;
+    /// Makes one bucket of two: the scale is one lower, and the counters behind [`Buckets::places`] are 0 and unused.
+    /// Returns how many did not fit into a counter; `None`, and nothing changes, at scale 0.
+    pub fn downscale(&mut self) -> Option<u64> {
+        let coarser = self.buckets.coarser()?;
+        let counts = self.counts.as_mut();
+        let mut left = 0_u64;
+        for place in 0..self.buckets.places() {
+            let to = self.buckets.coarser_place(place);
+            if to != place {
+                let moved = core::mem::take(&mut counts[place]).get();
+                left = left.saturating_add(counts[to].add(moved));
+            }
         }
-        let shift = value.leading_zeros();
-        let octave = (u64::BITS - 1 - shift) as usize;
-        // At least 1 for what is no power of two; a power of two belongs to the octave below.
-        let bucket = (octave << self.scale) + below(self.scale, value << shift);
-        let before = (self.lowest as usize) << self.scale;
-        // `bucket` counts from 1, so what is at most 2^lowest has at most `before`.
-        if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.places() - 1) }
-    }
-
-    /// The values counted at `place`: all above the first bound, up to and including the second.
-    ///
-    /// Real bounds are rounded down, which tells whole numbers apart as the real ones do. The place of zero has both 0.
-    pub const fn bounds(self, place: usize) -> (u64, u64) {
-        let before = (self.lowest as usize) << self.scale;
-        if place == ZERO {
-            (0, 0)
-        } else if place == BELOW {
-            (0, self.bound(before))
-        } else if place >= self.places() - 1 {
-            (self.bound(before + self.places() - 1 - FIRST), u64::MAX)
-        } else {
-            (self.bound(before + place - FIRST), self.bound(before + place - FIRST + 1))
-        }
-    }
-
-    /// `floor(2^(index / 2^scale))`, or 2^64 − 1 where that is 2^64.
-    const fn bound(self, index: usize) -> u64 {
-        let octave = index >> self.scale;
-        if octave >= 64 {
-            return u64::MAX;
-        }
-        let fraction = (index & ((1 << self.scale) - 1)) << (MAX_SCALE - self.scale);
-        BOUNDS[fraction] >> (63 - octave)
-    }
-
-    /// What to tell of a value counted at `place`, known to lie between `min` and `max`.
-    pub fn estimate(self, place: usize, min: u64, max: u64) -> Estimate {
-        let (above, up_to) = self.bounds(place);
-        let least = if place == ZERO { 0 } else { min.max(above.saturating_add(1)) };
-        let most = max.min(up_to).max(least);
-        // Where a bound is no bound of a bucket, what was seen stands for it.
-        let (from, to) = if place == BELOW || place == self.places() - 1 { (least, most) } else { (above, up_to) };
-        #[expect(clippy::cast_possible_truncation, reason = "the root of a product of two 64-bit numbers")]
-        let middle = (u128::from(from) * u128::from(to)).isqrt() as u64;
-        Estimate { value: middle.clamp(least, most), least, most }
+        self.buckets = coarser;
+        Some(left)
     }
 }
 
-/// A value that is known only by its bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Estimate {
-    /// The geometric midpoint of the bucket, within what was seen.
-    pub value: u64,
-    /// The least it can be.
-    pub least: u64,
-    /// The most it can be.
-    pub most: u64,
+/// The values at these quantiles, which ascend, of at least one value, of which `count` tells how many lie at each place.
+pub(crate) fn estimate<const K: usize>(
+    buckets: Buckets,
+    moments: &Moments,
+    count: impl Fn(usize) -> u64,
+    quantiles: [Quantile; K],
+) -> [Estimate; K] {
+    let (min, max) = (moments.min(), moments.max());
+    let (first, last) = (buckets.place(min), buckets.place(max));
+    // The places that hold these ranks, or the last one, and how many were counted.
+    let locate = |ranks: [u64; K]| {
+        let mut place = first;
+        let mut reached = count(place);
+        let places = ranks.map(|rank| {
+            while reached < rank && place < last {
+                place += 1;
+                reached = reached.saturating_add(count(place));
+            }
+            place
+        });
+        (places, (place + 1..=last).fold(reached, |sum, place| sum.saturating_add(count(place))))
+    };
+    let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
+    let (places, counted) = locate(ranks);
+    let missing = moments.weight().saturating_sub(counted);
+    if missing == 0 {
+        return places.map(|place| buckets.estimate(place, min, max));
+    }
+    // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
+    let (lowest, _) = locate(ranks.map(|rank| rank.saturating_sub(missing).max(1)));
+    core::array::from_fn(|k| {
+        let from = buckets.estimate(lowest[k], min, max).least;
+        let to = buckets.estimate(places[k], min, max).most;
+        Estimate::between(from, to)
+    })
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ impl Pairing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flight {
     start: u64,
-    /// The tag of the last START of this kind.
+    /// Of open spans, the tag of the last START of this kind; of early ENDs, 1 if one of them is among the slowest, whose tag
+    /// is still to come.
     tag: u64,
     /// Of open spans, one more than the tick at which they became uncertain, or 0; of early ENDs, the pass of the last one.
     mark: u64,
@@ -55,10 +56,12 @@ pub struct Flight {
     /// The event's row.
     row: u16,
     early: bool,
+    /// Of the last START of this kind: it stands for 2^k of its like.
+    sampling: u8,
 }
 
 impl Flight {
-    pub(crate) const EMPTY: Self = Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false };
+    pub(crate) const EMPTY: Self = Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 
     const fn is(&self, row: u16, start: u64, early: bool) -> bool {
         self.count > 0 && self.row == row && self.start == start && self.early == early
@@ -76,6 +79,13 @@ pub(crate) struct Occupancy {
     uncertain: u64,
 }
 
+impl Occupancy {
+    /// Whether anything is in the table.
+    pub(crate) const fn is_any_taken(&self) -> bool {
+        self.taken > 0
+    }
+}
+
 /// The table at work.
 #[derive(Debug)]
 pub(crate) struct InFlight<'t> {
@@ -85,25 +95,31 @@ pub(crate) struct InFlight<'t> {
 }
 
 impl InFlight<'_> {
-    /// A span began. Constant time unless the table is crowded.
-    pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64) {
+    /// A span began. Constant time unless the table is crowded. Whether its END came before and is
+    /// [among the slowest](Self::await_tag).
+    pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, true) {
+            let awaited = self.table[place].tag > 0;
             pairing.early -= 1;
             pairing.paired += 1;
             self.occupancy.early -= 1;
             self.take_one(place);
-        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
+            return awaited;
+        }
+        if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
             if flight.mark > 0 {
                 // One more of a kind that is uncertain: they cannot be told apart.
                 pairing.uncertain += 1;
                 self.occupancy.uncertain += 1;
             }
             flight.tag = tag;
+            flight.sampling = sampling;
             pairing.open += 1;
         } else {
             pairing.untracked += 1;
         }
+        false
     }
 
     /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was
@@ -129,6 +145,13 @@ impl InFlight<'_> {
             without_start(pairing, 1);
         }
         None
+    }
+
+    /// The span that began at `start`, whose END has no START yet, is among the slowest: its tag is wanted once it comes.
+    pub(crate) fn await_tag(&mut self, row: u16, start: u64) {
+        if let Some(place) = find(self.table, row, start, true) {
+            self.table[place].tag = 1;
+        }
     }
 
     /// Every ring has been drained as far as it was after the pass before `pass`: ENDs of earlier passes wait in vain.
@@ -202,6 +225,14 @@ impl InFlight<'_> {
             }
         }
     }
+}
+
+/// Row, start tick and weight of the spans that are open.
+pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
+    table
+        .iter()
+        .filter(|flight| flight.count > 0 && !flight.early)
+        .map(|flight| (flight.row, flight.start, u64::from(flight.count) << flight.sampling))
 }
 
 /// ENDs whose START is not in the table: of a span that had no room there, or that was lost.

@@ -44,6 +44,7 @@ mod recorder;
 pub mod ring;
 pub mod select;
 mod sla;
+mod slowest;
 mod storage;
 mod summary;
 #[doc(hidden)]
@@ -51,12 +52,12 @@ pub mod sync;
 mod window;
 
 pub use self::{
-    aggregator::{Aggregator, ConfigError, Counters, Outcomes},
+    aggregator::{Aggregator, ConfigError, Counters, Known, Outcomes, Period, Values},
     clock::{Clock, TickRate, TimeScale, TimeUnit},
     event::{Event, EventId, EventInfo, Unit},
     fixed::Fixed,
     gate::Gate,
-    histogram::{Buckets, Estimate, MAX_SCALE},
+    histogram::{Bucket, Buckets, Count, Estimate, Histogram, MAX_SCALE},
     in_flight::{Flight, Pairing},
     moments::Moments,
     presets::Trading,
@@ -64,9 +65,11 @@ pub use self::{
     record::{Forgotten, Kind, MAX_PAYLOAD, Outcome, Record},
     recorder::{Recorder, Span, Token},
     ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
-    sla::Threshold,
+    select::Weighed,
+    sla::{Limit, LimitError, Rule, SlaState, SlaStatus, Tally, Threshold, Transition},
+    slowest::Slow,
     storage::{Arrays, EventState, Parts, Sample, Shape, Storage},
-    summary::{Accuracy, Summary},
+    summary::{Accuracy, Summary, Teller},
     window::{Window, WindowSpec},
 };
 #[doc(hidden)]

@@ -33,6 +33,25 @@ impl Moments {
         self.squares = self.squares.saturating_add(square.saturating_mul(1 << sampling));
     }
 
+    /// Adds `count` samples of weight 2^`sampling` each: `least`, `least + step`, `least + 2·step`, … Constant time.
+    pub(crate) fn add_series(&mut self, least: u64, step: u64, count: u64, sampling: u8) {
+        let Some(steps) = count.checked_sub(1) else { return };
+        let [n, a, d, steps] = [count, least, step, steps].map(u128::from);
+        let most = u64::try_from(a.saturating_add(d.saturating_mul(steps))).unwrap_or(u64::MAX);
+        self.min = if self.count == 0 { least } else { self.min.min(least) };
+        self.max = self.max.max(most);
+        self.count = self.count.saturating_add(count);
+        self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
+        // Σ(a + j·d) = n·a + d·Σj, and of the squares n·a² + 2·a·d·Σj + d²·Σj².
+        let sum_j = n * steps / 2;
+        let sum_jj = sum_j.saturating_mul(2 * steps + 1) / 3;
+        let part = |x: u128, y: u128| x.saturating_mul(y);
+        let sum = part(n, a).saturating_add(part(d, sum_j));
+        let squares = part(n, a * a).saturating_add(part(part(2 * a, d), sum_j)).saturating_add(part(d * d, sum_jj));
+        self.sum = self.sum.saturating_add(part(sum, 1 << sampling));
+        self.squares = self.squares.saturating_add(part(squares, 1 << sampling));
+    }
+
     /// Adds what another set adds up to.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -151,6 +170,23 @@ mod tests {
         }
 
         #[test]
+        fn a_series_is_its_terms(
+            before in proptest::collection::vec(0..1_u64 << 50, 0..3),
+            least in 0..1_u64 << 45,
+            step in 1..1_u64 << 40,
+            count in 0..200_u64,
+            sampling in 0..16_u8,
+        ) {
+            let mut whole = of(&before);
+            whole.add_series(least, step, count, sampling);
+            let mut terms = of(&before);
+            for j in 0..count {
+                terms.add(least + j * step, sampling);
+            }
+            prop_assert_eq!(whole, terms);
+        }
+
+        #[test]
         fn merging_is_adding_in_any_order(values in proptest::collection::vec(any::<u64>(), 0..50), cut in 0..50_usize) {
             let (left, right) = values.split_at(cut.min(values.len()));
             let mut merged = of(right);
@@ -180,6 +216,7 @@ mod tests {
             moments.add(u64::MAX, 15);
         }
         assert_eq!(moments.squares, u128::MAX);
+        moments.add_series(u64::MAX, u64::MAX, u64::MAX, 15);
         let _ = (moments.mean_bits(), moments.stddev_bits());
     }
 }

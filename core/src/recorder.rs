@@ -1,6 +1,9 @@
 //! The hot path: what runs in the program that is measured.
 
-use crate::{Clock, Event, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, ring::Producer};
+use crate::{
+    Clock, Event, EventId, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, gate::Decision, ring::Producer,
+    sync::Cell,
+};
 
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
@@ -37,6 +40,29 @@ pub struct Recorder<'r, C, const IDS: usize> {
     producer: Producer<'r>,
     gate: &'r Gate<IDS>,
     clock: C,
+    draws: Draws,
+}
+
+/// The generator that decides which of the events that are sampled are recorded: a linear congruential one, whose high bits are
+/// taken (the multiplier is that of PCG; O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms
+/// for Random Number Generation*, 2014). Each pattern of k high bits comes up exactly once in 2^k over its period of 2^32.
+///
+/// Not a counter: every n-th of what comes at a beat would show a part of the beat.
+#[derive(Debug)]
+struct Draws(Cell<u32>);
+
+impl Draws {
+    /// Whether this one of 2^`sampling` is it; `sampling` is 1 to 15. Each generator begins elsewhere, at its `seed`.
+    fn draw(&self, sampling: u8, seed: usize) -> bool {
+        let state = match self.0.get() {
+            #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+            0 => seed as u32,
+            state => state,
+        };
+        let state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        self.0.set(state);
+        state >> (u32::BITS - u32::from(sampling)) == 0
+    }
 }
 
 /// A span that has begun and is not closed yet: what START hands to END.
@@ -68,8 +94,8 @@ impl Token {
 
 impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Records into this ring what this gate admits, at the times of this clock.
-    pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock }
+    pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
+        Self { producer, gate, clock, draws: Draws(Cell::new(0)) }
     }
 
     /// The clock it reads.
@@ -93,12 +119,49 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     #[inline(always)]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         let event = event.id();
-        if !self.gate.admits(event) {
-            return Token::unrecorded();
+        let decision = self.gate.decision(event);
+        if decision.is_always() {
+            self.begin(event, 0, tag)
+        } else if decision.is_off() {
+            Token::unrecorded()
+        } else {
+            self.start_sampled(event, decision, tag)
         }
+    }
+
+    #[inline(always)]
+    fn begin(&self, event: EventId, sampling: u8, tag: u64) -> Token {
         let start = self.clock.start();
-        self.producer.push(Record::start(start, event, 0, tag));
-        Token { start, span_bits: Record::span_bits(event, 0) }
+        self.producer.push(Record::start(start, event, sampling, tag));
+        Token { start, span_bits: Record::span_bits(event, sampling) }
+    }
+
+    /// A function of its own, so that those who do not sample do not carry it.
+    #[inline(never)]
+    fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
+        match self.draw(decision) {
+            Some(sampling) => self.begin(event, sampling, tag),
+            None => Token::unrecorded(),
+        }
+    }
+
+    /// With which sampling `event` is recorded this time; `None` if it is not.
+    #[inline(always)]
+    fn decide(&self, event: EventId) -> Option<u8> {
+        let decision = self.gate.decision(event);
+        if decision.is_always() { Some(0) } else { self.draw(decision) }
+    }
+
+    #[inline(never)]
+    fn draw(&self, decision: Decision) -> Option<u8> {
+        let sampling = decision.sampling();
+        if decision.is_off() {
+            None
+        } else if sampling == 0 || self.draws.draw(sampling, core::ptr::from_ref(self).addr()) {
+            Some(sampling)
+        } else {
+            None
+        }
     }
 
     /// Ends a span.
@@ -160,27 +223,27 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 
     /// Records a number, such as the length of a queue; 2^46 − 1 and more is counted as saturated, without a
-    /// sample. Whether the gate admitted it.
+    /// sample. Whether it was recorded, which the gate decides.
     #[inline(always)]
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
-        let admitted = self.gate.admits(event);
-        if admitted {
-            self.producer.push(Record::value(self.clock.start(), event, 0, value));
+        let sampling = self.decide(event);
+        if let Some(sampling) = sampling {
+            self.producer.push(Record::value(self.clock.start(), event, sampling, value));
         }
-        admitted
+        sampling.is_some()
     }
 
     /// Records a duration that was measured elsewhere and ended just now, in ticks; 2^46 − 1 and more is counted as
-    /// saturated, without a sample. Whether the gate admitted it.
+    /// saturated, without a sample. Whether it was recorded, which the gate decides.
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
-        let admitted = self.gate.admits(event);
-        if admitted {
-            self.producer.push(Record::duration(self.clock.start(), event, 0, ticks));
+        let sampling = self.decide(event);
+        if let Some(sampling) = sampling {
+            self.producer.push(Record::duration(self.clock.start(), event, sampling, ticks));
         }
-        admitted
+        sampling.is_some()
     }
 }
 
@@ -301,6 +364,61 @@ mod tests {
             drop(recorded);
         });
         assert_eq!(seen, [(0, Kind::Start, 0), (7, Kind::EndOk, 7)]);
+    }
+
+    /// Of 40,000 spans, 1 in 2^k is recorded, whole, and says so; within 6 standard deviations of a fair coin's.
+    #[test]
+    fn sampling_takes_its_share_and_end_inherits_it() {
+        for k in 1..=8_u8 {
+            let (mut starts, mut last) = (0_u64, None);
+            for round in 0..2_000 {
+                let seen = recorded(|recorder, clock, gate| {
+                    // Not the same seed twice: a recorder begins where it lies.
+                    recorder.draws.0.set(1 + round * 77_777);
+                    gate.set_sampling(Trading::OrderFill.id(), k);
+                    for _ in 0..20 {
+                        let span = recorder.measure(Trading::OrderFill);
+                        clock.0.set(clock.0.get() + 1);
+                        // The decision is that of the START.
+                        gate.set_sampling(Trading::OrderFill.id(), 0);
+                        drop(span);
+                        gate.set_sampling(Trading::OrderFill.id(), k);
+                    }
+                });
+                for (ticks, kind, payload) in seen {
+                    match kind {
+                        Kind::Start => {
+                            starts += 1;
+                            last = Some(ticks);
+                        }
+                        _ => assert_eq!((kind, last.take(), payload), (Kind::EndOk, Some(ticks - 1), 1)),
+                    }
+                }
+                assert_eq!(last, None, "an END for each START");
+            }
+            let p = 0.5_f64.powi(i32::from(k));
+            let deviation = (40_000.0 * p * (1.0 - p)).sqrt();
+            assert!((starts as f64 - 40_000.0 * p).abs() < 6.0 * deviation, "1 in 2^{k}: {starts} of 40,000");
+        }
+    }
+
+    #[test]
+    fn a_sampled_number_carries_its_weight() {
+        let gate = Gate::<9>::new();
+        let mut ring = Ring::<[Slot; 64]>::new();
+        let (producer, mut consumer) = ring.split();
+        let clock = Script(Cell::new(0));
+        let recorder = Recorder::new(producer, &gate, &clock);
+        gate.set_sampling(Trading::QueueBacklog.id(), 2);
+        let taken = (0..40).filter(|n| recorder.value(Trading::QueueBacklog, *n)).count();
+        consumer.look();
+        let mut seen = 0;
+        consumer.drain(|record| {
+            assert_eq!(record.sampling(), 2);
+            seen += 1;
+        });
+        assert_eq!(seen, taken);
+        assert!((1..30).contains(&taken), "1 in 4 of 40: {taken}");
     }
 
     #[test]

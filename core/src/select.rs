@@ -15,15 +15,18 @@ use crate::Quantile;
 /// let mut samples = [30, 10, 50, 20, 40];
 /// let quantiles = [Quantile::P50, Quantile::P99];
 /// assert_eq!(select::quantiles(&mut samples, quantiles), Some([30, 50]));
-/// assert_eq!(select::quantiles(&mut [], quantiles), None);
+/// assert_eq!(select::quantiles::<u64, 2>(&mut [], quantiles), None);
 /// ```
-pub fn quantiles<const K: usize>(samples: &mut [u64], quantiles: [Quantile; K]) -> Option<[u64; K]> {
+pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
+    samples: &mut [T],
+    quantiles: [Quantile; K],
+) -> Option<[T; K]> {
     debug_assert!(quantiles.is_sorted(), "quantiles ascend");
     let count = samples.len() as u64;
     if count == 0 {
         return None;
     }
-    let mut found = [0; K];
+    let mut found = [T::default(); K];
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
         #[expect(clippy::cast_possible_truncation, reason = "a rank is at most the number of samples")]
@@ -34,6 +37,84 @@ pub fn quantiles<const K: usize>(samples: &mut [u64], quantiles: [Quantile; K]) 
         rest = &mut rest[..=index];
     }
     Some(found)
+}
+
+/// A sample and its weight in one word, whose order is that of the values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weighed(u64);
+
+impl Weighed {
+    /// Values are smaller than 2^60.
+    pub const VALUE_BITS: u32 = u64::BITS - Self::SAMPLING_BITS;
+    const SAMPLING_BITS: u32 = 4;
+
+    pub(crate) const ZERO: Self = Self(0);
+
+    /// A sample that stands for 2^`sampling` of its like; `None` for a value that is too large.
+    pub const fn new(value: u64, sampling: u8) -> Option<Self> {
+        if value >> Self::VALUE_BITS != 0 {
+            return None;
+        }
+        Some(Self(value << Self::SAMPLING_BITS | (sampling as u64 & 0xF)))
+    }
+
+    /// The sample.
+    pub const fn value(self) -> u64 {
+        self.0 >> Self::SAMPLING_BITS
+    }
+
+    /// How many it stands for.
+    pub const fn weight(self) -> u64 {
+        1 << (self.0 & 0xF)
+    }
+}
+
+/// The quantiles of samples that stand for several of their like each; `None` if there are none. The samples are sorted.
+///
+/// `quantiles` ascend.
+///
+/// ```
+/// use tailwatch_core::{Quantile, select::{self, Weighed}};
+///
+/// let mut samples = [(20, 0), (10, 3), (90, 0)].map(|(value, k)| Weighed::new(value, k).unwrap()); // 10 stands for 8
+/// let quantiles = [Quantile::P50, Quantile::MAX];
+/// assert_eq!(select::weighted_quantiles(&mut samples, quantiles), Some([10, 90]));
+/// ```
+pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Quantile; K]) -> Option<[u64; K]> {
+    debug_assert!(quantiles.is_sorted(), "quantiles ascend");
+    samples.sort_unstable();
+    let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
+    let mut rest = samples.iter();
+    let first = rest.next()?;
+    let (mut value, mut reached) = (first.value(), first.weight());
+    Some(quantiles.map(|quantile| {
+        let rank = quantile.rank(total);
+        while reached < rank {
+            let Some(next) = rest.next() else { break };
+            value = next.value();
+            reached = reached.saturating_add(next.weight());
+        }
+        value
+    }))
+}
+
+/// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.
+///
+/// By bisection of the values: 60 passes over the samples at the most, and no room needed.
+pub(crate) fn rank_in(samples: &[Weighed], quantile: Quantile) -> Option<u64> {
+    let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
+    let rank = quantile.rank(total);
+    let reached = |value: u64| {
+        let below = samples.iter().filter(|sample| sample.value() <= value);
+        below.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
+    };
+    let (mut low, mut high) = (samples.iter().map(|sample| sample.value()).min()?, samples.iter().max()?.value());
+    // The least value that the rank's share of samples does not exceed is a sample.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if reached(middle) >= rank { high = middle } else { low = middle + 1 }
+    }
+    Some(low)
 }
 
 #[cfg(test)]
@@ -67,6 +148,31 @@ mod tests {
             let found = quantiles(&mut samples.clone(), wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&samples, quantile)));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_weight_is_that_many_samples(
+            samples in proptest::collection::vec((0..50_u64, 0..6_u64), 1..80),
+            mut ppms in proptest::array::uniform4(0..=1_000_000_u32),
+        ) {
+            ppms.sort_unstable();
+            let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
+            let repeated: Vec<u64> =
+                samples.iter().flat_map(|(value, k)| core::iter::repeat_n(*value, 1 << *k)).collect();
+            let mut weighed: Vec<Weighed> =
+                samples.iter().map(|(value, k)| Weighed::new(*value, *k as u8).unwrap()).collect();
+            let found = weighted_quantiles(&mut weighed, wanted).unwrap();
+            prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&repeated, quantile)));
+            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighed, quantile).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_value_too_large_is_refused() {
+        assert_eq!(Weighed::new(1 << 60, 0), None);
+        let most = Weighed::new((1 << 60) - 1, 15).unwrap();
+        assert_eq!((most.value(), most.weight()), ((1 << 60) - 1, 32_768));
     }
 
     #[test]

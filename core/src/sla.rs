@@ -1,8 +1,27 @@
-//! Limits that an event is to keep. They are declared with the event; nothing watches them yet.
+//! Limits that an event is to keep, and whether it keeps them.
+//!
+//! A limit on a quantile is watched by counting: of the samples in its window, how many exceed the limit. The quantile exceeds
+//! it if, and only if, more of them do than the quantile leaves above itself, `over > n − rank(n)`: exactly, whatever the
+//! histogram's error. A span in flight that is older than the limit already counts as a sample over it, so that a hang shows
+//! while it lasts. A sample is over the limit if its duration *as it is told*, in whole nanoseconds, is greater.
+//!
+//! | state | when |
+//! |---|---|
+//! | unknown | there are fewer samples than the limit asks for, and no hung span breaks it |
+//! | ok | the limit is kept |
+//! | violated | it is not, or was not and has not been kept for a slice of its window since |
+//!
+//! A violation is *raised* at once and *cleared* once the limit has been kept for as long as a slice of its window lasts, so
+//! that what hovers around its limit does not flap. Too few samples never clear: that nothing happens any more is no proof that
+//! all is well.
 
-use core::time::Duration;
+mod rule;
 
-use crate::Quantile;
+use core::{error, fmt, time::Duration};
+
+pub(crate) use self::rule::{NO_RULE, Silence, window_for};
+pub use self::rule::{Rule, Tally};
+use crate::{EventId, Quantile};
 
 /// A limit on a quantile of an event over a window: "p95 of the last 60 s is at most 20 ms".
 ///
@@ -21,9 +40,9 @@ pub struct Threshold {
     pub quantile: Quantile,
     /// The largest value that keeps the limit: nanoseconds, or plain numbers for events of unit 1.
     pub limit: u64,
-    /// Over which of the configured windows.
+    /// Over which window: one of those configured, or any other, of which then no statistics are told.
     pub window: Duration,
-    /// With fewer samples nothing is said.
+    /// With fewer samples (as recorded, not weighted) nothing is said; a hung span is not held back by it.
     pub min_samples: u32,
 }
 
@@ -54,3 +73,156 @@ impl Threshold {
         Self { min_samples, ..self }
     }
 }
+
+/// A limit that an event is to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// On a quantile of its samples over a window.
+    Quantile(Threshold),
+    /// On the time without any record of it. It counts from the first one on: what never happened has not stopped.
+    Silence(Duration),
+}
+
+impl Limit {
+    pub(crate) fn threshold(self) -> Option<Threshold> {
+        match self {
+            Self::Quantile(threshold) => Some(threshold),
+            Self::Silence(_) => None,
+        }
+    }
+
+    pub(crate) fn silence(self) -> Option<Duration> {
+        match self {
+            Self::Quantile(_) => None,
+            Self::Silence(longest) => Some(longest),
+        }
+    }
+
+    /// Whether an event has no use for both.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Quantile(one), Self::Quantile(other)) => one.min_samples(0) == other.min_samples(0),
+            (Self::Silence(_), Self::Silence(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SlaState {
+    /// Too little is known.
+    #[default]
+    Unknown = 0,
+    /// It is kept.
+    Ok = 1,
+    /// It is not kept.
+    Violated = 2,
+}
+
+impl fmt::Display for SlaState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Violated => "violated",
+        })
+    }
+}
+
+/// A limit, and how it stood when the limits were looked at last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlaStatus {
+    /// Whose limit it is.
+    pub event: EventId,
+    /// The limit.
+    pub limit: Limit,
+    /// How it stands.
+    pub state: SlaState,
+    /// How many exceed it, hung spans included, weighted: 1 or 0 for silence.
+    pub over: u64,
+    /// Of how many, hung spans included, weighted.
+    pub count: u64,
+    /// The value that is limited, in nanoseconds or the event's unit: the quantile, or the age of the oldest hung span where that
+    /// is greater; the length of the silence. `None` if there is no sample, or nothing but the state is known of the limit's
+    /// window.
+    pub observed: Option<u64>,
+    /// The tick of its last change, raised or cleared.
+    pub since: Option<u64>,
+    /// How often it was raised.
+    pub raised: u64,
+    /// How often it was cleared.
+    pub cleared: u64,
+}
+
+/// A limit's state has changed: it was raised if the status says violated, else cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state as it is now.
+    pub status: SlaStatus,
+    /// The tick at which that was found.
+    pub at: u64,
+}
+
+impl Transition {
+    /// Whether the limit is violated from now on; else it is kept again.
+    pub fn is_raised(&self) -> bool {
+        self.status.state == SlaState::Violated
+    }
+}
+
+/// Limits that cannot be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitError {
+    /// The event was not announced.
+    UnknownEvent {
+        /// Its number.
+        id: EventId,
+    },
+    /// A limit of 0: every sample but 0 would violate it.
+    Zero {
+        /// The limited quantile, or `None` for silence.
+        quantile: Option<Quantile>,
+    },
+    /// A window without length, or too long, or too short for the clock.
+    Window {
+        /// The window.
+        window: Duration,
+    },
+    /// The same limit twice, or two limits on silence.
+    Duplicate {
+        /// The limit.
+        limit: Limit,
+    },
+    /// More limits than there is room for.
+    NoRoom {
+        /// How many the shape has room for, of all events.
+        room: usize,
+    },
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UnknownEvent { id } => write!(f, "event {id} was not announced, so it has no limits"),
+            Self::Zero { quantile: Some(quantile) } => {
+                write!(f, "a limit of 0 on {quantile}: the least that can be kept is 1")
+            }
+            Self::Zero { quantile: None } => f.write_str("a silence of 0: the least that can be kept is 1 ns"),
+            Self::Window { window } => write!(
+                f,
+                "a limit over a window of {window:?}: a slice of it has to last at least one tick of the clock, and all of it \
+                 less than 584 years"
+            ),
+            Self::Duplicate { limit: Limit::Quantile(Threshold { quantile, window, limit, .. }) } => {
+                write!(f, "two limits of {limit} on {quantile} over {window:?}: each stands once")
+            }
+            Self::Duplicate { limit: Limit::Silence(_) } => f.write_str("two limits on silence: an event has one"),
+            Self::NoRoom { room } => write!(f, "more limits than the shape has room for, which is {room}"),
+        }
+    }
+}
+
+impl error::Error for LimitError {}

@@ -1,6 +1,14 @@
 //! How much memory an aggregator has, and where it lies.
 
-use crate::{Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec, moments::Moments, window::Window};
+use crate::{
+    Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec,
+    histogram::Count,
+    moments::Moments,
+    select::Weighed,
+    sla::{NO_RULE, Rule, Silence, Tally},
+    slowest::Slow,
+    window::Window,
+};
 
 /// How much an aggregator keeps: a value, from which everything else follows.
 ///
@@ -9,8 +17,9 @@ use crate::{Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec, moments::
 ///
 /// const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 /// const SHAPE: Shape = Shape { samples: 64, ..Shape::small(Trading::ALL, &WINDOWS) };
-/// static STORAGE: storage!(SHAPE) = <storage!(SHAPE)>::new(); // 8 events, zero: it lies in `.bss`
-/// assert!(size_of_val(&STORAGE) < 160 * 1024);
+/// // Counters of 16 bits; 8 events, all zero: it lies in `.bss`.
+/// static STORAGE: storage!(SHAPE, u16) = <storage!(SHAPE, u16)>::new();
+/// assert!(size_of_val(&STORAGE) < 120 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -34,12 +43,21 @@ pub struct Shape {
     pub unit: TimeUnit,
     /// How many places the table of open spans has: a power of two, of which seven eighths are used, or 0.
     pub in_flight: usize,
+    /// How many of the slowest samples are kept, in each slice and since the start.
+    pub slowest: usize,
+    /// How many events have an expected interval, and so a second summary.
+    pub corrected: usize,
+    /// How many limits on quantiles can be watched.
+    pub limits: usize,
+    /// Into how many slices a limit's window is cut at the most.
+    pub limit_slices: usize,
 }
 
 impl Shape {
-    /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s. 181 KiB an event and
-    /// the default windows.
+    /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s; the slowest 4; room for
+    /// twice as many limits as are declared, and two an event. 187 KiB an event and the default windows.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
+        let counted = Self::counted(events, windows);
         Self {
             samples: 512,
             scale: 5,
@@ -47,11 +65,15 @@ impl Shape {
             lowest: 8,
             unit: TimeUnit::Fine,
             in_flight: 1_024,
-            ..Self::counted(events, windows)
+            slowest: 4,
+            limits: 2 * (counted.limits + events.len()),
+            limit_slices: if counted.limit_slices < 12 { 12 } else { counted.limit_slices },
+            ..counted
         }
     }
 
-    /// For a microcontroller: 64 exact samples an event; histograms at scale 3 (±4.4 %) from 1 µs to 16 s.
+    /// For a microcontroller: 64 exact samples an event; histograms at scale 3 (±4.4 %) from 1 µs to 16 s; the slowest one; room
+    /// for the limits that are declared.
     pub const fn small(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         Self {
             samples: 64,
@@ -60,22 +82,29 @@ impl Shape {
             lowest: 10,
             unit: TimeUnit::Coarse,
             in_flight: 16,
+            slowest: 1,
             ..Self::counted(events, windows)
         }
     }
 
     const fn counted(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        let (mut ids, mut at) = (1, 0);
+        let (mut ids, mut corrected, mut limits, mut at) = (1, 0, 0, 0);
         while at < events.len() {
             let id = events[at].id.get() as usize;
             if id >= ids {
                 ids = id + 1;
             }
+            corrected += events[at].expected_interval.is_some() as usize;
+            limits += events[at].limits.len();
             at += 1;
         }
-        let (mut slices, mut at) = (0, 0);
+        let (mut slices, mut limit_slices, mut at) = (0, 1, 0);
         while at < windows.len() {
-            slices += windows[at].slices as usize;
+            let of_window = windows[at].slices as usize;
+            slices += of_window;
+            if of_window > limit_slices {
+                limit_slices = of_window;
+            }
             at += 1;
         }
         Self {
@@ -89,6 +118,10 @@ impl Shape {
             lowest: 0,
             unit: TimeUnit::Fine,
             in_flight: 0,
+            slowest: 0,
+            corrected,
+            limits,
+            limit_slices,
         }
     }
 
@@ -103,9 +136,14 @@ impl Shape {
         }
     }
 
-    /// Slices of all events.
+    /// Rows: one for each event, and one for each corrected summary.
+    pub const fn rows(&self) -> usize {
+        self.events + self.corrected
+    }
+
+    /// Slices of all rows.
     pub const fn all_slices(&self) -> usize {
-        self.events * self.slices
+        self.rows() * self.slices
     }
 
     /// Counters of all slices.
@@ -113,9 +151,9 @@ impl Shape {
         self.all_slices() * self.places()
     }
 
-    /// Counters since the start of all events.
+    /// Counters since the start of all rows.
     pub const fn all_totals(&self) -> usize {
-        self.events * self.places()
+        self.rows() * self.places()
     }
 
     /// Exact samples of all events.
@@ -123,29 +161,43 @@ impl Shape {
         self.events * self.samples
     }
 
-    /// The bytes that storage of this shape takes.
-    pub const fn bytes(&self) -> usize {
+    /// The slowest samples of all events: of each slice, and since the start.
+    pub const fn all_slowest(&self) -> usize {
+        self.events * (self.slices + 1) * self.slowest
+    }
+
+    /// Slices of all limits.
+    pub const fn all_tallies(&self) -> usize {
+        self.limits * self.limit_slices
+    }
+
+    /// The bytes that storage of this shape takes, with counters of the type `C` in its slices.
+    pub const fn bytes<C>(&self) -> usize {
         self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
-            + self.events * size_of::<EventState>()
+            + self.rows() * size_of::<EventState>()
             + self.all_slices() * size_of::<Moments>()
-            + self.all_counts() * size_of::<u32>()
+            + self.all_counts() * size_of::<C>()
             + self.all_totals() * size_of::<u64>()
+            + self.places() * size_of::<u64>()
             + self.all_samples() * size_of::<Sample>()
-            + self.samples * size_of::<u64>()
+            + self.samples * size_of::<Weighed>()
             + self.in_flight * size_of::<Flight>()
+            + self.all_slowest() * size_of::<Slow>()
+            + self.limits * size_of::<Rule>()
+            + self.all_tallies() * size_of::<Tally>()
     }
 }
 
 /// A duration or number that is kept to tell exact quantiles, and the tick at which it was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    pub(crate) value: u64,
+    pub(crate) weighed: Weighed,
     /// One more than the tick; 0 for a sample that belongs to no window.
     pub(crate) after: u64,
 }
 
-/// What is kept of an event besides its slices.
+/// What is kept of a row besides its slices. A row is an event, or the corrected summary of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventState {
     pub(crate) total: Moments,
@@ -155,97 +207,159 @@ pub struct EventState {
     pub(crate) next_sample: usize,
     /// The largest `after` of a sample that had to make room.
     pub(crate) evicted: u64,
+    /// One more than the tick of the newest record; 0 if there was none.
+    pub(crate) seen: u64,
+    /// One more than the tick until which some may have been sampled away; 0 if none were.
+    pub(crate) sampled: u64,
+    /// The event's number; 0 of a corrected summary.
+    pub(crate) id: u16,
+    /// The number of its first rule, or [`NO_RULE`].
+    pub(crate) first_rule: u16,
+    /// The row of its corrected summary; 0 if it has none, as no event's row is behind another's.
+    pub(crate) corrected: u16,
+    /// The interval at which it is expected, in nanoseconds and in units.
+    pub(crate) interval_nanos: u64,
+    pub(crate) interval: u64,
+    pub(crate) silence: Silence,
 }
 
 impl EventState {
-    const EMPTY: Self =
-        Self { total: Moments::EMPTY, outcomes: [0; 3], pairing: Pairing::EMPTY, next_sample: 0, evicted: 0 };
+    const EMPTY: Self = Self {
+        total: Moments::EMPTY,
+        outcomes: [0; 3],
+        pairing: Pairing::EMPTY,
+        next_sample: 0,
+        evicted: 0,
+        seen: 0,
+        sampled: 0,
+        id: 0,
+        first_rule: NO_RULE,
+        corrected: 0,
+        interval_nanos: 0,
+        interval: 0,
+        silence: Silence::EMPTY,
+    };
 }
 
 /// The arrays of a storage, each as long as its [`Shape`] says.
 #[derive(Debug)]
-pub struct Parts<'s> {
+pub struct Parts<'s, C> {
     /// Of each id, the number of its row.
     pub rows: &'s mut [u16],
     /// The windows, the same for all events.
     pub windows: &'s mut [Window],
-    /// A row for each event.
+    /// A row for each event, then one for each corrected summary.
     pub events: &'s mut [EventState],
-    /// The slices of all windows, event after event.
+    /// The slices of all windows, row after row.
     pub slices: &'s mut [Moments],
     /// The bucket counts of each slice.
-    pub counts: &'s mut [u32],
-    /// The bucket counts of each event since the start.
+    pub counts: &'s mut [C],
+    /// The bucket counts of each row since the start.
     pub totals: &'s mut [u64],
+    /// Room to add up the bucket counts of a window.
+    pub folded: &'s mut [u64],
     /// The newest samples of each event.
     pub samples: &'s mut [Sample],
     /// Room to select among the samples of one event.
-    pub scratch: &'s mut [u64],
+    pub scratch: &'s mut [Weighed],
     /// The table of open spans.
     pub in_flight: &'s mut [Flight],
+    /// The slowest samples of each event: of its slices, and since the start.
+    pub slowest: &'s mut [Slow],
+    /// The limits that are watched.
+    pub limits: &'s mut [Rule],
+    /// What they counted in the slices of their windows.
+    pub tallies: &'s mut [Tally],
 }
 
 /// Memory for an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
 ///
 /// It is all-zero when empty.
 pub trait Storage {
+    /// What bucket counts of slices are counted in. One that is full stays full, which makes quantiles less accurate, and they
+    /// say so.
+    type Count: Count;
+
     /// The arrays.
-    fn parts(&mut self) -> Parts<'_>;
+    fn parts(&mut self) -> Parts<'_, Self::Count>;
 }
 
 /// Storage in arrays, to lie in a `static`; its type is written by [`storage!`](crate::storage!).
 #[derive(Debug)]
 pub struct Arrays<
+    C,
     const IDS: usize,
     const WINDOWS: usize,
-    const EVENTS: usize,
+    const ROWS: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
+    const PLACES: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
 > {
     rows: [u16; IDS],
     windows: [Window; WINDOWS],
-    events: [EventState; EVENTS],
+    events: [EventState; ROWS],
     slices: [Moments; SLICES],
-    counts: [u32; COUNTS],
+    counts: [C; COUNTS],
     totals: [u64; TOTALS],
+    folded: [u64; PLACES],
     samples: [Sample; SAMPLES],
-    scratch: [u64; SCRATCH],
+    scratch: [Weighed; SCRATCH],
     in_flight: [Flight; IN_FLIGHT],
+    slowest: [Slow; SLOWEST],
+    limits: [Rule; LIMITS],
+    tallies: [Tally; TALLIES],
 }
 
-/// The type of a storage in arrays that has the [`Shape`] given as a constant.
+/// The type of a storage in arrays that has the [`Shape`] given as a constant; its slices count in `u32`, or in the type given
+/// behind it, `u16` or `u64`.
 #[macro_export]
 macro_rules! storage {
     ($shape:expr) => {
+        $crate::storage!($shape, u32)
+    };
+    ($shape:expr, $count:ty) => {
         $crate::Arrays<
+            $count,
             { $shape.ids },
             { $shape.windows },
-            { $shape.events },
+            { $shape.rows() },
             { $shape.all_slices() },
             { $shape.all_counts() },
             { $shape.all_totals() },
+            { $shape.places() },
             { $shape.all_samples() },
             { $shape.samples },
             { $shape.in_flight },
+            { $shape.all_slowest() },
+            { $shape.limits },
+            { $shape.all_tallies() },
         >
     };
 }
 
 impl<
+    C: Count,
     const IDS: usize,
     const WINDOWS: usize,
-    const EVENTS: usize,
+    const ROWS: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
+    const PLACES: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
-> Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH, IN_FLIGHT>
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+> Arrays<C, IDS, WINDOWS, ROWS, SLICES, COUNTS, TOTALS, PLACES, SAMPLES, SCRATCH, IN_FLIGHT, SLOWEST, LIMITS, TALLIES>
 {
     /// Empty storage.
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
@@ -253,30 +367,57 @@ impl<
         Self {
             rows: [0; IDS],
             windows: [Window::EMPTY; WINDOWS],
-            events: [EventState::EMPTY; EVENTS],
+            events: [EventState::EMPTY; ROWS],
             slices: [Moments::EMPTY; SLICES],
-            counts: [0; COUNTS],
+            counts: [C::ZERO; COUNTS],
             totals: [0; TOTALS],
-            samples: [Sample { value: 0, after: 0 }; SAMPLES],
-            scratch: [0; SCRATCH],
+            folded: [0; PLACES],
+            samples: [Sample { weighed: Weighed::ZERO, after: 0 }; SAMPLES],
+            scratch: [Weighed::ZERO; SCRATCH],
             in_flight: [Flight::EMPTY; IN_FLIGHT],
+            slowest: [Slow::EMPTY; SLOWEST],
+            limits: [Rule::EMPTY; LIMITS],
+            tallies: [Tally::EMPTY; TALLIES],
         }
     }
 }
 
 impl<
+    C: Count,
     const IDS: usize,
     const WINDOWS: usize,
-    const EVENTS: usize,
+    const ROWS: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
+    const PLACES: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
-> Storage for &mut Arrays<IDS, WINDOWS, EVENTS, SLICES, COUNTS, TOTALS, SAMPLES, SCRATCH, IN_FLIGHT>
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+> Storage
+    for &mut Arrays<
+        C,
+        IDS,
+        WINDOWS,
+        ROWS,
+        SLICES,
+        COUNTS,
+        TOTALS,
+        PLACES,
+        SAMPLES,
+        SCRATCH,
+        IN_FLIGHT,
+        SLOWEST,
+        LIMITS,
+        TALLIES,
+    >
 {
-    fn parts(&mut self) -> Parts<'_> {
+    type Count = C;
+
+    fn parts(&mut self) -> Parts<'_, C> {
         Parts {
             rows: &mut self.rows,
             windows: &mut self.windows,
@@ -284,9 +425,13 @@ impl<
             slices: &mut self.slices,
             counts: &mut self.counts,
             totals: &mut self.totals,
+            folded: &mut self.folded,
             samples: &mut self.samples,
             scratch: &mut self.scratch,
             in_flight: &mut self.in_flight,
+            slowest: &mut self.slowest,
+            limits: &mut self.limits,
+            tallies: &mut self.tallies,
         }
     }
 }

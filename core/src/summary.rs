@@ -62,18 +62,30 @@ pub struct Summary {
     pub complete: bool,
 }
 
+/// Quantiles, as they were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found<const K: usize> {
+    /// Samples, at the exact rank.
+    Exact([u64; K]),
+    /// Buckets.
+    Estimated([Estimate; K]),
+}
+
 /// The quantiles that a summary tells, ascending.
 pub(crate) const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
-/// Turns what is counted inside (units of time, or plain numbers) into what is told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Teller {
-    pub(crate) unit: Unit,
-    pub(crate) time: TimeUnit,
+/// Turns what is counted inside (units of time, or plain numbers) into what is told (nanoseconds, or the same numbers).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Teller {
+    /// In what the event is measured.
+    pub unit: Unit,
+    /// The unit of time inside.
+    pub time: TimeUnit,
 }
 
 impl Teller {
-    fn value(self, inside: u64) -> u64 {
+    /// What a value inside is told as.
+    pub fn value(self, inside: u64) -> u64 {
         match self.unit {
             Unit::Time => self.time.nanos(inside),
             Unit::One => inside,
@@ -88,10 +100,10 @@ impl Teller {
     }
 
     /// The summary of these samples, with these quantiles.
-    pub(crate) fn summary(self, moments: &Moments, quantiles: Result<[u64; 4], [Estimate; 4]>) -> Summary {
+    pub(crate) fn summary(self, moments: &Moments, quantiles: Found<4>) -> Summary {
         let (told, accuracy) = match quantiles {
-            Ok(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
-            Err(estimates) => {
+            Found::Exact(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
+            Found::Estimated(estimates) => {
                 let told = estimates.map(|estimate| self.value(estimate.value));
                 let error = estimates.map(|estimate| self.error_ppm(estimate)).into_iter().max().unwrap_or(0);
                 (told, Accuracy::WithinPpm(error))
@@ -113,6 +125,11 @@ impl Teller {
             covered: 0,
             complete: true,
         }
+    }
+
+    /// What an estimate is told as, and how far that may be off.
+    pub fn estimate(self, estimate: Estimate) -> (u64, Accuracy) {
+        (self.value(estimate.value), Accuracy::WithinPpm(self.error_ppm(estimate)))
     }
 
     /// By how much the estimate, as told, can differ from the sample that it stands for, as told; in parts per million of

@@ -35,6 +35,7 @@ impl WindowSpec {
 /// Where a window stands. All zero until it is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
+    length_nanos: u64,
     slice_ticks: u64,
     /// The number of the current slice, and its bounds: cached, so that a record needs no division.
     current: u64,
@@ -48,7 +49,7 @@ pub struct Window {
 
 impl Window {
     pub(crate) const EMPTY: Self =
-        Self { slice_ticks: 0, current: 0, begins: 0, ends: 0, current_place: 0, first: 0, slices: 0 };
+        Self { length_nanos: 0, slice_ticks: 0, current: 0, begins: 0, ends: 0, current_place: 0, first: 0, slices: 0 };
 
     /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
     /// or there are none.
@@ -58,11 +59,12 @@ impl Window {
             return None;
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
-        let slice_ticks = rate.ticks_in_nanos(nanos as u64 / spec.slices as u64);
+        let length_nanos = nanos as u64;
+        let slice_ticks = rate.ticks_in_nanos(length_nanos / spec.slices as u64);
         if slice_ticks == 0 {
             return None;
         }
-        let mut window = Self { slice_ticks, first, slices: spec.slices, ..Self::EMPTY };
+        let mut window = Self { length_nanos, slice_ticks, first, slices: spec.slices, ..Self::EMPTY };
         window.enter(now);
         Some(window)
     }
@@ -72,6 +74,21 @@ impl Window {
         self.begins = self.current * self.slice_ticks;
         self.ends = self.begins.saturating_add(self.slice_ticks);
         self.current_place = self.place_of(self.current);
+    }
+
+    /// How far it reaches back at the most.
+    pub(crate) const fn length(&self) -> Duration {
+        Duration::from_nanos(self.length_nanos)
+    }
+
+    /// In how many slices it is cut.
+    pub(crate) const fn slices(&self) -> u16 {
+        self.slices
+    }
+
+    /// How long a slice is.
+    pub(crate) const fn slice_ticks(&self) -> u64 {
+        self.slice_ticks
     }
 
     /// The places of its slices among those of all windows of an event.
@@ -98,9 +115,11 @@ impl Window {
         }
     }
 
-    /// Stands at `now`, wherever it stood. The slices are to be emptied.
+    /// Stands at `now`, wherever it stood; not if it was never set up. The slices are to be emptied.
     pub(crate) const fn begin_anew(&mut self, now: u64) {
-        self.enter(now);
+        if self.slices > 0 {
+            self.enter(now);
+        }
     }
 
     /// The place of the slice that `tick` belongs to; `None` if it is older than the window. A tick after the current slice

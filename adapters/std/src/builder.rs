@@ -1,17 +1,23 @@
 //! How a collector is set up.
 
 use core::{fmt, time::Duration};
-use std::{error, io, sync::Arc};
+use std::{
+    error, io,
+    sync::{Arc, Mutex},
+};
 
 use core_affinity::CoreId;
-use tailwatch_core::{CapacityError, ConfigError, EventInfo, Ring, Shape, Trading, WindowSpec};
+use tailwatch_core::{
+    CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading, WindowSpec,
+};
 
 use crate::{
-    ClockMode, ClockSource, Collector, Delivery, HostClock,
-    drain::Drain,
-    observer::{Callback, Observers},
+    ClockMode, ClockSource, Collector, Delivery, HostClock, Sampling, SamplingError, SlaChange,
+    drain::{Drain, Setup},
+    observer::{Callback, Hook, Observers},
     pace::{MAX_PERIOD, MIN_PERIOD},
     pool::Pool,
+    sampling::Sampler,
 };
 
 /// The longest that the drain can be told to rest.
@@ -33,6 +39,9 @@ pub struct Builder {
     drain_core: Option<usize>,
     max_period: Duration,
     observers: Vec<Callback>,
+    hooks: Vec<Hook>,
+    limits: Option<Vec<(EventId, Limit)>>,
+    sampling: Vec<(EventId, Sampling)>,
 }
 
 impl Default for Builder {
@@ -48,6 +57,9 @@ impl Default for Builder {
             drain_core: None,
             max_period: MAX_PERIOD,
             observers: Vec::new(),
+            hooks: Vec::new(),
+            limits: None,
+            sampling: Vec::new(),
         }
     }
 }
@@ -119,6 +131,28 @@ impl Builder {
         self
     }
 
+    /// The limits to watch, of all events, instead of those that are declared with them; such as those of a file, read by
+    /// [`parse_limits`](crate::parse_limits).
+    pub fn limits(mut self, limits: &[(EventId, Limit)]) -> Self {
+        self.limits = Some(limits.to_vec());
+        self
+    }
+
+    /// Tells `hook` of each limit that is raised or cleared, in the thread that drains. May be called several times.
+    ///
+    /// The report that it can ask for knows of the change. A panic in it is caught and counted. While it runs nothing is
+    /// drained, so that a slow hook costs records.
+    pub fn on_sla_change(mut self, hook: impl FnMut(&SlaChange) + Send + 'static) -> Self {
+        self.hooks.push(Box::new(hook));
+        self
+    }
+
+    /// How an event is sampled; unless set, everything is recorded.
+    pub fn sampling(mut self, event: impl Event, sampling: Sampling) -> Self {
+        self.sampling.push((event.id(), sampling));
+        self
+    }
+
     /// Allocates everything, touches the rings' memory and starts the drain's thread.
     ///
     /// The first collector of a process calibrates the clock, which takes up to 0.2 s. Where the clock is not the
@@ -145,6 +179,12 @@ impl Builder {
             events.extend_from_slice(Trading::ALL);
         }
         windows.sort_unstable_by_key(|window| window.length);
+        if self.limits.is_some() {
+            for info in &mut events {
+                *info = EventInfo { limits: &[], max_silence: None, ..*info };
+            }
+        }
+        let sampler = sampler(&events, &self.sampling).map_err(BuildError::Sampling)?;
 
         let clock = if self.monotonic { HostClock::monotonic() } else { HostClock::new(self.clock_mode) };
         if !self.monotonic && clock.source() == ClockSource::Monotonic {
@@ -152,15 +192,45 @@ impl Builder {
         }
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
         let pool = Arc::new(Pool::new(rings, ring_capacity, clock).map_err(memory)?);
-        let shape = Shape { samples: self.samples, ..Shape::server(&events, &windows) };
-        let bytes = shape.bytes();
+        for (id, k) in sampler.thinned() {
+            pool.gate().set_sampling(id, k);
+        }
+        let limits = self.limits.unwrap_or_default();
+        let shape = Shape::server(&events, &windows);
+        let shape = Shape { samples: self.samples, limits: shape.limits + 2 * limits.len(), ..shape };
+        let bytes = shape.bytes::<u32>();
         if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             return Err(BuildError::Memory { bytes });
         }
-        let observers = Observers::new(self.observers, &events);
-        let drain = Drain::new(Arc::clone(&pool), shape, windows, events, observers, self.max_period);
-        Collector::spawn(pool, drain.map_err(BuildError::Config)?, self.drain_core)
+        let observers = Observers::new(self.observers, self.hooks, &events);
+        let sampler = Arc::new(Mutex::new(sampler));
+        let setup =
+            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), longest_period: self.max_period };
+        let mut drain = Drain::new(Arc::clone(&pool), setup).map_err(BuildError::Config)?;
+        set_limits(&mut drain, &limits)?;
+        Collector::spawn(pool, drain, sampler, self.drain_core)
     }
+}
+
+/// What decides how the events are sampled, as it is asked for.
+fn sampler(events: &[EventInfo], asked: &[(EventId, Sampling)]) -> Result<Sampler, SamplingError> {
+    let mut sampler = Sampler::new(events.iter().map(|info| info.id));
+    for (id, sampling) in asked {
+        sampler.set(*id, sampling.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
+    }
+    Ok(sampler)
+}
+
+/// Has each event keep those of these limits that are its own.
+fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), BuildError> {
+    let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
+    events.sort_unstable();
+    events.dedup();
+    for event in events {
+        let of_event: Vec<_> = limits.iter().filter(|(id, _)| *id == event).map(|(_, limit)| *limit).collect();
+        drain.set_limits(event, &of_event).map_err(|error| BuildError::Limits { event, error })?;
+    }
+    Ok(())
 }
 
 fn check_core(core: usize) -> Result<(), BuildError> {
@@ -189,6 +259,9 @@ impl fmt::Debug for Builder {
             .field("drain_core", &self.drain_core)
             .field("max_period", &self.max_period)
             .field("observers", &self.observers.len())
+            .field("hooks", &self.hooks.len())
+            .field("limits", &self.limits)
+            .field("sampling", &self.sampling)
             .finish_non_exhaustive()
     }
 }
@@ -218,6 +291,15 @@ pub enum BuildError {
     },
     /// Windows and events do not fit.
     Config(ConfigError),
+    /// Limits that cannot be watched.
+    Limits {
+        /// Of which event.
+        event: EventId,
+        /// What is wrong with them.
+        error: LimitError,
+    },
+    /// A sampling that cannot be.
+    Sampling(SamplingError),
     /// There is no such core to pin the drain to.
     NoSuchCore {
         /// The core that was asked for.
@@ -259,6 +341,8 @@ impl fmt::Display for BuildError {
             }
             Self::Memory { bytes } => write!(f, "no memory for windows and histograms: {bytes} bytes"),
             Self::Config(error) => error.fmt(f),
+            Self::Limits { event, error } => write!(f, "the limits of event {event}: {error}"),
+            Self::Sampling(error) => error.fmt(f),
             Self::NoSuchCore { core, available } => {
                 write!(f, "no core {core} to pin the drain to: there are {available:?}")
             }

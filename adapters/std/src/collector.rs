@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use core_affinity::CoreId;
 use tailwatch_core::{
-    Event, EventId, Summary,
+    Accuracy, Event, EventId, Limit, LimitError, Quantile, SlaState, Summary,
     sync::{
         AtomicU8,
         Ordering::{Acquire, Release},
@@ -18,11 +18,13 @@ use tailwatch_core::{
 };
 
 use crate::{
-    BuildError, Builder, Health, Report, WindowReport,
+    BuildError, Builder, Health, Report, Sampling, SamplingError, SlaChanges, SlaReport, Slowest, Statistics,
     drain::{Drain, Take},
     local,
     pool::{Pool, lock},
     report::EventReport,
+    sampling::{self, Sampler},
+    sla::ChangeQueue,
 };
 
 /// Owns the rings, the drain's thread and what they found out.
@@ -54,8 +56,8 @@ pub struct Collector {
     pool: Arc<Pool>,
     drain: Arc<Mutex<Drain>>,
     published: Arc<ArcSwap<Report>>,
-    /// Held while a switch is turned.
-    switches: Mutex<()>,
+    sampler: Arc<Mutex<Sampler>>,
+    changes: Arc<Mutex<ChangeQueue>>,
     /// Until it is stopped.
     thread: Mutex<Option<JoinHandle<()>>>,
     stopping: Arc<AtomicU8>,
@@ -94,8 +96,13 @@ impl Collector {
         Builder::default()
     }
 
-    pub(crate) fn spawn(pool: Arc<Pool>, drain: Drain, core: Option<usize>) -> Result<Self, BuildError> {
-        let published = drain.published();
+    pub(crate) fn spawn(
+        pool: Arc<Pool>,
+        drain: Drain,
+        sampler: Arc<Mutex<Sampler>>,
+        core: Option<usize>,
+    ) -> Result<Self, BuildError> {
+        let (published, changes) = (drain.published(), drain.changes());
         let drain = Arc::new(Mutex::new(drain));
         let stopping = Arc::new(AtomicU8::new(0));
         let (pinned, is_pinned) = mpsc::channel();
@@ -114,8 +121,7 @@ impl Collector {
         });
         let thread = thread.map_err(BuildError::Thread)?;
         pool.set_drain(thread.thread().clone());
-        let collector =
-            Self { pool, drain, published, switches: Mutex::new(()), thread: Mutex::new(Some(thread)), stopping };
+        let collector = Self { pool, drain, published, sampler, changes, thread: Mutex::new(Some(thread)), stopping };
         match core {
             Some(core) if is_pinned.recv() != Ok(true) => Err(BuildError::Pin { core }),
             _ => Ok(collector),
@@ -150,8 +156,7 @@ impl Collector {
     /// # Errors
     /// If the collector has no such event or window.
     pub fn stats(&self, event: impl Event, window: Duration) -> Result<Option<Summary>, QueryError> {
-        let report = self.published.load();
-        Ok(find_window(find_event(&report, event.id())?, window)?.summary)
+        self.query(event, window, |known| known.summary)
     }
 
     /// What is known of `event` since the start; `None` if nothing happened.
@@ -159,7 +164,7 @@ impl Collector {
     /// # Errors
     /// If the collector has no such event.
     pub fn total(&self, event: impl Event) -> Result<Option<Summary>, QueryError> {
-        Ok(find_event(&self.published.load(), event.id())?.total)
+        Ok(find_event(&self.published.load(), event.id())?.total.as_ref().map(|known| known.summary))
     }
 
     /// What is known of each event over the window of this length, as (name, summary), all of one moment.
@@ -168,7 +173,132 @@ impl Collector {
     /// If the collector has no such window.
     pub fn all_stats(&self, window: Duration) -> Result<Vec<(&'static str, Option<Summary>)>, QueryError> {
         let report = self.published.load();
-        report.events.iter().map(|event| Ok((event.name, find_window(event, window)?.summary))).collect()
+        let summary = |known: Option<&Statistics>| known.map(|known| known.summary);
+        report.events.iter().map(|event| Ok((event.name, summary(find_window(event, window)?)))).collect()
+    }
+
+    /// Any quantile of `event` over the window of this length, in nanoseconds or the event's unit, and how far it may be off;
+    /// `None` if nothing happened in it. Computed here, from what was published.
+    ///
+    /// # Errors
+    /// If the collector has no such event or window.
+    pub fn quantile(
+        &self,
+        event: impl Event,
+        window: Duration,
+        quantile: Quantile,
+    ) -> Result<Option<(u64, Accuracy)>, QueryError> {
+        self.query(event, window, |known| known.quantile(quantile))
+    }
+
+    /// The slowest of `event` in the window of this length, the slowest first.
+    ///
+    /// # Errors
+    /// If the collector has no such event or window.
+    pub fn slowest(&self, event: impl Event, window: Duration) -> Result<Vec<Slowest>, QueryError> {
+        Ok(self.query(event, window, |known| known.slowest.clone())?.unwrap_or_default())
+    }
+
+    fn query<T>(
+        &self,
+        event: impl Event,
+        window: Duration,
+        ask: impl FnOnce(&Statistics) -> T,
+    ) -> Result<Option<T>, QueryError> {
+        let report = self.published.load();
+        Ok(find_window(find_event(&report, event.id())?, window)?.map(ask))
+    }
+
+    /// Whether one of the limits of `event` is violated, as of the drain's last pass: one relaxed load, wait-free. A bot's kill
+    /// switch may ask before each order. Of an event that was not announced, `false`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tailwatch::{Collector, Limit, Quantile, Threshold, Trading, record_duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?; // p95 of order placements: 20 ms over the last minute
+    /// collector.register_thread("main")?;
+    /// record_duration(Trading::OrderPlacement, Duration::from_millis(80));
+    /// collector.flush();
+    /// assert!(collector.breached(Trading::OrderPlacement));
+    ///
+    /// let patient = Threshold::duration(Quantile::P99, Duration::from_millis(200));
+    /// collector.set_limits(Trading::OrderPlacement, &[Limit::Quantile(patient)])?;
+    /// assert!(!collector.breached(Trading::OrderPlacement));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[inline]
+    pub fn breached(&self, event: impl Event) -> bool {
+        self.pool.is_breached(event.id())
+    }
+
+    /// The limits over the window of this length that are violated, as of the last report.
+    ///
+    /// # Errors
+    /// If the collector has neither such a window nor a limit over one.
+    pub fn sla_violations(&self, window: Duration) -> Result<Vec<SlaReport>, QueryError> {
+        let report = self.published.load();
+        let over = || report.sla.iter().filter(|limit| limit.quantile.is_some() && limit.window == window);
+        if let (None, Some(event)) = (over().next(), report.events.first()) {
+            find_window(event, window)?;
+        }
+        Ok(over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
+    }
+
+    /// Takes the changes of limits, raised and cleared, that have come since the last call; of more than 1,024, the newest.
+    /// Blocks no longer than it takes to copy them.
+    pub fn sla_changes(&self) -> SlaChanges {
+        lock(&self.changes).take()
+    }
+
+    /// Has `event` keep these limits from now on, instead of those it had. One that stays as it was keeps its state; a new or
+    /// changed one begins as unknown, and counts what comes from now on. Blocks while a pass runs.
+    ///
+    /// # Errors
+    /// If one of them cannot be watched, or there are too many; then all stays as it was. From inside an observer or hook.
+    pub fn set_limits(&self, event: impl Event, limits: &[Limit]) -> Result<(), SetLimitsError> {
+        if IN_PASS.get() {
+            return Err(SetLimitsError::InsidePass);
+        }
+        lock(&self.drain).set_limits(event.id(), limits).map_err(SetLimitsError::Refused)
+    }
+
+    /// Has a share of the spans of `event` recorded: 1 for all of them, else the nearest power of two, which is returned. It takes
+    /// the place of a rate limit or budget.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = tailwatch::Collector::builder().start()?;
+    /// assert_eq!(collector.set_sampling_rate(tailwatch::Trading::EventBusPublish, 0.1)?, 0.125);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the rate is not above 0 and at most 1, or the event was not announced.
+    pub fn set_sampling_rate(&self, event: impl Event, rate: f64) -> Result<f64, SamplingError> {
+        self.set_sampling(event, Sampling::Rate(rate))
+    }
+
+    /// Sets how `event` is sampled, and returns the share that is recorded from now on.
+    ///
+    /// # Errors
+    /// If a number in it makes no sense, or the event was not announced.
+    pub fn set_sampling(&self, event: impl Event, sampling: Sampling) -> Result<f64, SamplingError> {
+        let (id, sampling) = (event.id(), sampling.check()?);
+        let mut sampler = lock(&self.sampler);
+        let k = sampler.set(id, sampling).ok_or(SamplingError::UnknownEvent { id })?;
+        self.pool.turn(|gate| {
+            gate.set_sampling(id, k);
+        });
+        Ok(sampling::share(k))
+    }
+
+    /// Turns recording of one event on or off. Its spans that are open are still ended.
+    pub fn set_event_enabled(&self, event: impl Event, enabled: bool) {
+        self.pool.turn(|gate| gate.set_event_enabled(event.id(), enabled));
     }
 
     /// The report that was published last, with the switch and the count of unregistered records as they are now.
@@ -196,10 +326,7 @@ impl Collector {
     ///
     /// A collector that has stopped stays off.
     pub fn set_enabled(&self, enabled: bool) {
-        let _turning = lock(&self.switches);
-        if !self.pool.is_stopped() {
-            self.pool.gate().set_enabled(enabled);
-        }
+        self.pool.turn(|gate| gate.set_enabled(enabled));
     }
 
     /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
@@ -219,10 +346,7 @@ impl Collector {
         // Somebody else is stopping it, and waits for the pass that this observer is called in.
         let Some(mut thread) = thread else { return };
         let Some(handle) = thread.take() else { return };
-        {
-            let _turning = lock(&self.switches);
-            self.pool.stop();
-        }
+        self.pool.stop();
         // Release, for the drain's Acquire load: what happened before this call, it sees.
         self.stopping.store(1, Release);
         handle.thread().unpark();
@@ -241,8 +365,9 @@ fn find_event(report: &Report, id: EventId) -> Result<&EventReport, QueryError> 
     report.event(id).ok_or(QueryError::UnknownEvent { id })
 }
 
-fn find_window(event: &EventReport, length: Duration) -> Result<&WindowReport, QueryError> {
-    event.windows.iter().find(|window| window.length == length).ok_or_else(|| QueryError::UnknownWindow {
+fn find_window(event: &EventReport, length: Duration) -> Result<Option<&Statistics>, QueryError> {
+    let found = event.windows.iter().find(|window| window.length == length);
+    found.map(|window| window.statistics.as_ref()).ok_or_else(|| QueryError::UnknownWindow {
         length,
         known: event.windows.iter().map(|window| window.length).collect(),
     })
@@ -361,3 +486,26 @@ impl fmt::Display for QueryError {
 }
 
 impl error::Error for QueryError {}
+
+/// Limits were not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetLimitsError {
+    /// They cannot be watched.
+    Refused(LimitError),
+    /// An observer or hook tried, inside the very pass that judges the limits.
+    InsidePass,
+}
+
+impl fmt::Display for SetLimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::InsidePass => {
+                f.write_str("limits are not changed from inside an observer or hook: do it on another thread")
+            }
+        }
+    }
+}
+
+impl error::Error for SetLimitsError {}

@@ -1,19 +1,29 @@
 //! The drain: one pass takes the records, counts them, moves the windows on and publishes a report.
 
+mod publish;
+
 use core::{fmt, time::Duration};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use arc_swap::ArcSwap;
-use tailwatch_core::{Aggregator, Clock, Consumer, EventInfo, Kind, Record, Shape, WindowSpec};
+use tailwatch_core::{
+    Aggregator, Clock, Consumer, EventId, EventInfo, Kind, Limit, LimitError, Record, Shape, Slow, WindowSpec,
+};
 
 use crate::{
-    ClockMode, Health, Report,
+    Report, SlaChange, SlaReport,
     clock::{Anchor, nanos},
     observer::Observers,
+    overhead::{self, Overhead, Stopwatch},
     pace::Pace,
-    pool::Pool,
-    report::{ClockReport, EventReport, InFlight},
+    pool::{Pool, lock},
+    sampling::Sampler,
+    sla::ChangeQueue,
     storage::Boxed,
+    threads::Threads,
 };
 
 /// A report is made no more often than this: to compute all summaries costs as much as to drain thousands of records.
@@ -37,9 +47,29 @@ struct Reader {
     consumer: Consumer<'static>,
     /// Since a thread took the ring: its pace, and its name once a record was seen.
     pace: Option<Pace>,
-    thread: Option<Arc<str>>,
-    /// The last pass in which it was drained as far as it was.
+    thread: Option<Thread>,
+    /// The last pass in which it was drained as far as it was, and the tick before that: what was recorded by then was delivered.
     drained: u64,
+    as_of: u64,
+}
+
+/// The thread whose ring it is.
+#[derive(Debug)]
+struct Thread {
+    name: Arc<str>,
+    /// How [`Threads`] numbers the name.
+    number: u16,
+}
+
+/// What a drain begins with, besides the rings.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) shape: Shape,
+    pub(crate) windows: Vec<WindowSpec>,
+    pub(crate) events: Vec<EventInfo>,
+    pub(crate) observers: Observers,
+    pub(crate) sampler: Arc<Mutex<Sampler>>,
+    pub(crate) longest_period: Duration,
 }
 
 /// What the drain works with; behind a lock, as it may run in its own thread or in a caller's.
@@ -51,6 +81,12 @@ pub(crate) struct Drain {
     events: Vec<EventInfo>,
     windows: Vec<WindowSpec>,
     observers: Observers,
+    threads: Threads,
+    sampler: Arc<Mutex<Sampler>>,
+    overhead: Overhead,
+    changes: Arc<Mutex<ChangeQueue>>,
+    /// Room for the slowest samples of a window.
+    slowest: Vec<Slow>,
     started: Anchor,
     anchor: Anchor,
     /// What wall-clock times are told by: kept as long as it agrees, so that a moment is told alike whenever it is drained.
@@ -68,44 +104,47 @@ pub(crate) struct Drain {
 
 impl Drain {
     #[expect(unsafe_code, reason = "the consumers borrow from the pool that stands next to them")]
-    pub(crate) fn new(
-        pool: Arc<Pool>,
-        shape: Shape,
-        windows: Vec<WindowSpec>,
-        events: Vec<EventInfo>,
-        observers: Observers,
-        longest_period: Duration,
-    ) -> Result<Self, tailwatch_core::ConfigError> {
+    pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, tailwatch_core::ConfigError> {
+        let Setup { shape, windows, events, observers, sampler, longest_period } = setup;
         let clock = pool.clock();
+        let record_ns = overhead::record_ns(clock);
         let started = Anchor::take(&clock);
         let storage = Boxed::new(&shape);
         let aggregator = Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
         let kept: *const Pool = Arc::as_ptr(&pool);
         // SAFETY: the `Arc` next to the readers keeps the pool alive; the readers are dropped first and never leave `self`.
         let kept: &'static Pool = unsafe { &*kept };
-        let reader =
-            |slot| Reader { consumer: kept.ring(slot).attach_consumer(), pace: None, thread: None, drained: 0 };
-        let published = Report::new(
-            started.unix_ns,
-            0,
-            clock_report(&pool, 0.0),
-            events.iter().map(EventReport::new).collect(),
-            Health { enabled: true, ..Health::default() },
-        );
+        let reader = |slot| Reader {
+            consumer: kept.ring(slot).attach_consumer(),
+            pace: None,
+            thread: None,
+            drained: 0,
+            as_of: started.ticks,
+        };
+        let readers: Vec<_> = (0..kept.rings()).map(reader).collect();
+        let threads = Threads::new(shape.all_slowest(), readers.len());
+        let published = Report::empty(started.unix_ns, publish::clock_report(&pool, 0.0), &events);
         let mut drain = Self {
-            readers: (0..kept.rings()).map(reader).collect(),
+            readers,
             pool,
             aggregator,
             events,
             windows,
             observers,
+            threads,
+            sampler,
+            overhead: Overhead::new(record_ns, started.monotonic),
+            changes: Arc::default(),
+            slowest: vec![Slow::default(); shape.slowest],
             started,
             anchor: started,
             wall: started,
             leaps: 0,
             lag_ns: 0,
             unregistered: 0,
-            storage_bytes: shape.bytes(),
+            // And a report: of each window, the samples or the counts.
+            storage_bytes: shape.bytes::<u32>()
+                + shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>(),
             longest_period,
             published_at: None,
             unpublished: false,
@@ -115,6 +154,19 @@ impl Drain {
         Ok(drain)
     }
 
+    /// Where changes of limits are queued.
+    pub(crate) fn changes(&self) -> Arc<Mutex<ChangeQueue>> {
+        Arc::clone(&self.changes)
+    }
+
+    /// Has an event keep these limits from now on.
+    pub(crate) fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
+        self.aggregator.set_limits(event, limits)?;
+        self.pool.set_breached(event, self.aggregator.is_breached(event));
+        self.publish();
+        Ok(())
+    }
+
     /// Where reports are published.
     pub(crate) fn published(&self) -> Arc<ArcSwap<Report>> {
         Arc::clone(&self.published)
@@ -122,8 +174,16 @@ impl Drain {
 
     /// One pass; returns how long to rest until the next.
     pub(crate) fn pass(&mut self, take: Take) -> Duration {
-        // In this order: whether a thread is gone, then the heads, then the time. So what a head covers is all that its
-        // ended thread wrote, and no record is newer than `now`.
+        let stopwatch = Stopwatch::start();
+        let rest = self.run_pass(take);
+        self.overhead.add_pass(stopwatch.elapsed());
+        rest
+    }
+
+    fn run_pass(&mut self, take: Take) -> Duration {
+        // In this order: a tick, whether a thread is gone, then the heads, then the time. So what a head covers is all that was
+        // recorded by that tick, and all that its ended thread wrote, and no record is newer than `now`.
+        let as_of = self.pool.clock().start();
         let ending: Vec<bool> = (0..self.readers.len()).map(|slot| self.pool.is_ending(slot)).collect();
         for reader in &mut self.readers {
             reader.consumer.look();
@@ -131,12 +191,13 @@ impl Drain {
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);
+        self.note_gate();
         let (mut oldest, mut took) = (self.anchor.ticks, false);
         for (slot, ending) in ending.into_iter().enumerate() {
             let reader = &mut self.readers[slot];
             let pending = reader.consumer.pending();
             if pending == 0 {
-                reader.drained = self.aggregator.pass();
+                (reader.drained, reader.as_of) = (self.aggregator.pass(), as_of);
             }
             if !ending && pending == 0 && !self.pool.is_taken(slot) {
                 reader.pace = None;
@@ -150,6 +211,7 @@ impl Drain {
             pace.learn(pending as u64, capacity, now, self.longest_period);
             if pending > 0 {
                 took = true;
+                self.readers[slot].as_of = as_of;
                 oldest = oldest.min(self.take_in(slot));
             }
             if ending {
@@ -164,11 +226,19 @@ impl Drain {
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest);
         self.note_unregistered();
+        let changes = self.watch();
+        let produced = self.readers.iter().map(|reader| reader.consumer.produced()).sum();
+        let cost = if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
+        self.adapt_sampling(cost);
         let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
-        if take == Take::All || since >= PUBLISH_EVERY {
+        if take == Take::All || since >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
         } else {
             self.unpublished |= took;
+        }
+        for change in changes {
+            lock(&self.changes).push(change.clone());
+            self.observers.show_change(&change);
         }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
         let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
@@ -177,22 +247,83 @@ impl Drain {
 
     /// Drains one ring; returns the tick of its first record.
     fn take_in(&mut self, slot: usize) -> u64 {
+        if self.readers[slot].thread.is_none() {
+            let name = self.pool.thread(slot);
+            let (aggregator, readers) = (&mut self.aggregator, &self.readers);
+            let number = self.threads.number(&name, |mark| {
+                aggregator.sources(&mut *mark);
+                readers.iter().filter_map(|reader| reader.thread.as_ref()).for_each(|thread| mark(thread.number));
+            });
+            self.readers[slot].thread = Some(Thread { name, number });
+        }
         let Self { readers, pool, aggregator, observers, wall, .. } = self;
-        let reader = &mut readers[slot];
-        reader.drained = aggregator.pass();
+        let Reader { consumer, thread: Some(Thread { name, number }), drained, .. } = &mut readers[slot] else {
+            return u64::MAX;
+        };
+        *drained = aggregator.pass();
         let mut first = u64::MAX;
         if observers.is_empty() {
-            aggregator.drain(&mut reader.consumer, |record, _| first = first.min(age_tick(record)));
+            aggregator.drain(*number, consumer, |record, _| first = first.min(age_tick(record)));
         } else {
-            let thread = reader.thread.get_or_insert_with(|| pool.thread(slot));
             let time = *aggregator.time();
             let rate = pool.clock().rate();
-            aggregator.drain(&mut reader.consumer, |record, is_sample| {
+            aggregator.drain(*number, consumer, |record, is_sample| {
                 first = first.min(age_tick(record));
-                observers.show(record, is_sample, thread, wall, rate, &time);
+                observers.show(record, is_sample, name, wall, rate, &time);
             });
         }
         first
+    }
+
+    /// What the gate turned away since the last pass: it makes summaries incomplete, and no silence.
+    fn note_gate(&mut self) {
+        for id in lock(&self.sampler).take_thinned() {
+            self.aggregator.sampled_away(id);
+        }
+        for EventInfo { id, .. } in &self.events {
+            if !self.pool.gate().admits(*id) {
+                self.aggregator.excuse_silence(*id);
+            }
+        }
+    }
+
+    /// Judges the limits; returns what changed.
+    fn watch(&mut self) -> Vec<SlaChange> {
+        let as_of = self.readers.iter().map(|reader| reader.as_of).min().unwrap_or(self.started.ticks);
+        let (events, wall, rate) = (&self.events, &self.wall, self.pool.clock().rate());
+        let (mut changes, mut touched) = (Vec::new(), Vec::new());
+        self.aggregator.watch(as_of, |transition| {
+            let status = &transition.status;
+            touched.push(status.event);
+            if let Some(info) = events.iter().find(|info| info.id == status.event) {
+                let since = status.since.map(|since| wall.unix_ns(rate, since));
+                changes.push(SlaChange {
+                    raised: transition.is_raised(),
+                    unix_ns: wall.unix_ns(rate, transition.at),
+                    limit: SlaReport::new(info, status, since),
+                });
+            }
+        });
+        for event in touched {
+            self.pool.set_breached(event, self.aggregator.is_breached(event));
+        }
+        changes
+    }
+
+    /// Has the sampler look at the rates, and turns the gate where it decides so.
+    fn adapt_sampling(&mut self, cost: Option<f64>) {
+        let Self { pool, aggregator, sampler, anchor, started, .. } = self;
+        let since_start = anchor.monotonic.saturating_duration_since(started.monotonic);
+        lock(sampler).look(
+            since_start,
+            cost,
+            |id| aggregator.moments(id).weight(),
+            |id, k| {
+                pool.turn(|gate| {
+                    gate.set_sampling(id, k);
+                });
+            },
+        );
     }
 
     fn take_anchor(&mut self) {
@@ -213,61 +344,6 @@ impl Drain {
             self.aggregator.lost();
         }
     }
-
-    fn publish(&mut self) {
-        let mut reports: Vec<_> = self.events.iter().map(EventReport::new).collect();
-        let (mut orphans, mut abandoned) = (0, 0);
-        for report in &mut reports {
-            report.total = self.aggregator.total(report.id);
-            report.outcomes = self.aggregator.outcomes(report.id);
-            let pairing = self.aggregator.pairing(report.id);
-            let oldest = if pairing.open > 0 { self.aggregator.oldest(report.id) } else { None };
-            report.in_flight = InFlight::new(&pairing, oldest);
-            orphans += pairing.orphans;
-            abandoned += pairing.abandoned;
-            for (number, spec) in self.windows.iter().enumerate() {
-                report.add_window(spec.length, self.aggregator.summary(report.id, number));
-            }
-        }
-        let (drift, elapsed) = self.anchor.drift_since(&self.started, self.pool.clock().rate());
-        #[expect(clippy::cast_precision_loss, reason = "a drift is told to a few digits")]
-        let drift_ppm = if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
-        let clock = clock_report(&self.pool, drift_ppm);
-        let report = Report::new(
-            self.anchor.unix_ns,
-            nanos(elapsed),
-            clock,
-            reports,
-            Health { orphans, abandoned, ..self.health() },
-        );
-        self.published.store(Arc::new(report));
-        self.published_at = Some(self.anchor.monotonic);
-        self.unpublished = false;
-    }
-
-    fn health(&self) -> Health {
-        let counters = self.aggregator.counters();
-        let mut health = Health {
-            late: counters.late,
-            clock_anomalies: counters.clock_anomalies + self.leaps,
-            saturated: counters.saturated,
-            invalid: counters.invalid,
-            unknown_events: counters.unknown_events,
-            unregistered: self.pool.unregistered(),
-            observer_panics: self.observers.panics(),
-            drain_lag_ns: self.lag_ns,
-            enabled: self.pool.gate().is_enabled(),
-            memory_bytes: (self.pool.bytes() + self.storage_bytes) as u64,
-            ..Health::default()
-        };
-        for Reader { consumer, .. } in &self.readers {
-            health.produced += consumer.produced();
-            health.delivered += consumer.total().delivered;
-            health.overwritten += consumer.total().overwritten;
-            health.pending += consumer.pending() as u64;
-        }
-        health
-    }
 }
 
 /// When a record was written, as far as it says so itself: a FORGET tells when its span began.
@@ -275,16 +351,6 @@ fn age_tick(record: Record) -> u64 {
     match record.kind() {
         Kind::Forget | Kind::Invalid => u64::MAX,
         _ => record.ticks(),
-    }
-}
-
-fn clock_report(pool: &Pool, drift_ppm: f64) -> ClockReport {
-    let clock = pool.clock();
-    ClockReport {
-        source: clock.source(),
-        ordered: clock.mode() == ClockMode::Ordered,
-        hz: clock.rate().hz(),
-        drift_ppm,
     }
 }
 

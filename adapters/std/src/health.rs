@@ -26,7 +26,8 @@ pub struct Health {
     pub late: u64,
     /// Spans that ended before they began, records from the future, and leaps between the clock and the operating system's.
     pub clock_anomalies: u64,
-    /// Values and durations too large to be told: no sample.
+    /// Values and durations too large to be told: no sample. And what did not fit into a counter of a histogram any more: counted
+    /// and in the mean, but quantiles are less accurate for it, and say so.
     pub saturated: u64,
     /// Records of a kind or event that makes no sense.
     pub invalid: u64,
@@ -34,7 +35,7 @@ pub struct Health {
     pub unknown_events: u64,
     /// Records that went into no ring: their thread had none, or the collector had stopped.
     pub unregistered: u64,
-    /// Panics of observers, each caught.
+    /// Panics of observers and hooks, each caught.
     pub observer_panics: u64,
     /// How old the oldest record of the last pass was when it was drained.
     pub drain_lag_ns: u64,
@@ -42,8 +43,10 @@ pub struct Health {
     pub enabled: bool,
     /// Of each event that is sampled, the rate.
     pub sampling: BTreeMap<String, f64>,
-    /// Which share of the time is spent on measuring; `None` as long as it is not known.
-    pub overhead_ratio: Option<f64>,
+    /// Which share of the wall-clock time goes into measuring, in all threads together, the drain included: over the last second
+    /// that is over, before that since the start. An estimate: records at what one costs on a warm cache, found out at the start,
+    /// and the processor time of the drain's passes. 1 is one core.
+    pub overhead_ratio: f64,
     /// The memory taken: rings, windows, histograms.
     pub memory_bytes: u64,
 }

@@ -45,12 +45,17 @@ mod health;
 mod local;
 mod measure;
 mod observer;
+mod overhead;
 mod pace;
 mod pool;
 mod report;
 mod ring_memory;
+mod sampling;
+mod sla;
+mod sla_file;
 mod storage;
 mod table;
+mod threads;
 mod tsc;
 
 pub use tailwatch_core::*;
@@ -58,14 +63,17 @@ pub use tailwatch_core::*;
 pub use self::{
     builder::{BuildError, Builder},
     clock::{ClockMode, ClockSource, HostClock},
-    collector::{Collector, InstallError, QueryError, RegisterError, register_thread},
+    collector::{Collector, InstallError, QueryError, RegisterError, SetLimitsError, register_thread},
     health::Health,
     measure::{
         Guard, measure, measure_tagged, record_discard, record_duration, record_end, record_start, record_start_tagged,
         record_value, time, try_time,
     },
     observer::Delivery,
-    report::{ClockReport, EventReport, InFlight, Report, WindowReport},
+    report::{ClockReport, EventReport, InFlight, Report, Slowest, Statistics, WindowReport},
+    sampling::{Sampling, SamplingError},
+    sla::{SlaChange, SlaChanges, SlaReport},
+    sla_file::{DurationProblem, LimitsError, LimitsProblem, parse_limits},
 };
 
 /// The examples of the README are compiled and run with the others.

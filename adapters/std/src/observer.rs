@@ -5,7 +5,7 @@ use std::{panic::catch_unwind, sync::Arc};
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
 
-use crate::clock::Anchor;
+use crate::{SlaChange, clock::Anchor};
 
 /// A record as it was delivered: every field of the trace.
 #[derive(Clone, Copy, Debug)]
@@ -33,22 +33,24 @@ pub struct Delivery<'d> {
 }
 
 pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
+pub(crate) type Hook = Box<dyn FnMut(&SlaChange) + Send>;
 
-/// The observers of a collector.
+/// The observers of a collector: of its records, and of its limits.
 pub(crate) struct Observers {
     callbacks: Vec<Callback>,
+    hooks: Vec<Hook>,
     names: Vec<&'static str>,
     panics: u64,
 }
 
 impl Observers {
-    pub(crate) fn new(callbacks: Vec<Callback>, events: &[EventInfo]) -> Self {
+    pub(crate) fn new(callbacks: Vec<Callback>, hooks: Vec<Hook>, events: &[EventInfo]) -> Self {
         let ids = events.iter().map(|info| usize::from(info.id.get()) + 1).max().unwrap_or(0);
         let mut names = vec!["unknown"; ids];
         for info in events {
             names[usize::from(info.id.get())] = info.name;
         }
-        Self { callbacks, names, panics: 0 }
+        Self { callbacks, hooks, names, panics: 0 }
     }
 
     /// Panics of observers, each caught.
@@ -93,12 +95,26 @@ impl Observers {
             record,
         };
         for callback in &mut self.callbacks {
-            // An observer that panicked half way is its own affair; it is called again with the next record.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| callback(&delivery))) {
-                // What it panicked with may panic when dropped: a few bytes are left behind instead.
-                mem::forget(payload);
-                self.panics += 1;
-            }
+            self.panics += u64::from(!survives(|| callback(&delivery)));
+        }
+    }
+
+    /// Shows them that a limit was raised or cleared. A panic is caught and counted.
+    pub(crate) fn show_change(&mut self, change: &SlaChange) {
+        for hook in &mut self.hooks {
+            self.panics += u64::from(!survives(|| hook(change)));
+        }
+    }
+}
+
+/// Whether it does not panic. One that panicked half way is its own affair; it is called again the next time.
+fn survives(call: impl FnOnce()) -> bool {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(()) => true,
+        Err(payload) => {
+            // What it panicked with may panic when dropped: a few bytes are left behind instead.
+            mem::forget(payload);
+            false
         }
     }
 }
@@ -107,6 +123,7 @@ impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observers")
             .field("count", &self.callbacks.len())
+            .field("hooks", &self.hooks.len())
             .field("panics", &self.panics)
             .finish_non_exhaustive()
     }

@@ -47,6 +47,10 @@ pub(crate) struct Pool {
     free_rings: AtomicUsize,
     freed: Condvar,
     gate: Gate<IDS>,
+    /// Held while a switch of the gate is turned.
+    switches: Mutex<()>,
+    /// Of each event, not 0 while one of its limits is violated.
+    breached: Box<[AtomicU8]>,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
     /// Not 0 once the last pass is over.
@@ -76,6 +80,8 @@ impl Pool {
             free_rings: AtomicUsize::new(rings),
             freed: Condvar::new(),
             gate: Gate::new(),
+            switches: Mutex::new(()),
+            breached: (0..IDS).map(|_| AtomicU8::new(0)).collect(),
             stopped: AtomicU8::new(0),
             finished: AtomicU8::new(0),
             unregistered: AtomicUsize::new(0),
@@ -86,6 +92,28 @@ impl Pool {
 
     pub(crate) fn gate(&self) -> &Gate<IDS> {
         &self.gate
+    }
+
+    /// Turns switches of the gate, one thread after the other; not once the collector is stopped, which is for good. Whether it
+    /// did.
+    pub(crate) fn turn(&self, turn: impl FnOnce(&Gate<IDS>)) -> bool {
+        let _turning = lock(&self.switches);
+        let turns = !self.is_stopped();
+        if turns {
+            turn(&self.gate);
+        }
+        turns
+    }
+
+    /// Whether a limit of this event is violated.
+    #[inline]
+    pub(crate) fn is_breached(&self, id: EventId) -> bool {
+        // Relaxed: it says nothing about other memory, and is obeyed as soon as it is seen.
+        self.breached[usize::from(id.get())].load(Relaxed) != 0
+    }
+
+    pub(crate) fn set_breached(&self, id: EventId, breached: bool) {
+        self.breached[usize::from(id.get())].store(u8::from(breached), Relaxed);
     }
 
     pub(crate) fn clock(&self) -> HostClock {
@@ -185,6 +213,7 @@ impl Pool {
 
     /// Closes the gate for good.
     pub(crate) fn stop(&self) {
+        let _turning = lock(&self.switches);
         self.stopped.store(1, Relaxed);
         // Release, for the Acquire fence in `is_stopped`: who found the gate closed by this sees that it is for good.
         fence(Release);

@@ -1,11 +1,16 @@
 //! The report: what every exporter starts from.
 
+pub(crate) mod json;
+mod statistics;
+
 use core::{fmt, time::Duration};
+use std::sync::Arc;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use tailwatch_core::{EventId, EventInfo, Outcomes, Pairing, Summary, Unit};
+use serde::Serialize;
+use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit};
 
-use crate::{Health, table};
+pub use self::statistics::Statistics;
+use crate::{Health, SlaReport, table};
 
 /// All that is known at one moment: one consistent snapshot, which nothing changes any more.
 ///
@@ -24,7 +29,8 @@ pub struct Report {
     pub clock: ClockReport,
     /// Every event, in the order in which they were announced.
     pub events: Vec<EventReport>,
-    sla: [(); 0],
+    /// Every limit that is watched, event after event.
+    pub sla: Vec<SlaReport>,
     /// What was produced, delivered and lost.
     pub health: Health,
     /// Whether nothing more will come.
@@ -37,7 +43,7 @@ pub struct Report {
 #[non_exhaustive]
 pub struct ClockReport {
     /// `tsc` or `monotonic`.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "json::text")]
     pub source: crate::ClockSource,
     /// Whether END waits for the work it measures.
     pub ordered: bool,
@@ -52,21 +58,20 @@ pub struct ClockReport {
 #[non_exhaustive]
 pub struct EventReport {
     /// Its number.
-    #[serde(serialize_with = "id")]
+    #[serde(serialize_with = "json::id")]
     pub id: EventId,
     /// Its name.
     pub name: &'static str,
     /// `ns`, or `1` for plain numbers.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "json::text")]
     pub unit: Unit,
     /// Each window, the shortest first.
-    #[serde(serialize_with = "windows")]
+    #[serde(serialize_with = "json::windows")]
     pub windows: Vec<WindowReport>,
     /// Since the start; `None` if nothing happened.
-    #[serde(serialize_with = "summary")]
-    pub total: Option<Summary>,
+    pub total: Option<Statistics>,
     /// How its spans ended since the start.
-    #[serde(serialize_with = "outcomes")]
+    #[serde(serialize_with = "json::outcomes")]
     pub outcomes: Outcomes,
     /// Spans that have begun and not ended.
     pub in_flight: InFlight,
@@ -88,9 +93,19 @@ pub struct InFlight {
     pub oldest_tag: Option<u64>,
 }
 
-/// `null`: what is not measured yet.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct NotKnown;
+/// One of the slowest spans or durations, or of plain numbers one of the largest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Slowest {
+    /// When it began, in nanoseconds since 1970; of a number, when it was measured.
+    pub start_unix_ns: u64,
+    /// How long it lasted, in nanoseconds, or the number.
+    pub duration: u64,
+    /// The tag of its START; `None` if that was not seen, or the sample is no span.
+    pub tag: Option<u64>,
+    /// The thread that recorded its end.
+    pub thread: Arc<str>,
+}
 
 /// What is known of one event over one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +114,7 @@ pub struct WindowReport {
     /// The window's length.
     pub length: Duration,
     /// `None` if nothing happened in it.
-    pub summary: Option<Summary>,
+    pub statistics: Option<Statistics>,
 }
 
 impl InFlight {
@@ -126,21 +141,21 @@ impl EventReport {
             in_flight: InFlight::default(),
         }
     }
-
-    pub(crate) fn add_window(&mut self, length: Duration, summary: Option<Summary>) {
-        self.windows.push(WindowReport { length, summary });
-    }
 }
 
 impl Report {
-    pub(crate) fn new(
-        unix_ns: u64,
-        uptime_ns: u64,
-        clock: ClockReport,
-        events: Vec<EventReport>,
-        health: Health,
-    ) -> Self {
-        Self { schema: "tailwatch.report/1", unix_ns, uptime_ns, clock, events, sla: [], health, finished: false }
+    /// A report of these events in which nothing has happened yet.
+    pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: &[EventInfo]) -> Self {
+        Self {
+            schema: "tailwatch.report/1",
+            unix_ns,
+            uptime_ns: 0,
+            clock,
+            events: events.iter().map(EventReport::new).collect(),
+            sla: Vec::new(),
+            health: Health { enabled: true, ..Health::default() },
+            finished: false,
+        }
     }
 
     /// The report as JSON, in one line.
@@ -151,8 +166,9 @@ impl Report {
         serde_json::to_string(self).expect("a report has only keys that are text")
     }
 
-    /// The event of this number.
-    pub fn event(&self, id: EventId) -> Option<&EventReport> {
+    /// What is known of an event; `None` if it was not announced.
+    pub fn event(&self, event: impl Event) -> Option<&EventReport> {
+        let id = event.id();
         self.events.iter().find(|event| event.id == id)
     }
 }
@@ -169,78 +185,6 @@ pub(crate) fn window_name(length: Duration) -> String {
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
     let (size, unit) = units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
     format!("{}{unit}", nanos / size)
-}
-
-/// A summary in the layout of the schema.
-#[derive(Serialize)]
-struct SummaryJson {
-    count: u64,
-    estimated_total: u64,
-    min: u64,
-    max: u64,
-    mean: f64,
-    stddev: f64,
-    p50: u64,
-    p95: u64,
-    p99: u64,
-    p99_9: u64,
-    max_relative_error_ppm: u32,
-    covered_ns: u64,
-    complete: bool,
-    corrected: NotKnown,
-    slowest: [(); 0],
-}
-
-impl From<&Summary> for SummaryJson {
-    fn from(summary: &Summary) -> Self {
-        Self {
-            count: summary.count,
-            estimated_total: summary.estimated_total,
-            min: summary.min,
-            max: summary.max,
-            mean: summary.mean.to_f64(),
-            stddev: summary.stddev.to_f64(),
-            p50: summary.p50,
-            p95: summary.p95,
-            p99: summary.p99,
-            p99_9: summary.p99_9,
-            max_relative_error_ppm: summary.accuracy.max_relative_error_ppm(),
-            covered_ns: summary.covered,
-            complete: summary.complete,
-            corrected: NotKnown,
-            slowest: [],
-        }
-    }
-}
-
-#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
-fn summary<S: Serializer>(summary: &Option<Summary>, serializer: S) -> Result<S::Ok, S::Error> {
-    summary.as_ref().map(SummaryJson::from).serialize(serializer)
-}
-
-fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(windows.len()))?;
-    for WindowReport { length, summary } in windows {
-        map.serialize_entry(&window_name(*length), &summary.as_ref().map(SummaryJson::from))?;
-    }
-    map.end()
-}
-
-fn outcomes<S: Serializer>(outcomes: &Outcomes, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(3))?;
-    map.serialize_entry("ok", &outcomes.ok)?;
-    map.serialize_entry("error", &outcomes.error)?;
-    map.serialize_entry("cancelled", &outcomes.cancelled)?;
-    map.end()
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(id.get())
-}
-
-fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 #[cfg(test)]

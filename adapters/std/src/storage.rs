@@ -1,6 +1,6 @@
 //! The aggregator's memory on the heap, sized at run time.
 
-use tailwatch_core::{EventState, Flight, Moments, Parts, Sample, Shape, Storage, Window};
+use tailwatch_core::{EventState, Flight, Moments, Parts, Rule, Sample, Shape, Slow, Storage, Tally, Weighed, Window};
 
 /// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
 #[derive(Debug)]
@@ -11,9 +11,13 @@ pub(crate) struct Boxed {
     slices: Box<[Moments]>,
     counts: Box<[u32]>,
     totals: Box<[u64]>,
+    folded: Box<[u64]>,
     samples: Box<[Sample]>,
-    scratch: Box<[u64]>,
+    scratch: Box<[Weighed]>,
     in_flight: Box<[Flight]>,
+    slowest: Box<[Slow]>,
+    limits: Box<[Rule]>,
+    tallies: Box<[Tally]>,
 }
 
 impl Boxed {
@@ -24,20 +28,26 @@ impl Boxed {
         Self {
             rows: empty(shape.ids),
             windows: empty(shape.windows),
-            events: empty(shape.events),
+            events: empty(shape.rows()),
             slices: empty(shape.all_slices()),
             // Not by `empty`: of a literal 0 the allocator knows that fresh pages will do.
             counts: vec![0; shape.all_counts()].into_boxed_slice(),
             totals: vec![0; shape.all_totals()].into_boxed_slice(),
+            folded: empty(shape.places()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
             in_flight: empty(shape.in_flight),
+            slowest: empty(shape.all_slowest()),
+            limits: empty(shape.limits),
+            tallies: empty(shape.all_tallies()),
         }
     }
 }
 
 impl Storage for Boxed {
-    fn parts(&mut self) -> Parts<'_> {
+    type Count = u32;
+
+    fn parts(&mut self) -> Parts<'_, u32> {
         Parts {
             rows: &mut self.rows,
             windows: &mut self.windows,
@@ -45,9 +55,13 @@ impl Storage for Boxed {
             slices: &mut self.slices,
             counts: &mut self.counts,
             totals: &mut self.totals,
+            folded: &mut self.folded,
             samples: &mut self.samples,
             scratch: &mut self.scratch,
             in_flight: &mut self.in_flight,
+            slowest: &mut self.slowest,
+            limits: &mut self.limits,
+            tallies: &mut self.tallies,
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use tailwatch_core::{Accuracy, Fixed, Summary, Unit};
+use tailwatch_core::{Accuracy, Fixed, SlaState, Summary, Unit};
 
 use crate::{
     Report,
@@ -19,7 +19,7 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Writes the table, and a line of health below it.
+/// Writes the table, and below it a line of health and one for each violated limit.
 pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(HEADER);
@@ -60,15 +60,25 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         (true, _) => "; stopped",
         (false, true) => "",
         (false, false) => "; recording is off",
-    })
+    })?;
+    if !health.sampling.is_empty() {
+        f.write_str("\nsampled: ")?;
+        for (number, (event, rate)) in health.sampling.iter().enumerate() {
+            write!(f, "{}{event} 1 in {:.0}", if number > 0 { ", " } else { "" }, rate.recip())?;
+        }
+    }
+    for limit in report.sla.iter().filter(|limit| limit.state == SlaState::Violated) {
+        write!(f, "\nviolated: {limit}")?;
+    }
+    Ok(())
 }
 
 /// A row for each window in which something happened, the last one for the time since the start.
 fn rows(event: &EventReport) -> Vec<[String; 11]> {
-    let windows = event.windows.iter().map(|window| (window_name(window.length), window.summary.as_ref()));
+    let windows = event.windows.iter().map(|window| (window_name(window.length), window.statistics.as_ref()));
     let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
     let mut rows: Vec<_> =
-        spans.filter_map(|(window, summary)| summary.map(|summary| row(event.unit, window, summary))).collect();
+        spans.filter_map(|(window, known)| known.map(|known| row(event.unit, window, &known.summary))).collect();
     if rows.is_empty() {
         let mut nothing = [const { String::new() }; 11];
         "0".clone_into(&mut nothing[2]);
@@ -79,10 +89,7 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
 }
 
 fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
-    let told = |value: u64| match unit {
-        Unit::Time => duration(value),
-        _ => value.to_string(),
-    };
+    let told = |number: u64| value(unit, number);
     let mean = match unit {
         Unit::Time => duration(summary.mean.round()),
         _ => format!("{:.1}", Fixed::to_f64(summary.mean)),
@@ -95,6 +102,14 @@ fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     let count = if summary.complete { count.to_string() } else { format!("{count} (incomplete)") };
     let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(told);
     [String::new(), window, count, min, mean, p50, p95, p99, p99_9, max, quantiles]
+}
+
+/// A duration or number, for people.
+pub(crate) fn value(unit: Unit, value: u64) -> String {
+    match unit {
+        Unit::Time => duration(value),
+        _ => value.to_string(),
+    }
 }
 
 /// Nanoseconds with three or four digits and a unit.

@@ -3,7 +3,7 @@
 use core::{error, fmt, time::Duration};
 
 use crate::{
-    EventId, EventInfo, MAX_SCALE, WindowSpec,
+    EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
     storage::{Parts, Shape},
 };
 
@@ -47,6 +47,20 @@ pub enum ConfigError {
     DuplicateName {
         /// That name.
         name: &'static str,
+    },
+    /// A limit of an event cannot be watched.
+    Limit {
+        /// The event.
+        name: &'static str,
+        /// What is wrong with the limit.
+        error: LimitError,
+    },
+    /// An expected interval that is no time at all, or longer than 2^64 ns, or of an event that is not measured in time.
+    Interval {
+        /// The event.
+        name: &'static str,
+        /// The interval.
+        interval: Duration,
     },
     /// The storage was used before.
     StorageInUse,
@@ -102,6 +116,12 @@ impl fmt::Display for ConfigError {
             Self::DuplicateWindow { length } => write!(f, "two windows of {length:?}: each length stands once"),
             Self::DuplicateEvent { id } => write!(f, "two events have the number {id}: each number stands for one"),
             Self::DuplicateName { name } => write!(f, "two events are named {name}: each name stands for one"),
+            Self::Limit { name, error } => write!(f, "{name}: {error}"),
+            Self::Interval { name, interval } => write!(
+                f,
+                "{name}: expected every {interval:?}; an interval is at least 1 ns and less than 584 years, of an event that is \
+                 measured in time"
+            ),
             Self::StorageInUse => f.write_str("storage that was used before: an aggregator begins with an empty one"),
             Self::Histogram { scale, lowest, octaves } => write!(
                 f,
@@ -124,11 +144,11 @@ impl fmt::Display for ConfigError {
 impl error::Error for ConfigError {}
 
 /// Whether everything fits.
-pub(super) fn check(
+pub(super) fn check<C>(
     shape: &Shape,
     windows: &[WindowSpec],
     events: &[EventInfo],
-    parts: &Parts<'_>,
+    parts: &Parts<'_, C>,
 ) -> Result<(), ConfigError> {
     if windows.is_empty() {
         return Err(ConfigError::NoWindows);
@@ -156,6 +176,13 @@ pub(super) fn check(
             return Err(ConfigError::DuplicateName { name });
         }
     }
+    for EventInfo { name, unit, expected_interval, .. } in events {
+        if let Some(interval) = *expected_interval
+            && (interval.is_zero() || interval.as_nanos() > u128::from(u64::MAX) || *unit != Unit::Time)
+        {
+            return Err(ConfigError::Interval { name, interval });
+        }
+    }
     if parts.rows.iter().any(|row| *row != 0) {
         return Err(ConfigError::StorageInUse);
     }
@@ -171,24 +198,33 @@ pub(super) fn check(
         ("events", shape.events, needed.events),
         ("windows", shape.windows, needed.windows),
         ("slices", shape.slices, needed.slices),
+        ("corrected summaries", shape.corrected, needed.corrected),
     ] {
         if given != needed {
             return Err(ConfigError::Shape { what, given, needed });
         }
     }
-    if shape.ids < needed.ids {
-        return Err(ConfigError::Shape { what: "ids", given: shape.ids, needed: needed.ids });
+    // The windows of limits are cut like the others, if there are any limits.
+    let cut = if shape.limits == 0 { 0 } else { Shape::small(events, windows).limit_slices };
+    for (what, given, needed) in [("ids", shape.ids, needed.ids), ("slices of a limit", shape.limit_slices, cut)] {
+        if given < needed {
+            return Err(ConfigError::Shape { what, given, needed });
+        }
     }
     for (what, given, needed) in [
         ("ids", parts.rows.len(), shape.ids),
         ("windows", parts.windows.len(), shape.windows),
-        ("events", parts.events.len(), shape.events),
+        ("rows", parts.events.len(), shape.rows()),
         ("slices", parts.slices.len(), shape.all_slices()),
         ("counts", parts.counts.len(), shape.all_counts()),
         ("totals", parts.totals.len(), shape.all_totals()),
         ("samples", parts.samples.len(), shape.all_samples()),
         ("selected samples", parts.scratch.len(), shape.samples),
         ("open spans", parts.in_flight.len(), shape.in_flight),
+        ("bucket sums", parts.folded.len(), shape.places()),
+        ("slowest samples", parts.slowest.len(), shape.all_slowest()),
+        ("limits", parts.limits.len(), shape.limits),
+        ("slices of limits", parts.tallies.len(), shape.all_tallies()),
     ] {
         if given < needed {
             return Err(ConfigError::Storage { what, given, needed });

@@ -4,35 +4,182 @@ use core::ops::Range;
 
 use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
-    Buckets, Estimate, EventId, Moments, Pairing, Summary, Unit, select,
-    storage::{Sample, Storage},
-    summary::{QUANTILES, Teller},
+    Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
+    histogram::{self, Count},
+    select::{self, Weighed},
+    slowest::{self, Slow},
+    storage::{Parts, Sample, Storage},
+    summary::{Found, QUANTILES, Teller},
 };
 
-impl<S: Storage> Aggregator<S> {
-    /// The summary of `event` over the window numbered `window`; `None` if nothing happened there (or there is no such
-    /// event or window). Linear in the samples kept or the buckets between the smallest and the largest sample.
-    pub fn summary(&mut self, event: EventId, window: usize) -> Option<Summary> {
-        let parts = self.storage.parts();
-        let (row, unit) = row_of(parts.rows, event)?;
-        let window = parts.windows.get(window)?;
-        let start = window.start();
-        let places = window.places();
-        let of_event = row * self.shape.slices;
-        let slices = of_event + places.start..of_event + places.end;
-        let mut moments = Moments::EMPTY;
-        parts.slices[slices.clone()].iter().for_each(|slice| moments.merge(slice));
-        let since = start.max(self.started);
-        let whole = self.lost_until.is_none_or(|lost| lost < since);
-        self.summarize(row, unit, &moments, start, Some(&slices), since, whole)
+/// Over which time something is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// The window of this number.
+    Window(usize),
+    /// Since the start.
+    Total,
+}
+
+/// All values of a period, as far as they are known: what quantiles are found from. As they are counted inside, units of time or
+/// numbers; the [`Teller`] tells them.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// How they are told.
+    pub teller: Teller,
+    /// What is known of them.
+    pub known: Known<'a>,
+}
+
+/// What is known of the values of a period.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// Every sample, in no order.
+    Exact(&'a [Weighed]),
+    /// How many there are at each place of a histogram.
+    Counted {
+        /// The histogram's buckets.
+        buckets: Buckets,
+        /// Count, sum and extremes.
+        moments: Moments,
+        /// The place of the smallest value.
+        first: usize,
+        /// The counts from that place to the place of the largest.
+        counts: &'a [u64],
+    },
+}
+
+impl<'a> Values<'a> {
+    /// The value at a quantile, as it is told, and how far it may be off; `None` if there are none. Linear in the buckets, or in
+    /// the samples times the digits of the largest.
+    pub fn quantile(&self, quantile: Quantile) -> Option<(u64, Accuracy)> {
+        match self.known {
+            Known::Exact(samples) => {
+                let value = select::rank_in(samples, quantile)?;
+                Some((self.teller.value(value), Accuracy::Exact))
+            }
+            Known::Counted { buckets, moments, first, counts } => {
+                let [estimate] = estimate_counted(buckets, &moments, first, counts, [quantile]);
+                (moments.count() > 0).then(|| self.teller.estimate(estimate))
+            }
+        }
     }
 
-    /// The summary of `event` since the start; `None` if nothing happened (or there is no such event).
-    pub fn total(&mut self, event: EventId) -> Option<Summary> {
+    /// Buckets that hold something, with their counts by weight: ascending those of the histogram, or one for each sample, in no
+    /// order, that holds it alone.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
+        let (samples, counted) = match self.known {
+            Known::Exact(samples) => (samples, None),
+            Known::Counted { buckets, first, counts, .. } => (&[][..], Some((buckets, first, counts))),
+        };
+        let exact = samples.iter().map(|sample| Bucket {
+            above: sample.value().saturating_sub(1),
+            up_to: sample.value(),
+            count: sample.weight(),
+        });
+        let counted = counted.into_iter().flat_map(|(buckets, first, counts)| {
+            let taken = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            taken.map(move |(offset, count)| {
+                let (above, up_to) = buckets.bounds(first + offset);
+                Bucket { above, up_to, count: *count }
+            })
+        });
+        exact.chain(counted)
+    }
+}
+
+fn estimate_counted<const K: usize>(
+    buckets: Buckets,
+    moments: &Moments,
+    first: usize,
+    counts: &[u64],
+    quantiles: [Quantile; K],
+) -> [Estimate; K] {
+    let count = |place: usize| place.checked_sub(first).and_then(|offset| counts.get(offset)).copied().unwrap_or(0);
+    histogram::estimate(buckets, moments, count, quantiles)
+}
+
+/// Which samples are meant.
+struct Chosen {
+    row: usize,
+    unit: Unit,
+    /// Those of these slices, or all there ever were.
+    slices: Option<Range<usize>>,
+    /// The first tick that belongs to them.
+    start: u64,
+    moments: Moments,
+}
+
+impl<S: Storage> Aggregator<S> {
+    /// The summary of `event` over this period; `None` if nothing happened in it (or there is no such event or window). Linear in
+    /// the samples kept or the buckets between the smallest and the largest sample.
+    pub fn summary(&mut self, event: EventId, period: Period) -> Option<Summary> {
+        self.describe(event, period).map(|(summary, _)| summary)
+    }
+
+    /// The summary, and the values that it sums up.
+    pub fn describe(&mut self, event: EventId, period: Period) -> Option<(Summary, Values<'_>)> {
+        let (row, unit) = row_of(self.storage.parts().rows, event)?;
+        let chosen = self.choose(row, unit, period)?;
+        Some(self.describe_chosen(&chosen))
+    }
+
+    /// The summary of `event` that is corrected for coordinated omission; `None` as for [`summary`](Self::summary), and if the
+    /// event has no expected interval. It counts the samples that were put in. Where none had to be, it is the summary itself.
+    pub fn corrected(&mut self, event: EventId, period: Period) -> Option<Summary> {
+        let Parts { rows, events, .. } = self.storage.parts();
+        let (row, unit) = row_of(rows, event)?;
+        let shadow = usize::from(events[row].corrected);
+        if shadow == 0 {
+            return None;
+        }
+        let plain = self.choose(row, unit, period)?;
+        let corrected = self.choose(shadow, unit, period)?;
+        if plain.moments == corrected.moments {
+            return Some(self.describe_chosen(&plain).0);
+        }
+        let complete = self.is_complete(&plain);
+        Some(Summary { complete, ..self.describe_chosen(&corrected).0 })
+    }
+
+    /// The value of `event` at a quantile, in nanoseconds or its unit, and how far it may be off; `None` as for
+    /// [`summary`](Self::summary).
+    pub fn quantile(&mut self, event: EventId, period: Period, quantile: Quantile) -> Option<(u64, Accuracy)> {
+        self.describe(event, period)?.1.quantile(quantile)
+    }
+
+    /// The slowest samples of `event` (of plain numbers, the largest), the slowest first: as many as there are, are kept
+    /// ([`Shape::slowest`](crate::Shape::slowest)) and fit into `room`. Each with its value as it is told.
+    pub fn slowest<'r>(&mut self, event: EventId, period: Period, room: &'r mut [Slow]) -> (&'r [Slow], Teller) {
+        let (of_event, k, time) = (self.shape.slices, self.shape.slowest, self.shape.unit);
+        let Parts { rows, windows, slowest, .. } = self.storage.parts();
+        room.fill(Slow::EMPTY);
+        let Some((row, unit)) = row_of(rows, event) else { return (&[], Teller { unit: Unit::Time, time }) };
+        let lists = match period {
+            Period::Window(window) => windows.get(window).map_or(0..0, crate::Window::places),
+            Period::Total => of_event..of_event + 1,
+        };
+        let first = row * (of_event + 1);
+        for slow in lists.flat_map(|list| slowest::taken(&slowest[(first + list) * k..][..k])) {
+            if slowest::is_slow(room, slow.value()) {
+                slowest::insert(room, *slow);
+            }
+        }
+        let kept = room.len().min(k);
+        (slowest::taken(&room[..kept]), Teller { unit, time })
+    }
+
+    /// Which sources are named by the slowest samples that are kept.
+    pub fn sources(&mut self, mut tell: impl FnMut(u16)) {
+        for slow in self.storage.parts().slowest.iter().filter(|slow| slow.is_taken()) {
+            tell(slow.source());
+        }
+    }
+
+    /// What the samples of `event` since the start add up to, as they are counted inside. Constant time.
+    pub fn moments(&mut self, event: EventId) -> Moments {
         let parts = self.storage.parts();
-        let (row, unit) = row_of(parts.rows, event)?;
-        let moments = parts.events[row].total;
-        self.summarize(row, unit, &moments, 0, None, self.started, self.lost_until.is_none())
+        row_of(parts.rows, event).map_or(Moments::EMPTY, |(row, _)| parts.events[row].total)
     }
 
     /// How the spans of `event` ended since the start.
@@ -55,85 +202,98 @@ impl<S: Storage> Aggregator<S> {
         Some((self.time.nanos(self.now.saturating_sub(start)), tag))
     }
 
-    /// The summary of what happened from the tick `start` on: of these slices, or of all time.
-    #[expect(clippy::too_many_arguments, reason = "what a window and a total differ in")]
-    fn summarize(
-        &mut self,
-        row: usize,
-        unit: Unit,
-        moments: &Moments,
-        start: u64,
-        slices: Option<&Range<usize>>,
-        since: u64,
-        whole: bool,
-    ) -> Option<Summary> {
-        if moments.count() == 0 {
-            return None;
-        }
-        let buckets = self.buckets(unit);
-        let quantiles = match self.exact(row, moments, start, slices.is_none()) {
-            Some(exact) => Ok(exact),
-            None => Err(self.estimated(row, buckets, moments, slices)),
+    /// `None` if there are none.
+    fn choose(&mut self, row: usize, unit: Unit, period: Period) -> Option<Chosen> {
+        let of_row = row * self.shape.slices;
+        let Parts { windows, events, slices, .. } = self.storage.parts();
+        let (slices, start, moments) = match period {
+            Period::Total => (None, 0, events[row].total),
+            Period::Window(window) => {
+                let window = windows.get(window)?;
+                let places = window.places();
+                let range = of_row + places.start..of_row + places.end;
+                let mut moments = Moments::EMPTY;
+                slices[range.clone()].iter().for_each(|slice| moments.merge(slice));
+                (Some(range), window.start(), moments)
+            }
         };
-        let teller = Teller { unit, time: self.shape.unit };
-        Some(Summary {
-            covered: self.time.nanos(self.now.saturating_sub(since)),
-            complete: whole && moments.weight() == moments.count(),
-            ..teller.summary(moments, quantiles)
-        })
+        (moments.count() > 0).then_some(Chosen { row, unit, slices, start, moments })
     }
 
-    /// The exact quantiles, if every sample from `start` on is still kept and stands for itself alone.
-    fn exact(&mut self, row: usize, moments: &Moments, start: u64, all: bool) -> Option<[u64; 4]> {
-        let parts = self.storage.parts();
-        let state = &parts.events[row];
+    /// Whether nothing of the chosen time was lost or sampled away.
+    fn is_complete(&mut self, chosen: &Chosen) -> bool {
+        let since = chosen.start.max(self.started);
+        let sampled = self.storage.parts().events[chosen.row].sampled;
+        self.lost_until.is_none_or(|lost| lost < since)
+            && sampled.checked_sub(1).is_none_or(|sampled| sampled < since)
+            && chosen.moments.weight() == chosen.moments.count()
+    }
+
+    fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
+        let complete = self.is_complete(chosen);
+        let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
+        let teller = Teller { unit: chosen.unit, time: self.shape.unit };
+        let (known, found) = if let Some((count, quantiles)) = self.gather_samples(chosen) {
+            (Known::Exact(&self.storage.parts().scratch[..count]), Found::Exact(quantiles))
+        } else {
+            let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
+            let (first, counts) = self.fold(chosen, buckets);
+            let estimates = estimate_counted(buckets, &moments, first, counts, QUANTILES);
+            (Known::Counted { buckets, moments, first, counts }, Found::Estimated(estimates))
+        };
+        let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, found) };
+        (summary, Values { teller, known })
+    }
+
+    /// Puts the samples together if all of them are still kept: how many there are, and their quantiles.
+    fn gather_samples(&mut self, chosen: &Chosen) -> Option<(usize, [u64; QUANTILES.len()])> {
         let kept = self.shape.samples;
-        if kept == 0 {
+        let Parts { events, samples, scratch, .. } = self.storage.parts();
+        // Of a corrected summary, those that were put in are not kept.
+        if kept == 0 || chosen.row >= self.shape.events {
             return None;
         }
+        let state = &events[chosen.row];
+        let all = chosen.slices.is_none();
         let some_evicted = state.total.count() > kept as u64;
-        if (some_evicted && (all || state.evicted > start)) || moments.weight() != moments.count() {
+        if some_evicted && (all || state.evicted > chosen.start) {
             return None;
         }
         let filled = usize::try_from(state.total.count()).map_or(kept, |count| count.min(kept));
         let mut count = 0;
-        for Sample { value, after } in &parts.samples[row * kept..][..filled] {
+        for Sample { weighed, after } in &samples[chosen.row * kept..][..filled] {
             // A total has them all, those of no window included.
-            if all || *after > start {
-                parts.scratch[count] = *value;
+            if all || *after > chosen.start {
+                scratch[count] = *weighed;
                 count += 1;
             }
         }
-        debug_assert_eq!(count as u64, moments.count(), "the samples kept are those of the slices");
-        select::quantiles(&mut parts.scratch[..count], QUANTILES)
+        debug_assert_eq!(count as u64, chosen.moments.count(), "the samples kept are those of the slices");
+        let scratch = &mut scratch[..count];
+        let quantiles = if chosen.moments.weight() == chosen.moments.count() {
+            select::quantiles(scratch, QUANTILES)?.map(Weighed::value)
+        } else {
+            select::weighted_quantiles(scratch, QUANTILES)?
+        };
+        Some((count, quantiles))
     }
 
-    /// The quantiles by the counts of these slices, or of all time.
-    fn estimated(
-        &mut self,
-        row: usize,
-        buckets: Buckets,
-        moments: &Moments,
-        slices: Option<&Range<usize>>,
-    ) -> [Estimate; 4] {
-        let parts = self.storage.parts();
+    /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.
+    fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
         let places = buckets.places();
-        let (min, max) = (moments.min(), moments.max());
-        let (first, last) = (buckets.place(min), buckets.place(max));
-        let count = |place: usize| match slices {
-            Some(slices) => slices.clone().map(|slice| u64::from(parts.counts[slice * places + place])).sum(),
-            None => parts.totals[row * places + place],
+        let (first, last) = (buckets.place(chosen.moments.min()), buckets.place(chosen.moments.max()));
+        let Parts { counts, totals, folded, .. } = self.storage.parts();
+        let Some(slices) = &chosen.slices else {
+            return (first, &totals[chosen.row * places..][first..=last]);
         };
-        let mut place = first;
-        let mut reached = count(place);
-        QUANTILES.map(|quantile| {
-            let rank = quantile.rank(moments.weight());
-            // Counters that saturated may come to less than the weight: then the largest sample is the answer.
-            while reached < rank && place < last {
-                place += 1;
-                reached += count(place);
+        let folded = &mut folded[..=last - first];
+        folded.fill(0);
+        for slice in slices.clone() {
+            let counts = &counts[slice * places..][first..=last];
+            for (sum, count) in folded.iter_mut().zip(counts) {
+                *sum += count.get();
             }
-            buckets.estimate(place, min, max)
-        })
+        }
+        (first, folded)
     }
 }

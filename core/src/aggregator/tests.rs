@@ -5,7 +5,7 @@ use std::{boxed::Box, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Accuracy, Arrays, Event, Forgotten, Outcome, Quantile, Shape, Summary, Trading, storage};
+use crate::{Accuracy, Event, Forgotten, Outcome, Quantile, Shape, Summary, Trading, storage};
 
 const SECOND: u64 = 1_000_000_000;
 const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
@@ -102,7 +102,7 @@ proptest! {
             aggregator.begin_pass(now);
             for (age, duration) in samples {
                 let tick = now.saturating_sub(age);
-                aggregator.record(end(tick, duration));
+                aggregator.record(0, end(tick, duration));
                 all.push((tick, duration));
                 late += u64::from(tick / (SECOND / 10) + 9 < now / (SECOND / 10));
             }
@@ -113,7 +113,7 @@ proptest! {
                     .filter(|(tick, _)| tick / slice + u64::from(spec.slices) > now / slice)
                     .map(|(_, duration)| *duration)
                     .collect();
-                let summary = aggregator.summary(event, window);
+                let summary = aggregator.summary(event, Period::Window(window));
                 if let Some(summary) = summary {
                     let start = (now / slice).saturating_sub(u64::from(spec.slices) - 1) * slice;
                     prop_assert!(summary.covered.abs_diff(now - start.max(first)) <= 1 + (now >> 50));
@@ -121,7 +121,7 @@ proptest! {
                 }
                 check(summary, &members);
             }
-            check(aggregator.total(event), &all.iter().map(|(_, duration)| *duration).collect::<Vec<_>>());
+            check(aggregator.summary(event, Period::Total), &all.iter().map(|(_, duration)| *duration).collect::<Vec<_>>());
         }
         // The 1 s window is the shortest, so what is late at all is late there.
         prop_assert_eq!(aggregator.counters().late, late);
@@ -151,16 +151,16 @@ proptest! {
                     Kind::Forget => record.payload() == Forgotten::Discarded as u64,
                     _ => false,
                 });
-                aggregator.record(record);
+                aggregator.record(0, record);
             }
         }
         let counters = aggregator.counters();
         let mut samples = 0;
         for info in Trading::ALL {
             for window in 0..4 {
-                let _ = aggregator.summary(info.id, window);
+                let _ = aggregator.summary(info.id, Period::Window(window));
             }
-            samples += aggregator.total(info.id).map_or(0, |total| total.count);
+            samples += aggregator.summary(info.id, Period::Total).map_or(0, |total| total.count);
         }
         let faults = counters.saturated + counters.invalid + counters.unknown_events;
         // A FORGET that says the clock stepped back is a fault too, counted among the anomalies.
@@ -173,12 +173,12 @@ proptest! {
 fn a_tick_from_the_future_wipes_no_window() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(SECOND);
-    aggregator.record(end(SECOND, 10));
-    aggregator.record(end(u64::MAX, 20));
-    aggregator.record(end(SECOND + TOLERANCE_NANOS, 30)); // an unsynchronised core
+    aggregator.record(0, end(SECOND, 10));
+    aggregator.record(0, end(u64::MAX, 20));
+    aggregator.record(0, end(SECOND + TOLERANCE_NANOS, 30)); // an unsynchronised core
     let event = Trading::OrderPlacement.id();
-    assert_eq!(aggregator.summary(event, 0).unwrap().count, 2);
-    assert_eq!(aggregator.total(event).unwrap().count, 3);
+    assert_eq!(aggregator.summary(event, Period::Window(0)).unwrap().count, 2);
+    assert_eq!(aggregator.summary(event, Period::Total).unwrap().count, 3);
     assert_eq!(aggregator.counters().clock_anomalies, 1);
 }
 
@@ -187,12 +187,12 @@ fn a_record_from_the_future_is_in_no_window_however_young_the_clock() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(1_000);
     for duration in [10, 20, 30] {
-        aggregator.record(end(1_000, duration));
-        aggregator.record(end(u64::MAX, 1_000_000));
+        aggregator.record(0, end(1_000, duration));
+        aggregator.record(0, end(u64::MAX, 1_000_000));
     }
     let event = Trading::OrderPlacement.id();
-    check(aggregator.summary(event, 2), &[10, 20, 30]);
-    check(aggregator.total(event), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
+    check(aggregator.summary(event, Period::Window(2)), &[10, 20, 30]);
+    check(aggregator.summary(event, Period::Total), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
 }
 
 #[test]
@@ -202,26 +202,26 @@ fn without_room_for_samples_quantiles_are_estimated() {
         Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory()).unwrap();
     let samples: Vec<u64> = (1..1_000).map(|n| n * 1_000).collect();
     for duration in &samples {
-        assert!(aggregator.record(end(0, *duration)));
+        assert!(aggregator.record(0, end(0, *duration)));
     }
-    check(aggregator.summary(Trading::OrderPlacement.id(), 0), &samples);
-    assert_ne!(aggregator.total(Trading::OrderPlacement.id()).unwrap().accuracy, Accuracy::Exact);
+    check(aggregator.summary(Trading::OrderPlacement.id(), Period::Window(0)), &samples);
+    assert_ne!(aggregator.summary(Trading::OrderPlacement.id(), Period::Total).unwrap().accuracy, Accuracy::Exact);
 }
 
 #[test]
 fn after_a_clock_that_begins_again_windows_begin_anew() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(100 * SECOND);
-    aggregator.record(end(100 * SECOND, 7));
+    aggregator.record(0, end(100 * SECOND, 7));
     aggregator.begin_pass(SECOND);
     let event = Trading::OrderPlacement.id();
-    assert!((0..3).all(|window| aggregator.summary(event, window).is_none()));
-    aggregator.record(end(SECOND, 9));
-    check(aggregator.total(event), &[7, 9]);
-    let summary = aggregator.summary(event, 0).unwrap();
+    assert!((0..3).all(|window| aggregator.summary(event, Period::Window(window)).is_none()));
+    aggregator.record(0, end(SECOND, 9));
+    check(aggregator.summary(event, Period::Total), &[7, 9]);
+    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
     assert_eq!((summary.count, summary.max, summary.accuracy, summary.complete), (1, 9, Accuracy::Exact, false));
     aggregator.begin_pass(3 * SECOND);
-    assert!(aggregator.summary(event, 0).is_none());
+    assert!(aggregator.summary(event, Period::Window(0)).is_none());
     assert_eq!(aggregator.counters(), Counters { clock_anomalies: 1, ..Counters::default() });
 }
 
@@ -229,10 +229,10 @@ fn after_a_clock_that_begins_again_windows_begin_anew() {
 fn a_clock_that_steps_back_is_counted() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(SECOND);
-    aggregator.record(end(SECOND, 10));
+    aggregator.record(0, end(SECOND, 10));
     aggregator.begin_pass(SECOND - TOLERANCE_NANOS);
     assert_eq!(aggregator.counters().clock_anomalies, 1);
-    assert_eq!(aggregator.summary(Trading::OrderPlacement.id(), 0).unwrap().count, 1);
+    assert_eq!(aggregator.summary(Trading::OrderPlacement.id(), Period::Window(0)).unwrap().count, 1);
 }
 
 #[test]
@@ -251,11 +251,12 @@ fn every_fault_is_counted_by_its_cause() {
         Record::forget(0, span, 0, Forgotten::ClockSteppedBack),
         Record::forget(0, span, 0, Forgotten::Discarded),
     ] {
-        aggregator.record(record);
+        aggregator.record(0, record);
     }
-    let expected = Counters { late: 0, clock_anomalies: 1, saturated: 3, invalid: 3, unknown_events: 1 };
+    let expected =
+        Counters { late: 0, clock_anomalies: 1, saturated: 3, invalid: 3, unknown_events: 1, full_counters: 0 };
     assert_eq!(aggregator.counters(), expected);
-    assert!(Trading::ALL.iter().all(|info| aggregator.total(info.id).is_none()));
+    assert!(Trading::ALL.iter().all(|info| aggregator.summary(info.id, Period::Total).is_none()));
 }
 
 #[test]
@@ -263,12 +264,12 @@ fn what_was_sampled_is_weighted() {
     let mut aggregator = aggregator(0);
     let event = Trading::OrderPlacement.id();
     for _ in 0..90 {
-        aggregator.record(Record::end(0, event, 3, Outcome::Ok, 1_000));
+        aggregator.record(0, Record::end(0, event, 3, Outcome::Ok, 1_000));
     }
     for _ in 0..80 {
-        aggregator.record(Record::end(0, event, 0, Outcome::Ok, 9_000));
+        aggregator.record(0, Record::end(0, event, 0, Outcome::Ok, 9_000));
     }
-    let summary = aggregator.summary(event, 0).unwrap();
+    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
     assert_eq!((summary.count, summary.estimated_total), (170, 800));
     assert!(!summary.complete);
     assert_eq!(summary.mean.round(), (720 * 1_000 + 80 * 9_000) / 800);
@@ -283,15 +284,15 @@ fn a_loss_makes_incomplete_what_covers_it() {
     aggregator.lost();
     let event = Trading::OrderPlacement.id();
     aggregator.begin_pass(12 * SECOND);
-    aggregator.record(end(12 * SECOND, 1));
+    aggregator.record(0, end(12 * SECOND, 1));
     let complete = |aggregator: &mut Aggregator<_>, window| {
-        let summary: Summary = Aggregator::<&mut Memory>::summary(aggregator, event, window).unwrap();
+        let summary: Summary = Aggregator::<&mut Memory>::summary(aggregator, event, Period::Window(window)).unwrap();
         summary.complete
     };
     assert!(complete(&mut aggregator, 0));
     assert!(!complete(&mut aggregator, 1));
     assert!(!complete(&mut aggregator, 2));
-    assert!(!aggregator.total(event).unwrap().complete);
+    assert!(!aggregator.summary(event, Period::Total).unwrap().complete);
 }
 
 #[test]
@@ -299,9 +300,9 @@ fn numbers_are_told_as_they_are() {
     let mut aggregator = aggregator(0);
     let event = Trading::QueueBacklog.id();
     for n in 0..=1_000 {
-        aggregator.record(Record::value(0, event, 0, n % 3));
+        aggregator.record(0, Record::value(0, event, 0, n % 3));
     }
-    let summary = aggregator.summary(event, 0).unwrap();
+    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
     assert_eq!((summary.min, summary.p50, summary.p95, summary.max), (0, 1, 2, 2));
     // A bucket that holds a single whole number tells it exactly.
     assert_eq!(summary.accuracy, Accuracy::WithinPpm(0));
@@ -340,6 +341,6 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
 
 #[test]
 fn storage_in_arrays_takes_what_its_shape_says() {
-    assert!(size_of::<Memory>().abs_diff(SHAPE.bytes()) < 64);
-    let _: fn() -> Arrays<9, 3, 8, 256, 328_448, 10_264, 128, 16, 1_024> = Memory::new;
+    assert!(size_of::<Memory>().abs_diff(SHAPE.bytes::<u32>()) < 128);
+    assert!(size_of::<storage!(SHAPE, u16)>().abs_diff(SHAPE.bytes::<u16>()) < 128);
 }

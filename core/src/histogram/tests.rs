@@ -1,7 +1,11 @@
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    bounds::BOUNDS,
+    buckets::{BELOW, FIRST, ZERO},
+    *,
+};
 
 /// Whether `value` exceeds 2^(index / 2^scale), by arithmetic with integers of any size.
 fn exceeds(value: u64, index: usize, scale: u8) -> bool {

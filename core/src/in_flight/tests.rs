@@ -139,7 +139,7 @@ proptest! {
             match step {
                 Step::Start { row, start } => {
                     starts[usize::from(row)] += 1;
-                    in_flight.start(row, start, start + 7);
+                    prop_assert!(!in_flight.start(row, start, start + 7, 0));
                     rules.start(row, start);
                 }
                 Step::End { row, start } => {

@@ -1,0 +1,93 @@
+//! What is known of an event over a window, or since the start.
+
+use core::fmt;
+
+use tailwatch_core::{Accuracy, Bucket, Buckets, Known, Moments, Quantile, Summary, Teller, Values, Weighed};
+
+use super::Slowest;
+
+/// What is known of an event over a window, or since the start: its summary, and all its values as far as they are known, so that
+/// a quantile nobody thought of can still be asked for.
+#[derive(Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Count, extremes, mean, spread, the usual quantiles.
+    pub summary: Summary,
+    /// The same, corrected for coordinated omission; `None` unless the event has an expected interval.
+    pub corrected: Option<Summary>,
+    /// The slowest samples, the slowest first.
+    pub slowest: Vec<Slowest>,
+    teller: Teller,
+    values: Owned,
+}
+
+/// [`Known`], kept.
+#[derive(Clone, PartialEq)]
+enum Owned {
+    Exact(Box<[Weighed]>),
+    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Box<[u64]> },
+}
+
+impl Statistics {
+    pub(crate) fn new(summary: Summary, values: Values<'_>) -> Self {
+        let owned = match values.known {
+            Known::Exact(samples) => Owned::Exact(samples.into()),
+            Known::Counted { buckets, moments, first, counts } => {
+                Owned::Counted { buckets, moments, first, counts: counts.into() }
+            }
+        };
+        Self { summary, corrected: None, slowest: Vec::new(), teller: values.teller, values: owned }
+    }
+
+    fn values(&self) -> Values<'_> {
+        let known = match &self.values {
+            Owned::Exact(samples) => Known::Exact(samples),
+            Owned::Counted { buckets, moments, first, counts } => {
+                Known::Counted { buckets: *buckets, moments: *moments, first: *first, counts }
+            }
+        };
+        Values { teller: self.teller, known }
+    }
+
+    /// The value at a quantile, in nanoseconds or the event's unit, and how far it may be off.
+    ///
+    /// ```
+    /// use tailwatch::{Accuracy, Collector, Quantile, Trading, record_value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?;
+    /// collector.register_thread("main")?;
+    /// for n in 1..=100 {
+    ///     record_value(Trading::QueueBacklog, n);
+    /// }
+    /// collector.stop();
+    /// let report = collector.report();
+    /// let total = report.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap();
+    /// assert_eq!(total.quantile("p75".parse()?), (75, Accuracy::Exact));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
+        // There is no summary of nothing.
+        self.values().quantile(quantile).unwrap_or((self.summary.max, self.summary.accuracy))
+    }
+
+    /// Buckets that hold something, with how many by weight: of a base-2 exponential histogram, ascending, or where every sample
+    /// is known, one for each of them, in no order. For exporters.
+    ///
+    /// Bounds are those inside: 2^-40 s for what is measured in time, so that a bucket is one of a Prometheus native or an
+    /// OpenTelemetry exponential histogram in seconds; plain numbers as they are.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
+        self.values().buckets()
+    }
+}
+
+impl fmt::Debug for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statistics")
+            .field("summary", &self.summary)
+            .field("corrected", &self.corrected)
+            .field("slowest", &self.slowest)
+            .finish_non_exhaustive()
+    }
+}

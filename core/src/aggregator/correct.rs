@@ -1,0 +1,59 @@
+//! The second summary of an event with an expected interval: corrected for coordinated omission.
+//!
+//! A program that waits for a slow span does not begin the next ones on time, so that the slow time shows as a single sample.
+//! The rule of `HdrHistogram` (`recordValueWithExpectedInterval`) puts in those that are missing: for a sample `v` at the interval
+//! `i`, also `v − i`, `v − 2i`, … as long as they are no less than `i`. Here they are not recorded one by one: how many fall
+//! into a bucket is a difference of two divisions, so that a pause costs as much as there are buckets below it, however short
+//! the interval.
+
+use super::Aggregator;
+use crate::{
+    histogram::Count,
+    select::Weighed,
+    storage::{Parts, Storage},
+};
+
+impl<S: Storage> Aggregator<S> {
+    /// Takes a sample into the corrected summary of its event: into the total, and into the windows that `tick` belongs to.
+    pub(super) fn correct(&mut self, of: usize, place: usize, weighed: Weighed, sampling: u8, tick: Option<u64>) {
+        let value = weighed.value();
+        let (buckets, places, of_row) = (self.durations, self.durations.places(), self.shape.slices);
+        let unit = self.shape.unit;
+        let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();
+        let (interval, interval_nanos) = (events[of].interval, events[of].interval_nanos);
+        let row = usize::from(events[of].corrected);
+
+        // In nanoseconds, as `HdrHistogram` would be told: in units a multiple of the interval might be rounded below itself.
+        let missing = (unit.nanos(value) / interval_nanos).saturating_sub(1);
+        let least = value.saturating_sub(missing.saturating_mul(interval));
+        // Of the missing ones, how many are greater.
+        let above = |bound: u64| match value.checked_sub(bound) {
+            None | Some(0) => 0,
+            Some(distance) => missing.min((distance - 1) / interval),
+        };
+        let slice_of = |slice: usize| row * of_row + slice;
+        let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
+
+        events[row].total.add(value, sampling);
+        events[row].total.add_series(least, interval, missing, sampling);
+        let mut full = totals[row * places + place].add(weighed.weight());
+        for slice in window_slices() {
+            slices[slice_of(slice)].add(value, sampling);
+            slices[slice_of(slice)].add_series(least, interval, missing, sampling);
+            full += counts[slice_of(slice) * places + place].add(weighed.weight());
+        }
+        if missing > 0 {
+            for place in buckets.place(least)..=place {
+                let (from, to) = buckets.bounds(place);
+                let weight = (above(from) - above(to)) << sampling;
+                if weight > 0 {
+                    full = full.saturating_add(totals[row * places + place].add(weight));
+                    for slice in window_slices() {
+                        full = full.saturating_add(counts[slice_of(slice) * places + place].add(weight));
+                    }
+                }
+            }
+        }
+        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
+    }
+}

@@ -1,0 +1,244 @@
+//! Which limits are watched, and what is found out about them.
+
+use core::time::Duration;
+
+use super::{Aggregator, Period, row_number, row_of};
+use crate::{
+    EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, Threshold, Transition,
+    sla::{NO_RULE, Rule, Silence, Tally, window_for},
+    storage::{EventState, Parts, Storage},
+};
+
+impl<S: Storage> Aggregator<S> {
+    pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut EventState> {
+        let Parts { rows, events, .. } = self.storage.parts();
+        let (row, _) = row_of(rows, event)?;
+        events.get_mut(row)
+    }
+
+    pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
+        let thresholds = info.limits.iter().copied().map(Limit::Quantile);
+        let limits = thresholds.chain(info.max_silence.map(Limit::Silence));
+        self.replace_limits(info.id, &limits)
+    }
+
+    /// Has `event` keep these limits from now on, instead of those it had. One that stays as it was keeps its state; a new or
+    /// changed one begins at [`SlaState::Unknown`] and counts what comes from now on.
+    ///
+    /// # Errors
+    /// If one of them cannot be watched, or there are too many; then all stays as it was.
+    pub fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
+        self.replace_limits(event, &limits.iter().copied())
+    }
+
+    fn replace_limits(
+        &mut self,
+        event: EventId,
+        limits: &(impl Iterator<Item = Limit> + Clone),
+    ) -> Result<(), LimitError> {
+        let (row, unit) = row_of(self.storage.parts().rows, event).ok_or(LimitError::UnknownEvent { id: event })?;
+        self.check_limits(row, limits)?;
+        let (room, of_rule, rate, now, time) =
+            (self.shape.limits, self.shape.limit_slices, self.rate, self.now, self.shape.unit);
+        let name = row_number(row) + 1;
+        let thresholds = || limits.clone().filter_map(Limit::threshold);
+        let Parts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
+        for (number, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == name) {
+            if thresholds().all(|threshold| threshold != rule.threshold()) {
+                *rule = Rule::EMPTY;
+                tallies[number * of_rule..][..of_rule].fill(Tally::EMPTY);
+            }
+        }
+        let mut last: Option<usize> = None;
+        events[row].first_rule = NO_RULE;
+        for threshold in thresholds() {
+            let stays = rules.iter().position(|rule| rule.row == name && rule.threshold() == threshold);
+            let free = || rules.iter().position(|rule| rule.row == 0);
+            let number = stays.or_else(free).ok_or(LimitError::NoRoom { room })?;
+            if stays.is_none() {
+                let refused = LimitError::Window { window: threshold.window };
+                let window = window_for(&threshold, windows, of_rule, rate, now).ok_or(refused)?;
+                rules[number] = Rule::new(name, &threshold, window, unit, time);
+            }
+            rules[number].next = NO_RULE;
+            match last {
+                None => events[row].first_rule = row_number(number) + 1,
+                Some(before) => rules[before].next = row_number(number) + 1,
+            }
+            last = Some(number);
+        }
+        let silence = limits
+            .clone()
+            .find_map(Limit::silence)
+            .map_or(0, |length| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
+        if events[row].silence.nanos != silence {
+            events[row].silence = Silence::new(silence, rate);
+        }
+        Ok(())
+    }
+
+    /// Whether an event can have these limits instead of those it has.
+    fn check_limits(&mut self, row: usize, limits: &(impl Iterator<Item = Limit> + Clone)) -> Result<(), LimitError> {
+        let (room, of_rule, rate, now) = (self.shape.limits, self.shape.limit_slices, self.rate, self.now);
+        let Parts { windows, limits: rules, .. } = self.storage.parts();
+        for (number, limit) in limits.clone().enumerate() {
+            match limit {
+                Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
+                    return Err(LimitError::Zero { quantile: Some(quantile) });
+                }
+                Limit::Quantile(threshold) if window_for(&threshold, windows, of_rule, rate, now).is_none() => {
+                    return Err(LimitError::Window { window: threshold.window });
+                }
+                Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
+                Limit::Quantile(_) | Limit::Silence(_) => {}
+            }
+            if limits.clone().take(number).any(|other| limit.is_like(&other)) {
+                return Err(LimitError::Duplicate { limit });
+            }
+        }
+        let of_others = rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
+        let needed = of_others + limits.clone().filter_map(Limit::threshold).count();
+        if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
+    }
+
+    /// Judges all limits by what has been delivered, and tells `changed` which were raised or cleared by it. To be called at the
+    /// end of each pass.
+    ///
+    /// `as_of` is the tick as of which everything has been delivered: read *before* the heads of the rings, and where a ring was
+    /// left alone in this pass, before it was looked at when it was drained last. That a span is in flight, or that nothing
+    /// happens, is known only as of then: its END may lie in a ring since.
+    ///
+    /// Linear in the slices of all limits; while spans are in flight, also in the size of their table.
+    pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&Transition)) {
+        self.count_hung_spans(as_of);
+        let (now, slices) = (self.now, self.shape.limit_slices);
+        for row in 0..self.shape.events {
+            let mut next = self.storage.parts().events[row].first_rule;
+            while let Some(number) = usize::from(next).checked_sub(1) {
+                let Parts { limits, tallies, .. } = self.storage.parts();
+                let rule = &mut limits[number];
+                next = rule.next;
+                if rule.judge(&tallies[number * slices..][..slices], now) {
+                    let status = self.rule_status(row, number);
+                    changed(&Transition { status, at: now });
+                }
+            }
+            let state = &mut self.storage.parts().events[row];
+            if state.silence.judge(state.seen.checked_sub(1), as_of, now)
+                && let Some(status) = self.silence_status(row)
+            {
+                changed(&Transition { status, at: now });
+            }
+        }
+    }
+
+    /// The spans in flight that were over a limit already.
+    fn count_hung_spans(&mut self, as_of: u64) {
+        let time = self.time;
+        self.storage.parts().limits.iter_mut().for_each(|rule| rule.hung = 0);
+        if !self.occupancy.is_any_taken() {
+            return;
+        }
+        let Parts { in_flight, events, limits, .. } = self.storage.parts();
+        for (row, start, weight) in crate::in_flight::open(in_flight) {
+            let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
+            let mut next = events[usize::from(row)].first_rule;
+            while let Some(number) = usize::from(next).checked_sub(1) {
+                let rule = &mut limits[number];
+                if age > rule.most {
+                    rule.hung = rule.hung.saturating_add(weight);
+                }
+                next = rule.next;
+            }
+        }
+    }
+
+    /// Whether one of the limits of `event` is violated, as of the last [`watch`](Self::watch).
+    pub fn is_breached(&mut self, event: EventId) -> bool {
+        let Parts { rows, events, limits, .. } = self.storage.parts();
+        let Some((row, _)) = row_of(rows, event) else { return false };
+        let is_violated = |state| state == SlaState::Violated;
+        is_violated(events[row].silence.watch.state)
+            || chain(limits, events[row].first_rule).any(|number| is_violated(limits[number].watch.state))
+    }
+
+    /// Tells how each limit stood at the last [`watch`](Self::watch), event after event.
+    pub fn limits(&mut self, mut tell: impl FnMut(&SlaStatus)) {
+        for row in 0..self.shape.events {
+            let mut next = self.storage.parts().events[row].first_rule;
+            while let Some(number) = usize::from(next).checked_sub(1) {
+                tell(&self.rule_status(row, number));
+                next = self.storage.parts().limits[number].next;
+            }
+            if let Some(status) = self.silence_status(row) {
+                tell(&status);
+            }
+        }
+    }
+
+    fn rule_status(&mut self, row: usize, number: usize) -> SlaStatus {
+        let Parts { events, limits, .. } = self.storage.parts();
+        let event = event_of(&events[row]);
+        let rule = limits[number];
+        SlaStatus {
+            event,
+            limit: Limit::Quantile(rule.threshold()),
+            state: rule.watch.state,
+            over: rule.over,
+            count: rule.count,
+            observed: self.observed(event, &rule),
+            since: rule.watch.since(),
+            raised: rule.watch.raised,
+            cleared: rule.watch.cleared,
+        }
+    }
+
+    fn silence_status(&mut self, row: usize) -> Option<SlaStatus> {
+        let state = &self.storage.parts().events[row];
+        let Silence { nanos, watch, .. } = state.silence;
+        let (event, seen) = (event_of(state), state.seen.checked_sub(1));
+        (nanos > 0).then(|| SlaStatus {
+            event,
+            limit: Limit::Silence(Duration::from_nanos(nanos)),
+            state: watch.state,
+            over: u64::from(watch.state == SlaState::Violated),
+            count: u64::from(seen.is_some()),
+            observed: seen.map(|seen| self.time.nanos(self.now.saturating_sub(seen))),
+            since: watch.since(),
+            raised: watch.raised,
+            cleared: watch.cleared,
+        })
+    }
+
+    /// The quantile of the samples, or the age of the oldest span if that hangs and is older.
+    fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
+        let threshold = rule.threshold();
+        let window = self.storage.parts().windows.iter().position(|window| window.length() == threshold.window);
+        let of_samples = window.and_then(|window| {
+            let (summary, values) = self.describe(event, Period::Window(window))?;
+            let value = values.quantile(threshold.quantile)?.0;
+            // An estimate may lie on the other side of the limit. Which side is right is known exactly, once the rule has seen
+            // all that is in the window.
+            let is_same = rule.hung == 0 && summary.estimated_total == rule.count;
+            Some(match rule.is_broken() {
+                true if is_same => value.max(threshold.limit.saturating_add(1)),
+                false if is_same => value.min(threshold.limit),
+                _ => value,
+            })
+        });
+        let oldest = if rule.hung > 0 { self.oldest(event).map(|(nanos, _)| nanos) } else { None };
+        of_samples.max(oldest)
+    }
+}
+
+/// The numbers of an event's rules, from 0.
+fn chain(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
+    let number = |name: u16| usize::from(name).checked_sub(1);
+    core::iter::successors(number(first), move |last| number(rules[*last].next))
+}
+
+fn event_of(state: &EventState) -> EventId {
+    const LAST: EventId = crate::event_id(EventId::MAX);
+    // Written when the row was set up, from the number of an event.
+    EventId::new(state.id).unwrap_or(LAST)
+}

@@ -1,0 +1,138 @@
+//! A pass over the rings: time moves on, records come in, what was lost is noted.
+
+use super::Aggregator;
+use crate::{
+    Consumer, Drained, EventId, Moments, Record,
+    sla::Tally,
+    slowest::Slow,
+    storage::{Parts, Storage},
+};
+
+impl<S: Storage> Aggregator<S> {
+    /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
+    /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
+    /// machine that slept, they begin anew.
+    pub fn begin_pass(&mut self, now: u64) {
+        self.pass += 1;
+        if now < self.now {
+            self.counters.clock_anomalies += 1;
+            if self.now - now <= self.tolerance {
+                return;
+            }
+            self.begin_anew(now);
+        }
+        self.now = now;
+        if let Some(before) = now.checked_sub(self.abandon_after) {
+            self.in_flight().abandon(before);
+        }
+        let (places, of_row, k) = (self.durations.places(), self.shape.slices, self.shape.slowest);
+        let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
+        let Parts { windows, events, slices, counts, slowest, limits, tallies, .. } = self.storage.parts();
+        for window in windows {
+            window.advance(now, |place| {
+                for row in 0..events.len() {
+                    let slice = row * of_row + place;
+                    if slices[slice].count() > 0 {
+                        slices[slice] = Moments::EMPTY;
+                        counts[slice * places..][..places].fill(S::Count::default());
+                        if row < events_only {
+                            slowest[(row * (of_row + 1) + place) * k..][..k].fill(Slow::EMPTY);
+                        }
+                    }
+                }
+            });
+        }
+        for (number, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
+            rule.window.advance(now, |place| tallies[number * limit_slices + place] = Tally::EMPTY);
+        }
+    }
+
+    /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
+    fn begin_anew(&mut self, now: u64) {
+        self.now = now;
+        self.started = self.started.min(now);
+        self.lost();
+        let of_event = (self.shape.slices + 1) * self.shape.slowest;
+        let of_slices = self.shape.slices * self.shape.slowest;
+        let Parts { windows, events, slices, counts, samples, slowest, limits, tallies, .. } = self.storage.parts();
+        for window in windows {
+            window.begin_anew(now);
+        }
+        for event in events {
+            event.evicted = 0;
+            event.seen = event.seen.min(now.saturating_add(1));
+            event.sampled = event.sampled.min(now.saturating_add(1));
+            event.silence.watch.begin_anew();
+        }
+        for rule in limits {
+            rule.window.begin_anew(now);
+            rule.watch.begin_anew();
+        }
+        slices.fill(Moments::EMPTY);
+        counts.fill(S::Count::default());
+        tallies.fill(Tally::EMPTY);
+        if of_event > 0 {
+            slowest.chunks_exact_mut(of_event).for_each(|lists| lists[..of_slices].fill(Slow::EMPTY));
+        }
+        for sample in samples {
+            sample.after = 0;
+        }
+    }
+
+    /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), as from the source of this number, and
+    /// shows each record to `observe`, with what [`record`](Self::record) said of it.
+    pub fn drain(
+        &mut self,
+        source: u16,
+        consumer: &mut Consumer<'_>,
+        mut observe: impl FnMut(Record, bool),
+    ) -> Drained {
+        let drained = consumer.drain(|record| {
+            let is_sample = self.record(source, record);
+            observe(record, is_sample);
+        });
+        if drained.overwritten > 0 {
+            self.lost();
+        }
+        drained
+    }
+
+    /// Records were lost before now: what covers the time until now is incomplete, and the ENDs of all open spans are uncertain.
+    pub fn lost(&mut self) {
+        self.lost_until = Some(self.now);
+        let now = self.now;
+        self.in_flight().lost(now);
+    }
+
+    /// Some of what happened to `event` until now may have been left out by sampling, so that what covers this time is
+    /// incomplete, even if none of the records that did come says so.
+    pub fn sampled_away(&mut self, event: EventId) {
+        let until = self.now.saturating_add(1);
+        if let Some(state) = self.state_of(event) {
+            state.sampled = until;
+        }
+    }
+
+    /// Recording of `event` is switched off for now: that nothing comes is no silence.
+    pub fn excuse_silence(&mut self, event: EventId) {
+        let now = self.now.saturating_add(1);
+        if let Some(state) = self.state_of(event)
+            && state.seen > 0
+        {
+            state.seen = now;
+        }
+    }
+
+    /// The number of the pass that was begun last.
+    pub const fn pass(&self) -> u64 {
+        self.pass
+    }
+
+    /// Every ring was drained, in the pass numbered `pass` or later, as far as it was when that pass began: an END that came
+    /// in an earlier pass and has no START by now will have none.
+    ///
+    /// Whoever drains all rings in each pass calls it at the end of each, with [`pass`](Self::pass).
+    pub fn settle(&mut self, pass: u64) {
+        self.in_flight().settle(pass);
+    }
+}

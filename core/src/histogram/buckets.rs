@@ -1,0 +1,218 @@
+//! Which values a histogram tells apart, in integer arithmetic.
+//!
+//! The position of the highest bit tells the power of two; the next bits tell the bucket but for one comparison with its exact
+//! bound, from a table. (The method is that of OpenTelemetry's *lookup table mapping*; the logarithm it replaces costs ten times
+//! as much and is off by one at the bounds.)
+
+use super::bounds::BOUNDS;
+
+/// The finest scale there is.
+pub const MAX_SCALE: u8 = 8;
+
+/// The exact bounds at one scale, and where to begin the search.
+struct Table<const BOUND: usize, const GUESS: usize> {
+    /// `floor(2^(63 + j/2^s))`, and a last one that no mantissa exceeds.
+    bounds: [u64; BOUND],
+    /// How many bounds lie below the first mantissa with these s + 1 leading bits: as a bucket is wider than that, at most
+    /// one more bound lies below a mantissa.
+    guess: [u16; GUESS],
+}
+
+impl<const BOUND: usize, const GUESS: usize> Table<BOUND, GUESS> {
+    #[expect(clippy::cast_possible_truncation, reason = "there are at most 256 bounds")]
+    const fn new() -> Self {
+        let per_octave = BOUND - 1;
+        let mut bounds = [u64::MAX; BOUND];
+        let mut j = 0;
+        while j < per_octave {
+            bounds[j] = BOUNDS[j * (BOUNDS.len() / per_octave)];
+            j += 1;
+        }
+        let mut guess = [0; GUESS];
+        let mut t = 0;
+        let mut below = 0;
+        while t < GUESS {
+            let first = (1 << 63) + (t as u64) * ((1 << 63) / GUESS as u64);
+            while below < per_octave && bounds[below] < first {
+                below += 1;
+            }
+            guess[t] = below as u16;
+            t += 1;
+        }
+        Self { bounds, guess }
+    }
+
+    /// How many bounds of an octave lie below a mantissa (a value shifted left until its highest bit is set).
+    #[inline]
+    fn below(&self, mantissa: u64) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the leading bits number the guesses")]
+        let leading = ((mantissa << 1) >> (u64::BITS - GUESS.ilog2())) as usize;
+        let guess = usize::from(self.guess[leading]);
+        guess + usize::from(self.bounds[guess] < mantissa)
+    }
+}
+
+static SCALE_0: Table<2, 2> = Table::new();
+static SCALE_1: Table<3, 4> = Table::new();
+static SCALE_2: Table<5, 8> = Table::new();
+static SCALE_3: Table<9, 16> = Table::new();
+static SCALE_4: Table<17, 32> = Table::new();
+static SCALE_5: Table<33, 64> = Table::new();
+static SCALE_6: Table<65, 128> = Table::new();
+static SCALE_7: Table<129, 256> = Table::new();
+static SCALE_8: Table<257, 512> = Table::new();
+
+#[inline]
+fn below(scale: u8, mantissa: u64) -> usize {
+    match scale {
+        0 => SCALE_0.below(mantissa),
+        1 => SCALE_1.below(mantissa),
+        2 => SCALE_2.below(mantissa),
+        3 => SCALE_3.below(mantissa),
+        4 => SCALE_4.below(mantissa),
+        5 => SCALE_5.below(mantissa),
+        6 => SCALE_6.below(mantissa),
+        7 => SCALE_7.below(mantissa),
+        _ => SCALE_8.below(mantissa),
+    }
+}
+
+/// Which values a histogram tells apart: its scale and range.
+///
+/// Counts lie in an array of [`places`](Buckets::places): one for zero, one for what lies below the range, the buckets, one
+/// for what lies above it.
+///
+/// ```
+/// use tailwatch_core::histogram::Buckets;
+///
+/// let buckets = Buckets::new(5, 8, 40).unwrap(); // 2^8 to 2^48, 32 buckets a power of two
+/// let place = buckets.place(1_000_000);
+/// let (above, up_to) = buckets.bounds(place);
+/// assert!(above < 1_000_000 && 1_000_000 <= up_to);
+/// assert!((up_to - above) as f64 / (above as f64) < 0.0219);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets {
+    pub(super) scale: u8,
+    pub(super) lowest: u8,
+    pub(super) octaves: u8,
+}
+
+pub(super) const ZERO: usize = 0;
+pub(super) const BELOW: usize = 1;
+pub(super) const FIRST: usize = 2;
+
+impl Buckets {
+    /// Buckets at `scale` from 2^`lowest` over `octaves` powers of two; `None` if the scale exceeds [`MAX_SCALE`] or the
+    /// range 64 bits.
+    pub const fn new(scale: u8, lowest: u8, octaves: u8) -> Option<Self> {
+        if scale > MAX_SCALE || lowest as u32 + octaves as u32 > 64 {
+            return None;
+        }
+        Some(Self { scale, lowest, octaves })
+    }
+
+    /// Each power of two is cut into 2^scale buckets.
+    pub const fn scale(self) -> u8 {
+        self.scale
+    }
+
+    /// The same range with half as many buckets: of two neighbours one. `None` at scale 0.
+    pub const fn coarser(self) -> Option<Self> {
+        match self.scale {
+            0 => None,
+            scale => Some(Self { scale: scale - 1, ..self }),
+        }
+    }
+
+    /// Where [`coarser`](Self::coarser) buckets count what these count at `place`: the index of a bucket is halved, exactly.
+    pub const fn coarser_place(self, place: usize) -> usize {
+        if place < FIRST {
+            place
+        } else {
+            // The last place, above the range, is an even number of buckets after the first.
+            FIRST + ((place - FIRST) >> 1)
+        }
+    }
+
+    /// The number of places.
+    pub const fn places(self) -> usize {
+        FIRST + ((self.octaves as usize) << self.scale) + 1
+    }
+
+    /// The place where `value` is counted: constant time.
+    #[inline]
+    pub fn place(self, value: u64) -> usize {
+        if value == 0 {
+            return ZERO;
+        }
+        let shift = value.leading_zeros();
+        let octave = (u64::BITS - 1 - shift) as usize;
+        // At least 1 for what is no power of two; a power of two belongs to the octave below.
+        let bucket = (octave << self.scale) + below(self.scale, value << shift);
+        let before = (self.lowest as usize) << self.scale;
+        // `bucket` counts from 1, so what is at most 2^lowest has at most `before`.
+        if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.places() - 1) }
+    }
+
+    /// The values counted at `place`: all above the first bound, up to and including the second.
+    ///
+    /// Real bounds are rounded down, which tells whole numbers apart as the real ones do. The place of zero has both 0.
+    pub const fn bounds(self, place: usize) -> (u64, u64) {
+        let before = (self.lowest as usize) << self.scale;
+        if place == ZERO {
+            (0, 0)
+        } else if place == BELOW {
+            (0, self.bound(before))
+        } else if place >= self.places() - 1 {
+            (self.bound(before + self.places() - 1 - FIRST), u64::MAX)
+        } else {
+            (self.bound(before + place - FIRST), self.bound(before + place - FIRST + 1))
+        }
+    }
+
+    /// `floor(2^(index / 2^scale))`, or 2^64 − 1 where that is 2^64.
+    const fn bound(self, index: usize) -> u64 {
+        let octave = index >> self.scale;
+        if octave >= 64 {
+            return u64::MAX;
+        }
+        let fraction = (index & ((1 << self.scale) - 1)) << (MAX_SCALE - self.scale);
+        BOUNDS[fraction] >> (63 - octave)
+    }
+
+    /// What to tell of a value counted at `place`, known to lie between `min` and `max`.
+    pub fn estimate(self, place: usize, min: u64, max: u64) -> Estimate {
+        let (above, up_to) = self.bounds(place);
+        let least = if place == ZERO { 0 } else { min.max(above.saturating_add(1)) };
+        let most = max.min(up_to).max(least);
+        // Where a bound is no bound of a bucket, what was seen stands for it.
+        let (from, to) = if place == BELOW || place == self.places() - 1 { (least, most) } else { (above, up_to) };
+        Estimate { value: middle(from, to).clamp(least, most), least, most }
+    }
+}
+
+/// The geometric midpoint.
+fn middle(from: u64, to: u64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "the root of a product of two 64-bit numbers")]
+    let middle = (u128::from(from) * u128::from(to)).isqrt() as u64;
+    middle
+}
+
+/// A value that is known only by its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Estimate {
+    /// The geometric midpoint of the bucket, within what was seen.
+    pub value: u64,
+    /// The least it can be.
+    pub least: u64,
+    /// The most it can be.
+    pub most: u64,
+}
+
+impl Estimate {
+    /// A value of which no more is known than this.
+    pub(super) fn between(least: u64, most: u64) -> Self {
+        Self { value: middle(least, most), least, most }
+    }
+}

@@ -1,0 +1,98 @@
+//! How wide a counter is.
+
+/// An unsigned integer that a histogram counts with: `u16`, `u32` or `u64`.
+///
+/// A counter that is full stays full; how many did not fit is told by who adds to it, so that nothing is lost silently.
+pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed {
+    /// Nothing counted.
+    const ZERO: Self;
+    /// The largest count.
+    const MAX: u64;
+
+    /// The count.
+    fn get(self) -> u64;
+
+    /// Adds `n`, as far as there is room; returns what did not fit.
+    fn add(&mut self, n: u64) -> u64;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for u16 {}
+    impl Sealed for u32 {}
+    impl Sealed for u64 {}
+}
+
+impl Count for u16 {
+    const ZERO: Self = 0;
+    const MAX: u64 = Self::MAX as u64;
+
+    #[inline]
+    fn get(self) -> u64 {
+        u64::from(self)
+    }
+
+    #[inline]
+    fn add(&mut self, n: u64) -> u64 {
+        let taken = n.min(u64::from(Self::MAX - *self));
+        #[expect(clippy::cast_possible_truncation, reason = "at most the room that there is")]
+        let added = taken as Self;
+        *self += added;
+        n - taken
+    }
+}
+
+impl Count for u32 {
+    const ZERO: Self = 0;
+    const MAX: u64 = Self::MAX as u64;
+
+    #[inline]
+    fn get(self) -> u64 {
+        u64::from(self)
+    }
+
+    #[inline]
+    fn add(&mut self, n: u64) -> u64 {
+        let taken = n.min(u64::from(Self::MAX - *self));
+        #[expect(clippy::cast_possible_truncation, reason = "at most the room that there is")]
+        let added = taken as Self;
+        *self += added;
+        n - taken
+    }
+}
+
+impl Count for u64 {
+    const ZERO: Self = 0;
+    const MAX: u64 = Self::MAX;
+
+    #[inline]
+    fn get(self) -> u64 {
+        self
+    }
+
+    #[inline]
+    fn add(&mut self, n: u64) -> u64 {
+        let taken = n.min(Self::MAX - *self);
+        *self += taken;
+        n - taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_counter_stays_full_and_says_what_did_not_fit() {
+        fn fill<C: Count>() {
+            let mut count = C::default();
+            assert_eq!(count.add(C::MAX - 1), 0);
+            assert_eq!(count.add(3), 2);
+            assert_eq!(count.get(), C::MAX);
+            assert_eq!(count.add(u64::MAX), u64::MAX);
+        }
+        fill::<u16>();
+        fill::<u32>();
+        fill::<u64>();
+    }
+}
