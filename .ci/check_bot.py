@@ -35,6 +35,8 @@ CASES = [
     ("json nowhere", GOOD.encode(), ["--json", "no/such/folder/file"], 1, ["--json no/such/folder/file"]),
     ("trace nowhere", GOOD.encode(), ["--trace", "."], 1, ["--trace ."]),
     ("no such core", GOOD.encode(), ["--pin-drain", "100000"], 1, ["no core 100000"]),
+    ("impossible stall", GOOD.encode(), ["--stall", "200ms"], 2, ["--stall", "such as 200ms@5"]),
+    ("stall of no order", GOOD.encode(), ["--stall", "1ms@3"], 0, ["order 3 was to be stalled", "only 0 were placed"]),
     ("impossible speed", GOOD.encode(), ["--speed=-1"], 2, ["--speed"]),
 ]
 

@@ -37,6 +37,7 @@ mod pipeline;
 mod progress;
 mod replay;
 mod signal;
+mod stall;
 mod strategy;
 mod trace;
 
@@ -63,6 +64,7 @@ use crate::{
     pipeline::{Pipeline, RunSummary},
     progress::{Notes, Progress, Sparing},
     replay::{Notice, Replay, Source, Tally},
+    stall::Stall,
     trace::Trace,
 };
 
@@ -111,7 +113,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     })?;
     let drained = Arc::clone(&collector);
     let settle = move || drained.flush();
-    let pipeline = Pipeline::start(replay.addr(), SEED, Arc::clone(&stop), &progress.notes(), settle)?;
+    let pipeline = Pipeline::start(replay.addr(), SEED, Arc::clone(&stop), options.stall, &progress.notes(), settle)?;
     let sent = replay.sent_counter();
     watch(
         options,
@@ -128,7 +130,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.finish();
 
     let report = collector.report();
-    tell(&summary, &tally, &progress.notes());
+    tell(&summary, &tally, options.stall, &progress.notes());
     // Each is tried, whatever became of the others.
     let table = outputs.write_table(&report.to_string());
     let json = outputs.write_json(&report);
@@ -183,7 +185,7 @@ fn watch(options: &Options, pipeline: &Pipeline, stop: &AtomicBool, show: impl F
 }
 
 /// What the run did, in numbers.
-fn tell(summary: &RunSummary, tally: &Tally, notes: &Notes) {
+fn tell(summary: &RunSummary, tally: &Tally, stall: Option<Stall>, notes: &Notes) {
     let strategy = &summary.strategy;
     notes.say(&format!(
         "sent {} stream messages and {} snapshots; published {}, handled {}, candles {}, signals {}, orders {}, fills {}",
@@ -209,5 +211,10 @@ fn tell(summary: &RunSummary, tally: &Tally, notes: &Notes) {
         if count > 0 {
             notes.say(&format!("{count} {what}"));
         }
+    }
+    if let Some(Stall { order, .. }) = stall
+        && summary.placed < order
+    {
+        notes.say(&format!("order {order} was to be stalled, but only {} were placed", summary.placed));
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use crate::stall::Stall;
+
 /// How long a run on generated messages lasts unless told otherwise: they never end by themselves.
 const GENERATED_SECONDS: u64 = 15;
 
@@ -37,6 +39,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECS", default_value_t = 5,
           value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
     report_every: u64,
+
+    /// Delay one order while it is placed: `200ms@5` delays the fifth by 200 ms
+    #[arg(long, value_name = "D@N")]
+    pub(crate) stall: Option<Stall>,
 
     /// Write the final report as JSON; `-` is standard output
     #[arg(long, value_name = "FILE|-")]
@@ -141,6 +147,8 @@ mod tests {
             "1",
             "--json",
             "-",
+            "--stall",
+            "200ms@5",
             "--pin-drain",
             "1",
         ])
@@ -149,6 +157,7 @@ mod tests {
         assert_eq!(options.run_limit(), Some(Duration::from_secs(3)));
         assert_eq!(options.report_every(), Duration::from_secs(1));
         assert!(options.json_to_stdout());
+        assert_eq!(options.stall, Some(Stall { delay: Duration::from_millis(200), order: 5 }));
         assert_eq!(options.pin_drain, Some(1));
         assert!(!parse(&["--json", "./-"]).expect("valid").json_to_stdout());
     }
@@ -165,9 +174,15 @@ mod tests {
             ["--seconds", "18446744073709551615"],
             ["--report-every", "0"],
             ["--pin-drain", "x"],
+            ["--stall", "200ms"],
+            ["--stall", "@5"],
+            ["--stall", "0ms@3"],
+            ["--stall", "5@3"],
+            ["--stall", "1s@0"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }
+        assert!(parse(&["--stall", "1s@1", "--stall", "1s@2"]).is_err());
         assert!(parse(&["--speed=-1"]).is_err());
     }
 

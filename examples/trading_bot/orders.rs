@@ -34,8 +34,13 @@ pub(crate) struct OrdersSummary {
 }
 
 /// Places an order for every intent, one after the other. After an error the connection's state is unknown, and no
-/// further order is sent over it.
-pub(crate) fn place_all(mut entry: OrderEntry, intents: &Receiver<Intent>, open: &Sender<OpenOrder>) -> OrdersSummary {
+/// further order is sent over it. `hold` is called with each order's id when its placement has begun, before it is sent.
+pub(crate) fn place_all(
+    mut entry: OrderEntry,
+    intents: &Receiver<Intent>,
+    open: &Sender<OpenOrder>,
+    mut hold: impl FnMut(u64),
+) -> OrdersSummary {
     let mut summary = OrdersSummary::default();
     for (id, intent) in (1..).zip(intents) {
         if summary.failure.is_some() {
@@ -51,6 +56,7 @@ pub(crate) fn place_all(mut entry: OrderEntry, intents: &Receiver<Intent>, open:
             continue;
         }
         let span = measure_tagged(Trading::OrderPlacement, id);
+        hold(id);
         let placed = entry.place(&order);
         span.end(if placed.is_ok() { Outcome::Ok } else { Outcome::Error });
         match placed {
@@ -140,9 +146,11 @@ mod tests {
         let fills = thread::spawn(move || take_all(stream, &open));
         (0..40).for_each(|_| intents.send(intent()).unwrap());
         drop(intents);
-        let placed = place_all(entry, &wanted, &opened);
+        let mut held = Vec::new();
+        let placed = place_all(entry, &wanted, &opened, |id| held.push(id));
         drop(opened);
         assert_eq!(placed, OrdersSummary { placed: 40, ..OrdersSummary::default() });
+        assert!(held.into_iter().eq(1..=40));
         assert_eq!(fills.join().unwrap(), FillsSummary { filled: 40, ..FillsSummary::default() });
         assert_eq!(exchange.join().unwrap(), 40);
     }
@@ -158,7 +166,7 @@ mod tests {
         let fills = thread::spawn(move || take_all(stream, &open));
         (0..10).for_each(|_| intents.send(intent()).unwrap());
         drop(intents);
-        let orders = place_all(entry, &wanted, &opened);
+        let orders = place_all(entry, &wanted, &opened, |_| ());
         drop(opened);
         assert_eq!((orders.placed, orders.failed), (0, 10));
         assert!(orders.failure.is_some());

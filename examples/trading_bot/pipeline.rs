@@ -24,6 +24,7 @@ use crate::{
     hiccup::HiccupProbe,
     orders::{self, FillsSummary, OrdersSummary},
     progress::Notes,
+    stall::Stall,
     strategy::{Strategy, StrategySummary},
 };
 
@@ -69,11 +70,13 @@ fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
 
 impl Pipeline {
     /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the
-    /// market to end; `seed` is of the mock exchange's delays; `settle` has what was recorded drained.
+    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `settle` has what was
+    /// recorded drained.
     pub(crate) fn start(
         market: SocketAddr,
         seed: u64,
         stop: Arc<AtomicBool>,
+        stall: Option<Stall>,
         notes: &Notes,
         settle: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
@@ -88,7 +91,13 @@ impl Pipeline {
         let (opened, open) = bounded(OPEN_ORDERS);
         let fills = stages.spawn("fills", move || orders::take_all(fill_stream, &open))?;
         let (intend, intents) = bounded(INTENTS);
-        let orders = stages.spawn("orders", move || orders::place_all(entry, &intents, &opened))?;
+        let (order_notes, stopped) = (notes.clone(), Arc::clone(&stop));
+        let hold = move |id| {
+            if stall.is_some_and(|stall| !stall.hold(id, &stopped)) {
+                order_notes.say(&format!("order {id} was stalled for less than was asked for: the run was stopped"));
+            }
+        };
+        let orders = stages.spawn("orders", move || orders::place_all(entry, &intents, &opened, hold))?;
         let (publish, published) = bus::bus();
         let strategy = stages.spawn("strategy", move || Strategy::new(intend).run(&published))?;
 
@@ -167,7 +176,7 @@ fn join<T: Default>(stage: &str, thread: JoinHandle<T>, failures: &mut Vec<Strin
 
 #[cfg(test)]
 mod tests {
-    use core::{fmt::Write as _, sync::atomic::Ordering};
+    use core::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
     use std::{
         collections::{HashMap, HashSet},
         fs,
@@ -207,10 +216,11 @@ mod tests {
         (feed, seconds.len() as u64)
     }
 
-    fn run(source: Source, stop_at: u64) -> (RunSummary, Tally) {
+    fn run(source: Source, stop_at: u64, stall: Option<Stall>) -> (RunSummary, Tally) {
         let stop = Arc::new(AtomicBool::new(false));
         let replay = Replay::start(source, Speed::Max, Arc::clone(&stop), |_| {}).unwrap();
-        let pipeline = Pipeline::start(replay.addr(), 1, Arc::clone(&stop), &Notes::without_bar(), || ()).unwrap();
+        let notes = Notes::without_bar();
+        let pipeline = Pipeline::start(replay.addr(), 1, Arc::clone(&stop), stall, &notes, || ()).unwrap();
         let sent = replay.sent_counter();
         while sent.load(Ordering::Relaxed) < stop_at && !replay.is_finished() {
             thread::yield_now();
@@ -234,7 +244,7 @@ mod tests {
         };
         let collector = Collector::builder().ring_capacity(65_536).rings(32).observer(count).start().unwrap();
         collector.install().unwrap();
-        let (summary, tally) = run(Source::Feed(feed), 0);
+        let (summary, tally) = run(Source::Feed(feed), 0, None);
         collector.stop();
 
         assert_eq!(summary.failures, [""; 0]);
@@ -261,10 +271,39 @@ mod tests {
         assert!(counts.contains_key(&("gc_pause".to_owned(), "hiccup".to_owned())));
     }
 
+    /// That the other orders are not held is shown where nothing has to be timed, in [`crate::stall`].
+    #[test]
+    fn a_stall_is_measured_as_part_of_its_order() {
+        let _alone = ALONE.lock();
+        let orders = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&orders);
+        let observe = move |delivery: &Delivery<'_>| {
+            if (delivery.event, delivery.thread) == ("order_placement", "orders") {
+                let mut seen = seen.lock().unwrap();
+                // One order after the other: each END is of the START before it.
+                match (delivery.tag, seen.last_mut()) {
+                    (Some(id), _) => seen.push((id, None)),
+                    (None, Some(order)) => order.1 = delivery.duration_ns_or_value,
+                    (None, None) => {}
+                }
+            }
+        };
+        let collector = Collector::builder().ring_capacity(65_536).rings(32).observer(observe).start().unwrap();
+        collector.install().unwrap();
+        let stall = Stall { delay: Duration::from_millis(60), order: 2 };
+        let (summary, _) = run(Source::Feed(feed().0), 0, Some(stall));
+        collector.stop();
+
+        assert_eq!(summary.failures, [""; 0]);
+        let orders = orders.lock().unwrap();
+        assert!(orders.iter().map(|order| order.0).eq(1..=summary.placed));
+        assert!(orders[1].1.is_some_and(|nanos| Duration::from_nanos(nanos) >= stall.delay), "{orders:?}");
+    }
+
     #[test]
     fn a_run_that_is_stopped_handles_what_is_in_flight() {
         let _alone = ALONE.lock();
-        let (summary, tally) = run(Source::Generated(Box::new(Generator::new(5))), 5_000);
+        let (summary, tally) = run(Source::Generated(Box::new(Generator::new(5))), 5_000, None);
         assert_eq!(summary.failures, [""; 0]);
         assert!(tally.sent >= 5_000);
         assert!(!tally.client_left);
