@@ -120,6 +120,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &pipeline,
         &stop,
         || {
+            for line in measure::changes(&collector) {
+                progress.notes().say(&line);
+            }
             progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
         },
         || progress.notes().say(&collector.report().to_string()),
@@ -130,6 +133,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.finish();
 
     let report = collector.report();
+    for line in measure::changes(&collector) {
+        progress.notes().say(&line);
+    }
     tell(&summary, &tally, options.stall, &progress.notes());
     // Each is tried, whatever became of the others.
     let table = outputs.write_table(&report.to_string());

@@ -1,8 +1,13 @@
 //! How the bot sets the library up; the measuring itself stands where the work is done.
 
 use core::{error::Error, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use tailwatch::Collector;
+use tailwatch::{Collector, EventId, Limit, LimitsError, SlaChange, Trading, parse_limits};
 
 use crate::{options::Options, trace::Trace};
 
@@ -23,10 +28,69 @@ pub(crate) fn start(options: &Options, trace: Option<Trace>) -> Result<Collector
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
     }
+    if let Some(path) = &options.sla {
+        builder = builder.limits(&read_limits(path)?);
+    }
     if let Some(trace) = trace {
         builder = builder.observer(move |delivery| trace.record(delivery));
     }
     let collector = builder.start()?;
     collector.install()?;
     Ok(collector)
+}
+
+/// A file of limits that is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LimitsFileError {
+    #[error("--sla {path}: cannot be read: {cause}", path = .0.display(), cause = .1)]
+    Read(PathBuf, io::Error),
+    #[error("--sla {path}: is larger than {MOST_BYTES} bytes, which no file of limits is", path = .0.display())]
+    TooLarge(PathBuf),
+    #[error("--sla {path}: {cause}", path = .0.display(), cause = .1)]
+    Limits(PathBuf, LimitsError),
+}
+
+/// Far more than limits take; a device that never ends is not read for ever.
+const MOST_BYTES: u64 = 1 << 20;
+
+fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
+    let bytes = read.map_err(|cause| LimitsFileError::Read(path.to_owned(), cause))?;
+    if bytes as u64 > MOST_BYTES {
+        return Err(LimitsFileError::TooLarge(path.to_owned()));
+    }
+    parse_limits(&text, Trading::ALL).map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
+}
+
+/// What to say of limits that were violated, or are kept again.
+pub(crate) fn changes(collector: &Collector) -> Vec<String> {
+    let line = |SlaChange { raised, limit, .. }: &SlaChange| {
+        format!("{}: {limit}", if *raised { "limit violated" } else { "limit kept again" })
+    };
+    let taken = collector.sla_changes();
+    let missed = (taken.missed > 0).then(|| format!("{} older changes of limits are not told", taken.missed));
+    missed.into_iter().chain(taken.changes.iter().map(line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_limits_is_read_or_its_error_names_file_and_line() {
+        let path = std::env::temp_dir().join(format!("trading_bot_limits_{}", std::process::id()));
+        let error = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_limits(&path).map_err(|error| error.to_string())
+        };
+        let entry = "[[sla]]\nevent = 'order_placement'\nquantile = 'p95'\n";
+        assert_eq!(error(&format!("{entry}limit = '20ms'")).map(|limits| limits.len()), Ok(1));
+        let name = path.display();
+        let told = error(&format!("{entry}limit = '20mz'")).unwrap_err();
+        assert!(told.starts_with(&format!("--sla {name}: line 4: ")) && told.contains("ms"), "{told}");
+        assert!(error(&"#".repeat(1 << 21)).unwrap_err().contains("larger"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(read_limits(&path).unwrap_err().to_string().contains("cannot be read"));
+    }
 }

@@ -40,6 +40,10 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
     report_every: u64,
 
+    /// Watch the limits of this TOML file instead of the preset's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sla: Option<PathBuf>,
+
     /// Delay one order while it is placed: `200ms@5` delays the fifth by 200 ms
     #[arg(long, value_name = "D@N")]
     pub(crate) stall: Option<Stall>,
@@ -147,6 +151,8 @@ mod tests {
             "1",
             "--json",
             "-",
+            "--sla",
+            "x.toml",
             "--stall",
             "200ms@5",
             "--pin-drain",
@@ -157,6 +163,7 @@ mod tests {
         assert_eq!(options.run_limit(), Some(Duration::from_secs(3)));
         assert_eq!(options.report_every(), Duration::from_secs(1));
         assert!(options.json_to_stdout());
+        assert_eq!(options.sla.as_deref(), Some(Path::new("x.toml")));
         assert_eq!(options.stall, Some(Stall { delay: Duration::from_millis(200), order: 5 }));
         assert_eq!(options.pin_drain, Some(1));
         assert!(!parse(&["--json", "./-"]).expect("valid").json_to_stdout());

@@ -32,10 +32,11 @@ enum Json {
 
 impl Outputs {
     pub(crate) fn open(options: &Options) -> Result<Self, OutputError> {
-        // Opening truncates: an output that is the feed would destroy it.
+        // Opening truncates: an output that is an input would destroy it.
         let mut taken: Vec<(&'static str, PathBuf)> = Vec::new();
-        if let Some(feed) = &options.feed {
-            taken.extend(fs::canonicalize(feed).ok().map(|path| ("--feed", path)));
+        for (option, input) in [("--feed", &options.feed), ("--sla", &options.sla)] {
+            let known = input.as_deref().and_then(|path| fs::canonicalize(path).ok());
+            taken.extend(known.map(|path| (option, path)));
         }
         let json = match &options.json {
             None => None,
@@ -112,16 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn an_output_never_replaces_the_feed_or_another_output() {
+    fn an_output_never_replaces_an_input_or_another_output() {
         let folder = std::env::temp_dir().join(format!("trading_bot_output_{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let feed = folder.join("feed.jsonl");
-        fs::write(&feed, "1 {}\n").unwrap();
-        let feed = feed.to_str().unwrap();
-        for option in ["--json", "--trace"] {
-            assert!(matches!(open(&["--feed", feed, option, feed]), Err(OutputError::SameFile { .. })));
+        let input = folder.join("input");
+        fs::write(&input, "1 {}\n").unwrap();
+        let input = input.to_str().unwrap();
+        for of_input in ["--feed", "--sla"] {
+            for option in ["--json", "--trace"] {
+                let error = open(&[of_input, input, option, input]).err().unwrap().to_string();
+                assert_eq!(error, format!("{option} {input}: is also {of_input}"));
+            }
         }
-        assert_eq!(fs::read_to_string(feed).unwrap(), "1 {}\n");
+        assert_eq!(fs::read_to_string(input).unwrap(), "1 {}\n");
         let (one, other) = (folder.join("one"), folder.join("other"));
         let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
         assert!(matches!(open(&["--json", one, "--trace", one]), Err(OutputError::SameFile { .. })));
