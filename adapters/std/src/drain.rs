@@ -236,9 +236,14 @@ impl Drain {
         } else {
             self.unpublished |= took;
         }
+        let panics = self.observers.panics();
         for change in changes {
             lock(&self.changes).push(change.clone());
             self.observers.show_change(&change);
+        }
+        if self.observers.panics() > panics {
+            // This may be the last pass, and the report above does not know of it.
+            self.publish();
         }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
         let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));

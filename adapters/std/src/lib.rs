@@ -19,6 +19,16 @@
 //! # }
 //! ```
 //!
+//! # What it tells
+//!
+//! - [`Collector::stats`], [`quantile`](Collector::quantile), [`slowest`](Collector::slowest): an event over a window.
+//! - [`Collector::report`]: everything, of one moment; a table, JSON, or a struct.
+//! - [`Collector::breached`], [`sla_violations`](Collector::sla_violations), [`sla_changes`](Collector::sla_changes),
+//!   [`Builder::on_sla_change`]: whether the [`Limit`]s of an event are kept.
+//! - [`Collector::health`]: what was lost, by cause, and what measuring costs.
+//!
+//! They read what the drain published, and never wait for it.
+//!
 //! # Limits
 //!
 //! - A ring that is not drained in time overwrites its oldest records; they are counted. [`Builder::ring_capacity`] tells how
@@ -32,8 +42,9 @@
 //!
 //! # Memory
 //!
-//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 181 KiB an event for the
-//! default windows, most of which stays untouched until the event happens. [`Collector::memory_bytes`] tells.
+//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 187 KiB an event for the
+//! default windows, most of which stays untouched until the event happens. A report takes up to 41 KiB an event more, and lives as
+//! long as it is published or somebody holds it. [`Collector::memory_bytes`] tells what there is, one report included.
 
 #![warn(unsafe_code)]
 
