@@ -1,3 +1,6 @@
+extern crate std;
+use std::{boxed::Box, vec, vec::Vec};
+
 use num_bigint::BigUint;
 use proptest::prelude::*;
 
@@ -120,4 +123,120 @@ proptest! {
         prop_assert!(min <= estimate.least || value == 0);
         prop_assert!(estimate.least <= estimate.value && estimate.value <= estimate.most && estimate.most <= max);
     }
+}
+
+type Boxed<C> = Histogram<C, Box<[C]>>;
+
+fn empty<C: Count>(buckets: Buckets) -> Boxed<C> {
+    Histogram::new(buckets, vec![C::ZERO; buckets.places()].into_boxed_slice()).unwrap()
+}
+
+fn of<C: Count>(buckets: Buckets, values: &[(u64, u8)]) -> Boxed<C> {
+    let mut histogram = empty(buckets);
+    for (value, sampling) in values {
+        assert_eq!(histogram.record(*value, *sampling), 0);
+    }
+    histogram
+}
+
+fn samples(most: usize) -> impl Strategy<Value = Vec<(u64, u8)>> {
+    proptest::collection::vec(((any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift), 0..4_u8), 0..most)
+}
+
+/// The value at the nearest rank, of samples that stand for 2^k of their like each.
+fn nearest_rank(values: &[(u64, u8)], quantile: Quantile) -> u64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let total: u128 = values.iter().map(|(_, k)| 1_u128 << k).sum();
+    let rank = (total * u128::from(quantile.ppm())).div_ceil(1_000_000).max(1);
+    let mut reached = 0;
+    let holds = |(_, k): &&(u64, u8)| {
+        reached += 1_u128 << k;
+        reached >= rank
+    };
+    sorted.iter().find(holds).unwrap().0
+}
+
+proptest! {
+    #[test]
+    fn merging_is_recording_everything_in_one_in_any_order(
+        left in samples(40),
+        right in samples(40),
+        third in samples(40),
+        scale in 0..=MAX_SCALE,
+    ) {
+        let buckets = Buckets::new(scale, 3, 40).unwrap();
+        let all = of::<u64>(buckets, &[left.clone(), right.clone(), third.clone()].concat());
+        let (left, right, third) = (of::<u16>(buckets, &left), of::<u32>(buckets, &right), of::<u64>(buckets, &third));
+        let mut one_way = empty::<u64>(buckets);
+        prop_assert_eq!([one_way.merge(&left), one_way.merge(&right), one_way.merge(&third)], [Some(0); 3]);
+        prop_assert_eq!(&one_way, &all);
+        let mut other_way = empty::<u64>(buckets);
+        prop_assert_eq!([other_way.merge(&third), other_way.merge(&left), other_way.merge(&right)], [Some(0); 3]);
+        prop_assert_eq!(&other_way, &all);
+        // Associative: the sum of two, added to the third.
+        let (mut two, mut grouped) = (empty::<u64>(buckets), empty::<u64>(buckets));
+        prop_assert_eq!([two.merge(&right), two.merge(&third)], [Some(0); 2]);
+        prop_assert_eq!([grouped.merge(&left), grouped.merge(&two)], [Some(0); 2]);
+        prop_assert_eq!(&grouped, &all);
+    }
+
+    #[test]
+    fn a_lower_scale_is_recording_at_the_lower_scale(values in samples(60), scale in 0..=MAX_SCALE, lowest in 0..20_u8) {
+        let mut histogram = of::<u32>(Buckets::new(scale, lowest, 44).unwrap(), &values);
+        for lower in (0..scale).rev() {
+            prop_assert_eq!(histogram.downscale(), Some(0));
+            let expected = of::<u32>(Buckets::new(lower, lowest, 44).unwrap(), &values);
+            prop_assert_eq!(histogram.buckets(), expected.buckets());
+            prop_assert_eq!(histogram.moments(), expected.moments());
+            let (used, unused) = histogram.counts().split_at(expected.counts().len());
+            prop_assert_eq!(used, expected.counts());
+            prop_assert!(unused.iter().all(|count| *count == 0));
+            prop_assert!(histogram.iter().eq(expected.iter()));
+        }
+        prop_assert_eq!(histogram.downscale(), None);
+    }
+
+    #[test]
+    fn any_quantile_lies_within_its_bounds(values in samples(60), ppm in 0..=1_000_000_u32, scale in 0..=MAX_SCALE) {
+        let histogram = of::<u32>(Buckets::new(scale, 0, 64).unwrap(), &values);
+        let quantile = Quantile::from_ppm(ppm).unwrap();
+        let Some(Estimate { value, least, most }) = histogram.quantile(quantile) else {
+            prop_assert!(values.is_empty());
+            return Ok(());
+        };
+        let exact = nearest_rank(&values, quantile);
+        prop_assert!(least <= exact && exact <= most, "{} is not in {}..={}", exact, least, most);
+        prop_assert!(least <= value && value <= most);
+    }
+
+    /// Few buckets, small counters: they fill up.
+    #[test]
+    fn a_quantile_is_right_though_counters_are_full(
+        values in proptest::collection::vec((0..40_u64, prop_oneof![Just(0_u8), Just(15)]), 1..60),
+        ppm in 0..=1_000_000_u32,
+    ) {
+        let buckets = Buckets::new(1, 0, 6).unwrap();
+        let mut histogram = empty::<u16>(buckets);
+        let missing: u64 = values.iter().map(|(value, sampling)| histogram.record(*value, *sampling)).sum();
+        let counted: u64 = histogram.iter().map(|bucket| bucket.count).sum();
+        prop_assert_eq!(counted + missing, histogram.moments().weight());
+        let quantile = Quantile::from_ppm(ppm).unwrap();
+        let exact = nearest_rank(&values, quantile);
+        let Estimate { value, least, most } = histogram.quantile(quantile).unwrap();
+        prop_assert!(least <= exact && exact <= most, "{} is not in {}..={}, {} missing", exact, least, most, missing);
+        prop_assert!(least <= value && value <= most);
+    }
+}
+
+#[test]
+fn a_histogram_begins_empty_with_a_counter_for_each_place() {
+    let buckets = Buckets::new(2, 0, 4).unwrap();
+    assert_eq!(Histogram::new(buckets, vec![0_u32; buckets.places() - 1]), None);
+    assert_eq!(Histogram::new(buckets, vec![1_u32; buckets.places()]), None);
+    let mut histogram = Histogram::<u32, _>::new(buckets, vec![0_u32; buckets.places()]).unwrap();
+    assert_eq!(histogram.quantile(Quantile::P50), None);
+    assert_eq!(histogram.iter().count(), 0);
+    let other = Buckets::new(3, 0, 4).unwrap();
+    assert_eq!(histogram.merge(&empty::<u32>(other)), None, "it tells other values apart");
 }
