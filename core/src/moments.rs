@@ -65,6 +65,19 @@ impl Moments {
         self.squares = self.squares.saturating_add(other.squares);
     }
 
+    /// What was added since `earlier`, a former state of the same; its extremes, which cannot be subtracted, are given. `None` if
+    /// that is no former state.
+    pub fn since(&self, earlier: &Self, min: u64, max: u64) -> Option<Self> {
+        Some(Self {
+            count: self.count.checked_sub(earlier.count)?,
+            weight: self.weight.checked_sub(earlier.weight)?,
+            min,
+            max,
+            sum: self.sum.checked_sub(earlier.sum)?,
+            squares: self.squares.checked_sub(earlier.squares)?,
+        })
+    }
+
     /// Samples that were added.
     pub const fn count(&self) -> u64 {
         self.count
@@ -192,6 +205,15 @@ mod tests {
             let mut merged = of(right);
             merged.merge(&of(left));
             prop_assert_eq!(merged, of(&values));
+        }
+
+        #[test]
+        fn what_was_added_since_is_the_rest(values in proptest::collection::vec(0..1_u64 << 60, 1..50), cut in 0..50_usize) {
+            let (before, after) = values.split_at(cut.min(values.len() - 1));
+            let rest = of(after);
+            let since = of(&values).since(&of(before), rest.min(), rest.max());
+            prop_assert_eq!(since, Some(rest));
+            prop_assert_eq!(of(before).since(&of(&values), 0, 0), None);
         }
 
         #[test]

@@ -63,9 +63,14 @@ impl Weighed {
         self.0 >> Self::SAMPLING_BITS
     }
 
+    /// It stands for 2^k of its like.
+    pub const fn sampling(self) -> u8 {
+        (self.0 & 0xF) as u8
+    }
+
     /// How many it stands for.
     pub const fn weight(self) -> u64 {
-        1 << (self.0 & 0xF)
+        1 << self.sampling()
     }
 }
 

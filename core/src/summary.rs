@@ -115,7 +115,7 @@ impl Teller {
             estimated_total: moments.weight(),
             min: self.value(moments.min()),
             max: self.value(moments.max()),
-            mean: self.fixed(moments.mean_bits()),
+            mean: self.mean(moments),
             stddev: self.fixed(moments.stddev_bits()),
             p50,
             p95,
@@ -125,6 +125,11 @@ impl Teller {
             covered: 0,
             complete: true,
         }
+    }
+
+    /// The mean of samples inside, as it is told.
+    pub fn mean(self, moments: &Moments) -> Fixed {
+        self.fixed(moments.mean_bits())
     }
 
     /// What an estimate is told as, and how far that may be off.

@@ -26,7 +26,6 @@ mod clock;
 mod exchange;
 mod feed;
 mod generator;
-mod hiccup;
 mod measure;
 mod message;
 mod net;
@@ -39,7 +38,6 @@ mod replay;
 mod signal;
 mod stall;
 mod strategy;
-mod trace;
 
 use core::{
     error::Error,
@@ -55,6 +53,7 @@ use std::{
 
 use clap::Parser;
 use crossbeam_channel::RecvTimeoutError;
+use tailwatch::{HiccupProbe, TraceWriter, Trading};
 
 use crate::{
     feed::Feed,
@@ -65,11 +64,13 @@ use crate::{
     progress::{Notes, Progress, Sparing},
     replay::{Notice, Replay, Source, Tally},
     stall::Stall,
-    trace::Trace,
 };
 
 /// Of the built-in market and of the mock exchange's delays.
 const SEED: u64 = 20_240_808;
+
+/// How long the hiccup probe sleeps at a time.
+const HICCUP_PERIOD: Duration = Duration::from_millis(1);
 
 /// How often the bar moves and the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -91,8 +92,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         None => Source::Generated(Box::new(Generator::new(SEED))),
     };
     let mut outputs = Outputs::open(options)?;
-    let trace = outputs.trace.take().map(Trace::new);
-    let collector = Arc::new(measure::start(options, trace.clone())?);
+    let trace = outputs.trace.take().map(TraceWriter::new);
+    let collector = Arc::new(measure::start(options, trace.as_ref())?);
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, HICCUP_PERIOD)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(Arc::clone(&stop))?;
@@ -129,6 +131,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     );
     let summary = pipeline.join();
     let tally = replay.join();
+    probe.stop();
     collector.stop();
     progress.finish();
 

@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tailwatch::{Collector, EventId, Limit, LimitsError, SlaChange, Trading, parse_limits};
+use tailwatch::{Collector, EventId, Limit, LimitsError, SlaChange, TraceWriter, Trading, parse_limits};
 
-use crate::{options::Options, trace::Trace};
+use crate::options::Options;
 
 /// Threads that record, each with a ring of its own: market data, strategy, orders, fills, hiccup.
 pub(crate) const RECORDING_THREADS: usize = 5;
@@ -22,7 +22,7 @@ pub(crate) const RING_CAPACITY: usize = 262_144;
 const LONGEST_REST: Duration = Duration::from_millis(5);
 
 /// Starts a collector as the options ask for, and makes it the one that every thread records into.
-pub(crate) fn start(options: &Options, trace: Option<Trace>) -> Result<Collector, Box<dyn Error>> {
+pub(crate) fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Box<dyn Error>> {
     let mut builder =
         Collector::builder().ring_capacity(RING_CAPACITY).rings(RECORDING_THREADS).max_period(LONGEST_REST);
     if let Some(core) = options.pin_drain {
@@ -32,7 +32,7 @@ pub(crate) fn start(options: &Options, trace: Option<Trace>) -> Result<Collector
         builder = builder.limits(&read_limits(path)?);
     }
     if let Some(trace) = trace {
-        builder = builder.observer(move |delivery| trace.record(delivery));
+        builder = builder.observer(trace.observer());
     }
     let collector = builder.start()?;
     collector.install()?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! replay ──WebSocket──▶ market-data ──bus──▶ strategy ──intents──▶ orders ──TCP──▶ exchange
-//!                                                                     └─open──▶ fills ◀──TCP──┘      hiccup
+//!                                                                     └─open──▶ fills ◀──TCP──┘
 //! ```
 //!
 //! The end runs down the same way: when the replay closes its connection, market data drops its end of the bus; the
@@ -16,12 +16,11 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tailwatch::{Trading, record_duration, register_thread};
+use tailwatch::register_thread;
 
 use crate::{
     bus::{self, MarketData, MarketDataSummary},
     exchange::{FillStream, MockExchange, OrderEntry},
-    hiccup::HiccupProbe,
     orders::{self, FillsSummary, OrdersSummary},
     progress::Notes,
     stall::Stall,
@@ -41,7 +40,6 @@ pub(crate) struct Pipeline {
     strategy: JoinHandle<StrategySummary>,
     orders: JoinHandle<OrdersSummary>,
     fills: JoinHandle<FillsSummary>,
-    probe: HiccupProbe,
     ended: Receiver<()>,
 }
 
@@ -101,13 +99,9 @@ impl Pipeline {
         let (publish, published) = bus::bus();
         let strategy = stages.spawn("strategy", move || Strategy::new(intend).run(&published))?;
 
-        let probe_notes = notes.clone();
-        let late = |late| record_duration(Trading::GcPause, late);
-        let probe =
-            HiccupProbe::start(move || register("hiccup", &probe_notes), late).map_err(starting("the hiccup probe"))?;
         let connection = MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
-        Ok(Self { exchange, market_data, strategy, orders, fills, probe, ended })
+        Ok(Self { exchange, market_data, strategy, orders, fills, ended })
     }
 
     /// A channel that is closed once all stages have ended; nothing is ever sent.
@@ -125,7 +119,6 @@ impl Pipeline {
         if let Err(error) = self.exchange.join() {
             failures.push(format!("the mock exchange: {error}"));
         }
-        failures.extend(self.probe.join().err());
         failures.extend([market_data.failure, orders.failure, fills.failure].into_iter().flatten());
         if orders.failed + fills.unfilled > 0 {
             failures.push(format!("{} orders were not placed, {} not filled", orders.failed, fills.unfilled));
@@ -268,7 +261,6 @@ mod tests {
         ] {
             assert_eq!(counts.get(&(event.to_owned(), thread.to_owned())), Some(&expected), "{event}");
         }
-        assert!(counts.contains_key(&("gc_pause".to_owned(), "hiccup".to_owned())));
     }
 
     /// That the other orders are not held is shown where nothing has to be timed, in [`crate::stall`].

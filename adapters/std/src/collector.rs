@@ -63,6 +63,24 @@ pub struct Collector {
     stopping: Arc<AtomicU8>,
 }
 
+/// Where reports are published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pool: Arc<Pool>,
+    report: Arc<ArcSwap<Report>>,
+}
+
+impl Published {
+    /// The last one, with what is known better now.
+    pub(crate) fn report(&self) -> Report {
+        let mut report = Report::clone(&self.report.load());
+        report.health.enabled = self.pool.gate().is_enabled();
+        report.health.unregistered = self.pool.unregistered();
+        report.finished = self.pool.is_finished();
+        report
+    }
+}
+
 thread_local! {
     /// Set while this thread makes a pass, in which observers run: a pass from inside it would wait for itself.
     static IN_PASS: Cell<bool> = const { Cell::new(false) };
@@ -303,11 +321,18 @@ impl Collector {
 
     /// The report that was published last, with the switch and the count of unregistered records as they are now.
     pub fn report(&self) -> Report {
-        let mut report = Report::clone(&self.published.load());
-        report.health.enabled = self.pool.gate().is_enabled();
-        report.health.unregistered = self.pool.unregistered();
-        report.finished = self.pool.is_finished();
-        report
+        self.published().report()
+    }
+
+    /// Where its reports are published, for who outlives this borrow.
+    pub(crate) fn published(&self) -> Published {
+        Published { pool: Arc::clone(&self.pool), report: Arc::clone(&self.published) }
+    }
+
+    /// Registers the thread that calls it, as [`register_thread`](Self::register_thread) does.
+    pub(crate) fn registration(&self) -> impl FnOnce(&str) -> Result<(), RegisterError> + Send + use<> {
+        let pool = Arc::clone(&self.pool);
+        move |name| register(&pool, name)
     }
 
     /// What was produced, delivered and lost, as of the last report; the switch and the count of unregistered records as

@@ -53,6 +53,7 @@ mod clock;
 mod collector;
 mod drain;
 mod health;
+mod hiccup;
 mod local;
 mod measure;
 mod observer;
@@ -60,6 +61,7 @@ mod overhead;
 mod pace;
 mod pool;
 mod report;
+mod reporter;
 mod ring_memory;
 mod sampling;
 mod sla;
@@ -67,6 +69,7 @@ mod sla_file;
 mod storage;
 mod table;
 mod threads;
+mod trace;
 mod tsc;
 
 pub use tailwatch_core::*;
@@ -76,15 +79,21 @@ pub use self::{
     clock::{ClockMode, ClockSource, HostClock},
     collector::{Collector, InstallError, QueryError, RegisterError, SetLimitsError, register_thread},
     health::Health,
+    hiccup::{HiccupError, HiccupProbe},
     measure::{
         Guard, measure, measure_tagged, record_discard, record_duration, record_end, record_start, record_start_tagged,
         record_value, time, try_time,
     },
     observer::Delivery,
-    report::{ClockReport, EventReport, InFlight, Report, Slowest, Statistics, WindowReport},
+    report::{
+        ClockReport, EventDiff, EventReport, InFlight, Report, ReportDiff, SamplesDiff, Slowest, Statistics,
+        WindowReport,
+    },
+    reporter::Reporter,
     sampling::{Sampling, SamplingError},
     sla::{SlaChange, SlaChanges, SlaReport},
     sla_file::{DurationProblem, LimitsError, LimitsProblem, parse_limits},
+    trace::TraceWriter,
 };
 
 /// The examples of the README are compiled and run with the others.

@@ -1,5 +1,6 @@
 //! The report: what every exporter starts from.
 
+mod diff;
 pub(crate) mod json;
 mod statistics;
 
@@ -9,7 +10,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit};
 
-pub use self::statistics::Statistics;
+pub use self::{
+    diff::{EventDiff, ReportDiff, SamplesDiff},
+    statistics::Statistics,
+};
 use crate::{Health, SlaReport, table};
 
 /// All that is known at one moment: one consistent snapshot, which nothing changes any more.

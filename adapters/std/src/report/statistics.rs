@@ -39,7 +39,7 @@ impl Statistics {
         Self { summary, corrected: None, slowest: Vec::new(), teller: values.teller, values: owned }
     }
 
-    fn values(&self) -> Values<'_> {
+    pub(super) fn values(&self) -> Values<'_> {
         let known = match &self.values {
             Owned::Exact(samples) => Known::Exact(samples),
             Owned::Counted { buckets, moments, first, counts } => {

@@ -1,19 +1,46 @@
-//! The trace: one CSV row for every record that the collector delivered.
-//!
-//! Rows are written on the drain thread, through a buffer. A write that fails ends the trace, not the run: the first
-//! error is kept, and the run says so at its end.
+//! The trace: a CSV row for every record that was delivered.
 
+use core::fmt;
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use tailwatch::{Delivery, Kind, Outcome};
+use tailwatch_core::{Kind, Outcome};
+
+use crate::{Delivery, pool::lock};
 
 const HEADER: [&str; 7] = ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 
 /// Large, because the drain rests while a row is written.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// Writes a CSV row for every record that is delivered. Copies write into the same file.
+///
+/// Rows are written in the thread that drains, through a buffer of 1 MiB: a slow file costs records when the rings overflow
+/// meanwhile. Some 100 bytes a span's two rows add up: it is for finding out, not for ever. A write that fails ends the trace, not
+/// the program: [`finish`](Self::finish) tells the first error.
+///
+/// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`: the event's name in reports, `start`,
+/// `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, and the fields of [`Delivery`]. Durations are told
+/// exactly as in reports, so that a report can be recomputed from it. A tag stands on START rows only.
+///
+/// ```
+/// use tailwatch::{Collector, TraceWriter, Trading, measure};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let file = std::io::sink();
+/// let trace = TraceWriter::new(file); // such as `File::create("trace.csv")?`
+/// let collector = Collector::builder().observer(trace.observer()).start()?;
+/// collector.register_thread("main")?;
+/// drop(measure(Trading::CandleProcessing));
+/// collector.stop(); // delivers what is still in the rings
+/// trace.finish()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TraceWriter(Arc<Mutex<Writer>>);
 
 /// What is written of a record.
 #[derive(Debug, Clone, Copy)]
@@ -27,18 +54,14 @@ struct Row<'a> {
     thread: &'a str,
 }
 
-/// A trace that the drain thread and the end of the run share.
-#[derive(Clone)]
-pub(crate) struct Trace(Arc<Mutex<Writer>>);
-
 struct Writer {
     csv: csv::Writer<Box<dyn Write + Send>>,
     error: Option<io::Error>,
 }
 
-impl Trace {
+impl TraceWriter {
     /// Begins a trace with its header.
-    pub(crate) fn new(file: impl Write + Send + 'static) -> Self {
+    pub fn new(file: impl Write + Send + 'static) -> Self {
         let file: Box<dyn Write + Send> = Box::new(file);
         let csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
         let mut writer = Writer { csv, error: None };
@@ -47,21 +70,24 @@ impl Trace {
         Self(Arc::new(Mutex::new(writer)))
     }
 
-    /// Adds a row.
-    pub(crate) fn record(&self, delivery: &Delivery<'_>) {
-        self.write(&Row {
-            event: delivery.event,
-            kind: delivery.kind,
-            start_unix_ns: delivery.start_unix_ns,
-            duration_ns_or_value: delivery.duration_ns_or_value,
-            outcome: delivery.outcome,
-            tag: delivery.tag,
-            thread: delivery.thread,
-        });
+    /// What to give to [`Builder::observer`](crate::Builder::observer).
+    pub fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
+        let trace = self.clone();
+        move |delivery| {
+            trace.write(&Row {
+                event: delivery.event,
+                kind: delivery.kind,
+                start_unix_ns: delivery.start_unix_ns,
+                duration_ns_or_value: delivery.duration_ns_or_value,
+                outcome: delivery.outcome,
+                tag: delivery.tag,
+                thread: delivery.thread,
+            });
+        }
     }
 
     fn write(&self, row: &Row<'_>) {
-        let mut writer = self.lock();
+        let mut writer = lock(&self.0);
         if writer.error.is_some() {
             return;
         }
@@ -78,18 +104,22 @@ impl Trace {
         writer.keep(written);
     }
 
-    /// Writes what is still buffered. The first error of all, if there was one.
-    pub(crate) fn finish(&self) -> io::Result<()> {
-        let mut writer = self.lock();
+    /// Writes what is still buffered. To be called once the collector has stopped.
+    ///
+    /// # Errors
+    /// The first error of all writes, if there was one: then rows are missing.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut writer = lock(&self.0);
         if writer.error.is_none() {
             writer.csv.flush()?;
         }
         writer.error.take().map_or(Ok(()), Err)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
-        // A panic in between can at worst have cut a row.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl fmt::Debug for TraceWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TraceWriter").finish_non_exhaustive()
     }
 }
 
@@ -149,7 +179,7 @@ mod tests {
     #[test]
     fn a_row_for_each_record_under_the_header() {
         let file = Shared::default();
-        let trace = Trace::new(file.clone());
+        let trace = TraceWriter::new(file.clone());
         trace.write(&start("a, \"b\""));
         trace.write(&Row {
             kind: Kind::EndOk,
@@ -168,12 +198,12 @@ mod tests {
 
     #[test]
     fn an_error_is_kept_to_the_end() {
-        let trace = Trace::new(Full);
+        let trace = TraceWriter::new(Full);
         for _ in 0..40_000 {
             trace.write(&start("a thread with a name to fill the buffer"));
         }
         assert_eq!(trace.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        let trace = Trace::new(Full);
+        let trace = TraceWriter::new(Full);
         assert_eq!(trace.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

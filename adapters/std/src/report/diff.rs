@@ -1,0 +1,244 @@
+//! What happened between two reports.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use tailwatch_core::{
+    Accuracy, Buckets, EventId, Fixed, Known, Moments, Outcomes, Quantile, Teller, Unit, Values, Weighed,
+};
+
+use super::{EventReport, Report, Statistics};
+use crate::{Health, table};
+
+/// What happened between two reports of a collector; made by [`Report::diff`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ReportDiff {
+    /// How much time lies between them, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// Every event, in the order in which they were announced.
+    pub events: Vec<EventDiff>,
+    /// Records written into rings.
+    pub produced: u64,
+    /// Records that were drained and counted.
+    pub delivered: u64,
+    /// Records that were overwritten before they were drained.
+    pub overwritten: u64,
+    /// Records that went into no ring.
+    pub unregistered: u64,
+}
+
+/// What happened of one event.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EventDiff {
+    /// Its number.
+    pub id: EventId,
+    /// Its name.
+    pub name: &'static str,
+    /// `ns`, or `1` for plain numbers.
+    pub unit: Unit,
+    /// How its spans ended.
+    pub outcomes: Outcomes,
+    /// Its samples; `None` if there were none.
+    pub samples: Option<SamplesDiff>,
+}
+
+/// What is to be subtracted is no former state.
+#[derive(Debug)]
+struct NotEarlier;
+
+/// What the samples between two reports come to, in nanoseconds or the event's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SamplesDiff {
+    /// Samples that were recorded.
+    pub count: u64,
+    /// How many there were, those included that sampling left out.
+    pub estimated_total: u64,
+    /// The mean.
+    pub mean: Fixed,
+    /// The median.
+    pub p50: u64,
+    /// 95 % are no larger.
+    pub p95: u64,
+    /// 99 % are no larger.
+    pub p99: u64,
+    /// 99.9 % are no larger.
+    pub p99_9: u64,
+    /// How far the four quantiles may be off.
+    pub accuracy: Accuracy,
+}
+
+impl Report {
+    /// What happened since an `earlier` report of the same collector: counts and means are subtracted exactly, quantiles found from
+    /// the difference of the buckets, or of the samples as long as all of them are known. `None` if it is no earlier one.
+    ///
+    /// Unlike a window, the time between is yours: from one deployment, request or test to the next.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, Trading, record_value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?;
+    /// collector.register_thread("main")?;
+    /// record_value(Trading::QueueBacklog, 1_000);
+    /// collector.flush();
+    /// let before = collector.report();
+    /// (1..=3).for_each(|n| record_value(Trading::QueueBacklog, n));
+    /// collector.flush();
+    /// let diff = collector.report().diff(&before).expect("it is earlier");
+    /// let backlog = diff.event(Trading::QueueBacklog).and_then(|event| event.samples).unwrap();
+    /// assert_eq!((backlog.count, backlog.p50, backlog.p99), (3, 2, 3));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
+        let count = |of: fn(&Health) -> u64| of(&self.health).checked_sub(of(&earlier.health));
+        let events = self.events.iter().zip(&earlier.events).map(|(event, before)| event.since(before));
+        (self.events.len() == earlier.events.len()).then_some(())?;
+        Some(ReportDiff {
+            elapsed_ns: self.uptime_ns.checked_sub(earlier.uptime_ns)?,
+            events: events.collect::<Option<_>>()?,
+            produced: count(|health| health.produced)?,
+            delivered: count(|health| health.delivered)?,
+            overwritten: count(|health| health.overwritten)?,
+            unregistered: count(|health| health.unregistered)?,
+        })
+    }
+}
+
+impl ReportDiff {
+    /// What happened of an event; `None` if it was not announced.
+    pub fn event(&self, event: impl tailwatch_core::Event) -> Option<&EventDiff> {
+        let id = event.id();
+        self.events.iter().find(|event| event.id == id)
+    }
+}
+
+impl fmt::Display for ReportDiff {
+    /// A line for each event of which something happened.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in {}:", table::value(Unit::Time, self.elapsed_ns))?;
+        for EventDiff { name, unit, samples, .. } in &self.events {
+            if let Some(SamplesDiff { count, p50, p99, .. }) = *samples {
+                write!(f, "\n{name}: {count}, p50 {}, p99 {}", table::value(*unit, p50), table::value(*unit, p99))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EventReport {
+    fn since(&self, earlier: &Self) -> Option<EventDiff> {
+        let outcomes = Outcomes {
+            ok: self.outcomes.ok.checked_sub(earlier.outcomes.ok)?,
+            error: self.outcomes.error.checked_sub(earlier.outcomes.error)?,
+            cancelled: self.outcomes.cancelled.checked_sub(earlier.outcomes.cancelled)?,
+        };
+        let samples = match (&self.total, &earlier.total) {
+            (Some(now), before) => now.since(before.as_ref()).ok()?,
+            (None, None) => None,
+            (None, Some(_)) => return None,
+        };
+        (self.id == earlier.id).then_some(EventDiff {
+            id: self.id,
+            name: self.name,
+            unit: self.unit,
+            outcomes,
+            samples,
+        })
+    }
+}
+
+impl Statistics {
+    /// Of two totals: what came in between, if anything.
+    fn since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
+        let values = self.values();
+        let before = earlier.map(Statistics::values);
+        match values.known {
+            Known::Exact(samples) => {
+                let before = match before.map(|before| before.known) {
+                    None => &[][..],
+                    Some(Known::Exact(samples)) => samples,
+                    Some(Known::Counted { .. }) => return Err(NotEarlier),
+                };
+                let rest = without(samples, before).ok_or(NotEarlier)?;
+                let mut moments = Moments::EMPTY;
+                for sample in &rest {
+                    moments.add(sample.value(), sample.sampling());
+                }
+                Ok(sum_up(values.teller, &moments, Known::Exact(&rest)))
+            }
+            Known::Counted { buckets, moments, first, counts } => {
+                let former = before.map_or((Moments::EMPTY, BTreeMap::new()), |before| by_place(&before, buckets));
+                let mut rest = counts.to_vec();
+                for (place, count) in former.1 {
+                    let left = place.checked_sub(first).and_then(|offset| rest.get_mut(offset)).ok_or(NotEarlier)?;
+                    *left = left.checked_sub(count).ok_or(NotEarlier)?;
+                }
+                let taken = |count: &u64| *count > 0;
+                let Some(begin) = rest.iter().position(taken) else { return Ok(None) };
+                let end = rest.iter().rposition(taken).unwrap_or(begin);
+                // The extremes are not known but by their buckets and those of all.
+                let least = buckets.bounds(first + begin).0.saturating_add(1).max(moments.min()).min(moments.max());
+                let most = buckets.bounds(first + end).1.min(moments.max());
+                let least = if first + begin == buckets.place(moments.min()) { moments.min() } else { least };
+                let moments = moments.since(&former.0, least, most).ok_or(NotEarlier)?;
+                let known = Known::Counted { buckets, moments, first: first + begin, counts: &rest[begin..=end] };
+                Ok(sum_up(values.teller, &moments, known))
+            }
+        }
+    }
+}
+
+fn sum_up(teller: Teller, moments: &Moments, known: Known<'_>) -> Option<SamplesDiff> {
+    let values = Values { teller, known };
+    let [p50, p95, p99, p99_9] =
+        [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9].map(|q| values.quantile(q));
+    let worst = |one: Accuracy, other: Accuracy| {
+        if one.max_relative_error_ppm() >= other.max_relative_error_ppm() { one } else { other }
+    };
+    Some(SamplesDiff {
+        count: moments.count(),
+        estimated_total: moments.weight(),
+        mean: teller.mean(moments),
+        p50: p50?.0,
+        p95: p95?.0,
+        p99: p99?.0,
+        p99_9: p99_9?.0,
+        accuracy: [p50?.1, p95?.1, p99?.1, p99_9?.1].into_iter().reduce(worst)?,
+    })
+}
+
+/// Those of `all` that are not in `some`; `None` if one of these is not in `all`.
+fn without(all: &[Weighed], some: &[Weighed]) -> Option<Vec<Weighed>> {
+    let sorted = |samples: &[Weighed]| {
+        let mut samples = samples.to_vec();
+        samples.sort_unstable();
+        samples
+    };
+    let mut gone = sorted(some).into_iter().peekable();
+    let mut rest = sorted(all);
+    rest.retain(|sample| gone.next_if_eq(sample).is_none());
+    gone.peek().is_none().then_some(rest)
+}
+
+/// How many values there are at each place.
+fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
+    let mut places = BTreeMap::new();
+    match values.known {
+        Known::Exact(samples) => {
+            let mut moments = Moments::EMPTY;
+            for sample in samples {
+                moments.add(sample.value(), sample.sampling());
+                *places.entry(buckets.place(sample.value())).or_default() += sample.weight();
+            }
+            (moments, places)
+        }
+        Known::Counted { moments, first, counts, .. } => {
+            places.extend((first..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0));
+            (moments, places)
+        }
+    }
+}
