@@ -151,9 +151,8 @@ fn a_span_that_has_ended_does_not_hang_though_its_end_is_not_drained_yet() {
     let _turn = in_turn();
     let limit = Duration::from_millis(20);
     let collector = Collector::builder()
-        .windows(&WINDOWS)
         .max_period(Duration::from_millis(300))
-        .limits(&[(Trading::OrderFill.id(), on(Quantile::MAX, limit))])
+        .limits(&[(Trading::OrderFill.id(), Limit::Quantile(Threshold::duration(Quantile::MAX, limit)))])
         .start()
         .unwrap();
     collector.install().unwrap();
@@ -248,20 +247,53 @@ fn an_event_that_stopped_happening_is_noticed() {
         // The beginning of a span is a sign of life as well.
         let _open = record_start(Trading::OrderFill);
         until(|| collector.breached(Trading::OrderFill));
+        collector.flush();
         assert_eq!(hooked.raised(), [true]);
         record_duration(Trading::OrderFill, Duration::from_millis(1));
         collector.flush();
         assert!(!collector.breached(Trading::OrderFill));
         assert_eq!(hooked.raised(), [true, false]);
-        // What is switched off is not silent.
+        // What is switched off is not silent; but what is silent does not come back by it.
+        let before = hooked.raised().len();
+        record_duration(Trading::OrderFill, Duration::from_millis(1));
         collector.set_event_enabled(Trading::OrderFill, false);
         spin(Duration::from_millis(60));
         collector.flush();
-        assert!(!collector.breached(Trading::OrderFill));
+        assert!(collector.breached(Trading::OrderFill) == (hooked.raised().len() > before), "told if it was late");
+        collector.set_event_enabled(Trading::OrderFill, true);
+        record_duration(Trading::OrderFill, Duration::from_millis(1));
+        until(|| collector.breached(Trading::OrderFill));
+        let cleared = || limit_of(&collector, "order_fill").cleared;
+        let before = cleared();
+        collector.stop();
+        assert!(collector.breached(Trading::OrderFill) && cleared() == before, "{:?}", hooked.raised());
         let json: serde_json::Value = serde_json::from_str(&collector.report().to_json()).unwrap();
         let told = &json["sla"][1];
         assert_eq!((&told["quantile"], &told["limit"]), (&"silence".into(), &30_000_000.into()));
     });
+}
+
+#[test]
+fn an_event_that_is_sampled_is_not_silent() {
+    let _turn = in_turn();
+    let collector = Collector::builder()
+        .limits(&[(Trading::QueueBacklog.id(), Limit::Silence(Duration::from_millis(20)))])
+        .start()
+        .unwrap();
+    collector.register_thread("main").unwrap();
+    record_value(Trading::QueueBacklog, 1);
+    collector.flush();
+    let before = limit_of(&collector, "queue_backlog").raised;
+    collector.set_sampling_rate(Trading::QueueBacklog, 1e-9).unwrap();
+    collector.flush();
+    for n in 0..10 {
+        spin(Duration::from_millis(10));
+        record_value(Trading::QueueBacklog, n);
+    }
+    collector.stop();
+    // Between the first record and the sampling a slow machine may have paused.
+    assert!(limit_of(&collector, "queue_backlog").raised <= before.max(1));
+    assert!(!collector.breached(Trading::QueueBacklog) || before > 0);
 }
 
 #[test]

@@ -34,10 +34,10 @@ const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 /// Records that were not what they should be, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Older than a window when they were drained: missing there, but not in the total.
+    /// Older than a window, or that of a limit, when they were drained: missing there, but not in the total.
     pub late: u64,
-    /// Spans that ended before they began, records from the future (in the total alone), a clock of the drain that stepped
-    /// back.
+    /// Spans that ended before they began, records from the future (in the total alone), STARTs from the future or before the
+    /// beginning (nowhere), a clock of the drain that stepped back.
     pub clock_anomalies: u64,
     /// Values and durations too large to be told exactly: no sample.
     pub saturated: u64,
@@ -126,7 +126,8 @@ struct Origin {
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// An aggregator of these events over these windows, at the time `now` of a clock that runs at `rate`.
+    /// An aggregator of these events over these windows, at the time `now` of a clock that runs at `rate`: no later than the first
+    /// record.
     ///
     /// `storage` is empty and has this `shape`.
     ///
@@ -164,7 +165,6 @@ impl<S: Storage> Aggregator<S> {
                 // Checked above: it is a duration of less than 584 years.
                 let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
                 state.interval_nanos = nanos;
-                state.interval = shape.unit.units_of(nanos);
                 state.corrected = row_number(corrected);
                 corrected += 1;
             }
@@ -241,6 +241,10 @@ impl<S: Storage> Aggregator<S> {
             (Unit::One, Kind::Value) if payload < MAX_PAYLOAD => Some(payload),
             (Unit::Time, Kind::Duration) | (Unit::One, Kind::Value) => None,
             (Unit::Time, Kind::Start) => {
+                if !self.can_begin(record.ticks()) {
+                    self.counters.clock_anomalies += 1;
+                    return false;
+                }
                 self.see(row, record.ticks());
                 let (number, sampling) = (row_number(row), record.sampling());
                 if self.in_flight().start(number, record.ticks(), payload, sampling) {
@@ -271,6 +275,13 @@ impl<S: Storage> Aggregator<S> {
         };
         self.sample(row, unit, weighed, record, origin);
         true
+    }
+
+    /// Whether a span can have begun then. One that began in the future would never be old, and one from before the beginning
+    /// would be too old for ever.
+    #[inline]
+    const fn can_begin(&self, tick: u64) -> bool {
+        tick.saturating_add(self.tolerance) >= self.started && tick <= self.now.saturating_add(self.tolerance)
     }
 
     /// Something of the event was recorded.
@@ -329,15 +340,16 @@ impl<S: Storage> Aggregator<S> {
                     None => late = true,
                 }
             }
-            self.counters.late += u64::from(late);
             let mut next = state.first_rule;
             while let Some(number) = usize::from(next).checked_sub(1) {
                 let rule = &limits[number];
-                if let Some(slice) = rule.window.place(tick) {
-                    tallies[number * limit_slices + slice].add(value > rule.most, sampling);
+                match rule.window.place(tick) {
+                    Some(slice) => tallies[number * limit_slices + slice].add(value > rule.most, sampling),
+                    None => late = true,
                 }
                 next = rule.next;
             }
+            self.counters.late += u64::from(late);
         }
 
         if let Some(oldest) = samples[row * kept..][..kept].get_mut(state.next_sample) {

@@ -81,10 +81,9 @@ impl TimeUnit {
 }
 
 impl TimeUnit {
-    /// The units in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more. At least 1.
+    /// The units in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
     pub(crate) const fn units_of(self, nanos: u64) -> u64 {
-        let units = (((nanos as u128) << self.bits()) + 500_000_000) / 1_000_000_000;
-        if units == 0 { 1 } else { clamp(units) }
+        clamp((((nanos as u128) << self.bits()) + 500_000_000) / 1_000_000_000)
     }
 
     /// The largest number of units that is told as at most `nanos` nanoseconds; 2^64 − 1 if there is no end to them.

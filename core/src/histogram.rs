@@ -70,12 +70,12 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
     /// An empty histogram; `None` unless there is a counter for each of [`Buckets::places`], all of them 0.
     pub fn new(buckets: Buckets, counts: A) -> Option<Self> {
         let empty = counts.as_ref().iter().all(|count| count.get() == 0);
-        (empty && counts.as_ref().len() == buckets.places()).then_some(Self::counted(buckets, Moments::EMPTY, counts))
-    }
-
-    /// The histogram whose counters and moments these are.
-    pub(crate) const fn counted(buckets: Buckets, moments: Moments, counts: A) -> Self {
-        Self { buckets, moments, counts, width: PhantomData }
+        (empty && counts.as_ref().len() == buckets.places()).then_some(Self {
+            buckets,
+            moments: Moments::EMPTY,
+            counts,
+            width: PhantomData,
+        })
     }
 
     /// Which values it tells apart.

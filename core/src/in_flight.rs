@@ -173,6 +173,10 @@ impl InFlight<'_> {
 
     /// Records were overwritten: the END of every open span may be among them.
     pub(crate) fn lost(&mut self, now: u64) {
+        // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
+        for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early) {
+            flight.mark = flight.mark.min(now.saturating_add(1));
+        }
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early && flight.mark == 0) {
             flight.mark = now.saturating_add(1);
             self.events[usize::from(flight.row)].pairing.uncertain += u64::from(flight.count);

@@ -25,7 +25,7 @@ impl Moments {
     pub fn add(&mut self, value: u64, sampling: u8) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = self.max.max(value);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.weight = self.weight.saturating_add(1 << sampling);
         self.sum = self.sum.saturating_add(u128::from(value) << sampling);
         // A square of 64 bits fits 128; times 2^15 it may not.
@@ -33,21 +33,20 @@ impl Moments {
         self.squares = self.squares.saturating_add(square.saturating_mul(1 << sampling));
     }
 
-    /// Adds `count` samples of weight 2^`sampling` each: `least`, `least + step`, `least + 2·step`, … Constant time.
-    pub(crate) fn add_series(&mut self, least: u64, step: u64, count: u64, sampling: u8) {
-        let Some(steps) = count.checked_sub(1) else { return };
-        let [n, a, d, steps] = [count, least, step, steps].map(u128::from);
-        let most = u64::try_from(a.saturating_add(d.saturating_mul(steps))).unwrap_or(u64::MAX);
+    /// Adds `count` samples of weight 2^`sampling` each, spaced evenly from below `value` down to `least`: `value − step`,
+    /// `value − 2·step`, …, where `count` steps lead to `least`. Constant time; a step that is no whole number is not rounded.
+    pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
+        let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
-        self.max = self.max.max(most);
+        self.max = self.max.max(value - distance / count);
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
-        // Σ(a + j·d) = n·a + d·Σj, and of the squares n·a² + 2·a·d·Σj + d²·Σj².
-        let sum_j = n * steps / 2;
-        let sum_jj = sum_j.saturating_mul(2 * steps + 1) / 3;
+        // Of v − j·d/n for j = 1…n: Σ = n·v − d·(n + 1)/2, and Σ of the squares = n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n.
+        let [n, v, d] = [count, value, distance].map(u128::from);
         let part = |x: u128, y: u128| x.saturating_mul(y);
-        let sum = part(n, a).saturating_add(part(d, sum_j));
-        let squares = part(n, a * a).saturating_add(part(part(2 * a, d), sum_j)).saturating_add(part(d * d, sum_jj));
+        let sum = part(n, v).saturating_sub(part(d, n + 1) / 2);
+        let of_steps = part(d * d, 2 * n + 3).saturating_add(d * d / n) / 6;
+        let squares = part(n, v * v).saturating_add(of_steps).saturating_sub(part(v * d, n + 1));
         self.sum = self.sum.saturating_add(part(sum, 1 << sampling));
         self.squares = self.squares.saturating_add(part(squares, 1 << sampling));
     }
@@ -59,7 +58,7 @@ impl Moments {
         }
         self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
         self.max = self.max.max(other.max);
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.weight = self.weight.saturating_add(other.weight);
         self.sum = self.sum.saturating_add(other.sum);
         self.squares = self.squares.saturating_add(other.squares);
@@ -191,7 +190,7 @@ mod tests {
             sampling in 0..16_u8,
         ) {
             let mut whole = of(&before);
-            whole.add_series(least, step, count, sampling);
+            whole.add_series(least + count * step, least, count, sampling);
             let mut terms = of(&before);
             for j in 0..count {
                 terms.add(least + j * step, sampling);
@@ -238,7 +237,9 @@ mod tests {
             moments.add(u64::MAX, 15);
         }
         assert_eq!(moments.squares, u128::MAX);
-        moments.add_series(u64::MAX, u64::MAX, u64::MAX, 15);
+        moments.add_series(u64::MAX, 0, u64::MAX, 15);
+        moments.add_series(u64::MAX, 0, 1, 15);
+        moments.add(1, 0);
         let _ = (moments.mean_bits(), moments.stddev_bits());
     }
 }

@@ -45,23 +45,22 @@ pub struct Recorder<'r, C, const IDS: usize> {
 
 /// The generator that decides which of the events that are sampled are recorded: a linear congruential one, whose high bits are
 /// taken (the multiplier is that of PCG; O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms
-/// for Random Number Generation*, 2014). Each pattern of k high bits comes up exactly once in 2^k over its period of 2^32.
+/// for Random Number Generation*, 2014). Each pattern of k high bits comes up exactly once in 2^k over its period of 2^32. All
+/// generators walk the same cycle; each adds a number of its own, so that no two of them decide alike.
 ///
 /// Not a counter: every n-th of what comes at a beat would show a part of the beat.
 #[derive(Debug)]
 struct Draws(Cell<u32>);
 
 impl Draws {
-    /// Whether this one of 2^`sampling` is it; `sampling` is 1 to 15. Each generator begins elsewhere, at its `seed`.
-    fn draw(&self, sampling: u8, seed: usize) -> bool {
-        let state = match self.0.get() {
-            #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
-            0 => seed as u32,
-            state => state,
-        };
-        let state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+    /// Whether this one of 2^`sampling` is it; `sampling` is 1 to 15.
+    #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+    fn draw(&self, sampling: u8, own: usize) -> bool {
+        let state = self.0.get().wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         self.0.set(state);
-        state >> (u32::BITS - u32::from(sampling)) == 0
+        // Multiplied, because addresses differ in their low bits (Fibonacci hashing; Knuth, TAOCP 3, 6.4).
+        let own = (own as u32).wrapping_mul(0x9E37_79B9);
+        state.wrapping_add(own) >> (u32::BITS - u32::from(sampling)) == 0
     }
 }
 

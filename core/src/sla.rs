@@ -11,9 +11,19 @@
 //! | ok | the limit is kept |
 //! | violated | it is not, or was not and has not been kept for a slice of its window since |
 //!
-//! A violation is *raised* at once and *cleared* once the limit has been kept for as long as a slice of its window lasts, so
-//! that what hovers around its limit does not flap. Too few samples never clear: that nothing happens any more is no proof that
-//! all is well.
+//! A violation is *raised* at once and *cleared* once the limit was kept, and never broken since, for as long as a slice of its
+//! window lasts, so that what hovers around its limit does not flap. Too few samples never clear: that nothing happens any more is
+//! no proof that all is well.
+//!
+//! # Limits of the limits
+//!
+//! - A sample that is drained after its window is over is missing there, and counted as late: a window, less a slice, is to be longer
+//!   than the drain rests.
+//! - A span that found no room in the table of open spans does not count while it hangs.
+//! - Where records were overwritten, the END of a span may be among them. It counts as hanging until it is given up, a minute
+//!   later; a span that really hangs is given up as well.
+//! - A thread that stands still between reading the clock and writing its END is in flight as long as it does.
+//! - Silence is not watched while an event is switched off or sampled.
 
 mod rule;
 
@@ -79,7 +89,8 @@ impl Threshold {
 pub enum Limit {
     /// On a quantile of its samples over a window.
     Quantile(Threshold),
-    /// On the time without any record of it. It counts from the first one on: what never happened has not stopped.
+    /// On the time without any record of it. It counts from the first one on: what never happened has not stopped. While less than
+    /// everything is recorded it is not watched.
     Silence(Duration),
 }
 
@@ -220,7 +231,11 @@ impl fmt::Display for LimitError {
                 write!(f, "two limits of {limit} on {quantile} over {window:?}: each stands once")
             }
             Self::Duplicate { limit: Limit::Silence(_) } => f.write_str("two limits on silence: an event has one"),
-            Self::NoRoom { room } => write!(f, "more limits than the shape has room for, which is {room}"),
+            Self::NoRoom { room } => write!(
+                f,
+                "more than {room} limits of all events together, for which the shape has room; in the std adapter that is \
+                 twice as many as it is started with, and two an event"
+            ),
         }
     }
 }

@@ -265,14 +265,15 @@ impl Collector {
         Ok(over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
     }
 
-    /// Takes the changes of limits, raised and cleared, that have come since the last call; of more than 1,024, the newest.
+    /// Takes the changes of limits, raised and cleared, that have come since the last call; of more than 256, the newest.
     /// Blocks no longer than it takes to copy them.
     pub fn sla_changes(&self) -> SlaChanges {
         lock(&self.changes).take()
     }
 
     /// Has `event` keep these limits from now on, instead of those it had. One that stays as it was keeps its state; a new or
-    /// changed one begins as unknown, and counts what comes from now on. Blocks while a pass runs.
+    /// changed one begins as unknown, and counts what comes from now on. Of one that goes nothing more is told: if it was violated, it
+    /// is not cleared. Makes a pass, and blocks while another one runs.
     ///
     /// # Errors
     /// If one of them cannot be watched, or there are too many; then all stays as it was. From inside an observer or hook.
@@ -280,6 +281,8 @@ impl Collector {
         if IN_PASS.get() {
             return Err(SetLimitsError::InsidePass);
         }
+        // What was recorded before is not counted by the new limits: it is drained first.
+        self.flush();
         lock(&self.drain).set_limits(event.id(), limits).map_err(SetLimitsError::Refused)
     }
 

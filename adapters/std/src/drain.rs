@@ -94,6 +94,7 @@ pub(crate) struct Drain {
     leaps: u64,
     lag_ns: u64,
     unregistered: u64,
+    lost_ends: usize,
     storage_bytes: usize,
     longest_period: Duration,
     published_at: Option<Instant>,
@@ -142,9 +143,11 @@ impl Drain {
             leaps: 0,
             lag_ns: 0,
             unregistered: 0,
-            // And a report: of each window, the samples or the counts.
+            lost_ends: 0,
+            // And a report, of each window the samples or the counts; and the queue of changes.
             storage_bytes: shape.bytes::<u32>()
-                + shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>(),
+                + shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>()
+                + ChangeQueue::BYTES,
             longest_period,
             published_at: None,
             unpublished: false,
@@ -280,10 +283,11 @@ impl Drain {
         first
     }
 
-    /// What the gate turned away since the last pass: it makes summaries incomplete, and no silence.
+    /// What the gate turned away since the last pass is no silence; what it sampled away makes summaries incomplete.
     fn note_gate(&mut self) {
         for id in lock(&self.sampler).take_thinned() {
             self.aggregator.sampled_away(id);
+            self.aggregator.excuse_silence(id);
         }
         for EventInfo { id, .. } in &self.events {
             if !self.pool.gate().admits(*id) {
@@ -341,11 +345,15 @@ impl Drain {
         }
     }
 
-    /// What went into no ring makes the time until now incomplete, like what was overwritten.
+    /// What went into no ring makes the time until now incomplete; an END among it leaves its span open.
     fn note_unregistered(&mut self) {
-        let unregistered = self.pool.unregistered();
+        let (unregistered, lost_ends) = (self.pool.unregistered(), self.pool.lost_ends());
         if unregistered != self.unregistered {
             self.unregistered = unregistered;
+            self.aggregator.incomplete();
+        }
+        if lost_ends != self.lost_ends {
+            self.lost_ends = lost_ends;
             self.aggregator.lost();
         }
     }

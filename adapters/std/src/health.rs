@@ -22,9 +22,9 @@ pub struct Health {
     pub orphans: u64,
     /// STARTs without an END, given up.
     pub abandoned: u64,
-    /// Records that were older than a window when they were drained: missing there, not in the total.
+    /// Records that were older than a window, or that of a limit, when they were drained: missing there, not in the total.
     pub late: u64,
-    /// Spans that ended before they began, records from the future, and leaps between the clock and the operating system's.
+    /// Spans that ended before they began, records from the future, STARTs from before the beginning, and leaps between the clock and the operating system's.
     pub clock_anomalies: u64,
     /// Values and durations too large to be told: no sample. And what did not fit into a counter of a histogram any more: counted
     /// and in the mean, but quantiles are less accurate for it, and say so.
@@ -33,7 +33,8 @@ pub struct Health {
     pub invalid: u64,
     /// Records of an event that was not announced.
     pub unknown_events: u64,
-    /// Records that went into no ring: their thread had none, or the collector had stopped.
+    /// Records that went into no ring: their thread had none, or the collector had stopped. Of an event that is sampled all of
+    /// them, as nobody decided which were to be recorded.
     pub unregistered: u64,
     /// Panics of observers and hooks, each caught.
     pub observer_panics: u64,

@@ -37,14 +37,25 @@
 //!   finds none counts what it records as unregistered.
 //! - With `panic = "abort"` no span is ever cancelled and no observer's panic is caught.
 //! - Recording is not async-signal-safe, and an allocator that measures itself recurses with a thread's first record.
+//! - A window has to be longer, by a slice and more, than the drain rests ([`Builder::max_period`]); what is drained after its window is
+//!   over counts as late. Limits have some more: see [`SlaState`] and [`Limit`].
 //! - After `fork` the child has no drain: its rings overwrite.
 //! - A span that is ended on a thread of another collector is counted by that one.
 //!
 //! # Memory
 //!
-//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and 187 KiB an event for the
-//! default windows, most of which stays untouched until the event happens. A report takes up to 41 KiB an event more, and lives as
-//! long as it is published or somebody holds it. [`Collector::memory_bytes`] tells what there is, one report included.
+//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and for the default
+//! windows
+//!
+//! | | KiB |
+//! |---|---|
+//! | an event | 187 |
+//! | an event with an expected interval | 360 |
+//! | a report, for each event | at most 41 |
+//! | the table of open spans | 32 |
+//!
+//! Most of it stays untouched until the event happens. Of reports there is the one that is published, and those that somebody holds.
+//! [`Collector::memory_bytes`] tells what there is, one report included.
 
 #![warn(unsafe_code)]
 

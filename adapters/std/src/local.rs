@@ -153,16 +153,24 @@ fn register_late(begins: Option<EventId>, records: usize) -> bool {
             if can_adopt() && pool.claim(thread_name).is_some_and(adopt) {
                 return true;
             }
-            pool.count_unregistered(records);
+            count_unseen(pool, begins, records);
         }
         stopped => {
             // Its own collector counts it, else the installed one; without any, nobody asked.
             if let Some(pool) = current().map(Local::pool).or(stopped.as_ref()) {
-                pool.count_unregistered(records);
+                count_unseen(pool, begins, records);
             }
         }
     }
     false
+}
+
+/// Counts records that go into no ring.
+fn count_unseen(pool: &Pool, begins: Option<EventId>, records: usize) {
+    match begins {
+        Some(_) => pool.count_unregistered(records),
+        None => pool.count_lost_end(),
+    }
 }
 
 /// Counts records that a gate turned away, if it is closed for good.

@@ -56,6 +56,8 @@ pub(crate) struct Pool {
     /// Not 0 once the last pass is over.
     finished: AtomicU8,
     unregistered: AtomicUsize,
+    /// Of those, the ones that would have closed a span.
+    lost_ends: AtomicUsize,
     clock: HostClock,
     drain: OnceLock<Thread>,
 }
@@ -85,6 +87,7 @@ impl Pool {
             stopped: AtomicU8::new(0),
             finished: AtomicU8::new(0),
             unregistered: AtomicUsize::new(0),
+            lost_ends: AtomicUsize::new(0),
             clock,
             drain: OnceLock::new(),
         })
@@ -94,15 +97,12 @@ impl Pool {
         &self.gate
     }
 
-    /// Turns switches of the gate, one thread after the other; not once the collector is stopped, which is for good. Whether it
-    /// did.
-    pub(crate) fn turn(&self, turn: impl FnOnce(&Gate<IDS>)) -> bool {
+    /// Turns switches of the gate, one thread after the other; not once the collector is stopped, which is for good.
+    pub(crate) fn turn(&self, turn: impl FnOnce(&Gate<IDS>)) {
         let _turning = lock(&self.switches);
-        let turns = !self.is_stopped();
-        if turns {
+        if !self.is_stopped() {
             turn(&self.gate);
         }
-        turns
     }
 
     /// Whether a limit of this event is violated.
@@ -229,6 +229,17 @@ impl Pool {
     /// Records that nobody will see, because their thread has no ring or the collector has stopped.
     pub(crate) fn count_unregistered(&self, records: usize) {
         self.unregistered.fetch_add(records, Relaxed);
+    }
+
+    /// A record that nobody will see would have closed a span.
+    pub(crate) fn count_lost_end(&self) {
+        self.lost_ends.fetch_add(1, Relaxed);
+        self.count_unregistered(1);
+    }
+
+    /// How many such records there were.
+    pub(crate) fn lost_ends(&self) -> usize {
+        self.lost_ends.load(Relaxed)
     }
 
     /// Their number. Once the last pass is over, what still went into a ring, as the end of a span that was open, is among

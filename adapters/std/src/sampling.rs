@@ -14,9 +14,11 @@ const COARSEST: u8 = 15;
 /// How often the rates of events are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// A rate limit is lifted once the rate has been below this share of it for so many looks.
+/// A rate limit is lifted once the rate has been below this share of it for so long, and for as long as it would take so many
+/// records to come at the limit: of fewer, chance decides how many there are.
 const LIFTED_BELOW: f64 = 0.8;
-const LIFTED_AFTER: u32 = 4;
+const LIFTED_AFTER: Duration = Duration::from_secs(1);
+const RECORDS_TO_JUDGE: f64 = 64.0;
 
 /// Which share of an event's spans is recorded. Shares are powers of two, 1 to 2^-15: the nearest one is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +27,7 @@ pub enum Sampling {
     /// This share, always; 1 records everything.
     Rate(f64),
     /// Everything, unless there are more than so many in a second: then a share, until the rate has been below four fifths of the
-    /// limit for a second.
+    /// limit for a second, or longer where so little is recorded that a second does not tell.
     RateLimit {
         /// How many in a second are recorded in full.
         above: f64,
@@ -89,8 +91,8 @@ struct Sampled {
     seen: u64,
     /// In a second, by the last look.
     rate: f64,
-    /// For so many looks the rate has been low enough.
-    calm: u32,
+    /// Since when, and since how many, it is watched whether the rate is low enough.
+    calm_since: (Duration, u64),
     /// Whether less than everything was recorded at some time since the last [`Sampler::take_thinned`].
     was_thinned: bool,
 }
@@ -104,8 +106,15 @@ pub(crate) struct Sampler {
 
 impl Sampler {
     pub(crate) fn new(events: impl Iterator<Item = EventId>) -> Self {
-        let sampled =
-            |id| Sampled { id, sampling: Sampling::default(), k: 0, seen: 0, rate: 0.0, calm: 0, was_thinned: false };
+        let sampled = |id| Sampled {
+            id,
+            sampling: Sampling::default(),
+            k: 0,
+            seen: 0,
+            rate: 0.0,
+            calm_since: (Duration::ZERO, 0),
+            was_thinned: false,
+        };
         Self { events: events.map(sampled).collect(), looked_after: Duration::ZERO }
     }
 
@@ -113,7 +122,7 @@ impl Sampler {
     pub(crate) fn set(&mut self, id: EventId, sampling: Sampling) -> Option<u8> {
         let event = self.events.iter_mut().find(|event| event.id == id)?;
         event.sampling = sampling;
-        event.calm = 0;
+        event.calm_since = (self.looked_after, event.seen);
         event.k = match sampling {
             Sampling::Rate(rate) => nearest(rate),
             Sampling::RateLimit { .. } => 0,
@@ -137,11 +146,6 @@ impl Sampler {
         self.events.iter().filter(|event| event.k > 0).map(|event| (event.id, event.k))
     }
 
-    /// Whether anything here can change by itself.
-    fn is_idle(&self) -> bool {
-        self.events.iter().all(|event| matches!(event.sampling, Sampling::Rate(_)))
-    }
-
     /// Looks at the rates, `since_start` after the start: `count` tells how many of an event there have been, those left out
     /// included; `cost` is what measuring takes of a core, if that was found out anew. Tells `changed` the events whose k is
     /// another now.
@@ -153,9 +157,6 @@ impl Sampler {
         mut changed: impl FnMut(EventId, u8),
     ) {
         let elapsed = since_start.saturating_sub(self.looked_after);
-        if self.is_idle() || (elapsed < LOOK_EVERY && cost.is_none()) {
-            return;
-        }
         if elapsed >= LOOK_EVERY {
             self.looked_after = since_start;
             for event in &mut self.events {
@@ -164,7 +165,7 @@ impl Sampler {
                 let came = seen.saturating_sub(event.seen) as f64;
                 event.seen = seen;
                 event.rate = came / elapsed.as_secs_f64();
-                event.limit_rate(&mut changed);
+                event.limit_rate(since_start, &mut changed);
             }
         }
         if let Some(cost) = cost {
@@ -201,18 +202,25 @@ impl Sampler {
 }
 
 impl Sampled {
-    fn limit_rate(&mut self, changed: &mut impl FnMut(EventId, u8)) {
+    fn limit_rate(&mut self, now: Duration, changed: &mut impl FnMut(EventId, u8)) {
         let Sampling::RateLimit { above, sample } = self.sampling else { return };
-        if self.rate > above {
-            self.calm = 0;
-            self.set_k(nearest(sample), changed);
-        } else if self.rate < LIFTED_BELOW * above {
-            self.calm += 1;
-            if self.calm >= LIFTED_AFTER {
-                self.set_k(0, changed);
+        if self.k == 0 {
+            if self.rate > above {
+                self.calm_since = (now, self.seen);
+                self.set_k(nearest(sample), changed);
             }
-        } else {
-            self.calm = 0;
+            return;
+        }
+        let (since, seen) = self.calm_since;
+        let elapsed = now.saturating_sub(since);
+        if elapsed < LIFTED_AFTER || elapsed.as_secs_f64() * above * share(self.k) < RECORDS_TO_JUDGE {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate is told to a few digits")]
+        let rate = self.seen.saturating_sub(seen) as f64 / elapsed.as_secs_f64();
+        self.calm_since = (now, self.seen);
+        if rate < LIFTED_BELOW * above {
+            self.set_k(0, changed);
         }
     }
 
@@ -319,17 +327,69 @@ mod tests {
         let mut after = |came| decide(&mut sampler, &mut from, came);
         assert_eq!(after(250), [0_u8; 0], "1,000 a second are not more than 1,000");
         assert_eq!(after(251), [3]);
-        assert_eq!(after(10_000), [0_u8; 0], "as before");
-        for came in [100, 100, 100, 240, 100, 100, 100] {
+        // Four fifths of the limit, and more, over each second.
+        for came in [10_000, 0, 0, 0, 200, 200, 200, 200] {
+            assert_eq!(after(came), [0_u8; 0], "not calm");
+        }
+        for came in [200, 200, 199] {
             assert_eq!(after(came), [0_u8; 0], "not calm for long enough");
         }
-        assert_eq!(after(199), [0]);
+        assert_eq!(after(200), [0]);
         assert_eq!(after(900), [3]);
         assert_eq!(sampler.thinned().collect::<Vec<_>>(), [(ONE, 3)]);
         assert_eq!(sampler.set(ONE, Sampling::Rate(1.0)), Some(0));
         assert_eq!(sampler.take_thinned().collect::<Vec<_>>(), [ONE], "it was, for a while");
         assert_eq!(sampler.take_thinned().count(), 0);
         assert_eq!(sampler.set(EventId::new(3).unwrap(), Sampling::Rate(1.0)), None);
+    }
+
+    #[test]
+    fn a_limit_with_a_coarse_share_is_lifted_by_a_fall_of_the_rate_and_not_by_chance() {
+        let mut sampler = Sampler::new([ONE].into_iter());
+        sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.001 });
+        let mut random = 7_u64;
+        let (mut seen, mut k, mut changes) = (0, 0_u8, 0);
+        let mut quarter = |quarter: u32, came: u64| {
+            for _ in 0..came {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                if random >> 32 & ((1 << k) - 1) == 0 {
+                    seen += 1 << k;
+                }
+            }
+            sampler.look(
+                quarter * LOOK_EVERY,
+                None,
+                |_| seen,
+                |_, now| {
+                    k = now;
+                    changes += 1;
+                },
+            );
+            (k, changes)
+        };
+        // Twice the limit for ten minutes; of 1 in 1,024, mostly none comes between two looks.
+        for n in 1..=2_400 {
+            quarter(n, 500);
+        }
+        assert_eq!(quarter(2_401, 500), (10, 1));
+        for n in 2_402..=3_000 {
+            quarter(n, 20);
+        }
+        assert_eq!(quarter(3_001, 20), (0, 2), "after a while, it is lifted");
+    }
+
+    #[test]
+    fn a_policy_that_is_set_later_does_not_judge_what_was_before() {
+        let mut sampler = Sampler::new([ONE].into_iter());
+        let mut from = (0, 0);
+        for _ in 0..100 {
+            decide(&mut sampler, &mut from, 5_000);
+        }
+        decide(&mut sampler, &mut from, 2);
+        sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.1 });
+        assert_eq!(decide(&mut sampler, &mut from, 2), [0_u8; 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold,
 use crate::report::{json, window_name};
 
 /// As many changes are kept for [`Collector::sla_changes`](crate::Collector::sla_changes); of more, the newest.
-const KEPT: usize = 1_024;
+const KEPT: usize = 256;
 
 /// A limit of an event, and how it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,14 +110,23 @@ pub struct SlaChanges {
     pub missed: u64,
 }
 
-/// The queue of changes.
-#[derive(Debug, Default)]
+/// The queue of changes, with its room taken from the beginning.
+#[derive(Debug)]
 pub(crate) struct ChangeQueue {
     changes: VecDeque<SlaChange>,
     missed: u64,
 }
 
+impl Default for ChangeQueue {
+    fn default() -> Self {
+        Self { changes: VecDeque::with_capacity(KEPT), missed: 0 }
+    }
+}
+
 impl ChangeQueue {
+    /// How many bytes its room takes.
+    pub(crate) const BYTES: usize = KEPT * size_of::<SlaChange>();
+
     pub(crate) fn push(&mut self, change: SlaChange) {
         if self.changes.len() == KEPT {
             self.changes.pop_front();
@@ -127,7 +136,7 @@ impl ChangeQueue {
     }
 
     pub(crate) fn take(&mut self) -> SlaChanges {
-        SlaChanges { changes: core::mem::take(&mut self.changes).into(), missed: core::mem::take(&mut self.missed) }
+        SlaChanges { changes: self.changes.drain(..).collect(), missed: core::mem::take(&mut self.missed) }
     }
 }
 

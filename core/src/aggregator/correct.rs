@@ -20,32 +20,44 @@ impl<S: Storage> Aggregator<S> {
         let (buckets, places, of_row) = (self.durations, self.durations.places(), self.shape.slices);
         let unit = self.shape.unit;
         let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();
-        let (interval, interval_nanos) = (events[of].interval, events[of].interval_nanos);
+        let interval = events[of].interval_nanos;
         let row = usize::from(events[of].corrected);
 
         // In nanoseconds, as `HdrHistogram` would be told: in units a multiple of the interval might be rounded below itself.
-        let missing = (unit.nanos(value) / interval_nanos).saturating_sub(1);
-        let least = value.saturating_sub(missing.saturating_mul(interval));
-        // Of the missing ones, how many are greater.
-        let above = |bound: u64| match value.checked_sub(bound) {
-            None | Some(0) => 0,
-            Some(distance) => missing.min((distance - 1) / interval),
+        let missing = (unit.nanos(value) / interval).saturating_sub(1);
+        // They are spaced evenly down to the least, so that no rounding of the interval adds up.
+        let distance = unit.units_of(missing.saturating_mul(interval)).min(value);
+        let least = value - distance;
+        // Of the missing ones, how many are greater: j of them, if value − j·distance/missing > bound.
+        let above = |bound: u64| {
+            let room = value.saturating_sub(bound);
+            // Of 64 bits where they are enough: a division of 128 costs several times as much.
+            let steps = if let Some(steps) = room.checked_mul(missing) {
+                steps.saturating_sub(1) / distance.max(1)
+            } else {
+                let steps = (u128::from(room) * u128::from(missing) - 1) / u128::from(distance.max(1));
+                u64::try_from(steps).unwrap_or(u64::MAX)
+            };
+            missing.min(steps)
         };
         let slice_of = |slice: usize| row * of_row + slice;
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
         events[row].total.add(value, sampling);
-        events[row].total.add_series(least, interval, missing, sampling);
+        events[row].total.add_series(value, least, missing, sampling);
         let mut full = totals[row * places + place].add(weighed.weight());
         for slice in window_slices() {
             slices[slice_of(slice)].add(value, sampling);
-            slices[slice_of(slice)].add_series(least, interval, missing, sampling);
+            slices[slice_of(slice)].add_series(value, least, missing, sampling);
             full += counts[slice_of(slice) * places + place].add(weighed.weight());
         }
         if missing > 0 {
-            for place in buckets.place(least)..=place {
-                let (from, to) = buckets.bounds(place);
-                let weight = (above(from) - above(to)) << sampling;
+            let first = buckets.place(least);
+            let mut more = above(buckets.bounds(first).0);
+            for place in first..=place {
+                let rest = above(buckets.bounds(place).1);
+                let weight = (more - rest).saturating_mul(weighed.weight());
+                more = rest;
                 if weight > 0 {
                     full = full.saturating_add(totals[row * places + place].add(weight));
                     for slice in window_slices() {

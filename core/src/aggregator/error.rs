@@ -87,7 +87,7 @@ pub enum ConfigError {
         /// What it would have to say.
         needed: usize,
     },
-    /// An array of the storage is shorter than the shape says.
+    /// An array of the storage is not as long as the shape says.
     Storage {
         /// Which array.
         what: &'static str,
@@ -211,10 +211,16 @@ pub(super) fn check<C>(
             return Err(ConfigError::Shape { what, given, needed });
         }
     }
+    // Those that are walked over are not longer, either: what is not set up would be counted into.
+    for (what, given, needed) in
+        [("windows", parts.windows.len(), shape.windows), ("rows", parts.events.len(), shape.rows())]
+    {
+        if given != needed {
+            return Err(ConfigError::Storage { what, given, needed });
+        }
+    }
     for (what, given, needed) in [
         ("ids", parts.rows.len(), shape.ids),
-        ("windows", parts.windows.len(), shape.windows),
-        ("rows", parts.events.len(), shape.rows()),
         ("slices", parts.slices.len(), shape.all_slices()),
         ("counts", parts.counts.len(), shape.all_counts()),
         ("totals", parts.totals.len(), shape.all_totals()),

@@ -23,7 +23,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Has `event` keep these limits from now on, instead of those it had. One that stays as it was keeps its state; a new or
-    /// changed one begins at [`SlaState::Unknown`] and counts what comes from now on.
+    /// changed one begins at [`SlaState::Unknown`] and counts what is delivered from now on. Of one that goes nothing more is told:
+    /// if it was violated, it is not cleared.
     ///
     /// # Errors
     /// If one of them cannot be watched, or there are too many; then all stays as it was.
@@ -61,9 +62,10 @@ impl<S: Storage> Aggregator<S> {
                 rules[number] = Rule::new(name, &threshold, window, unit, time);
             }
             rules[number].next = NO_RULE;
+            let link = u16::try_from(number + 1).map_err(|_| LimitError::NoRoom { room })?;
             match last {
-                None => events[row].first_rule = row_number(number) + 1,
-                Some(before) => rules[before].next = row_number(number) + 1,
+                None => events[row].first_rule = link,
+                Some(before) => rules[before].next = link,
             }
             last = Some(number);
         }
@@ -79,7 +81,9 @@ impl<S: Storage> Aggregator<S> {
 
     /// Whether an event can have these limits instead of those it has.
     fn check_limits(&mut self, row: usize, limits: &(impl Iterator<Item = Limit> + Clone)) -> Result<(), LimitError> {
-        let (room, of_rule, rate, now) = (self.shape.limits, self.shape.limit_slices, self.rate, self.now);
+        let (of_rule, rate, now) = (self.shape.limit_slices, self.rate, self.now);
+        // More than this are not numbered.
+        let room = self.shape.limits.min(usize::from(u16::MAX));
         let Parts { windows, limits: rules, .. } = self.storage.parts();
         for (number, limit) in limits.clone().enumerate() {
             match limit {
@@ -219,14 +223,14 @@ impl<S: Storage> Aggregator<S> {
             let value = values.quantile(threshold.quantile)?.0;
             // An estimate may lie on the other side of the limit. Which side is right is known exactly, once the rule has seen
             // all that is in the window.
-            let is_same = rule.hung == 0 && summary.estimated_total == rule.count;
+            let is_same = summary.estimated_total.saturating_add(rule.hung) == rule.count;
             Some(match rule.is_broken() {
                 true if is_same => value.max(threshold.limit.saturating_add(1)),
                 false if is_same => value.min(threshold.limit),
                 _ => value,
             })
         });
-        let oldest = if rule.hung > 0 { self.oldest(event).map(|(nanos, _)| nanos) } else { None };
+        let oldest = if rule.hung > 0 && rule.is_broken() { self.oldest(event).map(|(nanos, _)| nanos) } else { None };
         of_samples.max(oldest)
     }
 }

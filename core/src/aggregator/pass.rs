@@ -2,7 +2,7 @@
 
 use super::Aggregator;
 use crate::{
-    Consumer, Drained, EventId, Moments, Record,
+    Consumer, Drained, EventId, Moments, Record, SlaState,
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
@@ -97,9 +97,15 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Records were lost before now: what covers the time until now is incomplete, and the ENDs of all open spans are uncertain.
-    pub fn lost(&mut self) {
+    /// Records were never written before now: what covers the time until now is incomplete.
+    pub fn incomplete(&mut self) {
         self.lost_until = Some(self.now);
+    }
+
+    /// Records were lost before now, ENDs maybe among them: what covers the time until now is incomplete, and open spans are
+    /// uncertain.
+    pub fn lost(&mut self) {
+        self.incomplete();
         let now = self.now;
         self.in_flight().lost(now);
     }
@@ -113,11 +119,13 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Recording of `event` is switched off for now: that nothing comes is no silence.
+    /// Not all of `event` is recorded for now: that nothing comes is no silence. One that was found before stays: what stopped
+    /// has not come back.
     pub fn excuse_silence(&mut self, event: EventId) {
         let now = self.now.saturating_add(1);
         if let Some(state) = self.state_of(event)
             && state.seen > 0
+            && state.silence.watch.state != SlaState::Violated
         {
             state.seen = now;
         }

@@ -291,7 +291,7 @@ impl<S: Storage> Aggregator<S> {
         for slice in slices.clone() {
             let counts = &counts[slice * places..][first..=last];
             for (sum, count) in folded.iter_mut().zip(counts) {
-                *sum += count.get();
+                *sum = sum.saturating_add(count.get());
             }
         }
         (first, folded)

@@ -5,11 +5,38 @@ use std::{boxed::Box, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Accuracy, Event, Forgotten, Outcome, Quantile, Shape, Summary, Trading, storage};
+use crate::{
+    Accuracy, Event, Forgotten, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus, Summary, Threshold, Trading,
+    storage,
+};
 
 const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
 const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
 type Memory = storage!(SHAPE);
+
+/// The preset, with an order placement expected every nanosecond, and one fill a millisecond; neither may be silent for long.
+const PACED: [EventInfo; 8] = {
+    let mut events = [Trading::ALL[0]; 8];
+    let mut at = 0;
+    while at < 8 {
+        events[at] = Trading::ALL[at];
+        at += 1;
+    }
+    events[2].expected_interval = Some(core::time::Duration::from_nanos(1));
+    events[3].expected_interval = Some(core::time::Duration::from_millis(1));
+    events[3].max_silence = Some(core::time::Duration::from_secs(1));
+    events
+};
+const PACED_SHAPE: Shape = Shape { samples: 16, ..Shape::server(&PACED, &WindowSpec::DEFAULT) };
+
+/// With counters so small that they are full soon.
+fn paced(now: u64) -> Aggregator<&'static mut storage!(PACED_SHAPE, u16)> {
+    // SAFETY: as in `memory`.
+    let storage = Box::leak(unsafe { Box::<storage!(PACED_SHAPE, u16)>::new_zeroed().assume_init() });
+    let rate = TickRate::NANOSECONDS;
+    Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &PACED, rate, now, storage).unwrap()
+}
 
 /// Empty storage, made where it stays: without optimisation, `Box::new` would put its megabyte on the stack first.
 fn memory() -> &'static mut Memory {
@@ -136,7 +163,7 @@ proptest! {
             1..20,
         ),
     ) {
-        let mut aggregator = aggregator(5);
+        let mut aggregator = paced(5);
         let (mut given, mut silent) = (0, 0);
         for (now, records) in steps {
             aggregator.begin_pass(now);
@@ -153,12 +180,17 @@ proptest! {
                 });
                 aggregator.record(0, record);
             }
+            aggregator.settle(aggregator.pass());
+            aggregator.watch(now, |_| ());
+            aggregator.limits(|_| ());
         }
         let counters = aggregator.counters();
         let mut samples = 0;
         for info in Trading::ALL {
-            for window in 0..4 {
-                let _ = aggregator.summary(info.id, Period::Window(window));
+            for period in (0..4).map(Period::Window).chain([Period::Total]) {
+                let _ = aggregator.summary(info.id, period);
+                let _ = aggregator.corrected(info.id, period);
+                let _ = aggregator.slowest(info.id, period, &mut [Slow::EMPTY; 5]);
             }
             samples += aggregator.summary(info.id, Period::Total).map_or(0, |total| total.count);
         }
@@ -327,6 +359,9 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     assert_eq!(try_with(SHAPE, &[one[0], one[0]], Trading::ALL, 1), refused);
     let refused = ConfigError::Shape { what: "windows", given: 3, needed: 1 };
     assert_eq!(try_with(SHAPE, &one, Trading::ALL, 1), refused);
+    let fewer = Shape { windows: 1, slices: 10, ..SHAPE };
+    let refused = ConfigError::Storage { what: "windows", given: 3, needed: 1 };
+    assert_eq!(try_with(fewer, &one, Trading::ALL, 1_000_000_000), refused);
     let refused = ConfigError::Storage { what: "samples", given: 128, needed: 136 };
     let wider = Shape { samples: 17, ..SHAPE };
     assert_eq!(try_with(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
@@ -337,6 +372,133 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
     let refused = ConfigError::Histogram { scale: 9, lowest: 8, octaves: 40 };
     assert_eq!(try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
+}
+
+fn status(aggregator: &mut Aggregator<impl Storage>, event: Trading) -> Vec<SlaStatus> {
+    let mut found = vec![];
+    aggregator.limits(|status| found.extend((status.event == event.id()).then_some(*status)));
+    found
+}
+
+#[test]
+fn a_start_from_the_future_or_before_the_beginning_is_no_open_span() {
+    let mut aggregator = aggregator(1_000 * SECOND);
+    aggregator.begin_pass(1_001 * SECOND);
+    let event = Trading::OrderPlacement.id();
+    for tick in [0, 900 * SECOND, 1_002 * SECOND, u64::MAX] {
+        aggregator.record(0, Record::start(tick, event, 0, 7));
+    }
+    assert_eq!(aggregator.counters(), Counters { clock_anomalies: 4, ..Counters::default() });
+    assert_eq!(aggregator.pairing(event).open, 0);
+    aggregator.watch(1_001 * SECOND, |_| panic!("nothing hangs"));
+    aggregator.record(0, Record::start(1_001 * SECOND + MILLI, event, 0, 7)); // an unsynchronised core
+    assert_eq!(aggregator.pairing(event).open, 1);
+}
+
+#[test]
+fn what_is_observed_lies_on_the_side_of_the_limit_where_it_is() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::OrderPlacement; // p95 20 ms, p99 50 ms
+    aggregator.begin_pass(10 * SECOND);
+    aggregator.record(0, Record::start(9 * SECOND, event.id(), 0, 0));
+    for _ in 0..40 {
+        aggregator.record(0, end(10 * SECOND, MILLI));
+    }
+    aggregator.watch(10 * SECOND, |_| ());
+    let [p95, p99] = status(&mut aggregator, event)[..] else { panic!("two limits") };
+    // One in 41 hangs: p95 tolerates it, p99 does not.
+    assert_eq!((p95.state, p95.over, p95.count, p95.observed), (SlaState::Ok, 1, 41, Some(MILLI)));
+    assert_eq!((p99.state, p99.over, p99.count, p99.observed), (SlaState::Violated, 1, 41, Some(SECOND)));
+}
+
+#[test]
+fn switching_an_event_off_is_no_silence_and_brings_nothing_back() {
+    let event = Trading::OrderFill;
+    for (excused_from, expected) in [(1, SlaState::Ok), (4, SlaState::Violated)] {
+        let mut aggregator = paced(0);
+        aggregator.record(0, Record::duration(0, event.id(), 0, 5));
+        for second in 1..=6 {
+            aggregator.begin_pass(second * SECOND);
+            if second >= excused_from {
+                aggregator.excuse_silence(event.id());
+            }
+            aggregator.watch(second * SECOND, |_| ());
+        }
+        let [silence] = status(&mut aggregator, event)[..] else { panic!("one limit") };
+        assert_eq!((silence.state, silence.cleared), (expected, 0));
+    }
+}
+
+#[test]
+fn an_open_span_that_was_uncertain_on_an_older_clock_is_given_up_on_the_new_one() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::OrderFill.id();
+    aggregator.begin_pass(100_000 * SECOND);
+    aggregator.record(0, Record::start(99_999 * SECOND, event, 0, 0));
+    aggregator.lost();
+    aggregator.begin_pass(5 * SECOND);
+    assert_eq!((aggregator.pairing(event).open, aggregator.pairing(event).uncertain), (1, 1));
+    aggregator.begin_pass(66 * SECOND);
+    assert_eq!((aggregator.pairing(event).open, aggregator.pairing(event).abandoned), (0, 1));
+}
+
+#[test]
+fn what_was_never_written_makes_nothing_uncertain() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::OrderFill.id();
+    aggregator.record(0, Record::start(0, event, 0, 0));
+    aggregator.record(0, Record::duration(0, event, 0, 1));
+    aggregator.incomplete();
+    assert_eq!(aggregator.pairing(event).uncertain, 0);
+    assert!(!aggregator.summary(event, Period::Total).unwrap().complete);
+}
+
+#[test]
+fn a_sample_too_late_for_the_window_of_a_limit_is_counted() {
+    let mut aggregator = aggregator(0);
+    let event = Trading::OrderFill.id();
+    let short = Threshold::value(Quantile::MAX, 1).over(core::time::Duration::from_millis(20));
+    aggregator.set_limits(event, &[Limit::Quantile(short)]).unwrap();
+    aggregator.begin_pass(SECOND);
+    aggregator.record(0, Record::duration(SECOND - 100 * MILLI, event, 0, 500));
+    assert_eq!(aggregator.summary(event, Period::Window(0)).unwrap().count, 1);
+    assert_eq!(aggregator.counters().late, 1);
+}
+
+/// The loop that `HdrHistogram` runs, in nanoseconds.
+#[test]
+fn a_pause_of_thousands_of_intervals_is_corrected_without_drifting_off() {
+    let event = Trading::OrderFill;
+    for interval in [1_000, 3_333, 1_000_000_u64] {
+        let info = EventInfo { expected_interval: Some(core::time::Duration::from_nanos(interval)), ..PACED[3] };
+        let mut events = PACED;
+        events[3] = info;
+        for pause in [interval, 2 * interval - 1, 2 * interval, 5 * MILLI, SECOND, 6 * SECOND] {
+            // SAFETY: as in `memory`.
+            let storage = Box::leak(unsafe { Box::<storage!(PACED_SHAPE)>::new_zeroed().assume_init() });
+            let rate = TickRate::NANOSECONDS;
+            let mut aggregator = Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &events, rate, 0, storage).unwrap();
+            aggregator.begin_pass(100 * SECOND);
+            aggregator.record(0, Record::duration(100 * SECOND, event.id(), 0, pause));
+            let (mut count, mut sum, mut least) = (1_u64, u128::from(pause), pause);
+            let mut missing = pause.saturating_sub(interval);
+            while missing >= interval {
+                (count, sum, least) = (count + 1, sum + u128::from(missing), missing);
+                missing -= interval;
+            }
+            let corrected = aggregator.corrected(event.id(), Period::Window(2)).unwrap();
+            assert_eq!((corrected.count, corrected.max), (count, pause), "{pause} at {interval}");
+            assert!(corrected.min.abs_diff(least) <= 1, "{} {least}", corrected.min);
+            let mean = u64::try_from(sum / u128::from(count)).unwrap();
+            assert!(corrected.mean.round().abs_diff(mean) <= 1, "{} {mean}", corrected.mean);
+            // Evenly spread from the least to the pause: the k-th smallest is known.
+            for (told, quantile) in [(corrected.p50, Quantile::P50), (corrected.p99_9, Quantile::P99_9)] {
+                let exact = pause - (count - quantile.rank(count)) * interval;
+                let allowed = u128::from(corrected.accuracy.max_relative_error_ppm()) * u128::from(exact);
+                assert!(u128::from(told.abs_diff(exact)) * 1_000_000 <= allowed + 1_000_000, "{told} {exact}");
+            }
+        }
+    }
 }
 
 #[test]

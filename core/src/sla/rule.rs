@@ -61,7 +61,8 @@ impl Watch {
     /// has been kept for `hold` ticks.
     pub(crate) fn step(&mut self, found: SlaState, now: u64, hold: u64) -> bool {
         match (self.state, found) {
-            // That too little is known says nothing against a violation.
+            // That too little is known says nothing against a violation, nor against what kept the limit before: of what happens
+            // seldom, one sample is gone from the window before the next one comes.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
                 self.kept = 0;

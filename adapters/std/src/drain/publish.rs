@@ -40,7 +40,8 @@ impl Drain {
         let drift_ppm = if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
         let health = Health { orphans, abandoned, ..self.health() };
         let report = Report {
-            unix_ns: self.anchor.unix_ns,
+            // By the anchor that everything in it is told by.
+            unix_ns: self.wall.unix_ns(self.pool.clock().rate(), self.anchor.ticks),
             uptime_ns: nanos(elapsed),
             sla: self.sla(),
             health,

@@ -1,0 +1,48 @@
+//! Events of your own: names, units, limits, an expected pace, and sampling of the chatty one.
+//!
+//! `cargo run --release --example custom_events`
+
+use core::{error::Error, time::Duration};
+
+use tailwatch::{Collector, Quantile, Sampling, Threshold, Unit, events, measure, record_duration, record_value};
+
+events! {
+    /// What my gateway does.
+    pub enum Gateway {
+        /// Decoding one packet.
+        Decode = 20,
+        /// An order's round trip to the venue.
+        RoundTrip = 21 {
+            limits: &[Threshold::duration(Quantile::P99, Duration::from_millis(5))],
+            max_silence: Some(Duration::from_secs(30)),
+        },
+        /// A heartbeat that is due every 10 ms: a late one has held up others.
+        Heartbeat = 22 { expected_interval: Some(Duration::from_millis(10)) },
+        /// Packets that wait: a number, not a time.
+        Backlog = 23 { unit: Unit::One, name: "packets_waiting" },
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let chatty = Sampling::RateLimit { above: 100_000.0, sample: 0.1 };
+    let collector = Collector::builder().events(Gateway::ALL).sampling(Gateway::Decode, chatty).start()?;
+    collector.install()?;
+
+    for packet in 0..1_000 {
+        drop(measure(Gateway::Decode));
+        record_value(Gateway::Backlog, packet % 17);
+    }
+    for _ in 0..99 {
+        record_duration(Gateway::Heartbeat, Duration::from_micros(80));
+    }
+    record_duration(Gateway::Heartbeat, Duration::from_millis(500)); // once it hung
+    record_duration(Gateway::RoundTrip, Duration::from_millis(7));
+
+    collector.stop();
+    println!("{}", collector.report());
+    let heartbeat = collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
+    let heartbeat = heartbeat.ok_or("no heartbeat")?;
+    let corrected = heartbeat.corrected.ok_or("no expected interval")?;
+    println!("heartbeat p95: {} ns as measured, {} ns as it was waited for", heartbeat.summary.p95, corrected.p95);
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! A table on standard error at a beat, and JSON lines in a file, while the program works.
+//!
+//! `cargo run --release --example periodic_report -- report.jsonl`
+
+use core::{error::Error, hint::black_box, time::Duration};
+use std::{env, fs::File, io, time::Instant};
+
+use tailwatch::{Collector, HiccupProbe, Reporter, Trading, time};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let collector = Collector::builder().start()?;
+    collector.install()?;
+    // How long the whole process, or its core, stood still: to tell a slow span from a slow machine.
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))?;
+    let table = Reporter::table(&collector, Duration::from_millis(500), io::stderr())?;
+    let lines = match env::args_os().nth(1) {
+        Some(path) => Some(Reporter::json_lines(&collector, Duration::from_millis(100), File::create(path)?)?),
+        None => None,
+    };
+
+    let (begin, before) = (Instant::now(), collector.report());
+    while begin.elapsed() < Duration::from_millis(1_200) {
+        time(Trading::CandleProcessing, || black_box((0..2_000_u64).sum::<u64>()));
+    }
+
+    probe.stop();
+    collector.stop(); // so that the last report has everything
+    table.stop()?;
+    lines.map_or(Ok(()), Reporter::stop)?;
+    println!("{}", collector.report().diff(&before).ok_or("the report before is not earlier")?);
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! An alert: a hook posts to a webhook when a limit is violated, and when it is kept again.
+//!
+//! The webhook is a few lines on loopback here; in earnest it is your chat or your pager.
+//!
+//! `cargo run --release --example sla_alert`
+
+use core::{error::Error, net::SocketAddr, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+};
+
+use tailwatch::{Collector, Event, Limit, Quantile, SlaChange, Threshold, Trading, WindowSpec, measure_tagged, time};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let webhook = TcpListener::bind("127.0.0.1:0")?;
+    let address = webhook.local_addr()?;
+    let receiver = thread::spawn(move || receive(&webhook, 2));
+
+    // A hook runs in the thread that drains: it hands on, and another thread takes its time.
+    let (alert, alerts) = mpsc::channel::<SlaChange>();
+    let sender = thread::spawn(move || {
+        for change in alerts {
+            let text = format!("{} {}", if change.raised { "VIOLATED" } else { "kept again" }, change.limit);
+            if let Err(error) = post(address, &text) {
+                eprintln!("the alert was not sent: {error}");
+            }
+        }
+    });
+
+    let window = WindowSpec::new(Duration::from_millis(500), 10);
+    let limit = Threshold::duration(Quantile::MAX, Duration::from_millis(20)).over(window.length);
+    let collector = Collector::builder()
+        .windows(&[window])
+        .limits(&[(Trading::OrderPlacement.id(), Limit::Quantile(limit))])
+        .on_sla_change(move |change| drop(alert.send(change.clone())))
+        .start()?;
+    collector.install()?;
+
+    for order in 0..100 {
+        if collector.breached(Trading::OrderPlacement) {
+            // The kill switch: nothing is sent while it hangs. Here the bot probes on.
+            time(Trading::SignalGeneration, || thread::sleep(Duration::from_millis(1)));
+        }
+        let _placing = measure_tagged(Trading::OrderPlacement, order);
+        thread::sleep(Duration::from_millis(if order == 10 { 60 } else { 10 }));
+    }
+
+    collector.stop();
+    drop(collector); // and with it the hook, so that the sender ends
+    sender.join().map_err(|_| "the sender panicked")?;
+    for text in receiver.join().map_err(|_| "the webhook panicked")?? {
+        println!("{text}");
+    }
+    Ok(())
+}
+
+/// Sends a text by HTTP.
+fn post(address: SocketAddr, text: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "POST /alert HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).map(drop)
+}
+
+/// Takes so many texts.
+fn receive(webhook: &TcpListener, count: usize) -> std::io::Result<Vec<String>> {
+    let take = |stream: TcpStream| {
+        let mut reader = BufReader::new(stream);
+        let (mut line, mut length) = (String::new(), 0);
+        while reader.read_line(&mut line)? > 2 {
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().map_err(std::io::Error::other)?;
+            }
+            line.clear();
+        }
+        let mut text = vec![0; length];
+        reader.read_exact(&mut text)?;
+        reader.into_inner().write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
+        String::from_utf8(text).map_err(std::io::Error::other)
+    };
+    webhook.incoming().take(count).map(|stream| take(stream?)).collect()
+}
