@@ -253,6 +253,7 @@ impl<S: Storage> Aggregator<S> {
                 return false;
             }
             (Unit::Time, Kind::Forget) => {
+                self.see(row, record.ticks());
                 self.close(row, record.ticks());
                 // Why it was closed: see the table in `record.rs`.
                 match payload {
@@ -315,11 +316,14 @@ impl<S: Storage> Aggregator<S> {
 
         // The lists of the slices, and behind them that of the total.
         let slowest = &mut slowest[row * (of_event + 1) * k..][..(of_event + 1) * k];
+        let slow = Slow::new(value, origin.start, origin.tag, origin.source);
+        let awaits_tag = origin.tag.is_none() && record.kind().outcome().is_some();
+        let slow = if awaits_tag { slow.awaiting_tag() } else { slow };
         let mut is_among_the_slowest = false;
         let mut keep_slow = |slice: usize| {
             let list = &mut slowest[slice * k..][..k];
             if slowest::is_slow(list, value) {
-                slowest::insert(list, Slow::new(value, origin.start, origin.tag, origin.source));
+                slowest::insert(list, slow);
                 is_among_the_slowest = true;
             }
         };
@@ -365,7 +369,7 @@ impl<S: Storage> Aggregator<S> {
         if is_corrected {
             self.correct(row, place, weighed, sampling, (!from_the_future).then_some(tick));
         }
-        if is_among_the_slowest && origin.tag.is_none() && record.kind().outcome().is_some() {
+        if is_among_the_slowest && awaits_tag {
             self.in_flight().await_tag(row_number(row), origin.start);
         }
     }

@@ -8,11 +8,14 @@
 pub struct Slow {
     value: u64,
     start: u64,
-    /// From the top: 16 bits of the source, one that says that the entry is taken, 47 of one more than the tag, or 0.
+    /// From the top: 16 bits of the source, one that says that the entry is taken, 47 of one more than the tag, or 0, or
+    /// [`AWAITED`].
     marks: u64,
 }
 
 const TAKEN: u64 = 1 << 47;
+/// Stands for the tag of a span whose START is still to come; more than any tag.
+const AWAITED: u64 = TAKEN - 1;
 const SOURCE_SHIFT: u32 = 48;
 
 impl Slow {
@@ -24,13 +27,22 @@ impl Slow {
         slow
     }
 
+    /// The same, but the START that has its tag is still to come.
+    pub(crate) const fn awaiting_tag(self) -> Self {
+        Self { marks: self.marks | AWAITED, ..self }
+    }
+
+    const fn awaits_tag(&self) -> bool {
+        self.marks & AWAITED == AWAITED
+    }
+
     pub(crate) const fn is_taken(&self) -> bool {
         self.marks & TAKEN != 0
     }
 
     /// A tag has 46 bits, so that one more has 47 at the most.
     fn set_tag(&mut self, tag: Option<u64>) {
-        self.marks = self.marks & !(TAKEN - 1) | tag.map_or(0, |tag| (tag + 1) & (TAKEN - 1));
+        self.marks = self.marks & !AWAITED | tag.map_or(0, |tag| (tag + 1) & AWAITED);
     }
 
     /// As it is counted inside, units of time or a number; a [`Teller`](crate::Teller) tells it.
@@ -45,7 +57,7 @@ impl Slow {
 
     /// The tag of its START; `None` if that was not seen.
     pub const fn tag(&self) -> Option<u64> {
-        (self.marks & (TAKEN - 1)).checked_sub(1)
+        if self.awaits_tag() { None } else { (self.marks & AWAITED).checked_sub(1) }
     }
 
     /// Which source delivered its end, as the caller of [`record`](crate::Aggregator::record) numbers them.
@@ -78,7 +90,7 @@ pub(crate) fn taken(list: &[Slow]) -> &[Slow] {
 
 /// Tells one that waits for it its tag.
 pub(crate) fn tell_tag(list: &mut [Slow], start: u64, tag: u64) {
-    if let Some(slow) = list.iter_mut().find(|slow| slow.is_taken() && slow.start == start && slow.tag().is_none()) {
+    if let Some(slow) = list.iter_mut().find(|slow| slow.awaits_tag() && slow.start == start) {
         slow.set_tag(Some(tag));
     }
 }

@@ -43,7 +43,8 @@ pub struct Summary {
     pub max: u64,
     /// The mean.
     pub mean: Fixed,
-    /// The standard deviation of these samples.
+    /// The standard deviation of these samples. Too small once the sum of the squares saturates, at 2^128 units: after 65,536 durations
+    /// of 20 hours, say.
     pub stddev: Fixed,
     /// The median.
     pub p50: u64,

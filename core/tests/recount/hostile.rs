@@ -1,0 +1,179 @@
+//! Records of any bits, at clocks that jump anywhere, under limits of any size.
+
+use core::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+use tailwatch_core::{
+    Aggregator, Count, EventId, EventInfo, Kind, Limit, Period, Quantile, Record, Shape, Slow, Threshold, TickRate,
+    TimeUnit, Unit, WindowSpec,
+};
+
+use crate::memory::Memory;
+
+const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::new(Duration::from_hours(1_000_000), 3)];
+
+fn events(interval: Duration) -> [EventInfo; 4] {
+    let id = |id| EventId::new(id).unwrap();
+    [
+        EventInfo::new(id(1), "one"),
+        EventInfo { expected_interval: Some(interval), ..EventInfo::new(id(2), "two") },
+        EventInfo { unit: Unit::One, ..EventInfo::new(id(3), "three") },
+        EventInfo { max_silence: Some(Duration::MAX), ..EventInfo::new(id(2_047), "last") },
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pass(u64),
+    Record([u64; 2]),
+    Lost,
+    Limits(u16, Vec<Limit>),
+    Settle(u64),
+}
+
+/// Any number, or one near an end, or near a power of two.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        any::<u64>(),
+        0..4_u64,
+        (0..4_u64).prop_map(|n| u64::MAX - n),
+        (0..64_u32, -1..=1_i64).prop_map(|(shift, more)| (1_u64 << shift).saturating_add_signed(more)),
+    ]
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    let duration = || (number(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos));
+    let window = prop_oneof![3 => Just(WINDOWS[0].length), 1 => Just(WINDOWS[1].length), 2 => duration()];
+    let threshold = (0..=1_000_000_u32, number(), window, prop_oneof![0..4_u32, any::<u32>()]);
+    prop_oneof![
+        5 => threshold.prop_map(|(ppm, limit, window, min_samples)| {
+            let quantile = Quantile::from_ppm(ppm).unwrap();
+            Limit::Quantile(Threshold { quantile, limit, window, min_samples })
+        }),
+        1 => duration().prop_map(Limit::Silence),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    // Of an event that is known, in most records.
+    let record =
+        (number(), number(), proptest::sample::select(vec![1_u64, 2, 2, 3, 2_047, 0, 77]), 0..8_u64, 0..16_u64);
+    prop_oneof![
+        4 => number().prop_map(Step::Pass),
+        20 => record.prop_map(|(ticks, payload, event, kind, sampling)| {
+            Step::Record([ticks, payload << 18 | sampling << 14 | kind << 11 | event])
+        }),
+        4 => [any::<u64>(), any::<u64>()].prop_map(Step::Record),
+        1 => Just(Step::Lost),
+        2 => (proptest::sample::select(vec![1_u16, 2, 3, 2_047, 5]), vec(limit(), 0..4))
+            .prop_map(|(event, limits)| Step::Limits(event, limits)),
+        2 => number().prop_map(Step::Settle),
+    ]
+}
+
+/// Asks for everything that can be asked for.
+fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
+    let (mut told, mut sources) = (0, 0);
+    aggregator.watch(u64::MAX, |transition| told += usize::from(transition.is_raised()));
+    aggregator.limits(|status| told += usize::from(status.observed.is_some()));
+    aggregator.sources(|_| sources += 1);
+    let mut room = [Slow::default(); 3];
+    for event in [1, 2, 3, 2_047, 5].map(|id| EventId::new(id).unwrap()) {
+        for period in [Period::Window(0), Period::Window(1), Period::Window(9), Period::Total] {
+            let summary = aggregator.summary(event, period);
+            if let Some((summary, values)) = aggregator.describe(event, period) {
+                assert!(summary.min <= summary.p50 && summary.p50 <= summary.p95, "{summary:?}");
+                assert!(summary.p95 <= summary.p99_9 && summary.p99_9 <= summary.max, "{summary:?}");
+                assert!(values.quantile(quantile).is_some());
+            }
+            assert_eq!(aggregator.quantile(event, period, quantile).is_some(), summary.is_some());
+            if let Some(corrected) = aggregator.corrected(event, period) {
+                let plain = summary.unwrap();
+                assert!(corrected.count >= plain.count && corrected.max == plain.max, "{corrected:?} {plain:?}");
+            }
+            let (slowest, teller) = aggregator.slowest(event, period, &mut room);
+            assert_eq!(slowest.first().map(|slow| teller.value(slow.value())), summary.map(|summary| summary.max));
+        }
+        let _ = (aggregator.oldest(event), aggregator.pairing(event), aggregator.outcomes(event));
+        let _ = aggregator.is_breached(event);
+    }
+}
+
+fn survives<C: Count>(
+    (hz, unit, interval, first): (u64, TimeUnit, u64, u64),
+    steps: &[Step],
+    quantile: Quantile,
+) -> Result<(), TestCaseError> {
+    let infos = events(Duration::from_nanos(interval.max(1)));
+    let shape =
+        Shape { samples: 5, scale: 1, unit, slowest: 2, in_flight: 8, limits: 6, ..Shape::server(&infos, &WINDOWS) };
+    let Some(rate) = TickRate::from_hz(hz) else { return Ok(()) };
+    // A clock may be too slow for the slices.
+    let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape)) else {
+        return Ok(());
+    };
+    let (mut records, mut samples) = (0, 0);
+    for step in steps {
+        match step {
+            Step::Pass(now) => aggregator.begin_pass(*now),
+            Step::Record(words) => {
+                let record = Record::from_words(*words);
+                let is_sample = aggregator.record(7, record);
+                let may_be = matches!(record.kind(), Kind::Value | Kind::Duration) || record.kind().outcome().is_some();
+                prop_assert!(may_be || !is_sample);
+                records += 1;
+                samples += u64::from(is_sample);
+            }
+            Step::Lost => aggregator.lost(),
+            Step::Limits(event, limits) => {
+                // Whether they can be watched, and else that nothing is changed, is for others to say.
+                let _ = aggregator.set_limits(EventId::new(*event).unwrap(), limits);
+            }
+            Step::Settle(pass) => aggregator.settle(*pass),
+        }
+        if matches!(step, Step::Pass(_) | Step::Limits(..)) {
+            ask(&mut aggregator, quantile);
+        }
+    }
+    ask(&mut aggregator, quantile);
+    let counters = aggregator.counters();
+    let told: u64 =
+        infos.iter().filter_map(|info| aggregator.summary(info.id, Period::Total)).map(|summary| summary.count).sum();
+    prop_assert_eq!(told, samples);
+    prop_assert!(samples + counters.invalid + counters.unknown_events + counters.saturated <= records);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn nothing_panics_whatever_the_bits_and_the_clock(
+        hz in prop_oneof![4 => Just(1_000_000_000_u64), 2 => Just(10), 1 => number()],
+        unit in prop_oneof![Just(TimeUnit::Fine), Just(TimeUnit::Coarse)],
+        interval in prop_oneof![Just(1_u64), Just(100_000_000), number()],
+        first in number(),
+        steps in vec(step(), 0..60),
+        ppm in 0..=1_000_000_u32,
+        width in 0..3,
+    ) {
+        let quantile = Quantile::from_ppm(ppm).unwrap();
+        let clock = (hz, unit, interval, first);
+        match width {
+            0 => survives::<u16>(clock, &steps, quantile)?,
+            1 => survives::<u32>(clock, &steps, quantile)?,
+            _ => survives::<u64>(clock, &steps, quantile)?,
+        }
+    }
+}
+
+#[test]
+fn what_is_put_in_for_the_longest_spans_saturates() {
+    // The most that is counted inside, 2^60 units, at a clock of 2^16 ticks a second.
+    for (unit, longest, count) in [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)] {
+        let record = |n: u64| Step::Record([n * 7_919 % 60_000, longest << 18 | 15 << 14 | 6 << 11 | 2]);
+        let steps: Vec<_> = [Step::Pass(60_000)].into_iter().chain((0..count).map(record)).collect();
+        survives::<u64>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
+        survives::<u16>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
+    }
+}

@@ -1,0 +1,68 @@
+//! Storage in vectors, so that a shape can be drawn at random.
+
+use tailwatch_core::{
+    Count, EventState, Flight, Moments, Parts, Rule, Sample, Shape, Slow, Storage, Tally, Weighed, Window,
+};
+
+#[derive(Debug)]
+pub(crate) struct Memory<C> {
+    rows: Vec<u16>,
+    windows: Vec<Window>,
+    events: Vec<EventState>,
+    slices: Vec<Moments>,
+    counts: Vec<C>,
+    totals: Vec<u64>,
+    folded: Vec<u64>,
+    samples: Vec<Sample>,
+    scratch: Vec<Weighed>,
+    in_flight: Vec<Flight>,
+    slowest: Vec<Slow>,
+    limits: Vec<Rule>,
+    tallies: Vec<Tally>,
+}
+
+fn empty<T: Clone + Default>(len: usize) -> Vec<T> {
+    vec![T::default(); len]
+}
+
+impl<C: Count> Memory<C> {
+    pub(crate) fn new(shape: &Shape) -> Self {
+        Self {
+            rows: empty(shape.ids),
+            windows: empty(shape.windows),
+            events: empty(shape.rows()),
+            slices: empty(shape.all_slices()),
+            counts: empty(shape.all_counts()),
+            totals: empty(shape.all_totals()),
+            folded: empty(shape.places()),
+            samples: empty(shape.all_samples()),
+            scratch: empty(shape.samples),
+            in_flight: empty(shape.in_flight),
+            slowest: empty(shape.all_slowest()),
+            limits: empty(shape.limits),
+            tallies: empty(shape.all_tallies()),
+        }
+    }
+}
+
+impl<C: Count> Storage for Memory<C> {
+    type Count = C;
+
+    fn parts(&mut self) -> Parts<'_, C> {
+        Parts {
+            rows: &mut self.rows,
+            windows: &mut self.windows,
+            events: &mut self.events,
+            slices: &mut self.slices,
+            counts: &mut self.counts,
+            totals: &mut self.totals,
+            folded: &mut self.folded,
+            samples: &mut self.samples,
+            scratch: &mut self.scratch,
+            in_flight: &mut self.in_flight,
+            slowest: &mut self.slowest,
+            limits: &mut self.limits,
+            tallies: &mut self.tallies,
+        }
+    }
+}
