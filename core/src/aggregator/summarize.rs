@@ -282,15 +282,17 @@ impl<S: Storage> Aggregator<S> {
     fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
         let places = buckets.places();
         let (first, last) = (buckets.place(chosen.moments.min()), buckets.place(chosen.moments.max()));
-        let Parts { counts, totals, folded, .. } = self.storage.parts();
+        let Parts { slices: moments, counts, totals, folded, .. } = self.storage.parts();
         let Some(slices) = &chosen.slices else {
             return (first, &totals[chosen.row * places..][first..=last]);
         };
         let folded = &mut folded[..=last - first];
         folded.fill(0);
-        for slice in slices.clone() {
-            let counts = &counts[slice * places..][first..=last];
-            for (sum, count) in folded.iter_mut().zip(counts) {
+        // Most of a window's slices are empty, or narrower than all of it.
+        for slice in slices.clone().filter(|slice| moments[*slice].count() > 0) {
+            let [low, high] = [moments[slice].min(), moments[slice].max()].map(|value| buckets.place(value));
+            let counts = &counts[slice * places..][low..=high];
+            for (sum, count) in folded[low - first..=high - first].iter_mut().zip(counts) {
                 *sum = sum.saturating_add(count.get());
             }
         }
