@@ -67,6 +67,9 @@ static INSTALLED: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
 /// Held while a collector is installed.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
+/// Whether recording is compiled out, by the feature `off`: then nothing is left of what is below.
+pub(crate) const OFF: bool = cfg!(feature = "off");
+
 /// The current thread's recorder, if it has one.
 #[inline(always)]
 fn current<'a>() -> Option<&'a Local> {
@@ -98,6 +101,9 @@ fn can_adopt() -> bool {
 /// Gives the current thread a ring of `pool`, instead of what it had; `false` if none is free. If it is `patient`, it may
 /// wait for a ring whose thread has ended.
 pub(crate) fn register(pool: &Arc<Pool>, name: &str, patient: bool) -> bool {
+    if OFF {
+        return true;
+    }
     if let Some(local) = current()
         && Arc::ptr_eq(local.pool(), pool)
     {
@@ -190,6 +196,9 @@ fn thread_name() -> Arc<str> {
 /// Here and in `end` one cold call stands for all that is rare, so that the rest is small enough to be inlined.
 #[inline(always)]
 pub(crate) fn start(event: EventId, tag: u64) -> Token {
+    if OFF {
+        return Token::unrecorded();
+    }
     match current() {
         Some(local) if local.recorder.clock().is_counter() => {
             let token = local.recorder.start(event, tag);
@@ -224,7 +233,7 @@ fn start_rare(event: EventId, tag: u64) -> Token {
 /// Ends a span, as cancelled if the thread is unwinding and was not at its START.
 #[inline(always)]
 pub(crate) fn end(token: Token, outcome: Outcome, was_unwinding: bool) {
-    if !token.is_recorded() {
+    if OFF || !token.is_recorded() {
         return;
     }
     let mut end = NOT_READ;
@@ -264,7 +273,7 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
 
 /// Closes a span without a latency.
 pub(crate) fn forget(token: Token) {
-    if !token.is_recorded() || (current().is_none() && !register_late(None, 1)) {
+    if OFF || !token.is_recorded() || (current().is_none() && !register_late(None, 1)) {
         return;
     }
     if let Some(local) = current() {
@@ -275,6 +284,9 @@ pub(crate) fn forget(token: Token) {
 /// Records one record that belongs to no span, by a function that tells whether the gate admitted it.
 #[inline(always)]
 pub(crate) fn record(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
+    if OFF {
+        return;
+    }
     match current() {
         Some(local) if record(&local.recorder) || !local.pool().is_stopped() => (),
         _ => late(event, record),

@@ -40,7 +40,7 @@ pub fn measure(event: impl Event) -> Guard {
 /// Begins a span with a tag, such as an order's number; its low 46 bits are kept.
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> Guard {
-    let was_unwinding = thread::panicking();
+    let was_unwinding = !local::OFF && thread::panicking();
     Guard { token: local::start(event.id(), tag), was_unwinding }
 }
 

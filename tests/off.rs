@@ -1,0 +1,57 @@
+//! The feature `off` leaves nothing of the measuring in the measured program: shown by its symbols and their code.
+
+use std::{env, fs, path::Path, process::Command};
+
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+
+/// Builds `off/probe.rs`, with its features its own: in a folder of its own, as features of one build are one.
+fn build(features: &[&str]) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let target = root.join("target").join(format!("off-{}", features.len()));
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", "off_probe"])
+        .args(features)
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(root)
+        // What instruments this build is not to instrument that one.
+        .env_remove("RUSTFLAGS")
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the probe builds");
+    let name = format!("{}off_probe{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
+    fs::read(target.join("release").join("examples").join(name)).expect("the probe")
+}
+
+/// The code of a function.
+fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
+    let mut symbols = file.symbols().chain(file.dynamic_symbols());
+    let symbol = symbols.find(|symbol| symbol.name() == Ok(name)).unwrap_or_else(|| panic!("no symbol {name}"));
+    let section = file.section_by_index(symbol.section_index().expect("it is defined")).expect("its section");
+    let start = usize::try_from(symbol.address() - section.address()).expect("an offset");
+    section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")].to_vec()
+}
+
+const MEASURED: [&str; 5] = ["with_guard", "with_tag_and_outcome", "with_closure", "with_tokens", "with_values"];
+
+#[test]
+fn nothing_is_left_of_what_is_measured() {
+    let off = build(&["--features", "off"]);
+    let off = object::File::parse(&*off).expect("a library");
+    let plain = code(&off, "plain");
+    for name in MEASURED {
+        assert_eq!(code(&off, name), plain, "{name}: as if it were not measured");
+    }
+    let is_code_or_data =
+        |symbol: &object::Symbol<'_, '_>| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data);
+    let left = off.symbols().filter(is_code_or_data).filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+    let left: Vec<_> = left.filter(|name| name.contains("tailwatch")).collect();
+    assert!(left.is_empty(), "nothing of the library is left: {left:?}");
+
+    // The check can fail: with recording they are not the same.
+    let on = build(&[]);
+    let on = object::File::parse(&*on).expect("a library");
+    for name in MEASURED {
+        assert!(code(&on, name).len() > 2 * plain.len(), "{name} records");
+    }
+}
