@@ -47,7 +47,7 @@ CASES = [
 def check(folder, name, arguments, expected):
     """What is wrong with one example."""
     with tempfile.TemporaryDirectory() as here:
-        run = subprocess.run([folder / name, *arguments], cwd=here, capture_output=True, text=True, timeout=60)
+        run = subprocess.run([folder / name, *arguments], cwd=here, capture_output=True, text=True, timeout=120)
         problems = [] if run.returncode == 0 else [f"exit code {run.returncode}: {run.stderr}"]
         problems += [
             f"not printed: {pattern}\n{run.stdout}"

@@ -17,7 +17,7 @@ use tailwatch::{Collector, Event, Limit, Quantile, SlaChange, Threshold, Trading
 fn main() -> Result<(), Box<dyn Error>> {
     let webhook = TcpListener::bind("127.0.0.1:0")?;
     let address = webhook.local_addr()?;
-    let receiver = thread::spawn(move || receive(&webhook, 2));
+    let receiver = thread::spawn(move || receive(&webhook));
 
     // A hook runs in the thread that drains: it hands on, and another thread takes its time.
     let (alert, alerts) = mpsc::channel::<SlaChange>();
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
 
     let window = WindowSpec::new(Duration::from_millis(500), 10);
-    let limit = Threshold::duration(Quantile::MAX, Duration::from_millis(20)).over(window.length);
+    let limit = Threshold::duration(Quantile::MAX, Duration::from_millis(100)).over(window.length);
     let collector = Collector::builder()
         .windows(&[window])
         .limits(&[(Trading::OrderPlacement.id(), Limit::Quantile(limit))])
@@ -39,18 +39,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .start()?;
     collector.install()?;
 
-    for order in 0..100 {
+    for order in 0..200 {
         if collector.breached(Trading::OrderPlacement) {
-            // The kill switch: nothing is sent while it hangs. Here the bot probes on.
+            // The kill switch: nothing would be sent now. Here the bot goes on, to see it kept again.
             time(Trading::SignalGeneration, || thread::sleep(Duration::from_millis(1)));
         }
         let _placing = measure_tagged(Trading::OrderPlacement, order);
-        thread::sleep(Duration::from_millis(if order == 10 { 60 } else { 10 }));
+        thread::sleep(Duration::from_millis(if order == 10 { 300 } else { 5 }));
     }
 
     collector.stop();
     drop(collector); // and with it the hook, so that the sender ends
     sender.join().map_err(|_| "the sender panicked")?;
+    post(address, "")?; // and with it the webhook
     for text in receiver.join().map_err(|_| "the webhook panicked")?? {
         println!("{text}");
     }
@@ -66,8 +67,8 @@ fn post(address: SocketAddr, text: &str) -> std::io::Result<()> {
     BufReader::new(stream).read_line(&mut answer).map(drop)
 }
 
-/// Takes so many texts.
-fn receive(webhook: &TcpListener, count: usize) -> std::io::Result<Vec<String>> {
+/// Takes texts until an empty one comes.
+fn receive(webhook: &TcpListener) -> std::io::Result<Vec<String>> {
     let take = |stream: TcpStream| {
         let mut reader = BufReader::new(stream);
         let (mut line, mut length) = (String::new(), 0);
@@ -82,5 +83,6 @@ fn receive(webhook: &TcpListener, count: usize) -> std::io::Result<Vec<String>> 
         reader.into_inner().write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
         String::from_utf8(text).map_err(std::io::Error::other)
     };
-    webhook.incoming().take(count).map(|stream| take(stream?)).collect()
+    let texts = webhook.incoming().map(|stream| take(stream?));
+    texts.take_while(|text| !matches!(text, Ok(text) if text.is_empty())).collect()
 }
