@@ -28,7 +28,7 @@ use tailwatch::{
 };
 
 /// In the child's environment: what it is to do under the filter.
-const TASK: &str = "TAILWATCH_TESTS_UNDER_FILTER";
+const TASK: &str = "UNDER_THE_FILTER_OF_TAILWATCH_TESTS";
 /// The child's exit code if there is no filter on this machine.
 const NO_FILTER: i32 = 77;
 /// The child's exit code if it did its task.
