@@ -2,22 +2,28 @@
 
 use core::{fmt, time::Duration};
 use std::{
-    error, io,
+    error,
+    ffi::OsString,
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
-use core_affinity::CoreId;
 use tailwatch_core::{
     CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading, WindowSpec,
 };
 
 use crate::{
-    ClockMode, ClockSource, Collector, Delivery, HostClock, Sampling, SamplingError, SlaChange,
+    ClockMode, ClockSetting, ClockSource, Collector, Delivery, DrainPriority, HostClock, Origin, Sampling,
+    SamplingError, Setting, Settings, SettingsError, SlaChange,
     drain::{Drain, Setup},
+    explain::InForce,
     observer::{Callback, Hook, Observers},
-    pace::{MAX_PERIOD, MIN_PERIOD},
+    pace::MIN_PERIOD,
     pool::Pool,
     sampling::Sampler,
+    seat,
+    settings::Environment,
 };
 
 /// The longest that the drain can be told to rest.
@@ -27,41 +33,17 @@ const LONGEST_PERIOD: Duration = Duration::from_hours(1);
 const MOST_SAMPLES: usize = 65_536;
 
 /// Sets up a [`Collector`]; made by [`Collector::builder`].
+///
+/// An operator of the machine can overrule every setting that is data, by a file or variables of the environment: see
+/// [`Settings`].
 #[must_use = "a builder does nothing until `start`"]
+#[derive(Default)]
 pub struct Builder {
     events: Vec<EventInfo>,
-    windows: Vec<WindowSpec>,
-    ring_capacity: usize,
-    rings: usize,
-    clock_mode: ClockMode,
-    monotonic: bool,
-    samples: usize,
-    drain_core: Option<usize>,
-    max_period: Duration,
+    settings: Settings,
+    environment: Environment,
     observers: Vec<Callback>,
     hooks: Vec<Hook>,
-    limits: Option<Vec<(EventId, Limit)>>,
-    sampling: Vec<(EventId, Sampling)>,
-}
-
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            events: Vec::new(),
-            windows: WindowSpec::DEFAULT.to_vec(),
-            ring_capacity: 16_384,
-            rings: 8,
-            clock_mode: ClockMode::default(),
-            monotonic: false,
-            samples: 512,
-            drain_core: None,
-            max_period: MAX_PERIOD,
-            observers: Vec::new(),
-            hooks: Vec::new(),
-            limits: None,
-            sampling: Vec::new(),
-        }
-    }
 }
 
 impl Builder {
@@ -73,7 +55,7 @@ impl Builder {
 
     /// The windows, instead of 1 s, 5 s and 60 s.
     pub fn windows(mut self, windows: &[WindowSpec]) -> Self {
-        self.windows = windows.to_vec();
+        self.settings.windows.offer(windows.to_vec(), Origin::Builder);
         self
     }
 
@@ -82,44 +64,102 @@ impl Builder {
     /// The sizing: a thread may burst `capacity` − 64 records, two a span, while the drain rests, which is at most
     /// [`max_period`](Self::max_period) if it gets to run; on a busy machine leave a factor of four.
     pub fn ring_capacity(mut self, records: usize) -> Self {
-        self.ring_capacity = records;
+        self.settings.ring_capacity.offer(records, Origin::Builder);
         self
     }
 
     /// How many threads can record at once, 8 unless set. What further threads record is counted as unregistered.
     pub fn rings(mut self, rings: usize) -> Self {
-        self.rings = rings;
+        self.settings.rings.offer(rings, Origin::Builder);
         self
     }
 
     /// Whether the end of a span waits for the work it measures; it does unless set.
     pub fn clock_mode(mut self, mode: ClockMode) -> Self {
-        self.clock_mode = mode;
+        // `monotonic_clock` holds, whichever is called first.
+        if self.settings.clock.value != ClockSetting::Monotonic {
+            self.settings.clock.offer(mode.into(), Origin::Builder);
+        }
         self
     }
 
     /// Uses the operating system's monotonic clock, even where the processor's counter can be trusted.
     pub fn monotonic_clock(mut self) -> Self {
-        self.monotonic = true;
+        self.settings.clock.offer(ClockSetting::Monotonic, Origin::Builder);
         self
     }
 
     /// How many of an event's newest samples are kept to tell exact quantiles, 512 unless set. The time to compute a summary
     /// grows with it.
     pub fn exact_samples(mut self, samples: usize) -> Self {
-        self.samples = samples;
+        self.settings.exact_samples.offer(samples, Origin::Builder);
         self
     }
 
     /// Pins the drain's thread to this core, as the operating system numbers them.
     pub fn drain_core(mut self, core: usize) -> Self {
-        self.drain_core = Some(core);
+        self.settings.drain_core.offer(Some(core), Origin::Builder);
+        self
+    }
+
+    /// How urgent the drain's thread is; unless set, as the thread that calls [`start`](Self::start).
+    pub fn drain_priority(mut self, priority: DrainPriority) -> Self {
+        self.settings.drain_priority.offer(priority, Origin::Builder);
+        self
+    }
+
+    /// Starts no thread: nothing is drained but by calls of [`Collector::drain`], [`flush`](Collector::flush) and
+    /// [`stop`](Collector::stop), in the thread that makes them.
+    ///
+    /// Nobody is woken when a thread takes a ring or ends: until the next call a new thread's burst has to fit into its ring, and
+    /// the ring of a thread that ended does not come back. The time between calls is what the rings have to last for.
+    pub fn manual_drain(mut self) -> Self {
+        self.settings.manual_drain.offer(true, Origin::Builder);
+        self
+    }
+
+    /// Locks the rings in memory, so that the operating system cannot take their pages away; unless set, it can. Windows and
+    /// histograms, which only the drain touches, are not locked.
+    ///
+    /// It takes as many bytes as the rings have of what the process may lock (`RLIMIT_MEMLOCK`, often 8 MiB or less).
+    pub fn mlock(mut self, lock: bool) -> Self {
+        self.settings.mlock.offer(lock, Origin::Builder);
+        self
+    }
+
+    /// Whether recording is on from the start, as it is unless set; later, [`Collector::set_enabled`] turns it.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.settings.enabled.offer(enabled, Origin::Builder);
+        self
+    }
+
+    /// Takes settings from this file, whose values count for more than those of this builder: see [`Settings`]. A file that the
+    /// variable `TAILWATCH_CONFIG` names is read instead.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.config_file.offer(Some(path.into()), Origin::Builder);
+        self
+    }
+
+    /// Takes settings from none of the process's variables.
+    pub fn ignore_environment(self) -> Self {
+        self.environment([] as [(OsString, OsString); 0])
+    }
+
+    /// Takes settings from these variables, instead of the process's: for tests, and programs that have their variables from
+    /// elsewhere. Those whose names do not begin with `TAILWATCH_` are left alone.
+    pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let given = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.environment = Environment::Given(given.collect());
         self
     }
 
     /// The longest time for which the drain leaves a ring alone: 100 ms unless set, 1 ms to an hour.
     pub fn max_period(mut self, period: Duration) -> Self {
-        self.max_period = period;
+        self.settings.max_period.offer(period, Origin::Builder);
         self
     }
 
@@ -134,7 +174,7 @@ impl Builder {
     /// The limits to watch, of all events, instead of those that are declared with them; such as those of a file, read by
     /// [`parse_limits`](crate::parse_limits).
     pub fn limits(mut self, limits: &[(EventId, Limit)]) -> Self {
-        self.limits = Some(limits.to_vec());
+        self.settings.limits.offer(Some(limits.to_vec()), Origin::Builder);
         self
     }
 
@@ -149,7 +189,7 @@ impl Builder {
 
     /// How an event is sampled; unless set, everything is recorded.
     pub fn sampling(mut self, event: impl Event, sampling: Sampling) -> Self {
-        self.sampling.push((event.id(), sampling));
+        self.settings.offer_sampling(event.id(), sampling, Origin::Builder);
         self
     }
 
@@ -159,64 +199,93 @@ impl Builder {
     /// processor's counter although the default asked for it, that is said once on stderr.
     ///
     /// # Errors
-    /// If a setting is impossible, or the operating system refuses memory, the thread or the core; the error names it.
-    pub fn start(self) -> Result<Collector, BuildError> {
-        let Self { mut events, mut windows, ring_capacity, rings, .. } = self;
+    /// If a setting is impossible, or the operating system refuses memory, the thread, its core or priority, or to lock memory.
+    /// The error names the value, and who said it if that was not the program: the line of the file, or the variable.
+    pub fn start(mut self) -> Result<Collector, BuildError> {
+        if self.events.is_empty() {
+            self.events.extend_from_slice(Trading::ALL);
+        }
+        self.settings.resolve(&self.environment, &self.events).map_err(BuildError::Settings)?;
+        let settings = self.settings.clone();
+        self.start_resolved().map_err(|error| settings.blame(error))
+    }
+
+    fn start_resolved(self) -> Result<Collector, BuildError> {
+        let Self { mut events, settings, .. } = self;
+        let (ring_capacity, rings) = (settings.ring_capacity.value, settings.rings.value);
+        let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         Ring::layout(ring_capacity).map_err(BuildError::RingCapacity)?;
         if rings == 0 {
             return Err(BuildError::NoRings);
         }
-        if !(MIN_PERIOD..=LONGEST_PERIOD).contains(&self.max_period) {
-            return Err(BuildError::Period { period: self.max_period });
+        if !(MIN_PERIOD..=LONGEST_PERIOD).contains(&max_period) {
+            return Err(BuildError::Period { period: max_period });
         }
-        if self.samples > MOST_SAMPLES {
-            return Err(BuildError::TooManySamples { samples: self.samples });
+        if exact > MOST_SAMPLES {
+            return Err(BuildError::TooManySamples { samples: exact });
         }
-        if let Some(core) = self.drain_core {
-            check_core(core)?;
+        let cores = seat::cores();
+        if let Some(core) = settings.drain_core.value
+            && !cores.contains(&core)
+        {
+            return Err(BuildError::NoSuchCore { core, available: cores });
         }
-        if events.is_empty() {
-            events.extend_from_slice(Trading::ALL);
-        }
+        let mut windows = settings.windows.value.clone();
         windows.sort_unstable_by_key(|window| window.length);
-        if self.limits.is_some() {
+        if settings.limits.value.is_some() {
             for info in &mut events {
                 *info = EventInfo { limits: &[], max_silence: None, ..*info };
             }
         }
-        let sampler = sampler(&events, &self.sampling).map_err(BuildError::Sampling)?;
+        let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
-        let clock = if self.monotonic { HostClock::monotonic() } else { HostClock::new(self.clock_mode) };
-        if !self.monotonic && clock.source() == ClockSource::Monotonic {
-            say_fallback();
-        }
+        let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
         let pool = Arc::new(Pool::new(rings, ring_capacity, clock).map_err(memory)?);
+        if settings.mlock.value {
+            pool.lock_memory().map_err(|source| BuildError::Lock { bytes: pool.lockable_bytes(), source })?;
+        }
         for (id, k) in sampler.thinned() {
             pool.gate().set_sampling(id, k);
         }
-        let limits = self.limits.unwrap_or_default();
+        pool.gate().set_enabled(settings.enabled.value);
+        let limits = settings.limits.value.clone().unwrap_or_default();
         let shape = Shape::server(&events, &windows);
-        let shape = Shape { samples: self.samples, limits: shape.limits + 2 * limits.len(), ..shape };
+        let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
         let bytes = shape.bytes::<u32>();
         if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             return Err(BuildError::Memory { bytes });
         }
+        let in_force = InForce::new(settings, cores, &shape);
         let observers = Observers::new(self.observers, self.hooks, &events);
         let sampler = Arc::new(Mutex::new(sampler));
         let setup =
-            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), longest_period: self.max_period };
+            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), longest_period: max_period };
         let mut drain = Drain::new(Arc::clone(&pool), setup).map_err(BuildError::Config)?;
         set_limits(&mut drain, &limits)?;
-        Collector::spawn(pool, drain, sampler, self.drain_core)
+        Collector::spawn(pool, drain, sampler, in_force)
     }
 }
 
+/// The clock that is asked for, or what there is instead.
+fn clock(setting: ClockSetting) -> HostClock {
+    let mode = match setting {
+        ClockSetting::Ordered => ClockMode::Ordered,
+        ClockSetting::Relaxed => ClockMode::Relaxed,
+        ClockSetting::Monotonic => return HostClock::monotonic(),
+    };
+    let clock = HostClock::new(mode);
+    if clock.source() == ClockSource::Monotonic {
+        say_fallback();
+    }
+    clock
+}
+
 /// What decides how the events are sampled, as it is asked for.
-fn sampler(events: &[EventInfo], asked: &[(EventId, Sampling)]) -> Result<Sampler, SamplingError> {
+fn sampler(events: &[EventInfo], asked: &[(EventId, Setting<Sampling>)]) -> Result<Sampler, SamplingError> {
     let mut sampler = Sampler::new(events.iter().map(|info| info.id));
     for (id, sampling) in asked {
-        sampler.set(*id, sampling.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
+        sampler.set(*id, sampling.value.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
     }
     Ok(sampler)
 }
@@ -233,11 +302,6 @@ fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), Buil
     Ok(())
 }
 
-fn check_core(core: usize) -> Result<(), BuildError> {
-    let available: Vec<usize> = core_affinity::get_core_ids().into_iter().flatten().map(|CoreId { id }| id).collect();
-    if available.contains(&core) { Ok(()) } else { Err(BuildError::NoSuchCore { core, available }) }
-}
-
 fn say_fallback() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
@@ -252,16 +316,9 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("events", &self.events.len())
-            .field("windows", &self.windows)
-            .field("ring_capacity", &self.ring_capacity)
-            .field("rings", &self.rings)
-            .field("clock_mode", &self.clock_mode)
-            .field("drain_core", &self.drain_core)
-            .field("max_period", &self.max_period)
+            .field("settings", &self.settings)
             .field("observers", &self.observers.len())
             .field("hooks", &self.hooks.len())
-            .field("limits", &self.limits)
-            .field("sampling", &self.sampling)
             .finish_non_exhaustive()
     }
 }
@@ -312,6 +369,20 @@ pub enum BuildError {
         /// The core that was asked for.
         core: usize,
     },
+    /// The operating system did not make the drain's thread as urgent as asked for.
+    Priority {
+        /// The priority that was asked for.
+        priority: DrainPriority,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The operating system did not lock the rings in memory.
+    Lock {
+        /// How many bytes they take, in whole pages.
+        bytes: usize,
+        /// What it said.
+        source: io::Error,
+    },
     /// The operating system gave no memory for the rings.
     RingMemory {
         /// How many rings.
@@ -323,6 +394,8 @@ pub enum BuildError {
     },
     /// The operating system gave no thread for the drain.
     Thread(io::Error),
+    /// Something is wrong with what the configuration file or the environment says, or with settings together.
+    Settings(SettingsError),
 }
 
 impl fmt::Display for BuildError {
@@ -347,10 +420,19 @@ impl fmt::Display for BuildError {
                 write!(f, "no core {core} to pin the drain to: there are {available:?}")
             }
             Self::Pin { core } => write!(f, "the drain could not be pinned to core {core}"),
+            Self::Priority { priority, source } => {
+                write!(f, "the drain's thread could not be given the priority {priority}: {source}")
+            }
+            Self::Lock { bytes, source } => write!(
+                f,
+                "the rings, {bytes} bytes, could not be locked in memory: {source}; raise RLIMIT_MEMLOCK to at least that \
+                 (`ulimit -l`, LimitMEMLOCK= of systemd, --ulimit memlock= of a container), or have fewer or smaller rings"
+            ),
             Self::RingMemory { rings, capacity, source } => {
                 write!(f, "no memory for {rings} rings of {capacity} records, 16 bytes each: {source}")
             }
             Self::Thread(source) => write!(f, "no thread for the drain: {source}"),
+            Self::Settings(error) => error.fmt(f),
         }
     }
 }
@@ -358,7 +440,11 @@ impl fmt::Display for BuildError {
 impl error::Error for BuildError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::RingMemory { source, .. } | Self::Thread(source) => Some(source),
+            Self::Priority { source, .. }
+            | Self::Lock { source, .. }
+            | Self::RingMemory { source, .. }
+            | Self::Thread(source) => Some(source),
+            Self::Settings(error) => error.source(),
             // What these wrap is told in full already.
             _ => None,
         }

@@ -2,13 +2,12 @@
 
 use core::{cell::Cell, fmt, time::Duration};
 use std::{
-    error,
+    error, io,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
 };
 
 use arc_swap::ArcSwap;
-use core_affinity::CoreId;
 use tailwatch_core::{
     Accuracy, Event, EventId, Limit, LimitError, Quantile, SlaState, Summary,
     sync::{
@@ -18,12 +17,14 @@ use tailwatch_core::{
 };
 
 use crate::{
-    BuildError, Builder, Health, Report, Sampling, SamplingError, SlaChanges, SlaReport, Slowest, Statistics,
+    BuildError, Builder, Health, Report, Sampling, SamplingError, Settings, SlaChanges, SlaReport, Slowest, Statistics,
     drain::{Drain, Take},
+    explain::InForce,
     local,
     pool::{Pool, lock},
     report::EventReport,
     sampling::{self, Sampler},
+    seat::Seat,
     sla::ChangeQueue,
 };
 
@@ -59,8 +60,18 @@ pub struct Collector {
     sampler: Arc<Mutex<Sampler>>,
     changes: Arc<Mutex<ChangeQueue>>,
     /// Until it is stopped.
-    thread: Mutex<Option<JoinHandle<()>>>,
+    driver: Mutex<Option<Driver>>,
     stopping: Arc<AtomicU8>,
+    in_force: InForce,
+}
+
+/// Who makes the passes.
+#[derive(Debug)]
+enum Driver {
+    /// The drain's thread.
+    Thread(JoinHandle<()>),
+    /// Who calls [`Collector::drain`].
+    Owner,
 }
 
 /// Where reports are published.
@@ -114,21 +125,37 @@ impl Collector {
         Builder::default()
     }
 
+    /// Starts the drain's thread, unless `in_force` has it that there is none.
     pub(crate) fn spawn(
         pool: Arc<Pool>,
         drain: Drain,
         sampler: Arc<Mutex<Sampler>>,
-        core: Option<usize>,
+        in_force: InForce,
     ) -> Result<Self, BuildError> {
-        let (published, changes) = (drain.published(), drain.changes());
-        let drain = Arc::new(Mutex::new(drain));
-        let stopping = Arc::new(AtomicU8::new(0));
-        let (pinned, is_pinned) = mpsc::channel();
+        let seat = in_force.seat();
+        let mut collector = Self {
+            pool,
+            published: drain.published(),
+            changes: drain.changes(),
+            drain: Arc::new(Mutex::new(drain)),
+            sampler,
+            driver: Mutex::new(Some(Driver::Owner)),
+            stopping: Arc::new(AtomicU8::new(0)),
+            in_force,
+        };
+        if let Some(seat) = seat {
+            collector.start_thread(seat)?;
+        }
+        Ok(collector)
+    }
+
+    fn start_thread(&mut self, seat: Seat) -> Result<(), BuildError> {
+        let (seated, is_seated) = mpsc::channel();
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
-            let (drain, stopping, pool) = (Arc::clone(&drain), Arc::clone(&stopping), Arc::clone(&pool));
+            let (drain, stopping, pool) = (Arc::clone(&self.drain), Arc::clone(&self.stopping), Arc::clone(&self.pool));
             move || {
-                // Nobody listens any more only if `spawn` has given up, which then stops this thread.
-                let _ = pinned.send(core.is_none_or(|id| core_affinity::set_for_current(CoreId { id })));
+                // Somebody listens, unless the other side panicked.
+                let _ = seated.send(seat.take());
                 // Acquire, for the Release store in `stop`: the last pass sees all that happened before.
                 while stopping.load(Acquire) == 0 {
                     let rest = pass(&drain, Take::Due).unwrap_or_default();
@@ -138,12 +165,10 @@ impl Collector {
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
-        pool.set_drain(thread.thread().clone());
-        let collector = Self { pool, drain, published, sampler, changes, thread: Mutex::new(Some(thread)), stopping };
-        match core {
-            Some(core) if is_pinned.recv() != Ok(true) => Err(BuildError::Pin { core }),
-            _ => Ok(collector),
-        }
+        self.pool.set_drain(thread.thread().clone());
+        self.driver = Mutex::new(Some(Driver::Thread(thread)));
+        // If it was refused its place, dropping the collector ends it.
+        is_seated.recv().unwrap_or_else(|error| Err(BuildError::Thread(io::Error::other(error))))
     }
 
     /// Makes this the collector of all threads that are not registered with another.
@@ -357,35 +382,91 @@ impl Collector {
         self.pool.turn(|gate| gate.set_enabled(enabled));
     }
 
+    /// One pass of the drain, in the current thread; returns how long it may rest until the next, which is at most
+    /// [`Builder::max_period`]. Of a collector that was set up by [`Builder::manual_drain`], this is what makes records arrive.
+    ///
+    /// It takes a ring once there is enough in it or its period is over; [`flush`](Self::flush) takes all at once. Blocks while
+    /// another pass runs. From inside an observer it does nothing and returns 0; once the collector has stopped, nothing and the
+    /// longest rest.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, Trading, measure};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().manual_drain().start()?;
+    /// collector.install()?;
+    /// for order in 0..3 {
+    ///     drop(measure(Trading::OrderPlacement));
+    ///     let rest = collector.drain(); // the loop may do other things for so long
+    ///     assert!(rest <= std::time::Duration::from_millis(100));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(&self) -> Duration {
+        if self.pool.is_finished() {
+            return self.settings().max_period.value;
+        }
+        self.pass(Take::Due).unwrap_or_default()
+    }
+
     /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
     /// runs. From inside an observer it does nothing.
     pub fn flush(&self) {
         if !self.pool.is_finished() {
-            pass(&self.drain, Take::All);
+            self.pass(Take::All);
         }
+    }
+
+    fn pass(&self, take: Take) -> Option<Duration> {
+        let rest = pass(&self.drain, take)?;
+        // An observer has stopped the collector in this pass, which could not be the last one, and no thread will make it.
+        if self.in_force.is_manual() && self.pool.is_stopped() && !self.pool.is_finished() {
+            last_pass(&self.drain, &self.pool);
+        }
+        Some(rest)
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
     /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless an observer calls it; so does
-    /// a second call meanwhile.
+    /// a second call meanwhile. Without such a thread it drains in the current one; called by an observer, after the pass that
+    /// shows it records.
     pub fn stop(&self) {
         let in_pass = IN_PASS.get();
-        let thread = if in_pass { self.thread.try_lock().ok() } else { Some(lock(&self.thread)) };
+        let driver = if in_pass { self.driver.try_lock().ok() } else { Some(lock(&self.driver)) };
         // Somebody else is stopping it, and waits for the pass that this observer is called in.
-        let Some(mut thread) = thread else { return };
-        let Some(handle) = thread.take() else { return };
+        let Some(mut driver) = driver else { return };
+        let Some(taken) = driver.take() else { return };
         self.pool.stop();
         // Release, for the drain's Acquire load: what happened before this call, it sees.
         self.stopping.store(1, Release);
-        handle.thread().unpark();
+        if let Driver::Thread(thread) = &taken {
+            thread.thread().unpark();
+        }
         // From inside a pass, the drain's thread cannot be waited for: it is this one, or waits for this pass to end.
         if in_pass {
             return;
         }
         // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
-        if handle.join().is_err() {
+        let finished = match taken {
+            Driver::Thread(thread) => thread.join().is_ok(),
+            Driver::Owner => false,
+        };
+        if !finished {
             last_pass(&self.drain, &self.pool);
         }
+    }
+
+    /// The settings that this collector was started with, and where each came from.
+    pub fn settings(&self) -> &Settings {
+        self.in_force.settings()
+    }
+
+    /// What is in force and why, for people, a line each: the settings and where they came from, limits, sampling, the clock,
+    /// memory, the drain's place, and which rate of spans the rings are large enough for. Its format is not fixed.
+    pub fn explain(&self) -> String {
+        let sampler = lock(&self.sampler);
+        self.in_force.explain(&self.pool, &self.report(), sampler.all())
     }
 }
 

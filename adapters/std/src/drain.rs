@@ -144,10 +144,7 @@ impl Drain {
             lag_ns: 0,
             unregistered: 0,
             lost_ends: 0,
-            // And a report, of each window the samples or the counts; and the queue of changes.
-            storage_bytes: shape.bytes::<u32>()
-                + shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>()
-                + ChangeQueue::BYTES,
+            storage_bytes: shape.bytes::<u32>() + report_bytes(&shape) + ChangeQueue::BYTES,
             longest_period,
             published_at: None,
             unpublished: false,
@@ -357,6 +354,11 @@ impl Drain {
             self.aggregator.lost();
         }
     }
+}
+
+/// How many bytes a report takes at the most: of each window, the samples or the counts.
+pub(crate) fn report_bytes(shape: &Shape) -> usize {
+    shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>()
 }
 
 /// When a record was written, as far as it says so itself: a FORGET tells when its span began.

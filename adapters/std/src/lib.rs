@@ -25,6 +25,7 @@
 //! - [`Collector::report`]: everything, of one moment; a table, JSON, or a struct.
 //! - [`Collector::breached`], [`sla_violations`](Collector::sla_violations), [`sla_changes`](Collector::sla_changes),
 //!   [`Builder::on_sla_change`]: whether the [`Limit`]s of an event are kept.
+//! - [`Collector::explain`]: the [`Settings`] in force and who said them, the clock, the sizing.
 //! - [`Collector::health`]: what was lost, by cause, and what measuring costs.
 //!
 //! They read what the drain published, and never wait for it.
@@ -63,6 +64,7 @@ mod builder;
 mod clock;
 mod collector;
 mod drain;
+mod explain;
 mod health;
 mod hiccup;
 mod local;
@@ -75,6 +77,8 @@ mod report;
 mod reporter;
 mod ring_memory;
 mod sampling;
+mod seat;
+mod settings;
 mod sla;
 mod sla_file;
 mod storage;
@@ -102,6 +106,8 @@ pub use self::{
     },
     reporter::Reporter,
     sampling::{Sampling, SamplingError},
+    seat::DrainPriority,
+    settings::{ClockSetting, Origin, Setting, Settings, SettingsError, SettingsProblem},
     sla::{SlaChange, SlaChanges, SlaReport},
     sla_file::{DurationProblem, LimitsError, LimitsProblem, parse_limits},
     trace::TraceWriter,

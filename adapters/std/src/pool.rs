@@ -93,6 +93,16 @@ impl Pool {
         })
     }
 
+    /// Locks the rings in memory.
+    pub(crate) fn lock_memory(&self) -> io::Result<()> {
+        self.slots.iter().try_for_each(|slot| slot.memory.lock())
+    }
+
+    /// How many bytes of what may be locked that takes.
+    pub(crate) fn lockable_bytes(&self) -> usize {
+        self.slots.iter().map(|slot| slot.memory.lockable_bytes()).sum()
+    }
+
     pub(crate) fn gate(&self) -> &Gate<IDS> {
         &self.gate
     }

@@ -38,6 +38,19 @@ impl RingMemory {
         self.map.len()
     }
 
+    /// Keeps its pages in memory: the operating system takes none of them away for something else.
+    pub(crate) fn lock(&self) -> io::Result<()> {
+        #[cfg(unix)]
+        return self.map.lock();
+        #[cfg(not(unix))]
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// How many bytes of what may be locked it takes at the most: whole pages, the largest of which are 64 KiB.
+    pub(crate) fn lockable_bytes(&self) -> usize {
+        self.map.len().next_multiple_of(1 << 16)
+    }
+
     pub(crate) fn ring(&self) -> &Ring {
         let memory = NonNull::new(self.map.as_ptr().cast_mut()).expect("a mapping is not at address 0");
         // SAFETY: the mapping has the size of this capacity's layout, is page-aligned, came zeroed, lives as long as `self`

@@ -146,6 +146,11 @@ impl Sampler {
         self.events.iter().filter(|event| event.k > 0).map(|event| (event.id, event.k))
     }
 
+    /// How each event is sampled, and its k.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (EventId, Sampling, u8)> {
+        self.events.iter().map(|event| (event.id, event.sampling, event.k))
+    }
+
     /// Looks at the rates, `since_start` after the start: `count` tells how many of an event there have been, those left out
     /// included; `cost` is what measuring takes of a core, if that was found out anew. Tells `changed` the events whose k is
     /// another now.

@@ -1,6 +1,6 @@
 //! Limits from a file: TOML text, read strictly, with the line of whatever is wrong.
 
-mod duration;
+pub(crate) mod duration;
 mod problem;
 
 #[cfg(test)]
@@ -15,11 +15,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub(crate) use self::problem::did_you_mean;
 pub use self::problem::{DurationProblem, LimitsError, LimitsProblem};
 
 /// The only key that stands outside of an entry.
-const SLA: &str = "sla";
-const EVENT: &str = "event";
+pub(crate) const SLA: &str = "sla";
+pub(crate) const EVENT: &str = "event";
 const QUANTILE: &str = "quantile";
 const LIMIT: &str = "limit";
 const WINDOW: &str = "window";
@@ -73,9 +74,19 @@ pub fn parse_limits(text: &str, events: &[EventInfo]) -> Result<Vec<(EventId, Li
 }
 
 /// A text that is read, and the events that it may name.
-struct Reader<'a> {
-    text: &'a str,
-    events: &'a [EventInfo],
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) events: &'a [EventInfo],
+}
+
+/// What one [[sla]] says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// The line where it begins.
+    pub(crate) line: usize,
+    pub(crate) event: EventId,
+    pub(crate) limit: Limit,
 }
 
 impl Reader<'_> {
@@ -92,6 +103,11 @@ impl Reader<'_> {
         let Some(sla) = document.get(SLA) else {
             return Err(self.error(0, LimitsProblem::NoLimits));
         };
+        Ok(self.entries(sla)?.into_iter().map(|entry| (entry.event, entry.limit)).collect())
+    }
+
+    /// The limits that stand under the key `sla`.
+    pub(crate) fn entries(&self, sla: &Spanned<DeValue<'_>>) -> Result<Vec<Entry>, LimitsError> {
         let entries = match sla.get_ref() {
             DeValue::Array(entries) if entries.is_empty() => return Err(self.at(sla, LimitsProblem::NoLimits)),
             DeValue::Array(entries) => entries,
@@ -116,7 +132,7 @@ impl Reader<'_> {
             if let Some(first) = seen.insert(what, at) {
                 return Err(self.error(at, LimitsProblem::Twice { first_line: self.line(first) }));
             }
-            limits.push((event, limit));
+            limits.push(Entry { line: self.line(at), event, limit });
         }
         Ok(limits)
     }
@@ -240,13 +256,13 @@ impl Reader<'_> {
     }
 
     /// The line, counted from 1, of the byte `at`. TOML ends lines with a line feed, with or without a carriage return.
-    fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
     }
 }
 
 /// The first key in the text, not in the alphabet, that is `wanted`, and where it stands.
-fn first_key<'t>(table: &'t DeTable<'_>, wanted: impl Fn(&str) -> bool) -> Option<(usize, &'t str)> {
+pub(crate) fn first_key<'t>(table: &'t DeTable<'_>, wanted: impl Fn(&str) -> bool) -> Option<(usize, &'t str)> {
     table
         .keys()
         .filter(|key| wanted(key.get_ref()))
@@ -255,7 +271,7 @@ fn first_key<'t>(table: &'t DeTable<'_>, wanted: impl Fn(&str) -> bool) -> Optio
 }
 
 /// The known word that `word` most likely is: at most a third of it mistyped, whatever its case.
-fn nearest(word: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
     let near = known.into_iter().filter_map(|candidate| {

@@ -26,7 +26,7 @@ const UNITS: [(&str, &str); 13] = [
 ];
 
 /// The duration that `text` tells, such as `20ms`, `1.5s` or `1m 30s`: 1 to 2^64 - 1 ns.
-pub(super) fn parse(text: &str) -> Result<Duration, DurationProblem> {
+pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
     let mut sum = None;
     // Term by term, because `humantime` 2.4 panics where a sum of terms exceeds what a `Duration` can hold.
     for one in terms(text) {

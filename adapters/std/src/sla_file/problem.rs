@@ -225,7 +225,7 @@ impl fmt::Display for DurationProblem {
 }
 
 /// Tells what was meant; if that is nothing, what there is.
-fn did_you_mean(f: &mut fmt::Formatter<'_>, nearest: Option<&str>, known: &[&str]) -> fmt::Result {
+pub(crate) fn did_you_mean(f: &mut fmt::Formatter<'_>, nearest: Option<&str>, known: &[&str]) -> fmt::Result {
     if let Some(nearest) = nearest {
         return write!(f, "; did you mean {nearest:?}?");
     }

@@ -1,0 +1,73 @@
+//! Settings from variables of the environment.
+
+use std::{env, ffi::OsString, path::PathBuf};
+
+use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem};
+use crate::sla_file::nearest;
+
+const PREFIX: &str = "TAILWATCH_";
+/// The variable that names the configuration file.
+const CONFIG: &str = "TAILWATCH_CONFIG";
+
+/// Which variables there are.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Environment {
+    /// Those of the process.
+    #[default]
+    Process,
+    /// These, and no others.
+    Given(Vec<(OsString, OsString)>),
+}
+
+/// All variables that are read.
+pub(super) fn variables() -> impl Iterator<Item = String> {
+    [CONFIG.to_owned()].into_iter().chain(KEYS.iter().map(|key| variable(key)))
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+impl Settings {
+    pub(super) fn read_environment(&mut self, environment: &Environment) -> Result<(), SettingsError> {
+        let mut ours: Vec<(OsString, OsString)> = match environment {
+            Environment::Process => env::vars_os().filter(is_ours).collect(),
+            Environment::Given(given) => given.iter().filter(|variable| is_ours(variable)).cloned().collect(),
+        };
+        // So that of several errors it is always the same that is told.
+        ours.sort_unstable();
+        for (name, value) in ours {
+            // A name that is not Unicode is none of ours, and told as unknown.
+            let name = name.to_string_lossy().into_owned();
+            let origin = Origin::Environment { variable: name.clone() };
+            self.read_variable(&name, value, &origin).map_err(|problem| SettingsError { origin, problem })?;
+        }
+        Ok(())
+    }
+
+    fn read_variable(&mut self, name: &str, value: OsString, origin: &Origin) -> Result<(), SettingsProblem> {
+        if name == CONFIG {
+            if value.is_empty() {
+                return Err(Raw::Text("").bad("config_file", "the path of a file, or unset the variable", None));
+            }
+            self.config_file.offer(Some(PathBuf::from(value)), origin.clone());
+            return Ok(());
+        }
+        let Some(key) = KEYS.iter().find(|key| variable(key) == name) else {
+            let known: Vec<String> = variables().collect();
+            // What all have in common would make any two of them look near.
+            let bare = |variable: &'_ str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+            let words: Vec<String> = known.iter().map(|known| bare(known)).collect();
+            let nearest = nearest(&bare(name), words.iter().map(String::as_str));
+            return Err(SettingsProblem::UnknownVariable { nearest: nearest.map(|word| format!("{PREFIX}{word}")) });
+        };
+        let value = value
+            .into_string()
+            .map_err(|value| SettingsProblem::NotUnicode { text: Some(value.to_string_lossy().into_owned()) })?;
+        self.read(key, &Raw::Text(value.trim()), origin.clone()).unwrap_or(Ok(()))
+    }
+}
+
+fn is_ours((name, _): &(OsString, OsString)) -> bool {
+    name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
+}

@@ -1,0 +1,222 @@
+//! How the value of a setting is read, from a variable or from TOML, and told.
+
+use core::time::Duration;
+
+use tailwatch_core::WindowSpec;
+use toml::de::{DeTable, DeValue};
+
+use super::{ClockSetting, SettingsProblem};
+use crate::{
+    DrainPriority,
+    report::window_name,
+    sla_file::{duration, first_key, nearest},
+};
+
+/// A value as it was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Raw<'a> {
+    /// In a variable: without quotes, whatever it is.
+    Text(&'a str),
+    /// In a file.
+    Toml(&'a DeValue<'a>),
+}
+
+impl<'a> Raw<'a> {
+    /// It as a word.
+    fn text(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Toml(value) => value.as_str(),
+        }
+    }
+
+    /// It as a whole number from 0, written as TOML has it wherever it stands.
+    fn number(&self) -> Option<u64> {
+        let of = |value: &DeValue<'_>| match value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        match self {
+            Self::Text(text) => DeValue::parse(text).ok().and_then(|value| of(value.get_ref())),
+            Self::Toml(value) => of(value),
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            Self::Toml(value) => tell(value),
+        }
+    }
+
+    pub(super) fn bad(
+        &self,
+        key: &'static str,
+        wanted: &'static str,
+        nearest: Option<&'static str>,
+    ) -> SettingsProblem {
+        SettingsProblem::BadValue { key, value: self.told(), wanted, nearest }
+    }
+
+    /// It as one of some words.
+    fn word<T: Copy>(
+        &self,
+        key: &'static str,
+        wanted: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Result<T, SettingsProblem> {
+        let text = self.text().ok_or_else(|| self.bad(key, wanted, None))?;
+        let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        known.ok_or_else(|| self.bad(key, wanted, nearest(text, words.iter().map(|(word, _)| *word))))
+    }
+}
+
+/// A TOML value, for a message.
+pub(super) fn tell(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => format!("type {}", value.type_str()),
+    }
+}
+
+/// What a setting can be.
+pub(super) trait Value: Sized {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem>;
+    /// As a variable would have it.
+    fn tell(&self) -> String;
+}
+
+impl Value for usize {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        let number = raw.number().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| raw.bad(key, "a whole number, such as 8", None))
+    }
+
+    fn tell(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Option<usize> {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        if raw.text() == Some(NONE) {
+            return Ok(None);
+        }
+        let number = raw.number().and_then(|number| usize::try_from(number).ok());
+        number.map(Some).ok_or_else(|| {
+            let meant = raw.text().and_then(|text| nearest(text, [NONE]));
+            raw.bad(key, "a whole number, such as 1, or \"none\"", meant)
+        })
+    }
+
+    fn tell(&self) -> String {
+        self.map_or_else(|| NONE.to_owned(), |number| number.to_string())
+    }
+}
+
+const NONE: &str = "none";
+
+impl Value for bool {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        match raw {
+            Raw::Toml(DeValue::Boolean(truth)) => Ok(*truth),
+            Raw::Text(_) => raw.word(key, "true or false", &[("true", true), ("false", false)]),
+            Raw::Toml(_) => Err(raw.bad(key, "true or false, without quotes", None)),
+        }
+    }
+
+    fn tell(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Duration {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        let text = raw.text().ok_or_else(|| raw.bad(key, "a duration in quotes, such as \"100ms\"", None))?;
+        duration(key, text)
+    }
+
+    fn tell(&self) -> String {
+        window_name(*self)
+    }
+}
+
+fn duration(key: &'static str, text: &str) -> Result<Duration, SettingsProblem> {
+    duration::parse(text).map_err(|problem| SettingsProblem::BadDuration { key, text: text.to_owned(), problem })
+}
+
+const CLOCKS: [(&str, ClockSetting); 3] =
+    [("ordered", ClockSetting::Ordered), ("relaxed", ClockSetting::Relaxed), ("monotonic", ClockSetting::Monotonic)];
+
+impl Value for ClockSetting {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        raw.word(key, "\"ordered\", \"relaxed\" or \"monotonic\"", &CLOCKS)
+    }
+
+    fn tell(&self) -> String {
+        CLOCKS.iter().find(|(_, clock)| clock == self).map_or("", |(word, _)| word).to_owned()
+    }
+}
+
+impl Value for DrainPriority {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        let words = Self::ALL.map(|priority| (priority.name(), priority));
+        raw.word(key, "\"inherited\", \"normal\" or \"idle\"", &words)
+    }
+
+    fn tell(&self) -> String {
+        self.name().to_owned()
+    }
+}
+
+const LENGTH: &str = "length";
+const SLICES: &str = "slices";
+const WINDOW_KEYS: &[&str] = &[LENGTH, SLICES];
+
+impl Value for Vec<WindowSpec> {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        match raw {
+            Raw::Text(text) => text.split(',').map(|window| window_of_text(key, window)).collect(),
+            Raw::Toml(DeValue::Array(windows)) => windows
+                .iter()
+                .map(|window| match window.get_ref() {
+                    DeValue::String(text) => window_of_text(key, text),
+                    DeValue::Table(table) => window_of_table(key, table),
+                    other => Err(Raw::Toml(other).bad(key, WINDOW, None)),
+                })
+                .collect(),
+            Raw::Toml(_) => Err(raw.bad(key, "a list, such as [\"1s/10\", \"60s/12\"]", None)),
+        }
+    }
+
+    fn tell(&self) -> String {
+        let told = |window: &WindowSpec| format!("{}/{}", window_name(window.length), window.slices);
+        self.iter().map(told).collect::<Vec<_>>().join(",")
+    }
+}
+
+const WINDOW: &str = "length/slices, such as \"1s/10\"";
+
+fn window_of_text(key: &'static str, text: &str) -> Result<WindowSpec, SettingsProblem> {
+    let bad = || Raw::Text(text).bad(key, WINDOW, None);
+    let (length, slices) = text.split_once('/').ok_or_else(bad)?;
+    Ok(WindowSpec::new(duration(key, length.trim())?, slices.trim().parse().map_err(|_| bad())?))
+}
+
+fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec, SettingsProblem> {
+    const TABLE: &str = "window";
+    if let Some((_, unknown)) = first_key(table, |key| !WINDOW_KEYS.contains(&key)) {
+        let nearest = nearest(unknown, WINDOW_KEYS.iter().copied());
+        return Err(SettingsProblem::UnknownKey { table: TABLE, key: unknown.to_owned(), nearest, known: WINDOW_KEYS });
+    }
+    let needed = |key| table.get(key).ok_or(SettingsProblem::MissingKey { table: TABLE, key });
+    let length = Raw::Toml(needed(LENGTH)?.get_ref());
+    let length = duration(key, length.text().ok_or_else(|| length.bad(LENGTH, "a duration, such as \"1s\"", None))?)?;
+    let slices = Raw::Toml(needed(SLICES)?.get_ref());
+    let number = slices.number().and_then(|number| u16::try_from(number).ok());
+    let number = number.ok_or_else(|| slices.bad(SLICES, "a whole number up to 65535, such as 10", None))?;
+    Ok(WindowSpec::new(length, number))
+}
