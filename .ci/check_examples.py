@@ -31,6 +31,16 @@ CASES = [
         [r"^VIOLATED order_placement p100 over 500ms: .* over: violated\nkept again order_placement .*: ok$"],
     ),
     (
+        "edge_box",
+        [],
+        [
+            r"^ *ring_capacity = 131072 \(",
+            r"^clock: ",
+            r"^\d+ orders, p99\.9 \d+ ns, max \d+ ns$",
+            r"^0 of 100000 records overwritten$",
+        ],
+    ),
+    (
         "inspect",
         [],
         [

@@ -1,15 +1,19 @@
 //! The feature `off` leaves nothing of the measuring in the measured program: shown by its symbols and their code.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-/// Builds `off/probe.rs`, with its features its own: in a folder of its own, as features of one build are one.
-fn build(features: &[&str]) -> Vec<u8> {
+/// Builds one of `off/`, with its features its own: in a folder of its own, as features of one build are one. Where it is then.
+fn build(example: &str, features: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let target = root.join("target").join(format!("off-{}", features.len()));
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", "off_probe"])
+        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", example])
         .args(features)
         .arg("--target-dir")
         .arg(&target)
@@ -18,9 +22,13 @@ fn build(features: &[&str]) -> Vec<u8> {
         .env_remove("RUSTFLAGS")
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "the probe builds");
+    assert!(status.success(), "{example} builds");
+    target.join("release").join("examples")
+}
+
+fn probe(features: &[&str]) -> Vec<u8> {
     let name = format!("{}off_probe{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
-    fs::read(target.join("release").join("examples").join(name)).expect("the probe")
+    fs::read(build("off_probe", features).join(name)).expect("the probe")
 }
 
 /// The code of a function.
@@ -36,7 +44,7 @@ const MEASURED: [&str; 5] = ["with_guard", "with_tag_and_outcome", "with_closure
 
 #[test]
 fn nothing_is_left_of_what_is_measured() {
-    let off = build(&["--features", "off"]);
+    let off = probe(&["--features", "off"]);
     let off = object::File::parse(&*off).expect("a library");
     let plain = code(&off, "plain");
     for name in MEASURED {
@@ -49,9 +57,17 @@ fn nothing_is_left_of_what_is_measured() {
     assert!(left.is_empty(), "nothing of the library is left: {left:?}");
 
     // The check can fail: with recording they are not the same.
-    let on = build(&[]);
+    let on = probe(&[]);
     let on = object::File::parse(&*on).expect("a library");
     for name in MEASURED {
         assert!(code(&on, name).len() > 2 * plain.len(), "{name} records");
     }
+}
+
+#[test]
+fn everything_can_still_be_called() {
+    let program = build("off_program", &["--features", "off"]).join(format!("off_program{}", env::consts::EXE_SUFFIX));
+    let run = Command::new(program).output().expect("it runs");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "nothing was recorded");
 }

@@ -18,6 +18,7 @@ use crate::{
     SamplingError, Setting, Settings, SettingsError, SlaChange,
     drain::{Drain, Setup},
     explain::InForce,
+    local::OFF,
     observer::{Callback, Hook, Observers},
     pace::MIN_PERIOD,
     pool::Pool,
@@ -241,14 +242,15 @@ impl Builder {
 
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
-        let pool = Arc::new(Pool::new(rings, ring_capacity, clock).map_err(memory)?);
+        // With recording compiled out nobody writes into them.
+        let pool = Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
         if settings.mlock.value {
             pool.lock_memory().map_err(|source| BuildError::Lock { bytes: pool.lockable_bytes(), source })?;
         }
         for (id, k) in sampler.thinned() {
             pool.gate().set_sampling(id, k);
         }
-        pool.gate().set_enabled(settings.enabled.value);
+        pool.gate().set_enabled(settings.enabled.value && !OFF);
         let limits = settings.limits.value.clone().unwrap_or_default();
         let shape = Shape::server(&events, &windows);
         let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };

@@ -7,7 +7,7 @@ use tailwatch_core::{EventId, Shape};
 
 use crate::{
     ClockMode, ClockSetting, ClockSource, DrainPriority, HostClock, Origin, Report, Sampling, Settings,
-    drain::report_bytes, pool::Pool, sampling, seat::Seat,
+    drain::report_bytes, local::OFF, pool::Pool, sampling, seat::Seat,
 };
 
 /// What a collector was started with.
@@ -76,6 +76,7 @@ impl fmt::Display for Explanation<'_> {
         self.limits(f)?;
         self.sampling(f)?;
         let recording = match (self.report.finished, self.report.health.enabled) {
+            _ if OFF => "compiled out, by the feature `off`",
             (true, _) => "stopped",
             (false, true) => "on",
             (false, false) => "off",

@@ -13,7 +13,7 @@ use tailwatch_core::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-use crate::{Collector, RegisterError, measure::record_duration};
+use crate::{Collector, RegisterError, local::OFF, measure::record_duration};
 
 /// Measures how late a sleeping thread is woken, until it is stopped or dropped.
 ///
@@ -55,6 +55,9 @@ impl HiccupProbe {
         period: Duration,
     ) -> Result<Self, HiccupError> {
         let stop = Arc::new(AtomicU8::new(0));
+        if OFF {
+            return Ok(Self { stop, thread: None });
+        }
         let stopped = Arc::clone(&stop);
         let register = collector.registration();
         let (registered, outcome) = mpsc::channel();

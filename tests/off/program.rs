@@ -1,0 +1,25 @@
+//! A program whose recording is compiled out: everything can still be called, and nothing happens.
+
+use core::time::Duration;
+
+use tailwatch::{Collector, HiccupProbe, Reporter, Trading, measure, record_value, register_thread};
+
+fn main() {
+    let collector = Collector::builder().start().expect("it starts");
+    collector.install().expect("it is installed");
+    register_thread("main").expect("nobody needs a ring");
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1)).expect("it starts");
+    let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink()).expect("it starts");
+    drop(measure(Trading::OrderFill));
+    record_value(Trading::QueueBacklog, 3);
+    collector.flush();
+    assert_eq!(collector.total(Trading::OrderFill), Ok(None));
+    assert!(!collector.breached(Trading::OrderFill));
+    assert!(collector.explain().contains("compiled out"), "{}", collector.explain());
+    probe.stop();
+    collector.stop();
+    reporter.stop().expect("it stops");
+    let health = collector.health();
+    assert_eq!((health.produced, health.unregistered, health.enabled), (0, 0, false));
+    println!("nothing was recorded");
+}
