@@ -7,7 +7,8 @@ use std::panic::{catch_unwind, resume_unwind};
 
 use support::{Log, in_turn};
 use tailwatch::{
-    Collector, Event, Guard, Kind, Outcome, Trading, measure, record_discard, record_end, record_start, time, try_time,
+    Collector, Event, Guard, Kind, Outcome, Trading, measure, measure_unfinished, measure_unfinished_tagged,
+    record_discard, record_end, record_start, time, try_time,
 };
 
 const EVENT: Trading = Trading::OrderPlacement;
@@ -137,10 +138,40 @@ fn an_err_ends_as_error_and_is_passed_on() {
 }
 
 #[test]
+fn an_unfinished_span_is_cancelled_unless_it_is_told_how_it_ended() {
+    const fn assert_send<T: Send + 'static>(_: &T) {}
+    let kinds = kinds_of(|| {
+        let unfinished = measure_unfinished(EVENT);
+        assert_send(&unfinished);
+        drop(unfinished);
+        for outcome in [Outcome::Ok, Outcome::Error, Outcome::Cancelled] {
+            measure_unfinished(EVENT).end(outcome);
+            measure_unfinished_tagged(EVENT, 5).end(outcome);
+        }
+        survive(|| {
+            let _unfinished = measure_unfinished(EVENT);
+            panic_quietly();
+        });
+        // Begun while the thread unwinds, it is given up all the same.
+        survive(|| {
+            let _cleanup = AtDrop(|| {
+                drop(measure_unfinished(EVENT));
+                measure_unfinished(EVENT).end(Outcome::Ok);
+            });
+            panic_quietly();
+        });
+    });
+    let ends: Vec<_> = kinds.into_iter().filter(|kind| *kind != Kind::Start).collect();
+    let [ok, error, cancelled] = [Kind::EndOk, Kind::EndError, Kind::EndCancelled];
+    assert_eq!(ends, [cancelled, ok, ok, error, error, cancelled, cancelled, cancelled, cancelled, ok]);
+}
+
+#[test]
 fn a_span_that_is_discarded_is_closed_without_a_sample() {
     let kinds = kinds_of(|| {
         measure(EVENT).discard();
         record_discard(record_start(EVENT));
+        measure_unfinished(EVENT).discard();
     });
-    assert_eq!(kinds, [Kind::Start, Kind::Forget, Kind::Start, Kind::Forget]);
+    assert_eq!(kinds, [Kind::Start, Kind::Forget, Kind::Start, Kind::Forget, Kind::Start, Kind::Forget]);
 }

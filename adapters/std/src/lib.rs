@@ -96,8 +96,8 @@ pub use self::{
     health::Health,
     hiccup::{HiccupError, HiccupProbe},
     measure::{
-        Guard, measure, measure_tagged, record_discard, record_duration, record_end, record_start, record_start_tagged,
-        record_value, time, try_time,
+        Guard, Unfinished, measure, measure_tagged, measure_unfinished, measure_unfinished_tagged, record_discard,
+        record_duration, record_end, record_start, record_start_tagged, record_value, time, try_time,
     },
     observer::Delivery,
     report::{

@@ -79,6 +79,66 @@ impl Drop for Guard {
     }
 }
 
+/// Begins a span that ends as [`Outcome::Cancelled`] unless it is told how it ended: for work that may be given up half way,
+/// such as a future that is dropped.
+///
+/// ```
+/// use tailwatch::{Outcome, Trading, measure_unfinished};
+///
+/// async fn place() -> bool {
+///     let placing = measure_unfinished(Trading::OrderPlacement);
+///     let placed = send().await; // dropped here, the span is a cancelled one
+///     placing.end(if placed { Outcome::Ok } else { Outcome::Error });
+///     placed
+/// }
+/// # async fn send() -> bool { true }
+/// ```
+#[inline(always)]
+pub fn measure_unfinished(event: impl Event) -> Unfinished {
+    measure_unfinished_tagged(event, 0)
+}
+
+/// Begins a span with a tag, of which the low 46 bits are kept, that ends as [`Outcome::Cancelled`] unless it is told how it
+/// ended.
+#[inline(always)]
+pub fn measure_unfinished_tagged(event: impl Event, tag: u64) -> Unfinished {
+    Unfinished { token: local::start(event.id(), tag) }
+}
+
+/// A span that ends as [`Outcome::Cancelled`] when it is dropped; made by [`measure_unfinished`].
+///
+/// It may end on another thread than it began on.
+#[derive(Debug)]
+#[must_use = "a span is cancelled when it is dropped, which is at once if it is not kept in a variable"]
+pub struct Unfinished {
+    token: Token,
+}
+
+impl Unfinished {
+    #[inline(always)]
+    fn take(&mut self) -> Token {
+        mem::replace(&mut self.token, Token::unrecorded())
+    }
+
+    /// Ends the span now, with this outcome.
+    #[inline(always)]
+    pub fn end(mut self, outcome: Outcome) {
+        local::end(self.take(), outcome, true);
+    }
+
+    /// Closes the span without a latency: as if it had not been measured.
+    pub fn discard(mut self) {
+        local::forget(self.take());
+    }
+}
+
+impl Drop for Unfinished {
+    #[inline(always)]
+    fn drop(&mut self) {
+        local::end(self.take(), Outcome::Cancelled, true);
+    }
+}
+
 /// Measures how long `work` takes.
 ///
 /// ```
