@@ -5,15 +5,18 @@ mod support;
 use core::{
     alloc::{GlobalAlloc, Layout},
     cell::Cell,
+    future::Future,
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{Context, Waker},
     time::Duration,
 };
 use std::alloc::System;
 
 use support::{Tally, in_thread, in_turn};
 use tailwatch::{
-    Builder, ClockMode, Collector, Outcome, Trading, measure, measure_tagged, record_discard, record_duration,
-    record_end, record_start, record_start_tagged, record_value, time, try_time,
+    Builder, ClockMode, Collector, Outcome, Trading, measure, measure_tagged, measure_unfinished, record_discard,
+    record_duration, record_end, record_start, record_start_tagged, record_value, time, try_time,
 };
 
 /// The system's allocator, which counts.
@@ -55,6 +58,14 @@ fn calls_in(work: impl FnOnce()) -> u64 {
     CALLS.get() - before
 }
 
+#[measure(Trading::OrderPlacement, err)]
+fn by_attribute(succeeds: bool) -> Result<(), ()> {
+    if succeeds { Ok(()) } else { Err(()) }
+}
+
+#[measure(Trading::OrderPlacement, tag = 5)]
+async fn by_attribute_later() {}
+
 /// Everything that records.
 fn record_everything() {
     drop(measure(Trading::OrderFill));
@@ -71,6 +82,11 @@ fn record_everything() {
     record_end(record_start(Trading::OrderFill), Outcome::Cancelled);
     record_end(record_start_tagged(Trading::OrderFill, 1), Outcome::Ok);
     record_discard(record_start(Trading::OrderFill));
+    drop(measure_unfinished(Trading::OrderFill));
+    measure_unfinished(Trading::OrderFill).end(Outcome::Ok);
+    assert!(by_attribute(false).is_err());
+    let mut done = pin!(by_attribute_later());
+    assert!(done.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     record_value(Trading::QueueBacklog, 5);
     record_value(Trading::QueueBacklog, u64::MAX);
     record_duration(Trading::GcPause, Duration::from_micros(5));

@@ -1,8 +1,8 @@
 //! Latency percentiles of hot paths, for programs with threads of an operating system.
 //!
-//! [`measure`] a span wherever it begins; a [`Collector`] tells its P50, P95, P99 and P99.9 over sliding windows. Threads write
-//! records into rings of their own, a background thread drains them: recording is wait-free, and neither allocates nor
-//! makes a system call.
+//! [`measure()`] a span wherever it begins, or put [`#[measure]`](macro@measure) on a function, async or not; a [`Collector`] tells
+//! its P50, P95, P99 and P99.9 over sliding windows. Threads write records into rings of their own, a background thread
+//! drains them: recording is wait-free, and neither allocates nor makes a system call.
 //!
 //! ```
 //! use tailwatch::{Collector, Trading, measure};
@@ -65,6 +65,8 @@ mod clock;
 mod collector;
 mod drain;
 mod explain;
+#[doc(hidden)]
+pub mod expansion;
 mod health;
 mod hiccup;
 mod local;
@@ -88,6 +90,7 @@ mod trace;
 mod tsc;
 
 pub use tailwatch_core::*;
+pub use tailwatch_macros::measure;
 
 pub use self::{
     builder::{BuildError, Builder},

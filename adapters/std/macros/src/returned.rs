@@ -1,0 +1,61 @@
+//! The type that a function returns, as it may be written in its body.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, spanned::Spanned};
+
+/// The type that `output` names, with a `_` for each `impl Trait`, which a body cannot write.
+pub(crate) fn in_body(output: ReturnType) -> TokenStream {
+    match output {
+        ReturnType::Default => quote!(()),
+        ReturnType::Type(_, mut returned) => {
+            erase(&mut returned);
+            quote!(#returned)
+        }
+    }
+}
+
+fn erase(place: &mut Type) {
+    match place {
+        Type::ImplTrait(hidden) => {
+            let at = hidden.impl_token.span();
+            *place = Type::Verbatim(quote_spanned!(at=> _));
+        }
+        Type::Path(named) => {
+            if let Some(qualified) = &mut named.qself {
+                erase(&mut qualified.ty);
+            }
+            erase_in_path(&mut named.path);
+        }
+        Type::TraitObject(object) => {
+            for bound in &mut object.bounds {
+                if let TypeParamBound::Trait(bound) = bound {
+                    erase_in_path(&mut bound.path);
+                }
+            }
+        }
+        Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(erase),
+        Type::Array(array) => erase(&mut array.elem),
+        Type::Group(group) => erase(&mut group.elem),
+        Type::Paren(paren) => erase(&mut paren.elem),
+        Type::Ptr(pointer) => erase(&mut pointer.elem),
+        Type::Reference(reference) => erase(&mut reference.elem),
+        Type::Slice(slice) => erase(&mut slice.elem),
+        // In the others no `impl Trait` may stand.
+        _ => (),
+    }
+}
+
+fn erase_in_path(path: &mut Path) {
+    for segment in &mut path.segments {
+        if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {
+            for argument in &mut arguments.args {
+                match argument {
+                    GenericArgument::Type(argument) => erase(argument),
+                    GenericArgument::AssocType(argument) => erase(&mut argument.ty),
+                    _ => (),
+                }
+            }
+        }
+    }
+}
