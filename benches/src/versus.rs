@@ -1,6 +1,12 @@
 //! A span in each form, beside the floor of its clock mode.
 
-use core::{error::Error, hint::black_box};
+use core::{
+    error::Error,
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    task::{Context, Waker},
+};
 
 use tailwatch::{
     ClockMode, Collector, Outcome, Trading, measure, measure_tagged, record_end, record_start, record_value, time,
@@ -17,11 +23,13 @@ const TARGET: f64 = 1.25;
 type Work = fn(u32);
 
 /// The forms of a span; each is timed in both clock modes.
-const FORMS: [(&str, &str, Work); 5] = [
+const FORMS: [(&str, &str, Work); 7] = [
     ("span/guard/relaxed", "span/guard/ordered", guard),
     ("span/guard_tagged/relaxed", "span/guard_tagged/ordered", guard_tagged),
     ("span/closure/relaxed", "span/closure/ordered", closure),
     ("span/explicit/relaxed", "span/explicit/ordered", explicit),
+    ("span/measure_sync/relaxed", "span/measure_sync/ordered", measure_sync),
+    ("span/measure_async/relaxed", "span/measure_async/ordered", measure_async),
     ("span/value/relaxed", "span/value/ordered", value),
 ];
 
@@ -50,6 +58,31 @@ fn explicit(times: u32) {
         let token = record_start(Trading::OrderPlacement);
         black_box(());
         record_end(token, Outcome::Ok);
+    }
+}
+
+fn measure_sync(times: u32) {
+    #[measure(Trading::OrderPlacement)]
+    fn work() {
+        black_box(());
+    }
+
+    for _ in 0..times {
+        work();
+    }
+}
+
+/// A future that is ready at its first poll, polled where it stands.
+fn measure_async(times: u32) {
+    #[measure(Trading::OrderPlacement)]
+    async fn work() {
+        black_box(());
+    }
+
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        let ready = pin!(work()).poll(&mut context).is_ready();
+        black_box(ready);
     }
 }
 
