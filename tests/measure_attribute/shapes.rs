@@ -409,6 +409,32 @@ fn a_crate_may_pass_the_library_on() {
     assert_eq!(metrics::watch::CALLS.load(core::sync::atomic::Ordering::Relaxed), 1);
 }
 
+// Braces around a single expression, on one line, are what the compiler calls superfluous where they are.
+#[rustfmt::skip]
+#[measure(Trading::OrderFill)]
+fn on_one_line(number: u8) -> u8 { number }
+
+#[rustfmt::skip]
+#[measure(Trading::OrderFill)]
+async fn on_one_line_later(number: u8) -> u8 { core::future::ready(number).await }
+
+/// A future that ends with another one, which clippy takes for an `await` that was forgotten, in a block.
+#[measure(Trading::OrderFill)]
+async fn another() -> impl Future<Output = u8> {
+    pause().await;
+    core::future::ready(5)
+}
+
+#[test]
+fn lints_see_what_they_would_see_without_the_attribute() {
+    let ends = ends_of(|| {
+        assert_eq!(on_one_line(1), 1);
+        assert_eq!(run(on_one_line_later(2)), 2);
+        assert_eq!(run(run(another())), 5);
+    });
+    assert_eq!(ends, [OK; 3]);
+}
+
 /// A plain function that returns a future is measured until it has made it.
 #[measure(Trading::OrderFill)]
 fn made(id: u64) -> impl Future<Output = u64> {
