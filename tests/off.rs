@@ -40,7 +40,16 @@ fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
     section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")].to_vec()
 }
 
-const MEASURED: [&str; 5] = ["with_guard", "with_tag_and_outcome", "with_closure", "with_tokens", "with_values"];
+const MEASURED: [&str; 8] = [
+    "with_guard",
+    "with_tag_and_outcome",
+    "with_unfinished",
+    "with_attribute",
+    "with_async_attribute",
+    "with_closure",
+    "with_tokens",
+    "with_values",
+];
 
 #[test]
 fn nothing_is_left_of_what_is_measured() {

@@ -2,11 +2,16 @@
 //!
 //! Each is exported under its own name, so that their code can be found.
 
-use core::time::Duration;
+use core::{
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use tailwatch::{
-    Outcome, Trading, measure, measure_tagged, record_discard, record_duration, record_end, record_start, record_value,
-    time,
+    Outcome, Trading, measure, measure_tagged, measure_unfinished, record_discard, record_duration, record_end,
+    record_start, record_value, time,
 };
 
 fn work(x: u64) -> u64 {
@@ -30,6 +35,33 @@ extern "C" fn with_tag_and_outcome(x: u64) -> u64 {
     let result = work(x);
     span.end(if x == 0 { Outcome::Error } else { Outcome::Ok });
     result
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn with_unfinished(x: u64) -> u64 {
+    let span = measure_unfinished(Trading::OrderFill);
+    let result = work(x);
+    span.end(Outcome::Ok);
+    result
+}
+
+#[unsafe(no_mangle)]
+#[measure(Trading::OrderFill, tag = x)]
+extern "C" fn with_attribute(x: u64) -> u64 {
+    work(x)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn with_async_attribute(x: u64) -> u64 {
+    #[measure(Trading::OrderFill, err)]
+    async fn later(x: u64) -> Result<u64, ()> {
+        Ok(work(x))
+    }
+
+    match pin!(later(x)).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(result)) => result,
+        _ => 0,
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -64,9 +64,9 @@ mod builder;
 mod clock;
 mod collector;
 mod drain;
-mod explain;
 #[doc(hidden)]
 pub mod expansion;
+mod explain;
 mod health;
 mod hiccup;
 mod local;
