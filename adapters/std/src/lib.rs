@@ -116,6 +116,9 @@ pub use self::{
     trace::TraceWriter,
 };
 
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
+
 /// The examples of the README are compiled and run with the others.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
