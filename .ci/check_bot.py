@@ -21,6 +21,18 @@ def trade(at_ms, symbol="BTCUSDT"):
 GOOD = "".join(trade(1_000 * second) for second in range(1, 60))
 ODD = 'garbage\n5 {\n5 {"stream":"x@kline_1m","data":{}}\n5 {"stream":"x@trade","data":{}}\n'
 
+ENTRY = '[[sla]]\nevent = "{}"\nquantile = "{}"\nlimit = {}\n'
+
+# Files beside the feed.
+FILES = {
+    "good.toml": ENTRY.format("order_placement", "p95", '"20ms"'),
+    "event.toml": ENTRY.format("order_placment", "p95", '"20ms"'),
+    "quantile.toml": ENTRY.format("order_placement", "p9999", '"20ms"'),
+    "unit.toml": ENTRY.format("order_placement", "p95", '"20mss"'),
+    "zero.toml": ENTRY.format("queue_backlog", "p95", "0"),
+    "no.toml": "this is no TOML",
+}
+
 # Name, content of the feed (None: there is none), further options, exit code, what standard error says.
 CASES = [
     ("missing", None, [], 1, ["cannot be opened"]),
@@ -37,6 +49,13 @@ CASES = [
     ("no such core", GOOD.encode(), ["--pin-drain", "100000"], 1, ["no core 100000"]),
     ("impossible stall", GOOD.encode(), ["--stall", "200ms"], 2, ["--stall", "such as 200ms@5"]),
     ("stall of no order", GOOD.encode(), ["--stall", "1ms@3"], 0, ["order 3 was to be stalled", "only 0 were placed"]),
+    ("limits", GOOD.encode(), ["--sla", "good.toml"], 0, ["handled 59"]),
+    ("limit of no event", GOOD.encode(), ["--sla", "event.toml"], 1, ["--sla event.toml: line 2", '"order_placement"?']),
+    ("no quantile", GOOD.encode(), ["--sla", "quantile.toml"], 1, ["--sla quantile.toml: line 3", '"p99.9"']),
+    ("no unit", GOOD.encode(), ["--sla", "unit.toml"], 1, ["--sla unit.toml: line 4", '"ms"']),
+    ("limit of 0", GOOD.encode(), ["--sla", "zero.toml"], 1, ["--sla zero.toml: line 4"]),
+    ("no limits", GOOD.encode(), ["--sla", "no.toml"], 1, ["--sla no.toml: line 1"]),
+    ("no file of limits", GOOD.encode(), ["--sla", "nowhere.toml"], 1, ["--sla nowhere.toml: cannot be read"]),
     ("impossible speed", GOOD.encode(), ["--speed=-1"], 2, ["--speed"]),
 ]
 
@@ -47,6 +66,8 @@ def main():
     bot = pathlib.Path(sys.argv[1]).resolve()
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
+        for name, text in FILES.items():
+            (pathlib.Path(folder) / name).write_text(text)
         for name, content, options, code, said in CASES:
             if content is not None:
                 (pathlib.Path(folder) / name).write_bytes(content)
