@@ -30,6 +30,30 @@
 //!
 //! They read what the drain published, and never wait for it.
 //!
+//! Further: [`Reporter`] tells the report at a beat, [`TraceWriter`] writes every record, [`HiccupProbe`] notices when the machine
+//! stands still, [`Report::diff`] compares two moments. The feature `off` compiles recording out.
+//!
+//! # What it does not do
+//!
+//! - It traces nothing: no span trees, no fields but a tag, no stacks.
+//! - It exports nothing by itself: a report is a struct, JSON or a table, and where it goes is up to you.
+//! - It loses records when a burst exceeds the ring, the oldest ones, and counts them; it never makes the program wait.
+//! - It has no counters and gauges: an event's count is one, and a number can be an event.
+//!
+//! Who comes from another tool finds its calls in [`coming_from`].
+//!
+//! # Sizing
+//!
+//! A thread may burst as many records as its ring holds, less 64, while the drain rests; a span is two. The drain comes back when a
+//! quarter of the ring would be full at the rate it saw last, and at the latest after [`Builder::max_period`], 100 ms unless set. So
+//! after a quiet time
+//!
+//! > spans a second = (ring capacity − 64) / 2 / longest rest
+//!
+//! can begin at once without a loss: 81,600 for a ring of 16,384, and 655,040 for one of 131,072, which takes 2 MiB. On a busy machine, where
+//! the drain does not get its core at once, leave a factor of four. [`Collector::explain`] tells it for the settings in force;
+//! [`Health::overwritten`] says whether it was enough.
+//!
 //! # Limits
 //!
 //! - A ring that is not drained in time overwrites its oldest records; they are counted. [`Builder::ring_capacity`] tells how
