@@ -12,8 +12,16 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
     /// The count.
     fn get(self) -> u64;
 
+    /// The counter that stands at `count`, which is at most [`MAX`](Self::MAX).
+    fn of(count: u64) -> Self;
+
     /// Adds `n`, as far as there is room; returns what did not fit.
-    fn add(&mut self, n: u64) -> u64;
+    #[inline]
+    fn add(&mut self, n: u64) -> u64 {
+        let taken = n.min(Self::MAX - self.get());
+        *self = Self::of(self.get() + taken);
+        n - taken
+    }
 }
 
 mod private {
@@ -33,12 +41,9 @@ impl Count for u16 {
     }
 
     #[inline]
-    fn add(&mut self, n: u64) -> u64 {
-        let taken = n.min(u64::from(Self::MAX - *self));
-        #[expect(clippy::cast_possible_truncation, reason = "at most the room that there is")]
-        let added = taken as Self;
-        *self += added;
-        n - taken
+    #[expect(clippy::cast_possible_truncation, reason = "at most the largest")]
+    fn of(count: u64) -> Self {
+        count as Self
     }
 }
 
@@ -52,12 +57,9 @@ impl Count for u32 {
     }
 
     #[inline]
-    fn add(&mut self, n: u64) -> u64 {
-        let taken = n.min(u64::from(Self::MAX - *self));
-        #[expect(clippy::cast_possible_truncation, reason = "at most the room that there is")]
-        let added = taken as Self;
-        *self += added;
-        n - taken
+    #[expect(clippy::cast_possible_truncation, reason = "at most the largest")]
+    fn of(count: u64) -> Self {
+        count as Self
     }
 }
 
@@ -71,10 +73,8 @@ impl Count for u64 {
     }
 
     #[inline]
-    fn add(&mut self, n: u64) -> u64 {
-        let taken = n.min(Self::MAX - *self);
-        *self += taken;
-        n - taken
+    fn of(count: u64) -> Self {
+        count
     }
 }
 
