@@ -3,7 +3,7 @@
 use core::{fmt, time::Duration};
 use std::{path::Path, thread};
 
-use tailwatch_core::{EventId, Shape};
+use tailwatch_core::{EventId, Shape, ring::batch};
 
 use crate::{
     ClockMode, ClockSetting, ClockSource, DrainPriority, HostClock, Origin, Report, Sampling, Settings,
@@ -50,10 +50,9 @@ impl InForce {
 }
 
 /// How many spans a second a ring of this capacity lasts for, if it is drained after `rest`: the newest `capacity` − batch
-/// records are always there, a span has two, and a batch is an eighth of the ring, at most 64.
+/// records are always there, and a span has two.
 fn spans_a_second(capacity: usize, rest: Duration) -> u128 {
-    let batch = (capacity / 8).clamp(1, 64);
-    let spans = (capacity.saturating_sub(batch) / 2) as u128;
+    let spans = (capacity.saturating_sub(batch(capacity)) / 2) as u128;
     spans * 1_000_000_000 / rest.as_nanos().max(1)
 }
 
