@@ -22,14 +22,18 @@
 //!                                                     record q is whole iff r - q <= capacity
 //! ```
 //!
-//! | ordering | partner | what breaks without it |
-//! |---|---|---|
-//! | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words: stale or half of one |
-//! | producer, fence after `reserved`, Release | consumer, fence before `reserved`, Acquire | the consumer copies words of a newer record and does not see that they were reserved: a torn record passes |
-//! | producer, fence on attaching, Release | consumer, fence before `reserved`, Acquire | the same, for the records that the *former* producer's reservation still covers: a fence orders only the stores of its own thread |
+//! | place | ordering | partner | what breaks without it | model |
+//! |---|---|---|---|---|
+//! | `ring: head is published` | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words: stale or half of one | `a_producer_laps_a_consumer` |
+//! | `ring: a look at head` | consumer, `head` load, Acquire | producer, `head` store, Release | the same | `a_producer_laps_a_consumer` |
+//! | `ring: reserved is announced` | producer, fence after `reserved`, Release | consumer, fence before `reserved`, Acquire | the consumer copies words of a newer record and does not see that they were reserved: a torn record passes | `counters_wrap` |
+//! | `ring: before reserved is read` | consumer, fence before `reserved`, Acquire | both fences of the producer, Release | the same | `a_consumer_comes_late` |
+//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before `reserved`, Acquire | the same, for the records that the *former* producer's reservation still covers: a fence orders only the stores of its own thread | `a_second_producer_goes_on` |
+//! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the former producer's `head` store, Release | nothing while whoever hands the ring over orders it, as the contract says; where a ring outlives its process in a mapped file, it is all that does | none |
 //!
-//! Each row is a model in `tests/loom.rs`, explored by the model checker: without the ordering, it fails. The hand-over from one producer to the next (and from one consumer to the next) is ordered by whoever hands it over: a
-//! pool's lock, the end of a borrow.
+//! `.ci/run loom` weakens one place after the other and requires that the model in its row fails. The models are those of
+//! `tests/loom.rs`, explored by the model checker. The hand-over from one producer to the next (and from one consumer to the
+//! next) is ordered by whoever hands it over: a pool's lock, the end of a borrow.
 //!
 //! A record of a slot is an array of machine words, each an atomic: to race on plain memory is undefined behaviour, on
 //! relaxed atomics it is not, and a torn record is recognised afterwards (the idea of a seqlock; *intent counter beside tail

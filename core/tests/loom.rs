@@ -1,7 +1,9 @@
-//! Models of the ring, explored by `loom`:
+//! Models of the ring and the gate, explored by `loom`:
 //! `RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch-core --test loom`.
 //!
-//! Each runs every interleaving with up to three preemptions, and every value that the memory model lets a load see.
+//! Each runs every interleaving with up to three preemptions, and every value that the memory model lets a load see. Rings
+//! of four records, reservations of two and copies of two: the protocol with all its parts, but small. With the variable
+//! `TAILWATCH_WEAKEN` one ordering is weakened, by its name in `tailwatch_core::sync`; then the models that need it fail.
 #![cfg(tailwatch_loom)]
 
 use std::sync::{
@@ -10,7 +12,7 @@ use std::sync::{
 };
 
 use loom::{model::Builder, sync::Mutex, thread};
-use tailwatch_core::{Consumer, EventId, Record, Ring, Slot};
+use tailwatch_core::{Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate};
 
 /// Both words tell the number, so that a mixture of two records shows.
 fn numbered(n: u64) -> Record {
@@ -38,8 +40,8 @@ impl Seen {
     }
 }
 
-/// Explores the model and says how many executions that took: few would mean that its threads never met.
-fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
+/// Explores the model and says how many executions that took: fewer than `least` would mean that its threads never met.
+fn explore(name: &str, least: usize, model: impl Fn() + Sync + Send + 'static) {
     let executions = Arc::new(AtomicUsize::new(0));
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -52,7 +54,7 @@ fn explore(name: &str, model: impl Fn() + Sync + Send + 'static) {
     });
     let executions = executions.load(Relaxed);
     println!("{name}: {executions} executions");
-    assert!(executions > 1_000, "{name} explored only {executions} executions");
+    assert!(executions >= least, "{name} explored only {executions} executions");
 }
 
 type Shared = Arc<Ring<[Slot; 4]>>;
@@ -75,7 +77,7 @@ fn pass_beside(shared: &Shared) -> thread::JoinHandle<Seen> {
 }
 
 fn laps(name: &str, first: usize) {
-    explore(name, move || {
+    explore(name, 4_000, move || {
         let shared: Shared = Arc::new(Ring::starting_at(first));
         let reading = pass_beside(&shared);
         push(&shared, 0..6);
@@ -103,7 +105,7 @@ fn counters_wrap() {
 /// use, the second one uses.
 #[test]
 fn a_second_producer_goes_on() {
-    explore("a second producer goes on", || {
+    explore("a second producer goes on", 200_000, || {
         let shared: Shared = Arc::new(Ring::starting_at(0));
         let next = Arc::new(Mutex::new(0));
         let turn = |shared: &Shared, next: &Arc<Mutex<u64>>| {
@@ -127,10 +129,25 @@ fn a_second_producer_goes_on() {
     });
 }
 
+/// The ring is full and its oldest records are overwritten before anybody looks, while the producer goes on.
+#[test]
+fn a_consumer_comes_late() {
+    explore("a consumer comes late", 70_000, || {
+        let shared: Shared = Arc::new(Ring::starting_at(0));
+        push(&shared, 0..5);
+        let reading = pass_beside(&shared);
+        push(&shared, 5..9);
+        let mut seen = reading.join().unwrap();
+        let ring: &Ring = &*shared;
+        seen.pass(&mut ring.attach_consumer());
+        assert_eq!((seen.next, seen.delivered + seen.overwritten), (9, 9));
+    });
+}
+
 /// Another consumer goes on where the first one ended, while the producer goes on as well.
 #[test]
 fn a_second_consumer_goes_on() {
-    explore("a second consumer goes on", || {
+    explore("a second consumer goes on", 7_000, || {
         let shared: Shared = Arc::new(Ring::starting_at(0));
         let reading = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -147,5 +164,67 @@ fn a_second_consumer_goes_on() {
         let ring: &Ring = &*shared;
         seen.pass(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (5, 5));
+    });
+}
+
+/// Ticks once a read.
+#[derive(Default)]
+struct Counter(core::cell::Cell<u64>);
+
+impl Clock for Counter {
+    fn start(&self) -> u64 {
+        self.0.replace(self.0.get() + 1)
+    }
+    fn end(&self) -> u64 {
+        self.start()
+    }
+    fn rate(&self) -> TickRate {
+        TickRate::NANOSECONDS
+    }
+}
+
+/// Both switches of an event are turned by two threads, one after the other by a lock, while a third one records.
+#[test]
+fn a_gate_turns_while_spans_run() {
+    explore("a gate turns while spans run", 700, || {
+        let event = EventId::new(1).unwrap();
+        let gate = Arc::new((Gate::<2>::new(), Mutex::new(())));
+        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let recording = thread::spawn({
+            let (gate, shared) = (Arc::clone(&gate), Arc::clone(&shared));
+            move || {
+                let ring: &Ring = &*shared;
+                let recorder = Recorder::new(ring.attach_producer(), &gate.0, Counter::default());
+                let span = || {
+                    let token = recorder.start(event, 0);
+                    let recorded = token.is_recorded();
+                    recorder.end(token, Outcome::Ok);
+                    recorded
+                };
+                usize::from(span()) + usize::from(span())
+            }
+        });
+        let turning = thread::spawn({
+            let gate = Arc::clone(&gate);
+            move || {
+                let _turning = gate.1.lock().unwrap();
+                gate.0.set_enabled(false);
+            }
+        });
+        {
+            let _turning = gate.1.lock().unwrap();
+            gate.0.set_event_enabled(event, false);
+            gate.0.set_event_enabled(event, true);
+        }
+        turning.join().unwrap();
+        assert!(!gate.0.admits(event), "a turn is undone by another");
+        let recorded = recording.join().unwrap();
+
+        let ring: &Ring = &*shared;
+        let mut consumer = ring.attach_consumer();
+        consumer.look();
+        let mut kinds = Vec::new();
+        consumer.drain(|record| kinds.push(record.kind()));
+        assert_eq!(kinds, [Kind::Start, Kind::EndOk].repeat(recorded), "END inherits what was decided at START");
     });
 }

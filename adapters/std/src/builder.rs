@@ -1,13 +1,7 @@
 //! How a collector is set up.
 
 use core::{fmt, time::Duration};
-use std::{
-    error,
-    ffi::OsString,
-    io,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{error, ffi::OsString, io, path::PathBuf, sync::Arc};
 
 use tailwatch_core::{
     CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading, WindowSpec,
@@ -19,6 +13,7 @@ use crate::{
     drain::{Drain, Setup},
     explain::InForce,
     local::OFF,
+    locks::Mutex,
     observer::{Callback, Hook, Observers},
     pace::MIN_PERIOD,
     pool::Pool,

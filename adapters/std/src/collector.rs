@@ -5,18 +5,12 @@ mod error;
 use core::{cell::Cell, fmt, time::Duration};
 use std::{
     io,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
 use arc_swap::ArcSwap;
-use tailwatch_core::{
-    Accuracy, Event, EventId, Limit, Quantile, SlaState, Summary,
-    sync::{
-        AtomicU8,
-        Ordering::{Acquire, Release},
-    },
-};
+use tailwatch_core::{Accuracy, Event, EventId, Limit, Quantile, SlaState, Summary};
 
 pub use self::error::{InstallError, QueryError, RegisterError, SetLimitsError};
 use crate::{
@@ -24,7 +18,8 @@ use crate::{
     drain::{Drain, Take},
     explain::InForce,
     local,
-    pool::{Pool, lock},
+    locks::{Mutex, lock},
+    pool::Pool,
     report::EventReport,
     sampling::{self, Sampler},
     seat::Seat,
@@ -64,7 +59,6 @@ pub struct Collector {
     changes: Arc<Mutex<ChangeQueue>>,
     /// Until it is stopped.
     driver: Mutex<Option<Driver>>,
-    stopping: Arc<AtomicU8>,
     in_force: InForce,
 }
 
@@ -143,7 +137,6 @@ impl Collector {
             drain: Arc::new(Mutex::new(drain)),
             sampler,
             driver: Mutex::new(Some(Driver::Owner)),
-            stopping: Arc::new(AtomicU8::new(0)),
             in_force,
         };
         if let Some(seat) = seat.filter(|_| !local::OFF) {
@@ -155,12 +148,11 @@ impl Collector {
     fn start_thread(&mut self, seat: Seat) -> Result<(), BuildError> {
         let (seated, is_seated) = mpsc::channel();
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
-            let (drain, stopping, pool) = (Arc::clone(&self.drain), Arc::clone(&self.stopping), Arc::clone(&self.pool));
+            let (drain, pool) = (Arc::clone(&self.drain), Arc::clone(&self.pool));
             move || {
                 // Somebody listens, unless the other side panicked.
                 let _ = seated.send(seat.take());
-                // Acquire, for the Release store in `stop`: the last pass sees all that happened before.
-                while stopping.load(Acquire) == 0 {
+                while !pool.is_stopping() {
                     let rest = pass(&drain, Take::Due).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
@@ -441,8 +433,6 @@ impl Collector {
         let Some(mut driver) = driver else { return };
         let Some(taken) = driver.take() else { return };
         self.pool.stop();
-        // Release, for the drain's Acquire load: what happened before this call, it sees.
-        self.stopping.store(1, Release);
         if let Driver::Thread(thread) = &taken {
             thread.thread().unpark();
         }

@@ -3,10 +3,7 @@
 mod publish;
 
 use core::{fmt, time::Duration};
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use tailwatch_core::{
@@ -16,10 +13,11 @@ use tailwatch_core::{
 use crate::{
     Report, SlaChange, SlaReport,
     clock::{Anchor, nanos},
+    locks::{Mutex, lock},
     observer::Observers,
     overhead::{self, Overhead, Stopwatch},
     pace::Pace,
-    pool::{Pool, lock},
+    pool::Pool,
     sampling::Sampler,
     sla::ChangeQueue,
     storage::Boxed,
@@ -184,10 +182,9 @@ impl Drain {
         // In this order: a tick, whether a thread is gone, then the heads, then the time. So what a head covers is all that was
         // recorded by that tick, and all that its ended thread wrote, and no record is newer than `now`.
         let as_of = self.pool.clock().start();
-        let ending: Vec<bool> = (0..self.readers.len()).map(|slot| self.pool.is_ending(slot)).collect();
-        for reader in &mut self.readers {
-            reader.consumer.look();
-        }
+        let Self { readers, pool, .. } = self;
+        let readers = readers.iter_mut().enumerate();
+        let ending: Vec<bool> = readers.map(|(slot, reader)| pool.look(slot, &mut reader.consumer)).collect();
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);

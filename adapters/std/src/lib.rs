@@ -94,6 +94,7 @@ mod explain;
 mod health;
 mod hiccup;
 mod local;
+mod locks;
 mod measure;
 mod observer;
 mod overhead;
@@ -101,6 +102,7 @@ mod pace;
 mod pool;
 mod report;
 mod reporter;
+#[cfg_attr(tailwatch_loom, path = "pool/models/memory.rs")]
 mod ring_memory;
 mod sampling;
 mod seat;

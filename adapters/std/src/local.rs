@@ -12,7 +12,7 @@ use core::{
     ptr,
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -21,7 +21,7 @@ use tailwatch_core::{Clock, EventId, Outcome, Recorder, Token};
 
 use crate::{
     HostClock,
-    pool::{Claim, IDS, Pool, lock},
+    pool::{Claim, IDS, Pool},
 };
 
 /// A thread's recorder, and the claim that keeps its ring.
@@ -118,7 +118,7 @@ pub(crate) fn register(pool: &Arc<Pool>, name: &str, patient: bool) -> bool {
 
 /// Makes `pool` the one of threads that are not registered; `false` if another one, not stopped, is.
 pub(crate) fn install(pool: &Arc<Pool>) -> bool {
-    let _installing = lock(&INSTALLING);
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if INSTALLED.load().as_ref().is_some_and(|other| !Arc::ptr_eq(other, pool) && !other.is_stopped()) {
         return false;
     }
@@ -128,7 +128,7 @@ pub(crate) fn install(pool: &Arc<Pool>) -> bool {
 
 /// Lets go of `pool`, if it is the installed one.
 pub(crate) fn uninstall(pool: &Arc<Pool>) {
-    let _installing = lock(&INSTALLING);
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if INSTALLED.load().as_ref().is_some_and(|installed| Arc::ptr_eq(installed, pool)) {
         INSTALLED.store(None);
     }

@@ -3,34 +3,55 @@
 //! A ring is *free*, or *active* for one thread, or *ending*: its thread is gone, but its last records are not drained.
 //! The thread turns free into active and active into ending; only the drain turns ending into free, after it has delivered
 //! the last record. So the name of a ring's thread is the right one for all that the drain finds in it.
+//!
+//! Its locks order what one holder of a ring did before what the next one does. The other orderings:
+//!
+//! | place | ordering | partner | what breaks without it | model |
+//! |---|---|---|---|---|
+//! | `pool: a ring is given back` | the thread, `state` store, Release | the drain, `state` load, Acquire | the drain finds the thread gone, but not its last records: the ring's next thread is blamed for them | `a_ring_goes_from_thread_to_thread` |
+//! | `pool: whether its thread is gone` | the drain, `state` load, Acquire | the thread, `state` store, Release | the same | `a_ring_goes_from_thread_to_thread` |
+//! | `pool: the gate closes for good` | `stop`, fence before the gate is turned, Release | `is_stopped`, fence, Acquire | a record that the closed gate turned away is not counted | `who_finds_the_gate_closed_knows_whether_it_is_for_good` |
+//! | `pool: the gate was found closed` | `is_stopped`, fence after the gate was read, Acquire | `stop`, fence, Release | the same | `who_finds_the_gate_closed_knows_whether_it_is_for_good` |
+//! | `pool: stopping` | `stop`, `stopped` store, Release | the drain, `stopped` load, Acquire | the last pass misses a record from before `stop` | `the_last_pass_finds_what_was_recorded_before_the_stop` |
+//! | `pool: whether the next pass is the last` | the drain, `stopped` load, Acquire | `stop`, `stopped` store, Release | the same | `the_last_pass_finds_what_was_recorded_before_the_stop` |
+//! | `pool: the last pass is over` | the drain, `finished` store, Release | `is_finished`, Acquire | what that pass delivered is counted as unregistered | `what_is_recorded_after_the_last_pass_is_counted` |
+//! | `pool: whether the last pass is over` | `is_finished`, Acquire | the drain, `finished` store, Release | the same | `what_is_recorded_after_the_last_pass_is_counted` |
+//!
+//! `.ci/run loom` weakens one place after the other and requires that the model in its row fails. The models are in
+//! `pool/models.rs`.
 
-use core::{fmt, time::Duration};
+use core::fmt;
+#[cfg(not(tailwatch_loom))]
+use core::time::Duration;
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     thread::Thread,
 };
 
 use tailwatch_core::{
-    EventId, Gate, Ring,
+    Consumer, EventId, Gate, Ring,
     sync::{
         AtomicU8, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
-        fence,
+        at, fence_at,
     },
 };
 
-use crate::{HostClock, ring_memory::RingMemory};
+use crate::{
+    HostClock,
+    locks::{Condvar, Mutex, MutexGuard, lock},
+    ring_memory::RingMemory,
+};
 
 const FREE: u8 = 0;
 const ACTIVE: u8 = 1;
 const ENDING: u8 = 2;
 
-/// How long [`Pool::claim_soon`] waits for a ring whose thread has ended.
-const PATIENCE: Duration = Duration::from_millis(500);
-
 /// A word for every id that a record can carry, so that the hot path needs no bound.
-pub(crate) const IDS: usize = EventId::MAX as usize + 1;
+///
+/// Two are enough for the model checker, to which each is an object.
+pub(crate) const IDS: usize = if cfg!(tailwatch_loom) { 2 } else { EventId::MAX as usize + 1 };
 
 #[derive(Debug)]
 struct Slot {
@@ -166,12 +187,20 @@ impl Pool {
     }
 
     /// As [`claim`](Self::claim), but waits a while if rings of threads that ended are about to become free.
+    #[cfg(not(tailwatch_loom))]
     pub(crate) fn claim_soon(self: &Arc<Self>, thread: impl FnOnce() -> Arc<str>) -> Option<Claim> {
+        const PATIENCE: Duration = Duration::from_millis(500);
         let ending = |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
         let free = self.lock_free();
         let free = self.freed.wait_timeout_while(free, PATIENCE, |free| free.is_empty() && ending(free));
-        let slot = self.take(&mut free.unwrap_or_else(PoisonError::into_inner).0)?;
+        let slot = self.take(&mut free.unwrap_or_else(std::sync::PoisonError::into_inner).0)?;
         Some(self.activate(slot, thread))
+    }
+
+    /// The model checker knows no time.
+    #[cfg(tailwatch_loom)]
+    pub(crate) fn claim_soon(self: &Arc<Self>, thread: impl FnOnce() -> Arc<str>) -> Option<Claim> {
+        self.claim(thread)
     }
 
     fn take(&self, free: &mut Vec<usize>) -> Option<usize> {
@@ -182,9 +211,8 @@ impl Pool {
 
     fn activate(self: &Arc<Self>, slot: usize, thread: impl FnOnce() -> Arc<str>) -> Claim {
         *lock(&self.slots[slot].thread) = thread();
-        // Release, for the drain's Acquire load of the state: it sees the name of a thread whose ring is active. (What
-        // the former thread and the drain did with the ring happened before, by the lock of the free list.)
-        self.slots[slot].state.store(ACTIVE, Release);
+        // Relaxed: who finds a record in the ring sees the name, which was set before it.
+        self.slots[slot].state.store(ACTIVE, Relaxed);
         self.wake_drain();
         Claim { slot, pool: Arc::clone(self) }
     }
@@ -196,13 +224,16 @@ impl Pool {
 
     /// Whether a thread has the ring, or had it and has left records.
     pub(crate) fn is_taken(&self, slot: usize) -> bool {
-        self.slots[slot].state.load(Acquire) != FREE
+        self.slots[slot].state.load(Relaxed) != FREE
     }
 
-    /// Whether the ring's thread is gone. What the drain finds in the ring *after* this said yes is the last of it.
-    pub(crate) fn is_ending(&self, slot: usize) -> bool {
-        // Acquire, for the Release store of the thread that gave the ring back: its last record is seen.
-        self.slots[slot].state.load(Acquire) == ENDING
+    /// Has the ring's consumer look how far it is; whether the ring's thread is gone, so that this is the last of it.
+    pub(crate) fn look(&self, slot: usize, consumer: &mut Consumer<'_>) -> bool {
+        // Acquire, for the Release store of the thread that gave the ring back: the look sees its last record. So it comes
+        // second.
+        let state = self.slots[slot].state.load(at("pool: whether its thread is gone", Acquire));
+        consumer.look();
+        state == ENDING
     }
 
     /// The drain is done with a ring whose thread is gone.
@@ -221,19 +252,27 @@ impl Pool {
         lock(&self.free)
     }
 
-    /// Closes the gate for good.
+    /// Closes the gate for good, and has the drain make its last pass.
     pub(crate) fn stop(&self) {
         let _turning = lock(&self.switches);
-        self.stopped.store(1, Relaxed);
+        // Release, for the Acquire load in `is_stopping`: the last pass sees what was recorded before.
+        self.stopped.store(1, at("pool: stopping", Release));
         // Release, for the Acquire fence in `is_stopped`: who found the gate closed by this sees that it is for good.
-        fence(Release);
+        fence_at("pool: the gate closes for good", Release);
         self.gate().set_enabled(false);
     }
 
     /// Whether the gate, found closed, is closed for good.
     pub(crate) fn is_stopped(&self) -> bool {
-        fence(Acquire);
+        // Acquire, for the Release fence in `stop`.
+        fence_at("pool: the gate was found closed", Acquire);
         self.stopped.load(Relaxed) != 0
+    }
+
+    /// Whether the next pass is the last.
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Acquire, for the Release store in `stop`.
+        self.stopped.load(at("pool: whether the next pass is the last", Acquire)) != 0
     }
 
     /// Records that nobody will see, because their thread has no ring or the collector has stopped.
@@ -263,11 +302,12 @@ impl Pool {
     /// The last pass is over: nothing is drained any more.
     pub(crate) fn finish(&self) {
         // Release, for the Acquire load below: who sees it sees how far that pass drained.
-        self.finished.store(1, Release);
+        self.finished.store(1, at("pool: the last pass is over", Release));
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished.load(Acquire) != 0
+        // Acquire, for the Release store in `finish`.
+        self.finished.load(at("pool: whether the last pass is over", Acquire)) != 0
     }
 }
 
@@ -285,13 +325,11 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Release, for the drain's Acquire load in `is_ending`.
-        self.pool.slots[self.slot].state.store(ENDING, Release);
+        // Release, for the drain's Acquire load in `look`.
+        self.pool.slots[self.slot].state.store(ENDING, at("pool: a ring is given back", Release));
         self.pool.wake_drain();
     }
 }
 
-/// Locks, whatever became of whoever held the lock before: what it guards is never left half done.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[cfg(all(test, tailwatch_loom))]
+mod models;

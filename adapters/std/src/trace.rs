@@ -3,12 +3,15 @@
 use core::fmt;
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use tailwatch_core::{Kind, Outcome};
 
-use crate::{Delivery, pool::lock};
+use crate::{
+    Delivery,
+    locks::{Mutex, lock},
+};
 
 const HEADER: [&str; 7] = ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 

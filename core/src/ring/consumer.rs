@@ -5,7 +5,7 @@ use crate::{
     Record,
     sync::{
         Ordering::{Acquire, Relaxed},
-        fence,
+        at, fence_at,
     },
 };
 
@@ -51,7 +51,7 @@ impl<'r> Consumer<'r> {
     /// records are pending: wait-free.
     pub fn look(&mut self) -> usize {
         // Acquire, for the producer's Release store of `head`: the words of all records below it are visible.
-        let head = self.ring.published.head.load(Acquire);
+        let head = self.ring.published.head.load(at("ring: a look at head", Acquire));
         // Wrapping, as all totals here: the counters of a damaged ring can leap by any amount.
         self.produced = self.produced.wrapping_add(head.wrapping_sub(self.head) as u64);
         self.head = head;
@@ -101,7 +101,7 @@ impl<'r> Consumer<'r> {
             }
             // Acquire, for the producer's fence after it stored `reserved`: if one of the words above is of a newer record,
             // the load below sees the reservation of that record.
-            fence(Acquire);
+            fence_at("ring: before reserved is read", Acquire);
             let reserved = self.ring.published.reserved.load(Relaxed);
             self.advance(first.wrapping_add(len));
             let whole = |offset| reserved.wrapping_sub(first.wrapping_add(offset)) <= capacity;

@@ -8,7 +8,7 @@ use crate::{
     sync::{
         Cell,
         Ordering::{Acquire, Relaxed, Release},
-        fence,
+        at, fence_at,
     },
 };
 
@@ -25,7 +25,7 @@ pub struct Producer<'r> {
 impl<'r> Producer<'r> {
     pub(super) fn attach(ring: &'r Ring) -> Self {
         // Acquire: the hand-over orders this already; where a ring outlived its process in a file, nothing else does.
-        let head = ring.published.head.load(Acquire);
+        let head = ring.published.head.load(at("ring: head on attaching", Acquire));
         let ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
         if ahead > batch(ring.capacity()) {
             // Not left there by a producer: begin a reservation of our own.
@@ -33,7 +33,7 @@ impl<'r> Producer<'r> {
         }
         // Release, for the consumer's fence before it loads `reserved`: the next records may go where the former producer's
         // reservation allows it, and that producer's fence does not order *our* stores.
-        fence(Release);
+        fence_at("ring: on attaching", Release);
         Self { ring, alone: PhantomData }
     }
 
@@ -66,7 +66,7 @@ impl<'r> Producer<'r> {
         let slot = unsafe { slots.get_unchecked(index) };
         slot.store(record);
         // Release, for the consumer's Acquire load of `head`: the words of the record come before it.
-        published.head.store(seq.wrapping_add(1), Release);
+        published.head.store(seq.wrapping_add(1), at("ring: head is published", Release));
     }
 
     /// Announces the next records; a function of its own, so that the one call in many does not swell the others.
@@ -78,7 +78,7 @@ impl<'r> Producer<'r> {
         published.reserved.store(seq.wrapping_add(batch(slots.len())), Relaxed);
         // Release, for the consumer's fence before it loads `reserved`: without it the words of the next records could be
         // seen before the reservation, and a torn record would pass for a whole one.
-        fence(Release);
+        fence_at("ring: reserved is announced", Release);
         seq
     }
 

@@ -8,7 +8,8 @@ use super::{Drain, Reader};
 use crate::{
     ClockMode, Health, Report, SlaReport, Slowest, Statistics,
     clock::nanos,
-    pool::{Pool, lock},
+    locks::lock,
+    pool::Pool,
     report::{ClockReport, EventReport, InFlight, WindowReport},
     sampling,
 };

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Runs the models of the model checker, then weakens each ordering and requires that its model fails.
+
+usage: check_orderings.py TARGET_DIR
+
+Every ordering other than Relaxed has a name in the source, `at("name", …)` or `fence_at("name", …)`, and a row in a table of the
+docs that names the model that fails without it, or says `none` and why it stands there. All three are compared. The models
+are compiled once; which ordering is weak is said by a variable.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Package, how its models are reached, and the file whose docs hold its table.
+CRATES = [
+    ("tailwatch-core", ["--test", "loom"], "", "core/src/ring.rs"),
+    ("tailwatch", ["--lib"], "pool::models::", "adapters/std/src/pool.rs"),
+]
+NAMED = re.compile(r'\b(?:at|fence_at)\(\s*"([^"]*)",\s*(?:Acquire|Release|AcqRel|SeqCst)\s*,?\s*\)')
+STRONG = re.compile(r"\b(?:Acquire|Release|AcqRel|SeqCst)\b")
+
+
+def names_in(path):
+    """The names of the orderings in a source file; an ordering without a name is an error."""
+    text = re.sub(r"(?m)//.*$", "", path.read_text())
+    text = re.sub(r"(?s)\buse\b[^;]*;", "", text)
+    rest = NAMED.sub("", text)
+    if STRONG.search(rest):
+        sys.exit(f"error: {path.relative_to(ROOT)} has an ordering without a name, which no model is known to need: use `at`")
+    return NAMED.findall(text)
+
+
+def table_of(path):
+    """The rows of the table in a file's docs, name -> model."""
+    rows = {}
+    for line in path.read_text().splitlines():
+        cells = [cell.strip() for cell in line.removeprefix("//!").strip().strip("|").split("|")]
+        if line.startswith("//! | `") and len(cells) == 5:
+            name, model = cells[0].strip("`"), cells[4].strip("`")
+            if name in rows:
+                sys.exit(f"error: {path.relative_to(ROOT)} has two rows for `{name}`")
+            rows[name] = model
+    return rows
+
+
+def models(target_dir, package, choice, arguments, weaken=None):
+    """Runs models; their output and whether they all passed."""
+    env = dict(os.environ, RUST_BACKTRACE="0")
+    env["RUSTFLAGS"] = env.get("RUSTFLAGS", "") + " --cfg tailwatch_loom"
+    env.pop("TAILWATCH_WEAKEN", None)
+    if weaken:
+        env["TAILWATCH_WEAKEN"] = weaken
+    command = ["cargo", "test", "--release", "--quiet", "--target-dir", target_dir, "-p", package, *choice, "--", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
+    return done.stdout, done.returncode == 0
+
+
+def main(target_dir):
+    sources = [*ROOT.glob("core/src/**/*.rs"), *ROOT.glob("adapters/*/src/**/*.rs")]
+    used = [name for path in sources for name in names_in(path)]
+    tables = [(crate, table_of(ROOT / crate[3])) for crate in CRATES]
+    known = [name for _, rows in tables for name in rows]
+    if sorted(used) != sorted(known):
+        sys.exit(f"error: the orderings in the source are {sorted(used)}, those in the tables {sorted(known)}")
+
+    for (package, choice, prefix, _), rows in tables:
+        print(f"models of {package}:", flush=True)
+        output, passed = models(target_dir, package, choice, ["--nocapture", *([prefix] if prefix else [])])
+        explored = re.findall(r"(?m)^\.*(.*: \d+ executions)$", output)
+        if not passed or not explored:
+            sys.exit(f"{output}\nerror: the models of {package} do not hold")
+        print("\n".join(f"  {line}" for line in explored), flush=True)
+
+        for name, model in rows.items():
+            if model == "none":
+                print(f"  `{name}`: no model needs it", flush=True)
+                continue
+            test = prefix + model
+            output, passed = models(target_dir, package, choice, ["--exact", test], weaken=name)
+            if passed or f"\n    {test}\n" not in output or "panicked at" not in output:
+                sys.exit(f"{output}\nerror: with `{name}` weakened, `{test}` does not fail as it should")
+            said = re.search(r"panicked at [^\n]*\n([^\n]*)", output).group(1)
+            print(f"  `{name}` weakened: `{model}` fails ({said})", flush=True)
+    print(f"{sum(model != 'none' for _, rows in tables for model in rows.values())} orderings, each needed by its model")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
