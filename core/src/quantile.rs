@@ -130,6 +130,12 @@ mod tests {
                 assert_eq!(rank, searched, "n {n} ppm {ppm}");
             }
         }
+        for n in [1, 3, 512, 1_000, 999_983] {
+            for ppm in 0..=1_000_000 {
+                let (rank, share) = (Quantile(ppm).rank(n), u64::from(ppm) * n);
+                assert!(rank * 1_000_000 >= share && (rank == 1 || (rank - 1) * 1_000_000 < share), "n {n} ppm {ppm}");
+            }
+        }
         assert_eq!(Quantile::P50.rank(0), 0);
         assert_eq!(Quantile::MAX.rank(u64::MAX), u64::MAX);
         assert_eq!(Quantile::P50.rank(u64::MAX), u64::MAX / 2 + 1);

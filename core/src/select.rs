@@ -180,12 +180,25 @@ mod tests {
         assert_eq!((most.value(), most.weight()), ((1 << 60) - 1, 32_768));
     }
 
+    /// At both ends, at the usual ones, and on either side of a step from one rank to the next.
     #[test]
     fn every_small_number_of_samples_has_its_ranks() {
-        for n in 1..600_u64 {
-            let mut samples: Vec<u64> = (1..=n).rev().collect();
-            let wanted = [Quantile::MIN, Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9, Quantile::MAX];
-            assert_eq!(quantiles(&mut samples, wanted), Some(wanted.map(|quantile| quantile.rank(n))));
+        assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);
+        for n in 1..=3_000_u64 {
+            // Each of 1 to n once, in no order: 2,741 is a prime, and greater numbers are no multiples of it but one.
+            let mut samples: Vec<u64> = (1..=n).map(|i| i * 2_741 % n + 1).collect();
+            if n == 2_741 {
+                samples = (1..=n).rev().collect();
+            }
+            let step = u32::try_from((1 + n / 3) * 1_000_000 / n).unwrap();
+            let mut ppms =
+                [0, 1, step.saturating_sub(1), step, step + 1, 500_000, 950_000, 990_000, 999_000, 999_999, 1_000_000];
+            ppms = ppms.map(|ppm| ppm.min(1_000_000));
+            ppms.sort_unstable();
+            // The samples are their own ranks.
+            let expected = ppms.map(|ppm| (u64::from(ppm) * n).div_ceil(1_000_000).max(1));
+            let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
+            assert_eq!(quantiles(&mut samples, wanted), Some(expected), "of {n}");
         }
     }
 }
