@@ -120,8 +120,13 @@ enum ReadLine {
 impl Feed {
     /// Opens a feed. Whether it is compressed is told by its first bytes, not by its name.
     pub(crate) fn open(path: &Path) -> Result<Self, FeedError> {
+        let file = File::open(path).map_err(|source| FeedError::Open { path: path.to_owned(), source })?;
+        Self::read(path, file)
+    }
+
+    /// A feed of these bytes, which are those of the file `path`.
+    pub(crate) fn read(path: &Path, mut file: impl Read + Send + 'static) -> Result<Self, FeedError> {
         let failed = |source| FeedError::Open { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
         // Read rather than seek back, so that a pipe is as good as a file.
         let mut magic = Vec::new();
         (&mut file).take(2).read_to_end(&mut magic).map_err(failed)?;

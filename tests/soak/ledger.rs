@@ -4,8 +4,9 @@ use tailwatch::{Collector, Report};
 
 use crate::{fail, memory, witness::Seen};
 
-/// What the heap may hold beyond what the collector tells: threads, reports, what is observed.
+/// What the heap may hold beyond what the collector tells: reports, what is observed. And without a collector.
 const HEAP_ROOM: usize = 1 << 20;
+const BARE_HEAP_ROOM: usize = 32 << 10;
 /// By how much the process may grow.
 const RESIDENT_ROOM: usize = 16 << 20;
 
@@ -80,7 +81,8 @@ impl Memory {
     /// It is what it was, with a collector that takes so much.
     pub(crate) fn check(&self, before: &Self, collector: usize) {
         let kib = (before.heap >> 10, self.heap >> 10, collector >> 10);
-        check(self.heap <= before.heap + collector + HEAP_ROOM, "the heap does not grow (KiB)", kib);
+        let room = if collector == 0 { BARE_HEAP_ROOM } else { collector + HEAP_ROOM };
+        check(self.heap <= before.heap + room, "the heap does not grow (KiB)", kib);
         if let (Some(before), Some(now)) = (before.resident, self.resident) {
             check(now <= before + RESIDENT_ROOM, "the process does not grow (KiB)", (before >> 10, now >> 10));
         }

@@ -197,17 +197,39 @@ impl Builder {
     /// # Errors
     /// If a setting is impossible, or the operating system refuses memory, the thread, its core or priority, or to lock memory.
     /// The error names the value, and who said it if that was not the program: the line of the file, or the variable.
-    pub fn start(mut self) -> Result<Collector, BuildError> {
-        if self.events.is_empty() {
-            self.events.extend_from_slice(Trading::ALL);
-        }
-        self.settings.resolve(&self.environment, &self.events).map_err(BuildError::Settings)?;
-        let settings = self.settings.clone();
-        self.start_resolved().map_err(|error| settings.blame(error))
+    pub fn start(self) -> Result<Collector, BuildError> {
+        let settings = self.settings().map_err(BuildError::Settings)?;
+        let in_force = settings.clone();
+        self.start_with(in_force).map_err(|error| settings.blame(error))
     }
 
-    fn start_resolved(self) -> Result<Collector, BuildError> {
-        let Self { mut events, settings, .. } = self;
+    /// The settings that it would start with: what the program, the configuration file and the environment say together. To check
+    /// a file before a program is started with it; whether memory, a thread and a core can be had shows only then.
+    ///
+    /// ```
+    /// use tailwatch::Collector;
+    ///
+    /// let of = |value| Collector::builder().environment([("TAILWATCH_RINGS", value)]).settings();
+    /// assert_eq!(of("12")?.rings.value, 12);
+    /// assert!(of("a dozen").unwrap_err().to_string().starts_with("TAILWATCH_RINGS: "));
+    /// # Ok::<(), tailwatch::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If something that was said is wrong; the error names who said it and what would be right.
+    pub fn settings(&self) -> Result<Settings, SettingsError> {
+        let mut settings = self.settings.clone();
+        settings.resolve(&self.environment, self.announced())?;
+        Ok(settings)
+    }
+
+    /// The events to collect: the preset ones, unless the program said which.
+    fn announced(&self) -> &[EventInfo] {
+        if self.events.is_empty() { Trading::ALL } else { &self.events }
+    }
+
+    fn start_with(self, settings: Settings) -> Result<Collector, BuildError> {
+        let mut events = self.announced().to_vec();
         let (ring_capacity, rings) = (settings.ring_capacity.value, settings.rings.value);
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         Ring::layout(ring_capacity).map_err(BuildError::RingCapacity)?;

@@ -1,0 +1,294 @@
+//! Records of any bits, at clocks that jump, under any limits: each is accounted for by its cause.
+
+use std::{ops::Range, time::Duration};
+
+use arbitrary::Arbitrary;
+use tailwatch_core::{
+    Aggregator, Count, Counters, EventId, EventInfo, Kind, Limit, MAX_PAYLOAD, Period, Quantile, Record, Shape, Slow,
+    Threshold, TickRate, TimeUnit, Unit, WindowSpec,
+};
+
+use crate::memory::Memory;
+
+#[derive(Debug, Arbitrary)]
+struct Input {
+    hz: u64,
+    is_coarse: bool,
+    interval: u64,
+    first: u64,
+    width: u8,
+    shape: (u8, u8, u8, u8, u8),
+    ppm: u32,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    /// A pass, so many ticks later.
+    Later(u32),
+    /// A pass at any time.
+    At(u64),
+    /// Any bits.
+    Bits(u64, u64),
+    /// A record that may make sense, so many ticks ago.
+    Record {
+        ago: u16,
+        event: u8,
+        kind: u8,
+        sampling: u8,
+        payload: u32,
+    },
+    /// The same, of any time and payload.
+    Far {
+        ticks: u64,
+        event: u8,
+        kind: u8,
+        payload: u64,
+    },
+    Lost,
+    SampledAway(u8),
+    ExcuseSilence(u8),
+    Limits(u8, Vec<(u32, u64, u32, u32)>),
+    Silence(u8, u64),
+    Settle,
+    Ask,
+}
+
+const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::new(Duration::from_secs(90), 9)];
+/// As after how many nanoseconds from now a record is from the future.
+const TOLERANCE_NANOS: u64 = 10_000_000;
+
+fn id(id: u16) -> EventId {
+    EventId::new(id).expect("an id")
+}
+
+fn events(interval: u64) -> [EventInfo; 4] {
+    [
+        EventInfo::new(id(1), "one"),
+        EventInfo { expected_interval: Some(Duration::from_nanos(interval.max(1))), ..EventInfo::new(id(2), "two") },
+        EventInfo { unit: Unit::One, ..EventInfo::new(id(3), "three") },
+        EventInfo::new(id(2_047), "last"),
+    ]
+}
+
+/// Ids of records: those of the events, the reserved one, and one of nobody.
+const IDS: [u16; 6] = [1, 2, 3, 2_047, 0, 77];
+
+/// What was recorded, counted by what the words say.
+#[derive(Debug, Default)]
+struct Counted {
+    invalid: u64,
+    unknown: u64,
+    saturated: u64,
+    /// At the least.
+    anomalies: u64,
+    samples: [u64; 4],
+    starts: [u64; 4],
+    /// ENDs and FORGETs.
+    closed: [u64; 4],
+    ends: [u64; 4],
+}
+
+impl Counted {
+    /// `is_sample` is what the aggregator said; the rest is found from the words.
+    fn count(&mut self, infos: &[EventInfo; 4], record: Record, is_sample: bool, possible: &Range<u128>) {
+        let Some(event) = record.event() else { return self.invalid += 1 };
+        let Some(at) = infos.iter().position(|info| info.id == event) else { return self.unknown += 1 };
+        let (payload, kind) = (record.payload(), record.kind());
+        let fits = match kind {
+            Kind::Value => infos[at].unit == Unit::One,
+            Kind::Invalid => false,
+            _ => infos[at].unit == Unit::Time,
+        };
+        if !fits {
+            assert!(!is_sample, "{record:?} fits no event");
+            return self.invalid += 1;
+        }
+        match kind {
+            Kind::Start if possible.contains(&u128::from(record.ticks())) => self.starts[at] += 1,
+            Kind::Start => self.anomalies += 1,
+            Kind::Forget => {
+                self.closed[at] += 1;
+                match payload {
+                    0 => (),
+                    1 => self.anomalies += 1,
+                    2 => self.saturated += 1,
+                    _ => self.invalid += 1,
+                }
+            }
+            _ => {
+                let is_end = kind.outcome().is_some();
+                self.closed[at] += u64::from(is_end);
+                self.ends[at] += u64::from(is_end);
+                assert!(!is_sample || is_end || payload < MAX_PAYLOAD, "{record:?} is too large");
+                self.samples[at] += u64::from(is_sample);
+                self.saturated += u64::from(!is_sample);
+                return;
+            }
+        }
+        assert!(!is_sample, "{record:?} is no sample");
+    }
+}
+
+struct Run<C> {
+    aggregator: Aggregator<Memory<C>>,
+    infos: [EventInfo; 4],
+    tolerance: u64,
+    first: u64,
+    now: u64,
+    counted: Counted,
+    quantile: Quantile,
+}
+
+impl<C: Count> Run<C> {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Later(ticks) => self.pass(self.now.saturating_add(u64::from(*ticks))),
+            Step::At(now) => self.pass(*now),
+            Step::Bits(time, rest) => self.record([*time, *rest]),
+            Step::Record { ago, event, kind, sampling, payload } => {
+                let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
+                let low = u64::from(*sampling % 16) << 14 | u64::from(*kind % 8) << 11 | id;
+                self.record([self.now.saturating_sub(u64::from(*ago)), u64::from(*payload) << 18 | low]);
+            }
+            Step::Far { ticks, event, kind, payload } => {
+                let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
+                self.record([*ticks, payload << 18 | u64::from(*kind % 8) << 11 | id]);
+            }
+            Step::Lost => self.aggregator.lost(),
+            Step::SampledAway(event) => self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4])),
+            Step::ExcuseSilence(event) => self.aggregator.excuse_silence(id(IDS[usize::from(*event) % 4])),
+            Step::Limits(event, limits) => {
+                let limit = |(ppm, limit, window, min_samples): &(u32, u64, u32, u32)| {
+                    Limit::Quantile(Threshold {
+                        quantile: Quantile::from_ppm(ppm % 1_000_001).expect("a share"),
+                        limit: *limit,
+                        window: Duration::from_millis(u64::from(*window)),
+                        min_samples: *min_samples,
+                    })
+                };
+                let limits: Vec<_> = limits.iter().map(limit).collect();
+                // Refused, they leave those there were.
+                let _ = self.aggregator.set_limits(id(IDS[usize::from(*event) % 4]), &limits);
+            }
+            Step::Silence(event, nanos) => {
+                let silence = [Limit::Silence(Duration::from_nanos(*nanos))];
+                let _ = self.aggregator.set_limits(id(IDS[usize::from(*event) % 4]), &silence);
+            }
+            Step::Settle => self.aggregator.settle(self.aggregator.pass()),
+            Step::Ask => self.ask(),
+        }
+    }
+
+    fn pass(&mut self, now: u64) {
+        self.aggregator.begin_pass(now);
+        // A clock that stepped back a little is waited for; one that begins anew may begin earlier.
+        if now >= self.now || self.now - now > self.tolerance {
+            (self.now, self.first) = (now, self.first.min(now));
+        }
+        self.aggregator.watch(now, |_| ());
+        self.check();
+    }
+
+    fn record(&mut self, words: [u64; 2]) {
+        let record = Record::from_words(words);
+        let is_sample = self.aggregator.record(7, record);
+        let possible = u128::from(self.first.saturating_sub(self.tolerance))
+            ..u128::from(self.now.saturating_add(self.tolerance)) + 1;
+        self.counted.count(&self.infos, record, is_sample, &possible);
+    }
+
+    /// Every record is accounted for.
+    fn check(&mut self) {
+        let (aggregator, counted) = (&mut self.aggregator, &self.counted);
+        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, .. } = aggregator.counters();
+        let told = (invalid, unknown_events, saturated);
+        assert_eq!(told, (counted.invalid, counted.unknown, counted.saturated));
+        assert!(clock_anomalies >= counted.anomalies && late <= counted.samples.iter().sum());
+        for (at, info) in self.infos.iter().enumerate() {
+            let pairing = aggregator.pairing(info.id);
+            assert_eq!(counted.starts[at], pairing.paired + pairing.open + pairing.untracked + pairing.abandoned);
+            assert_eq!(counted.closed[at], pairing.paired + pairing.early + pairing.orphans);
+            assert!(pairing.uncertain <= pairing.open, "{pairing:?}");
+            let outcomes = aggregator.outcomes(info.id);
+            assert_eq!(counted.ends[at], outcomes.ok + outcomes.error + outcomes.cancelled);
+            let total = aggregator.summary(info.id, Period::Total);
+            assert_eq!(counted.samples[at], total.map_or(0, |total| total.count));
+        }
+    }
+
+    /// Everything that can be asked agrees with itself.
+    fn ask(&mut self) {
+        let (aggregator, quantile) = (&mut self.aggregator, self.quantile);
+        aggregator.limits(|status| assert!(status.over <= status.count, "{status:?}"));
+        let mut room = [Slow::default(); 5];
+        for info in &self.infos {
+            let event = info.id;
+            let total = aggregator.summary(event, Period::Total).map_or(0, |total| total.count);
+            for period in [Period::Total, Period::Window(0), Period::Window(1), Period::Window(2)] {
+                let Some((summary, values)) = aggregator.describe(event, period) else {
+                    assert_eq!(aggregator.quantile(event, period, quantile), None);
+                    continue;
+                };
+                let ascending = [summary.min, summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max];
+                assert!(ascending.is_sorted() && summary.count > 0 && summary.count <= total, "{summary:?}");
+                assert!(summary.estimated_total >= summary.count, "{summary:?}");
+                let (value, _) = values.quantile(quantile).expect("there are samples");
+                assert!((summary.min..=summary.max).contains(&value), "{quantile} is {value} in {summary:?}");
+                let kept: u64 = values.buckets().map(|bucket| bucket.count).fold(0, u64::saturating_add);
+                assert!(kept <= summary.estimated_total, "{kept} in buckets of {summary:?}");
+                if let Some(corrected) = aggregator.corrected(event, period) {
+                    assert!(corrected.count >= summary.count && corrected.max == summary.max, "{corrected:?}");
+                }
+                let (slowest, teller) = aggregator.slowest(event, period, &mut room);
+                let slowest: Vec<_> = slowest.iter().map(|slow| teller.value(slow.value())).collect();
+                assert!(slowest.is_sorted_by(|a, b| a >= b), "{slowest:?}");
+                assert!(slowest.first().is_none_or(|slowest| *slowest == summary.max), "{slowest:?} {summary:?}");
+            }
+        }
+    }
+}
+
+fn survive<C: Count>(input: &Input) {
+    let infos = events(input.interval);
+    let (samples, scale, slowest, in_flight, limits) = input.shape;
+    let unit = if input.is_coarse { TimeUnit::Coarse } else { TimeUnit::Fine };
+    let shape = Shape {
+        samples: usize::from(samples % 20),
+        scale: scale % 4,
+        unit,
+        slowest: usize::from(slowest % 4),
+        in_flight: [0, 2, 8, 64][usize::from(in_flight % 4)],
+        limits: usize::from(limits % 8),
+        ..Shape::server(&infos, &WINDOWS)
+    };
+    let hz = if input.hz.is_multiple_of(4) { input.hz } else { 1_000_000_000 };
+    let Some(rate) = TickRate::from_hz(hz) else { return };
+    let storage = Memory::<C>::new(&shape);
+    let Ok(aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, input.first, storage) else { return };
+    let mut run = Run {
+        aggregator,
+        infos,
+        tolerance: rate.ticks_in_nanos(TOLERANCE_NANOS),
+        first: input.first,
+        now: input.first,
+        counted: Counted::default(),
+        quantile: Quantile::from_ppm(input.ppm % 1_000_001).expect("a share"),
+    };
+    input.steps.iter().for_each(|step| run.step(step));
+    run.check();
+    run.ask();
+}
+
+/// Does what the bytes say.
+///
+/// # Panics
+/// If a record is not accounted for, or what is told contradicts itself.
+pub fn run(data: &[u8]) {
+    let Some(input) = crate::input::<Input>(data) else { return };
+    match input.width % 3 {
+        0 => survive::<u16>(&input),
+        1 => survive::<u32>(&input),
+        _ => survive::<u64>(&input),
+    }
+}

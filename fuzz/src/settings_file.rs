@@ -1,0 +1,147 @@
+//! Configuration files and variables.
+
+use std::{ffi::OsString, fmt::Write, fs, path::PathBuf, sync::OnceLock};
+
+use arbitrary::Arbitrary;
+use tailwatch::{Collector, Origin, Settings};
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    file: File<'a>,
+    variables: Vec<(u8, Value<'a>)>,
+}
+
+#[derive(Debug, Arbitrary)]
+enum File<'a> {
+    Bytes(&'a [u8]),
+    /// Keys and values that are nearly right.
+    Keys(Vec<(u8, Value<'a>)>),
+}
+
+#[derive(Debug, Arbitrary)]
+enum Value<'a> {
+    Word(u8),
+    Number(u64),
+    Negative(i64),
+    Duration(u32, u8),
+    Windows(Vec<(u32, u8, u16)>),
+    Text(&'a str),
+    Raw(&'a str),
+}
+
+const KEYS: [&str; 13] = [
+    "ring_capacity",
+    "rings",
+    "clock",
+    "exact_samples",
+    "drain_core",
+    "drain_priority",
+    "manual_drain",
+    "mlock",
+    "max_period",
+    "windows",
+    "enabled",
+    "config",
+    "ringz",
+];
+const WORDS: [&str; 9] = ["ordered", "relaxed", "monotonic", "none", "inherited", "normal", "idle", "true", "false"];
+const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
+
+impl Value<'_> {
+    /// As it stands in a variable.
+    fn told(&self) -> String {
+        match self {
+            Self::Word(word) => WORDS[usize::from(*word) % WORDS.len()].to_owned(),
+            Self::Number(number) => number.to_string(),
+            Self::Negative(number) => number.to_string(),
+            Self::Duration(number, unit) => format!("{number}{}", UNITS[usize::from(*unit) % UNITS.len()]),
+            Self::Windows(windows) => {
+                let one = |(length, unit, slices): &(u32, u8, u16)| {
+                    format!("{length}{}/{slices}", UNITS[usize::from(*unit) % UNITS.len()])
+                };
+                windows.iter().map(one).collect::<Vec<_>>().join(",")
+            }
+            Self::Text(text) | Self::Raw(text) => (*text).to_owned(),
+        }
+    }
+
+    /// As it stands in a file.
+    fn toml(&self) -> String {
+        match self {
+            Self::Word(word) if usize::from(*word) % WORDS.len() >= 7 => self.told(),
+            Self::Word(_) | Self::Duration(..) | Self::Text(_) => format!("{:?}", self.told()),
+            Self::Windows(_) => {
+                let windows = self.told().split(',').map(|window| format!("{window:?}")).collect::<Vec<_>>().join(", ");
+                format!("[{windows}]")
+            }
+            Self::Number(_) | Self::Negative(_) | Self::Raw(_) => self.told(),
+        }
+    }
+}
+
+impl File<'_> {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.to_vec(),
+            Self::Keys(keys) => {
+                let mut text = "[tailwatch]\n".to_owned();
+                for (key, value) in keys {
+                    let _ = writeln!(text, "{} = {}", KEYS[usize::from(*key) % KEYS.len()], value.toml());
+                }
+                text.into_bytes()
+            }
+        }
+    }
+}
+
+/// A file of this process's own, to be read by name.
+fn path() -> &'static PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::temp_dir().join(format!("tailwatch-fuzz-{}.toml", std::process::id())))
+}
+
+fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::SettingsError> {
+    Collector::builder().config_file(path()).environment(variables.iter().cloned()).settings()
+}
+
+/// Reads the file and the variables that the bytes stand for.
+///
+/// # Panics
+/// If an error names no line of the file and no variable, or what is read is not what the variables say.
+pub fn run(data: &[u8]) {
+    let Some(Input { file, variables }) = crate::input(data) else { return };
+    let bytes = file.bytes();
+    fs::write(path(), &bytes).expect("a temporary file");
+    let variables: Vec<(OsString, OsString)> = variables
+        .iter()
+        .map(|(key, value)| (KEYS[usize::from(*key) % KEYS.len()], value.told()))
+        // Another file may be anything, a device as well.
+        .filter(|(key, _)| *key != "config")
+        .map(|(key, value)| (format!("TAILWATCH_{}", key.to_uppercase()).into(), value.into()))
+        .collect();
+    match settings(&variables) {
+        Ok(found) => {
+            assert_eq!(settings(&variables).as_ref().ok(), Some(&found), "read twice, told alike");
+            let said = |variable: &str| variables.iter().any(|(name, _)| name == variable);
+            assert_eq!(
+                matches!(&found.rings.origin, Origin::Environment { variable } if variable == "TAILWATCH_RINGS"),
+                said("TAILWATCH_RINGS"),
+                "a variable has the last word"
+            );
+        }
+        Err(error) => {
+            let lines = bytes.split(|byte| *byte == b'\n').count();
+            match &error.origin {
+                Origin::File { path: named, line } => {
+                    assert!(named == path() && (1..=lines).contains(line), "{error} in a file of {lines} lines");
+                }
+                Origin::Environment { variable } => {
+                    assert!(variables.iter().any(|(name, _)| name == variable.as_str()), "{error}");
+                }
+                // The file is not too large to be read, and the builder was told nothing wrong.
+                origin => assert!(bytes.len() > 1 << 20, "who said that? {origin}: {error}"),
+            }
+            assert!(error.to_string().len() > error.origin.to_string().len() + 2);
+        }
+    }
+}
