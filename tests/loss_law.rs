@@ -104,6 +104,19 @@ fn a_ring_that_overflows_loses_its_oldest_records_and_counts_them() {
 }
 
 #[test]
+fn an_end_whose_start_was_overwritten_is_an_orphan_after_the_last_pass() {
+    let _turn = in_turn();
+    let collector = Collector::builder().ring_capacity(64).manual_drain().start().unwrap();
+    collector.register_thread("main").unwrap();
+    let span = measure(Trading::OrderPlacement);
+    (0..200).for_each(|n| record_value(Trading::QueueBacklog, n));
+    drop(span);
+    collector.stop();
+    let health = collector.health();
+    assert_eq!((health.orphans, health.pending), (1, 0), "{health:?}");
+}
+
+#[test]
 fn a_small_ring_that_is_drained_while_it_overflows_loses_nothing_silently() {
     const SPANS: u64 = 200_000;
     let _turn = in_turn();

@@ -112,7 +112,7 @@ fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
 
 /// The pass after which nothing is drained any more.
 fn last_pass(drain: &Mutex<Drain>, pool: &Pool) {
-    pass(drain, Take::All);
+    pass(drain, Take::Last);
     pool.finish();
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Take {
     Due,
     /// All of them, and a report is published.
     All,
+    /// As `All`, and what waits for something that a later pass would bring waits no longer.
+    Last,
 }
 
 /// One ring, as the drain sees it.
@@ -218,7 +220,8 @@ impl Drain {
             }
         }
         if let Some(pass) = self.readers.iter().map(|reader| reader.drained).min() {
-            self.aggregator.settle(pass);
+            // An END waits for its START until all rings were drained once more.
+            self.aggregator.settle(if take == Take::Last { self.aggregator.pass() + 1 } else { pass });
         }
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest);
@@ -228,7 +231,7 @@ impl Drain {
         let cost = if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
         self.adapt_sampling(cost);
         let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
-        if take == Take::All || since >= PUBLISH_EVERY || !changes.is_empty() {
+        if take != Take::Due || since >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
         } else {
             self.unpublished |= took;
