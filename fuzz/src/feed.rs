@@ -98,7 +98,7 @@ pub fn run(data: &[u8]) {
             return;
         }
     };
-    let (mut last, mut items) = (0, 0_usize);
+    let (mut last, mut told) = (0, vec![]);
     for item in feed {
         let line = match item {
             FeedItem::Line(line) => {
@@ -113,7 +113,7 @@ pub fn run(data: &[u8]) {
         };
         assert!(line > last, "line {line} after {last}");
         last = line;
-        items += 1;
+        told.push(line);
     }
     if !may_be_damaged {
         let mut plain = vec![];
@@ -124,8 +124,9 @@ pub fn run(data: &[u8]) {
             Input::Lines(_) => plain = bytes,
             _ => drop(MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).expect("what was compressed")),
         }
-        let is_blank = |line: &&[u8]| std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty());
-        let lines = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !is_blank(line)).count();
-        assert_eq!(items, lines, "each line is a message or a problem");
+        let is_blank = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty());
+        let lines = plain.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !is_blank(line));
+        let numbers: Vec<u64> = lines.map(|(_, number)| number).collect();
+        assert_eq!(told, numbers, "each line is a message or a problem, with its number");
     }
 }

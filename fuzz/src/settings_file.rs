@@ -104,6 +104,24 @@ fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::S
     Collector::builder().config_file(path()).environment(variables.iter().cloned()).settings()
 }
 
+/// Who said what is in force.
+fn origin<'s>(settings: &'s Settings, key: &str) -> Option<&'s Origin> {
+    Some(match key {
+        "ring_capacity" => &settings.ring_capacity.origin,
+        "rings" => &settings.rings.origin,
+        "clock" => &settings.clock.origin,
+        "exact_samples" => &settings.exact_samples.origin,
+        "drain_core" => &settings.drain_core.origin,
+        "drain_priority" => &settings.drain_priority.origin,
+        "manual_drain" => &settings.manual_drain.origin,
+        "mlock" => &settings.mlock.origin,
+        "max_period" => &settings.max_period.origin,
+        "windows" => &settings.windows.origin,
+        "enabled" => &settings.enabled.origin,
+        _ => return None,
+    })
+}
+
 /// Reads the file and the variables that the bytes stand for.
 ///
 /// # Panics
@@ -122,12 +140,12 @@ pub fn run(data: &[u8]) {
     match settings(&variables) {
         Ok(found) => {
             assert_eq!(settings(&variables).as_ref().ok(), Some(&found), "read twice, told alike");
-            let said = |variable: &str| variables.iter().any(|(name, _)| name == variable);
-            assert_eq!(
-                matches!(&found.rings.origin, Origin::Environment { variable } if variable == "TAILWATCH_RINGS"),
-                said("TAILWATCH_RINGS"),
-                "a variable has the last word"
-            );
+            for key in KEYS {
+                let variable = format!("TAILWATCH_{}", key.to_uppercase());
+                if variables.iter().any(|(name, _)| *name == *variable) {
+                    assert_eq!(origin(&found, key), Some(&Origin::Environment { variable }), "it has the last word");
+                }
+            }
         }
         Err(error) => {
             let lines = bytes.split(|byte| *byte == b'\n').count();
