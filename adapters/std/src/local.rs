@@ -259,15 +259,19 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
     match current() {
         Some(local) if end == NOT_READ => local.recorder.end(token, outcome),
         Some(local) => local.recorder.end_at(token, outcome, end),
-        None => {
-            // Read before a ring is taken, which is no part of what was measured.
-            let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
-            if register_late(None, 1)
-                && let Some(local) = current()
-            {
-                local.recorder.end_at(token, outcome, end);
-            }
-        }
+        None => end_without_ring(token, outcome),
+    }
+}
+
+/// Ends a span on a thread that has no ring yet.
+#[inline(never)]
+fn end_without_ring(token: Token, outcome: Outcome) {
+    // Read before a ring is taken, which is no part of what was measured.
+    let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
+    if register_late(None, 1)
+        && let Some(local) = current()
+    {
+        local.recorder.end_at(token, outcome, end);
     }
 }
 

@@ -1,0 +1,73 @@
+//! Functions that record, in every way, to be looked at by `no_panic.rs`.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tailwatch::{Clock, EventId, Outcome, Producer, Record, Recorder, TickRate, Token, Trading};
+
+// Those of the std adapter.
+#[path = "../off/probe.rs"]
+mod std_adapter;
+
+/// A clock that cannot panic.
+#[derive(Debug)]
+pub struct Counter(AtomicU64);
+
+impl Clock for Counter {
+    fn start(&self) -> u64 {
+        self.0.fetch_add(1, Relaxed)
+    }
+    fn end(&self) -> u64 {
+        self.start()
+    }
+    fn rate(&self) -> TickRate {
+        TickRate::NANOSECONDS
+    }
+}
+
+type Core<'r> = Recorder<'r, Counter, 9>;
+
+#[unsafe(no_mangle)]
+extern "C" fn core_guard(recorder: &Core<'_>, event: &EventId) {
+    drop(recorder.measure(*event));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_tagged(recorder: &Core<'_>, tag: u64) {
+    recorder.measure_tagged(Trading::OrderFill, tag).end(Outcome::Error);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_discard(recorder: &Core<'_>) {
+    recorder.measure(Trading::OrderFill).discard();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_start(recorder: &Core<'_>, event: &EventId, token: &mut Token) {
+    *token = recorder.start(*event, 7);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_end(recorder: &Core<'_>, token: &mut Token, tick: u64) {
+    let take = |token: &mut Token| core::mem::replace(token, Token::unrecorded());
+    recorder.end(take(token), Outcome::Cancelled);
+    if !recorder.try_end_at(token, Outcome::Ok, tick) {
+        recorder.end_at(take(token), Outcome::Ok, tick);
+    }
+    recorder.forget(take(token));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_number(recorder: &Core<'_>, event: &EventId, number: u64) -> bool {
+    recorder.value(*event, number) | recorder.duration(*event, number)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn core_push(producer: &Producer<'_>, time: u64, rest: u64) {
+    producer.push(Record::from_words([time, rest]));
+}
+
+/// What the check has to find.
+#[unsafe(no_mangle)]
+extern "C" fn core_that_panics(recorder: &Core<'_>, values: &&[u64], index: usize) {
+    recorder.value(Trading::QueueBacklog, values[index]);
+}
