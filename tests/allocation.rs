@@ -15,8 +15,9 @@ use std::alloc::System;
 
 use support::{Tally, in_thread, in_turn};
 use tailwatch::{
-    Builder, ClockMode, Collector, Outcome, Trading, measure, measure_tagged, measure_unfinished, record_discard,
-    record_duration, record_end, record_start, record_start_tagged, record_value, time, try_time,
+    Builder, ClockMode, Collector, Limit, Outcome, Quantile, Ring, Threshold, Trading, measure, measure_tagged,
+    measure_unfinished, record_discard, record_duration, record_end, record_start, record_start_tagged, record_value,
+    time, try_time,
 };
 
 /// The system's allocator, which counts.
@@ -159,6 +160,47 @@ fn only_the_first_record_of_a_thread_that_is_not_registered_may_allocate() {
     });
     collector.stop();
     assert_eq!(collector.health().unregistered, 0);
+}
+
+/// What is mapped for the rings, besides the heap.
+fn mapped(rings: usize, capacity: usize) -> usize {
+    rings * Ring::layout(capacity).unwrap().size()
+}
+
+#[test]
+fn memory_is_bounded_and_told() {
+    let _turn = in_turn();
+    let before = LIVE.load(Relaxed);
+    let taken = || LIVE.load(Relaxed).saturating_sub(before) + mapped(3, 1_024);
+    let collector = Collector::builder().rings(3).ring_capacity(1_024).start().unwrap();
+    collector.install().unwrap();
+    let told = collector.memory_bytes();
+    let at_first = taken();
+    assert!(told >= at_first, "{at_first} bytes are taken, {told} told");
+    // The rest is room for reports, which grow with what there is to tell.
+    assert!(told < at_first * 2, "{at_first} bytes are taken, {told} told");
+
+    // Threads with ever new names, whose slow spans are remembered; all events, in all buckets; limits that change.
+    for n in 0..300_u64 {
+        in_thread(&format!("a thread of its own name, {n}"), move || {
+            // There may be none.
+            let _ = tailwatch::register_thread(&format!("a thread of its own name, {n}"));
+            for info in Trading::ALL {
+                drop(measure_tagged(info.id, n));
+                record_duration(info.id, Duration::from_nanos(1 << (n % 40)));
+                record_value(info.id, n << (n % 40));
+            }
+            (0..40).for_each(|_| record_everything());
+        });
+        let limit = Threshold::duration(Quantile::P95, Duration::from_nanos(1 + n % 2));
+        collector.set_limits(Trading::OrderFill, &[Limit::Quantile(limit)]).unwrap();
+        // What a query was given is the caller's.
+        let _ = (collector.report(), collector.sla_changes(), collector.explain());
+        assert!(taken() <= told, "{} bytes are taken, {told} told", taken());
+    }
+    collector.stop();
+    assert_eq!(collector.memory_bytes(), told, "it is what it was");
+    assert!(collector.health().delivered > 100_000, "{:?}", collector.health());
 }
 
 #[test]

@@ -2,14 +2,17 @@
 
 mod support;
 
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::{
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
 use std::{
     panic::resume_unwind,
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak, mpsc},
 };
 
 use support::{Log, Tally, assert_accounted, in_turn, until, without_hanging};
-use tailwatch::{Builder, Collector, Trading, measure, record_value};
+use tailwatch::{Builder, Collector, Quantile, Report, Trading, measure, record_value};
 
 /// A place where an observer finds the collector that calls it.
 type Place = Arc<OnceLock<Weak<Collector>>>;
@@ -182,5 +185,60 @@ fn an_observer_may_own_the_last_handle() {
         record_value(Trading::QueueBacklog, 2);
         until(|| tally.count() == 2);
         until(|| handle.lock().unwrap().is_none());
+    });
+}
+
+#[test]
+fn queries_never_wait_for_the_drain() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let (entered, has_entered) = mpsc::channel();
+        let (let_go, is_let_go) = mpsc::channel::<()>();
+        let collector = Collector::builder().observer(move |_| {
+            // The drain is held up in the middle of a pass, for as long as the test likes.
+            entered.send(()).unwrap();
+            let _ = is_let_go.recv();
+        });
+        let collector = collector.start().unwrap();
+        collector.register_thread("main").unwrap();
+        drop(measure(Trading::OrderFill));
+        has_entered.recv().unwrap();
+        let window = Duration::from_secs(1);
+        assert_eq!(collector.stats(Trading::OrderFill, window).unwrap(), None, "it is not published yet");
+        assert_eq!(collector.total(Trading::OrderFill).unwrap(), None);
+        assert_eq!(collector.all_stats(window).unwrap().len(), Trading::ALL.len());
+        assert_eq!(collector.quantile(Trading::OrderFill, window, Quantile::P99).unwrap(), None);
+        assert!(collector.slowest(Trading::OrderFill, window).unwrap().is_empty());
+        assert!(!collector.breached(Trading::OrderFill) && collector.sla_violations(window).unwrap().is_empty());
+        assert!(collector.sla_changes().changes.is_empty());
+        assert_eq!(collector.report().health.delivered, 0);
+        assert_eq!((collector.health().delivered, collector.memory_bytes() > 0), (0, true));
+        assert!(collector.explain().contains("ring_capacity"));
+        // Nor does who records, or turns a switch.
+        drop(measure(Trading::OrderFill));
+        collector.set_enabled(false);
+        collector.set_sampling_rate(Trading::OrderFill, 0.5).unwrap();
+        drop(let_go);
+        collector.stop();
+        assert_eq!(collector.total(Trading::OrderFill).unwrap().unwrap().count, 2);
+    });
+}
+
+#[test]
+fn the_drain_never_waits_for_a_query() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        collector.register_thread("main").unwrap();
+        let mut kept = Vec::new();
+        for n in 1..=20 {
+            drop(measure(Trading::OrderFill));
+            collector.flush();
+            // However many answers are kept, the next pass publishes its own.
+            kept.push(collector.report());
+            assert_eq!(collector.total(Trading::OrderFill).unwrap().unwrap().count, n);
+        }
+        let told = |report: &Report| report.event(Trading::OrderFill).unwrap().total.as_ref().unwrap().summary.count;
+        assert!(kept.iter().map(told).eq(1..=20), "and none of them changes");
     });
 }

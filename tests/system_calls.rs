@@ -23,8 +23,8 @@ use std::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::say_loudly;
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_tagged, record_discard, record_duration,
-    record_end, record_start, record_start_tagged, record_value, time, try_time,
+    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_tagged, measure_unfinished, record_discard,
+    record_duration, record_end, record_start, record_start_tagged, record_value, time, try_time,
 };
 
 /// In the child's environment: what it is to do under the filter.
@@ -64,6 +64,8 @@ fn be_the_child() {
     // The ring overflows, and is drained meanwhile.
     let collector = Collector::builder().clock_mode(mode).ring_capacity(1_024).start().unwrap();
     collector.install().unwrap();
+    collector.set_sampling_rate(Trading::EventBusPublish, 0.25).unwrap();
+    collector.set_event_enabled(Trading::EventBusHandle, false);
     let mut allowed = BTreeMap::new();
     if collector.report().clock.source == ClockSource::Monotonic {
         eprintln!("monotonic clock");
@@ -120,6 +122,16 @@ fn record_everything(n: u64) {
     record_value(Trading::QueueBacklog, n);
     record_value(Trading::QueueBacklog, u64::MAX);
     record_duration(Trading::GcPause, Duration::from_nanos(n));
+    drop(measure_unfinished(Trading::OrderFill));
+    let _: Result<(), ()> = by_attribute(n);
+    // One that is sampled, and one that is switched off.
+    drop(measure(Trading::EventBusPublish));
+    drop(measure(Trading::EventBusHandle));
+}
+
+#[measure(Trading::OrderPlacement, err, tag = n)]
+fn by_attribute(n: u64) -> Result<(), ()> {
+    if n.is_multiple_of(3) { Err(()) } else { Ok(()) }
 }
 
 #[test]
