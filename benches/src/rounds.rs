@@ -37,7 +37,8 @@ pub(crate) fn run(contestants: &mut [Contestant<'_>], rounds: usize, times: u32)
     figures.into_iter().map(figure).collect()
 }
 
-fn figure(mut values: Vec<f64>) -> Figure {
+/// The figure of these values, of which there is at least one.
+pub(crate) fn figure(mut values: Vec<f64>) -> Figure {
     values.sort_by(f64::total_cmp);
     let [min, median, max] = [0, values.len() / 2, values.len() - 1].map(|index| values[index]);
     Figure { min, median, max }

@@ -1,0 +1,102 @@
+//! What a record costs the drain, from the ring to quantiles that can be asked for.
+
+use core::{error::Error, time::Duration};
+use std::{
+    sync::mpsc::{self, Receiver, Sender},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use tailwatch::{Collector, EventId, EventInfo, measure};
+
+use crate::rounds::{Figure, figure};
+
+/// Records in a ring at the beginning of a pass: half of what it holds.
+const PENDING: u32 = 8_192;
+
+/// How many events and rings, and nanoseconds a record at the most.
+const CASES: [(u16, usize, Option<f64>); 6] =
+    [(1, 1, None), (8, 1, Some(10.0)), (64, 1, Some(12.0)), (1, 8, None), (8, 8, Some(10.0)), (64, 8, Some(12.0))];
+
+/// A thread that fills its ring when it is asked to.
+struct Filler {
+    ask: Sender<u32>,
+    filled: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Filler {
+    fn new(name: &str, ids: Vec<EventId>) -> Self {
+        let (ask, asked) = mpsc::channel::<u32>();
+        let (tell, filled) = mpsc::channel();
+        let name = name.to_owned();
+        let thread = thread::spawn(move || {
+            tailwatch::register_thread(&name).expect("a ring for each");
+            for records in asked {
+                for id in ids.iter().cycle().take(records as usize / 2) {
+                    // Its length varies, as that of work does.
+                    let _span = measure(*id);
+                    for n in 0..id.get() % 7 {
+                        core::hint::black_box(n);
+                    }
+                }
+                tell.send(()).expect("somebody waits");
+            }
+        });
+        Self { ask, filled, thread }
+    }
+}
+
+/// Events of numbered names, which are kept for ever: there are few.
+fn events(count: u16) -> Vec<EventInfo> {
+    let name = |id: EventId| format!("event_{id}").leak();
+    (1..=count).filter_map(EventId::new).map(|id| EventInfo::new(id, name(id))).collect()
+}
+
+/// Nanoseconds a record: all rings are filled, then drained in one pass, which publishes a report.
+fn time(events_count: u16, rings: usize, rounds: usize) -> Result<Figure, Box<dyn Error>> {
+    let events = events(events_count);
+    let collector = Collector::builder().events(&events).rings(rings).manual_drain().start()?;
+    collector.install()?;
+    let ids: Vec<EventId> = events.iter().map(|info| info.id).collect();
+    let fillers: Vec<_> = (0..rings).map(|n| Filler::new(&format!("filler-{n}"), ids.clone())).collect();
+    let mut costs = Vec::with_capacity(rounds);
+    for round in 0..=rounds {
+        for filler in &fillers {
+            filler.ask.send(PENDING)?;
+            filler.filled.recv()?;
+        }
+        let start = Instant::now();
+        collector.flush();
+        let elapsed: Duration = start.elapsed();
+        if round > 0 {
+            costs.push(elapsed.as_secs_f64() * 1e9 / (f64::from(PENDING) * rings as f64));
+        }
+    }
+    for Filler { ask, thread, .. } in fillers {
+        drop(ask);
+        thread.join().map_err(|_| "a filler panicked")?;
+    }
+    collector.stop();
+    let health = collector.health();
+    assert_eq!((health.overwritten, health.unregistered), (0, 0), "nothing was lost: {health:?}");
+    Ok(figure(costs))
+}
+
+/// Times everything and prints the table.
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let rounds = if smoke { 5 } else { 301 };
+    println!("{:<28} {:>9} {:>9} {:>9}", "ns a record", "median", "min", "max");
+    for (events, rings, target) in CASES {
+        let Figure { median, min, max } = time(events, rings, rounds)?;
+        let verdict = match target {
+            Some(target) if median <= target => format!(" pass: at most {target}"),
+            Some(target) => format!(" fall-short: more than {target}"),
+            None => String::new(),
+        };
+        let name = format!("drain/{events}_events/{rings}_rings");
+        println!("{name:<28} {median:>9.2} {min:>9.2} {max:>9.2}{verdict}");
+    }
+    println!("\n{rounds} passes each, of {PENDING} records a ring");
+    Ok(())
+}
