@@ -15,9 +15,9 @@ use std::alloc::System;
 
 use support::{Tally, in_thread, in_turn};
 use tailwatch::{
-    Builder, ClockMode, Collector, Limit, Outcome, Quantile, Ring, Threshold, Trading, measure, measure_tagged,
-    measure_unfinished, record_discard, record_duration, record_end, record_start, record_start_tagged, record_value,
-    time, try_time,
+    Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, Ring, Threshold, Trading, measure,
+    measure_tagged, measure_unfinished, record_discard, record_duration, record_end, record_start, record_start_tagged,
+    record_value, time, try_time,
 };
 
 /// The system's allocator, which counts.
@@ -201,6 +201,25 @@ fn memory_is_bounded_and_told() {
     collector.stop();
     assert_eq!(collector.memory_bytes(), told, "it is what it was");
     assert!(collector.health().delivered > 100_000, "{:?}", collector.health());
+}
+
+#[test]
+fn panics_of_observers_leave_no_memory_behind() {
+    let _turn = in_turn();
+    let panicking = |_: &Delivery<'_>| std::panic::resume_unwind(Box::new([0_u8; 1_000]));
+    let collector = Collector::builder().manual_drain().observer(panicking).start().unwrap();
+    collector.register_thread("recorder").unwrap();
+    let panic = |times| {
+        (0..times).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+    };
+    panic(1_000);
+    let before = LIVE.load(Relaxed);
+    panic(1_000);
+    let grown = LIVE.load(Relaxed).saturating_sub(before);
+    assert!(grown < 64 * 1_024, "{grown} bytes more, of 1,000 panics");
+    collector.stop();
+    assert_eq!(collector.health().observer_panics, 2_000);
 }
 
 #[test]

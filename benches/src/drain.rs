@@ -15,7 +15,7 @@ use crate::rounds::{Figure, figure};
 const PENDING: u32 = 8_192;
 
 /// How many events and rings, and nanoseconds a record at the most.
-const CASES: [(u16, usize, Option<f64>); 6] =
+const CASES: [(u16, u8, Option<f64>); 6] =
     [(1, 1, None), (8, 1, Some(10.0)), (64, 1, Some(12.0)), (1, 8, None), (8, 8, Some(10.0)), (64, 8, Some(12.0))];
 
 /// A thread that fills its ring when it is asked to.
@@ -54,9 +54,9 @@ fn events(count: u16) -> Vec<EventInfo> {
 }
 
 /// Nanoseconds a record: all rings are filled, then drained in one pass, which publishes a report.
-fn time(events_count: u16, rings: usize, rounds: usize) -> Result<Figure, Box<dyn Error>> {
+fn time(events_count: u16, rings: u8, rounds: usize) -> Result<Figure, Box<dyn Error>> {
     let events = events(events_count);
-    let collector = Collector::builder().events(&events).rings(rings).manual_drain().start()?;
+    let collector = Collector::builder().events(&events).rings(usize::from(rings)).manual_drain().start()?;
     collector.install()?;
     let ids: Vec<EventId> = events.iter().map(|info| info.id).collect();
     let fillers: Vec<_> = (0..rings).map(|n| Filler::new(&format!("filler-{n}"), ids.clone())).collect();
@@ -70,7 +70,7 @@ fn time(events_count: u16, rings: usize, rounds: usize) -> Result<Figure, Box<dy
         collector.flush();
         let elapsed: Duration = start.elapsed();
         if round > 0 {
-            costs.push(elapsed.as_secs_f64() * 1e9 / (f64::from(PENDING) * rings as f64));
+            costs.push(elapsed.as_secs_f64() * 1e9 / (f64::from(PENDING) * f64::from(rings)));
         }
     }
     for Filler { ask, thread, .. } in fillers {

@@ -4,18 +4,19 @@ mod correct;
 mod error;
 mod limits;
 mod pass;
+mod sample;
 mod summarize;
 
 use crate::{
     Buckets, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
-    histogram::Count,
     in_flight::{InFlight, Occupancy},
     select::Weighed,
-    slowest::{self, Slow},
-    storage::{Parts, Sample, Shape, Storage},
+    slowest,
+    storage::{Parts, Shape, Storage},
     window::Window,
 };
 
+pub(crate) use self::sample::Fresh;
 pub use self::{
     error::ConfigError,
     summarize::{Known, Period, Values},
@@ -123,6 +124,8 @@ struct Origin {
     start: u64,
     tag: Option<u64>,
     source: u16,
+    /// It is a span's whose START was not seen yet.
+    awaits_tag: bool,
 }
 
 impl<S: Storage> Aggregator<S> {
@@ -202,7 +205,9 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Records that were not what they should be.
-    pub const fn counters(&self) -> Counters {
+    pub fn counters(&mut self) -> Counters {
+        // What finds no room in a counter is known then.
+        self.pour_all();
         self.counters
     }
 
@@ -225,13 +230,14 @@ impl<S: Storage> Aggregator<S> {
             return false;
         };
         let payload = record.payload();
-        let mut origin = Origin { start: record.ticks(), tag: None, source };
+        let mut origin = Origin { start: record.ticks(), tag: None, source, awaits_tag: false };
         let inside = match (unit, record.kind()) {
             (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
                 self.storage.parts().events[row].outcomes[outcome] += 1;
                 origin.start = record.ticks().wrapping_sub(payload);
                 origin.tag = self.close(row, origin.start);
+                origin.awaits_tag = origin.tag.is_none();
                 self.time.units(payload)
             }
             (Unit::Time, Kind::Duration) if payload < MAX_PAYLOAD => {
@@ -274,7 +280,7 @@ impl<S: Storage> Aggregator<S> {
             self.counters.saturated += 1;
             return false;
         };
-        self.sample(row, unit, weighed, record, origin);
+        self.sample(row, unit, weighed, record.ticks(), origin);
         true
     }
 
@@ -299,87 +305,12 @@ impl<S: Storage> Aggregator<S> {
         self.in_flight().end(row_number(row), start, pass)
     }
 
-    #[inline]
-    fn sample(&mut self, row: usize, unit: Unit, weighed: Weighed, record: Record, origin: Origin) {
-        let value = weighed.value();
-        let sampling = record.sampling();
-        let weight = 1 << sampling;
-        let place = self.buckets(unit).place(value);
-        let Shape { slices: of_event, samples: kept, slowest: k, limit_slices, .. } = self.shape;
-        let places = self.durations.places();
-        let Parts { windows, events, slices, counts, totals, samples, slowest, limits, tallies, .. } =
-            self.storage.parts();
-
-        let state = &mut events[row];
-        state.total.add(value, sampling);
-        let mut full = totals[row * places + place].add(weight);
-
-        // The lists of the slices, and behind them that of the total.
-        let slowest = &mut slowest[row * (of_event + 1) * k..][..(of_event + 1) * k];
-        let slow = Slow::new(value, origin.start, origin.tag, origin.source);
-        let awaits_tag = origin.tag.is_none() && record.kind().outcome().is_some();
-        let slow = if awaits_tag { slow.awaiting_tag() } else { slow };
-        let mut is_among_the_slowest = false;
-        let mut keep_slow = |slice: usize| {
-            let list = &mut slowest[slice * k..][..k];
-            if slowest::is_slow(list, value) {
-                slowest::insert(list, slow);
-                is_among_the_slowest = true;
-            }
-        };
-        keep_slow(of_event);
-
-        let from_the_future = record.ticks() > self.now.saturating_add(self.tolerance);
-        self.counters.clock_anomalies += u64::from(from_the_future);
-        let tick = record.ticks().min(self.now);
-        if !from_the_future {
-            let mut late = false;
-            for window in &*windows {
-                match window.place(tick) {
-                    Some(slice) => {
-                        slices[row * of_event + slice].add(value, sampling);
-                        full += counts[(row * of_event + slice) * places + place].add(weight);
-                        keep_slow(slice);
-                    }
-                    None => late = true,
-                }
-            }
-            let mut next = state.first_rule;
-            while let Some(number) = usize::from(next).checked_sub(1) {
-                let rule = &limits[number];
-                match rule.window.place(tick) {
-                    Some(slice) => tallies[number * limit_slices + slice].add(value > rule.most, sampling),
-                    None => late = true,
-                }
-                next = rule.next;
-            }
-            self.counters.late += u64::from(late);
-        }
-
-        if let Some(oldest) = samples[row * kept..][..kept].get_mut(state.next_sample) {
-            if state.total.count() > kept as u64 {
-                state.evicted = state.evicted.max(oldest.after);
-            }
-            *oldest = Sample { weighed, after: if from_the_future { 0 } else { tick.saturating_add(1) } };
-            state.next_sample = if state.next_sample + 1 == kept { 0 } else { state.next_sample + 1 };
-        }
-
-        let is_corrected = state.corrected > 0;
-        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
-        if is_corrected {
-            self.correct(row, place, weighed, sampling, (!from_the_future).then_some(tick));
-        }
-        if is_among_the_slowest && awaits_tag {
-            self.in_flight().await_tag(row_number(row), origin.start);
-        }
-    }
-
     /// The START of a span has come whose END was drained before, and that is among the slowest.
     #[cold]
     fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
-        let Shape { slices, slowest: k, .. } = self.shape;
+        let (k, lists) = (self.shape.slowest, self.shape.lists());
         if k > 0 {
-            let of_event = &mut self.storage.parts().slowest[row * (slices + 1) * k..][..(slices + 1) * k];
+            let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
             of_event.chunks_exact_mut(k).for_each(|list| slowest::tell_tag(list, start, tag));
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec,
+    aggregator::Fresh,
     histogram::Count,
     moments::Moments,
     select::Weighed,
@@ -152,9 +153,9 @@ impl Shape {
         self.all_slices() * self.places()
     }
 
-    /// Counters since the start of all rows.
+    /// Counters since the start of all rows, and those of each event's fresh sums.
     pub const fn all_totals(&self) -> usize {
-        self.rows() * self.places()
+        (self.rows() + self.events) * self.places()
     }
 
     /// Exact samples of all events.
@@ -162,9 +163,14 @@ impl Shape {
         self.events * self.samples
     }
 
-    /// The slowest samples of all events: of each slice, and since the start.
+    /// Lists of the slowest samples of an event: of each slice, since the start, and of its fresh sums.
+    pub(crate) const fn lists(&self) -> usize {
+        self.slices + 2
+    }
+
+    /// The slowest samples of all events, in all their lists.
     pub const fn all_slowest(&self) -> usize {
-        self.events * (self.slices + 1) * self.slowest
+        self.events * self.lists() * self.slowest
     }
 
     /// Slices of all limits.
@@ -202,6 +208,7 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventState {
     pub(crate) total: Moments,
+    pub(crate) fresh: Fresh,
     pub(crate) outcomes: [u64; 3],
     pub(crate) pairing: Pairing,
     /// Where the next sample goes, over the oldest one.
@@ -226,6 +233,7 @@ pub struct EventState {
 impl EventState {
     const EMPTY: Self = Self {
         total: Moments::EMPTY,
+        fresh: Fresh::EMPTY,
         outcomes: [0; 3],
         pairing: Pairing::EMPTY,
         next_sample: 0,
@@ -253,7 +261,7 @@ pub struct Parts<'s, C> {
     pub slices: &'s mut [Moments],
     /// The bucket counts of each slice.
     pub counts: &'s mut [C],
-    /// The bucket counts of each row since the start.
+    /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
     pub totals: &'s mut [u64],
     /// Room to add up the bucket counts of a window.
     pub folded: &'s mut [u64],
@@ -263,7 +271,7 @@ pub struct Parts<'s, C> {
     pub scratch: &'s mut [Weighed],
     /// The table of open spans.
     pub in_flight: &'s mut [Flight],
-    /// The slowest samples of each event: of its slices, and since the start.
+    /// The slowest samples of each event: of its slices, since the start, and of its fresh sums.
     pub slowest: &'s mut [Slow],
     /// The limits that are watched.
     pub limits: &'s mut [Rule],

@@ -115,6 +115,18 @@ impl Window {
         }
     }
 
+    /// Whether the current slice is over by then.
+    pub(crate) const fn ends_by(&self, now: u64) -> bool {
+        now >= self.ends
+    }
+
+    /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it.
+    pub(crate) fn bounds(&self, tick: u64) -> Option<Range<u64>> {
+        self.place(tick)?;
+        let from = tick / self.slice_ticks * self.slice_ticks;
+        Some(from..from.saturating_add(self.slice_ticks))
+    }
+
     /// Stands at `now`, wherever it stood; not if it was never set up. The slices are to be emptied.
     pub(crate) const fn begin_anew(&mut self, now: u64) {
         if self.slices > 0 {

@@ -21,11 +21,15 @@ impl<S: Storage> Aggregator<S> {
             }
             self.begin_anew(now);
         }
+        if self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
+            self.pour_all();
+        }
         self.now = now;
         if let Some(before) = now.checked_sub(self.abandon_after) {
             self.in_flight().abandon(before);
         }
-        let (places, of_row, k) = (self.durations.places(), self.shape.slices, self.shape.slowest);
+        let (places, of_row, k, lists) =
+            (self.durations.places(), self.shape.slices, self.shape.slowest, self.shape.lists());
         let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
         let Parts { windows, events, slices, counts, slowest, limits, tallies, .. } = self.storage.parts();
         for window in windows {
@@ -36,7 +40,7 @@ impl<S: Storage> Aggregator<S> {
                         slices[slice] = Moments::EMPTY;
                         counts[slice * places..][..places].fill(S::Count::default());
                         if row < events_only {
-                            slowest[(row * (of_row + 1) + place) * k..][..k].fill(Slow::EMPTY);
+                            slowest[(row * lists + place) * k..][..k].fill(Slow::EMPTY);
                         }
                     }
                 }
@@ -49,10 +53,11 @@ impl<S: Storage> Aggregator<S> {
 
     /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
     fn begin_anew(&mut self, now: u64) {
+        self.pour_all();
         self.now = now;
         self.started = self.started.min(now);
         self.lost();
-        let of_event = (self.shape.slices + 1) * self.shape.slowest;
+        let of_event = self.shape.lists() * self.shape.slowest;
         let of_slices = self.shape.slices * self.shape.slowest;
         let Parts { windows, events, slices, counts, samples, slowest, limits, tallies, .. } = self.storage.parts();
         for window in windows {

@@ -8,7 +8,7 @@ use crate::{
     histogram::{self, Count},
     select::{self, Weighed},
     slowest::{self, Slow},
-    storage::{Parts, Sample, Storage},
+    storage::{Parts, Sample, Shape, Storage},
     summary::{Found, QUANTILES, Teller},
 };
 
@@ -151,7 +151,9 @@ impl<S: Storage> Aggregator<S> {
     /// The slowest samples of `event` (of plain numbers, the largest), the slowest first: as many as there are, are kept
     /// ([`Shape::slowest`](crate::Shape::slowest)) and fit into `room`. Each with its value as it is told.
     pub fn slowest<'r>(&mut self, event: EventId, period: Period, room: &'r mut [Slow]) -> (&'r [Slow], Teller) {
-        let (of_event, k, time) = (self.shape.slices, self.shape.slowest, self.shape.unit);
+        self.pour_event(event);
+        let Shape { slices: of_event, slowest: k, unit: time, .. } = self.shape;
+        let of_row = self.shape.lists();
         let Parts { rows, windows, slowest, .. } = self.storage.parts();
         room.fill(Slow::EMPTY);
         let Some((row, unit)) = row_of(rows, event) else { return (&[], Teller { unit: Unit::Time, time }) };
@@ -159,7 +161,7 @@ impl<S: Storage> Aggregator<S> {
             Period::Window(window) => windows.get(window).map_or(0..0, crate::Window::places),
             Period::Total => of_event..of_event + 1,
         };
-        let first = row * (of_event + 1);
+        let first = row * of_row;
         for slow in lists.flat_map(|list| slowest::taken(&slowest[(first + list) * k..][..k])) {
             if slowest::is_slow(room, slow.value()) {
                 slowest::insert(room, *slow);
@@ -179,7 +181,10 @@ impl<S: Storage> Aggregator<S> {
     /// What the samples of `event` since the start add up to, as they are counted inside. Constant time.
     pub fn moments(&mut self, event: EventId) -> Moments {
         let parts = self.storage.parts();
-        row_of(parts.rows, event).map_or(Moments::EMPTY, |(row, _)| parts.events[row].total)
+        let Some((row, _)) = row_of(parts.rows, event) else { return Moments::EMPTY };
+        let mut moments = parts.events[row].total;
+        moments.merge(&parts.events[row].fresh.moments);
+        moments
     }
 
     /// How the spans of `event` ended since the start.
@@ -204,6 +209,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// `None` if there are none.
     fn choose(&mut self, row: usize, unit: Unit, period: Period) -> Option<Chosen> {
+        self.pour(row);
         let of_row = row * self.shape.slices;
         let Parts { windows, events, slices, .. } = self.storage.parts();
         let (slices, start, moments) = match period {

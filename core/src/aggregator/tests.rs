@@ -190,7 +190,7 @@ proptest! {
             for period in (0..4).map(Period::Window).chain([Period::Total]) {
                 let _ = aggregator.summary(info.id, period);
                 let _ = aggregator.corrected(info.id, period);
-                let _ = aggregator.slowest(info.id, period, &mut [Slow::EMPTY; 5]);
+                let _ = aggregator.slowest(info.id, period, &mut [crate::Slow::EMPTY; 5]);
             }
             samples += aggregator.summary(info.id, Period::Total).map_or(0, |total| total.count);
         }

@@ -81,7 +81,7 @@ impl Drain {
         reports
     }
 
-    fn health(&self) -> Health {
+    fn health(&mut self) -> Health {
         let counters = self.aggregator.counters();
         let name = |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
         let thinned = |(id, k)| (name(id).to_owned(), sampling::share(k));
