@@ -211,6 +211,7 @@ impl<S: Storage> Aggregator<S> {
         self.counters
     }
 
+    #[inline]
     fn in_flight(&mut self) -> InFlight<'_> {
         let Parts { in_flight, events, .. } = self.storage.parts();
         InFlight { table: in_flight, occupancy: &mut self.occupancy, events }
@@ -229,35 +230,55 @@ impl<S: Storage> Aggregator<S> {
             self.counters.unknown_events += 1;
             return false;
         };
-        let payload = record.payload();
-        let mut origin = Origin { start: record.ticks(), tag: None, source, awaits_tag: false };
-        let inside = match (unit, record.kind()) {
-            (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
-                let outcome = kind as usize - Kind::EndOk as usize;
-                self.storage.parts().events[row].outcomes[outcome] += 1;
-                origin.start = record.ticks().wrapping_sub(payload);
-                origin.tag = self.close(row, origin.start);
-                origin.awaits_tag = origin.tag.is_none();
-                self.time.units(payload)
-            }
-            (Unit::Time, Kind::Duration) if payload < MAX_PAYLOAD => {
-                origin.start = record.ticks().wrapping_sub(payload);
-                self.time.units(payload)
-            }
-            (Unit::One, Kind::Value) if payload < MAX_PAYLOAD => Some(payload),
-            (Unit::Time, Kind::Duration) | (Unit::One, Kind::Value) => None,
+        match (unit, record.kind()) {
             (Unit::Time, Kind::Start) => {
-                if !self.can_begin(record.ticks()) {
-                    self.counters.clock_anomalies += 1;
-                    return false;
-                }
-                self.see(row, record.ticks());
-                let (number, sampling) = (row_number(row), record.sampling());
-                if self.in_flight().start(number, record.ticks(), payload, sampling) {
-                    self.tell_tag(row, record.ticks(), payload);
-                }
-                return false;
+                self.begin(row, record);
+                false
             }
+            (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
+                self.end(row, record, kind as usize - Kind::EndOk as usize, source)
+            }
+            (_, kind) => self.record_other(row, unit, record, kind, source),
+        }
+    }
+
+    /// A span began.
+    #[inline]
+    fn begin(&mut self, row: usize, record: Record) {
+        let (start, tag) = (record.ticks(), record.payload());
+        if !self.can_begin(start) {
+            self.counters.clock_anomalies += 1;
+            return;
+        }
+        self.see(row, start);
+        if self.in_flight().start(row_number(row), start, tag, record.sampling()) {
+            self.tell_tag(row, start, tag);
+        }
+    }
+
+    /// A span ended with the outcome of this number; whether it is a sample.
+    #[inline]
+    fn end(&mut self, row: usize, record: Record, outcome: usize, source: u16) -> bool {
+        let duration = record.payload();
+        let start = record.ticks().wrapping_sub(duration);
+        self.storage.parts().events[row].outcomes[outcome] += 1;
+        self.see(row, record.ticks());
+        let tag = self.close(row, start);
+        let origin = Origin { start, tag, source, awaits_tag: tag.is_none() };
+        self.sample_if_told(row, Unit::Time, self.time.units(duration), record, origin)
+    }
+
+    /// What is neither a START nor an END; whether it is a sample.
+    #[inline(never)]
+    fn record_other(&mut self, row: usize, unit: Unit, record: Record, kind: Kind, source: u16) -> bool {
+        let payload = record.payload();
+        let origin = |start| Origin { start, tag: None, source, awaits_tag: false };
+        let (inside, origin) = match (unit, kind) {
+            (Unit::Time, Kind::Duration) => {
+                let units = if payload < MAX_PAYLOAD { self.time.units(payload) } else { None };
+                (units, origin(record.ticks().wrapping_sub(payload)))
+            }
+            (Unit::One, Kind::Value) => ((payload < MAX_PAYLOAD).then_some(payload), origin(record.ticks())),
             (Unit::Time, Kind::Forget) => {
                 self.see(row, record.ticks());
                 self.close(row, record.ticks());
@@ -276,12 +297,19 @@ impl<S: Storage> Aggregator<S> {
             }
         };
         self.see(row, record.ticks());
-        let Some(weighed) = inside.and_then(|inside| Weighed::new(inside, record.sampling())) else {
+        self.sample_if_told(row, unit, inside, record, origin)
+    }
+
+    /// A sample, unless it is too large; whether it is one.
+    #[inline]
+    fn sample_if_told(&mut self, row: usize, unit: Unit, inside: Option<u64>, record: Record, origin: Origin) -> bool {
+        let weighed = inside.and_then(|inside| Weighed::new(inside, record.sampling()));
+        if let Some(weighed) = weighed {
+            self.sample(row, unit, weighed, record.ticks(), origin);
+        } else {
             self.counters.saturated += 1;
-            return false;
-        };
-        self.sample(row, unit, weighed, record.ticks(), origin);
-        true
+        }
+        weighed.is_some()
     }
 
     /// Whether a span can have begun then. One that began in the future would never be old, and one from before the beginning
@@ -300,6 +328,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// The span that began at `start` is no longer open. Its tag, if its START was seen.
+    #[inline]
     fn close(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
         self.in_flight().end(row_number(row), start, pass)

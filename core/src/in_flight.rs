@@ -71,8 +71,10 @@ impl Flight {
 /// What is known of the table besides its places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Occupancy {
-    /// Places that are taken.
+    /// Places that are taken, that of the newest span included.
     taken: usize,
+    /// The span that began last, if it is not in the table: most end before another one begins.
+    newest: Flight,
     /// Early ENDs, of all events.
     early: u64,
     /// Uncertain spans, of all events.
@@ -97,7 +99,47 @@ pub(crate) struct InFlight<'t> {
 impl InFlight<'_> {
     /// A span began. Constant time unless the table is crowded. Whether its END came before and is
     /// [among the slowest](Self::await_tag).
+    #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
+        // The usual case: no END waits for its START, and none of its kind is uncertain.
+        if self.occupancy.early == 0 && self.occupancy.uncertain == 0 && has_room(self.table, self.occupancy) {
+            if self.occupancy.newest.count > 0 {
+                self.seat_newest();
+            }
+            self.occupancy.newest = Flight { start, tag, count: 1, row, sampling, ..Flight::EMPTY };
+            self.occupancy.taken += 1;
+            self.events[usize::from(row)].pairing.open += 1;
+            return false;
+        }
+        self.start_anywhere(row, start, tag, sampling)
+    }
+
+    /// Puts the newest span into the table, for whoever looks there.
+    pub(crate) fn seat_newest(&mut self) {
+        let Flight { start, tag, count, row, sampling, .. } = self.occupancy.newest;
+        if count == 0 {
+            return;
+        }
+        self.occupancy.newest = Flight::EMPTY;
+        self.occupancy.taken -= 1;
+        let home = home(self.table.len(), row, start);
+        if self.table[home].count == 0 {
+            self.occupancy.taken += 1;
+            self.table[home] = Flight { start, tag, count: 1, row, sampling, ..Flight::EMPTY };
+        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
+            flight.tag = tag;
+            flight.sampling = sampling;
+        } else {
+            // As many of one kind as can be counted.
+            let pairing = &mut self.events[usize::from(row)].pairing;
+            pairing.open -= 1;
+            pairing.untracked += 1;
+        }
+    }
+
+    #[cold]
+    fn start_anywhere(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
+        self.seat_newest();
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, true) {
             let awaited = self.table[place].tag > 0;
@@ -124,7 +166,42 @@ impl InFlight<'_> {
 
     /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was
     /// seen. Constant time unless the table is crowded.
+    #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
+        // The usual case: it is the newest.
+        if self.occupancy.newest.is(row, start, false) {
+            let tag = self.occupancy.newest.tag;
+            self.occupancy.newest = Flight::EMPTY;
+            self.closed_one(row);
+            return Some(tag);
+        }
+        // And the next: it is where it belongs, the only one of its kind, and nothing was put behind it.
+        let place = home(self.table.len(), row, start);
+        if let Some(flight) = self.table.get(place)
+            && flight.is(row, start, false)
+            && flight.count == 1
+            && flight.mark == 0
+            && self.table[(place + 1) & (self.table.len() - 1)].count == 0
+        {
+            let tag = flight.tag;
+            self.table[place] = Flight::EMPTY;
+            self.closed_one(row);
+            return Some(tag);
+        }
+        self.end_anywhere(row, start, pass)
+    }
+
+    /// A span was closed that was the only one of its kind, and is gone.
+    #[inline]
+    fn closed_one(&mut self, row: u16) {
+        self.occupancy.taken -= 1;
+        let pairing = &mut self.events[usize::from(row)].pairing;
+        pairing.open -= 1;
+        pairing.paired += 1;
+    }
+
+    #[cold]
+    fn end_anywhere(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, false) {
             let Flight { tag, mark, .. } = self.table[place];
@@ -173,6 +250,7 @@ impl InFlight<'_> {
 
     /// Records were overwritten: the END of every open span may be among them.
     pub(crate) fn lost(&mut self, now: u64) {
+        self.seat_newest();
         // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early) {
             flight.mark = flight.mark.min(now.saturating_add(1));
@@ -203,7 +281,8 @@ impl InFlight<'_> {
     }
 
     /// Start tick and tag of the oldest open span of an event. Linear in the size of the table.
-    pub(crate) fn oldest(&self, row: u16) -> Option<(u64, u64)> {
+    pub(crate) fn oldest(&mut self, row: u16) -> Option<(u64, u64)> {
+        self.seat_newest();
         self.table
             .iter()
             .filter(|flight| flight.count > 0 && flight.row == row && !flight.early)
@@ -231,7 +310,7 @@ impl InFlight<'_> {
     }
 }
 
-/// Row, start tick and weight of the spans that are open.
+/// Row, start tick and weight of the spans that are open, once the newest one is seated.
 pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
     table
         .iter()
@@ -248,9 +327,11 @@ fn without_start(pairing: &mut Pairing, count: u64) {
 }
 
 /// Where the search for a kind begins (Fibonacci hashing: Knuth, TAOCP 3, 6.4). The length is a power of two.
+#[inline]
 fn home(len: usize, row: u16, start: u64) -> usize {
     let hash = (start ^ (u64::from(row) << 48)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (hash >> 32) as usize & (len - 1)
+    // A table of none has no place at all.
+    (hash >> 32) as usize & len.wrapping_sub(1)
 }
 
 fn find(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
@@ -269,6 +350,13 @@ fn find(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
     None
 }
 
+/// An eighth stays empty, and at least one place, so that searches are short and end.
+#[inline]
+const fn has_room(table: &[Flight], occupancy: &Occupancy) -> bool {
+    let reserve = if table.len() < 8 { 1 } else { table.len() / 8 };
+    occupancy.taken + reserve < table.len()
+}
+
 /// One more of this kind; `None` if there is no room.
 fn insert<'t>(
     table: &'t mut [Flight],
@@ -282,8 +370,7 @@ fn insert<'t>(
         flight.count = flight.count.checked_add(1)?;
         return Some(flight);
     }
-    // An eighth stays empty, and at least one place, so that searches are short and end.
-    if occupancy.taken + (table.len() / 8).max(1) >= table.len() {
+    if !has_room(table, occupancy) {
         return None;
     }
     let mask = table.len() - 1;

@@ -30,7 +30,8 @@ impl Moments {
         self.sum = self.sum.saturating_add(u128::from(value) << sampling);
         // A square of 64 bits fits 128; times 2^15 it may not.
         let square = u128::from(value) * u128::from(value);
-        self.squares = self.squares.saturating_add(square.saturating_mul(1 << sampling));
+        let squares = if sampling == 0 { square } else { square.saturating_mul(1 << sampling) };
+        self.squares = self.squares.saturating_add(squares);
     }
 
     /// Adds `count` samples of weight 2^`sampling` each, spaced evenly from below `value` down to `least`: `value − step`,

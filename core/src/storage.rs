@@ -56,7 +56,7 @@ pub struct Shape {
 
 impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s; the slowest 4; room for
-    /// twice as many limits as are declared, and two an event. 187 KiB an event and the default windows; 360 KiB an event that has an
+    /// twice as many limits as are declared, and two an event. 195 KiB an event and the default windows; 368 KiB an event that has an
     /// expected interval.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let counted = Self::counted(events, windows);

@@ -74,8 +74,8 @@
 //!
 //! | | KiB |
 //! |---|---|
-//! | an event | 187 |
-//! | an event with an expected interval | 360 |
+//! | an event | 195 |
+//! | an event with an expected interval | 368 |
 //! | a report, for each event | at most 41 |
 //! | the table of open spans | 32 |
 //!

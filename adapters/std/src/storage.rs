@@ -47,6 +47,7 @@ impl Boxed {
 impl Storage for Boxed {
     type Count = u32;
 
+    #[inline(always)]
     fn parts(&mut self) -> Parts<'_, u32> {
         Parts {
             rows: &mut self.rows,

@@ -143,6 +143,7 @@ impl<S: Storage> Aggregator<S> {
         if !self.occupancy.is_any_taken() {
             return;
         }
+        self.in_flight().seat_newest();
         let Parts { in_flight, events, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open(in_flight) {
             let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);

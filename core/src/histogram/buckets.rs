@@ -141,7 +141,7 @@ impl Buckets {
     }
 
     /// The place where `value` is counted: constant time.
-    #[inline]
+    #[inline(always)]
     pub fn place(self, value: u64) -> usize {
         if value == 0 {
             return ZERO;
