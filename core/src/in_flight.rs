@@ -164,6 +164,16 @@ impl InFlight<'_> {
         false
     }
 
+    /// A span began and ended, unless the table has to be asked about it: then `false`, and nothing is done.
+    #[inline]
+    pub(crate) fn opens_and_closes(&mut self, row: u16) -> bool {
+        let is_usual = self.occupancy.early == 0 && has_room(self.table, self.occupancy);
+        if is_usual {
+            self.events[usize::from(row)].pairing.paired += 1;
+        }
+        is_usual
+    }
+
     /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was
     /// seen. Constant time unless the table is crowded.
     #[inline]
@@ -202,6 +212,8 @@ impl InFlight<'_> {
 
     #[cold]
     fn end_anywhere(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
+        // It may be of a kind that is there already, and then takes no room.
+        self.seat_newest();
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, false) {
             let Flight { tag, mark, .. } = self.table[place];

@@ -217,6 +217,19 @@ impl Record {
         EventId::new((self.word & ((1 << EVENT_BITS) - 1)) as u16)
     }
 
+    /// If this is the END of the span that `start`, which is a START, began: the number of its outcome, from 0.
+    #[inline]
+    pub(crate) const fn outcome_of(self, start: Self) -> Option<usize> {
+        let kind = (self.word >> KIND_SHIFT) as usize & 7;
+        let is_of_event = (self.word ^ start.word) & ((1 << EVENT_BITS) - 1) == 0;
+        let is_of_span = is_of_event && self.ticks.wrapping_sub(self.payload()) == start.ticks;
+        if is_of_span && kind >= Kind::EndOk as usize && kind <= Kind::EndCancelled as usize {
+            Some(kind - Kind::EndOk as usize)
+        } else {
+            None
+        }
+    }
+
     /// It stands for 2^k of its like.
     pub const fn sampling(self) -> u8 {
         (self.word >> SAMPLING_SHIFT & 0xF) as u8

@@ -4,8 +4,8 @@ use std::{ops::Range, time::Duration};
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
-    Aggregator, Count, Counters, EventId, EventInfo, Kind, Limit, MAX_PAYLOAD, Period, Quantile, Record, Shape, Slow,
-    Threshold, TickRate, TimeUnit, Unit, WindowSpec,
+    Aggregator, Count, Counters, EventId, EventInfo, Kind, Limit, MAX_PAYLOAD, Period, Quantile, Record, Ring, Shape,
+    Slot, Slow, Threshold, TickRate, TimeUnit, Unit, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -45,6 +45,9 @@ enum Step {
         kind: u8,
         payload: u64,
     },
+    /// Spans that begin and end, one after the other or not, drained from a ring: of an event, so many ticks ago, so long, and
+    /// what is done to the bits of the END.
+    Spans(Vec<(u8, u16, u16, u64)>),
     Lost,
     SampledAway(u8),
     ExcuseSilence(u8),
@@ -155,6 +158,7 @@ impl<C: Count> Run<C> {
                 let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
                 self.record([*ticks, payload << 18 | u64::from(*kind % 8) << 11 | id]);
             }
+            Step::Spans(spans) => self.drain(spans),
             Step::Lost => self.aggregator.lost(),
             Step::SampledAway(event) => self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4])),
             Step::ExcuseSilence(event) => self.aggregator.excuse_silence(id(IDS[usize::from(*event) % 4])),
@@ -193,9 +197,36 @@ impl<C: Count> Run<C> {
     fn record(&mut self, words: [u64; 2]) {
         let record = Record::from_words(words);
         let is_sample = self.aggregator.record(7, record);
+        self.count(record, is_sample);
+    }
+
+    fn count(&mut self, record: Record, is_sample: bool) {
         let possible = u128::from(self.first.saturating_sub(self.tolerance))
             ..u128::from(self.now.saturating_add(self.tolerance)) + 1;
         self.counted.count(&self.infos, record, is_sample, &possible);
+    }
+
+    fn drain(&mut self, spans: &[(u8, u16, u16, u64)]) {
+        const RING: usize = 64;
+        let mut ring = Box::new(Ring::<[Slot; RING]>::new());
+        let (producer, mut consumer) = ring.split();
+        // As many as surely are there.
+        for (event, ago, length, damage) in spans.iter().take((RING - RING / 8) / 2) {
+            let event = u64::from(IDS[usize::from(*event) % IDS.len()]);
+            let start = self.now.saturating_sub(u64::from(*ago));
+            producer.push(Record::from_words([start, 7 << 18 | (Kind::Start as u64) << 11 | event]));
+            let end = u64::from(*length) << 18 | (Kind::EndOk as u64) << 11 | event;
+            // Most are left as they are.
+            let damage = if damage % 4 == 0 { *damage } else { 0 };
+            producer.push(Record::from_words([start.wrapping_add(u64::from(*length)), end ^ damage]));
+        }
+        let mut drained = vec![];
+        consumer.look();
+        self.aggregator.drain(7, &mut consumer, |record, is_sample| drained.push((record, is_sample)));
+        assert_eq!(drained.len(), spans.len().min((RING - RING / 8) / 2) * 2, "each record is shown");
+        for (record, is_sample) in drained {
+            self.count(record, is_sample);
+        }
     }
 
     /// Every record is accounted for.

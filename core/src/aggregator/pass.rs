@@ -2,7 +2,7 @@
 
 use super::Aggregator;
 use crate::{
-    Consumer, Drained, EventId, Moments, Record, SlaState,
+    Consumer, Drained, EventId, Kind, Moments, Record, SlaState,
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
@@ -92,10 +92,29 @@ impl<S: Storage> Aggregator<S> {
         consumer: &mut Consumer<'_>,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
+        // A START is held back until it is known whether its END is the next record, as that of a span without others in it is.
+        let mut held: Option<Record> = None;
         let drained = consumer.drain(|record| {
+            if let Some(start) = held.take() {
+                if let Some(is_sample) = self.span(source, start, record) {
+                    observe(start, false);
+                    observe(record, is_sample);
+                    return;
+                }
+                let is_sample = self.record(source, start);
+                observe(start, is_sample);
+            }
+            if record.kind() == Kind::Start {
+                held = Some(record);
+                return;
+            }
             let is_sample = self.record(source, record);
             observe(record, is_sample);
         });
+        if let Some(start) = held {
+            let is_sample = self.record(source, start);
+            observe(start, is_sample);
+        }
         if drained.overwritten > 0 {
             self.lost();
         }

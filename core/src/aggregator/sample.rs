@@ -124,7 +124,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Counts a sample for the limits of its event; whether it is older than the window of one.
-    #[inline]
+    #[inline(always)]
     fn tally(&mut self, row: usize, weighed: Weighed, tick: u64) -> bool {
         let slices = self.shape.limit_slices;
         let Parts { events, limits, tallies, .. } = self.storage.parts();
@@ -141,7 +141,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Keeps a sample, to tell exact quantiles, over the oldest one.
-    #[inline]
+    #[inline(always)]
     fn keep(&mut self, row: usize, weighed: Weighed, after: u64) {
         let kept = self.shape.samples;
         let Parts { events, samples, .. } = self.storage.parts();
@@ -155,7 +155,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// What few samples lead to besides.
-    #[inline]
+    #[inline(always)]
     fn sample_further(
         &mut self,
         row: usize,

@@ -62,7 +62,7 @@ static SCALE_6: Table<65, 128> = Table::new();
 static SCALE_7: Table<129, 256> = Table::new();
 static SCALE_8: Table<257, 512> = Table::new();
 
-#[inline]
+#[inline(always)]
 fn below(scale: u8, mantissa: u64) -> usize {
     match scale {
         0 => SCALE_0.below(mantissa),

@@ -9,6 +9,7 @@
 
 mod corrected;
 mod counters;
+mod drained;
 mod flights;
 mod hostile;
 mod limits;
