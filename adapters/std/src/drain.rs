@@ -144,7 +144,8 @@ impl Drain {
             lag_ns: 0,
             unregistered: 0,
             lost_ends: 0,
-            storage_bytes: shape.bytes::<u32>() + report_bytes(&shape) + ChangeQueue::BYTES,
+            // The report that is published, and the next one while it is made.
+            storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             longest_period,
             published_at: None,
             unpublished: false,

@@ -79,8 +79,8 @@
 //! | a report, for each event | at most 41 |
 //! | the table of open spans | 32 |
 //!
-//! Most of it stays untouched until the event happens. Of reports there is the one that is published, and those that somebody holds.
-//! [`Collector::memory_bytes`] tells what there is, one report included.
+//! Most of it stays untouched until the event happens. Of reports there is the one that is published, the next one while it is made,
+//! and those that somebody holds. [`Collector::memory_bytes`] tells what there is at the most, but for the last.
 
 #![warn(unsafe_code)]
 
