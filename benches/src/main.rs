@@ -2,12 +2,16 @@
 
 mod drain;
 mod floor;
+mod progress;
+mod query;
 mod rounds;
+mod verdict;
 mod versus;
 
 use core::error::Error;
+use std::{env, process::Command};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(about)]
@@ -16,25 +20,44 @@ struct Options {
     bench: Bench,
 }
 
+#[derive(Debug, Args)]
+struct Effort {
+    /// A few short rounds, to see that it runs: the figures mean little.
+    #[arg(long)]
+    smoke: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// Nanoseconds a span in each form, beside the floor of its clock mode.
-    Versus {
-        /// A few short rounds, to see that it runs: the figures mean little.
-        #[arg(long)]
-        smoke: bool,
-    },
+    Versus(Effort),
     /// Nanoseconds a record, from the ring to quantiles that can be asked for.
-    Drain {
-        /// A few short rounds, to see that it runs: the figures mean little.
-        #[arg(long)]
-        smoke: bool,
-    },
+    Drain(Effort),
+    /// What asking costs, published and ad hoc, after few spans and after many.
+    Query(Effort),
+    /// All of them, each in a process of its own.
+    All(Effort),
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Options::parse().bench {
-        Bench::Versus { smoke } => versus::run(smoke),
-        Bench::Drain { smoke } => drain::run(smoke),
+        Bench::Versus(Effort { smoke }) => versus::run(smoke),
+        Bench::Drain(Effort { smoke }) => drain::run(smoke),
+        Bench::Query(Effort { smoke }) => query::run(smoke),
+        Bench::All(Effort { smoke }) => all(smoke),
     }
+}
+
+/// Runs every other subcommand, in processes of their own: there is one installed collector in each, and what the one before
+/// left in memory would count as the next one's.
+fn all(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let command = Options::command();
+    for name in command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "all") {
+        println!("\n== {name}");
+        let status = Command::new(env::current_exe()?).arg(name).args(smoke.then_some("--smoke")).status()?;
+        if !status.success() {
+            return Err(format!("{name}: {status}").into());
+        }
+    }
+    Ok(())
 }

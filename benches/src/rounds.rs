@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::progress;
+
 /// One thing that is timed.
 pub(crate) struct Contestant<'c> {
     pub(crate) name: &'static str,
@@ -22,19 +24,24 @@ pub(crate) struct Figure {
 
 /// Runs each contestant `times` times in each of `rounds` rounds, after one that does not count.
 pub(crate) fn run(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Figure> {
-    let mut figures = vec![Vec::with_capacity(rounds); contestants.len()];
-    for round in 0..=rounds {
-        for (contestant, figures) in contestants.iter_mut().zip(&mut figures) {
+    turns(contestants, rounds, times).into_iter().map(figure).collect()
+}
+
+/// The same, with what each contestant took in each round, in nanoseconds for one time.
+pub(crate) fn turns(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Vec<f64>> {
+    let mut turns = vec![Vec::with_capacity(rounds); contestants.len()];
+    for round in progress::bar("rounds", rounds as u64 + 1).wrap_iter(0..=rounds) {
+        for (contestant, turns) in contestants.iter_mut().zip(&mut turns) {
             (contestant.prepare)();
             let start = Instant::now();
             (contestant.work)(times);
             let elapsed: Duration = start.elapsed();
             if round > 0 {
-                figures.push(elapsed.as_secs_f64() * 1e9 / f64::from(times));
+                turns.push(elapsed.as_secs_f64() * 1e9 / f64::from(times));
             }
         }
     }
-    figures.into_iter().map(figure).collect()
+    turns
 }
 
 /// The figure of these values, of which there is at least one.

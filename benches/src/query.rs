@@ -1,0 +1,177 @@
+//! What asking costs: four quantiles of all events over all windows, after few spans and after many.
+
+use core::{error::Error, hint::black_box, time::Duration};
+
+use tailwatch::{
+    Aggregator, Arrays, Collector, EventInfo, Outcome, Period, Quantile, Record, Shape, TickRate, Trading, Unit,
+    WindowSpec, record_duration, record_value, storage,
+};
+
+use crate::{
+    progress,
+    rounds::{self, Contestant, Figure},
+    verdict,
+};
+
+const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
+const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+
+/// After how many spans is asked. From the second on there are more than the exact samples that are kept, in every window.
+const SPANS: [(u32, &str); 5] =
+    [(100, "10^2"), (10_000, "10^4"), (1_000_000, "10^6"), (10_000_000, "10^7"), (100_000_000, "10^8")];
+
+/// What is asked, and how many nanoseconds it may take.
+const WAYS: [(&str, Option<f64>); 4] = [
+    ("published: 24 summaries, by stats", Some(5_000.0)),
+    ("published: a copy of the report", None),
+    ("ad hoc: 24 fresh summaries", Some(150_000.0)),
+    ("ad hoc: 96 quantiles, by quantile", None),
+];
+
+/// By which factor the costs after 10^4 spans and more may differ.
+const FLAT: f64 = 1.10;
+
+type Core = Aggregator<&'static mut storage!(SHAPE)>;
+
+/// How long the span of this number lasts: 1 µs to 8 ms, as many in each octave. The shortest and the longest come often, so that
+/// every slice holds the same range of buckets, however few spans it holds.
+fn nanos(n: u32) -> u64 {
+    let mixed = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    match n / 8 % 4 {
+        0 => 1_000,
+        1 => 2_023 << 12,
+        _ => (1_000 + (mixed & 1_023)) << ((mixed >> 10) % 13),
+    }
+}
+
+fn event(n: u32) -> &'static EventInfo {
+    &Trading::ALL[n as usize % Trading::ALL.len()]
+}
+
+/// An aggregator on a clock of its own: half of the spans lie evenly in a minute that ends now, the other half in its last second.
+/// So all slices of all windows are in use, and equally so after few spans and after many.
+fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
+    const PASSES: u32 = 600;
+    const PASS_NANOS: u64 = 100_000_000;
+    const BEFORE: u64 = 60 * 10 * PASS_NANOS;
+    let storage = Box::leak(Box::new(Arrays::new()));
+    let mut aggregator =
+        Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, BEFORE, storage)?;
+    let mut n = 0;
+    for pass in progress::bar("spans into an aggregator", u64::from(PASSES)).wrap_iter(1..=PASSES) {
+        let half = u64::from(spans / 2);
+        let until = match PASSES - pass {
+            left @ 0..10 => u64::from(spans) - half * u64::from(left) / 10,
+            _ => half * u64::from(pass) / u64::from(PASSES - 10),
+        };
+        let from = BEFORE + u64::from(pass - 1) * PASS_NANOS;
+        aggregator.begin_pass(from + PASS_NANOS - 1);
+        let (first, count) = (n, until - u64::from(n));
+        while u64::from(n) < until {
+            let (info, length) = (event(n), nanos(n));
+            let at = from + u64::from(n - first) * PASS_NANOS / count;
+            if info.unit == Unit::One {
+                aggregator.record(0, Record::value(at, info.id, 0, length));
+            } else {
+                aggregator.record(0, Record::start(at - length, info.id, 0, 0));
+                aggregator.record(0, Record::end(at, info.id, 0, Outcome::Ok, length));
+            }
+            n += 1;
+        }
+        aggregator.settle(aggregator.pass());
+    }
+    Ok(aggregator)
+}
+
+/// A collector that was told so many lengths, of which it has published what it knows.
+fn collector(spans: u32) -> Result<Collector, Box<dyn Error>> {
+    const BATCH: u32 = 8_192;
+    let collector = Collector::builder().rings(1).manual_drain().start()?;
+    collector.register_thread("bench")?;
+    let batches = spans.div_ceil(BATCH);
+    for batch in progress::bar("spans into a collector", u64::from(batches)).wrap_iter(0..batches) {
+        for n in (batch * BATCH..spans).take(BATCH as usize) {
+            let (info, length) = (event(n), nanos(n));
+            if info.unit == Unit::One {
+                record_value(info.id, length);
+            } else {
+                record_duration(info.id, Duration::from_nanos(length));
+            }
+        }
+        collector.drain();
+    }
+    collector.flush();
+    let health = collector.health();
+    assert_eq!((health.delivered, health.overwritten), (u64::from(spans), 0), "nothing was lost: {health:?}");
+    Ok(collector)
+}
+
+/// All events and windows.
+fn everything() -> impl Iterator<Item = (&'static EventInfo, usize, Duration)> {
+    let windows = WindowSpec::DEFAULT.iter().enumerate();
+    Trading::ALL.iter().flat_map(move |info| windows.clone().map(move |(number, spec)| (info, number, spec.length)))
+}
+
+/// The ways of asking, in the order of [`WAYS`].
+fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() + 'c>; WAYS.len()] {
+    let stats = || {
+        for (info, _, length) in everything() {
+            black_box(collector.stats(info.id, length).expect("such an event and window"));
+        }
+    };
+    let report = || {
+        black_box(collector.report());
+    };
+    let summaries = || {
+        for (info, number, _) in everything() {
+            black_box(core.summary(info.id, Period::Window(number)));
+        }
+    };
+    let quantiles = || {
+        for (info, _, length) in everything() {
+            for quantile in QUANTILES {
+                black_box(collector.quantile(info.id, length, quantile).expect("such an event and window"));
+            }
+        }
+    };
+    [Box::new(stats), Box::new(report), Box::new(summaries), Box::new(quantiles)]
+}
+
+/// Times everything and prints the table.
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let (rounds, times) = if smoke { (5, 5) } else { (301, 20) };
+    let spans = if smoke { &SPANS[..3] } else { &SPANS };
+    let collectors = spans.iter().map(|(spans, _)| collector(*spans)).collect::<Result<Vec<_>, _>>()?;
+    let mut cores = spans.iter().map(|(spans, _)| aggregator(*spans)).collect::<Result<Vec<_>, _>>()?;
+    let mut contestants = Vec::new();
+    for (collector, core) in collectors.iter().zip(&mut cores) {
+        for (mut ask, (name, _)) in asking(collector, core).into_iter().zip(WAYS) {
+            let work = move |times| (0..times).for_each(|_| ask());
+            contestants.push(Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) });
+        }
+    }
+    let figures = rounds::run(&mut contestants, rounds, times);
+
+    println!(
+        "{:<36} {:>6} {:>11} {:>11} {:>11}",
+        "8 events x 3 windows x 4 quantiles", "spans", "median ns", "min", "max"
+    );
+    for (way, (name, _)) in WAYS.iter().enumerate() {
+        for ((_, spans), figures) in spans.iter().zip(figures.chunks_exact(WAYS.len())) {
+            let Figure { min, median, max } = figures[way];
+            println!("{name:<36} {spans:>6} {median:>11.0} {min:>11.0} {max:>11.0}");
+        }
+    }
+    println!("\n{rounds} interleaved rounds of {times} times each; the caches are warm");
+    for (way, (name, target)) in WAYS.iter().enumerate() {
+        let of_many = figures.chunks_exact(WAYS.len()).skip(1).map(|figures| figures[way].median);
+        let (least, most) = of_many.fold((f64::MAX, 0.0_f64), |(least, most), ns| (least.min(ns), most.max(ns)));
+        if let Some(target) = target {
+            verdict::say(format!("{name}, at most {target} ns"), format!("{most:.0} ns"), most <= *target);
+        }
+        let (from, to) = (spans[1].1, spans[spans.len() - 1].1);
+        let growth = most / least;
+        verdict::say(format!("{name}, within 10 % from {from} to {to}"), format!("x {growth:.3}"), growth <= FLAT);
+    }
+    Ok(())
+}
