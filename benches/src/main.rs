@@ -5,6 +5,7 @@ mod floor;
 mod progress;
 mod query;
 mod rounds;
+mod scale;
 mod verdict;
 mod versus;
 
@@ -35,6 +36,8 @@ enum Bench {
     Drain(Effort),
     /// What asking costs, published and ad hoc, after few spans and after many.
     Query(Effort),
+    /// How much more two threads record than one, with rings of each size.
+    Scale(Effort),
     /// All of them, each in a process of its own.
     All(Effort),
 }
@@ -44,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Versus(Effort { smoke }) => versus::run(smoke),
         Bench::Drain(Effort { smoke }) => drain::run(smoke),
         Bench::Query(Effort { smoke }) => query::run(smoke),
+        Bench::Scale(Effort { smoke }) => scale::run(smoke),
         Bench::All(Effort { smoke }) => all(smoke),
     }
 }

@@ -1,0 +1,225 @@
+//! How much more two threads record than one, the drain at its normal pace beside them, with rings of each size.
+
+use core::{error::Error, hint::black_box, time::Duration};
+use std::{
+    sync::{
+        Arc, Barrier,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use tailwatch::{Collector, Trading, measure};
+
+use crate::{
+    floor, progress,
+    rounds::{Figure, figure},
+    verdict,
+};
+
+const RING_SIZES: [usize; 6] = [1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20];
+const DEFAULT_RING: usize = 1 << 14;
+
+/// How many times as much two threads are to record.
+const TARGET: f64 = 1.9;
+
+/// Between two looks at the time.
+const BATCH: u32 = 1_000;
+
+/// What a thread does over and over.
+type Work = fn(u32);
+
+fn span(times: u32) {
+    for _ in 0..times {
+        let _span = measure(Trading::OrderPlacement);
+        black_box(());
+    }
+}
+
+/// With some work inside, as a program has it that does more than measure.
+fn span_with_work(times: u32) {
+    for _ in 0..times {
+        let _span = measure(Trading::OrderPlacement);
+        for n in 0..4_000 {
+            black_box(n);
+        }
+    }
+}
+
+fn bare(times: u32) {
+    for _ in 0..times {
+        floor::ordered();
+    }
+}
+
+/// How often something was done in a second of time, and in a second of the processor's time for it, which others on the same
+/// core take nothing from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    by_time: f64,
+    by_processor: f64,
+}
+
+/// A thread that works for so long when it is asked to, all those that are asked at once from the same moment on.
+struct Worker {
+    ask: Sender<(Duration, Arc<Barrier>)>,
+    rate: Receiver<Rate>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    fn new(work: Work, collector: Option<Arc<Collector>>) -> Self {
+        let (ask, asked) = mpsc::channel::<(Duration, Arc<Barrier>)>();
+        let (tell, rate) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            if let Some(collector) = &collector {
+                collector.register_thread("worker").expect("a ring for each");
+            }
+            for (turn, begin) in asked {
+                begin.wait();
+                let (start, processor, mut batches) = (Instant::now(), processor_time(), 0_u32);
+                let elapsed = loop {
+                    work(BATCH);
+                    batches += 1;
+                    let elapsed = start.elapsed();
+                    if elapsed >= turn {
+                        break elapsed;
+                    }
+                };
+                let times = f64::from(batches) * f64::from(BATCH);
+                let by = |time: Duration| times / time.as_secs_f64();
+                let rate = Rate { by_time: by(elapsed), by_processor: by(processor_time().saturating_sub(processor)) };
+                tell.send(rate).expect("somebody waits");
+            }
+        });
+        Self { ask, rate, thread }
+    }
+}
+
+/// What this thread has used of the processor.
+#[cfg(unix)]
+fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).expect("it is not negative")
+}
+
+/// Elsewhere it is not known: the time itself, as if nobody else were on the core.
+#[cfg(not(unix))]
+fn processor_time() -> Duration {
+    static BEGINNING: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    BEGINNING.elapsed()
+}
+
+/// What is compared with itself: two threads with one.
+struct Case {
+    name: String,
+    /// Whether the target is for it.
+    judged: bool,
+    collector: Option<Arc<Collector>>,
+    workers: [Worker; 2],
+    /// Of one thread, and of two together, in each round.
+    rates: [Vec<Rate>; 2],
+}
+
+impl Case {
+    fn new(name: String, work: Work, collector: Option<Collector>) -> Self {
+        let collector = collector.map(Arc::new);
+        let workers = [(); 2].map(|()| Worker::new(work, collector.clone()));
+        Self { name, judged: false, collector, workers, rates: [Vec::new(), Vec::new()] }
+    }
+
+    fn turn(&self, threads: usize, length: Duration) -> Result<Rate, Box<dyn Error>> {
+        let begin = Arc::new(Barrier::new(threads));
+        let workers = &self.workers[..threads];
+        for worker in workers {
+            worker.ask.send((length, Arc::clone(&begin)))?;
+        }
+        let mut sum = Rate::default();
+        for worker in workers {
+            let Rate { by_time, by_processor } = worker.rate.recv()?;
+            sum = Rate { by_time: sum.by_time + by_time, by_processor: sum.by_processor + by_processor };
+        }
+        // What is left would be drained during somebody else's turn.
+        if let Some(collector) = &self.collector {
+            collector.flush();
+        }
+        Ok(sum)
+    }
+
+    /// Two threads as a multiple of one, round by round.
+    fn gain(&self, by: impl Fn(&Rate) -> f64) -> Figure {
+        let [one, two] = &self.rates;
+        figure(one.iter().zip(two).map(|(one, two)| by(two) / by(one)).collect())
+    }
+
+    fn print(&self) {
+        let [one, two] = [0, 1].map(|of| figure(self.rates[of].iter().map(|rate| rate.by_time / 1e6).collect()).median);
+        let Figure { min, median, max } = self.gain(|rate| rate.by_time);
+        let processor = self.gain(|rate| rate.by_processor).median;
+        let verdict = if self.judged { verdict::word(median >= TARGET) } else { "" };
+        let name = &self.name;
+        let line =
+            format!("{name:<34} {one:>9.2} {two:>7.2} {median:>8.3} {min:>7.3} {max:>7.3} {processor:>13.3} {verdict}");
+        println!("{}", line.trim_end());
+    }
+}
+
+fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
+    let mut cases = vec![Case::new("two bare readings of the counter".to_owned(), bare, None)];
+    for size in RING_SIZES {
+        let builder = || Collector::builder().rings(2).ring_capacity(size);
+        let power = size.ilog2();
+        cases.push(Case::new(format!("span, ring 2^{power}, no drain"), span, Some(builder().manual_drain().start()?)));
+        let drained = Case::new(format!("span, ring 2^{power}"), span, Some(builder().start()?));
+        cases.push(Case { judged: true, ..drained });
+        if size == DEFAULT_RING {
+            let drained =
+                Case::new(format!("span with work, ring 2^{power}"), span_with_work, Some(builder().start()?));
+            cases.push(Case { judged: true, ..drained });
+        }
+    }
+    Ok(cases)
+}
+
+/// Times everything and prints the table.
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let (rounds, turn) = if smoke { (5, Duration::from_millis(5)) } else { (61, Duration::from_millis(20)) };
+    let mut cases = cases()?;
+    for round in progress::bar("rounds", rounds + 1).wrap_iter(0..=rounds) {
+        for case in &mut cases {
+            for threads in [1, 2] {
+                let rate = case.turn(threads, turn)?;
+                if round > 0 {
+                    case.rates[threads - 1].push(rate);
+                }
+            }
+        }
+    }
+    println!(
+        "{:<34} {:>9} {:>7} {:>8} {:>7} {:>7} {:>13}",
+        "million a second", "1 thread", "2", "2 / 1", "min", "max", "by processor"
+    );
+    cases.iter().for_each(Case::print);
+    let cores = thread::available_parallelism()?;
+    println!(
+        "\n{rounds} interleaved rounds of {turn:?} each, on {cores} cores; the drain, if any, runs at its normal pace"
+    );
+    println!("by processor: a second of the time that the threads got; short of 2, they hinder each other");
+    if cores.get() < 3 {
+        println!("with two threads there is no core left for the drain: what it takes is missing");
+    }
+    let gain = |case: &Case| case.gain(|rate| rate.by_time).median;
+    println!("the machine itself: two threads read the counter {:.3} x as often as one", gain(&cases[0]));
+    let least = cases.iter().filter(|case| case.judged).map(gain).fold(f64::MAX, f64::min);
+    verdict::say(
+        format!("two threads, drain at its normal pace, at least {TARGET} x one"),
+        format!("{least:.3} at the least"),
+        least >= TARGET,
+    );
+    for Worker { ask, thread, .. } in cases.into_iter().flat_map(|case| case.workers) {
+        drop(ask);
+        thread.join().map_err(|_| "a worker panicked")?;
+    }
+    Ok(())
+}
