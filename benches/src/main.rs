@@ -2,6 +2,7 @@
 
 mod drain;
 mod floor;
+mod memory;
 mod progress;
 mod query;
 mod rounds;
@@ -38,6 +39,8 @@ enum Bench {
     Query(Effort),
     /// How much more two threads record than one, with rings of each size.
     Scale(Effort),
+    /// Memory that is resident after a million, a hundred million and a billion spans.
+    Memory(Effort),
     /// All of them, each in a process of its own.
     All(Effort),
 }
@@ -48,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Drain(Effort { smoke }) => drain::run(smoke),
         Bench::Query(Effort { smoke }) => query::run(smoke),
         Bench::Scale(Effort { smoke }) => scale::run(smoke),
+        Bench::Memory(Effort { smoke }) => memory::run(smoke),
         Bench::All(Effort { smoke }) => all(smoke),
     }
 }
