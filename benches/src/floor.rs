@@ -19,15 +19,15 @@ pub(crate) fn ordered() {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod counter {
+pub(crate) mod counter {
     #[inline(always)]
-    pub(super) fn relaxed() -> u64 {
+    pub(crate) fn relaxed() -> u64 {
         // SAFETY: RDTSC exists on every x86-64 processor and touches no memory.
         unsafe { core::arch::x86_64::_rdtsc() }
     }
 
     #[inline(always)]
-    pub(super) fn ordered() -> u64 {
+    pub(crate) fn ordered() -> u64 {
         let mut core_number = 0;
         // SAFETY: every x86-64 processor with an invariant counter has RDTSCP; the pointer is to a local.
         unsafe { core::arch::x86_64::__rdtscp(&raw mut core_number) }
@@ -36,18 +36,18 @@ mod counter {
 
 /// Elsewhere the floor is the adapter's own clock.
 #[cfg(not(target_arch = "x86_64"))]
-mod counter {
+pub(crate) mod counter {
     use std::sync::LazyLock;
 
     use tailwatch::{Clock, ClockMode, HostClock};
 
     static CLOCK: LazyLock<HostClock> = LazyLock::new(|| HostClock::new(ClockMode::Ordered));
 
-    pub(super) fn relaxed() -> u64 {
+    pub(crate) fn relaxed() -> u64 {
         CLOCK.start()
     }
 
-    pub(super) fn ordered() -> u64 {
+    pub(crate) fn ordered() -> u64 {
         CLOCK.end()
     }
 }

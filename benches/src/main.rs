@@ -2,6 +2,7 @@
 
 mod drain;
 mod floor;
+mod jitter;
 mod memory;
 mod progress;
 mod query;
@@ -41,6 +42,8 @@ enum Bench {
     Scale(Effort),
     /// Memory that is resident after a million, a hundred million and a billion spans.
     Memory(Effort),
+    /// How much the cost of a single record varies, beside that of two bare readings of the counter.
+    Jitter(Effort),
     /// All of them, each in a process of its own.
     All(Effort),
 }
@@ -52,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Query(Effort { smoke }) => query::run(smoke),
         Bench::Scale(Effort { smoke }) => scale::run(smoke),
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
+        Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::All(Effort { smoke }) => all(smoke),
     }
 }

@@ -1,0 +1,136 @@
+//! How much the cost of a single record varies, beside that of two bare readings of the counter.
+
+use core::{error::Error, hint::black_box};
+
+use tailwatch::{Clock, ClockMode, Collector, HostClock, Quantile, Trading, measure, record_value};
+
+use crate::{floor, progress, verdict};
+
+/// Timed in one turn, each alone: as many spans as fill a ring of the default size.
+const TURN: usize = 8_192;
+
+/// More bytes than any cache holds.
+const LARGE: usize = 64 << 20;
+
+/// By how much the p99.9 may exceed that of the bare readings.
+const TARGET: f64 = 2.0;
+
+const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P99, Quantile::P99_9, Quantile::MAX];
+
+/// What is timed: nothing, which tells what the timing itself costs; what the others are compared with; those.
+const NAMES: [&str; 4] = ["nothing", "two bare readings", "a record", "a span"];
+
+/// Does one of [`NAMES`] again and again, each time alone between two readings of the counter that wait for it.
+fn turn(work: usize, ticks: &mut [u32]) {
+    match work {
+        0 => each(|| (), ticks),
+        1 => each(floor::ordered, ticks),
+        2 => each(|| record_value(Trading::QueueBacklog, 1), ticks),
+        _ => each(
+            || {
+                let _span = measure(Trading::OrderPlacement);
+                black_box(());
+            },
+            ticks,
+        ),
+    }
+}
+
+#[inline(always)]
+fn each(work: impl Fn(), ticks: &mut [u32]) {
+    for ticks in ticks {
+        let start = floor::counter::ordered();
+        work();
+        let elapsed = floor::counter::ordered().wrapping_sub(start);
+        *ticks = u32::try_from(elapsed).unwrap_or(u32::MAX);
+    }
+}
+
+/// What was found of one work on a cold or a warm ring.
+struct Row {
+    work: usize,
+    is_cold: bool,
+    ticks: Vec<u32>,
+}
+
+impl Row {
+    /// The ticks at a quantile, once they are sorted.
+    fn at(&self, quantile: Quantile) -> f64 {
+        let rank = quantile.rank(self.ticks.len() as u64);
+        let index = usize::try_from(rank).expect("there are as many") - 1;
+        f64::from(self.ticks[index])
+    }
+}
+
+/// All rows, turn after turn. Before a cold turn the caches are filled with something else; before a warm one the ring was gone
+/// round just now.
+fn rows(rounds: u32) -> Vec<Row> {
+    let row = |(is_cold, work)| Row { work, is_cold, ticks: Vec::new() };
+    let mut rows: Vec<_> =
+        [false, true].into_iter().flat_map(|is_cold| [0, 1, 2, 3].map(|n| row((is_cold, n)))).collect();
+    let mut large = vec![0_u8; LARGE];
+    let mut ticks = vec![0; TURN];
+    for round in progress::bar("rounds", u64::from(rounds) + 1).wrap_iter(0..=rounds) {
+        for row in &mut rows {
+            if row.is_cold {
+                large.iter_mut().step_by(64).for_each(|byte| *byte = byte.wrapping_add(1));
+                black_box(&mut large);
+                ticks.fill(0);
+            } else {
+                turn(row.work, &mut ticks);
+                turn(row.work, &mut ticks);
+            }
+            turn(row.work, &mut ticks);
+            if round > 0 {
+                row.ticks.extend_from_slice(&ticks);
+            }
+        }
+    }
+    for row in &mut rows {
+        row.ticks.sort_unstable();
+    }
+    rows
+}
+
+/// Times everything and prints the table.
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let rounds = if smoke { 5 } else { 201 };
+    let collector = Collector::builder().start()?;
+    collector.install()?;
+    collector.register_thread("bench")?;
+    let rows = rows(rounds);
+    let nanos_a_tick = nanos_a_tick()?;
+
+    println!("{:<28} {:>7} {:>8} {:>8} {:>10} {:>13}", "ns", "p50", "p99", "p99.9", "max", "p99.9 x bare");
+    let mut most = [0.0_f64; NAMES.len()];
+    for of_kind in rows.chunks_exact(NAMES.len()) {
+        let timing = of_kind[0].at(Quantile::P50);
+        let net = |row: &Row, quantile| row.at(quantile) - timing;
+        for row in of_kind {
+            let [p50, p99, p99_9, max] = QUANTILES.map(|quantile| net(row, quantile) * nanos_a_tick);
+            let name = format!("{}, {}", NAMES[row.work], if row.is_cold { "cold ring" } else { "warm ring" });
+            let ratio = net(row, Quantile::P99_9) / net(&of_kind[1], Quantile::P99_9);
+            let verdict = if row.work > 1 { verdict::word(ratio <= TARGET) } else { "" };
+            let line = format!("{name:<28} {p50:>7.1} {p99:>8.1} {p99_9:>8.1} {max:>10.0} {ratio:>13.3} {verdict}");
+            println!("{}", line.trim_end());
+            most[row.work] = most[row.work].max(ratio);
+        }
+    }
+    println!("\n{rounds} interleaved rounds of {TURN} each; the drain runs at its normal pace meanwhile");
+    println!("less what timing nothing costs, at its median; a record reads the counter once, a span is two records");
+    for (name, most) in NAMES.iter().zip(most).skip(2) {
+        verdict::say(
+            format!("p99.9 of {name}, cold or warm, at most {TARGET} x that of {}", NAMES[1]),
+            format!("x {most:.3}"),
+            most <= TARGET,
+        );
+    }
+    Ok(())
+}
+
+/// By the clock that spans are measured with.
+fn nanos_a_tick() -> Result<f64, Box<dyn Error>> {
+    const TICKS: u32 = 1_000_000;
+    let rate = HostClock::new(ClockMode::Ordered).rate();
+    Ok(f64::from(u32::try_from(rate.nanos_in_ticks(u64::from(TICKS)))?) / f64::from(TICKS))
+}
