@@ -2,6 +2,7 @@
 
 mod drain;
 mod floor;
+mod guest;
 mod jitter;
 mod memory;
 mod progress;
@@ -44,6 +45,8 @@ enum Bench {
     Memory(Effort),
     /// How much the cost of a single record varies, beside that of two bare readings of the counter.
     Jitter(Effort),
+    /// What the measuring takes from a program that needs the cache for itself, with rings of each size.
+    Guest(Effort),
     /// All of them, each in a process of its own.
     All(Effort),
 }
@@ -56,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Scale(Effort { smoke }) => scale::run(smoke),
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
+        Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::All(Effort { smoke }) => all(smoke),
     }
 }
