@@ -3,10 +3,12 @@
 mod drain;
 mod floor;
 mod guest;
+mod interval;
 mod jitter;
 mod memory;
 mod progress;
 mod query;
+mod realistic;
 mod rounds;
 mod scale;
 mod verdict;
@@ -47,6 +49,8 @@ enum Bench {
     Jitter(Effort),
     /// What the measuring takes from a program that needs the cache for itself, with rings of each size.
     Guest(Effort),
+    /// What the measuring adds to the processing of candles that takes 10 ms, and 10 µs.
+    Realistic(Effort),
     /// All of them, each in a process of its own.
     All(Effort),
 }
@@ -60,6 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
+        Bench::Realistic(Effort { smoke }) => realistic::run(smoke),
         Bench::All(Effort { smoke }) => all(smoke),
     }
 }

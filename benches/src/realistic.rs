@@ -1,0 +1,153 @@
+//! What measuring adds to the processing of candles: to 10 ms of it, as a trading bot may have, and to 10 µs, where it can be seen.
+
+use core::{error::Error, hint::black_box, time::Duration};
+use std::time::Instant;
+
+use tailwatch::{Collector, Trading, measure};
+
+use crate::{
+    interval::Interval,
+    rounds::{self, Contestant, figure},
+    verdict,
+};
+
+/// What it may add to 10 ms, as a share.
+const TARGET: f64 = 0.000_1;
+
+/// As many prices are looked back at.
+const PRICES: u32 = 200;
+
+/// How long the work is, and how many of it are timed at once.
+const CASES: [(Duration, u32); 2] = [(Duration::from_millis(10), 1), (Duration::from_micros(10), 100)];
+
+/// The usual indicators of the last prices, so many times over: an average and a spread that forget, the strength of gains
+/// beside losses. What they come to.
+#[inline(never)]
+fn process(prices: &[f64], passes: u32) -> f64 {
+    let mut sum = 0.0;
+    for pass in 0..passes {
+        let weight = 2.0 / (f64::from(pass % 50) + 2.0);
+        let (mut mean, mut variance, mut gains, mut losses) = (prices[0], 0.0, 0.0, 0.0);
+        for pair in prices.windows(2) {
+            let (away, change) = (pair[1] - mean, pair[1] - pair[0]);
+            mean += weight * away;
+            variance = (1.0 - weight) * (variance + weight * away * away);
+            gains += weight * (change.max(0.0) - gains);
+            losses += weight * ((-change).max(0.0) - losses);
+        }
+        sum += mean + 2.0 * variance.sqrt() + gains / (gains + losses + 1e-9);
+    }
+    sum
+}
+
+/// Prices that walk at random.
+fn prices() -> Vec<f64> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut price = 100.0;
+    let mut step = || {
+        price += random.f64() - 0.5;
+        price
+    };
+    (0..PRICES).map(|_| step()).collect()
+}
+
+/// How many passes take so long.
+fn passes(prices: &[f64], length: Duration) -> u32 {
+    const TRIED: u32 = 2_000;
+    let times = (0..21).map(|_| {
+        let start = Instant::now();
+        black_box(process(black_box(prices), TRIED));
+        start.elapsed().as_secs_f64()
+    });
+    let one = figure(times.collect()).median / f64::from(TRIED);
+    let passes = Duration::from_secs_f64(length.as_secs_f64() / one / 1e9).as_nanos();
+    u32::try_from(passes).unwrap_or(u32::MAX).max(1)
+}
+
+/// What was found of work of one length.
+struct Found {
+    plain_ns: f64,
+    /// What measuring adds, as a share of it.
+    share: Interval,
+    /// And in nanoseconds a span.
+    nanos: Interval,
+}
+
+/// In each round it is done plain, measured, measured and plain, so that a machine that becomes faster or slower favours neither.
+fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Found {
+    let passes = passes(prices, length);
+    let plain = |times| {
+        for _ in 0..times {
+            black_box(process(black_box(prices), passes));
+        }
+    };
+    let measured = |times| {
+        for _ in 0..times {
+            let _span = measure(Trading::CandleProcessing);
+            black_box(process(black_box(prices), passes));
+        }
+    };
+    let contestant = |name, work| Contestant { name, prepare: Box::new(|| ()), work };
+    let mut contestants = [
+        contestant("plain", Box::new(plain)),
+        contestant("measured", Box::new(measured)),
+        contestant("measured", Box::new(measured)),
+        contestant("plain", Box::new(plain)),
+    ];
+    let turns = rounds::turns(&mut contestants, rounds, times);
+    let round = |round: usize| {
+        let [plain, measured] = [[0, 3], [1, 2]].map(|of| of.map(|n: usize| turns[n][round]).iter().sum::<f64>() / 2.0);
+        (plain, measured - plain)
+    };
+    let of_each = |of: fn((f64, f64)) -> f64| (0..rounds).map(round).map(of).collect::<Vec<_>>();
+    Found {
+        plain_ns: figure(of_each(|(plain, _)| plain)).median,
+        share: Interval::of_median(&of_each(|(plain, more)| more / plain)),
+        nanos: Interval::of_median(&of_each(|(_, more)| more)),
+    }
+}
+
+/// Times everything and prints the table.
+pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+    let rounds = if smoke { [15, 100] } else { [1_001, 4_001] };
+    let collector = Collector::builder().start()?;
+    collector.install()?;
+    collector.register_thread("bench")?;
+    let prices = prices();
+    let found = [0, 1].map(|case| compare(&prices, CASES[case].0, CASES[case].1, rounds[case]));
+
+    println!("{:<9} {:>12} {:>9} {:>21} {:>10} {:>25}", "candle", "plain ns", "more ns", "95 %", "more %", "95 %");
+    for ((length, _), Found { plain_ns, share, nanos }) in CASES.iter().zip(&found) {
+        let of_nanos = format!("{:.1} to {:.1}", nanos.low, nanos.high);
+        let of_share = format!("{:.5} to {:.5}", share.low * 100.0, share.high * 100.0);
+        println!(
+            "{:<9} {plain_ns:>12.0} {:>9.1} {of_nanos:>21} {:>10.5} {of_share:>25}",
+            format!("{length:?}"),
+            nanos.median,
+            share.median * 100.0
+        );
+    }
+    println!(
+        "\n{} and {} rounds, each of them plain, measured, measured, plain; medians, with the interval that holds them with 95 % \
+         confidence (bootstrap); the drain runs at its normal pace meanwhile",
+        rounds[0], rounds[1]
+    );
+    judge(&found[0].share, found[1].nanos.median / found[0].plain_ns);
+    Ok(())
+}
+
+/// Whether measuring adds less than the target to the long work. Where the interval is too wide to see that, what a span adds to the
+/// short work is said as a share of the long one: there it can be seen.
+fn judge(share: &Interval, derived: f64) {
+    let percent = |share: f64| format!("{:.5} %", share * 100.0);
+    let told = format!("{}, in {} to {}", percent(share.median), percent(share.low), percent(share.high));
+    let target = format!("less than {} of 10 ms, or than the interval's width", percent(TARGET));
+    if share.high < TARGET {
+        verdict::say(target, told, true);
+    } else {
+        let width = percent(share.width());
+        let told = format!("{told}: it is not resolved below the width, {width}");
+        verdict::say(target, told, share.median.abs() < share.width());
+    }
+    println!("by what a span adds to 10 µs, it is {} of 10 ms", percent(derived));
+}
