@@ -6,6 +6,7 @@ mod guest;
 mod interval;
 mod jitter;
 mod memory;
+mod peers;
 mod progress;
 mod query;
 mod realistic;
@@ -15,7 +16,7 @@ mod verdict;
 mod versus;
 
 use core::error::Error;
-use std::{env, process::Command};
+use std::{env, path::PathBuf, process::Command};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -35,8 +36,14 @@ struct Effort {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// Nanoseconds a span in each form, beside the floor of its clock mode.
-    Versus(Effort),
+    /// Nanoseconds a span in each form and of each peer, beside the floor of its clock mode.
+    Versus {
+        #[command(flatten)]
+        effort: Effort,
+        /// Writes what is printed to this file, too.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// Nanoseconds a record, from the ring to quantiles that can be asked for.
     Drain(Effort),
     /// What asking costs, published and ad hoc, after few spans and after many.
@@ -57,7 +64,7 @@ enum Bench {
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Options::parse().bench {
-        Bench::Versus(Effort { smoke }) => versus::run(smoke),
+        Bench::Versus { effort: Effort { smoke }, json } => versus::run(smoke, json.as_deref()),
         Bench::Drain(Effort { smoke }) => drain::run(smoke),
         Bench::Query(Effort { smoke }) => query::run(smoke),
         Bench::Scale(Effort { smoke }) => scale::run(smoke),

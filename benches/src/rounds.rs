@@ -29,15 +29,40 @@ pub(crate) fn run(contestants: &mut [Contestant<'_>], rounds: usize, times: u32)
 
 /// The same, with what each contestant took in each round, in nanoseconds for one time.
 pub(crate) fn turns(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Vec<f64>> {
+    interleave(contestants, rounds, |contestant| turn(contestant, times))
+}
+
+/// Runs each contestant as many times as `times` says of its name. Each turn follows one that is not timed, which brings code
+/// and memory near.
+pub(crate) fn run_each(contestants: &mut [Contestant<'_>], rounds: usize, times: impl Fn(&str) -> u32) -> Vec<Figure> {
+    let turns = interleave(contestants, rounds, |contestant| {
+        let times = times(contestant.name);
+        turn(contestant, times);
+        turn(contestant, times)
+    });
+    turns.into_iter().map(figure).collect()
+}
+
+/// One turn, in nanoseconds for one time.
+fn turn(contestant: &mut Contestant<'_>, times: u32) -> f64 {
+    (contestant.prepare)();
+    let start = Instant::now();
+    (contestant.work)(times);
+    let elapsed: Duration = start.elapsed();
+    elapsed.as_secs_f64() * 1e9 / f64::from(times)
+}
+
+fn interleave(
+    contestants: &mut [Contestant<'_>],
+    rounds: usize,
+    mut turn: impl FnMut(&mut Contestant<'_>) -> f64,
+) -> Vec<Vec<f64>> {
     let mut turns = vec![Vec::with_capacity(rounds); contestants.len()];
     for round in progress::bar("rounds", rounds as u64 + 1).wrap_iter(0..=rounds) {
         for (contestant, turns) in contestants.iter_mut().zip(&mut turns) {
-            (contestant.prepare)();
-            let start = Instant::now();
-            (contestant.work)(times);
-            let elapsed: Duration = start.elapsed();
+            let took = turn(contestant);
             if round > 0 {
-                turns.push(elapsed.as_secs_f64() * 1e9 / f64::from(times));
+                turns.push(took);
             }
         }
     }

@@ -1,154 +1,187 @@
-//! A span in each form, beside the floor of its clock mode.
+//! A span in each form, and what others offer, beside the floor of its clock mode.
 
-use core::{
-    error::Error,
-    future::Future,
-    hint::black_box,
-    pin::pin,
-    task::{Context, Waker},
+mod aligned;
+mod cold;
+mod collectors;
+mod forms;
+mod outcome;
+
+use core::error::Error;
+use std::path::Path;
+
+use tailwatch::ClockMode;
+
+use self::{
+    collectors::{Collectors, Fate, LongTurns, SMALL_RING},
+    outcome::{Floors, Outcome, Row, Target},
 };
-
-use tailwatch::{
-    ClockMode, Collector, Outcome, Trading, measure, measure_tagged, record_end, record_start, record_value, time,
-};
-
 use crate::{
-    floor,
-    rounds::{self, Contestant, Figure},
+    peers::{self, Peer, Peers},
+    rounds::{self, Contestant, Figure, figure},
 };
 
-/// What the guard may cost, as a multiple of the floor of its clock mode.
-const TARGET: f64 = 1.25;
+/// Spans of a turn: their records fit into a ring of the usual size, so that nothing is lost unless it is meant to be.
+const TURN: u32 = 8_000;
+
+/// A turn that the drain takes part in: several of its periods, of which the shortest is 1 ms.
+const LONG_TURN: u32 = 200_000;
 
 type Work = fn(u32);
 
-/// The forms of a span; each is timed in both clock modes.
-const FORMS: [(&str, &str, Work); 7] = [
-    ("span/guard/relaxed", "span/guard/ordered", guard),
-    ("span/guard_tagged/relaxed", "span/guard_tagged/ordered", guard_tagged),
-    ("span/closure/relaxed", "span/closure/ordered", closure),
-    ("span/explicit/relaxed", "span/explicit/ordered", explicit),
-    ("span/measure_sync/relaxed", "span/measure_sync/ordered", measure_sync),
-    ("span/measure_async/relaxed", "span/measure_async/ordered", measure_async),
-    ("span/value/relaxed", "span/value/ordered", value),
+/// The forms of a span, in both clock modes.
+const FORMS: [(&str, &str, Work, Fate); 12] = [
+    ("span/guard/relaxed", "span/guard/ordered", forms::guard, Fate::Kept),
+    ("span/guard_tagged/relaxed", "span/guard_tagged/ordered", forms::guard_tagged, Fate::Kept),
+    ("span/guard_send/relaxed", "span/guard_send/ordered", forms::guard_send, Fate::Kept),
+    ("span/closure/relaxed", "span/closure/ordered", forms::closure, Fate::Kept),
+    ("span/measure_sync/relaxed", "span/measure_sync/ordered", forms::measure_sync, Fate::Kept),
+    ("span/measure_async/relaxed", "span/measure_async/ordered", forms::measure_async, Fate::Kept),
+    ("span/explicit/relaxed", "span/explicit/ordered", forms::explicit, Fate::Kept),
+    ("span/value/relaxed", "span/value/ordered", forms::value, Fate::Kept),
+    ("span/sampled/relaxed", "span/sampled/ordered", forms::guard, Fate::Sampled),
+    (DRAINED[0], DRAINED[1], forms::guard, Fate::Drained),
+    (UNDRAINED[0], UNDRAINED[1], forms::guard, Fate::Undrained),
+    ("span/guard_overflow/relaxed", "span/guard_overflow/ordered", forms::guard, Fate::Overwritten),
 ];
 
-fn guard(times: u32) {
-    for _ in 0..times {
-        let _span = measure(Trading::OrderPlacement);
-        black_box(());
-    }
-}
+const DRAINED: [&str; 2] = ["span/guard_drained/relaxed", "span/guard_drained/ordered"];
 
-fn guard_tagged(times: u32) {
-    for order in 0..times {
-        let _span = measure_tagged(Trading::OrderPlacement, u64::from(order));
-        black_box(());
-    }
-}
+/// What those are compared with: the same turns, which the machine interrupts as often.
+const UNDRAINED: [&str; 2] = ["long/span/guard/relaxed", "long/span/guard/ordered"];
 
-fn closure(times: u32) {
-    for _ in 0..times {
-        time(Trading::OrderPlacement, || black_box(()));
-    }
-}
+/// Forms and what they may cost, as multiples of the floor, in each clock mode.
+const MOST: [(&str, [f64; 2]); 4] =
+    [("guard", [1.10, 1.12]), ("guard_tagged", [1.13; 2]), ("guard_send", [1.20; 2]), ("measure_async", [1.25; 2])];
 
-fn explicit(times: u32) {
-    for _ in 0..times {
-        let token = record_start(Trading::OrderPlacement);
-        black_box(());
-        record_end(token, Outcome::Ok);
-    }
-}
+/// What a guard may cost when its records are not left alone, as a multiple of what it costs when they are.
+const MOST_BUSY: f64 = 1.05;
 
-fn measure_sync(times: u32) {
-    #[measure(Trading::OrderPlacement)]
-    fn work() {
-        black_box(());
-    }
+/// What a span may cost that is turned off, as a multiple of the floor.
+const MOST_DISABLED: f64 = 0.05;
 
-    for _ in 0..times {
-        work();
-    }
-}
+const MODES: [(ClockMode, &str); 2] = [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")];
 
-/// A future that is ready at its first poll, polled where it stands.
-fn measure_async(times: u32) {
-    #[measure(Trading::OrderPlacement)]
-    async fn work() {
-        black_box(());
-    }
+/// Times everything, prints the tables and writes them to `json`.
+pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let rounds = if smoke { 3 } else { 301 };
+    let Peers { present, left_out } = peers::all(TURN);
+    let collectors = [Collectors::start(ClockMode::Relaxed)?, Collectors::start(ClockMode::Ordered)?];
+    let mut contestants = ours(&collectors);
+    let copies = contestants.len();
+    contestants.extend(aligned(&collectors));
+    let others = contestants.len();
+    let kinds: Vec<_> = present.iter().map(|peer| (peer.name, peer.mode, peer.like)).collect();
+    let contend = |Peer { name, upkeep, work, .. }| Contestant { name, prepare: upkeep, work };
+    contestants.extend(present.into_iter().map(contend));
 
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..times {
-        let ready = pin!(work()).poll(&mut context).is_ready();
-        black_box(ready);
-    }
-}
+    let is_long = |name: &str| DRAINED.contains(&name) || UNDRAINED.contains(&name);
+    let times = |name: &str| if is_long(name) { LONG_TURN } else { TURN };
+    let figures = rounds::run_each(&mut contestants, rounds, times);
+    let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
+    let cold = |name: &str| ["floor/", "span/guard/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind));
+    let mut contestants: Vec<_> = contestants.into_iter().filter(|contestant| cold(contestant.name)).collect();
+    let cold_figures = cold::run(&mut contestants, rounds);
 
-fn value(times: u32) {
-    for n in 0..times {
-        record_value(Trading::QueueBacklog, u64::from(n));
-    }
-}
-
-fn floor_relaxed(times: u32) {
-    for _ in 0..times {
-        floor::relaxed();
-    }
-}
-
-fn floor_ordered(times: u32) {
-    for _ in 0..times {
-        floor::ordered();
-    }
-}
-
-/// Times everything and prints the table.
-pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
-    let (rounds, times) = if smoke { (3, 20_000) } else { (101, 200_000) };
-    let start = |mode| Collector::builder().rings(2).clock_mode(mode).start();
-    let collectors = [start(ClockMode::Relaxed)?, start(ClockMode::Ordered)?];
-    let register = |mode: usize| {
-        let collector = &collectors[mode];
-        move || collector.register_thread("bench").expect("a ring for the only thread")
+    let floors = Floors { relaxed: figures[0].median, ordered: figures[1].median };
+    let is_ordered = |name: &str| {
+        let peer = kinds.iter().find(|(peer, ..)| *peer == name);
+        peer.map_or(name.ends_with("/ordered"), |(_, mode, _)| *mode == ClockMode::Ordered)
     };
-
-    let mut contestants = vec![
-        Contestant { name: "floor/relaxed", prepare: Box::new(|| ()), work: Box::new(floor_relaxed) },
-        Contestant { name: "floor/ordered", prepare: Box::new(|| ()), work: Box::new(floor_ordered) },
-    ];
-    for (relaxed, ordered, work) in FORMS {
-        for (mode, name) in [relaxed, ordered].into_iter().enumerate() {
-            contestants.push(Contestant { name, prepare: Box::new(register(mode)), work: Box::new(work) });
-        }
+    let floor = |name: &str| if is_ordered(name) { floors.ordered } else { floors.relaxed };
+    let row = |(name, figure): (&&'static str, &Figure)| Row::new(*name, *figure, floor(name));
+    let pairs = || names.iter().zip(&figures);
+    let mut rows: Vec<Row> = pairs().take(copies).chain(pairs().skip(others)).map(row).collect();
+    rows.extend(over_copies(&names[copies..others], &figures[copies..others]));
+    for (Contestant { name, .. }, figure) in contestants.iter().zip(&cold_figures) {
+        let floor = cold_figures[usize::from(is_ordered(name))].median;
+        rows.push(Row::new(format!("cold/{name}"), *figure, floor));
     }
-    let disabled = |times| {
-        collectors[0].set_enabled(false);
-        guard(times);
-        collectors[0].set_enabled(true);
-    };
-    contestants.push(Contestant { name: "span/disabled", prepare: Box::new(register(0)), work: Box::new(disabled) });
+    let targets = targets(&rows, &kinds);
+    let outcome = Outcome { floors, rows, targets };
 
-    let figures = rounds::run(&mut contestants, rounds, times);
-    print(&contestants, &figures);
-    println!("\n{rounds} interleaved rounds of {times} spans each; the drain runs at its normal pace meanwhile");
+    drop(contestants);
+    // Each turn follows one that is not timed, and so does each single span.
+    let (turns, singles) = (2 * (rounds as u64 + 1), 2 * rounds as u64);
+    let long = [collectors[0].check(turns, singles)?, collectors[1].check(turns, singles)?];
+    outcome.print();
+    for left_out in left_out {
+        println!("left out: {left_out}");
+    }
+    println!("\n{rounds} interleaved rounds of {TURN} spans each; min and max are over rounds");
+    for ((_, mode), LongTurns { taken, drained_ns, undrained_ns }) in MODES.iter().zip(&long) {
+        println!(
+            "guard_drained/{mode}: {LONG_TURN} spans each, of whose records the drain took {:.0} %; of its thread's own \
+             processor time a span took {drained_ns:.2} ns, and {undrained_ns:.2} ns without a drain",
+            taken * 100.0
+        );
+    }
+    println!(
+        "guard_overflow: a ring of {SMALL_RING} records that nobody drains\n\
+         aligned/: min and max are of the medians at {} places of the code\n\
+         cold/: a single span after a walk through memory, until what it stored has left the core; beside the cold floor",
+        aligned::PLACES
+    );
+    if let Some(path) = json {
+        outcome.write(path)?;
+    }
     Ok(())
 }
 
-fn print(contestants: &[Contestant<'_>], figures: &[Figure]) {
-    println!("{:<28} {:>9} {:>9} {:>9} {:>8}", "", "median ns", "min ns", "max ns", "x floor");
-    for (contestant, figure) in contestants.iter().zip(figures) {
-        let floor = figures[usize::from(contestant.name.ends_with("ordered"))].median;
-        let ratio = figure.median / floor;
-        let verdict = match contestant.name {
-            name if !name.starts_with("span/guard/") => "",
-            _ if ratio <= TARGET => "pass",
-            _ => "fall-short",
-        };
-        let Figure { median, min, max } = figure;
-        let line = format!("{:<28} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>8.3} {verdict}", contestant.name);
-        println!("{}", line.trim_end());
+/// The floors, and our forms.
+fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
+    let floor = |name, work: Work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) };
+    let mut contestants =
+        vec![floor("floor/relaxed", forms::floor_relaxed), floor("floor/ordered", forms::floor_ordered)];
+    for (relaxed, ordered, work, fate) in FORMS {
+        contestants.push(collectors[0].contestant(relaxed, work, fate));
+        contestants.push(collectors[1].contestant(ordered, work, fate));
     }
-    println!("target: span/guard at most {TARGET} x the floor of its clock mode");
+    contestants.push(collectors[0].contestant("span/disabled", forms::guard, Fate::Unrecorded));
+    contestants
+}
+
+/// The floors and the guard, at several places.
+fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
+    let mut contestants = Vec::new();
+    for (name, copies) in aligned::FLOORS {
+        contestants.extend(copies.map(|work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) }));
+    }
+    for (name, collectors) in ["aligned/guard/relaxed", "aligned/guard/ordered"].into_iter().zip(collectors) {
+        contestants.extend(aligned::GUARD.map(|work| collectors.contestant(name, work, Fate::Kept)));
+    }
+    contestants
+}
+
+/// One row for all copies of the same: the floors of both modes, then the guard.
+fn over_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
+    let names = names.iter().step_by(aligned::PLACES);
+    let over = |copies: &[Figure]| figure(copies.iter().map(|figure| figure.median).collect());
+    let figures: Vec<Figure> = figures.chunks(aligned::PLACES).map(over).collect();
+    names.zip(&figures).enumerate().map(|(n, (name, figure))| Row::new(*name, *figure, figures[n % 2].median)).collect()
+}
+
+/// What was asked for, and what was reached.
+fn targets(rows: &[Row], peers: &[(&'static str, ClockMode, Option<&'static str>)]) -> Vec<Target> {
+    let row = |name: &str| rows.iter().find(|row| row.name == name).expect("everything was timed");
+    let mut targets = Vec::new();
+    for (form, most) in MOST {
+        for ((_, mode), most) in MODES.into_iter().zip(most) {
+            let name = format!("span/{form}/{mode}");
+            targets.push(Target::at_most(format!("{name} x floor"), most, row(&name).ratio));
+        }
+    }
+    let overflowing = MODES.map(|(_, mode)| (format!("span/guard_overflow/{mode}"), format!("span/guard/{mode}")));
+    let drained = DRAINED.into_iter().zip(UNDRAINED).map(|(busy, idle)| (busy.to_owned(), idle.to_owned()));
+    for (busy, idle) in overflowing.into_iter().chain(drained) {
+        let measured = row(&busy).median / row(&idle).median;
+        targets.push(Target::at_most(format!("{busy} x {idle}"), MOST_BUSY, measured));
+    }
+    targets.push(Target::at_most("span/disabled x floor", MOST_DISABLED, row("span/disabled").ratio));
+    for (name, mode, like) in peers {
+        let Some(like) = like else { continue };
+        let (_, mode) = MODES[usize::from(*mode == ClockMode::Ordered)];
+        let ours = format!("span/{like}/{mode}");
+        targets.push(Target::at_most(format!("{ours} x {name}"), 1.0, row(&ours).median / row(name).median));
+    }
+    targets
 }

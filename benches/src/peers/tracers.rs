@@ -1,0 +1,65 @@
+//! Spans of tracers, which tell more than how long something took, and cost more.
+
+use core::hint::black_box;
+use std::io;
+
+use fastrace::{
+    Span,
+    collector::{Config, Reporter, SpanContext, SpanRecord},
+    local::LocalSpan,
+};
+use tailwatch::ClockMode;
+use tracing::info_span;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use super::Peers;
+
+pub(super) fn add(peers: &mut Peers) {
+    add_fastrace(peers);
+    add_tracing(peers);
+}
+
+/// Takes spans and drops them.
+struct Sink;
+
+impl Reporter for Sink {
+    fn report(&mut self, spans: Vec<SpanRecord>) {
+        drop(spans);
+    }
+}
+
+/// Spans in a trace: those of a request, say.
+const TRACE: u32 = 100;
+
+/// A thread of its own takes the traces, as far as there is room.
+fn add_fastrace(peers: &mut Peers) {
+    fastrace::set_reporter(Sink, Config::default());
+    let upkeep = fastrace::flush;
+    peers.add_kept("peer/fastrace", Some("guard"), ClockMode::Relaxed, upkeep, |times| {
+        let mut left = times;
+        while left > 0 {
+            let root = Span::root("request", SpanContext::random());
+            let _local = root.set_local_parent();
+            for _ in 0..left.min(TRACE) {
+                let _span = LocalSpan::enter_with_local_parent("order_placement");
+                black_box(());
+            }
+            left = left.saturating_sub(TRACE);
+        }
+    });
+}
+
+/// Each span is a line, when it closes, with its time.
+fn add_tracing(peers: &mut Peers) {
+    let lines = tracing_subscriber::fmt().with_writer(io::sink).with_span_events(FmtSpan::CLOSE).finish();
+    if tracing::subscriber::set_global_default(lines).is_err() {
+        peers.left_out.push("tracing: another peer has taken its place for a subscriber".to_owned());
+        return;
+    }
+    peers.add("peer/tracing_fmt", Some("guard"), ClockMode::Ordered, |times| {
+        for _ in 0..times {
+            let _span = info_span!("order_placement").entered();
+            black_box(());
+        }
+    });
+}

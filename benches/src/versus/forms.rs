@@ -1,0 +1,101 @@
+//! The forms of a span, each around an empty body.
+
+use core::{
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    task::{Context, Waker},
+};
+
+use tailwatch::{Guard, Outcome, Trading, measure, measure_tagged, record_end, record_start, record_value, time};
+
+use crate::floor;
+
+/// What all spans are of.
+pub(super) const SPAN: Trading = Trading::OrderPlacement;
+
+pub(super) fn guard(times: u32) {
+    for _ in 0..times {
+        let _span = measure(SPAN);
+        black_box(());
+    }
+}
+
+pub(super) fn guard_tagged(times: u32) {
+    for order in 0..times {
+        let _span = measure_tagged(Trading::OrderPlacement, u64::from(order));
+        black_box(());
+    }
+}
+
+/// Something that a guard is kept in while it goes from thread to thread. Here it stays, so that it is not the way that is
+/// timed; but anybody may have changed it meanwhile.
+struct Order<T: Send> {
+    span: Option<T>,
+}
+
+pub(super) fn guard_send(times: u32) {
+    let mut order = Order::<Guard> { span: None };
+    for _ in 0..times {
+        order.span = Some(measure(SPAN));
+        black_box(&mut order);
+        order.span = None;
+    }
+}
+
+pub(super) fn closure(times: u32) {
+    for _ in 0..times {
+        time(Trading::OrderPlacement, || black_box(()));
+    }
+}
+
+pub(super) fn explicit(times: u32) {
+    for _ in 0..times {
+        let token = record_start(SPAN);
+        black_box(());
+        record_end(token, Outcome::Ok);
+    }
+}
+
+pub(super) fn measure_sync(times: u32) {
+    #[measure(SPAN)]
+    fn work() {
+        black_box(());
+    }
+
+    for _ in 0..times {
+        work();
+    }
+}
+
+/// A future that is ready at its first poll, polled where it stands.
+pub(super) fn measure_async(times: u32) {
+    #[measure(SPAN)]
+    async fn work() {
+        black_box(());
+    }
+
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        let ready = pin!(work()).poll(&mut context).is_ready();
+        black_box(ready);
+    }
+}
+
+pub(super) fn value(times: u32) {
+    for n in 0..times {
+        record_value(Trading::QueueBacklog, u64::from(n));
+    }
+}
+
+pub(super) fn floor_relaxed(times: u32) {
+    for _ in 0..times {
+        floor::relaxed();
+    }
+}
+
+pub(super) fn floor_ordered(times: u32) {
+    for _ in 0..times {
+        floor::ordered();
+    }
+}

@@ -1,0 +1,155 @@
+//! What came out: rows beside the floor of their clock mode, and the targets; as a table, and as JSON.
+
+use core::fmt;
+use std::{fs, io, path::Path};
+
+use serde::{Serialize, Serializer};
+
+use crate::{rounds::Figure, verdict};
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Ours,
+    Peer,
+    Reference,
+    Floor,
+}
+
+impl Kind {
+    /// By the word of its name that says so.
+    pub(super) fn of(name: &str) -> Self {
+        let kind = |word| match word {
+            "floor" => Some(Self::Floor),
+            "peer" => Some(Self::Peer),
+            "reference" => Some(Self::Reference),
+            _ => None,
+        };
+        name.split('/').find_map(kind).unwrap_or(Self::Ours)
+    }
+}
+
+/// One thing that was timed.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) name: String,
+    kind: Kind,
+    #[serde(rename = "median_ns", serialize_with = "rounded")]
+    pub(super) median: f64,
+    #[serde(rename = "min_ns", serialize_with = "rounded")]
+    min: f64,
+    #[serde(rename = "max_ns", serialize_with = "rounded")]
+    max: f64,
+    #[serde(serialize_with = "rounded")]
+    pub(super) ratio: f64,
+}
+
+impl Row {
+    pub(super) fn new(name: impl Into<String>, figure: Figure, floor: f64) -> Self {
+        let name = name.into();
+        let Figure { min, median, max } = figure;
+        Self { kind: Kind::of(&name), name, median, min, max, ratio: median / floor }
+    }
+}
+
+/// At most so much may be measured.
+#[derive(Debug, Serialize)]
+pub(super) struct Target {
+    name: String,
+    #[serde(rename = "target")]
+    most: f64,
+    #[serde(serialize_with = "rounded")]
+    measured: f64,
+    pass: bool,
+}
+
+impl Target {
+    pub(super) fn at_most(name: impl Into<String>, most: f64, measured: f64) -> Self {
+        Self { name: name.into(), most, measured, pass: measured <= most }
+    }
+}
+
+/// The floors' medians.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Floors {
+    #[serde(rename = "relaxed_ns", serialize_with = "rounded")]
+    pub(super) relaxed: f64,
+    #[serde(rename = "ordered_ns", serialize_with = "rounded")]
+    pub(super) ordered: f64,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) floors: Floors,
+    pub(super) rows: Vec<Row>,
+    pub(super) targets: Vec<Target>,
+}
+
+impl Outcome {
+    /// Prints the tables.
+    pub(super) fn print(&self) {
+        print!("{self}");
+        println!();
+        for Target { name, most, measured, pass } in &self.targets {
+            verdict::say(format_args!("{name} at most {most}"), format_args!("{measured:.3}"), *pass);
+        }
+    }
+
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        fs::write(path, text)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<36} {:>9} {:>9} {:>9} {:>8}", "", "median ns", "min ns", "max ns", "x floor")?;
+        for Row { name, median, min, max, ratio, .. } in &self.rows {
+            writeln!(f, "{name:<36} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>8.3}")?;
+        }
+        Ok(())
+    }
+}
+
+/// To a thousandth: more was not measured.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_has_the_layout_that_is_promised() {
+        let figure = Figure { min: 1.0, median: 2.0, max: 3.00049 };
+        let outcome = Outcome {
+            floors: Floors { relaxed: 1.0, ordered: 4.0 },
+            rows: vec![Row::new("span/guard/ordered", figure, 4.0), Row::new("cold/peer/other", figure, 1.0)],
+            targets: vec![Target::at_most("least", 2.0, 2.0), Target::at_most("less", 2.0, 2.1)],
+        };
+        let expected = serde_json::json!({
+            "floors": {"relaxed_ns": 1.0, "ordered_ns": 4.0},
+            "rows": [
+                {"name": "span/guard/ordered", "kind": "ours", "median_ns": 2.0, "min_ns": 1.0, "max_ns": 3.0, "ratio": 0.5},
+                {"name": "cold/peer/other", "kind": "peer", "median_ns": 2.0, "min_ns": 1.0, "max_ns": 3.0, "ratio": 2.0},
+            ],
+            "targets": [
+                {"name": "least", "target": 2.0, "measured": 2.0, "pass": true},
+                {"name": "less", "target": 2.0, "measured": 2.1, "pass": false},
+            ],
+        });
+        assert_eq!(serde_json::to_value(&outcome).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_row_is_about_stands_in_its_name() {
+        let kinds = ["floor/relaxed", "cold/floor/ordered", "aligned/floor/relaxed", "reference/rtrb", "span/disabled"];
+        let kinds = kinds.map(|name| format!("{:?}", Kind::of(name)));
+        assert_eq!(kinds, ["Floor", "Floor", "Floor", "Reference", "Ours"]);
+    }
+}
