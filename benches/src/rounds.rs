@@ -22,12 +22,8 @@ pub(crate) struct Figure {
     pub(crate) max: f64,
 }
 
-/// Runs each contestant `times` times in each of `rounds` rounds, after one that does not count.
-pub(crate) fn run(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Figure> {
-    turns(contestants, rounds, times).into_iter().map(figure).collect()
-}
-
-/// The same, with what each contestant took in each round, in nanoseconds for one time.
+/// Runs each contestant `times` times in each of `rounds` rounds, after one that does not count: what each took in each round, in
+/// nanoseconds for one time.
 pub(crate) fn turns(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Vec<f64>> {
     interleave(contestants, rounds, |contestant| turn(contestant, times))
 }
