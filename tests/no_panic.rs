@@ -4,16 +4,17 @@
 //! function of the core is followed to the end. Of the std adapter it is what a thread does that has a ring, on a clock that is a
 //! counter: to take a ring, and to ask the operating system for the time, is the standard library's, and left out by name.
 
+mod support;
+
 use std::{
     collections::{HashMap, HashSet},
-    env, fs,
-    path::Path,
-    process::Command,
+    fs,
 };
 
 use object::{
     Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection, read::archive::ArchiveFile,
 };
+use support::build_example;
 
 const OF_CORE: [&str; 7] =
     ["core_guard", "core_tagged", "core_discard", "core_start", "core_end", "core_number", "core_push"];
@@ -37,19 +38,7 @@ const PANICS: [&str; 6] = ["panicking", "unwrap_failed", "expect_failed", "alloc
 const HARMLESS: [&str; 3] = ["panic_count", "panic_cannot_unwind", "panic_in_cleanup"];
 
 fn archive() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    // Where `off.rs` builds the same with the same features.
-    let target = root.join("target").join("off-0");
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", "no_panic_probe"])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(root)
-        .env_remove("RUSTFLAGS")
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "the probe builds");
-    fs::read(target.join("release/examples/libno_panic_probe.a")).expect("the probe")
+    fs::read(build_example("no_panic_probe", &[]).join("libno_panic_probe.a")).expect("the probe")
 }
 
 /// A section of one of the objects.

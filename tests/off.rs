@@ -1,34 +1,15 @@
 //! The feature `off` leaves nothing of the measuring in the measured program: shown by its symbols and their code.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+mod support;
+
+use std::{env, fs, process::Command};
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
-
-/// Builds one of `off/`, with its features its own: in a folder of its own, as features of one build are one. Where it is then.
-fn build(example: &str, features: &[&str]) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let target = root.join("target").join(format!("off-{}", features.len()));
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", example])
-        .args(features)
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(root)
-        // What instruments this build is not to instrument that one.
-        .env_remove("RUSTFLAGS")
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "{example} builds");
-    target.join("release").join("examples")
-}
+use support::build_example;
 
 fn probe(features: &[&str]) -> Vec<u8> {
     let name = format!("{}off_probe{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
-    fs::read(build("off_probe", features).join(name)).expect("the probe")
+    fs::read(build_example("off_probe", features).join(name)).expect("the probe")
 }
 
 /// The code of a function.
@@ -75,7 +56,8 @@ fn nothing_is_left_of_what_is_measured() {
 
 #[test]
 fn everything_can_still_be_called() {
-    let program = build("off_program", &["--features", "off"]).join(format!("off_program{}", env::consts::EXE_SUFFIX));
+    let program =
+        build_example("off_program", &["--features", "off"]).join(format!("off_program{}", env::consts::EXE_SUFFIX));
     let run = Command::new(program).output().expect("it runs");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "nothing was recorded");
