@@ -170,13 +170,11 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
             verdict::say(format!("{name}, at most {target} ns"), format!("{most:.0} ns"), most <= *target);
         }
         let of_many: Vec<_> = turns.iter().skip(way).step_by(WAYS.len()).skip(1).collect();
-        let farthest = of_many.iter().map(|turns| ratio(turns, of_many[0])).max_by(|one, other| {
-            let away = |ratio: &f64| ratio.ln().abs();
-            away(one).total_cmp(&away(other))
-        });
-        let (growth, to) = (farthest.unwrap_or(f64::NAN), spans[spans.len() - 1].1);
-        let is_flat = (1.0 / FLAT..=FLAT).contains(&growth);
-        verdict::say(format!("{name}, within 10 % from {} to {to}", spans[1].1), format!("x {growth:.3}"), is_flat);
+        let ratios = || of_many.iter().map(|turns| ratio(turns, of_many[0]));
+        // The dearest to the cheapest, wherever they stand.
+        let spread = ratios().fold(0.0, f64::max) / ratios().fold(f64::INFINITY, f64::min);
+        let (from, to) = (spans[1].1, spans[spans.len() - 1].1);
+        verdict::say(format!("{name}, within 10 % from {from} to {to}"), format!("x {spread:.3}"), spread <= FLAT);
     }
     Ok(())
 }

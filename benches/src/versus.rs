@@ -46,7 +46,7 @@ const FORMS: [(&str, &str, Work, Fate); 12] = [
 
 const DRAINED: [&str; 2] = ["span/guard_drained/relaxed", "span/guard_drained/ordered"];
 
-/// What those are compared with: the same turns, which the machine interrupts as often.
+/// The same turns without a drain: what the machine's interruptions make of turns so long.
 const UNDRAINED: [&str; 2] = ["long/span/guard/relaxed", "long/span/guard/ordered"];
 
 /// Forms and what they may cost, as multiples of the floor, in each clock mode.
@@ -171,7 +171,7 @@ fn targets(rows: &[Row], peers: &[(&'static str, ClockMode, Option<&'static str>
         }
     }
     let overflowing = MODES.map(|(_, mode)| (format!("span/guard_overflow/{mode}"), format!("span/guard/{mode}")));
-    let drained = DRAINED.into_iter().zip(UNDRAINED).map(|(busy, idle)| (busy.to_owned(), idle.to_owned()));
+    let drained = MODES.map(|(_, mode)| (format!("span/guard_drained/{mode}"), format!("span/guard/{mode}")));
     for (busy, idle) in overflowing.into_iter().chain(drained) {
         let measured = row(&busy).median / row(&idle).median;
         targets.push(Target::at_most(format!("{busy} x {idle}"), MOST_BUSY, measured));
