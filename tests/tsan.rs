@@ -10,7 +10,7 @@
 #![allow(unsafe_code, reason = "memory that is shared on nothing but a promise")]
 
 use core::{
-    cell::UnsafeCell,
+    cell::{RefCell, UnsafeCell},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -102,7 +102,7 @@ fn rings_go_from_thread_to_thread() {
 /// Spans begin on one thread and end on another, or when a thread-local is dropped after the recorder.
 fn spans_end_elsewhere() {
     thread_local! {
-        static KEPT: Unlocked<Option<Guard>> = const { Unlocked(UnsafeCell::new(None)) };
+        static KEPT: RefCell<Option<Guard>> = const { RefCell::new(None) };
     }
     let collector = builder().start().expect("a collector");
     collector.install().expect("the only one");
@@ -120,7 +120,7 @@ fn spans_end_elsewhere() {
         .map(|_| {
             let guards = guards.clone();
             thread::spawn(move || {
-                KEPT.with(|kept| kept.with(|kept| *kept = Some(measure(Trading::SignalGeneration))));
+                KEPT.set(Some(measure(Trading::SignalGeneration)));
                 for n in 0..200 {
                     let span = (measure_tagged(Trading::CandleProcessing, n), record_start(Trading::OrderFill));
                     guards.send(span).expect("somebody ends them");

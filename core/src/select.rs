@@ -185,7 +185,7 @@ mod tests {
     fn every_small_number_of_samples_has_its_ranks() {
         assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);
         for n in 1..=3_000_u64 {
-            // Each of 1 to n once, in no order: 2,741 is a prime, and greater numbers are no multiples of it but one.
+            // Each of 1 to n once, in no order, as 2,741 is a prime; of itself it would make n times the same.
             let mut samples: Vec<u64> = (1..=n).map(|i| i * 2_741 % n + 1).collect();
             if n == 2_741 {
                 samples = (1..=n).rev().collect();

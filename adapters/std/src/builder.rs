@@ -199,8 +199,7 @@ impl Builder {
     /// The error names the value, and who said it if that was not the program: the line of the file, or the variable.
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
-        let in_force = settings.clone();
-        self.start_with(in_force).map_err(|error| settings.blame(error))
+        self.start_with(settings.clone()).map_err(|error| settings.blame(error))
     }
 
     /// The settings that it would start with: what the program, the configuration file and the environment say together. To check

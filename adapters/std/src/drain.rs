@@ -221,7 +221,7 @@ impl Drain {
             }
         }
         if let Some(pass) = self.readers.iter().map(|reader| reader.drained).min() {
-            // An END waits for its START until all rings were drained once more.
+            // After the last pass nothing comes any more: what waits for its START waits in vain.
             self.aggregator.settle(if take == Take::Last { self.aggregator.pass() + 1 } else { pass });
         }
         let rate = self.pool.clock().rate();
