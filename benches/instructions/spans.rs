@@ -1,0 +1,132 @@
+//! The hot path: spans and values of a registered thread, which nobody drains meanwhile.
+
+use core::{
+    error::Error,
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    task::{Context, Waker},
+};
+
+use tailwatch::{
+    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_tagged, measure_unfinished, record_value,
+};
+
+use crate::count;
+
+const SPANS: u32 = 65_536;
+
+/// More, as they are drawn: how many of them are recorded depends a little on where the recorder lies in memory.
+const SAMPLED_SPANS: u32 = 1_048_576;
+
+type Work = fn(u32);
+
+/// The forms of a span, and how many records each writes.
+const FORMS: [(&str, u32, Work); 6] = [
+    ("guard", 2, guard),
+    ("guard_tagged", 2, guard_tagged),
+    ("guard_send", 2, guard_send),
+    ("measure_sync", 2, measure_sync),
+    ("measure_async", 2, measure_async),
+    ("value", 1, value),
+];
+
+fn guard(times: u32) {
+    for _ in 0..times {
+        let _span = measure(Trading::OrderPlacement);
+        black_box(());
+    }
+}
+
+fn guard_tagged(times: u32) {
+    for order in 0..times {
+        let _span = measure_tagged(Trading::OrderPlacement, u64::from(order));
+        black_box(());
+    }
+}
+
+fn guard_send(times: u32) {
+    for _ in 0..times {
+        let span = measure_unfinished(Trading::OrderPlacement);
+        black_box(());
+        span.end(Outcome::Ok);
+    }
+}
+
+fn measure_sync(times: u32) {
+    #[measure(Trading::OrderPlacement)]
+    fn work() {
+        black_box(());
+    }
+
+    for _ in 0..times {
+        work();
+    }
+}
+
+/// A future that is ready at its first poll, polled where it stands.
+fn measure_async(times: u32) {
+    #[measure(Trading::OrderPlacement)]
+    async fn work() {
+        black_box(());
+    }
+
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..times {
+        let ready = pin!(work()).poll(&mut context).is_ready();
+        black_box(ready);
+    }
+}
+
+fn value(times: u32) {
+    for n in 0..times {
+        record_value(Trading::QueueBacklog, u64::from(n));
+    }
+}
+
+/// Has so many spans counted; how many records they wrote.
+fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 {
+    let produced = || {
+        collector.flush();
+        collector.health().produced
+    };
+    let before = produced();
+    count(row, times, || work(black_box(times)));
+    produced() - before
+}
+
+/// Has every form counted.
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    let start = |mode| -> Result<Collector, Box<dyn Error>> {
+        let collector = Collector::builder().ignore_environment().manual_drain().clock_mode(mode).start()?;
+        collector.register_thread("counted")?;
+        match collector.report().clock.source {
+            ClockSource::Tsc => Ok(collector),
+            ClockSource::Monotonic => {
+                Err("the processor's counter is not to be trusted here, and spans are counted with it".into())
+            }
+        }
+    };
+
+    for (name, mode) in [("relaxed", ClockMode::Relaxed), ("ordered", ClockMode::Ordered)] {
+        let collector = start(mode)?;
+        for (form, records, work) in FORMS {
+            let written = count_spans(&collector, &format!("span/{form}/{name}"), SPANS, work);
+            assert_eq!(written, u64::from(records * SPANS), "{form}: all of them were recorded");
+        }
+    }
+
+    let collector = start(ClockMode::Relaxed)?;
+    let share = collector.set_sampling_rate(Trading::OrderPlacement, 0.125)?;
+    let written = count_spans(&collector, "span/sampled/relaxed", SAMPLED_SPANS, guard);
+    let expected = f64::from(2 * SAMPLED_SPANS) * share;
+    #[expect(clippy::cast_precision_loss, reason = "it is far below 2^52")]
+    let off = (written as f64 / expected - 1.0).abs();
+    assert!(off < 0.02, "of {expected} records, {written} were written");
+
+    collector.set_sampling_rate(Trading::OrderPlacement, 1.0)?;
+    collector.set_enabled(false);
+    let written = count_spans(&collector, "span/disabled", SPANS, guard);
+    assert_eq!(written, 0, "nothing was recorded");
+    Ok(())
+}
