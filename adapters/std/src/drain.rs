@@ -35,10 +35,28 @@ const WALL_TOLERANCE: Duration = Duration::from_micros(100);
 pub(crate) enum Take {
     /// Those that have enough or whose period is over.
     Due,
+    /// As `Due`, but no more than so many records; where it stopped, the next such pass goes on.
+    UpTo(usize),
     /// All of them, and a report is published.
     All,
     /// As `All`, and what waits for something that a later pass would bring waits no longer.
     Last,
+}
+
+impl Take {
+    /// Whether it leaves alone what is not due.
+    const fn is_hasty(self) -> bool {
+        matches!(self, Self::Due | Self::UpTo(_))
+    }
+}
+
+/// What a pass took out of the rings.
+struct Taken {
+    /// The tick of the oldest record.
+    oldest: u64,
+    took: bool,
+    /// Whether it left some of what it was to take.
+    has_more: bool,
 }
 
 /// One ring, as the drain sees it.
@@ -48,8 +66,17 @@ struct Reader {
     /// Since a thread took the ring: its pace, and its name once a record was seen.
     pace: Option<Pace>,
     thread: Option<Thread>,
-    /// The last pass in which it was drained as far as it was, and the tick before that: what was recorded by then was delivered.
-    drained: u64,
+    /// What was recorded by then is delivered.
+    drained: Look,
+    /// The last look at the ring: as of it, unless records are pending that a pass left.
+    looked: Look,
+    is_unfinished: bool,
+}
+
+/// When it was looked how far a ring is: in which pass, and a tick before that.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    pass: u64,
     as_of: u64,
 }
 
@@ -97,6 +124,8 @@ pub(crate) struct Drain {
     lost_ends: usize,
     storage_bytes: usize,
     longest_period: Duration,
+    /// The ring that a pass begins with.
+    first: usize,
     published_at: Option<Instant>,
     /// Whether records were drained that no report knows yet.
     unpublished: bool,
@@ -119,8 +148,9 @@ impl Drain {
             consumer: kept.ring(slot).attach_consumer(),
             pace: None,
             thread: None,
-            drained: 0,
-            as_of: started.ticks,
+            drained: Look { pass: 0, as_of: started.ticks },
+            looked: Look { pass: 0, as_of: started.ticks },
+            is_unfinished: false,
         };
         let readers: Vec<_> = (0..kept.rings()).map(reader).collect();
         let threads = Threads::new(shape.all_slowest(), readers.len());
@@ -147,6 +177,7 @@ impl Drain {
             // The report that is published, and the next one while it is made.
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             longest_period,
+            first: 0,
             published_at: None,
             unpublished: false,
             published: Arc::new(ArcSwap::from_pointee(published)),
@@ -186,41 +217,19 @@ impl Drain {
         // recorded by that tick, and all that its ended thread wrote, and no record is newer than `now`.
         let as_of = self.pool.clock().start();
         let Self { readers, pool, .. } = self;
+        for reader in readers.iter_mut() {
+            // Else it would be chased by its producer, and never be known to be drained as far as it was at some time.
+            reader.is_unfinished &= matches!(take, Take::UpTo(_));
+        }
         let readers = readers.iter_mut().enumerate();
-        let ending: Vec<bool> = readers.map(|(slot, reader)| pool.look(slot, &mut reader.consumer)).collect();
+        let ending: Vec<bool> =
+            readers.map(|(slot, reader)| !reader.is_unfinished && pool.look(slot, &mut reader.consumer)).collect();
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);
         self.note_gate();
-        let (mut oldest, mut took) = (self.anchor.ticks, false);
-        for (slot, ending) in ending.into_iter().enumerate() {
-            let reader = &mut self.readers[slot];
-            let pending = reader.consumer.pending();
-            if pending == 0 {
-                (reader.drained, reader.as_of) = (self.aggregator.pass(), as_of);
-            }
-            if !ending && pending == 0 && !self.pool.is_taken(slot) {
-                reader.pace = None;
-                continue;
-            }
-            let capacity = reader.consumer.capacity();
-            let pace = reader.pace.get_or_insert_with(|| Pace::new(now));
-            if !ending && take == Take::Due && !pace.takes(pending, capacity, now) {
-                continue;
-            }
-            pace.learn(pending as u64, capacity, now, self.longest_period);
-            if pending > 0 {
-                took = true;
-                self.readers[slot].as_of = as_of;
-                oldest = oldest.min(self.take_in(slot));
-            }
-            if ending {
-                let reader = &mut self.readers[slot];
-                (reader.pace, reader.thread) = (None, None);
-                self.pool.release(slot);
-            }
-        }
-        if let Some(pass) = self.readers.iter().map(|reader| reader.drained).min() {
+        let Taken { oldest, took, has_more } = self.take_rings(take, as_of, &ending);
+        if let Some(pass) = self.readers.iter().map(|reader| reader.drained.pass).min() {
             // After the last pass nothing comes any more: what waits for its START waits in vain.
             self.aggregator.settle(if take == Take::Last { self.aggregator.pass() + 1 } else { pass });
         }
@@ -232,7 +241,7 @@ impl Drain {
         let cost = if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
         self.adapt_sampling(cost);
         let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
-        if take != Take::Due || since >= PUBLISH_EVERY || !changes.is_empty() {
+        if !take.is_hasty() || since >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
         } else {
             self.unpublished |= took;
@@ -246,13 +255,68 @@ impl Drain {
             // This may be the last pass, and the report above does not know of it.
             self.publish();
         }
+        if has_more {
+            return Duration::ZERO;
+        }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
         let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
         if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest }
     }
 
-    /// Drains one ring; returns the tick of its first record.
-    fn take_in(&mut self, slot: usize) -> u64 {
+    /// Takes the rings that this pass is to take, as of a tick before they were looked at. Those whose thread is `ending` are given
+    /// back once all of them is delivered.
+    fn take_rings(&mut self, take: Take, as_of: u64, ending: &[bool]) -> Taken {
+        // None at all would never come to an end.
+        let most = if let Take::UpTo(most) = take { most.max(1) } else { usize::MAX };
+        let now = self.anchor.monotonic;
+        let (mut oldest, mut left, mut next) = (self.anchor.ticks, most, None);
+        for slot in (0..ending.len()).cycle().skip(self.first).take(ending.len()) {
+            let ending = ending[slot];
+            let reader = &mut self.readers[slot];
+            let pending = reader.consumer.pending();
+            if !reader.is_unfinished {
+                reader.looked = Look { pass: self.aggregator.pass(), as_of };
+            }
+            if pending == 0 {
+                reader.drained = reader.looked;
+            }
+            if !ending && pending == 0 && !self.pool.is_taken(slot) {
+                reader.pace = None;
+                continue;
+            }
+            if !reader.is_unfinished {
+                let capacity = reader.consumer.capacity();
+                let pace = reader.pace.get_or_insert_with(|| Pace::new(now));
+                if !ending && take.is_hasty() && !pace.takes(pending, capacity, now) {
+                    continue;
+                }
+                if left > 0 {
+                    pace.learn(pending as u64, capacity, now, self.longest_period);
+                }
+            }
+            if pending > 0 && left > 0 {
+                oldest = oldest.min(self.take_in(slot, left));
+            }
+            let reader = &mut self.readers[slot];
+            let pending_still = reader.consumer.pending();
+            left = left.saturating_sub(pending - pending_still);
+            if pending_still > 0 {
+                reader.is_unfinished = pending_still < pending;
+                next = next.or(Some(slot));
+                continue;
+            }
+            (reader.drained, reader.is_unfinished) = (reader.looked, false);
+            if ending {
+                (reader.pace, reader.thread) = (None, None);
+                self.pool.release(slot);
+            }
+        }
+        self.first = next.unwrap_or(0);
+        Taken { oldest, took: left < most, has_more: next.is_some() }
+    }
+
+    /// Drains one ring, of no more than so many records; returns the tick of the first one.
+    fn take_in(&mut self, slot: usize, most: usize) -> u64 {
         if self.readers[slot].thread.is_none() {
             let name = self.pool.thread(slot);
             let (aggregator, readers) = (&mut self.aggregator, &self.readers);
@@ -263,17 +327,16 @@ impl Drain {
             self.readers[slot].thread = Some(Thread { name, number });
         }
         let Self { readers, pool, aggregator, observers, wall, .. } = self;
-        let Reader { consumer, thread: Some(Thread { name, number }), drained, .. } = &mut readers[slot] else {
+        let Reader { consumer, thread: Some(Thread { name, number }), .. } = &mut readers[slot] else {
             return u64::MAX;
         };
-        *drained = aggregator.pass();
         let mut first = u64::MAX;
         if observers.is_empty() {
-            aggregator.drain(*number, consumer, |record, _| first = first.min(age_tick(record)));
+            aggregator.drain_up_to(*number, consumer, most, |record, _| first = first.min(age_tick(record)));
         } else {
             let time = *aggregator.time();
             let rate = pool.clock().rate();
-            aggregator.drain(*number, consumer, |record, is_sample| {
+            aggregator.drain_up_to(*number, consumer, most, |record, is_sample| {
                 first = first.min(age_tick(record));
                 observers.show(record, is_sample, name, wall, rate, &time);
             });
@@ -296,7 +359,7 @@ impl Drain {
 
     /// Judges the limits; returns what changed.
     fn watch(&mut self) -> Vec<SlaChange> {
-        let as_of = self.readers.iter().map(|reader| reader.as_of).min().unwrap_or(self.started.ticks);
+        let as_of = self.readers.iter().map(|reader| reader.drained.as_of).min().unwrap_or(self.started.ticks);
         let (events, wall, rate) = (&self.events, &self.wall, self.pool.clock().rate());
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
         self.aggregator.watch(as_of, |transition| {

@@ -86,15 +86,23 @@ impl<S: Storage> Aggregator<S> {
 
     /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), as from the source of this number, and
     /// shows each record to `observe`, with what [`record`](Self::record) said of it.
-    pub fn drain(
+    pub fn drain(&mut self, source: u16, consumer: &mut Consumer<'_>, observe: impl FnMut(Record, bool)) -> Drained {
+        self.drain_up_to(source, consumer, usize::MAX, observe)
+    }
+
+    /// As [`drain`](Self::drain), but it takes in no more than `most` records: for who must not be busy for long. What is still
+    /// [`pending`](Consumer::pending) is left for another pass; until it is drained, this ring is not as far as it was at its
+    /// last [`look`](Consumer::look), which is what [`settle`](Self::settle) and [`watch`](Self::watch) are to be told.
+    pub fn drain_up_to(
         &mut self,
         source: u16,
         consumer: &mut Consumer<'_>,
+        most: usize,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
         // A START is held back until it is known whether its END is the next record, as that of a span without others in it is.
         let mut held: Option<Record> = None;
-        let drained = consumer.drain(|record| {
+        let drained = consumer.drain_up_to(most, |record| {
             if let Some(start) = held.take() {
                 if let Some(is_sample) = self.span(source, start, record) {
                     observe(start, false);

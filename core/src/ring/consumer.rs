@@ -83,7 +83,13 @@ impl<'r> Consumer<'r> {
     ///
     /// If `deliver` panics, what was copied together with that record counts as delivered, though it is not: catch panics
     /// inside.
-    pub fn drain(&mut self, mut deliver: impl FnMut(Record)) -> Drained {
+    pub fn drain(&mut self, deliver: impl FnMut(Record)) -> Drained {
+        self.drain_up_to(usize::MAX, deliver)
+    }
+
+    /// As [`drain`](Self::drain), but it reads no more than `most` records: what is then still [`pending`](Self::pending) is left
+    /// for the next time. What was lapped before is counted at once.
+    pub fn drain_up_to(&mut self, most: usize, mut deliver: impl FnMut(Record)) -> Drained {
         let mut drained = Drained::default();
         let capacity = self.ring.capacity();
         let surplus = self.pending().saturating_sub(capacity);
@@ -92,9 +98,11 @@ impl<'r> Consumer<'r> {
             self.advance(self.tail.wrapping_add(surplus));
         }
         let mut chunk = [Record::EMPTY; CHUNK];
-        while self.tail != self.head {
+        let mut left = self.pending().min(most);
+        while left > 0 {
             let first = self.tail;
-            let len = self.pending().min(CHUNK);
+            let len = left.min(CHUNK);
+            left -= len;
             for (offset, record) in chunk[..len].iter_mut().enumerate() {
                 let index = first.wrapping_add(offset) & (capacity - 1);
                 *record = self.ring.slots[index].load();
