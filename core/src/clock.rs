@@ -19,6 +19,24 @@ pub trait Clock {
     fn rate(&self) -> TickRate;
 }
 
+/// A clock that is shared, as one in a `static` is.
+impl<C: Clock + ?Sized> Clock for &C {
+    #[inline(always)]
+    fn start(&self) -> u64 {
+        (**self).start()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u64 {
+        (**self).end()
+    }
+
+    #[inline(always)]
+    fn rate(&self) -> TickRate {
+        (**self).rate()
+    }
+}
+
 /// How many ticks a clock makes in a second: the fixed ratio between ticks and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TickRate(NonZeroU64);

@@ -10,7 +10,7 @@
 #[cfg(not(tailwatch_loom))]
 pub use core::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, compiler_fence, fence},
 };
 #[cfg(tailwatch_loom)]
 pub use loom::{

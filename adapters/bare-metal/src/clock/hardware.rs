@@ -1,0 +1,145 @@
+//! The registers themselves: the only place with `unsafe`.
+
+/// The registers of a Cortex-M core; readable only on one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CortexM;
+
+/// The registers of a RISC-V hart in machine mode; readable only on one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RiscV;
+
+#[cfg(cortex_m)]
+mod cortex_m {
+    use core::{arch::asm, ptr};
+
+    use super::CortexM;
+    use crate::clock::SysTickRegisters;
+
+    /// The system control space: Armv7-M Architecture Reference Manual, B3.2; the same in Armv6-M and Armv8-M.
+    const SYSTEM_CONTROL: usize = 0xE000_E000;
+    /// The timer's current value: B3.3.5.
+    const SYST_CVR: usize = 0x018;
+    /// Interrupt control and state: B3.2.4.
+    const ICSR: usize = 0xD04;
+    const PENDSTSET: u32 = 1 << 26;
+
+    /// The register at this distance.
+    #[inline(always)]
+    fn read(offset: usize) -> u32 {
+        let mut base = SYSTEM_CONTROL;
+        // SAFETY: no instruction at all. It hides the number, so that both registers are reached from one address, which is one
+        // instruction, and not each from its own, which is two.
+        unsafe { asm!("/* {0} */", inout(reg) base, options(pure, nomem, nostack, preserves_flags)) };
+        // SAFETY: only called with the registers above, which every Cortex-M has (where the timer is left out it reads as zero), and
+        // reading which has no effect.
+        unsafe { ptr::with_exposed_provenance::<u32>(base + offset).read_volatile() }
+    }
+
+    impl SysTickRegisters for CortexM {
+        #[inline(always)]
+        fn current(&self) -> u32 {
+            read(SYST_CVR)
+        }
+
+        #[inline(always)]
+        fn is_wrap_pending(&self) -> bool {
+            read(ICSR) & PENDSTSET != 0
+        }
+    }
+}
+
+#[cfg(cortex_m_main)]
+mod cortex_m_main {
+    use core::ptr;
+
+    use super::CortexM;
+    use crate::clock::CycleRegisters;
+
+    /// Debug exception and monitor control: Armv7-M Architecture Reference Manual, C1.6.5.
+    const DEMCR: usize = 0xE000_EDFC;
+    const TRCENA: u32 = 1 << 24;
+    /// C1.8.7.
+    const DWT_CTRL: usize = 0xE000_1000;
+    const CYCCNTENA: u32 = 1;
+    const NOCYCCNT: u32 = 1 << 25;
+    /// C1.8.8.
+    const DWT_CYCCNT: usize = 0xE000_1004;
+    /// The lock of the unit, on a Cortex-M7: CoreSight's, and its key.
+    const DWT_LAR: usize = 0xE000_1FB0;
+    const UNLOCK: u32 = 0xC5AC_CE55;
+
+    fn read(address: usize) -> u32 {
+        // SAFETY: only called with the registers above, which every processor of this profile decodes (those of a unit that is left
+        // out read as zero), and reading which has no effect.
+        unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() }
+    }
+
+    fn write(address: usize, value: u32) {
+        // SAFETY: only called with the registers above; what is written there switches the cycle counter on, and touches no
+        // memory.
+        unsafe { ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(value) }
+    }
+
+    impl CycleRegisters for CortexM {
+        fn enable(&self) {
+            write(DEMCR, read(DEMCR) | TRCENA);
+            write(DWT_LAR, UNLOCK);
+            write(DWT_CTRL, read(DWT_CTRL) | CYCCNTENA);
+        }
+
+        fn is_missing(&self) -> bool {
+            // The number of comparators is above; a unit that is left out reads as zero, and its counter stands still.
+            read(DWT_CTRL) & NOCYCCNT != 0
+        }
+
+        #[inline(always)]
+        fn count(&self) -> u32 {
+            read(DWT_CYCCNT)
+        }
+    }
+}
+
+#[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
+mod riscv {
+    use core::arch::asm;
+
+    use super::RiscV;
+    use crate::clock::MachineRegisters;
+
+    /// A control and status register.
+    macro_rules! csr {
+        ($name:literal) => {{
+            let value: usize;
+            // SAFETY: the register belongs to the machine-mode base of the privileged architecture; to read it has no effect. In
+            // another mode it traps, which ends the program without touching its memory.
+            unsafe { asm!(concat!("csrr {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }};
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit counter")]
+    impl MachineRegisters for RiscV {
+        #[inline(always)]
+        fn low(&self) -> u32 {
+            csr!("mcycle") as u32
+        }
+
+        #[cfg(target_arch = "riscv32")]
+        #[inline(always)]
+        fn high(&self) -> u32 {
+            csr!("mcycleh") as u32
+        }
+
+        #[cfg(target_arch = "riscv64")]
+        #[inline(always)]
+        fn high(&self) -> u32 {
+            (csr!("mcycle") >> 32) as u32
+        }
+
+        #[cfg(target_arch = "riscv64")]
+        #[inline(always)]
+        fn cycles(&self) -> u64 {
+            csr!("mcycle") as u64
+        }
+    }
+}
