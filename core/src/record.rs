@@ -159,14 +159,14 @@ impl Record {
 
     /// What all records of a span share: the bits of its event and sampling. Never 0.
     #[inline]
-    pub(crate) const fn span_bits(event: EventId, sampling: u8) -> u64 {
-        ((sampling as u64 & 0xF) << SAMPLING_SHIFT) | event.get() as u64
+    pub(crate) const fn span_bits(event: EventId, sampling: u8) -> usize {
+        ((sampling as usize & 0xF) << SAMPLING_SHIFT) | event.get() as usize
     }
 
     /// A record of the span with these bits.
     #[inline]
-    pub(crate) const fn of_span(ticks: u64, span_bits: u64, kind: u8, payload: u64) -> Self {
-        Self { ticks, word: (payload << PAYLOAD_SHIFT) | ((kind as u64) << KIND_SHIFT) | span_bits }
+    pub(crate) const fn of_span(ticks: u64, span_bits: usize, kind: u8, payload: u64) -> Self {
+        Self { ticks, word: (payload << PAYLOAD_SHIFT) | ((kind as u64) << KIND_SHIFT) | span_bits as u64 }
     }
 
     /// A span of `event` begins at `ticks`; of `tag` the low 46 bits are kept.

@@ -5,6 +5,10 @@ use crate::{
     sync::Cell,
 };
 
+/// Whether the usual case has code of its own beside that of the rare ones. On a microcontroller they share it: a few instructions
+/// more, for a third of the flash.
+const FAST: bool = cfg!(target_pointer_width = "64");
+
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
 /// A span costs two reads of the clock, six stores and predictable branches. Nothing here panics, allocates, blocks or
@@ -72,9 +76,9 @@ impl Draws {
 #[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
 pub struct Token {
     start: u64,
-    /// What all records of the span share; 0 for a span that is not recorded. (Two words, so that a token stays in
-    /// registers.)
-    span_bits: u64,
+    /// What all records of the span share; 0 for a span that is not recorded. (As few words as can be, so that a token stays
+    /// in registers.)
+    span_bits: usize,
 }
 
 impl Token {
@@ -126,12 +130,15 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         let event = event.id();
         let decision = self.gate.decision(event);
-        if decision.is_always() {
+        if decision.is_always() && FAST {
             self.begin(event, 0, tag)
         } else if decision.is_off() {
             Token::unrecorded()
-        } else {
+        } else if FAST {
             self.start_sampled(event, decision, tag)
+        } else {
+            let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
+            sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
         }
     }
 
@@ -177,7 +184,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         let end = self.clock.end();
-        if !self.try_end_at(&token, outcome, end) {
+        if !(FAST && self.try_end_at(&token, outcome, end)) {
             self.end_at(token, outcome, end);
         }
     }
@@ -200,20 +207,22 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 
     /// Ends a span at the tick `end`, read from this recorder's clock.
-    #[cold]
-    #[inline(never)]
+    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
         let duration = end.wrapping_sub(token.start);
         if !token.is_recorded() {
             return;
         }
-        if duration <= MAX_PAYLOAD {
-            return self.producer.push(Record::of_span(end, token.span_bits, outcome as u8, duration));
-        }
-        // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
-        let backwards = duration.cast_signed() < 0;
-        self.push_forget(&token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
+        let (ticks, kind, payload) = if duration <= MAX_PAYLOAD {
+            (end, outcome as u8, duration)
+        } else {
+            // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
+            let backwards = duration.cast_signed() < 0;
+            let why = if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong };
+            (token.start, Kind::Forget as u8, why as u64)
+        };
+        self.producer.push(Record::of_span(ticks, token.span_bits, kind, payload));
     }
 
     /// Closes a span without a latency.

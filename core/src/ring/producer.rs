@@ -57,7 +57,8 @@ impl<'r> Producer<'r> {
     }
 
     /// Appends the record of this number, which [`announced`](Self::announced) just told.
-    #[inline(always)]
+    // On a microcontroller, who compiles for size gets one of it for all sites.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push_at(&self, seq: usize, record: Record) {
         let Ring { published, slots, .. } = self.ring;
         let index = seq & (slots.len() - 1);
