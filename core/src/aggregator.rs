@@ -9,6 +9,7 @@ mod summarize;
 
 use crate::{
     Buckets, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    clock::nanos_of,
     in_flight::{InFlight, Occupancy},
     select::Weighed,
     slowest,
@@ -144,7 +145,7 @@ impl<S: Storage> Aggregator<S> {
         now: u64,
         mut storage: S,
     ) -> Result<Self, ConfigError> {
-        error::check(&shape, windows, events, &storage.parts())?;
+        error::check(&shape, windows, events, &storage.parts(), S::LACKS)?;
         let refused = ConfigError::Histogram { scale: shape.scale, lowest: shape.lowest, octaves: shape.octaves };
         let durations = Buckets::new(shape.scale, shape.lowest, shape.octaves).ok_or(refused)?;
         let numbers = Buckets::new(shape.scale, 0, shape.octaves).ok_or(refused)?;
@@ -166,7 +167,7 @@ impl<S: Storage> Aggregator<S> {
             state.id = info.id.get();
             if let Some(interval) = info.expected_interval {
                 // Checked above: it is a duration of less than 584 years.
-                let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+                let nanos = nanos_of(interval).unwrap_or(u64::MAX);
                 state.interval_nanos = nanos;
                 state.corrected = row_number(corrected);
                 corrected += 1;
@@ -354,7 +355,7 @@ impl<S: Storage> Aggregator<S> {
     #[cold]
     fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
         let (k, lists) = (self.shape.slowest, self.shape.lists());
-        if k > 0 {
+        if k > 0 && !S::LACKS.slowest {
             let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
             of_event.chunks_exact_mut(k).for_each(|list| slowest::tell_tag(list, start, tag));
         }

@@ -1,6 +1,8 @@
 //! Time: raw ticks on the hot path, nanoseconds in reports.
 
-use core::{fmt, num::NonZeroU64};
+use core::{fmt, num::NonZeroU64, time::Duration};
+
+use crate::wide::{self, clamp};
 
 /// A source of ticks.
 ///
@@ -60,8 +62,7 @@ impl TickRate {
 
     /// The ticks in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
     pub const fn ticks_in_nanos(self, nanos: u64) -> u64 {
-        let ticks = (nanos as u128 * self.hz() as u128 + 500_000_000) / 1_000_000_000;
-        clamp(ticks)
+        clamp(wide::quotient(wide::product(nanos, self.hz()) + 500_000_000, 1_000_000_000))
     }
 
     /// How long `ticks` ticks are, in nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
@@ -69,7 +70,7 @@ impl TickRate {
     /// A length that a report tells as well is converted by [`TimeScale`], so that both agree to the nanosecond.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
         let hz = self.hz() as u128;
-        clamp((ticks as u128 * 1_000_000_000 + hz / 2) / hz)
+        clamp(wide::quotient(wide::product(ticks, 1_000_000_000) + hz / 2, hz))
     }
 }
 
@@ -94,21 +95,22 @@ impl TimeUnit {
 
     /// The nanoseconds in `units` units, rounded to the nearest; 2^64 − 1 if there are more.
     pub const fn nanos(self, units: u64) -> u64 {
-        clamp((units as u128 * 1_000_000_000 + (1 << (self.bits() - 1))) >> self.bits())
+        let half = 1 << (self.bits() - 1);
+        clamp((wide::product(units, 1_000_000_000) + half) >> self.bits())
     }
 }
 
 impl TimeUnit {
     /// The units in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
     pub(crate) const fn units_of(self, nanos: u64) -> u64 {
-        clamp((((nanos as u128) << self.bits()) + 500_000_000) / 1_000_000_000)
+        clamp(wide::quotient(((nanos as u128) << self.bits()) + 500_000_000, 1_000_000_000))
     }
 
     /// The largest number of units that is told as at most `nanos` nanoseconds; 2^64 − 1 if there is no end to them.
     pub(crate) const fn units_told_as(self, nanos: u64) -> u64 {
         // The least number of units told as `nanos + 1` is the least u for which u·10^9 + 2^(bits-1) reaches (nanos + 1)·2^bits.
         let reached = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
-        clamp((reached - 1) / 1_000_000_000)
+        clamp(wide::quotient(reached - 1, 1_000_000_000))
     }
 }
 
@@ -131,7 +133,7 @@ impl TimeScale {
         let log_hz = rate.hz().ilog2();
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
-        Self { multiplier: clamp((numerator + hz / 2) / hz), shift, unit }
+        Self { multiplier: clamp(wide::quotient(numerator + hz / 2, hz)), shift, unit }
     }
 
     /// The unit it turns ticks into.
@@ -162,9 +164,12 @@ impl fmt::Debug for TimeScale {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
-const fn clamp(wide: u128) -> u64 {
-    if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
+/// How many nanoseconds these are; `None` if more than 2^64 − 1.
+pub(crate) const fn nanos_of(length: Duration) -> Option<u64> {
+    match length.as_secs().checked_mul(1_000_000_000) {
+        Some(nanos) => nanos.checked_add(length.subsec_nanos() as u64),
+        None => None,
+    }
 }
 
 #[cfg(test)]

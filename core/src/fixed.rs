@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::wide;
+
 /// A number that is not negative, with 16 binary digits after the point; it saturates at 2^48.
 ///
 /// Means and standard deviations are told in it, so that a microcontroller needs no floating point for them.
@@ -32,9 +34,8 @@ impl Fixed {
         self.0
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
     pub(crate) const fn from_wide(bits: u128) -> Self {
-        Self(if bits > u64::MAX as u128 { u64::MAX } else { bits as u64 })
+        Self(wide::clamp(bits))
     }
 
     /// `numerator / denominator`, rounded to the nearest; zero if `denominator` is 0.
@@ -43,7 +44,7 @@ impl Fixed {
             return Self::ZERO;
         }
         let denominator = denominator as u128;
-        Self::from_wide((((numerator as u128) << FRACTION_BITS) + denominator / 2) / denominator)
+        Self::from_wide(wide::quotient(((numerator as u128) << FRACTION_BITS) + denominator / 2, denominator))
     }
 
     /// Rounded to the nearest whole number.
@@ -62,9 +63,11 @@ impl fmt::Display for Fixed {
     /// Rounds to the precision asked for, at most 4 digits; without one, tells a single digit.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1).min(4);
-        let power = 10_u128.pow(u32::try_from(digits).unwrap_or(4));
-        let scaled = (u128::from(self.0) * power + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
-        write!(f, "{}", scaled / power)?;
+        let power = 10_u64.pow(u32::try_from(digits).unwrap_or(4));
+        let (whole, fraction) = (self.0 >> FRACTION_BITS, self.0 & ((1 << FRACTION_BITS) - 1));
+        let scaled = (fraction * power + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
+        // Rounded up, the fraction may be a whole.
+        write!(f, "{}", whole + scaled / power)?;
         if digits > 0 {
             write!(f, ".{:0digits$}", scaled % power)?;
         }

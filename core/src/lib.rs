@@ -49,6 +49,7 @@ mod storage;
 mod summary;
 #[doc(hidden)]
 pub mod sync;
+mod wide;
 mod window;
 
 pub use self::{
@@ -68,7 +69,7 @@ pub use self::{
     select::Weighed,
     sla::{Limit, LimitError, Rule, SlaState, SlaStatus, Tally, Threshold, Transition},
     slowest::Slow,
-    storage::{Arrays, EventState, Parts, Sample, Shape, Storage},
+    storage::{Arrays, EventState, Lacks, Parts, Sample, Shape, Storage},
     summary::{Accuracy, Summary, Teller},
     window::{Window, WindowSpec},
 };

@@ -1,6 +1,6 @@
 //! Count, extremes, mean and spread, in integers.
 
-use crate::{Fixed, fixed::FRACTION_BITS};
+use crate::{Fixed, fixed::FRACTION_BITS, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
@@ -29,8 +29,8 @@ impl Moments {
         self.weight = self.weight.saturating_add(1 << sampling);
         self.sum = self.sum.saturating_add(u128::from(value) << sampling);
         // A square of 64 bits fits 128; times 2^15 it may not.
-        let square = u128::from(value) * u128::from(value);
-        let squares = if sampling == 0 { square } else { square.saturating_mul(1 << sampling) };
+        let square = wide::product(value, value);
+        let squares = if sampling == 0 { square } else { wide::saturating_product(square, 1 << sampling) };
         self.squares = self.squares.saturating_add(squares);
     }
 
@@ -44,9 +44,10 @@ impl Moments {
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
         // Of v − j·d/n for j = 1…n: Σ = n·v − d·(n + 1)/2, and Σ of the squares = n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n.
         let [n, v, d] = [count, value, distance].map(u128::from);
-        let part = |x: u128, y: u128| x.saturating_mul(y);
+        let part = wide::saturating_product;
         let sum = part(n, v).saturating_sub(part(d, n + 1) / 2);
-        let of_steps = part(d * d, 2 * n + 3).saturating_add(d * d / n) / 6;
+        let of_steps = part(d * d, 2 * n + 3).saturating_add(wide::quotient(d * d, n));
+        let of_steps = wide::quotient(of_steps, 6);
         let squares = part(n, v * v).saturating_add(of_steps).saturating_sub(part(v * d, n + 1));
         self.sum = self.sum.saturating_add(part(sum, 1 << sampling));
         self.squares = self.squares.saturating_add(part(squares, 1 << sampling));
@@ -100,10 +101,13 @@ impl Moments {
 
     /// The mean, times 2^16.
     pub(crate) fn mean_bits(&self) -> u128 {
-        let Some(n) = core::num::NonZeroU128::new(u128::from(self.weight)) else { return 0 };
-        let (whole, rest) = (self.sum / n, self.sum % n);
+        let n = u128::from(self.weight);
+        if n == 0 {
+            return 0;
+        }
+        let (whole, rest) = divided(self.sum, n);
         // The rest is below n, so it has room for 16 bits more.
-        (whole << FRACTION_BITS) + ((rest << FRACTION_BITS) + n.get() / 2) / n
+        (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
     }
 
     /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.
@@ -113,24 +117,30 @@ impl Moments {
             return 0;
         }
         // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
-        let exact = n
-            .checked_mul(self.squares)
-            .zip(self.sum.checked_mul(self.sum))
-            .map(|(squares, square)| (squares.saturating_sub(square), n * n));
+        let exact = wide::checked_product(n, self.squares)
+            .zip(wide::checked_product(self.sum, self.sum))
+            .map(|(squares, square)| (squares.saturating_sub(square), wide::product(self.weight, self.weight)));
         let (numerator, denominator) = exact.unwrap_or_else(|| {
             // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
-            let (whole, rest) = (self.sum / n, self.sum % n);
-            let part = |a: u128, b: u128| a.saturating_mul(b);
+            let (whole, rest) = divided(self.sum, n);
+            let part = wide::saturating_product;
             let square = part(part(whole, whole), n).saturating_add(part(2 * whole, rest));
-            (self.squares.saturating_sub(square.saturating_add(part(rest, rest) / n)), n)
+            (self.squares.saturating_sub(square.saturating_add(wide::quotient(part(rest, rest), n))), n)
         });
         // The root of a number with 2·16 more bits has 16 more; where they do not fit, they would not show.
         if numerator.leading_zeros() >= 2 * FRACTION_BITS {
-            ((numerator << (2 * FRACTION_BITS)) / denominator).isqrt()
+            wide::root(wide::quotient(numerator << (2 * FRACTION_BITS), denominator))
         } else {
-            (numerator / denominator).isqrt() << FRACTION_BITS
+            wide::root(wide::quotient(numerator, denominator)) << FRACTION_BITS
         }
     }
+}
+
+/// The quotient and the remainder.
+fn divided(sum: u128, n: u128) -> (u128, u128) {
+    let whole = wide::quotient(sum, n);
+    // It is at most the sum.
+    (whole, sum - wide::saturating_product(whole, n))
 }
 
 impl Default for Moments {
@@ -141,7 +151,7 @@ impl Default for Moments {
 
 /// A mean or deviation in units of 2^-`bits` s, times 2^16, as nanoseconds.
 pub(crate) fn fixed_nanos(bits: u128, unit_bits: u32) -> Fixed {
-    Fixed::from_wide(bits.saturating_mul(1_000_000_000) >> unit_bits)
+    Fixed::from_wide(wide::saturating_product(bits, 1_000_000_000) >> unit_bits)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use core::{error, fmt, str::FromStr};
 
+use crate::wide;
+
 /// A quantile between 0 and 1, in parts per million: `p99.9` is 999,000.
 ///
 /// The quantile of `n` sorted samples is the one at the *nearest rank*, `max(1, ceil(q·n))`: a sample that was really
@@ -53,7 +55,7 @@ impl Quantile {
         // The product needs more than 64 bits only beyond 1.8e13 samples; then 128 bits serve.
         let rank = match n.checked_mul(self.0 as u64) {
             Some(product) => product.div_ceil(MILLION as u64),
-            None => (n as u128 * self.0 as u128).div_ceil(MILLION as u128) as u64,
+            None => wide::quotient(wide::product(n, self.0 as u64) + (MILLION - 1) as u128, MILLION as u128) as u64,
         };
         if rank == 0 { 1 } else { rank }
     }

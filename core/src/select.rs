@@ -2,8 +2,14 @@
 //!
 //! Selection is the standard library's (introselect: quickselect that falls back to median of medians), linear in the worst
 //! case. Several quantiles are found from the largest to the smallest, each in what the former left below it.
+//!
+//! Where registers are of 32 bits, flash is scarce and samples are few: there they are put in order by a heap, which takes a few
+//! hundred bytes where the library's sorting and selection take seven thousand.
 
 use crate::Quantile;
+
+/// Whether there is room for the fast ways.
+const ROOMY: bool = cfg!(target_pointer_width = "64");
 
 /// The quantiles of `samples`, by nearest rank; `None` if there are none. The samples are reordered.
 ///
@@ -27,16 +33,54 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
         return None;
     }
     let mut found = [T::default(); K];
+    if !ROOMY {
+        sort_by_heap(samples);
+    }
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
         #[expect(clippy::cast_possible_truncation, reason = "a rank is at most the number of samples")]
         let index = (quantile.rank(count) - 1) as usize;
         // Out of range only if the quantiles do not ascend: then what is left has its largest at the end.
         let index = index.min(rest.len() - 1);
-        *value = *rest.select_nth_unstable(index).1;
+        *value = if ROOMY { *rest.select_nth_unstable(index).1 } else { rest[index] };
         rest = &mut rest[..=index];
     }
     Some(found)
+}
+
+/// Heapsort (Williams, 1964; Knuth, TAOCP 3, 5.2.3): n·log n in the worst case, without recursion.
+fn sort_by_heap<T: Copy + Ord>(samples: &mut [T]) {
+    // First the largest comes to the top of the heap, then each goes from the top to behind what is left of it.
+    let (mut from, mut len) = (samples.len() / 2, samples.len());
+    loop {
+        if from > 0 {
+            from -= 1;
+        } else if len > 1 {
+            len -= 1;
+            samples.swap(0, len);
+        } else {
+            return;
+        }
+        let Some(heap) = samples.get_mut(..len) else { return };
+        sift_down(heap, from);
+    }
+}
+
+/// Lets the element at `at` sink until none below it is larger.
+fn sift_down<T: Copy + Ord>(heap: &mut [T], mut at: usize) {
+    loop {
+        let left = 2 * at + 1;
+        let larger = match (heap.get(left), heap.get(left + 1)) {
+            (Some(one), Some(other)) if other > one => left + 1,
+            (Some(_), _) => left,
+            (None, _) => return,
+        };
+        if heap[at] >= heap[larger] {
+            return;
+        }
+        heap.swap(at, larger);
+        at = larger;
+    }
 }
 
 /// A sample and its weight in one word, whose order is that of the values.
@@ -87,7 +131,11 @@ impl Weighed {
 /// ```
 pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Quantile; K]) -> Option<[u64; K]> {
     debug_assert!(quantiles.is_sorted(), "quantiles ascend");
-    samples.sort_unstable();
+    if ROOMY {
+        samples.sort_unstable();
+    } else {
+        sort_by_heap(samples);
+    }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let mut rest = samples.iter();
     let first = rest.next()?;
@@ -152,6 +200,16 @@ mod tests {
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
             let found = quantiles(&mut samples.clone(), wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&samples, quantile)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_heap_puts_in_order(samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 0..200)) {
+            let (mut by_heap, mut sorted) = (samples.clone(), samples);
+            sort_by_heap(&mut by_heap);
+            sorted.sort_unstable();
+            prop_assert_eq!(by_heap, sorted);
         }
     }
 

@@ -279,6 +279,22 @@ pub struct Parts<'s, C> {
     pub tallies: &'s mut [Tally],
 }
 
+/// What a storage has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lacks {
+    /// There is no corrected summary: no event has an expected interval.
+    pub corrected: bool,
+    /// There is no limit on a quantile.
+    pub limits: bool,
+    /// None of the slowest samples is kept.
+    pub slowest: bool,
+}
+
+impl Lacks {
+    /// It may have room for everything: only its shape tells.
+    pub const NOTHING: Self = Self { corrected: false, limits: false, slowest: false };
+}
+
 /// Memory for an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
 ///
 /// It is all-zero when empty.
@@ -286,6 +302,9 @@ pub trait Storage {
     /// What bucket counts of slices are counted in. One that is full stays full, which makes quantiles less accurate, and they
     /// say so.
     type Count: Count;
+
+    /// What it has no room for, as its type tells: for that no code is generated, which matters where flash is scarce.
+    const LACKS: Lacks = Lacks::NOTHING;
 
     /// The arrays.
     fn parts(&mut self) -> Parts<'_, Self::Count>;
@@ -423,6 +442,9 @@ impl<
     >
 {
     type Count = C;
+
+    // Totals are of all rows, and then once more of those of events.
+    const LACKS: Lacks = Lacks { corrected: TOTALS == 2 * ROWS * PLACES, limits: LIMITS == 0, slowest: SLOWEST == 0 };
 
     fn parts(&mut self) -> Parts<'_, C> {
         Parts {

@@ -3,6 +3,7 @@
 use crate::{
     Estimate, Fixed, Quantile, TimeUnit, Unit,
     moments::{Moments, fixed_nanos},
+    wide,
 };
 
 /// How far the quantiles of a [`Summary`] may be off.
@@ -142,11 +143,20 @@ impl Teller {
     /// that sample, rounded up.
     fn error_ppm(self, estimate: Estimate) -> u32 {
         let [told, least, most] = [estimate.value, estimate.least, estimate.most].map(|value| self.value(value));
-        let share = |difference: u64, of: u64| match (u128::from(difference) * 1_000_000, u128::from(of)) {
-            (0, _) => 0,
-            (_, 0) => u32::MAX,
-            (part, of) => u32::try_from(part.div_ceil(of)).unwrap_or(u32::MAX),
-        };
-        share(told - least, least).max(share(most - told, most))
+        share_ppm(told - least, least).max(share_ppm(most - told, most))
+    }
+}
+
+/// In parts per million, rounded up.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn share_ppm(difference: u64, of: u64) -> u32 {
+    match (difference, of) {
+        (0, _) => 0,
+        (_, 0) => u32::MAX,
+        // Rounded down from one less, and one more.
+        _ => {
+            let below = wide::quotient(wide::product(difference, 1_000_000) - 1, of.into());
+            u32::try_from(below).map_or(u32::MAX, |below| below.saturating_add(1))
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use core::{ops::Range, time::Duration};
 
-use crate::TickRate;
+use crate::{TickRate, clock::nanos_of};
 
 /// A window's length and in how many slices it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +54,10 @@ impl Window {
     /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
     /// or there are none.
     pub(crate) const fn new(spec: WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
-        let nanos = spec.length.as_nanos();
-        if spec.slices == 0 || nanos > u64::MAX as u128 {
+        let Some(length_nanos) = nanos_of(spec.length) else { return None };
+        if spec.slices == 0 {
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "checked above")]
-        let length_nanos = nanos as u64;
         let slice_ticks = rate.ticks_in_nanos(length_nanos / spec.slices as u64);
         if slice_ticks == 0 {
             return None;

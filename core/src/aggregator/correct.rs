@@ -11,6 +11,7 @@ use crate::{
     histogram::Count,
     select::Weighed,
     storage::{Parts, Storage},
+    wide,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -35,8 +36,7 @@ impl<S: Storage> Aggregator<S> {
             let steps = if let Some(steps) = room.checked_mul(missing) {
                 steps.saturating_sub(1) / distance.max(1)
             } else {
-                let steps = (u128::from(room) * u128::from(missing) - 1) / u128::from(distance.max(1));
-                u64::try_from(steps).unwrap_or(u64::MAX)
+                wide::clamp(wide::quotient(wide::product(room, missing) - 1, distance.max(1).into()))
             };
             missing.min(steps)
         };

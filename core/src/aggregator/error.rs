@@ -4,7 +4,8 @@ use core::{error, fmt, time::Duration};
 
 use crate::{
     EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
-    storage::{Parts, Shape},
+    clock::nanos_of,
+    storage::{Lacks, Parts, Shape},
 };
 
 /// Windows, events, shape and storage that do not fit each other.
@@ -149,6 +150,7 @@ pub(super) fn check<C>(
     windows: &[WindowSpec],
     events: &[EventInfo],
     parts: &Parts<'_, C>,
+    lacks: Lacks,
 ) -> Result<(), ConfigError> {
     if windows.is_empty() {
         return Err(ConfigError::NoWindows);
@@ -161,7 +163,8 @@ pub(super) fn check<C>(
         if length.is_zero() {
             return Err(ConfigError::EmptyWindow);
         }
-        if slices == 0 || length.as_nanos() % u128::from(slices) != 0 {
+        // One that is too long is refused for that.
+        if slices == 0 || nanos_of(length).is_some_and(|nanos| !nanos.is_multiple_of(u64::from(slices))) {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }
         if windows[..number].iter().any(|other| other.length == length) {
@@ -178,7 +181,7 @@ pub(super) fn check<C>(
     }
     for EventInfo { name, unit, expected_interval, .. } in events {
         if let Some(interval) = *expected_interval
-            && (interval.is_zero() || interval.as_nanos() > u128::from(u64::MAX) || *unit != Unit::Time)
+            && (interval.is_zero() || nanos_of(interval).is_none() || *unit != Unit::Time)
         {
             return Err(ConfigError::Interval { name, interval });
         }
@@ -209,6 +212,16 @@ pub(super) fn check<C>(
     for (what, given, needed) in [("ids", shape.ids, needed.ids), ("slices of a limit", shape.limit_slices, cut)] {
         if given < needed {
             return Err(ConfigError::Shape { what, given, needed });
+        }
+    }
+    // What is lacked by its type, no code is there for.
+    for (what, given, is_lacked) in [
+        ("corrected summaries", shape.corrected, lacks.corrected),
+        ("limits", shape.limits, lacks.limits),
+        ("slowest samples", shape.slowest, lacks.slowest),
+    ] {
+        if is_lacked && given > 0 {
+            return Err(ConfigError::Storage { what, given: 0, needed: given });
         }
     }
     // Those that are walked over are not longer, either: what is not set up would be counted into.

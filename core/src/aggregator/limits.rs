@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{Aggregator, Period, row_number, row_of};
 use crate::{
     EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, Threshold, Transition,
+    clock::nanos_of,
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
     storage::{EventState, Parts, Storage},
 };
@@ -39,6 +40,15 @@ impl<S: Storage> Aggregator<S> {
     ) -> Result<(), LimitError> {
         let (row, unit) = row_of(self.storage.parts().rows, event).ok_or(LimitError::UnknownEvent { id: event })?;
         self.check_limits(row, limits)?;
+        let silence = limits.clone().find_map(Limit::silence).map_or(0, |length| nanos_of(length).unwrap_or(u64::MAX));
+        let rate = self.rate;
+        let state = &mut self.storage.parts().events[row];
+        if state.silence.nanos != silence {
+            state.silence = Silence::new(silence, rate);
+        }
+        if S::LACKS.limits {
+            return Ok(());
+        }
         let (room, of_rule, rate, now, time) =
             (self.shape.limits, self.shape.limit_slices, self.rate, self.now, self.shape.unit);
         let name = row_number(row) + 1;
@@ -68,13 +78,6 @@ impl<S: Storage> Aggregator<S> {
                 Some(before) => rules[before].next = link,
             }
             last = Some(number);
-        }
-        let silence = limits
-            .clone()
-            .find_map(Limit::silence)
-            .map_or(0, |length| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX));
-        if events[row].silence.nanos != silence {
-            events[row].silence = Silence::new(silence, rate);
         }
         Ok(())
     }
@@ -114,10 +117,12 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Linear in the slices of all limits; while spans are in flight, also in the size of their table.
     pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&Transition)) {
-        self.count_hung_spans(as_of);
+        if !S::LACKS.limits {
+            self.count_hung_spans(as_of);
+        }
         let (now, slices) = (self.now, self.shape.limit_slices);
         for row in 0..self.shape.events {
-            let mut next = self.storage.parts().events[row].first_rule;
+            let mut next = if S::LACKS.limits { NO_RULE } else { self.storage.parts().events[row].first_rule };
             while let Some(number) = usize::from(next).checked_sub(1) {
                 let Parts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[number];

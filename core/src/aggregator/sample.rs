@@ -52,10 +52,13 @@ impl<S: Storage> Aggregator<S> {
         // One of 64 bits never is full.
         totals[(rows + corrected + row) * places + place] += 1 << sampling;
 
-        let list = &mut slowest[(row * lists + lists - 1) * k..][..k];
-        let is_slow = slowest::is_slow(list, value);
-        if is_slow {
-            slowest::insert(list, slow(value, origin));
+        let mut is_slow = false;
+        if !S::LACKS.slowest {
+            let list = &mut slowest[(row * lists + lists - 1) * k..][..k];
+            is_slow = slowest::is_slow(list, value);
+            if is_slow {
+                slowest::insert(list, slow(value, origin));
+            }
         }
 
         let late = self.tally(row, weighed, tick);
@@ -92,6 +95,9 @@ impl<S: Storage> Aggregator<S> {
         let slowest = &mut slowest[row * lists * k..][..lists * k];
         let mut is_slow = false;
         let mut keep_slow = |list: usize| {
+            if S::LACKS.slowest {
+                return;
+            }
             let list = &mut slowest[list * k..][..k];
             if slowest::is_slow(list, value) {
                 slowest::insert(list, slow(value, origin));
@@ -126,6 +132,9 @@ impl<S: Storage> Aggregator<S> {
     /// Counts a sample for the limits of its event; whether it is older than the window of one.
     #[inline(always)]
     fn tally(&mut self, row: usize, weighed: Weighed, tick: u64) -> bool {
+        if S::LACKS.limits {
+            return false;
+        }
         let slices = self.shape.limit_slices;
         let Parts { events, limits, tallies, .. } = self.storage.parts();
         let (mut next, mut late) = (events[row].first_rule, false);
@@ -165,7 +174,7 @@ impl<S: Storage> Aggregator<S> {
         origin: Origin,
         is_slow: bool,
     ) {
-        if self.storage.parts().events[row].corrected > 0 {
+        if !S::LACKS.corrected && self.storage.parts().events[row].corrected > 0 {
             self.correct(row, place, weighed, weighed.sampling(), tick);
         }
         if is_slow && origin.awaits_tag {
@@ -199,7 +208,9 @@ impl<S: Storage> Aggregator<S> {
         for (total, fresh) in total.iter_mut().zip(&*fresh) {
             full = full.saturating_add(total.add(*fresh));
         }
-        pour_slowest(&mut lists[of_event * k..][..k], fresh_list);
+        if !S::LACKS.slowest {
+            pour_slowest(&mut lists[of_event * k..][..k], fresh_list);
+        }
         for window in &*windows {
             let Some(slice) = window.place(from) else { continue };
             slices[row * of_event + slice].merge(&moments);
@@ -207,7 +218,9 @@ impl<S: Storage> Aggregator<S> {
             for (count, fresh) in counts.iter_mut().zip(&*fresh) {
                 full = full.saturating_add(count.add(*fresh));
             }
-            pour_slowest(&mut lists[slice * k..][..k], fresh_list);
+            if !S::LACKS.slowest {
+                pour_slowest(&mut lists[slice * k..][..k], fresh_list);
+            }
         }
         fresh.fill(0);
         fresh_list.fill(Slow::EMPTY);

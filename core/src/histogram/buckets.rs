@@ -5,6 +5,7 @@
 //! as much and is off by one at the bounds.)
 
 use super::bounds::BOUNDS;
+use crate::wide;
 
 /// The finest scale there is.
 pub const MAX_SCALE: u8 = 8;
@@ -62,8 +63,13 @@ static SCALE_6: Table<65, 128> = Table::new();
 static SCALE_7: Table<129, 256> = Table::new();
 static SCALE_8: Table<257, 512> = Table::new();
 
+/// How many bounds of an octave lie below a mantissa, at this scale.
 #[inline(always)]
 fn below(scale: u8, mantissa: u64) -> usize {
+    // The tables take 6 KiB together, which a microcontroller has not.
+    if cfg!(not(target_pointer_width = "64")) {
+        return below_by_search(scale, mantissa);
+    }
     match scale {
         0 => SCALE_0.below(mantissa),
         1 => SCALE_1.below(mantissa),
@@ -75,6 +81,24 @@ fn below(scale: u8, mantissa: u64) -> usize {
         7 => SCALE_7.below(mantissa),
         _ => SCALE_8.below(mantissa),
     }
+}
+
+/// The same by binary search, a step for each unit of the scale.
+fn below_by_search(scale: u8, mantissa: u64) -> usize {
+    const LOWEST: u64 = BOUNDS[0];
+    if mantissa <= LOWEST {
+        return 0;
+    }
+    // The bound found so far lies below the mantissa.
+    let (mut found, mut step) = (0, BOUNDS.len() / 2);
+    for _ in 0..scale {
+        // Within the table, which the mask only says once more.
+        if BOUNDS[(found + step) % BOUNDS.len()] < mantissa {
+            found += step;
+        }
+        step /= 2;
+    }
+    (found >> (MAX_SCALE - scale)) + 1
 }
 
 /// Which values a histogram tells apart: its scale and range.
@@ -194,9 +218,7 @@ impl Buckets {
 
 /// The geometric midpoint.
 fn middle(from: u64, to: u64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, reason = "the root of a product of two 64-bit numbers")]
-    let middle = (u128::from(from) * u128::from(to)).isqrt() as u64;
-    middle
+    wide::clamp(wide::root(wide::product(from, to)))
 }
 
 /// A value that is known only by its bucket.

@@ -3,7 +3,11 @@
 use core::time::Duration;
 
 use super::{SlaState, Threshold};
-use crate::{Quantile, TickRate, Unit, WindowSpec, clock::TimeUnit, window::Window};
+use crate::{
+    Quantile, TickRate, Unit, WindowSpec,
+    clock::{TimeUnit, nanos_of},
+    window::Window,
+};
 
 /// Stands for "no rule" where the number of one is expected, which are counted from 1.
 pub(crate) const NO_RULE: u16 = 0;
@@ -232,7 +236,9 @@ impl Silence {
 /// The slices of a window of `length` of which no statistics are told: as many as divide it into whole nanoseconds, 12 at most.
 fn slices_for(length: Duration, most: usize) -> u16 {
     let most = u16::try_from(most).map_or(SLICES, |most| most.min(SLICES));
-    let divides = |slices: &u16| length.as_nanos().is_multiple_of(u128::from(*slices));
+    // One that is too long is refused in any slices.
+    let nanos = nanos_of(length).unwrap_or(0);
+    let divides = |slices: &u16| nanos.is_multiple_of(u64::from(*slices));
     (1..=most).rev().find(divides).unwrap_or(1)
 }
 

@@ -1,0 +1,134 @@
+//! Arithmetic of 128 bits that a microcontroller has room for.
+//!
+//! Where registers are of 32 bits, the compiler writes a division or a checked product of 128 bits out in full wherever one
+//! stands, up to a kilobyte each. There these functions are one small loop each, and slow; elsewhere they are the plain operators.
+
+/// Whether the plain operators serve.
+const PLAIN: bool = cfg!(target_pointer_width = "64");
+
+/// The product, which always fits.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) const fn product(a: u64, b: u64) -> u128 {
+    a as u128 * b as u128
+}
+
+/// The product; 2^128 − 1 if it is more, and whether it is.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) const fn checked_product(a: u128, b: u128) -> Option<u128> {
+    if PLAIN { a.checked_mul(b) } else { by_halves(a, b) }
+}
+
+/// The product; 2^128 − 1 if it is more.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
+    match checked_product(a, b) {
+        Some(product) => product,
+        None => u128::MAX,
+    }
+}
+
+/// The quotient, rounded down; `divisor` is not 0.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) const fn quotient(dividend: u128, divisor: u128) -> u128 {
+    if PLAIN { dividend / divisor } else { by_subtraction(dividend, divisor) }
+}
+
+/// The square root, rounded down.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+pub(crate) const fn root(square: u128) -> u128 {
+    if PLAIN { square.isqrt() } else { by_digits(square) }
+}
+
+/// A number of 128 bits as one of 64; 2^64 − 1 if it is more.
+#[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
+#[inline]
+pub(crate) const fn clamp(wide: u128) -> u64 {
+    if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
+}
+
+/// The product, of products of 64 bits.
+const fn by_halves(a: u128, b: u128) -> Option<u128> {
+    let [a_low, a_high, b_low, b_high] = [low(a), low(a >> 64), low(b), low(b >> 64)];
+    if a_high != 0 && b_high != 0 {
+        return None;
+    }
+    // One of the two is 0.
+    let crossed = if a_high != 0 { product(a_high, b_low) } else { product(a_low, b_high) };
+    if crossed >> 64 != 0 {
+        return None;
+    }
+    product(a_low, b_low).checked_add(crossed << 64)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+const fn low(wide: u128) -> u64 {
+    wide as u64
+}
+
+/// The quotient, a binary digit at a time.
+const fn by_subtraction(dividend: u128, divisor: u128) -> u128 {
+    if dividend < divisor {
+        return 0;
+    }
+    let skipped = dividend.leading_zeros();
+    // From the right, the digits of the quotient take the place of the dividend's, which leave to the left.
+    let (mut rest, mut digits, mut left) = (0_u128, dividend << skipped, u128::BITS - skipped);
+    while left > 0 {
+        let exceeds = rest >> 127 != 0;
+        rest = rest << 1 | digits >> 127;
+        digits <<= 1;
+        if exceeds || rest >= divisor {
+            rest = rest.wrapping_sub(divisor);
+            digits |= 1;
+        }
+        left -= 1;
+    }
+    digits
+}
+
+/// The square root, a binary digit at a time (Warren, Hacker's Delight, 11-1).
+const fn by_digits(square: u128) -> u128 {
+    let (mut rest, mut root, mut digit) = (square, 0_u128, 1_u128 << 126);
+    while digit > 0 {
+        let next = root | digit;
+        root >>= 1;
+        if rest >= next {
+            rest -= next;
+            root |= digit;
+        }
+        digit >>= 2;
+    }
+    root
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_size() -> impl Strategy<Value = u128> {
+        prop_oneof![(any::<u128>(), 0..128_u32).prop_map(|(wide, shift)| wide >> shift), Just(u128::MAX), Just(0)]
+    }
+
+    proptest! {
+        #[test]
+        fn the_small_loops_agree_with_the_plain_operators(a in any_size(), b in any_size()) {
+            prop_assert_eq!(by_halves(a, b), a.checked_mul(b));
+            prop_assert_eq!(by_subtraction(a, b.max(1)), a / b.max(1));
+            prop_assert_eq!(by_digits(a), a.isqrt());
+        }
+
+        #[test]
+        fn a_square_has_its_root(root: u64) {
+            let square = u128::from(root) * u128::from(root);
+            prop_assert_eq!(by_digits(square), u128::from(root));
+            prop_assert_eq!(by_digits(square.saturating_sub(1)), u128::from(root.saturating_sub(1)));
+        }
+    }
+}
