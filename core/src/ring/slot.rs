@@ -43,14 +43,17 @@ impl fmt::Debug for Slot {
     }
 }
 
-// Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined, and a loop
-// stays one where size matters.
+// Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined. Where size
+// matters, a loop would stay one.
 
 #[cfg(target_pointer_width = "64")]
 #[inline(always)]
-fn store_words([a, b]: &[AtomicUsize; WORDS], values: [usize; WORDS]) {
-    a.store(values[0], Relaxed);
-    b.store(values[1], Relaxed);
+fn store_words(words: &[AtomicUsize; WORDS], values: [usize; WORDS]) {
+    let mut word = 0;
+    while word < WORDS {
+        words[word].store(values[word], Relaxed);
+        word += 1;
+    }
 }
 
 #[cfg(target_pointer_width = "64")]
