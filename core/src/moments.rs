@@ -7,6 +7,7 @@ use crate::{Fixed, fixed::FRACTION_BITS};
 /// A sample of weight `w` stands for `w` of its like: it counts once, `w` times in everything but `count`, `min` and `max`.
 /// Sums saturate at 2^128: for durations of a minute, after 2^36 samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
     count: u64,
     weight: u64,

@@ -41,6 +41,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
 
 /// A sample and its weight in one word, whose order is that of the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Weighed(u64);
 
 impl Weighed {
