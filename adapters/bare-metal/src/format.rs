@@ -69,3 +69,10 @@ impl<R> Format for MachineCycle<R> {
         write!(f, "MachineCycle");
     }
 }
+
+#[cfg(feature = "postcard")]
+impl Format for crate::wire::Decoder {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Decoder {{ waiting: {=usize}, rejected: {} }}", self.waiting(), self.rejected());
+    }
+}

@@ -11,6 +11,8 @@ mod report;
 #[cfg(feature = "critical-section")]
 mod shared;
 mod static_ring;
+#[cfg(feature = "postcard")]
+pub mod wire;
 
 #[cfg(feature = "critical-section")]
 pub use self::shared::{SharedRecorder, SharedSpan};

@@ -51,10 +51,14 @@ fn public_types(root: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_list_below_leaves_no_public_type_out() {
+fn the_lists_below_leave_no_public_type_out() {
     let list = include_str!("defmt.rs");
-    let roots =
-        [include_str!("../../../core/src/lib.rs"), include_str!("../src/lib.rs"), include_str!("../src/clock.rs")];
+    let roots = [
+        include_str!("../../../core/src/lib.rs"),
+        include_str!("../src/lib.rs"),
+        include_str!("../src/clock.rs"),
+        include_str!("../src/wire.rs"),
+    ];
     let mut types = 0;
     for name in roots.into_iter().flat_map(public_types) {
         let is_listed = |end| list.contains(&format!("::{name}{end}"));
@@ -155,6 +159,24 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<bare::SharedSpan<'_, '_, &Timer, 9, 8>>();
     #[cfg(feature = "embassy-time")]
     can_be_logged::<clock::EmbassyTime>();
+}
+
+#[cfg(feature = "postcard")]
+#[test]
+fn every_type_of_the_wire_can_be_logged() {
+    use bare::wire;
+    can_be_logged::<wire::Decoder>();
+    can_be_logged::<wire::Rejected>();
+    can_be_logged::<wire::TooSmall>();
+    can_be_logged::<wire::CountsFrame>();
+    can_be_logged::<wire::Frame>();
+    can_be_logged::<wire::HealthFrame>();
+    can_be_logged::<wire::LimitFrame>();
+    can_be_logged::<wire::LimitKind>();
+    can_be_logged::<wire::LimitState>();
+    can_be_logged::<wire::Name>();
+    can_be_logged::<wire::SummaryFrame>();
+    can_be_logged::<wire::UnitOf>();
 }
 
 #[test]
