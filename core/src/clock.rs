@@ -41,6 +41,7 @@ impl<C: Clock + ?Sized> Clock for &C {
 
 /// How many ticks a clock makes in a second: the fixed ratio between ticks and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TickRate(NonZeroU64);
 
 impl TickRate {
@@ -77,6 +78,7 @@ impl TickRate {
 /// The unit of time inside histograms: a negative power of two of a second, so that a bucket of ours *is* a bucket of a
 /// base-2 exponential histogram in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TimeUnit {
     /// 2^-40 s, 0.9 ps: on servers.
     Fine,
@@ -119,6 +121,7 @@ impl TimeUnit {
 /// Source of the method: the kernel's `clocksource` (`mult` and `shift`), here with a 62-bit multiplier, so that its
 /// rounding stays below 2^-61 of the length.
 #[derive(Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TimeScale {
     multiplier: u64,
     shift: u32,

@@ -9,6 +9,7 @@ use crate::{Fixed, fixed::FRACTION_BITS, wide};
 /// Sums saturate at 2^128: those of the squares, for durations of a minute, after 2^36 samples. Where registers have 32 bits, the plain
 /// sum does at 2^64: after 544 years of time in units of 2^-30 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
     count: u64,
     weight: u64,

@@ -70,6 +70,7 @@ impl Draws {
 /// It is plain data, points to no ring and may be closed by another recorder, in another thread, as long as both record
 /// into one collector and read one clock. A token that is dropped leaves its span in flight for ever: close it.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
 pub struct Token {
     start: u64,
