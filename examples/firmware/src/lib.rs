@@ -12,6 +12,7 @@ pub mod board;
 #[path = "board/riscv.rs"]
 pub mod board;
 pub mod events;
+pub mod firmware;
 #[cfg(target_arch = "arm")]
 pub mod painted;
 pub mod plan;
