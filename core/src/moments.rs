@@ -137,6 +137,7 @@ impl Moments {
     }
 
     /// The mean, times 2^16.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn mean_bits(&self) -> u128 {
         let n = u128::from(self.weight);
         if n == 0 {
@@ -148,6 +149,7 @@ impl Moments {
     }
 
     /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn stddev_bits(&self) -> u128 {
         let n = u128::from(self.weight);
         if n == 0 {

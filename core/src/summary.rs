@@ -105,16 +105,8 @@ impl Teller {
     }
 
     /// The summary of these samples, with these quantiles.
-    pub(crate) fn summary(self, moments: &Moments, quantiles: Found<4>) -> Summary {
-        let (told, accuracy) = match quantiles {
-            Found::Exact(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
-            Found::Estimated(estimates) => {
-                let told = estimates.map(|estimate| self.value(estimate.value));
-                let error = estimates.map(|estimate| self.error_ppm(estimate)).into_iter().max().unwrap_or(0);
-                (told, Accuracy::WithinPpm(error))
-            }
-        };
-        let [p50, p95, p99, p99_9] = told;
+    pub(crate) fn summary(self, moments: &Moments, quantiles: &Found<4>) -> Summary {
+        let ([p50, p95, p99, p99_9], accuracy) = self.quantiles(quantiles);
         Summary {
             count: moments.count(),
             estimated_total: moments.weight(),
@@ -129,6 +121,19 @@ impl Teller {
             accuracy,
             covered: 0,
             complete: true,
+        }
+    }
+
+    /// Quantiles as they are told, and how far they may be off. A frame of its own, where stacks are small.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn quantiles(self, quantiles: &Found<4>) -> ([u64; 4], Accuracy) {
+        match quantiles {
+            Found::Exact(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
+            Found::Estimated(estimates) => {
+                let told = estimates.map(|estimate| self.value(estimate.value));
+                let error = estimates.iter().map(|estimate| self.error_ppm(*estimate)).max().unwrap_or(0);
+                (told, Accuracy::WithinPpm(error))
+            }
         }
     }
 

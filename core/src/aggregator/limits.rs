@@ -116,6 +116,8 @@ impl<S: Storage> Aggregator<S> {
     /// happens, is known only as of then: its END may lie in a ring since.
     ///
     /// Linear in the slices of all limits; while spans are in flight, also in the size of their table.
+    // A frame of its own, where stacks are small: the one that calls it stays for long.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&Transition)) {
         if !S::LACKS.limits {
             self.count_hung_spans(as_of);

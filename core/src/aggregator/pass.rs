@@ -93,6 +93,10 @@ impl<S: Storage> Aggregator<S> {
     /// As [`drain`](Self::drain), but it takes in no more than `most` records: for who must not be busy for long. What is still
     /// [`pending`](Consumer::pending) is left for another pass; until it is drained, this ring is not as far as it was at its
     /// last [`look`](Consumer::look), which is what [`settle`](Self::settle) and [`watch`](Self::watch) are to be told.
+    // A frame of its own, where stacks are small: it holds what was copied at once.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    // A frame of its own, where stacks are small: it holds what was copied at once.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn drain_up_to(
         &mut self,
         source: u16,

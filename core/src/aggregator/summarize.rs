@@ -117,7 +117,9 @@ impl<S: Storage> Aggregator<S> {
     /// The summary of `event` over this period; `None` if nothing happened in it (or there is no such event or window). Linear in
     /// the samples kept or the buckets between the smallest and the largest sample.
     pub fn summary(&mut self, event: EventId, period: Period) -> Option<Summary> {
-        self.describe(event, period).map(|(summary, _)| summary)
+        let (row, unit) = row_of(self.storage.parts().rows, event)?;
+        let chosen = self.choose(row, unit, period)?;
+        Some(self.summarize(&chosen))
     }
 
     /// The summary, and the values that it sums up.
@@ -139,10 +141,10 @@ impl<S: Storage> Aggregator<S> {
         let plain = self.choose(row, unit, period)?;
         let corrected = self.choose(shadow, unit, period)?;
         if plain.moments == corrected.moments {
-            return Some(self.describe_chosen(&plain).0);
+            return Some(self.summarize(&plain));
         }
         let complete = self.is_complete(&plain);
-        Some(Summary { complete, ..self.describe_chosen(&corrected).0 })
+        Some(Summary { complete, ..self.summarize(&corrected) })
     }
 
     /// The value of `event` at a quantile, in nanoseconds or its unit, and how far it may be off; `None` as for
@@ -238,6 +240,26 @@ impl<S: Storage> Aggregator<S> {
             && chosen.moments.weight() == chosen.moments.count()
     }
 
+    /// The summary alone, in a frame of its own where stacks are small.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn summarize(&mut self, chosen: &Chosen) -> Summary {
+        let found = self.find(chosen);
+        let complete = self.is_complete(chosen);
+        let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
+        let teller = Teller { unit: chosen.unit, time: self.shape.unit };
+        Summary { covered, complete, ..teller.summary(&chosen.moments, &found) }
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn find(&mut self, chosen: &Chosen) -> Found<{ QUANTILES.len() }> {
+        if let Some((_, quantiles)) = self.gather_samples(chosen) {
+            return Found::Exact(quantiles);
+        }
+        let buckets = self.buckets(chosen.unit);
+        let (first, counts) = self.fold(chosen, buckets);
+        Found::Estimated(estimate_counted(buckets, &chosen.moments, first, counts, QUANTILES))
+    }
+
     fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
         let complete = self.is_complete(chosen);
         let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
@@ -250,7 +272,7 @@ impl<S: Storage> Aggregator<S> {
             let estimates = estimate_counted(buckets, &moments, first, counts, QUANTILES);
             (Known::Counted { buckets, moments, first, counts }, Found::Estimated(estimates))
         };
-        let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, found) };
+        let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, &found) };
         (summary, Values { teller, known })
     }
 
