@@ -5,6 +5,7 @@ mod error;
 mod limits;
 mod pass;
 mod sample;
+mod spans;
 mod summarize;
 
 use crate::{
@@ -243,22 +244,6 @@ impl<S: Storage> Aggregator<S> {
             }
             (_, kind) => self.record_other(row, unit, record, kind, source),
         }
-    }
-
-    /// A whole span, if `end` is its END and nothing about it is rare; whether it is a sample. The same as to
-    /// [`record`](Self::record) one after the other.
-    #[inline]
-    fn span(&mut self, source: u16, start: Record, end: Record) -> Option<bool> {
-        let outcome = end.outcome_of(start)?;
-        let (row, Unit::Time) = row_of(self.storage.parts().rows, end.event()?)? else { return None };
-        let began = start.ticks();
-        if !self.can_begin(began) || !self.in_flight().opens_and_closes(row_number(row)) {
-            return None;
-        }
-        self.storage.parts().events[row].outcomes[outcome] += 1;
-        self.see(row, began.max(end.ticks()));
-        let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
-        Some(self.sample_if_told(row, Unit::Time, self.time.units(end.payload()), end, origin))
     }
 
     /// A span began.

@@ -104,8 +104,10 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
     /// The values at several quantiles, which ascend; `None` if there are no values.
     pub fn quantiles<const K: usize>(&self, quantiles: [Quantile; K]) -> Option<[Estimate; K]> {
         let counts = self.counts();
-        (self.moments.count() > 0)
-            .then(|| estimate(self.buckets, &self.moments, |place| counts[place].get(), quantiles))
+        (self.moments.count() > 0).then(|| {
+            let [first, last] = [self.moments.min(), self.moments.max()].map(|value| self.buckets.place(value));
+            estimate(self.buckets, &self.moments, &counts[first..=last].iter().map(|count| count.get()), quantiles)
+        })
     }
 
     /// The buckets that counted something, ascending.
@@ -156,27 +158,28 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
     }
 }
 
-/// The values at these quantiles, which ascend, of at least one value, of which `count` tells how many lie at each place.
+/// The values at these quantiles, which ascend, of at least one value, of which `counts` tells how many lie at each place from that
+/// of the smallest to that of the largest.
 pub(crate) fn estimate<const K: usize>(
     buckets: Buckets,
     moments: &Moments,
-    count: impl Fn(usize) -> u64,
+    counts: &(impl Iterator<Item = u64> + Clone),
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
     let (min, max) = (moments.min(), moments.max());
     let (first, last) = (buckets.place(min), buckets.place(max));
     // The places that hold these ranks, or the last one, and how many were counted.
     let locate = |ranks: [u64; K]| {
-        let mut place = first;
-        let mut reached = count(place);
-        let places = ranks.map(|rank| {
-            while reached < rank && place < last {
-                place += 1;
-                reached = reached.saturating_add(count(place));
+        let (mut places, mut place, mut found, mut reached) = ([last; K], first, 0, 0_u64);
+        for count in counts.clone() {
+            reached = reached.saturating_add(count);
+            while ranks.get(found).is_some_and(|rank| *rank <= reached) {
+                places[found] = place;
+                found += 1;
             }
-            place
-        });
-        (places, (place + 1..=last).fold(reached, |sum, place| sum.saturating_add(count(place))))
+            place += 1;
+        }
+        (places, reached)
     };
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
     let (places, counted) = locate(ranks);

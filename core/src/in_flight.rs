@@ -166,14 +166,10 @@ impl InFlight<'_> {
         false
     }
 
-    /// A span began and ended, unless the table has to be asked about it: then `false`, and nothing is done.
-    #[inline]
-    pub(crate) fn opens_and_closes(&mut self, row: u16) -> bool {
-        let is_usual = self.occupancy.early == 0 && has_room(self.table, self.occupancy);
-        if is_usual {
-            self.events[usize::from(row)].pairing.paired += 1;
-        }
-        is_usual
+    /// Whether a span that begins and ends before anything else happens has nothing to do with the table: it would have room there,
+    /// and no END waits for a START.
+    pub(crate) fn passes_by(&self) -> bool {
+        self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }
 
     /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was

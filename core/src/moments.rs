@@ -1,7 +1,7 @@
 //! Count, extremes, mean and spread, in integers.
 
-use self::sum::{narrow, widen};
-use crate::{Fixed, fixed::FRACTION_BITS, wide};
+use self::sum::{narrow, widen, with};
+use crate::{Fixed, fixed::FRACTION_BITS, select::Weighed, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
@@ -34,6 +34,11 @@ mod sum {
     pub(super) const fn widen(sum: u128) -> u128 {
         sum
     }
+
+    /// Of few, which cannot exceed it.
+    pub(super) const fn with(sum: u128, value: u64) -> u128 {
+        sum + value as u128
+    }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -45,11 +50,39 @@ mod sum {
     pub(super) const fn widen(sum: u64) -> u128 {
         sum as u128
     }
+
+    pub(super) const fn with(sum: u64, value: u64) -> u64 {
+        sum.saturating_add(value)
+    }
 }
 
 impl Moments {
     /// Of no samples.
     pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
+
+    /// Adds samples: the same as one after the other, but for less.
+    #[inline]
+    pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = Weighed> + Clone) {
+        let mut sums = Self { min: u64::MAX, ..Self::EMPTY };
+        let mut bits = 0;
+        for sample in samples.clone() {
+            let value = sample.value();
+            // A product of what is below 2^48 and a weight is one of 64 bits, and a few thousand squares of it fit 128.
+            let weighted = value.wrapping_mul(sample.weight());
+            bits |= value;
+            sums.min = sums.min.min(value);
+            sums.max = sums.max.max(value);
+            sums.count += 1;
+            sums.weight += sample.weight();
+            sums.sum = with(sums.sum, weighted);
+            sums.squares = sums.squares.wrapping_add(wide::small_product(value, weighted));
+        }
+        if bits >> 48 == 0 {
+            self.merge(&sums);
+        } else {
+            samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
+        }
+    }
 
     /// Adds a sample of weight 2^`sampling`.
     #[inline]
@@ -66,7 +99,7 @@ impl Moments {
         };
         self.sum = self.sum.saturating_add(weighed);
         // A square of 64 bits fits 128; times 2^15 it may not.
-        let square = wide::square(value);
+        let square = wide::small_product(value, value);
         let squares = if sampling == 0 { square } else { wide::saturating_product(square, 1 << sampling) };
         self.squares = self.squares.saturating_add(squares);
     }
@@ -246,6 +279,19 @@ mod tests {
                 terms.add(least + j * step, sampling);
             }
             prop_assert_eq!(whole, terms);
+        }
+
+        #[test]
+        fn many_are_one_after_the_other(
+            before in proptest::collection::vec(any::<u64>(), 0..3),
+            values in proptest::collection::vec((any::<u64>(), 4..64_u32, 0..16_u8), 0..80),
+            shift in 0..40_u32,
+        ) {
+            let samples = values.into_iter().map(|(value, size, k)| Weighed::new(value >> size >> shift, k).unwrap());
+            let (mut all, mut each) = (of(&before), of(&before));
+            all.add_all(samples.clone());
+            samples.for_each(|sample| each.add(sample.value(), sample.sampling()));
+            prop_assert_eq!(all, each);
         }
 
         #[test]

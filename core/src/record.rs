@@ -220,11 +220,12 @@ impl Record {
         EventId::new((self.word & ((1 << EVENT_BITS) - 1)) as u16)
     }
 
-    /// If this is the END of the span that `start`, which is a START, began: the number of its outcome, from 0.
+    /// If `start` is a START, and this the END of its span: the number of its outcome, from 0.
     #[inline]
     pub(crate) const fn outcome_of(self, start: Self) -> Option<usize> {
         let kind = (self.word >> KIND_SHIFT) as usize & 7;
-        let is_of_event = (self.word ^ start.word) & ((1 << EVENT_BITS) - 1) == 0;
+        let begun = self.word & ((1 << EVENT_BITS) - 1) | (Kind::Start as u64) << KIND_SHIFT;
+        let is_of_event = start.word & ((1 << SAMPLING_SHIFT) - 1) == begun;
         let is_of_span = is_of_event && self.ticks.wrapping_sub(self.payload()) == start.ticks;
         if is_of_span && kind >= Kind::EndOk as usize && kind <= Kind::EndCancelled as usize {
             Some(kind - Kind::EndOk as usize)

@@ -73,6 +73,15 @@ pub(crate) fn is_slow(list: &[Slow], value: u64) -> bool {
     list.last().is_some_and(|last| !last.is_taken() || value > last.value)
 }
 
+/// The least value that is one for this list.
+pub(crate) fn slow_from(list: &[Slow]) -> u64 {
+    match list.last() {
+        Some(fastest) if fastest.is_taken() => fastest.value.saturating_add(1),
+        Some(_) => 0,
+        None => u64::MAX,
+    }
+}
+
 /// Puts it where it belongs; what is behind the end of the list is forgotten. Of equals the earlier one stays in front.
 pub(crate) fn insert(list: &mut [Slow], slow: Slow) {
     let place = list.partition_point(|other| other.is_taken() && other.value >= slow.value);

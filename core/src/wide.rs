@@ -13,11 +13,10 @@ pub(crate) const fn product(a: u64, b: u64) -> u128 {
     a as u128 * b as u128
 }
 
-/// The product of a number with itself.
+/// The product, of numbers that are small as a rule: a single multiplication then, where registers have 32 bits.
 #[inline(always)]
-pub(crate) const fn square(a: u64) -> u128 {
-    // A single multiplication where registers have 32 bits.
-    if !PLAIN && a <= u32::MAX as u64 { (a * a) as u128 } else { product(a, a) }
+pub(crate) const fn small_product(a: u64, b: u64) -> u128 {
+    if !PLAIN && a | b <= u32::MAX as u64 { (a * b) as u128 } else { product(a, b) }
 }
 
 /// The product; `None` if it does not fit.

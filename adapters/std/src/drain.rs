@@ -331,13 +331,15 @@ impl Drain {
             return u64::MAX;
         };
         let mut first = u64::MAX;
+        // A thread writes in the order of its clock.
+        let mut note = |record| first = if first == u64::MAX { age_tick(record) } else { first };
         if observers.is_empty() {
-            aggregator.drain_up_to(*number, consumer, most, |record, _| first = first.min(age_tick(record)));
+            aggregator.drain_up_to(*number, consumer, most, |record, _| note(record));
         } else {
             let time = *aggregator.time();
             let rate = pool.clock().rate();
             aggregator.drain_up_to(*number, consumer, most, |record, is_sample| {
-                first = first.min(age_tick(record));
+                note(record);
                 observers.show(record, is_sample, name, wall, rate, &time);
             });
         }

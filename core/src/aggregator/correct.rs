@@ -16,8 +16,9 @@ use crate::{
 
 impl<S: Storage> Aggregator<S> {
     /// Takes a sample into the corrected summary of its event: into the total, and into the windows that `tick` belongs to.
-    pub(super) fn correct(&mut self, of: usize, place: usize, weighed: Weighed, sampling: u8, tick: Option<u64>) {
-        let value = weighed.value();
+    pub(super) fn correct(&mut self, of: usize, weighed: Weighed, tick: Option<u64>) {
+        let (value, sampling) = (weighed.value(), weighed.sampling());
+        let place = self.durations.place(value);
         let (buckets, places, of_row) = (self.durations, self.durations.places(), self.shape.slices);
         let unit = self.shape.unit;
         let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();

@@ -95,8 +95,6 @@ impl<S: Storage> Aggregator<S> {
     /// last [`look`](Consumer::look), which is what [`settle`](Self::settle) and [`watch`](Self::watch) are to be told.
     // A frame of its own, where stacks are small: it holds what was copied at once.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    // A frame of its own, where stacks are small: it holds what was copied at once.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn drain_up_to(
         &mut self,
         source: u16,
@@ -104,29 +102,22 @@ impl<S: Storage> Aggregator<S> {
         most: usize,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
-        // A START is held back until it is known whether its END is the next record, as that of a span without others in it is.
-        let mut held: Option<Record> = None;
-        let drained = consumer.drain_up_to(most, |record| {
-            if let Some(start) = held.take() {
-                if let Some(is_sample) = self.span(source, start, record) {
-                    observe(start, false);
-                    observe(record, is_sample);
-                    return;
+        let drained = consumer.drain_chunks(most, |chunk| {
+            let mut rest = chunk;
+            while let [record, others @ ..] = rest {
+                let spans = self.spans(source, rest);
+                if spans > 0 {
+                    let (taken, left) = rest.split_at(2 * spans);
+                    for record in taken {
+                        observe(*record, record.kind() != Kind::Start);
+                    }
+                    rest = left;
+                } else {
+                    observe(*record, self.record(source, *record));
+                    rest = others;
                 }
-                let is_sample = self.record(source, start);
-                observe(start, is_sample);
             }
-            if record.kind() == Kind::Start {
-                held = Some(record);
-                return;
-            }
-            let is_sample = self.record(source, record);
-            observe(record, is_sample);
         });
-        if let Some(start) = held {
-            let is_sample = self.record(source, start);
-            observe(start, is_sample);
-        }
         if drained.overwritten > 0 {
             self.lost();
         }

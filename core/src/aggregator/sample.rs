@@ -2,70 +2,197 @@
 //!
 //! It belongs to a slice of each window and to the total, which differ only in when they are over. So it goes into one place,
 //! the *fresh sums* of its event, which are poured into all of them once a slice is over, or somebody asks: what each sample
-//! would cost in every window, a few hundred of them cost together.
+//! would cost in every window, a few hundred of them cost together. And it is added to these sums only with some others: until then
+//! it *waits* among the samples that are kept anyway.
 
 use super::{Aggregator, Origin, UNIT_ONE, row_number, row_of};
 use crate::{
-    EventId, Moments, Unit,
+    Buckets, EventId, Moments, Unit,
     histogram::Count,
     select::Weighed,
+    sla::{Rule, Tally},
     slowest::{self, Slow},
-    storage::{Parts, Sample, Shape, Storage},
+    storage::{EventState, Parts, Sample, Shape, Storage},
 };
+
+/// So many samples wait, at the most, to be added to the fresh sums: they are still near then.
+const WAITING: u32 = 64;
 
 /// What samples of an event add up to that are in no slice yet, and not in the total. Their bucket counts and the slowest of them
 /// lie with those of the slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Fresh {
-    pub(crate) moments: Moments,
+    moments: Moments,
     /// The first tick of those that belong to the same slice of every window, and how many of them there are; none if it is to
     /// be found anew.
     from: u64,
     ticks: u64,
+    /// No sample below it is among the slowest.
+    slow_from: u64,
+    /// So many of the newest samples that are kept are not in the sums yet.
+    waiting: u32,
 }
 
 impl Fresh {
-    pub(crate) const EMPTY: Self = Self { moments: Moments::EMPTY, from: 0, ticks: 0 };
+    pub(crate) const EMPTY: Self = Self { moments: Moments::EMPTY, from: 0, ticks: 0, slow_from: 0, waiting: 0 };
 
     #[inline]
-    const fn covers(&self, tick: u64) -> bool {
+    pub(super) const fn covers(&self, tick: u64) -> bool {
         tick.wrapping_sub(self.from) < self.ticks
     }
 }
 
+/// Keeps a sample of this row, over the oldest one, to tell exact quantiles, and lets it wait; whether there is
+/// [more to do](FreshRow::add) about it.
+#[inline(always)]
+pub(super) fn keep_fresh(
+    state: &mut EventState,
+    samples: &mut [Sample],
+    row: Kept,
+    weighed: Weighed,
+    tick: u64,
+) -> bool {
+    let is_kept = keep(state, samples, row, weighed, tick.saturating_add(1));
+    state.fresh.waiting += u32::from(is_kept);
+    !is_kept || state.fresh.waiting >= row.waiting || weighed.value() >= state.fresh.slow_from
+}
+
+/// Where the samples of a row lie.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    first: usize,
+    len: usize,
+    /// So many of them may wait.
+    waiting: u32,
+}
+
+impl Kept {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no more than may wait")]
+    pub(super) const fn new(shape: &Shape, row: usize) -> Self {
+        let len = shape.samples;
+        Self { first: row * len, len, waiting: if len < WAITING as usize { len as u32 } else { WAITING } }
+    }
+}
+
+/// Keeps a sample; `false` if none is kept.
+#[inline(always)]
+fn keep(state: &mut EventState, samples: &mut [Sample], row: Kept, weighed: Weighed, after: u64) -> bool {
+    if row.len == 0 {
+        return false;
+    }
+    let Some(oldest) = samples.get_mut(row.first + state.next_sample) else { return false };
+    // Of a place that was empty it is 0.
+    state.evicted = state.evicted.max(oldest.after);
+    *oldest = Sample { weighed, after };
+    state.next_sample = if state.next_sample + 1 == row.len { 0 } else { state.next_sample + 1 };
+    true
+}
+
+/// What belongs to the fresh sums of a row.
+pub(super) struct FreshRow<'a> {
+    state: &'a mut EventState,
+    /// The samples that are kept.
+    samples: &'a [Sample],
+    /// Its bucket counts.
+    counts: &'a mut [u64],
+    buckets: Buckets,
+    /// The slowest ones.
+    slowest: &'a mut [Slow],
+}
+
+impl<'a> FreshRow<'a> {
+    /// Of a row of this storage.
+    pub(super) fn new<S: Storage>(shape: &Shape, parts: Parts<'a, S::Count>, row: usize, buckets: Buckets) -> Self {
+        let Shape { slowest: k, events: rows, corrected, .. } = *shape;
+        let (places, lists) = (buckets.places(), shape.lists());
+        let Parts { events, totals, samples, slowest, .. } = parts;
+        Self {
+            state: &mut events[row],
+            samples,
+            counts: &mut totals[(rows + corrected + row) * places..][..places],
+            buckets,
+            slowest: if S::LACKS.slowest { &mut [] } else { &mut slowest[(row * lists + lists - 1) * k..][..k] },
+        }
+    }
+
+    /// What there is more to do about a sample than to [keep](keep_fresh) it; whether it is among the slowest.
+    #[inline(never)]
+    pub(super) fn add(&mut self, row: Kept, weighed: Weighed, origin: Origin) -> bool {
+        let (value, fresh) = (weighed.value(), &mut self.state.fresh);
+        if row.len == 0 {
+            fresh.moments.add(value, weighed.sampling());
+            self.counts[self.buckets.place(value)] += weighed.weight();
+        } else if fresh.waiting >= row.waiting {
+            self.add_waiting(row);
+        }
+        let is_slow = value >= self.state.fresh.slow_from && slowest::is_slow(self.slowest, value);
+        if is_slow {
+            slowest::insert(self.slowest, slow(value, origin));
+        }
+        self.state.fresh.slow_from = slowest::slow_from(self.slowest);
+        is_slow
+    }
+
+    /// Adds up the samples that wait.
+    pub(super) fn add_waiting(&mut self, row: Kept) {
+        let EventState { fresh, next_sample, .. } = &mut *self.state;
+        let waiting = core::mem::take(&mut fresh.waiting) as usize;
+        let samples = &self.samples[row.first..][..row.len];
+        // The newest ones lie before the place of the next one, and before the end.
+        let behind = waiting.saturating_sub(*next_sample);
+        for samples in [&samples[row.len - behind..], &samples[*next_sample + behind - waiting..*next_sample]] {
+            let samples = samples.iter().map(|sample| sample.weighed);
+            fresh.moments.add_all(samples.clone());
+            self.buckets.count_all(samples, self.counts);
+        }
+    }
+}
+
+/// Counts a sample for these limits, from the `first` on; whether it is older than the window of one.
+#[inline(always)]
+pub(super) fn tally(
+    first: u16,
+    limits: &[Rule],
+    tallies: &mut [Tally],
+    of_rule: usize,
+    weighed: Weighed,
+    tick: u64,
+) -> bool {
+    let (mut next, mut late) = (first, false);
+    while let Some(number) = usize::from(next).checked_sub(1) {
+        let rule = &limits[number];
+        match rule.window.place(tick) {
+            Some(slice) => tallies[number * of_rule + slice].add(weighed.value() > rule.most, weighed.sampling()),
+            None => late = true,
+        }
+        next = rule.next;
+    }
+    late
+}
+
 impl<S: Storage> Aggregator<S> {
+    /// The fresh sums of a row that is an event's, not that of a corrected summary.
+    fn fresh_row(&mut self, row: usize, unit: Unit) -> FreshRow<'_> {
+        let (shape, buckets) = (self.shape, self.buckets(unit));
+        FreshRow::new::<S>(&shape, self.storage.parts(), row, buckets)
+    }
+
     #[inline]
     pub(super) fn sample(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
-        let (value, sampling) = (weighed.value(), weighed.sampling());
-        let place = self.buckets(unit).place(value);
         let tick = ticks.min(self.now);
         let is_future = ticks > self.now.saturating_add(self.tolerance);
         if is_future || !(self.storage.parts().events[row].fresh.covers(tick) || self.begin_fresh(row, tick)) {
-            return self.sample_apart(row, place, weighed, ticks, origin);
+            return self.sample_apart(row, unit, weighed, ticks, origin);
         }
-
-        let Shape { slowest: k, events: rows, corrected, .. } = self.shape;
-        let (places, lists) = (self.durations.places(), self.shape.lists());
-        let Parts { events, totals, slowest, .. } = self.storage.parts();
-        let state = &mut events[row];
-        state.fresh.moments.add(value, sampling);
-        // One of 64 bits never is full.
-        totals[(rows + corrected + row) * places + place] += 1 << sampling;
-
-        let mut is_slow = false;
-        if !S::LACKS.slowest {
-            let list = &mut slowest[(row * lists + lists - 1) * k..][..k];
-            is_slow = slowest::is_slow(list, value);
-            if is_slow {
-                slowest::insert(list, slow(value, origin));
-            }
-        }
-
+        let kept = Kept::new(&self.shape, row);
+        let Parts { events, samples, .. } = self.storage.parts();
+        let is_slow = keep_fresh(&mut events[row], samples, kept, weighed, tick)
+            && self.fresh_row(row, unit).add(kept, weighed, origin);
         let late = self.tally(row, weighed, tick);
         self.counters.late += u64::from(late);
-        self.keep(row, weighed, tick.saturating_add(1));
-        self.sample_further(row, place, weighed, Some(tick), origin, is_slow);
+        self.sample_further(row, weighed, Some(tick), origin, is_slow);
     }
 
     /// Whether the fresh sums of this row can take a sample of this tick: what they have is poured out, if that is of another time.
@@ -86,7 +213,11 @@ impl<S: Storage> Aggregator<S> {
 
     /// A sample that not all windows have: one from the future, which is in the total alone, or one that is older than a window.
     #[cold]
-    fn sample_apart(&mut self, row: usize, place: usize, weighed: Weighed, ticks: u64, origin: Origin) {
+    fn sample_apart(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
+        // Those that wait are the newest ones that are kept, and this one is to be no more than kept.
+        let kept = Kept::new(&self.shape, row);
+        self.fresh_row(row, unit).add_waiting(kept);
+        let place = self.buckets(unit).place(weighed.value());
         let (value, sampling) = (weighed.value(), weighed.sampling());
         let is_future = ticks > self.now.saturating_add(self.tolerance);
         let tick = ticks.min(self.now);
@@ -126,57 +257,25 @@ impl<S: Storage> Aggregator<S> {
         self.counters.clock_anomalies += u64::from(is_future);
         self.counters.late += u64::from(late);
         self.counters.full_counters = self.counters.full_counters.saturating_add(full);
-        self.keep(row, weighed, if is_future { 0 } else { tick.saturating_add(1) });
-        self.sample_further(row, place, weighed, (!is_future).then_some(tick), origin, is_slow);
+        let after = if is_future { 0 } else { tick.saturating_add(1) };
+        let Parts { events, samples, .. } = self.storage.parts();
+        keep(&mut events[row], samples, kept, weighed, after);
+        self.sample_further(row, weighed, (!is_future).then_some(tick), origin, is_slow);
     }
 
     /// Counts a sample for the limits of its event; whether it is older than the window of one.
-    #[inline(always)]
+    #[inline]
     fn tally(&mut self, row: usize, weighed: Weighed, tick: u64) -> bool {
-        if S::LACKS.limits {
-            return false;
-        }
-        let slices = self.shape.limit_slices;
+        let of_rule = self.shape.limit_slices;
         let Parts { events, limits, tallies, .. } = self.storage.parts();
-        let (mut next, mut late) = (events[row].first_rule, false);
-        while let Some(number) = usize::from(next).checked_sub(1) {
-            let rule = &limits[number];
-            match rule.window.place(tick) {
-                Some(slice) => tallies[number * slices + slice].add(weighed.value() > rule.most, weighed.sampling()),
-                None => late = true,
-            }
-            next = rule.next;
-        }
-        late
-    }
-
-    /// Keeps a sample, to tell exact quantiles, over the oldest one.
-    #[inline(always)]
-    fn keep(&mut self, row: usize, weighed: Weighed, after: u64) {
-        let kept = self.shape.samples;
-        let Parts { events, samples, .. } = self.storage.parts();
-        let state = &mut events[row];
-        if let Some(oldest) = samples[row * kept..][..kept].get_mut(state.next_sample) {
-            // Of a place that was empty it is 0.
-            state.evicted = state.evicted.max(oldest.after);
-            *oldest = Sample { weighed, after };
-            state.next_sample = if state.next_sample + 1 == kept { 0 } else { state.next_sample + 1 };
-        }
+        !S::LACKS.limits && tally(events[row].first_rule, limits, tallies, of_rule, weighed, tick)
     }
 
     /// What few samples lead to besides.
     #[inline(always)]
-    fn sample_further(
-        &mut self,
-        row: usize,
-        place: usize,
-        weighed: Weighed,
-        tick: Option<u64>,
-        origin: Origin,
-        is_slow: bool,
-    ) {
+    fn sample_further(&mut self, row: usize, weighed: Weighed, tick: Option<u64>, origin: Origin, is_slow: bool) {
         if !S::LACKS.corrected && self.storage.parts().events[row].corrected > 0 {
-            self.correct(row, place, weighed, weighed.sampling(), tick);
+            self.correct(row, weighed, tick);
         }
         if is_slow && origin.awaits_tag {
             self.in_flight().await_tag(row_number(row), origin.start);
@@ -187,17 +286,20 @@ impl<S: Storage> Aggregator<S> {
     /// and the largest of them.
     pub(super) fn pour(&mut self, row: usize) {
         // A corrected summary has none.
-        if row >= self.shape.events || self.storage.parts().events[row].fresh.moments.count() == 0 {
+        if row >= self.shape.events {
             return;
         }
+        let unit = self.add_up(row);
         let Shape { slices: of_event, slowest: k, events: rows, corrected, .. } = self.shape;
         let lists = self.shape.lists();
-        let (durations, numbers, places) = (self.durations, self.numbers, self.durations.places());
-        let Parts { rows: names, windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
+        let (buckets, places) = (self.buckets(unit), self.durations.places());
+        let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
         let state = &mut events[row];
         let Fresh { moments, from, .. } = state.fresh;
-        state.fresh.moments = Moments::EMPTY;
-        let buckets = if names[usize::from(state.id)] & UNIT_ONE == 0 { durations } else { numbers };
+        if moments.count() == 0 {
+            return;
+        }
+        (state.fresh.moments, state.fresh.slow_from) = (Moments::EMPTY, 0);
         let used = buckets.place(moments.min())..buckets.place(moments.max()) + 1;
         let (total, rest) = totals.split_at_mut((rows + corrected) * places);
         let total = &mut total[row * places..][..places][used.clone()];
@@ -226,6 +328,26 @@ impl<S: Storage> Aggregator<S> {
         fresh.fill(0);
         fresh_list.fill(Slow::EMPTY);
         self.counters.full_counters = self.counters.full_counters.saturating_add(full);
+    }
+
+    /// Adds up the samples of an event that wait; the event's unit.
+    fn add_up(&mut self, row: usize) -> Unit {
+        let Parts { rows, events, .. } = self.storage.parts();
+        let unit = if rows[usize::from(events[row].id)] & UNIT_ONE == 0 { Unit::Time } else { Unit::One };
+        if events[row].fresh.waiting > 0 {
+            let kept = Kept::new(&self.shape, row);
+            self.fresh_row(row, unit).add_waiting(kept);
+        }
+        unit
+    }
+
+    /// What the samples of an event's row add up to since the start.
+    pub(super) fn sum_up(&mut self, row: usize) -> Moments {
+        self.add_up(row);
+        let EventState { total, fresh, .. } = &self.storage.parts().events[row];
+        let mut moments = *total;
+        moments.merge(&fresh.moments);
+        moments
     }
 
     /// Pours the fresh sums of `event`.

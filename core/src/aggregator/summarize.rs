@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
-    Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
+    Accuracy, Bucket, Buckets, EventId, Moments, Pairing, Quantile, Summary, Unit,
     histogram::{self, Count},
     select::{self, Weighed},
     slowest::{self, Slow},
@@ -61,8 +61,8 @@ impl<'a> Values<'a> {
                 let value = select::rank_in(samples, quantile)?;
                 Some((self.teller.value(value), Accuracy::Exact))
             }
-            Known::Counted { buckets, moments, first, counts } => {
-                let [estimate] = estimate_counted(buckets, &moments, first, counts, [quantile]);
+            Known::Counted { buckets, moments, counts, .. } => {
+                let [estimate] = histogram::estimate(buckets, &moments, &counts.iter().copied(), [quantile]);
                 (moments.count() > 0).then(|| self.teller.estimate(estimate))
             }
         }
@@ -89,17 +89,6 @@ impl<'a> Values<'a> {
         });
         exact.chain(counted)
     }
-}
-
-fn estimate_counted<const K: usize>(
-    buckets: Buckets,
-    moments: &Moments,
-    first: usize,
-    counts: &[u64],
-    quantiles: [Quantile; K],
-) -> [Estimate; K] {
-    let count = |place: usize| place.checked_sub(first).and_then(|offset| counts.get(offset)).copied().unwrap_or(0);
-    histogram::estimate(buckets, moments, count, quantiles)
 }
 
 /// Which samples are meant.
@@ -185,11 +174,8 @@ impl<S: Storage> Aggregator<S> {
 
     /// What the samples of `event` since the start add up to, as they are counted inside. Constant time.
     pub fn moments(&mut self, event: EventId) -> Moments {
-        let parts = self.storage.parts();
-        let Some((row, _)) = row_of(parts.rows, event) else { return Moments::EMPTY };
-        let mut moments = parts.events[row].total;
-        moments.merge(&parts.events[row].fresh.moments);
-        moments
+        let row = row_of(self.storage.parts().rows, event);
+        row.map_or(Moments::EMPTY, |(row, _)| self.sum_up(row))
     }
 
     /// How the spans of `event` ended since the start.
@@ -256,8 +242,8 @@ impl<S: Storage> Aggregator<S> {
             return Found::Exact(quantiles);
         }
         let buckets = self.buckets(chosen.unit);
-        let (first, counts) = self.fold(chosen, buckets);
-        Found::Estimated(estimate_counted(buckets, &chosen.moments, first, counts, QUANTILES))
+        let (_, counts) = self.fold(chosen, buckets);
+        Found::Estimated(histogram::estimate(buckets, &chosen.moments, &counts.iter().copied(), QUANTILES))
     }
 
     fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
@@ -269,7 +255,7 @@ impl<S: Storage> Aggregator<S> {
         } else {
             let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
             let (first, counts) = self.fold(chosen, buckets);
-            let estimates = estimate_counted(buckets, &moments, first, counts, QUANTILES);
+            let estimates = histogram::estimate(buckets, &moments, &counts.iter().copied(), QUANTILES);
             (Known::Counted { buckets, moments, first, counts }, Found::Estimated(estimates))
         };
         let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, &found) };
@@ -324,7 +310,8 @@ impl<S: Storage> Aggregator<S> {
             let [low, high] = [moments[slice].min(), moments[slice].max()].map(|value| buckets.place(value));
             let counts = &counts[slice * places..][low..=high];
             for (sum, count) in folded[low - first..=high - first].iter_mut().zip(counts) {
-                *sum = sum.saturating_add(count.get());
+                // There are not 2^64 samples in a window.
+                *sum = sum.wrapping_add(count.get());
             }
         }
         (first, folded)

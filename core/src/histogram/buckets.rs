@@ -5,7 +5,7 @@
 //! as much and is off by one at the bounds.)
 
 use super::bounds::BOUNDS;
-use crate::wide;
+use crate::{select::Weighed, wide};
 
 /// The finest scale there is.
 pub const MAX_SCALE: u8 = 8;
@@ -163,6 +163,12 @@ impl Buckets {
     /// The number of places.
     pub const fn places(self) -> usize {
         FIRST + ((self.octaves as usize) << self.scale) + 1
+    }
+
+    /// Counts samples at their places, each by its weight. No counter of 64 bits is ever full.
+    #[inline]
+    pub(crate) fn count_all(self, samples: impl Iterator<Item = Weighed>, counts: &mut [u64]) {
+        samples.for_each(|sample| counts[self.place(sample.value())] += sample.weight());
     }
 
     /// The place where `value` is counted: constant time.

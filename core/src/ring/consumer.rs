@@ -91,6 +91,12 @@ impl<'r> Consumer<'r> {
     /// As [`drain`](Self::drain), but it reads no more than `most` records: what is then still [`pending`](Self::pending) is left
     /// for the next time. What was lapped before is counted at once.
     pub fn drain_up_to(&mut self, most: usize, mut deliver: impl FnMut(Record)) -> Drained {
+        self.drain_chunks(most, |chunk| chunk.iter().copied().for_each(&mut deliver))
+    }
+
+    /// As [`drain_up_to`](Self::drain_up_to), but it delivers at once what was copied at once.
+    #[inline]
+    pub(crate) fn drain_chunks(&mut self, most: usize, mut deliver: impl FnMut(&[Record])) -> Drained {
         let mut drained = Drained::default();
         let capacity = self.ring.capacity();
         let surplus = self.pending().saturating_sub(capacity);
@@ -104,23 +110,24 @@ impl<'r> Consumer<'r> {
             let first = self.tail;
             let len = left.min(CHUNK);
             left -= len;
-            for (offset, record) in chunk[..len].iter_mut().enumerate() {
-                let index = first.wrapping_add(offset) & (capacity - 1);
-                *record = self.ring.slots[index].load();
+            let place = first & (capacity - 1);
+            let (to_the_end, from_the_start) = chunk[..len].split_at_mut(len.min(capacity - place));
+            for (records, place) in [(to_the_end, place), (from_the_start, 0)] {
+                for (record, slot) in records.iter_mut().zip(&self.ring.slots[place..]) {
+                    *record = slot.load();
+                }
             }
             // Acquire, for the producer's fence after it stored `reserved`: if one of the words above is of a newer record,
             // the load below sees the reservation of that record.
             fence_at("ring: before reserved is read", Acquire);
             let reserved = self.ring.published.reserved.load(Relaxed);
             self.advance(first.wrapping_add(len));
-            let whole = |offset| reserved.wrapping_sub(first.wrapping_add(offset)) <= capacity;
-            let delivered = (0..len).filter(|offset| whole(*offset)).count();
-            self.count(&mut drained, delivered as u64, (len - delivered) as u64);
-            for (offset, record) in chunk[..len].iter().enumerate() {
-                if whole(offset) {
-                    deliver(*record);
-                }
-            }
+            // Those are whole whose number is no more than the ring's length below what is reserved; and none above it, as those of a
+            // damaged ring may be.
+            let ahead = reserved.wrapping_sub(first);
+            let whole = ahead.saturating_sub(capacity).min(len)..ahead.saturating_add(1).min(len);
+            self.count(&mut drained, whole.len() as u64, (len - whole.len()) as u64);
+            deliver(&chunk[whole]);
         }
         drained
     }

@@ -1,0 +1,60 @@
+//! Whole spans, whose END is the next record behind their START: what most records are.
+//!
+//! Such a span opens and closes before anything else happens, so that the table of open spans need not be asked. What is rare
+//! about one is left to [`record`](Aggregator::record), which knows everything and comes to the same sums.
+
+use super::{
+    Aggregator, Origin, row_of,
+    sample::{FreshRow, Kept, keep_fresh, tally},
+};
+use crate::{
+    Record, Unit,
+    select::Weighed,
+    storage::{Parts, Storage},
+};
+
+/// A microcontroller has no room for a second way.
+const ROOMY: bool = cfg!(target_pointer_width = "64");
+
+impl<S: Storage> Aggregator<S> {
+    /// Takes in the whole spans that `records` begin with, as long as nothing about them is rare; how many these are.
+    #[inline]
+    pub(super) fn spans(&mut self, source: u16, records: &[Record]) -> usize {
+        if !ROOMY || !self.in_flight().passes_by() {
+            return 0;
+        }
+        let (now, time, shape) = (self.now, self.time, self.shape);
+        let earliest = self.started.saturating_sub(self.tolerance);
+
+        let mut spans = 0;
+        for [start, end] in records.as_chunks::<2>().0 {
+            let Parts { rows, events, samples, limits, tallies, .. } = self.storage.parts();
+            let Some(outcome) = end.outcome_of(*start) else { break };
+            let Some((row, Unit::Time)) = end.event().and_then(|event| row_of(rows, event)) else { break };
+            let state = &mut events[row];
+            let (began, ended) = (start.ticks(), end.ticks());
+            // Then it can have begun when it says so, and its sample is that of the slices that the fresh sums are of.
+            let is_usual = earliest <= began && began <= ended && ended <= now && state.fresh.covers(ended);
+            if !is_usual || state.corrected > 0 {
+                break;
+            }
+            let weighed = time.units(end.payload()).and_then(|units| Weighed::new(units, end.sampling()));
+            let Some(weighed) = weighed else { break };
+
+            spans += 1;
+            state.outcomes[outcome] += 1;
+            state.pairing.paired += 1;
+            state.seen = state.seen.max(ended.saturating_add(1));
+            if !S::LACKS.limits {
+                let late = tally(state.first_rule, limits, tallies, shape.limit_slices, weighed, ended);
+                self.counters.late += u64::from(late);
+            }
+            let kept = Kept::new(&shape, row);
+            if keep_fresh(state, samples, kept, weighed, ended) {
+                let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
+                FreshRow::new::<S>(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
+            }
+        }
+        spans
+    }
+}
