@@ -68,7 +68,8 @@ impl Moments {
         for sample in samples.clone() {
             let value = sample.value();
             // A product of what is below 2^48 and a weight is one of 64 bits, and a few thousand squares of it fit 128.
-            let weighted = value.wrapping_mul(sample.weight());
+            let is_one = cfg!(not(target_pointer_width = "64")) && sample.sampling() == 0;
+            let weighted = if is_one { value } else { value.wrapping_mul(sample.weight()) };
             bits |= value;
             sums.min = sums.min.min(value);
             sums.max = sums.max.max(value);

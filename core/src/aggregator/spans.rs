@@ -13,14 +13,11 @@ use crate::{
     storage::{Parts, Storage},
 };
 
-/// A microcontroller has no room for a second way.
-const ROOMY: bool = cfg!(target_pointer_width = "64");
-
 impl<S: Storage> Aggregator<S> {
     /// Takes in the whole spans that `records` begin with, as long as nothing about them is rare; how many these are.
     #[inline]
     pub(super) fn spans(&mut self, source: u16, records: &[Record]) -> usize {
-        if !ROOMY || !self.in_flight().passes_by() {
+        if !self.in_flight().passes_by() {
             return 0;
         }
         let (now, time, shape) = (self.now, self.time, self.shape);

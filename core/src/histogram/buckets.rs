@@ -177,6 +177,10 @@ impl Buckets {
         if value == 0 {
             return ZERO;
         }
+        // Without buckets there is nothing to search for, which costs where the search is no table.
+        if cfg!(not(target_pointer_width = "64")) && self.octaves == 0 {
+            return self.place_without_buckets(value);
+        }
         let shift = value.leading_zeros();
         let octave = (u64::BITS - 1 - shift) as usize;
         // At least 1 for what is no power of two; a power of two belongs to the octave below.
@@ -184,6 +188,16 @@ impl Buckets {
         let before = (self.lowest as usize) << self.scale;
         // `bucket` counts from 1, so what is at most 2^lowest has at most `before`.
         if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.places() - 1) }
+    }
+
+    /// The place of a value that is not 0, in a range of no powers of two.
+    #[inline]
+    pub(super) const fn place_without_buckets(self, value: u64) -> usize {
+        let above = match (value - 1).checked_shr(self.lowest as u32) {
+            Some(above) => above,
+            None => 0,
+        };
+        if above == 0 { BELOW } else { FIRST }
     }
 
     /// The values counted at `place`: all above the first bound, up to and including the second.

@@ -23,6 +23,18 @@ fn the_table_is_the_exact_floor() {
     }
 }
 
+#[test]
+fn without_buckets_a_place_is_what_a_search_finds() {
+    for lowest in [0, 1, 10, 63, 64] {
+        let buckets = Buckets::new(0, lowest, 0).unwrap();
+        for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]) {
+            if value > 0 {
+                assert_eq!(buckets.place_without_buckets(value), buckets.place(value), "{value} above 2^{lowest}");
+            }
+        }
+    }
+}
+
 /// Checks that `value` is counted where exact arithmetic says.
 fn check(buckets: Buckets, value: u64) {
     let place = buckets.place(value);
