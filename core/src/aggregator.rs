@@ -36,6 +36,7 @@ const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 
 /// Records that were not what they should be, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Counters {
     /// Older than a window, or that of a limit, when they were drained: missing there, but not in the total.
     pub late: u64,
@@ -55,6 +56,7 @@ pub struct Counters {
 
 /// How an event's spans ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
     /// The work was done.
     pub ok: u64,

@@ -41,6 +41,7 @@ impl<C: Clock + ?Sized> Clock for &C {
 
 /// How many ticks a clock makes in a second: the fixed ratio between ticks and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TickRate(NonZeroU64);
 
 impl TickRate {
@@ -77,6 +78,7 @@ impl TickRate {
 /// The unit of time inside histograms: a negative power of two of a second, so that a bucket of ours *is* a bucket of a
 /// base-2 exponential histogram in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TimeUnit {
     /// 2^-40 s, 0.9 ps: on servers.
     Fine,
@@ -119,6 +121,7 @@ impl TimeUnit {
 /// Source of the method: the kernel's `clocksource` (`mult` and `shift`), here with a 62-bit multiplier, so that its
 /// rounding stays below 2^-61 of the length.
 #[derive(Clone, Copy)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TimeScale {
     multiplier: u64,
     shift: u32,
@@ -144,6 +147,25 @@ impl TimeScale {
     /// How long `ticks` ticks are, in units, rounded to the nearest; `None` if that exceeds 64 bits.
     #[inline]
     pub const fn units(&self, ticks: u64) -> Option<u64> {
+        if cfg!(not(target_pointer_width = "64")) && ticks <= u32::MAX as u64 && self.shift > u32::BITS {
+            return Some(self.units_of_few(ticks));
+        }
+        self.units_of_any(ticks)
+    }
+
+    /// How long this is, of ticks that fit 32 bits, with a shift of more than 32: two multiplications where registers have 32
+    /// bits.
+    #[inline]
+    const fn units_of_few(&self, ticks: u64) -> u64 {
+        let (low, high) = (self.multiplier & u32::MAX as u64, self.multiplier >> u32::BITS);
+        // The product without its lowest 32 bits, which lie below the bit that decides on rounding.
+        let product = ticks * high + ((ticks * low) >> u32::BITS);
+        ((product >> (self.shift - u32::BITS - 1)) + 1) >> 1
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    const fn units_of_any(&self, ticks: u64) -> Option<u64> {
         let product = ticks as u128 * self.multiplier as u128 + (1 << (self.shift - 1));
         let units = product >> self.shift;
         if units > u64::MAX as u128 { None } else { Some(clamp(units)) }
@@ -196,6 +218,17 @@ mod tests {
             } else {
                 prop_assert!(exact / hz >= num_bigint::BigUint::from(u64::MAX - 4));
             }
+        }
+
+        #[test]
+        fn few_ticks_are_as_long_as_any(
+            hz in 1..6_000_000_000_u64,
+            ticks in prop_oneof![any::<u32>().prop_map(u64::from), Just(0), Just(u64::from(u32::MAX))],
+            unit in prop_oneof![Just(TimeUnit::Fine), Just(TimeUnit::Coarse)],
+        ) {
+            let scale = TimeScale::new(TickRate::from_hz(hz).unwrap(), unit);
+            prop_assume!(scale.shift > u32::BITS);
+            prop_assert_eq!(Some(scale.units_of_few(ticks)), scale.units_of_any(ticks));
         }
 
         #[test]

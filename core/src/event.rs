@@ -6,6 +6,7 @@ use crate::sla::Threshold;
 
 /// The number of an event on the wire, 1…2,047; 0 is reserved.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventId(NonZeroU16);
 
 impl EventId {
@@ -55,6 +56,7 @@ impl Event for EventId {
 
 /// In what an event is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unit {
     /// Time: spans and durations; told in nanoseconds.
@@ -75,6 +77,7 @@ impl fmt::Display for Unit {
 
 /// What is known of an event besides its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventInfo {
     /// Its number on the wire.
     pub id: EventId,

@@ -48,6 +48,7 @@ use crate::{Moments, Quantile};
 /// assert_eq!(histogram.iter().map(|bucket| bucket.count).sum::<u64>(), 1_000);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Histogram<C, A> {
     buckets: Buckets,
     moments: Moments,
@@ -57,6 +58,7 @@ pub struct Histogram<C, A> {
 
 /// A bucket that counted something: the values above `above`, up to and including `up_to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bucket {
     /// No value in it is as small as this, but for the bucket of zero.
     pub above: u64,

@@ -20,6 +20,7 @@ use crate::storage::EventState;
 
 /// How an event's STARTs and ENDs met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Pairing {
     /// Spans whose START and END have met.
     pub paired: u64,
@@ -44,6 +45,7 @@ impl Pairing {
 
 /// A place of the table; all zero if it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Flight {
     start: u64,
     /// Of open spans, the tag of the last START of this kind; of early ENDs, 1 if one of them is among the slowest, whose tag

@@ -31,6 +31,8 @@ pub mod aggregator;
 mod clock;
 mod event;
 mod fixed;
+#[cfg(feature = "defmt")]
+mod format;
 mod gate;
 pub mod histogram;
 mod in_flight;

@@ -1,30 +1,60 @@
 //! Count, extremes, mean and spread, in integers.
 
+use self::sum::{narrow, widen};
 use crate::{Fixed, fixed::FRACTION_BITS, select::Weighed, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
 /// A sample of weight `w` stands for `w` of its like: it counts once, `w` times in everything but `count`, `min` and `max`.
-/// Sums saturate at 2^128: for durations of a minute, after 2^36 samples.
+/// Sums saturate at 2^128: those of the squares, for durations of a minute, after 2^36 samples. Where registers have 32 bits, the plain
+/// sum does at 2^64: after 544 years of time in units of 2^-30 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
     count: u64,
     weight: u64,
     min: u64,
     max: u64,
-    sum: u128,
+    sum: Sum,
     squares: u128,
+}
+
+/// What values are summed up in.
+#[cfg(target_pointer_width = "64")]
+type Sum = u128;
+#[cfg(not(target_pointer_width = "64"))]
+type Sum = u64;
+
+#[cfg(target_pointer_width = "64")]
+mod sum {
+    pub(super) const fn narrow(sum: u128) -> u128 {
+        sum
+    }
+
+    pub(super) const fn widen(sum: u128) -> u128 {
+        sum
+    }
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+mod sum {
+    pub(super) const fn narrow(sum: u128) -> u64 {
+        crate::wide::clamp(sum)
+    }
+
+    pub(super) const fn widen(sum: u64) -> u128 {
+        sum as u128
+    }
 }
 
 impl Moments {
     /// Of no samples.
     pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
 
-    /// Adds samples: the same as one after the other, but for less.
+    /// Adds samples: the same as one after the other, but for less where registers have 64 bits.
     #[inline]
     pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = Weighed> + Clone) {
-        let mut sums = Self { min: u64::MAX, ..Self::EMPTY };
-        let mut bits = 0;
+        let (mut sums, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
             // A product of what is below 2^48 and a weight is one of 64 bits, and a few thousand squares of it fit 128.
@@ -34,11 +64,12 @@ impl Moments {
             sums.max = sums.max.max(value);
             sums.count += 1;
             sums.weight += sample.weight();
-            sums.sum += u128::from(weighted);
+            sum += u128::from(weighted);
             sums.squares = sums.squares.wrapping_add(wide::product(value, weighted));
         }
-        if bits >> 48 == 0 {
-            self.merge(&sums);
+        // A microcontroller has no room for both ways.
+        if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
+            self.merge(&Self { sum: narrow(sum), ..sums });
         } else {
             samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
         }
@@ -51,9 +82,15 @@ impl Moments {
         self.max = self.max.max(value);
         self.count = self.count.saturating_add(1);
         self.weight = self.weight.saturating_add(1 << sampling);
-        self.sum = self.sum.saturating_add(u128::from(value) << sampling);
+        // Shifts of several words are dear where registers have 32 bits, and most samples stand for themselves alone.
+        let weighed = if cfg!(not(target_pointer_width = "64")) && sampling == 0 {
+            Sum::from(value)
+        } else {
+            narrow(u128::from(value) << sampling)
+        };
+        self.sum = self.sum.saturating_add(weighed);
         // A square of 64 bits fits 128; times 2^15 it may not.
-        let square = wide::product(value, value);
+        let square = wide::square(value);
         let squares = if sampling == 0 { square } else { wide::saturating_product(square, 1 << sampling) };
         self.squares = self.squares.saturating_add(squares);
     }
@@ -73,7 +110,7 @@ impl Moments {
         let of_steps = part(d * d, 2 * n + 3).saturating_add(wide::quotient(d * d, n));
         let of_steps = wide::quotient(of_steps, 6);
         let squares = part(n, v * v).saturating_add(of_steps).saturating_sub(part(v * d, n + 1));
-        self.sum = self.sum.saturating_add(part(sum, 1 << sampling));
+        self.sum = self.sum.saturating_add(narrow(part(sum, 1 << sampling)));
         self.squares = self.squares.saturating_add(part(squares, 1 << sampling));
     }
 
@@ -129,7 +166,7 @@ impl Moments {
         if n == 0 {
             return 0;
         }
-        let (whole, rest) = divided(self.sum, n);
+        let (whole, rest) = divided(widen(self.sum), n);
         // The rest is below n, so it has room for 16 bits more.
         (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
     }
@@ -142,11 +179,11 @@ impl Moments {
         }
         // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
         let exact = wide::checked_product(n, self.squares)
-            .zip(wide::checked_product(self.sum, self.sum))
+            .zip(wide::checked_product(widen(self.sum), widen(self.sum)))
             .map(|(squares, square)| (squares.saturating_sub(square), wide::product(self.weight, self.weight)));
         let (numerator, denominator) = exact.unwrap_or_else(|| {
             // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
-            let (whole, rest) = divided(self.sum, n);
+            let (whole, rest) = divided(widen(self.sum), n);
             let part = wide::saturating_product;
             let square = part(part(whole, whole), n).saturating_add(part(2 * whole, rest));
             (self.squares.saturating_sub(square.saturating_add(wide::quotient(part(rest, rest), n))), n)

@@ -17,6 +17,7 @@ events! {
     /// assert_eq!(Trading::OrderPlacement.id().get(), 3);
     /// assert_eq!(Trading::ALL[2].name, "order_placement");
     /// ```
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub enum Trading {
         /// Building or closing one candle.
         CandleProcessing = 1 { limits: &[millis(Quantile::P95, 50), millis(Quantile::P99, 100)] },

@@ -18,6 +18,7 @@ use crate::wide;
 /// assert!("p101".parse::<Quantile>().is_err());
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Quantile(u32);
 
 const MILLION: u32 = 1_000_000;
@@ -85,6 +86,7 @@ impl fmt::Display for Quantile {
 
 /// A text is no quantile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ParseQuantileError;
 
 impl fmt::Display for ParseQuantileError {

@@ -5,10 +5,6 @@ use crate::{
     sync::Cell,
 };
 
-/// Whether the usual case has code of its own beside that of the rare ones. On a microcontroller they share it: a few instructions
-/// more, for a third of the flash.
-const FAST: bool = cfg!(target_pointer_width = "64");
-
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
 /// A span costs two reads of the clock, six stores and predictable branches. Nothing here panics, allocates, blocks or
@@ -39,6 +35,7 @@ const FAST: bool = cfg!(target_pointer_width = "64");
 /// consumer.drain(|record| kinds.push(record.kind().to_string()));
 /// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
 /// ```
+// Where registers are of 32 bits, the usual case and the rare ones share their code: a few instructions more, for half the flash.
 #[derive(Debug)]
 pub struct Recorder<'r, C, const IDS: usize> {
     producer: Producer<'r>,
@@ -73,6 +70,7 @@ impl Draws {
 /// It is plain data, points to no ring and may be closed by another recorder, in another thread, as long as both record
 /// into one collector and read one clock. A token that is dropped leaves its span in flight for ever: close it.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
 pub struct Token {
     start: u64,
@@ -127,18 +125,29 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
     #[inline(always)]
+    #[cfg(not(target_pointer_width = "64"))]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         let event = event.id();
         let decision = self.gate.decision(event);
-        if decision.is_always() && FAST {
+        if decision.is_off() {
+            return Token::unrecorded();
+        }
+        let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
+        sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
+    }
+
+    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    #[inline(always)]
+    #[cfg(target_pointer_width = "64")]
+    pub fn start(&self, event: impl Event, tag: u64) -> Token {
+        let event = event.id();
+        let decision = self.gate.decision(event);
+        if decision.is_always() {
             self.begin(event, 0, tag)
         } else if decision.is_off() {
             Token::unrecorded()
-        } else if FAST {
-            self.start_sampled(event, decision, tag)
         } else {
-            let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
-            sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
+            self.start_sampled(event, decision, tag)
         }
     }
 
@@ -150,6 +159,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 
     /// A function of its own, so that those who do not sample do not carry it.
+    #[cfg(target_pointer_width = "64")]
     #[inline(never)]
     fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
         match self.draw(decision) {
@@ -184,9 +194,10 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         let end = self.clock.end();
-        if !(FAST && self.try_end_at(&token, outcome, end)) {
-            self.end_at(token, outcome, end);
+        if cfg!(target_pointer_width = "64") && self.try_end_at(&token, outcome, end) {
+            return;
         }
+        self.end_at(token, outcome, end);
     }
 
     /// Ends a span that is recorded at the tick `end`, unless something is rare about it: `false`, and nothing is done. Then
@@ -214,15 +225,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         if !token.is_recorded() {
             return;
         }
-        let (ticks, kind, payload) = if duration <= MAX_PAYLOAD {
-            (end, outcome as u8, duration)
-        } else {
-            // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
-            let backwards = duration.cast_signed() < 0;
-            let why = if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong };
-            (token.start, Kind::Forget as u8, why as u64)
-        };
-        self.producer.push(Record::of_span(ticks, token.span_bits, kind, payload));
+        if duration <= MAX_PAYLOAD {
+            return self.producer.push(Record::of_span(end, token.span_bits, outcome as u8, duration));
+        }
+        // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
+        let backwards = duration.cast_signed() < 0;
+        self.push_forget(&token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
     }
 
     /// Closes a span without a latency.

@@ -130,6 +130,7 @@ const fn is_capacity(capacity: usize) -> bool {
 
 /// A number of records that no ring can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CapacityError {
     /// The capacity that was asked for.
     pub capacity: usize,

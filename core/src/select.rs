@@ -85,6 +85,7 @@ fn sift_down<T: Copy + Ord>(heap: &mut [T], mut at: usize) {
 
 /// A sample and its weight in one word, whose order is that of the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Weighed(u64);
 
 impl Weighed {

@@ -45,6 +45,7 @@ use crate::{EventId, Quantile};
 /// assert_eq!((limit.limit, limit.window), (20_000_000, Duration::from_secs(60)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Threshold {
     /// Which quantile is limited.
     pub quantile: Quantile,
@@ -86,6 +87,7 @@ impl Threshold {
 
 /// A limit that an event is to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
     /// On a quantile of its samples over a window.
     Quantile(Threshold),
@@ -121,6 +123,7 @@ impl Limit {
 
 /// How a limit stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum SlaState {
     /// Too little is known.
@@ -144,6 +147,7 @@ impl fmt::Display for SlaState {
 
 /// A limit, and how it stood when the limits were looked at last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {
     /// Whose limit it is.
     pub event: EventId,
@@ -169,6 +173,7 @@ pub struct SlaStatus {
 
 /// A limit's state has changed: it was raised if the status says violated, else cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Transition {
     /// The state as it is now.
     pub status: SlaStatus,
@@ -185,6 +190,7 @@ impl Transition {
 
 /// Limits that cannot be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitError {
     /// The event was not announced.

@@ -5,6 +5,7 @@
 
 /// One of the slowest samples. All zero where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Slow {
     value: u64,
     start: u64,

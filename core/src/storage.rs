@@ -23,6 +23,7 @@ use crate::{
 /// assert!(size_of_val(&STORAGE) < 120 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Shape {
     /// How many events.
     pub events: usize,
@@ -198,6 +199,7 @@ impl Shape {
 
 /// A duration or number that is kept to tell exact quantiles, and the tick at which it was measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Sample {
     pub(crate) weighed: Weighed,
     /// One more than the tick; 0 for a sample that belongs to no window.
@@ -206,6 +208,7 @@ pub struct Sample {
 
 /// What is kept of a row besides its slices. A row is an event, or the corrected summary of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventState {
     pub(crate) total: Moments,
     pub(crate) fresh: Fresh,

@@ -8,6 +8,7 @@ use crate::{
 
 /// How far the quantiles of a [`Summary`] may be off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
     /// They are samples, at the exact rank.
     Exact,
@@ -33,6 +34,7 @@ impl Accuracy {
 /// There is always at least one sample: of none there is no summary. Durations are in nanoseconds, other values in the
 /// unit of their event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Summary {
     /// Samples that were recorded.
     pub count: u64,
@@ -78,6 +80,7 @@ pub(crate) const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quant
 
 /// Turns what is counted inside (units of time, or plain numbers) into what is told (nanoseconds, or the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Teller {
     /// In what the event is measured.
     pub unit: Unit,

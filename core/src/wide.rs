@@ -13,7 +13,14 @@ pub(crate) const fn product(a: u64, b: u64) -> u128 {
     a as u128 * b as u128
 }
 
-/// The product; 2^128 − 1 if it is more, and whether it is.
+/// The product of a number with itself.
+#[inline(always)]
+pub(crate) const fn square(a: u64) -> u128 {
+    // A single multiplication where registers have 32 bits.
+    if !PLAIN && a <= u32::MAX as u64 { (a * a) as u128 } else { product(a, a) }
+}
+
+/// The product; `None` if it does not fit.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn checked_product(a: u128, b: u128) -> Option<u128> {

@@ -9,6 +9,7 @@ use crate::{TickRate, clock::nanos_of};
 
 /// A window's length and in how many slices it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowSpec {
     /// How far it reaches back at the most.
     pub length: Duration,
@@ -34,6 +35,7 @@ impl WindowSpec {
 
 /// Where a window stands. All zero until it is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
     length_nanos: u64,
     slice_ticks: u64,

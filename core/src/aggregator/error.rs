@@ -10,6 +10,7 @@ use crate::{
 
 /// Windows, events, shape and storage that do not fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// There are no windows.

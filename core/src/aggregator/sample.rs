@@ -21,6 +21,7 @@ const WAITING: u32 = 64;
 /// What samples of an event add up to that are in no slice yet, and not in the total. Their bucket counts and the slowest of them
 /// lie with those of the slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Fresh {
     moments: Moments,
     /// The first tick of those that belong to the same slice of every window, and how many of them there are; none if it is to

@@ -14,6 +14,7 @@ use crate::{
 
 /// Over which time something is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Period {
     /// The window of this number.
     Window(usize),
@@ -24,6 +25,7 @@ pub enum Period {
 /// All values of a period, as far as they are known: what quantiles are found from. As they are counted inside, units of time or
 /// numbers; the [`Teller`] tells them.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Values<'a> {
     /// How they are told.
     pub teller: Teller,
@@ -33,6 +35,7 @@ pub struct Values<'a> {
 
 /// What is known of the values of a period.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Known<'a> {
     /// Every sample, in no order.
     Exact(&'a [Weighed]),

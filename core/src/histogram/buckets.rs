@@ -116,6 +116,7 @@ fn below_by_search(scale: u8, mantissa: u64) -> usize {
 /// assert!((up_to - above) as f64 / (above as f64) < 0.0219);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Buckets {
     pub(super) scale: u8,
     pub(super) lowest: u8,
@@ -229,6 +230,7 @@ fn middle(from: u64, to: u64) -> u64 {
 
 /// A value that is known only by its bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Estimate {
     /// The geometric midpoint of the bucket, within what was seen.
     pub value: u64,

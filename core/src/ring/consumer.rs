@@ -21,6 +21,7 @@ const CHUNK: usize = if cfg!(tailwatch_loom) {
 
 /// What one pass over a ring brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Drained {
     /// Records that were delivered.
     pub delivered: u64,

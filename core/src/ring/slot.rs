@@ -25,15 +25,37 @@ impl Slot {
     }
 
     /// Writes the record, word by word: wait-free.
+    #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
-        store_words(&self.0, split(record.words()));
+        let values = split(record.words());
+        // Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined.
+        let mut word = 0;
+        while word < WORDS {
+            self.0[word].store(values[word], Relaxed);
+            word += 1;
+        }
+    }
+
+    /// Writes the record, word by word: wait-free. Without a loop, which would stay one where size matters.
+    #[cfg(target_pointer_width = "32")]
+    #[inline(always)]
+    pub(super) fn store(&self, record: Record) {
+        let [a, b, c, d] = split(record.words());
+        self.0[0].store(a, Relaxed);
+        self.0[1].store(b, Relaxed);
+        self.0[2].store(c, Relaxed);
+        self.0[3].store(d, Relaxed);
     }
 
     /// Reads the words that are there, which may belong to two records: wait-free.
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
-        Record::from_words(join(load_words(&self.0)))
+        let mut words = [0; WORDS];
+        for (value, word) in words.iter_mut().zip(&self.0) {
+            *value = word.load(Relaxed);
+        }
+        Record::from_words(join(words))
     }
 }
 
@@ -41,37 +63,6 @@ impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.load().fmt(f)
     }
-}
-
-// Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined, and a loop
-// stays one where size matters.
-
-#[cfg(target_pointer_width = "64")]
-#[inline(always)]
-fn store_words([a, b]: &[AtomicUsize; WORDS], values: [usize; WORDS]) {
-    a.store(values[0], Relaxed);
-    b.store(values[1], Relaxed);
-}
-
-#[cfg(target_pointer_width = "64")]
-#[inline(always)]
-fn load_words([a, b]: &[AtomicUsize; WORDS]) -> [usize; WORDS] {
-    [a.load(Relaxed), b.load(Relaxed)]
-}
-
-#[cfg(target_pointer_width = "32")]
-#[inline(always)]
-fn store_words([a, b, c, d]: &[AtomicUsize; WORDS], values: [usize; WORDS]) {
-    a.store(values[0], Relaxed);
-    b.store(values[1], Relaxed);
-    c.store(values[2], Relaxed);
-    d.store(values[3], Relaxed);
-}
-
-#[cfg(target_pointer_width = "32")]
-#[inline(always)]
-fn load_words([a, b, c, d]: &[AtomicUsize; WORDS]) -> [usize; WORDS] {
-    [a.load(Relaxed), b.load(Relaxed), c.load(Relaxed), d.load(Relaxed)]
 }
 
 #[cfg(target_pointer_width = "64")]

@@ -17,6 +17,7 @@ const SLICES: u16 = 12;
 
 /// What a rule counted in one slice of its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tally {
     /// Samples as they were recorded.
     pub(crate) samples: u64,
@@ -48,6 +49,7 @@ impl Tally {
 
 /// The state of a limit. All zero when nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
     /// One more than the tick of its last change; 0 if there was none.
@@ -114,6 +116,7 @@ impl Watch {
 
 /// A limit on a quantile that is watched. All zero in a free place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rule {
     /// Where its own window stands: a rule watches windows of which no statistics are told as well.
     pub(crate) window: Window,
@@ -204,6 +207,7 @@ impl Rule {
 
 /// A limit on silence that is watched. All zero when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Silence {
     /// The longest that keeps the limit; 0 without a limit.
     pub(crate) nanos: u64,

@@ -73,6 +73,11 @@ impl<F> Counter<F> {
         }
         Ok(Self { base: Base::new(), mask: u32::MAX >> (32 - bits), rate, source: counter })
     }
+
+    /// How many bits it has.
+    pub const fn bits(&self) -> u32 {
+        self.mask.count_ones()
+    }
 }
 
 impl<F: FreeRunning> Counter<F> {
@@ -123,7 +128,7 @@ impl<F> fmt::Debug for Counter<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counter")
             .field("base", &self.base)
-            .field("mask", &self.mask)
+            .field("bits", &self.bits())
             .field("rate", &self.rate)
             .finish_non_exhaustive()
     }
@@ -131,6 +136,7 @@ impl<F> fmt::Debug for Counter<F> {
 
 /// A number of bits that no [`Counter`] can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BitsError {
     /// The bits that were asked for.
     pub bits: u32,

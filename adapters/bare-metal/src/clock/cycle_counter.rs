@@ -122,6 +122,7 @@ impl<R: CycleRegisters> Clock for CycleCounter<'_, R> {
 
 /// Why there is no cycle counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CycleCounterError {
     /// The processor says that it has none.

@@ -8,6 +8,7 @@ use tailwatch_core::{Clock, TickRate};
 /// microseconds. *Wrap period*: 2^64 ticks. Nothing to call. What reading costs, and whether it is lock-free in an interrupt, is the
 /// driver's; many take a critical section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EmbassyTime;
 
 impl EmbassyTime {

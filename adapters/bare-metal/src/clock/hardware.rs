@@ -2,10 +2,12 @@
 
 /// The registers of a Cortex-M core; readable only on one.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CortexM;
 
 /// The registers of a RISC-V hart in machine mode; readable only on one.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RiscV;
 
 #[cfg(cortex_m)]

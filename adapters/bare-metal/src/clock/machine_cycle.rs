@@ -92,6 +92,7 @@ impl<R: MachineRegisters> Clock for MachineCycle<R> {
 
 /// The cycle counter does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MachineCycleError {
     /// What it stands at.
     pub cycles: u64,

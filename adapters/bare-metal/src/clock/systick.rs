@@ -180,6 +180,7 @@ impl<R: SysTickRegisters> Clock for SysTick<R> {
 
 /// A period that no `SysTick` can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeriodError {
     /// The period that was asked for, in ticks.
     pub period: u32,

@@ -1,0 +1,155 @@
+//! One recorder for several contexts, behind a critical section.
+
+use core::{cell::OnceCell, fmt};
+
+use critical_section::Mutex;
+use tailwatch_core::{
+    Clock, Event, Gate, Outcome, Recorder, Token,
+    sync::{AtomicUsize, Ordering::Relaxed},
+};
+
+use crate::StaticRing;
+
+/// A recorder that any context may use, interrupts included, at the price of a short critical section at each START and END.
+///
+/// Take it where contexts are many and record seldom: one ring serves all. Else give each context a ring of its own
+/// ([`StaticRing`]), which holds nobody up. The program supplies the critical section, by a feature of its `cortex-m` or `riscv` crate.
+///
+/// Its limits: interrupts wait for as long as a record takes to be written (some 40 instructions); records of all contexts
+/// overwrite each other's in the one ring. If the ring's producer was taken by somebody else, nothing is recorded, and
+/// [`refused`](Self::refused) counts.
+///
+/// ```
+/// use tailwatch_bare_metal::{SharedRecorder, StaticRing};
+/// use tailwatch_core::{Gate, Trading};
+/// # use tailwatch_core::{Clock, TickRate};
+/// # struct Timer; // on a Cortex-M: SysTick
+/// # impl Clock for Timer {
+/// #     fn start(&self) -> u64 { 7 }
+/// #     fn end(&self) -> u64 { 8 }
+/// #     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
+/// # }
+/// # static CLOCK: Timer = Timer;
+///
+/// static GATE: Gate<9> = Gate::new();
+/// static RING: StaticRing<64> = StaticRing::new();
+/// static SHARED: SharedRecorder<'static, &Timer, 9, 64> = SharedRecorder::new(&RING, &GATE, &CLOCK);
+///
+/// let span = SHARED.measure(Trading::OrderFill); // in main
+/// SHARED.value(Trading::QueueBacklog, 3); // in an interrupt, meanwhile
+/// drop(span);
+/// assert_eq!((RING.pending(), SHARED.refused()), (3, 0));
+/// ```
+pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
+    ring: &'r StaticRing<N>,
+    gate: &'r Gate<IDS>,
+    clock: C,
+    /// Empty until the first record; `None` in it where the ring's producer was somebody else's.
+    recorder: Mutex<OnceCell<Option<Recorder<'r, C, IDS>>>>,
+    refused: AtomicUsize,
+}
+
+impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C, IDS, N> {
+    /// Records into this ring what this gate admits, at the times of this clock. It takes the ring's producer at its first record.
+    pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {
+        Self { ring, gate, clock, recorder: Mutex::new(OnceCell::new()), refused: AtomicUsize::new(0) }
+    }
+
+    /// Calls `record` with the recorder, interrupted by nobody; `None` if there is none.
+    fn with<T>(&self, record: impl FnOnce(&Recorder<'r, C, IDS>) -> T) -> Option<T> {
+        critical_section::with(|section| {
+            let take = || self.ring.take_recorder(self.gate, self.clock).ok();
+            let recorder = self.recorder.borrow(section).get_or_init(take).as_ref();
+            if recorder.is_none() {
+                self.refused.store(self.refused.load(Relaxed).saturating_add(1), Relaxed);
+            }
+            recorder.map(record)
+        })
+    }
+
+    /// Begins a span that ends when the guard is dropped, in whatever context.
+    pub fn measure(&self, event: impl Event) -> SharedSpan<'_, 'r, C, IDS, N> {
+        self.measure_tagged(event, 0)
+    }
+
+    /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
+    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SharedSpan<'_, 'r, C, IDS, N> {
+        SharedSpan { recorder: self, token: self.start(event, tag) }
+    }
+
+    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    pub fn start(&self, event: impl Event, tag: u64) -> Token {
+        self.with(|recorder| recorder.start(event, tag)).unwrap_or(Token::unrecorded())
+    }
+
+    /// Ends a span.
+    pub fn end(&self, token: Token, outcome: Outcome) {
+        if token.is_recorded() {
+            // Before the critical section, which is not what is measured.
+            let end = self.clock.end();
+            self.with(|recorder| {
+                if !recorder.try_end_at(&token, outcome, end) {
+                    recorder.end_at(token, outcome, end);
+                }
+            });
+        }
+    }
+
+    /// Closes a span without a latency.
+    pub fn forget(&self, token: Token) {
+        self.with(|recorder| recorder.forget(token));
+    }
+
+    /// Records a number; whether it was recorded. See [`Recorder::value`].
+    pub fn value(&self, event: impl Event, value: u64) -> bool {
+        self.with(|recorder| recorder.value(event, value)).unwrap_or(false)
+    }
+
+    /// Records a duration that was measured elsewhere and ended just now, in ticks; whether it was recorded. See
+    /// [`Recorder::duration`].
+    pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
+        self.with(|recorder| recorder.duration(event, ticks)).unwrap_or(false)
+    }
+
+    /// Records that could not be written because somebody else had taken the ring's producer.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Relaxed)
+    }
+}
+
+impl<C, const IDS: usize, const N: usize> fmt::Debug for SharedRecorder<'_, C, IDS, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRecorder").field("ring", self.ring).field("gate", self.gate).finish_non_exhaustive()
+    }
+}
+
+/// A span of a [`SharedRecorder`] that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
+#[derive(Debug)]
+#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+pub struct SharedSpan<'s, 'r, C: Clock + Copy, const IDS: usize, const N: usize> {
+    recorder: &'s SharedRecorder<'r, C, IDS, N>,
+    token: Token,
+}
+
+impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpan<'_, '_, C, IDS, N> {
+    fn take(&mut self) -> Token {
+        core::mem::replace(&mut self.token, Token::unrecorded())
+    }
+
+    /// Ends the span now, with this outcome.
+    pub fn end(mut self, outcome: Outcome) {
+        self.recorder.end(self.take(), outcome);
+    }
+
+    /// Closes the span without a latency.
+    pub fn discard(mut self) {
+        self.recorder.forget(self.take());
+    }
+}
+
+impl<C: Clock + Copy, const IDS: usize, const N: usize> Drop for SharedSpan<'_, '_, C, IDS, N> {
+    fn drop(&mut self) {
+        let token = self.take();
+        self.recorder.end(token, Outcome::Ok);
+    }
+}

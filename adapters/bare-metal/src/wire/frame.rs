@@ -1,0 +1,298 @@
+//! What a frame says: the items of a report as plain numbers.
+
+use core::time::Duration;
+
+use heapless::String;
+use serde::{Deserialize, Serialize};
+use tailwatch_core::{Counters, EventInfo, Limit, Pairing, SlaState, SlaStatus, Summary, Transition, Unit};
+
+use super::MAX_NAME;
+use crate::{EventCounts, EventLimit, EventSummary, Health, Item};
+
+/// A name, of which the first [`MAX_NAME`] bytes are kept.
+pub type Name = String<MAX_NAME>;
+
+/// One frame; lengths and times are in nanoseconds unless it says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Frame {
+    /// What became of all records: the first item of a report.
+    Health(HealthFrame),
+    /// How often an event happened.
+    Counts(CountsFrame),
+    /// What an event's samples of a window come to.
+    Summary(SummaryFrame),
+    /// How a limit stands.
+    Limit(LimitFrame),
+    /// A limit was raised or cleared.
+    Transition {
+        /// The tick at which that was found.
+        at: u64,
+        /// The limit as it stood then.
+        limit: LimitFrame,
+    },
+}
+
+/// [`Health`] as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(missing_docs, reason = "each is that of the type it is made of")]
+pub struct HealthFrame {
+    pub produced: u64,
+    pub delivered: u64,
+    pub overwritten: u64,
+    pub pending: u64,
+    pub late: u64,
+    pub clock_anomalies: u64,
+    pub saturated: u64,
+    pub invalid: u64,
+    pub unknown_events: u64,
+    pub full_counters: u64,
+    pub passes: u64,
+    pub still_passes: u64,
+    pub transitions_lost: u64,
+}
+
+/// [`EventCounts`] as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(missing_docs, reason = "each is that of the type it is made of")]
+pub struct CountsFrame {
+    pub event: u16,
+    pub name: Name,
+    pub ok: u64,
+    pub error: u64,
+    pub cancelled: u64,
+    pub paired: u64,
+    pub open: u64,
+    pub uncertain: u64,
+    pub untracked: u64,
+    pub abandoned: u64,
+    pub early: u64,
+    pub orphans: u64,
+    pub oldest: Option<u64>,
+}
+
+/// In what an event is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum UnitOf {
+    /// Nanoseconds.
+    Time,
+    /// Plain numbers.
+    One,
+}
+
+/// [`EventSummary`] as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(missing_docs, reason = "each is that of the type it is made of")]
+pub struct SummaryFrame {
+    pub event: u16,
+    pub name: Name,
+    pub unit: UnitOf,
+    /// The window's length; `None` for all since the start.
+    pub window: Option<u64>,
+    pub count: u64,
+    pub estimated_total: u64,
+    pub min: u64,
+    pub max: u64,
+    /// The mean times 2^16.
+    pub mean_bits: u64,
+    /// The standard deviation times 2^16.
+    pub stddev_bits: u64,
+    pub p50: u64,
+    pub p95: u64,
+    pub p99: u64,
+    pub p99_9: u64,
+    /// By how many parts per million the quantiles may be off; 0 if they are exact.
+    pub error_ppm: u32,
+    pub covered: u64,
+    pub complete: bool,
+}
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LimitKind {
+    /// A quantile over a window.
+    Quantile {
+        /// In parts per million.
+        ppm: u32,
+        /// The largest value that keeps the limit.
+        limit: u64,
+        /// The window's length.
+        window: u64,
+    },
+    /// The time without any record.
+    Silence {
+        /// The longest that keeps the limit.
+        longest: u64,
+    },
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum LimitState {
+    /// Too little is known.
+    Unknown,
+    /// It is kept.
+    Ok,
+    /// It is not kept.
+    Violated,
+}
+
+/// [`EventLimit`] as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[expect(missing_docs, reason = "each is that of the type it is made of")]
+pub struct LimitFrame {
+    pub event: u16,
+    pub name: Name,
+    pub kind: LimitKind,
+    pub state: LimitState,
+    pub over: u64,
+    pub count: u64,
+    pub observed: Option<u64>,
+    /// The tick of its last change.
+    pub since: Option<u64>,
+    pub raised: u64,
+    pub cleared: u64,
+}
+
+impl Frame {
+    /// A change of a limit of one of these events.
+    pub fn transition(events: &'static [EventInfo], transition: &Transition) -> Self {
+        Self::Transition { at: transition.at, limit: LimitFrame::from(&EventLimit::new(events, transition.status)) }
+    }
+}
+
+impl From<&Item> for Frame {
+    fn from(item: &Item) -> Self {
+        match item {
+            Item::Health(health) => Self::Health(health.into()),
+            Item::Counts(counts) => Self::Counts(counts.into()),
+            Item::Summary(summary) => Self::Summary(summary.into()),
+            Item::Limit(limit) => Self::Limit(limit.into()),
+        }
+    }
+}
+
+impl From<&Health> for HealthFrame {
+    fn from(health: &Health) -> Self {
+        let Health { produced, delivered, overwritten, pending, counters, passes, still_passes, transitions_lost } =
+            *health;
+        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } = counters;
+        Self {
+            produced,
+            delivered,
+            overwritten,
+            pending,
+            late,
+            clock_anomalies,
+            saturated,
+            invalid,
+            unknown_events,
+            full_counters,
+            passes,
+            still_passes,
+            transitions_lost,
+        }
+    }
+}
+
+impl From<&EventCounts> for CountsFrame {
+    fn from(counts: &EventCounts) -> Self {
+        let EventCounts { event, name: full_name, outcomes, pairing, oldest } = *counts;
+        let Pairing { paired, open, uncertain, untracked, abandoned, early, orphans } = pairing;
+        Self {
+            event: event.get(),
+            name: name(full_name),
+            ok: outcomes.ok,
+            error: outcomes.error,
+            cancelled: outcomes.cancelled,
+            paired,
+            open,
+            uncertain,
+            untracked,
+            abandoned,
+            early,
+            orphans,
+            oldest,
+        }
+    }
+}
+
+impl From<&EventSummary> for SummaryFrame {
+    fn from(told: &EventSummary) -> Self {
+        let EventSummary { event, name: full_name, unit, window, summary } = *told;
+        let Summary { count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, .. } = summary;
+        Self {
+            event: event.get(),
+            name: name(full_name),
+            unit: if unit == Unit::Time { UnitOf::Time } else { UnitOf::One },
+            window: window.map(nanos),
+            count,
+            estimated_total,
+            min,
+            max,
+            mean_bits: mean.to_bits(),
+            stddev_bits: stddev.to_bits(),
+            p50,
+            p95,
+            p99,
+            p99_9,
+            error_ppm: summary.accuracy.max_relative_error_ppm(),
+            covered: summary.covered,
+            complete: summary.complete,
+        }
+    }
+}
+
+impl From<&EventLimit> for LimitFrame {
+    fn from(limit: &EventLimit) -> Self {
+        let EventLimit { name: full_name, status } = *limit;
+        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } = status;
+        Self {
+            event: event.get(),
+            name: name(full_name),
+            kind: match limit {
+                Limit::Quantile(threshold) => LimitKind::Quantile {
+                    ppm: threshold.quantile.ppm(),
+                    limit: threshold.limit,
+                    window: nanos(threshold.window),
+                },
+                Limit::Silence(longest) => LimitKind::Silence { longest: nanos(longest) },
+            },
+            state: match state {
+                SlaState::Unknown => LimitState::Unknown,
+                SlaState::Ok => LimitState::Ok,
+                SlaState::Violated => LimitState::Violated,
+            },
+            over,
+            count,
+            observed,
+            since,
+            raised,
+            cleared,
+        }
+    }
+}
+
+/// As much of a name as a frame has room for.
+fn name(full: &str) -> Name {
+    let mut name = Name::new();
+    for letter in full.chars() {
+        if name.push(letter).is_err() {
+            break;
+        }
+    }
+    name
+}
+
+/// A length in nanoseconds; 2^64 − 1 if there are more.
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+}

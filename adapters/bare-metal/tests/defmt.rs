@@ -1,0 +1,213 @@
+//! Every public type can be logged by defmt, and a report is.
+
+use std::sync::Mutex;
+
+use tailwatch_bare_metal::{
+    self as bare,
+    clock::{self, Counter},
+    core::{self, Gate, Outcome, Shape, TickRate, Trading, WindowSpec, storage},
+};
+
+/// What was logged: frames of bytes whose meaning only the program's own file tells, so that here they are counted.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+#[defmt::global_logger]
+struct Logger;
+
+// SAFETY: the only test that logs does so in one thread.
+unsafe impl defmt::Logger for Logger {
+    fn acquire() {}
+    unsafe fn flush() {}
+    unsafe fn release() {}
+    unsafe fn write(bytes: &[u8]) {
+        LOGGED.lock().unwrap().extend_from_slice(bytes);
+    }
+}
+
+defmt::timestamp!("");
+
+#[defmt::panic_handler]
+fn panic() -> ! {
+    std::process::abort()
+}
+
+type Timer = Counter<fn() -> u32>;
+const WINDOWS: [WindowSpec; 1] = [WindowSpec::SECOND];
+const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
+type Memory = storage!(SHAPE, u16);
+
+fn can_be_logged<T: ?Sized + defmt::Format>() {}
+
+/// The names that a crate's root makes public; traits are none of what is logged.
+fn public_types(root: &str) -> impl Iterator<Item = &str> {
+    const TRAITS: [&str; 8] =
+        ["Clock", "Event", "Storage", "Count", "FreeRunning", "CycleRegisters", "MachineRegisters", "SysTickRegisters"];
+    let exports = root.split("pub use").skip(1).map(|export| export.split(';').next().unwrap());
+    let words = exports.flat_map(|export| export.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    let is_type = |word: &&str| {
+        word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase) && !TRAITS.contains(word)
+    };
+    words.filter(is_type)
+}
+
+#[test]
+fn the_lists_below_leave_no_public_type_out() {
+    let list = include_str!("defmt.rs");
+    let roots = [
+        include_str!("../../../core/src/lib.rs"),
+        include_str!("../src/lib.rs"),
+        include_str!("../src/clock.rs"),
+        include_str!("../src/wire.rs"),
+    ];
+    let mut types = 0;
+    for name in roots.into_iter().flat_map(public_types) {
+        let is_listed = |end| list.contains(&format!("::{name}{end}"));
+        assert!(
+            is_listed('>') || is_listed('<') || ["Arrays", "Counter"].contains(&name),
+            "{name} is public and not in the list"
+        );
+        types += 1;
+    }
+    assert!(types > 70, "only {types} names were found");
+}
+
+#[test]
+fn every_public_type_can_be_logged() {
+    can_be_logged::<core::Aggregator<&mut Memory>>();
+    can_be_logged::<core::ConfigError>();
+    can_be_logged::<core::Counters>();
+    can_be_logged::<core::Known<'_>>();
+    can_be_logged::<core::Outcomes>();
+    can_be_logged::<core::Period>();
+    can_be_logged::<core::Values<'_>>();
+    can_be_logged::<core::TickRate>();
+    can_be_logged::<core::TimeScale>();
+    can_be_logged::<core::TimeUnit>();
+    can_be_logged::<core::EventId>();
+    can_be_logged::<core::EventInfo>();
+    can_be_logged::<core::Unit>();
+    can_be_logged::<core::Fixed>();
+    can_be_logged::<core::Gate<9>>();
+    can_be_logged::<core::Bucket>();
+    can_be_logged::<core::Buckets>();
+    can_be_logged::<core::Estimate>();
+    can_be_logged::<core::Histogram<u16, [u16; 8]>>();
+    can_be_logged::<core::Flight>();
+    can_be_logged::<core::Pairing>();
+    can_be_logged::<core::Moments>();
+    can_be_logged::<core::Trading>();
+    can_be_logged::<core::ParseQuantileError>();
+    can_be_logged::<core::Quantile>();
+    can_be_logged::<core::Forgotten>();
+    can_be_logged::<core::Kind>();
+    can_be_logged::<core::Outcome>();
+    can_be_logged::<core::Record>();
+    can_be_logged::<core::Recorder<'_, &Timer, 9>>();
+    can_be_logged::<core::Span<'_, '_, &Timer, 9>>();
+    can_be_logged::<core::Token>();
+    can_be_logged::<core::CapacityError>();
+    can_be_logged::<core::Consumer<'_>>();
+    can_be_logged::<core::Drained>();
+    can_be_logged::<core::Producer<'_>>();
+    can_be_logged::<core::Ring>();
+    can_be_logged::<core::Ring<[core::Slot; 8]>>();
+    can_be_logged::<core::Slot>();
+    can_be_logged::<core::Weighed>();
+    can_be_logged::<core::Limit>();
+    can_be_logged::<core::LimitError>();
+    can_be_logged::<core::Rule>();
+    can_be_logged::<core::SlaState>();
+    can_be_logged::<core::SlaStatus>();
+    can_be_logged::<core::Tally>();
+    can_be_logged::<core::Threshold>();
+    can_be_logged::<core::Transition>();
+    can_be_logged::<core::Slow>();
+    can_be_logged::<Memory>();
+    can_be_logged::<core::EventState>();
+    can_be_logged::<core::Parts<'_, u16>>();
+    can_be_logged::<core::Sample>();
+    can_be_logged::<core::Shape>();
+    can_be_logged::<core::Accuracy>();
+    can_be_logged::<core::Summary>();
+    can_be_logged::<core::Teller>();
+    can_be_logged::<core::Window>();
+    can_be_logged::<core::WindowSpec>();
+    can_be_logged::<clock::Base>();
+    can_be_logged::<clock::BitsError>();
+    can_be_logged::<clock::CortexM>();
+    can_be_logged::<Timer>();
+    can_be_logged::<clock::CycleCounter<'_>>();
+    can_be_logged::<clock::CycleCounterError>();
+    can_be_logged::<clock::MachineCycle>();
+    can_be_logged::<clock::MachineCycleError>();
+    can_be_logged::<clock::PeriodError>();
+    can_be_logged::<clock::RiscV>();
+    can_be_logged::<clock::SysTick>();
+    can_be_logged::<bare::Drain<'_, &mut Memory, &Timer, 9, 1>>();
+    can_be_logged::<bare::DrainConfig<'_, &Timer, 9, 1>>();
+    can_be_logged::<bare::EventCounts>();
+    can_be_logged::<bare::EventLimit>();
+    can_be_logged::<bare::EventSummary>();
+    can_be_logged::<bare::Health>();
+    can_be_logged::<bare::Item>();
+    can_be_logged::<bare::Pass>();
+    can_be_logged::<bare::StaticRing<8>>();
+    can_be_logged::<bare::Taken>();
+    #[cfg(feature = "critical-section")]
+    can_be_logged::<bare::SharedRecorder<'_, &Timer, 9, 8>>();
+    #[cfg(feature = "critical-section")]
+    can_be_logged::<bare::SharedSpan<'_, '_, &Timer, 9, 8>>();
+    #[cfg(feature = "embassy-time")]
+    can_be_logged::<clock::EmbassyTime>();
+}
+
+#[cfg(feature = "postcard")]
+#[test]
+fn every_type_of_the_wire_can_be_logged() {
+    use bare::wire;
+    can_be_logged::<wire::Decoder>();
+    can_be_logged::<wire::Rejected>();
+    can_be_logged::<wire::TooSmall>();
+    can_be_logged::<wire::CountsFrame>();
+    can_be_logged::<wire::Frame>();
+    can_be_logged::<wire::HealthFrame>();
+    can_be_logged::<wire::LimitFrame>();
+    can_be_logged::<wire::LimitKind>();
+    can_be_logged::<wire::LimitState>();
+    can_be_logged::<wire::Name>();
+    can_be_logged::<wire::SummaryFrame>();
+    can_be_logged::<wire::UnitOf>();
+}
+
+#[test]
+fn each_item_of_a_report_is_a_log_message() {
+    fn timer() -> u32 {
+        static NOW: ::core::sync::atomic::AtomicU32 = ::core::sync::atomic::AtomicU32::new(0);
+        NOW.fetch_add(1_000, ::core::sync::atomic::Ordering::Relaxed)
+    }
+    let clock = Counter::new(timer as fn() -> u32, 32, TickRate::NANOSECONDS).unwrap();
+    let (gate, ring) = (Gate::<9>::new(), bare::StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut memory = Memory::new();
+    let config = bare::DrainConfig {
+        shape: SHAPE,
+        windows: &WINDOWS,
+        events: Trading::ALL,
+        clock: &clock,
+        gate: &gate,
+        rings: [ring.take_consumer().unwrap()],
+        transitions: None,
+    };
+    let mut drain = bare::Drain::new(config, &mut memory).unwrap();
+    recorder.measure(Trading::OrderPlacement).end(Outcome::Error);
+    drain.run(16);
+    let (mut items, mut last) = (0, LOGGED.lock().unwrap().len());
+    drain.report(|item| {
+        defmt::error!("{}", item);
+        let logged = LOGGED.lock().unwrap().len();
+        assert!(logged > last, "nothing was logged of {item}");
+        (items, last) = (items + 1, logged);
+    });
+    // The health, the counts, two summaries, and the eight limits of the preset.
+    assert_eq!(items, 12);
+}

@@ -1,0 +1,416 @@
+//! The drain: what becomes of records, of storms, of clocks that fail, and of limits.
+
+use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use heapless::spsc::Queue;
+use proptest::prelude::*;
+use tailwatch_bare_metal::{
+    Drain, DrainConfig, EventSummary, Health, Item, StaticRing,
+    clock::Counter,
+    core::{
+        Clock, ConfigError, Consumer, Event, EventInfo, Gate, Kind, Outcome, Period, Quantile, Recorder, Shape,
+        TickRate, Transition, WindowSpec, events, storage,
+    },
+};
+
+const LIMIT: u64 = 1_000;
+const fn limit(quantile: Quantile) -> tailwatch_bare_metal::core::Threshold {
+    tailwatch_bare_metal::core::Threshold::value(quantile, LIMIT).over(Duration::from_secs(1))
+}
+
+events! {
+    /// What is measured here.
+    enum Work {
+        /// In main.
+        Loop = 1,
+        /// In an interrupt.
+        Interrupt = 2 { limits: &[limit(Quantile::MAX)] },
+    }
+}
+
+const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
+const SHAPE: Shape = Shape::small(Work::ALL, &WINDOWS);
+type Memory = storage!(SHAPE, u16);
+
+/// A clock that the test moves on, also back.
+#[derive(Debug)]
+struct Ticks(AtomicU64);
+
+impl Ticks {
+    fn at(ticks: u64) -> Self {
+        Self(AtomicU64::new(ticks))
+    }
+    fn set(&self, ticks: u64) {
+        self.0.store(ticks, Relaxed);
+    }
+    fn pass(&self, ticks: u64) {
+        self.0.fetch_add(ticks, Relaxed);
+    }
+}
+
+impl Clock for Ticks {
+    fn start(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+    fn end(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+    fn rate(&self) -> TickRate {
+        TickRate::NANOSECONDS
+    }
+}
+
+type TestDrain<'r, C, const RINGS: usize> = Drain<'r, &'r mut Memory, C, 3, RINGS>;
+
+/// Leaked, as what lies in a `static`.
+fn drain_of<'r, C: Clock, const RINGS: usize>(
+    clock: C,
+    gate: &'r Gate<3>,
+    rings: [Consumer<'r>; RINGS],
+) -> TestDrain<'r, C, RINGS> {
+    let memory: &'r mut Memory = Box::leak(Box::new(Memory::new()));
+    let config =
+        DrainConfig { shape: SHAPE, windows: &WINDOWS, events: Work::ALL, clock, gate, rings, transitions: None };
+    Drain::new(config, memory).unwrap()
+}
+
+fn info(event: impl Event) -> &'static EventInfo {
+    Work::ALL.iter().find(|info| info.id == event.id()).unwrap()
+}
+
+/// The law: what was produced is delivered, overwritten or pending.
+fn assert_lossless(health: &Health, pushed: u64) {
+    assert_eq!(health.produced, pushed);
+    assert_eq!(health.delivered + health.overwritten + health.pending, pushed);
+}
+
+#[test]
+fn a_guard_in_an_interrupt_that_preempts_mains_guard_measures_its_own_span() {
+    let (clock, gate) = (Ticks::at(0), Gate::new());
+    let (main_ring, interrupt_ring) = (StaticRing::<16>::new(), StaticRing::<16>::new());
+    let main = main_ring.take_recorder(&gate, &clock).unwrap();
+    let interrupt = interrupt_ring.take_recorder(&gate, &clock).unwrap();
+    let rings = [main_ring.take_consumer().unwrap(), interrupt_ring.take_consumer().unwrap()];
+    let mut drain = drain_of(&clock, &gate, rings);
+    for _ in 0..3 {
+        let _outer = main.measure(Work::Loop);
+        clock.pass(100);
+        {
+            let _inner = interrupt.measure(Work::Interrupt);
+            clock.pass(7);
+        }
+        clock.pass(50);
+    }
+    assert!(!drain.run(100).has_more);
+    let told = |drain: &mut TestDrain<'_, _, 2>, event| {
+        let EventSummary { summary, .. } = drain.summary(info(event), Period::Window(0)).unwrap();
+        (summary.count, summary.min, summary.max)
+    };
+    assert_eq!(told(&mut drain, Work::Loop), (3, 157, 157));
+    assert_eq!(told(&mut drain, Work::Interrupt), (3, 7, 7));
+    let counts = drain.counts(info(Work::Loop)).unwrap();
+    assert_eq!((counts.outcomes.ok, counts.pairing.paired, counts.pairing.open), (3, 3, 0));
+}
+
+#[test]
+fn a_pass_takes_no_more_than_its_budget_and_a_storm_keeps_no_other_ring_waiting() {
+    let (clock, gate) = (Ticks::at(0), Gate::new());
+    let (stormy, calm) = (StaticRing::<64>::new(), StaticRing::<64>::new());
+    let storm = stormy.take_recorder(&gate, &clock).unwrap();
+    let rare = calm.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [stormy.take_consumer().unwrap(), calm.take_consumer().unwrap()]);
+    let (mut pushed, mut delivered, mut of_calm) = (0_u64, 0_u64, 0);
+    for pass in 0..200_u64 {
+        for _ in 0..50 {
+            pushed += u64::from(storm.duration(Work::Interrupt, 5));
+        }
+        if pass == 20 {
+            pushed += u64::from(rare.duration(Work::Loop, 9));
+        }
+        clock.pass(1_000);
+        let told = drain.observe(10, |ring, record| {
+            assert_eq!(record.kind(), Kind::Duration);
+            delivered += 1;
+            of_calm += u64::from(ring == 1);
+        });
+        assert!(told.delivered <= 10, "a budget of 10: {told:?}");
+        // In the pass it came in, or in the next.
+        assert!(pass < 21 || of_calm == 1, "the calm ring waits in pass {pass}");
+    }
+    clock.pass(1_000);
+    while drain.observe(10, |_, _| delivered += 1).has_more {}
+    drain.observe(1_000, |_, _| delivered += 1);
+    let health = drain.health();
+    assert_lossless(&health, pushed);
+    assert_eq!((health.delivered, health.pending), (delivered, 0));
+    assert!(health.overwritten > 1_000, "the storm laps the ring: {health}");
+    let summary = drain.summary(info(Work::Interrupt), Period::Total).unwrap().summary;
+    assert_eq!((summary.count, summary.complete), (delivered - 1, false));
+}
+
+#[test]
+fn a_budget_of_nothing_is_one_record_and_comes_to_an_end() {
+    let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    for _ in 0..5 {
+        recorder.duration(Work::Loop, 1);
+    }
+    let passes = (1..100).find(|_| !drain.run(0).has_more);
+    assert_eq!((passes, drain.health().delivered), (Some(5), 5));
+}
+
+#[test]
+fn what_a_drain_that_never_ran_has_missed_is_counted_once_it_runs() {
+    let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    for _ in 0..10_000 {
+        let span = recorder.measure(Work::Loop);
+        clock.pass(3);
+        drop(span);
+    }
+    while drain.run(4).has_more {}
+    let health = drain.health();
+    assert_lossless(&health, 20_000);
+    assert!((1..=16).contains(&health.delivered) && health.pending == 0, "{health}");
+    assert!(!drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+}
+
+#[test]
+fn a_timer_that_stops_is_counted_and_nothing_hangs() {
+    let (clock, gate, ring) = (Ticks::at(5), Gate::new(), StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    for _ in 0..10 {
+        drop(recorder.measure(Work::Loop));
+        drain.run(16);
+    }
+    let health = drain.health();
+    assert_eq!((health.still_passes, health.counters.clock_anomalies), (10, 0));
+    let summary = drain.summary(info(Work::Loop), Period::Window(0)).unwrap().summary;
+    assert_eq!((summary.count, summary.max), (10, 0));
+    // An idle loop on a clock of coarse ticks is none that stopped.
+    for _ in 0..10 {
+        drain.run(16);
+    }
+    assert_eq!(drain.health().still_passes, 10);
+    clock.pass(1);
+    drop(recorder.measure(Work::Loop));
+    drain.run(16);
+    assert_eq!(drain.health().still_passes, 10);
+}
+
+#[test]
+fn a_timer_that_steps_back_in_a_span_or_between_passes_is_counted_by_cause() {
+    let (clock, gate, ring) = (Ticks::at(10_000_000_000), Gate::new(), StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    let span = recorder.measure(Work::Loop);
+    clock.set(9_999_999_000);
+    drop(span);
+    drain.run(16);
+    let counters = drain.health().counters;
+    assert_eq!(counters.clock_anomalies, 2, "the span, and the pass: {counters:?}");
+    assert!(drain.summary(info(Work::Loop), Period::Total).is_none(), "it has no latency");
+    // A large step: the time before means nothing any more, and what comes then is told.
+    clock.set(50);
+    let span = recorder.measure(Work::Loop);
+    clock.pass(20);
+    drop(span);
+    drain.run(16);
+    assert_eq!(drain.health().counters.clock_anomalies, 3);
+    let summary = drain.summary(info(Work::Loop), Period::Window(0)).unwrap().summary;
+    assert_eq!((summary.count, summary.max), (1, 20));
+}
+
+#[test]
+fn a_timer_that_wraps_between_two_drains_unseen_is_counted_as_a_clock_that_stepped_back() {
+    let timer = Cell::new(0_u32);
+    let read = || timer.get();
+    let clock = Counter::new(&read, 16, TickRate::from_hz(1_000_000).unwrap()).unwrap();
+    let (gate, ring) = (Gate::new(), StaticRing::<16>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    timer.set(60_000);
+    drop(recorder.measure(Work::Loop));
+    drain.run(16);
+    timer.set(1_000); // 6.5 ms later, and nobody called `tick`
+    drop(recorder.measure(Work::Loop));
+    drain.run(16);
+    let health = drain.health();
+    assert!(health.counters.clock_anomalies >= 1, "{health}");
+    assert_lossless(&health, 4);
+    // With it, nothing is.
+    clock.tick();
+    timer.set(65_000);
+    drain.run(16);
+    clock.tick();
+    timer.set(500);
+    drop(recorder.measure(Work::Loop));
+    drain.run(16);
+    assert_eq!(drain.health().counters, health.counters);
+}
+
+/// Half of a span is in one ring, half in the other, and a budget of 1 never lets both be looked at: nothing is orphaned.
+#[test]
+fn a_start_that_is_drained_after_its_end_still_meets_it() {
+    let (clock, gate) = (Ticks::at(0), Gate::new());
+    let (one, other) = (StaticRing::<64>::new(), StaticRing::<64>::new());
+    let ends = one.take_recorder(&gate, &clock).unwrap();
+    let starts = other.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [one.take_consumer().unwrap(), other.take_consumer().unwrap()]);
+    for _ in 0..10 {
+        let token = starts.start(Work::Loop, 1);
+        clock.pass(2);
+        ends.end(token, Outcome::Cancelled);
+    }
+    for _ in 0..40 {
+        clock.pass(1);
+        drain.run(1);
+    }
+    let counts = drain.counts(info(Work::Loop)).unwrap();
+    assert_eq!((counts.pairing.paired, counts.pairing.orphans, counts.pairing.early), (10, 0, 0));
+    assert_eq!(counts.outcomes.cancelled, 10);
+}
+
+#[test]
+fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
+    let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<64>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    // Of two places one is used.
+    let mut queue = Queue::<Transition, 2>::new();
+    let (producer, mut alarm) = queue.split();
+    let memory: &mut Memory = Box::leak(Box::new(Memory::new()));
+    let config = DrainConfig {
+        shape: SHAPE,
+        windows: &WINDOWS,
+        events: Work::ALL,
+        clock: &clock,
+        gate: &gate,
+        rings: [ring.take_consumer().unwrap()],
+        transitions: Some(producer),
+    };
+    let mut drain = Drain::new(config, memory).unwrap();
+    let second = |drain: &mut TestDrain<'_, &Ticks, 1>, duration| {
+        recorder.duration(Work::Interrupt, duration);
+        for _ in 0..20 {
+            clock.pass(50_000_000);
+            drain.run(16);
+        }
+    };
+    second(&mut drain, LIMIT);
+    assert!(!alarm.ready() && !drain.is_breached(Work::Interrupt.id()), "the limit itself keeps it");
+    recorder.duration(Work::Interrupt, LIMIT + 1);
+    drain.run(16);
+    assert!(drain.is_breached(Work::Interrupt.id()));
+    let raised = alarm.dequeue().unwrap();
+    assert!(
+        raised.is_raised() && raised.status.observed == Some(LIMIT + 1) && raised.status.event == Work::Interrupt.id()
+    );
+    for _ in 0..3 {
+        // Cleared a second later, raised, cleared…: one fits.
+        clock.pass(1_000_000_000);
+        second(&mut drain, LIMIT);
+        recorder.duration(Work::Interrupt, LIMIT + 1);
+        drain.run(16);
+    }
+    assert!(!alarm.dequeue().unwrap().is_raised());
+    let mut status = None;
+    drain.report(|item| {
+        if let Item::Limit(limit) = item {
+            status = Some(*limit);
+        }
+    });
+    let status = status.unwrap().status;
+    assert_eq!((status.raised, status.cleared), (4, 3));
+    assert_eq!(drain.health().transitions_lost, status.raised + status.cleared - 2);
+}
+
+#[test]
+fn what_is_sampled_away_makes_summaries_incomplete() {
+    let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<64>::new());
+    let recorder = ring.take_recorder(&gate, &clock).unwrap();
+    let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
+    recorder.duration(Work::Loop, 4);
+    drain.run(16);
+    assert!(drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+    gate.set_sampling(Work::Loop.id(), 3);
+    drain.run(16);
+    assert!(!drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+}
+
+#[test]
+fn storage_that_is_in_use_is_refused() {
+    let (clock, gate) = (Ticks::at(0), Gate::<3>::new());
+    let rings = [StaticRing::<8>::new(), StaticRing::<8>::new()];
+    let mut memory = Memory::new();
+    let mut drain = |ring| {
+        let rings = [StaticRing::take_consumer(ring).unwrap()];
+        let config = DrainConfig {
+            shape: SHAPE,
+            windows: &WINDOWS,
+            events: Work::ALL,
+            clock: &clock,
+            gate: &gate,
+            rings,
+            transitions: None,
+        };
+        Drain::new(config, &mut memory).map(|_| ())
+    };
+    assert_eq!(drain(&rings[0]), Ok(()));
+    assert_eq!(drain(&rings[1]), Err(ConfigError::StorageInUse));
+}
+
+/// Records some spans in each of two contexts; returns the lengths, of each event.
+fn record(recorders: [&Recorder<'_, &Ticks, 3>; 2], clock: &Ticks, spans: &[(bool, u64)]) -> [Vec<u64>; 2] {
+    let mut lengths = [vec![], vec![]];
+    for (of_interrupt, length) in spans {
+        let event = if *of_interrupt { Work::Interrupt } else { Work::Loop };
+        let span = recorders[usize::from(*of_interrupt)].measure(event);
+        clock.pass(*length);
+        drop(span);
+        lengths[usize::from(*of_interrupt)].push(*length);
+    }
+    lengths
+}
+
+proptest! {
+    /// Whatever the budget: what is told is what a sort of all lengths tells.
+    #[test]
+    fn the_report_tells_what_a_sorted_list_of_the_lengths_tells(
+        spans in proptest::collection::vec((any::<bool>(), 0..100_000_u64), 1..60),
+        budget in 1..40_usize,
+    ) {
+        let (clock, gate) = (Ticks::at(0), Gate::new());
+        let (main_ring, interrupt_ring) = (StaticRing::<128>::new(), StaticRing::<128>::new());
+        let main = main_ring.take_recorder(&gate, &clock).unwrap();
+        let interrupt = interrupt_ring.take_recorder(&gate, &clock).unwrap();
+        let rings = [main_ring.take_consumer().unwrap(), interrupt_ring.take_consumer().unwrap()];
+        let mut drain = drain_of(&clock, &gate, rings);
+        let mut lengths = record([&main, &interrupt], &clock, &spans);
+        while drain.run(budget).has_more {}
+        assert_lossless(&drain.health(), 2 * spans.len() as u64);
+        let mut lines = vec![];
+        drain.report(|item| lines.push(item.to_string()));
+        for (event, sorted) in ["loop", "interrupt"].into_iter().zip(&mut lengths) {
+            sorted.sort_unstable();
+            let line = lines.iter().find(|line| line.starts_with(&format!("summary event={event} window_ms=1000 ")));
+            let rank = |share: usize| sorted[(sorted.len() * share).div_ceil(1_000).max(1) - 1];
+            match line {
+                None => prop_assert!(sorted.is_empty()),
+                Some(line) => {
+                    let expected = format!(
+                        " count={} min={} p50={} p95={} p99={} p99.9={} max={} ",
+                        sorted.len(), sorted[0], rank(500), rank(950), rank(990), rank(999), rank(1_000)
+                    );
+                    prop_assert!(line.contains(&expected), "{} lacks {}", line, expected);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Four events, windows of 1 s and 5 s, 64 exact samples an event, no histogram: recorded, drained, summed up.
+
+#![no_std]
+#![no_main]
+
+use cortex_m_rt::entry;
+use tailwatch_core::{Shape, storage};
+use tailwatch_sizes::watched;
+
+const SHAPE: Shape = Shape { octaves: 0, scale: 0, ..watched::SHAPE };
+
+#[entry]
+fn main() -> ! {
+    static mut STORAGE: storage!(SHAPE, u16) = <storage!(SHAPE, u16)>::new();
+    watched::run(SHAPE, STORAGE)
+}

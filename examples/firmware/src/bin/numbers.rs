@@ -1,0 +1,209 @@
+//! Checks the core's arithmetic on a processor of 32 bits, where much of it is other code than on a server: record layout, ranks,
+//! selection, histograms, time and windows, each against the plainest way to say the same.
+
+#![no_std]
+#![no_main]
+
+use semihosting::{println, process};
+use tailwatch_core::{
+    Aggregator, EventId, EventInfo, Kind, MAX_PAYLOAD, MAX_SCALE, Outcome, Period, Quantile, Record, Ring, Shape, Slot,
+    TickRate, TimeScale, TimeUnit, WindowSpec,
+    histogram::{Buckets, Histogram},
+    select::{self, Weighed},
+    storage,
+};
+use tailwatch_firmware::board::entry;
+
+#[entry]
+fn main() -> ! {
+    let mut random = Random(1);
+    records(&mut random);
+    selection(&mut random);
+    bounds();
+    histograms(&mut random);
+    time(&mut random);
+    windows(&mut random);
+    println!("numbers: all as they are to be");
+    process::exit(0)
+}
+
+/// Numbers as they come: xorshift (Marsaglia, *Xorshift RNGs*, 2003).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Of any size: as likely small as large.
+    fn any_size(&mut self) -> u64 {
+        let shift = self.below(64);
+        self.next() >> shift
+    }
+}
+
+/// The firmware fails here if they differ.
+#[track_caller]
+fn same<T: PartialEq + core::fmt::Debug>(what: &str, told: T, expected: T) {
+    assert!(told == expected, "{what}: {told:?} and not {expected:?}");
+}
+
+const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::MAX];
+
+/// The 16 bytes of a record are where its documentation says they are.
+fn records(random: &mut Random) {
+    for _ in 0..1_000 {
+        let (ticks, length, number) = (random.next(), random.next() & MAX_PAYLOAD, 1 + random.below(2_047));
+        let (event, k) = (event(number), random.below(16));
+        let end = Record::end(ticks, event, u8::try_from(k).unwrap_or(0), Outcome::Error, length);
+        same("record", end.words(), [ticks, length << 18 | k << 14 | 3 << 11 | number]);
+        let ring = &mut Ring::<[Slot; 8]>::new();
+        let (producer, mut consumer) = ring.split();
+        producer.push(end);
+        consumer.look();
+        consumer.drain(|record| {
+            same("record through a ring", record.words(), end.words());
+            same("its kind", record.kind(), Kind::EndError);
+        });
+    }
+}
+
+fn event(number: u64) -> EventId {
+    u16::try_from(number).ok().and_then(EventId::new).expect("between 1 and 2,047")
+}
+
+/// The smallest value that no fewer than this share does not exceed.
+fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quantile) -> u64 {
+    let total: u64 = values.clone().map(|(_, weight)| weight).sum();
+    let covered = |most: u64| values.clone().filter(|(value, _)| *value <= most).map(|(_, weight)| weight).sum::<u64>();
+    let is_enough = |value: &u64| covered(*value) * 1_000_000 >= u64::from(quantile.ppm()) * total;
+    values.clone().map(|(value, _)| value).filter(is_enough).min().unwrap_or(0)
+}
+
+fn selection(random: &mut Random) {
+    for len in 1..=40 {
+        let mut values = [0; 40];
+        values[..len].fill_with(|| random.any_size() >> 4);
+        let values = &mut values[..len];
+        let expected = QUANTILES.map(|quantile| by_counting(values.iter().map(|value| (*value, 1)), quantile));
+        same("selection", select::quantiles(values, QUANTILES), Some(expected));
+
+        let mut weighed = [Weighed::default(); 40];
+        for (place, value) in weighed.iter_mut().zip(&*values) {
+            let k = u8::try_from(random.below(6)).unwrap_or(0);
+            *place = Weighed::new(*value, k).expect("below 2^60");
+        }
+        let weighed = &mut weighed[..len];
+        let pairs = weighed.iter().map(|sample| (sample.value(), sample.weight()));
+        let expected = QUANTILES.map(|quantile| by_counting(pairs.clone(), quantile));
+        same("weighed selection", select::weighted_quantiles(weighed, QUANTILES), Some(expected));
+    }
+}
+
+/// The bounds of buckets are `floor(2^(index / 2^scale))` where powers of that fit 128 bits, and follow each other without a gap
+/// at every scale.
+fn bounds() {
+    for scale in 0..=MAX_SCALE {
+        let buckets = Buckets::new(scale, 0, 60).expect("a range of 60 bits");
+        let mut last = buckets.bounds(1).1;
+        for place in 2..buckets.places() - 1 {
+            let (above, up_to) = buckets.bounds(place);
+            same("bounds without a gap", above, last);
+            last = up_to;
+            if up_to > above {
+                same("the first value of a bucket", buckets.place(above + 1), place);
+                same("the last value of a bucket", buckets.place(up_to), place);
+            }
+            // Of the place numbered 2 the upper bound has the index 1.
+            let (index, power) = (place - 1, 1_u32 << scale);
+            if scale <= 2 && index < 124 {
+                let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << index;
+                same("a bound", (exceeds(up_to), exceeds(up_to + 1)), (false, true));
+            }
+        }
+    }
+}
+
+fn histograms(random: &mut Random) {
+    const BUCKETS: Buckets = Buckets::new(3, 4, 30).expect("a range of 34 bits");
+    for len in 1..=60 {
+        let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.places()]).expect("empty");
+        let mut values = [0; 60];
+        values[..len].fill_with(|| random.any_size() >> 30);
+        for value in &values[..len] {
+            same("room in a counter", histogram.record(*value, 0), 0);
+        }
+        for quantile in QUANTILES {
+            let exact = by_counting(values[..len].iter().map(|value| (*value, 1)), quantile);
+            let estimate = histogram.quantile(quantile).expect("there are values");
+            let is_within = estimate.least <= exact && exact <= estimate.most;
+            same("a quantile within its bucket", is_within, true);
+            same("its estimate, too", estimate.least <= estimate.value && estimate.value <= estimate.most, true);
+        }
+    }
+}
+
+/// Lengths are the exact ratio, to half a unit and the rounding of the multiplier.
+fn time(random: &mut Random) {
+    for _ in 0..1_000 {
+        let hz = 1 + random.below(1 << 33);
+        let (ticks, unit) =
+            (random.any_size() >> 18, if random.below(2) == 0 { TimeUnit::Fine } else { TimeUnit::Coarse });
+        let rate = TickRate::from_hz(hz).expect("not 0");
+        let exact = u128::from(ticks) << unit.bits();
+        if let Some(told) = TimeScale::new(rate, unit).units(ticks) {
+            let off = (u128::from(told) * u128::from(hz)).abs_diff(exact);
+            same("a length in units", 2 * off <= u128::from(hz) + 2 + (exact >> 60), true);
+        }
+        let nanos = (u128::from(ticks) * 1_000_000_000 + u128::from(hz) / 2) / u128::from(hz);
+        same("a length in nanoseconds", u128::from(rate.nanos_in_ticks(ticks)), nanos.min(u64::MAX.into()));
+    }
+}
+
+/// What a window tells is what the list of all samples tells, wherever time has moved to.
+fn windows(random: &mut Random) {
+    const EVENTS: &[EventInfo] = &[EventInfo::new(FIRST, "first")];
+    const FIRST: EventId = EventId::new(1).expect("an id");
+    // 1 s in slices of 200 ms, at a clock of 1 kHz.
+    const WINDOWS: [WindowSpec; 1] = [WindowSpec::new(WindowSpec::SECOND.length, 5)];
+    const SHAPE: Shape = Shape { octaves: 10, in_flight: 0, slowest: 0, ..Shape::small(EVENTS, &WINDOWS) };
+    const SLICE: u64 = 200;
+    let rate = TickRate::from_hz(1_000).expect("not 0");
+    let mut storage = <storage!(SHAPE, u16)>::new();
+    let mut aggregator = Aggregator::new(SHAPE, &WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
+    let (mut list, mut next, mut now) = ([(0, 0); 64], 0, 0_u64);
+    for _ in 0..400 {
+        now += random.below(90);
+        aggregator.begin_pass(now);
+        let length = random.below(1_000);
+        let end = now - random.below(40).min(now);
+        aggregator.record(0, Record::end(end, FIRST, 0, Outcome::Ok, length));
+        list[next % list.len()] = (end + 1, length);
+        next += 1;
+
+        let start = (now / SLICE).saturating_sub(4) * SLICE;
+        let inside = list.iter().filter(|(after, _)| *after > start).map(|(_, length)| *length * 1_000_000);
+        let count = inside.clone().count() as u64;
+        let summary = aggregator.summary(FIRST, Period::Window(0));
+        same("how many are in the window", summary.map_or(0, |summary| summary.count), count);
+        let Some(summary) = summary else { continue };
+        let is_near = |told: u64, exact: u64| told.abs_diff(exact) <= 1;
+        for (quantile, told) in [(Quantile::P50, summary.p50), (Quantile::MAX, summary.max)] {
+            let exact = by_counting(inside.clone().map(|length| (length, 1)), quantile);
+            same("a quantile of the window", is_near(told, exact), true);
+        }
+        let sum: u64 = inside.clone().sum();
+        same("the mean of the window", is_near(summary.mean.round(), sum / count), true);
+        let squares: u128 = inside.map(|length| u128::from(length).pow(2)).sum();
+        let variance = (squares * u128::from(count) - u128::from(sum).pow(2)) / u128::from(count).pow(2);
+        let spread = u64::try_from(variance.isqrt()).unwrap_or(u64::MAX);
+        same("the spread of the window", is_near(summary.stddev.round(), spread), true);
+    }
+}
