@@ -1,6 +1,6 @@
 //! Count, extremes, mean and spread, in integers.
 
-use self::sum::{narrow, widen, with};
+use self::sum::{narrow, widen};
 use crate::{Fixed, fixed::FRACTION_BITS, select::Weighed, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
@@ -34,11 +34,6 @@ mod sum {
     pub(super) const fn widen(sum: u128) -> u128 {
         sum
     }
-
-    /// Of few, which cannot exceed it.
-    pub(super) const fn with(sum: u128, value: u64) -> u128 {
-        sum + value as u128
-    }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -50,36 +45,31 @@ mod sum {
     pub(super) const fn widen(sum: u64) -> u128 {
         sum as u128
     }
-
-    pub(super) const fn with(sum: u64, value: u64) -> u64 {
-        sum.saturating_add(value)
-    }
 }
 
 impl Moments {
     /// Of no samples.
     pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
 
-    /// Adds samples: the same as one after the other, but for less.
+    /// Adds samples: the same as one after the other, but for less where registers have 64 bits.
     #[inline]
     pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = Weighed> + Clone) {
-        let mut sums = Self { min: u64::MAX, ..Self::EMPTY };
-        let mut bits = 0;
+        let (mut sums, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
             // A product of what is below 2^48 and a weight is one of 64 bits, and a few thousand squares of it fit 128.
-            let is_one = cfg!(not(target_pointer_width = "64")) && sample.sampling() == 0;
-            let weighted = if is_one { value } else { value.wrapping_mul(sample.weight()) };
+            let weighted = value.wrapping_mul(sample.weight());
             bits |= value;
             sums.min = sums.min.min(value);
             sums.max = sums.max.max(value);
             sums.count += 1;
             sums.weight += sample.weight();
-            sums.sum = with(sums.sum, weighted);
-            sums.squares = sums.squares.wrapping_add(wide::small_product(value, weighted));
+            sum += u128::from(weighted);
+            sums.squares = sums.squares.wrapping_add(wide::product(value, weighted));
         }
-        if bits >> 48 == 0 {
-            self.merge(&sums);
+        // A microcontroller has no room for both ways.
+        if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
+            self.merge(&Self { sum: narrow(sum), ..sums });
         } else {
             samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
         }
@@ -91,13 +81,10 @@ impl Moments {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = self.max.max(value);
         self.count = self.count.saturating_add(1);
-        self.weight = self.weight.saturating_add(1 << sampling);
         // Shifts of several words are dear where registers have 32 bits, and most samples stand for themselves alone.
-        let weighed = if cfg!(not(target_pointer_width = "64")) && sampling == 0 {
-            Sum::from(value)
-        } else {
-            narrow(u128::from(value) << sampling)
-        };
+        let is_one = cfg!(not(target_pointer_width = "64")) && sampling == 0;
+        self.weight = self.weight.saturating_add(if is_one { 1 } else { 1 << sampling });
+        let weighed = if is_one { Sum::from(value) } else { narrow(u128::from(value) << sampling) };
         self.sum = self.sum.saturating_add(weighed);
         // A square of 64 bits fits 128; times 2^15 it may not.
         let square = wide::small_product(value, value);

@@ -115,7 +115,8 @@ impl Weighed {
 
     /// How many it stands for.
     pub const fn weight(self) -> u64 {
-        1 << self.sampling()
+        // It is at most 2^15, and shifts of one word are cheap everywhere.
+        (1_u32 << self.sampling()) as u64
     }
 }
 
