@@ -11,6 +11,8 @@ use crate::{
 const ALL_OFF: u8 = 0x80;
 /// Set in the word of an event that is switched off by itself.
 const EVENT_OFF: u8 = 0x40;
+/// Off for good.
+const CLOSED: u8 = 0x20;
 /// The `k` of an event that is sampled 1 in 2^k.
 const SAMPLING: u8 = 0x0F;
 
@@ -100,9 +102,17 @@ impl<const IDS: usize> Gate<IDS> {
         }
     }
 
-    /// Where the master switch stands.
+    /// Turns everything off for good: no switch turns anything on again, and who is turned away
+    /// [can tell](crate::Recorder::start_or_else).
+    pub fn close(&self) {
+        for word in &self.words {
+            word.store(word.load(Relaxed) | CLOSED, Relaxed);
+        }
+    }
+
+    /// Whether anything may be recorded: the master switch is on, and the gate is not closed.
     pub fn is_enabled(&self) -> bool {
-        self.words[0].load(Relaxed) & ALL_OFF == 0
+        self.words[0].load(Relaxed) & (ALL_OFF | CLOSED) == 0
     }
 
     /// Switches one event. An event beyond the gate's size stays as it is.
@@ -128,7 +138,13 @@ impl Decision {
     /// Whether none is recorded.
     #[inline(always)]
     pub(crate) const fn is_off(self) -> bool {
-        self.0 >= EVENT_OFF
+        self.0 >= CLOSED
+    }
+
+    /// Whether the gate is closed for good.
+    #[inline(always)]
+    pub(crate) const fn is_final(self) -> bool {
+        self.0 & CLOSED != 0
     }
 
     /// 1 in 2^k is recorded.
@@ -164,5 +180,8 @@ mod tests {
         assert_eq!([one, other, beyond].map(|event| gate.sampling(event)), [15, 0, 0]);
         assert_eq!(gate.set_sampling(beyond, 3), 0, "the master switch's word is nobody's");
         assert!(gate.is_enabled() && gate.decision(beyond).is_always());
+        gate.close();
+        gate.set_enabled(true);
+        assert!(!gate.is_enabled() && ![one, other, beyond].into_iter().any(|event| gate.admits(event)));
     }
 }

@@ -5,6 +5,9 @@ use crate::{
     sync::Cell,
 };
 
+/// Whether there is room for code of its own for the usual case, beside that for all of them.
+const ROOMY: bool = cfg!(target_pointer_width = "64");
+
 /// Writes what happens in one thread, task or interrupt into its ring.
 ///
 /// A span costs two reads of the clock, six stores and predictable branches. Nothing here panics, allocates, blocks or
@@ -125,29 +128,27 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
     #[inline(always)]
-    #[cfg(not(target_pointer_width = "64"))]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
-        let event = event.id();
-        let decision = self.gate.decision(event);
-        if decision.is_off() {
-            return Token::unrecorded();
-        }
-        let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
-        sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
+        self.start_or_else(event, tag, |_| Token::unrecorded())
     }
 
-    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    /// As [`start`](Self::start), but if the gate turns the event away, what to do then is told whether it is
+    /// [closed](Gate::close) for good.
+    ///
+    /// For adapters, which may count what comes too late.
     #[inline(always)]
-    #[cfg(target_pointer_width = "64")]
-    pub fn start(&self, event: impl Event, tag: u64) -> Token {
+    pub fn start_or_else(&self, event: impl Event, tag: u64, turned_away: impl FnOnce(bool) -> Token) -> Token {
         let event = event.id();
         let decision = self.gate.decision(event);
-        if decision.is_always() {
+        if ROOMY && decision.is_always() {
             self.begin(event, 0, tag)
         } else if decision.is_off() {
-            Token::unrecorded()
-        } else {
+            turned_away(decision.is_final())
+        } else if ROOMY {
             self.start_sampled(event, decision, tag)
+        } else {
+            let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
+            sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
         }
     }
 
@@ -159,7 +160,6 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 
     /// A function of its own, so that those who do not sample do not carry it.
-    #[cfg(target_pointer_width = "64")]
     #[inline(never)]
     fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
         match self.draw(decision) {
@@ -194,7 +194,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         let end = self.clock.end();
-        if cfg!(target_pointer_width = "64") && self.try_end_at(&token, outcome, end) {
+        if ROOMY && self.try_end_at(&token, outcome, end) {
             return;
         }
         self.end_at(token, outcome, end);

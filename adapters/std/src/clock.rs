@@ -133,12 +133,6 @@ impl HostClock {
         }
     }
 
-    /// Whether it is read by an instruction.
-    #[inline(always)]
-    pub(crate) fn is_counter(&self) -> bool {
-        self.reading != Reading::Monotonic
-    }
-
     /// As [`Clock::end`], if that takes no more than an instruction.
     #[inline(always)]
     pub(crate) fn end_by_counter(&self) -> Option<u64> {

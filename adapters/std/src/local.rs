@@ -199,21 +199,21 @@ pub(crate) fn start(event: EventId, tag: u64) -> Token {
     if OFF {
         return Token::unrecorded();
     }
-    match current() {
-        Some(local) if local.recorder.clock().is_counter() => {
-            let token = local.recorder.start(event, tag);
-            if token.is_recorded() || !local.pool().is_stopped() { token } else { start_rare(event, tag) }
-        }
-        _ => start_rare(event, tag),
-    }
+    let Some(local) = current() else { return start_rare(event, tag) };
+    let turned_away = |is_final| if is_final { start_rare(event, tag) } else { Token::unrecorded() };
+    local.recorder.start_or_else(event, tag, turned_away)
 }
 
 #[cold]
 #[inline(never)]
 fn start_rare(event: EventId, tag: u64) -> Token {
     if let Some(local) = current() {
-        let token = local.recorder.start(event, tag);
-        if token.is_recorded() || !local.pool().is_stopped() {
+        let mut came_too_late = false;
+        let token = local.recorder.start_or_else(event, tag, |is_final| {
+            came_too_late = is_final;
+            Token::unrecorded()
+        });
+        if !came_too_late {
             return token;
         }
     }

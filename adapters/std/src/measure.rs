@@ -40,8 +40,10 @@ pub fn measure(event: impl Event) -> Guard {
 /// Begins a span with a tag, such as an order's number; its low 46 bits are kept.
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> Guard {
-    let was_unwinding = !local::OFF && thread::panicking();
-    Guard { token: local::start(event.id(), tag), was_unwinding }
+    let token = local::start(event.id(), tag);
+    // Of no interest where nothing is recorded.
+    let was_unwinding = token.is_recorded() && thread::panicking();
+    Guard { token, was_unwinding }
 }
 
 /// A span that ends when it is dropped; made by [`measure`].

@@ -259,7 +259,7 @@ impl Pool {
         self.stopped.store(1, at("pool: stopping", Release));
         // Release, for the Acquire fence in `is_stopped`: who found the gate closed by this sees that it is for good.
         fence_at("pool: the gate closes for good", Release);
-        self.gate().set_enabled(false);
+        self.gate().close();
     }
 
     /// Whether the gate, found closed, is closed for good.
