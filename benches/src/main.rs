@@ -17,6 +17,7 @@ mod realistic;
 mod rounds;
 mod scale;
 mod series;
+mod tokio;
 mod verdict;
 mod versus;
 
@@ -77,6 +78,8 @@ enum Bench {
     Guest(Effort),
     /// What the measuring adds to the processing of candles that takes 10 ms, and 10 µs.
     Realistic(Effort),
+    /// What measuring takes from tokio's tasks and their workers, and whether all of a crowd of tasks is counted.
+    Tokio(Effort),
     /// All of them, each in a process of its own.
     All {
         #[command(flatten)]
@@ -98,6 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),
+        Bench::Tokio(Effort { smoke }) => tokio::run(smoke),
         Bench::All { effort: Effort { smoke }, page } => page::run(smoke, page.as_deref()),
     }
 }

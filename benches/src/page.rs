@@ -23,7 +23,7 @@ const PLOTS: &str = "benches/plots";
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// What each bench is about, and whether a plot is made of what it writes.
-const BENCHES: [(&str, &str, bool); 9] = [
+const BENCHES: [(&str, &str, bool); 10] = [
     ("versus", "A span, in each form and of each peer", true),
     ("drain", "The drain, from the ring to quantiles", false),
     ("rate", "The drain, by how many records come", true),
@@ -33,6 +33,7 @@ const BENCHES: [(&str, &str, bool); 9] = [
     ("jitter", "How much a single record varies", false),
     ("guest", "What measuring takes from a program that needs the cache", false),
     ("realistic", "Candles", false),
+    ("tokio", "Tasks of tokio", false),
 ];
 
 /// Runs every bench, in processes of their own: there is one installed collector in each, and what the one before left in memory
