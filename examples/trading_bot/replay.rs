@@ -16,6 +16,7 @@ use std::{
     io,
     net::{TcpListener, TcpStream},
     panic,
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Instant,
@@ -26,7 +27,7 @@ use tungstenite::{Error as WsError, Message as Frame, WebSocket, error::Protocol
 
 use crate::{
     clock,
-    feed::{Feed, FeedItem, Line, Problem},
+    feed::{Feed, FeedError, FeedItem, Line, Problem},
     generator::Generator,
     options::Speed,
     replay::pace::{Due, Pace},
@@ -54,6 +55,16 @@ pub(crate) enum Source {
     Feed(Feed),
     /// Generated messages; the replay ends when it is stopped.
     Generated(Box<Generator>),
+}
+
+impl Source {
+    /// The feed in this file; without one, a market from this seed.
+    pub(crate) fn open(feed: Option<&Path>, seed: u64) -> Result<Self, FeedError> {
+        match feed {
+            Some(path) => Feed::open(path).map(Self::Feed),
+            None => Ok(Self::Generated(Box::new(Generator::new(seed)))),
+        }
+    }
 }
 
 /// What a replay did.
