@@ -18,7 +18,7 @@ events! {
         /// How long a task that could go on waited for a worker: through the queue once.
         SchedulingDelay = 2_001,
         /// By how much a sleeping task was woken too late: the executor's hiccup, a worker that was held or a machine that stood
-        /// still. Timers keep a millisecond, so that up to one is no delay.
+        /// still. Timers keep milliseconds: one or two are no delay.
         TimerDelay = 2_002,
         /// Tasks that have not ended.
         AliveTasks = 2_003 { unit: Unit::One },
