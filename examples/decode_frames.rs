@@ -4,9 +4,9 @@
 //! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example decode_frames -- /dev/ttyACM0
 //! ```
 
+use core::error::Error;
 use std::{
     env,
-    error::Error,
     fs::File,
     io::{self, Read},
 };
