@@ -130,7 +130,6 @@ pub mod clock;
 mod drain;
 #[cfg(feature = "defmt")]
 mod format;
-mod once;
 mod report;
 #[cfg(feature = "critical-section")]
 mod shared;
