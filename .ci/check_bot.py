@@ -1,6 +1,8 @@
-"""Gives the trading bot bad input and checks its exit code and what it says.
+"""Gives a trading bot bad input and checks its exit code and what it says.
 
-    check_bot.py BOT
+    check_bot.py BOT [--tasks]
+
+--tasks  its stages are tasks, and so is the drain
 """
 
 import gzip
@@ -46,7 +48,6 @@ CASES = [
     ("backwards", "".join(trade(1_000 * second) for second in range(5_000, 0, -1)).encode(), [], 0, ["candles 5000"]),
     ("json nowhere", GOOD.encode(), ["--json", "no/such/folder/file"], 1, ["--json no/such/folder/file"]),
     ("trace nowhere", GOOD.encode(), ["--trace", "."], 1, ["--trace ."]),
-    ("no such core", GOOD.encode(), ["--pin-drain", "100000"], 1, ["no core 100000"]),
     ("impossible stall", GOOD.encode(), ["--stall", "200ms"], 2, ["--stall", "such as 200ms@5"]),
     ("stall of no order", GOOD.encode(), ["--stall", "1ms@3"], 0, ["order 3 was to be stalled", "only 0 were placed"]),
     ("limits", GOOD.encode(), ["--sla", "good.toml"], 0, ["handled 59"]),
@@ -59,16 +60,27 @@ CASES = [
     ("impossible speed", GOOD.encode(), ["--speed=-1"], 2, ["--speed"]),
 ]
 
+# What only a bot of threads is asked, and only one of tasks.
+OF_THREADS = [
+    ("no such core", GOOD.encode(), ["--pin-drain", "100000"], 1, ["no core 100000"]),
+]
+OF_TASKS = [
+    ("no thread to pin", GOOD.encode(), ["--pin-drain", "0"], 1, ["--pin-drain 0: the drain is a task"]),
+    ("one worker", GOOD.encode(), ["--workers", "1"], 0, ["published 59, handled 59, candles 59"]),
+    ("impossible workers", GOOD.encode(), ["--workers=-1"], 2, ["--workers"]),
+]
+
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["--tasks"]):
         sys.exit(__doc__)
+    cases = CASES + (OF_TASKS if sys.argv[2:] else OF_THREADS)
     bot = pathlib.Path(sys.argv[1]).resolve()
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
             (pathlib.Path(folder) / name).write_text(text)
-        for name, content, options, code, said in CASES:
+        for name, content, options, code, said in cases:
             if content is not None:
                 (pathlib.Path(folder) / name).write_bytes(content)
             if not any(option.startswith("--speed") for option in options):
@@ -80,7 +92,7 @@ def main():
                 print(f"check_bot: {name}: exit code {run.returncode}, not {code}; not said: {missing}\n{run.stderr}", file=sys.stderr)
     if failures:
         sys.exit(1)
-    print(f"check_bot: {len(CASES)} cases behave as they should")
+    print(f"check_bot: {len(cases)} cases behave as they should")
 
 
 if __name__ == "__main__":

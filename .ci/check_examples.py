@@ -10,8 +10,45 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 
-# Name, arguments, what has to stand in standard output (regular expressions).
+
+def varint(number):
+    """As postcard has them: seven bits a byte, the lowest first."""
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def frame(*parts):
+    """A frame as the docs of `tailwatch_bare_metal::wire` have it, with nothing of that crate: numbers, or bytes as they are."""
+    plain = b"\x01" + b"".join(part if isinstance(part, bytes) else varint(part) for part in parts)
+    plain += zlib.crc32(plain).to_bytes(4, "little")
+    coded = bytearray()
+    for block in plain.split(b"\0"):
+        while len(block) >= 254:
+            coded += b"\xff" + block[:254]
+            block = block[254:]
+        coded += bytes([len(block) + 1]) + block
+    return bytes(coded) + b"\0"
+
+
+NAME = varint(len(b"order_fill")) + b"order_fill"
+# Half a frame, as who comes in late sees it; health; counts; a summary of 10 ms; its like with a flipped bit; a limit that is raised.
+SERIAL = b"".join(
+    [
+        frame(*range(14))[7:],
+        frame(0, 300, 290, 7, 3, 0, 0, 0, 0, 0, 0, 55, 1, 0),
+        frame(1, 4, NAME, 140, 5, 0, 145, 1, 0, 0, 0, 0, 0, 0),
+        frame(2, 4, NAME, 0, b"\x01", 10_000_000, 145, 145, 7, 900, 0, 0, 50, 95, 99, 200, b"\x00", 10_000_000, b"\x00"),
+        frame(2, 4, NAME, 0)[:5] + b"\x55" + frame(2, 4, NAME, 0)[6:],
+        frame(4, 123_456, 4, NAME, 0, 950_000, 90, 1_000_000_000, 2, 8, 145, b"\x01", 95, b"\x00", 1, 0),
+    ]
+)
+
+# Name, arguments, what has to stand in standard output (regular expressions); and what is read from standard input.
 CASES = [
     ("quickstart", [], [r"^1000 orders: p50 \d+ ns, p99 \d+ ns, max \d+ ns$"]),
     ("periodic_report", ["lines.jsonl"], [r"^in \d+\.\d ms:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "]),
@@ -51,18 +88,29 @@ CASES = [
             r"^8 records delivered, 0 overwritten, 0 orphans$",
         ],
     ),
+    (
+        "decode_frames",
+        [],
+        [
+            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 55 passes, 1 at a clock that stood still$",
+            r"^order_fill +140 ok, 5 error, 0 cancelled; 1 open, 0 orphans$",
+            r"^order_fill +10 ms +145 +50 ns +95 ns +99 ns +200 ns +900 ns  exact, incomplete$",
+            r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, 8 of 145 over; raised 1, cleared 0$",
+            r"^4 frames; rejected: 0 too long, 2 damaged, 0 of another version, 0 unknown$",
+        ],
+        SERIAL,
+    ),
 ]
 
 
-def check(folder, name, arguments, expected):
+def check(folder, name, arguments, expected, given=b""):
     """What is wrong with one example."""
     with tempfile.TemporaryDirectory() as here:
-        run = subprocess.run([folder / name, *arguments], cwd=here, capture_output=True, text=True, timeout=120)
-        problems = [] if run.returncode == 0 else [f"exit code {run.returncode}: {run.stderr}"]
+        run = subprocess.run([folder / name, *arguments], cwd=here, input=given, capture_output=True, timeout=120)
+        stdout, stderr = run.stdout.decode(), run.stderr.decode()
+        problems = [] if run.returncode == 0 else [f"exit code {run.returncode}: {stderr}"]
         problems += [
-            f"not printed: {pattern}\n{run.stdout}"
-            for pattern in expected
-            if re.search(pattern, run.stdout, re.MULTILINE) is None
+            f"not printed: {pattern}\n{stdout}" for pattern in expected if re.search(pattern, stdout, re.MULTILINE) is None
         ]
         for file in (argument for argument in arguments if "." in argument):
             if not (pathlib.Path(here) / file).stat().st_size:
@@ -75,10 +123,10 @@ def main():
         sys.exit(__doc__)
     folder = pathlib.Path(sys.argv[1]).resolve()
     failures = 0
-    for name, arguments, expected in CASES:
-        for problem in check(folder, name, arguments, expected):
+    for case in CASES:
+        for problem in check(folder, *case):
             failures += 1
-            print(f"check_examples: {name}: {problem}", file=sys.stderr)
+            print(f"check_examples: {case[0]}: {problem}", file=sys.stderr)
     if failures:
         sys.exit(f"check_examples: {failures} problems")
     print(f"check_examples: {len(CASES)} examples print what they should")

@@ -6,19 +6,25 @@ mod guest;
 mod interval;
 mod jitter;
 mod memory;
+mod page;
 mod peers;
+mod plot;
+mod processor;
 mod progress;
 mod query;
+mod rate;
 mod realistic;
 mod rounds;
 mod scale;
+mod series;
+mod tokio;
 mod verdict;
 mod versus;
 
 use core::error::Error;
-use std::{env, path::PathBuf, process::Command};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
 #[command(about)]
@@ -46,8 +52,22 @@ enum Bench {
     },
     /// Nanoseconds a record, from the ring to quantiles that can be asked for.
     Drain(Effort),
+    /// Processor time of the drain a record, by how many come.
+    Rate {
+        #[command(flatten)]
+        effort: Effort,
+        /// Writes the line of a plot to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// What asking costs, published and ad hoc, after few spans and after many.
-    Query(Effort),
+    Query {
+        #[command(flatten)]
+        effort: Effort,
+        /// Writes the lines of a plot to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
     /// How much more two threads record than one, with rings of each size.
     Scale(Effort),
     /// Memory that is resident after a million, a hundred million and a billion spans.
@@ -58,34 +78,30 @@ enum Bench {
     Guest(Effort),
     /// What the measuring adds to the processing of candles that takes 10 ms, and 10 µs.
     Realistic(Effort),
+    /// What measuring takes from tokio's tasks and their workers, and whether all of a crowd of tasks is counted.
+    Tokio(Effort),
     /// All of them, each in a process of its own.
-    All(Effort),
+    All {
+        #[command(flatten)]
+        effort: Effort,
+        /// Writes `BENCHMARKS.md` and its plots into this directory.
+        #[arg(long, value_name = "DIRECTORY")]
+        page: Option<PathBuf>,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Options::parse().bench {
         Bench::Versus { effort: Effort { smoke }, json } => versus::run(smoke, json.as_deref()),
         Bench::Drain(Effort { smoke }) => drain::run(smoke),
-        Bench::Query(Effort { smoke }) => query::run(smoke),
+        Bench::Rate { effort: Effort { smoke }, json } => rate::run(smoke, json.as_deref()),
+        Bench::Query { effort: Effort { smoke }, json } => query::run(smoke, json.as_deref()),
         Bench::Scale(Effort { smoke }) => scale::run(smoke),
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),
-        Bench::All(Effort { smoke }) => all(smoke),
+        Bench::Tokio(Effort { smoke }) => tokio::run(smoke),
+        Bench::All { effort: Effort { smoke }, page } => page::run(smoke, page.as_deref()),
     }
-}
-
-/// Runs every other subcommand, in processes of their own: there is one installed collector in each, and what the one before
-/// left in memory would count as the next one's.
-fn all(smoke: bool) -> Result<(), Box<dyn Error>> {
-    let command = Options::command();
-    for name in command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "all") {
-        println!("\n== {name}");
-        let status = Command::new(env::current_exe()?).arg(name).args(smoke.then_some("--smoke")).status()?;
-        if !status.success() {
-            return Err(format!("{name}: {status}").into());
-        }
-    }
-    Ok(())
 }

@@ -13,6 +13,28 @@ mod tracers;
 
 use tailwatch::ClockMode;
 
+/// The crates that they come from.
+pub(crate) const CRATES: [&str; 18] = [
+    "rtrb",
+    "heapless",
+    "quanta",
+    "hdrhistogram",
+    "minstant",
+    "histogram",
+    "latency",
+    "tracy-client",
+    "hotpath",
+    "prometheus",
+    "prometheus-client",
+    "metrics",
+    "metrics-exporter-prometheus",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "fastrace",
+    "tracing",
+    "tracing-subscriber",
+];
+
 /// Something that is compared with ours.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,

@@ -1,6 +1,7 @@
 //! What asking costs: four quantiles of all events over all windows, after few spans and after many.
 
 use core::{error::Error, hint::black_box, time::Duration};
+use std::path::Path;
 
 use tailwatch::{
     Aggregator, Arrays, Collector, EventInfo, Outcome, Period, Quantile, Record, Shape, TickRate, Trading, Unit,
@@ -10,6 +11,7 @@ use tailwatch::{
 use crate::{
     progress,
     rounds::{self, Contestant, Figure, figure},
+    series::{self, Series},
     verdict,
 };
 
@@ -137,8 +139,8 @@ fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() 
     [Box::new(stats), Box::new(report), Box::new(summaries), Box::new(quantiles)]
 }
 
-/// Times everything and prints the table.
-pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
+/// Times everything, prints the table and writes the lines of a plot.
+pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let (rounds, times) = if smoke { (5, 20) } else { (201, 100) };
     let spans = if smoke { &SPANS[..3] } else { &SPANS };
     let collectors = spans.iter().map(|(spans, _)| collector(*spans)).collect::<Result<Vec<_>, _>>()?;
@@ -175,6 +177,14 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         let spread = ratios().fold(0.0, f64::max) / ratios().fold(f64::INFINITY, f64::min);
         let (from, to) = (spans[1].1, spans[spans.len() - 1].1);
         verdict::say(format!("{name}, within 10 % from {from} to {to}"), format!("x {spread:.3}"), spread <= FLAT);
+    }
+    if let Some(path) = json {
+        let line = |(way, (name, _)): (usize, &(&str, _))| {
+            let medians = figures.iter().skip(way).step_by(WAYS.len()).map(|figure| figure.median);
+            let points = spans.iter().map(|(spans, _)| f64::from(*spans)).zip(medians).collect();
+            Series { name: (*name).to_owned(), points }
+        };
+        series::write(path, &WAYS.iter().enumerate().map(line).collect::<Vec<_>>())?;
     }
     Ok(())
 }

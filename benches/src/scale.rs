@@ -13,7 +13,7 @@ use std::{
 use tailwatch::{Collector, Trading, measure};
 
 use crate::{
-    floor, progress,
+    floor, processor, progress,
     rounds::{Figure, figure},
     verdict,
 };
@@ -78,7 +78,7 @@ impl Worker {
             }
             for (turn, begin) in asked {
                 begin.wait();
-                let (start, processor, mut batches) = (Instant::now(), processor_time(), 0_u32);
+                let (start, processor, mut batches) = (Instant::now(), processor::time(), 0_u32);
                 let elapsed = loop {
                     work(BATCH);
                     batches += 1;
@@ -89,26 +89,12 @@ impl Worker {
                 };
                 let times = f64::from(batches) * f64::from(BATCH);
                 let by = |time: Duration| times / time.as_secs_f64();
-                let rate = Rate { by_time: by(elapsed), by_processor: by(processor_time().saturating_sub(processor)) };
+                let rate = Rate { by_time: by(elapsed), by_processor: by(processor::time().saturating_sub(processor)) };
                 tell.send(rate).expect("somebody waits");
             }
         });
         Self { ask, rate, thread }
     }
-}
-
-/// What this thread has used of the processor.
-#[cfg(unix)]
-fn processor_time() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(now).expect("it is not negative")
-}
-
-/// Elsewhere it is not known: the time itself, as if nobody else were on the core.
-#[cfg(not(unix))]
-fn processor_time() -> Duration {
-    static BEGINNING: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    BEGINNING.elapsed()
 }
 
 /// What is compared with itself: two threads with one.

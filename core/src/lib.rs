@@ -39,6 +39,8 @@ mod in_flight;
 mod moments;
 #[doc(hidden)]
 pub mod name;
+#[doc(hidden)]
+pub mod once;
 mod presets;
 mod quantile;
 mod record;

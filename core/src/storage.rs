@@ -284,6 +284,7 @@ pub struct Parts<'s, C> {
 
 /// What a storage has no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Lacks {
     /// There is no corrected summary: no event has an expected interval.
     pub corrected: bool,

@@ -4,7 +4,7 @@
 //! the model checker. The cfg has a name of our own because a dependency's `--cfg loom` must not change our atomics.
 //!
 //! Every ordering other than `Relaxed` is given by [`at`] or [`fence_at`], under a name that a row of a table tells the
-//! reason of: in the docs of the ring, and in those of the std adapter's pool. Under the model checker one place can be
+//! reason of: in the docs of the ring, of [`once`](crate::once), and of the std adapter's pool. Under the model checker one place can be
 //! weakened, to see that the model named in its row fails; other builds compile the name away.
 
 #[cfg(not(tailwatch_loom))]

@@ -12,7 +12,9 @@ use std::sync::{
 };
 
 use loom::{model::Builder, sync::Mutex, thread};
-use tailwatch_core::{Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate};
+use tailwatch_core::{
+    Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate, once::Once,
+};
 
 /// Both words tell the number, so that a mixture of two records shows.
 fn numbered(n: u64) -> Record {
@@ -226,5 +228,19 @@ fn a_gate_turns_while_spans_run() {
         let mut kinds = Vec::new();
         consumer.drain(|record| kinds.push(record.kind()));
         assert_eq!(kinds, [Kind::Start, Kind::EndOk].repeat(recorded), "END inherits what was decided at START");
+    });
+}
+
+/// Two claim the same at once, from two cores.
+#[test]
+fn one_alone_gets_it() {
+    explore("one alone gets it", 20, || {
+        let once = Arc::new(Once::new());
+        let claiming = [(); 2].map(|()| {
+            let once = Arc::clone(&once);
+            thread::spawn(move || u32::from(once.claim()))
+        });
+        let winners: u32 = claiming.map(|claiming| claiming.join().unwrap()).iter().sum();
+        assert!(winners <= 1, "both got it");
     });
 }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tailwatch::{Outcome, Trading, measure, record_value};
 use tungstenite::{Error as WsError, Message as Frame, WebSocket};
 
-use crate::{measure::RING_CAPACITY, message::Message, net};
+use crate::{measure::RING_CAPACITY, message::Message, net, summary::MarketDataSummary};
 
 /// Messages that wait at most.
 const CAPACITY: usize = 4096;
@@ -40,13 +40,6 @@ pub(crate) struct MarketData {
     stop: Arc<AtomicBool>,
     /// Called now and then, between messages.
     settle: Box<dyn Fn() + Send>,
-}
-
-/// How the connection ended.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct MarketDataSummary {
-    pub(crate) published: u64,
-    pub(crate) failure: Option<String>,
 }
 
 impl MarketData {

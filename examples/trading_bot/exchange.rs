@@ -48,8 +48,8 @@ impl Order {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Ack {
-    id: u64,
+pub(crate) struct Ack {
+    pub(crate) id: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub(crate) struct Fill {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Hello {
+pub(crate) enum Hello {
     OrderEntry,
     Fills,
 }

@@ -38,6 +38,7 @@ mod replay;
 mod signal;
 mod stall;
 mod strategy;
+mod summary;
 
 use core::{
     error::Error,
@@ -53,17 +54,14 @@ use std::{
 
 use clap::Parser;
 use crossbeam_channel::RecvTimeoutError;
-use tailwatch::{HiccupProbe, TraceWriter, Trading};
+use tailwatch::{Collector, HiccupProbe, TraceWriter, Trading};
 
 use crate::{
-    feed::Feed,
-    generator::Generator,
     options::Options,
     output::Outputs,
-    pipeline::{Pipeline, RunSummary},
+    pipeline::Pipeline,
     progress::{Notes, Progress, Sparing},
-    replay::{Notice, Replay, Source, Tally},
-    stall::Stall,
+    replay::{Replay, Source},
 };
 
 /// Of the built-in market and of the mock exchange's delays.
@@ -71,6 +69,9 @@ const SEED: u64 = 20_240_808;
 
 /// How long the hiccup probe sleeps at a time.
 const HICCUP_PERIOD: Duration = Duration::from_millis(1);
+
+/// Threads that record, each with a ring of its own: market data, strategy, orders, fills, hiccup.
+const RECORDING_THREADS: usize = 5;
 
 /// How often the bar moves and the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -87,13 +88,10 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let source = match &options.feed {
-        Some(path) => Source::Feed(Feed::open(path)?),
-        None => Source::Generated(Box::new(Generator::new(SEED))),
-    };
+    let source = Source::open(options.feed.as_deref(), SEED)?;
     let mut outputs = Outputs::open(options)?;
     let trace = outputs.trace.take().map(TraceWriter::new);
-    let collector = Arc::new(measure::start(options, trace.as_ref())?);
+    let collector = Arc::new(start(options, trace.as_ref())?);
     let probe = HiccupProbe::start(&collector, Trading::GcPause, HICCUP_PERIOD)?;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -101,17 +99,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let progress = Progress::new(options.run_limit());
     let (notes, mut sparing) = (progress.notes(), Sparing::default());
     let replay = Replay::start(source, options.speed(), Arc::clone(&stop), move |notice| {
-        match notice {
-        Notice::Problem(problem) => {
-            if let Some(text) = sparing.tell(problem.cause.kind(), problem) {
-                notes.say(&text);
-            }
+        if let Some(text) = sparing.of_feed(&notice) {
+            notes.say(&text);
         }
-        Notice::ClockBehind { line, behind } => notes.say(&format!(
-            "line {line} was received {behind:.2?} before it was sent: the recording's clock was behind the exchange's. \
-             All messages are used all the same; this is said once."
-        )),
-    }
     })?;
     let drained = Arc::clone(&collector);
     let settle = move || drained.flush();
@@ -122,9 +112,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &pipeline,
         &stop,
         || {
-            for line in measure::changes(&collector) {
-                progress.notes().say(&line);
-            }
+            changes(&collector, &progress.notes());
             progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
         },
         || progress.notes().say(&collector.report().to_string()),
@@ -136,32 +124,26 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.finish();
 
     let report = collector.report();
-    for line in measure::changes(&collector) {
-        progress.notes().say(&line);
-    }
-    tell(&summary, &tally, options.stall, &progress.notes());
-    // Each is tried, whatever became of the others.
-    let table = outputs.write_table(&report.to_string());
-    let json = outputs.write_json(&report);
+    changes(&collector, &progress.notes());
+    summary.tell(&tally, options.stall, &progress.notes());
     let traced = trace.map_or(Ok(()), |trace| trace.finish());
-    let mut failures = summary.failures;
-    failures.extend(table.err().map(|error| error.to_string()));
-    failures.extend(json.err().map(|error| error.to_string()));
-    failures.extend(traced.err().map(|error| format!("--trace: writing failed, the file is not complete: {error}")));
-    if tally.no_client {
-        failures.push("the bot did not reach the replay server".to_owned());
-    } else if tally.client_left {
-        failures.push("the bot left the replay server before the end".to_owned());
-    } else if summary.published != tally.sent && !stop.load(Ordering::Relaxed) {
-        failures.push(format!("{} messages were sent, {} published", tally.sent, summary.published));
-    }
-    if report.health.overwritten > 0 {
-        failures.push(format!("{} records were overwritten: the report is not complete", report.health.overwritten));
-    }
-    if summary.strategy.handled == 0 {
-        failures.push("nothing could be processed: no well-formed message of a known stream".to_owned());
-    }
+    let failures = summary.failures(&tally, &report, stop.load(Ordering::Relaxed), outputs.write(&report, traced));
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntrading_bot: ").into()) }
+}
+
+/// Starts the collector, and makes it the one that every thread records into.
+fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Box<dyn Error>> {
+    let collector = measure::builder(options, trace)?.rings(RECORDING_THREADS).start()?;
+    collector.install()?;
+    Ok(collector)
+}
+
+/// Says which limits were violated, or are kept again, since the last time.
+fn changes(collector: &Collector, notes: &Notes) {
+    let taken = collector.sla_changes();
+    for line in measure::missed(taken.missed).into_iter().chain(taken.changes.iter().map(measure::line)) {
+        notes.say(&line);
+    }
 }
 
 /// The first interrupt ends the run in order, with its report; the second one ends it at once.
@@ -190,40 +172,5 @@ fn watch(options: &Options, pipeline: &Pipeline, stop: &AtomicBool, show: impl F
             tabulate();
         }
         show();
-    }
-}
-
-/// What the run did, in numbers.
-fn tell(summary: &RunSummary, tally: &Tally, stall: Option<Stall>, notes: &Notes) {
-    let strategy = &summary.strategy;
-    notes.say(&format!(
-        "sent {} stream messages and {} snapshots; published {}, handled {}, candles {}, signals {}, orders {}, fills {}",
-        tally.sent,
-        tally.snapshots,
-        summary.published,
-        strategy.handled,
-        strategy.candles,
-        strategy.signals,
-        summary.placed,
-        summary.filled,
-    ));
-    if tally.total_problems > 0 {
-        let kinds: Vec<String> = tally.problems.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-        notes.say(&format!("{} problems with the feed: {}", tally.total_problems, kinds.join(", ")));
-    }
-    for (count, what) in [
-        (strategy.skipped, "signals made no order: orders were not taken fast enough"),
-        (strategy.out_of_order, "candles came out of order, and no signal of them"),
-        (strategy.too_late, "trades came so late that their candle was forgotten"),
-        (strategy.book_gaps, "gaps in the depth stream: levels were given up until the next snapshot"),
-    ] {
-        if count > 0 {
-            notes.say(&format!("{count} {what}"));
-        }
-    }
-    if let Some(Stall { order, .. }) = stall
-        && summary.placed < order
-    {
-        notes.say(&format!("order {order} was to be stalled, but only {} were placed", summary.placed));
     }
 }

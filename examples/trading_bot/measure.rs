@@ -1,18 +1,15 @@
 //! How the bot sets the library up; the measuring itself stands where the work is done.
 
-use core::{error::Error, time::Duration};
+use core::time::Duration;
 use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use tailwatch::{Collector, EventId, Limit, LimitsError, SlaChange, TraceWriter, Trading, parse_limits};
+use tailwatch::{Builder, Collector, EventId, Limit, LimitsError, SlaChange, TraceWriter, Trading, parse_limits};
 
 use crate::options::Options;
-
-/// Threads that record, each with a ring of its own: market data, strategy, orders, fills, hiccup.
-pub(crate) const RECORDING_THREADS: usize = 5;
 
 /// At full speed market data records three times a message, some 10^6 times a second: this is a quarter of a second of
 /// it, time enough for a drain that shares its core with everybody else.
@@ -21,10 +18,9 @@ pub(crate) const RING_CAPACITY: usize = 262_144;
 /// The longest rest of the drain: short beside what a ring holds.
 const LONGEST_REST: Duration = Duration::from_millis(5);
 
-/// Starts a collector as the options ask for, and makes it the one that every thread records into.
-pub(crate) fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Box<dyn Error>> {
-    let mut builder =
-        Collector::builder().ring_capacity(RING_CAPACITY).rings(RECORDING_THREADS).max_period(LONGEST_REST);
+/// Sets a collector up as the options ask for.
+pub(crate) fn builder(options: &Options, trace: Option<&TraceWriter>) -> Result<Builder, LimitsFileError> {
+    let mut builder = Collector::builder().ring_capacity(RING_CAPACITY).max_period(LONGEST_REST);
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
     }
@@ -34,9 +30,7 @@ pub(crate) fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Co
     if let Some(trace) = trace {
         builder = builder.observer(trace.observer());
     }
-    let collector = builder.start()?;
-    collector.install()?;
-    Ok(collector)
+    Ok(builder)
 }
 
 /// A file of limits that is none.
@@ -63,14 +57,14 @@ fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
     parse_limits(&text, Trading::ALL).map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
 }
 
-/// What to say of limits that were violated, or are kept again.
-pub(crate) fn changes(collector: &Collector) -> Vec<String> {
-    let line = |SlaChange { raised, limit, .. }: &SlaChange| {
-        format!("{}: {limit}", if *raised { "limit violated" } else { "limit kept again" })
-    };
-    let taken = collector.sla_changes();
-    let missed = (taken.missed > 0).then(|| format!("{} older changes of limits are not told", taken.missed));
-    missed.into_iter().chain(taken.changes.iter().map(line)).collect()
+/// What to say of a limit that was violated, or is kept again.
+pub(crate) fn line(SlaChange { raised, limit, .. }: &SlaChange) -> String {
+    format!("{}: {limit}", if *raised { "limit violated" } else { "limit kept again" })
+}
+
+/// What to say of changes that nobody can tell any more.
+pub(crate) fn missed(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{count} older changes of limits are not told"))
 }
 
 #[cfg(test)]

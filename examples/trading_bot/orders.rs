@@ -14,6 +14,7 @@ use crate::{
     exchange::{FillStream, NextFill, Order, OrderEntry},
     net::PATIENCE,
     strategy::Intent,
+    summary::{FillsSummary, OrdersSummary},
 };
 
 /// How often the fills thread looks up from a quiet connection.
@@ -23,14 +24,6 @@ pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
 pub(crate) struct OpenOrder {
     id: u64,
     fill: Token,
-}
-
-/// What became of the intents.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct OrdersSummary {
-    pub(crate) placed: u64,
-    pub(crate) failed: u64,
-    pub(crate) failure: Option<String>,
 }
 
 /// Places an order for every intent, one after the other. After an error the connection's state is unknown, and no
@@ -68,14 +61,6 @@ pub(crate) fn place_all(
         }
     }
     summary
-}
-
-/// What became of the orders.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct FillsSummary {
-    pub(crate) filled: u64,
-    pub(crate) unfilled: u64,
-    pub(crate) failure: Option<String>,
 }
 
 /// Takes fills until the exchange closes the connection; if it does not, until it has been quiet for long enough after

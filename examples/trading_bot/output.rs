@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tailwatch::Report;
 
 use crate::options::Options;
 
@@ -47,8 +48,17 @@ impl Outputs {
         Ok(Self { json, trace })
     }
 
+    /// Writes what was asked for, each whatever became of the others; what could not be written. The trace was written before.
+    pub(crate) fn write(mut self, report: &Report, traced: io::Result<()>) -> Vec<String> {
+        let table = self.write_table(&report.to_string());
+        let json = self.write_json(report);
+        let traced = traced.map_err(|error| format!("--trace: writing failed, the file is not complete: {error}"));
+        let failed = [table, json].into_iter().filter_map(|written| written.err().map(|error| error.to_string()));
+        failed.chain(traced.err()).collect()
+    }
+
     /// Writes the JSON report, if one was asked for.
-    pub(crate) fn write_json(&mut self, report: &impl Serialize) -> Result<(), OutputError> {
+    fn write_json(&mut self, report: &impl Serialize) -> Result<(), OutputError> {
         match &mut self.json {
             None => Ok(()),
             Some(Json::Stdout) => write_json(io::stdout().lock(), report)
@@ -60,7 +70,7 @@ impl Outputs {
     }
 
     /// The final table goes to standard output, unless that is taken by the JSON.
-    pub(crate) fn write_table(&self, table: &str) -> Result<(), OutputError> {
+    fn write_table(&self, table: &str) -> Result<(), OutputError> {
         if matches!(self.json, Some(Json::Stdout)) {
             writeln!(io::stderr().lock(), "{table}")
                 .map_err(|error| OutputError::Write("standard error".to_owned(), error))

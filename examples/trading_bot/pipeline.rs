@@ -19,12 +19,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tailwatch::register_thread;
 
 use crate::{
-    bus::{self, MarketData, MarketDataSummary},
+    bus::{self, MarketData},
     exchange::{FillStream, MockExchange, OrderEntry},
-    orders::{self, FillsSummary, OrdersSummary},
+    orders,
     progress::Notes,
     stall::Stall,
     strategy::{Strategy, StrategySummary},
+    summary::{FillsSummary, MarketDataSummary, OrdersSummary, RunSummary},
 };
 
 /// Intents that wait for the order thread at most.
@@ -41,17 +42,6 @@ pub(crate) struct Pipeline {
     orders: JoinHandle<OrdersSummary>,
     fills: JoinHandle<FillsSummary>,
     ended: Receiver<()>,
-}
-
-/// What the bot did.
-#[derive(Debug, Default)]
-pub(crate) struct RunSummary {
-    pub(crate) published: u64,
-    pub(crate) strategy: StrategySummary,
-    pub(crate) placed: u64,
-    pub(crate) filled: u64,
-    /// What went wrong in the bot itself, not in the feed.
-    pub(crate) failures: Vec<String>,
 }
 
 /// What could not be set up.
@@ -97,7 +87,11 @@ impl Pipeline {
         };
         let orders = stages.spawn("orders", move || orders::place_all(entry, &intents, &opened, hold))?;
         let (publish, published) = bus::bus();
-        let strategy = stages.spawn("strategy", move || Strategy::new(intend).run(&published))?;
+        let strategy = stages.spawn("strategy", move || {
+            let mut strategy = Strategy::new(|intent| intend.try_send(intent).is_ok());
+            published.iter().for_each(|message| strategy.on_message(message));
+            strategy.finish()
+        })?;
 
         let connection = MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
@@ -119,14 +113,7 @@ impl Pipeline {
         if let Err(error) = self.exchange.join() {
             failures.push(format!("the mock exchange: {error}"));
         }
-        failures.extend([market_data.failure, orders.failure, fills.failure].into_iter().flatten());
-        if orders.failed + fills.unfilled > 0 {
-            failures.push(format!("{} orders were not placed, {} not filled", orders.failed, fills.unfilled));
-        }
-        if market_data.published != strategy.handled {
-            failures.push(format!("{} messages were published, {} handled", market_data.published, strategy.handled));
-        }
-        RunSummary { published: market_data.published, strategy, placed: orders.placed, filled: fills.filled, failures }
+        RunSummary::of(market_data, strategy, orders, fills, failures)
     }
 }
 

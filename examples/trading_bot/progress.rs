@@ -11,6 +11,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::replay::Notice;
+
 /// The first problems of a kind are printed in full, so that a feed that is damaged throughout does not bury the rest.
 const PRINTED_PER_KIND: u64 = 5;
 
@@ -40,6 +42,17 @@ pub(crate) struct Sparing {
 }
 
 impl Sparing {
+    /// What to print of what is worth saying about a feed, if anything.
+    pub(crate) fn of_feed(&mut self, notice: &Notice<'_>) -> Option<String> {
+        match notice {
+            Notice::Problem(problem) => self.tell(problem.cause.kind(), problem),
+            Notice::ClockBehind { line, behind } => Some(format!(
+                "line {line} was received {behind:.2?} before it was sent: the recording's clock was behind the exchange's. \
+                 All messages are used all the same; this is said once."
+            )),
+        }
+    }
+
     /// What to print of a problem, if anything.
     pub(crate) fn tell(&mut self, kind: &'static str, problem: &impl ToString) -> Option<String> {
         let told = self.told.entry(kind).or_default();

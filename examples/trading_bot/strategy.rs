@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use crossbeam_channel::{Receiver, Sender};
 use rust_decimal::Decimal;
 use tailwatch::{Trading, measure};
 
@@ -46,26 +45,28 @@ struct Chart {
 }
 
 /// Handles messages in the order in which they come.
-pub(crate) struct Strategy {
+pub(crate) struct Strategy<O> {
     books: Books,
     charts: HashMap<String, Chart>,
-    orders: Sender<Intent>,
+    orders: O,
     summary: StrategySummary,
 }
 
-impl Strategy {
-    /// Wants `orders` from then on. Once the strategy is dropped, no more come.
-    pub(crate) fn new(orders: Sender<Intent>) -> Self {
+impl<O: FnMut(Intent) -> bool> Strategy<O> {
+    /// Wants orders from then on, by `orders`, which says whether there was room for one. Once the strategy is dropped, no more come.
+    pub(crate) fn new(orders: O) -> Self {
         Self { books: Books::default(), charts: HashMap::new(), orders, summary: StrategySummary::default() }
     }
 
-    /// Handles all there is, then closes the last candles.
-    pub(crate) fn run(mut self, bus: &Receiver<Message>) -> StrategySummary {
-        for message in bus {
-            let span = message.is_stream().then(|| measure(Trading::EventBusHandle));
-            self.handle(message);
-            drop(span);
-        }
+    /// Handles a message of the bus.
+    pub(crate) fn on_message(&mut self, message: Message) {
+        let span = message.is_stream().then(|| measure(Trading::EventBusHandle));
+        self.handle(message);
+        drop(span);
+    }
+
+    /// There are no more: closes the last candles.
+    pub(crate) fn finish(mut self) -> StrategySummary {
         let symbols: Vec<String> = self.charts.keys().cloned().collect();
         for symbol in symbols {
             self.close_candle(&symbol);
@@ -127,7 +128,7 @@ impl Strategy {
         });
         let intent = Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
         // An old signal is worth nothing: better no order than one that waited behind others.
-        if self.orders.try_send(intent).is_err() {
+        if !(self.orders)(intent) {
             self.summary.skipped += 1;
         }
     }
@@ -149,12 +150,15 @@ mod tests {
     }
 
     fn run(messages: impl IntoIterator<Item = Message>, orders: usize) -> (StrategySummary, Vec<Intent>) {
-        let (bus, received) = crossbeam_channel::unbounded();
-        messages.into_iter().for_each(|message| bus.send(message).unwrap());
-        drop(bus);
-        let (orders, intents) = crossbeam_channel::bounded(orders);
-        let summary = Strategy::new(orders).run(&received);
-        (summary, intents.iter().collect())
+        let mut intents = Vec::new();
+        let mut strategy = Strategy::new(|intent| {
+            let has_room = intents.len() < orders;
+            intents.extend(has_room.then_some(intent));
+            has_room
+        });
+        messages.into_iter().for_each(|message| strategy.on_message(message));
+        let summary = strategy.finish();
+        (summary, intents)
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 pub mod aggregator;
 pub mod feed;
+pub mod frames;
 pub mod histogram;
 pub mod in_flight;
 pub mod limits_file;
@@ -28,9 +29,10 @@ mod message;
 pub type Target = fn(&[u8]);
 
 /// Every target, by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("aggregator", aggregator::run),
     ("feed", feed::run),
+    ("frames", frames::run),
     ("histogram", histogram::run),
     ("in_flight", in_flight::run),
     ("limits_file", limits_file::run),

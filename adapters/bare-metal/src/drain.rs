@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use heapless::spsc;
+use heapless::deque::DequeView;
 use tailwatch_core::{
     Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, Record, Shape, Storage, Transition, WindowSpec,
 };
@@ -23,8 +23,9 @@ pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
     pub gate: &'r Gate<IDS>,
     /// The rings, each with the number by which the slowest samples name it.
     pub rings: [Consumer<'r>; RINGS],
-    /// Where changes of limits go; `None` if nobody asks.
-    pub transitions: Option<spsc::Producer<'r, Transition>>,
+    /// Where changes of limits wait for [`next_transition`](Drain::next_transition), a `heapless::Deque` of any length; `None` if
+    /// nobody asks.
+    pub transitions: Option<&'r mut DequeView<Transition>>,
 }
 
 impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, IDS, RINGS> {
@@ -116,14 +117,14 @@ struct Look {
 
 /// Where changes of limits go.
 struct Transitions<'r> {
-    queue: Option<spsc::Producer<'r, Transition>>,
+    queue: Option<&'r mut DequeView<Transition>>,
     lost: u64,
 }
 
 impl Transitions<'_> {
     fn tell(&mut self, transition: &Transition) {
         if let Some(queue) = &mut self.queue
-            && queue.enqueue(*transition).is_err()
+            && queue.push_back(*transition).is_err()
         {
             self.lost = self.lost.saturating_add(1);
         }
@@ -260,6 +261,12 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     /// The windows, in the order that they were given in.
     pub const fn windows(&self) -> &'r [WindowSpec] {
         self.windows
+    }
+
+    /// The oldest change of a limit that was not asked for yet. One that found the queue full is counted, in
+    /// [`transitions_lost`](Health::transitions_lost).
+    pub fn next_transition(&mut self) -> Option<Transition> {
+        self.transitions.queue.as_mut()?.pop_front()
     }
 
     /// Whether one of the limits of `event` is violated, as of the last pass.

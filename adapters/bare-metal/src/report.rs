@@ -96,23 +96,41 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
     /// Each summary is linear in the samples kept, or the buckets: to stay within a budget, ask [`summary`](Self::summary) for one at
     /// a time.
     pub fn report(&mut self, mut tell: impl FnMut(&Item)) {
-        tell(&Item::Health(self.health()));
+        self.tell_health(&mut tell);
         let windows = self.windows().len();
         for info in self.events() {
-            if let Some(counts) = self.counts(info) {
-                tell(&Item::Counts(counts));
-            }
+            self.tell_counts(info, &mut tell);
             for period in (0..windows).map(Period::Window).chain([Period::Total]) {
-                if let Some(summary) = self.summary(info, period) {
-                    tell(&Item::Summary(summary));
-                }
+                self.tell_summary(info, period, &mut tell);
             }
         }
         let events = self.events();
         self.aggregator().limits(|status| tell(&Item::Limit(EventLimit::new(events, *status))));
     }
 
+    // Functions of their own, so that their items lie on the stack one after the other, not side by side; what makes the items is
+    // inlined, so that it makes them in their place.
+    #[inline(never)]
+    fn tell_health(&mut self, tell: &mut impl FnMut(&Item)) {
+        tell(&Item::Health(self.health()));
+    }
+
+    #[inline(never)]
+    fn tell_counts(&mut self, info: &EventInfo, tell: &mut impl FnMut(&Item)) {
+        if let Some(counts) = self.counts(info) {
+            tell(&Item::Counts(counts));
+        }
+    }
+
+    #[inline(never)]
+    fn tell_summary(&mut self, info: &EventInfo, period: Period, tell: &mut impl FnMut(&Item)) {
+        if let Some(item) = self.summary(info, period).map(Item::Summary) {
+            tell(&item);
+        }
+    }
+
     /// How often this event happened; `None` if it did not.
+    #[inline(always)]
     pub fn counts(&mut self, info: &EventInfo) -> Option<EventCounts> {
         let aggregator = self.aggregator();
         let (outcomes, pairing) = (aggregator.outcomes(info.id), aggregator.pairing(info.id));
@@ -124,6 +142,7 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
     }
 
     /// What the samples of this event come to; `None` if there are none.
+    #[inline(always)]
     pub fn summary(&mut self, info: &EventInfo, period: Period) -> Option<EventSummary> {
         let window = match period {
             Period::Window(window) => Some(self.windows().get(window)?.length),

@@ -2,9 +2,7 @@
 
 use core::{error, fmt};
 
-use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot};
-
-use crate::once::Once;
+use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, once::Once};
 
 /// A ring of `N` records for one context, to lie in a `static`: the context takes its producer, the drain its consumer.
 ///

@@ -124,6 +124,7 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Slow>();
     can_be_logged::<Memory>();
     can_be_logged::<core::EventState>();
+    can_be_logged::<core::Lacks>();
     can_be_logged::<core::Parts<'_, u16>>();
     can_be_logged::<core::Sample>();
     can_be_logged::<core::Shape>();

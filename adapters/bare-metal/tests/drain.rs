@@ -6,7 +6,7 @@ use core::{
     time::Duration,
 };
 
-use heapless::spsc::Queue;
+use heapless::Deque;
 use proptest::prelude::*;
 use tailwatch_bare_metal::{
     Drain, DrainConfig, EventSummary, Health, Item, StaticRing,
@@ -282,9 +282,7 @@ fn a_start_that_is_drained_after_its_end_still_meets_it() {
 fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
     let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<64>::new());
     let recorder = ring.take_recorder(&gate, &clock).unwrap();
-    // Of two places one is used.
-    let mut queue = Queue::<Transition, 2>::new();
-    let (producer, mut alarm) = queue.split();
+    let mut queue = Deque::<Transition, 1>::new();
     let memory: &mut Memory = Box::leak(Box::new(Memory::new()));
     let config = DrainConfig {
         shape: SHAPE,
@@ -293,7 +291,7 @@ fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
         clock: &clock,
         gate: &gate,
         rings: [ring.take_consumer().unwrap()],
-        transitions: Some(producer),
+        transitions: Some(&mut queue),
     };
     let mut drain = Drain::new(config, memory).unwrap();
     let second = |drain: &mut TestDrain<'_, &Ticks, 1>, duration| {
@@ -304,11 +302,11 @@ fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
         }
     };
     second(&mut drain, LIMIT);
-    assert!(!alarm.ready() && !drain.is_breached(Work::Interrupt.id()), "the limit itself keeps it");
+    assert!(drain.next_transition().is_none() && !drain.is_breached(Work::Interrupt.id()), "the limit itself keeps it");
     recorder.duration(Work::Interrupt, LIMIT + 1);
     drain.run(16);
     assert!(drain.is_breached(Work::Interrupt.id()));
-    let raised = alarm.dequeue().unwrap();
+    let raised = drain.next_transition().unwrap();
     assert!(
         raised.is_raised() && raised.status.observed == Some(LIMIT + 1) && raised.status.event == Work::Interrupt.id()
     );
@@ -319,7 +317,7 @@ fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
         recorder.duration(Work::Interrupt, LIMIT + 1);
         drain.run(16);
     }
-    assert!(!alarm.dequeue().unwrap().is_raised());
+    assert!(!drain.next_transition().unwrap().is_raised());
     let mut status = None;
     drain.report(|item| {
         if let Item::Limit(limit) = item {

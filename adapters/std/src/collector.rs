@@ -347,6 +347,40 @@ impl Collector {
         self.published().report()
     }
 
+    /// The report that was published last, as it was published then: it is shared, not copied, so that to look often whether there is a
+    /// new one costs next to nothing.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = tailwatch::Collector::builder().manual_drain().start()?;
+    /// let seen = collector.published_report();
+    /// assert!(Arc::ptr_eq(&seen, &collector.published_report()));
+    /// collector.flush();
+    /// assert!(!Arc::ptr_eq(&seen, &collector.published_report()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn published_report(&self) -> Arc<Report> {
+        self.published.load_full()
+    }
+
+    /// Whether it was stopped, so that nothing is recorded any more; the last pass may still be under way.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = tailwatch::Collector::builder().start()?;
+    /// assert!(!collector.is_stopped());
+    /// collector.stop();
+    /// assert!(collector.is_stopped());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_stopped(&self) -> bool {
+        self.pool.is_stopped()
+    }
+
     /// Where its reports are published, for who outlives this borrow.
     pub(crate) fn published(&self) -> Published {
         Published { pool: Arc::clone(&self.pool), report: Arc::clone(&self.published) }

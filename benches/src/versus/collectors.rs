@@ -5,7 +5,7 @@ use core::{cell::Cell, error::Error, time::Duration};
 use tailwatch::{Builder, ClockMode, Collector, Sampling};
 
 use super::{LONG_TURN, TURN, Work, forms};
-use crate::rounds::Contestant;
+use crate::{processor, rounds::Contestant};
 
 /// Records in a ring that is meant to overflow.
 pub(super) const SMALL_RING: usize = 1_024;
@@ -45,9 +45,9 @@ impl Place {
 
     /// Times `work` in a turn of its own.
     fn own(&self, work: impl FnOnce()) {
-        let before = own_time();
+        let before = processor::time();
         work();
-        self.own.set(self.own.get() + own_time().saturating_sub(before));
+        self.own.set(self.own.get() + processor::time().saturating_sub(before));
     }
 }
 
@@ -142,7 +142,7 @@ impl Collectors {
 pub(super) struct LongTurns {
     /// The share of its records that the drain took.
     pub(super) taken: f64,
-    /// Nanoseconds of the recording thread's own processor time a span, beside the drain; 0 if that cannot be known.
+    /// Nanoseconds of the recording thread's own processor time a span, beside the drain.
     pub(super) drained_ns: f64,
     /// The same, without a drain.
     pub(super) undrained_ns: f64,
@@ -151,17 +151,4 @@ pub(super) struct LongTurns {
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn float(count: u64) -> f64 {
     count as f64
-}
-
-/// The processor time that this thread has had.
-#[cfg(unix)]
-fn own_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
-/// Not known here.
-#[cfg(not(unix))]
-fn own_time() -> Duration {
-    Duration::ZERO
 }

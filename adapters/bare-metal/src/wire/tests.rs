@@ -158,6 +158,16 @@ fn another_version_and_an_unknown_frame_are_counted_apart() {
     assert_eq!(rejected, Rejected { other_version: 1, unknown: 1, damaged: 1, too_long: 0 });
 }
 
+#[test]
+fn what_is_longer_than_a_frame_is_counted_as_that_and_ends_at_its_zero() {
+    let [health, ..] = items(3, "");
+    let frame = Frame::from(&health);
+    let long = [vec![1; MAX_FRAME + 1], vec![0], vec![1; MAX_FRAME], vec![0], encoded(&frame)].concat();
+    let (frames, rejected) = decoded(long.chunks(100));
+    assert_eq!(frames, [frame]);
+    assert_eq!(rejected, Rejected { too_long: 1, damaged: 1, ..Rejected::default() });
+}
+
 proptest! {
     #[test]
     fn frames_arrive_in_whatever_chunks_they_come(

@@ -1,12 +1,26 @@
 //! A claim that one context makes good, on targets without compare-and-swap.
+//!
+//! The method is the way in of Lamport's fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*, ACM TOCS 5:1, 1987), which has
+//! loads and stores alone: who finds its own name still there, after it has closed the door behind itself, is the only one who did.
+//!
+//! Two claims can both be made good only if one finds the door open after it stored its name, and the other its own name after it
+//! closed the door: each would have missed what the other stored before it looked.
+//!
+//! | place | is | its partner | without it | model |
+//! |---|---|---|---|---|
+//! | `once: before the door is looked at` | a claim, fence between its name and the door, `SeqCst` | another claim, fence between the door and the name, `SeqCst` | two get it | `one_alone_gets_it` |
+//! | `once: before the name is looked at` | a claim, fence between the door and the name, `SeqCst` | another claim, fence between its name and the door, `SeqCst` | two get it | `one_alone_gets_it` |
 
-use tailwatch_core::sync::{AtomicUsize, Ordering::SeqCst};
+use core::fmt;
+
+use crate::sync::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+    fence_at,
+};
 
 /// Something that is given out once. All zero until then.
-///
-/// The method is the way in of Lamport's fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*, ACM TOCS 5:1, 1987), which has
-/// loads and stores alone: who finds its own name still there, after it has closed the door behind itself, is the only one who did.
-pub(crate) struct Once {
+pub struct Once {
     /// Who came last before the door was closed.
     name: AtomicUsize,
     /// Not 0 once the door is closed.
@@ -14,7 +28,16 @@ pub(crate) struct Once {
 }
 
 impl Once {
-    pub(crate) const fn new() -> Self {
+    /// Not given out yet.
+    #[cfg(not(tailwatch_loom))]
+    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    pub const fn new() -> Self {
+        Self { name: AtomicUsize::new(0), closed: AtomicUsize::new(0) }
+    }
+
+    /// Not given out yet.
+    #[cfg(tailwatch_loom)]
+    pub fn new() -> Self {
         Self { name: AtomicUsize::new(0), closed: AtomicUsize::new(0) }
     }
 
@@ -22,44 +45,51 @@ impl Once {
     ///
     /// Of contexts that interrupt each other on one core exactly one does: whoever is interrupted finds another name, or the door
     /// closed, by one that ran to its end. Of several cores at once at most one does, maybe none.
-    pub(crate) fn claim(&self) -> bool {
+    pub fn claim(&self) -> bool {
         self.claim_with(|_| ())
     }
 
     /// The same; `between` is called between any two steps.
-    ///
-    /// All are `SeqCst`, each the partner of the others in another context: that a name was stored is to be seen by who stored another
-    /// one later, before either looks at the door; else both could find their own name.
     #[inline(always)]
     fn claim_with(&self, mut between: impl FnMut(u8)) -> bool {
         // No two calls that are under way have a variable at the same address.
         let mark = 0_u8;
         let me = core::ptr::from_ref(&mark).addr();
         between(0);
-        if self.closed.load(SeqCst) != 0 {
+        if self.closed.load(Relaxed) != 0 {
             return false;
         }
         between(1);
-        self.name.store(me, SeqCst);
+        self.name.store(me, Relaxed);
         between(2);
-        if self.closed.load(SeqCst) != 0 {
+        fence_at("once: before the door is looked at", SeqCst);
+        if self.closed.load(Relaxed) != 0 {
             return false;
         }
         between(3);
-        self.closed.store(1, SeqCst);
+        self.closed.store(1, Relaxed);
         between(4);
-        self.name.load(SeqCst) == me
+        fence_at("once: before the name is looked at", SeqCst);
+        self.name.load(Relaxed) == me
     }
 
-    pub(crate) fn is_claimed(&self) -> bool {
-        self.closed.load(SeqCst) != 0
+    /// Whether somebody got it, or nobody ever will.
+    pub fn is_claimed(&self) -> bool {
+        self.closed.load(Relaxed) != 0
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("is_claimed", &self.is_claimed()).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use core::cell::Cell;
-    use std::sync::Barrier;
+    use std::{sync::Barrier, vec::Vec};
 
     use super::*;
 

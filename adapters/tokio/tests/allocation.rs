@@ -1,0 +1,87 @@
+//! Measuring a future or a stream allocates nothing.
+
+mod support;
+
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+use std::alloc::System;
+
+use support::on_current_thread;
+use tailwatch::Trading;
+use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, Parts, SplitExt};
+use tokio_stream::Stream;
+
+/// The system's allocator, which counts.
+struct Counting;
+
+thread_local! {
+    /// Allocations and deallocations of this thread.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: it passes every call on as it is, and what it does besides (a thread-local without a destructor) neither allocates
+// nor panics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often `work` calls the allocator in this thread.
+fn calls_in(work: impl FnOnce()) -> u64 {
+    let before = CALLS.get();
+    work();
+    CALLS.get() - before
+}
+
+/// Is pending twice.
+fn yields() -> impl Future<Output = Result<(), ()>> {
+    let mut polls = 0;
+    poll_fn(move |_| {
+        polls += 1;
+        if polls < 3 { Poll::Pending } else { Poll::Ready(Ok(())) }
+    })
+}
+
+#[test]
+fn measuring_allocates_nothing() {
+    let bench = on_current_thread(|builder| builder);
+    let (sender, _receiver) = tokio::sync::mpsc::channel(8);
+    let sender = MeasuredSender::new(sender, Trading::QueueBacklog);
+    // The channel's first block.
+    sender.try_send(0).unwrap();
+    let context = &mut Context::from_waker(Waker::noop());
+    let calls = calls_in(|| {
+        let parts = Parts::NONE.polled(Trading::OrderFill).waiting(Trading::OrderFill).longest_poll(Trading::OrderFill);
+        let nested = yields().measured(Trading::EventBusHandle).try_measured_tagged(Trading::OrderPlacement, 7);
+        let mut nested = pin!(nested.split(parts));
+        while nested.as_mut().poll(context).is_pending() {}
+        {
+            let mut dropped = pin!(yields().measured(Trading::OrderPlacement));
+            assert!(dropped.as_mut().poll(context).is_pending());
+        }
+        let mut items = pin!(tokio_stream::iter([1, 2]).measured_items(Trading::OrderFill));
+        while items.as_mut().poll_next(context) != Poll::Ready(None) {}
+        sender.try_send(1).unwrap();
+    });
+    assert_eq!(calls, 0);
+    // All of it was recorded: three spans, three parts, two gaps and the one discarded, two lengths.
+    assert_eq!(bench.flushed().count(), 2 * 3 + 3 + 2 * 3 + 2);
+    assert!(calls_in(|| drop(Box::new(1))) > 0, "it counts");
+}

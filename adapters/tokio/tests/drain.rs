@@ -1,0 +1,327 @@
+//! What the drain's task promises.
+
+mod support;
+
+use core::{
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+use std::sync::Arc;
+
+use support::{Bench, on_both, on_current_thread, on_workers, paused};
+use tailwatch::{
+    Builder, Collector, Limit, Quantile, Threshold, Trading, WindowSpec, measure, record_duration, record_value,
+};
+use tailwatch_tokio::{CancellationToken, MeasureExt, SlaNotice, SpawnError, TURN};
+use tokio::{task::yield_now, time::sleep};
+use tokio_stream::StreamExt;
+
+const ORDER: Trading = Trading::OrderPlacement;
+
+fn unchanged(builder: Builder) -> Builder {
+    builder
+}
+
+fn spawn(bench: &Bench) -> (tailwatch_tokio::Drain, CancellationToken) {
+    let token = CancellationToken::new();
+    (tailwatch_tokio::spawn(Arc::clone(&bench.collector), token.clone()).unwrap(), token)
+}
+
+fn record(spans: usize) {
+    for _ in 0..spans {
+        drop(measure(ORDER));
+    }
+}
+
+fn orders(report: &tailwatch::Report) -> u64 {
+    report.event(ORDER).unwrap().outcomes.ok
+}
+
+#[test]
+fn what_is_recorded_is_reported_while_the_program_goes_on() {
+    on_both(unchanged, |bench| {
+        bench.runtime.block_on(async {
+            let (drain, token) = spawn(&bench);
+            let mut reports = drain.reports();
+            async { yield_now().await }.measured(ORDER).await;
+            let seen = reports.wait_for(|report| orders(report) == 1).await.unwrap();
+            assert_eq!(seen.health.delivered, 2);
+            drop(seen);
+            token.cancel();
+            drain.join().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_drain_that_is_cancelled_takes_what_was_recorded_before_and_stops_the_collector() {
+    on_both(
+        |builder| builder.ring_capacity(65_536),
+        |bench| {
+            bench.runtime.block_on(async {
+                let (drain, token) = spawn(&bench);
+                // More than three turns.
+                record(15_000);
+                token.cancel();
+                let report = drain.join().await.unwrap();
+                assert_eq!(orders(&report), 15_000);
+                assert_eq!((report.health.delivered, report.health.pending, report.health.overwritten), (30_000, 0, 0));
+            });
+            assert!(bench.collector.is_stopped());
+            record(1);
+            assert_eq!(bench.collector.health().unregistered, 2);
+        },
+    );
+}
+
+#[test]
+fn the_drain_works_on_a_runtime_whose_clock_is_paused() {
+    let bench = paused(unchanged);
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        let mut reports = drain.reports();
+        record(3);
+        sleep(Duration::from_hours(1)).await;
+        reports.wait_for(|report| orders(report) == 3).await.unwrap();
+        token.cancel();
+        drain.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_turn_takes_no_more_records_than_it_may_and_then_others_have_theirs() {
+    const RECORDS: usize = 20 * TURN;
+    let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        record(RECORDS / 2);
+        let log = bench.log.clone();
+        // It sees what an observer saw. Tasks that yield are woken with the last one first, so that two turns may meet.
+        let other = tokio::spawn(async move {
+            let (mut delivered, mut turns) = (0, 0);
+            while delivered < RECORDS {
+                let now = log.count();
+                assert!(now - delivered <= 2 * TURN, "{} records in a turn", now - delivered);
+                turns += usize::from(now > delivered);
+                delivered = now;
+                yield_now().await;
+            }
+            turns
+        });
+        assert!(other.await.unwrap() >= RECORDS / TURN / 2);
+        token.cancel();
+        assert_eq!(orders(&drain.join().await.unwrap()), RECORDS as u64 / 2);
+    });
+}
+
+#[test]
+fn a_flush_yields_between_turns() {
+    let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        record(20 * TURN / 2);
+        let others = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&others);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, SeqCst);
+                yield_now().await;
+            }
+        });
+        drain.flush().await;
+        assert_eq!(bench.log.count(), 20 * TURN);
+        // The drain's own turns take half of it.
+        assert!(others.load(SeqCst) >= 5, "{others:?}");
+        other.abort();
+        token.cancel();
+        drain.join().await.unwrap();
+    });
+}
+
+#[test]
+fn what_was_recorded_before_a_flush_is_in_the_next_report() {
+    on_both(unchanged, |bench| {
+        bench.runtime.block_on(async {
+            let (drain, token) = spawn(&bench);
+            let reports = drain.reports();
+            for n in 1..=20 {
+                record(1);
+                drain.flush().await;
+                assert_eq!(orders(&reports.borrow()), n);
+            }
+            token.cancel();
+            drain.join().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_shutdown_in_the_middle_of_load_loses_nothing_uncounted() {
+    on_both(
+        |builder| builder.ring_capacity(4_096),
+        |bench| {
+            let pushed = bench.runtime.block_on(async {
+                let (drain, token) = spawn(&bench);
+                let mut reports = drain.reports();
+                let over = CancellationToken::new();
+                let pushed = Arc::new(AtomicU64::new(0));
+                let load = |over: CancellationToken, pushed: Arc<AtomicU64>| async move {
+                    while !over.is_cancelled() {
+                        async { yield_now().await }.measured(ORDER).await;
+                        record_value(Trading::QueueBacklog, 1);
+                        pushed.fetch_add(3, SeqCst);
+                    }
+                };
+                let loads: Vec<_> = (0..4).map(|_| tokio::spawn(load(over.clone(), Arc::clone(&pushed)))).collect();
+                reports.wait_for(|report| report.health.produced > 10_000).await.unwrap();
+                token.cancel();
+                drain.join().await.unwrap();
+                // It goes on for a while, which is counted as well.
+                let by_now = pushed.load(SeqCst);
+                while pushed.load(SeqCst) < by_now + 1_000 {
+                    yield_now().await;
+                }
+                over.cancel();
+                for load in loads {
+                    load.await.unwrap();
+                }
+                pushed.load(SeqCst)
+            });
+            let delivered = bench.log.count() as u64;
+            let health = bench.collector.health();
+            assert_eq!(delivered, health.delivered);
+            assert_eq!(delivered + health.overwritten + health.unregistered, pushed, "{health:?}");
+            assert!(health.unregistered > 0);
+        },
+    );
+}
+
+#[test]
+fn a_collector_that_somebody_else_stops_ends_the_drain() {
+    on_both(unchanged, |bench| {
+        bench.runtime.block_on(async {
+            let (drain, _token) = spawn(&bench);
+            record(1);
+            bench.collector.stop();
+            assert_eq!(orders(&drain.join().await.unwrap()), 1);
+        });
+    });
+}
+
+#[test]
+fn a_runtime_that_is_shut_down_leaves_the_rest_to_the_collectors_owner() {
+    on_both(unchanged, |bench| {
+        let Bench { collector, runtime, .. } = bench;
+        let drain = runtime.block_on(async {
+            let drain = tailwatch_tokio::spawn(Arc::clone(&collector), CancellationToken::new()).unwrap();
+            yield_now().await;
+            drain
+        });
+        record(5);
+        drop(runtime);
+        assert!(!collector.is_stopped());
+        collector.stop();
+        assert_eq!(orders(&collector.report()), 5);
+        let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(other.block_on(drain.join()).unwrap_err().is_cancelled());
+    });
+}
+
+#[test]
+fn what_cannot_be_drained_is_refused_and_told_why() {
+    let spawn = |collector| tailwatch_tokio::spawn(collector, CancellationToken::new());
+    let started = |builder: Builder| builder.ignore_environment().start().unwrap();
+    let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
+    assert!(matches!(error, SpawnError::NoRuntime(_)), "{error}");
+
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let inside = timeless.enter();
+    let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
+    assert!(matches!(error, SpawnError::NoTimers) && error.to_string().contains("enable_time"), "{error}");
+    drop(inside);
+
+    let bench = on_current_thread(unchanged);
+    let _inside = bench.runtime.enter();
+    let error = spawn(started(Collector::builder())).unwrap_err();
+    assert!(matches!(error, SpawnError::NotManual) && error.to_string().contains("manual_drain"), "{error}");
+    let stopped = started(Collector::builder().manual_drain());
+    stopped.stop();
+    let error = spawn(stopped).unwrap_err();
+    assert!(matches!(error, SpawnError::Stopped), "{error}");
+}
+
+/// At most a millisecond, over the last minute: nothing is cleared while a test runs.
+fn with_a_limit(builder: Builder) -> Builder {
+    let limit = Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
+    builder
+        .windows(&[WindowSpec::new(Duration::from_mins(1), 12)])
+        .limits(&[(tailwatch::Event::id(ORDER), Limit::Quantile(limit))])
+}
+
+#[test]
+fn every_listener_is_told_of_each_limit_that_is_raised() {
+    on_both(with_a_limit, |bench| {
+        bench.runtime.block_on(async {
+            let (drain, token) = spawn(&bench);
+            let mut listeners = [drain.sla_notices(), drain.sla_notices()];
+            record_duration(ORDER, Duration::from_secs(1));
+            for listener in &mut listeners {
+                let Some(SlaNotice::Change(change)) = StreamExt::next(listener).await else { panic!("no change") };
+                assert!(change.raised);
+                assert_eq!((change.limit.event, change.limit.observed), ("order_placement", Some(1_000_000_000)));
+            }
+            token.cancel();
+            for listener in &mut listeners {
+                assert_eq!(listener.next().await, None, "it ends with the task, though the handle is there");
+            }
+            drain.join().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_listener_who_is_too_slow_is_told_how_much_was_missed() {
+    const RAISED: u64 = 300;
+    let bench = on_workers(with_a_limit);
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        let mut listener = drain.sla_notices();
+        let limit = |quantile| {
+            let threshold = Threshold::duration(quantile, Duration::from_millis(1)).over(Duration::from_mins(1));
+            [Limit::Quantile(threshold)]
+        };
+        for n in 0..RAISED {
+            // A limit of its own each time, which begins as unknown, and is raised by the next sample.
+            let quantile = if n % 2 == 0 { Quantile::P95 } else { Quantile::P99 };
+            bench.collector.set_limits(ORDER, &limit(quantile)).unwrap();
+            record_duration(ORDER, Duration::from_secs(1));
+            drain.flush().await;
+        }
+        token.cancel();
+        drain.join().await.unwrap();
+        let (mut told, mut missed) = (0, 0);
+        while let Some(notice) = listener.next().await {
+            match notice {
+                SlaNotice::Change(change) => told += u64::from(change.raised),
+                SlaNotice::Missed(count) => missed += count,
+                _ => unreachable!(),
+            }
+        }
+        assert_eq!((told, missed), (256, RAISED - 256));
+    });
+}
+
+#[test]
+fn a_drain_without_its_handle_goes_on() {
+    let bench = on_workers(unchanged);
+    let (reports, token) = bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        (drain.reports(), token)
+    });
+    record(1);
+    token.cancel();
+    let mut reports = reports;
+    bench.runtime.block_on(async { while reports.changed().await.is_ok() {} });
+    assert_eq!(orders(&reports.borrow()), 1);
+    assert!(bench.collector.is_stopped());
+}

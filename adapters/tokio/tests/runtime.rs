@@ -1,0 +1,74 @@
+//! What the runtime's own health promises.
+
+mod support;
+
+use core::{future::pending, time::Duration};
+
+use support::{Bench, on_both, on_current_thread, paused};
+use tailwatch::{Builder, Trading};
+use tailwatch_tokio::{CancellationToken, Runtime, SpawnError, watch_runtime};
+use tokio::time::{advance, sleep};
+
+const PERIOD: Duration = Duration::from_millis(10);
+
+fn setup(builder: Builder) -> Builder {
+    builder.events(Trading::ALL).events(Runtime::ALL)
+}
+
+/// Watches the runtime while `work` goes on.
+async fn watch(work: impl Future<Output = ()>) {
+    let token = CancellationToken::new();
+    let watcher = watch_runtime(PERIOD, token.clone()).unwrap();
+    work.await;
+    token.cancel();
+    watcher.await.unwrap();
+}
+
+/// As told, which is to the nearest tick.
+fn millis(bench: &Bench, event: Runtime) -> Vec<u64> {
+    bench.flushed().values(event).into_iter().map(|nanos| (nanos + 500) / 1_000_000).collect()
+}
+
+#[test]
+fn a_runtime_that_stands_still_is_a_delay_of_its_timers() {
+    let bench = paused(setup);
+    bench.runtime.block_on(watch(async {
+        // Looks at 10 and 20 ms, up to a millisecond late each; then nothing moves for 50 ms, and the one at 30 ms comes at 75.
+        sleep(Duration::from_millis(25)).await;
+        advance(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(5)).await;
+    }));
+    let delays = millis(&bench, Runtime::TimerDelay);
+    assert!(matches!(delays[..], [0..=1, 0..=1, 42..=46]), "{delays:?}");
+    assert_eq!(millis(&bench, Runtime::SchedulingDelay), [0, 0, 0]);
+}
+
+#[test]
+fn tasks_that_are_alive_are_counted() {
+    on_both(setup, |bench| {
+        bench.runtime.block_on(async {
+            let tasks: Vec<_> = (0..5).map(|_| tokio::spawn(pending::<()>())).collect();
+            let token = CancellationToken::new();
+            let watcher = watch_runtime(Duration::from_millis(1), token.clone()).unwrap();
+            while bench.flushed().values(Runtime::GlobalQueueDepth).is_empty() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            token.cancel();
+            watcher.await.unwrap();
+            tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        });
+        let alive = bench.flushed().values(Runtime::AliveTasks);
+        assert!(!alive.is_empty() && alive.iter().all(|alive| *alive == 6), "its own is one of them: {alive:?}");
+        for event in [Runtime::TimerDelay, Runtime::SchedulingDelay, Runtime::GlobalQueueDepth] {
+            assert_eq!(bench.log.values(event).len(), alive.len(), "{event:?}");
+        }
+    });
+}
+
+#[test]
+fn a_watcher_without_a_runtime_or_a_period_is_refused() {
+    assert!(matches!(watch_runtime(PERIOD, CancellationToken::new()), Err(SpawnError::NoRuntime(_))));
+    let bench = on_current_thread(setup);
+    let _inside = bench.runtime.enter();
+    assert!(matches!(watch_runtime(Duration::ZERO, CancellationToken::new()), Err(SpawnError::NoPeriod)));
+}

@@ -1,0 +1,195 @@
+//! `BENCHMARKS.md`: every bench's table as it was printed, the machine, the versions and the day, and plots.
+
+use core::{error::Error, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::SystemTime,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    plot::{self, Axes, Bar},
+    series,
+};
+
+/// Where plots and the figures behind them go, from where the page lies.
+const PLOTS: &str = "benches/plots";
+
+/// The lock file: which version of everything is compiled in.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// What each bench is about, and whether a plot is made of what it writes.
+const BENCHES: [(&str, &str, bool); 10] = [
+    ("versus", "A span, in each form and of each peer", true),
+    ("drain", "The drain, from the ring to quantiles", false),
+    ("rate", "The drain, by how many records come", true),
+    ("query", "Asking", true),
+    ("scale", "Two threads", false),
+    ("memory", "Memory", false),
+    ("jitter", "How much a single record varies", false),
+    ("guest", "What measuring takes from a program that needs the cache", false),
+    ("realistic", "Candles", false),
+    ("tokio", "Tasks of tokio", false),
+];
+
+/// Runs every bench, in processes of their own: there is one installed collector in each, and what the one before left in memory
+/// would count as the next one's. Writes the page into `directory`, if there is one.
+pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let plots = directory.map(|directory| directory.join(PLOTS));
+    if let Some(plots) = &plots {
+        fs::create_dir_all(plots)?;
+    }
+    let mut sections = String::new();
+    for (name, title, is_plotted) in BENCHES {
+        println!("\n== {name}");
+        let mut command = Command::new(env::current_exe()?);
+        command.arg(name).args(smoke.then_some("--smoke"));
+        let data = plots.as_ref().filter(|_| is_plotted).map(|plots| plots.join(name).with_extension("json"));
+        if let Some(data) = &data {
+            command.arg("--json").arg(data);
+        }
+        let output = command.stderr(Stdio::inherit()).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        print!("{text}");
+        if !output.status.success() {
+            return Err(format!("{name}: {}", output.status).into());
+        }
+        write!(sections, "\n## {title}\n\n")?;
+        if let Some(data) = data {
+            let picture = data.with_extension("svg");
+            draw(name, &data, &picture)?;
+            write!(sections, "![{title}]({PLOTS}/{name}.svg)\n\n")?;
+        }
+        write!(sections, "`cargo run --release -p tailwatch-benches{} -- {name}`\n\n", features(name))?;
+        write!(sections, "```text\n{}\n```\n", text.trim_matches('\n'))?;
+    }
+    if let Some(directory) = directory {
+        fs::write(directory.join("BENCHMARKS.md"), head(smoke)? + &sections)?;
+    }
+    Ok(())
+}
+
+fn features(bench: &str) -> &'static str {
+    if bench == "versus" && cfg!(feature = "peers") { " --features peers" } else { "" }
+}
+
+/// The plot of a bench, from the figures that it wrote.
+fn draw(bench: &str, data: &Path, picture: &Path) -> Result<(), Box<dyn Error>> {
+    match bench {
+        "versus" => {
+            let axes = Axes { title: "A span, nanoseconds", x: "ns, logarithmic", y: "" };
+            plot::bars(picture, &axes, &spans(&fs::read_to_string(data)?)?)
+        }
+        "rate" => {
+            let axes = Axes { title: "The drain's processor time", x: "records a second", y: "ns a record" };
+            plot::lines(picture, &axes, &series::read(data)?)
+        }
+        "query" => {
+            let axes = Axes { title: "Asking for everything, 8 events, 3 windows", x: "spans recorded", y: "ns" };
+            plot::lines(picture, &axes, &series::read(data)?)
+        }
+        other => Err(format!("{other} has no plot").into()),
+    }
+}
+
+/// What a span costs in the outcome of `versus`, cheapest first: floors, a few of our forms, peers and references; warm.
+fn spans(outcome: &str) -> Result<Vec<Bar>, Box<dyn Error>> {
+    #[derive(Deserialize)]
+    struct Outcome {
+        rows: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Row {
+        name: String,
+        median_ns: f64,
+    }
+
+    const OURS: [&str; 4] =
+        ["span/guard/relaxed", "span/guard/ordered", "span/guard_send/relaxed", "span/measure_async/relaxed"];
+    let Outcome { rows } = serde_json::from_str(outcome)?;
+    let is_shown = |name: &str| {
+        OURS.contains(&name) || ["floor/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind))
+    };
+    let mut bars: Vec<_> = rows
+        .into_iter()
+        .filter(|row| is_shown(&row.name))
+        .map(|Row { name, median_ns }| {
+            let is_ours = OURS.contains(&name.as_str());
+            Bar { name, length: median_ns, is_ours }
+        })
+        .collect();
+    bars.sort_by(|one, other| one.length.total_cmp(&other.length));
+    Ok(bars)
+}
+
+/// What stands above the tables.
+fn head(smoke: bool) -> Result<String, Box<dyn Error>> {
+    let mut head = String::from("# Benchmarks\n\n");
+    let all = if cfg!(feature = "peers") { " --features peers" } else { "" };
+    writeln!(head, "Written by `cargo run --release -p tailwatch-benches{all} -- all --page .`, not by hand.")?;
+    writeln!(head, "Ratios within one run are what counts; times are those of one machine on one day.\n")?;
+    if smoke {
+        writeln!(head, "**This is a smoke test: its figures mean nothing.**\n")?;
+    }
+    for (what, told) in [
+        ("Day", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+        ("Processor", processor()),
+        ("System", system()),
+        ("Compiler", said("rustc", &["-V"])),
+        ("Compared with", versions()?),
+    ] {
+        writeln!(head, "- {what}: {told}")?;
+    }
+    Ok(head)
+}
+
+fn processor() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{}, {cores} cores", model.map_or("unknown", |(_, model)| model))
+}
+
+fn system() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{} {} {}", env::consts::OS, release.trim(), env::consts::ARCH)
+}
+
+/// What a program says of itself.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The versions of the peers and references, as they were locked.
+fn versions() -> Result<String, Box<dyn Error>> {
+    #[derive(Deserialize)]
+    struct Lock {
+        package: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+        version: String,
+    }
+
+    let Lock { package } = toml::from_str(LOCK)?;
+    // Of several versions the newest, which comes last.
+    let locked: BTreeMap<_, _> = package.into_iter().map(|package| (package.name, package.version)).collect();
+    let told = crate::peers::CRATES.iter().filter_map(|name| Some(format!("{name} {}", locked.get(*name)?)));
+    Ok(told.collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_is_in_the_lock_file() {
+        assert_eq!(versions().unwrap().split(", ").count(), crate::peers::CRATES.len());
+    }
+}

@@ -1,0 +1,99 @@
+//! What a record costs the drain at its own pace, by how many come: whatever a pass costs is shared by few or by many.
+
+use core::{error::Error, time::Duration};
+use std::{
+    path::Path,
+    sync::mpsc::{self, Sender},
+    thread,
+    time::Instant,
+};
+
+use tailwatch::{Collector, EventId, Trading, Unit, measure};
+
+use crate::{
+    processor, progress,
+    series::{self, Series},
+};
+
+/// Spans a second.
+const RATES: [u32; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// Spans come in bunches, so many a second.
+const BUNCHES: u32 = 10_000;
+
+/// Records spans of all events in turn at this rate, for so long, in a thread of its own; then tells so.
+fn produce(rate: u32, length: Duration, done: &Sender<()>) {
+    tailwatch::register_thread("producer").expect("there is a ring for it");
+    let timed = Trading::ALL.iter().filter(|info| info.unit == Unit::Time);
+    let ids: Vec<EventId> = timed.map(|info| info.id).collect();
+    let bunches = BUNCHES.min(rate);
+    let mut events = ids.iter().cycle();
+    let start = Instant::now();
+    for bunch in 1.. {
+        for id in events.by_ref().take((rate / bunches) as usize) {
+            let _span = measure(*id);
+        }
+        let next = start + Duration::from_secs(1) * bunch / bunches;
+        let now = Instant::now();
+        if now >= start + length {
+            break;
+        }
+        if let Some(rest) = next.checked_duration_since(now) {
+            thread::sleep(rest);
+        }
+    }
+    done.send(()).expect("somebody waits");
+}
+
+/// What came, and what it cost.
+struct Cost {
+    /// Records a second, as they came.
+    rate: f64,
+    overwritten: u64,
+    ns_a_record: f64,
+}
+
+/// The drain's processor time a record, while spans come at this rate.
+fn time(rate: u32, length: Duration) -> Result<Cost, Box<dyn Error>> {
+    let collector = Collector::builder().rings(1).manual_drain().start()?;
+    collector.install()?;
+    let (done, is_done) = mpsc::channel();
+    let (start, before) = (Instant::now(), processor::time());
+    let elapsed = thread::scope(|scope| {
+        scope.spawn(|| produce(rate, length, &done));
+        // As the drain's own thread does it.
+        while is_done.try_recv().is_err() {
+            thread::sleep(collector.drain());
+        }
+        start.elapsed()
+    });
+    collector.stop();
+    let took = processor::time().saturating_sub(before);
+    let health = collector.health();
+    #[expect(clippy::cast_precision_loss, reason = "a figure is told to a few digits")]
+    let [produced, delivered] = [health.produced, health.delivered].map(|records| records as f64);
+    Ok(Cost {
+        rate: produced / elapsed.as_secs_f64(),
+        overwritten: health.overwritten,
+        ns_a_record: took.as_secs_f64() * 1e9 / delivered,
+    })
+}
+
+/// Times everything, prints the table and writes the line of a plot.
+pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let length = if smoke { Duration::from_millis(50) } else { Duration::from_secs(5) };
+    let rates = progress::bar("rates", RATES.len() as u64).wrap_iter(RATES.iter());
+    let costs = rates.map(|rate| time(*rate, length)).collect::<Result<Vec<_>, _>>()?;
+    println!("{:>14} {:>16} {:>14} {:>20}", "spans a second", "records a second", "overwritten", "drain's ns a record");
+    for (spans, Cost { rate, overwritten, ns_a_record }) in RATES.iter().zip(&costs) {
+        println!("{spans:>14} {rate:>16.0} {overwritten:>14} {ns_a_record:>20.1}");
+    }
+    println!(
+        "\nprocessor time of the drain's thread, which sleeps in between, for {length:?} each; one ring of 16,384 records"
+    );
+    if let Some(path) = json {
+        let points = costs.iter().map(|cost| (cost.rate, cost.ns_a_record)).collect();
+        series::write(path, &[Series { name: "drain".to_owned(), points }])?;
+    }
+    Ok(())
+}

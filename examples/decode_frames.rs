@@ -1,0 +1,125 @@
+//! Shows the reports that firmware sends over a serial line: reads frames from a file, a device or standard input, as a table.
+//!
+//! ```sh
+//! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example decode_frames -- /dev/ttyACM0
+//! ```
+
+use core::error::Error;
+use std::{
+    env,
+    fs::File,
+    io::{self, Read},
+};
+
+use tailwatch_bare_metal::wire::{
+    CountsFrame, Decoder, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, SummaryFrame, UnitOf,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut input: Box<dyn Read> = match env::args().nth(1) {
+        Some(path) if path != "-" => Box::new(File::open(&path).map_err(|error| format!("{path}: {error}"))?),
+        _ => Box::new(io::stdin()),
+    };
+    let (mut decoder, mut frames) = (Decoder::new(), 0_u64);
+    let mut bytes = [0; 4_096];
+    loop {
+        let read = match input.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        decoder.feed(&bytes[..read], |frame| {
+            frames += 1;
+            show(&frame);
+        });
+    }
+    let rejected = decoder.rejected();
+    println!(
+        "{frames} frames; rejected: {} too long, {} damaged, {} of another version, {} unknown",
+        rejected.too_long, rejected.damaged, rejected.other_version, rejected.unknown
+    );
+    Ok(())
+}
+
+fn show(frame: &Frame) {
+    match frame {
+        Frame::Health(health) => show_health(health),
+        Frame::Counts(counts) => show_counts(counts),
+        Frame::Summary(summary) => show_summary(summary),
+        Frame::Limit(limit) => show_limit("limit", limit),
+        Frame::Transition { at, limit } => {
+            show_limit(if limit.state == LimitState::Violated { "RAISED" } else { "cleared" }, limit);
+            println!("  at tick {at}");
+        }
+        other => println!("{other:?}"),
+    }
+}
+
+/// The first frame of a report: the table's head stands below it.
+fn show_health(health: &HealthFrame) {
+    println!(
+        "\n{} records: {} delivered, {} overwritten, {} pending; {} late, {} clock anomalies, {} saturated, {} invalid, {} of \
+         unknown events; {} passes, {} at a clock that stood still",
+        health.produced,
+        health.delivered,
+        health.overwritten,
+        health.pending,
+        health.late,
+        health.clock_anomalies,
+        health.saturated,
+        health.invalid,
+        health.unknown_events,
+        health.passes,
+        health.still_passes
+    );
+    println!(
+        "{:<24}{:>9}{:>10}{:>14}{:>14}{:>14}{:>14}{:>14}  ±",
+        "event", "window", "count", "p50", "p95", "p99", "p99.9", "max"
+    );
+}
+
+fn show_counts(counts: &CountsFrame) {
+    println!(
+        "{:<24}{} ok, {} error, {} cancelled; {} open, {} orphans",
+        counts.name.as_str(),
+        counts.ok,
+        counts.error,
+        counts.cancelled,
+        counts.open,
+        counts.orphans
+    );
+}
+
+fn show_summary(summary: &SummaryFrame) {
+    let window = summary.window.map_or("all".into(), |nanos| format!("{} ms", nanos / 1_000_000));
+    let unit = if summary.unit == UnitOf::Time { "ns" } else { "" };
+    print!("{:<24}{window:>9}{:>10}", summary.name.as_str(), summary.count);
+    for value in [summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max] {
+        print!("{:>14}", format!("{value} {unit}").trim_end());
+    }
+    let accuracy = match summary.error_ppm {
+        0 => "exact".into(),
+        ppm => format!("{}.{:02} %", ppm / 10_000, ppm % 10_000 / 100),
+    };
+    println!("  {accuracy}{}", if summary.complete { "" } else { ", incomplete" });
+}
+
+fn show_limit(what: &str, limit: &LimitFrame) {
+    let kind = match limit.kind {
+        LimitKind::Quantile { ppm, limit, window } => {
+            format!("{}.{:04} % at most {limit} over {} ms", ppm / 10_000, ppm % 10_000, window / 1_000_000)
+        }
+        LimitKind::Silence { longest } => format!("silent for {} ms at most", longest / 1_000_000),
+    };
+    let observed = limit.observed.map_or("nothing".into(), |observed| observed.to_string());
+    println!(
+        "{:<24}{what}: {kind}: {:?}, {observed} observed, {} of {} over; raised {}, cleared {}",
+        limit.name.as_str(),
+        limit.state,
+        limit.over,
+        limit.count,
+        limit.raised,
+        limit.cleared
+    );
+}

@@ -1,0 +1,60 @@
+//! JSON values by line, over a socket: the bot's side of the mock exchange, for tasks.
+
+use core::net::SocketAddr;
+use std::io;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::{error::Elapsed, timeout},
+};
+
+use crate::{exchange::Hello, net::PATIENCE};
+
+/// A connection to the exchange.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    incoming: tokio::io::Lines<BufReader<OwnedReadHalf>>,
+    outgoing: OwnedWriteHalf,
+}
+
+impl Lines {
+    /// Connects, and says what for.
+    pub(crate) async fn connect(address: SocketAddr, hello: Hello) -> io::Result<Self> {
+        let stream = connect(address).await?;
+        let (incoming, outgoing) = stream.into_split();
+        let mut lines = Self { incoming: BufReader::new(incoming).lines(), outgoing };
+        lines.send(&hello).await?;
+        Ok(lines)
+    }
+
+    /// One write a line: two would be two packets.
+    pub(crate) async fn send(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        self.outgoing.write_all(&line).await
+    }
+
+    /// The next value, or `None` once the other side has closed. It may be dropped half way: nothing is lost.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        match self.incoming.next_line().await? {
+            Some(line) => Ok(Some(serde_json::from_str(&line)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Connects to this machine's other side, which is not waited for for ever.
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(PATIENCE, TcpStream::connect(address)).await.map_err(timed_out)??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+pub(crate) fn timed_out(error: Elapsed) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, error)
+}

@@ -1,0 +1,191 @@
+//! The trading bot, with tasks of tokio's for stages: the same market, strategy, exchange and outputs, and the same totals.
+//!
+//! What is the same stands in `trading_bot/`; here is what tasks do otherwise:
+//!
+//! | event | what is measured | how |
+//! |---|---|---|
+//! | `EventBusPublish`, `QueueBacklog` | handing a message to the bus; its length before that | a measured future; a `MeasuredSender` |
+//! | `EventBusHandle`, `CandleProcessing`, `SignalGeneration` | the strategy's work | guards, as it awaits nothing |
+//! | `OrderPlacement` | from sending an order to its acknowledgement | a measured future, an `Err` is an error |
+//! | `OrderFill` | from sending an order to its fill | a span that another task ends |
+//! | `GcPause` | how late a sleeping thread is woken | a thread, as tasks would see their runtime's pauses |
+//! | those of `Runtime` | how long tasks wait for their worker, how many there are | `watch_runtime` |
+//!
+//! The drain is a task as well. `--workers N` says how many threads the runtime has; with 0 or 1 everything runs on one, the drain
+//! included. The other options are those of `trading_bot`, but for `--pin-drain`: a task has no core of its own.
+
+mod bus;
+mod command;
+mod lines;
+mod orders;
+mod pipeline;
+mod stop;
+
+#[path = "../trading_bot/book.rs"]
+mod book;
+#[path = "../trading_bot/candle.rs"]
+mod candle;
+#[path = "../trading_bot/clock.rs"]
+mod clock;
+#[path = "../trading_bot/exchange.rs"]
+#[allow(dead_code, reason = "its client is for threads")]
+mod exchange;
+#[path = "../trading_bot/feed.rs"]
+mod feed;
+#[path = "../trading_bot/generator.rs"]
+mod generator;
+#[path = "../trading_bot/measure.rs"]
+mod measure;
+#[path = "../trading_bot/message.rs"]
+mod message;
+#[path = "../trading_bot/net.rs"]
+mod net;
+#[path = "../trading_bot/options.rs"]
+mod options;
+#[path = "../trading_bot/output.rs"]
+mod output;
+#[path = "../trading_bot/progress.rs"]
+mod progress;
+#[path = "../trading_bot/replay.rs"]
+mod replay;
+#[path = "../trading_bot/signal.rs"]
+mod signal;
+#[path = "../trading_bot/stall.rs"]
+#[allow(dead_code, reason = "a thread waits otherwise than a task")]
+mod stall;
+#[path = "../trading_bot/strategy.rs"]
+mod strategy;
+#[path = "../trading_bot/summary.rs"]
+mod summary;
+
+use core::{error::Error, pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser;
+use tailwatch::{Collector, HiccupProbe, TraceWriter, Trading};
+use tailwatch_tokio::{CancellationToken, Runtime, SlaNotice, watch_runtime};
+use tokio::{
+    select,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use crate::{
+    command::Command,
+    output::Outputs,
+    pipeline::Pipeline,
+    progress::{Notes, Progress, Sparing},
+    replay::{Replay, Source},
+    stop::Stop,
+};
+
+/// Of the built-in market and of the mock exchange's delays.
+const SEED: u64 = 20_240_808;
+
+/// How long the hiccup probe sleeps at a time, and how often the runtime is looked at.
+const HICCUP_PERIOD: Duration = Duration::from_millis(1);
+const RUNTIME_PERIOD: Duration = Duration::from_millis(10);
+
+/// How often the bar moves and the clock is looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let run = || command.runtime()?.block_on(run(&command));
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error gone there is nobody left to tell.
+            let _ = writeln!(io::stderr().lock(), "tokio_bot: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
+    let options = &command.options;
+    if let Some(core) = options.pin_drain {
+        return Err(format!("--pin-drain {core}: the drain is a task, and goes where the runtime's workers are").into());
+    }
+    let source = Source::open(options.feed.as_deref(), SEED)?;
+    let mut outputs = Outputs::open(options)?;
+    let trace = outputs.trace.take().map(TraceWriter::new);
+    let collector = start(command, trace.as_ref())?;
+    let (watching, draining) = (CancellationToken::new(), CancellationToken::new());
+    let drain = Arc::new(tailwatch_tokio::spawn(Arc::clone(&collector), draining.clone())?);
+    let watcher = watch_runtime(RUNTIME_PERIOD, watching.clone())?;
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, HICCUP_PERIOD)?;
+
+    let stop = Stop::default();
+    stop.on_interrupt()?;
+    let progress = Progress::new(options.run_limit());
+    let notes = progress.notes();
+    let (spoken, mut sparing) = (progress.notes(), Sparing::default());
+    let replay = Replay::start(source, options.speed(), stop.flag(), move |notice| {
+        if let Some(text) = sparing.of_feed(&notice) {
+            spoken.say(&text);
+        }
+    })?;
+    let (mut notices, reports) = (drain.sla_notices(), drain.reports());
+    let pipeline = Pipeline::start(replay.addr(), SEED, &stop, options.stall, &notes, &drain).await?;
+    let mut pipeline = pin!(pipeline.join());
+    let sent = replay.sent_counter();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let start = Instant::now();
+    let mut next_table = options.report_every();
+    let summary = loop {
+        select! {
+            summary = &mut pipeline => break summary,
+            Some(notice) = notices.next() => tell(&notice, &notes),
+            _ = ticks.tick() => {
+                let elapsed = start.elapsed();
+                if options.run_limit().is_some_and(|limit| elapsed >= limit) {
+                    stop.now();
+                } else if elapsed >= next_table {
+                    next_table = elapsed.saturating_add(options.report_every());
+                    notes.say(&reports.borrow().to_string());
+                }
+                progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
+            }
+        }
+    };
+    // Nothing is sent any more, so that these end at once.
+    let tally = replay.join();
+    probe.stop();
+    watching.cancel();
+    watcher.await?;
+    draining.cancel();
+    let drain = Arc::into_inner(drain).ok_or("all tasks have ended")?;
+    let report = drain.join().await?;
+    while let Some(notice) = notices.next().await {
+        tell(&notice, &notes);
+    }
+    progress.finish();
+
+    summary.tell(&tally, options.stall, &notes);
+    let traced = trace.map_or(Ok(()), |trace| trace.finish());
+    let failures = summary.failures(&tally, &report, stop.is_set(), outputs.write(&report, traced));
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntokio_bot: ").into()) }
+}
+
+/// Starts the collector, and makes it the one that every thread records into.
+fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector>, Box<dyn Error>> {
+    let builder = measure::builder(&command.options, trace)?;
+    let builder = builder.events(Trading::ALL).events(Runtime::ALL).rings(command.recording_threads());
+    let collector = builder.manual_drain().start()?;
+    collector.install()?;
+    Ok(Arc::new(collector))
+}
+
+/// Says which limit was violated, or is kept again.
+fn tell(notice: &SlaNotice, notes: &Notes) {
+    match notice {
+        SlaNotice::Change(change) => notes.say(&measure::line(change)),
+        SlaNotice::Missed(count) => measure::missed(*count).iter().for_each(|line| notes.say(line)),
+        _ => {}
+    }
+}
