@@ -14,6 +14,7 @@ pub(super) fn add(peers: &mut Peers) {
 
 /// Without a viewer, as most of the time: memory grows with every span.
 fn add_tracy(peers: &mut Peers) {
+    tracy_client::Client::start();
     peers.add("peer/tracy_client", Some("guard"), ClockMode::Relaxed, |times| {
         for _ in 0..times {
             let _span = tracy_client::span!("order_placement");
