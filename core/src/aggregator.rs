@@ -14,7 +14,7 @@ use crate::{
     in_flight::{InFlight, Occupancy},
     select::Weighed,
     slowest,
-    storage::{Parts, Shape, Storage},
+    storage::{EventState, Parts, Shape, Storage},
     window::Window,
 };
 
@@ -368,6 +368,11 @@ fn row_of(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
     let row = *rows.get(usize::from(event.get()))?;
     let unit = if row & UNIT_ONE == 0 { Unit::Time } else { Unit::One };
     usize::from(row & !UNIT_ONE).checked_sub(1).map(|row| (row, unit))
+}
+
+/// The unit of a row's values; a corrected summary has no id, and is of time.
+fn unit_of(rows: &[u16], state: &EventState) -> Unit {
+    if rows[usize::from(state.id)] & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
 }
 
 #[cfg(test)]

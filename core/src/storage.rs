@@ -262,7 +262,8 @@ pub struct Parts<'s, C> {
     pub events: &'s mut [EventState],
     /// The slices of all windows, row after row.
     pub slices: &'s mut [Moments],
-    /// The bucket counts of each slice.
+    /// The bucket counts of each row, place after place: of one place those of all slices lie together, so that what few places
+    /// share in all slices takes few pages.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
     pub totals: &'s mut [u64],

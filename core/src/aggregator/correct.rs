@@ -42,6 +42,7 @@ impl<S: Storage> Aggregator<S> {
             missing.min(steps)
         };
         let slice_of = |slice: usize| row * of_row + slice;
+        let count_of = |place: usize, slice: usize| (row * places + place) * of_row + slice;
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
         events[row].total.add(value, sampling);
@@ -50,7 +51,7 @@ impl<S: Storage> Aggregator<S> {
         for slice in window_slices() {
             slices[slice_of(slice)].add(value, sampling);
             slices[slice_of(slice)].add_series(value, least, missing, sampling);
-            full += counts[slice_of(slice) * places + place].add(weighed.weight());
+            full += counts[count_of(place, slice)].add(weighed.weight());
         }
         if missing > 0 {
             let first = buckets.place(least);
@@ -62,7 +63,7 @@ impl<S: Storage> Aggregator<S> {
                 if weight > 0 {
                     full = full.saturating_add(totals[row * places + place].add(weight));
                     for slice in window_slices() {
-                        full = full.saturating_add(counts[slice_of(slice) * places + place].add(weight));
+                        full = full.saturating_add(counts[count_of(place, slice)].add(weight));
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! A pass over the rings: time moves on, records come in, what was lost is noted.
 
-use super::Aggregator;
+use super::{Aggregator, unit_of};
 use crate::{
-    Consumer, Drained, EventId, Kind, Moments, Record, SlaState,
+    Consumer, Drained, EventId, Kind, Moments, Record, SlaState, Unit,
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
@@ -28,17 +28,23 @@ impl<S: Storage> Aggregator<S> {
         if let Some(before) = now.checked_sub(self.abandon_after) {
             self.in_flight().abandon(before);
         }
-        let (places, of_row, k, lists) =
-            (self.durations.places(), self.shape.slices, self.shape.slowest, self.shape.lists());
+        let (durations, numbers, places) = (self.durations, self.numbers, self.durations.places());
+        let (of_row, k, lists) = (self.shape.slices, self.shape.slowest, self.shape.lists());
         let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
-        let Parts { windows, events, slices, counts, slowest, limits, tallies, .. } = self.storage.parts();
+        let Parts { rows, windows, events, slices, counts, totals, slowest, limits, tallies, .. } =
+            self.storage.parts();
         for window in windows {
             window.advance(now, |place| {
                 for row in 0..events.len() {
-                    let slice = row * of_row + place;
-                    if slices[slice].count() > 0 {
-                        slices[slice] = Moments::EMPTY;
-                        counts[slice * places..][..places].fill(S::Count::default());
+                    let slice = &mut slices[row * of_row + place];
+                    if slice.count() > 0 {
+                        let buckets = if unit_of(rows, &events[row]) == Unit::One { numbers } else { durations };
+                        for used in buckets.places_between(slice).map(|used| row * places + used) {
+                            if totals[used] > 0 {
+                                counts[used * of_row + place] = S::Count::default();
+                            }
+                        }
+                        *slice = Moments::EMPTY;
                         if row < events_only {
                             slowest[(row * lists + place) * k..][..k].fill(Slow::EMPTY);
                         }

@@ -5,7 +5,7 @@
 //! would cost in every window, a few hundred of them cost together. And it is added to these sums only with some others: until then
 //! it *waits* among the samples that are kept anyway.
 
-use super::{Aggregator, Origin, UNIT_ONE, row_number, row_of};
+use super::{Aggregator, Origin, row_number, row_of, unit_of};
 use crate::{
     Buckets, EventId, Moments, Unit,
     histogram::Count,
@@ -246,7 +246,7 @@ impl<S: Storage> Aggregator<S> {
                 match window.place(tick) {
                     Some(slice) => {
                         slices[row * of_event + slice].add(value, sampling);
-                        full += counts[(row * of_event + slice) * places + place].add(weighed.weight());
+                        full += counts[(row * places + place) * of_event + slice].add(weighed.weight());
                         keep_slow(slice);
                     }
                     None => late = true,
@@ -300,7 +300,7 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         (state.fresh.moments, state.fresh.slow_from) = (Moments::EMPTY, 0);
-        let used = buckets.place(moments.min())..buckets.place(moments.max()) + 1;
+        let used = buckets.places_between(&moments);
         let (total, rest) = totals.split_at_mut((rows + corrected) * places);
         let total = &mut total[row * places..][..places][used.clone()];
         let fresh = &mut rest[row * places..][..places][used.clone()];
@@ -317,9 +317,8 @@ impl<S: Storage> Aggregator<S> {
         for window in &*windows {
             let Some(slice) = window.place(from) else { continue };
             slices[row * of_event + slice].merge(&moments);
-            let counts = &mut counts[(row * of_event + slice) * places..][..places][used.clone()];
-            for (count, fresh) in counts.iter_mut().zip(&*fresh) {
-                full = full.saturating_add(count.add(*fresh));
+            for (place, fresh) in used.clone().zip(&*fresh).filter(|(_, fresh)| **fresh > 0) {
+                full = full.saturating_add(counts[(row * places + place) * of_event + slice].add(*fresh));
             }
             if !S::LACKS.slowest {
                 pour_slowest(&mut lists[slice * k..][..k], fresh_list);
@@ -333,7 +332,7 @@ impl<S: Storage> Aggregator<S> {
     /// Adds up the samples of an event that wait; the event's unit.
     fn add_up(&mut self, row: usize) -> Unit {
         let Parts { rows, events, .. } = self.storage.parts();
-        let unit = if rows[usize::from(events[row].id)] & UNIT_ONE == 0 { Unit::Time } else { Unit::One };
+        let unit = unit_of(rows, &events[row]);
         if events[row].fresh.waiting > 0 {
             let kept = Kept::new(&self.shape, row);
             self.fresh_row(row, unit).add_waiting(kept);

@@ -207,10 +207,9 @@ impl<S: Storage> Aggregator<S> {
             Period::Total => (None, 0, events[row].total),
             Period::Window(window) => {
                 let window = windows.get(window)?;
-                let places = window.places();
-                let range = of_row + places.start..of_row + places.end;
+                let range = window.places();
                 let mut moments = Moments::EMPTY;
-                slices[range.clone()].iter().for_each(|slice| moments.merge(slice));
+                slices[of_row..][range.clone()].iter().for_each(|slice| moments.merge(slice));
                 (Some(range), window.start(), moments)
             }
         };
@@ -298,22 +297,24 @@ impl<S: Storage> Aggregator<S> {
     /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.
     fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
         let places = buckets.places();
-        let (first, last) = (buckets.place(chosen.moments.min()), buckets.place(chosen.moments.max()));
-        let Parts { slices: moments, counts, totals, folded, .. } = self.storage.parts();
+        let used = buckets.places_between(&chosen.moments);
+        let (first, of_row) = (used.start, self.shape.slices);
+        let Parts { counts, totals, folded, .. } = self.storage.parts();
+        let totals = &totals[chosen.row * places..][used];
         let Some(slices) = &chosen.slices else {
-            return (first, &totals[chosen.row * places..][first..=last]);
+            return (first, totals);
         };
-        let folded = &mut folded[..=last - first];
-        folded.fill(0);
-        // Most of a window's slices are empty, or narrower than all of it.
-        for slice in slices.clone().filter(|slice| moments[*slice].count() > 0) {
-            let [low, high] = [moments[slice].min(), moments[slice].max()].map(|value| buckets.place(value));
-            let counts = &counts[slice * places..][low..=high];
-            for (sum, count) in folded[low - first..=high - first].iter_mut().zip(counts) {
-                // There are not 2^64 samples in a window.
-                *sum = sum.wrapping_add(count.get());
+        let of_places = counts[(chosen.row * places + first) * of_row..].chunks_exact(of_row);
+        for ((sum, of_place), total) in folded.iter_mut().zip(of_places).zip(totals) {
+            *sum = 0;
+            // Most places were never used, and need not be looked at in each slice.
+            if *total > 0 {
+                for count in &of_place[slices.clone()] {
+                    // There are not 2^64 samples in a window.
+                    *sum = sum.wrapping_add(count.get());
+                }
             }
         }
-        (first, folded)
+        (first, &folded[..totals.len()])
     }
 }

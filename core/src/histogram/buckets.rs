@@ -4,8 +4,10 @@
 //! bound, from a table. (The method is that of OpenTelemetry's *lookup table mapping*; the logarithm it replaces costs ten times
 //! as much and is off by one at the bounds.)
 
+use core::ops::Range;
+
 use super::bounds::BOUNDS;
-use crate::{select::Weighed, wide};
+use crate::{Moments, select::Weighed, wide};
 
 /// The finest scale there is.
 pub const MAX_SCALE: u8 = 8;
@@ -198,6 +200,12 @@ impl Buckets {
             None => 0,
         };
         if above == 0 { BELOW } else { FIRST }
+    }
+
+    /// The places from that of the smallest of these values to that of the largest; not of no values.
+    #[inline]
+    pub(crate) fn places_between(self, moments: &Moments) -> Range<usize> {
+        self.place(moments.min())..self.place(moments.max()) + 1
     }
 
     /// The values counted at `place`: all above the first bound, up to and including the second.

@@ -23,15 +23,15 @@ impl Drain {
             let oldest = if pairing.open > 0 { self.aggregator.oldest(info.id) } else { None };
             orphans += pairing.orphans;
             abandoned += pairing.abandoned;
-            let window = |(number, spec): (usize, &tailwatch_core::WindowSpec)| (Period::Window(number), spec.length);
-            let windows: Vec<_> = self.windows.iter().enumerate().map(window).collect();
             reports.push(EventReport {
                 total: self.statistics(info.id, Period::Total),
                 outcomes: self.aggregator.outcomes(info.id),
                 in_flight: InFlight::new(&pairing, oldest),
-                windows: windows
-                    .into_iter()
-                    .map(|(period, length)| WindowReport { length, statistics: self.statistics(info.id, period) })
+                windows: (0..self.windows.len())
+                    .map(|number| WindowReport {
+                        length: self.windows[number].length,
+                        statistics: self.statistics(info.id, Period::Window(number)),
+                    })
                     .collect(),
                 ..EventReport::new(&info)
             });
