@@ -20,6 +20,8 @@ pub(crate) struct Axes {
 pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), Box<dyn Error>> {
     let points = || series.iter().flat_map(|line| &line.points);
     let (x, y) = (range(points().map(|point| point.0)), range(points().map(|point| point.1)));
+    // Names of lines stand below all of them.
+    let below = if series.len() > 1 { 12.0 } else { 2.0 };
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
@@ -27,7 +29,7 @@ pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), B
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(70)
-        .build_cartesian_2d((x.start / 1.5..x.end * 1.5).log_scale(), (y.start / 2.0..y.end * 2.0).log_scale())?;
+        .build_cartesian_2d((x.start / 1.5..x.end * 1.5).log_scale(), (y.start / below..y.end * 2.0).log_scale())?;
     chart.configure_mesh().x_desc(axes.x).y_desc(axes.y).x_label_formatter(&short).y_label_formatter(&short).draw()?;
     for (number, line) in series.iter().enumerate() {
         let style = Palette99::pick(number).to_rgba().stroke_width(2);
@@ -37,7 +39,8 @@ pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), B
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
     }
     if series.len() > 1 {
-        chart.configure_series_labels().background_style(WHITE.mix(0.9)).border_style(BLACK.mix(0.3)).draw()?;
+        let mut names = chart.configure_series_labels();
+        names.position(SeriesLabelPosition::LowerMiddle).background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
     }
     root.present()?;
     Ok(())
