@@ -214,9 +214,9 @@ impl<S: Storage> Aggregator<S> {
     /// A sample that not all windows have: one from the future, which is in the total alone, or one that is older than a window.
     #[cold]
     fn sample_apart(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
-        // Those that wait are the newest ones that are kept, and this one is to be no more than kept.
-        let kept = Kept::new(&self.shape, row);
-        self.fresh_row(row, unit).add_waiting(kept);
+        // Those that wait are the newest ones that are kept, and this one is to be no more than kept; and of equals among the slowest,
+        // the earlier one is to be there first.
+        self.pour(row);
         let place = self.buckets(unit).place(weighed.value());
         let (value, sampling) = (weighed.value(), weighed.sampling());
         let is_future = ticks > self.now.saturating_add(self.tolerance);
@@ -259,7 +259,7 @@ impl<S: Storage> Aggregator<S> {
         self.counters.full_counters = self.counters.full_counters.saturating_add(full);
         let after = if is_future { 0 } else { tick.saturating_add(1) };
         let Parts { events, samples, .. } = self.storage.parts();
-        keep(&mut events[row], samples, kept, weighed, after);
+        keep(&mut events[row], samples, Kept::new(&self.shape, row), weighed, after);
         self.sample_further(row, weighed, (!is_future).then_some(tick), origin, is_slow);
     }
 

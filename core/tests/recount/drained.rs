@@ -1,4 +1,5 @@
-//! What is drained from a ring, where a START and its END go together, counts as what is recorded one by one.
+//! What is drained from a ring, where a START and its END go together, counts as what is recorded one by one; and what nobody asks for,
+//! so that samples wait from one pass to the next, as what is asked for after every pass.
 
 use core::fmt::Write as _;
 
@@ -26,21 +27,24 @@ enum Step {
     End(u16, u64, u64),
     Forget(u16, u64),
     Number(u64),
-    /// So many milliseconds pass, and what is in the ring is drained.
-    Pass(u64),
+    /// So many milliseconds pass, and what is in the ring is drained; whether it is asked for then.
+    Pass(u64, bool),
+    /// The clock begins again, so many milliseconds before.
+    Back(u64),
     Lost,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     // Few ticks and lengths, so that spans are interchangeable; and some of the future.
-    let (event, ago, length) = (1..=4_u16, 0..3_000_u64, 0..3_u64);
+    let (event, ago, length) = (1..=4_u16, prop_oneof![0..30_u64, 0..3_000_u64], 0..3_u64);
     prop_oneof![
         12 => (event.clone(), ago.clone(), length.clone(), 0..100_u64).prop_map(|(e, a, l, t)| Step::Span(e, a, l, t)),
         4 => (event.clone(), ago.clone(), 0..100_u64).prop_map(|(event, ago, tag)| Step::Start(event, ago, tag)),
         4 => (event.clone(), ago.clone(), length).prop_map(|(event, ago, length)| Step::End(event, ago, length)),
         1 => (event, ago).prop_map(|(event, ago)| Step::Forget(event, ago)),
         1 => (0..5_u64).prop_map(Step::Number),
-        4 => prop_oneof![0..300_u64, Just(70_000)].prop_map(Step::Pass),
+        4 => (prop_oneof![0..300_u64, Just(70_000)], any::<bool>()).prop_map(|(pause, asks)| Step::Pass(pause, asks)),
+        1 => prop_oneof![0..30_u64, Just(2_000)].prop_map(Step::Back),
         1 => Just(Step::Lost),
     ]
 }
@@ -52,7 +56,7 @@ struct Both {
 }
 
 impl Both {
-    fn new(in_flight: usize, now: u64) -> Self {
+    fn new(in_flight: usize, samples: usize, now: u64) -> Self {
         const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
         let infos = [
             EventInfo { limits: LIMITS, ..EventInfo::new(id(1), "one") },
@@ -63,7 +67,7 @@ impl Both {
                 ..EventInfo::new(id(4), "four")
             },
         ];
-        let shape = Shape { in_flight, samples: 8, scale: 1, slowest: 2, ..Shape::server(&infos, &WINDOWS) };
+        let shape = Shape { in_flight, samples, scale: 1, slowest: 2, ..Shape::server(&infos, &WINDOWS) };
         let new = || Aggregator::new(shape, &WINDOWS, &infos, TickRate::NANOSECONDS, now, Memory::new(&shape)).unwrap();
         Self { one_by_one: new(), drained: new(), infos }
     }
@@ -72,70 +76,74 @@ impl Both {
         work(&mut self.one_by_one);
         work(&mut self.drained);
     }
-
-    /// All that can be asked for.
-    fn told(&mut self) -> [String; 2] {
-        let tell = |aggregator: &mut Aggregator<Memory<u32>>, infos: &[EventInfo; 4]| {
-            let mut told = format!("{:?}", aggregator.counters());
-            for info in infos {
-                let _ = write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
-                let _ = write!(told, "{:?} ", aggregator.oldest(info.id));
-                for period in [Period::Window(0), Period::Window(1), Period::Total] {
-                    let (plain, corrected) =
-                        (aggregator.summary(info.id, period), aggregator.corrected(info.id, period));
-                    let _ = write!(told, "{plain:?} {corrected:?} ");
-                    let mut room = [Slow::default(); 2];
-                    let _ = write!(told, "{:?} ", aggregator.slowest(info.id, period, &mut room).0);
-                }
-            }
-            aggregator.limits(|status| {
-                let _ = write!(told, "\n{status:?}");
-            });
-            told
-        };
-        [tell(&mut self.one_by_one, &self.infos), tell(&mut self.drained, &self.infos)]
-    }
 }
 
-fn agree(in_flight: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
+/// All that can be asked for.
+fn told(aggregator: &mut Aggregator<Memory<u32>>, infos: &[EventInfo; 4]) -> String {
+    let mut told = format!("{:?}", aggregator.counters());
+    for info in infos {
+        let _ = write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
+        let _ = write!(told, "{:?} ", aggregator.oldest(info.id));
+        for period in [Period::Window(0), Period::Window(1), Period::Total] {
+            let (plain, corrected) = (aggregator.summary(info.id, period), aggregator.corrected(info.id, period));
+            let _ = write!(told, "{plain:?} {corrected:?} ");
+            let mut room = [Slow::default(); 2];
+            let _ = write!(told, "{:?} ", aggregator.slowest(info.id, period, &mut room).0);
+        }
+    }
+    aggregator.limits(|status| {
+        let _ = write!(told, "\n{status:?}");
+    });
+    told
+}
+
+fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
-    let mut both = Both::new(in_flight, now - 10_000 * MILLISECOND);
+    let mut both = Both::new(in_flight, samples, now - 10_000 * MILLISECOND);
     let mut ring = Box::new(Ring::<[Slot; RING]>::new());
     let (producer, mut consumer) = ring.split();
     both.each(|aggregator| aggregator.begin_pass(now));
     let mut pending = vec![];
-    for step in steps.into_iter().chain([Step::Pass(1)]) {
+    for step in steps.into_iter().chain([Step::Pass(1, true)]) {
         let mut push = |records: &[Record]| {
             for record in records {
                 producer.push(*record);
                 pending.push(*record);
             }
         };
+        // Some stand for 8 of their like.
+        let k = |ago: u64| if ago.is_multiple_of(5) { 3 } else { 0 };
         let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
         match step {
             Step::Span(event, ago, length, tag) => {
                 let (start, length) = (tick(ago), length * MILLISECOND);
-                let end = Record::end(start + length, id(event), 0, Outcome::Error, length);
-                push(&[Record::start(start, id(event), 0, tag), end]);
+                let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
+                push(&[Record::start(start, id(event), k(ago), tag), end]);
             }
-            Step::Start(event, ago, tag) => push(&[Record::start(tick(ago), id(event), 0, tag)]),
+            Step::Start(event, ago, tag) => push(&[Record::start(tick(ago), id(event), k(ago), tag)]),
             Step::End(event, ago, length) => {
                 let length = length * MILLISECOND;
-                push(&[Record::end(tick(ago) + length, id(event), 0, Outcome::Ok, length)]);
+                push(&[Record::end(tick(ago) + length, id(event), k(ago), Outcome::Ok, length)]);
             }
             Step::Forget(event, ago) => {
                 push(&[Record::forget(tick(ago), id(event), 0, tailwatch_core::Forgotten::Discarded)]);
             }
             Step::Number(number) => push(&[Record::value(now, id(3), 0, number)]),
             Step::Lost => both.each(Aggregator::lost),
-            Step::Pass(_) => (),
+            Step::Pass(..) | Step::Back(_) => (),
         }
         // No more than the ring surely holds.
-        if !matches!(step, Step::Pass(_)) && pending.len() + 2 <= RING - RING / 8 {
+        if !matches!(step, Step::Pass(..) | Step::Back(_)) && pending.len() + 2 <= RING - RING / 8 {
             continue;
         }
-        if let Step::Pass(milliseconds) = step {
-            now += milliseconds * MILLISECOND;
+        let mut asks = false;
+        match step {
+            Step::Pass(milliseconds, is_asked) => {
+                now += milliseconds * MILLISECOND;
+                asks = is_asked;
+            }
+            Step::Back(milliseconds) => now -= milliseconds * MILLISECOND,
+            _ => (),
         }
         both.each(|aggregator| aggregator.begin_pass(now));
         consumer.look();
@@ -148,8 +156,10 @@ fn agree(in_flight: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
             aggregator.settle(aggregator.pass());
             aggregator.watch(now, |_| ());
         });
-        let [one_by_one, drained] = both.told();
-        prop_assert_eq!(drained, one_by_one);
+        let expected = told(&mut both.one_by_one, &both.infos);
+        if asks {
+            prop_assert_eq!(told(&mut both.drained, &both.infos), expected);
+        }
     }
     Ok(())
 }
@@ -160,8 +170,9 @@ proptest! {
     #[test]
     fn what_is_drained_counts_as_what_is_recorded_one_by_one(
         in_flight in prop_oneof![Just(0_usize), Just(2), Just(4), Just(32)],
-        steps in vec(step(), 0..150),
+        samples in prop_oneof![Just(0_usize), Just(1), Just(8), Just(64), Just(100)],
+        steps in vec(step(), 0..300),
     ) {
-        agree(in_flight, steps)?;
+        agree(in_flight, samples, steps)?;
     }
 }
