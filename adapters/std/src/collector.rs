@@ -94,8 +94,8 @@ thread_local! {
     static IN_PASS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// One pass in the current thread; does nothing inside another.
-fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
+/// One pass in the current thread; does nothing inside another, nor after the last one.
+fn pass(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Duration> {
     /// Resets the mark even if the pass panics.
     struct Mark;
     impl Drop for Mark {
@@ -107,13 +107,17 @@ fn pass(drain: &Mutex<Drain>, take: Take) -> Option<Duration> {
         return None;
     }
     let _mark = Mark;
-    Some(lock(drain).pass(take))
-}
-
-/// The pass after which nothing is drained any more.
-fn last_pass(drain: &Mutex<Drain>, pool: &Pool) {
-    pass(drain, Take::Last);
-    pool.finish();
+    let mut drain = lock(drain);
+    // Asked behind the lock: the last pass may have been made while this one waited. What has come into the rings since is counted as
+    // unregistered, and would be in no report if it was taken out.
+    if pool.is_finished() {
+        return None;
+    }
+    let rest = drain.pass(take);
+    if take == Take::Last {
+        pool.finish();
+    }
+    Some(rest)
 }
 
 impl Collector {
@@ -153,10 +157,10 @@ impl Collector {
                 // Somebody listens, unless the other side panicked.
                 let _ = seated.send(seat.take());
                 while !pool.is_stopping() {
-                    let rest = pass(&drain, Take::Due).unwrap_or_default();
+                    let rest = pass(&drain, &pool, Take::Due).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
-                last_pass(&drain, &pool);
+                pass(&drain, &pool, Take::Last);
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
@@ -433,10 +437,8 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain(&self) -> Duration {
-        if self.pool.is_finished() {
-            return self.settings().max_period.value;
-        }
-        self.pass(Take::Due).unwrap_or_default()
+        self.pass(Take::Due)
+            .unwrap_or_else(|| if IN_PASS.get() { Duration::ZERO } else { self.settings().max_period.value })
     }
 
     /// As [`drain`](Self::drain), but no more than `most` records are taken (0 counts as 1), so that the call is soon over: for a
@@ -464,25 +466,20 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain_up_to(&self, most: usize) -> Duration {
-        if self.pool.is_finished() {
-            return self.settings().max_period.value;
-        }
         self.pass(Take::UpTo(most)).unwrap_or(self.settings().max_period.value)
     }
 
     /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
     /// runs. From inside an observer it does nothing.
     pub fn flush(&self) {
-        if !self.pool.is_finished() {
-            self.pass(Take::All);
-        }
+        self.pass(Take::All);
     }
 
     fn pass(&self, take: Take) -> Option<Duration> {
-        let rest = pass(&self.drain, take)?;
+        let rest = pass(&self.drain, &self.pool, take)?;
         // An observer has stopped the collector in this pass, which could not be the last one, and no thread will make it.
-        if self.in_force.is_manual() && self.pool.is_stopped() && !self.pool.is_finished() {
-            last_pass(&self.drain, &self.pool);
+        if self.in_force.is_manual() && self.pool.is_stopped() {
+            pass(&self.drain, &self.pool, Take::Last);
         }
         Some(rest)
     }
@@ -511,7 +508,7 @@ impl Collector {
             Driver::Owner => false,
         };
         if !finished {
-            last_pass(&self.drain, &self.pool);
+            pass(&self.drain, &self.pool, Take::Last);
         }
     }
 
@@ -572,3 +569,6 @@ impl fmt::Debug for Collector {
         f.debug_struct("Collector").field("pool", &self.pool).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
