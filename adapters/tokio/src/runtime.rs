@@ -27,6 +27,9 @@ events! {
     }
 }
 
+/// No program lives to see the difference to a longer period, and a point in time plus this is one.
+const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
+
 /// Watches the current runtime until `token` is cancelled: a task which once a `period` records the events of [`Runtime`] into the
 /// collector of the thread that it runs on.
 ///
@@ -60,6 +63,7 @@ pub fn watch_runtime(period: Duration, token: CancellationToken) -> Result<JoinH
     if period.is_zero() {
         return Err(SpawnError::NoPeriod);
     }
+    let period = period.min(LONGEST);
     let metrics = handle.metrics();
     Ok(handle.spawn(async move {
         let mut due = Instant::now() + period;

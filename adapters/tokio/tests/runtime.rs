@@ -7,7 +7,10 @@ use core::{future::pending, time::Duration};
 use support::{Bench, on_both, on_current_thread, paused};
 use tailwatch::{Builder, Trading};
 use tailwatch_tokio::{CancellationToken, Runtime, SpawnError, watch_runtime};
-use tokio::time::{advance, sleep};
+use tokio::{
+    task::yield_now,
+    time::{advance, sleep},
+};
 
 const PERIOD: Duration = Duration::from_millis(10);
 
@@ -71,4 +74,17 @@ fn a_watcher_without_a_runtime_or_a_period_is_refused() {
     let bench = on_current_thread(setup);
     let _inside = bench.runtime.enter();
     assert!(matches!(watch_runtime(Duration::ZERO, CancellationToken::new()), Err(SpawnError::NoPeriod)));
+}
+
+#[test]
+fn a_watcher_of_any_period_waits_for_its_token() {
+    let bench = on_current_thread(setup);
+    bench.runtime.block_on(async {
+        let token = CancellationToken::new();
+        let watcher = watch_runtime(Duration::MAX, token.clone()).unwrap();
+        // It has its turn.
+        yield_now().await;
+        token.cancel();
+        watcher.await.unwrap();
+    });
 }
