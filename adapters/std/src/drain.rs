@@ -129,6 +129,8 @@ pub(crate) struct Drain {
     published_at: Option<Instant>,
     /// Whether records were drained that no report knows yet.
     unpublished: bool,
+    /// Whether the last pass has begun: what is published from then on is the last.
+    is_last: bool,
     published: Arc<ArcSwap<Report>>,
 }
 
@@ -180,6 +182,7 @@ impl Drain {
             first: 0,
             published_at: None,
             unpublished: false,
+            is_last: false,
             published: Arc::new(ArcSwap::from_pointee(published)),
         };
         drain.publish();
@@ -213,6 +216,7 @@ impl Drain {
     }
 
     fn run_pass(&mut self, take: Take) -> Duration {
+        self.is_last |= take == Take::Last;
         // In this order: a tick, whether a thread is gone, then the heads, then the time. So what a head covers is all that was
         // recorded by that tick, and all that its ended thread wrote, and no record is newer than `now`.
         let as_of = self.pool.clock().start();

@@ -66,6 +66,7 @@ fn a_drain_that_is_cancelled_takes_what_was_recorded_before_and_stops_the_collec
                 let report = drain.join().await.unwrap();
                 assert_eq!(orders(&report), 15_000);
                 assert_eq!((report.health.delivered, report.health.pending, report.health.overwritten), (30_000, 0, 0));
+                assert!(report.to_string().contains("; stopped"), "it says that it is the last one: {report}");
             });
             assert!(bench.collector.is_stopped());
             record(1);

@@ -47,6 +47,7 @@ impl Drain {
             sla: self.sla(),
             health,
             events: reports,
+            finished: self.is_last,
             ..Report::empty(0, clock_report(&self.pool, drift_ppm), &[])
         };
         self.published.store(Arc::new(report));
