@@ -200,8 +200,13 @@ pub(crate) fn start(event: EventId, tag: u64) -> Token {
         return Token::unrecorded();
     }
     let Some(local) = current() else { return start_rare(event, tag) };
-    let turned_away = |is_final| if is_final { start_rare(event, tag) } else { Token::unrecorded() };
-    local.recorder.start_or_else(event, tag, turned_away)
+    let mut came_too_late = false;
+    let token = local.recorder.start_or_else(event, tag, |is_final| {
+        came_too_late = is_final;
+        Token::unrecorded()
+    });
+    // Only here, where nothing borrows from the recorder any more: this may put another one in its place.
+    if came_too_late { start_rare(event, tag) } else { token }
 }
 
 #[cold]
