@@ -97,7 +97,9 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
 
     /// Closes a span without a latency.
     pub fn forget(&self, token: Token) {
-        self.with(|recorder| recorder.forget(token));
+        if token.is_recorded() {
+            self.with(|recorder| recorder.forget(token));
+        }
     }
 
     /// Records a number; whether it was recorded. See [`Recorder::value`].
