@@ -66,6 +66,28 @@ fn a_call_takes_no_more_than_it_may_and_the_next_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_flush_of_so_many_a_call_takes_rings_that_are_not_due_and_publishes_once_they_are_empty() {
+    let log = Log::default();
+    let collector = Collector::builder().ignore_environment().manual_drain().observer(log.observer()).start().unwrap();
+    with_full_rings(&collector, 500, || {
+        let mut before = 0;
+        loop {
+            let has_more = collector.flush_up_to(300);
+            let now = log.all().len();
+            assert!(now - before <= 300, "{} at once", now - before);
+            assert_eq!(has_more, now < 2_000);
+            before = now;
+            if !has_more {
+                break;
+            }
+        }
+        assert_eq!(collector.health().delivered, 2_000);
+    });
+    collector.stop();
+    assert!(!collector.flush_up_to(0));
+}
+
+#[test]
 fn a_ring_that_is_filled_again_and_again_keeps_nobody_waiting() {
     let log = Log::default();
     let collector = Collector::builder().ignore_environment().manual_drain().observer(log.observer()).start().unwrap();

@@ -15,7 +15,7 @@ use tailwatch_core::{Accuracy, Event, EventId, Limit, Quantile, SlaState, Summar
 pub use self::error::{InstallError, QueryError, RegisterError, SetLimitsError};
 use crate::{
     BuildError, Builder, Health, Report, Sampling, SamplingError, Settings, SlaChanges, SlaReport, Slowest, Statistics,
-    drain::{Drain, Take},
+    drain::{Drain, Passed, Take},
     explain::InForce,
     local,
     locks::{Mutex, lock},
@@ -95,7 +95,7 @@ thread_local! {
 }
 
 /// One pass in the current thread; does nothing inside another, nor after the last one.
-fn pass(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Duration> {
+fn pass(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Passed> {
     /// Resets the mark even if the pass panics.
     struct Mark;
     impl Drop for Mark {
@@ -113,11 +113,11 @@ fn pass(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Duration> {
     if pool.is_finished() {
         return None;
     }
-    let rest = drain.pass(take);
+    let passed = drain.pass(take);
     if take == Take::Last {
         pool.finish();
     }
-    Some(rest)
+    Some(passed)
 }
 
 impl Collector {
@@ -157,7 +157,7 @@ impl Collector {
                 // Somebody listens, unless the other side panicked.
                 let _ = seated.send(seat.take());
                 while !pool.is_stopping() {
-                    let rest = pass(&drain, &pool, Take::Due).unwrap_or_default();
+                    let rest = pass(&drain, &pool, Take::Due).map(|passed| passed.rest).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
                 pass(&drain, &pool, Take::Last);
@@ -437,13 +437,13 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain(&self) -> Duration {
-        self.pass(Take::Due)
-            .unwrap_or_else(|| if IN_PASS.get() { Duration::ZERO } else { self.settings().max_period.value })
+        let none = || if IN_PASS.get() { Duration::ZERO } else { self.settings().max_period.value };
+        self.pass(Take::Due).map_or_else(none, |passed| passed.rest)
     }
 
     /// As [`drain`](Self::drain), but no more than `most` records are taken (0 counts as 1), so that the call is soon over: for a
     /// loop that has others to serve. If it returns 0, there is more to take at once. The next call goes on where this one
-    /// stopped, so that no ring is left behind.
+    /// stopped, so that no ring is left behind. From inside an observer it does nothing and returns the longest rest.
     ///
     /// A record takes some tens of nanoseconds, what observers take besides; a report, at most every 10 ms, some microseconds an
     /// event.
@@ -466,7 +466,7 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain_up_to(&self, most: usize) -> Duration {
-        self.pass(Take::UpTo(most)).unwrap_or(self.settings().max_period.value)
+        self.pass(Take::UpTo(most)).map_or(self.settings().max_period.value, |passed| passed.rest)
     }
 
     /// Drains, in the current thread, everything recorded before this call, and publishes it. Blocks while another pass
@@ -475,13 +475,32 @@ impl Collector {
         self.pass(Take::All);
     }
 
-    fn pass(&self, take: Take) -> Option<Duration> {
-        let rest = pass(&self.drain, &self.pool, take)?;
+    /// As [`flush`](Self::flush), but no more than `most` records are taken (0 counts as 1); returns whether some are left, and
+    /// publishes once none are. It takes rings as [`drain_up_to`](Self::drain_up_to) does, where that would leave them alone for now.
+    ///
+    /// One that `drain_up_to` left half taken is taken as far as it was then: a last `flush`, which has little left to do, makes sure
+    /// of the rest. From inside an observer, and once the collector has stopped, it does nothing and returns `false`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = tailwatch::Collector::builder().manual_drain().start()?;
+    /// while collector.flush_up_to(4_096) {
+    ///     // others may have a turn
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flush_up_to(&self, most: usize) -> bool {
+        self.pass(Take::AllUpTo(most)).is_some_and(|passed| passed.has_more)
+    }
+
+    fn pass(&self, take: Take) -> Option<Passed> {
+        let passed = pass(&self.drain, &self.pool, take)?;
         // An observer has stopped the collector in this pass, which could not be the last one, and no thread will make it.
         if self.in_force.is_manual() && self.pool.is_stopped() {
             pass(&self.drain, &self.pool, Take::Last);
         }
-        Some(rest)
+        Some(passed)
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.

@@ -39,6 +39,8 @@ pub(crate) enum Take {
     UpTo(usize),
     /// All of them, and a report is published.
     All,
+    /// As `All`, but no more than so many records; a report is published once nothing is left.
+    AllUpTo(usize),
     /// As `All`, and what waits for something that a later pass would bring waits no longer.
     Last,
 }
@@ -48,6 +50,23 @@ impl Take {
     const fn is_hasty(self) -> bool {
         matches!(self, Self::Due | Self::UpTo(_))
     }
+
+    /// How many records it takes at the most, if not all there are: one at least, as none at all would never come to an end.
+    fn most(self) -> Option<usize> {
+        match self {
+            Self::UpTo(most) | Self::AllUpTo(most) => Some(most.max(1)),
+            Self::Due | Self::All | Self::Last => None,
+        }
+    }
+}
+
+/// What follows from a pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    /// How long to rest until the next.
+    pub(crate) rest: Duration,
+    /// Whether it left some of what it was to take.
+    pub(crate) has_more: bool,
 }
 
 /// What a pass took out of the rings.
@@ -207,15 +226,15 @@ impl Drain {
         Arc::clone(&self.published)
     }
 
-    /// One pass; returns how long to rest until the next.
-    pub(crate) fn pass(&mut self, take: Take) -> Duration {
+    /// One pass.
+    pub(crate) fn pass(&mut self, take: Take) -> Passed {
         let stopwatch = Stopwatch::start();
-        let rest = self.run_pass(take);
+        let passed = self.run_pass(take);
         self.overhead.add_pass(stopwatch.elapsed());
-        rest
+        passed
     }
 
-    fn run_pass(&mut self, take: Take) -> Duration {
+    fn run_pass(&mut self, take: Take) -> Passed {
         self.is_last |= take == Take::Last;
         // In this order: a tick, whether a thread is gone, then the heads, then the time. So what a head covers is all that was
         // recorded by that tick, and all that its ended thread wrote, and no record is newer than `now`.
@@ -223,7 +242,7 @@ impl Drain {
         let Self { readers, pool, .. } = self;
         for reader in readers.iter_mut() {
             // Else it would be chased by its producer, and never be known to be drained as far as it was at some time.
-            reader.is_unfinished &= matches!(take, Take::UpTo(_));
+            reader.is_unfinished &= take.most().is_some();
         }
         let readers = readers.iter_mut().enumerate();
         let ending: Vec<bool> =
@@ -245,7 +264,8 @@ impl Drain {
         let cost = if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
         self.adapt_sampling(cost);
         let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
-        if !take.is_hasty() || since >= PUBLISH_EVERY || !changes.is_empty() {
+        let is_flushed = !take.is_hasty() && !has_more;
+        if is_flushed || since >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
         } else {
             self.unpublished |= took;
@@ -260,18 +280,18 @@ impl Drain {
             self.publish();
         }
         if has_more {
-            return Duration::ZERO;
+            return Passed { rest: Duration::ZERO, has_more };
         }
         let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
         let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
-        if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest }
+        let rest = if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest };
+        Passed { rest, has_more }
     }
 
     /// Takes the rings that this pass is to take, as of a tick before they were looked at. Those whose thread is `ending` are given
     /// back once all of them is delivered.
     fn take_rings(&mut self, take: Take, as_of: u64, ending: &[bool]) -> Taken {
-        // None at all would never come to an end.
-        let most = if let Take::UpTo(most) = take { most.max(1) } else { usize::MAX };
+        let most = take.most().unwrap_or(usize::MAX);
         let now = self.anchor.monotonic;
         let (mut oldest, mut left, mut next) = (self.anchor.ticks, most, None);
         for slot in (0..ending.len()).cycle().skip(self.first).take(ending.len()) {

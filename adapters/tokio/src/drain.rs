@@ -168,12 +168,14 @@ impl Turns {
         let settings = self.collector.settings();
         let most = settings.rings.value.saturating_mul(settings.ring_capacity.value) / TURN + 1;
         for _ in 0..most {
-            if !self.take().is_zero() {
+            let has_more = self.collector.flush_up_to(TURN);
+            self.publish();
+            if !has_more {
                 break;
             }
             yield_now().await;
         }
-        // Rings that were not due, which is less than 1,024 records each, and what has come since.
+        // What has come since.
         self.collector.flush();
         self.publish();
     }
