@@ -222,8 +222,9 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Takes in one record, whatever its bits, from the source of this number (a ring, a thread: what the slowest samples are to
-    /// lead to): constant time, but for what is corrected for coordinated omission. Whether it is a sample, which an END, VALUE
-    /// or DURATION is unless something is wrong with it.
+    /// lead to): constant time, but for what is corrected for coordinated omission, and but for a sample that belongs to other slices
+    /// than its event's last one, which is linear in the places of a histogram. Whether it is a sample, which an END, VALUE or DURATION
+    /// is unless something is wrong with it.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
         let Some(event) = record.event() else {

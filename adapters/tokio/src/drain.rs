@@ -110,7 +110,8 @@ pub struct Drain {
 
 impl Drain {
     /// The newest report, which is shared and not copied: at most one each 10 ms, and the last one. Whoever looks seldom misses those
-    /// in between, and holds nobody up. It closes when the task has ended.
+    /// in between, and holds nobody up. What is borrowed from it does: as long as it is kept the drain waits, with its worker, to tell
+    /// a new one. So clone the `Arc` before an `.await`. It closes when the task has ended.
     pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
         self.reports.clone()
     }
