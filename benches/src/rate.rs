@@ -3,7 +3,7 @@
 use core::{error::Error, time::Duration};
 use std::{
     path::Path,
-    sync::mpsc::{self, Sender},
+    sync::mpsc::{self, Sender, TryRecvError},
     thread,
     time::Instant,
 };
@@ -21,8 +21,9 @@ const RATES: [u32; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 /// Spans come in bunches, so many a second.
 const BUNCHES: u32 = 10_000;
 
-/// Records spans of all events in turn at this rate, for so long, in a thread of its own; then tells so.
-fn produce(rate: u32, length: Duration, done: &Sender<()>) {
+/// Records spans of all events in turn at this rate, for so long, in a thread of its own; then tells how long it was.
+#[expect(clippy::needless_pass_by_value, reason = "that it is gone tells that the thread is")]
+fn produce(rate: u32, length: Duration, done: Sender<Duration>) {
     tailwatch::register_thread("producer").expect("there is a ring for it");
     let timed = Trading::ALL.iter().filter(|info| info.unit == Unit::Time);
     let ids: Vec<EventId> = timed.map(|info| info.id).collect();
@@ -42,7 +43,7 @@ fn produce(rate: u32, length: Duration, done: &Sender<()>) {
             thread::sleep(rest);
         }
     }
-    done.send(()).expect("somebody waits");
+    done.send(start.elapsed()).expect("somebody waits");
 }
 
 /// What came, and what it cost.
@@ -58,15 +59,17 @@ fn time(rate: u32, length: Duration) -> Result<Cost, Box<dyn Error>> {
     let collector = Collector::builder().rings(1).manual_drain().start()?;
     collector.install()?;
     let (done, is_done) = mpsc::channel();
-    let (start, before) = (Instant::now(), processor::time());
+    let before = processor::time();
     let elapsed = thread::scope(|scope| {
-        scope.spawn(|| produce(rate, length, &done));
+        scope.spawn(|| produce(rate, length, done));
         // As the drain's own thread does it.
-        while is_done.try_recv().is_err() {
-            thread::sleep(collector.drain());
+        loop {
+            match is_done.try_recv() {
+                Err(TryRecvError::Empty) => thread::sleep(collector.drain()),
+                told => return told,
+            }
         }
-        start.elapsed()
-    });
+    })?;
     collector.stop();
     let took = processor::time().saturating_sub(before);
     let health = collector.health();

@@ -103,7 +103,7 @@ impl<const IDS: usize> Gate<IDS> {
     }
 
     /// Turns everything off for good: no switch turns anything on again, and who is turned away
-    /// [can tell](crate::Recorder::start_or_else).
+    /// [can tell](crate::Recorder::try_start).
     pub fn close(&self) {
         for word in &self.words {
             word.store(word.load(Relaxed) | CLOSED, Relaxed);

@@ -68,7 +68,7 @@ pub use self::{
     presets::Trading,
     quantile::{ParseQuantileError, Quantile},
     record::{Forgotten, Kind, MAX_PAYLOAD, Outcome, Record},
-    recorder::{Recorder, Span, Token},
+    recorder::{Recorder, Span, Token, TurnedAway},
     ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
     select::Weighed,
     sla::{Limit, LimitError, Rule, SlaState, SlaStatus, Tally, Threshold, Transition},

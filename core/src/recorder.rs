@@ -1,5 +1,7 @@
 //! The hot path: what runs in the program that is measured.
 
+use core::{error, fmt};
+
 use crate::{
     Clock, Event, EventId, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, gate::Decision, ring::Producer,
     sync::Cell,
@@ -82,6 +84,22 @@ pub struct Token {
     span_bits: usize,
 }
 
+/// The gate lets nothing of this event through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TurnedAway {
+    /// Whether it is [closed](Gate::close) for good.
+    pub is_final: bool,
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_final { "the gate is closed for good" } else { "the gate is off" })
+    }
+}
+
+impl error::Error for TurnedAway {}
+
 impl Token {
     /// The token of a span that is not recorded: to close it does nothing.
     #[inline]
@@ -129,26 +147,26 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
     #[inline(always)]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
-        self.start_or_else(event, tag, |_| Token::unrecorded())
+        self.try_start(event, tag).unwrap_or(Token::unrecorded())
     }
 
-    /// As [`start`](Self::start), but if the gate turns the event away, what to do then is told whether it is
-    /// [closed](Gate::close) for good.
+    /// As [`start`](Self::start), for adapters, which may count what comes too late.
     ///
-    /// For adapters, which may count what comes too late.
+    /// # Errors
+    /// If the gate turns the event away: what is sampled is not turned away, drawn or not.
     #[inline(always)]
-    pub fn start_or_else(&self, event: impl Event, tag: u64, turned_away: impl FnOnce(bool) -> Token) -> Token {
+    pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, TurnedAway> {
         let event = event.id();
         let decision = self.gate.decision(event);
         if ROOMY && decision.is_always() {
-            self.begin(event, 0, tag)
+            Ok(self.begin(event, 0, tag))
         } else if decision.is_off() {
-            turned_away(decision.is_final())
+            Err(TurnedAway { is_final: decision.is_final() })
         } else if ROOMY {
-            self.start_sampled(event, decision, tag)
+            Ok(self.start_sampled(event, decision, tag))
         } else {
             let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
-            sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag))
+            Ok(sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag)))
         }
     }
 

@@ -105,6 +105,7 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Recorder<'_, &Timer, 9>>();
     can_be_logged::<core::Span<'_, '_, &Timer, 9>>();
     can_be_logged::<core::Token>();
+    can_be_logged::<core::TurnedAway>();
     can_be_logged::<core::CapacityError>();
     can_be_logged::<core::Consumer<'_>>();
     can_be_logged::<core::Drained>();

@@ -442,7 +442,7 @@ impl Collector {
     }
 
     /// As [`drain`](Self::drain), but no more than `most` records are taken (0 counts as 1), so that the call is soon over: for a
-    /// loop that has others to serve. If it returns 0, there is more to take at once. The next call goes on where this one
+    /// loop that has others to serve. If it returns 0, the next call is due at once, as a rule because there is more to take. It goes on where this one
     /// stopped, so that no ring is left behind. From inside an observer it does nothing and returns the longest rest.
     ///
     /// A record takes some tens of nanoseconds, what observers take besides; a report, at most every 10 ms, some microseconds an

@@ -17,7 +17,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tailwatch_core::{Clock, EventId, Outcome, Recorder, Token};
+use tailwatch_core::{Clock, EventId, Outcome, Recorder, Token, TurnedAway};
 
 use crate::{
     HostClock,
@@ -200,26 +200,22 @@ pub(crate) fn start(event: EventId, tag: u64) -> Token {
         return Token::unrecorded();
     }
     let Some(local) = current() else { return start_rare(event, tag) };
-    let mut came_too_late = false;
-    let token = local.recorder.start_or_else(event, tag, |is_final| {
-        came_too_late = is_final;
-        Token::unrecorded()
-    });
-    // Only here, where nothing borrows from the recorder any more: this may put another one in its place.
-    if came_too_late { start_rare(event, tag) } else { token }
+    match local.recorder.try_start(event, tag) {
+        Ok(token) => token,
+        // Here nothing borrows from the recorder any more: this may put another one in its place.
+        Err(TurnedAway { is_final: true }) => start_rare(event, tag),
+        Err(_) => Token::unrecorded(),
+    }
 }
 
 #[cold]
 #[inline(never)]
 fn start_rare(event: EventId, tag: u64) -> Token {
     if let Some(local) = current() {
-        let mut came_too_late = false;
-        let token = local.recorder.start_or_else(event, tag, |is_final| {
-            came_too_late = is_final;
-            Token::unrecorded()
-        });
-        if !came_too_late {
-            return token;
+        match local.recorder.try_start(event, tag) {
+            Ok(token) => return token,
+            Err(TurnedAway { is_final: false }) => return Token::unrecorded(),
+            Err(_) => (),
         }
     }
     // A span is two records, its START and what closes it.
