@@ -29,6 +29,7 @@
 
 pub mod aggregator;
 mod clock;
+mod counts;
 mod event;
 mod fixed;
 #[cfg(feature = "defmt")]

@@ -3,6 +3,7 @@
 use crate::{
     Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec,
     aggregator::Fresh,
+    counts,
     histogram::Count,
     moments::Moments,
     select::Weighed,
@@ -20,7 +21,7 @@ use crate::{
 /// const SHAPE: Shape = Shape { samples: 64, ..Shape::small(Trading::ALL, &WINDOWS) };
 /// // Counters of 16 bits; 8 events, all zero: it lies in `.bss`.
 /// static STORAGE: storage!(SHAPE, u16) = <storage!(SHAPE, u16)>::new();
-/// assert!(size_of_val(&STORAGE) < 120 * 1024);
+/// assert!(size_of_val(&STORAGE) < 128 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -57,7 +58,7 @@ pub struct Shape {
 
 impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s; the slowest 4; room for
-    /// twice as many limits as are declared, and two an event. 195 KiB an event and the default windows; 368 KiB an event that has an
+    /// twice as many limits as are declared, and two an event. 198 KiB an event and the default windows; 373 KiB an event that has an
     /// expected interval.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let counted = Self::counted(events, windows);
@@ -139,6 +140,11 @@ impl Shape {
         }
     }
 
+    /// The places that a row has room for: some more, so that they can be worked on by several at once.
+    pub const fn room(&self) -> usize {
+        counts::filled(self.places())
+    }
+
     /// Rows: one for each event, and one for each corrected summary.
     pub const fn rows(&self) -> usize {
         self.events + self.corrected
@@ -151,12 +157,12 @@ impl Shape {
 
     /// Counters of all slices.
     pub const fn all_counts(&self) -> usize {
-        self.all_slices() * self.places()
+        self.all_slices() * self.room()
     }
 
     /// Counters since the start of all rows, and those of each event's fresh sums.
     pub const fn all_totals(&self) -> usize {
-        (self.rows() + self.events) * self.places()
+        (self.rows() + self.events) * self.room()
     }
 
     /// Exact samples of all events.
@@ -187,7 +193,7 @@ impl Shape {
             + self.all_slices() * size_of::<Moments>()
             + self.all_counts() * size_of::<C>()
             + self.all_totals() * size_of::<u64>()
-            + self.places() * size_of::<u64>()
+            + self.room() * size_of::<u64>()
             + self.all_samples() * size_of::<Sample>()
             + self.samples * size_of::<Weighed>()
             + self.in_flight * size_of::<Flight>()
@@ -262,8 +268,7 @@ pub struct Parts<'s, C> {
     pub events: &'s mut [EventState],
     /// The slices of all windows, row after row.
     pub slices: &'s mut [Moments],
-    /// The bucket counts of each row, place after place: of one place those of all slices lie together, so that what few places
-    /// share in all slices takes few pages.
+    /// The bucket counts of each row's slices, [block](crate::counts) after block.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
     pub totals: &'s mut [u64],
@@ -325,7 +330,7 @@ pub struct Arrays<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const PLACES: usize,
+    const ROOM: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -339,7 +344,7 @@ pub struct Arrays<
     slices: [Moments; SLICES],
     counts: [C; COUNTS],
     totals: [u64; TOTALS],
-    folded: [u64; PLACES],
+    folded: [u64; ROOM],
     samples: [Sample; SAMPLES],
     scratch: [Weighed; SCRATCH],
     in_flight: [Flight; IN_FLIGHT],
@@ -364,7 +369,7 @@ macro_rules! storage {
             { $shape.all_slices() },
             { $shape.all_counts() },
             { $shape.all_totals() },
-            { $shape.places() },
+            { $shape.room() },
             { $shape.all_samples() },
             { $shape.samples },
             { $shape.in_flight },
@@ -383,14 +388,14 @@ impl<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const PLACES: usize,
+    const ROOM: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
-> Arrays<C, IDS, WINDOWS, ROWS, SLICES, COUNTS, TOTALS, PLACES, SAMPLES, SCRATCH, IN_FLIGHT, SLOWEST, LIMITS, TALLIES>
+> Arrays<C, IDS, WINDOWS, ROWS, SLICES, COUNTS, TOTALS, ROOM, SAMPLES, SCRATCH, IN_FLIGHT, SLOWEST, LIMITS, TALLIES>
 {
     /// Empty storage.
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
@@ -402,7 +407,7 @@ impl<
             slices: [Moments::EMPTY; SLICES],
             counts: [C::ZERO; COUNTS],
             totals: [0; TOTALS],
-            folded: [0; PLACES],
+            folded: [0; ROOM],
             samples: [Sample { weighed: Weighed::ZERO, after: 0 }; SAMPLES],
             scratch: [Weighed::ZERO; SCRATCH],
             in_flight: [Flight::EMPTY; IN_FLIGHT],
@@ -421,7 +426,7 @@ impl<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const PLACES: usize,
+    const ROOM: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -437,7 +442,7 @@ impl<
         SLICES,
         COUNTS,
         TOTALS,
-        PLACES,
+        ROOM,
         SAMPLES,
         SCRATCH,
         IN_FLIGHT,
@@ -449,7 +454,7 @@ impl<
     type Count = C;
 
     // Totals are of all rows, and then once more of those of events.
-    const LACKS: Lacks = Lacks { corrected: TOTALS == 2 * ROWS * PLACES, limits: LIMITS == 0, slowest: SLOWEST == 0 };
+    const LACKS: Lacks = Lacks { corrected: TOTALS == 2 * ROWS * ROOM, limits: LIMITS == 0, slowest: SLOWEST == 0 };
 
     fn parts(&mut self) -> Parts<'_, C> {
         Parts {

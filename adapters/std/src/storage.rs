@@ -33,7 +33,7 @@ impl Boxed {
             // Not by `empty`: of a literal 0 the allocator knows that fresh pages will do.
             counts: vec![0; shape.all_counts()].into_boxed_slice(),
             totals: vec![0; shape.all_totals()].into_boxed_slice(),
-            folded: empty(shape.places()),
+            folded: empty(shape.room()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
             in_flight: empty(shape.in_flight),

@@ -8,6 +8,7 @@
 
 use super::Aggregator;
 use crate::{
+    counts::{Counts, filled},
     histogram::Count,
     select::Weighed,
     storage::{Parts, Storage},
@@ -19,8 +20,8 @@ impl<S: Storage> Aggregator<S> {
     pub(super) fn correct(&mut self, of: usize, weighed: Weighed, tick: Option<u64>) {
         let (value, sampling) = (weighed.value(), weighed.sampling());
         let place = self.durations.place(value);
-        let (buckets, places, of_row) = (self.durations, self.durations.places(), self.shape.slices);
-        let unit = self.shape.unit;
+        let (shape, buckets) = (self.shape, self.durations);
+        let (room, of_row, unit) = (filled(buckets.places()), shape.slices, shape.unit);
         let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();
         let interval = events[of].interval_nanos;
         let row = usize::from(events[of].corrected);
@@ -42,16 +43,16 @@ impl<S: Storage> Aggregator<S> {
             missing.min(steps)
         };
         let slice_of = |slice: usize| row * of_row + slice;
-        let count_of = |place: usize, slice: usize| (row * places + place) * of_row + slice;
+        let mut counts = Counts::of(counts, &shape, buckets, row);
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
         events[row].total.add(value, sampling);
         events[row].total.add_series(value, least, missing, sampling);
-        let mut full = totals[row * places + place].add(weighed.weight());
+        let mut full = totals[row * room + place].add(weighed.weight());
         for slice in window_slices() {
             slices[slice_of(slice)].add(value, sampling);
             slices[slice_of(slice)].add_series(value, least, missing, sampling);
-            full += counts[count_of(place, slice)].add(weighed.weight());
+            full += counts.add(slice, place, weighed.weight());
         }
         if missing > 0 {
             let first = buckets.place(least);
@@ -61,9 +62,9 @@ impl<S: Storage> Aggregator<S> {
                 let weight = (more - rest).saturating_mul(weighed.weight());
                 more = rest;
                 if weight > 0 {
-                    full = full.saturating_add(totals[row * places + place].add(weight));
+                    full = full.saturating_add(totals[row * room + place].add(weight));
                     for slice in window_slices() {
-                        full = full.saturating_add(counts[count_of(place, slice)].add(weight));
+                        full = full.saturating_add(counts.add(slice, place, weight));
                     }
                 }
             }

@@ -241,7 +241,7 @@ pub(super) fn check<C>(
         ("samples", parts.samples.len(), shape.all_samples()),
         ("selected samples", parts.scratch.len(), shape.samples),
         ("open spans", parts.in_flight.len(), shape.in_flight),
-        ("bucket sums", parts.folded.len(), shape.places()),
+        ("bucket sums", parts.folded.len(), shape.room()),
         ("slowest samples", parts.slowest.len(), shape.all_slowest()),
         ("limits", parts.limits.len(), shape.limits),
         ("slices of limits", parts.tallies.len(), shape.all_tallies()),

@@ -3,6 +3,7 @@
 use super::{Aggregator, unit_of};
 use crate::{
     Consumer, Drained, EventId, Kind, Moments, Record, SlaState, Unit,
+    counts::{Counts, filled},
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
@@ -28,7 +29,8 @@ impl<S: Storage> Aggregator<S> {
         if let Some(before) = now.checked_sub(self.abandon_after) {
             self.in_flight().abandon(before);
         }
-        let (durations, numbers, places) = (self.durations, self.numbers, self.durations.places());
+        let (shape, durations, numbers, room) =
+            (self.shape, self.durations, self.numbers, filled(self.durations.places()));
         let (of_row, k, lists) = (self.shape.slices, self.shape.slowest, self.shape.lists());
         let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
         let Parts { rows, windows, events, slices, counts, totals, slowest, limits, tallies, .. } =
@@ -39,11 +41,8 @@ impl<S: Storage> Aggregator<S> {
                     let slice = &mut slices[row * of_row + place];
                     if slice.count() > 0 {
                         let buckets = if unit_of(rows, &events[row]) == Unit::One { numbers } else { durations };
-                        for used in buckets.places_between(slice).map(|used| row * places + used) {
-                            if totals[used] > 0 {
-                                counts[used * of_row + place] = S::Count::default();
-                            }
-                        }
+                        let used = buckets.places_between(slice);
+                        Counts::of(counts, &shape, buckets, row).clear(place, &used, &totals[row * room..][..room]);
                         *slice = Moments::EMPTY;
                         if row < events_only {
                             slowest[(row * lists + place) * k..][..k].fill(Slow::EMPTY);

@@ -8,6 +8,7 @@
 use super::{Aggregator, Origin, row_number, row_of, unit_of};
 use crate::{
     Buckets, EventId, Moments, Unit,
+    counts::{Counts, filled},
     histogram::Count,
     select::Weighed,
     sla::{Rule, Tally},
@@ -106,12 +107,12 @@ impl<'a> FreshRow<'a> {
     /// Of a row of this storage.
     pub(super) fn new<S: Storage>(shape: &Shape, parts: Parts<'a, S::Count>, row: usize, buckets: Buckets) -> Self {
         let Shape { slowest: k, events: rows, corrected, .. } = *shape;
-        let (places, lists) = (buckets.places(), shape.lists());
+        let (room, lists) = (filled(buckets.places()), shape.lists());
         let Parts { events, totals, samples, slowest, .. } = parts;
         Self {
             state: &mut events[row],
             samples,
-            counts: &mut totals[(rows + corrected + row) * places..][..places],
+            counts: &mut totals[(rows + corrected + row) * room..][..room],
             buckets,
             slowest: if S::LACKS.slowest { &mut [] } else { &mut slowest[(row * lists + lists - 1) * k..][..k] },
         }
@@ -217,13 +218,15 @@ impl<S: Storage> Aggregator<S> {
         // Those that wait are the newest ones that are kept, and this one is to be no more than kept; and of equals among the slowest,
         // the earlier one is to be there first.
         self.pour(row);
-        let place = self.buckets(unit).place(weighed.value());
+        let (shape, buckets) = (self.shape, self.buckets(unit));
+        let place = buckets.place(weighed.value());
         let (value, sampling) = (weighed.value(), weighed.sampling());
         let is_future = ticks > self.now.saturating_add(self.tolerance);
         let tick = ticks.min(self.now);
-        let Shape { slices: of_event, slowest: k, .. } = self.shape;
-        let (places, lists) = (self.durations.places(), self.shape.lists());
+        let Shape { slices: of_event, slowest: k, .. } = shape;
+        let (room, lists) = (filled(buckets.places()), shape.lists());
         let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
+        let mut counts = Counts::of(counts, &shape, buckets, row);
         let slowest = &mut slowest[row * lists * k..][..lists * k];
         let mut is_slow = false;
         let mut keep_slow = |list: usize| {
@@ -238,7 +241,7 @@ impl<S: Storage> Aggregator<S> {
         };
         let state = &mut events[row];
         state.total.add(value, sampling);
-        let mut full = totals[row * places + place].add(weighed.weight());
+        let mut full = totals[row * room + place].add(weighed.weight());
         keep_slow(of_event);
         let mut late = false;
         if !is_future {
@@ -246,7 +249,7 @@ impl<S: Storage> Aggregator<S> {
                 match window.place(tick) {
                     Some(slice) => {
                         slices[row * of_event + slice].add(value, sampling);
-                        full += counts[(row * places + place) * of_event + slice].add(weighed.weight());
+                        full += counts.add(slice, place, weighed.weight());
                         keep_slow(slice);
                     }
                     None => late = true,
@@ -290,9 +293,10 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         let unit = self.add_up(row);
-        let Shape { slices: of_event, slowest: k, events: rows, corrected, .. } = self.shape;
-        let lists = self.shape.lists();
-        let (buckets, places) = (self.buckets(unit), self.durations.places());
+        let shape = self.shape;
+        let Shape { slices: of_event, slowest: k, events: rows, corrected, .. } = shape;
+        let (buckets, lists) = (self.buckets(unit), shape.lists());
+        let room = filled(buckets.places());
         let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
         let state = &mut events[row];
         let Fresh { moments, from, .. } = state.fresh;
@@ -301,14 +305,15 @@ impl<S: Storage> Aggregator<S> {
         }
         (state.fresh.moments, state.fresh.slow_from) = (Moments::EMPTY, 0);
         let used = buckets.places_between(&moments);
-        let (total, rest) = totals.split_at_mut((rows + corrected) * places);
-        let total = &mut total[row * places..][..places][used.clone()];
-        let fresh = &mut rest[row * places..][..places][used.clone()];
+        let (total, rest) = totals.split_at_mut((rows + corrected) * room);
+        let total = &mut total[row * room..][..room];
+        let fresh = &mut rest[row * room..][..room];
+        let mut counts = Counts::of(counts, &shape, buckets, row);
         let (lists, fresh_list) = slowest[row * lists * k..][..lists * k].split_at_mut((lists - 1) * k);
         let mut full = 0_u64;
 
         state.total.merge(&moments);
-        for (total, fresh) in total.iter_mut().zip(&*fresh) {
+        for (total, fresh) in total[used.clone()].iter_mut().zip(&fresh[used.clone()]) {
             full = full.saturating_add(total.add(*fresh));
         }
         if !S::LACKS.slowest {
@@ -316,15 +321,14 @@ impl<S: Storage> Aggregator<S> {
         }
         for window in &*windows {
             let Some(slice) = window.place(from) else { continue };
-            slices[row * of_event + slice].merge(&moments);
-            for (place, fresh) in used.clone().zip(&*fresh).filter(|(_, fresh)| **fresh > 0) {
-                full = full.saturating_add(counts[(row * places + place) * of_event + slice].add(*fresh));
-            }
+            let sums = &mut slices[row * of_event + slice];
+            sums.merge(&moments);
+            full = full.saturating_add(counts.add_all(slice, fresh, &used, sums));
             if !S::LACKS.slowest {
                 pour_slowest(&mut lists[slice * k..][..k], fresh_list);
             }
         }
-        fresh.fill(0);
+        fresh[used].fill(0);
         fresh_list.fill(Slow::EMPTY);
         self.counters.full_counters = self.counters.full_counters.saturating_add(full);
     }

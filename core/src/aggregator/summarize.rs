@@ -5,7 +5,8 @@ use core::ops::Range;
 use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
     Accuracy, Bucket, Buckets, EventId, Moments, Pairing, Quantile, Summary, Unit,
-    histogram::{self, Count},
+    counts::{Counts, filled},
+    histogram,
     select::{self, Weighed},
     slowest::{self, Slow},
     storage::{Parts, Sample, Shape, Storage},
@@ -296,25 +297,14 @@ impl<S: Storage> Aggregator<S> {
 
     /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.
     fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
-        let places = buckets.places();
-        let used = buckets.places_between(&chosen.moments);
-        let (first, of_row) = (used.start, self.shape.slices);
+        let (shape, used) = (self.shape, buckets.places_between(&chosen.moments));
+        let room = filled(buckets.places());
         let Parts { counts, totals, folded, .. } = self.storage.parts();
-        let totals = &totals[chosen.row * places..][used];
+        let totals = &totals[chosen.row * room..][..room];
         let Some(slices) = &chosen.slices else {
-            return (first, totals);
+            return (used.start, &totals[used]);
         };
-        let of_places = counts[(chosen.row * places + first) * of_row..].chunks_exact(of_row);
-        for ((sum, of_place), total) in folded.iter_mut().zip(of_places).zip(totals) {
-            *sum = 0;
-            // Most places were never used, and need not be looked at in each slice.
-            if *total > 0 {
-                for count in &of_place[slices.clone()] {
-                    // There are not 2^64 samples in a window.
-                    *sum = sum.wrapping_add(count.get());
-                }
-            }
-        }
-        (first, &folded[..totals.len()])
+        Counts::of(counts, &shape, buckets, chosen.row).sum(slices, &used, &chosen.moments, totals, folded);
+        (used.start, &folded[used])
     }
 }

@@ -15,6 +15,9 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
     /// The counter that stands at `count`, which is at most [`MAX`](Self::MAX).
     fn of(count: u64) -> Self;
 
+    /// The sum, where it is known to fit.
+    fn plus(self, other: Self) -> Self;
+
     /// Adds `n`, as far as there is room; returns what did not fit.
     #[inline]
     fn add(&mut self, n: u64) -> u64 {
@@ -45,6 +48,11 @@ impl Count for u16 {
     fn of(count: u64) -> Self {
         count as Self
     }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
 }
 
 impl Count for u32 {
@@ -61,6 +69,11 @@ impl Count for u32 {
     fn of(count: u64) -> Self {
         count as Self
     }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
 }
 
 impl Count for u64 {
@@ -75,6 +88,11 @@ impl Count for u64 {
     #[inline]
     fn of(count: u64) -> Self {
         count
+    }
+
+    #[inline]
+    fn plus(self, other: Self) -> Self {
+        self.wrapping_add(other)
     }
 }
 

@@ -34,7 +34,7 @@ impl<C: Count> Memory<C> {
             slices: empty(shape.all_slices()),
             counts: empty(shape.all_counts()),
             totals: empty(shape.all_totals()),
-            folded: empty(shape.places()),
+            folded: empty(shape.room()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
             in_flight: empty(shape.in_flight),

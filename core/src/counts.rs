@@ -1,0 +1,203 @@
+//! How the bucket counts of a row's slices lie in memory.
+//!
+//! A few neighbouring places make a *block*, and the blocks of one slice after the other lie together. So a window is added up,
+//! and samples are poured in, by whole blocks, which takes an instruction for several counts; and few places that all slices
+//! share take few pages.
+
+use core::ops::Range;
+
+use crate::{Buckets, Moments, histogram::Count, storage::Shape};
+
+/// Places in a block: as many counters of 32 bits as a line of the cache holds. Where registers have 32 bits nothing adds several
+/// at once, and room is scarce.
+pub(crate) const BLOCK: usize = if cfg!(target_pointer_width = "64") { 16 } else { 1 };
+
+/// This many places fill whole blocks.
+pub(crate) const fn filled(places: usize) -> usize {
+    places.next_multiple_of(BLOCK)
+}
+
+/// The blocks that hold these places.
+fn blocks(places: &Range<usize>) -> Range<usize> {
+    places.start / BLOCK..places.end.div_ceil(BLOCK)
+}
+
+/// Counts of all places, as whole blocks.
+pub(crate) fn by_blocks(counts: &[u64]) -> &[[u64; BLOCK]] {
+    counts.as_chunks().0
+}
+
+/// The counts of a row's slices.
+pub(crate) struct Counts<'a, C> {
+    blocks: &'a mut [[C; BLOCK]],
+    slices: usize,
+}
+
+impl<'a, C: Count> Counts<'a, C> {
+    /// Those of this row among those of all rows.
+    pub(crate) fn of(all: &'a mut [C], shape: &Shape, buckets: Buckets, row: usize) -> Self {
+        let of_row = filled(buckets.places()) * shape.slices;
+        Self { blocks: all[row * of_row..][..of_row].as_chunks_mut().0, slices: shape.slices }
+    }
+
+    /// Counts samples of this weight at a place of a slice; what found no room.
+    pub(crate) fn add(&mut self, slice: usize, place: usize, weight: u64) -> u64 {
+        self.blocks[place / BLOCK * self.slices + slice][place % BLOCK].add(weight)
+    }
+
+    /// Adds counts of all places, of which these are in use, to a slice that adds up to `moments` with them; what found no room.
+    pub(crate) fn add_all(&mut self, slice: usize, counts: &[u64], used: &Range<usize>, moments: &Moments) -> u64 {
+        let mut full = 0_u64;
+        let fits = moments.weight() <= C::MAX;
+        for block in blocks(used) {
+            let more = &by_blocks(counts)[block];
+            if *more == [0; BLOCK] {
+                continue;
+            }
+            let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
+            if fits {
+                counts.for_each(|(count, more)| *count = count.plus(C::of(*more)));
+            } else {
+                counts.for_each(|(count, more)| full = full.saturating_add(count.add(*more)));
+            }
+        }
+        full
+    }
+
+    /// Adds up slices at the places in use, to `sums` of all places: those of the blocks they lie in. `moments` is what these slices
+    /// add up to, and where `totals` has nothing they have nothing.
+    pub(crate) fn sum(
+        &self,
+        slices: &Range<usize>,
+        used: &Range<usize>,
+        moments: &Moments,
+        totals: &[u64],
+        sums: &mut [u64],
+    ) {
+        let sums = sums.as_chunks_mut::<BLOCK>().0;
+        let fits = moments.weight() <= C::MAX;
+        for block in blocks(used) {
+            // Most places were never used, and need not be looked at in each slice.
+            if by_blocks(totals)[block] == [0; BLOCK] {
+                sums[block] = [0; BLOCK];
+                continue;
+            }
+            let of_slices = &self.blocks[block * self.slices..][slices.clone()];
+            sums[block] = if fits { narrow_sum(of_slices) } else { wide_sum(of_slices) };
+        }
+    }
+
+    /// Empties a slice that has counts at these places only, and only where `totals` has some.
+    pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[u64]) {
+        for block in blocks(used) {
+            if by_blocks(totals)[block] != [0; BLOCK] {
+                self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
+            }
+        }
+    }
+}
+
+/// The sum of blocks, which no counter is too narrow for.
+#[inline]
+fn narrow_sum<C: Count>(blocks: &[[C; BLOCK]]) -> [u64; BLOCK] {
+    let mut sums = [C::ZERO; BLOCK];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.plus(*count));
+    }
+    sums.map(Count::get)
+}
+
+/// The sum of blocks. There are not 2^64 samples in a window.
+#[inline]
+fn wide_sum<C: Count>(blocks: &[[C; BLOCK]]) -> [u64; BLOCK] {
+    let mut sums = [0_u64; BLOCK];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_add(count.get()));
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{vec, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{EventId, EventInfo, WindowSpec};
+
+    const EVENTS: [EventInfo; 2] =
+        [EventInfo::new(EventId::new(1).unwrap(), "a"), EventInfo::new(EventId::new(2).unwrap(), "b")];
+    const SHAPE: Shape = Shape::server(&EVENTS, &[WindowSpec::SECOND]);
+    const PLACES: usize = SHAPE.places();
+
+    /// Samples of a slice by place and weight, and whether it is emptied then.
+    type Step = (usize, Vec<(usize, u64)>, bool);
+
+    /// Against a table of slices and places, in counters as narrow as to be full now and then.
+    fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
+        let buckets = Buckets::new(SHAPE.scale, SHAPE.lowest, SHAPE.octaves).unwrap();
+        let mut all = vec![0_u16; SHAPE.all_counts()];
+        let mut plain = vec![vec![0_u64; PLACES]; SHAPE.slices];
+        let (mut totals, mut sums) = (vec![0_u64; SHAPE.room()], vec![u64::MAX; SHAPE.room()]);
+        let mut moments = vec![Moments::EMPTY; SHAPE.slices];
+        let weigh = |moments: &mut Moments, weight: u64| {
+            (0..16).filter(|bit| weight >> bit & 1 == 1).for_each(|bit| moments.add(1, bit));
+        };
+        for (slice, added, clears) in steps {
+            let mut counts = Counts::of(&mut all, &SHAPE, buckets, 1);
+            let mut fresh = vec![0; SHAPE.room()];
+            for (place, weight) in &added {
+                fresh[*place] += weight;
+                totals[*place] += weight;
+                weigh(&mut moments[slice], *weight);
+            }
+            let first = added.iter().map(|(place, _)| *place).min().unwrap_or(0);
+            let used = first..added.iter().map(|(place, _)| *place + 1).max().unwrap_or(0);
+            let mut full = 0;
+            if let [(place, weight)] = added[..] {
+                full += counts.add(slice, place, weight);
+            } else {
+                full += counts.add_all(slice, &fresh, &used, &moments[slice]);
+            }
+            let mut expected = 0;
+            for (count, more) in plain[slice].iter_mut().zip(&fresh) {
+                let sum = *count + more;
+                *count = sum.min(u16::MAX.into());
+                expected += sum - *count;
+            }
+            prop_assert_eq!(full, expected);
+            if clears {
+                counts.clear(slice, &(0..PLACES), &totals);
+                plain[slice].fill(0);
+                moments[slice] = Moments::EMPTY;
+            }
+            let mut whole = Moments::EMPTY;
+            for moments in &moments {
+                whole.merge(moments);
+            }
+            counts.sum(&(0..SHAPE.slices), &(0..PLACES), &whole, &totals, &mut sums);
+            let expected: Vec<u64> = (0..PLACES).map(|place| plain.iter().map(|slice| slice[place]).sum()).collect();
+            prop_assert_eq!(&sums[..PLACES], &expected[..]);
+        }
+        prop_assert!(all[..all.len() / 2].iter().all(|count| *count == 0), "the other row is left alone");
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_count_as_a_plain_table_does(
+            steps in proptest::collection::vec(
+                (
+                    0..SHAPE.slices,
+                    proptest::collection::vec((0..PLACES, prop_oneof![1..100_u64, 1..60_000_u64]), 0..6),
+                    proptest::bool::weighted(0.2),
+                ),
+                1..40,
+            ),
+        ) {
+            check(steps)?;
+        }
+    }
+}
