@@ -23,8 +23,14 @@ fn blocks(places: &Range<usize>) -> Range<usize> {
 }
 
 /// Counts of all places, as whole blocks.
-pub(crate) fn by_blocks(counts: &[u64]) -> &[[u64; BLOCK]] {
+fn by_blocks(counts: &[u64]) -> &[[u64; BLOCK]] {
     counts.as_chunks().0
+}
+
+/// Without a branch for each count.
+#[inline]
+fn is_empty(block: &[u64; BLOCK]) -> bool {
+    block.iter().fold(0, |all, count| all | count) == 0
 }
 
 /// The counts of a row's slices.
@@ -51,7 +57,7 @@ impl<'a, C: Count> Counts<'a, C> {
         let fits = moments.weight() <= C::MAX;
         for block in blocks(used) {
             let more = &by_blocks(counts)[block];
-            if *more == [0; BLOCK] {
+            if is_empty(more) {
                 continue;
             }
             let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
@@ -78,7 +84,7 @@ impl<'a, C: Count> Counts<'a, C> {
         let fits = moments.weight() <= C::MAX;
         for block in blocks(used) {
             // Most places were never used, and need not be looked at in each slice.
-            if by_blocks(totals)[block] == [0; BLOCK] {
+            if is_empty(&by_blocks(totals)[block]) {
                 sums[block] = [0; BLOCK];
                 continue;
             }
@@ -90,7 +96,7 @@ impl<'a, C: Count> Counts<'a, C> {
     /// Empties a slice that has counts at these places only, and only where `totals` has some.
     pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[u64]) {
         for block in blocks(used) {
-            if by_blocks(totals)[block] != [0; BLOCK] {
+            if !is_empty(&by_blocks(totals)[block]) {
                 self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
             }
         }

@@ -106,7 +106,7 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         let counts = self.counts();
         (self.moments.count() > 0).then(|| {
             let [first, last] = [self.moments.min(), self.moments.max()].map(|value| self.buckets.place(value));
-            estimate(self.buckets, &self.moments, &counts[first..=last].iter().map(|count| count.get()), quantiles)
+            estimate(self.buckets, &self.moments, &counts[first..=last], quantiles)
         })
     }
 
@@ -160,40 +160,58 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 
 /// The values at these quantiles, which ascend, of at least one value, of which `counts` tells how many lie at each place from that
 /// of the smallest to that of the largest.
-pub(crate) fn estimate<const K: usize>(
+pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
     moments: &Moments,
-    counts: &(impl Iterator<Item = u64> + Clone),
+    counts: &[C],
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
     let (min, max) = (moments.min(), moments.max());
-    let (first, last) = (buckets.place(min), buckets.place(max));
-    // The places that hold these ranks, or the last one, and how many were counted.
-    let locate = |ranks: [u64; K]| {
-        let (mut places, mut place, mut found, mut reached) = ([last; K], first, 0, 0_u64);
-        for count in counts.clone() {
-            reached = reached.saturating_add(count);
-            while ranks.get(found).is_some_and(|rank| *rank <= reached) {
-                places[found] = place;
-                found += 1;
-            }
-            place += 1;
-        }
-        (places, reached)
-    };
+    let first = buckets.place(min);
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
-    let (places, counted) = locate(ranks);
+    let (places, counted) = locate(counts, first, ranks);
     let missing = moments.weight().saturating_sub(counted);
     if missing == 0 {
         return places.map(|place| buckets.estimate(place, min, max));
     }
     // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
-    let (lowest, _) = locate(ranks.map(|rank| rank.saturating_sub(missing).max(1)));
+    let (lowest, _) = locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
     core::array::from_fn(|k| {
         let from = buckets.estimate(lowest[k], min, max).least;
         let to = buckets.estimate(places[k], min, max).most;
         Estimate::between(from, to)
     })
+}
+
+/// The places that hold these ranks, which ascend, or the last one; and how many were counted. The first count is that of this place.
+fn locate<C: Count, const K: usize>(counts: &[C], first: usize, ranks: [u64; K]) -> ([usize; K], u64) {
+    /// Most of so many counts hold no rank, and are added up at once.
+    const AT_ONCE: usize = 16;
+    let (mut places, mut place, mut found, mut reached) = ([first + counts.len() - 1; K], first, 0, 0_u64);
+    for counts in counts.chunks(AT_ONCE) {
+        let after = reached.saturating_add(sum(counts));
+        if ranks.get(found).is_some_and(|rank| *rank <= after) {
+            for (place, count) in (place..).zip(counts) {
+                reached = reached.saturating_add(count.get());
+                while ranks.get(found).is_some_and(|rank| *rank <= reached) {
+                    places[found] = place;
+                    found += 1;
+                }
+            }
+        }
+        (reached, place) = (after, place + counts.len());
+    }
+    (places, reached)
+}
+
+/// The sum of a few counts, or the largest number: by halves, which need no look at each for that.
+fn sum<C: Count>(counts: &[C]) -> u64 {
+    const HALF: u32 = u64::BITS / 2;
+    let (low, high) = counts
+        .iter()
+        .map(|count| count.get())
+        .fold((0, 0), |(low, high), count| (low + (count & u64::from(u32::MAX)), high + (count >> HALF)));
+    high.saturating_mul(1 << HALF).saturating_add(low)
 }
 
 #[cfg(test)]

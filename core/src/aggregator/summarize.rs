@@ -63,7 +63,7 @@ impl<'a> Values<'a> {
                 Some((self.teller.value(value), Accuracy::Exact))
             }
             Known::Counted { buckets, moments, counts, .. } => {
-                let [estimate] = histogram::estimate(buckets, &moments, &counts.iter().copied(), [quantile]);
+                let [estimate] = histogram::estimate(buckets, &moments, counts, [quantile]);
                 (moments.count() > 0).then(|| self.teller.estimate(estimate))
             }
         }
@@ -243,7 +243,7 @@ impl<S: Storage> Aggregator<S> {
         }
         let buckets = self.buckets(chosen.unit);
         let (_, counts) = self.fold(chosen, buckets);
-        Found::Estimated(histogram::estimate(buckets, &chosen.moments, &counts.iter().copied(), QUANTILES))
+        Found::Estimated(histogram::estimate(buckets, &chosen.moments, counts, QUANTILES))
     }
 
     fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
@@ -255,7 +255,7 @@ impl<S: Storage> Aggregator<S> {
         } else {
             let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
             let (first, counts) = self.fold(chosen, buckets);
-            let estimates = histogram::estimate(buckets, &moments, &counts.iter().copied(), QUANTILES);
+            let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
             (Known::Counted { buckets, moments, first, counts }, Found::Estimated(estimates))
         };
         let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, &found) };
