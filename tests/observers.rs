@@ -115,6 +115,32 @@ fn an_observer_that_is_shown_records_by_flush_may_stop_the_collector() {
 }
 
 #[test]
+fn an_observer_may_stop_another_collector_that_has_no_thread() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let (tally, place) = (Tally::default(), Place::default());
+        let (others, finding) = (tally.observer(), Arc::clone(&place));
+        let other = start_in(&place, Collector::builder().manual_drain().observer(others));
+        other.register_thread("main").unwrap();
+        record_value(Trading::QueueBacklog, 7);
+        let stopping = move |_: &tailwatch::Delivery<'_>| {
+            if let Some(other) = found(&finding) {
+                other.stop();
+            }
+        };
+        let collector = Collector::builder().manual_drain().observer(stopping).start().unwrap();
+        collector.register_thread("main").unwrap();
+        record_value(Trading::QueueBacklog, 8);
+        collector.flush();
+        assert_eq!((tally.count(), other.health().delivered), (1, 1), "nobody else will make its last pass");
+        assert_eq!(collector.health().delivered, 1);
+        record_value(Trading::QueueBacklog, 9);
+        collector.flush();
+        assert_eq!(collector.health().delivered, 2, "the one that calls goes on");
+    });
+}
+
+#[test]
 fn an_observer_may_ask_for_a_flush_and_for_all_else() {
     let _turn = in_turn();
     without_hanging(|| {

@@ -2,7 +2,7 @@
 
 mod error;
 
-use core::{cell::Cell, fmt, time::Duration};
+use core::{fmt, time::Duration};
 use std::{
     io,
     sync::{Arc, mpsc},
@@ -19,6 +19,7 @@ use crate::{
     explain::InForce,
     local,
     locks::{Mutex, lock},
+    pass,
     pool::Pool,
     report::EventReport,
     sampling::{self, Sampler},
@@ -89,37 +90,6 @@ impl Published {
     }
 }
 
-thread_local! {
-    /// Set while this thread makes a pass, in which observers run: a pass from inside it would wait for itself.
-    static IN_PASS: Cell<bool> = const { Cell::new(false) };
-}
-
-/// One pass in the current thread; does nothing inside another, nor after the last one.
-fn pass(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Passed> {
-    /// Resets the mark even if the pass panics.
-    struct Mark;
-    impl Drop for Mark {
-        fn drop(&mut self) {
-            IN_PASS.set(false);
-        }
-    }
-    if IN_PASS.replace(true) {
-        return None;
-    }
-    let _mark = Mark;
-    let mut drain = lock(drain);
-    // Asked behind the lock: the last pass may have been made while this one waited. What has come into the rings since is counted as
-    // unregistered, and would be in no report if it was taken out.
-    if pool.is_finished() {
-        return None;
-    }
-    let passed = drain.pass(take);
-    if take == Take::Last {
-        pool.finish();
-    }
-    Some(passed)
-}
-
 impl Collector {
     /// Begins to set up a collector.
     pub fn builder() -> Builder {
@@ -157,10 +127,10 @@ impl Collector {
                 // Somebody listens, unless the other side panicked.
                 let _ = seated.send(seat.take());
                 while !pool.is_stopping() {
-                    let rest = pass(&drain, &pool, Take::Due).map(|passed| passed.rest).unwrap_or_default();
+                    let rest = pass::make(&drain, &pool, Take::Due).map(|passed| passed.rest).unwrap_or_default();
                     thread::park_timeout(rest);
                 }
-                pass(&drain, &pool, Take::Last);
+                pass::make(&drain, &pool, Take::Last);
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
@@ -302,7 +272,7 @@ impl Collector {
     /// # Errors
     /// If one of them cannot be watched, or there are too many; then all stays as it was. From inside an observer or hook.
     pub fn set_limits(&self, event: impl Event, limits: &[Limit]) -> Result<(), SetLimitsError> {
-        if IN_PASS.get() {
+        if pass::is_inside() {
             return Err(SetLimitsError::InsidePass);
         }
         // What was recorded before is not counted by the new limits: it is drained first.
@@ -437,7 +407,7 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain(&self) -> Duration {
-        let none = || if IN_PASS.get() { Duration::ZERO } else { self.settings().max_period.value };
+        let none = || if pass::is_inside() { Duration::ZERO } else { self.settings().max_period.value };
         self.pass(Take::Due).map_or_else(none, |passed| passed.rest)
     }
 
@@ -495,20 +465,20 @@ impl Collector {
     }
 
     fn pass(&self, take: Take) -> Option<Passed> {
-        let passed = pass(&self.drain, &self.pool, take)?;
+        let passed = pass::make(&self.drain, &self.pool, take)?;
         // An observer has stopped the collector in this pass, which could not be the last one, and no thread will make it.
         if self.in_force.is_manual() && self.pool.is_stopped() {
-            pass(&self.drain, &self.pool, Take::Last);
+            pass::make(&self.drain, &self.pool, Take::Last);
         }
         Some(passed)
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.
     /// What is recorded later counts as unregistered. Blocks until the thread has ended, unless an observer calls it; so does
-    /// a second call meanwhile. Without such a thread it drains in the current one; called by an observer, after the pass that
-    /// shows it records.
+    /// a second call meanwhile. Without such a thread it drains in the current one; called by an observer of its own, after the
+    /// pass that shows it records.
     pub fn stop(&self) {
-        let in_pass = IN_PASS.get();
+        let in_pass = pass::is_inside();
         let driver = if in_pass { self.driver.try_lock().ok() } else { Some(lock(&self.driver)) };
         // Somebody else is stopping it, and waits for the pass that this observer is called in.
         let Some(mut driver) = driver else { return };
@@ -519,6 +489,10 @@ impl Collector {
         }
         // From inside a pass, the drain's thread cannot be waited for: it is this one, or waits for this pass to end.
         if in_pass {
+            // Nobody may ever make another pass of one without a thread.
+            if matches!(taken, Driver::Owner) {
+                pass::make_last_unless_busy(&self.drain, &self.pool);
+            }
             return;
         }
         // Observers' panics are caught inside; should the thread have died all the same, this pass is the last.
@@ -527,7 +501,7 @@ impl Collector {
             Driver::Owner => false,
         };
         if !finished {
-            pass(&self.drain, &self.pool, Take::Last);
+            pass::make(&self.drain, &self.pool, Take::Last);
         }
     }
 
@@ -569,7 +543,7 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
         return Err(RegisterError::Stopped);
     }
     // An observer must not wait for a ring: the pass it runs in is what gives rings back.
-    if local::register(pool, name, !IN_PASS.get()) {
+    if local::register(pool, name, !pass::is_inside()) {
         Ok(())
     } else {
         Err(RegisterError::AllTaken { rings: pool.rings() })

@@ -99,6 +99,7 @@ mod measure;
 mod observer;
 mod overhead;
 mod pace;
+mod pass;
 mod pool;
 mod report;
 mod reporter;
