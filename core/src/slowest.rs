@@ -93,6 +93,17 @@ pub(crate) fn insert(list: &mut [Slow], slow: Slow) {
     }
 }
 
+/// Puts those of `others`, another list, among those of `list` where they belong.
+pub(crate) fn merge(list: &mut [Slow], others: &[Slow]) {
+    for slow in others {
+        // None of those behind it is any slower.
+        if !slow.is_taken() || !is_slow(list, slow.value) {
+            return;
+        }
+        insert(list, *slow);
+    }
+}
+
 /// What is taken of a list.
 pub(crate) fn taken(list: &[Slow]) -> &[Slow] {
     &list[..list.partition_point(Slow::is_taken)]

@@ -317,7 +317,7 @@ impl<S: Storage> Aggregator<S> {
             full = full.saturating_add(total.add(*fresh));
         }
         if !S::LACKS.slowest {
-            pour_slowest(&mut lists[of_event * k..][..k], fresh_list);
+            slowest::merge(&mut lists[of_event * k..][..k], fresh_list);
         }
         for window in &*windows {
             let Some(slice) = window.place(from) else { continue };
@@ -325,7 +325,7 @@ impl<S: Storage> Aggregator<S> {
             sums.merge(&moments);
             full = full.saturating_add(counts.add_all(slice, fresh, &used, sums));
             if !S::LACKS.slowest {
-                pour_slowest(&mut lists[slice * k..][..k], fresh_list);
+                slowest::merge(&mut lists[slice * k..][..k], fresh_list);
             }
         }
         fresh[used].fill(0);
@@ -372,12 +372,4 @@ impl<S: Storage> Aggregator<S> {
 fn slow(value: u64, origin: Origin) -> Slow {
     let slow = Slow::new(value, origin.start, origin.tag, origin.source);
     if origin.awaits_tag { slow.awaiting_tag() } else { slow }
-}
-
-fn pour_slowest(list: &mut [Slow], fresh: &[Slow]) {
-    for slow in slowest::taken(fresh) {
-        if slowest::is_slow(list, slow.value()) {
-            slowest::insert(list, *slow);
-        }
-    }
 }

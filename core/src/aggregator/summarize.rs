@@ -157,10 +157,8 @@ impl<S: Storage> Aggregator<S> {
             Period::Total => of_event..of_event + 1,
         };
         let first = row * of_row;
-        for slow in lists.flat_map(|list| slowest::taken(&slowest[(first + list) * k..][..k])) {
-            if slowest::is_slow(room, slow.value()) {
-                slowest::insert(room, *slow);
-            }
+        for list in lists {
+            slowest::merge(room, &slowest[(first + list) * k..][..k]);
         }
         let kept = room.len().min(k);
         (slowest::taken(&room[..kept]), Teller { unit, time })
