@@ -297,12 +297,14 @@ impl<S: Storage> Aggregator<S> {
     fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
         let (shape, used) = (self.shape, buckets.places_between(&chosen.moments));
         let room = filled(buckets.places());
-        let Parts { counts, totals, folded, .. } = self.storage.parts();
+        let Parts { slices: moments, counts, totals, folded, .. } = self.storage.parts();
         let totals = &totals[chosen.row * room..][..room];
         let Some(slices) = &chosen.slices else {
             return (used.start, &totals[used]);
         };
-        Counts::of(counts, &shape, buckets, chosen.row).sum(slices, &used, &chosen.moments, totals, folded);
+        let moments = &moments[chosen.row * shape.slices..][slices.clone()];
+        let counts = Counts::of(counts, &shape, buckets, chosen.row);
+        counts.sum((slices.start, moments, chosen.moments.weight()), &used, totals, folded);
         (used.start, &folded[used])
     }
 }
