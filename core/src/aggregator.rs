@@ -12,10 +12,12 @@ use crate::{
     Buckets, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
     clock::nanos_of,
     in_flight::{InFlight, Occupancy},
+    kept,
     select::Weighed,
     slowest,
     storage::{EventState, Parts, Shape, Storage},
     window::Window,
+    word,
 };
 
 pub(crate) use self::sample::Fresh;
@@ -54,7 +56,7 @@ pub struct Counters {
     pub full_counters: u64,
 }
 
-/// How an event's spans ended.
+/// How an event's spans ended. Where registers have 32 bits, each number is 2^32 − 1 at the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
@@ -162,6 +164,7 @@ impl<S: Storage> Aggregator<S> {
             })?;
             first += usize::from(spec.slices);
         }
+        kept::number_slices(parts.windows);
         let mut corrected = events.len();
         for (row, info) in events.iter().enumerate() {
             let number = row_number(row) + 1;
@@ -266,7 +269,7 @@ impl<S: Storage> Aggregator<S> {
     fn end(&mut self, row: usize, record: Record, outcome: usize, source: u16) -> bool {
         let duration = record.payload();
         let start = record.ticks().wrapping_sub(duration);
-        self.storage.parts().events[row].outcomes[outcome] += 1;
+        word::count(&mut self.storage.parts().events[row].outcomes[outcome], 1);
         self.see(row, record.ticks());
         let tag = self.close(row, start);
         let origin = Origin { start, tag, source, awaits_tag: tag.is_none() };

@@ -6,7 +6,12 @@
 
 use core::ops::Range;
 
-use crate::{Buckets, Moments, histogram::Count, storage::Shape};
+use crate::{
+    histogram::Count,
+    storage::Shape,
+    sums::Sums,
+    word::{Word, narrow, widen},
+};
 
 /// Places in a block: as many counters of 32 bits as a line of the cache holds. Where registers have 32 bits nothing adds several
 /// at once, and room is scarce.
@@ -23,13 +28,13 @@ fn blocks(places: &Range<usize>) -> Range<usize> {
 }
 
 /// Counts of all places, as whole blocks.
-fn by_blocks(counts: &[u64]) -> &[[u64; BLOCK]] {
+fn by_blocks(counts: &[Word]) -> &[[Word; BLOCK]] {
     counts.as_chunks().0
 }
 
 /// Without a branch for each count.
 #[inline]
-fn is_empty(block: &[u64; BLOCK]) -> bool {
+fn is_empty(block: &[Word; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count) == 0
 }
 
@@ -41,8 +46,8 @@ pub(crate) struct Counts<'a, C> {
 
 impl<'a, C: Count> Counts<'a, C> {
     /// Those of this row among those of all rows.
-    pub(crate) fn of(all: &'a mut [C], shape: &Shape, buckets: Buckets, row: usize) -> Self {
-        let of_row = filled(buckets.places()) * shape.slices;
+    pub(crate) fn of(all: &'a mut [C], shape: &Shape, row: usize) -> Self {
+        let of_row = shape.room() * shape.slices;
         Self { blocks: all[row * of_row..][..of_row].as_chunks_mut().0, slices: shape.slices }
     }
 
@@ -51,10 +56,10 @@ impl<'a, C: Count> Counts<'a, C> {
         self.blocks[place / BLOCK * self.slices + slice][place % BLOCK].add(weight)
     }
 
-    /// Adds counts of all places, of which these are in use, to a slice that adds up to `moments` with them; what found no room.
-    pub(crate) fn add_all(&mut self, slice: usize, counts: &[u64], used: &Range<usize>, moments: &Moments) -> u64 {
+    /// Adds counts of all places, of which these are in use, to a slice that weighs so much with them; what found no room.
+    pub(crate) fn add_all(&mut self, slice: usize, counts: &[Word], used: &Range<usize>, weight: u64) -> u64 {
         let mut full = 0_u64;
-        let fits = moments.weight() <= C::MAX;
+        let fits = fits::<C>(weight);
         for block in blocks(used) {
             let more = &by_blocks(counts)[block];
             if is_empty(more) {
@@ -62,9 +67,9 @@ impl<'a, C: Count> Counts<'a, C> {
             }
             let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
             if fits {
-                counts.for_each(|(count, more)| *count = count.plus(C::of(*more)));
+                counts.for_each(|(count, more)| *count = count.plus(C::of(widen(*more))));
             } else {
-                counts.for_each(|(count, more)| full = full.saturating_add(count.add(*more)));
+                counts.for_each(|(count, more)| full = full.saturating_add(count.add(widen(*more))));
             }
         }
         full
@@ -74,13 +79,13 @@ impl<'a, C: Count> Counts<'a, C> {
     /// are those of each slice, together of the weight `weight`; where `totals` has nothing the slices have nothing.
     pub(crate) fn sum(
         &self,
-        (first, moments, weight): (usize, &[Moments], u64),
+        (first, moments, weight): (usize, &[Sums], u64),
         used: &Range<usize>,
-        totals: &[u64],
-        sums: &mut [u64],
+        totals: &[Word],
+        sums: &mut [Word],
     ) {
         let sums = sums.as_chunks_mut::<BLOCK>().0;
-        let fits = weight <= C::MAX;
+        let fits = fits::<C>(weight);
         for block in blocks(used) {
             // Most places were never used, and need not be looked at in each slice.
             if is_empty(&by_blocks(totals)[block]) {
@@ -91,18 +96,24 @@ impl<'a, C: Count> Counts<'a, C> {
             // A line of the cache that need not be fetched.
             let counted =
                 of_slices.iter().zip(moments).filter(|(_, moments)| moments.count() > 0).map(|(counts, _)| counts);
-            sums[block] = if fits { narrow_sum(counted).map(Count::get) } else { wide_sum(counted) };
+            sums[block] = if fits { narrow_sum(counted).map(|sum| narrow(sum.get())) } else { wide_sum(counted) };
         }
     }
 
     /// Empties a slice that has counts at these places only, and only where `totals` has some.
-    pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[u64]) {
+    pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[Word]) {
         for block in blocks(used) {
             if !is_empty(&by_blocks(totals)[block]) {
                 self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
             }
         }
     }
+}
+
+/// Whether a counter is wide enough for all of what weighs so much. Where registers have 32 bits, what found no room in a sum of moments is
+/// in the counts all the same.
+fn fits<C: Count>(weight: u64) -> bool {
+    cfg!(target_pointer_width = "64") && weight <= C::MAX
 }
 
 /// The sum of blocks, which no counter is too narrow for.
@@ -117,12 +128,12 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
 }
 
 /// The sum of blocks. There are not 2^64 samples in a window.
-fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [u64; BLOCK] {
+fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [Word; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {
         sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_add(count.get()));
     }
-    sums
+    sums.map(narrow)
 }
 
 #[cfg(test)]
@@ -133,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{EventId, EventInfo, WindowSpec};
+    use crate::{EventId, EventInfo, Moments, WindowSpec};
 
     const EVENTS: [EventInfo; 2] =
         [EventInfo::new(EventId::new(1).unwrap(), "a"), EventInfo::new(EventId::new(2).unwrap(), "b")];
@@ -145,20 +156,21 @@ mod tests {
 
     /// Against a table of slices and places, in counters as narrow as to be full now and then.
     fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
-        let buckets = Buckets::new(SHAPE.scale, SHAPE.lowest, SHAPE.octaves).unwrap();
         let mut all = vec![0_u16; SHAPE.all_counts()];
         let mut plain = vec![vec![0_u64; PLACES]; SHAPE.slices];
-        let (mut totals, mut sums) = (vec![0_u64; SHAPE.room()], vec![u64::MAX; SHAPE.room()]);
-        let mut moments = vec![Moments::EMPTY; SHAPE.slices];
-        let weigh = |moments: &mut Moments, weight: u64| {
-            (0..16).filter(|bit| weight >> bit & 1 == 1).for_each(|bit| moments.add(1, bit));
+        let (mut totals, mut sums) = (vec![0; SHAPE.room()], vec![Word::MAX; SHAPE.room()]);
+        let mut moments = vec![Sums::EMPTY; SHAPE.slices];
+        let weigh = |sums: &mut Sums, weight: u64| {
+            (0..16)
+                .filter(|bit| weight >> bit & 1 == 1)
+                .for_each(|bit| assert_eq!(sums.merge(&Moments::of(1, bit)), 0));
         };
         for (slice, added, clears) in steps {
-            let mut counts = Counts::of(&mut all, &SHAPE, buckets, 1);
+            let mut counts = Counts::of(&mut all, &SHAPE, 1);
             let mut fresh = vec![0; SHAPE.room()];
             for (place, weight) in &added {
-                fresh[*place] += weight;
-                totals[*place] += weight;
+                fresh[*place] += narrow(*weight);
+                totals[*place] += narrow(*weight);
                 weigh(&mut moments[slice], *weight);
             }
             let first = added.iter().map(|(place, _)| *place).min().unwrap_or(0);
@@ -167,11 +179,11 @@ mod tests {
             if let [(place, weight)] = added[..] {
                 full += counts.add(slice, place, weight);
             } else {
-                full += counts.add_all(slice, &fresh, &used, &moments[slice]);
+                full += counts.add_all(slice, &fresh, &used, moments[slice].weight());
             }
             let mut expected = 0;
             for (count, more) in plain[slice].iter_mut().zip(&fresh) {
-                let sum = *count + more;
+                let sum = *count + widen(*more);
                 *count = sum.min(u16::MAX.into());
                 expected += sum - *count;
             }
@@ -179,15 +191,15 @@ mod tests {
             if clears {
                 counts.clear(slice, &(0..PLACES), &totals);
                 plain[slice].fill(0);
-                moments[slice] = Moments::EMPTY;
+                moments[slice] = Sums::EMPTY;
             }
             let mut whole = Moments::EMPTY;
-            for moments in &moments {
-                whole.merge(moments);
+            for sums in &moments {
+                sums.add_to(&mut whole);
             }
             counts.sum((0, &moments, whole.weight()), &(0..PLACES), &totals, &mut sums);
             let expected: Vec<u64> = (0..PLACES).map(|place| plain.iter().map(|slice| slice[place]).sum()).collect();
-            prop_assert_eq!(&sums[..PLACES], &expected[..]);
+            prop_assert_eq!(sums[..PLACES].iter().copied().map(widen).collect::<Vec<_>>(), expected);
         }
         prop_assert!(all[..all.len() / 2].iter().all(|count| *count == 0), "the other row is left alone");
         Ok(())

@@ -167,6 +167,10 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
     let (min, max) = (moments.min(), moments.max());
+    // Without a histogram nothing was counted.
+    if counts.is_empty() {
+        return [Estimate::between(min, max); K];
+    }
     let first = buckets.place(min);
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
     let (places, counted) = locate(counts, first, ranks);

@@ -16,9 +16,12 @@
 //! The table is a hash table with linear probing and deletion by shifting back (Knuth, TAOCP 3, 6.4, algorithm R): there are
 //! no tombstones, and empty is all-zero.
 
-use crate::storage::EventState;
+use crate::{
+    storage::EventState,
+    word::{self, Word, widen},
+};
 
-/// How an event's STARTs and ENDs met.
+/// How an event's STARTs and ENDs met. Where registers have 32 bits, each number is 2^32 − 1 at the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Pairing {
@@ -38,9 +41,35 @@ pub struct Pairing {
     pub orphans: u64,
 }
 
-impl Pairing {
+/// [`Pairing`] as it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Pairs {
+    pub(crate) paired: Word,
+    open: Word,
+    uncertain: Word,
+    untracked: Word,
+    abandoned: Word,
+    early: Word,
+    orphans: Word,
+}
+
+impl Pairs {
     pub(crate) const EMPTY: Self =
         Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
+
+    /// As it is told.
+    pub(crate) fn told(&self) -> Pairing {
+        Pairing {
+            paired: widen(self.paired),
+            open: widen(self.open),
+            uncertain: widen(self.uncertain),
+            untracked: widen(self.untracked),
+            abandoned: widen(self.abandoned),
+            early: widen(self.early),
+            orphans: widen(self.orphans),
+        }
+    }
 }
 
 /// A place of the table; all zero if it is empty.
@@ -78,9 +107,9 @@ pub(crate) struct Occupancy {
     /// The span that began last, if it is not in the table: most end before another one begins.
     newest: Flight,
     /// Early ENDs, of all events.
-    early: u64,
+    early: Word,
     /// Uncertain spans, of all events.
-    uncertain: u64,
+    uncertain: Word,
 }
 
 impl Occupancy {
@@ -135,7 +164,7 @@ impl InFlight<'_> {
             // As many of one kind as can be counted.
             let pairing = &mut self.events[usize::from(row)].pairing;
             pairing.open -= 1;
-            pairing.untracked += 1;
+            word::count(&mut pairing.untracked, 1);
         }
     }
 
@@ -146,7 +175,7 @@ impl InFlight<'_> {
         if let Some(place) = find(self.table, row, start, true) {
             let awaited = self.table[place].tag > 0;
             pairing.early -= 1;
-            pairing.paired += 1;
+            word::count(&mut pairing.paired, 1);
             self.occupancy.early -= 1;
             self.take_one(place);
             return awaited;
@@ -161,7 +190,7 @@ impl InFlight<'_> {
             flight.sampling = sampling;
             pairing.open += 1;
         } else {
-            pairing.untracked += 1;
+            word::count(&mut pairing.untracked, 1);
         }
         false
     }
@@ -205,7 +234,7 @@ impl InFlight<'_> {
         self.occupancy.taken -= 1;
         let pairing = &mut self.events[usize::from(row)].pairing;
         pairing.open -= 1;
-        pairing.paired += 1;
+        word::count(&mut pairing.paired, 1);
     }
 
     #[cold]
@@ -216,7 +245,7 @@ impl InFlight<'_> {
         if let Some(place) = find(self.table, row, start, false) {
             let Flight { tag, mark, .. } = self.table[place];
             pairing.open -= 1;
-            pairing.paired += 1;
+            word::count(&mut pairing.paired, 1);
             if mark > 0 {
                 pairing.uncertain -= 1;
                 self.occupancy.uncertain -= 1;
@@ -249,7 +278,7 @@ impl InFlight<'_> {
         self.remove_where(|flight, pairing, occupancy| {
             let settled = flight.early && flight.mark < pass;
             if settled {
-                let count = u64::from(flight.count);
+                let count = Word::from(flight.count);
                 pairing.early -= count;
                 occupancy.early -= count;
                 without_start(pairing, count);
@@ -267,8 +296,8 @@ impl InFlight<'_> {
         }
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early && flight.mark == 0) {
             flight.mark = now.saturating_add(1);
-            self.events[usize::from(flight.row)].pairing.uncertain += u64::from(flight.count);
-            self.occupancy.uncertain += u64::from(flight.count);
+            self.events[usize::from(flight.row)].pairing.uncertain += Word::from(flight.count);
+            self.occupancy.uncertain += Word::from(flight.count);
         }
     }
 
@@ -280,11 +309,11 @@ impl InFlight<'_> {
         self.remove_where(|flight, pairing, occupancy| {
             let given_up = !flight.early && flight.mark > 0 && flight.mark - 1 < before;
             if given_up {
-                let count = u64::from(flight.count);
+                let count = Word::from(flight.count);
                 pairing.open -= count;
                 pairing.uncertain -= count;
                 occupancy.uncertain -= count;
-                pairing.abandoned += count;
+                word::count(&mut pairing.abandoned, count);
             }
             given_up
         });
@@ -307,7 +336,7 @@ impl InFlight<'_> {
         }
     }
 
-    fn remove_where(&mut self, mut gone: impl FnMut(&Flight, &mut Pairing, &mut Occupancy) -> bool) {
+    fn remove_where(&mut self, mut gone: impl FnMut(&Flight, &mut Pairs, &mut Occupancy) -> bool) {
         let mut place = 0;
         while let Some(flight) = self.table.get(place) {
             if flight.count > 0 && gone(flight, &mut self.events[usize::from(flight.row)].pairing, self.occupancy) {
@@ -329,11 +358,11 @@ pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
 }
 
 /// ENDs whose START is not in the table: of a span that had no room there, or that was lost.
-fn without_start(pairing: &mut Pairing, count: u64) {
+fn without_start(pairing: &mut Pairs, count: Word) {
     let untracked = pairing.untracked.min(count);
     pairing.untracked -= untracked;
-    pairing.paired += untracked;
-    pairing.orphans += count - untracked;
+    word::count(&mut pairing.paired, untracked);
+    word::count(&mut pairing.orphans, count - untracked);
 }
 
 /// Where the search for a kind begins (Fibonacci hashing: Knuth, TAOCP 3, 6.4). The length is a power of two.

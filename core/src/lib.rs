@@ -37,6 +37,7 @@ mod format;
 mod gate;
 pub mod histogram;
 mod in_flight;
+mod kept;
 mod moments;
 #[doc(hidden)]
 pub mod name;
@@ -52,10 +53,12 @@ mod sla;
 mod slowest;
 mod storage;
 mod summary;
+mod sums;
 #[doc(hidden)]
 pub mod sync;
 mod wide;
 mod window;
+mod word;
 
 pub use self::{
     aggregator::{Aggregator, ConfigError, Counters, Known, Outcomes, Period, Values},
@@ -65,6 +68,7 @@ pub use self::{
     gate::Gate,
     histogram::{Bucket, Buckets, Count, Estimate, Histogram, MAX_SCALE},
     in_flight::{Flight, Pairing},
+    kept::{Sample, Samples, Scratch},
     moments::Moments,
     presets::Trading,
     quantile::{ParseQuantileError, Quantile},
@@ -74,9 +78,11 @@ pub use self::{
     select::Weighed,
     sla::{Limit, LimitError, Rule, SlaState, SlaStatus, Tally, Threshold, Transition},
     slowest::Slow,
-    storage::{Arrays, EventState, Lacks, Parts, Sample, Shape, Storage},
+    storage::{Arrays, EventState, Lacks, Parts, Shape, Storage},
     summary::{Accuracy, Summary, Teller},
+    sums::Sums,
     window::{Window, WindowSpec},
+    word::Word,
 };
 #[doc(hidden)]
 pub use event::event_id;

@@ -1,13 +1,16 @@
 //! Count, extremes, mean and spread, in integers.
 
 use self::sum::{narrow, widen};
-use crate::{Fixed, fixed::FRACTION_BITS, select::Weighed, wide};
+#[cfg(any(target_pointer_width = "64", test))]
+use crate::select::Weighed;
+use crate::{Fixed, fixed::FRACTION_BITS, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
 /// A sample of weight `w` stands for `w` of its like: it counts once, `w` times in everything but `count`, `min` and `max`.
-/// Sums saturate at 2^128: those of the squares, for durations of a minute, after 2^36 samples. Where registers have 32 bits, the plain
-/// sum does at 2^64: after 544 years of time in units of 2^-30 s.
+/// Sums are full at 2^128: those of the squares, for durations of a minute, after 2^36 samples. Where registers have 32 bits, the plain
+/// sum is at 2^64, after 544 years of time in units of 2^-30 s; and where they are kept, the squares are at 2^96, for durations of a minute
+/// after 2^24 samples. What follows from a sum that is full is told as the largest number there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
@@ -51,7 +54,33 @@ impl Moments {
     /// Of no samples.
     pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
 
-    /// Adds samples: the same as one after the other, but for less where registers have 64 bits.
+    /// What this was before it was taken apart.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub(crate) const fn of_parts([count, weight]: [u64; 2], [min, max]: [u64; 2], sum: u64, squares: u128) -> Self {
+        Self { count, weight, min, max, sum, squares }
+    }
+
+    /// The sum of all values, by weight.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub(crate) const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The sum of the squares.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub(crate) const fn squares(&self) -> u128 {
+        self.squares
+    }
+
+    /// Of a single sample.
+    pub(crate) fn of(value: u64, sampling: u8) -> Self {
+        let mut moments = Self::EMPTY;
+        moments.add(value, sampling);
+        moments
+    }
+
+    /// Adds samples: the same as one after the other, but for less.
+    #[cfg(any(target_pointer_width = "64", test))]
     #[inline]
     pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = Weighed> + Clone) {
         let (mut sums, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
@@ -67,7 +96,6 @@ impl Moments {
             sum += u128::from(weighted);
             sums.squares = sums.squares.wrapping_add(wide::product(value, weighted));
         }
-        // A microcontroller has no room for both ways.
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
             self.merge(&Self { sum: narrow(sum), ..sums });
         } else {
@@ -164,6 +192,10 @@ impl Moments {
         if n == 0 {
             return 0;
         }
+        // How much more there was is not known.
+        if self.sum == Sum::MAX {
+            return u128::MAX;
+        }
         let (whole, rest) = divided(widen(self.sum), n);
         // The rest is below n, so it has room for 16 bits more.
         (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
@@ -175,6 +207,9 @@ impl Moments {
         let n = u128::from(self.weight);
         if n == 0 {
             return 0;
+        }
+        if self.squares == u128::MAX || self.sum == Sum::MAX {
+            return u128::MAX;
         }
         // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
         let exact = wide::checked_product(n, self.squares)
@@ -275,7 +310,7 @@ mod tests {
             values in proptest::collection::vec((any::<u64>(), 4..64_u32, 0..16_u8), 0..80),
             shift in 0..40_u32,
         ) {
-            let samples = values.into_iter().map(|(value, size, k)| Weighed::new(value >> size >> shift, k).unwrap());
+            let samples = values.into_iter().map(|(value, size, k)| Weighed::new(value >> size >> shift >> (60 - Weighed::VALUE_BITS), k).unwrap());
             let (mut all, mut each) = (of(&before), of(&before));
             all.add_all(samples.clone());
             samples.for_each(|sample| each.add(sample.value(), sample.sampling()));
@@ -291,7 +326,10 @@ mod tests {
         }
 
         #[test]
-        fn what_was_added_since_is_the_rest(values in proptest::collection::vec(0..1_u64 << 60, 1..50), cut in 0..50_usize) {
+        fn what_was_added_since_is_the_rest(
+            values in proptest::collection::vec(0..1_u64 << Weighed::VALUE_BITS, 1..50),
+            cut in 0..50_usize,
+        ) {
             let (before, after) = values.split_at(cut.min(values.len() - 1));
             let rest = of(after);
             let since = of(&values).since(&of(before), rest.min(), rest.max());

@@ -34,7 +34,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
     }
     let mut found = [T::default(); K];
     if !ROOMY {
-        sort_by_heap(samples);
+        sort_by_heap(samples, |sample| *sample);
     }
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
@@ -49,7 +49,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
 }
 
 /// Heapsort (Williams, 1964; Knuth, TAOCP 3, 5.2.3): n·log n in the worst case, without recursion.
-fn sort_by_heap<T: Copy + Ord>(samples: &mut [T]) {
+pub(crate) fn sort_by_heap<T, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
     // First the largest comes to the top of the heap, then each goes from the top to behind what is left of it.
     let (mut from, mut len) = (samples.len() / 2, samples.len());
     loop {
@@ -62,20 +62,20 @@ fn sort_by_heap<T: Copy + Ord>(samples: &mut [T]) {
             return;
         }
         let Some(heap) = samples.get_mut(..len) else { return };
-        sift_down(heap, from);
+        sift_down(heap, from, &key);
     }
 }
 
 /// Lets the element at `at` sink until none below it is larger.
-fn sift_down<T: Copy + Ord>(heap: &mut [T], mut at: usize) {
+fn sift_down<T, K: Ord>(heap: &mut [T], mut at: usize, key: &impl Fn(&T) -> K) {
     loop {
         let left = 2 * at + 1;
         let larger = match (heap.get(left), heap.get(left + 1)) {
-            (Some(one), Some(other)) if other > one => left + 1,
+            (Some(one), Some(other)) if key(other) > key(one) => left + 1,
             (Some(_), _) => left,
             (None, _) => return,
         };
-        if heap[at] >= heap[larger] {
+        if key(&heap[at]) >= key(&heap[larger]) {
             return;
         }
         heap.swap(at, larger);
@@ -89,10 +89,12 @@ fn sift_down<T: Copy + Ord>(heap: &mut [T], mut at: usize) {
 pub struct Weighed(u64);
 
 impl Weighed {
-    /// Values are smaller than 2^60.
-    pub const VALUE_BITS: u32 = u64::BITS - Self::SAMPLING_BITS;
-    const SAMPLING_BITS: u32 = 4;
+    /// Values are smaller than 2 to this power: 60, or where registers have 32 bits, 44, which leaves room for the slices of
+    /// a sample beside it.
+    pub const VALUE_BITS: u32 = if ROOMY { u64::BITS - Self::SAMPLING_BITS } else { 44 };
+    pub(crate) const SAMPLING_BITS: u32 = 4;
 
+    #[cfg(target_pointer_width = "64")]
     pub(crate) const ZERO: Self = Self(0);
 
     /// A sample that stands for 2^`sampling` of its like; `None` for a value that is too large.
@@ -101,6 +103,13 @@ impl Weighed {
             return None;
         }
         Some(Self(value << Self::SAMPLING_BITS | (sampling as u64 & 0xF)))
+    }
+
+    /// A sample that was one before.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline(always)]
+    pub(crate) const fn of(value: u64, sampling: u8) -> Self {
+        Self(value << Self::SAMPLING_BITS | sampling as u64)
     }
 
     /// The sample.
@@ -136,10 +145,18 @@ pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Q
     if ROOMY {
         samples.sort_unstable();
     } else {
-        sort_by_heap(samples);
+        sort_by_heap(samples, |sample| *sample);
     }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
-    let mut rest = samples.iter();
+    ranked(samples.iter().copied(), total, quantiles)
+}
+
+/// The same of samples that are sorted, and weigh so much together.
+pub(crate) fn ranked<const K: usize>(
+    mut rest: impl Iterator<Item = Weighed>,
+    total: u64,
+    quantiles: [Quantile; K],
+) -> Option<[u64; K]> {
     let first = rest.next()?;
     let (mut value, mut reached) = (first.value(), first.weight());
     Some(quantiles.map(|quantile| {
@@ -156,14 +173,14 @@ pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Q
 /// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.
 ///
 /// By bisection of the values: 60 passes over the samples at the most, and no room needed.
-pub(crate) fn rank_in(samples: &[Weighed], quantile: Quantile) -> Option<u64> {
-    let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
+pub(crate) fn rank_in(samples: &(impl Iterator<Item = Weighed> + Clone), quantile: Quantile) -> Option<u64> {
+    let total = samples.clone().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let rank = quantile.rank(total);
     let reached = |value: u64| {
-        let below = samples.iter().filter(|sample| sample.value() <= value);
+        let below = samples.clone().filter(|sample| sample.value() <= value);
         below.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
     };
-    let (mut low, mut high) = (samples.iter().map(|sample| sample.value()).min()?, samples.iter().max()?.value());
+    let (mut low, mut high) = (samples.clone().map(Weighed::value).min()?, samples.clone().max()?.value());
     // The least value that the rank's share of samples does not exceed is a sample.
     while low < high {
         let middle = low + (high - low) / 2;
@@ -209,7 +226,7 @@ mod tests {
         #[test]
         fn a_heap_puts_in_order(samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 0..200)) {
             let (mut by_heap, mut sorted) = (samples.clone(), samples);
-            sort_by_heap(&mut by_heap);
+            sort_by_heap(&mut by_heap, |sample| *sample);
             sorted.sort_unstable();
             prop_assert_eq!(by_heap, sorted);
         }
@@ -229,15 +246,16 @@ mod tests {
                 samples.iter().map(|(value, k)| Weighed::new(*value, *k as u8).unwrap()).collect();
             let found = weighted_quantiles(&mut weighed, wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&repeated, quantile)));
-            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighed, quantile).unwrap()));
+            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighed.iter().copied(), quantile).unwrap()));
         }
     }
 
     #[test]
     fn a_value_too_large_is_refused() {
-        assert_eq!(Weighed::new(1 << 60, 0), None);
-        let most = Weighed::new((1 << 60) - 1, 15).unwrap();
-        assert_eq!((most.value(), most.weight()), ((1 << 60) - 1, 32_768));
+        let bits = if cfg!(target_pointer_width = "64") { 60 } else { 44 };
+        assert_eq!(Weighed::new(1 << bits, 0), None);
+        let most = Weighed::new((1 << bits) - 1, 15).unwrap();
+        assert_eq!((most.value(), most.weight()), ((1 << bits) - 1, 32_768));
     }
 
     /// At both ends, at the usual ones, and on either side of a step from one rank to the next.

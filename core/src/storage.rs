@@ -1,15 +1,17 @@
 //! How much memory an aggregator has, and where it lies.
 
 use crate::{
-    Buckets, EventInfo, Flight, Pairing, TimeUnit, WindowSpec,
+    Buckets, EventInfo, Flight, TimeUnit, WindowSpec,
     aggregator::Fresh,
     counts,
     histogram::Count,
-    moments::Moments,
-    select::Weighed,
+    in_flight::Pairs,
+    kept::{Evicted, NO_SCRATCH, Sample, Scratch},
     sla::{NO_RULE, Rule, Silence, Tally},
     slowest::Slow,
+    sums::Sums,
     window::Window,
+    word::Word,
 };
 
 /// How much an aggregator keeps: a value, from which everything else follows.
@@ -38,7 +40,7 @@ pub struct Shape {
     pub samples: usize,
     /// Into 2^scale buckets the histograms cut each power of two.
     pub scale: u8,
-    /// How many powers of two the histograms cover.
+    /// How many powers of two the histograms cover; with 0 there are none: what is not exact is only told between its extremes.
     pub octaves: u8,
     /// Those of durations begin at 2^lowest units of time; those of plain numbers at 1.
     pub lowest: u8,
@@ -59,15 +61,18 @@ pub struct Shape {
 impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s; the slowest 4; room for
     /// twice as many limits as are declared, and two an event. 198 KiB an event and the default windows; 373 KiB an event that has an
-    /// expected interval.
+    /// expected interval. Where registers have 32 bits, times are counted in the coarse unit, so that the histograms begin at 0.93 ns.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let counted = Self::counted(events, windows);
+        // In the fine unit, a sample of 44 bits would be 16 s at the most.
+        let (unit, lowest, octaves) =
+            if cfg!(target_pointer_width = "64") { (TimeUnit::Fine, 8, 40) } else { (TimeUnit::Coarse, 0, 38) };
         Self {
             samples: 512,
             scale: 5,
-            octaves: 40,
-            lowest: 8,
-            unit: TimeUnit::Fine,
+            octaves,
+            lowest,
+            unit,
             in_flight: 1_024,
             slowest: 4,
             limits: 2 * (counted.limits + events.len()),
@@ -129,12 +134,13 @@ impl Shape {
         }
     }
 
-    /// The places that a histogram counts in.
+    /// The places that a histogram counts in; none without one.
     ///
     /// # Panics
     /// If the scale or the range is impossible; in a constant, an error of the compiler.
     pub const fn places(&self) -> usize {
         match Buckets::new(self.scale, self.lowest, self.octaves) {
+            Some(_) if self.octaves == 0 => 0,
             Some(buckets) => buckets.places(),
             None => panic!("a scale is at most 8, and lowest + octaves at most 64"),
         }
@@ -190,12 +196,12 @@ impl Shape {
         self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
             + self.rows() * size_of::<EventState>()
-            + self.all_slices() * size_of::<Moments>()
+            + self.all_slices() * size_of::<Sums>()
             + self.all_counts() * size_of::<C>()
-            + self.all_totals() * size_of::<u64>()
-            + self.room() * size_of::<u64>()
+            + self.all_totals() * size_of::<Word>()
+            + self.room() * size_of::<Word>()
             + self.all_samples() * size_of::<Sample>()
-            + self.samples * size_of::<Weighed>()
+            + self.samples * size_of::<Scratch>()
             + self.in_flight * size_of::<Flight>()
             + self.all_slowest() * size_of::<Slow>()
             + self.limits * size_of::<Rule>()
@@ -203,27 +209,17 @@ impl Shape {
     }
 }
 
-/// A duration or number that is kept to tell exact quantiles, and the tick at which it was measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Sample {
-    pub(crate) weighed: Weighed,
-    /// One more than the tick; 0 for a sample that belongs to no window.
-    pub(crate) after: u64,
-}
-
 /// What is kept of a row besides its slices. A row is an event, or the corrected summary of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventState {
-    pub(crate) total: Moments,
+    pub(crate) total: Sums<u64>,
     pub(crate) fresh: Fresh,
-    pub(crate) outcomes: [u64; 3],
-    pub(crate) pairing: Pairing,
+    pub(crate) outcomes: [Word; 3],
+    pub(crate) pairing: Pairs,
     /// Where the next sample goes, over the oldest one.
     pub(crate) next_sample: usize,
-    /// The largest `after` of a sample that had to make room.
-    pub(crate) evicted: u64,
+    pub(crate) evicted: Evicted,
     /// One more than the tick of the newest record; 0 if there was none.
     pub(crate) seen: u64,
     /// One more than the tick until which some may have been sampled away; 0 if none were.
@@ -241,12 +237,12 @@ pub struct EventState {
 
 impl EventState {
     const EMPTY: Self = Self {
-        total: Moments::EMPTY,
+        total: Sums::EMPTY,
         fresh: Fresh::EMPTY,
         outcomes: [0; 3],
-        pairing: Pairing::EMPTY,
+        pairing: Pairs::EMPTY,
         next_sample: 0,
-        evicted: 0,
+        evicted: Evicted::NONE,
         seen: 0,
         sampled: 0,
         id: 0,
@@ -267,17 +263,17 @@ pub struct Parts<'s, C> {
     /// A row for each event, then one for each corrected summary.
     pub events: &'s mut [EventState],
     /// The slices of all windows, row after row.
-    pub slices: &'s mut [Moments],
+    pub slices: &'s mut [Sums],
     /// The bucket counts of each row's slices, [block](crate::counts) after block.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
-    pub totals: &'s mut [u64],
+    pub totals: &'s mut [Word],
     /// Room to add up the bucket counts of a window.
-    pub folded: &'s mut [u64],
+    pub folded: &'s mut [Word],
     /// The newest samples of each event.
     pub samples: &'s mut [Sample],
     /// Room to select among the samples of one event.
-    pub scratch: &'s mut [Weighed],
+    pub scratch: &'s mut [Scratch],
     /// The table of open spans.
     pub in_flight: &'s mut [Flight],
     /// The slowest samples of each event: of its slices, since the start, and of its fresh sums.
@@ -289,6 +285,7 @@ pub struct Parts<'s, C> {
 }
 
 /// What a storage has no room for.
+#[expect(clippy::struct_excessive_bools, reason = "each says something else")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Lacks {
@@ -298,11 +295,13 @@ pub struct Lacks {
     pub limits: bool,
     /// None of the slowest samples is kept.
     pub slowest: bool,
+    /// There is no histogram.
+    pub histogram: bool,
 }
 
 impl Lacks {
     /// It may have room for everything: only its shape tells.
-    pub const NOTHING: Self = Self { corrected: false, limits: false, slowest: false };
+    pub const NOTHING: Self = Self { corrected: false, limits: false, slowest: false, histogram: false };
 }
 
 /// Memory for an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
@@ -327,6 +326,7 @@ pub struct Arrays<
     const IDS: usize,
     const WINDOWS: usize,
     const ROWS: usize,
+    const CORRECTED: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
@@ -341,12 +341,12 @@ pub struct Arrays<
     rows: [u16; IDS],
     windows: [Window; WINDOWS],
     events: [EventState; ROWS],
-    slices: [Moments; SLICES],
+    slices: [Sums; SLICES],
     counts: [C; COUNTS],
-    totals: [u64; TOTALS],
-    folded: [u64; ROOM],
+    totals: [Word; TOTALS],
+    folded: [Word; ROOM],
     samples: [Sample; SAMPLES],
-    scratch: [Weighed; SCRATCH],
+    scratch: [Scratch; SCRATCH],
     in_flight: [Flight; IN_FLIGHT],
     slowest: [Slow; SLOWEST],
     limits: [Rule; LIMITS],
@@ -366,6 +366,7 @@ macro_rules! storage {
             { $shape.ids },
             { $shape.windows },
             { $shape.rows() },
+            { $shape.corrected },
             { $shape.all_slices() },
             { $shape.all_counts() },
             { $shape.all_totals() },
@@ -385,6 +386,7 @@ impl<
     const IDS: usize,
     const WINDOWS: usize,
     const ROWS: usize,
+    const CORRECTED: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
@@ -395,7 +397,24 @@ impl<
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
-> Arrays<C, IDS, WINDOWS, ROWS, SLICES, COUNTS, TOTALS, ROOM, SAMPLES, SCRATCH, IN_FLIGHT, SLOWEST, LIMITS, TALLIES>
+>
+    Arrays<
+        C,
+        IDS,
+        WINDOWS,
+        ROWS,
+        CORRECTED,
+        SLICES,
+        COUNTS,
+        TOTALS,
+        ROOM,
+        SAMPLES,
+        SCRATCH,
+        IN_FLIGHT,
+        SLOWEST,
+        LIMITS,
+        TALLIES,
+    >
 {
     /// Empty storage.
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
@@ -404,12 +423,12 @@ impl<
             rows: [0; IDS],
             windows: [Window::EMPTY; WINDOWS],
             events: [EventState::EMPTY; ROWS],
-            slices: [Moments::EMPTY; SLICES],
+            slices: [Sums::EMPTY; SLICES],
             counts: [C::ZERO; COUNTS],
             totals: [0; TOTALS],
             folded: [0; ROOM],
-            samples: [Sample { weighed: Weighed::ZERO, after: 0 }; SAMPLES],
-            scratch: [Weighed::ZERO; SCRATCH],
+            samples: [Sample::NONE; SAMPLES],
+            scratch: [NO_SCRATCH; SCRATCH],
             in_flight: [Flight::EMPTY; IN_FLIGHT],
             slowest: [Slow::EMPTY; SLOWEST],
             limits: [Rule::EMPTY; LIMITS],
@@ -423,6 +442,7 @@ impl<
     const IDS: usize,
     const WINDOWS: usize,
     const ROWS: usize,
+    const CORRECTED: usize,
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
@@ -439,6 +459,7 @@ impl<
         IDS,
         WINDOWS,
         ROWS,
+        CORRECTED,
         SLICES,
         COUNTS,
         TOTALS,
@@ -453,8 +474,8 @@ impl<
 {
     type Count = C;
 
-    // Totals are of all rows, and then once more of those of events.
-    const LACKS: Lacks = Lacks { corrected: TOTALS == 2 * ROWS * ROOM, limits: LIMITS == 0, slowest: SLOWEST == 0 };
+    const LACKS: Lacks =
+        Lacks { corrected: CORRECTED == 0, limits: LIMITS == 0, slowest: SLOWEST == 0, histogram: ROOM == 0 };
 
     fn parts(&mut self) -> Parts<'_, C> {
         Parts {

@@ -46,8 +46,8 @@ pub struct Summary {
     pub max: u64,
     /// The mean.
     pub mean: Fixed,
-    /// The standard deviation of these samples. Too small once the sum of the squares saturates, at 2^128 units: after 65,536 durations
-    /// of 20 hours, say.
+    /// The standard deviation of these samples. The largest number there is once the sum of the squares is full, at 2^128 square units:
+    /// after 65,536 durations of 20 hours, say; where registers have 32 bits, at 2^96: after 4,096 durations of an hour.
     pub stddev: Fixed,
     /// The median.
     pub p50: u64,

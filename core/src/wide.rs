@@ -13,10 +13,42 @@ pub(crate) const fn product(a: u64, b: u64) -> u128 {
     a as u128 * b as u128
 }
 
+/// The product of two words. Where no instruction knows more of it than its lower half, as on `ARMv6-M`, of the products of
+/// halves.
+#[inline(always)]
+pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
+    if cfg!(all(target_arch = "arm", not(target_has_atomic = "32"))) {
+        product_of_halves(a, b)
+    } else {
+        a as u64 * b as u64
+    }
+}
+
+#[inline(always)]
+const fn product_of_halves(a: u32, b: u32) -> u64 {
+    let [a_low, a_high, b_low, b_high] = [a & 0xFFFF, a >> 16, b & 0xFFFF, b >> 16];
+    let crossed = (a_low * b_high) as u64 + (a_high * b_low) as u64;
+    (((a_high * b_high) as u64) << 32 | (a_low * b_low) as u64) + (crossed << 16)
+}
+
+/// Shifted right by at least 1 and less than 32: a call where registers have 32 bits, unless the amount is known to be that.
+#[inline(always)]
+pub(crate) const fn shifted(number: u64, by: u32) -> u64 {
+    if PLAIN { number >> by } else { shifted_by_words(number, by) }
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+const fn shifted_by_words(number: u64, by: u32) -> u64 {
+    let (low, high) = (number as u32, (number >> u32::BITS) as u32);
+    ((high >> by) as u64) << u32::BITS | (low >> by | high << (u32::BITS - by)) as u64
+}
+
 /// The product, of numbers that are small as a rule: a single multiplication then, where registers have 32 bits.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "they fit")]
 pub(crate) const fn small_product(a: u64, b: u64) -> u128 {
-    if !PLAIN && a | b <= u32::MAX as u64 { (a * b) as u128 } else { product(a, b) }
+    if !PLAIN && a | b <= u32::MAX as u64 { product_of_words(a as u32, b as u32) as u128 } else { product(a, b) }
 }
 
 /// The product; `None` if it does not fit.
@@ -128,6 +160,11 @@ mod tests {
             prop_assert_eq!(by_halves(a, b), a.checked_mul(b));
             prop_assert_eq!(by_subtraction(a, b.max(1)), a / b.max(1));
             prop_assert_eq!(by_digits(a), a.isqrt());
+            for by in 1..32 {
+                prop_assert_eq!(shifted_by_words(a as u64, by), a as u64 >> by);
+            }
+            let words = [a as u32, b as u32];
+            prop_assert_eq!(product_of_halves(words[0], words[1]), u64::from(words[0]) * u64::from(words[1]));
         }
 
         #[test]

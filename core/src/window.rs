@@ -39,19 +39,30 @@ impl WindowSpec {
 pub struct Window {
     length_nanos: u64,
     slice_ticks: u64,
-    /// The number of the current slice, and its bounds: cached, so that a record needs no division.
+    /// The number of the current slice, and its first tick: cached, so that a record needs no division.
     current: u64,
     begins: u64,
-    ends: u64,
+    /// The place of that slice, and of its first one, among those of all windows of an event.
     current_place: usize,
-    /// The place of its first slice among those of all windows of an event.
     first: usize,
     slices: u16,
+    /// The lowest of the bits in which the kept samples have the number of its slice.
+    #[cfg(not(target_pointer_width = "64"))]
+    shift: u8,
 }
 
 impl Window {
-    pub(crate) const EMPTY: Self =
-        Self { length_nanos: 0, slice_ticks: 0, current: 0, begins: 0, ends: 0, current_place: 0, first: 0, slices: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        length_nanos: 0,
+        slice_ticks: 0,
+        current: 0,
+        begins: 0,
+        current_place: 0,
+        first: 0,
+        slices: 0,
+        #[cfg(not(target_pointer_width = "64"))]
+        shift: 0,
+    };
 
     /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
     /// or there are none.
@@ -72,7 +83,6 @@ impl Window {
     const fn enter(&mut self, now: u64) {
         self.current = now / self.slice_ticks;
         self.begins = self.current * self.slice_ticks;
-        self.ends = self.begins.saturating_add(self.slice_ticks);
         self.current_place = self.place_of(self.current);
     }
 
@@ -104,7 +114,7 @@ impl Window {
     /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew. A `now` before the
     /// current slice changes nothing.
     pub(crate) fn advance(&mut self, now: u64, mut expired: impl FnMut(usize)) {
-        if now < self.ends {
+        if !self.ends_by(now) {
             return;
         }
         let before = self.current;
@@ -117,7 +127,30 @@ impl Window {
 
     /// Whether the current slice is over by then.
     pub(crate) const fn ends_by(&self, now: u64) -> bool {
-        now >= self.ends
+        now >= self.begins.saturating_add(self.slice_ticks)
+    }
+
+    /// How many bits number its slices from 1.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub(crate) const fn bits(slices: u16) -> u32 {
+        u16::BITS - slices.leading_zeros()
+    }
+
+    /// Has the kept samples have the number of its slice from this bit on; the next one behind.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[expect(clippy::cast_possible_truncation, reason = "16 at the most")]
+    pub(crate) const fn number_slices(&mut self, shift: u8) -> u8 {
+        self.shift = shift;
+        let next = shift as u32 + Self::bits(self.slices);
+        // Where none are kept, there may be more slices than bits.
+        if next > u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
+    }
+
+    /// Where the kept samples have the number of its slice, from the lowest bit on, and these bits.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[expect(clippy::cast_possible_truncation, reason = "the bits that there are")]
+    pub(crate) const fn mark(&self) -> (u8, u16) {
+        (self.shift, (((1_u32 << Self::bits(self.slices)) - 1) << self.shift) as u16)
     }
 
     /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it.

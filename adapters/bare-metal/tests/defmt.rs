@@ -128,6 +128,8 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Lacks>();
     can_be_logged::<core::Parts<'_, u16>>();
     can_be_logged::<core::Sample>();
+    can_be_logged::<core::Samples<'_>>();
+    can_be_logged::<core::Sums>();
     can_be_logged::<core::Shape>();
     can_be_logged::<core::Accuracy>();
     can_be_logged::<core::Summary>();

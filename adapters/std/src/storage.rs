@@ -1,6 +1,8 @@
 //! The aggregator's memory on the heap, sized at run time.
 
-use tailwatch_core::{EventState, Flight, Moments, Parts, Rule, Sample, Shape, Slow, Storage, Tally, Weighed, Window};
+use tailwatch_core::{
+    EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Slow, Storage, Sums, Tally, Window, Word,
+};
 
 /// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
 #[derive(Debug)]
@@ -8,12 +10,12 @@ pub(crate) struct Boxed {
     rows: Box<[u16]>,
     windows: Box<[Window]>,
     events: Box<[EventState]>,
-    slices: Box<[Moments]>,
+    slices: Box<[Sums]>,
     counts: Box<[u32]>,
-    totals: Box<[u64]>,
-    folded: Box<[u64]>,
+    totals: Box<[Word]>,
+    folded: Box<[Word]>,
     samples: Box<[Sample]>,
-    scratch: Box<[Weighed]>,
+    scratch: Box<[Scratch]>,
     in_flight: Box<[Flight]>,
     slowest: Box<[Slow]>,
     limits: Box<[Rule]>,

@@ -6,9 +6,10 @@
 //! into a bucket is a difference of two divisions, so that a pause costs as much as there are buckets below it, however short
 //! the interval.
 
-use super::Aggregator;
+use super::{Aggregator, sample::room};
 use crate::{
-    counts::{Counts, filled},
+    Moments,
+    counts::Counts,
     histogram::Count,
     select::Weighed,
     storage::{Parts, Storage},
@@ -19,9 +20,9 @@ impl<S: Storage> Aggregator<S> {
     /// Takes a sample into the corrected summary of its event: into the total, and into the windows that `tick` belongs to.
     pub(super) fn correct(&mut self, of: usize, weighed: Weighed, tick: Option<u64>) {
         let (value, sampling) = (weighed.value(), weighed.sampling());
-        let place = self.durations.place(value);
-        let (shape, buckets) = (self.shape, self.durations);
-        let (room, of_row, unit) = (filled(buckets.places()), shape.slices, shape.unit);
+        let (shape, buckets, room) = (self.shape, self.durations, room::<S>(&self.shape));
+        let place = if room > 0 { buckets.place(value) } else { 0 };
+        let (of_row, unit) = (shape.slices, shape.unit);
         let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();
         let interval = events[of].interval_nanos;
         let row = usize::from(events[of].corrected);
@@ -43,18 +44,22 @@ impl<S: Storage> Aggregator<S> {
             missing.min(steps)
         };
         let slice_of = |slice: usize| row * of_row + slice;
-        let mut counts = Counts::of(counts, &shape, buckets, row);
+        let mut counts = Counts::of(counts, &shape, row);
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
-        events[row].total.add(value, sampling);
-        events[row].total.add_series(value, least, missing, sampling);
-        let mut full = totals[row * room + place].add(weighed.weight());
+        let mut moments = Moments::of(value, sampling);
+        moments.add_series(value, least, missing, sampling);
+        let mut full = events[row].total.merge(&moments);
         for slice in window_slices() {
-            slices[slice_of(slice)].add(value, sampling);
-            slices[slice_of(slice)].add_series(value, least, missing, sampling);
-            full += counts.add(slice, place, weighed.weight());
+            full += slices[slice_of(slice)].merge(&moments);
         }
-        if missing > 0 {
+        if room > 0 {
+            full += totals[row * room + place].add(weighed.weight());
+            for slice in window_slices() {
+                full += counts.add(slice, place, weighed.weight());
+            }
+        }
+        if missing > 0 && room > 0 {
             let first = buckets.place(least);
             let mut more = above(buckets.bounds(first).0);
             for place in first..=place {
@@ -69,6 +74,6 @@ impl<S: Storage> Aggregator<S> {
                 }
             }
         }
-        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
+        self.count_full(full);
     }
 }

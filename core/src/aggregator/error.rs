@@ -5,6 +5,7 @@ use core::{error, fmt, time::Duration};
 use crate::{
     EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
     clock::nanos_of,
+    kept,
     storage::{Lacks, Parts, Shape},
 };
 
@@ -89,6 +90,15 @@ pub enum ConfigError {
         /// What it would have to say.
         needed: usize,
     },
+    /// More than can be kept where registers have 32 bits.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many the shape says.
+        given: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// An array of the storage is not as long as the shape says.
     Storage {
         /// Which array.
@@ -136,6 +146,7 @@ impl fmt::Display for ConfigError {
             Self::Shape { what, given, needed } => {
                 write!(f, "a shape of {given} {what}, where windows and events need {needed}")
             }
+            Self::TooMany { what, given, most } => write!(f, "a shape of {given} {what}: {most} are the most"),
             Self::Storage { what, given, needed } => {
                 write!(f, "storage for {given} {what}, where its shape says {needed}")
             }
@@ -215,11 +226,13 @@ pub(super) fn check<C>(
             return Err(ConfigError::Shape { what, given, needed });
         }
     }
+    kept::limits(shape, windows)?;
     // What is lacked by its type, no code is there for.
     for (what, given, is_lacked) in [
         ("corrected summaries", shape.corrected, lacks.corrected),
         ("limits", shape.limits, lacks.limits),
         ("slowest samples", shape.slowest, lacks.slowest),
+        ("powers of two in a histogram", shape.octaves.into(), lacks.histogram),
     ] {
         if is_lacked && given > 0 {
             return Err(ConfigError::Storage { what, given: 0, needed: given });

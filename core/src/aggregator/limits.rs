@@ -8,6 +8,7 @@ use crate::{
     clock::nanos_of,
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
     storage::{EventState, Parts, Storage},
+    word::widen,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -200,8 +201,8 @@ impl<S: Storage> Aggregator<S> {
             count: rule.count,
             observed: self.observed(event, &rule),
             since: rule.watch.since(),
-            raised: rule.watch.raised,
-            cleared: rule.watch.cleared,
+            raised: widen(rule.watch.raised),
+            cleared: widen(rule.watch.cleared),
         }
     }
 
@@ -217,8 +218,8 @@ impl<S: Storage> Aggregator<S> {
             count: u64::from(seen.is_some()),
             observed: seen.map(|seen| self.time.nanos(self.now.saturating_sub(seen))),
             since: watch.since(),
-            raised: watch.raised,
-            cleared: watch.cleared,
+            raised: widen(watch.raised),
+            cleared: widen(watch.cleared),
         })
     }
 

@@ -1,18 +1,21 @@
 //! A pass over the rings: time moves on, records come in, what was lost is noted.
 
-use super::{Aggregator, unit_of};
+use super::{Aggregator, sample::room, unit_of};
 use crate::{
-    Consumer, Drained, EventId, Kind, Moments, Record, SlaState, Unit,
-    counts::{Counts, filled},
+    Consumer, Drained, EventId, Kind, Record, SlaState, Unit,
+    counts::Counts,
+    kept::{self, Evicted, Sample, Since},
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
+    sums::Sums,
 };
 
 impl<S: Storage> Aggregator<S> {
     /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
     /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
     /// machine that slept, they begin anew.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
         if now < self.now {
@@ -29,21 +32,24 @@ impl<S: Storage> Aggregator<S> {
         if let Some(before) = now.checked_sub(self.abandon_after) {
             self.in_flight().abandon(before);
         }
-        let (shape, durations, numbers, room) =
-            (self.shape, self.durations, self.numbers, filled(self.durations.places()));
+        let (shape, durations, numbers, room) = (self.shape, self.durations, self.numbers, room::<S>(&self.shape));
         let (of_row, k, lists) = (self.shape.slices, self.shape.slowest, self.shape.lists());
         let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
-        let Parts { rows, windows, events, slices, counts, totals, slowest, limits, tallies, .. } =
+        let Parts { rows, windows, events, slices, counts, totals, samples, slowest, limits, tallies, .. } =
             self.storage.parts();
         for window in windows {
+            let since = Since::of(window);
             window.advance(now, |place| {
+                kept::leave(samples, since, place);
                 for row in 0..events.len() {
                     let slice = &mut slices[row * of_row + place];
                     if slice.count() > 0 {
                         let buckets = if unit_of(rows, &events[row]) == Unit::One { numbers } else { durations };
-                        let used = buckets.places_between(slice);
-                        Counts::of(counts, &shape, buckets, row).clear(place, &used, &totals[row * room..][..room]);
-                        *slice = Moments::EMPTY;
+                        if room > 0 {
+                            let used = buckets.places_between(&slice.moments());
+                            Counts::of(counts, &shape, row).clear(place, &used, &totals[row * room..][..room]);
+                        }
+                        *slice = Sums::EMPTY;
                         if row < events_only {
                             slowest[(row * lists + place) * k..][..k].fill(Slow::EMPTY);
                         }
@@ -57,6 +63,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
+    #[cold]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn begin_anew(&mut self, now: u64) {
         self.pour_all();
         self.now = now;
@@ -69,7 +77,7 @@ impl<S: Storage> Aggregator<S> {
             window.begin_anew(now);
         }
         for event in events {
-            event.evicted = 0;
+            event.evicted = Evicted::NONE;
             event.seen = event.seen.min(now.saturating_add(1));
             event.sampled = event.sampled.min(now.saturating_add(1));
             event.silence.watch.begin_anew();
@@ -78,15 +86,13 @@ impl<S: Storage> Aggregator<S> {
             rule.window.begin_anew(now);
             rule.watch.begin_anew();
         }
-        slices.fill(Moments::EMPTY);
+        slices.fill(Sums::EMPTY);
         counts.fill(S::Count::default());
         tallies.fill(Tally::EMPTY);
         if of_event > 0 {
             slowest.chunks_exact_mut(of_event).for_each(|lists| lists[..of_slices].fill(Slow::EMPTY));
         }
-        for sample in samples {
-            sample.after = 0;
-        }
+        samples.iter_mut().for_each(Sample::leave_windows);
     }
 
     /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), as from the source of this number, and

@@ -8,12 +8,15 @@
 use super::{Aggregator, Origin, row_number, row_of, unit_of};
 use crate::{
     Buckets, EventId, Moments, Unit,
-    counts::{Counts, filled},
+    counts::Counts,
     histogram::Count,
+    kept::{Sample, Slices, When},
     select::Weighed,
     sla::{Rule, Tally},
     slowest::{self, Slow},
-    storage::{EventState, Parts, Sample, Shape, Storage},
+    storage::{EventState, Parts, Shape, Storage},
+    sums::Sums,
+    word::{Word, narrow, widen},
 };
 
 /// So many samples wait, at the most, to be added to the fresh sums: they are still near then.
@@ -24,23 +27,48 @@ const WAITING: u32 = 64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Fresh {
-    moments: Moments,
+    sums: Sums,
     /// The first tick of those that belong to the same slice of every window, and how many of them there are; none if it is to
     /// be found anew.
     from: u64,
-    ticks: u64,
+    ticks: Word,
+    /// Which slices these are.
+    slices: Slices,
     /// No sample below it is among the slowest.
-    slow_from: u64,
+    slow_from: Word,
     /// So many of the newest samples that are kept are not in the sums yet.
     waiting: u32,
 }
 
 impl Fresh {
-    pub(crate) const EMPTY: Self = Self { moments: Moments::EMPTY, from: 0, ticks: 0, slow_from: 0, waiting: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { sums: Sums::EMPTY, from: 0, ticks: 0, slices: Slices::NONE, slow_from: 0, waiting: 0 };
+
+    /// Adds what samples add up to.
+    #[inline]
+    fn add(&mut self, moments: &Moments) {
+        self.sums.merge(moments);
+        self.limit();
+    }
+
+    /// Adds samples, a few at a time.
+    #[inline(always)]
+    fn add_all(&mut self, samples: &[Sample]) {
+        self.sums.add_all(samples);
+        self.limit();
+    }
+
+    /// Before a sum of 32 bits, or a counter beside it, is full, there is nothing more for it.
+    #[inline(always)]
+    fn limit(&mut self) {
+        if cfg!(not(target_pointer_width = "64")) && self.sums.weight() > 1 << 31 {
+            self.ticks = 0;
+        }
+    }
 
     #[inline]
     pub(super) const fn covers(&self, tick: u64) -> bool {
-        tick.wrapping_sub(self.from) < self.ticks
+        tick.wrapping_sub(self.from) < widen(self.ticks)
     }
 }
 
@@ -54,9 +82,10 @@ pub(super) fn keep_fresh(
     weighed: Weighed,
     tick: u64,
 ) -> bool {
-    let is_kept = keep(state, samples, row, weighed, tick.saturating_add(1));
+    let when = When::new(tick, state.fresh.slices);
+    let is_kept = keep(state, samples, row, weighed, when);
     state.fresh.waiting += u32::from(is_kept);
-    !is_kept || state.fresh.waiting >= row.waiting || weighed.value() >= state.fresh.slow_from
+    !is_kept || state.fresh.waiting >= row.waiting || weighed.value() >= widen(state.fresh.slow_from)
 }
 
 /// Where the samples of a row lie.
@@ -79,16 +108,21 @@ impl Kept {
 
 /// Keeps a sample; `false` if none is kept.
 #[inline(always)]
-fn keep(state: &mut EventState, samples: &mut [Sample], row: Kept, weighed: Weighed, after: u64) -> bool {
+fn keep(state: &mut EventState, samples: &mut [Sample], row: Kept, weighed: Weighed, when: When) -> bool {
     if row.len == 0 {
         return false;
     }
     let Some(oldest) = samples.get_mut(row.first + state.next_sample) else { return false };
-    // Of a place that was empty it is 0.
-    state.evicted = state.evicted.max(oldest.after);
-    *oldest = Sample { weighed, after };
+    state.evicted.note(oldest.when());
+    *oldest = Sample::new(weighed, when);
     state.next_sample = if state.next_sample + 1 == row.len { 0 } else { state.next_sample + 1 };
     true
+}
+
+/// The places that a row has room for; none without a histogram.
+#[inline(always)]
+pub(super) const fn room<S: Storage>(shape: &Shape) -> usize {
+    if S::LACKS.histogram { 0 } else { shape.room() }
 }
 
 /// What belongs to the fresh sums of a row.
@@ -97,7 +131,7 @@ pub(super) struct FreshRow<'a> {
     /// The samples that are kept.
     samples: &'a [Sample],
     /// Its bucket counts.
-    counts: &'a mut [u64],
+    counts: &'a mut [Word],
     buckets: Buckets,
     /// The slowest ones.
     slowest: &'a mut [Slow],
@@ -107,7 +141,7 @@ impl<'a> FreshRow<'a> {
     /// Of a row of this storage.
     pub(super) fn new<S: Storage>(shape: &Shape, parts: Parts<'a, S::Count>, row: usize, buckets: Buckets) -> Self {
         let Shape { slowest: k, events: rows, corrected, .. } = *shape;
-        let (room, lists) = (filled(buckets.places()), shape.lists());
+        let (room, lists) = (room::<S>(shape), shape.lists());
         let Parts { events, totals, samples, slowest, .. } = parts;
         Self {
             state: &mut events[row],
@@ -123,16 +157,18 @@ impl<'a> FreshRow<'a> {
     pub(super) fn add(&mut self, row: Kept, weighed: Weighed, origin: Origin) -> bool {
         let (value, fresh) = (weighed.value(), &mut self.state.fresh);
         if row.len == 0 {
-            fresh.moments.add(value, weighed.sampling());
-            self.counts[self.buckets.place(value)] += weighed.weight();
+            fresh.add(&Moments::of(value, weighed.sampling()));
+            if !self.counts.is_empty() {
+                self.buckets.count_all(core::iter::once(weighed), self.counts);
+            }
         } else if fresh.waiting >= row.waiting {
             self.add_waiting(row);
         }
-        let is_slow = value >= self.state.fresh.slow_from && slowest::is_slow(self.slowest, value);
+        let is_slow = value >= widen(self.state.fresh.slow_from) && slowest::is_slow(self.slowest, value);
         if is_slow {
             slowest::insert(self.slowest, slow(value, origin));
         }
-        self.state.fresh.slow_from = slowest::slow_from(self.slowest);
+        self.state.fresh.slow_from = narrow(slowest::slow_from(self.slowest));
         is_slow
     }
 
@@ -144,9 +180,10 @@ impl<'a> FreshRow<'a> {
         // The newest ones lie before the place of the next one, and before the end.
         let behind = waiting.saturating_sub(*next_sample);
         for samples in [&samples[row.len - behind..], &samples[*next_sample + behind - waiting..*next_sample]] {
-            let samples = samples.iter().map(|sample| sample.weighed);
-            fresh.moments.add_all(samples.clone());
-            self.buckets.count_all(samples, self.counts);
+            fresh.add_all(samples);
+            if !self.counts.is_empty() {
+                self.buckets.count_all(samples.iter().map(|sample| sample.weighed()), self.counts);
+            }
         }
     }
 }
@@ -180,6 +217,13 @@ impl<S: Storage> Aggregator<S> {
         FreshRow::new::<S>(&shape, self.storage.parts(), row, buckets)
     }
 
+    /// What there is more to do about a sample than to [keep](keep_fresh) it, out of the way of those of which there is no more.
+    #[inline(never)]
+    fn add_fresh(&mut self, row: usize, unit: Unit, weighed: Weighed, origin: Origin) -> bool {
+        let kept = Kept::new(&self.shape, row);
+        self.fresh_row(row, unit).add(kept, weighed, origin)
+    }
+
     #[inline]
     pub(super) fn sample(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
         let tick = ticks.min(self.now);
@@ -189,8 +233,8 @@ impl<S: Storage> Aggregator<S> {
         }
         let kept = Kept::new(&self.shape, row);
         let Parts { events, samples, .. } = self.storage.parts();
-        let is_slow = keep_fresh(&mut events[row], samples, kept, weighed, tick)
-            && self.fresh_row(row, unit).add(kept, weighed, origin);
+        let is_slow =
+            keep_fresh(&mut events[row], samples, kept, weighed, tick) && self.add_fresh(row, unit, weighed, origin);
         let late = self.tally(row, weighed, tick);
         self.counters.late += u64::from(late);
         self.sample_further(row, weighed, Some(tick), origin, is_slow);
@@ -199,6 +243,7 @@ impl<S: Storage> Aggregator<S> {
     /// Whether the fresh sums of this row can take a sample of this tick: what they have is poured out, if that is of another time.
     /// They cannot take what is older than a window.
     #[cold]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn begin_fresh(&mut self, row: usize, tick: u64) -> bool {
         self.pour(row);
         let Parts { windows, events, .. } = self.storage.parts();
@@ -208,25 +253,26 @@ impl<S: Storage> Aggregator<S> {
             (from, to) = (from.max(bounds.start), to.min(bounds.end));
         }
         let fresh = &mut events[row].fresh;
-        (fresh.from, fresh.ticks) = (from, to - from);
+        (fresh.from, fresh.ticks, fresh.slices) = (from, narrow(to - from), Slices::of(windows, from));
         fresh.covers(tick)
     }
 
     /// A sample that not all windows have: one from the future, which is in the total alone, or one that is older than a window.
     #[cold]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn sample_apart(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
         // Those that wait are the newest ones that are kept, and this one is to be no more than kept; and of equals among the slowest,
         // the earlier one is to be there first.
         self.pour(row);
-        let (shape, buckets) = (self.shape, self.buckets(unit));
-        let place = buckets.place(weighed.value());
-        let (value, sampling) = (weighed.value(), weighed.sampling());
+        let (shape, buckets, room) = (self.shape, self.buckets(unit), room::<S>(&self.shape));
+        let (value, one) = (weighed.value(), Moments::of(weighed.value(), weighed.sampling()));
+        let place = if room > 0 { buckets.place(value) } else { 0 };
         let is_future = ticks > self.now.saturating_add(self.tolerance);
         let tick = ticks.min(self.now);
         let Shape { slices: of_event, slowest: k, .. } = shape;
-        let (room, lists) = (filled(buckets.places()), shape.lists());
+        let lists = shape.lists();
         let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
-        let mut counts = Counts::of(counts, &shape, buckets, row);
+        let mut counts = Counts::of(counts, &shape, row);
         let slowest = &mut slowest[row * lists * k..][..lists * k];
         let mut is_slow = false;
         let mut keep_slow = |list: usize| {
@@ -240,16 +286,21 @@ impl<S: Storage> Aggregator<S> {
             }
         };
         let state = &mut events[row];
-        state.total.add(value, sampling);
-        let mut full = totals[row * room + place].add(weighed.weight());
+        let mut full = state.total.merge(&one);
+        if room > 0 {
+            full += totals[row * room + place].add(weighed.weight());
+        }
         keep_slow(of_event);
-        let mut late = false;
+        let (mut late, mut when) = (false, When::NEVER);
         if !is_future {
+            when = When::new(tick, Slices::of(windows, tick));
             for window in &*windows {
                 match window.place(tick) {
                     Some(slice) => {
-                        slices[row * of_event + slice].add(value, sampling);
-                        full += counts.add(slice, place, weighed.weight());
+                        full += slices[row * of_event + slice].merge(&one);
+                        if room > 0 {
+                            full += counts.add(slice, place, weighed.weight());
+                        }
                         keep_slow(slice);
                     }
                     None => late = true,
@@ -259,10 +310,9 @@ impl<S: Storage> Aggregator<S> {
         }
         self.counters.clock_anomalies += u64::from(is_future);
         self.counters.late += u64::from(late);
-        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
-        let after = if is_future { 0 } else { tick.saturating_add(1) };
+        self.count_full(full);
         let Parts { events, samples, .. } = self.storage.parts();
-        keep(&mut events[row], samples, Kept::new(&self.shape, row), weighed, after);
+        keep(&mut events[row], samples, Kept::new(&self.shape, row), weighed, when);
         self.sample_further(row, weighed, (!is_future).then_some(tick), origin, is_slow);
     }
 
@@ -287,34 +337,34 @@ impl<S: Storage> Aggregator<S> {
 
     /// Pours the fresh sums of a row into the total and the slices that they belong to. Linear in the places between the smallest
     /// and the largest of them.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn pour(&mut self, row: usize) {
         // A corrected summary has none.
         if row >= self.shape.events {
             return;
         }
         let unit = self.add_up(row);
-        let shape = self.shape;
+        let (shape, buckets, room) = (self.shape, self.buckets(unit), room::<S>(&self.shape));
         let Shape { slices: of_event, slowest: k, events: rows, corrected, .. } = shape;
-        let (buckets, lists) = (self.buckets(unit), shape.lists());
-        let room = filled(buckets.places());
+        let lists = shape.lists();
         let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
         let state = &mut events[row];
-        let Fresh { moments, from, .. } = state.fresh;
-        if moments.count() == 0 {
+        let Fresh { sums, from, .. } = state.fresh;
+        if sums.count() == 0 {
             return;
         }
-        (state.fresh.moments, state.fresh.slow_from) = (Moments::EMPTY, 0);
-        let used = buckets.places_between(&moments);
+        (state.fresh.sums, state.fresh.slow_from) = (Sums::EMPTY, 0);
+        let moments = sums.moments();
+        let used = if room > 0 { buckets.places_between(&moments) } else { 0..0 };
         let (total, rest) = totals.split_at_mut((rows + corrected) * room);
         let total = &mut total[row * room..][..room];
         let fresh = &mut rest[row * room..][..room];
-        let mut counts = Counts::of(counts, &shape, buckets, row);
+        let mut counts = Counts::of(counts, &shape, row);
         let (lists, fresh_list) = slowest[row * lists * k..][..lists * k].split_at_mut((lists - 1) * k);
-        let mut full = 0_u64;
 
-        state.total.merge(&moments);
+        let mut full = state.total.merge(&moments);
         for (total, fresh) in total[used.clone()].iter_mut().zip(&fresh[used.clone()]) {
-            full = full.saturating_add(total.add(*fresh));
+            full = full.saturating_add(total.add(widen(*fresh)));
         }
         if !S::LACKS.slowest {
             slowest::merge(&mut lists[of_event * k..][..k], fresh_list);
@@ -322,18 +372,27 @@ impl<S: Storage> Aggregator<S> {
         for window in &*windows {
             let Some(slice) = window.place(from) else { continue };
             let sums = &mut slices[row * of_event + slice];
-            sums.merge(&moments);
-            full = full.saturating_add(counts.add_all(slice, fresh, &used, sums));
+            full = full.saturating_add(sums.merge(&moments));
+            if room > 0 {
+                full = full.saturating_add(counts.add_all(slice, fresh, &used, sums.weight()));
+            }
             if !S::LACKS.slowest {
                 slowest::merge(&mut lists[slice * k..][..k], fresh_list);
             }
         }
         fresh[used].fill(0);
         fresh_list.fill(Slow::EMPTY);
+        self.count_full(full);
+    }
+
+    /// So many did not fit into a counter, by weight.
+    #[inline(always)]
+    pub(super) fn count_full(&mut self, full: u64) {
         self.counters.full_counters = self.counters.full_counters.saturating_add(full);
     }
 
     /// Adds up the samples of an event that wait; the event's unit.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn add_up(&mut self, row: usize) -> Unit {
         let Parts { rows, events, .. } = self.storage.parts();
         let unit = unit_of(rows, &events[row]);
@@ -348,8 +407,8 @@ impl<S: Storage> Aggregator<S> {
     pub(super) fn sum_up(&mut self, row: usize) -> Moments {
         self.add_up(row);
         let EventState { total, fresh, .. } = &self.storage.parts().events[row];
-        let mut moments = *total;
-        moments.merge(&fresh.moments);
+        let mut moments = total.moments();
+        moments.merge(&fresh.sums.moments());
         moments
     }
 

@@ -11,6 +11,7 @@ use crate::{
     Record, Unit,
     select::Weighed,
     storage::{Parts, Storage},
+    word,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -41,8 +42,8 @@ impl<S: Storage> Aggregator<S> {
             let Some(weighed) = weighed else { break };
 
             spans += 1;
-            state.outcomes[outcome] += 1;
-            state.pairing.paired += 1;
+            word::count(&mut state.outcomes[outcome], 1);
+            word::count(&mut state.pairing.paired, 1);
             state.seen = state.seen.max(ended.saturating_add(1));
             if !S::LACKS.limits {
                 let late = tally(state.first_rule, limits, tallies, shape.limit_slices, weighed, ended);

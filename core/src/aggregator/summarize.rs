@@ -2,15 +2,17 @@
 
 use core::ops::Range;
 
-use super::{Aggregator, Outcomes, row_number, row_of};
+use super::{Aggregator, Outcomes, row_number, row_of, sample::room};
 use crate::{
-    Accuracy, Bucket, Buckets, EventId, Moments, Pairing, Quantile, Summary, Unit,
-    counts::{Counts, filled},
+    Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
+    counts::Counts,
     histogram,
-    select::{self, Weighed},
+    kept::{self, Samples, Since},
+    select,
     slowest::{self, Slow},
-    storage::{Parts, Sample, Shape, Storage},
+    storage::{Parts, Shape, Storage},
     summary::{Found, QUANTILES, Teller},
+    word::{Word, widen},
 };
 
 /// Over which time something is asked.
@@ -39,7 +41,7 @@ pub struct Values<'a> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Known<'a> {
     /// Every sample, in no order.
-    Exact(&'a [Weighed]),
+    Exact(Samples<'a>),
     /// How many there are at each place of a histogram.
     Counted {
         /// The histogram's buckets.
@@ -48,8 +50,8 @@ pub enum Known<'a> {
         moments: Moments,
         /// The place of the smallest value.
         first: usize,
-        /// The counts from that place to the place of the largest.
-        counts: &'a [u64],
+        /// The counts from that place to the place of the largest; none without a histogram.
+        counts: &'a [Word],
     },
 }
 
@@ -59,7 +61,7 @@ impl<'a> Values<'a> {
     pub fn quantile(&self, quantile: Quantile) -> Option<(u64, Accuracy)> {
         match self.known {
             Known::Exact(samples) => {
-                let value = select::rank_in(samples, quantile)?;
+                let value = select::rank_in(&samples.iter(), quantile)?;
                 Some((self.teller.value(value), Accuracy::Exact))
             }
             Known::Counted { buckets, moments, counts, .. } => {
@@ -74,7 +76,7 @@ impl<'a> Values<'a> {
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
         let (samples, counted) = match self.known {
             Known::Exact(samples) => (samples, None),
-            Known::Counted { buckets, first, counts, .. } => (&[][..], Some((buckets, first, counts))),
+            Known::Counted { buckets, first, counts, .. } => (Samples::from(&[][..]), Some((buckets, first, counts))),
         };
         let exact = samples.iter().map(|sample| Bucket {
             above: sample.value().saturating_sub(1),
@@ -85,7 +87,7 @@ impl<'a> Values<'a> {
             let taken = counts.iter().enumerate().filter(|(_, count)| **count > 0);
             taken.map(move |(offset, count)| {
                 let (above, up_to) = buckets.bounds(first + offset);
-                Bucket { above, up_to, count: *count }
+                Bucket { above, up_to, count: widen(*count) }
             })
         });
         exact.chain(counted)
@@ -100,12 +102,15 @@ struct Chosen {
     slices: Option<Range<usize>>,
     /// The first tick that belongs to them.
     start: u64,
+    /// Which of the samples that are kept these are, if not all.
+    since: Option<Since>,
     moments: Moments,
 }
 
 impl<S: Storage> Aggregator<S> {
     /// The summary of `event` over this period; `None` if nothing happened in it (or there is no such event or window). Linear in
     /// the samples kept or the buckets between the smallest and the largest sample.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn summary(&mut self, event: EventId, period: Period) -> Option<Summary> {
         let (row, unit) = row_of(self.storage.parts().rows, event)?;
         let chosen = self.choose(row, unit, period)?;
@@ -180,14 +185,15 @@ impl<S: Storage> Aggregator<S> {
     /// How the spans of `event` ended since the start.
     pub fn outcomes(&mut self, event: EventId) -> Outcomes {
         let parts = self.storage.parts();
-        let [ok, error, cancelled] = row_of(parts.rows, event).map_or([0; 3], |(row, _)| parts.events[row].outcomes);
+        let [ok, error, cancelled] =
+            row_of(parts.rows, event).map_or([0; 3], |(row, _)| parts.events[row].outcomes).map(widen);
         Outcomes { ok, error, cancelled }
     }
 
     /// How the STARTs and ENDs of `event` met since the start.
     pub fn pairing(&mut self, event: EventId) -> Pairing {
         let parts = self.storage.parts();
-        row_of(parts.rows, event).map_or(Pairing::EMPTY, |(row, _)| parts.events[row].pairing)
+        row_of(parts.rows, event).map_or_else(Pairing::default, |(row, _)| parts.events[row].pairing.told())
     }
 
     /// Of the oldest open span of `event`: how many nanoseconds it has lasted, and its tag. Linear in the size of the table.
@@ -198,21 +204,22 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// `None` if there are none.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn choose(&mut self, row: usize, unit: Unit, period: Period) -> Option<Chosen> {
         self.pour(row);
         let of_row = row * self.shape.slices;
         let Parts { windows, events, slices, .. } = self.storage.parts();
-        let (slices, start, moments) = match period {
-            Period::Total => (None, 0, events[row].total),
+        let (slices, start, since, moments) = match period {
+            Period::Total => (None, 0, None, events[row].total.moments()),
             Period::Window(window) => {
                 let window = windows.get(window)?;
                 let range = window.places();
                 let mut moments = Moments::EMPTY;
-                slices[of_row..][range.clone()].iter().for_each(|slice| moments.merge(slice));
-                (Some(range), window.start(), moments)
+                slices[of_row..][range.clone()].iter().for_each(|slice| slice.add_to(&mut moments));
+                (Some(range), window.start(), Some(Since::of(window)), moments)
             }
         };
-        (moments.count() > 0).then_some(Chosen { row, unit, slices, start, moments })
+        (moments.count() > 0).then_some(Chosen { row, unit, slices, start, since, moments })
     }
 
     /// Whether nothing of the chosen time was lost or sampled away.
@@ -239,6 +246,10 @@ impl<S: Storage> Aggregator<S> {
         if let Some((_, quantiles)) = self.gather_samples(chosen) {
             return Found::Exact(quantiles);
         }
+        if S::LACKS.histogram {
+            let (min, max) = (chosen.moments.min(), chosen.moments.max());
+            return Found::Estimated([Estimate::between(min, max); QUANTILES.len()]);
+        }
         let buckets = self.buckets(chosen.unit);
         let (_, counts) = self.fold(chosen, buckets);
         Found::Estimated(histogram::estimate(buckets, &chosen.moments, counts, QUANTILES))
@@ -249,7 +260,9 @@ impl<S: Storage> Aggregator<S> {
         let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
         let teller = Teller { unit: chosen.unit, time: self.shape.unit };
         let (known, found) = if let Some((count, quantiles)) = self.gather_samples(chosen) {
-            (Known::Exact(&self.storage.parts().scratch[..count]), Found::Exact(quantiles))
+            let (kept, Parts { samples, scratch, .. }) = (self.shape.samples, self.storage.parts());
+            let samples = samples.get(chosen.row * kept..).unwrap_or_default();
+            (Known::Exact(Samples::chosen(samples, &scratch[..count])), Found::Exact(quantiles))
         } else {
             let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
             let (first, counts) = self.fold(chosen, buckets);
@@ -261,6 +274,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Puts the samples together if all of them are still kept: how many there are, and their quantiles.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn gather_samples(&mut self, chosen: &Chosen) -> Option<(usize, [u64; QUANTILES.len()])> {
         let kept = self.shape.samples;
         let Parts { events, samples, scratch, .. } = self.storage.parts();
@@ -269,42 +283,32 @@ impl<S: Storage> Aggregator<S> {
             return None;
         }
         let state = &events[chosen.row];
-        let all = chosen.slices.is_none();
         let some_evicted = state.total.count() > kept as u64;
-        if some_evicted && (all || state.evicted > chosen.start) {
+        if some_evicted && chosen.since.is_none_or(|since| state.evicted.is_in(since)) {
             return None;
         }
         let filled = usize::try_from(state.total.count()).map_or(kept, |count| count.min(kept));
-        let mut count = 0;
-        for Sample { weighed, after } in &samples[chosen.row * kept..][..filled] {
-            // A total has them all, those of no window included.
-            if all || *after > chosen.start {
-                scratch[count] = *weighed;
-                count += 1;
-            }
-        }
-        debug_assert_eq!(count as u64, chosen.moments.count(), "the samples kept are those of the slices");
-        let scratch = &mut scratch[..count];
-        let quantiles = if chosen.moments.weight() == chosen.moments.count() {
-            select::quantiles(scratch, QUANTILES)?.map(Weighed::value)
-        } else {
-            select::weighted_quantiles(scratch, QUANTILES)?
-        };
-        Some((count, quantiles))
+        let samples = &samples[chosen.row * kept..][..filled];
+        let (count, weight) = (chosen.moments.count(), chosen.moments.weight());
+        kept::quantiles(samples, scratch, chosen.since, (count, weight != count), QUANTILES)
     }
 
     /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.
-    fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[u64]) {
-        let (shape, used) = (self.shape, buckets.places_between(&chosen.moments));
-        let room = filled(buckets.places());
-        let Parts { slices: moments, counts, totals, folded, .. } = self.storage.parts();
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[Word]) {
+        let (shape, room) = (self.shape, room::<S>(&self.shape));
+        if room == 0 {
+            return (0, &[]);
+        }
+        let used = buckets.places_between(&chosen.moments);
+        let Parts { slices: sums, counts, totals, folded, .. } = self.storage.parts();
         let totals = &totals[chosen.row * room..][..room];
         let Some(slices) = &chosen.slices else {
             return (used.start, &totals[used]);
         };
-        let moments = &moments[chosen.row * shape.slices..][slices.clone()];
-        let counts = Counts::of(counts, &shape, buckets, chosen.row);
-        counts.sum((slices.start, moments, chosen.moments.weight()), &used, totals, folded);
+        let sums = &sums[chosen.row * shape.slices..][slices.clone()];
+        let counts = Counts::of(counts, &shape, chosen.row);
+        counts.sum((slices.start, sums, chosen.moments.weight()), &used, totals, folded);
         (used.start, &folded[used])
     }
 }

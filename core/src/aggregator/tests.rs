@@ -370,7 +370,7 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
     let refused = ConfigError::SliceTooShort { length: second, slices: 10, hz: 4 };
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
-    let refused = ConfigError::Histogram { scale: 9, lowest: 8, octaves: 40 };
+    let refused = ConfigError::Histogram { scale: 9, lowest: SHAPE.lowest, octaves: SHAPE.octaves };
     assert_eq!(try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
 }
 

@@ -7,7 +7,12 @@
 use core::ops::Range;
 
 use super::bounds::BOUNDS;
-use crate::{Moments, select::Weighed, wide};
+use crate::{
+    Moments,
+    select::Weighed,
+    wide,
+    word::{Word, narrow},
+};
 
 /// The finest scale there is.
 pub const MAX_SCALE: u8 = 8;
@@ -167,10 +172,10 @@ impl Buckets {
         FIRST + ((self.octaves as usize) << self.scale) + 1
     }
 
-    /// Counts samples at their places, each by its weight. No counter of 64 bits is ever full.
+    /// Counts samples at their places, each by its weight, in counters that have room for it.
     #[inline]
-    pub(crate) fn count_all(self, samples: impl Iterator<Item = Weighed>, counts: &mut [u64]) {
-        samples.for_each(|sample| counts[self.place(sample.value())] += sample.weight());
+    pub(crate) fn count_all(self, samples: impl Iterator<Item = Weighed>, counts: &mut [Word]) {
+        samples.for_each(|sample| counts[self.place(sample.value())] += narrow(sample.weight()));
     }
 
     /// The place where `value` is counted: constant time.
@@ -264,7 +269,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// A value of which no more is known than this.
-    pub(super) fn between(least: u64, most: u64) -> Self {
+    pub(crate) fn between(least: u64, most: u64) -> Self {
         Self { value: middle(least, most), least, most }
     }
 }

@@ -9,14 +9,14 @@ use crate::{
     },
 };
 
-/// How many records are copied to the stack before they are validated at once: 4 KiB on servers, 256 B on a
+/// How many records are copied to the stack before they are validated at once: 4 KiB on servers, 128 B on a
 /// microcontroller.
 const CHUNK: usize = if cfg!(tailwatch_loom) {
     2
 } else if cfg!(target_pointer_width = "64") {
     256
 } else {
-    16
+    8
 };
 
 /// What one pass over a ring brought.

@@ -49,6 +49,15 @@ impl Slot {
     }
 
     /// Reads the words that are there, which may belong to two records: wait-free.
+    #[cfg(target_pointer_width = "32")]
+    #[inline(always)]
+    pub(super) fn load(&self) -> Record {
+        let [a, b, c, d] = &self.0;
+        Record::from_words(join([a.load(Relaxed), b.load(Relaxed), c.load(Relaxed), d.load(Relaxed)]))
+    }
+
+    /// Reads the words that are there, which may belong to two records: wait-free.
+    #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
         let mut words = [0; WORDS];

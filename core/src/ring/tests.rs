@@ -111,13 +111,15 @@ proptest! {
 
 #[test]
 fn a_ring_in_memory_is_the_ring_in_an_array() {
+    // The counters of either end lie apart where processors share lines of a cache; else they are three words.
+    let (counters, align) = if cfg!(target_pointer_width = "64") { (256, 128) } else { (12, 4) };
     for capacity in [8_usize, 64, 16_384] {
         let layout = Ring::layout(capacity).unwrap();
-        assert_eq!(layout.size(), 256 + 16 * capacity);
-        assert_eq!(layout.align(), 128);
+        assert_eq!(layout.size(), counters + 16 * capacity);
+        assert_eq!(layout.align(), align);
     }
     assert_eq!(Ring::layout(64).unwrap(), Layout::new::<Ring<[Slot; 64]>>());
-    for wrong in [0, 1, 4, 100, usize::MAX, 1 << 63] {
+    for wrong in [0, 1, 4, 100, usize::MAX, 1 << (usize::BITS - 1)] {
         assert_eq!(Ring::layout(wrong), Err(CapacityError { capacity: wrong }));
     }
 }

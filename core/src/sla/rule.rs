@@ -7,6 +7,7 @@ use crate::{
     Quantile, TickRate, Unit, WindowSpec,
     clock::{TimeUnit, nanos_of},
     window::Window,
+    word::{self, Word},
 };
 
 /// Stands for "no rule" where the number of one is expected, which are counted from 1.
@@ -56,8 +57,8 @@ pub(crate) struct Watch {
     changed: u64,
     /// While it is violated: one more than the tick since which the limit is kept; 0 if it is not.
     kept: u64,
-    pub(crate) raised: u64,
-    pub(crate) cleared: u64,
+    pub(crate) raised: Word,
+    pub(crate) cleared: Word,
 }
 
 impl Watch {
@@ -80,13 +81,13 @@ impl Watch {
                 }
                 let is_over = now.saturating_sub(self.kept - 1) >= hold;
                 if is_over {
-                    self.cleared += 1;
+                    word::count(&mut self.cleared, 1);
                     self.change(SlaState::Ok, now);
                 }
                 is_over
             }
             (_, SlaState::Violated) => {
-                self.raised += 1;
+                word::count(&mut self.raised, 1);
                 self.change(SlaState::Violated, now);
                 true
             }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use tailwatch_core::{Counters, Forgotten, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState};
+use tailwatch_core::{Counters, Forgotten, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState, Weighed};
 
 use crate::{
     flights::{Flights, Kind},
@@ -158,8 +158,7 @@ impl Lists {
 
     fn length(&mut self, tick: u64, event: usize, kind: Option<Kind>, length: u64, sampling: u8, source: u16) -> bool {
         self.see(event, tick);
-        // What is counted inside has 60 bits.
-        if self.time.units(length) >> 60 > 0 {
+        if self.time.units(length) >> Weighed::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }
@@ -171,7 +170,7 @@ impl Lists {
     /// A VALUE. Whether it is a sample.
     pub(crate) fn value(&mut self, tick: u64, event: usize, told: u64, sampling: u8, source: u16) -> bool {
         self.see(event, tick);
-        if told >= MAX_PAYLOAD {
+        if told >= MAX_PAYLOAD || told >> Weighed::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }

@@ -1,7 +1,7 @@
 //! Storage in vectors, so that a shape can be drawn at random.
 
 use tailwatch_core::{
-    Count, EventState, Flight, Moments, Parts, Rule, Sample, Shape, Slow, Storage, Tally, Weighed, Window,
+    Count, EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Slow, Storage, Sums, Tally, Window, Word,
 };
 
 #[derive(Debug)]
@@ -9,12 +9,12 @@ pub(crate) struct Memory<C> {
     rows: Vec<u16>,
     windows: Vec<Window>,
     events: Vec<EventState>,
-    slices: Vec<Moments>,
+    slices: Vec<Sums>,
     counts: Vec<C>,
-    totals: Vec<u64>,
-    folded: Vec<u64>,
+    totals: Vec<Word>,
+    folded: Vec<Word>,
     samples: Vec<Sample>,
-    scratch: Vec<Weighed>,
+    scratch: Vec<Scratch>,
     in_flight: Vec<Flight>,
     slowest: Vec<Slow>,
     limits: Vec<Rule>,

@@ -116,12 +116,17 @@ impl Recount {
         let (mean, spread) = (self.mean().min(saturated), self.spread().min(saturated));
         let allowed = 1.0 + slack.0 as f64 + slack.1 * *most as f64;
         let within = |told: f64, exact: f64, share: f64| (told - exact).abs() <= allowed + exact * share;
-        assert!(within(summary.mean.to_f64(), mean, 1e-9), "mean {mean}: {summary:?}");
-        // So does the sum of the squares, at 2^128 square units, of which a nanosecond has up to 1,100.
-        let squares: f64 =
-            self.0.iter().map(|(value, weight)| (*value as f64 * 1_100.0).powi(2) * *weight as f64).sum();
-        let is_saturated = squares >= 2_f64.powi(128);
-        assert!(is_saturated || within(summary.stddev.to_f64(), spread, 1e-6), "stddev {spread}: {summary:?}");
+        // What follows from a sum that is full is told as the largest number. A nanosecond has up to 1,100 units.
+        let (sum_bits, square_bits) = if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
+        let power_sum = |power| -> f64 {
+            self.0.iter().map(|(value, weight)| (*value as f64 * 1_100.0).powi(power) * *weight as f64).sum()
+        };
+        let may_be_full = power_sum(1) >= 2_f64.powi(sum_bits);
+        let is_full = may_be_full && summary.mean.to_bits() == u64::MAX;
+        assert!(is_full || within(summary.mean.to_f64(), mean, 1e-9), "mean {mean}: {summary:?}");
+        let may_be_full = may_be_full || power_sum(2) >= 2_f64.powi(square_bits);
+        let is_full = may_be_full && summary.stddev.to_bits() == u64::MAX;
+        assert!(is_full || within(summary.stddev.to_f64(), spread, 1e-6), "stddev {spread}: {summary:?}");
         for (ppm, told) in
             [(500_000, summary.p50), (950_000, summary.p95), (990_000, summary.p99), (999_000, summary.p99_9)]
         {

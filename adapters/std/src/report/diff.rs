@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, EventId, Fixed, Known, Moments, Outcomes, Quantile, Teller, Unit, Values, Weighed,
+    Accuracy, Buckets, EventId, Fixed, Known, Moments, Outcomes, Quantile, Samples, Teller, Unit, Values, Weighed, Word,
 };
 
 use super::{EventReport, Report, Statistics};
@@ -159,7 +159,7 @@ impl Statistics {
         match values.known {
             Known::Exact(samples) => {
                 let before = match before.map(|before| before.known) {
-                    None => &[][..],
+                    None => [][..].into(),
                     Some(Known::Exact(samples)) => samples,
                     Some(Known::Counted { .. }) => return Err(NotEarlier),
                 };
@@ -168,7 +168,7 @@ impl Statistics {
                 for sample in &rest {
                     moments.add(sample.value(), sample.sampling());
                 }
-                Ok(sum_up(values.teller, &moments, Known::Exact(&rest)))
+                Ok(sum_up(values.teller, &moments, Known::Exact(rest[..].into())))
             }
             Known::Counted { buckets, moments, first, counts } => {
                 let former = before.map_or((Moments::EMPTY, BTreeMap::new()), |before| by_place(&before, buckets));
@@ -212,9 +212,9 @@ fn sum_up(teller: Teller, moments: &Moments, known: Known<'_>) -> Option<Samples
 }
 
 /// Those of `all` that are not in `some`; `None` if one of these is not in `all`.
-fn without(all: &[Weighed], some: &[Weighed]) -> Option<Vec<Weighed>> {
-    let sorted = |samples: &[Weighed]| {
-        let mut samples = samples.to_vec();
+fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<Weighed>> {
+    let sorted = |samples: Samples<'_>| {
+        let mut samples: Vec<_> = samples.iter().collect();
         samples.sort_unstable();
         samples
     };
@@ -225,12 +225,12 @@ fn without(all: &[Weighed], some: &[Weighed]) -> Option<Vec<Weighed>> {
 }
 
 /// How many values there are at each place.
-fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
+fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, Word>) {
     let mut places = BTreeMap::new();
     match values.known {
         Known::Exact(samples) => {
             let mut moments = Moments::EMPTY;
-            for sample in samples {
+            for sample in samples.iter() {
                 moments.add(sample.value(), sample.sampling());
                 *places.entry(buckets.place(sample.value())).or_default() += sample.weight();
             }

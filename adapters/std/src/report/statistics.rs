@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use tailwatch_core::{Accuracy, Bucket, Buckets, Known, Moments, Quantile, Summary, Teller, Values, Weighed};
+use tailwatch_core::{Accuracy, Bucket, Buckets, Known, Moments, Quantile, Summary, Teller, Values, Weighed, Word};
 
 use super::Slowest;
 
@@ -25,13 +25,13 @@ pub struct Statistics {
 #[derive(Clone, PartialEq)]
 enum Owned {
     Exact(Box<[Weighed]>),
-    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Box<[u64]> },
+    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Box<[Word]> },
 }
 
 impl Statistics {
     pub(crate) fn new(summary: Summary, values: Values<'_>) -> Self {
         let owned = match values.known {
-            Known::Exact(samples) => Owned::Exact(samples.into()),
+            Known::Exact(samples) => Owned::Exact(samples.iter().collect()),
             Known::Counted { buckets, moments, first, counts } => {
                 Owned::Counted { buckets, moments, first, counts: counts.into() }
             }
@@ -41,7 +41,7 @@ impl Statistics {
 
     pub(super) fn values(&self) -> Values<'_> {
         let known = match &self.values {
-            Owned::Exact(samples) => Known::Exact(samples),
+            Owned::Exact(samples) => Known::Exact(samples[..].into()),
             Owned::Counted { buckets, moments, first, counts } => {
                 Known::Counted { buckets: *buckets, moments: *moments, first: *first, counts }
             }

@@ -90,7 +90,7 @@ fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quant
 fn selection(random: &mut Random) {
     for len in 1..=40 {
         let mut values = [0; 40];
-        values[..len].fill_with(|| random.any_size() >> 4);
+        values[..len].fill_with(|| random.any_size() >> (u64::BITS - Weighed::VALUE_BITS));
         let values = &mut values[..len];
         let expected = QUANTILES.map(|quantile| by_counting(values.iter().map(|value| (*value, 1)), quantile));
         same("selection", select::quantiles(values, QUANTILES), Some(expected));
@@ -98,7 +98,7 @@ fn selection(random: &mut Random) {
         let mut weighed = [Weighed::default(); 40];
         for (place, value) in weighed.iter_mut().zip(&*values) {
             let k = u8::try_from(random.below(6)).unwrap_or(0);
-            *place = Weighed::new(*value, k).expect("below 2^60");
+            *place = Weighed::new(*value, k).expect("small enough");
         }
         let weighed = &mut weighed[..len];
         let pairs = weighed.iter().map(|sample| (sample.value(), sample.weight()));

@@ -1,0 +1,435 @@
+//! The samples that are kept to tell exact quantiles, and how it is known which of them a window has.
+//!
+//! Where registers have 64 bits, a sample has its tick beside it. Elsewhere it has 8 bytes in all: 44 bits of the value, and for each
+//! window the number of the slice that it belongs to, in as many bits as that needs. When a slice is emptied, its samples leave the window,
+//! so that no number is ever that of a later slice.
+
+#[cfg(target_pointer_width = "64")]
+pub use self::roomy::Scratch;
+#[cfg(target_pointer_width = "64")]
+pub(crate) use self::roomy::{Evicted, NO_SCRATCH, Since, Slices, When, leave, limits, number_slices, quantiles};
+#[cfg(not(target_pointer_width = "64"))]
+pub use self::scarce::Scratch;
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) use self::scarce::{Evicted, NO_SCRATCH, Since, Slices, When, leave, limits, number_slices, quantiles};
+use crate::select::Weighed;
+
+/// A duration or number that is kept to tell exact quantiles, and when it was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Sample(Inner);
+
+#[cfg(target_pointer_width = "64")]
+type Inner = roomy::Kept;
+#[cfg(not(target_pointer_width = "64"))]
+type Inner = scarce::Kept;
+
+impl Sample {
+    pub(crate) const NONE: Self = Self(Inner::NONE);
+
+    #[inline(always)]
+    pub(crate) fn new(weighed: Weighed, when: When) -> Self {
+        Self(Inner::new(weighed, when))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn weighed(self) -> Weighed {
+        self.0.weighed()
+    }
+
+    #[inline(always)]
+    pub(crate) const fn when(self) -> When {
+        self.0.when()
+    }
+
+    /// The value, if that is of one word, and stands for itself alone.
+    #[cfg(not(target_pointer_width = "64"))]
+    #[inline(always)]
+    pub(crate) const fn word(self) -> Option<u32> {
+        self.0.word()
+    }
+
+    /// It belongs to no window any more.
+    pub(crate) fn leave_windows(&mut self) {
+        *self = Self::new(self.weighed(), When::NEVER);
+    }
+}
+
+/// Samples, in no order, each with its weight.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Samples<'a> {
+    listed: &'a [Weighed],
+    /// Those of these numbers among the kept ones.
+    #[cfg(not(target_pointer_width = "64"))]
+    chosen: (&'a [Sample], &'a [Scratch]),
+}
+
+impl<'a> Samples<'a> {
+    /// Those of the kept ones that were chosen.
+    #[cfg(target_pointer_width = "64")]
+    pub(crate) const fn chosen(_: &'a [Sample], scratch: &'a [Scratch]) -> Self {
+        Self { listed: scratch }
+    }
+
+    /// Those of the kept ones that were chosen.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub(crate) const fn chosen(kept: &'a [Sample], scratch: &'a [Scratch]) -> Self {
+        Self { listed: &[], chosen: (kept, scratch) }
+    }
+
+    /// Each of them.
+    #[cfg(target_pointer_width = "64")]
+    pub fn iter(&self) -> impl Iterator<Item = Weighed> + Clone + use<'a> {
+        self.listed.iter().copied()
+    }
+
+    /// Each of them.
+    #[cfg(not(target_pointer_width = "64"))]
+    pub fn iter(&self) -> impl Iterator<Item = Weighed> + Clone + use<'a> {
+        let (kept, chosen) = self.chosen;
+        let chosen = chosen.iter().map(|place| kept[usize::from(*place)].weighed());
+        self.listed.iter().copied().chain(chosen)
+    }
+}
+
+impl<'a> From<&'a [Weighed]> for Samples<'a> {
+    fn from(listed: &'a [Weighed]) -> Self {
+        Self {
+            listed,
+            #[cfg(not(target_pointer_width = "64"))]
+            chosen: (&[], &[]),
+        }
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+mod roomy {
+    use super::Sample;
+    use crate::{
+        ConfigError, Quantile, Shape, WindowSpec,
+        select::{self, Weighed},
+        window::Window,
+    };
+
+    /// What room to select in consists of.
+    pub type Scratch = Weighed;
+
+    pub(crate) const NO_SCRATCH: Scratch = Weighed::ZERO;
+
+    /// Whether windows and samples are not too many, which they never are.
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere they may be")]
+    pub(crate) const fn limits(_: &Shape, _: &[WindowSpec]) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Gives each window its bits: it needs none.
+    pub(crate) const fn number_slices(_: &mut [Window]) {}
+
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(super) struct Kept {
+        weighed: Weighed,
+        when: When,
+    }
+
+    impl Kept {
+        pub(super) const NONE: Self = Self { weighed: Weighed::ZERO, when: When::NEVER };
+
+        #[inline(always)]
+        pub(super) const fn new(weighed: Weighed, when: When) -> Self {
+            Self { weighed, when }
+        }
+
+        #[inline(always)]
+        pub(super) const fn weighed(self) -> Weighed {
+            self.weighed
+        }
+
+        #[inline(always)]
+        pub(super) const fn when(self) -> When {
+            self.when
+        }
+    }
+
+    /// To which slices a tick belongs: here nobody asks.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct Slices;
+
+    impl Slices {
+        pub(crate) const NONE: Self = Self;
+
+        #[inline(always)]
+        pub(crate) const fn of(_: &[Window], _: u64) -> Self {
+            Self
+        }
+    }
+
+    /// One more than the tick at which it was measured; 0 of what belongs to no window.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct When(u64);
+
+    impl When {
+        pub(crate) const NEVER: Self = Self(0);
+
+        #[inline(always)]
+        pub(crate) const fn new(tick: u64, _: Slices) -> Self {
+            Self(tick.saturating_add(1))
+        }
+    }
+
+    /// The latest of the samples that had to make room.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct Evicted(u64);
+
+    impl Evicted {
+        pub(crate) const NONE: Self = Self(0);
+
+        /// Of a place that was empty it is never.
+        #[inline(always)]
+        pub(crate) fn note(&mut self, when: When) {
+            self.0 = self.0.max(when.0);
+        }
+
+        /// Whether a window may lack one of its samples.
+        #[inline(always)]
+        pub(crate) const fn is_in(self, window: Since) -> bool {
+            self.0 > window.0
+        }
+    }
+
+    /// The first tick of a window.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Since(u64);
+
+    impl Since {
+        #[inline(always)]
+        pub(crate) const fn of(window: &Window) -> Self {
+            Self(window.start())
+        }
+    }
+
+    /// A slice of a window is emptied: here, ticks tell.
+    #[inline(always)]
+    pub(crate) const fn leave(_: &mut [Sample], _: Since, _: usize) {}
+
+    /// Puts those together that are meant, of which there are `count`; their quantiles.
+    #[inline(always)]
+    pub(crate) fn quantiles<const K: usize>(
+        samples: &[Sample],
+        scratch: &mut [Scratch],
+        window: Option<Since>,
+        (count, is_weighted): (u64, bool),
+        quantiles: [Quantile; K],
+    ) -> Option<(usize, [u64; K])> {
+        let mut found = 0;
+        for Sample(Kept { weighed, when }) in samples {
+            // A total has them all, those of no window included.
+            if window.is_none_or(|window| when.0 > window.0) {
+                scratch[found] = *weighed;
+                found += 1;
+            }
+        }
+        debug_assert_eq!(found as u64, count, "the samples kept are those of the slices");
+        let scratch = &mut scratch[..found];
+        let quantiles = if is_weighted {
+            select::weighted_quantiles(scratch, quantiles)?
+        } else {
+            select::quantiles(scratch, quantiles)?.map(Weighed::value)
+        };
+        Some((found, quantiles))
+    }
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+mod scarce {
+    use super::Sample;
+    use crate::{
+        ConfigError, Quantile, Shape, WindowSpec,
+        select::{self, Weighed},
+        window::Window,
+    };
+
+    /// What room to select in consists of: numbers of samples.
+    pub type Scratch = u16;
+
+    pub(crate) const NO_SCRATCH: Scratch = 0;
+
+    const MOST_SAMPLES: usize = 1 << u16::BITS;
+
+    /// Whether windows and samples are not too many.
+    pub(crate) fn limits(shape: &Shape, windows: &[WindowSpec]) -> Result<(), ConfigError> {
+        if shape.samples > MOST_SAMPLES {
+            return Err(ConfigError::TooMany { what: "samples of an event", given: shape.samples, most: MOST_SAMPLES });
+        }
+        let bits = windows.iter().fold(0, |bits, window| bits + Window::bits(window.slices));
+        if shape.samples > 0 && bits > u16::BITS {
+            let (given, most) = (bits as usize, u16::BITS as usize);
+            return Err(ConfigError::TooMany { what: "bits for the slices of all windows", given, most });
+        }
+        Ok(())
+    }
+
+    /// Gives each window its bits.
+    pub(crate) fn number_slices(windows: &mut [Window]) {
+        let mut shift = 0;
+        for window in windows {
+            shift = window.number_slices(shift);
+        }
+    }
+
+    /// From the top: value, how it was sampled, to which slices it belongs.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(super) struct Kept {
+        high: u32,
+        low: u32,
+    }
+
+    const VALUE_SHIFT: u32 = u16::BITS + Weighed::SAMPLING_BITS;
+    const _: () = assert!(Weighed::VALUE_BITS + VALUE_SHIFT == u64::BITS);
+
+    #[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+    impl Kept {
+        pub(super) const NONE: Self = Self { high: 0, low: 0 };
+
+        #[inline(always)]
+        pub(super) const fn new(weighed: Weighed, when: When) -> Self {
+            let value = weighed.value();
+            let marks = (weighed.sampling() as u32) << u16::BITS | when.0 as u32;
+            Self { high: ((value >> u32::BITS) as u32) << VALUE_SHIFT | marks, low: value as u32 }
+        }
+
+        #[inline(always)]
+        pub(super) const fn weighed(self) -> Weighed {
+            let value = ((self.high >> VALUE_SHIFT) as u64) << u32::BITS | self.low as u64;
+            Weighed::of(value, (self.high >> u16::BITS) as u8 & 0xF)
+        }
+
+        #[inline(always)]
+        pub(super) const fn word(self) -> Option<u32> {
+            if self.high >> u16::BITS == 0 { Some(self.low) } else { None }
+        }
+
+        #[inline(always)]
+        pub(super) const fn when(self) -> When {
+            When(self.high as u16)
+        }
+    }
+
+    /// For each window, one more than the number of its slice that a tick belongs to, or 0.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct Slices(u16);
+
+    impl Slices {
+        pub(crate) const NONE: Self = Self(0);
+
+        pub(crate) fn of(windows: &[Window], tick: u64) -> Self {
+            let mut slices = 0;
+            for window in windows {
+                if let Some(place) = window.place(tick) {
+                    slices |= Since::of(window).mark(place);
+                }
+            }
+            Self(slices)
+        }
+    }
+
+    /// To which slices a sample belongs.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct When(u16);
+
+    impl When {
+        pub(crate) const NEVER: Self = Self(0);
+
+        #[inline(always)]
+        pub(crate) const fn new(_: u64, slices: Slices) -> Self {
+            Self(slices.0)
+        }
+    }
+
+    /// Here it is seen by their number whether a window lacks a sample.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+    pub(crate) struct Evicted;
+
+    impl Evicted {
+        pub(crate) const NONE: Self = Self;
+
+        #[inline(always)]
+        pub(crate) const fn note(self, _: When) {}
+
+        #[inline(always)]
+        pub(crate) const fn is_in(self, _: Since) -> bool {
+            false
+        }
+    }
+
+    /// Where the number of a window's slice stands.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Since {
+        first: usize,
+        shift: u8,
+        mask: u16,
+    }
+
+    impl Since {
+        pub(crate) const fn of(window: &Window) -> Self {
+            let (shift, mask) = window.mark();
+            Self { first: window.places().start, shift, mask }
+        }
+
+        /// Whether the window has the sample.
+        const fn has(self, when: When) -> bool {
+            when.0 & self.mask != 0
+        }
+
+        /// What the samples of the slice at this place have there.
+        #[expect(clippy::cast_possible_truncation, reason = "the bits are enough for it")]
+        const fn mark(self, place: usize) -> u16 {
+            ((place - self.first + 1) as u16) << self.shift
+        }
+    }
+
+    /// The slice of a window at this place is emptied: its samples leave the window.
+    #[inline(never)]
+    pub(crate) fn leave(samples: &mut [Sample], window: Since, place: usize) {
+        let mark = window.mark(place);
+        for Sample(Kept { high, .. }) in samples {
+            if *high as u16 & window.mask == mark {
+                *high &= !u32::from(window.mask);
+            }
+        }
+    }
+
+    /// Puts those together that are meant, if all of them are there, which are `count`; their quantiles.
+    #[expect(clippy::cast_possible_truncation, reason = "there are no more samples than numbers")]
+    pub(crate) fn quantiles<const K: usize>(
+        samples: &[Sample],
+        scratch: &mut [Scratch],
+        window: Option<Since>,
+        (count, _): (u64, bool),
+        quantiles: [Quantile; K],
+    ) -> Option<(usize, [u64; K])> {
+        let (mut found, mut weight) = (0, 0);
+        for (number, sample) in samples.iter().enumerate() {
+            if window.is_none_or(|window| window.has(sample.when())) {
+                scratch[found] = number as u16;
+                found += 1;
+                weight += sample.weighed().weight();
+            }
+        }
+        if found as u64 != count {
+            return None;
+        }
+        let chosen = &mut scratch[..found];
+        select::sort_by_heap(chosen, |number| samples[usize::from(*number)].weighed());
+        let sorted = chosen.iter().map(|number| samples[usize::from(*number)].weighed());
+        Some((found, select::ranked(sorted, weight, quantiles)?))
+    }
+}
