@@ -97,8 +97,24 @@ impl TimeUnit {
 
     /// The nanoseconds in `units` units, rounded to the nearest; 2^64 − 1 if there are more.
     pub const fn nanos(self, units: u64) -> u64 {
-        let half = 1 << (self.bits() - 1);
-        clamp((wide::product(units, 1_000_000_000) + half) >> self.bits())
+        let half = 1_u64 << (self.bits() - 1);
+        if cfg!(target_pointer_width = "64") {
+            clamp((wide::product(units, 1_000_000_000) + half as u128) >> self.bits())
+        } else {
+            self.nanos_by_words(units, half)
+        }
+    }
+
+    /// `units` units in nanoseconds, and `more` of 2^-`bits` ns, rounded down; 2^64 − 1 if there are more. Without a product of 128 bits.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[expect(clippy::cast_possible_truncation, reason = "taken apart")]
+    pub(crate) const fn nanos_by_words(self, units: u64, more: u64) -> u64 {
+        let high = product_of_words((units >> u32::BITS) as u32, 1_000_000_000);
+        let low = product_of_words(units as u32, 1_000_000_000) + more;
+        match self {
+            Self::Fine => (high + (low >> u32::BITS)) >> 8,
+            Self::Coarse => (high << 2).saturating_add(low >> 30),
+        }
     }
 }
 
@@ -248,6 +264,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn nanoseconds_by_words_are_those_of_the_whole_product(units: u64, shift in 0..64_u32) {
+            let units = units >> shift;
+            for unit in [TimeUnit::Fine, TimeUnit::Coarse] {
+                for more in [0, 1 << (unit.bits() - 1)] {
+                    let whole = u128::from(units) * 1_000_000_000 + u128::from(more);
+                    prop_assert_eq!(unit.nanos_by_words(units, more), clamp(whole >> unit.bits()));
+                }
+            }
+        }
+
         #[test]
         fn what_is_told_as_a_limit_is_found(nanos in prop_oneof![0_u64..=1 << 40, any::<u64>()]) {
             for unit in [TimeUnit::Fine, TimeUnit::Coarse] {

@@ -160,6 +160,7 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 
 /// The values at these quantiles, which ascend, of at least one value, of which `counts` tells how many lie at each place from that
 /// of the smallest to that of the largest.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
     moments: &Moments,

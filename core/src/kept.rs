@@ -407,15 +407,10 @@ mod scarce {
         }
     }
 
-    /// Puts those together that are meant, if all of them are there, which are `count`; their quantiles.
+    /// Numbers the samples that are meant; how many they are, and what they weigh.
+    #[inline(never)]
     #[expect(clippy::cast_possible_truncation, reason = "there are no more samples than numbers")]
-    pub(crate) fn quantiles<const K: usize>(
-        samples: &[Sample],
-        scratch: &mut [Scratch],
-        window: Option<Since>,
-        (count, _): (u64, bool),
-        quantiles: [Quantile; K],
-    ) -> Option<(usize, [u64; K])> {
+    fn choose(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u64) {
         let (mut found, mut weight) = (0, 0);
         for (number, sample) in samples.iter().enumerate() {
             if window.is_none_or(|window| window.has(sample.when())) {
@@ -424,6 +419,18 @@ mod scarce {
                 weight += sample.weighed().weight();
             }
         }
+        (found, weight)
+    }
+
+    /// Puts those together that are meant, if all of them are there, which are `count`; their quantiles.
+    pub(crate) fn quantiles<const K: usize>(
+        samples: &[Sample],
+        scratch: &mut [Scratch],
+        window: Option<Since>,
+        (count, _): (u64, bool),
+        quantiles: [Quantile; K],
+    ) -> Option<(usize, [u64; K])> {
+        let (found, weight) = choose(samples, scratch, window);
         if found as u64 != count {
             return None;
         }

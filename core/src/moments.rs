@@ -3,7 +3,7 @@
 use self::sum::{narrow, widen};
 #[cfg(any(target_pointer_width = "64", test))]
 use crate::select::Weighed;
-use crate::{Fixed, fixed::FRACTION_BITS, wide};
+use crate::{Fixed, TimeUnit, fixed::FRACTION_BITS, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
@@ -104,7 +104,8 @@ impl Moments {
     }
 
     /// Adds a sample of weight 2^`sampling`.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn add(&mut self, value: u64, sampling: u8) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = self.max.max(value);
@@ -116,7 +117,8 @@ impl Moments {
         self.sum = self.sum.saturating_add(weighed);
         // A square of 64 bits fits 128; times 2^15 it may not.
         let square = wide::small_product(value, value);
-        let squares = if sampling == 0 { square } else { wide::saturating_product(square, 1 << sampling) };
+        let fits = square.leading_zeros() >= u32::from(sampling);
+        let squares = if fits { square << sampling } else { u128::MAX };
         self.squares = self.squares.saturating_add(squares);
     }
 
@@ -196,6 +198,13 @@ impl Moments {
         if self.sum == Sum::MAX {
             return u128::MAX;
         }
+        #[cfg(not(target_pointer_width = "64"))]
+        if self.weight < 1 << 47 {
+            // Where there are 64 bits for a sum, they are enough for its quotient.
+            let (whole, rest) = (self.sum / self.weight, self.sum % self.weight);
+            let fraction = ((rest << FRACTION_BITS) + self.weight / 2) / self.weight;
+            return (u128::from(whole) << FRACTION_BITS) + u128::from(fraction);
+        }
         let (whole, rest) = divided(widen(self.sum), n);
         // The rest is below n, so it has room for 16 bits more.
         (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
@@ -244,9 +253,16 @@ impl Default for Moments {
     }
 }
 
-/// A mean or deviation in units of 2^-`bits` s, times 2^16, as nanoseconds.
-pub(crate) fn fixed_nanos(bits: u128, unit_bits: u32) -> Fixed {
-    Fixed::from_wide(wide::saturating_product(bits, 1_000_000_000) >> unit_bits)
+/// A mean or deviation in units of time, times 2^16, as nanoseconds.
+pub(crate) fn fixed_nanos(bits: u128, unit: TimeUnit) -> Fixed {
+    if cfg!(target_pointer_width = "64") {
+        Fixed::from_wide(wide::saturating_product(bits, 1_000_000_000) >> unit.bits())
+    } else if bits > u128::from(u64::MAX) {
+        // Samples have 44 bits: it follows from a sum that is full.
+        Fixed::from_bits(u64::MAX)
+    } else {
+        Fixed::from_bits(unit.nanos_by_words(wide::clamp(bits), 0))
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
 }
 
 /// Heapsort (Williams, 1964; Knuth, TAOCP 3, 5.2.3): n·log n in the worst case, without recursion.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn sort_by_heap<T, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
     // First the largest comes to the top of the heap, then each goes from the top to behind what is left of it.
     let (mut from, mut len) = (samples.len() / 2, samples.len());
@@ -159,15 +160,17 @@ pub(crate) fn ranked<const K: usize>(
 ) -> Option<[u64; K]> {
     let first = rest.next()?;
     let (mut value, mut reached) = (first.value(), first.weight());
-    Some(quantiles.map(|quantile| {
+    let mut found = [0; K];
+    for (found, quantile) in found.iter_mut().zip(quantiles) {
         let rank = quantile.rank(total);
         while reached < rank {
             let Some(next) = rest.next() else { break };
             value = next.value();
             reached = reached.saturating_add(next.weight());
         }
-        value
-    }))
+        *found = value;
+    }
+    Some(found)
 }
 
 /// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.

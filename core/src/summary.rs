@@ -66,14 +66,8 @@ pub struct Summary {
     pub complete: bool,
 }
 
-/// Quantiles, as they were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found<const K: usize> {
-    /// Samples, at the exact rank.
-    Exact([u64; K]),
-    /// Buckets.
-    Estimated([Estimate; K]),
-}
+/// Quantiles as they are told, and how far they may be off.
+pub(crate) type Told = ([u64; QUANTILES.len()], Accuracy);
 
 /// The quantiles that a summary tells, ascending.
 pub(crate) const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
@@ -99,14 +93,15 @@ impl Teller {
 
     fn fixed(self, bits: u128) -> Fixed {
         match self.unit {
-            Unit::Time => fixed_nanos(bits, self.time.bits()),
+            Unit::Time => fixed_nanos(bits, self.time),
             Unit::One => Fixed::from_wide(bits),
         }
     }
 
     /// The summary of these samples, with these quantiles.
-    pub(crate) fn summary(self, moments: &Moments, quantiles: &Found<4>) -> Summary {
-        let ([p50, p95, p99, p99_9], accuracy) = self.quantiles(quantiles);
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(crate) fn summary(self, moments: &Moments, told: Told, covered: u64, complete: bool) -> Summary {
+        let ([p50, p95, p99, p99_9], accuracy) = told;
         Summary {
             count: moments.count(),
             estimated_total: moments.weight(),
@@ -119,22 +114,30 @@ impl Teller {
             p99,
             p99_9,
             accuracy,
-            covered: 0,
-            complete: true,
+            covered,
+            complete,
         }
     }
 
-    /// Quantiles as they are told, and how far they may be off. A frame of its own, where stacks are small.
+    /// Quantiles that are samples.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn quantiles(self, quantiles: &Found<4>) -> ([u64; 4], Accuracy) {
-        match quantiles {
-            Found::Exact(exact) => (exact.map(|value| self.value(value)), Accuracy::Exact),
-            Found::Estimated(estimates) => {
-                let told = estimates.map(|estimate| self.value(estimate.value));
-                let error = estimates.iter().map(|estimate| self.error_ppm(*estimate)).max().unwrap_or(0);
-                (told, Accuracy::WithinPpm(error))
-            }
+    pub(crate) fn exact(self, quantiles: &[u64; QUANTILES.len()]) -> Told {
+        let mut told = [0; QUANTILES.len()];
+        for (told, value) in told.iter_mut().zip(quantiles) {
+            *told = self.value(*value);
         }
+        (told, Accuracy::Exact)
+    }
+
+    /// Quantiles that are known by their buckets.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(crate) fn estimated(self, estimates: &[Estimate; QUANTILES.len()]) -> Told {
+        let (mut told, mut error) = ([0; QUANTILES.len()], 0);
+        for (told, estimate) in told.iter_mut().zip(estimates) {
+            *told = self.value(estimate.value);
+            error = error.max(self.error_ppm(*estimate));
+        }
+        (told, Accuracy::WithinPpm(error))
     }
 
     /// The mean of samples inside, as it is told.
@@ -143,6 +146,7 @@ impl Teller {
     }
 
     /// What an estimate is told as, and how far that may be off.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn estimate(self, estimate: Estimate) -> (u64, Accuracy) {
         (self.value(estimate.value), Accuracy::WithinPpm(self.error_ppm(estimate)))
     }

@@ -169,6 +169,7 @@ mod scarce {
         }
 
         /// Adds samples; how many, by weight, did not fit.
+        #[inline(never)]
         pub(crate) fn add_all(&mut self, samples: &[Sample]) -> u64 {
             let (mut count, mut min, mut max) = (0_u32, u32::MAX, 0);
             let (mut sum, mut squares, mut above) = (0_u64, 0_u64, 0_u32);

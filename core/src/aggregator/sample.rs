@@ -173,6 +173,7 @@ impl<'a> FreshRow<'a> {
     }
 
     /// Adds up the samples that wait.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn add_waiting(&mut self, row: Kept) {
         let EventState { fresh, next_sample, .. } = &mut *self.state;
         let waiting = core::mem::take(&mut fresh.waiting) as usize;
@@ -219,7 +220,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// What there is more to do about a sample than to [keep](keep_fresh) it, out of the way of those of which there is no more.
     #[inline(never)]
-    fn add_fresh(&mut self, row: usize, unit: Unit, weighed: Weighed, origin: Origin) -> bool {
+    pub(super) fn add_fresh(&mut self, row: usize, unit: Unit, weighed: Weighed, origin: Origin) -> bool {
         let kept = Kept::new(&self.shape, row);
         self.fresh_row(row, unit).add(kept, weighed, origin)
     }
@@ -264,6 +265,12 @@ impl<S: Storage> Aggregator<S> {
         // Those that wait are the newest ones that are kept, and this one is to be no more than kept; and of equals among the slowest,
         // the earlier one is to be there first.
         self.pour(row);
+        self.sample_beside(row, unit, weighed, ticks, origin);
+    }
+
+    /// The same, beside sums that were poured.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn sample_beside(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
         let (shape, buckets, room) = (self.shape, self.buckets(unit), room::<S>(&self.shape));
         let (value, one) = (weighed.value(), Moments::of(weighed.value(), weighed.sampling()));
         let place = if room > 0 { buckets.place(value) } else { 0 };
@@ -344,6 +351,12 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         let unit = self.add_up(row);
+        self.pour_sums(row, unit);
+    }
+
+    /// The same, once what waits is added up.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn pour_sums(&mut self, row: usize, unit: Unit) {
         let (shape, buckets, room) = (self.shape, self.buckets(unit), room::<S>(&self.shape));
         let Shape { slices: of_event, slowest: k, events: rows, corrected, .. } = shape;
         let lists = shape.lists();

@@ -52,7 +52,11 @@ impl<S: Storage> Aggregator<S> {
             let kept = Kept::new(&shape, row);
             if keep_fresh(state, samples, kept, weighed, ended) {
                 let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
-                FreshRow::new::<S>(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
+                if cfg!(target_pointer_width = "64") {
+                    FreshRow::new::<S>(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
+                } else {
+                    self.add_fresh(row, Unit::Time, weighed, origin);
+                }
             }
         }
         spans

@@ -11,7 +11,7 @@ use crate::{
     select,
     slowest::{self, Slow},
     storage::{Parts, Shape, Storage},
-    summary::{Found, QUANTILES, Teller},
+    summary::{QUANTILES, Teller, Told},
     word::{Word, widen},
 };
 
@@ -113,13 +113,20 @@ impl<S: Storage> Aggregator<S> {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn summary(&mut self, event: EventId, period: Period) -> Option<Summary> {
         let (row, unit) = row_of(self.storage.parts().rows, event)?;
-        let chosen = self.choose(row, unit, period)?;
-        Some(self.summarize(&chosen))
+        self.pour(row);
+        self.summary_of(row, unit, period)
+    }
+
+    /// The summary of what was poured. The frames of pouring and of summing up are not to lie on each other, where stacks are small.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn summary_of(&mut self, row: usize, unit: Unit, period: Period) -> Option<Summary> {
+        self.choose(row, unit, period).as_ref().map(|chosen| self.summarize(chosen))
     }
 
     /// The summary, and the values that it sums up.
     pub fn describe(&mut self, event: EventId, period: Period) -> Option<(Summary, Values<'_>)> {
         let (row, unit) = row_of(self.storage.parts().rows, event)?;
+        self.pour(row);
         let chosen = self.choose(row, unit, period)?;
         Some(self.describe_chosen(&chosen))
     }
@@ -133,6 +140,7 @@ impl<S: Storage> Aggregator<S> {
         if shadow == 0 {
             return None;
         }
+        self.pour(row);
         let plain = self.choose(row, unit, period)?;
         let corrected = self.choose(shadow, unit, period)?;
         if plain.moments == corrected.moments {
@@ -203,10 +211,9 @@ impl<S: Storage> Aggregator<S> {
         Some((self.time.nanos(self.now.saturating_sub(start)), tag))
     }
 
-    /// `None` if there are none.
+    /// Of what was [poured](Self::pour); `None` if there are none.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn choose(&mut self, row: usize, unit: Unit, period: Period) -> Option<Chosen> {
-        self.pour(row);
         let of_row = row * self.shape.slices;
         let Parts { windows, events, slices, .. } = self.storage.parts();
         let (slices, start, since, moments) = match period {
@@ -234,42 +241,62 @@ impl<S: Storage> Aggregator<S> {
     /// The summary alone, in a frame of its own where stacks are small.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn summarize(&mut self, chosen: &Chosen) -> Summary {
-        let found = self.find(chosen);
+        let told = self.tell_exact(chosen).unwrap_or_else(|| self.tell_counted(chosen));
         let complete = self.is_complete(chosen);
         let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
-        let teller = Teller { unit: chosen.unit, time: self.shape.unit };
-        Summary { covered, complete, ..teller.summary(&chosen.moments, &found) }
+        self.teller(chosen).summary(&chosen.moments, told, covered, complete)
     }
 
+    const fn teller(&self, chosen: &Chosen) -> Teller {
+        Teller { unit: chosen.unit, time: self.shape.unit }
+    }
+
+    /// The quantiles of a summary, if all of its samples are still kept.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn find(&mut self, chosen: &Chosen) -> Found<{ QUANTILES.len() }> {
-        if let Some((_, quantiles)) = self.gather_samples(chosen) {
-            return Found::Exact(quantiles);
-        }
+    fn tell_exact(&mut self, chosen: &Chosen) -> Option<Told> {
+        let (_, quantiles) = self.gather_samples(chosen)?;
+        Some(self.teller(chosen).exact(&quantiles))
+    }
+
+    /// The quantiles of a summary, else.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn tell_counted(&mut self, chosen: &Chosen) -> Told {
+        let teller = self.teller(chosen);
         if S::LACKS.histogram {
-            let (min, max) = (chosen.moments.min(), chosen.moments.max());
-            return Found::Estimated([Estimate::between(min, max); QUANTILES.len()]);
+            let (value, accuracy) = teller.estimate(Estimate::between(chosen.moments.min(), chosen.moments.max()));
+            return ([value; QUANTILES.len()], accuracy);
         }
         let buckets = self.buckets(chosen.unit);
         let (_, counts) = self.fold(chosen, buckets);
-        Found::Estimated(histogram::estimate(buckets, &chosen.moments, counts, QUANTILES))
+        if cfg!(target_pointer_width = "64") {
+            return teller.estimated(&histogram::estimate(buckets, &chosen.moments, counts, QUANTILES));
+        }
+        // One after the other takes longer, but less of the stack.
+        let (mut told, mut error) = ([0; QUANTILES.len()], 0);
+        for (told, quantile) in told.iter_mut().zip(QUANTILES) {
+            let [estimate] = histogram::estimate(buckets, &chosen.moments, counts, [quantile]);
+            let (value, accuracy) = teller.estimate(estimate);
+            *told = value;
+            error = error.max(accuracy.max_relative_error_ppm());
+        }
+        (told, Accuracy::WithinPpm(error))
     }
 
     fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
         let complete = self.is_complete(chosen);
         let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
-        let teller = Teller { unit: chosen.unit, time: self.shape.unit };
-        let (known, found) = if let Some((count, quantiles)) = self.gather_samples(chosen) {
+        let teller = self.teller(chosen);
+        let (known, told) = if let Some((count, quantiles)) = self.gather_samples(chosen) {
             let (kept, Parts { samples, scratch, .. }) = (self.shape.samples, self.storage.parts());
             let samples = samples.get(chosen.row * kept..).unwrap_or_default();
-            (Known::Exact(Samples::chosen(samples, &scratch[..count])), Found::Exact(quantiles))
+            (Known::Exact(Samples::chosen(samples, &scratch[..count])), teller.exact(&quantiles))
         } else {
             let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
             let (first, counts) = self.fold(chosen, buckets);
             let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
-            (Known::Counted { buckets, moments, first, counts }, Found::Estimated(estimates))
+            (Known::Counted { buckets, moments, first, counts }, teller.estimated(&estimates))
         };
-        let summary = Summary { covered, complete, ..teller.summary(&chosen.moments, &found) };
+        let summary = teller.summary(&chosen.moments, told, covered, complete);
         (summary, Values { teller, known })
     }
 
