@@ -161,7 +161,8 @@ impl TimeScale {
     }
 
     /// How long `ticks` ticks are, in units, rounded to the nearest; `None` if that exceeds 64 bits.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "those that fit")]
     pub const fn units(&self, ticks: u64) -> Option<u64> {
         if cfg!(not(target_pointer_width = "64")) && ticks <= u32::MAX as u64 && self.is_of_few() {
@@ -189,7 +190,7 @@ impl TimeScale {
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     const fn units_of_any(&self, ticks: u64) -> Option<u64> {
-        let product = ticks as u128 * self.multiplier as u128 + (1 << (self.shift - 1));
+        let product = wide::product(ticks, self.multiplier) + (1 << (self.shift - 1));
         let units = product >> self.shift;
         if units > u64::MAX as u128 { None } else { Some(clamp(units)) }
     }

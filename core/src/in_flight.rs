@@ -436,7 +436,7 @@ fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
         let wanted = home(table.len(), row, start);
         // It may move to the hole unless its home lies behind the hole, on the way from it to here.
         if (place.wrapping_sub(wanted) & mask) >= (place.wrapping_sub(hole) & mask) {
-            table[hole] = table[place];
+            table[hole] = core::mem::take(&mut table[place]);
             hole = place;
         }
     }

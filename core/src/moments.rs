@@ -142,6 +142,7 @@ impl Moments {
     }
 
     /// Adds what another set adds up to.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
@@ -190,24 +191,34 @@ impl Moments {
     /// The mean, times 2^16.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn mean_bits(&self) -> u128 {
-        let n = u128::from(self.weight);
-        if n == 0 {
+        if self.weight == 0 {
             return 0;
         }
         // How much more there was is not known.
         if self.sum == Sum::MAX {
             return u128::MAX;
         }
-        #[cfg(not(target_pointer_width = "64"))]
-        if self.weight < 1 << 47 {
-            // Where there are 64 bits for a sum, they are enough for its quotient.
-            let (whole, rest) = (self.sum / self.weight, self.sum % self.weight);
-            let fraction = ((rest << FRACTION_BITS) + self.weight / 2) / self.weight;
-            return (u128::from(whole) << FRACTION_BITS) + u128::from(fraction);
-        }
-        let (whole, rest) = divided(widen(self.sum), n);
+        self.quotient_bits()
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[inline(always)]
+    const fn quotient_bits(&self) -> u128 {
+        let n = self.weight as u128;
+        let (whole, rest) = divided(self.sum, n);
         // The rest is below n, so it has room for 16 bits more.
         (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
+    }
+
+    /// Where there are 64 bits for a sum, they are enough for its quotient.
+    #[cfg(not(target_pointer_width = "64"))]
+    const fn quotient_bits(&self) -> u128 {
+        let n = self.weight;
+        let (whole, rest) = (self.sum / n, self.sum % n);
+        // Of so many that it has no room for 16 bits more, only the whole is told.
+        let fraction =
+            if rest >> (u64::BITS - FRACTION_BITS - 1) == 0 { ((rest << FRACTION_BITS) + n / 2) / n } else { 0 };
+        ((whole as u128) << FRACTION_BITS) + fraction as u128
     }
 
     /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.
@@ -241,7 +252,7 @@ impl Moments {
 }
 
 /// The quotient and the remainder.
-fn divided(sum: u128, n: u128) -> (u128, u128) {
+const fn divided(sum: u128, n: u128) -> (u128, u128) {
     let whole = wide::quotient(sum, n);
     // It is at most the sum.
     (whole, sum - wide::saturating_product(whole, n))

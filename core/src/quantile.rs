@@ -48,6 +48,7 @@ impl Quantile {
     }
 
     /// The rank of this quantile among `n` samples, counted from 1; 0 if there are none.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "a rank is at most n")]
     pub const fn rank(self, n: u64) -> u64 {
         if n == 0 {

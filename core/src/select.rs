@@ -161,7 +161,7 @@ pub(crate) fn ranked<const K: usize>(
     let first = rest.next()?;
     let (mut value, mut reached) = (first.value(), first.weight());
     let mut found = [0; K];
-    for (found, quantile) in found.iter_mut().zip(quantiles) {
+    for (found, quantile) in found.iter_mut().zip(&quantiles) {
         let rank = quantile.rank(total);
         while reached < rank {
             let Some(next) = rest.next() else { break };

@@ -15,7 +15,8 @@ pub(crate) const fn product(a: u64, b: u64) -> u128 {
 
 /// The product of two words. Where no instruction knows more of it than its lower half, as on `ARMv6-M`, of the products of
 /// halves.
-#[inline(always)]
+#[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
+#[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
     if cfg!(all(target_arch = "arm", not(target_has_atomic = "32"))) {
         product_of_halves(a, b)

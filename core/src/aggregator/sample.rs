@@ -5,6 +5,8 @@
 //! would cost in every window, a few hundred of them cost together. And it is added to these sums only with some others: until then
 //! it *waits* among the samples that are kept anyway.
 
+use core::marker::PhantomData;
+
 use super::{Aggregator, Origin, row_number, row_of, unit_of};
 use crate::{
     Buckets, EventId, Moments, Unit,
@@ -126,7 +128,8 @@ pub(super) const fn room<S: Storage>(shape: &Shape) -> usize {
 }
 
 /// What belongs to the fresh sums of a row.
-pub(super) struct FreshRow<'a> {
+pub(super) struct FreshRow<'a, S> {
+    storage: PhantomData<S>,
     state: &'a mut EventState,
     /// The samples that are kept.
     samples: &'a [Sample],
@@ -137,13 +140,14 @@ pub(super) struct FreshRow<'a> {
     slowest: &'a mut [Slow],
 }
 
-impl<'a> FreshRow<'a> {
+impl<'a, S: Storage> FreshRow<'a, S> {
     /// Of a row of this storage.
-    pub(super) fn new<S: Storage>(shape: &Shape, parts: Parts<'a, S::Count>, row: usize, buckets: Buckets) -> Self {
+    pub(super) fn new(shape: &Shape, parts: Parts<'a, S::Count>, row: usize, buckets: Buckets) -> Self {
         let Shape { slowest: k, events: rows, corrected, .. } = *shape;
         let (room, lists) = (room::<S>(shape), shape.lists());
         let Parts { events, totals, samples, slowest, .. } = parts;
         Self {
+            storage: PhantomData,
             state: &mut events[row],
             samples,
             counts: &mut totals[(rows + corrected + row) * room..][..room],
@@ -158,11 +162,15 @@ impl<'a> FreshRow<'a> {
         let (value, fresh) = (weighed.value(), &mut self.state.fresh);
         if row.len == 0 {
             fresh.add(&Moments::of(value, weighed.sampling()));
-            if !self.counts.is_empty() {
+            if !S::LACKS.histogram && !self.counts.is_empty() {
                 self.buckets.count_all(core::iter::once(weighed), self.counts);
             }
         } else if fresh.waiting >= row.waiting {
             self.add_waiting(row);
+        }
+        if S::LACKS.slowest {
+            self.state.fresh.slow_from = Word::MAX;
+            return false;
         }
         let is_slow = value >= widen(self.state.fresh.slow_from) && slowest::is_slow(self.slowest, value);
         if is_slow {
@@ -182,7 +190,7 @@ impl<'a> FreshRow<'a> {
         let behind = waiting.saturating_sub(*next_sample);
         for samples in [&samples[row.len - behind..], &samples[*next_sample + behind - waiting..*next_sample]] {
             fresh.add_all(samples);
-            if !self.counts.is_empty() {
+            if !S::LACKS.histogram && !self.counts.is_empty() {
                 self.buckets.count_all(samples.iter().map(|sample| sample.weighed()), self.counts);
             }
         }
@@ -213,9 +221,9 @@ pub(super) fn tally(
 
 impl<S: Storage> Aggregator<S> {
     /// The fresh sums of a row that is an event's, not that of a corrected summary.
-    fn fresh_row(&mut self, row: usize, unit: Unit) -> FreshRow<'_> {
+    fn fresh_row(&mut self, row: usize, unit: Unit) -> FreshRow<'_, S> {
         let (shape, buckets) = (self.shape, self.buckets(unit));
-        FreshRow::new::<S>(&shape, self.storage.parts(), row, buckets)
+        FreshRow::new(&shape, self.storage.parts(), row, buckets)
     }
 
     /// What there is more to do about a sample than to [keep](keep_fresh) it, out of the way of those of which there is no more.

@@ -53,7 +53,7 @@ impl<S: Storage> Aggregator<S> {
             if keep_fresh(state, samples, kept, weighed, ended) {
                 let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
                 if cfg!(target_pointer_width = "64") {
-                    FreshRow::new::<S>(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
+                    FreshRow::<S>::new(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
                 } else {
                     self.add_fresh(row, Unit::Time, weighed, origin);
                 }
