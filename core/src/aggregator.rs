@@ -45,14 +45,17 @@ pub struct Counters {
     /// Spans that ended before they began, records from the future (in the total alone), STARTs from the future or before the
     /// beginning (nowhere), a clock of the drain that stepped back.
     pub clock_anomalies: u64,
-    /// Values and durations too large to be told exactly: no sample.
+    /// Values and durations too large to be told exactly: no sample, and in no limit. From 2^46 − 1 ticks on, a plain number too, and
+    /// from 2^60 units of time; where registers have 32 bits, from 2^44 units or a plain number of that size: 4.5 hours in the coarse
+    /// unit, 16 s in the fine one.
     pub saturated: u64,
     /// Of kind 0 or event 0, or of a kind that their event's unit excludes.
     pub invalid: u64,
     /// Of an event that was not announced.
     pub unknown_events: u64,
     /// What did not fit into a counter of a histogram any more, by weight: count, mean and limits have it, quantiles allow for
-    /// it.
+    /// it. Where registers have 32 bits also what did not fit into the sums of a slice, 2^32 by weight: then its mean and weight are told
+    /// as the largest number there is.
     pub full_counters: u64,
 }
 
@@ -251,7 +254,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// A span began.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn begin(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {
@@ -265,7 +269,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// A span ended with the outcome of this number; whether it is a sample.
-    #[inline]
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn end(&mut self, row: usize, record: Record, outcome: usize, source: u16) -> bool {
         let duration = record.payload();
         let start = record.ticks().wrapping_sub(duration);

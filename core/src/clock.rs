@@ -172,7 +172,7 @@ impl TimeScale {
     }
 
     /// Whether the shift leaves a bit that decides on rounding above the lowest 32, and less than a word beside it: of clocks from 4 Hz
-    /// to 4 GHz, in the coarse unit.
+    /// to 8.5 GHz, in the coarse unit.
     const fn is_of_few(&self) -> bool {
         self.shift > u32::BITS + 1 && self.shift <= 2 * u32::BITS
     }

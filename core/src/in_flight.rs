@@ -107,9 +107,9 @@ pub(crate) struct Occupancy {
     /// The span that began last, if it is not in the table: most end before another one begins.
     newest: Flight,
     /// Early ENDs, of all events.
-    early: Word,
+    early: u64,
     /// Uncertain spans, of all events.
-    uncertain: Word,
+    uncertain: u64,
 }
 
 impl Occupancy {
@@ -133,7 +133,11 @@ impl InFlight<'_> {
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         // The usual case: no END waits for its START, and none of its kind is uncertain.
-        if self.occupancy.early == 0 && self.occupancy.uncertain == 0 && has_room(self.table, self.occupancy) {
+        if self.occupancy.early == 0
+            && self.occupancy.uncertain == 0
+            && has_room(self.table, self.occupancy)
+            && !self.is_full(row)
+        {
             if self.occupancy.newest.count > 0 {
                 self.seat_newest();
             }
@@ -143,6 +147,13 @@ impl InFlight<'_> {
             return false;
         }
         self.start_anywhere(row, start, tag, sampling)
+    }
+
+    /// Whether no more spans of this event can be counted as open, or as early ENDs.
+    #[inline(always)]
+    fn is_full(&self, row: u16) -> bool {
+        let pairing = &self.events[usize::from(row)].pairing;
+        cfg!(not(target_pointer_width = "64")) && (pairing.open == Word::MAX || pairing.early == Word::MAX)
     }
 
     /// Puts the newest span into the table, for whoever looks there.
@@ -171,6 +182,7 @@ impl InFlight<'_> {
     #[cold]
     fn start_anywhere(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         self.seat_newest();
+        let is_full = self.is_full(row);
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, true) {
             let awaited = self.table[place].tag > 0;
@@ -180,7 +192,9 @@ impl InFlight<'_> {
             self.take_one(place);
             return awaited;
         }
-        if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
+        if is_full {
+            word::count(&mut pairing.untracked, 1);
+        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
             if flight.mark > 0 {
                 // One more of a kind that is uncertain: they cannot be told apart.
                 pairing.uncertain += 1;
@@ -241,6 +255,7 @@ impl InFlight<'_> {
     fn end_anywhere(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
         // It may be of a kind that is there already, and then takes no room.
         self.seat_newest();
+        let is_full = self.is_full(row);
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, false) {
             let Flight { tag, mark, .. } = self.table[place];
@@ -253,7 +268,9 @@ impl InFlight<'_> {
             self.take_one(place);
             return Some(tag);
         }
-        if let Some(flight) = insert(self.table, self.occupancy, row, start, true) {
+        if is_full {
+            without_start(pairing, 1);
+        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, true) {
             flight.mark = pass;
             pairing.early += 1;
             self.occupancy.early += 1;
@@ -280,7 +297,7 @@ impl InFlight<'_> {
             if settled {
                 let count = Word::from(flight.count);
                 pairing.early -= count;
-                occupancy.early -= count;
+                occupancy.early -= widen(count);
                 without_start(pairing, count);
             }
             settled
@@ -297,7 +314,7 @@ impl InFlight<'_> {
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early && flight.mark == 0) {
             flight.mark = now.saturating_add(1);
             self.events[usize::from(flight.row)].pairing.uncertain += Word::from(flight.count);
-            self.occupancy.uncertain += Word::from(flight.count);
+            self.occupancy.uncertain += u64::from(flight.count);
         }
     }
 
@@ -312,7 +329,7 @@ impl InFlight<'_> {
                 let count = Word::from(flight.count);
                 pairing.open -= count;
                 pairing.uncertain -= count;
-                occupancy.uncertain -= count;
+                occupancy.uncertain -= widen(count);
                 word::count(&mut pairing.abandoned, count);
             }
             given_up

@@ -268,7 +268,11 @@ mod scarce {
         let bits = windows.iter().fold(0, |bits, window| bits + Window::bits(window.slices));
         if shape.samples > 0 && bits > u16::BITS {
             let (given, most) = (bits as usize, u16::BITS as usize);
-            return Err(ConfigError::TooMany { what: "bits for the slices of all windows", given, most });
+            return Err(ConfigError::TooMany {
+                what: "bits that number the slices of all windows, each window's from 1",
+                given,
+                most,
+            });
         }
         Ok(())
     }

@@ -158,13 +158,14 @@ impl Moments {
     /// What was added since `earlier`, a former state of the same; its extremes, which cannot be subtracted, are given. `None` if
     /// that is no former state.
     pub fn since(&self, earlier: &Self, min: u64, max: u64) -> Option<Self> {
+        // What was added to a sum that is full is not known, and is not little.
         Some(Self {
             count: self.count.checked_sub(earlier.count)?,
-            weight: self.weight.checked_sub(earlier.weight)?,
+            weight: if self.weight == u64::MAX { u64::MAX } else { self.weight.checked_sub(earlier.weight)? },
             min,
             max,
-            sum: self.sum.checked_sub(earlier.sum)?,
-            squares: self.squares.checked_sub(earlier.squares)?,
+            sum: if self.sum == Sum::MAX { Sum::MAX } else { self.sum.checked_sub(earlier.sum)? },
+            squares: if self.squares == u128::MAX { u128::MAX } else { self.squares.checked_sub(earlier.squares)? },
         })
     }
 

@@ -71,7 +71,7 @@ mod scarce {
 
     /// What the samples of a slice, or of an event since the start, add up to, counted in `C`.
     ///
-    /// What does not fit any more, by weight, is in none of the sums, so that means are those of what is counted. Squares add up to 2^96.
+    /// Once the weight does not fit, it and the other sums stay full, and are told as the largest number there is. Squares add up to 2^96.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct Sums<C = u32> {
@@ -100,13 +100,13 @@ mod scarce {
             max_above: 0,
         };
 
-        /// As they are told. A sum of squares that is full is told as one.
+        /// As they are told. A sum that is full is told as one: so the quantiles of such a slice allow for all that it does not know.
         #[inline(never)]
         pub(crate) fn moments(&self) -> Moments {
             let squares = u128::from(self.squares_above) << u64::BITS | u128::from(self.squares);
             let is_full = self.squares == u64::MAX && self.squares_above == u32::MAX;
             Moments::of_parts(
-                [self.count.get(), self.weight.get()],
+                [self.count.get(), if self.weight == C::of(C::MAX) { u64::MAX } else { self.weight.get() }],
                 [self.min(), self.max()],
                 self.sum,
                 if is_full { u128::MAX } else { squares },
@@ -153,9 +153,11 @@ mod scarce {
                 (self.max, self.max_above) = (max as u32, (max >> u32::BITS) as u16);
             }
             self.count.add(other.count());
-            // All of it or nothing, so that means are those of what is counted.
-            if C::MAX - self.weight.get() < other.weight() {
-                return other.weight();
+            if C::MAX - self.weight.get() <= other.weight() {
+                // From here on it knows its extremes, and how many it does not know no more.
+                let known = core::mem::replace(&mut self.weight, C::of(C::MAX)).get();
+                (self.sum, self.squares, self.squares_above) = (u64::MAX, u64::MAX, u32::MAX);
+                return other.weight().saturating_sub(C::MAX - known);
             }
             self.weight.add(other.weight());
             self.sum = self.sum.saturating_add(other.sum());
@@ -171,26 +173,38 @@ mod scarce {
         /// Adds samples; how many, by weight, did not fit.
         #[inline(never)]
         pub(crate) fn add_all(&mut self, samples: &[Sample]) -> u64 {
+            // One kind after the other, so that their frames do not lie on each other.
+            let are_words = samples.iter().all(|sample| sample.word().is_some());
+            self.add_words(samples) + if are_words { 0 } else { self.add_others(samples) }
+        }
+
+        /// Those of the usual kind: below 4 s in the coarse unit, each for itself alone.
+        #[inline(never)]
+        fn add_words(&mut self, samples: &[Sample]) -> u64 {
             let (mut count, mut min, mut max) = (0_u32, u32::MAX, 0);
             let (mut sum, mut squares, mut above) = (0_u64, 0_u64, 0_u32);
-            let mut others = Moments::EMPTY;
-            for sample in samples {
-                // The usual case: what is below 4 s in the coarse unit.
-                if let Some(value) = sample.word() {
-                    count += 1;
-                    min = min.min(value);
-                    max = max.max(value);
-                    sum += u64::from(value);
-                    let (low, carry) = squares.overflowing_add(product_of_words(value, value));
-                    squares = low;
-                    above += u32::from(carry);
-                } else {
-                    others.add(sample.weighed().value(), sample.weighed().sampling());
-                }
+            for value in samples.iter().filter_map(|sample| sample.word()) {
+                count += 1;
+                min = min.min(value);
+                max = max.max(value);
+                sum += u64::from(value);
+                let (low, carry) = squares.overflowing_add(product_of_words(value, value));
+                squares = low;
+                above += u32::from(carry);
             }
             let squares = u128::from(above) << u64::BITS | u128::from(squares);
-            let words = Moments::of_parts([count.into(); 2], [min.into(), max.into()], sum, squares);
-            self.merge(&words) + self.merge(&others)
+            self.merge(&Moments::of_parts([count.into(); 2], [min.into(), max.into()], sum, squares))
+        }
+
+        /// The others.
+        #[cold]
+        #[inline(never)]
+        fn add_others(&mut self, samples: &[Sample]) -> u64 {
+            let mut moments = Moments::EMPTY;
+            for sample in samples.iter().filter(|sample| sample.word().is_none()) {
+                moments.add(sample.weighed().value(), sample.weighed().sampling());
+            }
+            self.merge(&moments)
         }
     }
 }

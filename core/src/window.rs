@@ -142,8 +142,8 @@ impl Window {
     pub(crate) const fn number_slices(&mut self, shift: u8) -> u8 {
         self.shift = shift;
         let next = shift as u32 + Self::bits(self.slices);
-        // Where none are kept, there may be more slices than bits.
-        if next > u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
+        // Where no samples are kept, there may be more slices than bits.
+        if next >= u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
     }
 
     /// Where the kept samples have the number of its slice, from the lowest bit on, and these bits.

@@ -277,7 +277,9 @@ impl Collector {
         }
         // What was recorded before is not counted by the new limits: it is drained first.
         self.flush();
-        lock(&self.drain).set_limits(event.id(), limits).map_err(SetLimitsError::Refused)
+        let set = lock(&self.drain).set_limits(event.id(), limits).map_err(SetLimitsError::Refused);
+        self.finish_if_stopped();
+        set
     }
 
     /// Has a share of the spans of `event` recorded: 1 for all of them, else the nearest power of two, which is returned. It takes
@@ -466,11 +468,15 @@ impl Collector {
 
     fn pass(&self, take: Take) -> Option<Passed> {
         let passed = pass::make(&self.drain, &self.pool, take)?;
-        // An observer has stopped the collector in this pass, which could not be the last one, and no thread will make it.
+        self.finish_if_stopped();
+        Some(passed)
+    }
+
+    /// An observer may have stopped the collector while somebody was at its drain, and no thread will make the last pass.
+    fn finish_if_stopped(&self) {
         if self.in_force.is_manual() && self.pool.is_stopped() {
             pass::make(&self.drain, &self.pool, Take::Last);
         }
-        Some(passed)
     }
 
     /// Turns recording off for good, drains what was recorded before, publishes the last report and ends the drain's thread.

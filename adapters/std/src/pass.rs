@@ -1,6 +1,7 @@
 //! Passes that the current thread makes: one at a time.
 
 use core::cell::Cell;
+use std::sync::TryLockError;
 
 use crate::{
     drain::{Drain, Passed, Take},
@@ -26,7 +27,13 @@ pub(crate) fn make(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Pass
 /// Makes the last one, from inside that of another collector as well. If somebody is at one, as who asks may be, it does nothing:
 /// they make the last one then.
 pub(crate) fn make_last_unless_busy(drain: &Mutex<Drain>, pool: &Pool) {
-    if let Ok(mut drain) = drain.try_lock() {
+    let drain = match drain.try_lock() {
+        Ok(drain) => Some(drain),
+        // As `lock` has it.
+        Err(TryLockError::Poisoned(drain)) => Some(drain.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    };
+    if let Some(mut drain) = drain {
         make_one(&mut drain, pool, Take::Last);
     }
 }

@@ -51,12 +51,12 @@ impl<S: Storage> Aggregator<S> {
         moments.add_series(value, least, missing, sampling);
         let mut full = events[row].total.merge(&moments);
         for slice in window_slices() {
-            full += slices[slice_of(slice)].merge(&moments);
+            full = full.saturating_add(slices[slice_of(slice)].merge(&moments));
         }
         if room > 0 {
-            full += totals[row * room + place].add(weighed.weight());
+            full = full.saturating_add(totals[row * room + place].add(weighed.weight()));
             for slice in window_slices() {
-                full += counts.add(slice, place, weighed.weight());
+                full = full.saturating_add(counts.add(slice, place, weighed.weight()));
             }
         }
         if missing > 0 && room > 0 {

@@ -146,7 +146,7 @@ impl fmt::Display for ConfigError {
             Self::Shape { what, given, needed } => {
                 write!(f, "a shape of {given} {what}, where windows and events need {needed}")
             }
-            Self::TooMany { what, given, most } => write!(f, "a shape of {given} {what}: {most} are the most"),
+            Self::TooMany { what, given, most } => write!(f, "{given} {what}: {most} are the most"),
             Self::Storage { what, given, needed } => {
                 write!(f, "storage for {given} {what}, where its shape says {needed}")
             }

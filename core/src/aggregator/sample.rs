@@ -24,6 +24,9 @@ use crate::{
 /// So many samples wait, at the most, to be added to the fresh sums: they are still near then.
 const WAITING: u32 = 64;
 
+/// The fresh sums are of so many ticks at the most.
+const MOST_TICKS: u64 = widen(Word::MAX) >> 1;
+
 /// What samples of an event add up to that are in no slice yet, and not in the total. Their bucket counts and the slowest of them
 /// lie with those of the slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -261,8 +264,11 @@ impl<S: Storage> Aggregator<S> {
             let Some(bounds) = window.bounds(tick) else { return false };
             (from, to) = (from.max(bounds.start), to.min(bounds.end));
         }
+        // No further than a word tells, or none would be covered behind that.
+        let from = from.max(tick & !MOST_TICKS);
         let fresh = &mut events[row].fresh;
-        (fresh.from, fresh.ticks, fresh.slices) = (from, narrow(to - from), Slices::of(windows, from));
+        (fresh.from, fresh.ticks, fresh.slices) =
+            (from, narrow((to - from).min(MOST_TICKS)), Slices::of(windows, from));
         fresh.covers(tick)
     }
 
@@ -303,7 +309,7 @@ impl<S: Storage> Aggregator<S> {
         let state = &mut events[row];
         let mut full = state.total.merge(&one);
         if room > 0 {
-            full += totals[row * room + place].add(weighed.weight());
+            full = full.saturating_add(totals[row * room + place].add(weighed.weight()));
         }
         keep_slow(of_event);
         let (mut late, mut when) = (false, When::NEVER);
@@ -312,9 +318,9 @@ impl<S: Storage> Aggregator<S> {
             for window in &*windows {
                 match window.place(tick) {
                     Some(slice) => {
-                        full += slices[row * of_event + slice].merge(&one);
+                        full = full.saturating_add(slices[row * of_event + slice].merge(&one));
                         if room > 0 {
-                            full += counts.add(slice, place, weighed.weight());
+                            full = full.saturating_add(counts.add(slice, place, weighed.weight()));
                         }
                         keep_slow(slice);
                     }
@@ -370,12 +376,11 @@ impl<S: Storage> Aggregator<S> {
         let lists = shape.lists();
         let Parts { windows, events, slices, counts, totals, slowest, .. } = self.storage.parts();
         let state = &mut events[row];
-        let Fresh { sums, from, .. } = state.fresh;
-        if sums.count() == 0 {
+        if state.fresh.sums.count() == 0 {
             return;
         }
+        let (moments, from) = (state.fresh.sums.moments(), state.fresh.from);
         (state.fresh.sums, state.fresh.slow_from) = (Sums::EMPTY, 0);
-        let moments = sums.moments();
         let used = if room > 0 { buckets.places_between(&moments) } else { 0..0 };
         let (total, rest) = totals.split_at_mut((rows + corrected) * room);
         let total = &mut total[row * room..][..room];

@@ -4,7 +4,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, EventId, Fixed, Known, Moments, Outcomes, Quantile, Samples, Teller, Unit, Values, Weighed, Word,
+    Accuracy, Buckets, Count, EventId, Fixed, Known, Moments, Outcomes, Quantile, Samples, Teller, Unit, Values,
+    Weighed, Word,
 };
 
 use super::{EventReport, Report, Statistics};
@@ -175,9 +176,9 @@ impl Statistics {
                 let mut rest = counts.to_vec();
                 for (place, count) in former.1 {
                     let left = place.checked_sub(first).and_then(|offset| rest.get_mut(offset)).ok_or(NotEarlier)?;
-                    *left = left.checked_sub(count).ok_or(NotEarlier)?;
+                    *left = left.get().checked_sub(count).map(Count::of).ok_or(NotEarlier)?;
                 }
-                let taken = |count: &u64| *count > 0;
+                let taken = |count: &Word| *count > 0;
                 let Some(begin) = rest.iter().position(taken) else { return Ok(None) };
                 let end = rest.iter().rposition(taken).unwrap_or(begin);
                 // The extremes are not known but by their buckets and those of all.
@@ -225,7 +226,7 @@ fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<Weighed>> {
 }
 
 /// How many values there are at each place.
-fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, Word>) {
+fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
     let mut places = BTreeMap::new();
     match values.known {
         Known::Exact(samples) => {
@@ -237,7 +238,7 @@ fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, 
             (moments, places)
         }
         Known::Counted { moments, first, counts, .. } => {
-            places.extend((first..).zip(counts.iter().copied()).filter(|(_, count)| *count > 0));
+            places.extend((first..).zip(counts.iter().map(|count| count.get())).filter(|(_, count)| *count > 0));
             (moments, places)
         }
     }

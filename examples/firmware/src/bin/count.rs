@@ -145,6 +145,9 @@ const SPANS: u32 = 64;
 const BEGINNING: u64 = 4;
 const ROUNDS: u64 = 8;
 const LONG: u64 = 20_000;
+/// A slice of the shorter window, and more than that window.
+const SLICE: u64 = 200_000;
+const LATE: u64 = 1_500_000;
 
 type FullRing = Ring<[Slot; 2 * SPANS as usize]>;
 
@@ -167,14 +170,28 @@ fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
         aggregator.settle(aggregator.pass());
     }
     println!("ticks {name} {} {all}", 2 * SPANS * ROUNDS as u32);
-    fill(&producer, (BEGINNING + ROUNDS) * LONG);
-    let used = painted::stack_of(|| drain_and_report(&mut aggregator, &mut consumer, (BEGINNING + ROUNDS + 1) * LONG));
+    let now = (BEGINNING + ROUNDS + 1) * LONG + LATE;
+    // The deepest ways there are within a drain: as many samples of one event as may wait, another slice, and a sample that is too old
+    // for a window.
+    for from in [now - LONG, now - LONG - SLICE, now - LATE] {
+        fill_with(&producer, from, SPANS / 4, &Four::ALL[..1]);
+    }
+    fill_with(&producer, now - LONG, SPANS / 4, &Four::ALL[..1]);
+    let used = painted::stack_of(|| {
+        drain(&mut aggregator, &mut consumer, now);
+        report(&mut aggregator);
+    });
     println!("stack {name} {used}");
 }
 
 fn fill(producer: &Producer<'_>, from: u64) {
+    fill_with(producer, from, SPANS, Four::ALL);
+}
+
+/// Records so many spans of these events in turn.
+fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo]) {
     let mut tick = from;
-    for (number, info) in (0..u64::from(SPANS)).zip(Four::ALL.iter().cycle()) {
+    for (number, info) in (0..u64::from(spans)).zip(events.iter().cycle()) {
         let length = 1_000 + number * 7_919 % 900;
         producer.push(Record::start(tick, info.id, 0, number));
         producer.push(Record::end(tick + length, info.id, 0, Outcome::Ok, length));
@@ -182,9 +199,9 @@ fn fill(producer: &Producer<'_>, from: u64) {
     }
 }
 
-/// A whole pass, and a summary of each event and period.
+/// A whole pass.
 #[inline(never)]
-fn drain_and_report<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>, now: u64) {
+fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>, now: u64) {
     consumer.look();
     aggregator.begin_pass(now);
     aggregator.drain(0, consumer, |_, _| ());
@@ -192,6 +209,11 @@ fn drain_and_report<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut C
     aggregator.watch(now, |transition| {
         black_box(transition);
     });
+}
+
+/// A summary of each event and period.
+#[inline(never)]
+fn report<S: Storage>(aggregator: &mut Aggregator<S>) {
     for EventInfo { id, .. } in Four::ALL {
         for period in [Period::Window(0), Period::Window(1), Period::Total] {
             black_box(&aggregator.summary(*id, period));
