@@ -95,6 +95,11 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Flight>();
     can_be_logged::<core::Pairing>();
     can_be_logged::<core::Moments>();
+    can_be_logged::<core::Samples<'_>>();
+    can_be_logged::<core::Scratch>();
+    can_be_logged::<core::Sums>();
+    can_be_logged::<core::Sums<u64>>();
+    can_be_logged::<core::Word>();
     can_be_logged::<core::Trading>();
     can_be_logged::<core::ParseQuantileError>();
     can_be_logged::<core::Quantile>();
