@@ -36,7 +36,8 @@ pub struct Shape {
     pub windows: usize,
     /// How many slices all windows of an event have together.
     pub slices: usize,
-    /// How many of an event's newest samples are kept, to tell exact quantiles.
+    /// How many of an event's newest samples are kept, to tell exact quantiles. Where registers have 32 bits, 65,536 at the most; and
+    /// there the slices of all windows must be numbered in 16 bits, of which a window of up to 7 slices takes 3, of up to 15 4.
     pub samples: usize,
     /// Into 2^scale buckets the histograms cut each power of two.
     pub scale: u8,
@@ -264,7 +265,7 @@ pub struct Parts<'s, C> {
     pub events: &'s mut [EventState],
     /// The slices of all windows, row after row.
     pub slices: &'s mut [Sums],
-    /// The bucket counts of each row's slices, [block](crate::counts) after block.
+    /// The bucket counts of each row's slices: of a few neighbouring places those of one slice after the other, then of the next few.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
     pub totals: &'s mut [Word],

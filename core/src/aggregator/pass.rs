@@ -15,6 +15,9 @@ impl<S: Storage> Aggregator<S> {
     /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
     /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
     /// machine that slept, they begin anew.
+    ///
+    /// Constant time as long as no slice is over; then linear in the buckets of each slice that expires, and where registers have 32 bits, in
+    /// the samples that are kept.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;

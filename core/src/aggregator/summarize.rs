@@ -72,7 +72,7 @@ impl<'a> Values<'a> {
     }
 
     /// Buckets that hold something, with their counts by weight: ascending those of the histogram, or one for each sample, in no
-    /// order, that holds it alone.
+    /// order, that holds it alone. Where registers have 32 bits, a count is 2^32 − 1 at the most; nor is there any without a histogram.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
         let (samples, counted) = match self.known {
             Known::Exact(samples) => (samples, None),
