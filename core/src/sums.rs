@@ -82,7 +82,7 @@ mod scarce {
         squares_above: u32,
         min: u32,
         max: u32,
-        /// Of the smallest and the largest, what is above 32 bits: a [`Weighed`](crate::Weighed) has 46.
+        /// Of the smallest and the largest, what is above 32 bits: a [`Weighed`](crate::Weighed) has 44.
         min_above: u16,
         max_above: u16,
     }

@@ -130,6 +130,14 @@ pub(super) const fn room<S: Storage>(shape: &Shape) -> usize {
     if S::LACKS.histogram { 0 } else { shape.room() }
 }
 
+/// Counts samples at their places, if there are any.
+#[inline(always)]
+fn count_all<S: Storage>(buckets: Buckets, samples: impl Iterator<Item = Weighed>, counts: &mut [Word]) {
+    if !S::LACKS.histogram && !counts.is_empty() {
+        buckets.count_all(samples, counts);
+    }
+}
+
 /// What belongs to the fresh sums of a row.
 pub(super) struct FreshRow<'a, S> {
     storage: PhantomData<S>,
@@ -165,9 +173,7 @@ impl<'a, S: Storage> FreshRow<'a, S> {
         let (value, fresh) = (weighed.value(), &mut self.state.fresh);
         if row.len == 0 {
             fresh.add(&Moments::of(value, weighed.sampling()));
-            if !S::LACKS.histogram && !self.counts.is_empty() {
-                self.buckets.count_all(core::iter::once(weighed), self.counts);
-            }
+            count_all::<S>(self.buckets, core::iter::once(weighed), self.counts);
         } else if fresh.waiting >= row.waiting {
             self.add_waiting(row);
         }
@@ -193,9 +199,7 @@ impl<'a, S: Storage> FreshRow<'a, S> {
         let behind = waiting.saturating_sub(*next_sample);
         for samples in [&samples[row.len - behind..], &samples[*next_sample + behind - waiting..*next_sample]] {
             fresh.add_all(samples);
-            if !S::LACKS.histogram && !self.counts.is_empty() {
-                self.buckets.count_all(samples.iter().map(|sample| sample.weighed()), self.counts);
-            }
+            count_all::<S>(self.buckets, samples.iter().map(|sample| sample.weighed()), self.counts);
         }
     }
 }

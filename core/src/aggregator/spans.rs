@@ -5,7 +5,7 @@
 
 use super::{
     Aggregator, Origin, row_of,
-    sample::{FreshRow, Kept, keep_fresh, tally},
+    sample::{Kept, keep_fresh, tally},
 };
 use crate::{
     Record, Unit,
@@ -52,11 +52,7 @@ impl<S: Storage> Aggregator<S> {
             let kept = Kept::new(&shape, row);
             if keep_fresh(state, samples, kept, weighed, ended) {
                 let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
-                if cfg!(target_pointer_width = "64") {
-                    FreshRow::<S>::new(&shape, self.storage.parts(), row, self.durations).add(kept, weighed, origin);
-                } else {
-                    self.add_fresh(row, Unit::Time, weighed, origin);
-                }
+                self.add_fresh(row, Unit::Time, weighed, origin);
             }
         }
         spans
