@@ -204,6 +204,31 @@ fn memory_is_bounded_and_told() {
 }
 
 #[test]
+fn a_report_that_nobody_keeps_is_written_over() {
+    let _turn = in_turn();
+    let collector = Collector::builder().manual_drain().start().unwrap();
+    collector.register_thread("recorder").unwrap();
+    let next = || {
+        (0..100).for_each(|_| record_everything());
+        calls_in(|| collector.flush())
+    };
+    // More samples than are kept, so that there are buckets to tell.
+    (0..20).for_each(|_| _ = next());
+    // Of each event several periods are told, each with its buckets and its slowest.
+    let told: usize = collector.report().events.iter().map(|event| event.windows.len() + 1).sum();
+    assert_eq!(told, 32);
+    let (first, second) = (next(), next());
+    assert!(first < 32 && second < 32, "{first}, {second}");
+    // One that is kept is not.
+    let kept = collector.published_report();
+    let before = kept.to_json();
+    (0..3).for_each(|_| _ = next());
+    assert_eq!(kept.to_json(), before);
+    assert_ne!(collector.published_report().to_json(), before);
+    collector.stop();
+}
+
+#[test]
 fn panics_of_observers_leave_no_memory_behind() {
     let _turn = in_turn();
     let panicking = |_: &Delivery<'_>| std::panic::resume_unwind(Box::new([0_u8; 1_000]));
@@ -236,11 +261,11 @@ fn threads_that_come_and_go_leave_no_memory_behind() {
         }
         collector.flush();
     };
-    run(40);
+    run(2_000);
     let before = LIVE.load(Relaxed);
     run(2_000);
-    // Of the collector, that is: other tests of this process wait for their turn. The report that is published tells a few more
-    // buckets than before; a thread that kept its recorder, or its name, would take more than this.
+    // Of the collector, that is: other tests of this process wait for their turn. The reports there are tell a few more buckets than
+    // before; a thread that kept its recorder, or its name, would take more than this.
     let grown = LIVE.load(Relaxed).saturating_sub(before);
     assert!(grown < 64 * 1_024, "{grown} bytes more");
     collector.stop();

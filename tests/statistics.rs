@@ -61,6 +61,39 @@ fn the_slowest_lead_to_what_was_slow() {
     assert_eq!(collector.slowest(Trading::OrderFill, MINUTE), Ok(vec![]));
 }
 
+/// Reports are written over one another, and each tells what it would have told alone.
+#[test]
+fn a_report_tells_nothing_of_those_before() {
+    let _turn = in_turn();
+    let collector = Collector::builder().manual_drain().ring_capacity(4_096).start().unwrap();
+    collector.install().unwrap();
+    let mut all: Vec<(u64, String)> = vec![];
+    // Of a single sample, of few, which are all kept, and of more than are; slow ones from ever other threads.
+    for (round, count) in (0..).zip([1, 1, 2, 5, 500, 600, 1, 700, 3]) {
+        let thread = format!("thread {}", round % 4);
+        let values: Vec<u64> = (0..count).map(|n| 1 + (round * 7_919 + n * 104_729) % 1_000_003).collect();
+        let recorded = values.clone();
+        in_thread(&thread, move || recorded.into_iter().for_each(|n| record_value(Trading::QueueBacklog, n)));
+        collector.flush();
+        all.extend(values.into_iter().map(|value| (value, thread.clone())));
+        let report = collector.published_report();
+        let event = report.event(Trading::QueueBacklog).unwrap();
+        for told in [event.total.as_ref(), event.windows[2].statistics.as_ref()].map(Option::unwrap) {
+            let count = all.len() as u64;
+            assert_eq!((told.summary.count, told.buckets().map(|bucket| bucket.count).sum()), (count, count));
+            let bucket_of = |value: u64| told.buckets().any(|bucket| (bucket.above..=bucket.up_to).contains(&value));
+            assert!(all.iter().all(|(value, _)| bucket_of(*value)));
+            let mut slowest = all.clone();
+            slowest.sort_by_key(|(value, _)| core::cmp::Reverse(*value));
+            slowest.truncate(4);
+            let told: Vec<_> = told.slowest.iter().map(|slow| (slow.duration, slow.thread.to_string())).collect();
+            assert_eq!(told, slowest);
+        }
+        assert_eq!(report.event(Trading::OrderFill).unwrap().total, None);
+    }
+    collector.stop();
+}
+
 /// Its START is in a ring that is drained after the one with its END.
 #[test]
 fn a_slow_span_that_ended_on_another_thread_has_its_tag() {

@@ -120,6 +120,9 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     println!(
         "\n{rounds} passes each, of {PENDING} records a ring. Each publishes a report; of /paced, as in the drain's own thread, one in"
     );
-    println!("10 ms, and their mean is told instead of the median.");
+    println!(
+        "10 ms, and their mean is told instead of the median. What a row has more than its /paced one is the report: four summaries"
+    );
+    println!("an event, shared by the records of one pass, or of those of 10 ms.");
     Ok(())
 }

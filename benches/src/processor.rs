@@ -9,6 +9,19 @@ pub(crate) fn time() -> Duration {
     Duration::try_from(now).expect("it is not negative")
 }
 
+/// What all threads of this process have used of it.
+#[cfg(unix)]
+pub(crate) fn of_all() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(now).expect("it is not negative")
+}
+
+/// Elsewhere that is not known, either: nothing.
+#[cfg(not(unix))]
+pub(crate) fn of_all() -> Duration {
+    Duration::ZERO
+}
+
 /// Elsewhere it is not known: the time itself, as if nobody else were on the core.
 #[cfg(not(unix))]
 pub(crate) fn time() -> Duration {

@@ -27,6 +27,9 @@ const TARGET: f64 = 1.9;
 /// Between two looks at the time.
 const BATCH: u32 = 1_000;
 
+/// What goes before: a drain that found nothing to do sleeps for up to 100 ms, and then learns the rate.
+const WARM_UP: Duration = Duration::from_millis(120);
+
 /// What a thread does over and over.
 type Work = fn(u32);
 
@@ -59,41 +62,53 @@ fn bare(times: u32) {
 struct Rate {
     by_time: f64,
     by_processor: f64,
+    /// What the others of the process took meanwhile, which is the drain, as a part of a core.
+    drain: f64,
+}
+
+/// How a turn went.
+struct Turn {
+    batches: u32,
+    elapsed: Duration,
+    processor: Duration,
 }
 
 /// A thread that works for so long when it is asked to, all those that are asked at once from the same moment on.
 struct Worker {
     ask: Sender<(Duration, Arc<Barrier>)>,
-    rate: Receiver<Rate>,
+    turn: Receiver<Turn>,
     thread: JoinHandle<()>,
 }
 
 impl Worker {
     fn new(work: Work, collector: Option<Arc<Collector>>) -> Self {
         let (ask, asked) = mpsc::channel::<(Duration, Arc<Barrier>)>();
-        let (tell, rate) = mpsc::channel();
+        let (tell, turn) = mpsc::channel();
         let thread = thread::spawn(move || {
             if let Some(collector) = &collector {
                 collector.register_thread("worker").expect("a ring for each");
             }
-            for (turn, begin) in asked {
-                begin.wait();
-                let (start, processor, mut batches) = (Instant::now(), processor::time(), 0_u32);
-                let elapsed = loop {
+            let run = |length| {
+                let (start, mut batches) = (Instant::now(), 0_u32);
+                loop {
                     work(BATCH);
                     batches += 1;
                     let elapsed = start.elapsed();
-                    if elapsed >= turn {
-                        break elapsed;
+                    if elapsed >= length {
+                        break (batches, elapsed);
                     }
-                };
-                let times = f64::from(batches) * f64::from(BATCH);
-                let by = |time: Duration| times / time.as_secs_f64();
-                let rate = Rate { by_time: by(elapsed), by_processor: by(processor::time().saturating_sub(processor)) };
-                tell.send(rate).expect("somebody waits");
+                }
+            };
+            for (length, begin) in asked {
+                run(WARM_UP);
+                begin.wait();
+                let processor = processor::time();
+                let (batches, elapsed) = run(length);
+                let turn = Turn { batches, elapsed, processor: processor::time().saturating_sub(processor) };
+                tell.send(turn).expect("somebody waits");
             }
         });
-        Self { ask, rate, thread }
+        Self { ask, turn, thread }
     }
 }
 
@@ -116,21 +131,28 @@ impl Case {
     }
 
     fn turn(&self, threads: usize, length: Duration) -> Result<Rate, Box<dyn Error>> {
-        let begin = Arc::new(Barrier::new(threads));
+        let begin = Arc::new(Barrier::new(threads + 1));
         let workers = &self.workers[..threads];
         for worker in workers {
             worker.ask.send((length, Arc::clone(&begin)))?;
         }
-        let mut sum = Rate::default();
+        begin.wait();
+        let (start, before) = (Instant::now(), processor::of_all());
+        let (mut rate, mut of_workers) = (Rate::default(), Duration::ZERO);
         for worker in workers {
-            let Rate { by_time, by_processor } = worker.rate.recv()?;
-            sum = Rate { by_time: sum.by_time + by_time, by_processor: sum.by_processor + by_processor };
+            let Turn { batches, elapsed, processor } = worker.turn.recv()?;
+            let times = f64::from(batches) * f64::from(BATCH);
+            rate.by_time += times / elapsed.as_secs_f64();
+            rate.by_processor += times / processor.as_secs_f64();
+            of_workers += processor;
         }
+        let others = processor::of_all().saturating_sub(before + of_workers);
+        rate.drain = others.as_secs_f64() / start.elapsed().as_secs_f64();
         // What is left would be drained during somebody else's turn.
         if let Some(collector) = &self.collector {
             collector.flush();
         }
-        Ok(sum)
+        Ok(rate)
     }
 
     /// Two threads as a multiple of one, round by round.
@@ -140,13 +162,16 @@ impl Case {
     }
 
     fn print(&self) {
-        let [one, two] = [0, 1].map(|of| figure(self.rates[of].iter().map(|rate| rate.by_time / 1e6).collect()).median);
+        let [one, two] = &self.rates;
+        let drain = figure(two.iter().map(|rate| rate.drain).collect()).median;
+        let [one, two] = [one, two].map(|rates| figure(rates.iter().map(|rate| rate.by_time / 1e6).collect()).median);
         let Figure { min, median, max } = self.gain(|rate| rate.by_time);
         let processor = self.gain(|rate| rate.by_processor).median;
         let verdict = if self.judged { verdict::word(median >= TARGET) } else { "" };
         let name = &self.name;
-        let line =
-            format!("{name:<34} {one:>9.2} {two:>7.2} {median:>8.3} {min:>7.3} {max:>7.3} {processor:>13.3} {verdict}");
+        let line = format!(
+            "{name:<34} {one:>9.2} {two:>7.2} {median:>8.3} {min:>7.3} {max:>7.3} {processor:>13.3} {drain:>6.2} {verdict}"
+        );
         println!("{}", line.trim_end());
     }
 }
@@ -170,7 +195,7 @@ fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
 
 /// Times everything and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
-    let (rounds, turn) = if smoke { (5, Duration::from_millis(5)) } else { (61, Duration::from_millis(20)) };
+    let (rounds, turn) = if smoke { (1, Duration::from_millis(5)) } else { (21, Duration::from_millis(50)) };
     let mut cases = cases()?;
     for round in progress::bar("rounds", rounds + 1).wrap_iter(0..=rounds) {
         for case in &mut cases {
@@ -183,17 +208,18 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "{:<34} {:>9} {:>7} {:>8} {:>7} {:>7} {:>13}",
-        "million a second", "1 thread", "2", "2 / 1", "min", "max", "by processor"
+        "{:<34} {:>9} {:>7} {:>8} {:>7} {:>7} {:>13} {:>6}",
+        "million a second", "1 thread", "2", "2 / 1", "min", "max", "by processor", "drain"
     );
     cases.iter().for_each(Case::print);
     let cores = thread::available_parallelism()?;
     println!(
-        "\n{rounds} interleaved rounds of {turn:?} each, on {cores} cores; the drain, if any, runs at its normal pace"
+        "\n{rounds} interleaved rounds of {turn:?} each, on {cores} cores, after {WARM_UP:?} in which the drain, if any, comes to its pace"
     );
     println!("by processor: a second of the time that the threads got; short of 2, they hinder each other");
+    println!("drain: what it, and whoever waits, takes of a core beside two threads");
     if cores.get() < 3 {
-        println!("with two threads there is no core left for the drain: what it takes is missing");
+        println!("no core is left for it then: what it takes is missing to the threads");
     }
     let gain = |case: &Case| case.gain(|rate| rate.by_time).median;
     println!("the machine itself: two threads read the counter {:.3} x as often as one", gain(&cases[0]));

@@ -188,10 +188,11 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     })
 }
 
+/// Most of so many counts hold no rank, and are added up at once.
+const AT_ONCE: usize = 16;
+
 /// The places that hold these ranks, which ascend, or the last one; and how many were counted. The first count is that of this place.
 fn locate<C: Count, const K: usize>(counts: &[C], first: usize, ranks: [u64; K]) -> ([usize; K], u64) {
-    /// Most of so many counts hold no rank, and are added up at once.
-    const AT_ONCE: usize = 16;
     let (mut places, mut place, mut found, mut reached) = ([first + counts.len() - 1; K], first, 0, 0_u64);
     for counts in counts.chunks(AT_ONCE) {
         let after = reached.saturating_add(sum(counts));
@@ -209,14 +210,14 @@ fn locate<C: Count, const K: usize>(counts: &[C], first: usize, ranks: [u64; K])
     (places, reached)
 }
 
-/// The sum of a few counts, or the largest number: by halves, which need no look at each for that.
+/// The sum of a few counts, or the largest number.
 fn sum<C: Count>(counts: &[C]) -> u64 {
-    const HALF: u32 = u64::BITS / 2;
-    let (low, high) = counts
-        .iter()
-        .map(|count| count.get())
-        .fold((0, 0), |(low, high), count| (low + (count & u64::from(u32::MAX)), high + (count >> HALF)));
-    high.saturating_mul(1 << HALF).saturating_add(low)
+    /// So many bits of a sum of [`AT_ONCE`] counts are those of how many they are.
+    const SPARE: u32 = AT_ONCE.ilog2();
+    let counts = counts.iter().map(|count| count.get());
+    // Those that are not far too many need no look at each whether they still fit.
+    let (all, sum) = counts.clone().fold((0, 0_u64), |(all, sum), count| (all | count, sum.wrapping_add(count)));
+    if all.leading_zeros() >= SPARE { sum } else { counts.fold(0, u64::saturating_add) }
 }
 
 #[cfg(test)]

@@ -151,6 +151,8 @@ pub(crate) struct Drain {
     /// Whether the last pass has begun: what is published from then on is the last.
     is_last: bool,
     published: Arc<ArcSwap<Report>>,
+    /// The report that was published before.
+    replaced: Option<Arc<Report>>,
 }
 
 impl Drain {
@@ -175,7 +177,11 @@ impl Drain {
         };
         let readers: Vec<_> = (0..kept.rings()).map(reader).collect();
         let threads = Threads::new(shape.all_slowest(), readers.len());
-        let published = Report::empty(started.unix_ns, publish::clock_report(&pool, 0.0), &events);
+        let published = Report::empty(
+            started.unix_ns,
+            publish::clock_report(&pool, 0.0),
+            publish::event_reports(&events, &windows),
+        );
         let mut drain = Self {
             readers,
             pool,
@@ -195,7 +201,7 @@ impl Drain {
             lag_ns: 0,
             unregistered: 0,
             lost_ends: 0,
-            // The report that is published, and the next one while it is made.
+            // The report that is published, and the one before, over which the next is written.
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             longest_period,
             first: 0,
@@ -203,6 +209,7 @@ impl Drain {
             unpublished: false,
             is_last: false,
             published: Arc::new(ArcSwap::from_pointee(published)),
+            replaced: None,
         };
         drain.publish();
         Ok(drain)

@@ -8,7 +8,7 @@ use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit};
+use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec};
 
 pub use self::{
     diff::{EventDiff, ReportDiff, SamplesDiff},
@@ -134,12 +134,12 @@ impl InFlight {
 }
 
 impl EventReport {
-    pub(crate) fn new(info: &EventInfo) -> Self {
+    pub(crate) fn new(info: &EventInfo, windows: &[WindowSpec]) -> Self {
         Self {
             id: info.id,
             name: info.name,
             unit: info.unit,
-            windows: Vec::new(),
+            windows: windows.iter().map(|window| WindowReport { length: window.length, statistics: None }).collect(),
             total: None,
             outcomes: Outcomes::default(),
             in_flight: InFlight::default(),
@@ -149,13 +149,13 @@ impl EventReport {
 
 impl Report {
     /// A report of these events in which nothing has happened yet.
-    pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: &[EventInfo]) -> Self {
+    pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: Vec<EventReport>) -> Self {
         Self {
             schema: "tailwatch.report/1",
             unix_ns,
             uptime_ns: 0,
             clock,
-            events: events.iter().map(EventReport::new).collect(),
+            events,
             sla: Vec::new(),
             health: Health { enabled: true, ..Health::default() },
             finished: false,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{Clock, EventId, Period};
+use tailwatch_core::{Clock, EventId, EventInfo, Period, WindowSpec};
 
 use super::{Drain, Reader};
 use crate::{
@@ -10,31 +10,25 @@ use crate::{
     clock::nanos,
     locks::lock,
     pool::Pool,
-    report::{ClockReport, EventReport, InFlight, WindowReport},
+    report::{ClockReport, EventReport, InFlight},
     sampling,
 };
 
 impl Drain {
     pub(super) fn publish(&mut self) {
-        let (mut reports, mut orphans, mut abandoned) = (Vec::with_capacity(self.events.len()), 0, 0);
-        for number in 0..self.events.len() {
-            let info = self.events[number];
-            let pairing = self.aggregator.pairing(info.id);
-            let oldest = if pairing.open > 0 { self.aggregator.oldest(info.id) } else { None };
+        let mut events = self.events_to_fill();
+        let (mut orphans, mut abandoned) = (0, 0);
+        for event in &mut events {
+            let pairing = self.aggregator.pairing(event.id);
+            let oldest = if pairing.open > 0 { self.aggregator.oldest(event.id) } else { None };
             orphans += pairing.orphans;
             abandoned += pairing.abandoned;
-            reports.push(EventReport {
-                total: self.statistics(info.id, Period::Total),
-                outcomes: self.aggregator.outcomes(info.id),
-                in_flight: InFlight::new(&pairing, oldest),
-                windows: (0..self.windows.len())
-                    .map(|number| WindowReport {
-                        length: self.windows[number].length,
-                        statistics: self.statistics(info.id, Period::Window(number)),
-                    })
-                    .collect(),
-                ..EventReport::new(&info)
-            });
+            event.outcomes = self.aggregator.outcomes(event.id);
+            event.in_flight = InFlight::new(&pairing, oldest);
+            for (number, window) in event.windows.iter_mut().enumerate() {
+                self.tell(event.id, Period::Window(number), &mut window.statistics);
+            }
+            self.tell(event.id, Period::Total, &mut event.total);
         }
         let (drift, elapsed) = self.anchor.drift_since(&self.started, self.pool.clock().rate());
         #[expect(clippy::cast_precision_loss, reason = "a drift is told to a few digits")]
@@ -46,29 +40,52 @@ impl Drain {
             uptime_ns: nanos(elapsed),
             sla: self.sla(),
             health,
-            events: reports,
+            events,
             finished: self.is_last,
-            ..Report::empty(0, clock_report(&self.pool, drift_ppm), &[])
+            ..Report::empty(0, clock_report(&self.pool, drift_ppm), Vec::new())
         };
-        self.published.store(Arc::new(report));
+        self.replaced = Some(self.published.swap(Arc::new(report)));
         self.published_at = Some(self.anchor.monotonic);
         self.unpublished = false;
     }
 
-    fn statistics(&mut self, event: EventId, period: Period) -> Option<Statistics> {
-        let (summary, values) = self.aggregator.describe(event, period)?;
-        let mut statistics = Statistics::new(summary, values);
+    /// Those of the report before the last, if nobody holds it any more: what they lie in is large enough already, so that a drain
+    /// whose reports are not kept allocates next to nothing for them.
+    fn events_to_fill(&mut self) -> Vec<EventReport> {
+        let replaced = self.replaced.take().and_then(Arc::into_inner);
+        replaced.map_or_else(|| event_reports(&self.events, &self.windows), |report| report.events)
+    }
+
+    /// Tells what is known of a period in the place of what was.
+    fn tell(&mut self, event: EventId, period: Period, told: &mut Option<Statistics>) {
+        let Some((summary, values)) = self.aggregator.describe(event, period) else {
+            *told = None;
+            return;
+        };
+        let statistics = match told {
+            Some(told) => {
+                told.renew(summary, values);
+                told
+            }
+            None => told.insert(Statistics::new(summary, values)),
+        };
         statistics.corrected = self.aggregator.corrected(event, period);
         let (slowest, teller) = self.aggregator.slowest(event, period, &mut self.slowest);
         let rate = self.pool.clock().rate();
-        let told = slowest.iter().map(|slow| Slowest {
-            start_unix_ns: self.wall.unix_ns(rate, slow.start()),
-            duration: teller.value(slow.value()),
-            tag: slow.tag(),
-            thread: Arc::clone(self.threads.name(slow.source())),
-        });
-        statistics.slowest = told.collect();
-        Some(statistics)
+        let told = &mut statistics.slowest;
+        told.truncate(slowest.len());
+        for (place, slow) in slowest.iter().enumerate() {
+            let (start_unix_ns, duration) = (self.wall.unix_ns(rate, slow.start()), teller.value(slow.value()));
+            let (tag, thread) = (slow.tag(), self.threads.name(slow.source()));
+            match told.get_mut(place) {
+                // To count a name's owners, up for this and down for that, takes longer than all the rest.
+                Some(told) if Arc::ptr_eq(&told.thread, thread) => {
+                    (told.start_unix_ns, told.duration, told.tag) = (start_unix_ns, duration, tag);
+                }
+                Some(told) => *told = Slowest { start_unix_ns, duration, tag, thread: Arc::clone(thread) },
+                None => told.push(Slowest { start_unix_ns, duration, tag, thread: Arc::clone(thread) }),
+            }
+        }
     }
 
     fn sla(&mut self) -> Vec<SlaReport> {
@@ -109,6 +126,11 @@ impl Drain {
         }
         health
     }
+}
+
+/// Reports of these events in which nothing has happened yet.
+pub(super) fn event_reports(events: &[EventInfo], windows: &[WindowSpec]) -> Vec<EventReport> {
+    events.iter().map(|info| EventReport::new(info, windows)).collect()
 }
 
 pub(super) fn clock_report(pool: &Pool, drift_ppm: f64) -> ClockReport {

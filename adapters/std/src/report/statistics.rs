@@ -24,19 +24,52 @@ pub struct Statistics {
 /// [`Known`], kept.
 #[derive(Clone, PartialEq)]
 enum Owned {
-    Exact(Box<[Weighed]>),
-    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Box<[Word]> },
+    Exact(Vec<Weighed>),
+    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<Word> },
+}
+
+impl Owned {
+    /// Keeps what is known now, in the room of what was known before.
+    fn keep(&mut self, known: Known<'_>) {
+        match (&mut *self, known) {
+            (Self::Exact(kept), Known::Exact(samples)) => {
+                kept.clear();
+                // No more than that, or memory would not be what is told.
+                kept.reserve_exact(samples.iter().count());
+                kept.extend(samples.iter());
+            }
+            (Self::Counted { counts, .. }, Known::Counted { buckets, moments, first, counts: now }) => {
+                let mut counts = core::mem::take(counts);
+                counts.clear();
+                counts.reserve_exact(now.len());
+                counts.extend_from_slice(now);
+                *self = Self::Counted { buckets, moments, first, counts };
+            }
+            (_, known) => *self = known.into(),
+        }
+    }
+}
+
+impl From<Known<'_>> for Owned {
+    fn from(known: Known<'_>) -> Self {
+        match known {
+            Known::Exact(samples) => Self::Exact(samples.iter().collect()),
+            Known::Counted { buckets, moments, first, counts } => {
+                Self::Counted { buckets, moments, first, counts: counts.into() }
+            }
+        }
+    }
 }
 
 impl Statistics {
     pub(crate) fn new(summary: Summary, values: Values<'_>) -> Self {
-        let owned = match values.known {
-            Known::Exact(samples) => Owned::Exact(samples.iter().collect()),
-            Known::Counted { buckets, moments, first, counts } => {
-                Owned::Counted { buckets, moments, first, counts: counts.into() }
-            }
-        };
-        Self { summary, corrected: None, slowest: Vec::new(), teller: values.teller, values: owned }
+        Self { summary, corrected: None, slowest: Vec::new(), teller: values.teller, values: values.known.into() }
+    }
+
+    /// Tells this instead.
+    pub(crate) fn renew(&mut self, summary: Summary, values: Values<'_>) {
+        (self.summary, self.teller) = (summary, values.teller);
+        self.values.keep(values.known);
     }
 
     pub(super) fn values(&self) -> Values<'_> {
