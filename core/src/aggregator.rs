@@ -278,7 +278,9 @@ impl<S: Storage> Aggregator<S> {
         self.see(row, record.ticks());
         let tag = self.close(row, start);
         let origin = Origin { start, tag, source, awaits_tag: tag.is_none() };
-        self.sample_if_told(row, Unit::Time, self.time.units(duration), record, origin)
+        let units = self.time.units(duration);
+        let weighed = units.and_then(|units| Weighed::new(units, record.sampling()));
+        self.sample_if_told(row, Unit::Time, weighed, record.ticks(), &origin)
     }
 
     /// What is neither a START nor an END; whether it is a sample.
@@ -310,15 +312,22 @@ impl<S: Storage> Aggregator<S> {
             }
         };
         self.see(row, record.ticks());
-        self.sample_if_told(row, unit, inside, record, origin)
+        let weighed = inside.and_then(|inside| Weighed::new(inside, record.sampling()));
+        self.sample_if_told(row, unit, weighed, record.ticks(), &origin)
     }
 
     /// A sample, unless it is too large; whether it is one.
     #[inline]
-    fn sample_if_told(&mut self, row: usize, unit: Unit, inside: Option<u64>, record: Record, origin: Origin) -> bool {
-        let weighed = inside.and_then(|inside| Weighed::new(inside, record.sampling()));
+    fn sample_if_told(
+        &mut self,
+        row: usize,
+        unit: Unit,
+        weighed: Option<Weighed>,
+        ticks: u64,
+        origin: &Origin,
+    ) -> bool {
         if let Some(weighed) = weighed {
-            self.sample(row, unit, weighed, record.ticks(), origin);
+            self.sample(row, unit, weighed, ticks, *origin);
         } else {
             self.counters.saturated += 1;
         }

@@ -218,6 +218,16 @@ pub(crate) const fn nanos_of(length: Duration) -> Option<u64> {
     }
 }
 
+/// So many nanoseconds. (`Duration::from_nanos` divides in 64 bits, which takes half a kilobyte where registers have 32.)
+#[expect(clippy::cast_possible_truncation, reason = "the rest is below 10^9")]
+pub(crate) const fn duration_of(nanos: u64) -> Duration {
+    const SECOND: u32 = 1_000_000_000;
+    let seconds = wide::narrow_quotient(nanos, SECOND as u64);
+    let rest = (nanos - seconds * SECOND as u64) as u32;
+    // It is less, which is only said once more: else `new` divides by what never is too much.
+    Duration::new(seconds, if rest < SECOND { rest } else { 0 })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{EventId, EventInfo, Moments, WindowSpec};
+    use crate::{EventId, EventInfo, Moments, Weighed, WindowSpec};
 
     const EVENTS: [EventInfo; 2] =
         [EventInfo::new(EventId::new(1).unwrap(), "a"), EventInfo::new(EventId::new(2).unwrap(), "b")];
@@ -163,7 +163,7 @@ mod tests {
         let weigh = |sums: &mut Sums, weight: u64| {
             (0..16)
                 .filter(|bit| weight >> bit & 1 == 1)
-                .for_each(|bit| assert_eq!(sums.merge(&Moments::of(1, bit)), 0));
+                .for_each(|bit| assert_eq!(sums.merge(&Moments::of(Weighed::new(1, bit).unwrap())), 0));
         };
         for (slice, added, clears) in steps {
             let mut counts = Counts::of(&mut all, &SHAPE, 1);

@@ -216,15 +216,15 @@ mod roomy {
     #[inline(always)]
     pub(crate) const fn leave(_: &mut [Sample], _: Since, _: usize) {}
 
-    /// Puts those together that are meant, of which there are `count`; their quantiles.
+    /// Puts those together that are meant, of which there are `count`; how many they are, their quantiles in `told`.
     #[inline(always)]
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],
         window: Option<Since>,
         (count, is_weighted): (u64, bool),
-        quantiles: [Quantile; K],
-    ) -> Option<(usize, [u64; K])> {
+        (quantiles, told): (&[Quantile; K], &mut [u64; K]),
+    ) -> Option<usize> {
         let mut found = 0;
         for Sample(Kept { weighed, when }) in samples {
             // A total has them all, those of no window included.
@@ -235,12 +235,12 @@ mod roomy {
         }
         debug_assert_eq!(found as u64, count, "the samples kept are those of the slices");
         let scratch = &mut scratch[..found];
-        let quantiles = if is_weighted {
-            select::weighted_quantiles(scratch, quantiles)?
+        *told = if is_weighted {
+            select::weighted_quantiles(scratch, *quantiles)?
         } else {
-            select::quantiles(scratch, quantiles)?.map(Weighed::value)
+            select::quantiles(scratch, *quantiles)?.map(Weighed::value)
         };
-        Some((found, quantiles))
+        Some(found)
     }
 }
 
@@ -426,21 +426,29 @@ mod scarce {
         (found, weight)
     }
 
-    /// Puts those together that are meant, if all of them are there, which are `count`; their quantiles.
+    /// Puts those together that are meant, in the order of their values; how many they are, and what they weigh.
+    // A frame of its own, where stacks are small.
+    #[inline(never)]
+    fn sort(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u64) {
+        let (found, weight) = choose(samples, scratch, window);
+        select::sort_by_heap(&mut scratch[..found], |number| samples[usize::from(*number)].weighed());
+        (found, weight)
+    }
+
+    /// Puts those together that are meant, if all of them are there, which are `count`; how many they are, their quantiles in `told`.
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],
         window: Option<Since>,
         (count, _): (u64, bool),
-        quantiles: [Quantile; K],
-    ) -> Option<(usize, [u64; K])> {
-        let (found, weight) = choose(samples, scratch, window);
+        (quantiles, told): (&[Quantile; K], &mut [u64; K]),
+    ) -> Option<usize> {
+        let (found, weight) = sort(samples, scratch, window);
         if found as u64 != count {
             return None;
         }
-        let chosen = &mut scratch[..found];
-        select::sort_by_heap(chosen, |number| samples[usize::from(*number)].weighed());
-        let sorted = chosen.iter().map(|number| samples[usize::from(*number)].weighed());
-        Some((found, select::ranked(sorted, weight, quantiles)?))
+        let sorted = scratch[..found].iter().map(|number| samples[usize::from(*number)].weighed());
+        select::ranked(sorted, weight, (quantiles, told));
+        Some(found)
     }
 }

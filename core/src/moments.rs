@@ -1,9 +1,7 @@
 //! Count, extremes, mean and spread, in integers.
 
 use self::sum::{narrow, widen};
-#[cfg(any(target_pointer_width = "64", test))]
-use crate::select::Weighed;
-use crate::{Fixed, TimeUnit, fixed::FRACTION_BITS, wide};
+use crate::{Fixed, TimeUnit, fixed::FRACTION_BITS, select::Weighed, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
@@ -73,9 +71,9 @@ impl Moments {
     }
 
     /// Of a single sample.
-    pub(crate) fn of(value: u64, sampling: u8) -> Self {
+    pub(crate) fn of(sample: Weighed) -> Self {
         let mut moments = Self::EMPTY;
-        moments.add(value, sampling);
+        moments.add_weighed(sample);
         moments
     }
 
@@ -99,26 +97,48 @@ impl Moments {
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
             self.merge(&Self { sum: narrow(sum), ..sums });
         } else {
-            samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
+            samples.for_each(|sample| self.add_weighed(sample));
         }
     }
 
     /// Adds a sample of weight 2^`sampling`.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn add(&mut self, value: u64, sampling: u8) {
+        if value.leading_zeros() >= u32::from(sampling) {
+            self.add_narrow(value, sampling);
+            return;
+        }
+        let square = wide::product(value, value);
+        let fits = square.leading_zeros() >= u32::from(sampling);
+        let squares = if fits { square << sampling } else { u128::MAX };
+        self.note(value, sampling, narrow(u128::from(value) << sampling), squares);
+    }
+
+    /// Adds a sample. Where registers have 32 bits, none is too large to be weighed in 64.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    pub(crate) fn add_weighed(&mut self, sample: Weighed) {
+        if cfg!(target_pointer_width = "64") {
+            self.add(sample.value(), sample.sampling());
+        } else {
+            self.add_narrow(sample.value(), sample.sampling());
+        }
+    }
+
+    /// Adds a sample that has 64 bits with its weight.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn add_narrow(&mut self, value: u64, sampling: u8) {
+        let weighed = value << sampling;
+        self.note(value, sampling, weighed.into(), wide::small_product(value, weighed));
+    }
+
+    #[inline(always)]
+    fn note(&mut self, value: u64, sampling: u8, weighed: Sum, squares: u128) {
         self.min = if self.count == 0 { value } else { self.min.min(value) };
         self.max = self.max.max(value);
         self.count = self.count.saturating_add(1);
-        // Shifts of several words are dear where registers have 32 bits, and most samples stand for themselves alone.
-        let is_one = cfg!(not(target_pointer_width = "64")) && sampling == 0;
-        self.weight = self.weight.saturating_add(if is_one { 1 } else { 1 << sampling });
-        let weighed = if is_one { Sum::from(value) } else { narrow(u128::from(value) << sampling) };
+        self.weight = self.weight.saturating_add(1 << sampling);
         self.sum = self.sum.saturating_add(weighed);
-        // A square of 64 bits fits 128; times 2^15 it may not.
-        let square = wide::small_product(value, value);
-        let fits = square.leading_zeros() >= u32::from(sampling);
-        let squares = if fits { square << sampling } else { u128::MAX };
         self.squares = self.squares.saturating_add(squares);
     }
 
@@ -199,27 +219,14 @@ impl Moments {
         if self.sum == Sum::MAX {
             return u128::MAX;
         }
-        self.quotient_bits()
-    }
-
-    #[cfg(target_pointer_width = "64")]
-    #[inline(always)]
-    const fn quotient_bits(&self) -> u128 {
-        let n = self.weight as u128;
-        let (whole, rest) = divided(self.sum, n);
-        // The rest is below n, so it has room for 16 bits more.
+        let (n, sum) = (u128::from(self.weight), widen(self.sum));
+        // A sum of 64 bits has room for 16 more.
+        if cfg!(not(target_pointer_width = "64")) {
+            return wide::quotient((sum << FRACTION_BITS) + n / 2, n);
+        }
+        let (whole, rest) = divided(sum, n);
+        // The rest is below n, so it has it, too.
         (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
-    }
-
-    /// Where there are 64 bits for a sum, they are enough for its quotient.
-    #[cfg(not(target_pointer_width = "64"))]
-    const fn quotient_bits(&self) -> u128 {
-        let n = self.weight;
-        let (whole, rest) = (self.sum / n, self.sum % n);
-        // Of so many that it has no room for 16 bits more, only the whole is told.
-        let fraction =
-            if rest >> (u64::BITS - FRACTION_BITS - 1) == 0 { ((rest << FRACTION_BITS) + n / 2) / n } else { 0 };
-        ((whole as u128) << FRACTION_BITS) + fraction as u128
     }
 
     /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.

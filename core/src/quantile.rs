@@ -54,15 +54,10 @@ impl Quantile {
         if n == 0 {
             return 0;
         }
-        // Where registers have 32 bits, those of few samples are found by them.
-        if cfg!(not(target_pointer_width = "64")) && n <= (u32::MAX / MILLION) as u64 {
-            let rank = (n as u32 * self.0).div_ceil(MILLION);
-            return if rank == 0 { 1 } else { rank as u64 };
-        }
-        // The product needs more than 64 bits only beyond 1.8e13 samples; then 128 bits serve.
+        // The product needs more than 64 bits only beyond 1.8e13 samples; then 128 bits serve. Elsewhere they serve for all.
         let rank = match n.checked_mul(self.0 as u64) {
-            Some(product) => product.div_ceil(MILLION as u64),
-            None => wide::quotient(wide::product(n, self.0 as u64) + (MILLION - 1) as u128, MILLION as u128) as u64,
+            Some(product) if cfg!(target_pointer_width = "64") => product.div_ceil(MILLION as u64),
+            _ => wide::quotient(wide::product(n, self.0 as u64) + (MILLION - 1) as u128, MILLION as u128) as u64,
         };
         if rank == 0 { 1 } else { rank }
     }

@@ -149,19 +149,19 @@ pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Q
         sort_by_heap(samples, |sample| *sample);
     }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
-    ranked(samples.iter().copied(), total, quantiles)
+    let mut found = [0; K];
+    ranked(samples.iter().copied(), total, (&quantiles, &mut found));
+    (!samples.is_empty()).then_some(found)
 }
 
 /// The same of samples that are sorted, and weigh so much together.
 pub(crate) fn ranked<const K: usize>(
     mut rest: impl Iterator<Item = Weighed>,
     total: u64,
-    quantiles: [Quantile; K],
-) -> Option<[u64; K]> {
-    let first = rest.next()?;
-    let (mut value, mut reached) = (first.value(), first.weight());
-    let mut found = [0; K];
-    for (found, quantile) in found.iter_mut().zip(&quantiles) {
+    (quantiles, found): (&[Quantile; K], &mut [u64; K]),
+) {
+    let (mut value, mut reached) = (0, 0_u64);
+    for (found, quantile) in found.iter_mut().zip(quantiles) {
         let rank = quantile.rank(total);
         while reached < rank {
             let Some(next) = rest.next() else { break };
@@ -170,7 +170,6 @@ pub(crate) fn ranked<const K: usize>(
         }
         *found = value;
     }
-    Some(found)
 }
 
 /// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.

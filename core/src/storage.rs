@@ -97,7 +97,8 @@ impl Shape {
         }
     }
 
-    const fn counted(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
+    /// What follows from events and windows alone, and room for nothing else.
+    pub(crate) const fn counted(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let (mut ids, mut corrected, mut limits, mut at) = (1, 0, 0, 0);
         while at < events.len() {
             let id = events[at].id.get() as usize;

@@ -119,14 +119,12 @@ impl Teller {
         }
     }
 
-    /// Quantiles that are samples.
+    /// What values inside are told as.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn exact(self, quantiles: &[u64; QUANTILES.len()]) -> Told {
-        let mut told = [0; QUANTILES.len()];
-        for (told, value) in told.iter_mut().zip(quantiles) {
-            *told = self.value(*value);
+    pub(crate) fn tell_all(self, values: &mut [u64]) {
+        for value in values {
+            *value = self.value(*value);
         }
-        (told, Accuracy::Exact)
     }
 
     /// Quantiles that are known by their buckets.

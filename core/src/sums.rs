@@ -202,7 +202,7 @@ mod scarce {
         fn add_others(&mut self, samples: &[Sample]) -> u64 {
             let mut moments = Moments::EMPTY;
             for sample in samples.iter().filter(|sample| sample.word().is_none()) {
-                moments.add(sample.weighed().value(), sample.weighed().sampling());
+                moments.add_weighed(sample.weighed());
             }
             self.merge(&moments)
         }

@@ -10,7 +10,20 @@ const PLAIN: bool = cfg!(target_pointer_width = "64");
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn product(a: u64, b: u64) -> u128 {
-    a as u128 * b as u128
+    if PLAIN { a as u128 * b as u128 } else { by_words(a, b) }
+}
+
+/// The product, of products of words.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+const fn by_words(a: u64, b: u64) -> u128 {
+    const LOW: u64 = u32::MAX as u64;
+    let [a_low, a_high, b_low, b_high] = [a as u32, (a >> u32::BITS) as u32, b as u32, (b >> u32::BITS) as u32];
+    let low = product_of_words(a_low, b_low);
+    let crossed = product_of_words(a_high, b_low) + (low >> u32::BITS);
+    let other = product_of_words(a_low, b_high) + (crossed & LOW);
+    let high = product_of_words(a_high, b_high) + (crossed >> u32::BITS) + (other >> u32::BITS);
+    (high as u128) << u64::BITS | (other << u32::BITS | low & LOW) as u128
 }
 
 /// The product of two words. Where no instruction knows more of it than its lower half, as on `ARMv6-M`, of the products of
@@ -76,6 +89,24 @@ pub(crate) const fn quotient(dividend: u128, divisor: u128) -> u128 {
     if PLAIN { dividend / divisor } else { by_subtraction(dividend, divisor) }
 }
 
+/// The quotient of 64 bits, rounded down; `divisor` is not 0. Where registers have 32 bits, there is no code for it but that of 128.
+#[inline(always)]
+pub(crate) const fn narrow_quotient(dividend: u64, divisor: u64) -> u64 {
+    if PLAIN { dividend / divisor } else { low(quotient(dividend as u128, divisor as u128)) }
+}
+
+/// The quotient, which is below 2^16; `divisor` is not 0.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it is below 2^16")]
+pub(crate) const fn small_quotient(dividend: u64, divisor: u64) -> usize {
+    if PLAIN { (dividend / divisor) as usize } else { by_shifts(dividend, divisor) }
+}
+
+/// Whether the divisor, which is not 0, leaves no rest.
+pub(crate) const fn is_multiple(number: u64, divisor: u64) -> bool {
+    narrow_quotient(number, divisor) * divisor == number
+}
+
 /// The square root, rounded down.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
@@ -130,6 +161,19 @@ const fn by_subtraction(dividend: u128, divisor: u128) -> u128 {
     digits
 }
 
+/// The quotient, which is below 2^16, a binary digit at a time: where a window is looked for the stack is deep already.
+const fn by_shifts(dividend: u64, divisor: u64) -> usize {
+    let (mut rest, mut quotient, mut bit) = (dividend, 0, u16::BITS);
+    while bit > 0 {
+        bit -= 1;
+        if rest >> bit >= divisor {
+            rest -= divisor << bit;
+            quotient |= 1 << bit;
+        }
+    }
+    quotient
+}
+
 /// The square root, a binary digit at a time (Warren, Hacker's Delight, 11-1).
 const fn by_digits(square: u128) -> u128 {
     let (mut rest, mut root, mut digit) = (square, 0_u128, 1_u128 << 126);
@@ -165,6 +209,13 @@ mod tests {
                 prop_assert_eq!(shifted_by_words(a as u64, by), a as u64 >> by);
             }
             let words = [a as u32, b as u32];
+            let numbers = [a as u64, b as u64];
+            prop_assert_eq!(by_words(numbers[0], numbers[1]), u128::from(numbers[0]) * u128::from(numbers[1]));
+            let divisor = numbers[1].max(numbers[0] >> 16).max(1);
+            let quotient = numbers[0] / divisor;
+            if quotient < 1 << 16 {
+                prop_assert_eq!(by_shifts(numbers[0], divisor) as u64, quotient);
+            }
             prop_assert_eq!(product_of_halves(words[0], words[1]), u64::from(words[0]) * u64::from(words[1]));
         }
 

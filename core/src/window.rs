@@ -5,7 +5,11 @@
 
 use core::{ops::Range, time::Duration};
 
-use crate::{TickRate, clock::nanos_of};
+use crate::{
+    TickRate,
+    clock::{duration_of, nanos_of},
+    wide,
+};
 
 /// A window's length and in how many slices it is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +43,7 @@ impl WindowSpec {
 pub struct Window {
     length_nanos: u64,
     slice_ticks: u64,
-    /// The number of the current slice, and its first tick: cached, so that a record needs no division.
-    current: u64,
+    /// The first tick of the current slice, a multiple of the slice's length: cached, so that a record needs no division.
     begins: u64,
     /// The place of that slice, and of its first one, among those of all windows of an event.
     current_place: usize,
@@ -55,7 +58,6 @@ impl Window {
     pub(crate) const EMPTY: Self = Self {
         length_nanos: 0,
         slice_ticks: 0,
-        current: 0,
         begins: 0,
         current_place: 0,
         first: 0,
@@ -71,7 +73,7 @@ impl Window {
         if spec.slices == 0 {
             return None;
         }
-        let slice_ticks = rate.ticks_in_nanos(length_nanos / spec.slices as u64);
+        let slice_ticks = rate.ticks_in_nanos(wide::narrow_quotient(length_nanos, spec.slices as u64));
         if slice_ticks == 0 {
             return None;
         }
@@ -80,15 +82,15 @@ impl Window {
         Some(window)
     }
 
+    /// Stands at `now`, wherever it stood.
     const fn enter(&mut self, now: u64) {
-        self.current = now / self.slice_ticks;
-        self.begins = self.current * self.slice_ticks;
-        self.current_place = self.place_of(self.current);
+        self.begins = wide::narrow_quotient(now, self.slice_ticks) * self.slice_ticks;
+        self.current_place = self.first;
     }
 
     /// How far it reaches back at the most.
     pub(crate) const fn length(&self) -> Duration {
-        Duration::from_nanos(self.length_nanos)
+        duration_of(self.length_nanos)
     }
 
     /// In how many slices it is cut.
@@ -113,15 +115,18 @@ impl Window {
 
     /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew. A `now` before the
     /// current slice changes nothing.
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slices")]
     pub(crate) fn advance(&mut self, now: u64, mut expired: impl FnMut(usize)) {
         if !self.ends_by(now) {
             return;
         }
-        let before = self.current;
-        self.enter(now);
-        let passed = (self.current - before).min(u64::from(self.slices));
-        for back in 0..passed {
-            expired(self.place_of(self.current - back));
+        let passed = wide::narrow_quotient(now - self.begins, self.slice_ticks);
+        self.begins += passed * self.slice_ticks;
+        let passed = if passed < u64::from(self.slices) { passed as usize } else { usize::from(self.slices) };
+        for _ in 0..passed {
+            let next = self.current_place + 1;
+            self.current_place = if next < self.places().end { next } else { self.first };
+            expired(self.current_place);
         }
     }
 
@@ -155,8 +160,7 @@ impl Window {
 
     /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it.
     pub(crate) fn bounds(&self, tick: u64) -> Option<Range<u64>> {
-        self.place(tick)?;
-        let from = tick / self.slice_ticks * self.slice_ticks;
+        let from = self.begins - self.back(tick)? as u64 * self.slice_ticks;
         Some(from..from.saturating_add(self.slice_ticks))
     }
 
@@ -171,18 +175,22 @@ impl Window {
     /// counts as in it.
     #[inline]
     pub(crate) fn place(&self, tick: u64) -> Option<usize> {
-        if tick >= self.begins {
-            Some(self.current_place)
-        } else if tick >= self.start() {
-            Some(self.place_of(tick / self.slice_ticks))
-        } else {
-            None
-        }
+        if tick >= self.begins { Some(self.current_place) } else { self.back(tick).map(|back| self.place_back(back)) }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "below the number of slices")]
-    const fn place_of(&self, slice: u64) -> usize {
-        self.first + (slice % self.slices as u64) as usize
+    /// How many slices before the current one `tick` lies; `None` if it is older than the window.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn back(&self, tick: u64) -> Option<usize> {
+        if tick >= self.begins {
+            return Some(0);
+        }
+        (tick >= self.start()).then(|| wide::small_quotient(self.begins - 1 - tick, self.slice_ticks) + 1)
+    }
+
+    /// The place of the slice that is so many before the current one, less than all.
+    const fn place_back(&self, back: usize) -> usize {
+        let turn = if self.current_place < self.first + back { self.slices as usize } else { 0 };
+        self.current_place + turn - back
     }
 }
 

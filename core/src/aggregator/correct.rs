@@ -47,7 +47,7 @@ impl<S: Storage> Aggregator<S> {
         let mut counts = Counts::of(counts, &shape, row);
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
-        let mut moments = Moments::of(value, sampling);
+        let mut moments = Moments::of(weighed);
         moments.add_series(value, least, missing, sampling);
         let mut full = events[row].total.merge(&moments);
         for slice in window_slices() {

@@ -7,6 +7,7 @@ use crate::{
     clock::nanos_of,
     kept,
     storage::{Lacks, Parts, Shape},
+    wide,
 };
 
 /// Windows, events, shape and storage that do not fit each other.
@@ -176,7 +177,7 @@ pub(super) fn check<C>(
             return Err(ConfigError::EmptyWindow);
         }
         // One that is too long is refused for that.
-        if slices == 0 || nanos_of(length).is_some_and(|nanos| !nanos.is_multiple_of(u64::from(slices))) {
+        if slices == 0 || nanos_of(length).is_some_and(|nanos| !wide::is_multiple(nanos, slices.into())) {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }
         if windows[..number].iter().any(|other| other.length == length) {
@@ -208,7 +209,7 @@ pub(super) fn check<C>(
     if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
         return Err(ConfigError::InFlight { places: shape.in_flight });
     }
-    let needed = Shape::server(events, windows);
+    let needed = Shape::counted(events, windows);
     for (what, given, needed) in [
         ("events", shape.events, needed.events),
         ("windows", shape.windows, needed.windows),
@@ -220,7 +221,7 @@ pub(super) fn check<C>(
         }
     }
     // The windows of limits are cut like the others, if there are any limits.
-    let cut = if shape.limits == 0 { 0 } else { Shape::small(events, windows).limit_slices };
+    let cut = if shape.limits == 0 { 0 } else { needed.limit_slices };
     for (what, given, needed) in [("ids", shape.ids, needed.ids), ("slices of a limit", shape.limit_slices, cut)] {
         if given < needed {
             return Err(ConfigError::Shape { what, given, needed });

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{Aggregator, Period, row_number, row_of};
 use crate::{
     EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, Threshold, Transition,
-    clock::nanos_of,
+    clock::{duration_of, nanos_of},
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
     storage::{EventState, Parts, Storage},
     word::widen,
@@ -91,6 +91,8 @@ impl<S: Storage> Aggregator<S> {
         let Parts { windows, limits: rules, .. } = self.storage.parts();
         for (number, limit) in limits.clone().enumerate() {
             match limit {
+                // Not even the code for it is there.
+                Limit::Quantile(_) if S::LACKS.limits => return Err(LimitError::NoRoom { room: 0 }),
                 Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
@@ -103,6 +105,9 @@ impl<S: Storage> Aggregator<S> {
             if limits.clone().take(number).any(|other| limit.is_like(&other)) {
                 return Err(LimitError::Duplicate { limit });
             }
+        }
+        if S::LACKS.limits {
+            return Ok(());
         }
         let of_others = rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
         let needed = of_others + limits.clone().filter_map(Limit::threshold).count();
@@ -212,7 +217,7 @@ impl<S: Storage> Aggregator<S> {
         let (event, seen) = (event_of(state), state.seen.checked_sub(1));
         (nanos > 0).then(|| SlaStatus {
             event,
-            limit: Limit::Silence(Duration::from_nanos(nanos)),
+            limit: Limit::Silence(duration_of(nanos)),
             state: watch.state,
             over: u64::from(watch.state == SlaState::Violated),
             count: u64::from(seen.is_some()),

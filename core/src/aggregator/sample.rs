@@ -170,11 +170,10 @@ impl<'a, S: Storage> FreshRow<'a, S> {
     /// What there is more to do about a sample than to [keep](keep_fresh) it; whether it is among the slowest.
     #[inline(never)]
     pub(super) fn add(&mut self, row: Kept, weighed: Weighed, origin: Origin) -> bool {
-        let (value, fresh) = (weighed.value(), &mut self.state.fresh);
+        let value = weighed.value();
         if row.len == 0 {
-            fresh.add(&Moments::of(value, weighed.sampling()));
-            count_all::<S>(self.buckets, core::iter::once(weighed), self.counts);
-        } else if fresh.waiting >= row.waiting {
+            self.add_alone(weighed);
+        } else if self.state.fresh.waiting >= row.waiting {
             self.add_waiting(row);
         }
         if S::LACKS.slowest {
@@ -187,6 +186,13 @@ impl<'a, S: Storage> FreshRow<'a, S> {
         }
         self.state.fresh.slow_from = narrow(slowest::slow_from(self.slowest));
         is_slow
+    }
+
+    /// Adds a sample where none waits, as none is kept.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn add_alone(&mut self, weighed: Weighed) {
+        self.state.fresh.add(&Moments::of(weighed));
+        count_all::<S>(self.buckets, core::iter::once(weighed), self.counts);
     }
 
     /// Adds up the samples that wait.
@@ -290,7 +296,7 @@ impl<S: Storage> Aggregator<S> {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn sample_beside(&mut self, row: usize, unit: Unit, weighed: Weighed, ticks: u64, origin: Origin) {
         let (shape, buckets, room) = (self.shape, self.buckets(unit), room::<S>(&self.shape));
-        let (value, one) = (weighed.value(), Moments::of(weighed.value(), weighed.sampling()));
+        let (value, one) = (weighed.value(), Moments::of(weighed));
         let place = if room > 0 { buckets.place(value) } else { 0 };
         let is_future = ticks > self.now.saturating_add(self.tolerance);
         let tick = ticks.min(self.now);

@@ -254,8 +254,10 @@ impl<S: Storage> Aggregator<S> {
     /// The quantiles of a summary, if all of its samples are still kept.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn tell_exact(&mut self, chosen: &Chosen) -> Option<Told> {
-        let (_, quantiles) = self.gather_samples(chosen)?;
-        Some(self.teller(chosen).exact(&quantiles))
+        let mut told = [0; QUANTILES.len()];
+        self.gather_samples(chosen, &mut told)?;
+        self.teller(chosen).tell_all(&mut told);
+        Some((told, Accuracy::Exact))
     }
 
     /// The quantiles of a summary, else.
@@ -286,10 +288,12 @@ impl<S: Storage> Aggregator<S> {
         let complete = self.is_complete(chosen);
         let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
         let teller = self.teller(chosen);
-        let (known, told) = if let Some((count, quantiles)) = self.gather_samples(chosen) {
+        let mut told = [0; QUANTILES.len()];
+        let (known, told) = if let Some(count) = self.gather_samples(chosen, &mut told) {
+            teller.tell_all(&mut told);
             let (kept, Parts { samples, scratch, .. }) = (self.shape.samples, self.storage.parts());
             let samples = samples.get(chosen.row * kept..).unwrap_or_default();
-            (Known::Exact(Samples::chosen(samples, &scratch[..count])), teller.exact(&quantiles))
+            (Known::Exact(Samples::chosen(samples, &scratch[..count])), (told, Accuracy::Exact))
         } else {
             let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
             let (first, counts) = self.fold(chosen, buckets);
@@ -300,9 +304,9 @@ impl<S: Storage> Aggregator<S> {
         (summary, Values { teller, known })
     }
 
-    /// Puts the samples together if all of them are still kept: how many there are, and their quantiles.
+    /// Puts the samples together if all of them are still kept: how many there are, and in `told` their quantiles.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn gather_samples(&mut self, chosen: &Chosen) -> Option<(usize, [u64; QUANTILES.len()])> {
+    fn gather_samples(&mut self, chosen: &Chosen, told: &mut [u64; QUANTILES.len()]) -> Option<usize> {
         let kept = self.shape.samples;
         let Parts { events, samples, scratch, .. } = self.storage.parts();
         // Of a corrected summary, those that were put in are not kept.
@@ -317,7 +321,7 @@ impl<S: Storage> Aggregator<S> {
         let filled = usize::try_from(state.total.count()).map_or(kept, |count| count.min(kept));
         let samples = &samples[chosen.row * kept..][..filled];
         let (count, weight) = (chosen.moments.count(), chosen.moments.weight());
-        kept::quantiles(samples, scratch, chosen.since, (count, weight != count), QUANTILES)
+        kept::quantiles(samples, scratch, chosen.since, (count, weight != count), (&QUANTILES, told))
     }
 
     /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.

@@ -148,6 +148,8 @@ const LONG: u64 = 20_000;
 /// A slice of the shorter window, and more than that window.
 const SLICE: u64 = 200_000;
 const LATE: u64 = 1_500_000;
+/// Each stands for 8 of its like.
+const SAMPLED: u8 = 3;
 
 type FullRing = Ring<[Slot; 2 * SPANS as usize]>;
 
@@ -172,11 +174,14 @@ fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
     println!("ticks {name} {} {all}", 2 * SPANS * ROUNDS as u32);
     let now = (BEGINNING + ROUNDS + 1) * LONG + LATE;
     // The deepest ways there are within a drain: as many samples of one event as may wait, another slice, and a sample that is too old
-    // for a window.
+    // for a window; all of them sampled, of which the sums are of more bits, and some of no spans.
     for from in [now - LONG, now - LONG - SLICE, now - LATE] {
-        fill_with(&producer, from, SPANS / 4, &Four::ALL[..1]);
+        fill_with(&producer, from, SPANS / 8, &Four::ALL[..1], SAMPLED);
+        for number in 0..u64::from(SPANS / 4) {
+            producer.push(Record::duration(from + number, Four::ALL[0].id, SAMPLED, 1_000));
+        }
     }
-    fill_with(&producer, now - LONG, SPANS / 4, &Four::ALL[..1]);
+    fill_with(&producer, now - LONG, SPANS / 4, &Four::ALL[..1], SAMPLED);
     let used = painted::stack_of(|| {
         drain(&mut aggregator, &mut consumer, now);
         report(&mut aggregator);
@@ -185,16 +190,16 @@ fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
 }
 
 fn fill(producer: &Producer<'_>, from: u64) {
-    fill_with(producer, from, SPANS, Four::ALL);
+    fill_with(producer, from, SPANS, Four::ALL, 0);
 }
 
-/// Records so many spans of these events in turn.
-fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo]) {
+/// Records so many spans of these events in turn, sampled like this.
+fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo], sampling: u8) {
     let mut tick = from;
     for (number, info) in (0..u64::from(spans)).zip(events.iter().cycle()) {
         let length = 1_000 + number * 7_919 % 900;
-        producer.push(Record::start(tick, info.id, 0, number));
-        producer.push(Record::end(tick + length, info.id, 0, Outcome::Ok, length));
+        producer.push(Record::start(tick, info.id, sampling, number));
+        producer.push(Record::end(tick + length, info.id, sampling, Outcome::Ok, length));
         tick += 300;
     }
 }
