@@ -71,6 +71,8 @@ struct Turn {
     batches: u32,
     elapsed: Duration,
     processor: Duration,
+    /// When it began, and what the whole process had used of the processor by then.
+    began: (Instant, Duration),
 }
 
 /// A thread that works for so long when it is asked to, all those that are asked at once from the same moment on.
@@ -102,9 +104,9 @@ impl Worker {
             for (length, begin) in asked {
                 run(WARM_UP);
                 begin.wait();
-                let processor = processor::time();
+                let (began, processor) = ((Instant::now(), processor::of_all()), processor::time());
                 let (batches, elapsed) = run(length);
-                let turn = Turn { batches, elapsed, processor: processor::time().saturating_sub(processor) };
+                let turn = Turn { batches, elapsed, processor: processor::time().saturating_sub(processor), began };
                 tell.send(turn).expect("somebody waits");
             }
         });
@@ -137,15 +139,16 @@ impl Case {
             worker.ask.send((length, Arc::clone(&begin)))?;
         }
         begin.wait();
-        let (start, before) = (Instant::now(), processor::of_all());
-        let (mut rate, mut of_workers) = (Rate::default(), Duration::ZERO);
+        let (mut rate, mut of_workers, mut first) = (Rate::default(), Duration::ZERO, None);
         for worker in workers {
-            let Turn { batches, elapsed, processor } = worker.turn.recv()?;
+            let Turn { batches, elapsed, processor, began } = worker.turn.recv()?;
+            first = first.into_iter().chain([began]).min();
             let times = f64::from(batches) * f64::from(BATCH);
             rate.by_time += times / elapsed.as_secs_f64();
             rate.by_processor += times / processor.as_secs_f64();
             of_workers += processor;
         }
+        let (start, before) = first.ok_or("there are no workers")?;
         let others = processor::of_all().saturating_sub(before + of_workers);
         rate.drain = others.as_secs_f64() / start.elapsed().as_secs_f64();
         // What is left would be drained during somebody else's turn.

@@ -426,13 +426,11 @@ mod scarce {
         (found, weight)
     }
 
-    /// Puts those together that are meant, in the order of their values; how many they are, and what they weigh.
+    /// Brings those that were chosen into the order of their values.
     // A frame of its own, where stacks are small.
     #[inline(never)]
-    fn sort(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u64) {
-        let (found, weight) = choose(samples, scratch, window);
-        select::sort_by_heap(&mut scratch[..found], |number| samples[usize::from(*number)].weighed());
-        (found, weight)
+    fn sort(samples: &[Sample], chosen: &mut [Scratch]) {
+        select::sort_by_heap(chosen, |number| samples[usize::from(*number)].weighed());
     }
 
     /// Puts those together that are meant, if all of them are there, which are `count`; how many they are, their quantiles in `told`.
@@ -443,11 +441,13 @@ mod scarce {
         (count, _): (u64, bool),
         (quantiles, told): (&[Quantile; K], &mut [u64; K]),
     ) -> Option<usize> {
-        let (found, weight) = sort(samples, scratch, window);
+        let (found, weight) = choose(samples, scratch, window);
         if found as u64 != count {
             return None;
         }
-        let sorted = scratch[..found].iter().map(|number| samples[usize::from(*number)].weighed());
+        let chosen = &mut scratch[..found];
+        sort(samples, chosen);
+        let sorted = chosen.iter().map(|number| samples[usize::from(*number)].weighed());
         select::ranked(sorted, weight, (quantiles, told));
         Some(found)
     }

@@ -89,7 +89,8 @@ pub(crate) const fn quotient(dividend: u128, divisor: u128) -> u128 {
     if PLAIN { dividend / divisor } else { by_subtraction(dividend, divisor) }
 }
 
-/// The quotient of 64 bits, rounded down; `divisor` is not 0. Where registers have 32 bits, there is no code for it but that of 128.
+/// The quotient of 64 bits, rounded down; `divisor` is not 0. Where registers have 32 bits, it is found by the code for 128: that of the
+/// compiler for 64 takes 0.7 KB more, and is only linked where something calls it.
 #[inline(always)]
 pub(crate) const fn narrow_quotient(dividend: u64, divisor: u64) -> u64 {
     if PLAIN { dividend / divisor } else { low(quotient(dividend as u128, divisor as u128)) }
@@ -211,10 +212,8 @@ mod tests {
             let words = [a as u32, b as u32];
             let numbers = [a as u64, b as u64];
             prop_assert_eq!(by_words(numbers[0], numbers[1]), u128::from(numbers[0]) * u128::from(numbers[1]));
-            let divisor = numbers[1].max(numbers[0] >> 16).max(1);
-            let quotient = numbers[0] / divisor;
-            if quotient < 1 << 16 {
-                prop_assert_eq!(by_shifts(numbers[0], divisor) as u64, quotient);
+            for divisor in [(numbers[0] >> 16) + 1, numbers[1].max((numbers[0] >> 16) + 1)] {
+                prop_assert_eq!(by_shifts(numbers[0], divisor) as u64, numbers[0] / divisor);
             }
             prop_assert_eq!(product_of_halves(words[0], words[1]), u64::from(words[0]) * u64::from(words[1]));
         }

@@ -1,6 +1,6 @@
 //! Sliding windows, cut into slices.
 //!
-//! A slice is numbered by `tick / ticks a slice`. The window that ends now consists of the current slice, which is not over
+//! A slice begins at a multiple of its length. The window that ends now consists of the current slice, which is not over
 //! yet, and the full ones before it: it covers between its length less one slice and its length.
 
 use core::{ops::Range, time::Duration};
@@ -158,7 +158,8 @@ impl Window {
         (self.shift, (((1_u32 << Self::bits(self.slices)) - 1) << self.shift) as u16)
     }
 
-    /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it.
+    /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it. A tick after the current
+    /// slice counts as in it.
     pub(crate) fn bounds(&self, tick: u64) -> Option<Range<u64>> {
         let from = self.begins - self.back(tick)? as u64 * self.slice_ticks;
         Some(from..from.saturating_add(self.slice_ticks))
@@ -215,8 +216,8 @@ mod tests {
             steps in proptest::collection::vec((0..400_u64, 0..200_u64), 1..60),
         ) {
             let spec = WindowSpec::new(Duration::from_nanos(slice * u64::from(slices)), slices);
-            let mut window = Window::new(spec, TICK, first, 0).unwrap();
-            let mut counted = vec![0; usize::from(slices)];
+            let mut window = Window::new(spec, TICK, first, 3).unwrap();
+            let mut counted = vec![0; 3 + usize::from(slices)];
             let mut seen: Vec<u64> = vec![];
             let mut now = first;
             for (step, age) in steps {
@@ -226,12 +227,14 @@ mod tests {
                 let oldest = (now / slice).saturating_sub(u64::from(slices) - 1);
                 prop_assert_eq!(window.start(), oldest * slice);
                 prop_assert_eq!(window.place(tick).is_some(), tick / slice >= oldest);
+                let begins = tick / slice * slice;
+                prop_assert_eq!(window.bounds(tick), (tick / slice >= oldest).then_some(begins..begins + slice));
                 if let Some(place) = window.place(tick) {
                     counted[place] += 1;
                 }
                 seen.push(tick);
                 seen.retain(|tick| tick / slice >= oldest);
-                prop_assert_eq!(counted.iter().sum::<usize>(), seen.len());
+                prop_assert_eq!(counted[3..].iter().sum::<usize>(), seen.len());
             }
         }
     }

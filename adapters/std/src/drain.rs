@@ -11,13 +11,14 @@ use tailwatch_core::{
 };
 
 use crate::{
-    Report, SlaChange, SlaReport,
+    Report, SlaChange, SlaReport, Slowest,
     clock::{Anchor, nanos},
     locks::{Mutex, lock},
     observer::Observers,
     overhead::{self, Overhead, Stopwatch},
     pace::Pace,
     pool::Pool,
+    report::{EventReport, WindowReport},
     sampling::Sampler,
     sla::ChangeQueue,
     storage::Boxed,
@@ -453,9 +454,11 @@ impl Drain {
     }
 }
 
-/// How many bytes a report takes at the most: of each window, the samples or the counts.
+/// How many bytes a report takes at the most: of each window, what is told of it, the slowest, and the samples or the counts.
 pub(crate) fn report_bytes(shape: &Shape) -> usize {
-    shape.events * (shape.windows + 1) * shape.samples.max(shape.places()) * size_of::<u64>()
+    let values = shape.samples.max(shape.places()) * size_of::<u64>();
+    let of_window = size_of::<WindowReport>() + shape.slowest * size_of::<Slowest>() + values;
+    shape.events * (size_of::<EventReport>() + (shape.windows + 1) * of_window)
 }
 
 /// When a record was written, as far as it says so itself: a FORGET tells when its span began.

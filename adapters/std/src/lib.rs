@@ -76,11 +76,11 @@
 //! |---|---|
 //! | an event | 195 |
 //! | an event with an expected interval | 368 |
-//! | a report, for each event | at most 41 |
+//! | a report, for each event | at most 43 |
 //! | the table of open spans | 32 |
 //!
-//! Most of it stays untouched until the event happens. Of reports there is the one that is published, the next one while it is made,
-//! and those that somebody holds. [`Collector::memory_bytes`] tells what there is at the most, but for the last.
+//! Most of it stays untouched until the event happens. Of reports there is the one that is published, the one before, over which
+//! the next is written, and those that somebody holds. [`Collector::memory_bytes`] tells what there is at the most, but for the last.
 
 #![warn(unsafe_code)]
 

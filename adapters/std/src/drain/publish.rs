@@ -74,6 +74,7 @@ impl Drain {
         let rate = self.pool.clock().rate();
         let told = &mut statistics.slowest;
         told.truncate(slowest.len());
+        told.reserve_exact(slowest.len() - told.len());
         for (place, slow) in slowest.iter().enumerate() {
             let (start_unix_ns, duration) = (self.wall.unix_ns(rate, slow.start()), teller.value(slow.value()));
             let (tag, thread) = (slow.tag(), self.threads.name(slow.source()));

@@ -174,12 +174,12 @@ fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
     println!("ticks {name} {} {all}", 2 * SPANS * ROUNDS as u32);
     let now = (BEGINNING + ROUNDS + 1) * LONG + LATE;
     // The deepest ways there are within a drain: as many samples of one event as may wait, another slice, and a sample that is too old
-    // for a window; all of them sampled, of which the sums are of more bits, and some of no spans.
+    // for a window; all of them sampled, some of no spans, and so long that their sums have more bits.
     for from in [now - LONG, now - LONG - SLICE, now - LATE] {
-        fill_with(&producer, from, SPANS / 8, &Four::ALL[..1], SAMPLED);
         for number in 0..u64::from(SPANS / 4) {
-            producer.push(Record::duration(from + number, Four::ALL[0].id, SAMPLED, 1_000));
+            producer.push(Record::duration(from + number, Four::ALL[0].id, SAMPLED, 1_000_000));
         }
+        fill_with(&producer, from, SPANS / 8, &Four::ALL[..1], SAMPLED);
     }
     fill_with(&producer, now - LONG, SPANS / 4, &Four::ALL[..1], SAMPLED);
     let used = painted::stack_of(|| {
