@@ -6,6 +6,7 @@ use super::{SlaState, Threshold};
 use crate::{
     Quantile, TickRate, Unit, WindowSpec,
     clock::{TimeUnit, nanos_of},
+    wide,
     window::Window,
     word::{self, Word},
 };
@@ -243,7 +244,7 @@ fn slices_for(length: Duration, most: usize) -> u16 {
     let most = u16::try_from(most).map_or(SLICES, |most| most.min(SLICES));
     // One that is too long is refused in any slices.
     let nanos = nanos_of(length).unwrap_or(0);
-    let divides = |slices: &u16| nanos.is_multiple_of(u64::from(*slices));
+    let divides = |slices: &u16| wide::is_multiple(nanos, (*slices).into());
     (1..=most).rev().find(divides).unwrap_or(1)
 }
 
