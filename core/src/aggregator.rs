@@ -9,14 +9,13 @@ mod spans;
 mod summarize;
 
 use crate::{
-    Buckets, EventId, EventInfo, Kind, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    Buckets, EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
     clock::nanos_of,
-    in_flight::{InFlight, Occupancy},
+    in_flight::{InFlight, Occupancy, SHORTCUTS},
     kept,
     select::Weighed,
     slowest,
     storage::{EventState, Parts, Shape, Storage},
-    window::Window,
     word,
 };
 
@@ -109,16 +108,17 @@ pub struct Outcomes {
 #[derive(Debug)]
 pub struct Aggregator<S> {
     storage: S,
-    shape: Shape,
     rate: TickRate,
     time: TimeScale,
-    durations: Buckets,
-    numbers: Buckets,
     tolerance: u64,
     started: u64,
     now: u64,
-    /// When records were found to be lost last.
-    lost_until: Option<u64>,
+    /// The first tick that a span can begin at: as far before it was started as clocks are apart.
+    earliest: u64,
+    /// The last tick that is not of the future: as far after now.
+    latest: u64,
+    /// One more than the tick at which records were found to be lost last; 0 if none were.
+    lost_until: u64,
     /// Passes begun.
     pass: u64,
     occupancy: Occupancy,
@@ -153,28 +153,32 @@ impl<S: Storage> Aggregator<S> {
         now: u64,
         mut storage: S,
     ) -> Result<Self, ConfigError> {
-        error::check(&shape, windows, events, &storage.parts(), S::LACKS)?;
-        let refused = ConfigError::Histogram { scale: shape.scale, lowest: shape.lowest, octaves: shape.octaves };
-        let durations = Buckets::new(shape.scale, shape.lowest, shape.octaves).ok_or(refused)?;
-        let numbers = Buckets::new(shape.scale, 0, shape.octaves).ok_or(refused)?;
+        error::check(shape, windows, events, &mut storage)?;
+        let shape = storage.shape();
         let parts = storage.parts();
-        let mut first = 0;
+        let (mut first, mut shift) = (0, 0);
         for (window, spec) in parts.windows.iter_mut().zip(windows) {
-            *window = Window::new(*spec, rate, now, first).ok_or(ConfigError::SliceTooShort {
-                length: spec.length,
-                slices: spec.slices,
-                hz: rate.hz(),
-            })?;
+            let WindowSpec { length, slices } = *spec;
+            if !window.set_up(spec, rate, now, first) {
+                return Err(ConfigError::SliceTooShort { length, slices, hz: rate.hz() });
+            }
             first += usize::from(spec.slices);
+            shift = kept::number_slices(window, shift);
         }
-        kept::number_slices(parts.windows);
+        let has_room = shape.limits + shape.silences > 0;
         let mut corrected = events.len();
         for (row, info) in events.iter().enumerate() {
             let number = row_number(row) + 1;
-            parts.rows[usize::from(info.id.get())] = if info.unit == Unit::One { number | UNIT_ONE } else { number };
+            parts.rows[usize::from(info.id.get())] =
+                if !S::LACKS.numbers && info.unit == Unit::One { number | UNIT_ONE } else { number };
             let state = &mut parts.events[row];
             state.id = info.id.get();
-            if let Some(interval) = info.expected_interval {
+            if !has_room && !info.limits.is_empty() {
+                return Err(ConfigError::Limit { name: info.name, error: LimitError::NoRoom { room: 0 } });
+            }
+            if !S::LACKS.corrected
+                && let Some(interval) = info.expected_interval
+            {
                 // Checked above: it is a duration of less than 584 years.
                 let nanos = nanos_of(interval).unwrap_or(u64::MAX);
                 state.interval_nanos = nanos;
@@ -182,26 +186,28 @@ impl<S: Storage> Aggregator<S> {
                 corrected += 1;
             }
         }
-        let mut aggregator = Self {
+        let tolerance = rate.ticks_in_nanos(TOLERANCE_NANOS);
+        let mut made = Ok(Self {
             storage,
-            shape,
             rate,
             time: TimeScale::new(rate, shape.unit),
-            durations,
-            numbers,
-            tolerance: rate.ticks_in_nanos(TOLERANCE_NANOS),
+            tolerance,
             started: now,
             now,
-            lost_until: None,
+            earliest: now.saturating_sub(tolerance),
+            latest: now.saturating_add(tolerance),
+            lost_until: 0,
             pass: 0,
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
-        };
-        for info in events {
-            aggregator.declare_limits(info).map_err(|error| ConfigError::Limit { name: info.name, error })?;
+        });
+        if has_room && let Ok(aggregator) = &mut made {
+            for info in events {
+                aggregator.declare_limits(info).map_err(|error| ConfigError::Limit { name: info.name, error })?;
+            }
         }
-        Ok(aggregator)
+        made
     }
 
     /// How ticks become time here.
@@ -210,8 +216,9 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// How much it keeps.
-    pub const fn shape(&self) -> &Shape {
-        &self.shape
+    #[inline(always)]
+    pub fn shape(&self) -> Shape {
+        self.storage.shape()
     }
 
     /// Records that were not what they should be.
@@ -229,121 +236,143 @@ impl<S: Storage> Aggregator<S> {
 
     /// Takes in one record, whatever its bits, from the source of this number (a ring, a thread: what the slowest samples are to
     /// lead to): constant time, but for what is corrected for coordinated omission, and but for a sample that belongs to other slices
-    /// than its event's last one, which is linear in the places of a histogram. Whether it is a sample, which an END, VALUE or DURATION
-    /// is unless something is wrong with it.
+    /// than its event's last one, which is linear in the places of a histogram. Where registers have 32 bits, that is linear in the
+    /// slices of the windows too. Whether it is a sample, which an END, VALUE or DURATION is unless something is wrong with it.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
+        self.take(source, &record, None).1
+    }
+
+    /// Takes in a record and, if the two are a whole span, the `next` one; how many these are, and whether the last one is a sample.
+    #[inline(always)]
+    fn take(&mut self, source: u16, record: &Record, next: Option<&Record>) -> (usize, bool) {
         let Some(event) = record.event() else {
-            self.counters.invalid += 1;
-            return false;
+            word::note(&mut self.counters.invalid);
+            return (1, false);
         };
-        let Some((row, unit)) = row_of(self.storage.parts().rows, event) else {
-            self.counters.unknown_events += 1;
-            return false;
+        let Some((row, unit)) = row_of::<S>(self.storage.parts().rows, event) else {
+            word::note(&mut self.counters.unknown_events);
+            return (1, false);
         };
-        match (unit, record.kind()) {
-            (Unit::Time, Kind::Start) => {
-                self.begin(row, record);
-                false
-            }
-            (Unit::Time, kind @ (Kind::EndOk | Kind::EndError | Kind::EndCancelled)) => {
-                self.end(row, record, kind as usize - Kind::EndOk as usize, source)
-            }
-            (_, kind) => self.record_other(row, unit, record, kind, source),
+        if unit != Unit::Time || record.kind() != Kind::Start {
+            return (1, self.measure(row, unit, record, None, source));
         }
+        match next {
+            Some(end) if end.outcome_of(*record).is_some() && self.passes_by(record.ticks()) => {
+                (2, self.measure(row, unit, end, Some(record), source))
+            }
+            _ => {
+                self.begin(row, *record);
+                (1, false)
+            }
+        }
+    }
+
+    /// Whether a span that begins then, and ends before anything else happens, has nothing to do with the table of open spans.
+    fn passes_by(&mut self, tick: u64) -> bool {
+        (S::LACKS.in_flight || self.in_flight().passes_by()) && self.can_begin(tick)
     }
 
     /// A span began.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn begin(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {
-            self.counters.clock_anomalies += 1;
+            word::note(&mut self.counters.clock_anomalies);
             return;
         }
         self.see(row, start);
-        if self.in_flight().start(row_number(row), start, tag, record.sampling()) {
+        let awaited = if SHORTCUTS {
+            self.in_flight().start(row_number(row), start, tag, record.sampling())
+        } else {
+            self.meet(row, start, false, tag, record.sampling()).is_some_and(|awaited| awaited > 0)
+        };
+        if awaited {
             self.tell_tag(row, start, tag);
         }
     }
 
-    /// A span ended with the outcome of this number; whether it is a sample.
+    /// A record that is no START; whether it is a sample. The END of a whole span comes with its START, of which nothing else knows.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn end(&mut self, row: usize, record: Record, outcome: usize, source: u16) -> bool {
-        let duration = record.payload();
-        let start = record.ticks().wrapping_sub(duration);
-        word::count(&mut self.storage.parts().events[row].outcomes[outcome], 1);
-        self.see(row, record.ticks());
-        let tag = self.close(row, start);
-        let origin = Origin { start, tag, source, awaits_tag: tag.is_none() };
-        let units = self.time.units(duration);
-        let weighed = units.and_then(|units| Weighed::new(units, record.sampling()));
-        self.sample_if_told(row, Unit::Time, weighed, record.ticks(), &origin)
-    }
-
-    /// What is neither a START nor an END; whether it is a sample.
-    #[inline(never)]
-    fn record_other(&mut self, row: usize, unit: Unit, record: Record, kind: Kind, source: u16) -> bool {
-        let payload = record.payload();
-        let origin = |start| Origin { start, tag: None, source, awaits_tag: false };
-        let (inside, origin) = match (unit, kind) {
-            (Unit::Time, Kind::Duration) => {
-                let units = if payload < MAX_PAYLOAD { self.time.units(payload) } else { None };
-                (units, origin(record.ticks().wrapping_sub(payload)))
-            }
-            (Unit::One, Kind::Value) => ((payload < MAX_PAYLOAD).then_some(payload), origin(record.ticks())),
-            (Unit::Time, Kind::Forget) => {
-                self.see(row, record.ticks());
-                self.close(row, record.ticks());
-                // Why it was closed: see the table in `record.rs`.
-                match payload {
-                    0 => (),
-                    1 => self.counters.clock_anomalies += 1,
-                    2 => self.counters.saturated += 1,
-                    _ => self.counters.invalid += 1,
+    fn measure(&mut self, row: usize, unit: Unit, record: &Record, start: Option<&Record>, source: u16) -> bool {
+        let row = self.known_row(row);
+        let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
+        let mut origin = Origin { start: ticks, tag: None, source, awaits_tag: false };
+        let inside = match (unit, kind) {
+            (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
+                let outcome = kind as usize - Kind::EndOk as usize;
+                let state = &mut self.storage.parts().events[row];
+                word::count(&mut state.outcomes[outcome], 1);
+                origin.start = ticks.wrapping_sub(payload);
+                if let Some(start) = start {
+                    word::count(&mut state.pairing.paired, 1);
+                    // Without a table, no START is remembered, whether its END is next or not.
+                    origin.tag = (!S::LACKS.in_flight).then_some(start.payload());
+                } else {
+                    origin.tag = self.close(row, origin.start);
                 }
+                origin.awaits_tag = origin.tag.is_none();
+                self.time.units(payload)
+            }
+            (Unit::Time, Kind::Duration) => {
+                origin.start = ticks.wrapping_sub(payload);
+                if payload < MAX_PAYLOAD { self.time.units(payload) } else { None }
+            }
+            (Unit::One, Kind::Value) => (payload < MAX_PAYLOAD).then_some(payload),
+            (Unit::Time, Kind::Forget) => {
+                self.forget(row, *record);
                 return false;
             }
             _ => {
-                self.counters.invalid += 1;
+                word::note(&mut self.counters.invalid);
                 return false;
             }
         };
-        self.see(row, record.ticks());
+        self.see(row, ticks);
         let weighed = inside.and_then(|inside| Weighed::new(inside, record.sampling()));
-        self.sample_if_told(row, unit, weighed, record.ticks(), &origin)
-    }
-
-    /// A sample, unless it is too large; whether it is one.
-    #[inline]
-    fn sample_if_told(
-        &mut self,
-        row: usize,
-        unit: Unit,
-        weighed: Option<Weighed>,
-        ticks: u64,
-        origin: &Origin,
-    ) -> bool {
         if let Some(weighed) = weighed {
-            self.sample(row, unit, weighed, ticks, *origin);
+            self.sample(row, unit, weighed, ticks, &origin);
         } else {
-            self.counters.saturated += 1;
+            word::note(&mut self.counters.saturated);
         }
         weighed.is_some()
+    }
+
+    /// A span is no longer open, and has no latency.
+    #[cold]
+    #[inline(never)]
+    fn forget(&mut self, row: usize, record: Record) {
+        self.see(row, record.ticks());
+        self.close(row, record.ticks());
+        // Why it was closed: see the table in `record.rs`.
+        match record.payload() {
+            0 => (),
+            1 => word::note(&mut self.counters.clock_anomalies),
+            2 => word::note(&mut self.counters.saturated),
+            _ => word::note(&mut self.counters.invalid),
+        }
     }
 
     /// Whether a span can have begun then. One that began in the future would never be old, and one from before the beginning
     /// would be too old for ever.
     #[inline]
     const fn can_begin(&self, tick: u64) -> bool {
-        tick.saturating_add(self.tolerance) >= self.started && tick <= self.now.saturating_add(self.tolerance)
+        tick >= self.earliest && !self.is_future(tick)
     }
 
-    /// Something of the event was recorded.
+    /// Whether a record is later than clocks are apart.
+    #[inline]
+    const fn is_future(&self, tick: u64) -> bool {
+        tick > self.latest
+    }
+
+    /// Something of the event was recorded: it is not silent.
     #[inline]
     fn see(&mut self, row: usize, tick: u64) {
+        if S::LACKS.silences {
+            return;
+        }
         let now = self.now;
         let seen = &mut self.storage.parts().events[row].seen;
         *seen = (*seen).max(tick.min(now).saturating_add(1));
@@ -353,24 +382,49 @@ impl<S: Storage> Aggregator<S> {
     #[inline]
     fn close(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
-        self.in_flight().end(row_number(row), start, pass)
+        if SHORTCUTS {
+            self.in_flight().end(row_number(row), start, pass)
+        } else {
+            self.meet(row, start, true, pass, 0)
+        }
+    }
+
+    #[inline(never)]
+    fn meet(&mut self, row: usize, start: u64, is_end: bool, told: u64, sampling: u8) -> Option<u64> {
+        let row = self.known_row(row);
+        if S::LACKS.in_flight {
+            self.storage.parts().events[row].pairing.meet_nothing(is_end);
+            return None;
+        }
+        self.in_flight().meet(row_number(row), start, is_end, told, sampling)
     }
 
     /// The START of a span has come whose END was drained before, and that is among the slowest.
     #[cold]
     fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
-        let (k, lists) = (self.shape.slowest, self.shape.lists());
+        let (k, lists) = (self.shape().slowest, self.shape().lists());
         if k > 0 && !S::LACKS.slowest {
             let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
             of_event.chunks_exact_mut(k).for_each(|list| slowest::tell_tag(list, start, tag));
         }
     }
 
-    const fn buckets(&self, unit: Unit) -> Buckets {
-        match unit {
-            Unit::Time => self.durations,
-            Unit::One => self.numbers,
-        }
+    /// The number of a row, which is below that of all rows: where flash is scarce it is said once more, which spares checks.
+    #[inline(always)]
+    fn known_row(&self, row: usize) -> usize {
+        debug_assert!(row < self.shape().rows(), "a row that was found");
+        if cfg!(target_pointer_width = "64") { row } else { row.min(self.shape().rows() - 1) }
+    }
+
+    /// So many ticks in nanoseconds; 2^64 − 1 if there are more.
+    fn nanos(&self, ticks: u64) -> u64 {
+        // The unit of the shape, which is known to the compiler where the shape is.
+        self.time.units(ticks).map_or(u64::MAX, |units| self.shape().unit.nanos(units))
+    }
+
+    #[inline(always)]
+    fn buckets(&self, unit: Unit) -> Buckets {
+        self.shape().buckets(unit)
     }
 }
 
@@ -382,15 +436,20 @@ const fn row_number(row: usize) -> u16 {
 
 /// The row of an event, and its unit.
 #[inline]
-fn row_of(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
+fn row_of<S: Storage>(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
     let row = *rows.get(usize::from(event.get()))?;
-    let unit = if row & UNIT_ONE == 0 { Unit::Time } else { Unit::One };
-    usize::from(row & !UNIT_ONE).checked_sub(1).map(|row| (row, unit))
+    usize::from(row & !UNIT_ONE).checked_sub(1).map(|number| (number, unit_in::<S>(row)))
 }
 
 /// The unit of a row's values; a corrected summary has no id, and is of time.
-fn unit_of(rows: &[u16], state: &EventState) -> Unit {
-    if rows[usize::from(state.id)] & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
+fn unit_of<S: Storage>(rows: &[u16], state: &EventState) -> Unit {
+    if S::LACKS.numbers { Unit::Time } else { unit_in::<S>(rows[usize::from(state.id)]) }
+}
+
+/// The unit that is noted beside the number of a row.
+#[inline(always)]
+const fn unit_in<S: Storage>(row: u16) -> Unit {
+    if S::LACKS.numbers || row & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
 }
 
 #[cfg(test)]

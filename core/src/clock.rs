@@ -70,8 +70,8 @@ impl TickRate {
     ///
     /// A length that a report tells as well is converted by [`TimeScale`], so that both agree to the nanosecond.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
-        let hz = self.hz() as u128;
-        clamp(wide::quotient(wide::product(ticks, 1_000_000_000) + hz / 2, hz))
+        let hz = self.hz();
+        clamp(wide::quotient(wide::product(ticks, 1_000_000_000) + (hz / 2) as u128, hz))
     }
 }
 
@@ -146,13 +146,14 @@ pub struct TimeScale {
 
 impl TimeScale {
     /// From ticks at `rate` to `unit`.
+    #[inline(always)]
     pub const fn new(rate: TickRate, unit: TimeUnit) -> Self {
         // The multiplier is 2^(bits + shift) / hz with 62 significant bits.
-        let hz = rate.hz() as u128;
-        let log_hz = rate.hz().ilog2();
+        let hz = rate.hz();
+        let log_hz = hz.ilog2();
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
-        Self { multiplier: clamp(wide::quotient(numerator + hz / 2, hz)), shift, unit }
+        Self { multiplier: clamp(wide::quotient(numerator + (hz / 2) as u128, hz)), shift, unit }
     }
 
     /// The unit it turns ticks into.
@@ -188,10 +189,14 @@ impl TimeScale {
     }
 
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     const fn units_of_any(&self, ticks: u64) -> Option<u64> {
-        let product = wide::product(ticks, self.multiplier) + (1 << (self.shift - 1));
-        let units = product >> self.shift;
+        let product = wide::product(ticks, self.multiplier);
+        let units = if cfg!(target_pointer_width = "64") {
+            (product + (1 << (self.shift - 1))) >> self.shift
+        } else {
+            // The same, by one shift of several words.
+            ((product >> (self.shift - 1)) + 1) >> 1
+        };
         if units > u64::MAX as u128 { None } else { Some(clamp(units)) }
     }
 
@@ -212,20 +217,16 @@ impl fmt::Debug for TimeScale {
 
 /// How many nanoseconds these are; `None` if more than 2^64 − 1.
 pub(crate) const fn nanos_of(length: Duration) -> Option<u64> {
-    match length.as_secs().checked_mul(1_000_000_000) {
-        Some(nanos) => nanos.checked_add(length.subsec_nanos() as u64),
-        None => None,
-    }
+    let nanos = wide::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
+    if nanos > u64::MAX as u128 { None } else { Some(clamp(nanos)) }
 }
 
-/// So many nanoseconds. (`Duration::from_nanos` divides in 64 bits, which takes half a kilobyte where registers have 32.)
-#[expect(clippy::cast_possible_truncation, reason = "the rest is below 10^9")]
-pub(crate) const fn duration_of(nanos: u64) -> Duration {
-    const SECOND: u32 = 1_000_000_000;
-    let seconds = wide::narrow_quotient(nanos, SECOND as u64);
-    let rest = (nanos - seconds * SECOND as u64) as u32;
-    // It is less, which is only said once more: else `new` divides by what never is too much.
-    Duration::new(seconds, if rest < SECOND { rest } else { 0 })
+/// So many nanoseconds, by the division that is there anyway.
+#[expect(clippy::cast_possible_truncation, reason = "less than a second")]
+pub(crate) fn duration_of(nanos: u64) -> Duration {
+    let (seconds, nanos) = wide::divided(nanos, 1_000_000_000);
+    // That it is less than a second is not seen through the call, and would be checked.
+    Duration::new(seconds, (nanos as u32).min(999_999_999))
 }
 
 #[cfg(test)]

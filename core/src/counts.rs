@@ -15,9 +15,13 @@ use crate::{
 
 /// Places in a block: as many counters of 32 bits as a line of the cache holds. Where registers have 32 bits nothing adds several
 /// at once, and room is scarce.
-pub(crate) const BLOCK: usize = if cfg!(target_pointer_width = "64") { 16 } else { 1 };
+pub(crate) const BLOCK: usize = if IN_BLOCKS { 16 } else { 1 };
+
+/// Whether there are any such blocks.
+const IN_BLOCKS: bool = cfg!(target_pointer_width = "64");
 
 /// This many places fill whole blocks.
+#[inline(always)]
 pub(crate) const fn filled(places: usize) -> usize {
     places.next_multiple_of(BLOCK)
 }
@@ -46,7 +50,8 @@ pub(crate) struct Counts<'a, C> {
 
 impl<'a, C: Count> Counts<'a, C> {
     /// Those of this row among those of all rows.
-    pub(crate) fn of(all: &'a mut [C], shape: &Shape, row: usize) -> Self {
+    #[inline(always)]
+    pub(crate) fn of(all: &'a mut [C], shape: Shape, row: usize) -> Self {
         let of_row = shape.room() * shape.slices;
         Self { blocks: all[row * of_row..][..of_row].as_chunks_mut().0, slices: shape.slices }
     }
@@ -56,9 +61,23 @@ impl<'a, C: Count> Counts<'a, C> {
         self.blocks[place / BLOCK * self.slices + slice][place % BLOCK].add(weight)
     }
 
+    /// What so many slices from the `first` on counted at a place; the largest number if it is more.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: usize, first: usize, slices: usize) -> Word {
+        let of_place = self.blocks.iter().skip(place / BLOCK * self.slices + first).take(slices);
+        of_place.fold(0, |sum: Word, counts| sum.saturating_add(narrow(counts[place % BLOCK].get())))
+    }
+
     /// Adds counts of all places, of which these are in use, to a slice that weighs so much with them; what found no room.
     pub(crate) fn add_all(&mut self, slice: usize, counts: &[Word], used: &Range<usize>, weight: u64) -> u64 {
         let mut full = 0_u64;
+        if !IN_BLOCKS {
+            for place in used.clone() {
+                let count = &mut self.blocks[place * self.slices + slice][0];
+                full += widen(count.add_word(counts[place]));
+            }
+            return full;
+        }
         let fits = fits::<C>(weight);
         for block in blocks(used) {
             let more = &by_blocks(counts)[block];
@@ -84,6 +103,13 @@ impl<'a, C: Count> Counts<'a, C> {
         totals: &[Word],
         sums: &mut [Word],
     ) {
+        if !IN_BLOCKS {
+            for place in used.clone() {
+                let of_slices = &self.blocks[place * self.slices + first..][..moments.len()];
+                sums[place] = of_slices.iter().fold(0, |sum: Word, count| sum.saturating_add(narrow(count[0].get())));
+            }
+            return;
+        }
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
@@ -103,7 +129,7 @@ impl<'a, C: Count> Counts<'a, C> {
     /// Empties a slice that has counts at these places only, and only where `totals` has some.
     pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[Word]) {
         for block in blocks(used) {
-            if !is_empty(&by_blocks(totals)[block]) {
+            if !IN_BLOCKS || !is_empty(&by_blocks(totals)[block]) {
                 self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
             }
         }
@@ -166,7 +192,7 @@ mod tests {
                 .for_each(|bit| assert_eq!(sums.merge(&Moments::of(Weighed::new(1, bit).unwrap())), 0));
         };
         for (slice, added, clears) in steps {
-            let mut counts = Counts::of(&mut all, &SHAPE, 1);
+            let mut counts = Counts::of(&mut all, SHAPE, 1);
             let mut fresh = vec![0; SHAPE.room()];
             for (place, weight) in &added {
                 fresh[*place] += narrow(*weight);

@@ -43,8 +43,8 @@ impl Fixed {
         if denominator == 0 {
             return Self::ZERO;
         }
-        let denominator = denominator as u128;
-        Self::from_wide(wide::quotient(((numerator as u128) << FRACTION_BITS) + denominator / 2, denominator))
+        let half = (denominator / 2) as u128;
+        Self::from_wide(wide::quotient(((numerator as u128) << FRACTION_BITS) + half, denominator))
     }
 
     /// Rounded to the nearest whole number.

@@ -106,6 +106,9 @@ impl<
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
 > Format
     for Arrays<
         C,
@@ -123,6 +126,9 @@ impl<
         SLOWEST,
         LIMITS,
         TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
     >
 {
     fn format(&self, f: Formatter<'_>) {

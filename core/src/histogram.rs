@@ -23,6 +23,7 @@ mod count;
 
 use core::marker::PhantomData;
 
+use self::buckets::COARSE;
 pub use self::{
     buckets::{Buckets, Estimate, MAX_SCALE},
     count::Count,
@@ -160,8 +161,22 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 
 /// The values at these quantiles, which ascend, of at least one value, of which `counts` tells how many lie at each place from that
 /// of the smallest to that of the largest.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(always)]
 pub(crate) fn estimate<C: Count, const K: usize>(
+    buckets: Buckets,
+    moments: &Moments,
+    counts: &[C],
+    quantiles: [Quantile; K],
+) -> [Estimate; K] {
+    if buckets.is_coarse() {
+        estimate_by::<C, K, COARSE>(buckets, moments, counts, quantiles)
+    } else {
+        estimate_by::<C, K, MAX_SCALE>(buckets, moments, counts, quantiles)
+    }
+}
+
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     buckets: Buckets,
     moments: &Moments,
     counts: &[C],
@@ -172,29 +187,30 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     if counts.is_empty() {
         return [Estimate::between(min, max); K];
     }
-    let first = buckets.place(min);
+    let first = buckets.place_by::<FINEST>(min);
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
     let (places, counted) = locate(counts, first, ranks);
     let missing = moments.weight().saturating_sub(counted);
-    if missing == 0 {
-        return places.map(|place| buckets.estimate(place, min, max));
+    let mut estimates = places.map(|place| buckets.estimate_by::<FINEST>(place, min, max));
+    if missing > 0 {
+        // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
+        let (lowest, _) = locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
+        for (estimate, lowest) in estimates.iter_mut().zip(lowest) {
+            let least = buckets.estimate_by::<FINEST>(lowest, min, max).least;
+            *estimate = Estimate::between(least, estimate.most);
+        }
     }
-    // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
-    let (lowest, _) = locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
-    core::array::from_fn(|k| {
-        let from = buckets.estimate(lowest[k], min, max).least;
-        let to = buckets.estimate(places[k], min, max).most;
-        Estimate::between(from, to)
-    })
+    estimates
 }
 
 /// Most of so many counts hold no rank, and are added up at once.
 const AT_ONCE: usize = 16;
 
 /// The places that hold these ranks, which ascend, or the last one; and how many were counted. The first count is that of this place.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn locate<C: Count, const K: usize>(counts: &[C], first: usize, ranks: [u64; K]) -> ([usize; K], u64) {
     let (mut places, mut place, mut found, mut reached) = ([first + counts.len() - 1; K], first, 0, 0_u64);
-    for counts in counts.chunks(AT_ONCE) {
+    for counts in counts.chunks(if cfg!(target_pointer_width = "64") { AT_ONCE } else { 1 }) {
         let after = reached.saturating_add(sum(counts));
         if ranks.get(found).is_some_and(|rank| *rank <= after) {
             for (place, count) in (place..).zip(counts) {

@@ -14,7 +14,8 @@
 //! `paired` is 0 in the end.
 //!
 //! The table is a hash table with linear probing and deletion by shifting back (Knuth, TAOCP 3, 6.4, algorithm R): there are
-//! no tombstones, and empty is all-zero.
+//! no tombstones, and all zero is empty. Where registers have 32 bits, and so flash may be scarce, a small table is
+//! searched from its beginning instead.
 
 use crate::{
     storage::EventState,
@@ -58,6 +59,15 @@ impl Pairs {
     pub(crate) const EMPTY: Self =
         Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
 
+    /// A START or an END that finds neither its kind nor room.
+    pub(crate) fn meet_nothing(&mut self, is_end: bool) {
+        if is_end {
+            without_start(self, 1);
+        } else {
+            word::count(&mut self.untracked, 1);
+        }
+    }
+
     /// As it is told.
     pub(crate) fn told(&self) -> Pairing {
         Pairing {
@@ -72,7 +82,7 @@ impl Pairs {
     }
 }
 
-/// A place of the table; all zero if it is empty.
+/// A place of the table; its count is 0 if it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Flight {
@@ -106,10 +116,10 @@ pub(crate) struct Occupancy {
     taken: usize,
     /// The span that began last, if it is not in the table: most end before another one begins.
     newest: Flight,
-    /// Early ENDs, of all events.
-    early: u64,
-    /// Uncertain spans, of all events.
-    uncertain: u64,
+    /// Places of early ENDs.
+    early: usize,
+    /// Places of uncertain spans.
+    uncertain: usize,
 }
 
 impl Occupancy {
@@ -127,13 +137,20 @@ pub(crate) struct InFlight<'t> {
     pub(crate) events: &'t mut [EventState],
 }
 
+/// A table of so many places is small.
+const SMALL: usize = 64;
+
+/// Whether the usual cases have ways of their own. Where flash may be scarce, all go through the table.
+pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
+
 impl InFlight<'_> {
     /// A span began. Constant time unless the table is crowded. Whether its END came before and is
     /// [among the slowest](Self::await_tag).
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         // The usual case: no END waits for its START, and none of its kind is uncertain.
-        if self.occupancy.early == 0
+        if SHORTCUTS
+            && self.occupancy.early == 0
             && self.occupancy.uncertain == 0
             && has_room(self.table, self.occupancy)
             && !self.is_full(row)
@@ -146,7 +163,7 @@ impl InFlight<'_> {
             self.events[usize::from(row)].pairing.open += 1;
             return false;
         }
-        self.start_anywhere(row, start, tag, sampling)
+        self.meet(row, start, false, tag, sampling).is_some_and(|awaited| awaited > 0)
     }
 
     /// Whether no more spans of this event can be counted as open, or as early ENDs.
@@ -159,7 +176,7 @@ impl InFlight<'_> {
     /// Puts the newest span into the table, for whoever looks there.
     pub(crate) fn seat_newest(&mut self) {
         let Flight { start, tag, count, row, sampling, .. } = self.occupancy.newest;
-        if count == 0 {
+        if !SHORTCUTS || count == 0 {
             return;
         }
         self.occupancy.newest = Flight::EMPTY;
@@ -179,36 +196,6 @@ impl InFlight<'_> {
         }
     }
 
-    #[cold]
-    fn start_anywhere(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
-        self.seat_newest();
-        let is_full = self.is_full(row);
-        let pairing = &mut self.events[usize::from(row)].pairing;
-        if let Some(place) = find(self.table, row, start, true) {
-            let awaited = self.table[place].tag > 0;
-            pairing.early -= 1;
-            word::count(&mut pairing.paired, 1);
-            self.occupancy.early -= 1;
-            self.take_one(place);
-            return awaited;
-        }
-        if is_full {
-            word::count(&mut pairing.untracked, 1);
-        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
-            if flight.mark > 0 {
-                // One more of a kind that is uncertain: they cannot be told apart.
-                pairing.uncertain += 1;
-                self.occupancy.uncertain += 1;
-            }
-            flight.tag = tag;
-            flight.sampling = sampling;
-            pairing.open += 1;
-        } else {
-            word::count(&mut pairing.untracked, 1);
-        }
-        false
-    }
-
     /// Whether a span that begins and ends before anything else happens has nothing to do with the table: it would have room there,
     /// and no END waits for a START.
     pub(crate) fn passes_by(&self) -> bool {
@@ -219,6 +206,9 @@ impl InFlight<'_> {
     /// seen. Constant time unless the table is crowded.
     #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
+        if !SHORTCUTS {
+            return self.meet(row, start, true, pass, 0);
+        }
         // The usual case: it is the newest.
         if self.occupancy.newest.is(row, start, false) {
             let tag = self.occupancy.newest.tag;
@@ -239,7 +229,7 @@ impl InFlight<'_> {
             self.closed_one(row);
             return Some(tag);
         }
-        self.end_anywhere(row, start, pass)
+        self.meet(row, start, true, pass, 0)
     }
 
     /// A span was closed that was the only one of its kind, and is gone.
@@ -251,31 +241,43 @@ impl InFlight<'_> {
         word::count(&mut pairing.paired, 1);
     }
 
-    #[cold]
-    fn end_anywhere(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
-        // It may be of a kind that is there already, and then takes no room.
+    /// A START, with its tag and its sampling, or an END, with the number of its pass; whatever is in the table. The tag of an END's START; of
+    /// a START, if its END was there, more than 0 if that is among the slowest.
+    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+    pub(crate) fn meet(&mut self, row: u16, start: u64, is_end: bool, told: u64, sampling: u8) -> Option<u64> {
         self.seat_newest();
         let is_full = self.is_full(row);
         let pairing = &mut self.events[usize::from(row)].pairing;
-        if let Some(place) = find(self.table, row, start, false) {
+        if let Some(place) = find(self.table, row, start, !is_end) {
             let Flight { tag, mark, .. } = self.table[place];
-            pairing.open -= 1;
             word::count(&mut pairing.paired, 1);
-            if mark > 0 {
-                pairing.uncertain -= 1;
-                self.occupancy.uncertain -= 1;
+            if is_end {
+                pairing.open -= 1;
+                pairing.uncertain -= Word::from(mark > 0);
+            } else {
+                pairing.early -= 1;
             }
-            self.take_one(place);
+            self.table[place].count -= 1;
+            if self.table[place].count == 0 {
+                remove(self.table, self.occupancy, place);
+            }
             return Some(tag);
         }
-        if is_full {
-            without_start(pairing, 1);
-        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, true) {
-            flight.mark = pass;
+        // One of a kind that is there already takes no room.
+        let flight = if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
+        let Some(flight) = flight else {
+            pairing.meet_nothing(is_end);
+            return None;
+        };
+        if is_end {
+            flight.mark = told;
             pairing.early += 1;
-            self.occupancy.early += 1;
         } else {
-            without_start(pairing, 1);
+            // One more of a kind that is uncertain: they cannot be told apart.
+            pairing.uncertain += Word::from(flight.mark > 0);
+            pairing.open += 1;
+            (flight.tag, flight.sampling) = (told, sampling);
         }
         None
     }
@@ -287,53 +289,21 @@ impl InFlight<'_> {
         }
     }
 
-    /// Every ring has been drained as far as it was after the pass before `pass`: ENDs of earlier passes wait in vain.
-    pub(crate) fn settle(&mut self, pass: u64) {
-        if self.occupancy.early == 0 {
-            return;
-        }
-        self.remove_where(|flight, pairing, occupancy| {
-            let settled = flight.early && flight.mark < pass;
-            if settled {
-                let count = Word::from(flight.count);
-                pairing.early -= count;
-                occupancy.early -= widen(count);
-                without_start(pairing, count);
-            }
-            settled
-        });
-    }
-
     /// Records were overwritten: the END of every open span may be among them.
+    #[inline(always)]
     pub(crate) fn lost(&mut self, now: u64) {
         self.seat_newest();
-        // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
+        let mark = now.saturating_add(1);
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early) {
-            flight.mark = flight.mark.min(now.saturating_add(1));
-        }
-        for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early && flight.mark == 0) {
-            flight.mark = now.saturating_add(1);
-            self.events[usize::from(flight.row)].pairing.uncertain += Word::from(flight.count);
-            self.occupancy.uncertain += u64::from(flight.count);
-        }
-    }
-
-    /// Gives up the spans that became uncertain before the tick `before`.
-    pub(crate) fn abandon(&mut self, before: u64) {
-        if self.occupancy.uncertain == 0 {
-            return;
-        }
-        self.remove_where(|flight, pairing, occupancy| {
-            let given_up = !flight.early && flight.mark > 0 && flight.mark - 1 < before;
-            if given_up {
-                let count = Word::from(flight.count);
-                pairing.open -= count;
-                pairing.uncertain -= count;
-                occupancy.uncertain -= widen(count);
-                word::count(&mut pairing.abandoned, count);
+            if flight.mark == 0 {
+                self.events[usize::from(flight.row)].pairing.uncertain += Word::from(flight.count);
+                self.occupancy.uncertain += 1;
             }
-            given_up
-        });
+            // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
+            if flight.mark.wrapping_sub(1) >= now {
+                flight.mark = mark;
+            }
+        }
     }
 
     /// Start tick and tag of the oldest open span of an event. Linear in the size of the table.
@@ -346,22 +316,33 @@ impl InFlight<'_> {
             .min_by_key(|(start, _)| *start)
     }
 
-    fn take_one(&mut self, place: usize) {
-        self.table[place].count -= 1;
-        if self.table[place].count == 0 {
-            remove(self.table, self.occupancy, place);
+    /// Removes the early ENDs of passes before this one: they wait in vain, as every ring has been drained since as far as it was after
+    /// them. Or gives up the spans that became uncertain before this tick.
+    #[cfg_attr(target_pointer_width = "64", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+    pub(crate) fn remove_older(&mut self, early: bool, before: u64) {
+        if (if early { self.occupancy.early } else { self.occupancy.uncertain }) == 0 {
+            return;
         }
-    }
-
-    fn remove_where(&mut self, mut gone: impl FnMut(&Flight, &mut Pairs, &mut Occupancy) -> bool) {
         let mut place = 0;
         while let Some(flight) = self.table.get(place) {
-            if flight.count > 0 && gone(flight, &mut self.events[usize::from(flight.row)].pairing, self.occupancy) {
-                // Another one may have moved here: look again.
-                remove(self.table, self.occupancy, place);
-            } else {
+            let mark = if early { flight.mark } else { flight.mark.wrapping_sub(1) };
+            if flight.count == 0 || flight.early != early || mark >= before {
                 place += 1;
+                continue;
             }
+            let count = Word::from(flight.count);
+            let pairing = &mut self.events[usize::from(flight.row)].pairing;
+            if early {
+                pairing.early -= count;
+                without_start(pairing, count);
+            } else {
+                pairing.open -= count;
+                pairing.uncertain -= count;
+                word::count(&mut pairing.abandoned, count);
+            }
+            // Another one may move here: it is looked at again.
+            remove(self.table, self.occupancy, place);
         }
     }
 }
@@ -375,11 +356,18 @@ pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
 }
 
 /// ENDs whose START is not in the table: of a span that had no room there, or that was lost.
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn without_start(pairing: &mut Pairs, count: Word) {
     let untracked = pairing.untracked.min(count);
     pairing.untracked -= untracked;
     word::count(&mut pairing.paired, untracked);
     word::count(&mut pairing.orphans, count - untracked);
+}
+
+/// Whether it is searched from its beginning: then nothing is at a home of its own.
+#[inline(always)]
+const fn is_small(table: &[Flight]) -> bool {
+    !SHORTCUTS && table.len() <= SMALL
 }
 
 /// Where the search for a kind begins (Fibonacci hashing: Knuth, TAOCP 3, 6.4). The length is a power of two.
@@ -391,19 +379,25 @@ fn home(len: usize, row: u16, start: u64) -> usize {
 }
 
 fn find(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
+    search(table, row, start, early).filter(|place| table[*place].count > 0)
+}
+
+/// Where this kind is, or else the empty place where it belongs; `None` in a table without places.
+fn search(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
     if table.is_empty() {
         return None;
+    }
+    if is_small(table) {
+        let there = table.iter().position(|flight| flight.is(row, start, early));
+        return there.or_else(|| table.iter().position(|flight| flight.count == 0));
     }
     let mask = table.len() - 1;
     let mut place = home(table.len(), row, start);
     // There is always an empty place: `insert` leaves one.
-    while table[place].count > 0 {
-        if table[place].is(row, start, early) {
-            return Some(place);
-        }
+    while table[place].count > 0 && !table[place].is(row, start, early) {
         place = (place + 1) & mask;
     }
-    None
+    Some(place)
 }
 
 /// An eighth stays empty, and at least one place, so that searches are short and end.
@@ -421,28 +415,32 @@ fn insert<'t>(
     start: u64,
     early: bool,
 ) -> Option<&'t mut Flight> {
-    if let Some(place) = find(table, row, start, early) {
-        let flight = &mut table[place];
-        flight.count = flight.count.checked_add(1)?;
-        return Some(flight);
+    let place = search(table, row, start, early)?;
+    if table[place].count == 0 {
+        if !has_room(table, occupancy) {
+            return None;
+        }
+        occupancy.taken += 1;
+        occupancy.early += usize::from(early);
+        table[place] = Flight { start, row, early, ..Flight::EMPTY };
     }
-    if !has_room(table, occupancy) {
-        return None;
-    }
-    let mask = table.len() - 1;
-    let mut place = home(table.len(), row, start);
-    while table[place].count > 0 {
-        place = (place + 1) & mask;
-    }
-    occupancy.taken += 1;
-    table[place] = Flight { start, count: 1, row, early, ..Flight::EMPTY };
-    Some(&mut table[place])
+    let flight = &mut table[place];
+    flight.count = flight.count.checked_add(1)?;
+    Some(flight)
 }
 
 /// Empties a place, and moves up what stands behind it only because it was taken.
+#[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
-    let mask = table.len() - 1;
+    let Flight { early, mark, .. } = table[hole];
     occupancy.taken -= 1;
+    occupancy.early -= usize::from(early);
+    occupancy.uncertain -= usize::from(!early && mark > 0);
+    if is_small(table) {
+        table[hole].count = 0;
+        return;
+    }
+    let mask = table.len() - 1;
     let mut place = hole;
     loop {
         place = (place + 1) & mask;

@@ -7,11 +7,15 @@
 #[cfg(target_pointer_width = "64")]
 pub use self::roomy::Scratch;
 #[cfg(target_pointer_width = "64")]
-pub(crate) use self::roomy::{Evicted, NO_SCRATCH, Since, Slices, When, leave, limits, number_slices, quantiles};
+pub(crate) use self::roomy::{
+    Evicted, NO_SCRATCH, Since, Slices, When, forget_ticks, leave, limits, number_slices, quantiles,
+};
 #[cfg(not(target_pointer_width = "64"))]
 pub use self::scarce::Scratch;
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) use self::scarce::{Evicted, NO_SCRATCH, Since, Slices, When, leave, limits, number_slices, quantiles};
+pub(crate) use self::scarce::{
+    Evicted, NO_SCRATCH, Since, Slices, When, forget_ticks, leave, limits, number_slices, quantiles,
+};
 use crate::select::Weighed;
 
 /// A duration or number that is kept to tell exact quantiles, and when it was measured.
@@ -47,11 +51,6 @@ impl Sample {
     #[inline(always)]
     pub(crate) const fn word(self) -> Option<u32> {
         self.0.word()
-    }
-
-    /// It belongs to no window any more.
-    pub(crate) fn leave_windows(&mut self) {
-        *self = Self::new(self.weighed(), When::NEVER);
     }
 }
 
@@ -123,8 +122,10 @@ mod roomy {
         Ok(())
     }
 
-    /// Gives each window its bits: it needs none.
-    pub(crate) const fn number_slices(_: &mut [Window]) {}
+    /// Gives a window its bits: it needs none.
+    pub(crate) const fn number_slices(_: &mut Window, shift: u8) -> u8 {
+        shift
+    }
 
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -161,9 +162,8 @@ mod roomy {
         pub(crate) const NONE: Self = Self;
 
         #[inline(always)]
-        pub(crate) const fn of(_: &[Window], _: u64) -> Self {
-            Self
-        }
+        #[expect(clippy::unused_self, reason = "elsewhere it is changed")]
+        pub(crate) const fn add(self, _: &Window, _: usize) {}
     }
 
     /// One more than the tick at which it was measured; 0 of what belongs to no window.
@@ -194,10 +194,10 @@ mod roomy {
             self.0 = self.0.max(when.0);
         }
 
-        /// Whether a window may lack one of its samples.
+        /// Whether a window may lack one of its samples, or the total, of which there were `all` and are kept so many.
         #[inline(always)]
-        pub(crate) const fn is_in(self, window: Since) -> bool {
-            self.0 > window.0
+        pub(crate) fn is_in(self, window: Option<Since>, (all, kept): (u64, usize)) -> bool {
+            all > kept as u64 && window.is_none_or(|window| self.0 > window.0)
         }
     }
 
@@ -215,6 +215,13 @@ mod roomy {
     /// A slice of a window is emptied: here, ticks tell.
     #[inline(always)]
     pub(crate) const fn leave(_: &mut [Sample], _: Since, _: usize) {}
+
+    /// The clock begins again: the samples belong to no window any more.
+    pub(crate) fn forget_ticks(samples: &mut [Sample]) {
+        for Sample(kept) in samples {
+            kept.when = When::NEVER;
+        }
+    }
 
     /// Puts those together that are meant, of which there are `count`; how many they are, their quantiles in `told`.
     #[inline(always)]
@@ -277,12 +284,9 @@ mod scarce {
         Ok(())
     }
 
-    /// Gives each window its bits.
-    pub(crate) fn number_slices(windows: &mut [Window]) {
-        let mut shift = 0;
-        for window in windows {
-            shift = window.number_slices(shift);
-        }
+    /// Gives a window its bits, from this one on; the next one behind.
+    pub(crate) const fn number_slices(window: &mut Window, shift: u8) -> u8 {
+        window.number_slices(shift)
     }
 
     /// From the top: value, how it was sampled, to which slices it belongs.
@@ -308,9 +312,13 @@ mod scarce {
         }
 
         #[inline(always)]
+        pub(super) const fn value(self) -> u64 {
+            ((self.high >> VALUE_SHIFT) as u64) << u32::BITS | self.low as u64
+        }
+
+        #[inline(always)]
         pub(super) const fn weighed(self) -> Weighed {
-            let value = ((self.high >> VALUE_SHIFT) as u64) << u32::BITS | self.low as u64;
-            Weighed::of(value, (self.high >> u16::BITS) as u8 & 0xF)
+            Weighed::of(self.value(), (self.high >> u16::BITS) as u8 & 0xF)
         }
 
         #[inline(always)]
@@ -332,14 +340,9 @@ mod scarce {
     impl Slices {
         pub(crate) const NONE: Self = Self(0);
 
-        pub(crate) fn of(windows: &[Window], tick: u64) -> Self {
-            let mut slices = 0;
-            for window in windows {
-                if let Some(place) = window.place(tick) {
-                    slices |= Since::of(window).mark(place);
-                }
-            }
-            Self(slices)
+        /// It belongs to the slice at this place, too.
+        pub(crate) const fn add(&mut self, window: &Window, place: usize) {
+            self.0 |= Since::of(window).mark(place);
         }
     }
 
@@ -369,7 +372,7 @@ mod scarce {
         pub(crate) const fn note(self, _: When) {}
 
         #[inline(always)]
-        pub(crate) const fn is_in(self, _: Since) -> bool {
+        pub(crate) const fn is_in(self, _: Option<Since>, _: (u64, usize)) -> bool {
             false
         }
     }
@@ -411,16 +414,19 @@ mod scarce {
         }
     }
 
+    /// The clock begins again: here all slices are emptied then, which is enough.
+    #[inline(always)]
+    pub(crate) const fn forget_ticks(_: &mut [Sample]) {}
+
     /// Numbers the samples that are meant; how many they are, and what they weigh.
-    #[inline(never)]
     #[expect(clippy::cast_possible_truncation, reason = "there are no more samples than numbers")]
-    fn choose(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u64) {
+    fn choose(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u32) {
         let (mut found, mut weight) = (0, 0);
         for (number, sample) in samples.iter().enumerate() {
             if window.is_none_or(|window| window.has(sample.when())) {
                 scratch[found] = number as u16;
                 found += 1;
-                weight += sample.weighed().weight();
+                weight += 1 << sample.weighed().sampling();
             }
         }
         (found, weight)
@@ -428,9 +434,8 @@ mod scarce {
 
     /// Brings those that were chosen into the order of their values.
     // A frame of its own, where stacks are small.
-    #[inline(never)]
     fn sort(samples: &[Sample], chosen: &mut [Scratch]) {
-        select::sort_by_heap(chosen, |number| samples[usize::from(*number)].weighed());
+        select::sort_by_gaps(chosen, |number| samples.get(usize::from(*number)).map_or(0, |sample| sample.0.value()));
     }
 
     /// Puts those together that are meant, if all of them are there, which are `count`; how many they are, their quantiles in `told`.
@@ -447,8 +452,19 @@ mod scarce {
         }
         let chosen = &mut scratch[..found];
         sort(samples, chosen);
-        let sorted = chosen.iter().map(|number| samples[usize::from(*number)].weighed());
-        select::ranked(sorted, weight, (quantiles, told));
+        // No rank is 0, and all weigh 2^31 at the most.
+        let (mut value, mut reached) = (0, 0_u32);
+        let mut rest = chosen.iter();
+        for (told, quantile) in told.iter_mut().zip(quantiles) {
+            let rank = quantile.rank(weight.into());
+            while u64::from(reached) < rank {
+                let Some(number) = rest.next() else { break };
+                let sample = samples[usize::from(*number)];
+                reached += 1 << sample.weighed().sampling();
+                value = sample.0.value();
+            }
+            *told = value;
+        }
         Some(found)
     }
 }

@@ -76,7 +76,7 @@ pub use self::{
     recorder::{Recorder, Span, Token, TurnedAway},
     ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
     select::Weighed,
-    sla::{Limit, LimitError, Rule, SlaState, SlaStatus, Tally, Threshold, Transition},
+    sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, Tally, Threshold, Transition},
     slowest::Slow,
     storage::{Arrays, EventState, Lacks, Parts, Shape, Storage},
     summary::{Accuracy, Summary, Teller},

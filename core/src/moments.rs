@@ -1,14 +1,14 @@
 //! Count, extremes, mean and spread, in integers.
 
-use self::sum::{narrow, widen};
+use self::sum::narrow;
 use crate::{Fixed, TimeUnit, fixed::FRACTION_BITS, select::Weighed, wide};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
 /// A sample of weight `w` stands for `w` of its like: it counts once, `w` times in everything but `count`, `min` and `max`.
 /// Sums are full at 2^128: those of the squares, for durations of a minute, after 2^36 samples. Where registers have 32 bits, the plain
-/// sum is at 2^64, after 544 years of time in units of 2^-30 s; and where they are kept, the squares are at 2^96, for durations of a minute
-/// after 2^24 samples. What follows from a sum that is full is told as the largest number there is.
+/// sum is at 2^64, after 544 years of time in units of 2^-30 s; and the squares are at 2^96, for durations of a minute after 2^24 samples.
+/// What follows from a sum that is full is told as the largest number there is; there, so are mean and deviation of 2^47 samples, by weight, and those of a mean from 2^47.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
@@ -26,25 +26,96 @@ type Sum = u128;
 #[cfg(not(target_pointer_width = "64"))]
 type Sum = u64;
 
+/// A mean or deviation, times 2^16.
+#[cfg(target_pointer_width = "64")]
+pub(crate) type Bits = u128;
+/// A mean or deviation, times 2^16.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) type Bits = u64;
+
+/// The root of a number with so many more bits has 16 more.
+const SQUARE_BITS: u32 = 2 * FRACTION_BITS;
+
 #[cfg(target_pointer_width = "64")]
 mod sum {
+    use super::{Bits, FRACTION_BITS, SQUARE_BITS};
+    use crate::wide;
+
     pub(super) const fn narrow(sum: u128) -> u128 {
         sum
     }
 
-    pub(super) const fn widen(sum: u128) -> u128 {
-        sum
+    /// The quotient and the remainder.
+    #[expect(clippy::cast_possible_truncation, reason = "less than the divisor")]
+    const fn divided(sum: u128, n: u64) -> (u128, u64) {
+        (sum / n as u128, (sum % n as u128) as u64)
+    }
+
+    /// Mean and standard deviation of `n`, times 2^16.
+    #[inline(always)]
+    pub(super) fn mean_and_deviation(sum: u128, squares: u128, n: u64) -> [Bits; 2] {
+        [mean(sum, n), deviation(sum, squares, n)]
+    }
+
+    #[inline(always)]
+    const fn mean(sum: u128, n: u64) -> u128 {
+        let (whole, rest) = divided(sum, n);
+        // The rest is below n, so it has room for 16 bits more.
+        (whole << FRACTION_BITS) + wide::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
+    }
+
+    #[inline(always)]
+    fn deviation(sum: u128, squares: u128, n: u64) -> u128 {
+        if squares == u128::MAX {
+            return u128::MAX;
+        }
+        // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
+        let exact = u128::from(n)
+            .checked_mul(squares)
+            .zip(sum.checked_mul(sum))
+            .map(|(squares, square)| squares.saturating_sub(square));
+        let numerator = exact.unwrap_or_else(|| {
+            // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
+            let (whole, rest) = divided(sum, n);
+            let square = whole.saturating_mul(sum.saturating_add(rest.into()));
+            squares.saturating_sub(square.saturating_add(wide::quotient(wide::product(rest, rest), n)))
+        });
+        // Where more bits do not fit, they would not show.
+        let has_room = numerator.leading_zeros() >= SQUARE_BITS;
+        let numerator = if has_room { numerator << SQUARE_BITS } else { numerator };
+        let mut variance = wide::quotient(numerator, n);
+        if exact.is_some() {
+            variance = wide::quotient(variance, n);
+        }
+        let root = u128::from(wide::root(variance));
+        if has_room { root } else { root << FRACTION_BITS }
     }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
 mod sum {
+    use super::{Bits, FRACTION_BITS, SQUARE_BITS};
+    use crate::wide;
+
     pub(super) const fn narrow(sum: u128) -> u64 {
-        crate::wide::clamp(sum)
+        wide::clamp(sum)
     }
 
-    pub(super) const fn widen(sum: u64) -> u128 {
-        sum as u128
+    /// Mean and standard deviation of `n`, times 2^16.
+    pub(super) fn mean_and_deviation(sum: u64, squares: u128, n: u64) -> [Bits; 2] {
+        let (whole, rest) = wide::divided(sum, n);
+        // Then there is no room for the fraction, rounded.
+        if (whole | n) >> (u64::BITS - FRACTION_BITS - 1) != 0 {
+            return [Bits::MAX; 2];
+        }
+        let mean = (whole << FRACTION_BITS) + wide::divided((rest << FRACTION_BITS) + n / 2, n).0;
+        if squares >> (u128::BITS - SQUARE_BITS) != 0 {
+            return [mean, Bits::MAX];
+        }
+        // n·variance = Σx² − whole·(Σx + rest) − rest²/n, where Σx = whole·n + rest: nothing there exceeds Σx², nor is it negative.
+        let above = squares.wrapping_sub(wide::product(whole, sum)).wrapping_sub(wide::product(whole, rest));
+        let square = wide::quotient(wide::product(rest, rest) << SQUARE_BITS, n);
+        [mean, wide::root(wide::quotient((above << SQUARE_BITS).wrapping_sub(square), n))]
     }
 }
 
@@ -70,11 +141,32 @@ impl Moments {
         self.squares
     }
 
-    /// Of a single sample.
+    /// Of a single sample. Where registers have 32 bits, none is too large to be weighed in 64.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn of(sample: Weighed) -> Self {
-        let mut moments = Self::EMPTY;
-        moments.add_weighed(sample);
-        moments
+        let (value, sampling) = (sample.value(), sample.sampling());
+        if cfg!(target_pointer_width = "64") { Self::of_any(value, sampling) } else { Self::of_narrow(value, sampling) }
+    }
+
+    /// Of a sample of any value and the weight 2^`sampling`.
+    #[cfg_attr(target_pointer_width = "64", inline)]
+    fn of_any(value: u64, sampling: u8) -> Self {
+        if value.leading_zeros() >= u32::from(sampling) {
+            return Self::of_narrow(value, sampling);
+        }
+        let square = wide::product(value, value);
+        let fits = square.leading_zeros() >= u32::from(sampling);
+        let squares = if fits { square << sampling } else { u128::MAX };
+        let sum = narrow(u128::from(value) << sampling);
+        Self { count: 1, weight: 1 << sampling, min: value, max: value, sum, squares }
+    }
+
+    /// Of a sample that has 64 bits with its weight.
+    #[inline(always)]
+    fn of_narrow(value: u64, sampling: u8) -> Self {
+        let weighed = value << sampling;
+        let squares = wide::product(value, weighed);
+        Self { count: 1, weight: 1 << sampling, min: value, max: value, sum: weighed.into(), squares }
     }
 
     /// Adds samples: the same as one after the other, but for less.
@@ -97,49 +189,14 @@ impl Moments {
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
             self.merge(&Self { sum: narrow(sum), ..sums });
         } else {
-            samples.for_each(|sample| self.add_weighed(sample));
+            samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
         }
     }
 
     /// Adds a sample of weight 2^`sampling`.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn add(&mut self, value: u64, sampling: u8) {
-        if value.leading_zeros() >= u32::from(sampling) {
-            self.add_narrow(value, sampling);
-            return;
-        }
-        let square = wide::product(value, value);
-        let fits = square.leading_zeros() >= u32::from(sampling);
-        let squares = if fits { square << sampling } else { u128::MAX };
-        self.note(value, sampling, narrow(u128::from(value) << sampling), squares);
-    }
-
-    /// Adds a sample. Where registers have 32 bits, none is too large to be weighed in 64.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    pub(crate) fn add_weighed(&mut self, sample: Weighed) {
-        if cfg!(target_pointer_width = "64") {
-            self.add(sample.value(), sample.sampling());
-        } else {
-            self.add_narrow(sample.value(), sample.sampling());
-        }
-    }
-
-    /// Adds a sample that has 64 bits with its weight.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn add_narrow(&mut self, value: u64, sampling: u8) {
-        let weighed = value << sampling;
-        self.note(value, sampling, weighed.into(), wide::small_product(value, weighed));
-    }
-
-    #[inline(always)]
-    fn note(&mut self, value: u64, sampling: u8, weighed: Sum, squares: u128) {
-        self.min = if self.count == 0 { value } else { self.min.min(value) };
-        self.max = self.max.max(value);
-        self.count = self.count.saturating_add(1);
-        self.weight = self.weight.saturating_add(1 << sampling);
-        self.sum = self.sum.saturating_add(weighed);
-        self.squares = self.squares.saturating_add(squares);
+        self.merge(&Self::of_any(value, sampling));
     }
 
     /// Adds `count` samples of weight 2^`sampling` each, spaced evenly from below `value` down to `least`: `value − step`,
@@ -147,14 +204,14 @@ impl Moments {
     pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
         let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
-        self.max = self.max.max(value - distance / count);
+        self.max = self.max.max(value - wide::divided(distance, count).0);
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
         // Of v − j·d/n for j = 1…n: Σ = n·v − d·(n + 1)/2, and Σ of the squares = n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n.
         let [n, v, d] = [count, value, distance].map(u128::from);
         let part = wide::saturating_product;
         let sum = part(n, v).saturating_sub(part(d, n + 1) / 2);
-        let of_steps = part(d * d, 2 * n + 3).saturating_add(wide::quotient(d * d, n));
+        let of_steps = part(d * d, 2 * n + 3).saturating_add(wide::quotient(d * d, count));
         let of_steps = wide::quotient(of_steps, 6);
         let squares = part(n, v * v).saturating_add(of_steps).saturating_sub(part(v * d, n + 1));
         self.sum = self.sum.saturating_add(narrow(part(sum, 1 << sampling)));
@@ -209,61 +266,18 @@ impl Moments {
         self.max
     }
 
-    /// The mean, times 2^16.
+    /// The mean, and the standard deviation of the samples themselves (of the whole set, not estimated from a part of it); times 2^16.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn mean_bits(&self) -> u128 {
+    pub(crate) fn mean_and_deviation(&self) -> [Bits; 2] {
         if self.weight == 0 {
-            return 0;
+            return [0; 2];
         }
         // How much more there was is not known.
         if self.sum == Sum::MAX {
-            return u128::MAX;
+            return [Bits::MAX; 2];
         }
-        let (n, sum) = (u128::from(self.weight), widen(self.sum));
-        // A sum of 64 bits has room for 16 more.
-        if cfg!(not(target_pointer_width = "64")) {
-            return wide::quotient((sum << FRACTION_BITS) + n / 2, n);
-        }
-        let (whole, rest) = divided(sum, n);
-        // The rest is below n, so it has it, too.
-        (whole << FRACTION_BITS) + wide::quotient((rest << FRACTION_BITS) + n / 2, n)
+        sum::mean_and_deviation(self.sum, self.squares, self.weight)
     }
-
-    /// The standard deviation of the samples themselves (of the whole set, not estimated from a part of it), times 2^16.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn stddev_bits(&self) -> u128 {
-        let n = u128::from(self.weight);
-        if n == 0 {
-            return 0;
-        }
-        if self.squares == u128::MAX || self.sum == Sum::MAX {
-            return u128::MAX;
-        }
-        // n²·variance = n·Σx² − (Σx)², which is exact where it fits 128 bits.
-        let exact = wide::checked_product(n, self.squares)
-            .zip(wide::checked_product(widen(self.sum), widen(self.sum)))
-            .map(|(squares, square)| (squares.saturating_sub(square), wide::product(self.weight, self.weight)));
-        let (numerator, denominator) = exact.unwrap_or_else(|| {
-            // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
-            let (whole, rest) = divided(widen(self.sum), n);
-            let part = wide::saturating_product;
-            let square = part(part(whole, whole), n).saturating_add(part(2 * whole, rest));
-            (self.squares.saturating_sub(square.saturating_add(wide::quotient(part(rest, rest), n))), n)
-        });
-        // The root of a number with 2·16 more bits has 16 more; where they do not fit, they would not show.
-        if numerator.leading_zeros() >= 2 * FRACTION_BITS {
-            wide::root(wide::quotient(numerator << (2 * FRACTION_BITS), denominator))
-        } else {
-            wide::root(wide::quotient(numerator, denominator)) << FRACTION_BITS
-        }
-    }
-}
-
-/// The quotient and the remainder.
-const fn divided(sum: u128, n: u128) -> (u128, u128) {
-    let whole = wide::quotient(sum, n);
-    // It is at most the sum.
-    (whole, sum - wide::saturating_product(whole, n))
 }
 
 impl Default for Moments {
@@ -273,15 +287,28 @@ impl Default for Moments {
 }
 
 /// A mean or deviation in units of time, times 2^16, as nanoseconds.
-pub(crate) fn fixed_nanos(bits: u128, unit: TimeUnit) -> Fixed {
-    if cfg!(target_pointer_width = "64") {
-        Fixed::from_wide(wide::saturating_product(bits, 1_000_000_000) >> unit.bits())
-    } else if bits > u128::from(u64::MAX) {
-        // Samples have 44 bits: it follows from a sum that is full.
-        Fixed::from_bits(u64::MAX)
-    } else {
-        Fixed::from_bits(unit.nanos_by_words(wide::clamp(bits), 0))
-    }
+#[cfg(target_pointer_width = "64")]
+pub(crate) fn fixed_nanos(bits: Bits, unit: TimeUnit) -> Fixed {
+    Fixed::from_wide(bits.saturating_mul(1_000_000_000) >> unit.bits())
+}
+
+/// A mean or deviation in units of time, times 2^16, as nanoseconds.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) const fn fixed_nanos(bits: Bits, unit: TimeUnit) -> Fixed {
+    // Samples have 44 bits: the largest number follows from a sum that is full.
+    Fixed::from_bits(if bits == Bits::MAX { bits } else { unit.nanos_by_words(bits, 0) })
+}
+
+/// A mean or deviation of plain numbers.
+#[cfg(target_pointer_width = "64")]
+pub(crate) const fn fixed_numbers(bits: Bits) -> Fixed {
+    Fixed::from_wide(bits)
+}
+
+/// A mean or deviation of plain numbers.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) const fn fixed_numbers(bits: Bits) -> Fixed {
+    Fixed::from_bits(bits)
 }
 
 #[cfg(test)]
@@ -294,6 +321,9 @@ mod tests {
 
     use super::*;
 
+    /// The bits that no sample has.
+    const SPARE: u32 = u64::BITS - Weighed::VALUE_BITS;
+
     fn of(values: &[u64]) -> Moments {
         let mut moments = Moments::EMPTY;
         for value in values {
@@ -305,7 +335,7 @@ mod tests {
     proptest! {
         #[test]
         fn mean_and_spread_are_those_of_big_integers(
-            values in proptest::collection::vec((any::<u64>(), 4..64_u32).prop_map(|(value, shift)| value >> shift), 1..100)
+            values in proptest::collection::vec((any::<u64>(), SPARE..64).prop_map(|(value, shift)| value >> shift), 1..100)
         ) {
             let moments = of(&values);
             let n = values.len();
@@ -313,10 +343,10 @@ mod tests {
             let squares: BigUint = values.iter().map(|value| BigUint::from(*value).pow(2)).sum();
             let exact_mean = ((&sum << 17) / n + 1_u8) >> 1;
             let difference = |a: BigUint, b: BigUint| if a > b { a - b } else { b - a };
-            prop_assert!(difference(exact_mean, moments.mean_bits().into()) <= BigUint::from(1_u8));
+            prop_assert!(difference(exact_mean, moments.mean_and_deviation()[0].into()) <= BigUint::from(1_u8));
             let variance: BigUint = ((squares * n - sum.pow(2)) << 32) / (n * n);
             let spread = variance.sqrt();
-            let told = BigUint::from(moments.stddev_bits());
+            let told = BigUint::from(moments.mean_and_deviation()[1]);
             // Where n times the spread exceeds 48 bits, the fraction is dropped: at most one whole.
             let allowed = if spread < BigUint::from(1_u8) << 57 { 1_u64 } else { 1 << 17 };
             prop_assert!(difference(spread, told) <= BigUint::from(allowed));
@@ -382,9 +412,20 @@ mod tests {
             let repeated = of(&repeated);
             prop_assert_eq!(weighted.count(), values.len() as u64);
             prop_assert_eq!(weighted.weight(), repeated.count());
-            prop_assert_eq!(weighted.mean_bits(), repeated.mean_bits());
-            prop_assert_eq!(weighted.stddev_bits(), repeated.stddev_bits());
+            prop_assert_eq!(weighted.mean_and_deviation(), repeated.mean_and_deviation());
         }
+    }
+
+    /// Where registers have 32 bits, the rounding of a mean has to fit 64.
+    #[test]
+    fn a_mean_is_rounded_as_long_as_it_is_told() {
+        let mut moments = Moments::EMPTY;
+        moments.add(0, 0);
+        (1..47).for_each(|sampling| moments.add(1, sampling));
+        assert_eq!((moments.weight(), moments.mean_and_deviation()[0]), ((1 << 47) - 1, 1 << FRACTION_BITS));
+        moments.add(1, 47);
+        let told = if cfg!(target_pointer_width = "64") { 1 << FRACTION_BITS } else { Bits::MAX };
+        assert_eq!((moments.weight(), moments.mean_and_deviation()[0]), ((1 << 48) - 1, told));
     }
 
     #[test]
@@ -397,6 +438,6 @@ mod tests {
         moments.add_series(u64::MAX, 0, u64::MAX, 15);
         moments.add_series(u64::MAX, 0, 1, 15);
         moments.add(1, 0);
-        let _ = (moments.mean_bits(), moments.stddev_bits());
+        let _ = moments.mean_and_deviation();
     }
 }

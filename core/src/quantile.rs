@@ -2,7 +2,7 @@
 
 use core::{error, fmt, str::FromStr};
 
-use crate::wide;
+use crate::wide::{self, product_of_words};
 
 /// A quantile between 0 and 1, in parts per million: `p99.9` is 999,000.
 ///
@@ -54,11 +54,10 @@ impl Quantile {
         if n == 0 {
             return 0;
         }
-        // The product needs more than 64 bits only beyond 1.8e13 samples; then 128 bits serve. Elsewhere they serve for all.
-        let rank = match n.checked_mul(self.0 as u64) {
-            Some(product) if cfg!(target_pointer_width = "64") => product.div_ceil(MILLION as u64),
-            _ => wide::quotient(wide::product(n, self.0 as u64) + (MILLION - 1) as u128, MILLION as u128) as u64,
-        };
+        // The product may need more than 64 bits, that of what is left below a million does not.
+        let (millions, left) = wide::divided(n, MILLION as u64);
+        let of_left = wide::divided(product_of_words(left as u32, self.0) + (MILLION - 1) as u64, MILLION as u64).0;
+        let rank = wide::product(millions, self.0 as u64) as u64 + of_left;
         if rank == 0 { 1 } else { rank }
     }
 }

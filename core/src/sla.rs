@@ -29,8 +29,8 @@ mod rule;
 
 use core::{error, fmt, time::Duration};
 
-pub(crate) use self::rule::{NO_RULE, Silence, window_for};
-pub use self::rule::{Rule, Tally};
+pub(crate) use self::rule::{NO_RULE, window_for};
+pub use self::rule::{Rule, Silence, Tally};
 use crate::{EventId, Quantile};
 
 /// A limit on a quantile of an event over a window: "p95 of the last 60 s is at most 20 ms".
@@ -218,6 +218,8 @@ pub enum LimitError {
         /// How many the shape has room for, of all events.
         room: usize,
     },
+    /// A limit on silence, where the shape has room for none: see [`Shape::silences`](crate::Shape::silences).
+    NoRoomForSilence,
 }
 
 impl fmt::Display for LimitError {
@@ -241,6 +243,9 @@ impl fmt::Display for LimitError {
                 f,
                 "more than {room} limits of all events together, for which the shape has room; in the std adapter that is \
                  twice as many as it is started with, and two an event"
+            ),
+            Self::NoRoomForSilence => f.write_str(
+                "a limit on silence, where the shape has room for none: its `silences` would have to be the number of events"
             ),
         }
     }

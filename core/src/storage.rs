@@ -1,7 +1,7 @@
 //! How much memory an aggregator has, and where it lies.
 
 use crate::{
-    Buckets, EventInfo, Flight, TimeUnit, WindowSpec,
+    Buckets, EventInfo, Flight, Moments, TimeUnit, Unit, WindowSpec,
     aggregator::Fresh,
     counts,
     histogram::Count,
@@ -53,15 +53,19 @@ pub struct Shape {
     pub slowest: usize,
     /// How many events have an expected interval, and so a second summary.
     pub corrected: usize,
+    /// How many events are measured in plain numbers.
+    pub numbers: usize,
     /// How many limits on quantiles can be watched.
     pub limits: usize,
     /// Into how many slices a limit's window is cut at the most.
     pub limit_slices: usize,
+    /// How many events can have a longest silence: all of them, or none. [`small`](Self::small) has room if an event declares one.
+    pub silences: usize,
 }
 
 impl Shape {
     /// For a server: 512 exact samples an event; histograms at scale 5 (±1.09 %) from 0.23 ns to 256 s; the slowest 4; room for
-    /// twice as many limits as are declared, and two an event. 198 KiB an event and the default windows; 373 KiB an event that has an
+    /// twice as many limits as are declared, two an event, and its silence. 198 KiB an event and the default windows; 373 KiB an event that has an
     /// expected interval. Where registers have 32 bits, times are counted in the coarse unit, so that the histograms begin at 0.93 ns.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let counted = Self::counted(events, windows);
@@ -78,6 +82,7 @@ impl Shape {
             slowest: 4,
             limits: 2 * (counted.limits + events.len()),
             limit_slices: if counted.limit_slices < 12 { 12 } else { counted.limit_slices },
+            silences: events.len(),
             ..counted
         }
     }
@@ -99,14 +104,18 @@ impl Shape {
 
     /// What follows from events and windows alone, and room for nothing else.
     pub(crate) const fn counted(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        let (mut ids, mut corrected, mut limits, mut at) = (1, 0, 0, 0);
+        let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) = (1, 0, 0, 0, 0, 0);
         while at < events.len() {
             let id = events[at].id.get() as usize;
             if id >= ids {
                 ids = id + 1;
             }
             corrected += events[at].expected_interval.is_some() as usize;
+            numbers += matches!(events[at].unit, Unit::One) as usize;
             limits += events[at].limits.len();
+            if events[at].max_silence.is_some() {
+                silences = events.len();
+            }
             at += 1;
         }
         let (mut slices, mut limit_slices, mut at) = (0, 1, 0);
@@ -131,15 +140,28 @@ impl Shape {
             in_flight: 0,
             slowest: 0,
             corrected,
+            numbers,
             limits,
             limit_slices,
+            silences,
         }
+    }
+
+    /// The buckets of what is measured in this unit. That they are possible is checked when an aggregator is made.
+    #[inline(always)]
+    pub(crate) const fn buckets(&self, unit: Unit) -> Buckets {
+        let lowest = match unit {
+            Unit::Time => self.lowest,
+            Unit::One => 0,
+        };
+        Buckets { scale: self.scale, lowest, octaves: self.octaves }
     }
 
     /// The places that a histogram counts in; none without one.
     ///
     /// # Panics
     /// If the scale or the range is impossible; in a constant, an error of the compiler.
+    #[inline(always)]
     pub const fn places(&self) -> usize {
         match Buckets::new(self.scale, self.lowest, self.octaves) {
             Some(_) if self.octaves == 0 => 0,
@@ -149,48 +171,63 @@ impl Shape {
     }
 
     /// The places that a row has room for: some more, so that they can be worked on by several at once.
+    #[inline(always)]
     pub const fn room(&self) -> usize {
         counts::filled(self.places())
     }
 
     /// Rows: one for each event, and one for each corrected summary.
+    #[inline(always)]
     pub const fn rows(&self) -> usize {
         self.events + self.corrected
     }
 
     /// Slices of all rows.
+    #[inline(always)]
     pub const fn all_slices(&self) -> usize {
         self.rows() * self.slices
     }
 
     /// Counters of all slices.
+    #[inline(always)]
     pub const fn all_counts(&self) -> usize {
         self.all_slices() * self.room()
     }
 
     /// Counters since the start of all rows, and those of each event's fresh sums.
+    #[inline(always)]
     pub const fn all_totals(&self) -> usize {
         (self.rows() + self.events) * self.room()
     }
 
     /// Exact samples of all events.
+    #[inline(always)]
     pub const fn all_samples(&self) -> usize {
         self.events * self.samples
     }
 
     /// Lists of the slowest samples of an event: of each slice, since the start, and of its fresh sums.
+    #[inline(always)]
     pub(crate) const fn lists(&self) -> usize {
         self.slices + 2
     }
 
     /// The slowest samples of all events, in all their lists.
+    #[inline(always)]
     pub const fn all_slowest(&self) -> usize {
         self.events * self.lists() * self.slowest
     }
 
     /// Slices of all limits.
+    #[inline(always)]
     pub const fn all_tallies(&self) -> usize {
         self.limits * self.limit_slices
+    }
+
+    /// What the lengths of the arrays do not tell of it, in a number.
+    #[doc(hidden)]
+    pub const fn histogram(&self) -> usize {
+        self.scale as usize | (self.lowest as usize) << 8 | (self.octaves as usize) << 16 | (self.unit as usize) << 24
     }
 
     /// The bytes that storage of this shape takes, with counters of the type `C` in its slices.
@@ -208,38 +245,40 @@ impl Shape {
             + self.all_slowest() * size_of::<Slow>()
             + self.limits * size_of::<Rule>()
             + self.all_tallies() * size_of::<Tally>()
+            + self.silences * size_of::<Silence>()
     }
 }
 
 /// What is kept of a row besides its slices. A row is an event, or the corrected summary of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// In this order: a Cortex-M0 reaches what lies near the beginning for less.
+#[repr(C)]
 pub struct EventState {
-    pub(crate) total: Sums<u64>,
-    pub(crate) fresh: Fresh,
-    pub(crate) outcomes: [Word; 3],
-    pub(crate) pairing: Pairs,
-    /// Where the next sample goes, over the oldest one.
-    pub(crate) next_sample: usize,
-    pub(crate) evicted: Evicted,
-    /// One more than the tick of the newest record; 0 if there was none.
-    pub(crate) seen: u64,
-    /// One more than the tick until which some may have been sampled away; 0 if none were.
-    pub(crate) sampled: u64,
     /// The event's number; 0 of a corrected summary.
     pub(crate) id: u16,
     /// The number of its first rule, or [`NO_RULE`].
     pub(crate) first_rule: u16,
-    /// The row of its corrected summary; 0 if it has none, as no event's row is behind another's.
-    pub(crate) corrected: u16,
+    /// Where the next sample goes, over the oldest one.
+    pub(crate) next_sample: usize,
+    pub(crate) outcomes: [Word; 3],
+    pub(crate) pairing: Pairs,
+    pub(crate) fresh: Fresh,
+    pub(crate) evicted: Evicted,
+    /// One more than the tick of the newest record; 0 if there was none, or where no silence is watched.
+    pub(crate) seen: u64,
+    /// One more than the tick until which some may have been sampled away; 0 if none were.
+    pub(crate) sampled: u64,
+    pub(crate) total: Moments,
     /// The interval at which it is expected.
     pub(crate) interval_nanos: u64,
-    pub(crate) silence: Silence,
+    /// The row of its corrected summary; 0 if it has none, as no event's row is behind another's.
+    pub(crate) corrected: u16,
 }
 
 impl EventState {
     const EMPTY: Self = Self {
-        total: Sums::EMPTY,
+        total: Moments::EMPTY,
         fresh: Fresh::EMPTY,
         outcomes: [0; 3],
         pairing: Pairs::EMPTY,
@@ -251,7 +290,6 @@ impl EventState {
         first_rule: NO_RULE,
         corrected: 0,
         interval_nanos: 0,
-        silence: Silence::EMPTY,
     };
 }
 
@@ -284,6 +322,8 @@ pub struct Parts<'s, C> {
     pub limits: &'s mut [Rule],
     /// What they counted in the slices of their windows.
     pub tallies: &'s mut [Tally],
+    /// The limit on silence of each event; none if no event can have one.
+    pub silences: &'s mut [Silence],
 }
 
 /// What a storage has no room for.
@@ -299,11 +339,49 @@ pub struct Lacks {
     pub slowest: bool,
     /// There is no histogram.
     pub histogram: bool,
+    /// No event has a longest silence.
+    pub silences: bool,
+    /// No event is measured in plain numbers.
+    pub numbers: bool,
+    /// There is no table of open spans.
+    pub in_flight: bool,
 }
 
 impl Lacks {
-    /// It may have room for everything: only its shape tells.
-    pub const NOTHING: Self = Self { corrected: false, limits: false, slowest: false, histogram: false };
+    /// It may have room for everything: its type does not tell.
+    pub const NOTHING: Self = Self {
+        corrected: false,
+        limits: false,
+        slowest: false,
+        histogram: false,
+        silences: false,
+        numbers: false,
+        in_flight: false,
+    };
+
+    /// Whether it says more than another one.
+    pub(crate) const fn exceeds(self, other: Self) -> bool {
+        (self.corrected && !other.corrected)
+            || (self.limits && !other.limits)
+            || (self.slowest && !other.slowest)
+            || (self.histogram && !other.histogram)
+            || (self.silences && !other.silences)
+            || (self.numbers && !other.numbers)
+            || (self.in_flight && !other.in_flight)
+    }
+
+    /// What a shape has no room for.
+    pub const fn of(shape: &Shape) -> Self {
+        Self {
+            corrected: shape.corrected == 0,
+            limits: shape.limits == 0,
+            slowest: shape.slowest == 0,
+            histogram: shape.octaves == 0,
+            silences: shape.silences == 0,
+            numbers: shape.numbers == 0,
+            in_flight: shape.in_flight == 0,
+        }
+    }
 }
 
 /// Memory for an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
@@ -314,8 +392,12 @@ pub trait Storage {
     /// say so.
     type Count: Count;
 
-    /// What it has no room for, as its type tells: for that no code is generated, which matters where flash is scarce.
+    /// What it has no room for, as its type tells: for that no code is generated, which matters where flash is scarce. No more than its
+    /// [`shape`](Self::shape) has no room for.
     const LACKS: Lacks = Lacks::NOTHING;
+
+    /// Its shape, always the same. Where it is a constant, as of arrays, much that depends on it is computed by the compiler.
+    fn shape(&self) -> Shape;
 
     /// The arrays.
     fn parts(&mut self) -> Parts<'_, Self::Count>;
@@ -323,6 +405,8 @@ pub trait Storage {
 
 /// Storage in arrays, to lie in a `static`; its type is written by [`storage!`](crate::storage!).
 #[derive(Debug)]
+// What is small, and asked often, lies near the beginning, which a Cortex-M0 reaches for less.
+#[repr(C)]
 pub struct Arrays<
     C,
     const IDS: usize,
@@ -339,20 +423,37 @@ pub struct Arrays<
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
 > {
-    rows: [u16; IDS],
     windows: [Window; WINDOWS],
+    rows: [u16; IDS],
     events: [EventState; ROWS],
+    in_flight: [Flight; IN_FLIGHT],
     slices: [Sums; SLICES],
-    counts: [C; COUNTS],
-    totals: [Word; TOTALS],
-    folded: [Word; ROOM],
     samples: [Sample; SAMPLES],
     scratch: [Scratch; SCRATCH],
-    in_flight: [Flight; IN_FLIGHT],
-    slowest: [Slow; SLOWEST],
     limits: [Rule; LIMITS],
     tallies: [Tally; TALLIES],
+    slowest: [Slow; SLOWEST],
+    folded: [Word; ROOM],
+    totals: [Word; TOTALS],
+    counts: [C; COUNTS],
+    silences: [Silence; SILENCES],
+}
+
+/// How many of so many each has; none where there are none.
+const fn of_each(all: usize, each: usize) -> usize {
+    match all.checked_div(each) {
+        Some(of_each) => of_each,
+        None => 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lowest one is meant")]
+const fn byte(word: usize) -> u8 {
+    word as u8
 }
 
 /// The type of a storage in arrays that has the [`Shape`] given as a constant; its slices count in `u32`, or in the type given
@@ -379,6 +480,9 @@ macro_rules! storage {
             { $shape.all_slowest() },
             { $shape.limits },
             { $shape.all_tallies() },
+            { $shape.silences },
+            { $shape.numbers },
+            { $shape.histogram() },
         >
     };
 }
@@ -399,6 +503,9 @@ impl<
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
 >
     Arrays<
         C,
@@ -416,8 +523,35 @@ impl<
         SLOWEST,
         LIMITS,
         TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
     >
 {
+    /// Its shape: what its lengths were computed from.
+    const SHAPE: Shape = {
+        let events = ROWS - CORRECTED;
+        let slices = of_each(SLICES, ROWS);
+        Shape {
+            events,
+            ids: IDS,
+            windows: WINDOWS,
+            slices,
+            samples: SCRATCH,
+            scale: byte(HISTOGRAM),
+            lowest: byte(HISTOGRAM >> 8),
+            octaves: byte(HISTOGRAM >> 16),
+            unit: if HISTOGRAM >> 24 == TimeUnit::Fine as usize { TimeUnit::Fine } else { TimeUnit::Coarse },
+            in_flight: IN_FLIGHT,
+            slowest: of_each(SLOWEST, events * (slices + 2)),
+            corrected: CORRECTED,
+            numbers: NUMBERS,
+            limits: LIMITS,
+            limit_slices: of_each(TALLIES, LIMITS),
+            silences: SILENCES,
+        }
+    };
+
     /// Empty storage.
     #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
     pub const fn new() -> Self {
@@ -435,6 +569,7 @@ impl<
             slowest: [Slow::EMPTY; SLOWEST],
             limits: [Rule::EMPTY; LIMITS],
             tallies: [Tally::EMPTY; TALLIES],
+            silences: [Silence::EMPTY; SILENCES],
         }
     }
 }
@@ -455,6 +590,9 @@ impl<
     const SLOWEST: usize,
     const LIMITS: usize,
     const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
 > Storage
     for &mut Arrays<
         C,
@@ -472,12 +610,19 @@ impl<
         SLOWEST,
         LIMITS,
         TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
     >
 {
     type Count = C;
 
-    const LACKS: Lacks =
-        Lacks { corrected: CORRECTED == 0, limits: LIMITS == 0, slowest: SLOWEST == 0, histogram: ROOM == 0 };
+    const LACKS: Lacks = Lacks::of(&<Self as core::ops::Deref>::Target::SHAPE);
+
+    #[inline(always)]
+    fn shape(&self) -> Shape {
+        <Self as core::ops::Deref>::Target::SHAPE
+    }
 
     fn parts(&mut self) -> Parts<'_, C> {
         Parts {
@@ -494,6 +639,7 @@ impl<
             slowest: &mut self.slowest,
             limits: &mut self.limits,
             tallies: &mut self.tallies,
+            silences: &mut self.silences,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Estimate, Fixed, Quantile, TimeUnit, Unit,
-    moments::{Moments, fixed_nanos},
+    moments::{Bits, Moments, fixed_nanos, fixed_numbers},
     wide,
 };
 
@@ -66,11 +66,14 @@ pub struct Summary {
     pub complete: bool,
 }
 
-/// Quantiles as they are told, and how far they may be off.
-pub(crate) type Told = ([u64; QUANTILES.len()], Accuracy);
+/// As many quantiles as a summary tells.
+pub(crate) type Quantiles = [Quantile; 4];
+
+/// What was found at them, as it is counted inside.
+pub(crate) type Found = [u64; QUANTILES.len()];
 
 /// The quantiles that a summary tells, ascending.
-pub(crate) const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+pub(crate) const QUANTILES: Quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
 /// Turns what is counted inside (units of time, or plain numbers) into what is told (nanoseconds, or the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,24 +94,36 @@ impl Teller {
         }
     }
 
-    fn fixed(self, bits: u128) -> Fixed {
+    fn fixed(self, bits: Bits) -> Fixed {
         match self.unit {
             Unit::Time => fixed_nanos(bits, self.time),
-            Unit::One => Fixed::from_wide(bits),
+            Unit::One => fixed_numbers(bits),
         }
     }
 
-    /// The summary of these samples, with these quantiles.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn summary(self, moments: &Moments, told: Told, covered: u64, complete: bool) -> Summary {
-        let ([p50, p95, p99, p99_9], accuracy) = told;
+    /// The summary of these samples, with these quantiles as they are counted inside.
+    pub(crate) fn summary(
+        self,
+        moments: &Moments,
+        quantiles: &Found,
+        accuracy: Accuracy,
+        (covered, complete): (u64, bool),
+    ) -> Summary {
+        let [mean, stddev] = moments.mean_and_deviation();
+        let (mean, stddev) = (self.fixed(mean), self.fixed(stddev));
+        let [p50, p95, p99, p99_9] = *quantiles;
+        let mut told = [moments.min(), moments.max(), p50, p95, p99, p99_9];
+        for value in &mut told {
+            *value = self.value(*value);
+        }
+        let [min, max, p50, p95, p99, p99_9] = told;
         Summary {
             count: moments.count(),
             estimated_total: moments.weight(),
-            min: self.value(moments.min()),
-            max: self.value(moments.max()),
-            mean: self.mean(moments),
-            stddev: self.fixed(moments.stddev_bits()),
+            min,
+            max,
+            mean,
+            stddev,
             p50,
             p95,
             p99,
@@ -119,40 +134,26 @@ impl Teller {
         }
     }
 
-    /// What values inside are told as.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn tell_all(self, values: &mut [u64]) {
-        for value in values {
-            *value = self.value(*value);
-        }
-    }
-
-    /// Quantiles that are known by their buckets.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn estimated(self, estimates: &[Estimate; QUANTILES.len()]) -> Told {
-        let (mut told, mut error) = ([0; QUANTILES.len()], 0);
-        for (told, estimate) in told.iter_mut().zip(estimates) {
-            *told = self.value(estimate.value);
-            error = error.max(self.error_ppm(*estimate));
-        }
-        (told, Accuracy::WithinPpm(error))
+    /// How far estimates may be off, as they are told.
+    pub(crate) fn accuracy(self, estimates: &[Estimate]) -> Accuracy {
+        Accuracy::WithinPpm(estimates.iter().map(|estimate| self.error_ppm(estimate)).max().unwrap_or(0))
     }
 
     /// The mean of samples inside, as it is told.
     pub fn mean(self, moments: &Moments) -> Fixed {
-        self.fixed(moments.mean_bits())
+        self.fixed(moments.mean_and_deviation()[0])
     }
 
     /// What an estimate is told as, and how far that may be off.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn estimate(self, estimate: Estimate) -> (u64, Accuracy) {
-        (self.value(estimate.value), Accuracy::WithinPpm(self.error_ppm(estimate)))
+        (self.value(estimate.value), self.accuracy(&[estimate]))
     }
 
     /// By how much the estimate, as told, can differ from the sample that it stands for, as told; in parts per million of
     /// that sample, rounded up.
-    fn error_ppm(self, estimate: Estimate) -> u32 {
-        let [told, least, most] = [estimate.value, estimate.least, estimate.most].map(|value| self.value(value));
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(crate) fn error_ppm(self, estimate: &Estimate) -> u32 {
+        let (told, least, most) = (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
         share_ppm(told - least, least).max(share_ppm(most - told, most))
     }
 }
@@ -165,7 +166,7 @@ fn share_ppm(difference: u64, of: u64) -> u32 {
         (_, 0) => u32::MAX,
         // Rounded down from one less, and one more.
         _ => {
-            let below = wide::quotient(wide::product(difference, 1_000_000) - 1, of.into());
+            let below = wide::quotient(wide::product(difference, 1_000_000) - 1, of);
             u32::try_from(below).map_or(u32::MAX, |below| below.saturating_add(1))
         }
     }

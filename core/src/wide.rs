@@ -58,13 +58,6 @@ const fn shifted_by_words(number: u64, by: u32) -> u64 {
     ((high >> by) as u64) << u32::BITS | (low >> by | high << (u32::BITS - by)) as u64
 }
 
-/// The product, of numbers that are small as a rule: a single multiplication then, where registers have 32 bits.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "they fit")]
-pub(crate) const fn small_product(a: u64, b: u64) -> u128 {
-    if !PLAIN && a | b <= u32::MAX as u64 { product_of_words(a as u32, b as u32) as u128 } else { product(a, b) }
-}
-
 /// The product; `None` if it does not fit.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
@@ -83,41 +76,37 @@ pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
 }
 
 /// The quotient, rounded down; `divisor` is not 0.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) const fn quotient(dividend: u128, divisor: u128) -> u128 {
-    if PLAIN { dividend / divisor } else { by_subtraction(dividend, divisor) }
-}
-
-/// The quotient of 64 bits, rounded down; `divisor` is not 0. Where registers have 32 bits, it is found by the code for 128: that of the
-/// compiler for 64 takes 0.7 KB more, and is only linked where something calls it.
 #[inline(always)]
-pub(crate) const fn narrow_quotient(dividend: u64, divisor: u64) -> u64 {
-    if PLAIN { dividend / divisor } else { low(quotient(dividend as u128, divisor as u128)) }
+pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
+    if PLAIN {
+        return dividend / divisor as u128;
+    }
+    divide(&mut dividend, divisor);
+    dividend
 }
 
-/// The quotient, which is below 2^16; `divisor` is not 0.
+/// The quotient and the remainder of 64 bits; `divisor` is not 0.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "it is below 2^16")]
-pub(crate) const fn small_quotient(dividend: u64, divisor: u64) -> usize {
-    if PLAIN { (dividend / divisor) as usize } else { by_shifts(dividend, divisor) }
-}
-
-/// Whether the divisor, which is not 0, leaves no rest.
-pub(crate) const fn is_multiple(number: u64, divisor: u64) -> bool {
-    narrow_quotient(number, divisor) * divisor == number
+pub(crate) const fn divided(dividend: u64, divisor: u64) -> (u64, u64) {
+    if PLAIN {
+        return (dividend / divisor, dividend % divisor);
+    }
+    let mut wide = dividend as u128;
+    let rest = divide(&mut wide, divisor);
+    (low(wide), rest)
 }
 
 /// The square root, rounded down.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) const fn root(square: u128) -> u128 {
-    if PLAIN { square.isqrt() } else { by_digits(square) }
+pub(crate) const fn root(square: u128) -> u64 {
+    if PLAIN { low(square.isqrt()) } else { by_digits(square) }
 }
 
 /// A number of 128 bits as one of 64; 2^64 − 1 if it is more.
 #[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
-#[inline]
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn clamp(wide: u128) -> u64 {
     if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
 }
@@ -141,17 +130,18 @@ const fn low(wide: u128) -> u64 {
     wide as u64
 }
 
-/// The quotient, a binary digit at a time.
-const fn by_subtraction(dividend: u128, divisor: u128) -> u128 {
-    if dividend < divisor {
-        return 0;
-    }
-    let skipped = dividend.leading_zeros();
+/// Turns a dividend into its quotient, a binary digit at a time, and tells the remainder.
+#[inline(never)]
+const fn divide(number: &mut u128, divisor: u64) -> u64 {
     // From the right, the digits of the quotient take the place of the dividend's, which leave to the left.
-    let (mut rest, mut digits, mut left) = (0_u128, dividend << skipped, u128::BITS - skipped);
+    let (mut rest, mut digits, mut left) = (0_u64, *number, u128::BITS);
+    while left > u32::BITS && digits >> (u128::BITS - u32::BITS) == 0 {
+        digits <<= u32::BITS;
+        left -= u32::BITS;
+    }
     while left > 0 {
-        let exceeds = rest >> 127 != 0;
-        rest = rest << 1 | digits >> 127;
+        let exceeds = rest >> 63 != 0;
+        rest = rest << 1 | low(digits >> 127);
         digits <<= 1;
         if exceeds || rest >= divisor {
             rest = rest.wrapping_sub(divisor);
@@ -159,33 +149,19 @@ const fn by_subtraction(dividend: u128, divisor: u128) -> u128 {
         }
         left -= 1;
     }
-    digits
+    *number = digits;
+    rest
 }
 
-/// The quotient, which is below 2^16, a binary digit at a time: where a window is looked for the stack is deep already.
-const fn by_shifts(dividend: u64, divisor: u64) -> usize {
-    let (mut rest, mut quotient, mut bit) = (dividend, 0, u16::BITS);
-    while bit > 0 {
-        bit -= 1;
-        if rest >> bit >= divisor {
-            rest -= divisor << bit;
-            quotient |= 1 << bit;
-        }
-    }
-    quotient
-}
-
-/// The square root, a binary digit at a time (Warren, Hacker's Delight, 11-1).
-const fn by_digits(square: u128) -> u128 {
-    let (mut rest, mut root, mut digit) = (square, 0_u128, 1_u128 << 126);
+/// The square root, a binary digit at a time.
+const fn by_digits(square: u128) -> u64 {
+    let (mut root, mut digit) = (0, 1 << 63);
     while digit > 0 {
         let next = root | digit;
-        root >>= 1;
-        if rest >= next {
-            rest -= next;
-            root |= digit;
+        if product(next, next) <= square {
+            root = next;
         }
-        digit >>= 2;
+        digit >>= 1;
     }
     root
 }
@@ -204,25 +180,25 @@ mod tests {
         #[test]
         fn the_small_loops_agree_with_the_plain_operators(a in any_size(), b in any_size()) {
             prop_assert_eq!(by_halves(a, b), a.checked_mul(b));
-            prop_assert_eq!(by_subtraction(a, b.max(1)), a / b.max(1));
-            prop_assert_eq!(by_digits(a), a.isqrt());
+            let divisor = (low(b) | low(b >> 64)).max(1);
+            let mut digits = a;
+            prop_assert_eq!(u128::from(divide(&mut digits, divisor)), a % u128::from(divisor));
+            prop_assert_eq!(digits, a / u128::from(divisor));
+            prop_assert_eq!(u128::from(by_digits(a)), a.isqrt());
             for by in 1..32 {
                 prop_assert_eq!(shifted_by_words(a as u64, by), a as u64 >> by);
             }
             let words = [a as u32, b as u32];
             let numbers = [a as u64, b as u64];
             prop_assert_eq!(by_words(numbers[0], numbers[1]), u128::from(numbers[0]) * u128::from(numbers[1]));
-            for divisor in [(numbers[0] >> 16) + 1, numbers[1].max((numbers[0] >> 16) + 1)] {
-                prop_assert_eq!(by_shifts(numbers[0], divisor) as u64, numbers[0] / divisor);
-            }
             prop_assert_eq!(product_of_halves(words[0], words[1]), u64::from(words[0]) * u64::from(words[1]));
         }
 
         #[test]
         fn a_square_has_its_root(root: u64) {
             let square = u128::from(root) * u128::from(root);
-            prop_assert_eq!(by_digits(square), u128::from(root));
-            prop_assert_eq!(by_digits(square.saturating_sub(1)), u128::from(root.saturating_sub(1)));
+            prop_assert_eq!(by_digits(square), root);
+            prop_assert_eq!(by_digits(square.saturating_sub(1)), root.saturating_sub(1));
         }
     }
 }

@@ -49,7 +49,9 @@ pub struct Window {
     current_place: usize,
     first: usize,
     slices: u16,
-    /// The lowest of the bits in which the kept samples have the number of its slice.
+    /// The bits in which the kept samples have the number of its slice, and the lowest one of them.
+    #[cfg(not(target_pointer_width = "64"))]
+    mask: u16,
     #[cfg(not(target_pointer_width = "64"))]
     shift: u8,
 }
@@ -63,33 +65,36 @@ impl Window {
         first: 0,
         slices: 0,
         #[cfg(not(target_pointer_width = "64"))]
+        mask: 0,
+        #[cfg(not(target_pointer_width = "64"))]
         shift: 0,
     };
 
     /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
     /// or there are none.
-    pub(crate) const fn new(spec: WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
-        let Some(length_nanos) = nanos_of(spec.length) else { return None };
-        if spec.slices == 0 {
-            return None;
-        }
-        let slice_ticks = rate.ticks_in_nanos(wide::narrow_quotient(length_nanos, spec.slices as u64));
-        if slice_ticks == 0 {
-            return None;
-        }
-        let mut window = Self { length_nanos, slice_ticks, first, slices: spec.slices, ..Self::EMPTY };
-        window.enter(now);
-        Some(window)
+    pub(crate) fn new(spec: &WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
+        let mut window = Self::EMPTY;
+        window.set_up(spec, rate, now, first).then_some(window)
     }
 
-    /// Stands at `now`, wherever it stood.
-    const fn enter(&mut self, now: u64) {
-        self.begins = wide::narrow_quotient(now, self.slice_ticks) * self.slice_ticks;
-        self.current_place = self.first;
+    /// The same, where it lies; `false` if there can be none.
+    pub(crate) fn set_up(&mut self, spec: &WindowSpec, rate: TickRate, now: u64, first: usize) -> bool {
+        let Some(length_nanos) = nanos_of(spec.length) else { return false };
+        if spec.slices == 0 {
+            return false;
+        }
+        let slice_ticks = rate.ticks_in_nanos(wide::divided(length_nanos, spec.slices.into()).0);
+        if slice_ticks == 0 {
+            return false;
+        }
+        (self.length_nanos, self.slice_ticks, self.slices) = (length_nanos, slice_ticks, spec.slices);
+        (self.first, self.current_place) = (first, first);
+        self.begins = now - wide::divided(now, slice_ticks).1;
+        true
     }
 
     /// How far it reaches back at the most.
-    pub(crate) const fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         duration_of(self.length_nanos)
     }
 
@@ -109,21 +114,34 @@ impl Window {
     }
 
     /// The first tick that belongs to it.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn start(&self) -> u64 {
-        self.begins.saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1))
+        if cfg!(target_pointer_width = "64") {
+            return self.begins.saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
+        }
+        let (mut start, mut before) = (self.begins, self.slices - 1);
+        while before > 0 {
+            start = start.saturating_sub(self.slice_ticks);
+            before -= 1;
+        }
+        start
     }
 
-    /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew. A `now` before the
-    /// current slice changes nothing.
-    #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slices")]
-    pub(crate) fn advance(&mut self, now: u64, mut expired: impl FnMut(usize)) {
-        if !self.ends_by(now) {
+    /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew: of all, if the clock does. Else a
+    /// `now` before the current slice changes nothing.
+    pub(crate) fn advance(&mut self, now: u64, is_anew: bool, mut expired: impl FnMut(usize)) {
+        if !is_anew && !self.ends_by(now) {
             return;
         }
-        let passed = wide::narrow_quotient(now - self.begins, self.slice_ticks);
-        self.begins += passed * self.slice_ticks;
-        let passed = if passed < u64::from(self.slices) { passed as usize } else { usize::from(self.slices) };
-        for _ in 0..passed {
+        let before = self.begins;
+        self.begins = now - wide::divided(now, self.slice_ticks).1;
+        // Slice after slice: divisions are dear where registers have 32 bits, and more than all do not count.
+        let mut passed = self.begins.wrapping_sub(before);
+        for _ in 0..self.slices {
+            if !is_anew && passed == 0 {
+                return;
+            }
+            passed = passed.wrapping_sub(self.slice_ticks);
             let next = self.current_place + 1;
             self.current_place = if next < self.places().end { next } else { self.first };
             expired(self.current_place);
@@ -131,6 +149,7 @@ impl Window {
     }
 
     /// Whether the current slice is over by then.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) const fn ends_by(&self, now: u64) -> bool {
         now >= self.begins.saturating_add(self.slice_ticks)
     }
@@ -145,53 +164,55 @@ impl Window {
     #[cfg(not(target_pointer_width = "64"))]
     #[expect(clippy::cast_possible_truncation, reason = "16 at the most")]
     pub(crate) const fn number_slices(&mut self, shift: u8) -> u8 {
-        self.shift = shift;
-        let next = shift as u32 + Self::bits(self.slices);
+        let bits = Self::bits(self.slices);
+        (self.shift, self.mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
+        let next = shift as u32 + bits;
         // Where no samples are kept, there may be more slices than bits.
         if next >= u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
     }
 
     /// Where the kept samples have the number of its slice, from the lowest bit on, and these bits.
     #[cfg(not(target_pointer_width = "64"))]
-    #[expect(clippy::cast_possible_truncation, reason = "the bits that there are")]
     pub(crate) const fn mark(&self) -> (u8, u16) {
-        (self.shift, (((1_u32 << Self::bits(self.slices)) - 1) << self.shift) as u16)
-    }
-
-    /// The slice that `tick` belongs to, if that is in the window: its first tick and the first one behind it. A tick after the current
-    /// slice counts as in it.
-    pub(crate) fn bounds(&self, tick: u64) -> Option<Range<u64>> {
-        let from = self.begins - self.back(tick)? as u64 * self.slice_ticks;
-        Some(from..from.saturating_add(self.slice_ticks))
-    }
-
-    /// Stands at `now`, wherever it stood; not if it was never set up. The slices are to be emptied.
-    pub(crate) const fn begin_anew(&mut self, now: u64) {
-        if self.slices > 0 {
-            self.enter(now);
-        }
+        (self.shift, self.mask)
     }
 
     /// The place of the slice that `tick` belongs to; `None` if it is older than the window. A tick after the current slice
     /// counts as in it.
     #[inline]
     pub(crate) fn place(&self, tick: u64) -> Option<usize> {
-        if tick >= self.begins { Some(self.current_place) } else { self.back(tick).map(|back| self.place_back(back)) }
+        if tick >= self.begins { Some(self.current_place) } else { self.slice(tick).map(|(place, _)| place) }
     }
 
-    /// How many slices before the current one `tick` lies; `None` if it is older than the window.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn back(&self, tick: u64) -> Option<usize> {
-        if tick >= self.begins {
-            return Some(0);
+    /// The same, and the slice's first tick.
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slices")]
+    pub(crate) fn slice(&self, tick: u64) -> Option<(usize, u64)> {
+        if cfg!(not(target_pointer_width = "64")) {
+            return self.slice_by_steps(tick);
         }
-        (tick >= self.start()).then(|| wide::small_quotient(self.begins - 1 - tick, self.slice_ticks) + 1)
+        if tick >= self.begins {
+            return Some((self.current_place, self.begins));
+        }
+        if tick < self.start() {
+            return None;
+        }
+        let back = (self.begins - 1 - tick) / self.slice_ticks + 1;
+        let turn = if self.current_place < self.first + back as usize { self.slices as usize } else { 0 };
+        Some((self.current_place + turn - back as usize, self.begins - back * self.slice_ticks))
     }
 
-    /// The place of the slice that is so many before the current one, less than all.
-    const fn place_back(&self, back: usize) -> usize {
-        let turn = if self.current_place < self.first + back { self.slices as usize } else { 0 };
-        self.current_place + turn - back
+    /// The same, slice after slice: there are few of them, and divisions are dear where registers have 32 bits.
+    fn slice_by_steps(&self, tick: u64) -> Option<(usize, u64)> {
+        let (mut place, mut from) = (self.current_place, self.begins);
+        for _ in 0..self.slices {
+            if tick >= from {
+                return Some((place, from));
+            }
+            place = if place == self.first { self.places().end - 1 } else { place - 1 };
+            // The first slice of all begins at 0, and nothing is before that.
+            from = from.wrapping_sub(self.slice_ticks);
+        }
+        None
     }
 }
 
@@ -216,19 +237,20 @@ mod tests {
             steps in proptest::collection::vec((0..400_u64, 0..200_u64), 1..60),
         ) {
             let spec = WindowSpec::new(Duration::from_nanos(slice * u64::from(slices)), slices);
-            let mut window = Window::new(spec, TICK, first, 3).unwrap();
+            let mut window = Window::new(&spec, TICK, first, 3).unwrap();
             let mut counted = vec![0; 3 + usize::from(slices)];
             let mut seen: Vec<u64> = vec![];
             let mut now = first;
             for (step, age) in steps {
                 now += step;
-                window.advance(now, |place| counted[place] = 0);
+                window.advance(now, false, |place| counted[place] = 0);
                 let tick = now.saturating_sub(age);
                 let oldest = (now / slice).saturating_sub(u64::from(slices) - 1);
                 prop_assert_eq!(window.start(), oldest * slice);
                 prop_assert_eq!(window.place(tick).is_some(), tick / slice >= oldest);
-                let begins = tick / slice * slice;
-                prop_assert_eq!(window.bounds(tick), (tick / slice >= oldest).then_some(begins..begins + slice));
+                prop_assert_eq!(window.slice_by_steps(tick), window.slice(tick));
+                let begins = window.slice(tick).map(|(_, begins)| begins);
+                prop_assert_eq!(begins, (tick / slice >= oldest).then_some(tick / slice * slice));
                 if let Some(place) = window.place(tick) {
                     counted[place] += 1;
                 }
@@ -241,19 +263,19 @@ mod tests {
 
     #[test]
     fn a_long_idle_time_expires_every_slice_once() {
-        let mut window = Window::new(WindowSpec::SECOND, TICK, 0, 0).unwrap();
+        let mut window = Window::new(&WindowSpec::SECOND, TICK, 0, 0).unwrap();
         let mut expired = vec![];
-        window.advance(1 << 62, |place| expired.push(place));
+        window.advance(1 << 62, false, |place| expired.push(place));
         assert_eq!(expired.len(), 10);
         assert_eq!(expired.iter().collect::<BTreeSet<_>>().len(), 10);
-        window.advance(5, |_| panic!("time went back"));
+        window.advance(5, false, |_| panic!("time went back"));
     }
 
     #[test]
     fn the_end_of_time_is_survived() {
-        let mut window = Window::new(WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
-        window.advance(u64::MAX, |_| ());
-        window.advance(u64::MAX, |_| ());
+        let mut window = Window::new(&WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
+        window.advance(u64::MAX, false, |_| ());
+        window.advance(u64::MAX, false, |_| ());
         assert!(window.place(u64::MAX).is_some());
         assert_eq!(window.place(0), None);
     }
@@ -261,7 +283,7 @@ mod tests {
     #[test]
     fn a_slice_below_a_tick_is_refused() {
         let slow = TickRate::from_hz(4).unwrap();
-        assert_eq!(Window::new(WindowSpec::SECOND, slow, 0, 0), None);
-        assert_eq!(Window::new(WindowSpec::new(Duration::from_secs(1), 0), TICK, 0, 0), None);
+        assert_eq!(Window::new(&WindowSpec::SECOND, slow, 0, 0), None);
+        assert_eq!(Window::new(&WindowSpec::new(Duration::from_secs(1), 0), TICK, 0, 0), None);
     }
 }

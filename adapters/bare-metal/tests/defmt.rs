@@ -98,7 +98,6 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Samples<'_>>();
     can_be_logged::<core::Scratch>();
     can_be_logged::<core::Sums>();
-    can_be_logged::<core::Sums<u64>>();
     can_be_logged::<core::Word>();
     can_be_logged::<core::Trading>();
     can_be_logged::<core::ParseQuantileError>();
@@ -124,6 +123,7 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Rule>();
     can_be_logged::<core::SlaState>();
     can_be_logged::<core::SlaStatus>();
+    can_be_logged::<core::Silence>();
     can_be_logged::<core::Tally>();
     can_be_logged::<core::Threshold>();
     can_be_logged::<core::Transition>();
@@ -134,7 +134,6 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<core::Parts<'_, u16>>();
     can_be_logged::<core::Sample>();
     can_be_logged::<core::Samples<'_>>();
-    can_be_logged::<core::Sums>();
     can_be_logged::<core::Shape>();
     can_be_logged::<core::Accuracy>();
     can_be_logged::<core::Summary>();

@@ -1,12 +1,13 @@
 //! The aggregator's memory on the heap, sized at run time.
 
 use tailwatch_core::{
-    EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Slow, Storage, Sums, Tally, Window, Word,
+    EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Silence, Slow, Storage, Sums, Tally, Window, Word,
 };
 
 /// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
 #[derive(Debug)]
 pub(crate) struct Boxed {
+    shape: Shape,
     rows: Box<[u16]>,
     windows: Box<[Window]>,
     events: Box<[EventState]>,
@@ -20,6 +21,7 @@ pub(crate) struct Boxed {
     slowest: Box<[Slow]>,
     limits: Box<[Rule]>,
     tallies: Box<[Tally]>,
+    silences: Box<[Silence]>,
 }
 
 impl Boxed {
@@ -28,6 +30,7 @@ impl Boxed {
             vec![T::default(); len].into_boxed_slice()
         }
         Self {
+            shape: *shape,
             rows: empty(shape.ids),
             windows: empty(shape.windows),
             events: empty(shape.rows()),
@@ -42,12 +45,18 @@ impl Boxed {
             slowest: empty(shape.all_slowest()),
             limits: empty(shape.limits),
             tallies: empty(shape.all_tallies()),
+            silences: empty(shape.silences),
         }
     }
 }
 
 impl Storage for Boxed {
     type Count = u32;
+
+    #[inline(always)]
+    fn shape(&self) -> Shape {
+        self.shape
+    }
 
     #[inline(always)]
     fn parts(&mut self) -> Parts<'_, u32> {
@@ -65,6 +74,7 @@ impl Storage for Boxed {
             slowest: &mut self.slowest,
             limits: &mut self.limits,
             tallies: &mut self.tallies,
+            silences: &mut self.silences,
         }
     }
 }

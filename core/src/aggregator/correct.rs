@@ -6,9 +6,9 @@
 //! into a bucket is a difference of two divisions, so that a pause costs as much as there are buckets below it, however short
 //! the interval.
 
-use super::{Aggregator, sample::room};
+use super::Aggregator;
 use crate::{
-    Moments,
+    Moments, Unit,
     counts::Counts,
     histogram::Count,
     select::Weighed,
@@ -20,7 +20,8 @@ impl<S: Storage> Aggregator<S> {
     /// Takes a sample into the corrected summary of its event: into the total, and into the windows that `tick` belongs to.
     pub(super) fn correct(&mut self, of: usize, weighed: Weighed, tick: Option<u64>) {
         let (value, sampling) = (weighed.value(), weighed.sampling());
-        let (shape, buckets, room) = (self.shape, self.durations, room::<S>(&self.shape));
+        let shape = self.shape();
+        let (buckets, room) = (shape.buckets(Unit::Time), shape.room());
         let place = if room > 0 { buckets.place(value) } else { 0 };
         let (of_row, unit) = (shape.slices, shape.unit);
         let Parts { windows, events, slices, counts, totals, .. } = self.storage.parts();
@@ -28,7 +29,7 @@ impl<S: Storage> Aggregator<S> {
         let row = usize::from(events[of].corrected);
 
         // In nanoseconds, as `HdrHistogram` would be told: in units a multiple of the interval might be rounded below itself.
-        let missing = (unit.nanos(value) / interval).saturating_sub(1);
+        let missing = wide::divided(unit.nanos(value), interval).0.saturating_sub(1);
         // They are spaced evenly down to the least, so that no rounding of the interval adds up.
         let distance = unit.units_of(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
@@ -37,19 +38,20 @@ impl<S: Storage> Aggregator<S> {
             let room = value.saturating_sub(bound);
             // Of 64 bits where they are enough: a division of 128 costs several times as much.
             let steps = if let Some(steps) = room.checked_mul(missing) {
-                steps.saturating_sub(1) / distance.max(1)
+                wide::divided(steps.saturating_sub(1), distance.max(1)).0
             } else {
-                wide::clamp(wide::quotient(wide::product(room, missing) - 1, distance.max(1).into()))
+                wide::clamp(wide::quotient(wide::product(room, missing) - 1, distance.max(1)))
             };
             missing.min(steps)
         };
         let slice_of = |slice: usize| row * of_row + slice;
-        let mut counts = Counts::of(counts, &shape, row);
+        let mut counts = Counts::of(counts, shape, row);
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
         let mut moments = Moments::of(weighed);
         moments.add_series(value, least, missing, sampling);
-        let mut full = events[row].total.merge(&moments);
+        events[row].total.merge(&moments);
+        let mut full = 0_u64;
         for slice in window_slices() {
             full = full.saturating_add(slices[slice_of(slice)].merge(&moments));
         }

@@ -1,12 +1,12 @@
 //! What can be wrong with an aggregator's set-up.
 
-use core::{error, fmt, time::Duration};
+use core::{error, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
-    EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
+    Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
     clock::nanos_of,
     kept,
-    storage::{Lacks, Parts, Shape},
+    storage::{Lacks, Shape, Storage},
     wide,
 };
 
@@ -100,14 +100,21 @@ pub enum ConfigError {
         /// How many there can be.
         most: usize,
     },
-    /// An array of the storage is not as long as the shape says.
+    /// The storage has not exactly this shape, or one of its arrays is not as long as that says.
     Storage {
-        /// Which array.
+        /// Of what.
         what: &'static str,
-        /// Its length.
+        /// What the storage has.
         given: usize,
-        /// The length it needs.
+        /// What it would have to have.
         needed: usize,
+    },
+    /// The storage's type says that it has no room for something that its shape has room for.
+    Lacks {
+        /// What the type says.
+        told: Lacks,
+        /// What its shape has no room for.
+        shape: Lacks,
     },
 }
 
@@ -151,6 +158,9 @@ impl fmt::Display for ConfigError {
             Self::Storage { what, given, needed } => {
                 write!(f, "storage for {given} {what}, where its shape says {needed}")
             }
+            Self::Lacks { told, shape } => {
+                write!(f, "storage whose type tells {told:?}, where by its shape it may tell no more than {shape:?}")
+            }
         }
     }
 }
@@ -158,13 +168,92 @@ impl fmt::Display for ConfigError {
 impl error::Error for ConfigError {}
 
 /// Whether everything fits.
-pub(super) fn check<C>(
-    shape: &Shape,
+pub(super) fn check<S: Storage>(
+    told: Shape,
     windows: &[WindowSpec],
     events: &[EventInfo],
-    parts: &Parts<'_, C>,
-    lacks: Lacks,
+    storage: &mut S,
 ) -> Result<(), ConfigError> {
+    check_declared::<S>(windows, events)?;
+    let exactly = |needed| needed..=needed;
+    let at_least = |needed| needed..=usize::MAX;
+    let stored = |what, given, needed: RangeInclusive<usize>| {
+        let refused = ConfigError::Storage { what, given, needed: *needed.start() };
+        if needed.contains(&given) { Ok(()) } else { Err(refused) }
+    };
+    let Shape { scale, lowest, octaves, .. } = told;
+    if Buckets::new(scale, lowest, octaves).is_none() {
+        return Err(ConfigError::Histogram { scale, lowest, octaves });
+    }
+    // What the storage tells is all that is looked at from here on.
+    let shape = storage.shape();
+    let lacks = Lacks::of(&shape);
+    if S::LACKS.exceeds(lacks) {
+        return Err(ConfigError::Lacks { told: S::LACKS, shape: lacks });
+    }
+    stored("windows", shape.windows, exactly(told.windows))?;
+    stored("events", shape.events, exactly(told.events))?;
+    stored("ids", shape.ids, exactly(told.ids))?;
+    stored("slices", shape.slices, exactly(told.slices))?;
+    stored("corrected summaries", shape.corrected, exactly(told.corrected))?;
+    stored("events in plain numbers", shape.numbers, exactly(told.numbers))?;
+    stored("samples of an event", shape.samples, exactly(told.samples))?;
+    stored("open spans", shape.in_flight, exactly(told.in_flight))?;
+    stored("slowest samples in a list", shape.slowest, exactly(told.slowest))?;
+    stored("limits", shape.limits, exactly(told.limits))?;
+    // Without limits, none is cut.
+    let cut = if told.limits == 0 { shape.limit_slices } else { told.limit_slices };
+    stored("slices of a limit", shape.limit_slices, exactly(cut))?;
+    stored("limits on silence", shape.silences, exactly(told.silences))?;
+    stored("powers of two in a histogram", shape.octaves.into(), exactly(octaves.into()))?;
+    stored("as a histogram's lowest power of two", shape.lowest.into(), exactly(lowest.into()))?;
+    stored("as a histogram's scale", shape.scale.into(), exactly(scale.into()))?;
+    stored("as the unit of time", shape.unit as usize, exactly(told.unit as usize))?;
+
+    if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
+        return Err(ConfigError::InFlight { places: shape.in_flight });
+    }
+    let needed = Shape::counted(events, windows);
+    let shaped = |what, given, needed: RangeInclusive<usize>| {
+        let refused = ConfigError::Shape { what, given, needed: *needed.start() };
+        if needed.contains(&given) { Ok(()) } else { Err(refused) }
+    };
+    shaped("events", shape.events, exactly(needed.events))?;
+    shaped("windows", shape.windows, exactly(needed.windows))?;
+    shaped("slices", shape.slices, exactly(needed.slices))?;
+    shaped("corrected summaries", shape.corrected, exactly(needed.corrected))?;
+    shaped("events in plain numbers", shape.numbers, exactly(needed.numbers))?;
+    // The windows of limits are cut like the others, if there are any limits.
+    let cut = if shape.limits == 0 { 0 } else { needed.limit_slices };
+    shaped("ids", shape.ids, at_least(needed.ids))?;
+    shaped("slices of a limit", shape.limit_slices, at_least(cut))?;
+    let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
+    shaped("limits on silence", shape.silences, exactly(all_or_none))?;
+    kept::limits(&shape, windows)?;
+
+    let parts = storage.parts();
+    if parts.rows.iter().any(|row| *row != 0) {
+        return Err(ConfigError::StorageInUse);
+    }
+    // Those that are walked over or wrapped around in are not longer, either: what is not set up would be counted into.
+    stored("windows", parts.windows.len(), exactly(shape.windows))?;
+    stored("rows", parts.events.len(), exactly(shape.rows()))?;
+    stored("ids", parts.rows.len(), at_least(shape.ids))?;
+    stored("slices", parts.slices.len(), at_least(shape.all_slices()))?;
+    stored("counts", parts.counts.len(), at_least(shape.all_counts()))?;
+    stored("totals", parts.totals.len(), at_least(shape.all_totals()))?;
+    stored("samples", parts.samples.len(), at_least(shape.all_samples()))?;
+    stored("selected samples", parts.scratch.len(), at_least(shape.samples))?;
+    stored("open spans", parts.in_flight.len(), exactly(shape.in_flight))?;
+    stored("bucket sums", parts.folded.len(), at_least(shape.room()))?;
+    stored("slowest samples", parts.slowest.len(), at_least(shape.all_slowest()))?;
+    stored("limits", parts.limits.len(), at_least(shape.limits))?;
+    stored("slices of limits", parts.tallies.len(), at_least(shape.all_tallies()))?;
+    stored("limits on silence", parts.silences.len(), exactly(shape.silences))
+}
+
+/// Whether windows and events are possible.
+fn check_declared<S: Storage>(windows: &[WindowSpec], events: &[EventInfo]) -> Result<(), ConfigError> {
     if windows.is_empty() {
         return Err(ConfigError::NoWindows);
     }
@@ -177,91 +266,28 @@ pub(super) fn check<C>(
             return Err(ConfigError::EmptyWindow);
         }
         // One that is too long is refused for that.
-        if slices == 0 || nanos_of(length).is_some_and(|nanos| !wide::is_multiple(nanos, slices.into())) {
+        if slices == 0 || nanos_of(length).is_some_and(|nanos| wide::divided(nanos, slices.into()).1 > 0) {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }
         if windows[..number].iter().any(|other| other.length == length) {
             return Err(ConfigError::DuplicateWindow { length });
         }
     }
-    for (number, EventInfo { id, name, .. }) in events.iter().enumerate() {
-        if events[..number].iter().any(|other| other.id == *id) {
-            return Err(ConfigError::DuplicateEvent { id: *id });
+    for (number, EventInfo { id, name, unit, expected_interval, .. }) in events.iter().enumerate() {
+        for other in &events[..number] {
+            if other.id == *id {
+                return Err(ConfigError::DuplicateEvent { id: *id });
+            }
+            if other.name == *name {
+                return Err(ConfigError::DuplicateName { name });
+            }
         }
-        if events[..number].iter().any(|other| other.name == *name) {
-            return Err(ConfigError::DuplicateName { name });
-        }
-    }
-    for EventInfo { name, unit, expected_interval, .. } in events {
-        if let Some(interval) = *expected_interval
+        // Where there is no room for a second summary, it is refused for that.
+        if !S::LACKS.corrected
+            && let Some(interval) = *expected_interval
             && (interval.is_zero() || nanos_of(interval).is_none() || *unit != Unit::Time)
         {
             return Err(ConfigError::Interval { name, interval });
-        }
-    }
-    if parts.rows.iter().any(|row| *row != 0) {
-        return Err(ConfigError::StorageInUse);
-    }
-    let Shape { scale, lowest, octaves, .. } = *shape;
-    if scale > MAX_SCALE || u32::from(lowest) + u32::from(octaves) > 64 {
-        return Err(ConfigError::Histogram { scale, lowest, octaves });
-    }
-    if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
-        return Err(ConfigError::InFlight { places: shape.in_flight });
-    }
-    let needed = Shape::counted(events, windows);
-    for (what, given, needed) in [
-        ("events", shape.events, needed.events),
-        ("windows", shape.windows, needed.windows),
-        ("slices", shape.slices, needed.slices),
-        ("corrected summaries", shape.corrected, needed.corrected),
-    ] {
-        if given != needed {
-            return Err(ConfigError::Shape { what, given, needed });
-        }
-    }
-    // The windows of limits are cut like the others, if there are any limits.
-    let cut = if shape.limits == 0 { 0 } else { needed.limit_slices };
-    for (what, given, needed) in [("ids", shape.ids, needed.ids), ("slices of a limit", shape.limit_slices, cut)] {
-        if given < needed {
-            return Err(ConfigError::Shape { what, given, needed });
-        }
-    }
-    kept::limits(shape, windows)?;
-    // What is lacked by its type, no code is there for.
-    for (what, given, is_lacked) in [
-        ("corrected summaries", shape.corrected, lacks.corrected),
-        ("limits", shape.limits, lacks.limits),
-        ("slowest samples", shape.slowest, lacks.slowest),
-        ("powers of two in a histogram", shape.octaves.into(), lacks.histogram),
-    ] {
-        if is_lacked && given > 0 {
-            return Err(ConfigError::Storage { what, given: 0, needed: given });
-        }
-    }
-    // Those that are walked over are not longer, either: what is not set up would be counted into.
-    for (what, given, needed) in
-        [("windows", parts.windows.len(), shape.windows), ("rows", parts.events.len(), shape.rows())]
-    {
-        if given != needed {
-            return Err(ConfigError::Storage { what, given, needed });
-        }
-    }
-    for (what, given, needed) in [
-        ("ids", parts.rows.len(), shape.ids),
-        ("slices", parts.slices.len(), shape.all_slices()),
-        ("counts", parts.counts.len(), shape.all_counts()),
-        ("totals", parts.totals.len(), shape.all_totals()),
-        ("samples", parts.samples.len(), shape.all_samples()),
-        ("selected samples", parts.scratch.len(), shape.samples),
-        ("open spans", parts.in_flight.len(), shape.in_flight),
-        ("bucket sums", parts.folded.len(), shape.room()),
-        ("slowest samples", parts.slowest.len(), shape.all_slowest()),
-        ("limits", parts.limits.len(), shape.limits),
-        ("slices of limits", parts.tallies.len(), shape.all_tallies()),
-    ] {
-        if given < needed {
-            return Err(ConfigError::Storage { what, given, needed });
         }
     }
     Ok(())

@@ -2,24 +2,33 @@
 
 use core::time::Duration;
 
-use super::{Aggregator, Period, row_number, row_of};
+use super::{Aggregator, row_number, row_of};
 use crate::{
     EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, Threshold, Transition,
     clock::{duration_of, nanos_of},
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
-    storage::{EventState, Parts, Storage},
+    storage::{EventState, Parts, Shape, Storage},
     word::widen,
 };
 
 impl<S: Storage> Aggregator<S> {
     pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut EventState> {
         let Parts { rows, events, .. } = self.storage.parts();
-        let (row, _) = row_of(rows, event)?;
+        let (row, _) = row_of::<S>(rows, event)?;
         events.get_mut(row)
     }
 
     pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
-        let thresholds = info.limits.iter().copied().map(Limit::Quantile);
+        // For those that there is no room for there is no code.
+        let Shape { limits: room, silences, .. } = self.shape();
+        if room == 0 && !info.limits.is_empty() {
+            return Err(LimitError::NoRoom { room });
+        }
+        if silences == 0 && info.max_silence.is_some() {
+            return Err(LimitError::NoRoomForSilence);
+        }
+        let limits = if room == 0 { &[] } else { info.limits };
+        let thresholds = limits.iter().copied().map(Limit::Quantile);
         let limits = thresholds.chain(info.max_silence.map(Limit::Silence));
         self.replace_limits(info.id, &limits)
     }
@@ -39,19 +48,21 @@ impl<S: Storage> Aggregator<S> {
         event: EventId,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
-        let (row, unit) = row_of(self.storage.parts().rows, event).ok_or(LimitError::UnknownEvent { id: event })?;
+        let (row, unit) =
+            row_of::<S>(self.storage.parts().rows, event).ok_or(LimitError::UnknownEvent { id: event })?;
         self.check_limits(row, limits)?;
         let silence = limits.clone().find_map(Limit::silence).map_or(0, |length| nanos_of(length).unwrap_or(u64::MAX));
         let rate = self.rate;
-        let state = &mut self.storage.parts().events[row];
-        if state.silence.nanos != silence {
-            state.silence = Silence::new(silence, rate);
+        if let Some(watched) = self.storage.parts().silences.get_mut(row)
+            && watched.nanos != silence
+        {
+            *watched = Silence::new(silence, rate);
         }
         if S::LACKS.limits {
             return Ok(());
         }
         let (room, of_rule, rate, now, time) =
-            (self.shape.limits, self.shape.limit_slices, self.rate, self.now, self.shape.unit);
+            (self.shape().limits, self.shape().limit_slices, self.rate, self.now, self.shape().unit);
         let name = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
         let Parts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
@@ -85,20 +96,22 @@ impl<S: Storage> Aggregator<S> {
 
     /// Whether an event can have these limits instead of those it has.
     fn check_limits(&mut self, row: usize, limits: &(impl Iterator<Item = Limit> + Clone)) -> Result<(), LimitError> {
-        let (of_rule, rate, now) = (self.shape.limit_slices, self.rate, self.now);
+        let Shape { limit_slices: of_rule, silences, .. } = self.shape();
+        let (rate, now) = (self.rate, self.now);
         // More than this are not numbered.
-        let room = self.shape.limits.min(usize::from(u16::MAX));
+        let room = self.shape().limits.min(usize::from(u16::MAX));
         let Parts { windows, limits: rules, .. } = self.storage.parts();
         for (number, limit) in limits.clone().enumerate() {
             match limit {
-                // Not even the code for it is there.
-                Limit::Quantile(_) if S::LACKS.limits => return Err(LimitError::NoRoom { room: 0 }),
+                // There is no code for them.
+                Limit::Quantile(_) if S::LACKS.limits => return Err(LimitError::NoRoom { room }),
                 Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
                 Limit::Quantile(threshold) if window_for(&threshold, windows, of_rule, rate, now).is_none() => {
                     return Err(LimitError::Window { window: threshold.window });
                 }
+                Limit::Silence(_) if silences == 0 => return Err(LimitError::NoRoomForSilence),
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
                 Limit::Quantile(_) | Limit::Silence(_) => {}
             }
@@ -128,8 +141,10 @@ impl<S: Storage> Aggregator<S> {
         if !S::LACKS.limits {
             self.count_hung_spans(as_of);
         }
-        let (now, slices) = (self.now, self.shape.limit_slices);
-        for row in 0..self.shape.events {
+        let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
+        let now = self.now;
+        let watched = if limits + silences > 0 { events } else { 0 };
+        for row in 0..watched {
             let mut next = if S::LACKS.limits { NO_RULE } else { self.storage.parts().events[row].first_rule };
             while let Some(number) = usize::from(next).checked_sub(1) {
                 let Parts { limits, tallies, .. } = self.storage.parts();
@@ -140,8 +155,9 @@ impl<S: Storage> Aggregator<S> {
                     changed(&Transition { status, at: now });
                 }
             }
-            let state = &mut self.storage.parts().events[row];
-            if state.silence.judge(state.seen.checked_sub(1), as_of, now)
+            let Parts { events, silences, .. } = self.storage.parts();
+            if let Some(silence) = silences.get_mut(row)
+                && silence.judge(events[row].seen.checked_sub(1), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
                 changed(&Transition { status, at: now });
@@ -173,16 +189,16 @@ impl<S: Storage> Aggregator<S> {
 
     /// Whether one of the limits of `event` is violated, as of the last [`watch`](Self::watch).
     pub fn is_breached(&mut self, event: EventId) -> bool {
-        let Parts { rows, events, limits, .. } = self.storage.parts();
-        let Some((row, _)) = row_of(rows, event) else { return false };
+        let Parts { rows, events, limits, silences, .. } = self.storage.parts();
+        let Some((row, _)) = row_of::<S>(rows, event) else { return false };
         let is_violated = |state| state == SlaState::Violated;
-        is_violated(events[row].silence.watch.state)
+        silences.get(row).is_some_and(|silence| is_violated(silence.watch.state))
             || chain(limits, events[row].first_rule).any(|number| is_violated(limits[number].watch.state))
     }
 
     /// Tells how each limit stood at the last [`watch`](Self::watch), event after event.
     pub fn limits(&mut self, mut tell: impl FnMut(&SlaStatus)) {
-        for row in 0..self.shape.events {
+        for row in 0..self.shape().events {
             let mut next = self.storage.parts().events[row].first_rule;
             while let Some(number) = usize::from(next).checked_sub(1) {
                 tell(&self.rule_status(row, number));
@@ -212,8 +228,9 @@ impl<S: Storage> Aggregator<S> {
     }
 
     fn silence_status(&mut self, row: usize) -> Option<SlaStatus> {
-        let state = &self.storage.parts().events[row];
-        let Silence { nanos, watch, .. } = state.silence;
+        let Parts { events, silences, .. } = self.storage.parts();
+        let state = &events[row];
+        let Silence { nanos, watch, .. } = *silences.get(row)?;
         let (event, seen) = (event_of(state), state.seen.checked_sub(1));
         (nanos > 0).then(|| SlaStatus {
             event,
@@ -221,7 +238,7 @@ impl<S: Storage> Aggregator<S> {
             state: watch.state,
             over: u64::from(watch.state == SlaState::Violated),
             count: u64::from(seen.is_some()),
-            observed: seen.map(|seen| self.time.nanos(self.now.saturating_sub(seen))),
+            observed: seen.map(|seen| self.nanos(self.now.saturating_sub(seen))),
             since: watch.since(),
             raised: widen(watch.raised),
             cleared: widen(watch.cleared),
@@ -231,13 +248,14 @@ impl<S: Storage> Aggregator<S> {
     /// The quantile of the samples, or the age of the oldest span if that hangs and is older.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
-        let window = self.storage.parts().windows.iter().position(|window| window.length() == threshold.window);
+        let Parts { rows, windows, .. } = self.storage.parts();
+        let (row, unit) = row_of::<S>(rows, event)?;
+        let window = windows.iter().position(|window| window.length() == threshold.window);
         let of_samples = window.and_then(|window| {
-            let (summary, values) = self.describe(event, Period::Window(window))?;
-            let value = values.quantile(threshold.quantile)?.0;
+            let (value, weight) = self.quantile_in(row, unit, window, threshold.quantile)?;
             // An estimate may lie on the other side of the limit. Which side is right is known exactly, once the rule has seen
             // all that is in the window.
-            let is_same = summary.estimated_total.saturating_add(rule.hung) == rule.count;
+            let is_same = weight.saturating_add(rule.hung) == rule.count;
             Some(match rule.is_broken() {
                 true if is_same => value.max(threshold.limit.saturating_add(1)),
                 false if is_same => value.min(threshold.limit),

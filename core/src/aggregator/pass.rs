@@ -1,14 +1,16 @@
 //! A pass over the rings: time moves on, records come in, what was lost is noted.
 
-use super::{Aggregator, sample::room, unit_of};
+use super::{Aggregator, row_of, unit_of};
 use crate::{
-    Consumer, Drained, EventId, Kind, Record, SlaState, Unit,
+    Consumer, Drained, EventId, Kind, Record, SlaState,
     counts::Counts,
-    kept::{self, Evicted, Sample, Since},
+    in_flight::SHORTCUTS,
+    kept::{self, Evicted, Since},
     sla::Tally,
     slowest::Slow,
     storage::{Parts, Storage},
     sums::Sums,
+    word,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -22,35 +24,39 @@ impl<S: Storage> Aggregator<S> {
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
         if now < self.now {
-            self.counters.clock_anomalies += 1;
+            word::note(&mut self.counters.clock_anomalies);
             if self.now - now <= self.tolerance {
                 return;
             }
-            self.begin_anew(now);
         }
-        if self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
+        let is_anew = now < self.now;
+        if is_anew || self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
             self.pour_all();
         }
-        self.now = now;
-        if let Some(before) = now.checked_sub(self.abandon_after) {
-            self.in_flight().abandon(before);
+        self.stand_at(now);
+        if is_anew {
+            self.begin_anew();
         }
-        let (shape, durations, numbers, room) = (self.shape, self.durations, self.numbers, room::<S>(&self.shape));
-        let (of_row, k, lists) = (self.shape.slices, self.shape.slowest, self.shape.lists());
-        let (events_only, limit_slices) = (self.shape.events, self.shape.limit_slices);
+        if let Some(before) = now.checked_sub(self.abandon_after) {
+            self.remove_older(false, before);
+        }
+        let shape = self.shape();
+        let room = shape.room();
+        let (of_row, k, lists) = (shape.slices, shape.slowest, shape.lists());
+        let (events_only, limit_slices) = (shape.events, shape.limit_slices);
         let Parts { rows, windows, events, slices, counts, totals, samples, slowest, limits, tallies, .. } =
             self.storage.parts();
         for window in windows {
             let since = Since::of(window);
-            window.advance(now, |place| {
+            window.advance(now, is_anew, |place| {
                 kept::leave(samples, since, place);
                 for row in 0..events.len() {
                     let slice = &mut slices[row * of_row + place];
                     if slice.count() > 0 {
-                        let buckets = if unit_of(rows, &events[row]) == Unit::One { numbers } else { durations };
                         if room > 0 {
+                            let buckets = shape.buckets(unit_of::<S>(rows, &events[row]));
                             let used = buckets.places_between(&slice.moments());
-                            Counts::of(counts, &shape, row).clear(place, &used, &totals[row * room..][..room]);
+                            Counts::of(counts, shape, row).clear(place, &used, &totals[row * room..][..room]);
                         }
                         *slice = Sums::EMPTY;
                         if row < events_only {
@@ -61,41 +67,37 @@ impl<S: Storage> Aggregator<S> {
             });
         }
         for (number, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
-            rule.window.advance(now, |place| tallies[number * limit_slices + place] = Tally::EMPTY);
+            rule.window.advance(now, is_anew, |place| tallies[number * limit_slices + place] = Tally::EMPTY);
         }
     }
 
-    /// Leaves the time before behind: its ticks mean nothing on a clock that begins again at `now`.
-    #[cold]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn begin_anew(&mut self, now: u64) {
-        self.pour_all();
-        self.now = now;
+    fn stand_at(&mut self, now: u64) {
+        (self.now, self.latest) = (now, now.saturating_add(self.tolerance));
+    }
+
+    /// Leaves behind what is known of the time before, but for the slices: its ticks mean nothing on a clock that begins again now.
+    #[cold]
+    fn begin_anew(&mut self) {
+        let now = self.now;
         self.started = self.started.min(now);
+        self.earliest = self.started.saturating_sub(self.tolerance);
         self.lost();
-        let of_event = self.shape.lists() * self.shape.slowest;
-        let of_slices = self.shape.slices * self.shape.slowest;
-        let Parts { windows, events, slices, counts, samples, slowest, limits, tallies, .. } = self.storage.parts();
-        for window in windows {
-            window.begin_anew(now);
-        }
+        let Parts { events, samples, limits, silences, .. } = self.storage.parts();
         for event in events {
             event.evicted = Evicted::NONE;
-            event.seen = event.seen.min(now.saturating_add(1));
+            if !S::LACKS.silences {
+                event.seen = event.seen.min(now.saturating_add(1));
+            }
             event.sampled = event.sampled.min(now.saturating_add(1));
-            event.silence.watch.begin_anew();
         }
         for rule in limits {
-            rule.window.begin_anew(now);
             rule.watch.begin_anew();
         }
-        slices.fill(Sums::EMPTY);
-        counts.fill(S::Count::default());
-        tallies.fill(Tally::EMPTY);
-        if of_event > 0 {
-            slowest.chunks_exact_mut(of_event).for_each(|lists| lists[..of_slices].fill(Slow::EMPTY));
+        for silence in silences {
+            silence.watch.begin_anew();
         }
-        samples.iter_mut().for_each(Sample::leave_windows);
+        kept::forget_ticks(samples);
     }
 
     /// Takes in what `consumer` has pending since its last [`look`](Consumer::look), as from the source of this number, and
@@ -119,15 +121,22 @@ impl<S: Storage> Aggregator<S> {
         let drained = consumer.drain_chunks(most, |chunk| {
             let mut rest = chunk;
             while let [record, others @ ..] = rest {
-                let spans = self.spans(source, rest);
+                // Where there is room for the code, many at a time.
+                let spans = if SHORTCUTS { self.spans(source, rest) } else { 0 };
                 if spans > 0 {
                     let (taken, left) = rest.split_at(2 * spans);
                     for record in taken {
                         observe(*record, record.kind() != Kind::Start);
                     }
                     rest = left;
-                } else {
-                    observe(*record, self.record(source, *record));
+                    continue;
+                }
+                let next = if SHORTCUTS { None } else { others.first() };
+                let (taken, is_sample) = self.take(source, record, next);
+                observe(*record, is_sample && taken == 1);
+                rest = others;
+                if let ([end, others @ ..], 2) = (others, taken) {
+                    observe(*end, is_sample);
                     rest = others;
                 }
             }
@@ -140,15 +149,18 @@ impl<S: Storage> Aggregator<S> {
 
     /// Records were never written before now: what covers the time until now is incomplete.
     pub fn incomplete(&mut self) {
-        self.lost_until = Some(self.now);
+        self.lost_until = self.now.saturating_add(1);
     }
 
     /// Records were lost before now, ENDs maybe among them: what covers the time until now is incomplete, and open spans are
     /// uncertain.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn lost(&mut self) {
         self.incomplete();
         let now = self.now;
-        self.in_flight().lost(now);
+        if !S::LACKS.in_flight {
+            self.in_flight().lost(now);
+        }
     }
 
     /// Some of what happened to `event` until now may have been left out by sampling, so that what covers this time is
@@ -164,10 +176,11 @@ impl<S: Storage> Aggregator<S> {
     /// has not come back.
     pub fn excuse_silence(&mut self, event: EventId) {
         let now = self.now.saturating_add(1);
-        if let Some(state) = self.state_of(event)
-            && state.seen > 0
-            && state.silence.watch.state != SlaState::Violated
-        {
+        let Parts { rows, events, silences, .. } = self.storage.parts();
+        let Some((row, _)) = row_of::<S>(rows, event) else { return };
+        let is_silent = silences.get(row).is_some_and(|silence| silence.watch.state == SlaState::Violated);
+        let state = &mut events[row];
+        if state.seen > 0 && !is_silent {
             state.seen = now;
         }
     }
@@ -182,6 +195,13 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Whoever drains all rings in each pass calls it at the end of each, with [`pass`](Self::pass).
     pub fn settle(&mut self, pass: u64) {
-        self.in_flight().settle(pass);
+        self.remove_older(true, pass);
+    }
+
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    fn remove_older(&mut self, early: bool, before: u64) {
+        if !S::LACKS.in_flight {
+            self.in_flight().remove_older(early, before);
+        }
     }
 }

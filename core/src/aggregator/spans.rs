@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Record, Unit,
+    kept::When,
     select::Weighed,
     storage::{Parts, Storage},
     word,
@@ -23,14 +24,14 @@ impl<S: Storage> Aggregator<S> {
         if end.outcome_of(*start).is_none() || !self.in_flight().passes_by() {
             return 0;
         }
-        let (now, time, shape) = (self.now, self.time, self.shape);
-        let earliest = self.started.saturating_sub(self.tolerance);
+        let (now, time, shape) = (self.now, self.time, self.shape());
+        let earliest = self.earliest;
 
         let mut spans = 0;
         for [start, end] in records.as_chunks::<2>().0 {
             let Parts { rows, events, samples, limits, tallies, .. } = self.storage.parts();
             let Some(outcome) = end.outcome_of(*start) else { break };
-            let Some((row, Unit::Time)) = end.event().and_then(|event| row_of(rows, event)) else { break };
+            let Some((row, Unit::Time)) = end.event().and_then(|event| row_of::<S>(rows, event)) else { break };
             let state = &mut events[row];
             let (began, ended) = (start.ticks(), end.ticks());
             // Then it can have begun when it says so, and its sample is that of the slices that the fresh sums are of.
@@ -44,15 +45,18 @@ impl<S: Storage> Aggregator<S> {
             spans += 1;
             word::count(&mut state.outcomes[outcome], 1);
             word::count(&mut state.pairing.paired, 1);
-            state.seen = state.seen.max(ended.saturating_add(1));
+            if !S::LACKS.silences {
+                state.seen = state.seen.max(ended.saturating_add(1));
+            }
             if !S::LACKS.limits {
                 let late = tally(state.first_rule, limits, tallies, shape.limit_slices, weighed, ended);
                 self.counters.late += u64::from(late);
             }
-            let kept = Kept::new(&shape, row);
-            if keep_fresh(state, samples, kept, weighed, ended) {
+            let kept = Kept::new(shape, row);
+            let when = When::new(ended, state.fresh.slices);
+            if keep_fresh::<S>(state, samples, kept, weighed, when) {
                 let origin = Origin { start: began, tag: Some(start.payload()), source, awaits_tag: false };
-                self.add_fresh(row, Unit::Time, weighed, origin);
+                self.add_fresh(row, Unit::Time, weighed, &origin);
             }
         }
         spans

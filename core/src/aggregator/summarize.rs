@@ -1,8 +1,6 @@
 //! From slices and samples to summaries.
 
-use core::ops::Range;
-
-use super::{Aggregator, Outcomes, row_number, row_of, sample::room};
+use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
     Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
     counts::Counts,
@@ -11,7 +9,7 @@ use crate::{
     select,
     slowest::{self, Slow},
     storage::{Parts, Shape, Storage},
-    summary::{QUANTILES, Teller, Told},
+    summary::{Found, QUANTILES, Quantiles, Teller},
     word::{Word, widen},
 };
 
@@ -98,13 +96,16 @@ impl<'a> Values<'a> {
 struct Chosen {
     row: usize,
     unit: Unit,
-    /// Those of these slices, or all there ever were.
-    slices: Option<Range<usize>>,
+    period: Period,
     /// The first tick that belongs to them.
     start: u64,
-    /// Which of the samples that are kept these are, if not all.
-    since: Option<Since>,
     moments: Moments,
+}
+
+impl Chosen {
+    const fn new(row: usize, unit: Unit, period: Period) -> Self {
+        Self { row, unit, period, start: 0, moments: Moments::EMPTY }
+    }
 }
 
 impl<S: Storage> Aggregator<S> {
@@ -112,41 +113,39 @@ impl<S: Storage> Aggregator<S> {
     /// the samples kept or the buckets between the smallest and the largest sample.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn summary(&mut self, event: EventId, period: Period) -> Option<Summary> {
-        let (row, unit) = row_of(self.storage.parts().rows, event)?;
+        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)?;
         self.pour(row);
-        self.summary_of(row, unit, period)
-    }
-
-    /// The summary of what was poured. The frames of pouring and of summing up are not to lie on each other, where stacks are small.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn summary_of(&mut self, row: usize, unit: Unit, period: Period) -> Option<Summary> {
-        self.choose(row, unit, period).as_ref().map(|chosen| self.summarize(chosen))
+        let mut chosen = Chosen::new(row, unit, period);
+        if self.choose(&mut chosen) { Some(self.summarize(&chosen)) } else { None }
     }
 
     /// The summary, and the values that it sums up.
     pub fn describe(&mut self, event: EventId, period: Period) -> Option<(Summary, Values<'_>)> {
-        let (row, unit) = row_of(self.storage.parts().rows, event)?;
+        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)?;
         self.pour(row);
-        let chosen = self.choose(row, unit, period)?;
-        Some(self.describe_chosen(&chosen))
+        let mut chosen = Chosen::new(row, unit, period);
+        if self.choose(&mut chosen) { Some(self.describe_chosen(&chosen)) } else { None }
     }
 
     /// The summary of `event` that is corrected for coordinated omission; `None` as for [`summary`](Self::summary), and if the
     /// event has no expected interval. It counts the samples that were put in. Where none had to be, it is the summary itself.
     pub fn corrected(&mut self, event: EventId, period: Period) -> Option<Summary> {
         let Parts { rows, events, .. } = self.storage.parts();
-        let (row, unit) = row_of(rows, event)?;
+        let (row, unit) = row_of::<S>(rows, event)?;
         let shadow = usize::from(events[row].corrected);
         if shadow == 0 {
             return None;
         }
         self.pour(row);
-        let plain = self.choose(row, unit, period)?;
-        let corrected = self.choose(shadow, unit, period)?;
-        if plain.moments == corrected.moments {
+        let (mut plain, mut corrected) = (Chosen::new(row, unit, period), Chosen::new(shadow, unit, period));
+        if !self.choose(&mut plain) || !self.choose(&mut corrected) {
+            return None;
+        }
+        // What is put in counts.
+        if plain.moments.count() == corrected.moments.count() {
             return Some(self.summarize(&plain));
         }
-        let complete = self.is_complete(&plain);
+        let (_, complete) = self.covered(&plain);
         Some(Summary { complete, ..self.summarize(&corrected) })
     }
 
@@ -160,11 +159,11 @@ impl<S: Storage> Aggregator<S> {
     /// ([`Shape::slowest`](crate::Shape::slowest)) and fit into `room`. Each with its value as it is told.
     pub fn slowest<'r>(&mut self, event: EventId, period: Period, room: &'r mut [Slow]) -> (&'r [Slow], Teller) {
         self.pour_event(event);
-        let Shape { slices: of_event, slowest: k, unit: time, .. } = self.shape;
-        let of_row = self.shape.lists();
+        let Shape { slices: of_event, slowest: k, unit: time, .. } = self.shape();
+        let of_row = self.shape().lists();
         let Parts { rows, windows, slowest, .. } = self.storage.parts();
         room.fill(Slow::EMPTY);
-        let Some((row, unit)) = row_of(rows, event) else { return (&[], Teller { unit: Unit::Time, time }) };
+        let Some((row, unit)) = row_of::<S>(rows, event) else { return (&[], Teller { unit: Unit::Time, time }) };
         let lists = match period {
             Period::Window(window) => windows.get(window).map_or(0..0, crate::Window::places),
             Period::Total => of_event..of_event + 1,
@@ -186,7 +185,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// What the samples of `event` since the start add up to, as they are counted inside. Constant time.
     pub fn moments(&mut self, event: EventId) -> Moments {
-        let row = row_of(self.storage.parts().rows, event);
+        let row = row_of::<S>(self.storage.parts().rows, event);
         row.map_or(Moments::EMPTY, |(row, _)| self.sum_up(row))
     }
 
@@ -194,151 +193,216 @@ impl<S: Storage> Aggregator<S> {
     pub fn outcomes(&mut self, event: EventId) -> Outcomes {
         let parts = self.storage.parts();
         let [ok, error, cancelled] =
-            row_of(parts.rows, event).map_or([0; 3], |(row, _)| parts.events[row].outcomes).map(widen);
+            row_of::<S>(parts.rows, event).map_or([0; 3], |(row, _)| parts.events[row].outcomes).map(widen);
         Outcomes { ok, error, cancelled }
     }
 
     /// How the STARTs and ENDs of `event` met since the start.
     pub fn pairing(&mut self, event: EventId) -> Pairing {
         let parts = self.storage.parts();
-        row_of(parts.rows, event).map_or_else(Pairing::default, |(row, _)| parts.events[row].pairing.told())
+        row_of::<S>(parts.rows, event).map_or_else(Pairing::default, |(row, _)| parts.events[row].pairing.told())
     }
 
     /// Of the oldest open span of `event`: how many nanoseconds it has lasted, and its tag. Linear in the size of the table.
     pub fn oldest(&mut self, event: EventId) -> Option<(u64, u64)> {
-        let (row, _) = row_of(self.storage.parts().rows, event)?;
+        let (row, _) = row_of::<S>(self.storage.parts().rows, event)?;
         let (start, tag) = self.in_flight().oldest(row_number(row))?;
-        Some((self.time.nanos(self.now.saturating_sub(start)), tag))
+        Some((self.nanos(self.now.saturating_sub(start)), tag))
     }
 
-    /// Of what was [poured](Self::pour); `None` if there are none.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn choose(&mut self, row: usize, unit: Unit, period: Period) -> Option<Chosen> {
-        let of_row = row * self.shape.slices;
+    /// Adds up what was [poured](Self::pour); whether there is anything.
+    fn choose(&mut self, chosen: &mut Chosen) -> bool {
+        let row = self.known_row(chosen.row);
+        let of_row = row * self.shape().slices;
         let Parts { windows, events, slices, .. } = self.storage.parts();
-        let (slices, start, since, moments) = match period {
-            Period::Total => (None, 0, None, events[row].total.moments()),
+        match chosen.period {
+            Period::Total => chosen.moments = events[row].total,
             Period::Window(window) => {
-                let window = windows.get(window)?;
-                let range = window.places();
-                let mut moments = Moments::EMPTY;
-                slices[of_row..][range.clone()].iter().for_each(|slice| slice.add_to(&mut moments));
-                (Some(range), window.start(), Some(Since::of(window)), moments)
+                let Some(window) = windows.get(window) else { return false };
+                chosen.start = window.start();
+                for slice in &slices[of_row..][window.places()] {
+                    slice.add_to(&mut chosen.moments);
+                }
             }
-        };
-        (moments.count() > 0).then_some(Chosen { row, unit, slices, start, since, moments })
+        }
+        chosen.moments.count() > 0
     }
 
-    /// Whether nothing of the chosen time was lost or sampled away.
-    fn is_complete(&mut self, chosen: &Chosen) -> bool {
-        let since = chosen.start.max(self.started);
-        let sampled = self.storage.parts().events[chosen.row].sampled;
-        self.lost_until.is_none_or(|lost| lost < since)
-            && sampled.checked_sub(1).is_none_or(|sampled| sampled < since)
-            && chosen.moments.weight() == chosen.moments.count()
-    }
-
-    /// The summary alone, in a frame of its own where stacks are small.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    /// The summary alone.
     fn summarize(&mut self, chosen: &Chosen) -> Summary {
-        let told = self.tell_exact(chosen).unwrap_or_else(|| self.tell_counted(chosen));
-        let complete = self.is_complete(chosen);
-        let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
-        self.teller(chosen).summary(&chosen.moments, told, covered, complete)
+        let mut found = [0; QUANTILES.len()];
+        let accuracy = self.find(chosen, &QUANTILES, &mut found);
+        let covered = self.covered(chosen);
+        self.teller(chosen).summary(&chosen.moments, &found, accuracy, covered)
     }
 
-    const fn teller(&self, chosen: &Chosen) -> Teller {
-        Teller { unit: chosen.unit, time: self.shape.unit }
-    }
-
-    /// The quantiles of a summary, if all of its samples are still kept.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn tell_exact(&mut self, chosen: &Chosen) -> Option<Told> {
-        let mut told = [0; QUANTILES.len()];
-        self.gather_samples(chosen, &mut told)?;
-        self.teller(chosen).tell_all(&mut told);
-        Some((told, Accuracy::Exact))
-    }
-
-    /// The quantiles of a summary, else.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn tell_counted(&mut self, chosen: &Chosen) -> Told {
-        let teller = self.teller(chosen);
-        if S::LACKS.histogram {
-            let (value, accuracy) = teller.estimate(Estimate::between(chosen.moments.min(), chosen.moments.max()));
-            return ([value; QUANTILES.len()], accuracy);
+    /// The value at a quantile over a window, as it is told, and what the window's samples weigh; `None` if there are none.
+    pub(super) fn quantile_in(
+        &mut self,
+        row: usize,
+        unit: Unit,
+        window: usize,
+        quantile: Quantile,
+    ) -> Option<(u64, u64)> {
+        self.pour(row);
+        let mut chosen = Chosen::new(row, unit, Period::Window(window));
+        if !self.choose(&mut chosen) {
+            return None;
         }
-        let buckets = self.buckets(chosen.unit);
-        let (_, counts) = self.fold(chosen, buckets);
+        // By what finds those of a summary, so that there is no more code.
+        let mut found = [0; QUANTILES.len()];
+        self.find(&chosen, &[quantile; QUANTILES.len()], &mut found);
+        Some((self.teller(&chosen).value(found[0]), chosen.moments.weight()))
+    }
+
+    /// These quantiles, which ascend, as they are counted inside; and how far they may be off.
+    fn find(&mut self, chosen: &Chosen, quantiles: &Quantiles, found: &mut Found) -> Accuracy {
+        if self.gather_samples(chosen, quantiles, found).is_some() {
+            Accuracy::Exact
+        } else {
+            self.estimate(chosen, quantiles, found)
+        }
+    }
+
+    fn teller(&self, chosen: &Chosen) -> Teller {
+        let unit = if S::LACKS.numbers { Unit::Time } else { chosen.unit };
+        Teller { unit, time: self.shape().unit }
+    }
+
+    /// How many nanoseconds are covered, and whether nothing of them was lost or sampled away.
+    fn covered(&mut self, chosen: &Chosen) -> (u64, bool) {
+        let since = chosen.start.max(self.started);
+        let row = self.known_row(chosen.row);
+        let sampled = self.storage.parts().events[row].sampled;
+        let is_complete = self.lost_until.max(sampled) <= since && chosen.moments.weight() == chosen.moments.count();
+        (self.nanos(self.now.saturating_sub(since)), is_complete)
+    }
+
+    /// Quantiles of which not all samples are kept, and how far they may be off.
+    fn estimate(&mut self, chosen: &Chosen, quantiles: &Quantiles, found: &mut Found) -> Accuracy {
+        let (teller, buckets, moments) = (self.teller(chosen), self.buckets(chosen.unit), &chosen.moments);
+        if self.shape().octaves == 0 {
+            let estimate = Estimate::between(moments.min(), moments.max());
+            *found = [estimate.value; QUANTILES.len()];
+            return Accuracy::WithinPpm(teller.error_ppm(&estimate));
+        }
         if cfg!(target_pointer_width = "64") {
-            return teller.estimated(&histogram::estimate(buckets, &chosen.moments, counts, QUANTILES));
+            let (_, counts) = self.fold(chosen);
+            let estimates = histogram::estimate(buckets, moments, counts, *quantiles);
+            *found = estimates.map(|estimate| estimate.value);
+            return teller.accuracy(&estimates);
         }
-        // One after the other takes longer, but less of the stack.
-        let (mut told, mut error) = ([0; QUANTILES.len()], 0);
-        for (told, quantile) in told.iter_mut().zip(QUANTILES) {
-            let [estimate] = histogram::estimate(buckets, &chosen.moments, counts, [quantile]);
-            let (value, accuracy) = teller.estimate(estimate);
-            *told = value;
-            error = error.max(accuracy.max_relative_error_ppm());
+        // The same, without adding up what is between: for less flash, and less of the stack.
+        let (places, counted) = self.locate(chosen, quantiles, 0);
+        let missing = moments.weight().saturating_sub(counted);
+        let (lowest, _) = if missing > 0 { self.locate(chosen, quantiles, missing) } else { (places, 0) };
+        let mut error = 0;
+        for number in 0..QUANTILES.len() {
+            let mut estimate = buckets.estimate(places[number], moments.min(), moments.max());
+            if missing > 0 {
+                let least = buckets.estimate(lowest[number], moments.min(), moments.max()).least;
+                estimate = Estimate::between(least, estimate.most);
+            }
+            found[number] = estimate.value;
+            error = error.max(teller.error_ppm(&estimate));
         }
-        (told, Accuracy::WithinPpm(error))
+        Accuracy::WithinPpm(error)
+    }
+
+    /// The places of the histogram that hold the ranks of the quantiles if so many `below` them are missing, or the last one in use; and
+    /// how many were counted.
+    #[inline(never)]
+    fn locate(&mut self, chosen: &Chosen, quantiles: &Quantiles, below: u64) -> ([usize; QUANTILES.len()], u64) {
+        let used = self.buckets(chosen.unit).places_between(&chosen.moments);
+        let (mut places, mut next, mut reached) = ([0; QUANTILES.len()], used.start, 0_u64);
+        // Behind the last quantile, all are counted.
+        for number in 0..=QUANTILES.len() {
+            let rank = quantiles.get(number).map_or(u64::MAX, |quantile| quantile.rank(chosen.moments.weight()));
+            while next < used.end && (reached < rank.saturating_sub(below) || reached == 0) {
+                reached += widen(self.counted_at(chosen, next));
+                next += 1;
+            }
+            if let Some(found) = places.get_mut(number) {
+                *found = next - 1;
+            }
+        }
+        (places, reached)
+    }
+
+    /// What is counted at a place of the histogram.
+    // A call, as it takes less flash than what is known of all places beforehand.
+    #[inline(never)]
+    fn counted_at(&mut self, chosen: &Chosen, place: usize) -> Word {
+        let (row, shape) = (self.known_row(chosen.row), self.shape());
+        let Parts { windows, counts, totals, .. } = self.storage.parts();
+        match chosen.period {
+            Period::Total => totals[row * shape.room() + place],
+            Period::Window(window) => {
+                let slices = windows[window].places();
+                Counts::of(counts, shape, row).at(place, slices.start, slices.len())
+            }
+        }
     }
 
     fn describe_chosen(&mut self, chosen: &Chosen) -> (Summary, Values<'_>) {
-        let complete = self.is_complete(chosen);
-        let covered = self.time.nanos(self.now.saturating_sub(chosen.start.max(self.started)));
-        let teller = self.teller(chosen);
-        let mut told = [0; QUANTILES.len()];
-        let (known, told) = if let Some(count) = self.gather_samples(chosen, &mut told) {
-            teller.tell_all(&mut told);
-            let (kept, Parts { samples, scratch, .. }) = (self.shape.samples, self.storage.parts());
+        let (teller, buckets, moments) = (self.teller(chosen), self.buckets(chosen.unit), chosen.moments);
+        let covered = self.covered(chosen);
+        let mut found = [0; QUANTILES.len()];
+        if let Some(count) = self.gather_samples(chosen, &QUANTILES, &mut found) {
+            let summary = teller.summary(&moments, &found, Accuracy::Exact, covered);
+            let (kept, Parts { samples, scratch, .. }) = (self.shape().samples, self.storage.parts());
             let samples = samples.get(chosen.row * kept..).unwrap_or_default();
-            (Known::Exact(Samples::chosen(samples, &scratch[..count])), (told, Accuracy::Exact))
-        } else {
-            let (buckets, moments) = (self.buckets(chosen.unit), chosen.moments);
-            let (first, counts) = self.fold(chosen, buckets);
-            let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
-            (Known::Counted { buckets, moments, first, counts }, teller.estimated(&estimates))
-        };
-        let summary = teller.summary(&chosen.moments, told, covered, complete);
-        (summary, Values { teller, known })
+            return (summary, Values { teller, known: Known::Exact(Samples::chosen(samples, &scratch[..count])) });
+        }
+        let (first, counts) = self.fold(chosen);
+        let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
+        let found = estimates.map(|estimate| estimate.value);
+        let summary = teller.summary(&moments, &found, teller.accuracy(&estimates), covered);
+        (summary, Values { teller, known: Known::Counted { buckets, moments, first, counts } })
     }
 
-    /// Puts the samples together if all of them are still kept: how many there are, and in `told` their quantiles.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn gather_samples(&mut self, chosen: &Chosen, told: &mut [u64; QUANTILES.len()]) -> Option<usize> {
-        let kept = self.shape.samples;
-        let Parts { events, samples, scratch, .. } = self.storage.parts();
+    /// Puts the samples together if all of them are still kept: how many there are, and their quantiles.
+    fn gather_samples(&mut self, chosen: &Chosen, quantiles: &Quantiles, found: &mut Found) -> Option<usize> {
+        let Shape { samples: kept, events: rows, .. } = self.shape();
+        let row = self.known_row(chosen.row);
+        let Parts { windows, events, samples, scratch, .. } = self.storage.parts();
         // Of a corrected summary, those that were put in are not kept.
-        if kept == 0 || chosen.row >= self.shape.events {
+        if kept == 0 || row >= rows {
             return None;
         }
-        let state = &events[chosen.row];
-        let some_evicted = state.total.count() > kept as u64;
-        if some_evicted && chosen.since.is_none_or(|since| state.evicted.is_in(since)) {
+        let since = match chosen.period {
+            Period::Total => None,
+            Period::Window(window) => Some(Since::of(&windows[window])),
+        };
+        let state = &events[row];
+        let all = state.total.count();
+        if state.evicted.is_in(since, (all, kept)) {
             return None;
         }
-        let filled = usize::try_from(state.total.count()).map_or(kept, |count| count.min(kept));
-        let samples = &samples[chosen.row * kept..][..filled];
+        let filled = usize::try_from(all).map_or(kept, |all| all.min(kept));
+        let samples = &samples[row * kept..][..filled];
         let (count, weight) = (chosen.moments.count(), chosen.moments.weight());
-        kept::quantiles(samples, scratch, chosen.since, (count, weight != count), (&QUANTILES, told))
+        kept::quantiles(samples, scratch, since, (count, weight != count), (quantiles, found))
     }
 
     /// The bucket counts of the chosen samples, from the place of the smallest to that of the largest; and the former.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn fold(&mut self, chosen: &Chosen, buckets: Buckets) -> (usize, &[Word]) {
-        let (shape, room) = (self.shape, room::<S>(&self.shape));
+    fn fold(&mut self, chosen: &Chosen) -> (usize, &[Word]) {
+        let shape = self.shape();
+        let room = shape.room();
+        let row = self.known_row(chosen.row);
         if room == 0 {
             return (0, &[]);
         }
-        let used = buckets.places_between(&chosen.moments);
-        let Parts { slices: sums, counts, totals, folded, .. } = self.storage.parts();
-        let totals = &totals[chosen.row * room..][..room];
-        let Some(slices) = &chosen.slices else {
+        let used = shape.buckets(chosen.unit).places_between(&chosen.moments);
+        let Parts { windows, slices: sums, counts, totals, folded, .. } = self.storage.parts();
+        let totals = &totals[row * room..][..room];
+        let Period::Window(window) = chosen.period else {
             return (used.start, &totals[used]);
         };
-        let sums = &sums[chosen.row * shape.slices..][slices.clone()];
-        let counts = Counts::of(counts, &shape, chosen.row);
+        let slices = windows[window].places();
+        let sums = &sums[row * shape.slices..][slices.clone()];
+        let counts = Counts::of(counts, shape, row);
         counts.sum((slices.start, sums, chosen.moments.weight()), &used, totals, folded);
         (used.start, &folded[used])
     }

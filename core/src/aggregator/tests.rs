@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Accuracy, Event, Forgotten, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus, Summary, Threshold, Trading,
-    storage,
+    Accuracy, Event, Forgotten, Lacks, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus, Summary, Threshold,
+    Trading, storage,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -230,8 +230,10 @@ fn a_record_from_the_future_is_in_no_window_however_young_the_clock() {
 #[test]
 fn without_room_for_samples_quantiles_are_estimated() {
     const NONE: Shape = Shape { samples: 0, ..SHAPE };
+    // SAFETY: as in `memory`.
+    let memory = Box::leak(unsafe { Box::<storage!(NONE)>::new_zeroed().assume_init() });
     let mut aggregator =
-        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory()).unwrap();
+        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory).unwrap();
     let samples: Vec<u64> = (1..1_000).map(|n| n * 1_000).collect();
     for duration in &samples {
         assert!(aggregator.record(0, end(0, *duration)));
@@ -362,7 +364,7 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     let fewer = Shape { windows: 1, slices: 10, ..SHAPE };
     let refused = ConfigError::Storage { what: "windows", given: 3, needed: 1 };
     assert_eq!(try_with(fewer, &one, Trading::ALL, 1_000_000_000), refused);
-    let refused = ConfigError::Storage { what: "samples", given: 128, needed: 136 };
+    let refused = ConfigError::Storage { what: "samples of an event", given: 16, needed: 17 };
     let wider = Shape { samples: 17, ..SHAPE };
     assert_eq!(try_with(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
     let twice: Vec<_> = Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
@@ -372,6 +374,41 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
     let refused = ConfigError::Histogram { scale: 9, lowest: SHAPE.lowest, octaves: SHAPE.octaves };
     assert_eq!(try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
+}
+
+/// Storage whose type tells that it has no room for plain numbers, which it has.
+struct Modest(&'static mut Memory);
+
+impl Storage for Modest {
+    type Count = <&'static mut Memory as Storage>::Count;
+
+    const LACKS: Lacks = Lacks { numbers: true, ..Lacks::NOTHING };
+
+    fn shape(&self) -> Shape {
+        self.0.shape()
+    }
+
+    fn parts(&mut self) -> Parts<'_, Self::Count> {
+        self.0.parts()
+    }
+}
+
+#[test]
+fn a_type_that_tells_to_lack_what_its_shape_has_is_refused() {
+    let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
+    let refused = Aggregator::new(SHAPE, windows, Trading::ALL, rate, 0, Modest(memory())).map(|_| ()).unwrap_err();
+    assert_eq!(refused, ConfigError::Lacks { told: Modest::LACKS, shape: Lacks::of(&SHAPE) });
+}
+
+#[test]
+fn a_limit_on_silence_without_room_is_refused() {
+    const SMALL: Shape = Shape { samples: 1, ..Shape::small(Trading::ALL, &WindowSpec::DEFAULT) };
+    let mut storage = Box::new(<storage!(SMALL, u16)>::new());
+    let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
+    let mut aggregator = Aggregator::new(SMALL, windows, Trading::ALL, rate, 0, &mut *storage).unwrap();
+    let silence = Limit::Silence(core::time::Duration::from_secs(1));
+    let told = aggregator.set_limits(Trading::OrderFill.id(), &[silence]);
+    assert_eq!(told, Err(LimitError::NoRoomForSilence));
 }
 
 fn status(aggregator: &mut Aggregator<impl Storage>, event: Trading) -> Vec<SlaStatus> {

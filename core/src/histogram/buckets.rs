@@ -70,12 +70,30 @@ static SCALE_6: Table<65, 128> = Table::new();
 static SCALE_7: Table<129, 256> = Table::new();
 static SCALE_8: Table<257, 512> = Table::new();
 
+/// The bits above the highest one of a value, which is not 0. Most values are of one word, which takes less where registers have no more.
+#[inline(always)]
+fn leading_zeros(value: u64) -> u32 {
+    match u32::try_from(value) {
+        Ok(word) if cfg!(not(target_pointer_width = "64")) => u32::BITS + word.leading_zeros(),
+        _ => value.leading_zeros(),
+    }
+}
+
+/// Shifted left by so many as stand above its highest bit.
+#[inline(always)]
+fn shifted(value: u64, by: u32) -> u64 {
+    match u32::try_from(value) {
+        Ok(word) if cfg!(not(target_pointer_width = "64")) => u64::from(word << (by - u32::BITS)) << u32::BITS,
+        _ => value << by,
+    }
+}
+
 /// How many bounds of an octave lie below a mantissa, at this scale.
 #[inline(always)]
-fn below(scale: u8, mantissa: u64) -> usize {
+fn below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
     // The tables take 6 KiB together, which a microcontroller has not.
     if cfg!(not(target_pointer_width = "64")) {
-        return below_by_search(scale, mantissa);
+        return below_by_search::<FINEST>(scale, mantissa);
     }
     match scale {
         0 => SCALE_0.below(mantissa),
@@ -91,21 +109,58 @@ fn below(scale: u8, mantissa: u64) -> usize {
 }
 
 /// The same by binary search, a step for each unit of the scale.
-fn below_by_search(scale: u8, mantissa: u64) -> usize {
+#[inline(always)]
+fn below_by_search<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
     const LOWEST: u64 = BOUNDS[0];
     if mantissa <= LOWEST {
         return 0;
     }
     // The bound found so far lies below the mantissa.
-    let (mut found, mut step) = (0, BOUNDS.len() / 2);
-    for _ in 0..scale {
-        // Within the table, which the mask only says once more.
-        if BOUNDS[(found + step) % BOUNDS.len()] < mantissa {
-            found += step;
+    let mut found = 0;
+    let steps = if FINEST == COARSE { COARSE } else { scale };
+    for step in 1..=steps {
+        let next = found + (1 << FINEST >> step);
+        if mantissa_of_bound::<FINEST>(FINEST, next) < mantissa {
+            found = next;
         }
-        step /= 2;
     }
-    (found >> (MAX_SCALE - scale)) + 1
+    (found >> (FINEST - scale)) + 1
+}
+
+/// At this scale and coarser ones, a short table tells the bounds. What looks for bounds is generic in the finest scale that it knows, so
+/// that the long table is not there where the compiler knows the scale, and it is a coarse one.
+pub(super) const COARSE: u8 = 3;
+
+static COARSE_BOUNDS: [u64; 1 << COARSE] = {
+    let mut bounds = [0; 1 << COARSE];
+    let mut j = 0;
+    while j < bounds.len() {
+        bounds[j] = BOUNDS[j << (MAX_SCALE - COARSE)];
+        j += 1;
+    }
+    bounds
+};
+
+/// `floor(2^(index / 2^scale))`, or 2^64 − 1 where that is 2^64.
+#[cfg_attr(target_pointer_width = "64", inline)]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+const fn bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
+    let octave = index >> scale;
+    if octave >= 64 {
+        return u64::MAX;
+    }
+    mantissa_of_bound::<FINEST>(scale, index & ((1 << scale) - 1)) >> (63 - octave)
+}
+
+/// `floor(2^(63 + index / 2^scale))` for an index below 2^scale.
+#[inline(always)]
+const fn mantissa_of_bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
+    // Within the tables, which the masks only say once more.
+    if FINEST == COARSE {
+        COARSE_BOUNDS[(index << (COARSE - scale)) % COARSE_BOUNDS.len()]
+    } else {
+        BOUNDS[(index << (MAX_SCALE - scale)) % BOUNDS.len()]
+    }
 }
 
 /// Which values a histogram tells apart: its scale and range.
@@ -125,9 +180,9 @@ fn below_by_search(scale: u8, mantissa: u64) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Buckets {
-    pub(super) scale: u8,
-    pub(super) lowest: u8,
-    pub(super) octaves: u8,
+    pub(crate) scale: u8,
+    pub(crate) lowest: u8,
+    pub(crate) octaves: u8,
 }
 
 pub(super) const ZERO: usize = 0;
@@ -181,6 +236,18 @@ impl Buckets {
     /// The place where `value` is counted: constant time.
     #[inline(always)]
     pub fn place(self, value: u64) -> usize {
+        if self.is_coarse() { self.place_by::<COARSE>(value) } else { self.place_by::<MAX_SCALE>(value) }
+    }
+
+    /// Whether a short table of bounds does. Where tables are long anyway, nobody is to ask.
+    #[inline(always)]
+    pub(super) const fn is_coarse(self) -> bool {
+        cfg!(not(target_pointer_width = "64")) && self.scale <= COARSE
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(super) fn place_by<const FINEST: u8>(self, value: u64) -> usize {
         if value == 0 {
             return ZERO;
         }
@@ -188,10 +255,10 @@ impl Buckets {
         if cfg!(not(target_pointer_width = "64")) && self.octaves == 0 {
             return self.place_without_buckets(value);
         }
-        let shift = value.leading_zeros();
+        let shift = leading_zeros(value);
         let octave = (u64::BITS - 1 - shift) as usize;
         // At least 1 for what is no power of two; a power of two belongs to the octave below.
-        let bucket = (octave << self.scale) + below(self.scale, value << shift);
+        let bucket = (octave << self.scale) + below::<FINEST>(self.scale, shifted(value, shift));
         let before = (self.lowest as usize) << self.scale;
         // `bucket` counts from 1, so what is at most 2^lowest has at most `before`.
         if bucket <= before { BELOW } else { (FIRST - 1 + bucket - before).min(self.places() - 1) }
@@ -216,32 +283,42 @@ impl Buckets {
     /// The values counted at `place`: all above the first bound, up to and including the second.
     ///
     /// Real bounds are rounded down, which tells whole numbers apart as the real ones do. The place of zero has both 0.
+    #[inline]
     pub const fn bounds(self, place: usize) -> (u64, u64) {
+        if self.is_coarse() { self.bounds_by::<COARSE>(place) } else { self.bounds_by::<MAX_SCALE>(place) }
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    const fn bounds_by<const FINEST: u8>(self, place: usize) -> (u64, u64) {
         let before = (self.lowest as usize) << self.scale;
         if place == ZERO {
             (0, 0)
         } else if place == BELOW {
-            (0, self.bound(before))
+            (0, bound::<FINEST>(self.scale, before))
         } else if place >= self.places() - 1 {
-            (self.bound(before + self.places() - 1 - FIRST), u64::MAX)
+            (bound::<FINEST>(self.scale, before + self.places() - 1 - FIRST), u64::MAX)
         } else {
-            (self.bound(before + place - FIRST), self.bound(before + place - FIRST + 1))
+            (
+                bound::<FINEST>(self.scale, before + place - FIRST),
+                bound::<FINEST>(self.scale, before + place - FIRST + 1),
+            )
         }
-    }
-
-    /// `floor(2^(index / 2^scale))`, or 2^64 − 1 where that is 2^64.
-    const fn bound(self, index: usize) -> u64 {
-        let octave = index >> self.scale;
-        if octave >= 64 {
-            return u64::MAX;
-        }
-        let fraction = (index & ((1 << self.scale) - 1)) << (MAX_SCALE - self.scale);
-        BOUNDS[fraction] >> (63 - octave)
     }
 
     /// What to tell of a value counted at `place`, known to lie between `min` and `max`.
+    #[inline(always)]
     pub fn estimate(self, place: usize, min: u64, max: u64) -> Estimate {
-        let (above, up_to) = self.bounds(place);
+        if self.is_coarse() {
+            self.estimate_by::<COARSE>(place, min, max)
+        } else {
+            self.estimate_by::<MAX_SCALE>(place, min, max)
+        }
+    }
+
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    pub(super) fn estimate_by<const FINEST: u8>(self, place: usize, min: u64, max: u64) -> Estimate {
+        let (above, up_to) = self.bounds_by::<FINEST>(place);
         let least = if place == ZERO { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
         // Where a bound is no bound of a bucket, what was seen stands for it.
@@ -252,7 +329,7 @@ impl Buckets {
 
 /// The geometric midpoint.
 fn middle(from: u64, to: u64) -> u64 {
-    wide::clamp(wide::root(wide::product(from, to)))
+    wide::root(wide::product(from, to))
 }
 
 /// A value that is known only by its bucket.

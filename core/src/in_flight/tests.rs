@@ -149,7 +149,7 @@ proptest! {
                     rules.end(row, start, number);
                 }
                 Step::Settle => {
-                    in_flight.settle(number);
+                    in_flight.remove_older(true, number);
                     rules.settle(number);
                 }
                 Step::Lost => {
@@ -157,7 +157,7 @@ proptest! {
                     rules.lost(number);
                 }
                 Step::Abandon => {
-                    in_flight.abandon(number.saturating_sub(5));
+                    in_flight.remove_older(false, number.saturating_sub(5));
                     rules.abandon(number.saturating_sub(5));
                 }
             }
@@ -172,4 +172,20 @@ proptest! {
         }
         prop_assert_eq!(occupancy.taken, table.iter().filter(|flight| flight.count > 0).count());
     }
+}
+
+/// At the last tick there is, a mark cannot be one more.
+#[test]
+fn at_the_last_tick_a_span_becomes_uncertain_once() {
+    let mut table = [Flight::EMPTY; 8];
+    let mut occupancy = Occupancy::default();
+    let mut events = [EventState::default(); 1];
+    let mut in_flight = InFlight { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+    in_flight.start(0, u64::MAX - 5, 7, 0);
+    in_flight.lost(u64::MAX);
+    in_flight.lost(u64::MAX);
+    assert_eq!(in_flight.events[0].pairing.told(), Pairing { open: 1, uncertain: 1, ..Pairing::default() });
+    assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
+    assert_eq!(in_flight.events[0].pairing.told(), Pairing { paired: 1, ..Pairing::default() });
+    assert_eq!(occupancy, Occupancy::default());
 }

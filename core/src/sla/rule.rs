@@ -210,7 +210,7 @@ impl Rule {
 /// A limit on silence that is watched. All zero when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct Silence {
+pub struct Silence {
     /// The longest that keeps the limit; 0 without a limit.
     pub(crate) nanos: u64,
     ticks: u64,
@@ -244,7 +244,7 @@ fn slices_for(length: Duration, most: usize) -> u16 {
     let most = u16::try_from(most).map_or(SLICES, |most| most.min(SLICES));
     // One that is too long is refused in any slices.
     let nanos = nanos_of(length).unwrap_or(0);
-    let divides = |slices: &u16| wide::is_multiple(nanos, (*slices).into());
+    let divides = |slices: &u16| wide::divided(nanos, u64::from(*slices)).1 == 0;
     (1..=most).rev().find(divides).unwrap_or(1)
 }
 
@@ -258,7 +258,7 @@ pub(crate) fn window_for(
 ) -> Option<Window> {
     let alike = windows.iter().find(|window| window.length() == threshold.window);
     let slices = alike.map_or_else(|| slices_for(threshold.window, most_slices), Window::slices);
-    Window::new(WindowSpec::new(threshold.window, slices), rate, now, 0)
+    Window::new(&WindowSpec::new(threshold.window, slices), rate, now, 0)
 }
 
 #[cfg(test)]

@@ -5,22 +5,22 @@ use core::fmt::Write as _;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Outcome, Period, Quantile, Record, Ring, Shape, Slot, Slow, Threshold, TickRate,
-    Unit, WindowSpec,
+    Aggregator, EventId, EventInfo, Outcome, Period, Quantile, Record, Ring, Shape, Slot, Slow, Storage, Threshold,
+    TickRate, Unit, WindowSpec,
 };
 
 use crate::memory::Memory;
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
-const MILLISECOND: u64 = 1_000_000;
-const RING: usize = 64;
+pub(crate) const MILLISECOND: u64 = 1_000_000;
+pub(crate) const RING: usize = 64;
 
 fn id(id: u16) -> EventId {
     EventId::new(id).unwrap()
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     /// A span without others in it: of an event, so many milliseconds ago, this long.
     Span(u16, u64, u64),
     Start(u16, u64),
@@ -34,7 +34,7 @@ enum Step {
     Lost,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     // Few ticks and lengths, so that spans are interchangeable; and some of the future.
     let (event, ago, length) = (1..=4_u16, prop_oneof![0..30_u64, 0..3_000_u64], 0..3_u64);
     prop_oneof![
@@ -47,6 +47,34 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![0..30_u64, Just(2_000)].prop_map(Step::Back),
         1 => Just(Step::Lost),
     ]
+}
+
+impl Step {
+    /// What is recorded then.
+    pub(crate) fn records(&self, now: u64) -> Vec<Record> {
+        let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
+        // Some stand for 8 of their like.
+        let k = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
+        // Spans that agree in event and start have the same tag, as nobody knows which of them is open.
+        let tag = |ago: u64| tick(ago) / MILLISECOND;
+        match *self {
+            Self::Span(event, ago, length) => {
+                let (start, length) = (tick(ago), length * MILLISECOND);
+                let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
+                vec![Record::start(start, id(event), k(ago), tag(ago)), end]
+            }
+            Self::Start(event, ago) => vec![Record::start(tick(ago), id(event), k(ago), tag(ago))],
+            Self::End(event, ago, length) => {
+                let length = length * MILLISECOND;
+                vec![Record::end(tick(ago) + length, id(event), k(ago), Outcome::Ok, length)]
+            }
+            Self::Forget(event, ago) => {
+                vec![Record::forget(tick(ago), id(event), 0, tailwatch_core::Forgotten::Discarded)]
+            }
+            Self::Number(number) => vec![Record::value(now, id(3), 0, number)],
+            Self::Lost | Self::Pass(..) | Self::Back(_) => vec![],
+        }
+    }
 }
 
 struct Both {
@@ -79,7 +107,7 @@ impl Both {
 }
 
 /// All that can be asked for.
-fn told(aggregator: &mut Aggregator<Memory<u32>>, infos: &[EventInfo; 4]) -> String {
+pub(crate) fn told<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[EventInfo]) -> String {
     let mut told = format!("{:?}", aggregator.counters());
     for info in infos {
         let _ = write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
@@ -105,34 +133,12 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
     both.each(|aggregator| aggregator.begin_pass(now));
     let mut pending = vec![];
     for step in steps.into_iter().chain([Step::Pass(1, true)]) {
-        let mut push = |records: &[Record]| {
-            for record in records {
-                producer.push(*record);
-                pending.push(*record);
-            }
-        };
-        let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
-        // Some stand for 8 of their like.
-        let k = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
-        // Spans that agree in event and start have the same tag, as nobody knows which of them is open.
-        let tag = |ago: u64| tick(ago) / MILLISECOND;
-        match step {
-            Step::Span(event, ago, length) => {
-                let (start, length) = (tick(ago), length * MILLISECOND);
-                let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
-                push(&[Record::start(start, id(event), k(ago), tag(ago)), end]);
-            }
-            Step::Start(event, ago) => push(&[Record::start(tick(ago), id(event), k(ago), tag(ago))]),
-            Step::End(event, ago, length) => {
-                let length = length * MILLISECOND;
-                push(&[Record::end(tick(ago) + length, id(event), k(ago), Outcome::Ok, length)]);
-            }
-            Step::Forget(event, ago) => {
-                push(&[Record::forget(tick(ago), id(event), 0, tailwatch_core::Forgotten::Discarded)]);
-            }
-            Step::Number(number) => push(&[Record::value(now, id(3), 0, number)]),
-            Step::Lost => both.each(Aggregator::lost),
-            Step::Pass(..) | Step::Back(_) => (),
+        for record in step.records(now) {
+            producer.push(record);
+            pending.push(record);
+        }
+        if matches!(step, Step::Lost) {
+            both.each(Aggregator::lost);
         }
         // No more than the ring surely holds.
         if !matches!(step, Step::Pass(..) | Step::Back(_)) && pending.len() + 2 <= RING - RING / 8 {

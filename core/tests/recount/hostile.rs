@@ -94,7 +94,9 @@ fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
             let (slowest, teller) = aggregator.slowest(event, period, &mut room);
             assert_eq!(slowest.first().map(|slow| teller.value(slow.value())), summary.map(|summary| summary.max));
         }
-        let _ = (aggregator.oldest(event), aggregator.pairing(event), aggregator.outcomes(event));
+        let _ = (aggregator.oldest(event), aggregator.outcomes(event));
+        let pairing = aggregator.pairing(event);
+        assert!(pairing.uncertain <= pairing.open, "{pairing:?}");
         let _ = aggregator.is_breached(event);
     }
 }

@@ -12,6 +12,7 @@ mod counters;
 mod drained;
 mod flights;
 mod hostile;
+mod lacking;
 mod limits;
 mod lists;
 mod memory;

@@ -1,11 +1,12 @@
 //! Storage in vectors, so that a shape can be drawn at random.
 
 use tailwatch_core::{
-    Count, EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Slow, Storage, Sums, Tally, Window, Word,
+    Count, EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Silence, Slow, Storage, Sums, Tally, Window, Word,
 };
 
 #[derive(Debug)]
 pub(crate) struct Memory<C> {
+    shape: Shape,
     rows: Vec<u16>,
     windows: Vec<Window>,
     events: Vec<EventState>,
@@ -19,6 +20,7 @@ pub(crate) struct Memory<C> {
     slowest: Vec<Slow>,
     limits: Vec<Rule>,
     tallies: Vec<Tally>,
+    silences: Vec<Silence>,
 }
 
 fn empty<T: Clone + Default>(len: usize) -> Vec<T> {
@@ -28,6 +30,7 @@ fn empty<T: Clone + Default>(len: usize) -> Vec<T> {
 impl<C: Count> Memory<C> {
     pub(crate) fn new(shape: &Shape) -> Self {
         Self {
+            shape: *shape,
             rows: empty(shape.ids),
             windows: empty(shape.windows),
             events: empty(shape.rows()),
@@ -41,12 +44,17 @@ impl<C: Count> Memory<C> {
             slowest: empty(shape.all_slowest()),
             limits: empty(shape.limits),
             tallies: empty(shape.all_tallies()),
+            silences: empty(shape.silences),
         }
     }
 }
 
 impl<C: Count> Storage for Memory<C> {
     type Count = C;
+
+    fn shape(&self) -> Shape {
+        self.shape
+    }
 
     fn parts(&mut self) -> Parts<'_, C> {
         Parts {
@@ -63,6 +71,7 @@ impl<C: Count> Storage for Memory<C> {
             slowest: &mut self.slowest,
             limits: &mut self.limits,
             tallies: &mut self.tallies,
+            silences: &mut self.silences,
         }
     }
 }

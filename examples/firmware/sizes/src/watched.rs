@@ -32,7 +32,7 @@ pub fn run<S: Storage>(shape: Shape, storage: S) -> ! {
         });
         for event in Four::ALL {
             for period in [Period::Window(0), Period::Window(1), Period::Total] {
-                black_box(aggregator.summary(event.id.id(), period));
+                black_box(&aggregator.summary(event.id.id(), period));
             }
         }
     }
