@@ -132,17 +132,7 @@ pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Q
         sort_by_gaps(samples, |sample| *sample);
     }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
-    let mut found = [0; K];
-    ranked(samples.iter().copied(), total, (&quantiles, &mut found));
-    (!samples.is_empty()).then_some(found)
-}
-
-/// The same of samples that are sorted, and weigh so much together.
-pub(crate) fn ranked<const K: usize>(
-    mut rest: impl Iterator<Item = Weighed>,
-    total: u64,
-    (quantiles, found): (&[Quantile; K], &mut [u64; K]),
-) {
+    let (mut found, mut rest) = ([0; K], samples.iter());
     // No rank is 0.
     let (mut value, mut reached) = (0, 0_u64);
     for (found, quantile) in found.iter_mut().zip(quantiles) {
@@ -154,6 +144,7 @@ pub(crate) fn ranked<const K: usize>(
         }
         *found = value;
     }
+    (!samples.is_empty()).then_some(found)
 }
 
 /// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.

@@ -90,7 +90,7 @@ fn shifted(value: u64, by: u32) -> u64 {
 
 /// How many bounds of an octave lie below a mantissa, at this scale.
 #[inline(always)]
-fn below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
+pub(super) fn below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
     // The tables take 6 KiB together, which a microcontroller has not.
     if cfg!(not(target_pointer_width = "64")) {
         return below_by_search::<FINEST>(scale, mantissa);
@@ -110,7 +110,7 @@ fn below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
 
 /// The same by binary search, a step for each unit of the scale.
 #[inline(always)]
-fn below_by_search<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
+pub(super) fn below_by_search<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
     const LOWEST: u64 = BOUNDS[0];
     if mantissa <= LOWEST {
         return 0;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     bounds::BOUNDS,
-    buckets::{BELOW, FIRST, ZERO},
+    buckets::{BELOW, COARSE, FIRST, ZERO, below, below_by_search},
     *,
 };
 
@@ -30,6 +30,21 @@ fn without_buckets_a_place_is_what_a_search_finds() {
         for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]) {
             if value > 0 {
                 assert_eq!(buckets.place_without_buckets(value), buckets.place(value), "{value} above 2^{lowest}");
+            }
+        }
+    }
+}
+
+/// At every bound there is, and on both sides of it.
+#[test]
+fn a_search_finds_what_the_tables_tell() {
+    for mantissa in BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]).chain([u64::MAX]) {
+        let mantissa = mantissa | 1 << 63;
+        for scale in 0..=MAX_SCALE {
+            let told = below::<MAX_SCALE>(scale, mantissa);
+            assert_eq!(below_by_search::<MAX_SCALE>(scale, mantissa), told, "{mantissa} at {scale}");
+            if scale <= COARSE {
+                assert_eq!(below_by_search::<COARSE>(scale, mantissa), told, "{mantissa} at {scale}");
             }
         }
     }
