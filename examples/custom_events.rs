@@ -4,7 +4,9 @@
 
 use core::{error::Error, time::Duration};
 
-use tailwatch::{Collector, Quantile, Sampling, Threshold, Unit, events, measure, record_duration, record_value};
+use tailwatch::{
+    Collector, Quantile, Sampling, Threshold, Unit, events, measure, record_duration, record_value,
+};
 
 events! {
     /// What my gateway does.
@@ -25,7 +27,8 @@ events! {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let chatty = Sampling::RateLimit { above: 100_000.0, sample: 0.1 };
-    let collector = Collector::builder().events(Gateway::ALL).sampling(Gateway::Decode, chatty).start()?;
+    let collector =
+        Collector::builder().events(Gateway::ALL).sampling(Gateway::Decode, chatty).start()?;
     collector.install()?;
 
     for packet in 0..1_000 {
@@ -40,9 +43,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     collector.stop();
     println!("{}", collector.report());
-    let heartbeat = collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
+    let heartbeat =
+        collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
     let heartbeat = heartbeat.ok_or("no heartbeat")?;
     let corrected = heartbeat.corrected.ok_or("no expected interval")?;
-    println!("heartbeat p95: {} ns as measured, {} ns as it was waited for", heartbeat.summary.p95, corrected.p95);
+    println!(
+        "heartbeat p95: {} ns as measured, {} ns as it was waited for",
+        heartbeat.summary.p95, corrected.p95
+    );
     Ok(())
 }

@@ -12,12 +12,15 @@ use std::{
 };
 
 use tailwatch_bare_metal::wire::{
-    CountsFrame, Decoder, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, SummaryFrame, UnitOf,
+    CountsFrame, Decoder, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, SummaryFrame,
+    UnitOf,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut input: Box<dyn Read> = match env::args().nth(1) {
-        Some(path) if path != "-" => Box::new(File::open(&path).map_err(|error| format!("{path}: {error}"))?),
+        Some(path) if path != "-" => {
+            Box::new(File::open(&path).map_err(|error| format!("{path}: {error}"))?)
+        }
         _ => Box::new(io::stdin()),
     };
     let (mut decoder, mut frames) = (Decoder::new(), 0_u64);
@@ -48,8 +51,11 @@ fn show(frame: &Frame) {
         Frame::Counts(counts) => show_counts(counts),
         Frame::Summary(summary) => show_summary(summary),
         Frame::Limit(limit) => show_limit("limit", limit),
-        Frame::Transition { at, limit } => {
-            show_limit(if limit.state == LimitState::Violated { "RAISED" } else { "cleared" }, limit);
+        Frame::StatusChange { at, limit } => {
+            show_limit(
+                if limit.state == LimitState::Violated { "RAISED" } else { "cleared" },
+                limit,
+            );
             println!("  at tick {at}");
         }
         other => println!("{other:?}"),
@@ -108,7 +114,12 @@ fn show_summary(summary: &SummaryFrame) {
 fn show_limit(what: &str, limit: &LimitFrame) {
     let kind = match limit.kind {
         LimitKind::Quantile { ppm, limit, window } => {
-            format!("{}.{:04} % at most {limit} over {} ms", ppm / 10_000, ppm % 10_000, window / 1_000_000)
+            format!(
+                "{}.{:04} % at most {limit} over {} ms",
+                ppm / 10_000,
+                ppm % 10_000,
+                window / 1_000_000
+            )
         }
         LimitKind::Silence { longest } => format!("silent for {} ms at most", longest / 1_000_000),
     };

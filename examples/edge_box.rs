@@ -41,8 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     collector.stop();
-    let minute = collector.stats(Trading::OrderPlacement, Duration::from_mins(1))?.ok_or("no orders")?;
+    let minute =
+        collector.stats(Trading::OrderPlacement, Duration::from_mins(1))?.ok_or("no orders")?;
     println!("{} orders, p99.9 {} ns, max {} ns", minute.count, minute.p99_9, minute.max);
-    println!("{} of {} records overwritten", collector.health().overwritten, collector.health().produced);
+    println!(
+        "{} of {} records overwritten",
+        collector.health().overwritten,
+        collector.health().produced
+    );
     Ok(())
 }

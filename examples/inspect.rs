@@ -6,7 +6,8 @@ use core::error::Error;
 use std::collections::HashMap;
 
 use tailwatch::{
-    Collector, Delivery, EventId, Kind, Outcome, Trading, measure, measure_tagged, record_end, record_start_tagged,
+    Collector, Delivery, EventId, Kind, Outcome, Trading, measure, measure_tagged, record_end,
+    record_start_tagged,
 };
 
 /// Pairs by event and start tick, as the collector does: an END carries its own duration, so its START is where it must have been.
@@ -35,13 +36,19 @@ impl Pairs {
             }
             (_, number) => number.map_or_else(String::new, |number| number.to_string()),
         };
-        println!("{:<18} {:<13} {:<8} {said}", delivery.event, delivery.kind.to_string(), delivery.thread);
+        println!(
+            "{:<18} {:<13} {:<8} {said}",
+            delivery.event,
+            delivery.kind.to_string(),
+            delivery.thread
+        );
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut pairs = Pairs::default();
-    let collector = Collector::builder().observer(move |delivery| pairs.look_at(delivery)).start()?;
+    let collector =
+        Collector::builder().observer(move |delivery| pairs.look_at(delivery)).start()?;
     collector.install()?;
     tailwatch::register_thread("main")?;
 
@@ -53,12 +60,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         record_end(first, Outcome::Ok);
         collector.flush(); // the START of the second comes before its END then
         let sent = std::thread::Builder::new().name("fills".to_owned());
-        sent.spawn(move || record_end(second, Outcome::Error))?.join().map_err(|_| "the thread panicked")?;
+        sent.spawn(move || record_end(second, Outcome::Error))?
+            .join()
+            .map_err(|_| "the thread panicked")?;
         measure_tagged(Trading::OrderPlacement, 3).discard();
     }
 
     collector.stop();
     let health = collector.health();
-    println!("{} records delivered, {} overwritten, {} orphans", health.delivered, health.overwritten, health.orphans);
+    println!(
+        "{} records delivered, {} overwritten, {} orphans",
+        health.delivered, health.overwritten, health.orphans
+    );
     Ok(())
 }

@@ -14,7 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))?;
     let table = Reporter::table(&collector, Duration::from_millis(500), io::stderr())?;
     let lines = match env::args_os().nth(1) {
-        Some(path) => Some(Reporter::json_lines(&collector, Duration::from_millis(100), File::create(path)?)?),
+        Some(path) => {
+            Some(Reporter::json_lines(&collector, Duration::from_millis(100), File::create(path)?)?)
+        }
         None => None,
     };
 

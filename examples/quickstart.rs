@@ -16,7 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     collector.stop(); // or `flush`, while the program goes on
-    let minute = collector.stats(Trading::OrderPlacement, Duration::from_mins(1))?.ok_or("nothing happened")?;
-    println!("{} orders: p50 {} ns, p99 {} ns, max {} ns", minute.count, minute.p50, minute.p99, minute.max);
+    let minute = collector
+        .stats(Trading::OrderPlacement, Duration::from_mins(1))?
+        .ok_or("nothing happened")?;
+    println!(
+        "{} orders: p50 {} ns, p99 {} ns, max {} ns",
+        minute.count, minute.p50, minute.p99, minute.max
+    );
     Ok(())
 }

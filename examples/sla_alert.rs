@@ -12,7 +12,10 @@ use std::{
     thread,
 };
 
-use tailwatch::{Collector, Event, Limit, Quantile, SlaChange, Threshold, Trading, WindowSpec, measure_tagged, time};
+use tailwatch::{
+    Collector, Event, Limit, Quantile, SlaChange, Threshold, Trading, WindowSpec, measure_tagged,
+    time,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let webhook = TcpListener::bind("127.0.0.1:0")?;
@@ -23,7 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (alert, alerts) = mpsc::channel::<SlaChange>();
     let sender = thread::spawn(move || {
         for change in alerts {
-            let text = format!("{} {}", if change.raised { "VIOLATED" } else { "kept again" }, change.limit);
+            let text = format!(
+                "{} {}",
+                if change.raised { "VIOLATED" } else { "kept again" },
+                change.limit
+            );
             if let Err(error) = post(address, &text) {
                 eprintln!("the alert was not sent: {error}");
             }
@@ -62,7 +69,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn post(address: SocketAddr, text: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "POST /alert HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+    write!(
+        stream,
+        "POST /alert HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    )?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map(drop)
 }

@@ -41,6 +41,9 @@ fn every_folder_of_inputs_is_that_of_a_target() {
         }
     }
     for (name, _) in TARGETS {
-        assert!(fuzz.join("fuzz_targets").join(format!("{name}.rs")).is_file(), "{name} has no binary");
+        assert!(
+            fuzz.join("fuzz_targets").join(format!("{name}.rs")).is_file(),
+            "{name} has no binary"
+        );
     }
 }

@@ -4,7 +4,7 @@
 //! function of the core is followed to the end. Of the std adapter it is what a thread does that has a ring, on a clock that is a
 //! counter: to take a ring, and to ask the operating system for the time, is the standard library's, and left out by name.
 
-mod support;
+mod probe;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,12 +12,20 @@ use std::{
 };
 
 use object::{
-    Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection, read::archive::ArchiveFile,
+    Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SymbolSection,
+    read::archive::ArchiveFile,
 };
-use support::build_example;
+use probe::build_example;
 
-const OF_CORE: [&str; 7] =
-    ["core_guard", "core_tagged", "core_discard", "core_start", "core_end", "core_number", "core_push"];
+const OF_CORE: [&str; 7] = [
+    "core_guard",
+    "core_tagged",
+    "core_discard",
+    "core_start",
+    "core_end",
+    "core_number",
+    "core_push",
+];
 const OF_STD: [&str; 8] = [
     "with_guard",
     "with_tag_and_outcome",
@@ -33,7 +41,8 @@ const OF_STD: [&str; 8] = [
 const LEFT_OUT: [&str; 3] = ["register_late", "end_without_ring", "read_monotonic"];
 
 /// Parts of the names of what panics.
-const PANICS: [&str; 6] = ["panicking", "unwrap_failed", "expect_failed", "alloc_error", "capacity_overflow", "_fail"];
+const PANICS: [&str; 6] =
+    ["panicking", "unwrap_failed", "expect_failed", "alloc_error", "capacity_overflow", "_fail"];
 /// Named alike: whether the thread panics; and what stops a panic on its way, from wherever it came.
 const HARMLESS: [&str; 3] = ["panic_count", "panic_cannot_unwind", "panic_in_cleanup"];
 
@@ -75,11 +84,9 @@ impl References {
                     let symbol = object.symbol_by_index(symbol).expect("a symbol");
                     let place = symbol.section_index().map(|section| (number, section));
                     // A function that only its object knows is referred to by its section.
-                    let name = symbol
-                        .name()
-                        .ok()
-                        .filter(|name| !name.is_empty())
-                        .or_else(|| object.section_by_index(symbol.section_index()?).ok()?.name().ok());
+                    let name = symbol.name().ok().filter(|name| !name.is_empty()).or_else(|| {
+                        object.section_by_index(symbol.section_index()?).ok()?.name().ok()
+                    });
                     to.push((name.unwrap_or_default().to_owned(), place));
                 }
             }

@@ -1,11 +1,11 @@
 //! The feature `off` leaves nothing of the measuring in the measured program: shown by its symbols and their code.
 
-mod support;
+mod probe;
 
 use std::{env, fs, process::Command};
 
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
-use support::build_example;
+use probe::build_example;
 
 fn probe(features: &[&str]) -> Vec<u8> {
     let name = format!("{}off_probe{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
@@ -15,10 +15,14 @@ fn probe(features: &[&str]) -> Vec<u8> {
 /// The code of a function.
 fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
     let mut symbols = file.symbols().chain(file.dynamic_symbols());
-    let symbol = symbols.find(|symbol| symbol.name() == Ok(name)).unwrap_or_else(|| panic!("no symbol {name}"));
-    let section = file.section_by_index(symbol.section_index().expect("it is defined")).expect("its section");
+    let symbol = symbols
+        .find(|symbol| symbol.name() == Ok(name))
+        .unwrap_or_else(|| panic!("no symbol {name}"));
+    let section =
+        file.section_by_index(symbol.section_index().expect("it is defined")).expect("its section");
     let start = usize::try_from(symbol.address() - section.address()).expect("an offset");
-    section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")].to_vec()
+    section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")]
+        .to_vec()
 }
 
 const MEASURED: [&str; 8] = [
@@ -40,9 +44,13 @@ fn nothing_is_left_of_what_is_measured() {
     for name in MEASURED {
         assert_eq!(code(&off, name), plain, "{name}: as if it were not measured");
     }
-    let is_code_or_data =
-        |symbol: &object::Symbol<'_, '_>| matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data);
-    let left = off.symbols().filter(is_code_or_data).filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+    let is_code_or_data = |symbol: &object::Symbol<'_, '_>| {
+        matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data)
+    };
+    let left = off
+        .symbols()
+        .filter(is_code_or_data)
+        .filter_map(|symbol| symbol.name().ok().map(str::to_owned));
     let left: Vec<_> = left.filter(|name| name.contains("tailwatch")).collect();
     assert!(left.is_empty(), "nothing of the library is left: {left:?}");
 
@@ -56,8 +64,8 @@ fn nothing_is_left_of_what_is_measured() {
 
 #[test]
 fn everything_can_still_be_called() {
-    let program =
-        build_example("off_program", &["--features", "off"]).join(format!("off_program{}", env::consts::EXE_SUFFIX));
+    let program = build_example("off_program", &["--features", "off"])
+        .join(format!("off_program{}", env::consts::EXE_SUFFIX));
     let run = Command::new(program).output().expect("it runs");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "nothing was recorded");

@@ -7,7 +7,8 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(cortex_m)");
     println!("cargo:rustc-check-cfg=cfg(cortex_m_main)");
     let target = env::var("TARGET").unwrap_or_default();
-    let is_main = ["thumbv7m", "thumbv7em", "thumbv8m.main"].iter().any(|name| target.starts_with(name));
+    let is_main =
+        ["thumbv7m", "thumbv7em", "thumbv8m.main"].iter().any(|name| target.starts_with(name));
     if is_main || ["thumbv6m", "thumbv8m.base"].iter().any(|name| target.starts_with(name)) {
         println!("cargo:rustc-cfg=cortex_m");
     }

@@ -3,8 +3,8 @@
 use core::{error::Error, hint::black_box, time::Duration};
 
 use tailwatch_core::{
-    Aggregator, Consumer, Counters, EventId, EventInfo, Outcome, Period, Producer, Quantile, Record, Ring, Shape, Slot,
-    Threshold, TickRate, WindowSpec,
+    Aggregator, Consumer, Counters, EventId, EventInfo, Outcome, Producer, Quantile, Record, Ring,
+    Scope, Shape, Slot, Threshold, TickRate, WindowSpec,
 };
 
 use crate::{count, memory::Memory};
@@ -17,7 +17,7 @@ const PASSES: u32 = 16;
 const BETWEEN_PASSES: u64 = 10_000_000;
 
 /// As in the real drain, the last one is the total.
-const PERIODS: [Period; 4] = [Period::Window(0), Period::Window(1), Period::Window(2), Period::Total];
+const PERIODS: [Scope; 4] = [Scope::Window(0), Scope::Window(1), Scope::Window(2), Scope::Total];
 
 /// Of each sample it is counted whether it is longer, as some are.
 const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, Duration::from_nanos(900))];
@@ -43,12 +43,22 @@ struct World<'r> {
 }
 
 impl<'r> World<'r> {
-    fn new(events: u16, limits: &'static [Threshold], ring: &'r mut FullRing) -> Result<Self, Box<dyn Error>> {
+    fn new(
+        events: u16,
+        limits: &'static [Threshold],
+        ring: &'r mut FullRing,
+    ) -> Result<Self, Box<dyn Error>> {
         let info = |id| EventInfo { limits, ..EventInfo::new(id, format!("event_{id}").leak()) };
         let events: Vec<_> = (1..=events).filter_map(EventId::new).map(info).collect();
         let shape = Shape::server(&events, &WindowSpec::DEFAULT);
-        let aggregator =
-            Aggregator::new(shape, &WindowSpec::DEFAULT, &events, TickRate::NANOSECONDS, 0, Memory::new(&shape))?;
+        let aggregator = Aggregator::new(
+            shape,
+            &WindowSpec::DEFAULT,
+            &events,
+            TickRate::NANOSECONDS,
+            0,
+            Memory::new(&shape),
+        )?;
         let (producer, consumer) = ring.split();
         Ok(Self { events, aggregator, producer, consumer, now: 0 })
     }
@@ -60,7 +70,9 @@ impl<'r> World<'r> {
         let span = |(n, id): (u64, EventId)| (self.now + n * 1_000, id, 100 + n * 7_919 % 900, n);
         let mut spans = (0..spans).zip(ids).map(span);
         let start = |at, id, tag| self.producer.push(Record::start(at, id, 0, tag));
-        let end = |at, id, length| self.producer.push(Record::end(at + length, id, 0, Outcome::Ok, length));
+        let end = |at, id, length| {
+            self.producer.push(Record::end(at + length, id, 0, Outcome::Ok, length))
+        };
         while let Some((at, id, length, tag)) = spans.next() {
             start(at, id, tag);
             // The outer one begins as if nothing were in it, and ends behind the other.
@@ -79,10 +91,10 @@ impl<'r> World<'r> {
     /// A pass over the ring; how many records it took.
     fn pass(&mut self) -> u64 {
         let as_of = self.now;
-        self.consumer.look();
+        self.consumer.refresh();
         self.aggregator.begin_pass(as_of + 1);
         let drained = self.aggregator.drain(0, &mut self.consumer, |_, _| ());
-        self.aggregator.settle(self.aggregator.pass());
+        self.aggregator.expire_orphans(self.aggregator.pass());
         self.aggregator.watch(as_of, |_| ());
         drained.delivered
     }
@@ -96,7 +108,11 @@ impl<'r> World<'r> {
             count(row, RECORDS, || taken = self.pass());
             assert_eq!(taken, u64::from(RECORDS), "{row}: the ring was full");
         }
-        assert_eq!(self.aggregator.counters(), Counters::default(), "{row}: all of it was in order");
+        assert_eq!(
+            self.aggregator.counters(),
+            Counters::default(),
+            "{row}: all of it was in order"
+        );
     }
 
     /// Has the summaries of all that can be asked for counted.

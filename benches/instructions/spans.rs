@@ -9,7 +9,8 @@ use core::{
 };
 
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_tagged, measure_unfinished, record_value,
+    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_cancel_on_drop,
+    measure_tagged, record_value,
 };
 
 use crate::count;
@@ -47,7 +48,7 @@ fn guard_tagged(times: u32) {
 
 fn guard_send(times: u32) {
     for _ in 0..times {
-        let span = measure_unfinished(Trading::OrderPlacement);
+        let span = measure_cancel_on_drop(Trading::OrderPlacement);
         black_box(());
         span.end(Outcome::Ok);
     }
@@ -98,13 +99,15 @@ fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 
 /// Has every form counted.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let start = |mode| -> Result<Collector, Box<dyn Error>> {
-        let collector = Collector::builder().ignore_environment().manual_drain().clock_mode(mode).start()?;
+        let collector =
+            Collector::builder().ignore_environment().manual_drain().clock_mode(mode).start()?;
         collector.register_thread("counted")?;
         match collector.report().clock.source {
             ClockSource::Tsc => Ok(collector),
-            ClockSource::Monotonic => {
-                Err("the processor's counter is not to be trusted here, and spans are counted with it".into())
-            }
+            ClockSource::Monotonic => Err(
+                "the processor's counter is not to be trusted here, and spans are counted with it"
+                    .into(),
+            ),
         }
     };
 

@@ -15,8 +15,14 @@ use crate::rounds::{Figure, figure};
 const PENDING: u32 = 8_192;
 
 /// How many events and rings, and nanoseconds a record at the most.
-const CASES: [(u16, u8, Option<f64>); 6] =
-    [(1, 1, None), (8, 1, Some(10.0)), (64, 1, Some(12.0)), (1, 8, None), (8, 8, Some(10.0)), (64, 8, Some(12.0))];
+const CASES: [(u16, u8, Option<f64>); 6] = [
+    (1, 1, None),
+    (8, 1, Some(10.0)),
+    (64, 1, Some(12.0)),
+    (1, 8, None),
+    (8, 8, Some(10.0)),
+    (64, 8, Some(12.0)),
+];
 
 /// A thread that fills its ring when it is asked to.
 struct Filler {
@@ -63,12 +69,19 @@ enum Reports {
 }
 
 /// Nanoseconds a record: all rings are filled, then drained in one pass.
-fn time(events_count: u16, rings: u8, reports: Reports, rounds: usize) -> Result<Figure, Box<dyn Error>> {
+fn time(
+    events_count: u16,
+    rings: u8,
+    reports: Reports,
+    rounds: usize,
+) -> Result<Figure, Box<dyn Error>> {
     let events = events(events_count);
-    let collector = Collector::builder().events(&events).rings(usize::from(rings)).manual_drain().start()?;
+    let collector =
+        Collector::builder().events(&events).rings(usize::from(rings)).manual_drain().start()?;
     collector.install()?;
     let ids: Vec<EventId> = events.iter().map(|info| info.id).collect();
-    let fillers: Vec<_> = (0..rings).map(|n| Filler::new(&format!("filler-{n}"), ids.clone())).collect();
+    let fillers: Vec<_> =
+        (0..rings).map(|n| Filler::new(&format!("filler-{n}"), ids.clone())).collect();
     let mut costs = Vec::with_capacity(rounds);
     for round in 0..=rounds {
         for filler in &fillers {

@@ -88,14 +88,22 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     for walk in &walks {
         let prepare = || walk.borrow_mut().plain(WARM);
         let work = |times| walk.borrow_mut().plain(times);
-        contestants.push(Contestant { name: "plain", prepare: Box::new(prepare), work: Box::new(work) });
+        contestants.push(Contestant {
+            name: "plain",
+            prepare: Box::new(prepare),
+            work: Box::new(work),
+        });
         for collector in &collectors {
             let prepare = || {
                 collector.register_thread("bench").expect("a ring for the only thread");
                 walk.borrow_mut().measured(WARM);
             };
             let work = |times| walk.borrow_mut().measured(times);
-            contestants.push(Contestant { name: "measured", prepare: Box::new(prepare), work: Box::new(work) });
+            contestants.push(Contestant {
+                name: "measured",
+                prepare: Box::new(prepare),
+                work: Box::new(work),
+            });
         }
     }
     let turns = rounds::turns(&mut contestants, rounds, times);

@@ -69,7 +69,9 @@ impl Row {
     fn at(&self, number: usize) -> f64 {
         let mut turns: Vec<u32> = self.turns.iter().map(|quantiles| quantiles[number]).collect();
         turns.sort_unstable();
-        f64::from(turns[if number + 1 == QUANTILES.len() { turns.len() - 1 } else { turns.len() / 2 }])
+        f64::from(
+            turns[if number + 1 == QUANTILES.len() { turns.len() - 1 } else { turns.len() / 2 }],
+        )
     }
 }
 
@@ -83,8 +85,10 @@ fn at(ticks: &[u32], quantile: Quantile) -> u32 {
 /// round just now.
 fn rows(rounds: u32) -> Vec<Row> {
     let row = |(is_cold, work)| Row { work, is_cold, turns: Vec::new(), all: Vec::new() };
-    let mut rows: Vec<_> =
-        [false, true].into_iter().flat_map(|is_cold| [0, 1, 2, 3].map(|n| row((is_cold, n)))).collect();
+    let mut rows: Vec<_> = [false, true]
+        .into_iter()
+        .flat_map(|is_cold| [0, 1, 2, 3].map(|n| row((is_cold, n))))
+        .collect();
     let mut large = vec![0_u8; LARGE];
     let mut ticks = vec![0; TURN];
     for round in progress::bar("rounds", u64::from(rounds) + 1).wrap_iter(0..=rounds) {
@@ -118,30 +122,47 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let rows = rows(rounds);
     let nanos_a_tick = nanos_a_tick()?;
 
-    println!("{:<28} {:>7} {:>8} {:>8} {:>10} {:>13}", "ns", "p50", "p99", "p99.9", "max", "p99.9 x bare");
+    println!(
+        "{:<28} {:>7} {:>8} {:>8} {:>10} {:>13}",
+        "ns", "p50", "p99", "p99.9", "max", "p99.9 x bare"
+    );
     let (mut most, mut most_in_all) = ([0.0_f64; NAMES.len()], [0.0_f64; NAMES.len()]);
     for of_kind in rows.chunks_exact(NAMES.len()) {
         let timing = of_kind[0].at(0);
         let net = |row: &Row, number| row.at(number) - timing;
         for row in of_kind {
             let [p50, p99, p99_9, max] = [0, 1, 2, 3].map(|number| net(row, number) * nanos_a_tick);
-            let name = format!("{}, {}", NAMES[row.work], if row.is_cold { "cold ring" } else { "warm ring" });
+            let name = format!(
+                "{}, {}",
+                NAMES[row.work],
+                if row.is_cold { "cold ring" } else { "warm ring" }
+            );
             let ratio = net(row, 2) / net(&of_kind[1], 2);
             let verdict = if row.work > 1 { verdict::word(ratio <= TARGET) } else { "" };
-            let line = format!("{name:<28} {p50:>7.1} {p99:>8.1} {p99_9:>8.1} {max:>10.0} {ratio:>13.3} {verdict}");
+            let line = format!(
+                "{name:<28} {p50:>7.1} {p99:>8.1} {p99_9:>8.1} {max:>10.0} {ratio:>13.3} {verdict}"
+            );
             println!("{}", line.trim_end());
             most[row.work] = most[row.work].max(ratio);
             let in_all = |row: &Row| f64::from(at(&row.all, Quantile::P99_9)) - timing;
             most_in_all[row.work] = most_in_all[row.work].max(in_all(row) / in_all(&of_kind[1]));
         }
     }
-    println!("\n{rounds} interleaved rounds of {TURN} each; the drain runs at its normal pace meanwhile");
+    println!(
+        "\n{rounds} interleaved rounds of {TURN} each; the drain runs at its normal pace meanwhile"
+    );
     println!("quantiles are those of the round in the middle, the maximum that of all");
-    println!("less what timing nothing costs, at its median; a record reads the counter once, a span is two records");
-    for (rounds, most) in [("all rounds together", most_in_all), ("the round in the middle", most)] {
+    println!(
+        "less what timing nothing costs, at its median; a record reads the counter once, a span is two records"
+    );
+    for (rounds, most) in [("all rounds together", most_in_all), ("the round in the middle", most)]
+    {
         for (name, most) in NAMES.iter().zip(most).skip(2) {
             verdict::say(
-                format!("p99.9 of {name} in {rounds}, cold or warm, at most {TARGET} x that of {}", NAMES[1]),
+                format!(
+                    "p99.9 of {name} in {rounds}, cold or warm, at most {TARGET} x that of {}",
+                    NAMES[1]
+                ),
                 format!("x {most:.3}"),
                 most <= TARGET,
             );

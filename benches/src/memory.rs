@@ -31,7 +31,8 @@ const MARKS: [Until; 5] = [
     Until::Windows,
     Until::Further(1_000_000_000),
 ];
-const SMOKE_MARKS: [Until; 3] = [Until::Spans(10_000), Until::Spans(100_000), Until::Spans(1_000_000)];
+const SMOKE_MARKS: [Until; 3] =
+    [Until::Spans(10_000), Until::Spans(100_000), Until::Spans(1_000_000)];
 
 /// The longest of the default windows, and a slice more.
 const WINDOWS: Duration = Duration::from_secs(66);
@@ -41,8 +42,12 @@ const BATCH: u64 = 1_000_000 / 8;
 
 /// What of this process is in memory, in bytes, counted page by page.
 fn resident() -> Result<u64, Box<dyn Error>> {
-    let told = fs::read_to_string("/proc/self/smaps_rollup").map_err(|error| format!("this needs Linux: {error}"))?;
-    let line = told.lines().find_map(|line| line.strip_prefix("Rss:")).ok_or("smaps_rollup tells no Rss")?;
+    let told = fs::read_to_string("/proc/self/smaps_rollup")
+        .map_err(|error| format!("this needs Linux: {error}"))?;
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:"))
+        .ok_or("smaps_rollup tells no Rss")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim_end().parse()?;
     Ok(kib * 1_024)
 }
@@ -86,7 +91,11 @@ fn marks(collector: &Collector, wanted: &[Until], empty: u64) -> Result<Vec<Mark
             record(batch);
             spans += batch;
         }
-        marks.push(Mark { spans, after: start.elapsed(), above: resident()?.saturating_sub(empty) });
+        marks.push(Mark {
+            spans,
+            after: start.elapsed(),
+            above: resident()?.saturating_sub(empty),
+        });
     }
     // Last of all, as it makes a report in this thread: what the allocator keeps of it for the thread comes on top.
     collector.flush();
@@ -104,7 +113,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let collector = Collector::builder().start()?;
     collector.install()?;
     let marks = thread::scope(|scope| {
-        let recording = scope.spawn(|| marks(&collector, wanted, empty).map_err(|error| error.to_string()));
+        let recording =
+            scope.spawn(|| marks(&collector, wanted, empty).map_err(|error| error.to_string()));
         recording.join().map_err(|_| "the recording thread panicked".to_owned())?
     })?;
 
@@ -116,8 +126,13 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         println!("{}", line.trim_end());
         last = Some(*above);
     }
-    println!("\nan empty process has {empty} bytes; the collector tells {} of its own", collector.memory_bytes());
-    println!("slices come into use one after the other, in a minute: until then it grows with time, not with spans");
+    println!(
+        "\nan empty process has {empty} bytes; the collector tells {} of its own",
+        collector.memory_bytes()
+    );
+    println!(
+        "slices come into use one after the other, in a minute: until then it grows with time, not with spans"
+    );
     println!(
         "the last line is after a flush, whose report lies in a heap that the allocator has for the thread that records"
     );
@@ -125,10 +140,18 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let most = drained.iter().map(|mark| mark.above).max().unwrap_or_default();
     verdict::say(format!("at most {TARGET} bytes above an empty process"), most, most <= TARGET);
     let most = flushed.above;
-    verdict::say(format!("at most {TARGET} bytes above an empty process, after a flush too"), most, most <= TARGET);
+    verdict::say(
+        format!("at most {TARGET} bytes above an empty process, after a flush too"),
+        most,
+        most <= TARGET,
+    );
     if let ([.., full, end], false) = (drained, smoke) {
         let growth = ratio(end.above, full.above);
-        verdict::say("flat once all slices are in use, within 1 %", format!("x {growth:.3}"), growth <= FLAT);
+        verdict::say(
+            "flat once all slices are in use, within 1 %",
+            format!("x {growth:.3}"),
+            growth <= FLAT,
+        );
     }
     Ok(())
 }

@@ -48,7 +48,10 @@ pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn E
         println!("\n== {name}");
         let mut command = Command::new(env::current_exe()?);
         command.arg(name).args(smoke.then_some("--smoke"));
-        let data = plots.as_ref().filter(|_| is_plotted).map(|plots| plots.join(name).with_extension("json"));
+        let data = plots
+            .as_ref()
+            .filter(|_| is_plotted)
+            .map(|plots| plots.join(name).with_extension("json"));
         if let Some(data) = &data {
             command.arg("--json").arg(data);
         }
@@ -64,7 +67,11 @@ pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn E
             draw(name, &data, &picture)?;
             write!(sections, "![{title}]({PLOTS}/{name}.svg)\n\n")?;
         }
-        write!(sections, "`cargo run --release -p tailwatch-benches{} -- {name}`\n\n", features(name))?;
+        write!(
+            sections,
+            "`cargo run --release -p tailwatch-benches{} -- {name}`\n\n",
+            features(name)
+        )?;
         write!(sections, "```text\n{}\n```\n", text.trim_matches('\n'))?;
     }
     if let Some(directory) = directory {
@@ -85,11 +92,19 @@ fn draw(bench: &str, data: &Path, picture: &Path) -> Result<(), Box<dyn Error>> 
             plot::bars(picture, &axes, &spans(&fs::read_to_string(data)?)?)
         }
         "rate" => {
-            let axes = Axes { title: "The drain's processor time", x: "records a second", y: "ns a record" };
+            let axes = Axes {
+                title: "The drain's processor time",
+                x: "records a second",
+                y: "ns a record",
+            };
             plot::lines(picture, &axes, &series::read(data)?)
         }
         "query" => {
-            let axes = Axes { title: "Asking for everything, 8 events, 3 windows", x: "spans recorded", y: "ns" };
+            let axes = Axes {
+                title: "Asking for everything, 8 events, 3 windows",
+                x: "spans recorded",
+                y: "ns",
+            };
             plot::lines(picture, &axes, &series::read(data)?)
         }
         other => Err(format!("{other} has no plot").into()),
@@ -108,11 +123,16 @@ fn spans(outcome: &str) -> Result<Vec<Bar>, Box<dyn Error>> {
         median_ns: f64,
     }
 
-    const OURS: [&str; 4] =
-        ["span/guard/relaxed", "span/guard/ordered", "span/guard_send/relaxed", "span/measure_async/relaxed"];
+    const OURS: [&str; 4] = [
+        "span/guard/relaxed",
+        "span/guard/ordered",
+        "span/guard_send/relaxed",
+        "span/measure_async/relaxed",
+    ];
     let Outcome { rows } = serde_json::from_str(outcome)?;
     let is_shown = |name: &str| {
-        OURS.contains(&name) || ["floor/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind))
+        OURS.contains(&name)
+            || ["floor/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind))
     };
     let mut bars: Vec<_> = rows
         .into_iter()
@@ -130,8 +150,14 @@ fn spans(outcome: &str) -> Result<Vec<Bar>, Box<dyn Error>> {
 fn head(smoke: bool) -> Result<String, Box<dyn Error>> {
     let mut head = String::from("# Benchmarks\n\n");
     let all = if cfg!(feature = "peers") { " --features peers" } else { "" };
-    writeln!(head, "Written by `cargo run --release -p tailwatch-benches{all} -- all --page .`, not by hand.")?;
-    writeln!(head, "Ratios within one run are what counts; times are those of one machine on one day.\n")?;
+    writeln!(
+        head,
+        "Written by `cargo run --release -p tailwatch-benches{all} -- all --page .`, not by hand."
+    )?;
+    writeln!(
+        head,
+        "Ratios within one run are what counts; times are those of one machine on one day.\n"
+    )?;
     if smoke {
         writeln!(head, "**This is a smoke test: its figures mean nothing.**\n")?;
     }
@@ -162,7 +188,10 @@ fn system() -> String {
 /// What a program says of itself.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
 
 /// The versions of the peers and references, as they were locked.
@@ -179,8 +208,11 @@ fn versions() -> Result<String, Box<dyn Error>> {
 
     let Lock { package } = toml::from_str(LOCK)?;
     // Of several versions the newest, which comes last.
-    let locked: BTreeMap<_, _> = package.into_iter().map(|package| (package.name, package.version)).collect();
-    let told = crate::peers::CRATES.iter().filter_map(|name| Some(format!("{name} {}", locked.get(*name)?)));
+    let locked: BTreeMap<_, _> =
+        package.into_iter().map(|package| (package.name, package.version)).collect();
+    let told = crate::peers::CRATES
+        .iter()
+        .filter_map(|name| Some(format!("{name} {}", locked.get(*name)?)));
     Ok(told.collect::<Vec<_>>().join(", "))
 }
 

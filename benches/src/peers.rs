@@ -77,7 +77,13 @@ impl Peers {
         upkeep: impl FnMut() + 'static,
         work: impl FnMut(u32) + 'static,
     ) {
-        self.present.push(Peer { name, like, mode, upkeep: Box::new(upkeep), work: Box::new(work) });
+        self.present.push(Peer {
+            name,
+            like,
+            mode,
+            upkeep: Box::new(upkeep),
+            work: Box::new(work),
+        });
     }
 }
 
@@ -96,5 +102,8 @@ pub(crate) fn all(times: u32) -> Peers {
 /// None of them.
 #[cfg(not(feature = "peers"))]
 pub(crate) fn all(_times: u32) -> Peers {
-    Peers { present: Vec::new(), left_out: vec!["all peers: compile them by `--features peers`".to_owned()] }
+    Peers {
+        present: Vec::new(),
+        left_out: vec!["all peers: compile them by `--features peers`".to_owned()],
+    }
 }

@@ -29,8 +29,17 @@ pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), B
         .margin(14)
         .x_label_area_size(44)
         .y_label_area_size(70)
-        .build_cartesian_2d((x.start / 1.5..x.end * 1.5).log_scale(), (y.start / below..y.end * 2.0).log_scale())?;
-    chart.configure_mesh().x_desc(axes.x).y_desc(axes.y).x_label_formatter(&short).y_label_formatter(&short).draw()?;
+        .build_cartesian_2d(
+            (x.start / 1.5..x.end * 1.5).log_scale(),
+            (y.start / below..y.end * 2.0).log_scale(),
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc(axes.x)
+        .y_desc(axes.y)
+        .x_label_formatter(&short)
+        .y_label_formatter(&short)
+        .draw()?;
     for (number, line) in series.iter().enumerate() {
         let style = Palette99::pick(number).to_rgba().stroke_width(2);
         chart
@@ -40,7 +49,11 @@ pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), B
     }
     if series.len() > 1 {
         let mut names = chart.configure_series_labels();
-        names.position(SeriesLabelPosition::LowerMiddle).background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
+        names
+            .position(SeriesLabelPosition::LowerMiddle)
+            .background_style(WHITE)
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
     }
     root.present()?;
     Ok(())
@@ -68,7 +81,13 @@ pub(crate) fn bars(path: &Path, axes: &Axes, bars: &[Bar]) -> Result<(), Box<dyn
         .x_label_area_size(44)
         .y_label_area_size(230)
         .build_cartesian_2d((from..end * 3.0).log_scale(), 0..rows)?;
-    chart.configure_mesh().disable_y_mesh().disable_y_axis().x_desc(axes.x).x_label_formatter(&short).draw()?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .x_desc(axes.x)
+        .x_label_formatter(&short)
+        .draw()?;
     let font = ("sans-serif", 13).into_font();
     for (row, Bar { name, length, is_ours }) in (1..=rows).rev().zip(bars) {
         let color = if *is_ours { RGBColor(20, 110, 180) } else { RGBColor(170, 170, 170) };
@@ -105,7 +124,8 @@ fn short(value: &f64) -> String {
         2
     };
     let text = format!("{scaled:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{unit}")
 }
 

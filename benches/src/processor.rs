@@ -25,6 +25,7 @@ pub(crate) fn of_all() -> Duration {
 /// Elsewhere it is not known: the time itself, as if nobody else were on the core.
 #[cfg(not(unix))]
 pub(crate) fn time() -> Duration {
-    static BEGINNING: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    static BEGINNING: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
     BEGINNING.elapsed()
 }

@@ -4,8 +4,9 @@ use core::{error::Error, hint::black_box, time::Duration};
 use std::path::Path;
 
 use tailwatch::{
-    Aggregator, Arrays, Collector, EventInfo, Outcome, Period, Quantile, Record, Shape, TickRate, Trading, Unit,
-    WindowSpec, record_duration, record_value, storage,
+    Collector, EventInfo, Outcome, Quantile, Record, TickRate, Trading, Unit, WindowSpec,
+    record_duration, record_value,
+    tailwatch_core::{Aggregator, Scope, Shape, StaticStorage, storage},
 };
 
 use crate::{
@@ -19,8 +20,13 @@ const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
 const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
 /// After how many spans is asked. From the second on there are more than the exact samples that are kept, in every window.
-const SPANS: [(u32, &str); 5] =
-    [(100, "10^2"), (10_000, "10^4"), (1_000_000, "10^6"), (10_000_000, "10^7"), (100_000_000, "10^8")];
+const SPANS: [(u32, &str); 5] = [
+    (100, "10^2"),
+    (10_000, "10^4"),
+    (1_000_000, "10^6"),
+    (10_000_000, "10^7"),
+    (100_000_000, "10^8"),
+];
 
 /// What is asked, and how many nanoseconds it may take.
 const WAYS: [(&str, Option<f64>); 4] = [
@@ -56,9 +62,15 @@ fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
     const PASSES: u32 = 600;
     const PASS_NANOS: u64 = 100_000_000;
     const BEFORE: u64 = 60 * 10 * PASS_NANOS;
-    let storage = Box::leak(Box::new(Arrays::new()));
-    let mut aggregator =
-        Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, BEFORE, storage)?;
+    let storage = Box::leak(Box::new(StaticStorage::new()));
+    let mut aggregator = Aggregator::new(
+        SHAPE,
+        &WindowSpec::DEFAULT,
+        Trading::ALL,
+        TickRate::NANOSECONDS,
+        BEFORE,
+        storage,
+    )?;
     let mut n = 0;
     for pass in progress::bar("spans into an aggregator", u64::from(PASSES)).wrap_iter(1..=PASSES) {
         let half = u64::from(spans / 2);
@@ -80,7 +92,7 @@ fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
             }
             n += 1;
         }
-        aggregator.settle(aggregator.pass());
+        aggregator.expire_orphans(aggregator.pass());
     }
     Ok(aggregator)
 }
@@ -104,14 +116,20 @@ fn collector(spans: u32) -> Result<Collector, Box<dyn Error>> {
     }
     collector.flush();
     let health = collector.health();
-    assert_eq!((health.delivered, health.overwritten), (u64::from(spans), 0), "nothing was lost: {health:?}");
+    assert_eq!(
+        (health.delivered, health.overwritten),
+        (u64::from(spans), 0),
+        "nothing was lost: {health:?}"
+    );
     Ok(collector)
 }
 
 /// All events and windows.
 fn everything() -> impl Iterator<Item = (&'static EventInfo, usize, Duration)> {
     let windows = WindowSpec::DEFAULT.iter().enumerate();
-    Trading::ALL.iter().flat_map(move |info| windows.clone().map(move |(number, spec)| (info, number, spec.length)))
+    Trading::ALL.iter().flat_map(move |info| {
+        windows.clone().map(move |(number, spec)| (info, number, spec.length))
+    })
 }
 
 /// The ways of asking, in the order of [`WAYS`].
@@ -126,13 +144,17 @@ fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() 
     };
     let summaries = || {
         for (info, number, _) in everything() {
-            black_box(core.summary(info.id, Period::Window(number)));
+            black_box(core.summary(info.id, Scope::Window(number)));
         }
     };
     let quantiles = || {
         for (info, _, length) in everything() {
             for quantile in QUANTILES {
-                black_box(collector.quantile(info.id, length, quantile).expect("such an event and window"));
+                black_box(
+                    collector
+                        .quantile(info.id, length, quantile)
+                        .expect("such an event and window"),
+                );
             }
         }
     };
@@ -143,8 +165,10 @@ fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() 
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let (rounds, times) = if smoke { (5, 20) } else { (201, 100) };
     let spans = if smoke { &SPANS[..3] } else { &SPANS };
-    let collectors = spans.iter().map(|(spans, _)| collector(*spans)).collect::<Result<Vec<_>, _>>()?;
-    let mut cores = spans.iter().map(|(spans, _)| aggregator(*spans)).collect::<Result<Vec<_>, _>>()?;
+    let collectors =
+        spans.iter().map(|(spans, _)| collector(*spans)).collect::<Result<Vec<_>, _>>()?;
+    let mut cores =
+        spans.iter().map(|(spans, _)| aggregator(*spans)).collect::<Result<Vec<_>, _>>()?;
     let mut contestants = Vec::new();
     for (collector, core) in collectors.iter().zip(&mut cores) {
         for (mut ask, (name, _)) in asking(collector, core).into_iter().zip(WAYS) {
@@ -167,16 +191,29 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     }
     println!("\n{rounds} interleaved rounds of {times} times each; the caches are warm");
     for (way, (name, target)) in WAYS.iter().enumerate() {
-        let most = figures.iter().skip(way).step_by(WAYS.len()).map(|figure| figure.median).fold(0.0, f64::max);
+        let most = figures
+            .iter()
+            .skip(way)
+            .step_by(WAYS.len())
+            .map(|figure| figure.median)
+            .fold(0.0, f64::max);
         if let Some(target) = target {
-            verdict::say(format!("{name}, at most {target} ns"), format!("{most:.0} ns"), most <= *target);
+            verdict::say(
+                format!("{name}, at most {target} ns"),
+                format!("{most:.0} ns"),
+                most <= *target,
+            );
         }
         let of_many: Vec<_> = turns.iter().skip(way).step_by(WAYS.len()).skip(1).collect();
         let ratios = || of_many.iter().map(|turns| ratio(turns, of_many[0]));
         // The dearest to the cheapest, wherever they stand.
         let spread = ratios().fold(0.0, f64::max) / ratios().fold(f64::INFINITY, f64::min);
         let (from, to) = (spans[1].1, spans[spans.len() - 1].1);
-        verdict::say(format!("{name}, within 10 % from {from} to {to}"), format!("x {spread:.3}"), spread <= FLAT);
+        verdict::say(
+            format!("{name}, within 10 % from {from} to {to}"),
+            format!("x {spread:.3}"),
+            spread <= FLAT,
+        );
     }
     if let Some(path) = json {
         let line = |(way, (name, _)): (usize, &(&str, _))| {

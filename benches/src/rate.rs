@@ -87,7 +87,10 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     let length = if smoke { Duration::from_millis(50) } else { Duration::from_secs(5) };
     let rates = progress::bar("rates", RATES.len() as u64).wrap_iter(RATES.iter());
     let costs = rates.map(|rate| time(*rate, length)).collect::<Result<Vec<_>, _>>()?;
-    println!("{:>14} {:>16} {:>14} {:>20}", "spans a second", "records a second", "overwritten", "drain's ns a record");
+    println!(
+        "{:>14} {:>16} {:>14} {:>20}",
+        "spans a second", "records a second", "overwritten", "drain's ns a record"
+    );
     for (spans, Cost { rate, overwritten, ns_a_record }) in RATES.iter().zip(&costs) {
         println!("{spans:>14} {rate:>16.0} {overwritten:>14} {ns_a_record:>20.1}");
     }

@@ -18,7 +18,8 @@ const TARGET: f64 = 0.000_1;
 const PRICES: u32 = 200;
 
 /// How long the work is, and how many of it are timed at once.
-const CASES: [(Duration, u32); 2] = [(Duration::from_millis(10), 1), (Duration::from_micros(10), 100)];
+const CASES: [(Duration, u32); 2] =
+    [(Duration::from_millis(10), 1), (Duration::from_micros(10), 100)];
 
 /// The usual indicators of the last prices, so many times over: an average and a spread that forget, the strength of gains
 /// beside losses. What they come to.
@@ -96,7 +97,8 @@ fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Found
     ];
     let turns = rounds::turns(&mut contestants, rounds, times);
     let round = |round: usize| {
-        let [plain, measured] = [[0, 3], [1, 2]].map(|of| of.map(|n: usize| turns[n][round]).iter().sum::<f64>() / 2.0);
+        let [plain, measured] =
+            [[0, 3], [1, 2]].map(|of| of.map(|n: usize| turns[n][round]).iter().sum::<f64>() / 2.0);
         (plain, measured - plain)
     };
     let of_each = |of: fn((f64, f64)) -> f64| (0..rounds).map(round).map(of).collect::<Vec<_>>();
@@ -116,7 +118,10 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let prices = prices();
     let found = [0, 1].map(|case| compare(&prices, CASES[case].0, CASES[case].1, rounds[case]));
 
-    println!("{:<9} {:>12} {:>9} {:>21} {:>10} {:>25}", "candle", "plain ns", "more ns", "95 %", "more %", "95 %");
+    println!(
+        "{:<9} {:>12} {:>9} {:>21} {:>10} {:>25}",
+        "candle", "plain ns", "more ns", "95 %", "more %", "95 %"
+    );
     for ((length, _), Found { plain_ns, share, nanos }) in CASES.iter().zip(&found) {
         let of_nanos = format!("{:.1} to {:.1}", nanos.low, nanos.high);
         let of_share = format!("{:.5} to {:.5}", share.low * 100.0, share.high * 100.0);
@@ -140,7 +145,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
 /// short work is said as a share of the long one: there it can be seen.
 fn judge(share: &Interval, derived: f64) {
     let percent = |share: f64| format!("{:.5} %", share * 100.0);
-    let told = format!("{}, in {} to {}", percent(share.median), percent(share.low), percent(share.high));
+    let told =
+        format!("{}, in {} to {}", percent(share.median), percent(share.low), percent(share.high));
     let target = format!("less than {} of 10 ms, or than the interval's width", percent(TARGET));
     if share.high < TARGET {
         verdict::say(target, told, true);

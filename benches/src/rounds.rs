@@ -24,13 +24,21 @@ pub(crate) struct Figure {
 
 /// Runs each contestant `times` times in each of `rounds` rounds, after one that does not count: what each took in each round, in
 /// nanoseconds for one time.
-pub(crate) fn turns(contestants: &mut [Contestant<'_>], rounds: usize, times: u32) -> Vec<Vec<f64>> {
+pub(crate) fn turns(
+    contestants: &mut [Contestant<'_>],
+    rounds: usize,
+    times: u32,
+) -> Vec<Vec<f64>> {
     interleave(contestants, rounds, |contestant| turn(contestant, times))
 }
 
 /// Runs each contestant as many times as `times` says of its name. Each turn follows one that is not timed, which brings code
 /// and memory near.
-pub(crate) fn run_each(contestants: &mut [Contestant<'_>], rounds: usize, times: impl Fn(&str) -> u32) -> Vec<Figure> {
+pub(crate) fn run_each(
+    contestants: &mut [Contestant<'_>],
+    rounds: usize,
+    times: impl Fn(&str) -> u32,
+) -> Vec<Figure> {
     let turns = interleave(contestants, rounds, |contestant| {
         let times = times(contestant.name);
         turn(contestant, times);

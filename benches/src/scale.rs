@@ -106,7 +106,12 @@ impl Worker {
                 begin.wait();
                 let (began, processor) = ((Instant::now(), processor::of_all()), processor::time());
                 let (batches, elapsed) = run(length);
-                let turn = Turn { batches, elapsed, processor: processor::time().saturating_sub(processor), began };
+                let turn = Turn {
+                    batches,
+                    elapsed,
+                    processor: processor::time().saturating_sub(processor),
+                    began,
+                };
                 tell.send(turn).expect("somebody waits");
             }
         });
@@ -167,7 +172,8 @@ impl Case {
     fn print(&self) {
         let [one, two] = &self.rates;
         let drain = figure(two.iter().map(|rate| rate.drain).collect()).median;
-        let [one, two] = [one, two].map(|rates| figure(rates.iter().map(|rate| rate.by_time / 1e6).collect()).median);
+        let [one, two] = [one, two]
+            .map(|rates| figure(rates.iter().map(|rate| rate.by_time / 1e6).collect()).median);
         let Figure { min, median, max } = self.gain(|rate| rate.by_time);
         let processor = self.gain(|rate| rate.by_processor).median;
         let verdict = if self.judged { verdict::word(median >= TARGET) } else { "" };
@@ -184,12 +190,19 @@ fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
     for size in RING_SIZES {
         let builder = || Collector::builder().rings(2).ring_capacity(size);
         let power = size.ilog2();
-        cases.push(Case::new(format!("span, ring 2^{power}, no drain"), span, Some(builder().manual_drain().start()?)));
+        cases.push(Case::new(
+            format!("span, ring 2^{power}, no drain"),
+            span,
+            Some(builder().manual_drain().start()?),
+        ));
         let drained = Case::new(format!("span, ring 2^{power}"), span, Some(builder().start()?));
         cases.push(Case { judged: true, ..drained });
         if size == DEFAULT_RING {
-            let drained =
-                Case::new(format!("span with work, ring 2^{power}"), span_with_work, Some(builder().start()?));
+            let drained = Case::new(
+                format!("span with work, ring 2^{power}"),
+                span_with_work,
+                Some(builder().start()?),
+            );
             cases.push(Case { judged: true, ..drained });
         }
     }
@@ -198,7 +211,8 @@ fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
 
 /// Times everything and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
-    let (rounds, turn) = if smoke { (1, Duration::from_millis(5)) } else { (21, Duration::from_millis(50)) };
+    let (rounds, turn) =
+        if smoke { (1, Duration::from_millis(5)) } else { (21, Duration::from_millis(50)) };
     let mut cases = cases()?;
     for round in progress::bar("rounds", rounds + 1).wrap_iter(0..=rounds) {
         for case in &mut cases {
@@ -219,20 +233,28 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     println!(
         "\n{rounds} interleaved rounds of {turn:?} each, on {cores} cores, after {WARM_UP:?} in which the drain, if any, comes to its pace"
     );
-    println!("by processor: a second of the time that the threads got; short of 2, they hinder each other");
+    println!(
+        "by processor: a second of the time that the threads got; short of 2, they hinder each other"
+    );
     println!("drain: what it, and whoever waits, takes of a core beside two threads");
     if cores.get() < 3 {
         println!("no core is left for it then: what it takes is missing to the threads");
     }
     let gain = |case: &Case| case.gain(|rate| rate.by_time).median;
-    println!("the machine itself: two threads read the counter {:.3} x as often as one", gain(&cases[0]));
+    println!(
+        "the machine itself: two threads read the counter {:.3} x as often as one",
+        gain(&cases[0])
+    );
     let least = cases.iter().filter(|case| case.judged).map(gain).fold(f64::MAX, f64::min);
     verdict::say(
         format!("two threads, drain at its normal pace, at least {TARGET} x one"),
         format!("{least:.3} at the least"),
         least >= TARGET,
     );
-    let least = cases.iter().filter(|case| case.judged).map(|case| case.gain(|rate| rate.by_processor).median);
+    let least = cases
+        .iter()
+        .filter(|case| case.judged)
+        .map(|case| case.gain(|rate| rate.by_processor).median);
     let least = least.fold(f64::MAX, f64::min);
     verdict::say(
         format!("the same by the processor time that the threads got, at least {TARGET} x one"),

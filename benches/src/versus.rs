@@ -50,8 +50,12 @@ const DRAINED: [&str; 2] = ["span/guard_drained/relaxed", "span/guard_drained/or
 const UNDRAINED: [&str; 2] = ["long/span/guard/relaxed", "long/span/guard/ordered"];
 
 /// Forms and what they may cost, as multiples of the floor, in each clock mode.
-const MOST: [(&str, [f64; 2]); 4] =
-    [("guard", [1.10, 1.12]), ("guard_tagged", [1.13; 2]), ("guard_send", [1.20; 2]), ("measure_async", [1.25; 2])];
+const MOST: [(&str, [f64; 2]); 4] = [
+    ("guard", [1.10, 1.12]),
+    ("guard_tagged", [1.13; 2]),
+    ("guard_send", [1.20; 2]),
+    ("measure_async", [1.25; 2]),
+];
 
 /// What a guard may cost when its records are not left alone, as a multiple of what it costs when they are.
 const MOST_BUSY: f64 = 1.05;
@@ -59,13 +63,15 @@ const MOST_BUSY: f64 = 1.05;
 /// What a span may cost that is turned off, as a multiple of the floor.
 const MOST_DISABLED: f64 = 0.05;
 
-const MODES: [(ClockMode, &str); 2] = [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")];
+const MODES: [(ClockMode, &str); 2] =
+    [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")];
 
 /// Times everything, prints the tables and writes them to `json`.
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let rounds = if smoke { 3 } else { 301 };
     let Peers { present, left_out } = peers::all(TURN);
-    let collectors = [Collectors::start(ClockMode::Relaxed)?, Collectors::start(ClockMode::Ordered)?];
+    let collectors =
+        [Collectors::start(ClockMode::Relaxed)?, Collectors::start(ClockMode::Ordered)?];
     let mut contestants = ours(&collectors);
     let copies = contestants.len();
     contestants.extend(aligned(&collectors));
@@ -78,8 +84,11 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     let times = |name: &str| if is_long(name) { LONG_TURN } else { TURN };
     let figures = rounds::run_each(&mut contestants, rounds, times);
     let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
-    let cold = |name: &str| ["floor/", "span/guard/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind));
-    let mut contestants: Vec<_> = contestants.into_iter().filter(|contestant| cold(contestant.name)).collect();
+    let cold = |name: &str| {
+        ["floor/", "span/guard/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind))
+    };
+    let mut contestants: Vec<_> =
+        contestants.into_iter().filter(|contestant| cold(contestant.name)).collect();
     let cold_figures = cold::run(&mut contestants, rounds);
 
     let floors = Floors { relaxed: figures[0].median, ordered: figures[1].median };
@@ -129,9 +138,12 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
 
 /// The floors, and our forms.
 fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
-    let floor = |name, work: Work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) };
-    let mut contestants =
-        vec![floor("floor/relaxed", forms::floor_relaxed), floor("floor/ordered", forms::floor_ordered)];
+    let floor =
+        |name, work: Work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) };
+    let mut contestants = vec![
+        floor("floor/relaxed", forms::floor_relaxed),
+        floor("floor/ordered", forms::floor_ordered),
+    ];
     for (relaxed, ordered, work, fate) in FORMS {
         contestants.push(collectors[0].contestant(relaxed, work, fate));
         contestants.push(collectors[1].contestant(ordered, work, fate));
@@ -144,10 +156,17 @@ fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
 fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     let mut contestants = Vec::new();
     for (name, copies) in aligned::FLOORS {
-        contestants.extend(copies.map(|work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) }));
+        contestants.extend(copies.map(|work| Contestant {
+            name,
+            prepare: Box::new(|| ()),
+            work: Box::new(work),
+        }));
     }
-    for (name, collectors) in ["aligned/guard/relaxed", "aligned/guard/ordered"].into_iter().zip(collectors) {
-        contestants.extend(aligned::GUARD.map(|work| collectors.contestant(name, work, Fate::Kept)));
+    for (name, collectors) in
+        ["aligned/guard/relaxed", "aligned/guard/ordered"].into_iter().zip(collectors)
+    {
+        contestants
+            .extend(aligned::GUARD.map(|work| collectors.contestant(name, work, Fate::Kept)));
     }
     contestants
 }
@@ -157,7 +176,11 @@ fn over_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
     let names = names.iter().step_by(aligned::PLACES);
     let over = |copies: &[Figure]| figure(copies.iter().map(|figure| figure.median).collect());
     let figures: Vec<Figure> = figures.chunks(aligned::PLACES).map(over).collect();
-    names.zip(&figures).enumerate().map(|(n, (name, figure))| Row::new(*name, *figure, figures[n % 2].median)).collect()
+    names
+        .zip(&figures)
+        .enumerate()
+        .map(|(n, (name, figure))| Row::new(*name, *figure, figures[n % 2].median))
+        .collect()
 }
 
 /// What was asked for, and what was reached.
@@ -170,18 +193,28 @@ fn targets(rows: &[Row], peers: &[(&'static str, ClockMode, Option<&'static str>
             targets.push(Target::at_most(format!("{name} x floor"), most, row(&name).ratio));
         }
     }
-    let overflowing = MODES.map(|(_, mode)| (format!("span/guard_overflow/{mode}"), format!("span/guard/{mode}")));
-    let drained = MODES.map(|(_, mode)| (format!("span/guard_drained/{mode}"), format!("span/guard/{mode}")));
+    let overflowing = MODES
+        .map(|(_, mode)| (format!("span/guard_overflow/{mode}"), format!("span/guard/{mode}")));
+    let drained =
+        MODES.map(|(_, mode)| (format!("span/guard_drained/{mode}"), format!("span/guard/{mode}")));
     for (busy, idle) in overflowing.into_iter().chain(drained) {
         let measured = row(&busy).median / row(&idle).median;
         targets.push(Target::at_most(format!("{busy} x {idle}"), MOST_BUSY, measured));
     }
-    targets.push(Target::at_most("span/disabled x floor", MOST_DISABLED, row("span/disabled").ratio));
+    targets.push(Target::at_most(
+        "span/disabled x floor",
+        MOST_DISABLED,
+        row("span/disabled").ratio,
+    ));
     for (name, mode, like) in peers {
         let Some(like) = like else { continue };
         let (_, mode) = MODES[usize::from(*mode == ClockMode::Ordered)];
         let ours = format!("span/{like}/{mode}");
-        targets.push(Target::at_most(format!("{ours} x {name}"), 1.0, row(&ours).median / row(name).median));
+        targets.push(Target::at_most(
+            format!("{ours} x {name}"),
+            1.0,
+            row(&ours).median / row(name).median,
+        ));
     }
     targets
 }

@@ -1,28 +1,28 @@
 //! The aggregator: the one place where the parts meet. It takes delivered records and tells summaries.
 
-mod correct;
+mod accumulate;
+mod coordinated_omission;
+mod drain;
 mod error;
+mod fast_path;
 mod limits;
-mod pass;
-mod sample;
-mod spans;
 mod summarize;
 
 use crate::{
-    Buckets, EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit, WindowSpec,
+    Buckets, EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit,
+    WindowSpec,
     clock::nanos_of,
-    in_flight::{InFlight, Occupancy, SHORTCUTS},
-    kept,
-    select::Weighed,
-    slowest,
-    storage::{EventState, Parts, Shape, Storage},
-    word,
+    counter_width, exemplars,
+    in_flight::{Occupancy, OpenSpanTable, SHORTCUTS},
+    sample_buffer,
+    select::WeightedSample,
+    storage::{EventState, Shape, Storage, StorageParts},
 };
 
-pub(crate) use self::sample::Fresh;
+pub(crate) use self::accumulate::Staged;
 pub use self::{
     error::ConfigError,
-    summarize::{Known, Period, Values},
+    summarize::{Distribution, DistributionData, Scope},
 };
 
 /// Marks the row of an event of unit 1.
@@ -72,13 +72,13 @@ pub struct Outcomes {
 
 /// Pairs, counts and sorts into windows what the rings deliver.
 ///
-/// A *pass* is: read the clock, [`look`](crate::Consumer::look) at every ring, read the clock again,
-/// [`begin_pass`](Self::begin_pass), then [`drain`](Self::drain) the rings, [`settle`](Self::settle), [`watch`](Self::watch) the
+/// A *pass* is: read the clock, [`refresh`](crate::Consumer::refresh) at every ring, read the clock again,
+/// [`begin_pass`](Self::begin_pass), then [`drain`](Self::drain) the rings, [`expire_orphans`](Self::expire_orphans), [`watch`](Self::watch) the
 /// limits. Only the time given to `begin_pass` moves windows on: a hostile tick in a record cannot wipe one.
 ///
 /// ```
 /// use tailwatch_core::{
-///     Accuracy, Aggregator, Event, Outcome, Period, Record, Ring, Shape, Slot, TickRate, Trading, WindowSpec, storage,
+///     Accuracy, Aggregator, Event, Outcome, Scope, Record, Ring, Shape, Slot, TickRate, Trading, WindowSpec, storage,
 /// };
 ///
 /// const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
@@ -95,15 +95,15 @@ pub struct Outcomes {
 /// }
 ///
 /// let as_of = 20_000; // what the clock reads now
-/// consumer.look();
+/// consumer.refresh();
 /// aggregator.begin_pass(20_001); // and now
 /// aggregator.drain(0, &mut consumer, |_, _| ());
-/// aggregator.settle(aggregator.pass());
-/// aggregator.watch(as_of, |transition| println!("{:?}", transition.status)); // p95 < 20 ms is kept
-/// let summary = aggregator.summary(event, Period::Window(0)).unwrap(); // 1 s
+/// aggregator.expire_orphans(aggregator.pass());
+/// aggregator.watch(as_of, |change| println!("{:?}", change.status)); // p95 < 20 ms is kept
+/// let summary = aggregator.summary(event, Scope::Window(0)).unwrap(); // 1 s
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);
-/// assert!(aggregator.summary(Trading::OrderFill.id(), Period::Total).is_none()); // nothing happened
+/// assert!(aggregator.summary(Trading::OrderFill.id(), Scope::Total).is_none()); // nothing happened
 /// ```
 #[derive(Debug)]
 pub struct Aggregator<S> {
@@ -129,7 +129,7 @@ pub struct Aggregator<S> {
 
 /// Where a sample came from: what leads to it if it is among the slowest.
 #[derive(Clone, Copy)]
-struct Origin {
+struct SpanOrigin {
     start: u64,
     tag: Option<u64>,
     source: u16,
@@ -163,20 +163,27 @@ impl<S: Storage> Aggregator<S> {
                 return Err(ConfigError::SliceTooShort { length, slices, hz: rate.hz() });
             }
             first += usize::from(spec.slices);
-            shift = kept::number_slices(window, shift);
+            shift = sample_buffer::number_slices(window, shift);
         }
         let has_room = shape.limits + shape.silences > 0;
         let mut corrected = events.len();
         for (row, info) in events.iter().enumerate() {
             let number = row_number(row) + 1;
-            parts.rows[usize::from(info.id.get())] =
-                if !S::LACKS.numbers && info.unit == Unit::One { number | UNIT_ONE } else { number };
+            parts.rows[usize::from(info.id.get())] = if !S::ABSENT.numbers && info.unit == Unit::One
+            {
+                number | UNIT_ONE
+            } else {
+                number
+            };
             let state = &mut parts.events[row];
             state.id = info.id.get();
             if !has_room && !info.limits.is_empty() {
-                return Err(ConfigError::Limit { name: info.name, error: LimitError::NoRoom { room: 0 } });
+                return Err(ConfigError::Limit {
+                    name: info.name,
+                    error: LimitError::NoRoom { room: 0 },
+                });
             }
-            if !S::LACKS.corrected
+            if !S::ABSENT.corrected
                 && let Some(interval) = info.expected_interval
             {
                 // Checked above: it is a duration of less than 584 years.
@@ -204,7 +211,9 @@ impl<S: Storage> Aggregator<S> {
         });
         if has_room && let Ok(aggregator) = &mut made {
             for info in events {
-                aggregator.declare_limits(info).map_err(|error| ConfigError::Limit { name: info.name, error })?;
+                aggregator
+                    .declare_limits(info)
+                    .map_err(|error| ConfigError::Limit { name: info.name, error })?;
             }
         }
         made
@@ -224,14 +233,14 @@ impl<S: Storage> Aggregator<S> {
     /// Records that were not what they should be.
     pub fn counters(&mut self) -> Counters {
         // What finds no room in a counter is known then.
-        self.pour_all();
+        self.commit_all();
         self.counters
     }
 
     #[inline]
-    fn in_flight(&mut self) -> InFlight<'_> {
-        let Parts { in_flight, events, .. } = self.storage.parts();
-        InFlight { table: in_flight, occupancy: &mut self.occupancy, events }
+    fn in_flight(&mut self) -> OpenSpanTable<'_> {
+        let StorageParts { in_flight, events, .. } = self.storage.parts();
+        OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, events }
     }
 
     /// Takes in one record, whatever its bits, from the source of this number (a ring, a thread: what the slowest samples are to
@@ -247,11 +256,11 @@ impl<S: Storage> Aggregator<S> {
     #[inline(always)]
     fn take(&mut self, source: u16, record: &Record, next: Option<&Record>) -> (usize, bool) {
         let Some(event) = record.event() else {
-            word::note(&mut self.counters.invalid);
+            counter_width::note(&mut self.counters.invalid);
             return (1, false);
         };
         let Some((row, unit)) = row_of::<S>(self.storage.parts().rows, event) else {
-            word::note(&mut self.counters.unknown_events);
+            counter_width::note(&mut self.counters.unknown_events);
             return (1, false);
         };
         if unit != Unit::Time || record.kind() != Kind::Start {
@@ -270,7 +279,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Whether a span that begins then, and ends before anything else happens, has nothing to do with the table of open spans.
     fn passes_by(&mut self, tick: u64) -> bool {
-        (S::LACKS.in_flight || self.in_flight().passes_by()) && self.can_begin(tick)
+        (S::ABSENT.in_flight || self.in_flight().passes_by()) && self.can_begin(tick)
     }
 
     /// A span began.
@@ -278,14 +287,14 @@ impl<S: Storage> Aggregator<S> {
     fn begin(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {
-            word::note(&mut self.counters.clock_anomalies);
+            counter_width::note(&mut self.counters.clock_anomalies);
             return;
         }
         self.see(row, start);
         let awaited = if SHORTCUTS {
             self.in_flight().start(row_number(row), start, tag, record.sampling())
         } else {
-            self.meet(row, start, false, tag, record.sampling()).is_some_and(|awaited| awaited > 0)
+            self.pair(row, start, false, tag, record.sampling()).is_some_and(|awaited| awaited > 0)
         };
         if awaited {
             self.tell_tag(row, start, tag);
@@ -295,20 +304,27 @@ impl<S: Storage> Aggregator<S> {
     /// A record that is no START; whether it is a sample. The END of a whole span comes with its START, of which nothing else knows.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn measure(&mut self, row: usize, unit: Unit, record: &Record, start: Option<&Record>, source: u16) -> bool {
+    fn measure(
+        &mut self,
+        row: usize,
+        unit: Unit,
+        record: &Record,
+        start: Option<&Record>,
+        source: u16,
+    ) -> bool {
         let row = self.known_row(row);
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
-        let mut origin = Origin { start: ticks, tag: None, source, awaits_tag: false };
+        let mut origin = SpanOrigin { start: ticks, tag: None, source, awaits_tag: false };
         let inside = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
                 let state = &mut self.storage.parts().events[row];
-                word::count(&mut state.outcomes[outcome], 1);
+                counter_width::count(&mut state.outcomes[outcome], 1);
                 origin.start = ticks.wrapping_sub(payload);
                 if let Some(start) = start {
-                    word::count(&mut state.pairing.paired, 1);
+                    counter_width::count(&mut state.pairing.paired, 1);
                     // Without a table, no START is remembered, whether its END is next or not.
-                    origin.tag = (!S::LACKS.in_flight).then_some(start.payload());
+                    origin.tag = (!S::ABSENT.in_flight).then_some(start.payload());
                 } else {
                     origin.tag = self.close(row, origin.start);
                 }
@@ -325,18 +341,18 @@ impl<S: Storage> Aggregator<S> {
                 return false;
             }
             _ => {
-                word::note(&mut self.counters.invalid);
+                counter_width::note(&mut self.counters.invalid);
                 return false;
             }
         };
         self.see(row, ticks);
-        let weighed = inside.and_then(|inside| Weighed::new(inside, record.sampling()));
-        if let Some(weighed) = weighed {
-            self.sample(row, unit, weighed, ticks, &origin);
+        let weighted = inside.and_then(|inside| WeightedSample::new(inside, record.sampling()));
+        if let Some(weighted) = weighted {
+            self.sample(row, unit, weighted, ticks, &origin);
         } else {
-            word::note(&mut self.counters.saturated);
+            counter_width::note(&mut self.counters.saturated);
         }
-        weighed.is_some()
+        weighted.is_some()
     }
 
     /// A span is no longer open, and has no latency.
@@ -348,9 +364,9 @@ impl<S: Storage> Aggregator<S> {
         // Why it was closed: see the table in `record.rs`.
         match record.payload() {
             0 => (),
-            1 => word::note(&mut self.counters.clock_anomalies),
-            2 => word::note(&mut self.counters.saturated),
-            _ => word::note(&mut self.counters.invalid),
+            1 => counter_width::note(&mut self.counters.clock_anomalies),
+            2 => counter_width::note(&mut self.counters.saturated),
+            _ => counter_width::note(&mut self.counters.invalid),
         }
     }
 
@@ -370,7 +386,7 @@ impl<S: Storage> Aggregator<S> {
     /// Something of the event was recorded: it is not silent.
     #[inline]
     fn see(&mut self, row: usize, tick: u64) {
-        if S::LACKS.silences {
+        if S::ABSENT.silences {
             return;
         }
         let now = self.now;
@@ -385,27 +401,34 @@ impl<S: Storage> Aggregator<S> {
         if SHORTCUTS {
             self.in_flight().end(row_number(row), start, pass)
         } else {
-            self.meet(row, start, true, pass, 0)
+            self.pair(row, start, true, pass, 0)
         }
     }
 
     #[inline(never)]
-    fn meet(&mut self, row: usize, start: u64, is_end: bool, told: u64, sampling: u8) -> Option<u64> {
+    fn pair(
+        &mut self,
+        row: usize,
+        start: u64,
+        is_end: bool,
+        told: u64,
+        sampling: u8,
+    ) -> Option<u64> {
         let row = self.known_row(row);
-        if S::LACKS.in_flight {
-            self.storage.parts().events[row].pairing.meet_nothing(is_end);
+        if S::ABSENT.in_flight {
+            self.storage.parts().events[row].pairing.pair_nothing(is_end);
             return None;
         }
-        self.in_flight().meet(row_number(row), start, is_end, told, sampling)
+        self.in_flight().pair(row_number(row), start, is_end, told, sampling)
     }
 
     /// The START of a span has come whose END was drained before, and that is among the slowest.
     #[cold]
     fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
         let (k, lists) = (self.shape().slowest, self.shape().lists());
-        if k > 0 && !S::LACKS.slowest {
+        if k > 0 && !S::ABSENT.slowest {
             let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
-            of_event.chunks_exact_mut(k).for_each(|list| slowest::tell_tag(list, start, tag));
+            of_event.chunks_exact_mut(k).for_each(|list| exemplars::tell_tag(list, start, tag));
         }
     }
 
@@ -443,13 +466,13 @@ fn row_of<S: Storage>(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
 
 /// The unit of a row's values; a corrected summary has no id, and is of time.
 fn unit_of<S: Storage>(rows: &[u16], state: &EventState) -> Unit {
-    if S::LACKS.numbers { Unit::Time } else { unit_in::<S>(rows[usize::from(state.id)]) }
+    if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(rows[usize::from(state.id)]) }
 }
 
 /// The unit that is noted beside the number of a row.
 #[inline(always)]
 const fn unit_in<S: Storage>(row: u16) -> Unit {
-    if S::LACKS.numbers || row & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
+    if S::ABSENT.numbers || row & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
 }
 
 #[cfg(test)]

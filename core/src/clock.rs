@@ -2,7 +2,7 @@
 
 use core::{fmt, num::NonZeroU64, time::Duration};
 
-use crate::wide::{self, clamp, product_of_words};
+use crate::wide_math::{self, clamp, product_of_words};
 
 /// A source of ticks.
 ///
@@ -63,7 +63,10 @@ impl TickRate {
 
     /// The ticks in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
     pub const fn ticks_in_nanos(self, nanos: u64) -> u64 {
-        clamp(wide::quotient(wide::product(nanos, self.hz()) + 500_000_000, 1_000_000_000))
+        clamp(wide_math::quotient(
+            wide_math::product(nanos, self.hz()) + 500_000_000,
+            1_000_000_000,
+        ))
     }
 
     /// How long `ticks` ticks are, in nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
@@ -71,7 +74,7 @@ impl TickRate {
     /// A length that a report tells as well is converted by [`TimeScale`], so that both agree to the nanosecond.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
         let hz = self.hz();
-        clamp(wide::quotient(wide::product(ticks, 1_000_000_000) + (hz / 2) as u128, hz))
+        clamp(wide_math::quotient(wide_math::product(ticks, 1_000_000_000) + (hz / 2) as u128, hz))
     }
 }
 
@@ -99,7 +102,7 @@ impl TimeUnit {
     pub const fn nanos(self, units: u64) -> u64 {
         let half = 1_u64 << (self.bits() - 1);
         if cfg!(target_pointer_width = "64") {
-            clamp((wide::product(units, 1_000_000_000) + half as u128) >> self.bits())
+            clamp((wide_math::product(units, 1_000_000_000) + half as u128) >> self.bits())
         } else {
             self.nanos_by_words(units, half)
         }
@@ -121,14 +124,14 @@ impl TimeUnit {
 impl TimeUnit {
     /// The units in `nanos` nanoseconds, rounded to the nearest; 2^64 − 1 if there are more.
     pub(crate) const fn units_of(self, nanos: u64) -> u64 {
-        clamp(wide::quotient(((nanos as u128) << self.bits()) + 500_000_000, 1_000_000_000))
+        clamp(wide_math::quotient(((nanos as u128) << self.bits()) + 500_000_000, 1_000_000_000))
     }
 
     /// The largest number of units that is told as at most `nanos` nanoseconds; 2^64 − 1 if there is no end to them.
     pub(crate) const fn units_told_as(self, nanos: u64) -> u64 {
         // The least number of units told as `nanos + 1` is the least u for which u·10^9 + 2^(bits-1) reaches (nanos + 1)·2^bits.
         let reached = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
-        clamp(wide::quotient(reached - 1, 1_000_000_000))
+        clamp(wide_math::quotient(reached - 1, 1_000_000_000))
     }
 }
 
@@ -153,7 +156,11 @@ impl TimeScale {
         let log_hz = hz.ilog2();
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
-        Self { multiplier: clamp(wide::quotient(numerator + (hz / 2) as u128, hz)), shift, unit }
+        Self {
+            multiplier: clamp(wide_math::quotient(numerator + (hz / 2) as u128, hz)),
+            shift,
+            unit,
+        }
     }
 
     /// The unit it turns ticks into.
@@ -185,12 +192,12 @@ impl TimeScale {
         let (low, high) = (self.multiplier as u32, (self.multiplier >> u32::BITS) as u32);
         // The product without its lowest 32 bits, which lie below the bit that decides on rounding.
         let product = product_of_words(ticks, high) + (product_of_words(ticks, low) >> u32::BITS);
-        (wide::shifted(product, self.shift - u32::BITS - 1) + 1) >> 1
+        (wide_math::shifted(product, self.shift - u32::BITS - 1) + 1) >> 1
     }
 
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn units_of_any(&self, ticks: u64) -> Option<u64> {
-        let product = wide::product(ticks, self.multiplier);
+        let product = wide_math::product(ticks, self.multiplier);
         let units = if cfg!(target_pointer_width = "64") {
             (product + (1 << (self.shift - 1))) >> self.shift
         } else {
@@ -211,20 +218,26 @@ impl TimeScale {
 
 impl fmt::Debug for TimeScale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TimeScale(ticks * {} >> {} = 2^-{} s)", self.multiplier, self.shift, self.unit.bits())
+        write!(
+            f,
+            "TimeScale(ticks * {} >> {} = 2^-{} s)",
+            self.multiplier,
+            self.shift,
+            self.unit.bits()
+        )
     }
 }
 
 /// How many nanoseconds these are; `None` if more than 2^64 − 1.
 pub(crate) const fn nanos_of(length: Duration) -> Option<u64> {
-    let nanos = wide::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
+    let nanos = wide_math::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
     if nanos > u64::MAX as u128 { None } else { Some(clamp(nanos)) }
 }
 
 /// So many nanoseconds, by the division that is there anyway.
 #[expect(clippy::cast_possible_truncation, reason = "less than a second")]
 pub(crate) fn duration_of(nanos: u64) -> Duration {
-    let (seconds, nanos) = wide::divided(nanos, 1_000_000_000);
+    let (seconds, nanos) = wide_math::divided(nanos, 1_000_000_000);
     // That it is less than a second is not seen through the call, and would be checked.
     Duration::new(seconds, (nanos as u32).min(999_999_999))
 }

@@ -162,8 +162,8 @@ macro_rules! events {
                         $crate::event_id($id),
                         {
                             const NAME: &[u8] = ::core::stringify!($variant).as_bytes();
-                            const SNAKE: [u8; $crate::name::snake_len(NAME)] = $crate::name::snake(NAME);
-                            $crate::name::as_str(&SNAKE)
+                            const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] = $crate::snake_case::snake(NAME);
+                            $crate::snake_case::as_str(&SNAKE)
                         },
                     )
                 },

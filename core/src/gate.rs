@@ -48,7 +48,10 @@ pub struct Gate<const IDS: usize> {
 impl<const IDS: usize> Gate<IDS> {
     /// An open gate with a word for each of the ids below `IDS`.
     #[cfg(not(tailwatch_loom))]
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         const { assert!(IDS > 0, "a gate has a word at least for the reserved id 0, the master switch") };
         Self { words: [const { AtomicU8::new(0) }; IDS] }
@@ -182,6 +185,8 @@ mod tests {
         assert!(gate.is_enabled() && gate.decision(beyond).is_always());
         gate.close();
         gate.set_enabled(true);
-        assert!(!gate.is_enabled() && ![one, other, beyond].into_iter().any(|event| gate.admits(event)));
+        assert!(
+            !gate.is_enabled() && ![one, other, beyond].into_iter().any(|event| gate.admits(event))
+        );
     }
 }

@@ -106,17 +106,20 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
     pub fn quantiles<const K: usize>(&self, quantiles: [Quantile; K]) -> Option<[Estimate; K]> {
         let counts = self.counts();
         (self.moments.count() > 0).then(|| {
-            let [first, last] = [self.moments.min(), self.moments.max()].map(|value| self.buckets.place(value));
+            let [first, last] =
+                [self.moments.min(), self.moments.max()].map(|value| self.buckets.place(value));
             estimate(self.buckets, &self.moments, &counts[first..=last], quantiles)
         })
     }
 
     /// The buckets that counted something, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Bucket> {
-        self.counts().iter().enumerate().filter(|(_, count)| count.get() > 0).map(|(place, count)| {
-            let (above, up_to) = self.buckets.bounds(place);
-            Bucket { above, up_to, count: count.get() }
-        })
+        self.counts().iter().enumerate().filter(|(_, count)| count.get() > 0).map(
+            |(place, count)| {
+                let (above, up_to) = self.buckets.bounds(place);
+                Bucket { above, up_to, count: count.get() }
+            },
+        )
     }
 }
 
@@ -194,7 +197,8 @@ fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     let mut estimates = places.map(|place| buckets.estimate_by::<FINEST>(place, min, max));
     if missing > 0 {
         // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
-        let (lowest, _) = locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
+        let (lowest, _) =
+            locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
         for (estimate, lowest) in estimates.iter_mut().zip(lowest) {
             let least = buckets.estimate_by::<FINEST>(lowest, min, max).least;
             *estimate = Estimate::between(least, estimate.most);
@@ -208,8 +212,13 @@ const AT_ONCE: usize = 16;
 
 /// The places that hold these ranks, which ascend, or the last one; and how many were counted. The first count is that of this place.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn locate<C: Count, const K: usize>(counts: &[C], first: usize, ranks: [u64; K]) -> ([usize; K], u64) {
-    let (mut places, mut place, mut found, mut reached) = ([first + counts.len() - 1; K], first, 0, 0_u64);
+fn locate<C: Count, const K: usize>(
+    counts: &[C],
+    first: usize,
+    ranks: [u64; K],
+) -> ([usize; K], u64) {
+    let (mut places, mut place, mut found, mut reached) =
+        ([first + counts.len() - 1; K], first, 0, 0_u64);
     for counts in counts.chunks(if cfg!(target_pointer_width = "64") { AT_ONCE } else { 1 }) {
         let after = reached.saturating_add(sum(counts));
         if ranks.get(found).is_some_and(|rank| *rank <= after) {
@@ -232,7 +241,8 @@ fn sum<C: Count>(counts: &[C]) -> u64 {
     const SPARE: u32 = AT_ONCE.ilog2();
     let counts = counts.iter().map(|count| count.get());
     // Those that are not far too many need no look at each whether they still fit.
-    let (all, sum) = counts.clone().fold((0, 0_u64), |(all, sum), count| (all | count, sum.wrapping_add(count)));
+    let (all, sum) =
+        counts.clone().fold((0, 0_u64), |(all, sum), count| (all | count, sum.wrapping_add(count)));
     if all.leading_zeros() >= SPARE { sum } else { counts.fold(0, u64::saturating_add) }
 }
 

@@ -18,8 +18,8 @@
 //! searched from its beginning instead.
 
 use crate::{
+    counter_width::{self, CountWord, widen},
     storage::EventState,
-    word::{self, Word, widen},
 };
 
 /// How an event's STARTs and ENDs met. Where registers have 32 bits, each number is 2^32 − 1 at the most.
@@ -46,13 +46,13 @@ pub struct Pairing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Pairs {
-    pub(crate) paired: Word,
-    open: Word,
-    uncertain: Word,
-    untracked: Word,
-    abandoned: Word,
-    early: Word,
-    orphans: Word,
+    pub(crate) paired: CountWord,
+    open: CountWord,
+    uncertain: CountWord,
+    untracked: CountWord,
+    abandoned: CountWord,
+    early: CountWord,
+    orphans: CountWord,
 }
 
 impl Pairs {
@@ -60,11 +60,11 @@ impl Pairs {
         Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
 
     /// A START or an END that finds neither its kind nor room.
-    pub(crate) fn meet_nothing(&mut self, is_end: bool) {
+    pub(crate) fn pair_nothing(&mut self, is_end: bool) {
         if is_end {
             without_start(self, 1);
         } else {
-            word::count(&mut self.untracked, 1);
+            counter_width::count(&mut self.untracked, 1);
         }
     }
 
@@ -85,7 +85,7 @@ impl Pairs {
 /// A place of the table; its count is 0 if it is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Flight {
+pub struct OpenSpan {
     start: u64,
     /// Of open spans, the tag of the last START of this kind; of early ENDs, 1 if one of them is among the slowest, whose tag
     /// is still to come.
@@ -101,8 +101,9 @@ pub struct Flight {
     sampling: u8,
 }
 
-impl Flight {
-    pub(crate) const EMPTY: Self = Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
+impl OpenSpan {
+    pub(crate) const EMPTY: Self =
+        Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 
     const fn is(&self, row: u16, start: u64, early: bool) -> bool {
         self.count > 0 && self.row == row && self.start == start && self.early == early
@@ -115,7 +116,7 @@ pub(crate) struct Occupancy {
     /// Places that are taken, that of the newest span included.
     taken: usize,
     /// The span that began last, if it is not in the table: most end before another one begins.
-    newest: Flight,
+    newest: OpenSpan,
     /// Places of early ENDs.
     early: usize,
     /// Places of uncertain spans.
@@ -131,8 +132,8 @@ impl Occupancy {
 
 /// The table at work.
 #[derive(Debug)]
-pub(crate) struct InFlight<'t> {
-    pub(crate) table: &'t mut [Flight],
+pub(crate) struct OpenSpanTable<'t> {
+    pub(crate) table: &'t mut [OpenSpan],
     pub(crate) occupancy: &'t mut Occupancy,
     pub(crate) events: &'t mut [EventState],
 }
@@ -143,7 +144,7 @@ const SMALL: usize = 64;
 /// Whether the usual cases have ways of their own. Where flash may be scarce, all go through the table.
 pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
 
-impl InFlight<'_> {
+impl OpenSpanTable<'_> {
     /// A span began. Constant time unless the table is crowded. Whether its END came before and is
     /// [among the slowest](Self::await_tag).
     #[inline]
@@ -156,35 +157,37 @@ impl InFlight<'_> {
             && !self.is_full(row)
         {
             if self.occupancy.newest.count > 0 {
-                self.seat_newest();
+                self.spill_newest();
             }
-            self.occupancy.newest = Flight { start, tag, count: 1, row, sampling, ..Flight::EMPTY };
+            self.occupancy.newest =
+                OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
             self.occupancy.taken += 1;
             self.events[usize::from(row)].pairing.open += 1;
             return false;
         }
-        self.meet(row, start, false, tag, sampling).is_some_and(|awaited| awaited > 0)
+        self.pair(row, start, false, tag, sampling).is_some_and(|awaited| awaited > 0)
     }
 
     /// Whether no more spans of this event can be counted as open, or as early ENDs.
     #[inline(always)]
     fn is_full(&self, row: u16) -> bool {
         let pairing = &self.events[usize::from(row)].pairing;
-        cfg!(not(target_pointer_width = "64")) && (pairing.open == Word::MAX || pairing.early == Word::MAX)
+        cfg!(not(target_pointer_width = "64"))
+            && (pairing.open == CountWord::MAX || pairing.early == CountWord::MAX)
     }
 
     /// Puts the newest span into the table, for whoever looks there.
-    pub(crate) fn seat_newest(&mut self) {
-        let Flight { start, tag, count, row, sampling, .. } = self.occupancy.newest;
+    pub(crate) fn spill_newest(&mut self) {
+        let OpenSpan { start, tag, count, row, sampling, .. } = self.occupancy.newest;
         if !SHORTCUTS || count == 0 {
             return;
         }
-        self.occupancy.newest = Flight::EMPTY;
+        self.occupancy.newest = OpenSpan::EMPTY;
         self.occupancy.taken -= 1;
         let home = home(self.table.len(), row, start);
         if self.table[home].count == 0 {
             self.occupancy.taken += 1;
-            self.table[home] = Flight { start, tag, count: 1, row, sampling, ..Flight::EMPTY };
+            self.table[home] = OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
         } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
             flight.tag = tag;
             flight.sampling = sampling;
@@ -192,7 +195,7 @@ impl InFlight<'_> {
             // As many of one kind as can be counted.
             let pairing = &mut self.events[usize::from(row)].pairing;
             pairing.open -= 1;
-            word::count(&mut pairing.untracked, 1);
+            counter_width::count(&mut pairing.untracked, 1);
         }
     }
 
@@ -207,12 +210,12 @@ impl InFlight<'_> {
     #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
         if !SHORTCUTS {
-            return self.meet(row, start, true, pass, 0);
+            return self.pair(row, start, true, pass, 0);
         }
         // The usual case: it is the newest.
         if self.occupancy.newest.is(row, start, false) {
             let tag = self.occupancy.newest.tag;
-            self.occupancy.newest = Flight::EMPTY;
+            self.occupancy.newest = OpenSpan::EMPTY;
             self.closed_one(row);
             return Some(tag);
         }
@@ -225,11 +228,11 @@ impl InFlight<'_> {
             && self.table[(place + 1) & (self.table.len() - 1)].count == 0
         {
             let tag = flight.tag;
-            self.table[place] = Flight::EMPTY;
+            self.table[place] = OpenSpan::EMPTY;
             self.closed_one(row);
             return Some(tag);
         }
-        self.meet(row, start, true, pass, 0)
+        self.pair(row, start, true, pass, 0)
     }
 
     /// A span was closed that was the only one of its kind, and is gone.
@@ -238,23 +241,30 @@ impl InFlight<'_> {
         self.occupancy.taken -= 1;
         let pairing = &mut self.events[usize::from(row)].pairing;
         pairing.open -= 1;
-        word::count(&mut pairing.paired, 1);
+        counter_width::count(&mut pairing.paired, 1);
     }
 
     /// A START, with its tag and its sampling, or an END, with the number of its pass; whatever is in the table. The tag of an END's START; of
     /// a START, if its END was there, more than 0 if that is among the slowest.
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
-    pub(crate) fn meet(&mut self, row: u16, start: u64, is_end: bool, told: u64, sampling: u8) -> Option<u64> {
-        self.seat_newest();
+    pub(crate) fn pair(
+        &mut self,
+        row: u16,
+        start: u64,
+        is_end: bool,
+        told: u64,
+        sampling: u8,
+    ) -> Option<u64> {
+        self.spill_newest();
         let is_full = self.is_full(row);
         let pairing = &mut self.events[usize::from(row)].pairing;
         if let Some(place) = find(self.table, row, start, !is_end) {
-            let Flight { tag, mark, .. } = self.table[place];
-            word::count(&mut pairing.paired, 1);
+            let OpenSpan { tag, mark, .. } = self.table[place];
+            counter_width::count(&mut pairing.paired, 1);
             if is_end {
                 pairing.open -= 1;
-                pairing.uncertain -= Word::from(mark > 0);
+                pairing.uncertain -= CountWord::from(mark > 0);
             } else {
                 pairing.early -= 1;
             }
@@ -265,9 +275,10 @@ impl InFlight<'_> {
             return Some(tag);
         }
         // One of a kind that is there already takes no room.
-        let flight = if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
+        let flight =
+            if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
         let Some(flight) = flight else {
-            pairing.meet_nothing(is_end);
+            pairing.pair_nothing(is_end);
             return None;
         };
         if is_end {
@@ -275,7 +286,7 @@ impl InFlight<'_> {
             pairing.early += 1;
         } else {
             // One more of a kind that is uncertain: they cannot be told apart.
-            pairing.uncertain += Word::from(flight.mark > 0);
+            pairing.uncertain += CountWord::from(flight.mark > 0);
             pairing.open += 1;
             (flight.tag, flight.sampling) = (told, sampling);
         }
@@ -291,12 +302,13 @@ impl InFlight<'_> {
 
     /// Records were overwritten: the END of every open span may be among them.
     #[inline(always)]
-    pub(crate) fn lost(&mut self, now: u64) {
-        self.seat_newest();
+    pub(crate) fn mark_lost(&mut self, now: u64) {
+        self.spill_newest();
         let mark = now.saturating_add(1);
         for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early) {
             if flight.mark == 0 {
-                self.events[usize::from(flight.row)].pairing.uncertain += Word::from(flight.count);
+                self.events[usize::from(flight.row)].pairing.uncertain +=
+                    CountWord::from(flight.count);
                 self.occupancy.uncertain += 1;
             }
             // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
@@ -308,7 +320,7 @@ impl InFlight<'_> {
 
     /// Start tick and tag of the oldest open span of an event. Linear in the size of the table.
     pub(crate) fn oldest(&mut self, row: u16) -> Option<(u64, u64)> {
-        self.seat_newest();
+        self.spill_newest();
         self.table
             .iter()
             .filter(|flight| flight.count > 0 && flight.row == row && !flight.early)
@@ -331,7 +343,7 @@ impl InFlight<'_> {
                 place += 1;
                 continue;
             }
-            let count = Word::from(flight.count);
+            let count = CountWord::from(flight.count);
             let pairing = &mut self.events[usize::from(flight.row)].pairing;
             if early {
                 pairing.early -= count;
@@ -339,7 +351,7 @@ impl InFlight<'_> {
             } else {
                 pairing.open -= count;
                 pairing.uncertain -= count;
-                word::count(&mut pairing.abandoned, count);
+                counter_width::count(&mut pairing.abandoned, count);
             }
             // Another one may move here: it is looked at again.
             remove(self.table, self.occupancy, place);
@@ -348,7 +360,7 @@ impl InFlight<'_> {
 }
 
 /// Row, start tick and weight of the spans that are open, once the newest one is seated.
-pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
+pub(crate) fn open(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, u64)> {
     table
         .iter()
         .filter(|flight| flight.count > 0 && !flight.early)
@@ -357,16 +369,16 @@ pub(crate) fn open(table: &[Flight]) -> impl Iterator<Item = (u16, u64, u64)> {
 
 /// ENDs whose START is not in the table: of a span that had no room there, or that was lost.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn without_start(pairing: &mut Pairs, count: Word) {
+fn without_start(pairing: &mut Pairs, count: CountWord) {
     let untracked = pairing.untracked.min(count);
     pairing.untracked -= untracked;
-    word::count(&mut pairing.paired, untracked);
-    word::count(&mut pairing.orphans, count - untracked);
+    counter_width::count(&mut pairing.paired, untracked);
+    counter_width::count(&mut pairing.orphans, count - untracked);
 }
 
 /// Whether it is searched from its beginning: then nothing is at a home of its own.
 #[inline(always)]
-const fn is_small(table: &[Flight]) -> bool {
+const fn is_small(table: &[OpenSpan]) -> bool {
     !SHORTCUTS && table.len() <= SMALL
 }
 
@@ -378,12 +390,12 @@ fn home(len: usize, row: u16, start: u64) -> usize {
     (hash >> 32) as usize & len.wrapping_sub(1)
 }
 
-fn find(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
+fn find(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
     search(table, row, start, early).filter(|place| table[*place].count > 0)
 }
 
 /// Where this kind is, or else the empty place where it belongs; `None` in a table without places.
-fn search(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> {
+fn search(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
     if table.is_empty() {
         return None;
     }
@@ -402,19 +414,19 @@ fn search(table: &[Flight], row: u16, start: u64, early: bool) -> Option<usize> 
 
 /// An eighth stays empty, and at least one place, so that searches are short and end.
 #[inline]
-const fn has_room(table: &[Flight], occupancy: &Occupancy) -> bool {
+const fn has_room(table: &[OpenSpan], occupancy: &Occupancy) -> bool {
     let reserve = if table.len() < 8 { 1 } else { table.len() / 8 };
     occupancy.taken + reserve < table.len()
 }
 
 /// One more of this kind; `None` if there is no room.
 fn insert<'t>(
-    table: &'t mut [Flight],
+    table: &'t mut [OpenSpan],
     occupancy: &mut Occupancy,
     row: u16,
     start: u64,
     early: bool,
-) -> Option<&'t mut Flight> {
+) -> Option<&'t mut OpenSpan> {
     let place = search(table, row, start, early)?;
     if table[place].count == 0 {
         if !has_room(table, occupancy) {
@@ -422,7 +434,7 @@ fn insert<'t>(
         }
         occupancy.taken += 1;
         occupancy.early += usize::from(early);
-        table[place] = Flight { start, row, early, ..Flight::EMPTY };
+        table[place] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
     }
     let flight = &mut table[place];
     flight.count = flight.count.checked_add(1)?;
@@ -431,8 +443,8 @@ fn insert<'t>(
 
 /// Empties a place, and moves up what stands behind it only because it was taken.
 #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
-fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
-    let Flight { early, mark, .. } = table[hole];
+fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
+    let OpenSpan { early, mark, .. } = table[hole];
     occupancy.taken -= 1;
     occupancy.early -= usize::from(early);
     occupancy.uncertain -= usize::from(!early && mark > 0);
@@ -444,7 +456,7 @@ fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
     let mut place = hole;
     loop {
         place = (place + 1) & mask;
-        let Flight { row, start, count, .. } = table[place];
+        let OpenSpan { row, start, count, .. } = table[place];
         if count == 0 {
             break;
         }
@@ -455,7 +467,7 @@ fn remove(table: &mut [Flight], occupancy: &mut Occupancy, mut hole: usize) {
             hole = place;
         }
     }
-    table[hole] = Flight::EMPTY;
+    table[hole] = OpenSpan::EMPTY;
 }
 
 #[cfg(test)]

@@ -28,61 +28,63 @@
 )]
 
 pub mod aggregator;
+mod bucket_counts;
+#[doc(hidden)]
+pub mod claim_once;
 mod clock;
-mod counts;
-mod event;
-mod fixed;
+mod counter_width;
 #[cfg(feature = "defmt")]
-mod format;
+mod defmt_impls;
+mod event;
+mod exemplars;
+mod fixed_point;
 mod gate;
 pub mod histogram;
 mod in_flight;
-mod kept;
 mod moments;
-#[doc(hidden)]
-pub mod name;
-#[doc(hidden)]
-pub mod once;
+mod packed_moments;
 mod presets;
 mod quantile;
 mod record;
 mod recorder;
 pub mod ring;
+mod sample_buffer;
 pub mod select;
 mod sla;
-mod slowest;
+#[doc(hidden)]
+pub mod snake_case;
 mod storage;
 mod summary;
-mod sums;
 #[doc(hidden)]
 pub mod sync;
-mod wide;
+mod wide_math;
 mod window;
-mod word;
 
 pub use self::{
-    aggregator::{Aggregator, ConfigError, Counters, Known, Outcomes, Period, Values},
+    aggregator::{
+        Aggregator, ConfigError, Counters, Distribution, DistributionData, Outcomes, Scope,
+    },
     clock::{Clock, TickRate, TimeScale, TimeUnit},
+    counter_width::CountWord,
     event::{Event, EventId, EventInfo, Unit},
-    fixed::Fixed,
+    exemplars::Exemplar,
+    fixed_point::FixedPoint,
     gate::Gate,
     histogram::{Bucket, Buckets, Count, Estimate, Histogram, MAX_SCALE},
-    in_flight::{Flight, Pairing},
-    kept::{Sample, Samples, Scratch},
+    in_flight::{OpenSpan, Pairing},
     moments::Moments,
+    packed_moments::PackedMoments,
     presets::Trading,
     quantile::{ParseQuantileError, Quantile},
-    record::{Forgotten, Kind, MAX_PAYLOAD, Outcome, Record},
-    recorder::{Recorder, Span, Token, TurnedAway},
+    record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
+    recorder::{Disabled, Recorder, SpanGuard, Token},
     ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
-    select::Weighed,
-    sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, Tally, Threshold, Transition},
-    slowest::Slow,
-    storage::{Arrays, EventState, Lacks, Parts, Shape, Storage},
-    summary::{Accuracy, Summary, Teller},
-    sums::Sums,
+    sample_buffer::{Sample, Samples, Scratch},
+    select::WeightedSample,
+    sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, StatusChange, Tally, Threshold},
+    storage::{Absent, EventState, Shape, StaticStorage, Storage, StorageParts},
+    summary::{Accuracy, Summary, UnitConverter},
     window::{Window, WindowSpec},
-    word::Word,
 };
 #[doc(hidden)]
 pub use event::event_id;

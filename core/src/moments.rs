@@ -1,7 +1,7 @@
 //! Count, extremes, mean and spread, in integers.
 
 use self::sum::narrow;
-use crate::{Fixed, TimeUnit, fixed::FRACTION_BITS, select::Weighed, wide};
+use crate::{FixedPoint, TimeUnit, fixed_point::FRACTION_BITS, select::WeightedSample, wide_math};
 
 /// What a set of samples adds up to, exactly: sums of integers, so that merging is addition in any order.
 ///
@@ -39,7 +39,7 @@ const SQUARE_BITS: u32 = 2 * FRACTION_BITS;
 #[cfg(target_pointer_width = "64")]
 mod sum {
     use super::{Bits, FRACTION_BITS, SQUARE_BITS};
-    use crate::wide;
+    use crate::wide_math;
 
     pub(super) const fn narrow(sum: u128) -> u128 {
         sum
@@ -61,7 +61,8 @@ mod sum {
     const fn mean(sum: u128, n: u64) -> u128 {
         let (whole, rest) = divided(sum, n);
         // The rest is below n, so it has room for 16 bits more.
-        (whole << FRACTION_BITS) + wide::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
+        (whole << FRACTION_BITS)
+            + wide_math::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
     }
 
     #[inline(always)]
@@ -78,16 +79,18 @@ mod sum {
             // n·variance = Σx² − (Σx)²/n, with the quotient taken apart so that no product exceeds Σx².
             let (whole, rest) = divided(sum, n);
             let square = whole.saturating_mul(sum.saturating_add(rest.into()));
-            squares.saturating_sub(square.saturating_add(wide::quotient(wide::product(rest, rest), n)))
+            squares.saturating_sub(
+                square.saturating_add(wide_math::quotient(wide_math::product(rest, rest), n)),
+            )
         });
         // Where more bits do not fit, they would not show.
         let has_room = numerator.leading_zeros() >= SQUARE_BITS;
         let numerator = if has_room { numerator << SQUARE_BITS } else { numerator };
-        let mut variance = wide::quotient(numerator, n);
+        let mut variance = wide_math::quotient(numerator, n);
         if exact.is_some() {
-            variance = wide::quotient(variance, n);
+            variance = wide_math::quotient(variance, n);
         }
-        let root = u128::from(wide::root(variance));
+        let root = u128::from(wide_math::root(variance));
         if has_room { root } else { root << FRACTION_BITS }
     }
 }
@@ -95,27 +98,30 @@ mod sum {
 #[cfg(not(target_pointer_width = "64"))]
 mod sum {
     use super::{Bits, FRACTION_BITS, SQUARE_BITS};
-    use crate::wide;
+    use crate::wide_math;
 
     pub(super) const fn narrow(sum: u128) -> u64 {
-        wide::clamp(sum)
+        wide_math::clamp(sum)
     }
 
     /// Mean and standard deviation of `n`, times 2^16.
     pub(super) fn mean_and_deviation(sum: u64, squares: u128, n: u64) -> [Bits; 2] {
-        let (whole, rest) = wide::divided(sum, n);
+        let (whole, rest) = wide_math::divided(sum, n);
         // Then there is no room for the fraction, rounded.
         if (whole | n) >> (u64::BITS - FRACTION_BITS - 1) != 0 {
             return [Bits::MAX; 2];
         }
-        let mean = (whole << FRACTION_BITS) + wide::divided((rest << FRACTION_BITS) + n / 2, n).0;
+        let mean =
+            (whole << FRACTION_BITS) + wide_math::divided((rest << FRACTION_BITS) + n / 2, n).0;
         if squares >> (u128::BITS - SQUARE_BITS) != 0 {
             return [mean, Bits::MAX];
         }
         // n·variance = Σx² − whole·(Σx + rest) − rest²/n, where Σx = whole·n + rest: nothing there exceeds Σx², nor is it negative.
-        let above = squares.wrapping_sub(wide::product(whole, sum)).wrapping_sub(wide::product(whole, rest));
-        let square = wide::quotient(wide::product(rest, rest) << SQUARE_BITS, n);
-        [mean, wide::root(wide::quotient((above << SQUARE_BITS).wrapping_sub(square), n))]
+        let above = squares
+            .wrapping_sub(wide_math::product(whole, sum))
+            .wrapping_sub(wide_math::product(whole, rest));
+        let square = wide_math::quotient(wide_math::product(rest, rest) << SQUARE_BITS, n);
+        [mean, wide_math::root(wide_math::quotient((above << SQUARE_BITS).wrapping_sub(square), n))]
     }
 }
 
@@ -125,7 +131,12 @@ impl Moments {
 
     /// What this was before it was taken apart.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn of_parts([count, weight]: [u64; 2], [min, max]: [u64; 2], sum: u64, squares: u128) -> Self {
+    pub(crate) const fn of_parts(
+        [count, weight]: [u64; 2],
+        [min, max]: [u64; 2],
+        sum: u64,
+        squares: u128,
+    ) -> Self {
         Self { count, weight, min, max, sum, squares }
     }
 
@@ -143,9 +154,13 @@ impl Moments {
 
     /// Of a single sample. Where registers have 32 bits, none is too large to be weighed in 64.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    pub(crate) fn of(sample: Weighed) -> Self {
+    pub(crate) fn of(sample: WeightedSample) -> Self {
         let (value, sampling) = (sample.value(), sample.sampling());
-        if cfg!(target_pointer_width = "64") { Self::of_any(value, sampling) } else { Self::of_narrow(value, sampling) }
+        if cfg!(target_pointer_width = "64") {
+            Self::of_any(value, sampling)
+        } else {
+            Self::of_narrow(value, sampling)
+        }
     }
 
     /// Of a sample of any value and the weight 2^`sampling`.
@@ -154,7 +169,7 @@ impl Moments {
         if value.leading_zeros() >= u32::from(sampling) {
             return Self::of_narrow(value, sampling);
         }
-        let square = wide::product(value, value);
+        let square = wide_math::product(value, value);
         let fits = square.leading_zeros() >= u32::from(sampling);
         let squares = if fits { square << sampling } else { u128::MAX };
         let sum = narrow(u128::from(value) << sampling);
@@ -164,15 +179,22 @@ impl Moments {
     /// Of a sample that has 64 bits with its weight.
     #[inline(always)]
     fn of_narrow(value: u64, sampling: u8) -> Self {
-        let weighed = value << sampling;
-        let squares = wide::product(value, weighed);
-        Self { count: 1, weight: 1 << sampling, min: value, max: value, sum: weighed.into(), squares }
+        let weighted = value << sampling;
+        let squares = wide_math::product(value, weighted);
+        Self {
+            count: 1,
+            weight: 1 << sampling,
+            min: value,
+            max: value,
+            sum: weighted.into(),
+            squares,
+        }
     }
 
     /// Adds samples: the same as one after the other, but for less.
     #[cfg(any(target_pointer_width = "64", test))]
     #[inline]
-    pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = Weighed> + Clone) {
+    pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = WeightedSample> + Clone) {
         let (mut sums, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
@@ -184,7 +206,7 @@ impl Moments {
             sums.count += 1;
             sums.weight += sample.weight();
             sum += u128::from(weighted);
-            sums.squares = sums.squares.wrapping_add(wide::product(value, weighted));
+            sums.squares = sums.squares.wrapping_add(wide_math::product(value, weighted));
         }
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
             self.merge(&Self { sum: narrow(sum), ..sums });
@@ -204,15 +226,15 @@ impl Moments {
     pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
         let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
-        self.max = self.max.max(value - wide::divided(distance, count).0);
+        self.max = self.max.max(value - wide_math::divided(distance, count).0);
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
         // Of v − j·d/n for j = 1…n: Σ = n·v − d·(n + 1)/2, and Σ of the squares = n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n.
         let [n, v, d] = [count, value, distance].map(u128::from);
-        let part = wide::saturating_product;
+        let part = wide_math::saturating_product;
         let sum = part(n, v).saturating_sub(part(d, n + 1) / 2);
-        let of_steps = part(d * d, 2 * n + 3).saturating_add(wide::quotient(d * d, count));
-        let of_steps = wide::quotient(of_steps, 6);
+        let of_steps = part(d * d, 2 * n + 3).saturating_add(wide_math::quotient(d * d, count));
+        let of_steps = wide_math::quotient(of_steps, 6);
         let squares = part(n, v * v).saturating_add(of_steps).saturating_sub(part(v * d, n + 1));
         self.sum = self.sum.saturating_add(narrow(part(sum, 1 << sampling)));
         self.squares = self.squares.saturating_add(part(squares, 1 << sampling));
@@ -238,11 +260,19 @@ impl Moments {
         // What was added to a sum that is full is not known, and is not little.
         Some(Self {
             count: self.count.checked_sub(earlier.count)?,
-            weight: if self.weight == u64::MAX { u64::MAX } else { self.weight.checked_sub(earlier.weight)? },
+            weight: if self.weight == u64::MAX {
+                u64::MAX
+            } else {
+                self.weight.checked_sub(earlier.weight)?
+            },
             min,
             max,
             sum: if self.sum == Sum::MAX { Sum::MAX } else { self.sum.checked_sub(earlier.sum)? },
-            squares: if self.squares == u128::MAX { u128::MAX } else { self.squares.checked_sub(earlier.squares)? },
+            squares: if self.squares == u128::MAX {
+                u128::MAX
+            } else {
+                self.squares.checked_sub(earlier.squares)?
+            },
         })
     }
 
@@ -288,27 +318,27 @@ impl Default for Moments {
 
 /// A mean or deviation in units of time, times 2^16, as nanoseconds.
 #[cfg(target_pointer_width = "64")]
-pub(crate) fn fixed_nanos(bits: Bits, unit: TimeUnit) -> Fixed {
-    Fixed::from_wide(bits.saturating_mul(1_000_000_000) >> unit.bits())
+pub(crate) fn fixed_nanos(bits: Bits, unit: TimeUnit) -> FixedPoint {
+    FixedPoint::from_wide(bits.saturating_mul(1_000_000_000) >> unit.bits())
 }
 
 /// A mean or deviation in units of time, times 2^16, as nanoseconds.
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) const fn fixed_nanos(bits: Bits, unit: TimeUnit) -> Fixed {
+pub(crate) const fn fixed_nanos(bits: Bits, unit: TimeUnit) -> FixedPoint {
     // Samples have 44 bits: the largest number follows from a sum that is full.
-    Fixed::from_bits(if bits == Bits::MAX { bits } else { unit.nanos_by_words(bits, 0) })
+    FixedPoint::from_bits(if bits == Bits::MAX { bits } else { unit.nanos_by_words(bits, 0) })
 }
 
 /// A mean or deviation of plain numbers.
 #[cfg(target_pointer_width = "64")]
-pub(crate) const fn fixed_numbers(bits: Bits) -> Fixed {
-    Fixed::from_wide(bits)
+pub(crate) const fn fixed_numbers(bits: Bits) -> FixedPoint {
+    FixedPoint::from_wide(bits)
 }
 
 /// A mean or deviation of plain numbers.
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) const fn fixed_numbers(bits: Bits) -> Fixed {
-    Fixed::from_bits(bits)
+pub(crate) const fn fixed_numbers(bits: Bits) -> FixedPoint {
+    FixedPoint::from_bits(bits)
 }
 
 #[cfg(test)]
@@ -322,7 +352,7 @@ mod tests {
     use super::*;
 
     /// The bits that no sample has.
-    const SPARE: u32 = u64::BITS - Weighed::VALUE_BITS;
+    const SPARE: u32 = u64::BITS - WeightedSample::VALUE_BITS;
 
     fn of(values: &[u64]) -> Moments {
         let mut moments = Moments::EMPTY;
@@ -375,7 +405,7 @@ mod tests {
             values in proptest::collection::vec((any::<u64>(), 4..64_u32, 0..16_u8), 0..80),
             shift in 0..40_u32,
         ) {
-            let samples = values.into_iter().map(|(value, size, k)| Weighed::new(value >> size >> shift >> (60 - Weighed::VALUE_BITS), k).unwrap());
+            let samples = values.into_iter().map(|(value, size, k)| WeightedSample::new(value >> size >> shift >> (60 - WeightedSample::VALUE_BITS), k).unwrap());
             let (mut all, mut each) = (of(&before), of(&before));
             all.add_all(samples.clone());
             samples.for_each(|sample| each.add(sample.value(), sample.sampling()));
@@ -392,7 +422,7 @@ mod tests {
 
         #[test]
         fn what_was_added_since_is_the_rest(
-            values in proptest::collection::vec(0..1_u64 << Weighed::VALUE_BITS, 1..50),
+            values in proptest::collection::vec(0..1_u64 << WeightedSample::VALUE_BITS, 1..50),
             cut in 0..50_usize,
         ) {
             let (before, after) = values.split_at(cut.min(values.len() - 1));
@@ -422,7 +452,10 @@ mod tests {
         let mut moments = Moments::EMPTY;
         moments.add(0, 0);
         (1..47).for_each(|sampling| moments.add(1, sampling));
-        assert_eq!((moments.weight(), moments.mean_and_deviation()[0]), ((1 << 47) - 1, 1 << FRACTION_BITS));
+        assert_eq!(
+            (moments.weight(), moments.mean_and_deviation()[0]),
+            ((1 << 47) - 1, 1 << FRACTION_BITS)
+        );
         moments.add(1, 47);
         let told = if cfg!(target_pointer_width = "64") { 1 << FRACTION_BITS } else { Bits::MAX };
         assert_eq!((moments.weight(), moments.mean_and_deviation()[0]), ((1 << 48) - 1, told));

@@ -2,7 +2,7 @@
 
 use core::{error, fmt, str::FromStr};
 
-use crate::wide::{self, product_of_words};
+use crate::wide_math::{self, product_of_words};
 
 /// A quantile between 0 and 1, in parts per million: `p99.9` is 999,000.
 ///
@@ -55,9 +55,13 @@ impl Quantile {
             return 0;
         }
         // The product may need more than 64 bits, that of what is left below a million does not.
-        let (millions, left) = wide::divided(n, MILLION as u64);
-        let of_left = wide::divided(product_of_words(left as u32, self.0) + (MILLION - 1) as u64, MILLION as u64).0;
-        let rank = wide::product(millions, self.0 as u64) as u64 + of_left;
+        let (millions, left) = wide_math::divided(n, MILLION as u64);
+        let of_left = wide_math::divided(
+            product_of_words(left as u32, self.0) + (MILLION - 1) as u64,
+            MILLION as u64,
+        )
+        .0;
+        let rank = wide_math::product(millions, self.0 as u64) as u64 + of_left;
         if rank == 0 { 1 } else { rank }
     }
 }
@@ -103,8 +107,9 @@ impl FromStr for Quantile {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix('p').ok_or(ParseQuantileError)?;
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-        let digits =
-            |s: &str, longest: usize| (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
+        let digits = |s: &str, longest: usize| {
+            (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
+        };
         if !digits(whole, 3) || !digits(decimals, 4) {
             return Err(ParseQuantileError);
         }
@@ -127,7 +132,9 @@ mod tests {
     #[test]
     fn a_rank_is_the_least_that_covers_the_share() {
         for n in 1..=2_003_u64 {
-            for ppm in [0, 1, 333_333, 500_000, 500_001, 950_000, 990_000, 999_000, 999_999, 1_000_000] {
+            for ppm in
+                [0, 1, 333_333, 500_000, 500_001, 950_000, 990_000, 999_000, 999_999, 1_000_000]
+            {
                 let rank = Quantile(ppm).rank(n);
                 // The definition, by search: the least r >= 1 with r/n >= q.
                 let searched = (1..=n).find(|r| r * 1_000_000 >= u64::from(ppm) * n).unwrap();
@@ -137,7 +144,10 @@ mod tests {
         for n in [1, 3, 512, 1_000, 999_983] {
             for ppm in 0..=1_000_000 {
                 let (rank, share) = (Quantile(ppm).rank(n), u64::from(ppm) * n);
-                assert!(rank * 1_000_000 >= share && (rank == 1 || (rank - 1) * 1_000_000 < share), "n {n} ppm {ppm}");
+                assert!(
+                    rank * 1_000_000 >= share && (rank == 1 || (rank - 1) * 1_000_000 < share),
+                    "n {n} ppm {ppm}"
+                );
             }
         }
         assert_eq!(Quantile::P50.rank(0), 0);
@@ -151,7 +161,20 @@ mod tests {
             let quantile = Quantile(ppm);
             assert_eq!(quantile.to_string().parse(), Ok(quantile));
         }
-        for wrong in ["", "p", "99", "p1000", "p100.0001", "p99.12345", "p-1", "p+9", "p9.", "p.9", "P99", "p９"] {
+        for wrong in [
+            "",
+            "p",
+            "99",
+            "p1000",
+            "p100.0001",
+            "p99.12345",
+            "p-1",
+            "p+9",
+            "p9.",
+            "p.9",
+            "P99",
+            "p９",
+        ] {
             assert_eq!(wrong.parse::<Quantile>(), Err(ParseQuantileError), "{wrong}");
         }
     }

@@ -55,7 +55,7 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
-pub enum Forgotten {
+pub enum DiscardReason {
     /// The caller discarded the span.
     Discarded = 0,
     /// The clock read less at END than at START.
@@ -169,7 +169,10 @@ impl Record {
     /// A record of the span with these bits.
     #[inline]
     pub(crate) const fn of_span(ticks: u64, span_bits: usize, kind: u8, payload: u64) -> Self {
-        Self { ticks, word: (payload << PAYLOAD_SHIFT) | ((kind as u64) << KIND_SHIFT) | span_bits as u64 }
+        Self {
+            ticks,
+            word: (payload << PAYLOAD_SHIFT) | ((kind as u64) << KIND_SHIFT) | span_bits as u64,
+        }
     }
 
     /// A span of `event` begins at `ticks`; of `tag` the low 46 bits are kept.
@@ -181,14 +184,26 @@ impl Record {
 
     /// A span ends at `ticks` after `duration` ticks, which must be at most [`MAX_PAYLOAD`].
     #[inline]
-    pub const fn end(ticks: u64, event: EventId, sampling: u8, outcome: Outcome, duration: u64) -> Self {
+    pub const fn end(
+        ticks: u64,
+        event: EventId,
+        sampling: u8,
+        outcome: Outcome,
+        duration: u64,
+    ) -> Self {
         Self::new(ticks, event, sampling, outcome as u8, duration)
     }
 
     /// A number measured at `ticks`; one of [`MAX_PAYLOAD`] or more is kept as [`MAX_PAYLOAD`] and counted as saturated.
     #[inline]
     pub const fn value(ticks: u64, event: EventId, sampling: u8, value: u64) -> Self {
-        Self::new(ticks, event, sampling, Kind::Value as u8, if value < MAX_PAYLOAD { value } else { MAX_PAYLOAD })
+        Self::new(
+            ticks,
+            event,
+            sampling,
+            Kind::Value as u8,
+            if value < MAX_PAYLOAD { value } else { MAX_PAYLOAD },
+        )
     }
 
     /// A duration that ended at `ticks`; one of [`MAX_PAYLOAD`] ticks or more is kept as [`MAX_PAYLOAD`] and counted as
@@ -201,7 +216,12 @@ impl Record {
 
     /// The span that began at `start_ticks` is closed without a latency.
     #[inline]
-    pub const fn forget(start_ticks: u64, event: EventId, sampling: u8, why: Forgotten) -> Self {
+    pub const fn forget(
+        start_ticks: u64,
+        event: EventId,
+        sampling: u8,
+        why: DiscardReason,
+    ) -> Self {
         Self::new(start_ticks, event, sampling, Kind::Forget as u8, why as u64)
     }
 
@@ -265,10 +285,13 @@ mod tests {
     fn the_layout_is_the_documented_one() {
         let event = EventId::new(0x7FF).unwrap();
         let record = Record::start(0xABCD, event, 0b1010, u64::MAX);
-        assert_eq!(record.words(), [0xABCD, (MAX_PAYLOAD << 18) | (0b1010 << 14) | (1 << 11) | 0x7FF]);
+        assert_eq!(
+            record.words(),
+            [0xABCD, (MAX_PAYLOAD << 18) | (0b1010 << 14) | (1 << 11) | 0x7FF]
+        );
         let record = Record::end(1, EventId::new(1).unwrap(), 0, Outcome::Cancelled, 5);
         assert_eq!(record.words(), [1, (5 << 18) | (4 << 11) | 1]);
-        assert_eq!(Record::forget(9, event, 0, Forgotten::TooLong).payload(), 2);
+        assert_eq!(Record::forget(9, event, 0, DiscardReason::TooLong).payload(), 2);
     }
 
     #[test]
@@ -287,7 +310,10 @@ mod tests {
             let record = Record::from_words([0, word]);
             assert_eq!(record.words()[1], word);
             assert_eq!(record.kind() as u64, (word >> 11) & 7);
-            assert_eq!(record.event().map_or(0, EventId::get), u16::try_from(word & 0x7FF).unwrap());
+            assert_eq!(
+                record.event().map_or(0, EventId::get),
+                u16::try_from(word & 0x7FF).unwrap()
+            );
         }
     }
 }

@@ -3,8 +3,8 @@
 use core::{error, fmt};
 
 use crate::{
-    Clock, Event, EventId, Forgotten, Gate, Kind, MAX_PAYLOAD, Outcome, Record, gate::Decision, ring::Producer,
-    sync::Cell,
+    Clock, DiscardReason, Event, EventId, Gate, Kind, MAX_PAYLOAD, Outcome, Record, gate::Decision,
+    ring::Producer, sync::Cell,
 };
 
 /// Whether there is room for code of its own for the usual case, beside that for all of them.
@@ -35,7 +35,7 @@ const ROOMY: bool = cfg!(target_pointer_width = "64");
 ///     let placing = recorder.measure_tagged(Trading::OrderPlacement, 4711); // nested
 ///     placing.end(Outcome::Error);
 /// }
-/// consumer.look();
+/// consumer.refresh();
 /// let mut kinds = Vec::new();
 /// consumer.drain(|record| kinds.push(record.kind().to_string()));
 /// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
@@ -46,7 +46,7 @@ pub struct Recorder<'r, C, const IDS: usize> {
     producer: Producer<'r>,
     gate: &'r Gate<IDS>,
     clock: C,
-    draws: Draws,
+    draws: SampleRng,
 }
 
 /// The generator that decides which of the events that are sampled are recorded: a linear congruential one, whose high bits are
@@ -56,9 +56,9 @@ pub struct Recorder<'r, C, const IDS: usize> {
 ///
 /// Not a counter: every n-th of what comes at a beat would show a part of the beat.
 #[derive(Debug)]
-struct Draws(Cell<u32>);
+struct SampleRng(Cell<u32>);
 
-impl Draws {
+impl SampleRng {
     /// Whether this one of 2^`sampling` is it; `sampling` is 1 to 15.
     #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
     fn draw(&self, sampling: u8, own: usize) -> bool {
@@ -87,18 +87,18 @@ pub struct Token {
 /// The gate lets nothing of this event through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct TurnedAway {
+pub struct Disabled {
     /// Whether it is [closed](Gate::close) for good.
     pub is_final: bool,
 }
 
-impl fmt::Display for TurnedAway {
+impl fmt::Display for Disabled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_final { "the gate is closed for good" } else { "the gate is off" })
     }
 }
 
-impl error::Error for TurnedAway {}
+impl error::Error for Disabled {}
 
 impl Token {
     /// The token of a span that is not recorded: to close it does nothing.
@@ -118,13 +118,13 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Records into this ring what this gate admits, at the times of this clock.
     #[cfg(not(tailwatch_loom))]
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, draws: Draws(Cell::new(0)) }
+        Self { producer, gate, clock, draws: SampleRng(Cell::new(0)) }
     }
 
     /// Records into this ring what this gate admits, at the times of this clock.
     #[cfg(tailwatch_loom)]
     pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, draws: Draws(Cell::new(0)) }
+        Self { producer, gate, clock, draws: SampleRng(Cell::new(0)) }
     }
 
     /// The clock it reads.
@@ -134,14 +134,14 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Begins a span that ends when the guard is dropped.
     #[inline(always)]
-    pub fn measure(&self, event: impl Event) -> Span<'_, 'r, C, IDS> {
+    pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS> {
         self.measure_tagged(event, 0)
     }
 
     /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
     #[inline(always)]
-    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> Span<'_, 'r, C, IDS> {
-        Span { recorder: self, token: self.start(event, tag) }
+    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS> {
+        SpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
@@ -155,13 +155,13 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// # Errors
     /// If the gate turns the event away: what is sampled is not turned away, drawn or not.
     #[inline(always)]
-    pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, TurnedAway> {
+    pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, Disabled> {
         let event = event.id();
         let decision = self.gate.decision(event);
         if ROOMY && decision.is_always() {
             Ok(self.begin(event, 0, tag))
         } else if decision.is_off() {
-            Err(TurnedAway { is_final: decision.is_final() })
+            Err(Disabled { is_final: decision.is_final() })
         } else if ROOMY {
             Ok(self.start_sampled(event, decision, tag))
         } else {
@@ -228,7 +228,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         match self.producer.announced() {
             // One comparison for two cases: an end before the start wraps around to more than a record can carry.
             Some(seq) if duration <= MAX_PAYLOAD => {
-                self.producer.push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
+                self.producer
+                    .push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
                 true
             }
             _ => false,
@@ -244,22 +245,35 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         if duration <= MAX_PAYLOAD {
-            return self.producer.push(Record::of_span(end, token.span_bits, outcome as u8, duration));
+            return self.producer.push(Record::of_span(
+                end,
+                token.span_bits,
+                outcome as u8,
+                duration,
+            ));
         }
         // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
         let backwards = duration.cast_signed() < 0;
-        self.push_forget(&token, if backwards { Forgotten::ClockSteppedBack } else { Forgotten::TooLong });
+        self.push_forget(
+            &token,
+            if backwards { DiscardReason::ClockSteppedBack } else { DiscardReason::TooLong },
+        );
     }
 
     /// Closes a span without a latency.
     #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
-    pub fn forget(&self, token: Token) {
-        self.push_forget(&token, Forgotten::Discarded);
+    pub fn discard(&self, token: Token) {
+        self.push_forget(&token, DiscardReason::Discarded);
     }
 
-    fn push_forget(&self, token: &Token, why: Forgotten) {
+    fn push_forget(&self, token: &Token, why: DiscardReason) {
         if token.is_recorded() {
-            self.producer.push(Record::of_span(token.start, token.span_bits, Kind::Forget as u8, why as u64));
+            self.producer.push(Record::of_span(
+                token.start,
+                token.span_bits,
+                Kind::Forget as u8,
+                why as u64,
+            ));
         }
     }
 
@@ -291,12 +305,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 /// A span that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
-pub struct Span<'s, 'r, C: Clock, const IDS: usize> {
+pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize> {
     recorder: &'s Recorder<'r, C, IDS>,
     token: Token,
 }
 
-impl<C: Clock, const IDS: usize> Span<'_, '_, C, IDS> {
+impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
     /// Ends the span now, with this outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
@@ -307,11 +321,11 @@ impl<C: Clock, const IDS: usize> Span<'_, '_, C, IDS> {
     /// Closes the span without a latency.
     pub fn discard(mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
-        self.recorder.forget(token);
+        self.recorder.discard(token);
     }
 }
 
-impl<C: Clock, const IDS: usize> Drop for Span<'_, '_, C, IDS> {
+impl<C: Clock, const IDS: usize> Drop for SpanGuard<'_, '_, C, IDS> {
     #[inline(always)]
     fn drop(&mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
@@ -344,13 +358,15 @@ mod tests {
     }
 
     /// What is recorded while `work` runs, as (ticks, kind, payload).
-    fn recorded(work: impl FnOnce(&Recorder<'_, &Script, 9>, &Script, &Gate<9>)) -> Vec<(u64, Kind, u64)> {
+    fn recorded(
+        work: impl FnOnce(&Recorder<'_, &Script, 9>, &Script, &Gate<9>),
+    ) -> Vec<(u64, Kind, u64)> {
         let gate = Gate::<9>::new();
         let mut ring = Ring::<[Slot; 64]>::new();
         let (producer, mut consumer) = ring.split();
         let clock = Script(Cell::new(0));
         work(&Recorder::new(producer, &gate, &clock), &clock, &gate);
-        consumer.look();
+        consumer.refresh();
         let mut seen = vec![];
         consumer.drain(|record| seen.push((record.ticks(), record.kind(), record.payload())));
         seen
@@ -367,7 +383,12 @@ mod tests {
             clock.0.set(40);
             recorder.end(second, Outcome::Error);
         });
-        let expected = [(0, Kind::Start, 1), (10, Kind::Start, 2), (15, Kind::EndOk, 15), (40, Kind::EndError, 30)];
+        let expected = [
+            (0, Kind::Start, 1),
+            (10, Kind::Start, 2),
+            (15, Kind::EndOk, 15),
+            (40, Kind::EndError, 30),
+        ];
         assert_eq!(seen, expected);
     }
 
@@ -381,10 +402,11 @@ mod tests {
                 drop(span);
             }
         });
-        let closing: Vec<_> = seen.into_iter().filter(|(_, kind, _)| *kind != Kind::Start).collect();
+        let closing: Vec<_> =
+            seen.into_iter().filter(|(_, kind, _)| *kind != Kind::Start).collect();
         let expected = [
-            (100, Kind::Forget, Forgotten::ClockSteppedBack as u64),
-            (0, Kind::Forget, Forgotten::TooLong as u64),
+            (100, Kind::Forget, DiscardReason::ClockSteppedBack as u64),
+            (0, Kind::Forget, DiscardReason::TooLong as u64),
             (MAX_PAYLOAD, Kind::EndOk, MAX_PAYLOAD),
             (4, Kind::EndOk, 5), // across the wrap of the counter
         ];
@@ -432,14 +454,20 @@ mod tests {
                             starts += 1;
                             last = Some(ticks);
                         }
-                        _ => assert_eq!((kind, last.take(), payload), (Kind::EndOk, Some(ticks - 1), 1)),
+                        _ => assert_eq!(
+                            (kind, last.take(), payload),
+                            (Kind::EndOk, Some(ticks - 1), 1)
+                        ),
                     }
                 }
                 assert_eq!(last, None, "an END for each START");
             }
             let p = 0.5_f64.powi(i32::from(k));
             let deviation = (40_000.0 * p * (1.0 - p)).sqrt();
-            assert!((starts as f64 - 40_000.0 * p).abs() < 6.0 * deviation, "1 in 2^{k}: {starts} of 40,000");
+            assert!(
+                (starts as f64 - 40_000.0 * p).abs() < 6.0 * deviation,
+                "1 in 2^{k}: {starts} of 40,000"
+            );
         }
     }
 
@@ -452,7 +480,7 @@ mod tests {
         let recorder = Recorder::new(producer, &gate, &clock);
         gate.set_sampling(Trading::QueueBacklog.id(), 2);
         let taken = (0..40).filter(|n| recorder.value(Trading::QueueBacklog, *n)).count();
-        consumer.look();
+        consumer.refresh();
         let mut seen = 0;
         consumer.drain(|record| {
             assert_eq!(record.sampling(), 2);
@@ -468,7 +496,12 @@ mod tests {
             recorder.measure(Trading::OrderFill).discard();
             recorder.measure(Trading::OrderFill).end(Outcome::Cancelled);
         });
-        let expected = [(0, Kind::Start, 0), (0, Kind::Forget, 0), (0, Kind::Start, 0), (0, Kind::EndCancelled, 0)];
+        let expected = [
+            (0, Kind::Start, 0),
+            (0, Kind::Forget, 0),
+            (0, Kind::Start, 0),
+            (0, Kind::EndCancelled, 0),
+        ];
         assert_eq!(seen, expected);
     }
 }

@@ -102,7 +102,7 @@ struct Consumed {
 ///     producer.push(Record::value(n, event, 0, n)); // wait-free, and never full
 /// }
 /// let mut seen = Vec::new();
-/// consumer.look();
+/// consumer.refresh();
 /// let drained = consumer.drain(|record| seen.push(record.payload()));
 /// assert_eq!(drained.delivered + drained.overwritten, 100);
 /// assert_eq!(seen.last(), Some(&99)); // the oldest were overwritten
@@ -151,7 +151,10 @@ impl error::Error for CapacityError {}
 impl<const N: usize> Ring<[Slot; N]> {
     /// An empty ring.
     #[cfg(not(tailwatch_loom))]
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         const { assert!(is_capacity(N), "a ring's capacity is a power of two, 8 or more") };
         Self {
@@ -166,7 +169,10 @@ impl<const N: usize> Ring<[Slot; N]> {
     pub fn starting_at(first: usize) -> Self {
         assert!(is_capacity(N), "a ring's capacity is a power of two");
         Self {
-            published: Published { head: AtomicUsize::new(first), reserved: AtomicUsize::new(first) },
+            published: Published {
+                head: AtomicUsize::new(first),
+                reserved: AtomicUsize::new(first),
+            },
             consumed: Consumed { tail: AtomicUsize::new(first) },
             slots: core::array::from_fn(|_| Slot::new()),
         }
@@ -233,7 +239,10 @@ impl Ring {
     /// For all of `'a`, `memory` is valid for reads and writes of [`Ring::layout`] of this capacity, aligned as that says,
     /// initialised, and accessed by nothing but such rings.
     #[cfg(not(tailwatch_loom))]
-    pub unsafe fn from_memory<'a>(memory: core::ptr::NonNull<u8>, capacity: usize) -> Result<&'a Self, CapacityError> {
+    pub unsafe fn from_memory<'a>(
+        memory: core::ptr::NonNull<u8>,
+        capacity: usize,
+    ) -> Result<&'a Self, CapacityError> {
         let layout = Self::layout(capacity)?;
         #[expect(clippy::cast_ptr_alignment, reason = "the caller vouches for the alignment")]
         let ring = core::ptr::slice_from_raw_parts(memory.as_ptr(), capacity) as *const Self;

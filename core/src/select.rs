@@ -38,7 +38,10 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
     }
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "a rank is at most the number of samples")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a rank is at most the number of samples"
+        )]
         let index = (quantile.rank(count) - 1) as usize;
         // Out of range only if the quantiles do not ascend: then what is left has its largest at the end.
         let index = index.min(rest.len() - 1);
@@ -58,7 +61,9 @@ pub(crate) fn sort_by_gaps<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) 
     while gap > 0 {
         for next in gap..samples.len() {
             let mut at = next;
-            while let Some(before) = at.checked_sub(gap).filter(|before| key(&samples[*before]) > key(&samples[at])) {
+            while let Some(before) =
+                at.checked_sub(gap).filter(|before| key(&samples[*before]) > key(&samples[at]))
+            {
                 samples.swap(at, before);
                 at = before;
             }
@@ -70,9 +75,9 @@ pub(crate) fn sort_by_gaps<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) 
 /// A sample and its weight in one word, whose order is that of the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Weighed(u64);
+pub struct WeightedSample(u64);
 
-impl Weighed {
+impl WeightedSample {
     /// Values are smaller than 2 to this power: 60, or where registers have 32 bits, 44, which leaves room for the slices of
     /// a sample beside it.
     pub const VALUE_BITS: u32 = if ROOMY { u64::BITS - Self::SAMPLING_BITS } else { 44 };
@@ -118,13 +123,16 @@ impl Weighed {
 /// `quantiles` ascend.
 ///
 /// ```
-/// use tailwatch_core::{Quantile, select::{self, Weighed}};
+/// use tailwatch_core::{Quantile, select::{self, WeightedSample}};
 ///
-/// let mut samples = [(20, 0), (10, 3), (90, 0)].map(|(value, k)| Weighed::new(value, k).unwrap()); // 10 stands for 8
+/// let mut samples = [(20, 0), (10, 3), (90, 0)].map(|(value, k)| WeightedSample::new(value, k).unwrap()); // 10 stands for 8
 /// let quantiles = [Quantile::P50, Quantile::MAX];
 /// assert_eq!(select::weighted_quantiles(&mut samples, quantiles), Some([10, 90]));
 /// ```
-pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Quantile; K]) -> Option<[u64; K]> {
+pub fn weighted_quantiles<const K: usize>(
+    samples: &mut [WeightedSample],
+    quantiles: [Quantile; K],
+) -> Option<[u64; K]> {
     debug_assert!(quantiles.is_sorted(), "quantiles ascend");
     if ROOMY {
         samples.sort_unstable();
@@ -150,14 +158,18 @@ pub fn weighted_quantiles<const K: usize>(samples: &mut [Weighed], quantiles: [Q
 /// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.
 ///
 /// By bisection of the values: 60 passes over the samples at the most, and no room needed.
-pub(crate) fn rank_in(samples: &(impl Iterator<Item = Weighed> + Clone), quantile: Quantile) -> Option<u64> {
+pub(crate) fn rank_in(
+    samples: &(impl Iterator<Item = WeightedSample> + Clone),
+    quantile: Quantile,
+) -> Option<u64> {
     let total = samples.clone().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let rank = quantile.rank(total);
     let reached = |value: u64| {
         let below = samples.clone().filter(|sample| sample.value() <= value);
         below.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
     };
-    let (mut low, mut high) = (samples.clone().map(Weighed::value).min()?, samples.clone().max()?.value());
+    let (mut low, mut high) =
+        (samples.clone().map(WeightedSample::value).min()?, samples.clone().max()?.value());
     // The least value that the rank's share of samples does not exceed is a sample.
     while low < high {
         let middle = low + (high - low) / 2;
@@ -219,19 +231,19 @@ mod tests {
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
             let repeated: Vec<u64> =
                 samples.iter().flat_map(|(value, k)| core::iter::repeat_n(*value, 1 << *k)).collect();
-            let mut weighed: Vec<Weighed> =
-                samples.iter().map(|(value, k)| Weighed::new(*value, *k as u8).unwrap()).collect();
-            let found = weighted_quantiles(&mut weighed, wanted).unwrap();
+            let mut weighted: Vec<WeightedSample> =
+                samples.iter().map(|(value, k)| WeightedSample::new(*value, *k as u8).unwrap()).collect();
+            let found = weighted_quantiles(&mut weighted, wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&repeated, quantile)));
-            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighed.iter().copied(), quantile).unwrap()));
+            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighted.iter().copied(), quantile).unwrap()));
         }
     }
 
     #[test]
     fn a_value_too_large_is_refused() {
         let bits = if cfg!(target_pointer_width = "64") { 60 } else { 44 };
-        assert_eq!(Weighed::new(1 << bits, 0), None);
-        let most = Weighed::new((1 << bits) - 1, 15).unwrap();
+        assert_eq!(WeightedSample::new(1 << bits, 0), None);
+        let most = WeightedSample::new((1 << bits) - 1, 15).unwrap();
         assert_eq!((most.value(), most.weight()), ((1 << bits) - 1, 32_768));
     }
 
@@ -246,8 +258,19 @@ mod tests {
                 samples = (1..=n).rev().collect();
             }
             let step = u32::try_from((1 + n / 3) * 1_000_000 / n).unwrap();
-            let mut ppms =
-                [0, 1, step.saturating_sub(1), step, step + 1, 500_000, 950_000, 990_000, 999_000, 999_999, 1_000_000];
+            let mut ppms = [
+                0,
+                1,
+                step.saturating_sub(1),
+                step,
+                step + 1,
+                500_000,
+                950_000,
+                990_000,
+                999_000,
+                999_999,
+                1_000_000,
+            ];
             ppms = ppms.map(|ppm| ppm.min(1_000_000));
             ppms.sort_unstable();
             // The samples are their own ranks.

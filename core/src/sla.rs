@@ -114,7 +114,9 @@ impl Limit {
     /// Whether an event has no use for both.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Quantile(one), Self::Quantile(other)) => one.min_samples(0) == other.min_samples(0),
+            (Self::Quantile(one), Self::Quantile(other)) => {
+                one.min_samples(0) == other.min_samples(0)
+            }
             (Self::Silence(_), Self::Silence(_)) => true,
             _ => false,
         }
@@ -174,14 +176,14 @@ pub struct SlaStatus {
 /// A limit's state has changed: it was raised if the status says violated, else cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Transition {
+pub struct StatusChange {
     /// The state as it is now.
     pub status: SlaStatus,
     /// The tick at which that was found.
     pub at: u64,
 }
 
-impl Transition {
+impl StatusChange {
     /// Whether the limit is violated from now on; else it is kept again.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated

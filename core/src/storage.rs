@@ -1,17 +1,17 @@
 //! How much memory an aggregator has, and where it lies.
 
 use crate::{
-    Buckets, EventInfo, Flight, Moments, TimeUnit, Unit, WindowSpec,
-    aggregator::Fresh,
-    counts,
+    Buckets, EventInfo, Moments, OpenSpan, TimeUnit, Unit, WindowSpec,
+    aggregator::Staged,
+    bucket_counts,
+    counter_width::CountWord,
+    exemplars::Exemplar,
     histogram::Count,
     in_flight::Pairs,
-    kept::{Evicted, NO_SCRATCH, Sample, Scratch},
+    packed_moments::PackedMoments,
+    sample_buffer::{Evicted, NO_SCRATCH, Sample, Scratch},
     sla::{NO_RULE, Rule, Silence, Tally},
-    slowest::Slow,
-    sums::Sums,
     window::Window,
-    word::Word,
 };
 
 /// How much an aggregator keeps: a value, from which everything else follows.
@@ -70,8 +70,11 @@ impl Shape {
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let counted = Self::counted(events, windows);
         // In the fine unit, a sample of 44 bits would be 16 s at the most.
-        let (unit, lowest, octaves) =
-            if cfg!(target_pointer_width = "64") { (TimeUnit::Fine, 8, 40) } else { (TimeUnit::Coarse, 0, 38) };
+        let (unit, lowest, octaves) = if cfg!(target_pointer_width = "64") {
+            (TimeUnit::Fine, 8, 40)
+        } else {
+            (TimeUnit::Coarse, 0, 38)
+        };
         Self {
             samples: 512,
             scale: 5,
@@ -104,7 +107,8 @@ impl Shape {
 
     /// What follows from events and windows alone, and room for nothing else.
     pub(crate) const fn counted(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) = (1, 0, 0, 0, 0, 0);
+        let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) =
+            (1, 0, 0, 0, 0, 0);
         while at < events.len() {
             let id = events[at].id.get() as usize;
             if id >= ids {
@@ -173,7 +177,7 @@ impl Shape {
     /// The places that a row has room for: some more, so that they can be worked on by several at once.
     #[inline(always)]
     pub const fn room(&self) -> usize {
-        counts::filled(self.places())
+        bucket_counts::filled(self.places())
     }
 
     /// Rows: one for each event, and one for each corrected summary.
@@ -227,7 +231,10 @@ impl Shape {
     /// What the lengths of the arrays do not tell of it, in a number.
     #[doc(hidden)]
     pub const fn histogram(&self) -> usize {
-        self.scale as usize | (self.lowest as usize) << 8 | (self.octaves as usize) << 16 | (self.unit as usize) << 24
+        self.scale as usize
+            | (self.lowest as usize) << 8
+            | (self.octaves as usize) << 16
+            | (self.unit as usize) << 24
     }
 
     /// The bytes that storage of this shape takes, with counters of the type `C` in its slices.
@@ -235,14 +242,14 @@ impl Shape {
         self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
             + self.rows() * size_of::<EventState>()
-            + self.all_slices() * size_of::<Sums>()
+            + self.all_slices() * size_of::<PackedMoments>()
             + self.all_counts() * size_of::<C>()
-            + self.all_totals() * size_of::<Word>()
-            + self.room() * size_of::<Word>()
+            + self.all_totals() * size_of::<CountWord>()
+            + self.room() * size_of::<CountWord>()
             + self.all_samples() * size_of::<Sample>()
             + self.samples * size_of::<Scratch>()
-            + self.in_flight * size_of::<Flight>()
-            + self.all_slowest() * size_of::<Slow>()
+            + self.in_flight * size_of::<OpenSpan>()
+            + self.all_slowest() * size_of::<Exemplar>()
             + self.limits * size_of::<Rule>()
             + self.all_tallies() * size_of::<Tally>()
             + self.silences * size_of::<Silence>()
@@ -261,9 +268,9 @@ pub struct EventState {
     pub(crate) first_rule: u16,
     /// Where the next sample goes, over the oldest one.
     pub(crate) next_sample: usize,
-    pub(crate) outcomes: [Word; 3],
+    pub(crate) outcomes: [CountWord; 3],
     pub(crate) pairing: Pairs,
-    pub(crate) fresh: Fresh,
+    pub(crate) staged: Staged,
     pub(crate) evicted: Evicted,
     /// One more than the tick of the newest record; 0 if there was none, or where no silence is watched.
     pub(crate) seen: u64,
@@ -279,7 +286,7 @@ pub struct EventState {
 impl EventState {
     const EMPTY: Self = Self {
         total: Moments::EMPTY,
-        fresh: Fresh::EMPTY,
+        staged: Staged::EMPTY,
         outcomes: [0; 3],
         pairing: Pairs::EMPTY,
         next_sample: 0,
@@ -295,7 +302,7 @@ impl EventState {
 
 /// The arrays of a storage, each as long as its [`Shape`] says.
 #[derive(Debug)]
-pub struct Parts<'s, C> {
+pub struct StorageParts<'s, C> {
     /// Of each id, the number of its row.
     pub rows: &'s mut [u16],
     /// The windows, the same for all events.
@@ -303,21 +310,21 @@ pub struct Parts<'s, C> {
     /// A row for each event, then one for each corrected summary.
     pub events: &'s mut [EventState],
     /// The slices of all windows, row after row.
-    pub slices: &'s mut [Sums],
+    pub slices: &'s mut [PackedMoments],
     /// The bucket counts of each row's slices: of a few neighbouring places those of one slice after the other, then of the next few.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start; behind them those of the fresh sums of each event.
-    pub totals: &'s mut [Word],
+    pub totals: &'s mut [CountWord],
     /// Room to add up the bucket counts of a window.
-    pub folded: &'s mut [Word],
+    pub folded: &'s mut [CountWord],
     /// The newest samples of each event.
     pub samples: &'s mut [Sample],
     /// Room to select among the samples of one event.
     pub scratch: &'s mut [Scratch],
     /// The table of open spans.
-    pub in_flight: &'s mut [Flight],
+    pub in_flight: &'s mut [OpenSpan],
     /// The slowest samples of each event: of its slices, since the start, and of its fresh sums.
-    pub slowest: &'s mut [Slow],
+    pub slowest: &'s mut [Exemplar],
     /// The limits that are watched.
     pub limits: &'s mut [Rule],
     /// What they counted in the slices of their windows.
@@ -330,7 +337,7 @@ pub struct Parts<'s, C> {
 #[expect(clippy::struct_excessive_bools, reason = "each says something else")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Lacks {
+pub struct Absent {
     /// There is no corrected summary: no event has an expected interval.
     pub corrected: bool,
     /// There is no limit on a quantile.
@@ -347,7 +354,7 @@ pub struct Lacks {
     pub in_flight: bool,
 }
 
-impl Lacks {
+impl Absent {
     /// It may have room for everything: its type does not tell.
     pub const NOTHING: Self = Self {
         corrected: false,
@@ -394,20 +401,20 @@ pub trait Storage {
 
     /// What it has no room for, as its type tells: for that no code is generated, which matters where flash is scarce. No more than its
     /// [`shape`](Self::shape) has no room for.
-    const LACKS: Lacks = Lacks::NOTHING;
+    const ABSENT: Absent = Absent::NOTHING;
 
     /// Its shape, always the same. Where it is a constant, as of arrays, much that depends on it is computed by the compiler.
     fn shape(&self) -> Shape;
 
     /// The arrays.
-    fn parts(&mut self) -> Parts<'_, Self::Count>;
+    fn parts(&mut self) -> StorageParts<'_, Self::Count>;
 }
 
 /// Storage in arrays, to lie in a `static`; its type is written by [`storage!`](crate::storage!).
 #[derive(Debug)]
 // What is small, and asked often, lies near the beginning, which a Cortex-M0 reaches for less.
 #[repr(C)]
-pub struct Arrays<
+pub struct StaticStorage<
     C,
     const IDS: usize,
     const WINDOWS: usize,
@@ -430,15 +437,15 @@ pub struct Arrays<
     windows: [Window; WINDOWS],
     rows: [u16; IDS],
     events: [EventState; ROWS],
-    in_flight: [Flight; IN_FLIGHT],
-    slices: [Sums; SLICES],
+    in_flight: [OpenSpan; IN_FLIGHT],
+    slices: [PackedMoments; SLICES],
     samples: [Sample; SAMPLES],
     scratch: [Scratch; SCRATCH],
     limits: [Rule; LIMITS],
     tallies: [Tally; TALLIES],
-    slowest: [Slow; SLOWEST],
-    folded: [Word; ROOM],
-    totals: [Word; TOTALS],
+    slowest: [Exemplar; SLOWEST],
+    folded: [CountWord; ROOM],
+    totals: [CountWord; TOTALS],
     counts: [C; COUNTS],
     silences: [Silence; SILENCES],
 }
@@ -464,7 +471,7 @@ macro_rules! storage {
         $crate::storage!($shape, u32)
     };
     ($shape:expr, $count:ty) => {
-        $crate::Arrays<
+        $crate::StaticStorage<
             $count,
             { $shape.ids },
             { $shape.windows },
@@ -507,7 +514,7 @@ impl<
     const NUMBERS: usize,
     const HISTOGRAM: usize,
 >
-    Arrays<
+    StaticStorage<
         C,
         IDS,
         WINDOWS,
@@ -541,7 +548,11 @@ impl<
             scale: byte(HISTOGRAM),
             lowest: byte(HISTOGRAM >> 8),
             octaves: byte(HISTOGRAM >> 16),
-            unit: if HISTOGRAM >> 24 == TimeUnit::Fine as usize { TimeUnit::Fine } else { TimeUnit::Coarse },
+            unit: if HISTOGRAM >> 24 == TimeUnit::Fine as usize {
+                TimeUnit::Fine
+            } else {
+                TimeUnit::Coarse
+            },
             in_flight: IN_FLIGHT,
             slowest: of_each(SLOWEST, events * (slices + 2)),
             corrected: CORRECTED,
@@ -553,20 +564,23 @@ impl<
     };
 
     /// Empty storage.
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         Self {
             rows: [0; IDS],
             windows: [Window::EMPTY; WINDOWS],
             events: [EventState::EMPTY; ROWS],
-            slices: [Sums::EMPTY; SLICES],
+            slices: [PackedMoments::EMPTY; SLICES],
             counts: [C::ZERO; COUNTS],
             totals: [0; TOTALS],
             folded: [0; ROOM],
             samples: [Sample::NONE; SAMPLES],
             scratch: [NO_SCRATCH; SCRATCH],
-            in_flight: [Flight::EMPTY; IN_FLIGHT],
-            slowest: [Slow::EMPTY; SLOWEST],
+            in_flight: [OpenSpan::EMPTY; IN_FLIGHT],
+            slowest: [Exemplar::EMPTY; SLOWEST],
             limits: [Rule::EMPTY; LIMITS],
             tallies: [Tally::EMPTY; TALLIES],
             silences: [Silence::EMPTY; SILENCES],
@@ -594,7 +608,7 @@ impl<
     const NUMBERS: usize,
     const HISTOGRAM: usize,
 > Storage
-    for &mut Arrays<
+    for &mut StaticStorage<
         C,
         IDS,
         WINDOWS,
@@ -617,15 +631,15 @@ impl<
 {
     type Count = C;
 
-    const LACKS: Lacks = Lacks::of(&<Self as core::ops::Deref>::Target::SHAPE);
+    const ABSENT: Absent = Absent::of(&<Self as core::ops::Deref>::Target::SHAPE);
 
     #[inline(always)]
     fn shape(&self) -> Shape {
         <Self as core::ops::Deref>::Target::SHAPE
     }
 
-    fn parts(&mut self) -> Parts<'_, C> {
-        Parts {
+    fn parts(&mut self) -> StorageParts<'_, C> {
+        StorageParts {
             rows: &mut self.rows,
             windows: &mut self.windows,
             events: &mut self.events,

@@ -1,9 +1,9 @@
 //! What is told of an event over a window.
 
 use crate::{
-    Estimate, Fixed, Quantile, TimeUnit, Unit,
+    Estimate, FixedPoint, Quantile, TimeUnit, Unit,
     moments::{Bits, Moments, fixed_nanos, fixed_numbers},
-    wide,
+    wide_math,
 };
 
 /// How far the quantiles of a [`Summary`] may be off.
@@ -45,10 +45,10 @@ pub struct Summary {
     /// The largest sample.
     pub max: u64,
     /// The mean.
-    pub mean: Fixed,
+    pub mean: FixedPoint,
     /// The standard deviation of these samples. The largest number there is once the sum of the squares is full, at 2^128 square units:
     /// after 65,536 durations of 20 hours, say; where registers have 32 bits, at 2^96: after 4,096 durations of an hour.
-    pub stddev: Fixed,
+    pub stddev: FixedPoint,
     /// The median.
     pub p50: u64,
     /// 95 % are no larger.
@@ -73,19 +73,20 @@ pub(crate) type Quantiles = [Quantile; 4];
 pub(crate) type Found = [u64; QUANTILES.len()];
 
 /// The quantiles that a summary tells, ascending.
-pub(crate) const QUANTILES: Quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+pub(crate) const QUANTILES: Quantiles =
+    [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
 /// Turns what is counted inside (units of time, or plain numbers) into what is told (nanoseconds, or the same numbers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Teller {
+pub struct UnitConverter {
     /// In what the event is measured.
     pub unit: Unit,
     /// The unit of time inside.
     pub time: TimeUnit,
 }
 
-impl Teller {
+impl UnitConverter {
     /// What a value inside is told as.
     pub fn value(self, inside: u64) -> u64 {
         match self.unit {
@@ -94,7 +95,7 @@ impl Teller {
         }
     }
 
-    fn fixed(self, bits: Bits) -> Fixed {
+    fn fixed(self, bits: Bits) -> FixedPoint {
         match self.unit {
             Unit::Time => fixed_nanos(bits, self.time),
             Unit::One => fixed_numbers(bits),
@@ -136,11 +137,13 @@ impl Teller {
 
     /// How far estimates may be off, as they are told.
     pub(crate) fn accuracy(self, estimates: &[Estimate]) -> Accuracy {
-        Accuracy::WithinPpm(estimates.iter().map(|estimate| self.error_ppm(estimate)).max().unwrap_or(0))
+        Accuracy::WithinPpm(
+            estimates.iter().map(|estimate| self.error_ppm(estimate)).max().unwrap_or(0),
+        )
     }
 
     /// The mean of samples inside, as it is told.
-    pub fn mean(self, moments: &Moments) -> Fixed {
+    pub fn mean(self, moments: &Moments) -> FixedPoint {
         self.fixed(moments.mean_and_deviation()[0])
     }
 
@@ -153,7 +156,8 @@ impl Teller {
     /// that sample, rounded up.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn error_ppm(self, estimate: &Estimate) -> u32 {
-        let (told, least, most) = (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
+        let (told, least, most) =
+            (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
         share_ppm(told - least, least).max(share_ppm(most - told, most))
     }
 }
@@ -166,7 +170,7 @@ fn share_ppm(difference: u64, of: u64) -> u32 {
         (_, 0) => u32::MAX,
         // Rounded down from one less, and one more.
         _ => {
-            let below = wide::quotient(wide::product(difference, 1_000_000) - 1, of);
+            let below = wide_math::quotient(wide_math::product(difference, 1_000_000) - 1, of);
             u32::try_from(below).map_or(u32::MAX, |below| below.saturating_add(1))
         }
     }

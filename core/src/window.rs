@@ -8,7 +8,7 @@ use core::{ops::Range, time::Duration};
 use crate::{
     TickRate,
     clock::{duration_of, nanos_of},
-    wide,
+    wide_math,
 };
 
 /// A window's length and in how many slices it is cut.
@@ -78,18 +78,26 @@ impl Window {
     }
 
     /// The same, where it lies; `false` if there can be none.
-    pub(crate) fn set_up(&mut self, spec: &WindowSpec, rate: TickRate, now: u64, first: usize) -> bool {
+    pub(crate) fn set_up(
+        &mut self,
+        spec: &WindowSpec,
+        rate: TickRate,
+        now: u64,
+        first: usize,
+    ) -> bool {
         let Some(length_nanos) = nanos_of(spec.length) else { return false };
         if spec.slices == 0 {
             return false;
         }
-        let slice_ticks = rate.ticks_in_nanos(wide::divided(length_nanos, spec.slices.into()).0);
+        let slice_ticks =
+            rate.ticks_in_nanos(wide_math::divided(length_nanos, spec.slices.into()).0);
         if slice_ticks == 0 {
             return false;
         }
-        (self.length_nanos, self.slice_ticks, self.slices) = (length_nanos, slice_ticks, spec.slices);
+        (self.length_nanos, self.slice_ticks, self.slices) =
+            (length_nanos, slice_ticks, spec.slices);
         (self.first, self.current_place) = (first, first);
-        self.begins = now - wide::divided(now, slice_ticks).1;
+        self.begins = now - wide_math::divided(now, slice_ticks).1;
         true
     }
 
@@ -117,7 +125,9 @@ impl Window {
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn start(&self) -> u64 {
         if cfg!(target_pointer_width = "64") {
-            return self.begins.saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
+            return self
+                .begins
+                .saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
         }
         let (mut start, mut before) = (self.begins, self.slices - 1);
         while before > 0 {
@@ -134,7 +144,7 @@ impl Window {
             return;
         }
         let before = self.begins;
-        self.begins = now - wide::divided(now, self.slice_ticks).1;
+        self.begins = now - wide_math::divided(now, self.slice_ticks).1;
         // Slice after slice: divisions are dear where registers have 32 bits, and more than all do not count.
         let mut passed = self.begins.wrapping_sub(before);
         for _ in 0..self.slices {
@@ -181,7 +191,11 @@ impl Window {
     /// counts as in it.
     #[inline]
     pub(crate) fn place(&self, tick: u64) -> Option<usize> {
-        if tick >= self.begins { Some(self.current_place) } else { self.slice(tick).map(|(place, _)| place) }
+        if tick >= self.begins {
+            Some(self.current_place)
+        } else {
+            self.slice(tick).map(|(place, _)| place)
+        }
     }
 
     /// The same, and the slice's first tick.
@@ -197,7 +211,8 @@ impl Window {
             return None;
         }
         let back = (self.begins - 1 - tick) / self.slice_ticks + 1;
-        let turn = if self.current_place < self.first + back as usize { self.slices as usize } else { 0 };
+        let turn =
+            if self.current_place < self.first + back as usize { self.slices as usize } else { 0 };
         Some((self.current_place + turn - back as usize, self.begins - back * self.slice_ticks))
     }
 

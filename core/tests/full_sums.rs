@@ -3,12 +3,14 @@
 use core::time::Duration;
 
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Period, Record, Shape, Summary, TickRate, WindowSpec, storage,
+    Accuracy, Aggregator, EventId, EventInfo, Record, Scope, Shape, Summary, TickRate, WindowSpec,
+    storage,
 };
 
 const EVENT: EventInfo = EventInfo::new(EventId::new(1).unwrap(), "event");
 const PLAIN: [EventInfo; 1] = [EVENT];
-const PACED: [EventInfo; 1] = [EventInfo { expected_interval: Some(Duration::from_micros(100)), ..EVENT }];
+const PACED: [EventInfo; 1] =
+    [EventInfo { expected_interval: Some(Duration::from_micros(100)), ..EVENT }];
 const ONE_SLICE: [WindowSpec; 1] = [WindowSpec::new(Duration::from_secs(100_000), 1)];
 const MANY_SLICES: [WindowSpec; 5] = [
     WindowSpec::new(Duration::from_secs(1), 10),
@@ -22,10 +24,15 @@ const SECOND: u64 = 1_000_000_000;
 
 /// That this is the value, as far as the summary claims to know it.
 fn assert_allows(summary: &Summary, told: u64, exact: u64) {
-    let Accuracy::WithinPpm(ppm) = summary.accuracy else { panic!("there are too many to be exact: {summary:?}") };
+    let Accuracy::WithinPpm(ppm) = summary.accuracy else {
+        panic!("there are too many to be exact: {summary:?}")
+    };
     let error = u128::from(told.abs_diff(exact)) * 1_000_000;
     // A little for the unit of time inside.
-    assert!(error <= u128::from(ppm) * u128::from(exact) + 2_000_000, "{exact} is none of {summary:?}");
+    assert!(
+        error <= u128::from(ppm) * u128::from(exact) + 2_000_000,
+        "{exact} is none of {summary:?}"
+    );
 }
 
 #[test]
@@ -33,14 +40,16 @@ fn quantiles_of_a_full_slice_allow_for_what_it_does_not_know() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
     const HALF: u64 = 65_600;
     let mut storage = Box::new(<storage!(SHAPE)>::new());
-    let mut aggregator = Aggregator::new(SHAPE, &ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage).unwrap();
+    let mut aggregator =
+        Aggregator::new(SHAPE, &ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
+            .unwrap();
     aggregator.begin_pass(50 * SECOND);
     // Each stands for 2^15: 2^32 and some more together.
     for n in 0..2 * HALF {
         let length = if n < HALF { 10_000 } else { SECOND };
         aggregator.record(0, Record::duration(2 * SECOND + n, EVENT.id, 15, length));
     }
-    for period in [Period::Window(0), Period::Total] {
+    for period in [Scope::Window(0), Scope::Total] {
         let summary = aggregator.summary(EVENT.id, period).unwrap();
         assert_eq!((summary.count, summary.complete), (2 * HALF, false));
         assert!(summary.estimated_total >= (2 * HALF) << 15, "{summary:?}");
@@ -54,26 +63,34 @@ fn quantiles_of_a_full_slice_allow_for_what_it_does_not_know() {
 fn a_pause_that_fills_the_corrected_summary_does_not_hide_in_it() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PACED, &ONE_SLICE) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
-    let mut aggregator = Aggregator::new(SHAPE, &ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, &mut *storage).unwrap();
+    let mut aggregator =
+        Aggregator::new(SHAPE, &ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, &mut *storage)
+            .unwrap();
     aggregator.begin_pass(5_000 * SECOND);
     // Six million spans are missing, each of which would stand for 2^10.
     aggregator.record(0, Record::duration(4_000 * SECOND, EVENT.id, 10, 600 * SECOND));
-    let summary = aggregator.corrected(EVENT.id, Period::Window(0)).unwrap();
+    let summary = aggregator.corrected(EVENT.id, Scope::Window(0)).unwrap();
     assert_eq!((summary.count, summary.complete), (6_000_000, false));
     assert_allows(&summary, summary.p50, 300 * SECOND);
-    assert!(summary.mean.to_f64() > 299e9 && summary.estimated_total >= 6_000_000 << 10, "{summary:?}");
+    assert!(
+        summary.mean.to_f64() > 299e9 && summary.estimated_total >= 6_000_000 << 10,
+        "{summary:?}"
+    );
 }
 
 #[test]
 fn where_no_samples_are_kept_there_may_be_any_number_of_slices() {
     const SHAPE: Shape = Shape { samples: 0, ..Shape::small(&PLAIN, &MANY_SLICES) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
-    let mut aggregator = Aggregator::new(SHAPE, &MANY_SLICES, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage).unwrap();
+    let mut aggregator =
+        Aggregator::new(SHAPE, &MANY_SLICES, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
+            .unwrap();
     for second in 1..5_000 {
         aggregator.begin_pass(second * SECOND);
         assert!(aggregator.record(0, Record::duration(second * SECOND - 1, EVENT.id, 0, 10_000)));
     }
     // The longer ones reach back a part of a slice less than their length.
-    let counts = [0, 1, 2, 3, 4].map(|window| aggregator.summary(EVENT.id, Period::Window(window)).unwrap().count);
+    let counts = [0, 1, 2, 3, 4]
+        .map(|window| aggregator.summary(EVENT.id, Scope::Window(window)).unwrap().count);
     assert_eq!(counts, [1, 5, 59, 559, 3_559]);
 }

@@ -13,7 +13,8 @@ use std::sync::{
 
 use loom::{model::Builder, sync::Mutex, thread};
 use tailwatch_core::{
-    Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate, once::Once,
+    Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate,
+    claim_once::Once,
 };
 
 /// Both words tell the number, so that a mixture of two records shows.
@@ -31,7 +32,7 @@ struct Seen {
 
 impl Seen {
     fn pass(&mut self, consumer: &mut Consumer<'_>) {
-        consumer.look();
+        consumer.refresh();
         let drained = consumer.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
             assert!(record.ticks() >= self.next, "a stale record, or one twice");
@@ -224,10 +225,14 @@ fn a_gate_turns_while_spans_run() {
 
         let ring: &Ring = &*shared;
         let mut consumer = ring.attach_consumer();
-        consumer.look();
+        consumer.refresh();
         let mut kinds = Vec::new();
         consumer.drain(|record| kinds.push(record.kind()));
-        assert_eq!(kinds, [Kind::Start, Kind::EndOk].repeat(recorded), "END inherits what was decided at START");
+        assert_eq!(
+            kinds,
+            [Kind::Start, Kind::EndOk].repeat(recorded),
+            "END inherits what was decided at START"
+        );
     });
 }
 

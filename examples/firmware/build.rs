@@ -28,7 +28,8 @@ fn main() {
     let memory = format!("{root}/memory/{board}.x");
     println!("cargo:rerun-if-changed={memory}");
     let out = variable("OUT_DIR");
-    fs::copy(&memory, Path::new(&out).join("memory.x")).unwrap_or_else(|error| panic!("{memory}: {error}"));
+    fs::copy(&memory, Path::new(&out).join("memory.x"))
+        .unwrap_or_else(|error| panic!("{memory}: {error}"));
     println!("cargo:rustc-link-search={out}");
     if target.starts_with("riscv") {
         println!("cargo:rustc-link-arg=-Tmemory.x");

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use std::sync::Arc;
 
 use tailwatch::Trading;
-use tailwatch_tokio::{Drain, MeasureExt, MeasuredSender};
+use tailwatch_tokio::{DrainTask, MeasureExt, MeasuredSender};
 use tokio::{
     net::TcpStream,
     select,
@@ -17,7 +17,10 @@ use tokio_stream::StreamExt;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 use tungstenite::Message as Frame;
 
-use crate::{lines, measure::RING_CAPACITY, message::Message, net::PATIENCE, stop::Stop, summary::MarketDataSummary};
+use crate::{
+    lines, measure::RING_CAPACITY, message::Message, net::PATIENCE, stop::Stop,
+    summary::MarketDataSummary,
+};
 
 /// Messages that wait at most.
 const CAPACITY: usize = 4096;
@@ -38,15 +41,21 @@ pub(crate) fn bus() -> (MeasuredSender<Message>, Receiver<Message>) {
 pub(crate) struct MarketData {
     socket: WebSocketStream<TcpStream>,
     stop: Stop,
-    drain: Arc<Drain>,
+    drain: Arc<DrainTask>,
 }
 
 impl MarketData {
     /// Connects. Once `stop` is set, the server has to close the connection within [`PATIENCE`] of its last message.
-    pub(crate) async fn connect(address: SocketAddr, stop: Stop, drain: Arc<Drain>) -> Result<Self, String> {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        stop: Stop,
+        drain: Arc<DrainTask>,
+    ) -> Result<Self, String> {
         let stream = lines::connect(address).await.map_err(|error| error.to_string())?;
-        let handshake = timeout(PATIENCE, client_async(format!("ws://{address}/stream"), stream)).await;
-        let (socket, _) = handshake.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let handshake =
+            timeout(PATIENCE, client_async(format!("ws://{address}/stream"), stream)).await;
+        let (socket, _) =
+            handshake.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(Self { socket, stop, drain })
     }
 
@@ -58,7 +67,11 @@ impl MarketData {
         summary
     }
 
-    async fn publish_all(&mut self, bus: &MeasuredSender<Message>, published: &mut u64) -> Result<(), String> {
+    async fn publish_all(
+        &mut self,
+        bus: &MeasuredSender<Message>,
+        published: &mut u64,
+    ) -> Result<(), String> {
         while let Some(frame) = self.next().await? {
             let Frame::Text(text) = frame else { continue };
             let message = Message::decode(&text).map_err(|error| error.to_string())?;
@@ -87,7 +100,10 @@ impl MarketData {
     }
 }
 
-async fn publish(bus: &MeasuredSender<Message>, message: Message) -> Result<(), SendError<Message>> {
+async fn publish(
+    bus: &MeasuredSender<Message>,
+    message: Message,
+) -> Result<(), SendError<Message>> {
     if message.is_stream() {
         bus.send(message).try_measured(Trading::EventBusPublish).await
     } else {

@@ -25,7 +25,11 @@ pub(crate) struct Command {
 impl Command {
     /// The runtime that was asked for.
     pub(crate) fn runtime(&self) -> io::Result<Runtime> {
-        let mut builder = if self.workers() < 2 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+        let mut builder = if self.workers() < 2 {
+            Builder::new_current_thread()
+        } else {
+            Builder::new_multi_thread()
+        };
         if self.workers() >= 2 {
             builder.worker_threads(self.workers()).thread_name("worker");
         }

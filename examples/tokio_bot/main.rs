@@ -67,7 +67,7 @@ use std::{
 
 use clap::Parser;
 use tailwatch::{Collector, HiccupProbe, TraceWriter, Trading};
-use tailwatch_tokio::{CancellationToken, Runtime, SlaNotice, watch_runtime};
+use tailwatch_tokio::{CancellationToken, RuntimeEvent, SlaUpdate, watch_runtime};
 use tokio::{
     select,
     time::{Instant, MissedTickBehavior, interval},
@@ -108,14 +108,17 @@ fn main() -> ExitCode {
 async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let options = &command.options;
     if let Some(core) = options.pin_drain {
-        return Err(format!("--pin-drain {core}: the drain is a task, and goes where the runtime's workers are").into());
+        return Err(format!(
+            "--pin-drain {core}: the drain is a task, and goes where the runtime's workers are"
+        )
+        .into());
     }
     let source = Source::open(options.feed.as_deref(), SEED)?;
     let mut outputs = Outputs::open(options)?;
     let trace = outputs.trace.take().map(TraceWriter::new);
     let collector = start(command, trace.as_ref())?;
     let (watching, draining) = (CancellationToken::new(), CancellationToken::new());
-    let drain = Arc::new(tailwatch_tokio::spawn(Arc::clone(&collector), draining.clone())?);
+    let drain = Arc::new(tailwatch_tokio::spawn_drain(Arc::clone(&collector), draining.clone())?);
     let watcher = watch_runtime(RUNTIME_PERIOD, watching.clone())?;
     let probe = HiccupProbe::start(&collector, Trading::GcPause, HICCUP_PERIOD)?;
 
@@ -129,8 +132,9 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
             spoken.say(&text);
         }
     })?;
-    let (mut notices, reports) = (drain.sla_notices(), drain.reports());
-    let pipeline = Pipeline::start(replay.addr(), SEED, &stop, options.stall, &notes, &drain).await?;
+    let (mut notices, reports) = (drain.sla_updates(), drain.reports());
+    let pipeline =
+        Pipeline::start(replay.addr(), SEED, &stop, options.stall, &notes, &drain).await?;
     let mut pipeline = pin!(pipeline.join());
     let sent = replay.sent_counter();
     let mut ticks = interval(TICK);
@@ -175,17 +179,18 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
 /// Starts the collector, and makes it the one that every thread records into.
 fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector>, Box<dyn Error>> {
     let builder = measure::builder(&command.options, trace)?;
-    let builder = builder.events(Trading::ALL).events(Runtime::ALL).rings(command.recording_threads());
+    let builder =
+        builder.events(Trading::ALL).events(RuntimeEvent::ALL).rings(command.recording_threads());
     let collector = builder.manual_drain().start()?;
     collector.install()?;
     Ok(Arc::new(collector))
 }
 
 /// Says which limit was violated, or is kept again.
-fn tell(notice: &SlaNotice, notes: &Notes) {
+fn tell(notice: &SlaUpdate, notes: &Notes) {
     match notice {
-        SlaNotice::Change(change) => notes.say(&measure::line(change)),
-        SlaNotice::Missed(count) => measure::missed(*count).iter().for_each(|line| notes.say(line)),
+        SlaUpdate::Change(change) => notes.say(&measure::line(change)),
+        SlaUpdate::Missed(count) => measure::missed(*count).iter().for_each(|line| notes.say(line)),
         _ => {}
     }
 }

@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use std::{collections::HashMap, io};
 
-use tailwatch::{Outcome, Trading, Unfinished, measure_unfinished_tagged};
+use tailwatch::{CancelOnDrop, Outcome, Trading, measure_cancel_on_drop_tagged};
 use tailwatch_tokio::MeasureExt;
 use tokio::{
     select,
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct OpenOrder {
     id: u64,
-    fill: Unfinished,
+    fill: CancelOnDrop,
 }
 
 /// Holds the order back that is to be stalled.
@@ -44,7 +44,9 @@ impl Hold {
     async fn order(&self, id: u64) {
         let Some(stall) = self.stall.filter(|stall| stall.order == id) else { return };
         if self.stop.token().run_until_cancelled(sleep(stall.delay)).await.is_none() {
-            self.notes.say(&format!("order {id} was stalled for less than was asked for: the run was stopped"));
+            self.notes.say(&format!(
+                "order {id} was stalled for less than was asked for: the run was stopped"
+            ));
         }
     }
 }
@@ -63,7 +65,10 @@ impl OrderEntry {
         self.0.send(order).await?;
         match timeout(PATIENCE, self.0.next::<Ack>()).await.map_err(timed_out)?? {
             Some(ack) if ack.id == order.id => Ok(()),
-            Some(ack) => Err(io::Error::other(format!("order {} sent, but {} acknowledged", order.id, ack.id))),
+            Some(ack) => Err(io::Error::other(format!(
+                "order {} sent, but {} acknowledged",
+                order.id, ack.id
+            ))),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -86,7 +91,7 @@ pub(crate) async fn place_all(
             continue;
         }
         let order = Order::new(id, &intent.symbol, intent.side, intent.price, intent.quantity);
-        let fill = measure_unfinished_tagged(Trading::OrderFill, id);
+        let fill = measure_cancel_on_drop_tagged(Trading::OrderFill, id);
         if let Err(unsent) = open.send(OpenOrder { id, fill }).await {
             unsent.0.fill.end(Outcome::Error);
             summary.failed += 1;
@@ -120,7 +125,10 @@ impl FillStream {
 
 /// Takes fills until the exchange closes the connection; if it does not, until it has been quiet for long enough after the last
 /// order.
-pub(crate) async fn take_all(mut stream: FillStream, mut open: Receiver<OpenOrder>) -> FillsSummary {
+pub(crate) async fn take_all(
+    mut stream: FillStream,
+    mut open: Receiver<OpenOrder>,
+) -> FillsSummary {
     let (mut summary, mut waiting) = (FillsSummary::default(), HashMap::new());
     summary.failure = take(&mut stream.0, &mut open, &mut waiting, &mut summary.filled).await.err();
     // Ends with the order task, also when this side is over first.
@@ -137,7 +145,7 @@ pub(crate) async fn take_all(mut stream: FillStream, mut open: Receiver<OpenOrde
 async fn take(
     stream: &mut Lines,
     open: &mut Receiver<OpenOrder>,
-    waiting: &mut HashMap<u64, Unfinished>,
+    waiting: &mut HashMap<u64, CancelOnDrop>,
     filled: &mut u64,
 ) -> Result<(), String> {
     let mut are_orders_over = false;
@@ -155,12 +163,16 @@ async fn take(
                 }
             }
         };
-        let Some(Fill { id, .. }) = next.map_err(|error| format!("fills: {error}"))? else { return Ok(()) };
+        let Some(Fill { id, .. }) = next.map_err(|error| format!("fills: {error}"))? else {
+            return Ok(());
+        };
         // It was sent ahead of the order, and so is here by now.
         while let Ok(OpenOrder { id, fill }) = open.try_recv() {
             waiting.insert(id, fill);
         }
-        let fill = waiting.remove(&id).ok_or_else(|| format!("fills: order {id} was filled, but is not open"))?;
+        let fill = waiting
+            .remove(&id)
+            .ok_or_else(|| format!("fills: order {id} was filled, but is not open"))?;
         fill.end(Outcome::Ok);
         *filled += 1;
     }

@@ -12,7 +12,7 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use tailwatch_tokio::Drain;
+use tailwatch_tokio::DrainTask;
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -65,10 +65,11 @@ impl Pipeline {
         stop: &Stop,
         stall: Option<Stall>,
         notes: &Notes,
-        drain: &Arc<Drain>,
+        drain: &Arc<DrainTask>,
     ) -> Result<Self, StartError> {
         let exchange = MockExchange::start(seed).map_err(starting("the mock exchange"))?;
-        let fill_stream = FillStream::connect(exchange.address).await.map_err(starting("the stream of fills"))?;
+        let fill_stream =
+            FillStream::connect(exchange.address).await.map_err(starting("the stream of fills"))?;
         let entry = OrderEntry::connect(exchange.address).await.map_err(starting("order entry"))?;
         let connection = MarketData::connect(market, stop.clone(), Arc::clone(drain)).await;
         let connection = connection.map_err(starting("market data"))?;
@@ -181,16 +182,21 @@ mod tests {
                 counted.lock().unwrap().entry(delivery.event.to_owned()).or_default().push(sample);
             }
         };
-        let builder = Collector::builder().ignore_environment().ring_capacity(RING_CAPACITY).rings(8).manual_drain();
+        let builder = Collector::builder()
+            .ignore_environment()
+            .ring_capacity(RING_CAPACITY)
+            .rings(8)
+            .manual_drain();
         let collector = Arc::new(builder.observer(count).start().unwrap());
         collector.install().unwrap();
         let stop = Stop::default();
         let replay = Replay::start(source, Speed::Max, stop.flag(), |_| {}).unwrap();
         let (summary, report) = command.runtime().unwrap().block_on(async {
             let token = CancellationToken::new();
-            let drain = Arc::new(tailwatch_tokio::spawn(collector, token.clone()).unwrap());
+            let drain = Arc::new(tailwatch_tokio::spawn_drain(collector, token.clone()).unwrap());
             let notes = Notes::without_bar();
-            let pipeline = Pipeline::start(replay.addr(), 1, &stop, stall, &notes, &drain).await.unwrap();
+            let pipeline =
+                Pipeline::start(replay.addr(), 1, &stop, stall, &notes, &drain).await.unwrap();
             let sent = replay.sent_counter();
             while sent.load(Ordering::Relaxed) < stop_at && !replay.is_finished() {
                 yield_now().await;
@@ -215,7 +221,10 @@ mod tests {
             let messages = MESSAGES as u64 - 1;
             assert_eq!((tally.sent, tally.snapshots, tally.total_problems), (messages, 1, 2));
             let strategy = &summary.strategy;
-            assert_eq!((summary.published, strategy.handled, strategy.candles), (messages, messages, candles));
+            assert_eq!(
+                (summary.published, strategy.handled, strategy.candles),
+                (messages, messages, candles)
+            );
             assert!(summary.placed > 0);
             assert_eq!((summary.placed, summary.filled), (strategy.signals, strategy.signals));
             for (event, expected) in [
@@ -227,7 +236,11 @@ mod tests {
                 ("order_placement", summary.placed),
                 ("order_fill", summary.placed),
             ] {
-                assert_eq!(counts.get(event).map(|samples| samples.len() as u64), Some(expected), "{event}");
+                assert_eq!(
+                    counts.get(event).map(|samples| samples.len() as u64),
+                    Some(expected),
+                    "{event}"
+                );
             }
             assert_eq!(overwritten, 0);
         }
@@ -245,7 +258,8 @@ mod tests {
     #[test]
     fn a_run_that_is_stopped_handles_what_is_in_flight() {
         for workers in ["0", "2"] {
-            let Run { summary, tally, .. } = run(workers, Source::Generated(Box::new(Generator::new(5))), 5_000, None);
+            let Run { summary, tally, .. } =
+                run(workers, Source::Generated(Box::new(Generator::new(5))), 5_000, None);
             assert_eq!(summary.failures, [""; 0]);
             assert!(tally.sent >= 5_000);
             assert!(!tally.client_left);

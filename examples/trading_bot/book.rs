@@ -90,7 +90,8 @@ impl Books {
     pub(crate) fn on_ticker(&mut self, symbol: &str, ticker: &BookTicker) {
         let book = self.book(symbol);
         if book.ticker.is_none_or(|top| top.update_id <= ticker.update_id) {
-            book.ticker = Some(Top { update_id: ticker.update_id, bid: ticker.bid, ask: ticker.ask });
+            book.ticker =
+                Some(Top { update_id: ticker.update_id, bid: ticker.bid, ask: ticker.ask });
         }
     }
 
@@ -126,7 +127,9 @@ impl Books {
         let book = self.by_symbol.get(symbol)?;
         let levels = book.levels.as_ref().and_then(Levels::top);
         match (book.ticker, levels) {
-            (Some(ticker), Some(levels)) => Some(if levels.update_id > ticker.update_id { levels } else { ticker }),
+            (Some(ticker), Some(levels)) => {
+                Some(if levels.update_id > ticker.update_id { levels } else { ticker })
+            }
             (ticker, levels) => ticker.or(levels),
         }
     }
@@ -139,7 +142,8 @@ impl Books {
     fn seed(&mut self) {
         let Some(snapshot) = &self.unclaimed else { return };
         let next = snapshot.last_update_id.saturating_add(1);
-        let covers = |update: &Depth| (update.first_update_id..=update.last_update_id).contains(&next);
+        let covers =
+            |update: &Depth| (update.first_update_id..=update.last_update_id).contains(&next);
         let owner = self.by_symbol.iter().find(|(_, book)| book.waiting.iter().any(covers));
         let Some(symbol) = owner.map(|(symbol, _)| symbol.clone()) else { return };
         let levels = Levels::from_snapshot(snapshot);
@@ -157,7 +161,10 @@ mod tests {
     use super::*;
 
     fn levels(levels: &[(u32, u32)]) -> Vec<Level> {
-        levels.iter().map(|&(price, quantity)| Level { price: price.into(), quantity: quantity.into() }).collect()
+        levels
+            .iter()
+            .map(|&(price, quantity)| Level { price: price.into(), quantity: quantity.into() })
+            .collect()
     }
 
     fn depth(first: u64, last: u64, bids: &[(u32, u32)], asks: &[(u32, u32)]) -> Depth {
@@ -204,12 +211,20 @@ mod tests {
     #[test]
     fn after_a_gap_the_levels_are_unknown_until_a_snapshot() {
         let (mut books, symbol) = (Books::default(), "A");
-        books.on_snapshot(Snapshot { last_update_id: 9, bids: levels(&[(5, 1)]), asks: levels(&[(6, 1)]) });
+        books.on_snapshot(Snapshot {
+            last_update_id: 9,
+            bids: levels(&[(5, 1)]),
+            asks: levels(&[(6, 1)]),
+        });
         books.on_depth(symbol, depth(10, 12, &[], &[]));
         assert_eq!(top(&books, "A"), Some((12, 5.into(), 6.into())));
         books.on_depth(symbol, depth(14, 15, &[], &[]));
         assert_eq!((top(&books, "A"), books.gaps), (None, 1));
-        books.on_snapshot(Snapshot { last_update_id: 14, bids: levels(&[(4, 1)]), asks: levels(&[(8, 1)]) });
+        books.on_snapshot(Snapshot {
+            last_update_id: 14,
+            bids: levels(&[(4, 1)]),
+            asks: levels(&[(8, 1)]),
+        });
         assert_eq!(top(&books, "A"), Some((15, 4.into(), 8.into())));
     }
 

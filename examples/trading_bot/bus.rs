@@ -39,24 +39,24 @@ pub(crate) struct MarketData {
     socket: WebSocket<TcpStream>,
     stop: Arc<AtomicBool>,
     /// Called now and then, between messages.
-    settle: Box<dyn Fn() + Send>,
+    expire_orphans: Box<dyn Fn() + Send>,
 }
 
 impl MarketData {
     /// Connects. Once `stop` is set, the server has to close the connection within [`net::PATIENCE`] of its last message.
     ///
-    /// `settle` is called once in [`SETTLE_EVERY`] messages.
+    /// `expire_orphans` is called once in [`SETTLE_EVERY`] messages.
     pub(crate) fn connect(
         address: SocketAddr,
         stop: Arc<AtomicBool>,
-        settle: impl Fn() + Send + 'static,
+        expire_orphans: impl Fn() + Send + 'static,
     ) -> Result<Self, String> {
         let stream = net::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(net::PATIENCE)).map_err(|error| error.to_string())?;
-        let (socket, _) =
-            tungstenite::client(format!("ws://{address}/stream"), stream).map_err(|error| error.to_string())?;
+        let (socket, _) = tungstenite::client(format!("ws://{address}/stream"), stream)
+            .map_err(|error| error.to_string())?;
         socket.get_ref().set_read_timeout(Some(LOOK_UP)).map_err(|error| error.to_string())?;
-        Ok(Self { socket, stop, settle: Box::new(settle) })
+        Ok(Self { socket, stop, expire_orphans: Box::new(expire_orphans) })
     }
 
     /// Decodes and publishes until the connection is closed.
@@ -79,7 +79,9 @@ impl MarketData {
                         continue;
                     }
                     if quiet_since.get_or_insert_with(Instant::now).elapsed() > net::PATIENCE {
-                        return Err("stopped, but the server does not close the connection".to_owned());
+                        return Err(
+                            "stopped, but the server does not close the connection".to_owned()
+                        );
                     }
                     continue;
                 }
@@ -91,7 +93,7 @@ impl MarketData {
             publish(bus, message).map_err(|Gone| "the strategy is gone")?;
             *published += u64::from(is_stream);
             if published.is_multiple_of(SETTLE_EVERY) {
-                (self.settle)();
+                (self.expire_orphans)();
             }
         }
     }
@@ -117,7 +119,8 @@ mod tests {
 
     use super::*;
 
-    const TICKER: &str = r#"{"stream":"x@bookTicker","data":{"u":1,"b":"1","B":"1","a":"2","A":"1"}}"#;
+    const TICKER: &str =
+        r#"{"stream":"x@bookTicker","data":{"u":1,"b":"1","B":"1","a":"2","A":"1"}}"#;
     const SNAPSHOT: &str = r#"{"lastUpdateId":7,"bids":[],"asks":[]}"#;
 
     /// What market data makes of a server that says this and closes, or goes away without a word.

@@ -104,8 +104,12 @@ impl Seconds {
         if self.contains(second) {
             return;
         }
-        let before =
-            self.ranges.range(..second).next_back().filter(|(_, end)| **end == second).map(|(&first, _)| first);
+        let before = self
+            .ranges
+            .range(..second)
+            .next_back()
+            .filter(|(_, end)| **end == second)
+            .map(|(&first, _)| first);
         let end = self.ranges.remove(&(second + 1)).unwrap_or(second + 1);
         self.ranges.insert(before.unwrap_or(second), end);
     }
@@ -130,7 +134,11 @@ impl Series {
     /// Whether this trade makes a candle of its own, for a second before others: [`Added::OutOfOrder`].
     pub(crate) fn is_out_of_order(&self, trade: &Trade) -> bool {
         let second = second_of(trade);
-        let last = self.open.as_ref().map(|candle| candle.second).or(self.closed.keys().next_back().copied());
+        let last = self.open.as_ref().map(|candle| candle.second).or(self
+            .closed
+            .keys()
+            .next_back()
+            .copied());
         last.is_some_and(|last| second < last) && !self.seconds.contains(second)
     }
 
@@ -153,7 +161,10 @@ impl Series {
                 return Added::Open;
             }
             Some(candle) if candle.second < second => {
-                debug_assert!(false, "a candle that is over is closed before the next trade is added");
+                debug_assert!(
+                    false,
+                    "a candle that is over is closed before the next trade is added"
+                );
             }
             None if self.closed.last_key_value().is_none_or(|(&last, _)| last < second) => {
                 self.open = Some(Candle::of(trade));
@@ -250,7 +261,8 @@ mod tests {
     fn there_is_one_candle_a_second_however_little_is_remembered() {
         for seed in 0..50 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mut trades: Vec<_> = (0..300).map(|_| trade(random.u64(0..100_000), 5, 1)).collect();
+            let mut trades: Vec<_> =
+                (0..300).map(|_| trade(random.u64(0..100_000), 5, 1)).collect();
             match seed % 3 {
                 0 => trades.sort_by_key(|trade| trade.trade_time_ms),
                 1 => trades.sort_by_key(|trade| u64::MAX - trade.trade_time_ms),
@@ -259,7 +271,8 @@ mod tests {
             let mut series = Series::remembering(3);
             let (mut made, _) = feed(&mut series, &trades);
             made.sort_unstable();
-            let mut expected: Vec<_> = trades.iter().map(|trade| trade.trade_time_ms / 1000).collect();
+            let mut expected: Vec<_> =
+                trades.iter().map(|trade| trade.trade_time_ms / 1000).collect();
             expected.sort_unstable();
             expected.dedup();
             assert_eq!(made, expected);

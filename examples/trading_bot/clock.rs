@@ -21,7 +21,9 @@ mod tests {
     use crate::message::Message;
 
     fn trade(received_ns: u64, event_ms: u64) -> Line {
-        let text = format!(r#"{{"stream":"x@trade","data":{{"E":{event_ms},"s":"X","p":"1","q":"1","T":1}}}}"#);
+        let text = format!(
+            r#"{{"stream":"x@trade","data":{{"E":{event_ms},"s":"X","p":"1","q":"1","T":1}}}}"#
+        );
         let message = Message::decode(&text).unwrap();
         Line { number: 1, received_ns, text, message }
     }

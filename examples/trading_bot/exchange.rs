@@ -38,12 +38,24 @@ pub(crate) enum WireSide {
 }
 
 impl Order {
-    pub(crate) fn new(id: u64, symbol: &str, side: Side, price: Decimal, quantity: Decimal) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        symbol: &str,
+        side: Side,
+        price: Decimal,
+        quantity: Decimal,
+    ) -> Self {
         let side = match side {
             Side::Buy => WireSide::Buy,
             Side::Sell => WireSide::Sell,
         };
-        Self { id, symbol: symbol.to_owned(), side, price: price.to_string(), quantity: quantity.to_string() }
+        Self {
+            id,
+            symbol: symbol.to_owned(),
+            side,
+            price: price.to_string(),
+            quantity: quantity.to_string(),
+        }
     }
 }
 
@@ -76,7 +88,9 @@ pub(crate) struct MockExchange {
 impl MockExchange {
     pub(crate) fn start(seed: u64) -> io::Result<Self> {
         let (listener, address) = net::listen()?;
-        let thread = thread::Builder::new().name("exchange".to_owned()).spawn(move || trade(&listener, seed))?;
+        let thread = thread::Builder::new()
+            .name("exchange".to_owned())
+            .spawn(move || trade(&listener, seed))?;
         Ok(Self { address, thread })
     }
 
@@ -102,10 +116,13 @@ fn trade(listener: &TcpListener, seed: u64) -> io::Result<u64> {
     entry.limit(None)?;
 
     let (matched, to_fill) = crossbeam_channel::bounded(1024);
-    let thread = thread::Builder::new().name("exchange-fills".to_owned()).spawn(move || fill_all(fills, &to_fill))?;
+    let thread = thread::Builder::new()
+        .name("exchange-fills".to_owned())
+        .spawn(move || fill_all(fills, &to_fill))?;
     let taken = take_orders(&mut entry, &matched, seed);
     drop(matched);
-    let filled = thread.join().unwrap_or_else(|_| Err(io::Error::other("the exchange's fills panicked")));
+    let filled =
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the exchange's fills panicked")));
     taken.and(filled)
 }
 
@@ -148,7 +165,10 @@ impl OrderEntry {
         self.0.send(order)?;
         match self.0.next::<Ack>()? {
             Some(ack) if ack.id == order.id => Ok(()),
-            Some(ack) => Err(io::Error::other(format!("order {} sent, but {} acknowledged", order.id, ack.id))),
+            Some(ack) => Err(io::Error::other(format!(
+                "order {} sent, but {} acknowledged",
+                order.id, ack.id
+            ))),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }

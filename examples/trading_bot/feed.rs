@@ -120,12 +120,16 @@ enum ReadLine {
 impl Feed {
     /// Opens a feed. Whether it is compressed is told by its first bytes, not by its name.
     pub(crate) fn open(path: &Path) -> Result<Self, FeedError> {
-        let file = File::open(path).map_err(|source| FeedError::Open { path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| FeedError::Open { path: path.to_owned(), source })?;
         Self::read(path, file)
     }
 
     /// A feed of these bytes, which are those of the file `path`.
-    pub(crate) fn read(path: &Path, mut file: impl Read + Send + 'static) -> Result<Self, FeedError> {
+    pub(crate) fn read(
+        path: &Path,
+        mut file: impl Read + Send + 'static,
+    ) -> Result<Self, FeedError> {
         let failed = |source| FeedError::Open { path: path.to_owned(), source };
         // Read rather than seek back, so that a pipe is as good as a file.
         let mut magic = Vec::new();
@@ -230,7 +234,11 @@ impl Iterator for Feed {
                 Err(error) => {
                     // What a broken decompressor says when asked again is not to be relied on.
                     self.ended = true;
-                    let cause = if self.gzip { Cause::CorruptGzip(error) } else { Cause::Unreadable(error) };
+                    let cause = if self.gzip {
+                        Cause::CorruptGzip(error)
+                    } else {
+                        Cause::Unreadable(error)
+                    };
                     return Some(self.problem(cause));
                 }
             }
@@ -241,7 +249,11 @@ impl Iterator for Feed {
 
 impl core::fmt::Debug for Feed {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        formatter.debug_struct("Feed").field("file", &self.file).field("line", &self.line).finish_non_exhaustive()
+        formatter
+            .debug_struct("Feed")
+            .field("file", &self.file)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
     }
 }
 
@@ -259,7 +271,8 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<Feed, FeedError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("trading_bot-feed-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("trading_bot-feed-{}-{number}", std::process::id()));
         fs::write(&path, bytes).expect("a temporary file");
         let feed = Feed::open(&path);
         fs::remove_file(&path).expect("removed");
@@ -277,7 +290,9 @@ mod tests {
     }
 
     fn line(time: u64) -> String {
-        format!("{time} {{\"stream\":\"x@trade\",\"data\":{{\"E\":1,\"s\":\"X\",\"p\":\"1\",\"q\":\"2\",\"T\":1}}}}\n")
+        format!(
+            "{time} {{\"stream\":\"x@trade\",\"data\":{{\"E\":1,\"s\":\"X\",\"p\":\"1\",\"q\":\"2\",\"T\":1}}}}\n"
+        )
     }
 
     fn lines(times: core::ops::RangeInclusive<u64>) -> String {
@@ -327,7 +342,9 @@ mod tests {
         for keep in [3, 12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
             // The oracle: the same bytes, decompressed at once, and the complete lines among what came out.
             let mut decoded = Vec::new();
-            flate2::read::GzDecoder::new(&whole[..keep]).read_to_end(&mut decoded).expect_err("truncated");
+            flate2::read::GzDecoder::new(&whole[..keep])
+                .read_to_end(&mut decoded)
+                .expect_err("truncated");
             let complete = decoded.split(|&byte| byte == b'\n').count() as u64 - 1;
             let mut expected = good(1..=complete);
             expected.push((complete + 1, Err("truncated or corrupt gzip")));
@@ -355,7 +372,9 @@ mod tests {
         bytes.extend_from_slice(b"2 {\"stream\":\"x@trade\xff\"}\n");
         bytes.extend_from_slice(b"+3 {}\n\n \t \n");
         bytes.extend_from_slice(b"99999999999999999999999 {}\n");
-        bytes.extend_from_slice(b"7 {\"stream\":\"x@tra\n8 {\"stream\":\"x@kline_1m\",\"data\":{}}\n9 {}\n10\n");
+        bytes.extend_from_slice(
+            b"7 {\"stream\":\"x@tra\n8 {\"stream\":\"x@kline_1m\",\"data\":{}}\n9 {}\n10\n",
+        );
         bytes.extend_from_slice(line(11).as_bytes());
         assert_eq!(
             read(&bytes),
@@ -379,7 +398,13 @@ mod tests {
         let fits = prefix.clone() + &" ".repeat(MAX_LINE_BYTES - prefix.len()) + "\n";
         let over = prefix.clone() + &" ".repeat(MAX_LINE_BYTES - prefix.len() + 1) + "\n";
         let text = line(1) + &over + &fits + &line(4) + over.trim_end_matches('\n');
-        let expected = [(1, Ok(1)), (2, Err("line too long")), (3, Ok(2)), (4, Ok(4)), (5, Err("line too long"))];
+        let expected = [
+            (1, Ok(1)),
+            (2, Err("line too long")),
+            (3, Ok(2)),
+            (4, Ok(4)),
+            (5, Err("line too long")),
+        ];
         assert_eq!(read(text.as_bytes()), expected);
         assert_eq!(read(&gzip(&text)), expected);
     }
@@ -389,7 +414,9 @@ mod tests {
         let mut feed = open((line(1) + "oops {}\n").as_bytes()).expect("opens");
         let Some(FeedItem::Problem(problem)) = feed.by_ref().nth(1) else { panic!("no problem") };
         let file = feed.file.display();
-        let expected = format!("{file}:2: expected a receive time in ns at the start of the line, found `oops`");
+        let expected = format!(
+            "{file}:2: expected a receive time in ns at the start of the line, found `oops`"
+        );
         assert_eq!(problem.to_string(), expected);
     }
 
@@ -399,7 +426,10 @@ mod tests {
         assert!(read(b"x").len() == 1);
         let missing = Path::new("no/such/feed.jsonl");
         let error = Feed::open(missing).expect_err("there is none").to_string();
-        assert!(error.starts_with(&format!("{}: cannot be opened: ", missing.display())), "{error}");
+        assert!(
+            error.starts_with(&format!("{}: cannot be opened: ", missing.display())),
+            "{error}"
+        );
         assert!(matches!(Feed::open(&std::env::temp_dir()), Err(FeedError::Open { .. })));
     }
 }

@@ -74,7 +74,9 @@ struct Book {
 impl Book {
     /// The best bid and the best ask, each as price and quantity.
     fn top(&self) -> [(u64, u64); 2] {
-        let pair = |entry: Option<(&u64, &u64)>| entry.map_or((0, 0), |(&price, &quantity)| (price, quantity));
+        let pair = |entry: Option<(&u64, &u64)>| {
+            entry.map_or((0, 0), |(&price, &quantity)| (price, quantity))
+        };
         [pair(self.bids.last_key_value()), pair(self.asks.first_key_value())]
     }
 }
@@ -142,7 +144,8 @@ impl Generator {
 
     /// Generates the messages of the next [`SLOT_MS`].
     fn slot(&mut self) {
-        let mut bursts: Vec<u64> = (0..self.rng.u64(BURSTS)).map(|_| self.rng.u64(1..SLOT_MS)).collect();
+        let mut bursts: Vec<u64> =
+            (0..self.rng.u64(BURSTS)).map(|_| self.rng.u64(1..SLOT_MS)).collect();
         bursts.sort_unstable();
         let mut trades = self.rng.u64(TRADES);
         for (index, offset) in bursts.iter().enumerate() {
@@ -234,7 +237,10 @@ impl Iterator for Generator {
 /// The levels to set to get from one side of a book to another; a level that is gone has a quantity of zero.
 fn changes(from: &BTreeMap<u64, u64>, to: &BTreeMap<u64, u64>) -> BTreeMap<u64, u64> {
     let gone = from.keys().filter(|price| !to.contains_key(price)).map(|&price| (price, 0));
-    let set = to.iter().filter(|&(price, quantity)| from.get(price) != Some(quantity)).map(|(&p, &q)| (p, q));
+    let set = to
+        .iter()
+        .filter(|&(price, quantity)| from.get(price) != Some(quantity))
+        .map(|(&p, &q)| (p, q));
     gone.chain(set).collect()
 }
 
@@ -268,11 +274,13 @@ mod tests {
     /// The messages of the first `seconds` of market time.
     fn market(seed: u64, seconds: u64) -> impl Iterator<Item = (u64, Message)> {
         let end = (BEGIN_MS + seconds * 1_000) * 1_000_000;
-        Generator::new(seed).take_while(move |generated| generated.received_ns < end).map(|generated| {
-            let message = Message::decode(&generated.text).expect("well-formed");
-            assert_eq!(message.is_stream(), generated.is_stream);
-            (generated.received_ns, message)
-        })
+        Generator::new(seed).take_while(move |generated| generated.received_ns < end).map(
+            |generated| {
+                let message = Message::decode(&generated.text).expect("well-formed");
+                assert_eq!(message.is_stream(), generated.is_stream);
+                (generated.received_ns, message)
+            },
+        )
     }
 
     #[test]
@@ -366,8 +374,13 @@ mod tests {
             let end = (BEGIN_MS + 150_000) * 1_000_000;
             let messages = Generator::new(seed).take_while(|generated| generated.received_ns < end);
             for generated in messages.filter(|generated| generated.text.contains("@trade")) {
-                if let Payload::Trade(trade) = Message::decode(&generated.text).expect("well-formed").payload {
-                    closes.insert(trade.trade_time_ms / 1_000, trade.price.to_f64().expect("in range"));
+                if let Payload::Trade(trade) =
+                    Message::decode(&generated.text).expect("well-formed").payload
+                {
+                    closes.insert(
+                        trade.trade_time_ms / 1_000,
+                        trade.price.to_f64().expect("in range"),
+                    );
                 }
             }
             let (mut crosses, mut above) = (0, None);

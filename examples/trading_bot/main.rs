@@ -104,8 +104,15 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     })?;
     let drained = Arc::clone(&collector);
-    let settle = move || drained.flush();
-    let pipeline = Pipeline::start(replay.addr(), SEED, Arc::clone(&stop), options.stall, &progress.notes(), settle)?;
+    let expire_orphans = move || drained.flush();
+    let pipeline = Pipeline::start(
+        replay.addr(),
+        SEED,
+        Arc::clone(&stop),
+        options.stall,
+        &progress.notes(),
+        expire_orphans,
+    )?;
     let sent = replay.sent_counter();
     watch(
         options,
@@ -127,7 +134,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     changes(&collector, &progress.notes());
     summary.tell(&tally, options.stall, &progress.notes());
     let traced = trace.map_or(Ok(()), |trace| trace.finish());
-    let failures = summary.failures(&tally, &report, stop.load(Ordering::Relaxed), outputs.write(&report, traced));
+    let failures = summary.failures(
+        &tally,
+        &report,
+        stop.load(Ordering::Relaxed),
+        outputs.write(&report, traced),
+    );
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntrading_bot: ").into()) }
 }
 
@@ -141,7 +153,9 @@ fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Bo
 /// Says which limits were violated, or are kept again, since the last time.
 fn changes(collector: &Collector, notes: &Notes) {
     let taken = collector.sla_changes();
-    for line in measure::missed(taken.missed).into_iter().chain(taken.changes.iter().map(measure::line)) {
+    for line in
+        measure::missed(taken.missed).into_iter().chain(taken.changes.iter().map(measure::line))
+    {
         notes.say(&line);
     }
 }
@@ -156,7 +170,13 @@ fn stop_on_interrupt(stop: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
 }
 
 /// Shows progress and tables until all stages have ended; sets `stop` when the time is over.
-fn watch(options: &Options, pipeline: &Pipeline, stop: &AtomicBool, show: impl Fn(), tabulate: impl Fn()) {
+fn watch(
+    options: &Options,
+    pipeline: &Pipeline,
+    stop: &AtomicBool,
+    show: impl Fn(),
+    tabulate: impl Fn(),
+) {
     let start = Instant::now();
     let mut next_table = options.report_every();
     loop {

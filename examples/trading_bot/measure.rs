@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tailwatch::{Builder, Collector, EventId, Limit, LimitsError, SlaChange, TraceWriter, Trading, parse_limits};
+use tailwatch::{
+    Builder, Collector, EventId, Limit, ParseLimitsError, SlaChange, TraceWriter, Trading,
+    parse_limits,
+};
 
 use crate::options::Options;
 
@@ -19,7 +22,10 @@ pub(crate) const RING_CAPACITY: usize = 262_144;
 const LONGEST_REST: Duration = Duration::from_millis(5);
 
 /// Sets a collector up as the options ask for.
-pub(crate) fn builder(options: &Options, trace: Option<&TraceWriter>) -> Result<Builder, LimitsFileError> {
+pub(crate) fn builder(
+    options: &Options,
+    trace: Option<&TraceWriter>,
+) -> Result<Builder, LimitsFileError> {
     let mut builder = Collector::builder().ring_capacity(RING_CAPACITY).max_period(LONGEST_REST);
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
@@ -41,7 +47,7 @@ pub(crate) enum LimitsFileError {
     #[error("--sla {path}: is larger than {MOST_BYTES} bytes, which no file of limits is", path = .0.display())]
     TooLarge(PathBuf),
     #[error("--sla {path}: {cause}", path = .0.display(), cause = .1)]
-    Limits(PathBuf, LimitsError),
+    Limits(PathBuf, ParseLimitsError),
 }
 
 /// Far more than limits take; a device that never ends is not read for ever.
@@ -49,12 +55,14 @@ const MOST_BYTES: u64 = 1 << 20;
 
 fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
+    let read =
+        File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
     let bytes = read.map_err(|cause| LimitsFileError::Read(path.to_owned(), cause))?;
     if bytes as u64 > MOST_BYTES {
         return Err(LimitsFileError::TooLarge(path.to_owned()));
     }
-    parse_limits(&text, Trading::ALL).map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
+    parse_limits(&text, Trading::ALL)
+        .map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
 }
 
 /// What to say of a limit that was violated, or is kept again.
@@ -82,7 +90,10 @@ mod tests {
         assert_eq!(error(&format!("{entry}limit = '20ms'")).map(|limits| limits.len()), Ok(1));
         let name = path.display();
         let told = error(&format!("{entry}limit = '20mz'")).unwrap_err();
-        assert!(told.starts_with(&format!("--sla {name}: line 4: ")) && told.contains("ms"), "{told}");
+        assert!(
+            told.starts_with(&format!("--sla {name}: line 4: ")) && told.contains("ms"),
+            "{told}"
+        );
         assert!(error(&"#".repeat(1 << 21)).unwrap_err().contains("larger"));
         std::fs::remove_file(&path).unwrap();
         assert!(read_limits(&path).unwrap_err().to_string().contains("cannot be read"));

@@ -45,7 +45,10 @@ pub(crate) struct Level {
 
 /// A trade.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "`trade_time_ms` is the exchange's word, as opposed to its event time")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "`trade_time_ms` is the exchange's word, as opposed to its event time"
+)]
 pub(crate) struct Trade {
     /// When the exchange sent the message, ms since the Unix epoch.
     #[serde(rename = "E")]
@@ -124,9 +127,13 @@ impl Message {
             if head.last_update_id.is_none() {
                 return Err(malformed("", "neither `stream` nor `lastUpdateId` is there"));
             }
-            return Ok(Self { symbol: String::new(), payload: Payload::Snapshot(object(raw, "")?) });
+            return Ok(Self {
+                symbol: String::new(),
+                payload: Payload::Snapshot(object(raw, "")?),
+            });
         };
-        let Some((prefix, kind)) = stream.split_once('@').and_then(|(prefix, kind)| Some((prefix, Kind::of(kind)?)))
+        let Some((prefix, kind)) =
+            stream.split_once('@').and_then(|(prefix, kind)| Some((prefix, Kind::of(kind)?)))
         else {
             return Err(DecodeError::UnknownStream(stream));
         };
@@ -139,7 +146,8 @@ impl Message {
             Kind::Depth => Payload::Depth(object(data, &stream)?),
         };
         // Stream names are the symbol in lower case, so the prefix tells it where the payload does not.
-        let symbol = object::<Named>(data, &stream)?.symbol.unwrap_or_else(|| prefix.to_uppercase());
+        let symbol =
+            object::<Named>(data, &stream)?.symbol.unwrap_or_else(|| prefix.to_uppercase());
         if symbol.is_empty() {
             return Err(malformed(&stream, "the symbol is empty"));
         }
@@ -178,7 +186,8 @@ impl Kind {
             "depth" => Some(Self::Depth),
             _ => {
                 let speed = name.strip_prefix("depth@")?.strip_suffix("ms")?;
-                (!speed.is_empty() && speed.bytes().all(|byte| byte.is_ascii_digit())).then_some(Self::Depth)
+                (!speed.is_empty() && speed.bytes().all(|byte| byte.is_ascii_digit()))
+                    .then_some(Self::Depth)
             }
         }
     }
@@ -258,7 +267,8 @@ fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Err
             if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
                 return Err(E::invalid_value(de::Unexpected::Str(text), &self));
             }
-            Decimal::from_str_exact(text).map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            Decimal::from_str_exact(text)
+                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
         }
     }
 
@@ -303,7 +313,11 @@ struct OfStream<'a>(&'a str);
 
 impl fmt::Display for OfStream<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(formatter, " of stream `{}`", Quoted(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " of stream `{}`", Quoted(self.0))
+        }
     }
 }
 
@@ -312,7 +326,10 @@ mod tests {
     use super::*;
 
     fn level(price: (i64, u32), quantity: (i64, u32)) -> Level {
-        Level { price: Decimal::new(price.0, price.1), quantity: Decimal::new(quantity.0, quantity.1) }
+        Level {
+            price: Decimal::new(price.0, price.1),
+            quantity: Decimal::new(quantity.0, quantity.1),
+        }
     }
 
     fn error(text: &str) -> DecodeError {
@@ -341,7 +358,8 @@ mod tests {
         )
         .expect("well-formed");
         assert_eq!((message.symbol.as_str(), message.event_time_ms()), ("ETHBTC", None));
-        let expected = BookTicker { update_id: 7, bid: level((4, 2), (35, 1)), ask: level((5, 2), (2, 0)) };
+        let expected =
+            BookTicker { update_id: 7, bid: level((4, 2), (35, 1)), ask: level((5, 2), (2, 0)) };
         assert_eq!(message.payload, Payload::BookTicker(expected));
     }
 
@@ -366,33 +384,51 @@ mod tests {
     #[test]
     fn a_snapshot_is_no_stream_message() {
         let message =
-            Message::decode(r#"{"lastUpdateId":9,"bids":[["1","2"]],"asks":[["3","4"]]}"#).expect("well-formed");
+            Message::decode(r#"{"lastUpdateId":9,"bids":[["1","2"]],"asks":[["3","4"]]}"#)
+                .expect("well-formed");
         assert!(!message.is_stream());
         assert_eq!((message.symbol.as_str(), message.event_time_ms()), ("", None));
-        let expected =
-            Snapshot { last_update_id: 9, bids: vec![level((1, 0), (2, 0))], asks: vec![level((3, 0), (4, 0))] };
+        let expected = Snapshot {
+            last_update_id: 9,
+            bids: vec![level((1, 0), (2, 0))],
+            asks: vec![level((3, 0), (4, 0))],
+        };
         assert_eq!(message.payload, Payload::Snapshot(expected));
     }
 
     #[test]
     fn a_symbol_missing_from_the_payload_comes_from_the_stream() {
         let message =
-            Message::decode(r#"{"data":{"E":1,"T":1,"p":"1","q":"1"},"stream":"ltcusdt@trade"}"#).expect("well-formed");
+            Message::decode(r#"{"data":{"E":1,"T":1,"p":"1","q":"1"},"stream":"ltcusdt@trade"}"#)
+                .expect("well-formed");
         assert_eq!(message.symbol, "LTCUSDT");
     }
 
     #[test]
     fn unknown_streams_are_named() {
-        for stream in ["x@kline_1m", "x@depth5@100ms", "x@depth@ms", "x@depth@+5ms", "x@Trade", "trade", "x@trade@1"] {
+        for stream in [
+            "x@kline_1m",
+            "x@depth5@100ms",
+            "x@depth@ms",
+            "x@depth@+5ms",
+            "x@Trade",
+            "trade",
+            "x@trade@1",
+        ] {
             let found = error(&format!(r#"{{"stream":"{stream}","data":{{}}}}"#));
-            assert!(matches!(&found, DecodeError::UnknownStream(name) if name == stream), "{stream}: {found}");
+            assert!(
+                matches!(&found, DecodeError::UnknownStream(name) if name == stream),
+                "{stream}: {found}"
+            );
             assert_eq!(found.to_string(), format!("unknown stream `{stream}`"));
         }
     }
 
     #[test]
     fn broken_grammar_is_told_apart_from_wrong_fields() {
-        for text in ["", "hello", r#"{"stream":5,"data":"#, r#"{"stream":"x@trade","data":{}} tail"#] {
+        for text in
+            ["", "hello", r#"{"stream":5,"data":"#, r#"{"stream":"x@trade","data":{}} tail"#]
+        {
             assert!(matches!(error(text), DecodeError::NotJson(_)), "{text}");
         }
         for text in [

@@ -33,7 +33,9 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
                 stream.set_nodelay(true)?;
                 return Ok(stream);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
+            {
                 thread::sleep(Duration::from_millis(2));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -86,7 +86,12 @@ pub(crate) fn take_all(mut stream: FillStream, open: &Receiver<OpenOrder>) -> Fi
                         record_end(token, Outcome::Ok);
                         summary.filled += 1;
                     }
-                    None => break Some(format!("fills: order {} was filled, but is not open", fill.id)),
+                    None => {
+                        break Some(format!(
+                            "fills: order {} was filled, but is not open",
+                            fill.id
+                        ));
+                    }
                 }
             }
             Ok(NextFill::Quiet) if orders_over => {
@@ -118,7 +123,12 @@ mod tests {
     use crate::{exchange::MockExchange, signal::Side};
 
     fn intent() -> Intent {
-        Intent { symbol: "A".to_owned(), side: Side::Buy, price: Decimal::ONE, quantity: Decimal::ONE }
+        Intent {
+            symbol: "A".to_owned(),
+            side: Side::Buy,
+            price: Decimal::ONE,
+            quantity: Decimal::ONE,
+        }
     }
 
     #[test]

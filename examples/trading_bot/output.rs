@@ -44,7 +44,8 @@ impl Outputs {
             Some(_) if options.json_to_stdout() => Some(Json::Stdout),
             Some(path) => Some(Json::File(path.clone(), create("--json", path, &mut taken)?)),
         };
-        let trace = options.trace.as_deref().map(|path| create("--trace", path, &mut taken)).transpose()?;
+        let trace =
+            options.trace.as_deref().map(|path| create("--trace", path, &mut taken)).transpose()?;
         Ok(Self { json, trace })
     }
 
@@ -52,8 +53,11 @@ impl Outputs {
     pub(crate) fn write(mut self, report: &Report, traced: io::Result<()>) -> Vec<String> {
         let table = self.write_table(&report.to_string());
         let json = self.write_json(report);
-        let traced = traced.map_err(|error| format!("--trace: writing failed, the file is not complete: {error}"));
-        let failed = [table, json].into_iter().filter_map(|written| written.err().map(|error| error.to_string()));
+        let traced = traced
+            .map_err(|error| format!("--trace: writing failed, the file is not complete: {error}"));
+        let failed = [table, json]
+            .into_iter()
+            .filter_map(|written| written.err().map(|error| error.to_string()));
         failed.chain(traced.err()).collect()
     }
 
@@ -63,9 +67,8 @@ impl Outputs {
             None => Ok(()),
             Some(Json::Stdout) => write_json(io::stdout().lock(), report)
                 .map_err(|error| OutputError::Write("standard output".to_owned(), error)),
-            Some(Json::File(path, file)) => {
-                write_json(file, report).map_err(|error| OutputError::Write(path.display().to_string(), error))
-            }
+            Some(Json::File(path, file)) => write_json(file, report)
+                .map_err(|error| OutputError::Write(path.display().to_string(), error)),
         }
     }
 
@@ -88,13 +91,21 @@ fn write_json(to: impl Write, report: &impl Serialize) -> io::Result<()> {
     to.flush()
 }
 
-fn create(option: &'static str, path: &Path, taken: &mut Vec<(&'static str, PathBuf)>) -> Result<File, OutputError> {
+fn create(
+    option: &'static str,
+    path: &Path,
+    taken: &mut Vec<(&'static str, PathBuf)>,
+) -> Result<File, OutputError> {
     if let Ok(known) = fs::canonicalize(path)
         && let Some(&(other, _)) = taken.iter().find(|(_, path)| *path == known)
     {
         return Err(OutputError::SameFile { option, path: path.to_owned(), other });
     }
-    let file = File::create(path).map_err(|cause| OutputError::Open { option, path: path.to_owned(), cause })?;
+    let file = File::create(path).map_err(|cause| OutputError::Open {
+        option,
+        path: path.to_owned(),
+        cause,
+    })?;
     // A terminal or a null device may be used twice; what it is called is known once it is there.
     if path.is_file() {
         taken.extend(fs::canonicalize(path).ok().map(|path| (option, path)));
@@ -109,7 +120,8 @@ mod tests {
     use super::*;
 
     fn open(arguments: &[&str]) -> Result<Outputs, OutputError> {
-        let options = Options::try_parse_from(core::iter::once(&"trading_bot").chain(arguments)).unwrap();
+        let options =
+            Options::try_parse_from(core::iter::once(&"trading_bot").chain(arguments)).unwrap();
         Outputs::open(&options)
     }
 
@@ -117,14 +129,18 @@ mod tests {
     fn a_path_that_cannot_be_written_is_named_with_its_cause() {
         for option in ["--json", "--trace"] {
             let error = open(&[option, "no/such/folder/file"]).err().unwrap().to_string();
-            assert!(error.starts_with(&format!("{option} no/such/folder/file: cannot be written: ")), "{error}");
+            assert!(
+                error.starts_with(&format!("{option} no/such/folder/file: cannot be written: ")),
+                "{error}"
+            );
             assert!(open(&[option, "."]).is_err());
         }
     }
 
     #[test]
     fn an_output_never_replaces_an_input_or_another_output() {
-        let folder = std::env::temp_dir().join(format!("trading_bot_output_{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("trading_bot_output_{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let input = folder.join("input");
         fs::write(&input, "1 {}\n").unwrap();
@@ -138,7 +154,10 @@ mod tests {
         assert_eq!(fs::read_to_string(input).unwrap(), "1 {}\n");
         let (one, other) = (folder.join("one"), folder.join("other"));
         let (one, other) = (one.to_str().unwrap(), other.to_str().unwrap());
-        assert!(matches!(open(&["--json", one, "--trace", one]), Err(OutputError::SameFile { .. })));
+        assert!(matches!(
+            open(&["--json", one, "--trace", one]),
+            Err(OutputError::SameFile { .. })
+        ));
         assert!(open(&["--json", one, "--trace", other]).is_ok());
         fs::remove_dir_all(folder).unwrap();
     }

@@ -58,7 +58,7 @@ fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
 
 impl Pipeline {
     /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the
-    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `settle` has what was
+    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `expire_orphans` has what was
     /// recorded drained.
     pub(crate) fn start(
         market: SocketAddr,
@@ -66,14 +66,14 @@ impl Pipeline {
         stop: Arc<AtomicBool>,
         stall: Option<Stall>,
         notes: &Notes,
-        settle: impl Fn() + Send + 'static,
+        expire_orphans: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
         let (running, ended) = bounded::<()>(0);
         let stages = Stages { running, notes: notes.clone() };
 
         let exchange = MockExchange::start(seed).map_err(starting("the mock exchange"))?;
-        let fill_stream =
-            FillStream::connect(exchange.address, orders::LOOK_UP).map_err(starting("the stream of fills"))?;
+        let fill_stream = FillStream::connect(exchange.address, orders::LOOK_UP)
+            .map_err(starting("the stream of fills"))?;
         let entry = OrderEntry::connect(exchange.address).map_err(starting("order entry"))?;
 
         let (opened, open) = bounded(OPEN_ORDERS);
@@ -82,10 +82,13 @@ impl Pipeline {
         let (order_notes, stopped) = (notes.clone(), Arc::clone(&stop));
         let hold = move |id| {
             if stall.is_some_and(|stall| !stall.hold(id, &stopped)) {
-                order_notes.say(&format!("order {id} was stalled for less than was asked for: the run was stopped"));
+                order_notes.say(&format!(
+                    "order {id} was stalled for less than was asked for: the run was stopped"
+                ));
             }
         };
-        let orders = stages.spawn("orders", move || orders::place_all(entry, &intents, &opened, hold))?;
+        let orders =
+            stages.spawn("orders", move || orders::place_all(entry, &intents, &opened, hold))?;
         let (publish, published) = bus::bus();
         let strategy = stages.spawn("strategy", move || {
             let mut strategy = Strategy::new(|intent| intend.try_send(intent).is_ok());
@@ -93,7 +96,8 @@ impl Pipeline {
             strategy.finish()
         })?;
 
-        let connection = MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
+        let connection =
+            MarketData::connect(market, stop, expire_orphans).map_err(starting("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
         Ok(Self { exchange, market_data, strategy, orders, fills, ended })
     }
@@ -189,7 +193,8 @@ mod tests {
                 seconds.insert((message.symbol, trade.trade_time_ms / 1000));
             }
         }
-        let path = std::env::temp_dir().join(format!("trading_bot-pipeline-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("trading_bot-pipeline-{}", std::process::id()));
         fs::write(&path, text).unwrap();
         let feed = Feed::open(&path).unwrap();
         fs::remove_file(path).unwrap();
@@ -200,7 +205,8 @@ mod tests {
         let stop = Arc::new(AtomicBool::new(false));
         let replay = Replay::start(source, Speed::Max, Arc::clone(&stop), |_| {}).unwrap();
         let notes = Notes::without_bar();
-        let pipeline = Pipeline::start(replay.addr(), 1, Arc::clone(&stop), stall, &notes, || ()).unwrap();
+        let pipeline =
+            Pipeline::start(replay.addr(), 1, Arc::clone(&stop), stall, &notes, || ()).unwrap();
         let sent = replay.sent_counter();
         while sent.load(Ordering::Relaxed) < stop_at && !replay.is_finished() {
             thread::yield_now();
@@ -222,7 +228,8 @@ mod tests {
                 *counted.lock().unwrap().entry(key).or_default() += 1;
             }
         };
-        let collector = Collector::builder().ring_capacity(65_536).rings(32).observer(count).start().unwrap();
+        let collector =
+            Collector::builder().ring_capacity(65_536).rings(32).observer(count).start().unwrap();
         collector.install().unwrap();
         let (summary, tally) = run(Source::Feed(feed), 0, None);
         collector.stop();
@@ -231,7 +238,10 @@ mod tests {
         let messages = MESSAGES as u64 - 1;
         assert_eq!((tally.sent, tally.snapshots, tally.total_problems), (messages, 1, 2));
         let strategy = &summary.strategy;
-        assert_eq!((summary.published, strategy.handled, strategy.candles), (messages, messages, candles));
+        assert_eq!(
+            (summary.published, strategy.handled, strategy.candles),
+            (messages, messages, candles)
+        );
         assert!(summary.placed > 0);
         assert_eq!((summary.placed, summary.filled), (strategy.signals, strategy.signals));
 
@@ -246,7 +256,11 @@ mod tests {
             ("order_placement", "orders", summary.placed),
             ("order_fill", "fills", summary.placed),
         ] {
-            assert_eq!(counts.get(&(event.to_owned(), thread.to_owned())), Some(&expected), "{event}");
+            assert_eq!(
+                counts.get(&(event.to_owned(), thread.to_owned())),
+                Some(&expected),
+                "{event}"
+            );
         }
     }
 
@@ -267,7 +281,8 @@ mod tests {
                 }
             }
         };
-        let collector = Collector::builder().ring_capacity(65_536).rings(32).observer(observe).start().unwrap();
+        let collector =
+            Collector::builder().ring_capacity(65_536).rings(32).observer(observe).start().unwrap();
         collector.install().unwrap();
         let stall = Stall { delay: Duration::from_millis(60), order: 2 };
         let (summary, _) = run(Source::Feed(feed().0), 0, Some(stall));
@@ -276,7 +291,10 @@ mod tests {
         assert_eq!(summary.failures, [""; 0]);
         let orders = orders.lock().unwrap();
         assert!(orders.iter().map(|order| order.0).eq(1..=summary.placed));
-        assert!(orders[1].1.is_some_and(|nanos| Duration::from_nanos(nanos) >= stall.delay), "{orders:?}");
+        assert!(
+            orders[1].1.is_some_and(|nanos| Duration::from_nanos(nanos) >= stall.delay),
+            "{orders:?}"
+        );
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Sparing {
         if *told > PRINTED_PER_KIND {
             return None;
         }
-        let rest = if *told == PRINTED_PER_KIND { "\n(more of this kind are only counted)" } else { "" };
+        let rest =
+            if *told == PRINTED_PER_KIND { "\n(more of this kind are only counted)" } else { "" };
         Some(problem.to_string() + rest)
     }
 }
@@ -77,7 +78,9 @@ impl Progress {
     /// How many messages there will be nobody knows, so that the bar goes by the time allowed, if that is limited.
     pub(crate) fn new(limit: Option<Duration>) -> Self {
         let (bar, template) = match limit {
-            Some(limit) => (ProgressBar::new(millis(limit)), "{elapsed_precise} {bar:40} {percent:>3}% {msg}"),
+            Some(limit) => {
+                (ProgressBar::new(millis(limit)), "{elapsed_precise} {bar:40} {percent:>3}% {msg}")
+            }
             None => (ProgressBar::new_spinner(), "{elapsed_precise} {spinner} {msg}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

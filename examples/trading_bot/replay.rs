@@ -25,7 +25,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use tungstenite::{Error as WsError, Message as Frame, WebSocket, error::ProtocolError, protocol::WebSocketConfig};
+use tungstenite::{
+    Error as WsError, Message as Frame, WebSocket, error::ProtocolError, protocol::WebSocketConfig,
+};
 
 use crate::{
     clock,
@@ -44,7 +46,7 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(2);
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 const STOPPED_CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Messages between two looks at what the client sends, where no wait gives the occasion.
-const LOOK_EVERY: u64 = 256;
+const ADJUST_EVERY: u64 = 256;
 /// Items of a feed that are read ahead.
 const READ_AHEAD: usize = 1_024;
 /// Bytes gathered for one write to the socket.
@@ -110,7 +112,8 @@ impl Replay {
         let sent = Arc::new(AtomicU64::new(0));
         let live = Arc::clone(&sent);
         let thread = thread::Builder::new().name("replay".to_owned()).spawn(move || {
-            Sender { stop, live, on_notice, behind_said: false, tally: Tally::default() }.run(&listener, source, speed)
+            Sender { stop, live, on_notice, behind_said: false, tally: Tally::default() }
+                .run(&listener, source, speed)
         })?;
         Ok(Self { addr, sent, thread })
     }
@@ -176,7 +179,8 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         match self.connect(listener) {
             Ok(mut socket) => {
                 let halt = self.send_all(&mut socket, source, speed).err();
-                self.tally.client_left = halt == Some(Halt::ClientLeft) || self.close(&mut socket).is_err();
+                self.tally.client_left =
+                    halt == Some(Halt::ClientLeft) || self.close(&mut socket).is_err();
             }
             Err(without) => self.tally.no_client = without == NoClient::TimedOut,
         }
@@ -229,7 +233,12 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
             }
             Source::Generated(generator) => {
                 for message in *generator {
-                    self.send(socket, pace.due(message.received_ns), message.text, message.is_stream)?;
+                    self.send(
+                        socket,
+                        pace.due(message.received_ns),
+                        message.text,
+                        message.is_stream,
+                    )?;
                 }
             }
         }
@@ -258,11 +267,17 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
     }
 
     /// Sends one message when it is due.
-    fn send(&mut self, socket: &mut Socket, due: Due, text: String, is_stream: bool) -> Result<(), Halt> {
+    fn send(
+        &mut self,
+        socket: &mut Socket,
+        due: Due,
+        text: String,
+        is_stream: bool,
+    ) -> Result<(), Halt> {
         if self.stopped() {
             return Err(Halt::Stopped);
         }
-        if (self.tally.sent + self.tally.snapshots).is_multiple_of(LOOK_EVERY) {
+        if (self.tally.sent + self.tally.snapshots).is_multiple_of(ADJUST_EVERY) {
             look(socket)?;
         }
         self.wait(socket, due)?;
@@ -279,7 +294,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         } else if kept {
             self.tally.snapshots += 1;
         }
-        self.settle(socket, written)
+        self.expire_orphans(socket, written)
     }
 
     /// Waits until a message is due; what was written before goes out first.
@@ -299,7 +314,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
             }
             if !flushed {
                 let result = socket.flush();
-                self.settle(socket, result)?;
+                self.expire_orphans(socket, result)?;
                 flushed = true;
                 // That took time: look at the clock again.
                 continue;
@@ -310,7 +325,11 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
     }
 
     /// Waits until the client takes what is written. The socket's own time limit makes the stop flag be seen.
-    fn settle(&self, socket: &mut Socket, mut result: Result<(), WsError>) -> Result<(), Halt> {
+    fn expire_orphans(
+        &self,
+        socket: &mut Socket,
+        mut result: Result<(), WsError>,
+    ) -> Result<(), Halt> {
         loop {
             match result {
                 Ok(()) => return Ok(()),
@@ -391,7 +410,8 @@ fn handshake(stream: TcpStream) -> Option<Socket> {
 
 /// Reads what the client has sent, without waiting: pings are answered by that, and a leaving client is noticed.
 fn look(socket: &mut Socket) -> Result<(), Halt> {
-    let nonblocking = |socket: &Socket, on| socket.get_ref().set_nonblocking(on).map_err(|_| Halt::ClientLeft);
+    let nonblocking =
+        |socket: &Socket, on| socket.get_ref().set_nonblocking(on).map_err(|_| Halt::ClientLeft);
     nonblocking(socket, true)?;
     let read = socket.read();
     nonblocking(socket, false)?;
@@ -405,7 +425,10 @@ fn look(socket: &mut Socket) -> Result<(), Halt> {
 
 /// Whether an operation on the socket only ran into its time limit, however the system calls that.
 fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
 }
 
 #[cfg(test)]
@@ -420,7 +443,8 @@ mod tests {
     fn feed(text: &str) -> Source {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("trading_bot-replay-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("trading_bot-replay-{}-{number}", std::process::id()));
         fs::write(&path, text).expect("a temporary file");
         let feed = Feed::open(&path).expect("opens");
         fs::remove_file(&path).expect("removed");
@@ -475,7 +499,13 @@ mod tests {
         let expected = Tally {
             sent: 50_000,
             snapshots: 1,
-            problems: [("bad timestamp", 1), ("not JSON", 2), ("unknown stream", 1), ("malformed message", 1)].into(),
+            problems: [
+                ("bad timestamp", 1),
+                ("not JSON", 2),
+                ("unknown stream", 1),
+                ("malformed message", 1),
+            ]
+            .into(),
             total_problems: 5,
             client_left: false,
             no_client: false,
@@ -483,8 +513,14 @@ mod tests {
         assert_eq!(replay.join(), expected);
         assert_eq!(sent.load(Ordering::Relaxed), 50_000);
         // The first trade is in line 6, received 5 ns after 1970 and sent 1 ms after it.
-        let expected =
-            [("problem", 2), ("problem", 3), ("problem", 4), ("problem", 5), ("clock", 6), ("problem", 50_006)];
+        let expected = [
+            ("problem", 2),
+            ("problem", 3),
+            ("problem", 4),
+            ("problem", 5),
+            ("clock", 6),
+            ("problem", 50_006),
+        ];
         assert_eq!(*told.lock().expect("not poisoned"), expected);
     }
 
@@ -498,7 +534,10 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             let rest = read_all(&mut client);
             let tally = replay.join();
-            assert_eq!((tally.snapshots, tally.sent, tally.client_left), (1, rest.len() as u64, false));
+            assert_eq!(
+                (tally.snapshots, tally.sent, tally.client_left),
+                (1, rest.len() as u64, false)
+            );
             let texts = [vec![first], rest].concat();
             let generated = Generator::new(1).map(|message| message.text).take(texts.len());
             assert!(generated.eq(texts), "what was sent is what was generated");
@@ -508,7 +547,8 @@ mod tests {
     #[test]
     fn a_client_that_leaves_ends_the_replay() {
         for polite in [false, true] {
-            let replay = start(Source::Generated(Box::new(Generator::new(1))), Speed::Max, &Arc::default());
+            let replay =
+                start(Source::Generated(Box::new(Generator::new(1))), Speed::Max, &Arc::default());
             let mut client = connect(&replay);
             client.read().expect("a message");
             if polite {

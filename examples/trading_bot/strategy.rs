@@ -55,7 +55,12 @@ pub(crate) struct Strategy<O> {
 impl<O: FnMut(Intent) -> bool> Strategy<O> {
     /// Wants orders from then on, by `orders`, which says whether there was room for one. Once the strategy is dropped, no more come.
     pub(crate) fn new(orders: O) -> Self {
-        Self { books: Books::default(), charts: HashMap::new(), orders, summary: StrategySummary::default() }
+        Self {
+            books: Books::default(),
+            charts: HashMap::new(),
+            orders,
+            summary: StrategySummary::default(),
+        }
     }
 
     /// Handles a message of the bus.
@@ -126,7 +131,8 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
             Side::Buy => top.ask.price,
             Side::Sell => top.bid.price,
         });
-        let intent = Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
+        let intent =
+            Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
         // An old signal is worth nothing: better no order than one that waited behind others.
         if !(self.orders)(intent) {
             self.summary.skipped += 1;
@@ -146,10 +152,16 @@ mod tests {
     }
 
     fn generated(count: usize) -> Vec<Message> {
-        Generator::new(7).take(count).map(|generated| Message::decode(&generated.text).unwrap()).collect()
+        Generator::new(7)
+            .take(count)
+            .map(|generated| Message::decode(&generated.text).unwrap())
+            .collect()
     }
 
-    fn run(messages: impl IntoIterator<Item = Message>, orders: usize) -> (StrategySummary, Vec<Intent>) {
+    fn run(
+        messages: impl IntoIterator<Item = Message>,
+        orders: usize,
+    ) -> (StrategySummary, Vec<Intent>) {
         let mut intents = Vec::new();
         let mut strategy = Strategy::new(|intent| {
             let has_room = intents.len() < orders;
@@ -163,10 +175,26 @@ mod tests {
 
     #[test]
     fn candles_are_counted_by_symbol_and_second() {
-        let feed = [("a", 1_000), ("b", 1_100), ("a", 1_900), ("a", 2_000), ("a", 1_500), ("a", 500), ("b", 9_000)];
+        let feed = [
+            ("a", 1_000),
+            ("b", 1_100),
+            ("a", 1_900),
+            ("a", 2_000),
+            ("a", 1_500),
+            ("a", 500),
+            ("b", 9_000),
+        ];
         let (summary, intents) = run(feed.map(|(symbol, at)| trade(symbol, at)), 1024);
         // a: 0, 1, 2; b: 1, 9.
-        assert_eq!(summary, StrategySummary { handled: 7, candles: 5, out_of_order: 1, ..StrategySummary::default() });
+        assert_eq!(
+            summary,
+            StrategySummary {
+                handled: 7,
+                candles: 5,
+                out_of_order: 1,
+                ..StrategySummary::default()
+            }
+        );
         assert_eq!(intents, []);
     }
 
@@ -177,7 +205,10 @@ mod tests {
         assert_eq!((summary.skipped, summary.too_late, summary.book_gaps), (0, 0, 0));
         assert_eq!(summary.signals, intents.len() as u64);
         assert!(intents.len() >= 4, "{}", intents.len());
-        assert!(intents.windows(2).all(|two| two[0].side != two[1].side), "buys and sells take turns");
+        assert!(
+            intents.windows(2).all(|two| two[0].side != two[1].side),
+            "buys and sells take turns"
+        );
     }
 
     #[test]

@@ -49,12 +49,24 @@ impl RunSummary {
     ) -> Self {
         failures.extend([market_data.failure, orders.failure, fills.failure].into_iter().flatten());
         if orders.failed + fills.unfilled > 0 {
-            failures.push(format!("{} orders were not placed, {} not filled", orders.failed, fills.unfilled));
+            failures.push(format!(
+                "{} orders were not placed, {} not filled",
+                orders.failed, fills.unfilled
+            ));
         }
         if market_data.published != strategy.handled {
-            failures.push(format!("{} messages were published, {} handled", market_data.published, strategy.handled));
+            failures.push(format!(
+                "{} messages were published, {} handled",
+                market_data.published, strategy.handled
+            ));
         }
-        Self { published: market_data.published, strategy, placed: orders.placed, filled: fills.filled, failures }
+        Self {
+            published: market_data.published,
+            strategy,
+            placed: orders.placed,
+            filled: fills.filled,
+            failures,
+        }
     }
 
     /// What the run did, in numbers.
@@ -72,14 +84,22 @@ impl RunSummary {
             self.filled,
         ));
         if tally.total_problems > 0 {
-            let kinds: Vec<String> = tally.problems.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-            notes.say(&format!("{} problems with the feed: {}", tally.total_problems, kinds.join(", ")));
+            let kinds: Vec<String> =
+                tally.problems.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+            notes.say(&format!(
+                "{} problems with the feed: {}",
+                tally.total_problems,
+                kinds.join(", ")
+            ));
         }
         for (count, what) in [
             (strategy.skipped, "signals made no order: orders were not taken fast enough"),
             (strategy.out_of_order, "candles came out of order, and no signal of them"),
             (strategy.too_late, "trades came so late that their candle was forgotten"),
-            (strategy.book_gaps, "gaps in the depth stream: levels were given up until the next snapshot"),
+            (
+                strategy.book_gaps,
+                "gaps in the depth stream: levels were given up until the next snapshot",
+            ),
         ] {
             if count > 0 {
                 notes.say(&format!("{count} {what}"));
@@ -88,12 +108,21 @@ impl RunSummary {
         if let Some(Stall { order, .. }) = stall
             && self.placed < order
         {
-            notes.say(&format!("order {order} was to be stalled, but only {} were placed", self.placed));
+            notes.say(&format!(
+                "order {order} was to be stalled, but only {} were placed",
+                self.placed
+            ));
         }
     }
 
     /// All that went wrong, in the bot and around it, and of what could not be written; `stopped` says whether the run was to end early.
-    pub(crate) fn failures(self, tally: &Tally, report: &Report, stopped: bool, unwritten: Vec<String>) -> Vec<String> {
+    pub(crate) fn failures(
+        self,
+        tally: &Tally,
+        report: &Report,
+        stopped: bool,
+        unwritten: Vec<String>,
+    ) -> Vec<String> {
         let mut failures = self.failures;
         failures.extend(unwritten);
         if tally.no_client {
@@ -101,14 +130,19 @@ impl RunSummary {
         } else if tally.client_left {
             failures.push("the bot left the replay server before the end".to_owned());
         } else if self.published != tally.sent && !stopped {
-            failures.push(format!("{} messages were sent, {} published", tally.sent, self.published));
+            failures
+                .push(format!("{} messages were sent, {} published", tally.sent, self.published));
         }
         let overwritten = report.health.overwritten;
         if overwritten > 0 {
-            failures.push(format!("{overwritten} records were overwritten: the report is not complete"));
+            failures.push(format!(
+                "{overwritten} records were overwritten: the report is not complete"
+            ));
         }
         if self.strategy.handled == 0 {
-            failures.push("nothing could be processed: no well-formed message of a known stream".to_owned());
+            failures.push(
+                "nothing could be processed: no well-formed message of a known stream".to_owned(),
+            );
         }
         failures
     }

@@ -4,8 +4,8 @@ use std::{ops::Range, time::Duration};
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
-    Aggregator, Count, Counters, EventId, EventInfo, Kind, Limit, MAX_PAYLOAD, Period, Quantile, Record, Ring, Shape,
-    Slot, Slow, Threshold, TickRate, TimeUnit, Unit, WindowSpec,
+    Aggregator, Count, Counters, EventId, EventInfo, Exemplar, Kind, Limit, MAX_PAYLOAD, Quantile,
+    Record, Ring, Scope, Shape, Slot, Threshold, TickRate, TimeUnit, Unit, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -68,7 +68,10 @@ fn id(id: u16) -> EventId {
 fn events(interval: u64) -> [EventInfo; 4] {
     [
         EventInfo::new(id(1), "one"),
-        EventInfo { expected_interval: Some(Duration::from_nanos(interval.max(1))), ..EventInfo::new(id(2), "two") },
+        EventInfo {
+            expected_interval: Some(Duration::from_nanos(interval.max(1))),
+            ..EventInfo::new(id(2), "two")
+        },
         EventInfo { unit: Unit::One, ..EventInfo::new(id(3), "three") },
         EventInfo::new(id(2_047), "last"),
     ]
@@ -94,9 +97,17 @@ struct Counted {
 
 impl Counted {
     /// `is_sample` is what the aggregator said; the rest is found from the words.
-    fn count(&mut self, infos: &[EventInfo; 4], record: Record, is_sample: bool, possible: &Range<u128>) {
+    fn count(
+        &mut self,
+        infos: &[EventInfo; 4],
+        record: Record,
+        is_sample: bool,
+        possible: &Range<u128>,
+    ) {
         let Some(event) = record.event() else { return self.invalid += 1 };
-        let Some(at) = infos.iter().position(|info| info.id == event) else { return self.unknown += 1 };
+        let Some(at) = infos.iter().position(|info| info.id == event) else {
+            return self.unknown += 1;
+        };
         let (payload, kind) = (record.payload(), record.kind());
         let fits = match kind {
             Kind::Value => infos[at].unit == Unit::One,
@@ -152,16 +163,23 @@ impl<C: Count> Run<C> {
             Step::Record { ago, event, kind, sampling, payload } => {
                 let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
                 let low = u64::from(*sampling % 16) << 14 | u64::from(*kind % 8) << 11 | id;
-                self.record([self.now.saturating_sub(u64::from(*ago)), u64::from(*payload) << 18 | low]);
+                self.record([
+                    self.now.saturating_sub(u64::from(*ago)),
+                    u64::from(*payload) << 18 | low,
+                ]);
             }
             Step::Far { ticks, event, kind, payload } => {
                 let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
                 self.record([*ticks, payload << 18 | u64::from(*kind % 8) << 11 | id]);
             }
             Step::Spans(spans) => self.drain(spans),
-            Step::Lost => self.aggregator.lost(),
-            Step::SampledAway(event) => self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4])),
-            Step::ExcuseSilence(event) => self.aggregator.excuse_silence(id(IDS[usize::from(*event) % 4])),
+            Step::Lost => self.aggregator.mark_lost(),
+            Step::SampledAway(event) => {
+                self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4]))
+            }
+            Step::ExcuseSilence(event) => {
+                self.aggregator.reset_silence(id(IDS[usize::from(*event) % 4]))
+            }
             Step::Limits(event, limits) => {
                 let limit = |(ppm, limit, window, min_samples): &(u32, u64, u32, u32)| {
                     Limit::Quantile(Threshold {
@@ -179,7 +197,7 @@ impl<C: Count> Run<C> {
                 let silence = [Limit::Silence(Duration::from_nanos(*nanos))];
                 let _ = self.aggregator.set_limits(id(IDS[usize::from(*event) % 4]), &silence);
             }
-            Step::Settle => self.aggregator.settle(self.aggregator.pass()),
+            Step::Settle => self.aggregator.expire_orphans(self.aggregator.pass()),
             Step::Ask => self.ask(),
         }
     }
@@ -214,16 +232,23 @@ impl<C: Count> Run<C> {
         for (event, ago, length, damage) in spans.iter().take((RING - RING / 8) / 2) {
             let event = u64::from(IDS[usize::from(*event) % IDS.len()]);
             let start = self.now.saturating_sub(u64::from(*ago));
-            producer.push(Record::from_words([start, 7 << 18 | (Kind::Start as u64) << 11 | event]));
+            producer
+                .push(Record::from_words([start, 7 << 18 | (Kind::Start as u64) << 11 | event]));
             let end = u64::from(*length) << 18 | (Kind::EndOk as u64) << 11 | event;
             // Most are left as they are.
             let damage = if damage % 4 == 0 { *damage } else { 0 };
-            producer.push(Record::from_words([start.wrapping_add(u64::from(*length)), end ^ damage]));
+            producer
+                .push(Record::from_words([start.wrapping_add(u64::from(*length)), end ^ damage]));
         }
         let mut drained = vec![];
-        consumer.look();
-        self.aggregator.drain(7, &mut consumer, |record, is_sample| drained.push((record, is_sample)));
-        assert_eq!(drained.len(), spans.len().min((RING - RING / 8) / 2) * 2, "each record is shown");
+        consumer.refresh();
+        self.aggregator
+            .drain(7, &mut consumer, |record, is_sample| drained.push((record, is_sample)));
+        assert_eq!(
+            drained.len(),
+            spans.len().min((RING - RING / 8) / 2) * 2,
+            "each record is shown"
+        );
         for (record, is_sample) in drained {
             self.count(record, is_sample);
         }
@@ -232,18 +257,22 @@ impl<C: Count> Run<C> {
     /// Every record is accounted for.
     fn check(&mut self) {
         let (aggregator, counted) = (&mut self.aggregator, &self.counted);
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, .. } = aggregator.counters();
+        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, .. } =
+            aggregator.counters();
         let told = (invalid, unknown_events, saturated);
         assert_eq!(told, (counted.invalid, counted.unknown, counted.saturated));
         assert!(clock_anomalies >= counted.anomalies && late <= counted.samples.iter().sum());
         for (at, info) in self.infos.iter().enumerate() {
             let pairing = aggregator.pairing(info.id);
-            assert_eq!(counted.starts[at], pairing.paired + pairing.open + pairing.untracked + pairing.abandoned);
+            assert_eq!(
+                counted.starts[at],
+                pairing.paired + pairing.open + pairing.untracked + pairing.abandoned
+            );
             assert_eq!(counted.closed[at], pairing.paired + pairing.early + pairing.orphans);
             assert!(pairing.uncertain <= pairing.open, "{pairing:?}");
             let outcomes = aggregator.outcomes(info.id);
             assert_eq!(counted.ends[at], outcomes.ok + outcomes.error + outcomes.cancelled);
-            let total = aggregator.summary(info.id, Period::Total);
+            let total = aggregator.summary(info.id, Scope::Total);
             assert_eq!(counted.samples[at], total.map_or(0, |total| total.count));
         }
     }
@@ -252,29 +281,50 @@ impl<C: Count> Run<C> {
     fn ask(&mut self) {
         let (aggregator, quantile) = (&mut self.aggregator, self.quantile);
         aggregator.limits(|status| assert!(status.over <= status.count, "{status:?}"));
-        let mut room = [Slow::default(); 5];
+        let mut room = [Exemplar::default(); 5];
         for info in &self.infos {
             let event = info.id;
-            let total = aggregator.summary(event, Period::Total).map_or(0, |total| total.count);
-            for period in [Period::Total, Period::Window(0), Period::Window(1), Period::Window(2)] {
+            let total = aggregator.summary(event, Scope::Total).map_or(0, |total| total.count);
+            for period in [Scope::Total, Scope::Window(0), Scope::Window(1), Scope::Window(2)] {
                 let Some((summary, values)) = aggregator.describe(event, period) else {
                     assert_eq!(aggregator.quantile(event, period, quantile), None);
                     continue;
                 };
-                let ascending = [summary.min, summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max];
-                assert!(ascending.is_sorted() && summary.count > 0 && summary.count <= total, "{summary:?}");
+                let ascending = [
+                    summary.min,
+                    summary.p50,
+                    summary.p95,
+                    summary.p99,
+                    summary.p99_9,
+                    summary.max,
+                ];
+                assert!(
+                    ascending.is_sorted() && summary.count > 0 && summary.count <= total,
+                    "{summary:?}"
+                );
                 assert!(summary.estimated_total >= summary.count, "{summary:?}");
                 let (value, _) = values.quantile(quantile).expect("there are samples");
-                assert!((summary.min..=summary.max).contains(&value), "{quantile} is {value} in {summary:?}");
-                let kept: u64 = values.buckets().map(|bucket| bucket.count).fold(0, u64::saturating_add);
+                assert!(
+                    (summary.min..=summary.max).contains(&value),
+                    "{quantile} is {value} in {summary:?}"
+                );
+                let kept: u64 =
+                    values.buckets().map(|bucket| bucket.count).fold(0, u64::saturating_add);
                 assert!(kept <= summary.estimated_total, "{kept} in buckets of {summary:?}");
                 if let Some(corrected) = aggregator.corrected(event, period) {
-                    assert!(corrected.count >= summary.count && corrected.max == summary.max, "{corrected:?}");
+                    assert!(
+                        corrected.count >= summary.count && corrected.max == summary.max,
+                        "{corrected:?}"
+                    );
                 }
-                let (slowest, teller) = aggregator.slowest(event, period, &mut room);
-                let slowest: Vec<_> = slowest.iter().map(|slow| teller.value(slow.value())).collect();
+                let (slowest, converter) = aggregator.slowest(event, period, &mut room);
+                let slowest: Vec<_> =
+                    slowest.iter().map(|slow| converter.value(slow.value())).collect();
                 assert!(slowest.is_sorted_by(|a, b| a >= b), "{slowest:?}");
-                assert!(slowest.first().is_none_or(|slowest| *slowest == summary.max), "{slowest:?} {summary:?}");
+                assert!(
+                    slowest.first().is_none_or(|slowest| *slowest == summary.max),
+                    "{slowest:?} {summary:?}"
+                );
             }
         }
     }
@@ -296,7 +346,10 @@ fn survive<C: Count>(input: &Input) {
     let hz = if input.hz.is_multiple_of(4) { input.hz } else { 1_000_000_000 };
     let Some(rate) = TickRate::from_hz(hz) else { return };
     let storage = Memory::<C>::new(&shape);
-    let Ok(aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, input.first, storage) else { return };
+    let Ok(aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, input.first, storage)
+    else {
+        return;
+    };
     let mut run = Run {
         aggregator,
         infos,

@@ -46,7 +46,8 @@ fn bytes_of(lines: &[Line<'_>]) -> Vec<u8> {
         match line {
             Line::Raw(raw) => bytes.extend_from_slice(raw),
             Line::Message { stamp, message, with } => {
-                let message = MESSAGES[usize::from(*message) % MESSAGES.len()].replace("BTCUSDT", with);
+                let message =
+                    MESSAGES[usize::from(*message) % MESSAGES.len()].replace("BTCUSDT", with);
                 bytes.extend_from_slice(format!("{stamp} {message}").as_bytes());
             }
         }
@@ -77,7 +78,8 @@ fn file(input: &Input<'_>) -> (Vec<u8>, bool) {
         }
         Input::Bomb { kibibytes } => {
             // Seldom longer than the longest line, as it takes its time.
-            let kibibytes = if *kibibytes == u16::MAX { 8_192 } else { usize::from(kibibytes % 100) };
+            let kibibytes =
+                if *kibibytes == u16::MAX { 8_192 } else { usize::from(kibibytes % 100) };
             (compressed(&vec![0; kibibytes << 10]), false)
         }
     }
@@ -106,8 +108,15 @@ pub fn run(data: &[u8]) {
                 line.number
             }
             FeedItem::Problem(problem) => {
-                assert!(!problem.cause.kind().is_empty() && problem.to_string().starts_with("feed:"), "{problem}");
-                assert!(problem.to_string().len() < 1_000, "an error is no dump: {} bytes", problem.to_string().len());
+                assert!(
+                    !problem.cause.kind().is_empty() && problem.to_string().starts_with("feed:"),
+                    "{problem}"
+                );
+                assert!(
+                    problem.to_string().len() < 1_000,
+                    "an error is no dump: {} bytes",
+                    problem.to_string().len()
+                );
                 problem.line
             }
         };
@@ -122,9 +131,14 @@ pub fn run(data: &[u8]) {
         }
         match input {
             Input::Lines(_) => plain = bytes,
-            _ => drop(MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).expect("what was compressed")),
+            _ => drop(
+                MultiGzDecoder::new(bytes.as_slice())
+                    .read_to_end(&mut plain)
+                    .expect("what was compressed"),
+            ),
         }
-        let is_blank = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty());
+        let is_blank =
+            |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty());
         let lines = plain.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !is_blank(line));
         let numbers: Vec<u64> = lines.map(|(_, number)| number).collect();
         assert_eq!(told, numbers, "each line is a message or a problem, with its number");

@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use tailwatch_bare_metal::{
-    Health, Item,
+    Health, ReportItem,
     wire::{Decoder, Frame, MAX_FRAME, Rejected, encode},
 };
 
@@ -17,7 +17,11 @@ enum Piece<'a> {
 }
 
 fn frame_of(number: u64) -> Frame {
-    Frame::from(&Item::Health(Health { produced: number, passes: number / 3, ..Health::default() }))
+    Frame::from(&ReportItem::Health(Health {
+        produced: number,
+        passes: number / 3,
+        ..Health::default()
+    }))
 }
 
 fn bytes_of(frame: &Frame) -> Vec<u8> {

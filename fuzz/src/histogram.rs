@@ -64,7 +64,8 @@ fn check<C: Count>(input: &Input) {
     let counted: u64 = merged.iter().map(|bucket| bucket.count).sum();
     assert_eq!(counted + full, weight, "what was counted, and what found no room");
     assert_eq!(merged.moments().weight(), weight);
-    let Some((min, max)) = sorted.first().zip(sorted.last()).map(|(min, max)| (min.0, max.0)) else {
+    let Some((min, max)) = sorted.first().zip(sorted.last()).map(|(min, max)| (min.0, max.0))
+    else {
         assert_eq!(merged.quantile(Quantile::P50), None);
         return;
     };
@@ -72,7 +73,8 @@ fn check<C: Count>(input: &Input) {
 
     if full == 0 {
         for bucket in merged.iter() {
-            let inside = |value: u64| value <= bucket.up_to && (value > bucket.above || bucket.up_to == 0);
+            let inside =
+                |value: u64| value <= bucket.up_to && (value > bucket.above || bucket.up_to == 0);
             let of_bucket = sorted.iter().filter(|(value, _)| inside(*value));
             // The bucket of zero and the one below the range share their lower bound, which belongs to the former.
             let expected: u64 = of_bucket.map(|(_, k)| 1_u64 << k).sum();
@@ -83,14 +85,25 @@ fn check<C: Count>(input: &Input) {
         let quantile = Quantile::from_ppm(ppm % 1_000_001).expect("a share");
         let estimate = merged.quantile(quantile).expect("samples");
         let exact = nearest_rank(&sorted, quantile);
-        assert!(estimate.least <= exact && exact <= estimate.most, "{quantile}: {exact} is not in {estimate:?}");
-        assert!(estimate.least <= estimate.value && estimate.value <= estimate.most, "{estimate:?}");
-        assert!(min <= estimate.least && estimate.most <= max, "{estimate:?} beyond {min} to {max}");
+        assert!(
+            estimate.least <= exact && exact <= estimate.most,
+            "{quantile}: {exact} is not in {estimate:?}"
+        );
+        assert!(
+            estimate.least <= estimate.value && estimate.value <= estimate.most,
+            "{estimate:?}"
+        );
+        assert!(
+            min <= estimate.least && estimate.most <= max,
+            "{estimate:?} beyond {min} to {max}"
+        );
         let buckets = merged.buckets();
-        let is_in_range = buckets.bounds(1).1 < exact && exact <= buckets.bounds(buckets.places() - 2).1;
+        let is_in_range =
+            buckets.bounds(1).1 < exact && exact <= buckets.bounds(buckets.places() - 2).1;
         if full == 0 && is_in_range {
             // In each of 2^scale buckets an octave: half a bucket, and one for rounding.
-            let allowed = exact as f64 * (0.5_f64.powi(i32::from(buckets.scale()) + 1).exp2() - 1.0) + 1.0;
+            let allowed =
+                exact as f64 * (0.5_f64.powi(i32::from(buckets.scale()) + 1).exp2() - 1.0) + 1.0;
             let error = estimate.value.abs_diff(exact) as f64;
             assert!(error <= allowed, "{quantile}: {exact} told as {}", estimate.value);
         }

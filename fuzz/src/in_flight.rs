@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Forgotten, Kind, Outcome, Pairing, Record, Shape, TickRate, WindowSpec,
+    Aggregator, DiscardReason, EventId, EventInfo, Kind, Outcome, Pairing, Record, Shape, TickRate,
+    WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -110,7 +111,7 @@ impl Model {
     }
 
     /// ENDs of earlier passes wait in vain.
-    fn settle(&mut self, pass: u64) {
+    fn expire_orphans(&mut self, pass: u64) {
         let pairing = &mut self.pairing;
         self.early.retain(|(event, _), (last, count)| {
             let stays = *last >= pass;
@@ -150,7 +151,8 @@ pub fn run(data: &[u8]) {
     let mut now = 1_000_000 * MILLISECOND;
     let storage = Memory::<u32>::new(&shape);
     let mut aggregator =
-        Aggregator::new(shape, &windows, &infos, TickRate::NANOSECONDS, now, storage).expect("it fits");
+        Aggregator::new(shape, &windows, &infos, TickRate::NANOSECONDS, now, storage)
+            .expect("it fits");
     aggregator.begin_pass(now);
 
     let (mut model, mut had_room) = (Model::default(), true);
@@ -164,11 +166,17 @@ pub fn run(data: &[u8]) {
             aggregator.record(0, Record::start(span.1, id(span.0), 0, 5));
             model.start(span);
         };
-        let mut end = |aggregator: &mut Aggregator<_>, span: Span, forgets: bool, model: &mut Model| {
+        let mut end = |aggregator: &mut Aggregator<_>,
+                       span: Span,
+                       forgets: bool,
+                       model: &mut Model| {
             ends[span.0] += 1;
             let record = if forgets {
                 let event = u64::from(EVENTS[span.0]);
-                Record::from_words([span.1, (Forgotten::Discarded as u64) << 18 | (Kind::Forget as u64) << 11 | event])
+                Record::from_words([
+                    span.1,
+                    (DiscardReason::Discarded as u64) << 18 | (Kind::Forget as u64) << 11 | event,
+                ])
             } else {
                 Record::end(now, id(span.0), 0, Outcome::Ok, now - span.1)
             };
@@ -199,14 +207,14 @@ pub fn run(data: &[u8]) {
                 end(&mut aggregator, (usize::from(event), tick(near, now)), false, &mut model);
             }
             Step::Pass(milliseconds) => {
-                aggregator.settle(aggregator.pass());
-                model.settle(aggregator.pass());
+                aggregator.expire_orphans(aggregator.pass());
+                model.expire_orphans(aggregator.pass());
                 now += u64::from(milliseconds) * MILLISECOND;
                 aggregator.begin_pass(now);
                 model.give_up(now);
             }
             Step::Lost => {
-                aggregator.lost();
+                aggregator.mark_lost();
                 model.lose(now);
             }
             Step::End(..) | Step::Late => (),
@@ -214,12 +222,21 @@ pub fn run(data: &[u8]) {
         had_room &= model.kinds() <= room;
         for event in 0..2 {
             let told = aggregator.pairing(id(event));
-            assert_eq!(starts[event], told.paired + told.open + told.untracked + told.abandoned, "{told:?}");
+            assert_eq!(
+                starts[event],
+                told.paired + told.open + told.untracked + told.abandoned,
+                "{told:?}"
+            );
             assert_eq!(ends[event], told.paired + told.early + told.orphans, "{told:?}");
             assert!(told.uncertain <= told.open, "{told:?}");
             if had_room {
                 assert_eq!(told, model.pairing[event]);
-                let oldest = model.open.keys().filter(|(of, _)| *of == event).map(|(_, start)| now - start).max();
+                let oldest = model
+                    .open
+                    .keys()
+                    .filter(|(of, _)| *of == event)
+                    .map(|(_, start)| now - start)
+                    .max();
                 assert_eq!(aggregator.oldest(id(event)).map(|(age, _)| age), oldest);
             }
         }

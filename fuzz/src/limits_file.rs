@@ -29,7 +29,8 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 7] = ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet"];
+const KEYS: [&str; 7] =
+    ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet"];
 
 fn text_of(entries: &[Entry<'_>]) -> String {
     let mut text = String::new();
@@ -39,9 +40,15 @@ fn text_of(entries: &[Entry<'_>]) -> String {
             let _ = write!(text, "{} = ", KEYS[usize::from(*key) % KEYS.len()]);
             let _ = match value {
                 Value::Event(event) => {
-                    writeln!(text, "{:?}", Trading::ALL[usize::from(*event) % Trading::ALL.len()].name)
+                    writeln!(
+                        text,
+                        "{:?}",
+                        Trading::ALL[usize::from(*event) % Trading::ALL.len()].name
+                    )
                 }
-                Value::Quantile(ppm) => writeln!(text, "\"p{}.{:04}\"", ppm % 101, ppm / 101 % 10_000),
+                Value::Quantile(ppm) => {
+                    writeln!(text, "\"p{}.{:04}\"", ppm % 101, ppm / 101 % 10_000)
+                }
                 Value::Nanos(nanos) => writeln!(text, "\"{nanos}ns\""),
                 Value::Seconds(seconds) => writeln!(text, "\"{seconds}s\""),
                 Value::Number(number) => writeln!(text, "{number}"),

@@ -45,7 +45,11 @@ impl Memory {
     fn new(capacity: usize) -> Self {
         let bytes = Ring::layout(capacity).expect("a capacity").size();
         assert_eq!(bytes, 256 + capacity * 16);
-        Self((0..bytes / size_of::<Block>()).map(|_| Block([const { AtomicU64::new(0) }; 16])).collect())
+        Self(
+            (0..bytes / size_of::<Block>())
+                .map(|_| Block([const { AtomicU64::new(0) }; 16]))
+                .collect(),
+        )
     }
 
     fn write(&self, word: usize, value: u64) {
@@ -87,9 +91,13 @@ impl Pair<'_> {
         match operation {
             Operation::Push(count) => (0..*count).for_each(|_| self.push()),
             Operation::Look => {
-                let pending = self.consumer.look();
+                let pending = self.consumer.refresh();
                 self.looked = self.waiting.len();
-                assert!(self.is_damaged || pending == self.looked, "{pending} pending, not {}", self.looked);
+                assert!(
+                    self.is_damaged || pending == self.looked,
+                    "{pending} pending, not {}",
+                    self.looked
+                );
             }
             Operation::Drain => self.drain(),
             Operation::NewProducer => self.producer = self.ring.attach_producer(),
@@ -109,7 +117,10 @@ impl Pair<'_> {
             }
         }
         let total = self.consumer.total();
-        let accounted = total.delivered.wrapping_add(total.overwritten).wrapping_add(self.consumer.pending() as u64);
+        let accounted = total
+            .delivered
+            .wrapping_add(total.overwritten)
+            .wrapping_add(self.consumer.pending() as u64);
         assert_eq!(self.consumer.produced(), accounted, "the loss law");
     }
 
@@ -124,7 +135,11 @@ impl Pair<'_> {
         let mut seen = vec![];
         let drained = self.consumer.drain(|record| seen.push(record));
         assert_eq!(drained.delivered, seen.len() as u64);
-        assert_eq!(drained.delivered.wrapping_add(drained.overwritten), pending, "the law of a pass");
+        assert_eq!(
+            drained.delivered.wrapping_add(drained.overwritten),
+            pending,
+            "the law of a pass"
+        );
         assert_eq!(self.consumer.pending(), 0);
         assert!(seen.len() <= self.ring.capacity());
         if self.is_damaged {
@@ -133,17 +148,24 @@ impl Pair<'_> {
         // What was pushed since the look may have overwritten more.
         let capacity = self.ring.capacity();
         let safe = (capacity - batch(capacity)).saturating_sub(self.waiting.len() - self.looked);
-        assert!(seen.len() >= self.looked.min(safe), "fewer than the newest {safe}: {}", seen.len());
+        assert!(
+            seen.len() >= self.looked.min(safe),
+            "fewer than the newest {safe}: {}",
+            seen.len()
+        );
         let looked = self.waiting.drain(..std::mem::take(&mut self.looked)).collect::<Vec<_>>();
         let newest = &looked[looked.len() - seen.len()..];
-        assert!(seen.iter().copied().eq(newest.iter().copied().map(numbered)), "other records, or in another order");
+        assert!(
+            seen.iter().copied().eq(newest.iter().copied().map(numbered)),
+            "other records, or in another order"
+        );
     }
 
     /// After new ends have been attached and all was drained, it is a ring like any other, whatever was in its memory.
     fn recover(&mut self) {
         self.producer = self.ring.attach_producer();
         self.consumer = self.ring.attach_consumer();
-        self.consumer.look();
+        self.consumer.refresh();
         self.is_damaged = true;
         self.drain();
         (self.is_damaged, self.looked) = (false, 0);

@@ -3,7 +3,7 @@
 use arbitrary::Arbitrary;
 use tailwatch_core::{
     Quantile,
-    select::{self, Weighed},
+    select::{self, WeightedSample},
 };
 
 #[derive(Debug, Arbitrary)]
@@ -20,7 +20,7 @@ struct Input {
 /// If a quantile is another than that of the sorted samples.
 pub fn run(data: &[u8]) {
     let Some(Input { is_narrow, mut samples, ppms }) = crate::input(data) else { return };
-    let most = if is_narrow { 7 } else { (1 << Weighed::VALUE_BITS) - 1 };
+    let most = if is_narrow { 7 } else { (1 << WeightedSample::VALUE_BITS) - 1 };
     for (value, sampling) in &mut samples {
         (*value, *sampling) = (*value & most, *sampling % 6);
     }
@@ -41,10 +41,13 @@ pub fn run(data: &[u8]) {
     assert_eq!(found, (!values.is_empty()).then(|| by_rank(&sorted)));
 
     // A sample that stands for several is that many samples.
-    let mut repeated: Vec<u64> = samples.iter().flat_map(|(value, k)| std::iter::repeat_n(*value, 1 << k)).collect();
+    let mut repeated: Vec<u64> =
+        samples.iter().flat_map(|(value, k)| std::iter::repeat_n(*value, 1 << k)).collect();
     repeated.sort_unstable();
-    let mut weighed: Vec<Weighed> =
-        samples.iter().map(|(value, k)| Weighed::new(*value, *k).expect("small enough")).collect();
-    let found = select::weighted_quantiles(&mut weighed, wanted);
+    let mut weighted: Vec<WeightedSample> = samples
+        .iter()
+        .map(|(value, k)| WeightedSample::new(*value, *k).expect("small enough"))
+        .collect();
+    let found = select::weighted_quantiles(&mut weighted, wanted);
     assert_eq!(found, (!values.is_empty()).then(|| by_rank(&repeated)));
 }

@@ -44,7 +44,8 @@ const KEYS: [&str; 13] = [
     "config",
     "ringz",
 ];
-const WORDS: [&str; 9] = ["ordered", "relaxed", "monotonic", "none", "inherited", "normal", "idle", "true", "false"];
+const WORDS: [&str; 9] =
+    ["ordered", "relaxed", "monotonic", "none", "inherited", "normal", "idle", "true", "false"];
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
 
 impl Value<'_> {
@@ -54,7 +55,9 @@ impl Value<'_> {
             Self::Word(word) => WORDS[usize::from(*word) % WORDS.len()].to_owned(),
             Self::Number(number) => number.to_string(),
             Self::Negative(number) => number.to_string(),
-            Self::Duration(number, unit) => format!("{number}{}", UNITS[usize::from(*unit) % UNITS.len()]),
+            Self::Duration(number, unit) => {
+                format!("{number}{}", UNITS[usize::from(*unit) % UNITS.len()])
+            }
             Self::Windows(windows) => {
                 let one = |(length, unit, slices): &(u32, u8, u16)| {
                     format!("{length}{}/{slices}", UNITS[usize::from(*unit) % UNITS.len()])
@@ -71,7 +74,12 @@ impl Value<'_> {
             Self::Word(word) if usize::from(*word) % WORDS.len() >= 7 => self.told(),
             Self::Word(_) | Self::Duration(..) | Self::Text(_) => format!("{:?}", self.told()),
             Self::Windows(_) => {
-                let windows = self.told().split(',').map(|window| format!("{window:?}")).collect::<Vec<_>>().join(", ");
+                let windows = self
+                    .told()
+                    .split(',')
+                    .map(|window| format!("{window:?}"))
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 format!("[{windows}]")
             }
             Self::Number(_) | Self::Negative(_) | Self::Raw(_) => self.told(),
@@ -86,7 +94,12 @@ impl File<'_> {
             Self::Keys(keys) => {
                 let mut text = "[tailwatch]\n".to_owned();
                 for (key, value) in keys {
-                    let _ = writeln!(text, "{} = {}", KEYS[usize::from(*key) % KEYS.len()], value.toml());
+                    let _ = writeln!(
+                        text,
+                        "{} = {}",
+                        KEYS[usize::from(*key) % KEYS.len()],
+                        value.toml()
+                    );
                 }
                 text.into_bytes()
             }
@@ -97,7 +110,9 @@ impl File<'_> {
 /// A file of this process's own, to be read by name.
 fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| std::env::temp_dir().join(format!("tailwatch-fuzz-{}.toml", std::process::id())))
+    PATH.get_or_init(|| {
+        std::env::temp_dir().join(format!("tailwatch-fuzz-{}.toml", std::process::id()))
+    })
 }
 
 fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::SettingsError> {
@@ -146,7 +161,11 @@ pub fn run(data: &[u8]) {
             for key in KEYS {
                 let variable = format!("TAILWATCH_{}", key.to_uppercase());
                 if variables.iter().any(|(name, _)| *name == *variable) {
-                    assert_eq!(origin(&found, key), Some(&Origin::Environment { variable }), "it has the last word");
+                    assert_eq!(
+                        origin(&found, key),
+                        Some(&Origin::Environment { variable }),
+                        "it has the last word"
+                    );
                 }
             }
         }
@@ -154,7 +173,10 @@ pub fn run(data: &[u8]) {
             let lines = bytes.split(|byte| *byte == b'\n').count();
             match &error.origin {
                 Origin::File { path: named, line } => {
-                    assert!(named == path() && (1..=lines).contains(line), "{error} in a file of {lines} lines");
+                    assert!(
+                        named == path() && (1..=lines).contains(line),
+                        "{error} in a file of {lines} lines"
+                    );
                 }
                 Origin::Environment { variable } => {
                     assert!(variables.iter().any(|(name, _)| name == variable.as_str()), "{error}");

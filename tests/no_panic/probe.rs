@@ -2,7 +2,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tailwatch::{Clock, EventId, Outcome, Producer, Record, Recorder, TickRate, Token, Trading};
+use tailwatch::{
+    Clock, EventId, Outcome, Record, TickRate, Token, Trading,
+    tailwatch_core::{Producer, Recorder},
+};
 
 // Those of the std adapter.
 #[path = "../off/probe.rs"]
@@ -53,7 +56,7 @@ extern "C" fn core_end(recorder: &Core<'_>, token: &mut Token, tick: u64) {
     if !recorder.try_end_at(token, Outcome::Ok, tick) {
         recorder.end_at(take(token), Outcome::Ok, tick);
     }
-    recorder.forget(take(token));
+    recorder.discard(take(token));
 }
 
 #[unsafe(no_mangle)]

@@ -10,8 +10,8 @@ use core::{
 };
 
 use tailwatch::{
-    Outcome, Trading, measure, measure_tagged, measure_unfinished, record_discard, record_duration, record_end,
-    record_start, record_value, time,
+    Outcome, Trading, measure, measure_cancel_on_drop, measure_tagged, record_discard,
+    record_duration, record_end, record_start, record_value, time,
 };
 
 fn work(x: u64) -> u64 {
@@ -39,7 +39,7 @@ extern "C" fn with_tag_and_outcome(x: u64) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn with_unfinished(x: u64) -> u64 {
-    let span = measure_unfinished(Trading::OrderFill);
+    let span = measure_cancel_on_drop(Trading::OrderFill);
     let result = work(x);
     span.end(Outcome::Ok);
     result

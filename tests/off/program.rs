@@ -2,14 +2,18 @@
 
 use core::time::Duration;
 
-use tailwatch::{Collector, HiccupProbe, Reporter, Trading, measure, record_value, register_thread};
+use tailwatch::{
+    Collector, HiccupProbe, Reporter, Trading, measure, record_value, register_thread,
+};
 
 fn main() {
     let collector = Collector::builder().start().expect("it starts");
     collector.install().expect("it is installed");
     register_thread("main").expect("nobody needs a ring");
-    let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1)).expect("it starts");
-    let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink()).expect("it starts");
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))
+        .expect("it starts");
+    let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink())
+        .expect("it starts");
     drop(measure(Trading::OrderFill));
     record_value(Trading::QueueBacklog, 3);
     collector.flush();

@@ -14,8 +14,8 @@ use std::{
 
 use fastrand::Rng;
 use tailwatch::{
-    Guard, Outcome, Token, Trading, measure, measure_tagged, record_discard, record_duration, record_end, record_start,
-    record_start_tagged, record_value, register_thread, time, try_time,
+    Outcome, SpanGuard, Token, Trading, measure, measure_tagged, record_discard, record_duration,
+    record_end, record_start, record_start_tagged, record_value, register_thread, time, try_time,
 };
 
 use crate::witness::{SERIAL_BIT, name};
@@ -36,7 +36,7 @@ const MOST_UNDER_WAY: usize = 300;
 /// A span that whoever finds it ends.
 #[derive(Debug)]
 enum Span {
-    Guard(Guard),
+    SpanGuard(SpanGuard),
     Token(Token),
 }
 
@@ -73,7 +73,8 @@ impl Crowd {
             let serial = self.born.fetch_add(1, Relaxed) + 1;
             let life = Duration::from_micros(rng.u64(100..500_000));
             let until = until.min(Instant::now() + life);
-            let mut worker = Worker { crowd: self, mark: serial << SERIAL_BIT, pushed: 0, rng: rng.fork() };
+            let mut worker =
+                Worker { crowd: self, mark: serial << SERIAL_BIT, pushed: 0, rng: rng.fork() };
             pushed += thread::scope(|scope| {
                 let thread = thread::Builder::new().name(name(serial));
                 let thread = thread.spawn_scoped(scope, move || {
@@ -100,7 +101,7 @@ impl Crowd {
 
 fn end(span: Span, outcome: Outcome) {
     match span {
-        Span::Guard(guard) => guard.end(outcome),
+        Span::SpanGuard(guard) => guard.end(outcome),
         Span::Token(token) => record_end(token, outcome),
     }
 }
@@ -130,7 +131,9 @@ impl Worker<'_> {
                 }
             }
         }
-        while Instant::now() < until && self.mark & ((1 << SERIAL_BIT) - 1) < (1 << SERIAL_BIT) - 100_000 {
+        while Instant::now() < until
+            && self.mark & ((1 << SERIAL_BIT) - 1) < (1 << SERIAL_BIT) - 100_000
+        {
             match manner {
                 Manner::Wild => self.act(true),
                 Manner::Calm => {
@@ -157,7 +160,11 @@ impl Worker<'_> {
 
     /// How many at once; if it is wild, seldom more than a ring holds.
     fn burst(&mut self, wild: bool) -> u64 {
-        if wild && self.rng.u32(..200) == 0 { self.rng.u64(5_000..20_000) } else { self.rng.u64(1..400) }
+        if wild && self.rng.u32(..200) == 0 {
+            self.rng.u64(5_000..20_000)
+        } else {
+            self.rng.u64(1..400)
+        }
     }
 
     fn rest(&mut self) {
@@ -199,7 +206,10 @@ impl Worker<'_> {
             }
             4 => {
                 for _ in 0..self.burst(wild) {
-                    record_duration(Trading::GcPause, Duration::from_nanos(self.rng.u64(..1 << 40)));
+                    record_duration(
+                        Trading::GcPause,
+                        Duration::from_nanos(self.rng.u64(..1 << 40)),
+                    );
                     self.pushed += 1;
                 }
             }
@@ -216,7 +226,7 @@ impl Worker<'_> {
             6 | 7 => {
                 let mark = self.mark();
                 let span = if self.rng.bool() {
-                    Span::Guard(measure_tagged(event, mark))
+                    Span::SpanGuard(measure_tagged(event, mark))
                 } else {
                     Span::Token(record_start_tagged(event, mark))
                 };
@@ -239,7 +249,11 @@ impl Worker<'_> {
             _ => {
                 for _ in 0..self.burst(true) {
                     let token = self.begin();
-                    if self.rng.u32(..16) == 0 { record_discard(token) } else { record_end(token, Outcome::Ok) }
+                    if self.rng.u32(..16) == 0 {
+                        record_discard(token)
+                    } else {
+                        record_end(token, Outcome::Ok)
+                    }
                 }
             }
         }

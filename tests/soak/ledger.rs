@@ -23,21 +23,38 @@ pub(crate) fn check_laws(collector: &Collector, pushed: u64, seen: &Seen) {
     let health = &report.health;
     let told = (pushed, seen.delivered, health);
     check(health.pending == 0, "nothing is left in the rings", told);
-    check(pushed == seen.delivered + health.overwritten + health.unregistered, "the loss law", told);
+    check(
+        pushed == seen.delivered + health.overwritten + health.unregistered,
+        "the loss law",
+        told,
+    );
     check(health.delivered == seen.delivered, "the collector counts as its observer", told);
     check(health.produced == health.delivered + health.overwritten, "the law of the rings", told);
     check(health.invalid == 0 && health.unknown_events == 0, "every record makes sense", told);
-    check(health.observer_panics == seen.panics, "each panic of an observer is counted", (seen.panics, health));
+    check(
+        health.observer_panics == seen.panics,
+        "each panic of an observer is counted",
+        (seen.panics, health),
+    );
 
-    let in_flight = report.events.iter().map(|event| event.in_flight.open + event.in_flight.untracked).sum::<u64>();
+    let in_flight = report
+        .events
+        .iter()
+        .map(|event| event.in_flight.open + event.in_flight.untracked)
+        .sum::<u64>();
     let began = seen.starts + health.orphans;
     let closed = seen.ends + seen.forgets + in_flight + health.abandoned;
     check(began == closed, "STARTs and ENDs", (seen, in_flight, health));
     let lossless = health.overwritten == 0 && health.unregistered == 0;
-    check(!lossless || (in_flight, health.orphans) == (0, 0), "nothing is in flight", (in_flight, health));
+    check(
+        !lossless || (in_flight, health.orphans) == (0, 0),
+        "nothing is in flight",
+        (in_flight, health),
+    );
 
     let outcomes = report.events.iter().map(|event| event.outcomes);
-    let ends: u64 = outcomes.map(|outcomes| outcomes.ok + outcomes.error + outcomes.cancelled).sum();
+    let ends: u64 =
+        outcomes.map(|outcomes| outcomes.ok + outcomes.error + outcomes.cancelled).sum();
     check(ends == seen.ends, "each END has an outcome", (ends, seen));
     let totals = report.events.iter().filter_map(|event| event.total.as_ref());
     let samples: u64 = totals.map(|total| total.summary.count).sum();
@@ -47,19 +64,34 @@ pub(crate) fn check_laws(collector: &Collector, pushed: u64, seen: &Seen) {
 /// A report agrees with itself, and with the one before it.
 pub(crate) fn check_report(before: Option<&Report>, report: &Report) {
     let health = &report.health;
-    check(health.produced == health.delivered + health.overwritten + health.pending, "the law of the rings", health);
+    check(
+        health.produced == health.delivered + health.overwritten + health.pending,
+        "the law of the rings",
+        health,
+    );
     for event in &report.events {
         let total = event.total.as_ref().map(|total| &total.summary);
-        let windows = event.windows.iter().filter_map(|window| window.statistics.as_ref()).map(|it| &it.summary);
+        let windows = event
+            .windows
+            .iter()
+            .filter_map(|window| window.statistics.as_ref())
+            .map(|it| &it.summary);
         for summary in windows.clone().chain(total) {
-            let quantiles = [summary.min, summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max];
+            let quantiles =
+                [summary.min, summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max];
             check(quantiles.is_sorted(), "quantiles ascend", (event.name, summary));
-            check(summary.count > 0 && summary.estimated_total >= summary.count, "what is told happened", summary);
+            check(
+                summary.count > 0 && summary.estimated_total >= summary.count,
+                "what is told happened",
+                summary,
+            );
         }
         let most = windows.map(|summary| summary.count).max().unwrap_or(0);
         let count = total.map_or(0, |total| total.count);
         check(count >= most, "a window has no more than the total", (event.name, count, most));
-        let earlier = before.and_then(|before| before.event(event.id)?.total.as_ref()).map_or(0, |it| it.summary.count);
+        let earlier = before
+            .and_then(|before| before.event(event.id)?.total.as_ref())
+            .map_or(0, |it| it.summary.count);
         check(count >= earlier, "totals never shrink", (event.name, earlier, count));
     }
     let earlier = before.map_or(0, |before| before.health.produced);
@@ -84,7 +116,11 @@ impl Memory {
         let room = if collector == 0 { BARE_HEAP_ROOM } else { collector + HEAP_ROOM };
         check(self.heap <= before.heap + room, "the heap does not grow (KiB)", kib);
         if let (Some(before), Some(now)) = (before.resident, self.resident) {
-            check(now <= before + RESIDENT_ROOM, "the process does not grow (KiB)", (before >> 10, now >> 10));
+            check(
+                now <= before + RESIDENT_ROOM,
+                "the process does not grow (KiB)",
+                (before >> 10, now >> 10),
+            );
         }
     }
 }

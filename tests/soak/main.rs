@@ -60,7 +60,7 @@ pub(crate) fn fail(what: &str) -> ! {
 
 /// Over all collectors.
 #[derive(Debug, Default)]
-struct Sums {
+struct PackedMoments {
     pushed: u64,
     overwritten: u64,
     unregistered: u64,
@@ -77,7 +77,8 @@ fn main() {
     println!("soak for {} s, up to {} threads, seed {seed}", arguments.seconds, arguments.threads);
     thread::spawn(watch_progress);
 
-    let (mut rng, crowd, mut sums) = (Rng::with_seed(seed), Crowd::default(), Sums::default());
+    let (mut rng, crowd, mut sums) =
+        (Rng::with_seed(seed), Crowd::default(), PackedMoments::default());
     let begun = Instant::now();
     let until = begun + Duration::from_secs(arguments.seconds);
     // The first collector warms everything up.
@@ -104,7 +105,7 @@ fn main() {
     );
 }
 
-fn say(begun: Instant, crowd: &Crowd, sums: &Sums, memory: &Memory) {
+fn say(begun: Instant, crowd: &Crowd, sums: &PackedMoments, memory: &Memory) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{seconds:6.0} s: {:>13} records, {:5.2} million a second; {} overwritten, {} unregistered; {} threads; heap {} KiB, \
@@ -139,11 +140,12 @@ fn live_of_a_collector(
     until: Instant,
     empty: Option<Memory>,
     rng: &mut Rng,
-    sums: &mut Sums,
+    sums: &mut PackedMoments,
 ) {
     let witness = Witness::default();
     let is_wild = sums.collectors % 3 != 1;
-    let (capacity, free) = if is_wild { (1 << rng.u32(8..15), Manner::Wild) } else { (1 << 15, Manner::Calm) };
+    let (capacity, free) =
+        if is_wild { (1 << rng.u32(8..15), Manner::Wild) } else { (1 << 15, Manner::Calm) };
     let collector = Collector::builder()
         .ignore_environment()
         .rings(RINGS)
@@ -153,7 +155,9 @@ fn live_of_a_collector(
         .start()
         .unwrap_or_else(|error| fail(&format!("no collector: {error}")));
     collector.install().unwrap_or_else(|error| fail(&format!("not installed: {error}")));
-    collector.register_thread("main").unwrap_or_else(|error| fail(&format!("not registered: {error}")));
+    collector
+        .register_thread("main")
+        .unwrap_or_else(|error| fail(&format!("not registered: {error}")));
 
     let mut pushed = 0;
     for round in 1..=ROUNDS {
@@ -220,8 +224,10 @@ fn live_of_a_round(
                 scope.spawn(move || crowd.keep_busy(manner, until, rng))
             })
             .collect();
-        let pushed =
-            recording.into_iter().map(|thread| thread.join().unwrap_or_else(|_| fail("a thread panicked"))).sum();
+        let pushed = recording
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| fail("a thread panicked")))
+            .sum();
         is_over.store(true, Relaxed);
         (pushed, asking.join().unwrap_or_else(|_| fail("who asks panicked")))
     })
@@ -244,7 +250,9 @@ fn ask(collector: &Collector, is_over: &AtomicBool) -> u64 {
 /// Turns switches and changes rates; in the end, everything is recorded again.
 fn turn_switches(collector: &Collector, until: Instant, rng: &mut Rng) {
     let set = |event: Trading, sampling| {
-        collector.set_sampling(event, sampling).unwrap_or_else(|error| fail(&format!("{sampling:?}: {error}")));
+        collector
+            .set_sampling(event, sampling)
+            .unwrap_or_else(|error| fail(&format!("{sampling:?}: {error}")));
     };
     while Instant::now() < until {
         let event = Trading::OrderPlacement;
@@ -252,7 +260,10 @@ fn turn_switches(collector: &Collector, until: Instant, rng: &mut Rng) {
             0 => collector.set_enabled(rng.bool()),
             1 => collector.set_event_enabled(event, rng.bool()),
             2 => set(event, Sampling::Rate(rng.f64().max(1e-4))),
-            3 => set(Trading::OrderFill, Sampling::RateLimit { above: rng.f64() * 1e6 + 1.0, sample: 0.1 }),
+            3 => set(
+                Trading::OrderFill,
+                Sampling::RateLimit { above: rng.f64() * 1e6 + 1.0, sample: 0.1 },
+            ),
             4 => set(Trading::EventBusPublish, Sampling::Budget { max_cpu: 0.01 }),
             _ => collector.flush(),
         }
@@ -261,6 +272,8 @@ fn turn_switches(collector: &Collector, until: Instant, rng: &mut Rng) {
     collector.set_enabled(true);
     for info in Trading::ALL {
         collector.set_event_enabled(info.id, true);
-        collector.set_sampling(info.id, Sampling::Rate(1.0)).unwrap_or_else(|error| fail(&error.to_string()));
+        collector
+            .set_sampling(info.id, Sampling::Rate(1.0))
+            .unwrap_or_else(|error| fail(&error.to_string()));
     }
 }

@@ -59,7 +59,9 @@ impl Seen {
         }
         let last = self.last.entry(serial).or_default();
         if *last >= mark {
-            fail(&format!("thread {serial}: after its record {last:#x} came {mark:#x}, out of order or twice"));
+            fail(&format!(
+                "thread {serial}: after its record {last:#x} came {mark:#x}, out of order or twice"
+            ));
         }
         *last = mark;
     }

@@ -4,7 +4,8 @@ use core::fmt;
 
 use heapless::deque::DequeView;
 use tailwatch_core::{
-    Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, Record, Shape, Storage, Transition, WindowSpec,
+    Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, Record, Shape,
+    StatusChange, Storage, WindowSpec,
 };
 
 use crate::Health;
@@ -23,14 +24,17 @@ pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
     pub gate: &'r Gate<IDS>,
     /// The rings, each with the number by which the slowest samples name it.
     pub rings: [Consumer<'r>; RINGS],
-    /// Where changes of limits wait for [`next_transition`](Drain::next_transition), a `heapless::Deque` of any length; `None` if
+    /// Where changes of limits wait for [`next_change`](Drain::next_change), a `heapless::Deque` of any length; `None` if
     /// nobody asks.
-    pub transitions: Option<&'r mut DequeView<Transition>>,
+    pub transitions: Option<&'r mut DequeView<StatusChange>>,
 }
 
 impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, IDS, RINGS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DrainConfig").field("shape", &self.shape).field("rings", &self.rings).finish_non_exhaustive()
+        f.debug_struct("DrainConfig")
+            .field("shape", &self.shape)
+            .field("rings", &self.rings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -44,7 +48,7 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 ///
 /// ```
 /// use core::cell::Cell;
-/// use tailwatch_bare_metal::{Drain, DrainConfig, Item, StaticRing};
+/// use tailwatch_bare_metal::{Drain, DrainConfig, ReportItem, StaticRing};
 /// use tailwatch_core::{Clock, Gate, Shape, TickRate, Trading, WindowSpec, storage};
 ///
 /// const WINDOWS: [WindowSpec; 1] = [WindowSpec::SECOND];
@@ -90,7 +94,7 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
     windows: &'r [WindowSpec],
     events: &'static [EventInfo],
     rings: [Source<'r>; RINGS],
-    transitions: Transitions<'r>,
+    transitions: ChangeQueue<'r>,
     /// The ring that the next pass begins with.
     first: usize,
     /// What the clock read in the last pass.
@@ -103,35 +107,35 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
 struct Source<'r> {
     consumer: Consumer<'r>,
     /// When it was looked how far the ring is: until that is drained, nobody looks anew, or a fast producer would be chased for ever.
-    looked: Look,
+    looked: RingProgress,
     /// What was recorded by then is delivered.
-    drained: Look,
+    drained: RingProgress,
 }
 
 /// A pass, and a tick before it looked at the rings.
 #[derive(Clone, Copy, Debug)]
-struct Look {
+struct RingProgress {
     pass: u64,
     as_of: u64,
 }
 
 /// Where changes of limits go.
-struct Transitions<'r> {
-    queue: Option<&'r mut DequeView<Transition>>,
+struct ChangeQueue<'r> {
+    queue: Option<&'r mut DequeView<StatusChange>>,
     lost: u64,
 }
 
-impl Transitions<'_> {
-    fn tell(&mut self, transition: &Transition) {
+impl ChangeQueue<'_> {
+    fn tell(&mut self, change: &StatusChange) {
         if let Some(queue) = &mut self.queue
-            && queue.push_back(*transition).is_err()
+            && queue.push_back(*change).is_err()
         {
             self.lost = self.lost.saturating_add(1);
         }
     }
 }
 
-impl fmt::Debug for Transitions<'_> {
+impl fmt::Debug for ChangeQueue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transitions").field("lost", &self.lost).finish_non_exhaustive()
     }
@@ -155,11 +159,16 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     /// # Errors
     /// If windows, events, shape and storage do not fit each other; the error names the value.
     pub fn new(config: DrainConfig<'r, C, IDS, RINGS>, storage: S) -> Result<Self, ConfigError> {
-        const { assert!(RINGS > 0 && RINGS <= 1 << 16, "a drain has a ring at least, and as many as 16 bits number") };
+        const {
+            assert!(
+                RINGS > 0 && RINGS <= 1 << 16,
+                "a drain has a ring at least, and as many as 16 bits number"
+            )
+        };
         let DrainConfig { shape, windows, events, clock, gate, rings, transitions } = config;
         let now = clock.end();
         let aggregator = Aggregator::new(shape, windows, events, clock.rate(), now, storage)?;
-        let looked = Look { pass: 0, as_of: now };
+        let looked = RingProgress { pass: 0, as_of: now };
         Ok(Self {
             aggregator,
             clock,
@@ -167,7 +176,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             windows,
             events,
             rings: rings.map(|consumer| Source { consumer, looked, drained: looked }),
-            transitions: Transitions { queue: transitions, lost: 0 },
+            transitions: ChangeQueue { queue: transitions, lost: 0 },
             first: 0,
             now,
             still_passes: 0,
@@ -184,10 +193,21 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
 
     /// As [`run`](Self::run), and shows each record to `observe`, with the number of its ring.
     pub fn observe(&mut self, most_records: usize, mut observe: impl FnMut(usize, Record)) -> Pass {
-        let Self { aggregator, clock, gate, events, rings, transitions, first, now, still_passes, .. } = self;
-        let looked = Look { pass: aggregator.pass() + 1, as_of: clock.end() };
+        let Self {
+            aggregator,
+            clock,
+            gate,
+            events,
+            rings,
+            transitions,
+            first,
+            now,
+            still_passes,
+            ..
+        } = self;
+        let looked = RingProgress { pass: aggregator.pass() + 1, as_of: clock.end() };
         for ring in rings.iter_mut().filter(|ring| ring.consumer.pending() == 0) {
-            ring.consumer.look();
+            ring.consumer.refresh();
             ring.looked = looked;
         }
         // Behind the looks, so that no record is newer.
@@ -200,7 +220,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
                 aggregator.sampled_away(info.id);
             }
             if is_sampled || !gate.admits(info.id) {
-                aggregator.excuse_silence(info.id);
+                aggregator.reset_silence(info.id);
             }
         }
 
@@ -212,7 +232,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             let pending = consumer.pending().min(consumer.capacity());
             if left > 0 && pending > 0 {
                 let number = u16::try_from(at).unwrap_or(u16::MAX);
-                let taken = aggregator.drain_up_to(number, consumer, left, |record, _| observe(at, record));
+                let taken =
+                    aggregator.drain_up_to(number, consumer, left, |record, _| observe(at, record));
                 pass.delivered += taken.delivered;
                 pass.overwritten += taken.overwritten;
                 left = left.saturating_sub(pending - consumer.pending());
@@ -229,8 +250,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         // There is one ring at least.
         let settled = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
         let as_of = rings.iter().map(|ring| ring.drained.as_of).min().unwrap_or(*now);
-        aggregator.settle(settled);
-        aggregator.watch(as_of, |transition| transitions.tell(transition));
+        aggregator.expire_orphans(settled);
+        aggregator.watch(as_of, |change| transitions.tell(change));
         pass
     }
 
@@ -265,7 +286,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
 
     /// The oldest change of a limit that was not asked for yet. One that found the queue full is counted, in
     /// [`transitions_lost`](Health::transitions_lost).
-    pub fn next_transition(&mut self) -> Option<Transition> {
+    pub fn next_change(&mut self) -> Option<StatusChange> {
         self.transitions.queue.as_mut()?.pop_front()
     }
 

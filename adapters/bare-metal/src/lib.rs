@@ -18,9 +18,9 @@
 //! ```
 //! use tailwatch_bare_metal::{
 //!     Drain, DrainConfig, StaticRing,
-//!     core::{Gate, Shape, Trading, WindowSpec, storage},
+//!     tailwatch_core::{Gate, Shape, Trading, WindowSpec, storage},
 //! };
-//! # use tailwatch_bare_metal::core::{Clock, TickRate};
+//! # use tailwatch_bare_metal::tailwatch_core::{Clock, TickRate};
 //! # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 //! # struct Timer(AtomicU64); // 1 µs a look
 //! # impl Clock for Timer {
@@ -31,7 +31,7 @@
 //! # static CLOCK: Timer = Timer(AtomicU64::new(0)); // on a Cortex-M: SysTick::new(16_000_000, 16_000)
 //!
 //! const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
-//! const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS); // or events of your own, by `core::events!`
+//! const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS); // or events of your own, by `tailwatch_core::events!`
 //! static GATE: Gate<{ SHAPE.ids }> = Gate::new();
 //! static MAIN: StaticRing<64> = StaticRing::new();
 //! static TIMER: StaticRing<32> = StaticRing::new();
@@ -122,14 +122,14 @@
 //! | a storm of interrupts laps a ring | `overwritten`; its summaries are not `complete`; other rings have their turn |
 //! | the drain never runs | recording goes on; `overwritten` once it does run |
 //! | the queue of changes is full | `transitions_lost`; [`Drain::is_breached`] and the report tell the state all the same |
-//! | an end of a ring is asked for twice | [`Taken`] |
+//! | an end of a ring is asked for twice | [`AlreadyTaken`] |
 
 #![cfg_attr(not(test), no_std)]
 
 pub mod clock;
-mod drain;
 #[cfg(feature = "defmt")]
-mod format;
+mod defmt_impls;
+mod drain;
 mod report;
 #[cfg(feature = "critical-section")]
 mod shared;
@@ -138,13 +138,13 @@ mod static_ring;
 pub mod wire;
 
 #[cfg(feature = "critical-section")]
-pub use self::shared::{SharedRecorder, SharedSpan};
+pub use self::shared::{SharedRecorder, SharedSpanGuard};
 pub use self::{
     drain::{Drain, DrainConfig, Pass},
-    report::{EventCounts, EventLimit, EventSummary, Health, Item},
-    static_ring::{StaticRing, Taken},
+    report::{EventCounts, EventLimit, EventSummary, Health, ReportItem},
+    static_ring::{AlreadyTaken, StaticRing},
 };
 #[doc(no_inline)]
 pub use heapless;
 #[doc(no_inline)]
-pub use tailwatch_core as core;
+pub use tailwatch_core;

@@ -3,7 +3,8 @@
 use core::{fmt, time::Duration};
 
 use tailwatch_core::{
-    Clock, Counters, EventId, EventInfo, Limit, Outcomes, Pairing, Period, SlaStatus, Storage, Summary, Unit,
+    Clock, Counters, EventId, EventInfo, Limit, Outcomes, Pairing, Scope, SlaStatus, Storage,
+    Summary, Unit,
 };
 
 use crate::Drain;
@@ -79,7 +80,7 @@ pub struct EventLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Item {
+pub enum ReportItem {
     /// What became of all records.
     Health(Health),
     /// How often an event happened. Of one that did not there is none.
@@ -95,36 +96,42 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
     ///
     /// Each summary is linear in the samples kept, or the buckets: to stay within a budget, ask [`summary`](Self::summary) for one at
     /// a time.
-    pub fn report(&mut self, mut tell: impl FnMut(&Item)) {
+    pub fn report(&mut self, mut tell: impl FnMut(&ReportItem)) {
         self.tell_health(&mut tell);
         let windows = self.windows().len();
         for info in self.events() {
             self.tell_counts(info, &mut tell);
-            for period in (0..windows).map(Period::Window).chain([Period::Total]) {
+            for period in (0..windows).map(Scope::Window).chain([Scope::Total]) {
                 self.tell_summary(info, period, &mut tell);
             }
         }
         let events = self.events();
-        self.aggregator().limits(|status| tell(&Item::Limit(EventLimit::new(events, *status))));
+        self.aggregator()
+            .limits(|status| tell(&ReportItem::Limit(EventLimit::new(events, *status))));
     }
 
     // Functions of their own, so that their items lie on the stack one after the other, not side by side; what makes the items is
     // inlined, so that it makes them in their place.
     #[inline(never)]
-    fn tell_health(&mut self, tell: &mut impl FnMut(&Item)) {
-        tell(&Item::Health(self.health()));
+    fn tell_health(&mut self, tell: &mut impl FnMut(&ReportItem)) {
+        tell(&ReportItem::Health(self.health()));
     }
 
     #[inline(never)]
-    fn tell_counts(&mut self, info: &EventInfo, tell: &mut impl FnMut(&Item)) {
+    fn tell_counts(&mut self, info: &EventInfo, tell: &mut impl FnMut(&ReportItem)) {
         if let Some(counts) = self.counts(info) {
-            tell(&Item::Counts(counts));
+            tell(&ReportItem::Counts(counts));
         }
     }
 
     #[inline(never)]
-    fn tell_summary(&mut self, info: &EventInfo, period: Period, tell: &mut impl FnMut(&Item)) {
-        if let Some(item) = self.summary(info, period).map(Item::Summary) {
+    fn tell_summary(
+        &mut self,
+        info: &EventInfo,
+        period: Scope,
+        tell: &mut impl FnMut(&ReportItem),
+    ) {
+        if let Some(item) = self.summary(info, period).map(ReportItem::Summary) {
             tell(&item);
         }
     }
@@ -143,10 +150,10 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
 
     /// What the samples of this event come to; `None` if there are none.
     #[inline(always)]
-    pub fn summary(&mut self, info: &EventInfo, period: Period) -> Option<EventSummary> {
+    pub fn summary(&mut self, info: &EventInfo, period: Scope) -> Option<EventSummary> {
         let window = match period {
-            Period::Window(window) => Some(self.windows().get(window)?.length),
-            Period::Total => None,
+            Scope::Window(window) => Some(self.windows().get(window)?.length),
+            Scope::Total => None,
         };
         let summary = self.aggregator().summary(info.id, period)?;
         Some(EventSummary { event: info.id, name: info.name, unit: info.unit, window, summary })
@@ -180,8 +187,18 @@ fn millis(length: Duration) -> u64 {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { produced, delivered, overwritten, pending, counters, passes, still_passes, transitions_lost } = self;
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } = counters;
+        let Self {
+            produced,
+            delivered,
+            overwritten,
+            pending,
+            counters,
+            passes,
+            still_passes,
+            transitions_lost,
+        } = self;
+        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } =
+            counters;
         write!(
             f,
             "produced={produced} delivered={delivered} overwritten={overwritten} pending={pending} late={late} \
@@ -221,7 +238,9 @@ impl fmt::Display for EventSummary {
             Some(length) => write!(f, "window_ms={}", millis(*length))?,
             None => f.write_str("window_ms=all")?,
         }
-        let Summary { count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, .. } = summary;
+        let Summary {
+            count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, ..
+        } = summary;
         write!(
             f,
             " count={count} min={min} p50={p50} p95={p95} p99={p99} p99.9={p99_9} max={max} mean={mean} stddev={stddev} \
@@ -260,7 +279,7 @@ impl fmt::Display for EventLimit {
     }
 }
 
-impl fmt::Display for Item {
+impl fmt::Display for ReportItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Health(health) => write!(f, "health {health}"),

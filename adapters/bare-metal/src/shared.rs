@@ -52,7 +52,13 @@ pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
 impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C, IDS, N> {
     /// Records into this ring what this gate admits, at the times of this clock. It takes the ring's producer at its first record.
     pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { ring, gate, clock, recorder: Mutex::new(OnceCell::new()), refused: AtomicUsize::new(0) }
+        Self {
+            ring,
+            gate,
+            clock,
+            recorder: Mutex::new(OnceCell::new()),
+            refused: AtomicUsize::new(0),
+        }
     }
 
     /// Calls `record` with the recorder, interrupted by nobody; `None` if there is none.
@@ -68,13 +74,17 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
     }
 
     /// Begins a span that ends when the guard is dropped, in whatever context.
-    pub fn measure(&self, event: impl Event) -> SharedSpan<'_, 'r, C, IDS, N> {
+    pub fn measure(&self, event: impl Event) -> SharedSpanGuard<'_, 'r, C, IDS, N> {
         self.measure_tagged(event, 0)
     }
 
     /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
-    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SharedSpan<'_, 'r, C, IDS, N> {
-        SharedSpan { recorder: self, token: self.start(event, tag) }
+    pub fn measure_tagged(
+        &self,
+        event: impl Event,
+        tag: u64,
+    ) -> SharedSpanGuard<'_, 'r, C, IDS, N> {
+        SharedSpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
     /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
@@ -96,9 +106,9 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
     }
 
     /// Closes a span without a latency.
-    pub fn forget(&self, token: Token) {
+    pub fn discard(&self, token: Token) {
         if token.is_recorded() {
-            self.with(|recorder| recorder.forget(token));
+            self.with(|recorder| recorder.discard(token));
         }
     }
 
@@ -121,19 +131,22 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
 
 impl<C, const IDS: usize, const N: usize> fmt::Debug for SharedRecorder<'_, C, IDS, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedRecorder").field("ring", self.ring).field("gate", self.gate).finish_non_exhaustive()
+        f.debug_struct("SharedRecorder")
+            .field("ring", self.ring)
+            .field("gate", self.gate)
+            .finish_non_exhaustive()
     }
 }
 
 /// A span of a [`SharedRecorder`] that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
-pub struct SharedSpan<'s, 'r, C: Clock + Copy, const IDS: usize, const N: usize> {
+pub struct SharedSpanGuard<'s, 'r, C: Clock + Copy, const IDS: usize, const N: usize> {
     recorder: &'s SharedRecorder<'r, C, IDS, N>,
     token: Token,
 }
 
-impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpan<'_, '_, C, IDS, N> {
+impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpanGuard<'_, '_, C, IDS, N> {
     fn take(&mut self) -> Token {
         core::mem::replace(&mut self.token, Token::unrecorded())
     }
@@ -145,11 +158,13 @@ impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpan<'_, '_, C, ID
 
     /// Closes the span without a latency.
     pub fn discard(mut self) {
-        self.recorder.forget(self.take());
+        self.recorder.discard(self.take());
     }
 }
 
-impl<C: Clock + Copy, const IDS: usize, const N: usize> Drop for SharedSpan<'_, '_, C, IDS, N> {
+impl<C: Clock + Copy, const IDS: usize, const N: usize> Drop
+    for SharedSpanGuard<'_, '_, C, IDS, N>
+{
     fn drop(&mut self) {
         let token = self.take();
         self.recorder.end(token, Outcome::Ok);

@@ -2,7 +2,7 @@
 
 use core::{error, fmt};
 
-use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, once::Once};
+use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, claim_once::Once};
 
 /// A ring of `N` records for one context, to lie in a `static`: the context takes its producer, the drain its consumer.
 ///
@@ -12,7 +12,7 @@ use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, once
 /// in the same moment it may be that none gets it.
 ///
 /// ```
-/// use tailwatch_bare_metal::{StaticRing, Taken};
+/// use tailwatch_bare_metal::{StaticRing, AlreadyTaken};
 /// use tailwatch_core::{Gate, Trading};
 /// # use tailwatch_core::{Clock, TickRate};
 /// # struct Timer;
@@ -29,9 +29,9 @@ use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, once
 /// let recorder = MAIN.take_recorder(&GATE, &CLOCK)?; // in main
 /// drop(recorder.measure(Trading::OrderFill));
 /// let consumer = MAIN.take_consumer()?; // for the drain
-/// assert_eq!(MAIN.take_producer().unwrap_err(), Taken::Producer); // one context, one ring
+/// assert_eq!(MAIN.take_producer().unwrap_err(), AlreadyTaken::Producer); // one context, one ring
 /// # let _ = consumer;
-/// # Ok::<(), Taken>(())
+/// # Ok::<(), AlreadyTaken>(())
 /// ```
 pub struct StaticRing<const N: usize> {
     ring: Ring<[Slot; N]>,
@@ -41,7 +41,10 @@ pub struct StaticRing<const N: usize> {
 
 impl<const N: usize> StaticRing<N> {
     /// An empty ring.
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         Self { ring: Ring::new(), producer: Once::new(), consumer: Once::new() }
     }
@@ -54,16 +57,24 @@ impl<const N: usize> StaticRing<N> {
     ///
     /// # Errors
     /// If it was taken before.
-    pub fn take_producer(&self) -> Result<Producer<'_>, Taken> {
-        if self.producer.claim() { Ok(self.ring().attach_producer()) } else { Err(Taken::Producer) }
+    pub fn take_producer(&self) -> Result<Producer<'_>, AlreadyTaken> {
+        if self.producer.claim() {
+            Ok(self.ring().attach_producer())
+        } else {
+            Err(AlreadyTaken::Producer)
+        }
     }
 
     /// The consumer's end, for the drain.
     ///
     /// # Errors
     /// If it was taken before.
-    pub fn take_consumer(&self) -> Result<Consumer<'_>, Taken> {
-        if self.consumer.claim() { Ok(self.ring().attach_consumer()) } else { Err(Taken::Consumer) }
+    pub fn take_consumer(&self) -> Result<Consumer<'_>, AlreadyTaken> {
+        if self.consumer.claim() {
+            Ok(self.ring().attach_consumer())
+        } else {
+            Err(AlreadyTaken::Consumer)
+        }
     }
 
     /// The producer's end as a recorder of what this gate admits, at the times of this clock.
@@ -74,7 +85,7 @@ impl<const N: usize> StaticRing<N> {
         &'r self,
         gate: &'r Gate<IDS>,
         clock: C,
-    ) -> Result<Recorder<'r, C, IDS>, Taken> {
+    ) -> Result<Recorder<'r, C, IDS>, AlreadyTaken> {
         self.take_producer().map(|producer| Recorder::new(producer, gate, clock))
     }
 
@@ -97,14 +108,14 @@ impl<const N: usize> fmt::Debug for StaticRing<N> {
 /// An end of a ring that was taken before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Taken {
+pub enum AlreadyTaken {
     /// The end that records are written at.
     Producer,
     /// The end that they are drained at.
     Consumer,
 }
 
-impl fmt::Display for Taken {
+impl fmt::Display for AlreadyTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Producer => {
@@ -115,4 +126,4 @@ impl fmt::Display for Taken {
     }
 }
 
-impl error::Error for Taken {}
+impl error::Error for AlreadyTaken {}

@@ -12,10 +12,10 @@
 //! or blocks.
 //!
 //! ```
-//! use tailwatch_bare_metal::{Health, Item, wire};
+//! use tailwatch_bare_metal::{Health, ReportItem, wire};
 //!
 //! // On the microcontroller, for each item of a report and each change of a limit:
-//! let item = Item::Health(Health { produced: 3, delivered: 3, ..Health::default() });
+//! let item = ReportItem::Health(Health { produced: 3, delivered: 3, ..Health::default() });
 //! let mut room = [0; wire::MAX_FRAME];
 //! let bytes = wire::encode(&wire::Frame::from(&item), &mut room)?;
 //!
@@ -27,7 +27,7 @@
 //! }
 //! assert!(matches!(&frames[..], [wire::Frame::Health(health)] if health.delivered == 3));
 //! assert_eq!(decoder.rejected().total(), 0);
-//! # Ok::<(), wire::TooSmall>(())
+//! # Ok::<(), wire::BufferTooSmall>(())
 //! ```
 
 mod decoder;
@@ -36,8 +36,11 @@ mod frame;
 
 pub use self::{
     decoder::{Decoder, Rejected},
-    encode::{TooSmall, encode},
-    frame::{CountsFrame, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, Name, SummaryFrame, UnitOf},
+    encode::{BufferTooSmall, encode},
+    frame::{
+        CountsFrame, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, Name, SummaryFrame,
+        UnitOf,
+    },
 };
 
 /// The layout that is written and read; it changes with every change of a frame.
@@ -50,7 +53,8 @@ pub const MAX_FRAME: usize = 256;
 pub const MAX_NAME: usize = 32;
 
 /// Guards a frame; without a table, which would be a kilobyte of flash.
-const CHECKSUM: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
+const CHECKSUM: crc::Crc<u32, crc::NoTable> =
+    crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
 
 #[cfg(test)]
 mod tests;

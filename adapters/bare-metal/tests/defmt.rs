@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tailwatch_bare_metal::{
     self as bare,
     clock::{self, Counter},
-    core::{self, Gate, Outcome, Shape, TickRate, Trading, WindowSpec, storage},
+    tailwatch_core::{self, Gate, Outcome, Shape, TickRate, Trading, WindowSpec, storage},
 };
 
 /// What was logged: frames of bytes whose meaning only the program's own file tells, so that here they are counted.
@@ -40,12 +40,22 @@ fn can_be_logged<T: ?Sized + defmt::Format>() {}
 
 /// The names that a crate's root makes public; traits are none of what is logged.
 fn public_types(root: &str) -> impl Iterator<Item = &str> {
-    const TRAITS: [&str; 8] =
-        ["Clock", "Event", "Storage", "Count", "FreeRunning", "CycleRegisters", "MachineRegisters", "SysTickRegisters"];
+    const TRAITS: [&str; 8] = [
+        "Clock",
+        "Event",
+        "Storage",
+        "Count",
+        "FreeRunning",
+        "CycleRegisters",
+        "MachineRegisters",
+        "SysTickRegisters",
+    ];
     let exports = root.split("pub use").skip(1).map(|export| export.split(';').next().unwrap());
     let words = exports.flat_map(|export| export.split(|c: char| !c.is_alphanumeric() && c != '_'));
     let is_type = |word: &&str| {
-        word.starts_with(char::is_uppercase) && word.contains(char::is_lowercase) && !TRAITS.contains(word)
+        word.starts_with(char::is_uppercase)
+            && word.contains(char::is_lowercase)
+            && !TRAITS.contains(word)
     };
     words.filter(is_type)
 }
@@ -73,73 +83,73 @@ fn the_lists_below_leave_no_public_type_out() {
 
 #[test]
 fn every_public_type_can_be_logged() {
-    can_be_logged::<core::Aggregator<&mut Memory>>();
-    can_be_logged::<core::ConfigError>();
-    can_be_logged::<core::Counters>();
-    can_be_logged::<core::Known<'_>>();
-    can_be_logged::<core::Outcomes>();
-    can_be_logged::<core::Period>();
-    can_be_logged::<core::Values<'_>>();
-    can_be_logged::<core::TickRate>();
-    can_be_logged::<core::TimeScale>();
-    can_be_logged::<core::TimeUnit>();
-    can_be_logged::<core::EventId>();
-    can_be_logged::<core::EventInfo>();
-    can_be_logged::<core::Unit>();
-    can_be_logged::<core::Fixed>();
-    can_be_logged::<core::Gate<9>>();
-    can_be_logged::<core::Bucket>();
-    can_be_logged::<core::Buckets>();
-    can_be_logged::<core::Estimate>();
-    can_be_logged::<core::Histogram<u16, [u16; 8]>>();
-    can_be_logged::<core::Flight>();
-    can_be_logged::<core::Pairing>();
-    can_be_logged::<core::Moments>();
-    can_be_logged::<core::Samples<'_>>();
-    can_be_logged::<core::Scratch>();
-    can_be_logged::<core::Sums>();
-    can_be_logged::<core::Word>();
-    can_be_logged::<core::Trading>();
-    can_be_logged::<core::ParseQuantileError>();
-    can_be_logged::<core::Quantile>();
-    can_be_logged::<core::Forgotten>();
-    can_be_logged::<core::Kind>();
-    can_be_logged::<core::Outcome>();
-    can_be_logged::<core::Record>();
-    can_be_logged::<core::Recorder<'_, &Timer, 9>>();
-    can_be_logged::<core::Span<'_, '_, &Timer, 9>>();
-    can_be_logged::<core::Token>();
-    can_be_logged::<core::TurnedAway>();
-    can_be_logged::<core::CapacityError>();
-    can_be_logged::<core::Consumer<'_>>();
-    can_be_logged::<core::Drained>();
-    can_be_logged::<core::Producer<'_>>();
-    can_be_logged::<core::Ring>();
-    can_be_logged::<core::Ring<[core::Slot; 8]>>();
-    can_be_logged::<core::Slot>();
-    can_be_logged::<core::Weighed>();
-    can_be_logged::<core::Limit>();
-    can_be_logged::<core::LimitError>();
-    can_be_logged::<core::Rule>();
-    can_be_logged::<core::SlaState>();
-    can_be_logged::<core::SlaStatus>();
-    can_be_logged::<core::Silence>();
-    can_be_logged::<core::Tally>();
-    can_be_logged::<core::Threshold>();
-    can_be_logged::<core::Transition>();
-    can_be_logged::<core::Slow>();
+    can_be_logged::<tailwatch_core::Aggregator<&mut Memory>>();
+    can_be_logged::<tailwatch_core::ConfigError>();
+    can_be_logged::<tailwatch_core::Counters>();
+    can_be_logged::<tailwatch_core::DistributionData<'_>>();
+    can_be_logged::<tailwatch_core::Outcomes>();
+    can_be_logged::<tailwatch_core::Scope>();
+    can_be_logged::<tailwatch_core::Distribution<'_>>();
+    can_be_logged::<tailwatch_core::TickRate>();
+    can_be_logged::<tailwatch_core::TimeScale>();
+    can_be_logged::<tailwatch_core::TimeUnit>();
+    can_be_logged::<tailwatch_core::EventId>();
+    can_be_logged::<tailwatch_core::EventInfo>();
+    can_be_logged::<tailwatch_core::Unit>();
+    can_be_logged::<tailwatch_core::FixedPoint>();
+    can_be_logged::<tailwatch_core::Gate<9>>();
+    can_be_logged::<tailwatch_core::Bucket>();
+    can_be_logged::<tailwatch_core::Buckets>();
+    can_be_logged::<tailwatch_core::Estimate>();
+    can_be_logged::<tailwatch_core::Histogram<u16, [u16; 8]>>();
+    can_be_logged::<tailwatch_core::OpenSpan>();
+    can_be_logged::<tailwatch_core::Pairing>();
+    can_be_logged::<tailwatch_core::Moments>();
+    can_be_logged::<tailwatch_core::Samples<'_>>();
+    can_be_logged::<tailwatch_core::Scratch>();
+    can_be_logged::<tailwatch_core::PackedMoments>();
+    can_be_logged::<tailwatch_core::CountWord>();
+    can_be_logged::<tailwatch_core::Trading>();
+    can_be_logged::<tailwatch_core::ParseQuantileError>();
+    can_be_logged::<tailwatch_core::Quantile>();
+    can_be_logged::<tailwatch_core::DiscardReason>();
+    can_be_logged::<tailwatch_core::Kind>();
+    can_be_logged::<tailwatch_core::Outcome>();
+    can_be_logged::<tailwatch_core::Record>();
+    can_be_logged::<tailwatch_core::Recorder<'_, &Timer, 9>>();
+    can_be_logged::<tailwatch_core::SpanGuard<'_, '_, &Timer, 9>>();
+    can_be_logged::<tailwatch_core::Token>();
+    can_be_logged::<tailwatch_core::Disabled>();
+    can_be_logged::<tailwatch_core::CapacityError>();
+    can_be_logged::<tailwatch_core::Consumer<'_>>();
+    can_be_logged::<tailwatch_core::Drained>();
+    can_be_logged::<tailwatch_core::Producer<'_>>();
+    can_be_logged::<tailwatch_core::Ring>();
+    can_be_logged::<tailwatch_core::Ring<[tailwatch_core::Slot; 8]>>();
+    can_be_logged::<tailwatch_core::Slot>();
+    can_be_logged::<tailwatch_core::WeightedSample>();
+    can_be_logged::<tailwatch_core::Limit>();
+    can_be_logged::<tailwatch_core::LimitError>();
+    can_be_logged::<tailwatch_core::Rule>();
+    can_be_logged::<tailwatch_core::SlaState>();
+    can_be_logged::<tailwatch_core::SlaStatus>();
+    can_be_logged::<tailwatch_core::Silence>();
+    can_be_logged::<tailwatch_core::Tally>();
+    can_be_logged::<tailwatch_core::Threshold>();
+    can_be_logged::<tailwatch_core::StatusChange>();
+    can_be_logged::<tailwatch_core::Exemplar>();
     can_be_logged::<Memory>();
-    can_be_logged::<core::EventState>();
-    can_be_logged::<core::Lacks>();
-    can_be_logged::<core::Parts<'_, u16>>();
-    can_be_logged::<core::Sample>();
-    can_be_logged::<core::Samples<'_>>();
-    can_be_logged::<core::Shape>();
-    can_be_logged::<core::Accuracy>();
-    can_be_logged::<core::Summary>();
-    can_be_logged::<core::Teller>();
-    can_be_logged::<core::Window>();
-    can_be_logged::<core::WindowSpec>();
+    can_be_logged::<tailwatch_core::EventState>();
+    can_be_logged::<tailwatch_core::Absent>();
+    can_be_logged::<tailwatch_core::StorageParts<'_, u16>>();
+    can_be_logged::<tailwatch_core::Sample>();
+    can_be_logged::<tailwatch_core::Samples<'_>>();
+    can_be_logged::<tailwatch_core::Shape>();
+    can_be_logged::<tailwatch_core::Accuracy>();
+    can_be_logged::<tailwatch_core::Summary>();
+    can_be_logged::<tailwatch_core::UnitConverter>();
+    can_be_logged::<tailwatch_core::Window>();
+    can_be_logged::<tailwatch_core::WindowSpec>();
     can_be_logged::<clock::Base>();
     can_be_logged::<clock::BitsError>();
     can_be_logged::<clock::CortexM>();
@@ -157,14 +167,14 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<bare::EventLimit>();
     can_be_logged::<bare::EventSummary>();
     can_be_logged::<bare::Health>();
-    can_be_logged::<bare::Item>();
+    can_be_logged::<bare::ReportItem>();
     can_be_logged::<bare::Pass>();
     can_be_logged::<bare::StaticRing<8>>();
-    can_be_logged::<bare::Taken>();
+    can_be_logged::<bare::AlreadyTaken>();
     #[cfg(feature = "critical-section")]
     can_be_logged::<bare::SharedRecorder<'_, &Timer, 9, 8>>();
     #[cfg(feature = "critical-section")]
-    can_be_logged::<bare::SharedSpan<'_, '_, &Timer, 9, 8>>();
+    can_be_logged::<bare::SharedSpanGuard<'_, '_, &Timer, 9, 8>>();
     #[cfg(feature = "embassy-time")]
     can_be_logged::<clock::EmbassyTime>();
 }
@@ -175,7 +185,7 @@ fn every_type_of_the_wire_can_be_logged() {
     use bare::wire;
     can_be_logged::<wire::Decoder>();
     can_be_logged::<wire::Rejected>();
-    can_be_logged::<wire::TooSmall>();
+    can_be_logged::<wire::BufferTooSmall>();
     can_be_logged::<wire::CountsFrame>();
     can_be_logged::<wire::Frame>();
     can_be_logged::<wire::HealthFrame>();

@@ -9,17 +9,18 @@ use core::{
 use heapless::Deque;
 use proptest::prelude::*;
 use tailwatch_bare_metal::{
-    Drain, DrainConfig, EventSummary, Health, Item, StaticRing,
+    Drain, DrainConfig, EventSummary, Health, ReportItem, StaticRing,
     clock::Counter,
-    core::{
-        Clock, ConfigError, Consumer, Event, EventInfo, Gate, Kind, Outcome, Period, Quantile, Recorder, Shape,
-        TickRate, Transition, WindowSpec, events, storage,
+    tailwatch_core::{
+        Clock, ConfigError, Consumer, Event, EventInfo, Gate, Kind, Outcome, Quantile, Recorder,
+        Scope, Shape, StatusChange, TickRate, WindowSpec, events, storage,
     },
 };
 
 const LIMIT: u64 = 1_000;
-const fn limit(quantile: Quantile) -> tailwatch_bare_metal::core::Threshold {
-    tailwatch_bare_metal::core::Threshold::value(quantile, LIMIT).over(Duration::from_secs(1))
+const fn limit(quantile: Quantile) -> tailwatch_bare_metal::tailwatch_core::Threshold {
+    tailwatch_bare_metal::tailwatch_core::Threshold::value(quantile, LIMIT)
+        .over(Duration::from_secs(1))
 }
 
 events! {
@@ -73,8 +74,15 @@ fn drain_of<'r, C: Clock, const RINGS: usize>(
     rings: [Consumer<'r>; RINGS],
 ) -> TestDrain<'r, C, RINGS> {
     let memory: &'r mut Memory = Box::leak(Box::new(Memory::new()));
-    let config =
-        DrainConfig { shape: SHAPE, windows: &WINDOWS, events: Work::ALL, clock, gate, rings, transitions: None };
+    let config = DrainConfig {
+        shape: SHAPE,
+        windows: &WINDOWS,
+        events: Work::ALL,
+        clock,
+        gate,
+        rings,
+        transitions: None,
+    };
     Drain::new(config, memory).unwrap()
 }
 
@@ -107,7 +115,7 @@ fn a_guard_in_an_interrupt_that_preempts_mains_guard_measures_its_own_span() {
     }
     assert!(!drain.run(100).has_more);
     let told = |drain: &mut TestDrain<'_, _, 2>, event| {
-        let EventSummary { summary, .. } = drain.summary(info(event), Period::Window(0)).unwrap();
+        let EventSummary { summary, .. } = drain.summary(info(event), Scope::Window(0)).unwrap();
         (summary.count, summary.min, summary.max)
     };
     assert_eq!(told(&mut drain, Work::Loop), (3, 157, 157));
@@ -122,7 +130,8 @@ fn a_pass_takes_no_more_than_its_budget_and_a_storm_keeps_no_other_ring_waiting(
     let (stormy, calm) = (StaticRing::<64>::new(), StaticRing::<64>::new());
     let storm = stormy.take_recorder(&gate, &clock).unwrap();
     let rare = calm.take_recorder(&gate, &clock).unwrap();
-    let mut drain = drain_of(&clock, &gate, [stormy.take_consumer().unwrap(), calm.take_consumer().unwrap()]);
+    let mut drain =
+        drain_of(&clock, &gate, [stormy.take_consumer().unwrap(), calm.take_consumer().unwrap()]);
     let (mut pushed, mut delivered, mut of_calm) = (0_u64, 0_u64, 0);
     for pass in 0..200_u64 {
         for _ in 0..50 {
@@ -148,7 +157,7 @@ fn a_pass_takes_no_more_than_its_budget_and_a_storm_keeps_no_other_ring_waiting(
     assert_lossless(&health, pushed);
     assert_eq!((health.delivered, health.pending), (delivered, 0));
     assert!(health.overwritten > 1_000, "the storm laps the ring: {health}");
-    let summary = drain.summary(info(Work::Interrupt), Period::Total).unwrap().summary;
+    let summary = drain.summary(info(Work::Interrupt), Scope::Total).unwrap().summary;
     assert_eq!((summary.count, summary.complete), (delivered - 1, false));
 }
 
@@ -178,7 +187,7 @@ fn what_a_drain_that_never_ran_has_missed_is_counted_once_it_runs() {
     let health = drain.health();
     assert_lossless(&health, 20_000);
     assert!((1..=16).contains(&health.delivered) && health.pending == 0, "{health}");
-    assert!(!drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+    assert!(!drain.summary(info(Work::Loop), Scope::Total).unwrap().summary.complete);
 }
 
 #[test]
@@ -192,7 +201,7 @@ fn a_timer_that_stops_is_counted_and_nothing_hangs() {
     }
     let health = drain.health();
     assert_eq!((health.still_passes, health.counters.clock_anomalies), (10, 0));
-    let summary = drain.summary(info(Work::Loop), Period::Window(0)).unwrap().summary;
+    let summary = drain.summary(info(Work::Loop), Scope::Window(0)).unwrap().summary;
     assert_eq!((summary.count, summary.max), (10, 0));
     // An idle loop on a clock of coarse ticks is none that stopped.
     for _ in 0..10 {
@@ -216,7 +225,7 @@ fn a_timer_that_steps_back_in_a_span_or_between_passes_is_counted_by_cause() {
     drain.run(16);
     let counters = drain.health().counters;
     assert_eq!(counters.clock_anomalies, 2, "the span, and the pass: {counters:?}");
-    assert!(drain.summary(info(Work::Loop), Period::Total).is_none(), "it has no latency");
+    assert!(drain.summary(info(Work::Loop), Scope::Total).is_none(), "it has no latency");
     // A large step: the time before means nothing any more, and what comes then is told.
     clock.set(50);
     let span = recorder.measure(Work::Loop);
@@ -224,7 +233,7 @@ fn a_timer_that_steps_back_in_a_span_or_between_passes_is_counted_by_cause() {
     drop(span);
     drain.run(16);
     assert_eq!(drain.health().counters.clock_anomalies, 3);
-    let summary = drain.summary(info(Work::Loop), Period::Window(0)).unwrap().summary;
+    let summary = drain.summary(info(Work::Loop), Scope::Window(0)).unwrap().summary;
     assert_eq!((summary.count, summary.max), (1, 20));
 }
 
@@ -263,7 +272,8 @@ fn a_start_that_is_drained_after_its_end_still_meets_it() {
     let (one, other) = (StaticRing::<64>::new(), StaticRing::<64>::new());
     let ends = one.take_recorder(&gate, &clock).unwrap();
     let starts = other.take_recorder(&gate, &clock).unwrap();
-    let mut drain = drain_of(&clock, &gate, [one.take_consumer().unwrap(), other.take_consumer().unwrap()]);
+    let mut drain =
+        drain_of(&clock, &gate, [one.take_consumer().unwrap(), other.take_consumer().unwrap()]);
     for _ in 0..10 {
         let token = starts.start(Work::Loop, 1);
         clock.pass(2);
@@ -282,7 +292,7 @@ fn a_start_that_is_drained_after_its_end_still_meets_it() {
 fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
     let (clock, gate, ring) = (Ticks::at(0), Gate::new(), StaticRing::<64>::new());
     let recorder = ring.take_recorder(&gate, &clock).unwrap();
-    let mut queue = Deque::<Transition, 1>::new();
+    let mut queue = Deque::<StatusChange, 1>::new();
     let memory: &mut Memory = Box::leak(Box::new(Memory::new()));
     let config = DrainConfig {
         shape: SHAPE,
@@ -302,13 +312,18 @@ fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
         }
     };
     second(&mut drain, LIMIT);
-    assert!(drain.next_transition().is_none() && !drain.is_breached(Work::Interrupt.id()), "the limit itself keeps it");
+    assert!(
+        drain.next_change().is_none() && !drain.is_breached(Work::Interrupt.id()),
+        "the limit itself keeps it"
+    );
     recorder.duration(Work::Interrupt, LIMIT + 1);
     drain.run(16);
     assert!(drain.is_breached(Work::Interrupt.id()));
-    let raised = drain.next_transition().unwrap();
+    let raised = drain.next_change().unwrap();
     assert!(
-        raised.is_raised() && raised.status.observed == Some(LIMIT + 1) && raised.status.event == Work::Interrupt.id()
+        raised.is_raised()
+            && raised.status.observed == Some(LIMIT + 1)
+            && raised.status.event == Work::Interrupt.id()
     );
     for _ in 0..3 {
         // Cleared a second later, raised, cleared…: one fits.
@@ -317,10 +332,10 @@ fn changes_of_limits_go_to_the_queue_and_those_that_find_it_full_are_counted() {
         recorder.duration(Work::Interrupt, LIMIT + 1);
         drain.run(16);
     }
-    assert!(!drain.next_transition().unwrap().is_raised());
+    assert!(!drain.next_change().unwrap().is_raised());
     let mut status = None;
     drain.report(|item| {
-        if let Item::Limit(limit) = item {
+        if let ReportItem::Limit(limit) = item {
             status = Some(*limit);
         }
     });
@@ -336,10 +351,10 @@ fn what_is_sampled_away_makes_summaries_incomplete() {
     let mut drain = drain_of(&clock, &gate, [ring.take_consumer().unwrap()]);
     recorder.duration(Work::Loop, 4);
     drain.run(16);
-    assert!(drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+    assert!(drain.summary(info(Work::Loop), Scope::Total).unwrap().summary.complete);
     gate.set_sampling(Work::Loop.id(), 3);
     drain.run(16);
-    assert!(!drain.summary(info(Work::Loop), Period::Total).unwrap().summary.complete);
+    assert!(!drain.summary(info(Work::Loop), Scope::Total).unwrap().summary.complete);
 }
 
 #[test]
@@ -365,7 +380,11 @@ fn storage_that_is_in_use_is_refused() {
 }
 
 /// Records some spans in each of two contexts; returns the lengths, of each event.
-fn record(recorders: [&Recorder<'_, &Ticks, 3>; 2], clock: &Ticks, spans: &[(bool, u64)]) -> [Vec<u64>; 2] {
+fn record(
+    recorders: [&Recorder<'_, &Ticks, 3>; 2],
+    clock: &Ticks,
+    spans: &[(bool, u64)],
+) -> [Vec<u64>; 2] {
     let mut lengths = [vec![], vec![]];
     for (of_interrupt, length) in spans {
         let event = if *of_interrupt { Work::Interrupt } else { Work::Loop };

@@ -6,7 +6,7 @@ use core::{
 };
 
 use embassy_time_driver::Driver;
-use tailwatch_bare_metal::{clock::EmbassyTime, core::Clock};
+use tailwatch_bare_metal::{clock::EmbassyTime, tailwatch_core::Clock};
 
 struct Mock {
     ticks: AtomicU64,

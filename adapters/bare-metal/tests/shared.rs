@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tailwatch_bare_metal::{
-    SharedRecorder, StaticRing, Taken,
-    core::{Clock, Event as _, Gate, Kind, Outcome, TickRate, Trading},
+    AlreadyTaken, SharedRecorder, StaticRing,
+    tailwatch_core::{Clock, Event as _, Gate, Kind, Outcome, TickRate, Trading},
 };
 
 /// A clock that the test moves on.
@@ -25,7 +25,7 @@ impl Clock for Ticks {
 /// What is in the ring, as (kind, ticks, payload).
 fn drained<const N: usize>(ring: &StaticRing<N>) -> Vec<(Kind, u64, u64)> {
     let (mut consumer, mut seen) = (ring.take_consumer().unwrap(), vec![]);
-    consumer.look();
+    consumer.refresh();
     consumer.drain(|record| seen.push((record.kind(), record.ticks(), record.payload())));
     seen
 }
@@ -62,11 +62,13 @@ fn no_record_of_contexts_that_record_at_once_is_lost_or_torn() {
     static CLOCK: Ticks = Ticks(AtomicU64::new(0));
     static GATE: Gate<9> = Gate::new();
     static RING: StaticRing<16_384> = StaticRing::new();
-    static SHARED: SharedRecorder<'static, &Ticks, 9, 16_384> = SharedRecorder::new(&RING, &GATE, &CLOCK);
+    static SHARED: SharedRecorder<'static, &Ticks, 9, 16_384> =
+        SharedRecorder::new(&RING, &GATE, &CLOCK);
     std::thread::scope(|scope| {
         for context in 0..4_u64 {
             scope.spawn(move || {
-                (0..EACH).for_each(|n| assert!(SHARED.value(Trading::QueueBacklog, context * EACH + n)));
+                (0..EACH)
+                    .for_each(|n| assert!(SHARED.value(Trading::QueueBacklog, context * EACH + n)));
             });
         }
     });
@@ -85,12 +87,13 @@ fn what_cannot_be_recorded_because_the_ring_is_somebody_elses_is_counted() {
     assert!(!shared.value(Trading::QueueBacklog, 1));
     assert!(!shared.duration(Trading::GcPause, 1));
     assert_eq!((shared.refused(), ring.pending()), (4, 0));
-    assert_eq!(ring.take_producer().unwrap_err(), Taken::Producer);
+    assert_eq!(ring.take_producer().unwrap_err(), AlreadyTaken::Producer);
 }
 
 #[test]
 fn sampling_draws_on_from_record_to_record() {
-    let (clock, gate, ring) = (Ticks(AtomicU64::new(0)), Gate::<9>::new(), StaticRing::<4_096>::new());
+    let (clock, gate, ring) =
+        (Ticks(AtomicU64::new(0)), Gate::<9>::new(), StaticRing::<4_096>::new());
     let shared = SharedRecorder::new(&ring, &gate, &clock);
     gate.set_sampling(Trading::QueueBacklog.id(), 2);
     let taken = (0..4_000).filter(|n| shared.value(Trading::QueueBacklog, *n)).count();

@@ -4,22 +4,23 @@ use core::{fmt, time::Duration};
 use std::{error, ffi::OsString, io, path::PathBuf, sync::Arc};
 
 use tailwatch_core::{
-    CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading, WindowSpec,
+    CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading,
+    WindowSpec,
 };
 
 use crate::{
-    ClockMode, ClockSetting, ClockSource, Collector, Delivery, DrainPriority, HostClock, Origin, Sampling,
-    SamplingError, Setting, Settings, SettingsError, SlaChange,
+    ClockMode, ClockSetting, ClockSource, Collector, Delivery, DrainPriority, HostClock, Origin,
+    Sampling, SamplingError, Setting, Settings, SettingsError, SlaChange,
     drain::{Drain, Setup},
+    drain_thread,
     explain::InForce,
-    local::OFF,
-    locks::Mutex,
     observer::{Callback, Hook, Observers},
-    pace::MIN_PERIOD,
+    poll_interval::MIN_PERIOD,
     pool::Pool,
     sampling::Sampler,
-    seat,
     settings::Environment,
+    sync::Mutex,
+    thread_recorder::OFF,
 };
 
 /// The longest that the drain can be told to rest.
@@ -241,7 +242,7 @@ impl Builder {
         if exact > MOST_SAMPLES {
             return Err(BuildError::TooManySamples { samples: exact });
         }
-        let cores = seat::cores();
+        let cores = drain_thread::cores();
         if let Some(core) = settings.drain_core.value
             && !cores.contains(&core)
         {
@@ -259,9 +260,11 @@ impl Builder {
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
         // With recording compiled out nobody writes into them.
-        let pool = Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
+        let pool =
+            Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
         if settings.mlock.value {
-            pool.lock_memory().map_err(|source| BuildError::Lock { bytes: pool.lockable_bytes(), source })?;
+            pool.lock_memory()
+                .map_err(|source| BuildError::Lock { bytes: pool.lockable_bytes(), source })?;
         }
         for (id, k) in sampler.thinned() {
             pool.gate().set_sampling(id, k);
@@ -277,8 +280,14 @@ impl Builder {
         let in_force = InForce::new(settings, cores, &shape);
         let observers = Observers::new(self.observers, self.hooks, &events);
         let sampler = Arc::new(Mutex::new(sampler));
-        let setup =
-            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), longest_period: max_period };
+        let setup = Setup {
+            shape,
+            windows,
+            events,
+            observers,
+            sampler: Arc::clone(&sampler),
+            longest_period: max_period,
+        };
         let mut drain = Drain::new(Arc::clone(&pool), setup).map_err(BuildError::Config)?;
         set_limits(&mut drain, &limits)?;
         Collector::spawn(pool, drain, sampler, in_force)
@@ -300,7 +309,10 @@ fn clock(setting: ClockSetting) -> HostClock {
 }
 
 /// What decides how the events are sampled, as it is asked for.
-fn sampler(events: &[EventInfo], asked: &[(EventId, Setting<Sampling>)]) -> Result<Sampler, SamplingError> {
+fn sampler(
+    events: &[EventInfo],
+    asked: &[(EventId, Setting<Sampling>)],
+) -> Result<Sampler, SamplingError> {
     let mut sampler = Sampler::new(events.iter().map(|info| info.id));
     for (id, sampling) in asked {
         sampler.set(*id, sampling.value.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
@@ -314,7 +326,8 @@ fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), Buil
     events.sort_unstable();
     events.dedup();
     for event in events {
-        let of_event: Vec<_> = limits.iter().filter(|(id, _)| *id == event).map(|(_, limit)| *limit).collect();
+        let of_event: Vec<_> =
+            limits.iter().filter(|(id, _)| *id == event).map(|(_, limit)| *limit).collect();
         drain.set_limits(event, &of_event).map_err(|error| BuildError::Limits { event, error })?;
     }
     Ok(())
@@ -420,7 +433,9 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RingCapacity(error) => error.fmt(f),
-            Self::NoRings => f.write_str("0 rings: each thread that records needs one, so at least 1"),
+            Self::NoRings => {
+                f.write_str("0 rings: each thread that records needs one, so at least 1")
+            }
             Self::Period { period } => {
                 write!(
                     f,
@@ -430,7 +445,9 @@ impl fmt::Display for BuildError {
             Self::TooManySamples { samples } => {
                 write!(f, "{samples} exact samples an event: at most {MOST_SAMPLES} are kept")
             }
-            Self::Memory { bytes } => write!(f, "no memory for windows and histograms: {bytes} bytes"),
+            Self::Memory { bytes } => {
+                write!(f, "no memory for windows and histograms: {bytes} bytes")
+            }
             Self::Config(error) => error.fmt(f),
             Self::Limits { event, error } => write!(f, "the limits of event {event}: {error}"),
             Self::Sampling(error) => error.fmt(f),
@@ -447,7 +464,10 @@ impl fmt::Display for BuildError {
                  (`ulimit -l`, LimitMEMLOCK= of systemd, --ulimit memlock= of a container), or have fewer or smaller rings"
             ),
             Self::RingMemory { rings, capacity, source } => {
-                write!(f, "no memory for {rings} rings of {capacity} records, 16 bytes each: {source}")
+                write!(
+                    f,
+                    "no memory for {rings} rings of {capacity} records, 16 bytes each: {source}"
+                )
             }
             Self::Thread(source) => write!(f, "no thread for the drain: {source}"),
             Self::Settings(error) => error.fmt(f),

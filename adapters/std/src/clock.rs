@@ -76,7 +76,9 @@ impl Calibration {
             return monotonic;
         }
         let nanos = u128::from(quanta.delta_as_nanos(0, Self::CONVERTED));
-        let hz = (u128::from(Self::CONVERTED) * 1_000_000_000).checked_div(nanos).and_then(|hz| u64::try_from(hz).ok());
+        let hz = (u128::from(Self::CONVERTED) * 1_000_000_000)
+            .checked_div(nanos)
+            .and_then(|hz| u64::try_from(hz).ok());
         match hz.and_then(TickRate::from_hz) {
             Some(rate) => Self { source: ClockSource::Tsc, rate, base },
             None => monotonic,
@@ -114,8 +116,11 @@ impl HostClock {
     /// The operating system's clock, whatever the processor has.
     pub fn monotonic() -> Self {
         let calibration = *Calibration::of_this_process();
-        let calibration =
-            Calibration { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base: calibration.base };
+        let calibration = Calibration {
+            source: ClockSource::Monotonic,
+            rate: TickRate::NANOSECONDS,
+            base: calibration.base,
+        };
         Self { reading: Reading::Monotonic, calibration }
     }
 
@@ -219,7 +224,8 @@ impl Anchor {
     pub(crate) fn drift_since(&self, earlier: &Self, rate: TickRate) -> (i64, Duration) {
         let elapsed = self.monotonic.saturating_duration_since(earlier.monotonic);
         let ticked = self.ticks.wrapping_sub(earlier.ticks).cast_signed();
-        let ticked_ns = rate.nanos_in_ticks(ticked.unsigned_abs()).min(i64::MAX as u64).cast_signed();
+        let ticked_ns =
+            rate.nanos_in_ticks(ticked.unsigned_abs()).min(i64::MAX as u64).cast_signed();
         let ticked_ns = if ticked < 0 { -ticked_ns } else { ticked_ns };
         (ticked_ns.saturating_sub(nanos(elapsed).cast_signed()), elapsed)
     }
@@ -263,7 +269,11 @@ mod tests {
 
     #[test]
     fn the_clock_of_this_host_goes_forward_at_its_rate() {
-        for clock in [HostClock::new(ClockMode::Ordered), HostClock::new(ClockMode::Relaxed), HostClock::monotonic()] {
+        for clock in [
+            HostClock::new(ClockMode::Ordered),
+            HostClock::new(ClockMode::Relaxed),
+            HostClock::monotonic(),
+        ] {
             let first = Anchor::take(&clock);
             let mut last = clock.start();
             while first.monotonic.elapsed() < Duration::from_millis(5) {

@@ -14,17 +14,18 @@ use tailwatch_core::{Accuracy, Event, EventId, Limit, Quantile, SlaState, Summar
 
 pub use self::error::{InstallError, QueryError, RegisterError, SetLimitsError};
 use crate::{
-    BuildError, Builder, Health, Report, Sampling, SamplingError, Settings, SlaChanges, SlaReport, Slowest, Statistics,
+    BuildError, Builder, Health, Report, Sampling, SamplingError, Settings, SlaChanges, SlaReport,
+    SlowSample, Statistics,
+    drain::exclusive,
     drain::{Drain, Passed, Take},
+    drain_thread::DrainPlacement,
     explain::InForce,
-    local,
-    locks::{Mutex, lock},
-    pass,
     pool::Pool,
     report::EventReport,
     sampling::{self, Sampler},
-    seat::Seat,
     sla::ChangeQueue,
+    sync::{Mutex, lock},
+    thread_recorder,
 };
 
 /// Owns the rings, the drain's thread and what they found out.
@@ -113,13 +114,13 @@ impl Collector {
             driver: Mutex::new(Some(Driver::Owner)),
             in_force,
         };
-        if let Some(seat) = seat.filter(|_| !local::OFF) {
+        if let Some(seat) = seat.filter(|_| !thread_recorder::OFF) {
             collector.start_thread(seat)?;
         }
         Ok(collector)
     }
 
-    fn start_thread(&mut self, seat: Seat) -> Result<(), BuildError> {
+    fn start_thread(&mut self, seat: DrainPlacement) -> Result<(), BuildError> {
         let (seated, is_seated) = mpsc::channel();
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
             let (drain, pool) = (Arc::clone(&self.drain), Arc::clone(&self.pool));
@@ -127,10 +128,12 @@ impl Collector {
                 // Somebody listens, unless the other side panicked.
                 let _ = seated.send(seat.take());
                 while !pool.is_stopping() {
-                    let rest = pass::make(&drain, &pool, Take::Due).map(|passed| passed.rest).unwrap_or_default();
+                    let rest = exclusive::make(&drain, &pool, Take::Due)
+                        .map(|passed| passed.rest)
+                        .unwrap_or_default();
                     thread::park_timeout(rest);
                 }
-                pass::make(&drain, &pool, Take::Last);
+                exclusive::make(&drain, &pool, Take::Last);
             }
         });
         let thread = thread.map_err(BuildError::Thread)?;
@@ -148,7 +151,7 @@ impl Collector {
         if self.pool.is_stopped() {
             return Err(InstallError::Stopped);
         }
-        if local::install(&self.pool) { Ok(()) } else { Err(InstallError::Taken) }
+        if thread_recorder::install(&self.pool) { Ok(()) } else { Err(InstallError::Taken) }
     }
 
     /// Takes a ring for the current thread under this name, until the thread ends or registers with another collector. A
@@ -167,7 +170,11 @@ impl Collector {
     ///
     /// # Errors
     /// If the collector has no such event or window.
-    pub fn stats(&self, event: impl Event, window: Duration) -> Result<Option<Summary>, QueryError> {
+    pub fn stats(
+        &self,
+        event: impl Event,
+        window: Duration,
+    ) -> Result<Option<Summary>, QueryError> {
         self.query(event, window, |known| known.summary)
     }
 
@@ -176,17 +183,27 @@ impl Collector {
     /// # Errors
     /// If the collector has no such event.
     pub fn total(&self, event: impl Event) -> Result<Option<Summary>, QueryError> {
-        Ok(find_event(&self.published.load(), event.id())?.total.as_ref().map(|known| known.summary))
+        Ok(find_event(&self.published.load(), event.id())?
+            .total
+            .as_ref()
+            .map(|known| known.summary))
     }
 
     /// What is known of each event over the window of this length, as (name, summary), all of one moment.
     ///
     /// # Errors
     /// If the collector has no such window.
-    pub fn all_stats(&self, window: Duration) -> Result<Vec<(&'static str, Option<Summary>)>, QueryError> {
+    pub fn all_stats(
+        &self,
+        window: Duration,
+    ) -> Result<Vec<(&'static str, Option<Summary>)>, QueryError> {
         let report = self.published.load();
         let summary = |known: Option<&Statistics>| known.map(|known| known.summary);
-        report.events.iter().map(|event| Ok((event.name, summary(find_window(event, window)?)))).collect()
+        report
+            .events
+            .iter()
+            .map(|event| Ok((event.name, summary(find_window(event, window)?))))
+            .collect()
     }
 
     /// Any quantile of `event` over the window of this length, in nanoseconds or the event's unit, and how far it may be off;
@@ -207,7 +224,11 @@ impl Collector {
     ///
     /// # Errors
     /// If the collector has no such event or window.
-    pub fn slowest(&self, event: impl Event, window: Duration) -> Result<Vec<Slowest>, QueryError> {
+    pub fn slowest(
+        &self,
+        event: impl Event,
+        window: Duration,
+    ) -> Result<Vec<SlowSample>, QueryError> {
         Ok(self.query(event, window, |known| known.slowest.clone())?.unwrap_or_default())
     }
 
@@ -252,7 +273,8 @@ impl Collector {
     /// If the collector has neither such a window nor a limit over one.
     pub fn sla_violations(&self, window: Duration) -> Result<Vec<SlaReport>, QueryError> {
         let report = self.published.load();
-        let over = || report.sla.iter().filter(|limit| limit.quantile.is_some() && limit.window == window);
+        let over =
+            || report.sla.iter().filter(|limit| limit.quantile.is_some() && limit.window == window);
         if let (None, Some(event)) = (over().next(), report.events.first()) {
             find_window(event, window)?;
         }
@@ -272,7 +294,7 @@ impl Collector {
     /// # Errors
     /// If one of them cannot be watched, or there are too many; then all stays as it was. From inside an observer or hook.
     pub fn set_limits(&self, event: impl Event, limits: &[Limit]) -> Result<(), SetLimitsError> {
-        if pass::is_inside() {
+        if exclusive::is_inside() {
             return Err(SetLimitsError::InsidePass);
         }
         // What was recorded before is not counted by the new limits: it is drained first.
@@ -303,7 +325,11 @@ impl Collector {
     ///
     /// # Errors
     /// If a number in it makes no sense, or the event was not announced.
-    pub fn set_sampling(&self, event: impl Event, sampling: Sampling) -> Result<f64, SamplingError> {
+    pub fn set_sampling(
+        &self,
+        event: impl Event,
+        sampling: Sampling,
+    ) -> Result<f64, SamplingError> {
         let (id, sampling) = (event.id(), sampling.check()?);
         let mut sampler = lock(&self.sampler);
         let k = sampler.set(id, sampling).ok_or(SamplingError::UnknownEvent { id })?;
@@ -363,7 +389,9 @@ impl Collector {
     }
 
     /// Registers the thread that calls it, as [`register_thread`](Self::register_thread) does.
-    pub(crate) fn registration(&self) -> impl FnOnce(&str) -> Result<(), RegisterError> + Send + use<> {
+    pub(crate) fn registration(
+        &self,
+    ) -> impl FnOnce(&str) -> Result<(), RegisterError> + Send + use<> {
         let pool = Arc::clone(&self.pool);
         move |name| register(&pool, name)
     }
@@ -372,7 +400,11 @@ impl Collector {
     /// they are now.
     pub fn health(&self) -> Health {
         let health = self.published.load().health.clone();
-        Health { enabled: self.pool.gate().is_enabled(), unregistered: self.pool.unregistered(), ..health }
+        Health {
+            enabled: self.pool.gate().is_enabled(),
+            unregistered: self.pool.unregistered(),
+            ..health
+        }
     }
 
     /// Bytes taken by rings, windows and histograms; they do not grow.
@@ -409,7 +441,9 @@ impl Collector {
     /// # }
     /// ```
     pub fn drain(&self) -> Duration {
-        let none = || if pass::is_inside() { Duration::ZERO } else { self.settings().max_period.value };
+        let none = || {
+            if exclusive::is_inside() { Duration::ZERO } else { self.settings().max_period.value }
+        };
         self.pass(Take::Due).map_or_else(none, |passed| passed.rest)
     }
 
@@ -467,7 +501,7 @@ impl Collector {
     }
 
     fn pass(&self, take: Take) -> Option<Passed> {
-        let passed = pass::make(&self.drain, &self.pool, take)?;
+        let passed = exclusive::make(&self.drain, &self.pool, take)?;
         self.finish_if_stopped();
         Some(passed)
     }
@@ -475,7 +509,7 @@ impl Collector {
     /// An observer may have stopped the collector while somebody was at its drain, and no thread will make the last pass.
     fn finish_if_stopped(&self) {
         if self.in_force.is_manual() && self.pool.is_stopped() {
-            pass::make(&self.drain, &self.pool, Take::Last);
+            exclusive::make(&self.drain, &self.pool, Take::Last);
         }
     }
 
@@ -484,7 +518,7 @@ impl Collector {
     /// a second call meanwhile. Without such a thread it drains in the current one; called by an observer of its own, after the
     /// pass that shows it records.
     pub fn stop(&self) {
-        let in_pass = pass::is_inside();
+        let in_pass = exclusive::is_inside();
         let driver = if in_pass { self.driver.try_lock().ok() } else { Some(lock(&self.driver)) };
         // Somebody else is stopping it, and waits for the pass that this observer is called in.
         let Some(mut driver) = driver else { return };
@@ -497,7 +531,7 @@ impl Collector {
         if in_pass {
             // Nobody may ever make another pass of one without a thread.
             if matches!(taken, Driver::Owner) {
-                pass::make_last_unless_busy(&self.drain, &self.pool);
+                exclusive::make_last_unless_busy(&self.drain, &self.pool);
             }
             return;
         }
@@ -507,7 +541,7 @@ impl Collector {
             Driver::Owner => false,
         };
         if !finished {
-            pass::make(&self.drain, &self.pool, Take::Last);
+            exclusive::make(&self.drain, &self.pool, Take::Last);
         }
     }
 
@@ -541,7 +575,7 @@ fn find_window(event: &EventReport, length: Duration) -> Result<Option<&Statisti
 /// # Errors
 /// If no collector is installed, or it has stopped, or all its rings are taken.
 pub fn register_thread(name: &str) -> Result<(), RegisterError> {
-    register(&local::installed().ok_or(RegisterError::NotInstalled)?, name)
+    register(&thread_recorder::installed().ok_or(RegisterError::NotInstalled)?, name)
 }
 
 fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
@@ -549,7 +583,7 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
         return Err(RegisterError::Stopped);
     }
     // An observer must not wait for a ring: the pass it runs in is what gives rings back.
-    if local::register(pool, name, !pass::is_inside()) {
+    if thread_recorder::register(pool, name, !exclusive::is_inside()) {
         Ok(())
     } else {
         Err(RegisterError::AllTaken { rings: pool.rings() })
@@ -559,7 +593,7 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
 impl Drop for Collector {
     fn drop(&mut self) {
         self.stop();
-        local::uninstall(&self.pool);
+        thread_recorder::uninstall(&self.pool);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The drain: one pass takes the records, counts them, moves the windows on and publishes a report.
 
+pub(crate) mod exclusive;
 mod publish;
 
 use core::{fmt, time::Duration};
@@ -7,22 +8,23 @@ use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use tailwatch_core::{
-    Aggregator, Clock, Consumer, EventId, EventInfo, Kind, Limit, LimitError, Record, Shape, Slow, WindowSpec,
+    Aggregator, Clock, Consumer, EventId, EventInfo, Exemplar, Kind, Limit, LimitError, Record,
+    Shape, WindowSpec,
 };
 
 use crate::{
-    Report, SlaChange, SlaReport, Slowest,
+    Report, SlaChange, SlaReport, SlowSample,
     clock::{Anchor, nanos},
-    locks::{Mutex, lock},
     observer::Observers,
     overhead::{self, Overhead, Stopwatch},
-    pace::Pace,
+    poll_interval::PollInterval,
     pool::Pool,
     report::{EventReport, WindowReport},
     sampling::Sampler,
     sla::ChangeQueue,
     storage::Boxed,
-    threads::Threads,
+    sync::{Mutex, lock},
+    thread_names::ThreadNames,
 };
 
 /// A report is made no more often than this: to compute all summaries costs as much as to drain thousands of records.
@@ -84,7 +86,7 @@ struct Taken {
 struct Reader {
     consumer: Consumer<'static>,
     /// Since a thread took the ring: its pace, and its name once a record was seen.
-    pace: Option<Pace>,
+    pace: Option<PollInterval>,
     thread: Option<Thread>,
     /// What was recorded by then is delivered.
     drained: Look,
@@ -104,7 +106,7 @@ struct Look {
 #[derive(Debug)]
 struct Thread {
     name: Arc<str>,
-    /// How [`Threads`] numbers the name.
+    /// How [`ThreadNames`] numbers the name.
     number: u16,
 }
 
@@ -128,12 +130,12 @@ pub(crate) struct Drain {
     events: Vec<EventInfo>,
     windows: Vec<WindowSpec>,
     observers: Observers,
-    threads: Threads,
+    threads: ThreadNames,
     sampler: Arc<Mutex<Sampler>>,
     overhead: Overhead,
     changes: Arc<Mutex<ChangeQueue>>,
     /// Room for the slowest samples of a window.
-    slowest: Vec<Slow>,
+    slowest: Vec<Exemplar>,
     started: Anchor,
     anchor: Anchor,
     /// What wall-clock times are told by: kept as long as it agrees, so that a moment is told alike whenever it is drained.
@@ -164,7 +166,8 @@ impl Drain {
         let record_ns = overhead::record_ns(clock);
         let started = Anchor::take(&clock);
         let storage = Boxed::new(&shape);
-        let aggregator = Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
+        let aggregator =
+            Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
         let kept: *const Pool = Arc::as_ptr(&pool);
         // SAFETY: the `Arc` next to the readers keeps the pool alive; the readers are dropped first and never leave `self`.
         let kept: &'static Pool = unsafe { &*kept };
@@ -177,7 +180,7 @@ impl Drain {
             is_unfinished: false,
         };
         let readers: Vec<_> = (0..kept.rings()).map(reader).collect();
-        let threads = Threads::new(shape.all_slowest(), readers.len());
+        let threads = ThreadNames::new(shape.all_slowest(), readers.len());
         let published = Report::empty(
             started.unix_ns,
             publish::clock_report(&pool, 0.0),
@@ -194,7 +197,7 @@ impl Drain {
             sampler,
             overhead: Overhead::new(record_ns, started.monotonic),
             changes: Arc::default(),
-            slowest: vec![Slow::default(); shape.slowest],
+            slowest: vec![Exemplar::default(); shape.slowest],
             started,
             anchor: started,
             wall: started,
@@ -222,7 +225,11 @@ impl Drain {
     }
 
     /// Has an event keep these limits from now on.
-    pub(crate) fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
+    pub(crate) fn set_limits(
+        &mut self,
+        event: EventId,
+        limits: &[Limit],
+    ) -> Result<(), LimitError> {
         self.aggregator.set_limits(event, limits)?;
         self.pool.set_breached(event, self.aggregator.is_breached(event));
         self.publish();
@@ -253,8 +260,9 @@ impl Drain {
             reader.is_unfinished &= take.most().is_some();
         }
         let readers = readers.iter_mut().enumerate();
-        let ending: Vec<bool> =
-            readers.map(|(slot, reader)| !reader.is_unfinished && pool.look(slot, &mut reader.consumer)).collect();
+        let ending: Vec<bool> = readers
+            .map(|(slot, reader)| !reader.is_unfinished && pool.refresh(slot, &mut reader.consumer))
+            .collect();
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);
@@ -262,16 +270,22 @@ impl Drain {
         let Taken { oldest, took, has_more } = self.take_rings(take, as_of, &ending);
         if let Some(pass) = self.readers.iter().map(|reader| reader.drained.pass).min() {
             // After the last pass nothing comes any more: what waits for its START waits in vain.
-            self.aggregator.settle(if take == Take::Last { self.aggregator.pass() + 1 } else { pass });
+            self.aggregator.expire_orphans(if take == Take::Last {
+                self.aggregator.pass() + 1
+            } else {
+                pass
+            });
         }
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest);
         self.note_unregistered();
         let changes = self.watch();
         let produced = self.readers.iter().map(|reader| reader.consumer.produced()).sum();
-        let cost = if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
+        let cost =
+            if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
         self.adapt_sampling(cost);
-        let since = self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
+        let since =
+            self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
         let is_flushed = !take.is_hasty() && !has_more;
         if is_flushed || since >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
@@ -290,9 +304,16 @@ impl Drain {
         if has_more {
             return Passed { rest: Duration::ZERO, has_more };
         }
-        let due = self.readers.iter().filter_map(|reader| reader.pace.as_ref()).map(Pace::due).min();
-        let rest = due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
-        let rest = if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest };
+        let due = self
+            .readers
+            .iter()
+            .filter_map(|reader| reader.pace.as_ref())
+            .map(PollInterval::due)
+            .min();
+        let rest =
+            due.map_or(self.longest_period, |due| due.saturating_duration_since(Instant::now()));
+        let rest =
+            if self.unpublished { rest.min(PUBLISH_EVERY.saturating_sub(since)) } else { rest };
         Passed { rest, has_more }
     }
 
@@ -318,7 +339,7 @@ impl Drain {
             }
             if !reader.is_unfinished {
                 let capacity = reader.consumer.capacity();
-                let pace = reader.pace.get_or_insert_with(|| Pace::new(now));
+                let pace = reader.pace.get_or_insert_with(|| PollInterval::new(now));
                 if !ending && take.is_hasty() && !pace.takes(pending, capacity, now) {
                     continue;
                 }
@@ -354,12 +375,16 @@ impl Drain {
             let (aggregator, readers) = (&mut self.aggregator, &self.readers);
             let number = self.threads.number(&name, |mark| {
                 aggregator.sources(&mut *mark);
-                readers.iter().filter_map(|reader| reader.thread.as_ref()).for_each(|thread| mark(thread.number));
+                readers
+                    .iter()
+                    .filter_map(|reader| reader.thread.as_ref())
+                    .for_each(|thread| mark(thread.number));
             });
             self.readers[slot].thread = Some(Thread { name, number });
         }
         let Self { readers, pool, aggregator, observers, wall, .. } = self;
-        let Reader { consumer, thread: Some(Thread { name, number }), .. } = &mut readers[slot] else {
+        let Reader { consumer, thread: Some(Thread { name, number }), .. } = &mut readers[slot]
+        else {
             return u64::MAX;
         };
         let mut first = u64::MAX;
@@ -382,28 +407,33 @@ impl Drain {
     fn note_gate(&mut self) {
         for id in lock(&self.sampler).take_thinned() {
             self.aggregator.sampled_away(id);
-            self.aggregator.excuse_silence(id);
+            self.aggregator.reset_silence(id);
         }
         for EventInfo { id, .. } in &self.events {
             if !self.pool.gate().admits(*id) {
-                self.aggregator.excuse_silence(*id);
+                self.aggregator.reset_silence(*id);
             }
         }
     }
 
     /// Judges the limits; returns what changed.
     fn watch(&mut self) -> Vec<SlaChange> {
-        let as_of = self.readers.iter().map(|reader| reader.drained.as_of).min().unwrap_or(self.started.ticks);
+        let as_of = self
+            .readers
+            .iter()
+            .map(|reader| reader.drained.as_of)
+            .min()
+            .unwrap_or(self.started.ticks);
         let (events, wall, rate) = (&self.events, &self.wall, self.pool.clock().rate());
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
-        self.aggregator.watch(as_of, |transition| {
-            let status = &transition.status;
+        self.aggregator.watch(as_of, |change| {
+            let status = &change.status;
             touched.push(status.event);
             if let Some(info) = events.iter().find(|info| info.id == status.event) {
                 let since = status.since.map(|since| wall.unix_ns(rate, since));
                 changes.push(SlaChange {
-                    raised: transition.is_raised(),
-                    unix_ns: wall.unix_ns(rate, transition.at),
+                    raised: change.is_raised(),
+                    unix_ns: wall.unix_ns(rate, change.at),
                     limit: SlaReport::new(info, status, since),
                 });
             }
@@ -418,7 +448,7 @@ impl Drain {
     fn adapt_sampling(&mut self, cost: Option<f64>) {
         let Self { pool, aggregator, sampler, anchor, started, .. } = self;
         let since_start = anchor.monotonic.saturating_duration_since(started.monotonic);
-        lock(sampler).look(
+        lock(sampler).adjust(
             since_start,
             cost,
             |id| aggregator.moments(id).weight(),
@@ -435,7 +465,9 @@ impl Drain {
         let anchor = Anchor::take(&clock);
         self.leaps += u64::from(anchor.disagrees_with(&self.anchor, clock.rate()));
         self.anchor = anchor;
-        if anchor.unix_ns.abs_diff(self.wall.unix_ns(clock.rate(), anchor.ticks)) > nanos(WALL_TOLERANCE) {
+        if anchor.unix_ns.abs_diff(self.wall.unix_ns(clock.rate(), anchor.ticks))
+            > nanos(WALL_TOLERANCE)
+        {
             self.wall = anchor;
         }
     }
@@ -445,11 +477,11 @@ impl Drain {
         let (unregistered, lost_ends) = (self.pool.unregistered(), self.pool.lost_ends());
         if unregistered != self.unregistered {
             self.unregistered = unregistered;
-            self.aggregator.incomplete();
+            self.aggregator.mark_incomplete();
         }
         if lost_ends != self.lost_ends {
             self.lost_ends = lost_ends;
-            self.aggregator.lost();
+            self.aggregator.mark_lost();
         }
     }
 }
@@ -457,7 +489,7 @@ impl Drain {
 /// How many bytes a report takes at the most: of each window, what is told of it, the slowest, and the samples or the counts.
 pub(crate) fn report_bytes(shape: &Shape) -> usize {
     let values = shape.samples.max(shape.places()) * size_of::<u64>();
-    let of_window = size_of::<WindowReport>() + shape.slowest * size_of::<Slowest>() + values;
+    let of_window = size_of::<WindowReport>() + shape.slowest * size_of::<SlowSample>() + values;
     shape.events * (size_of::<EventReport>() + (shape.windows + 1) * of_window)
 }
 
@@ -471,6 +503,9 @@ fn age_tick(record: Record) -> u64 {
 
 impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Drain").field("pool", &self.pool).field("observers", &self.observers).finish_non_exhaustive()
+        f.debug_struct("Drain")
+            .field("pool", &self.pool)
+            .field("observers", &self.observers)
+            .finish_non_exhaustive()
     }
 }

@@ -6,8 +6,9 @@ use std::{path::Path, thread};
 use tailwatch_core::{EventId, Shape, ring::batch};
 
 use crate::{
-    ClockMode, ClockSetting, ClockSource, DrainPriority, HostClock, Origin, Report, Sampling, Settings,
-    drain::report_bytes, local::OFF, pool::Pool, sampling, seat::Seat,
+    ClockMode, ClockSetting, ClockSource, DrainPriority, HostClock, Origin, Report, Sampling,
+    Settings, drain::report_bytes, drain_thread::DrainPlacement, pool::Pool, sampling,
+    thread_recorder::OFF,
 };
 
 /// What a collector was started with.
@@ -22,7 +23,12 @@ pub(crate) struct InForce {
 
 impl InForce {
     pub(crate) fn new(settings: Settings, cores: Vec<usize>, shape: &Shape) -> Self {
-        Self { settings, cores, windows_bytes: shape.bytes::<u32>(), report_bytes: report_bytes(shape) }
+        Self {
+            settings,
+            cores,
+            windows_bytes: shape.bytes::<u32>(),
+            report_bytes: report_bytes(shape),
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -34,9 +40,10 @@ impl InForce {
     }
 
     /// Where the drain's thread belongs, if there is one.
-    pub(crate) fn seat(&self) -> Option<Seat> {
+    pub(crate) fn seat(&self) -> Option<DrainPlacement> {
         let Settings { drain_core, drain_priority, .. } = &self.settings;
-        (!self.is_manual()).then_some(Seat { core: drain_core.value, priority: drain_priority.value })
+        (!self.is_manual())
+            .then_some(DrainPlacement { core: drain_core.value, priority: drain_priority.value })
     }
 
     pub(crate) fn explain(
@@ -91,18 +98,25 @@ impl fmt::Display for Explanation<'_> {
 impl Explanation<'_> {
     fn limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = &self.in_force.settings.limits;
-        let origin: &dyn fmt::Display =
-            if limits.origin == Origin::Default { &"declared with the events" } else { &limits.origin };
+        let origin: &dyn fmt::Display = if limits.origin == Origin::Default {
+            &"declared with the events"
+        } else {
+            &limits.origin
+        };
         writeln!(f, "limits: {} ({origin}, unless set while running)", self.report.sla.len())
     }
 
     fn sampling(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let everything = |sampling: &Sampling| *sampling == Sampling::default();
         let mut told = false;
-        for (id, sampling, k) in self.sampling.iter().filter(|(_, sampling, _)| !everything(sampling)) {
+        for (id, sampling, k) in
+            self.sampling.iter().filter(|(_, sampling, _)| !everything(sampling))
+        {
             let name = self.report.event(*id).map_or("unknown", |event| event.name);
             let started = self.in_force.settings.sampling.iter().find(|(event, _)| event == id);
-            let origin = started.filter(|(_, setting)| setting.value == *sampling).map(|(_, setting)| &setting.origin);
+            let origin = started
+                .filter(|(_, setting)| setting.value == *sampling)
+                .map(|(_, setting)| &setting.origin);
             let now = sampling::share(*k).recip();
             write!(f, "sampling: {name} {sampling:?}, now 1 in {now:.0} ")?;
             match origin {
@@ -128,7 +142,11 @@ impl Explanation<'_> {
             }
         };
         let mode = if clock.ordered { "ordered" } else { "relaxed" };
-        writeln!(f, "clock: {}, {why}; {} Hz, {mode}, off by {:.1} ppm", clock.source, clock.hz, clock.drift_ppm)
+        writeln!(
+            f,
+            "clock: {}, {why}; {} Hz, {mode}, off by {:.1} ppm",
+            clock.source, clock.hz, clock.drift_ppm
+        )
     }
 
     fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,7 +177,7 @@ impl Explanation<'_> {
             Ok(at_once) => writeln!(f, "; {at_once} at once")?,
             Err(_) => f.write_str("\n")?,
         }
-        let Some(Seat { core, priority }) = self.in_force.seat() else {
+        let Some(DrainPlacement { core, priority }) = self.in_force.seat() else {
             return f.write_str("drain: by whoever calls `drain`\n");
         };
         match core {
@@ -181,7 +199,10 @@ impl Explanation<'_> {
             f,
             "sizing: {} threads can record at once, each {spans} spans a second after a rest of {:?}, before records are \
              overwritten; {} were so far, and {} went into no ring",
-            rings.value, max_period.value, self.report.health.overwritten, self.report.health.unregistered,
+            rings.value,
+            max_period.value,
+            self.report.health.overwritten,
+            self.report.health.unregistered,
         )
     }
 }
@@ -189,7 +210,11 @@ impl Explanation<'_> {
 fn bytes(bytes: usize) -> String {
     #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     let kibibytes = bytes as f64 / 1024.0;
-    if kibibytes < 1024.0 { format!("{kibibytes:.1} KiB") } else { format!("{:.1} MiB", kibibytes / 1024.0) }
+    if kibibytes < 1024.0 {
+        format!("{kibibytes:.1} KiB")
+    } else {
+        format!("{:.1} MiB", kibibytes / 1024.0)
+    }
 }
 
 #[cfg(test)]
@@ -210,13 +235,14 @@ mod tests {
             let spans = usize::try_from(spans_a_second(capacity, Duration::from_secs(1))).unwrap();
             for before in 0..capacity {
                 let ring = crate::ring_memory::RingMemory::new(capacity).unwrap();
-                let (producer, mut consumer) = (ring.ring().attach_producer(), ring.ring().attach_consumer());
+                let (producer, mut consumer) =
+                    (ring.ring().attach_producer(), ring.ring().attach_consumer());
                 let record = tailwatch_core::Record::from_words([1, 1]);
                 (0..before).for_each(|_| producer.push(record));
-                consumer.look();
+                consumer.refresh();
                 consumer.drain(|_| ());
                 (0..2 * spans).for_each(|_| producer.push(record));
-                consumer.look();
+                consumer.refresh();
                 assert_eq!(consumer.drain(|_| ()).overwritten, 0, "{capacity}, {before}");
             }
         }

@@ -13,7 +13,7 @@ use tailwatch_core::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-use crate::{Collector, RegisterError, local::OFF, measure::record_duration};
+use crate::{Collector, RegisterError, measure::record_duration, thread_recorder::OFF};
 
 /// Measures how late a sleeping thread is woken, until it is stopped or dropped.
 ///
@@ -77,7 +77,10 @@ impl HiccupProbe {
                 }
             }
         };
-        let thread = thread::Builder::new().name("hiccup".to_owned()).spawn(run).map_err(HiccupError::Thread)?;
+        let thread = thread::Builder::new()
+            .name("hiccup".to_owned())
+            .spawn(run)
+            .map_err(HiccupError::Thread)?;
         let probe = Self { stop, thread: Some(thread) };
         match outcome.recv() {
             Ok(Err(error)) => Err(HiccupError::Register(error)),

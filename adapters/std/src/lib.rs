@@ -84,62 +84,68 @@
 
 #![warn(unsafe_code)]
 
+#[doc(hidden)]
+pub mod __private;
 mod builder;
 mod clock;
 mod collector;
 mod drain;
-#[doc(hidden)]
-pub mod expansion;
+mod drain_thread;
 mod explain;
 mod health;
 mod hiccup;
-mod local;
-mod locks;
+mod limits_toml;
 mod measure;
 mod observer;
 mod overhead;
-mod pace;
-mod pass;
+mod poll_interval;
 mod pool;
 mod report;
 mod reporter;
 #[cfg_attr(tailwatch_loom, path = "pool/models/memory.rs")]
 mod ring_memory;
 mod sampling;
-mod seat;
 mod settings;
 mod sla;
-mod sla_file;
 mod storage;
-mod table;
-mod threads;
+mod sync;
+mod thread_names;
+mod thread_recorder;
 mod trace;
 mod tsc;
 
-pub use tailwatch_core::*;
+pub use tailwatch_core;
+pub use tailwatch_core::{
+    Accuracy, Clock, ConfigError, Counters, Event, EventId, EventInfo, FixedPoint, Kind, Limit,
+    LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError, Quantile, Record, SlaState,
+    Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec, events,
+};
 pub use tailwatch_macros::measure;
 
 pub use self::{
     builder::{BuildError, Builder},
     clock::{ClockMode, ClockSource, HostClock},
-    collector::{Collector, InstallError, QueryError, RegisterError, SetLimitsError, register_thread},
+    collector::{
+        Collector, InstallError, QueryError, RegisterError, SetLimitsError, register_thread,
+    },
+    drain_thread::DrainPriority,
     health::Health,
     hiccup::{HiccupError, HiccupProbe},
+    limits_toml::{DurationProblem, ParseLimitsError, ParseLimitsProblem, parse_limits},
     measure::{
-        Guard, Unfinished, measure, measure_tagged, measure_unfinished, measure_unfinished_tagged, record_discard,
-        record_duration, record_end, record_start, record_start_tagged, record_value, time, try_time,
+        CancelOnDrop, SpanGuard, measure, measure_cancel_on_drop, measure_cancel_on_drop_tagged,
+        measure_tagged, record_discard, record_duration, record_end, record_start,
+        record_start_tagged, record_value, time, try_time,
     },
     observer::Delivery,
     report::{
-        ClockReport, EventDiff, EventReport, InFlight, Report, ReportDiff, SamplesDiff, Slowest, Statistics,
-        WindowReport,
+        ClockReport, EventDiff, EventReport, InFlight, Report, ReportDiff, SamplesDiff, SlowSample,
+        Statistics, WindowReport,
     },
     reporter::Reporter,
     sampling::{Sampling, SamplingError},
-    seat::DrainPriority,
     settings::{ClockSetting, Origin, Setting, Settings, SettingsError, SettingsProblem},
     sla::{SlaChange, SlaChanges, SlaReport},
-    sla_file::{DurationProblem, LimitsError, LimitsProblem, parse_limits},
     trace::TraceWriter,
 };
 

@@ -9,7 +9,7 @@ use std::thread;
 
 use tailwatch_core::{Clock, Event, Outcome, Token};
 
-use crate::{clock::nanos, local};
+use crate::{clock::nanos, thread_recorder};
 
 /// Begins a span that ends when the guard is dropped.
 ///
@@ -33,28 +33,28 @@ use crate::{clock::nanos, local};
 /// # }
 /// ```
 #[inline(always)]
-pub fn measure(event: impl Event) -> Guard {
+pub fn measure(event: impl Event) -> SpanGuard {
     measure_tagged(event, 0)
 }
 
 /// Begins a span with a tag, such as an order's number; its low 46 bits are kept.
 #[inline(always)]
-pub fn measure_tagged(event: impl Event, tag: u64) -> Guard {
-    let token = local::start(event.id(), tag);
+pub fn measure_tagged(event: impl Event, tag: u64) -> SpanGuard {
+    let token = thread_recorder::start(event.id(), tag);
     // Of no interest where nothing is recorded.
     let was_unwinding = token.is_recorded() && thread::panicking();
-    Guard { token, was_unwinding }
+    SpanGuard { token, was_unwinding }
 }
 
 /// A span that ends when it is dropped; made by [`measure`].
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
-pub struct Guard {
+pub struct SpanGuard {
     token: Token,
     was_unwinding: bool,
 }
 
-impl Guard {
+impl SpanGuard {
     #[inline(always)]
     fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
@@ -65,19 +65,19 @@ impl Guard {
     pub fn end(mut self, outcome: Outcome) {
         let token = self.take();
         // Told its outcome, it is not cancelled by a panic that has nothing to do with it.
-        local::end(token, outcome, true);
+        thread_recorder::end(token, outcome, true);
     }
 
     /// Closes the span without a latency: as if it had not been measured.
     pub fn discard(mut self) {
-        local::forget(self.take());
+        thread_recorder::discard(self.take());
     }
 }
 
-impl Drop for Guard {
+impl Drop for SpanGuard {
     #[inline(always)]
     fn drop(&mut self) {
-        local::end(self.take(), Outcome::Ok, self.was_unwinding);
+        thread_recorder::end(self.take(), Outcome::Ok, self.was_unwinding);
     }
 }
 
@@ -85,10 +85,10 @@ impl Drop for Guard {
 /// such as a future that is dropped.
 ///
 /// ```
-/// use tailwatch::{Outcome, Trading, measure_unfinished};
+/// use tailwatch::{Outcome, Trading, measure_cancel_on_drop};
 ///
 /// async fn place() -> bool {
-///     let placing = measure_unfinished(Trading::OrderPlacement);
+///     let placing = measure_cancel_on_drop(Trading::OrderPlacement);
 ///     let placed = send().await; // dropped here, the span is a cancelled one
 ///     placing.end(if placed { Outcome::Ok } else { Outcome::Error });
 ///     placed
@@ -96,27 +96,27 @@ impl Drop for Guard {
 /// # async fn send() -> bool { true }
 /// ```
 #[inline(always)]
-pub fn measure_unfinished(event: impl Event) -> Unfinished {
-    measure_unfinished_tagged(event, 0)
+pub fn measure_cancel_on_drop(event: impl Event) -> CancelOnDrop {
+    measure_cancel_on_drop_tagged(event, 0)
 }
 
 /// Begins a span with a tag, of which the low 46 bits are kept, that ends as [`Outcome::Cancelled`] unless it is told how it
 /// ended.
 #[inline(always)]
-pub fn measure_unfinished_tagged(event: impl Event, tag: u64) -> Unfinished {
-    Unfinished { token: local::start(event.id(), tag) }
+pub fn measure_cancel_on_drop_tagged(event: impl Event, tag: u64) -> CancelOnDrop {
+    CancelOnDrop { token: thread_recorder::start(event.id(), tag) }
 }
 
-/// A span that ends as [`Outcome::Cancelled`] when it is dropped; made by [`measure_unfinished`].
+/// A span that ends as [`Outcome::Cancelled`] when it is dropped; made by [`measure_cancel_on_drop`].
 ///
 /// It may end on another thread than it began on.
 #[derive(Debug)]
 #[must_use = "a span is cancelled when it is dropped, which is at once if it is not kept in a variable"]
-pub struct Unfinished {
+pub struct CancelOnDrop {
     token: Token,
 }
 
-impl Unfinished {
+impl CancelOnDrop {
     #[inline(always)]
     fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
@@ -125,19 +125,19 @@ impl Unfinished {
     /// Ends the span now, with this outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
-        local::end(self.take(), outcome, true);
+        thread_recorder::end(self.take(), outcome, true);
     }
 
     /// Closes the span without a latency: as if it had not been measured.
     pub fn discard(mut self) {
-        local::forget(self.take());
+        thread_recorder::discard(self.take());
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for CancelOnDrop {
     #[inline(always)]
     fn drop(&mut self) {
-        local::end(self.take(), Outcome::Cancelled, true);
+        thread_recorder::end(self.take(), Outcome::Cancelled, true);
     }
 }
 
@@ -173,13 +173,13 @@ pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) ->
 /// Begins a span that [`record_end`] closes, on whichever thread.
 #[inline(always)]
 pub fn record_start(event: impl Event) -> Token {
-    local::start(event.id(), 0)
+    thread_recorder::start(event.id(), 0)
 }
 
 /// Begins a span with a tag, of which the low 46 bits are kept, that [`record_end`] closes, on whichever thread.
 #[inline(always)]
 pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
-    local::start(event.id(), tag)
+    thread_recorder::start(event.id(), tag)
 }
 
 /// Ends a span.
@@ -193,19 +193,19 @@ pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
 /// ```
 #[inline(always)]
 pub fn record_end(token: Token, outcome: Outcome) {
-    local::end(token, outcome, true);
+    thread_recorder::end(token, outcome, true);
 }
 
 /// Closes a span without a latency: as if it had not been measured.
 pub fn record_discard(token: Token) {
-    local::forget(token);
+    thread_recorder::discard(token);
 }
 
 /// Records a number, such as the length of a queue. One of 2^46 − 1 or more is counted as saturated, without a sample.
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
     let event = event.id();
-    local::record(event, move |recorder| recorder.value(event, value));
+    thread_recorder::record(event, move |recorder| recorder.value(event, value));
 }
 
 /// Records a duration that was measured elsewhere and ended just now. It is told to the nearest tick of the clock: on x86-64
@@ -214,7 +214,7 @@ pub fn record_value(event: impl Event, value: u64) {
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
     let event = event.id();
-    local::record(event, move |recorder| {
+    thread_recorder::record(event, move |recorder| {
         let ticks = recorder.clock().rate().ticks_in_nanos(nanos(duration));
         recorder.duration(event, ticks)
     });

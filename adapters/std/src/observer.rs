@@ -77,7 +77,8 @@ impl Observers {
         let kind = record.kind();
         let payload = record.payload();
         let is_duration = kind.outcome().is_some() || kind == Kind::Duration;
-        let began = if is_duration { record.ticks().saturating_sub(payload) } else { record.ticks() };
+        let began =
+            if is_duration { record.ticks().saturating_sub(payload) } else { record.ticks() };
         let delivery = Delivery {
             id,
             event: known.copied().unwrap_or("unknown"),

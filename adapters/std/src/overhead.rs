@@ -53,9 +53,14 @@ impl Overhead {
             let drain = self.drain.saturating_sub(self.last.drain);
             #[expect(clippy::cast_precision_loss, reason = "a ratio is told to a few digits")]
             let [recorded, elapsed, drained] =
-                [records.saturating_sub(self.last.records), nanos(elapsed), nanos(drain)].map(|n| n as f64);
+                [records.saturating_sub(self.last.records), nanos(elapsed), nanos(drain)]
+                    .map(|n| n as f64);
             // Over no time at all there is no share.
-            self.ratio = if elapsed > 0.0 { recorded.mul_add(self.record_ns, drained) / elapsed } else { 0.0 };
+            self.ratio = if elapsed > 0.0 {
+                recorded.mul_add(self.record_ns, drained) / elapsed
+            } else {
+                0.0
+            };
         }
         if is_over {
             self.is_known = true;
@@ -131,7 +136,9 @@ mod tests {
     fn the_ratio_is_that_of_the_last_period() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let close = |overhead: &Overhead, ratio: f64| assert!((overhead.ratio() - ratio).abs() < 1e-12, "{overhead:?}");
+        let close = |overhead: &Overhead, ratio: f64| {
+            assert!((overhead.ratio() - ratio).abs() < 1e-12, "{overhead:?}")
+        };
         let mut overhead = Overhead::new(10.0, start);
         assert!(!overhead.update(0, start));
         close(&overhead, 0.0);

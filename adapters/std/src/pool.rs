@@ -40,8 +40,8 @@ use tailwatch_core::{
 
 use crate::{
     HostClock,
-    locks::{Condvar, Mutex, MutexGuard, lock},
     ring_memory::RingMemory,
+    sync::{Condvar, Mutex, MutexGuard, lock},
 };
 
 const FREE: u8 = 0;
@@ -160,7 +160,8 @@ impl Pool {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.slots.iter().map(|slot| size_of::<Slot>() + slot.memory.bytes()).sum::<usize>()
+        size_of::<Self>()
+            + self.slots.iter().map(|slot| size_of::<Slot>() + slot.memory.bytes()).sum::<usize>()
     }
 
     /// Whom to wake when a ring comes or goes.
@@ -190,9 +191,11 @@ impl Pool {
     #[cfg(not(tailwatch_loom))]
     pub(crate) fn claim_soon(self: &Arc<Self>, thread: impl FnOnce() -> Arc<str>) -> Option<Claim> {
         const PATIENCE: Duration = Duration::from_millis(500);
-        let ending = |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
+        let ending =
+            |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
         let free = self.lock_free();
-        let free = self.freed.wait_timeout_while(free, PATIENCE, |free| free.is_empty() && ending(free));
+        let free =
+            self.freed.wait_timeout_while(free, PATIENCE, |free| free.is_empty() && ending(free));
         let slot = self.take(&mut free.unwrap_or_else(std::sync::PoisonError::into_inner).0)?;
         Some(self.activate(slot, thread))
     }
@@ -228,11 +231,11 @@ impl Pool {
     }
 
     /// Has the ring's consumer look how far it is; whether the ring's thread is gone, so that this is the last of it.
-    pub(crate) fn look(&self, slot: usize, consumer: &mut Consumer<'_>) -> bool {
+    pub(crate) fn refresh(&self, slot: usize, consumer: &mut Consumer<'_>) -> bool {
         // Acquire, for the Release store of the thread that gave the ring back: the look sees its last record. So it comes
         // second.
         let state = self.slots[slot].state.load(at("pool: whether its thread is gone", Acquire));
-        consumer.look();
+        consumer.refresh();
         state == ENDING
     }
 
@@ -294,8 +297,11 @@ impl Pool {
     /// Their number. Once the last pass is over, what still went into a ring, as the end of a span that was open, is among
     /// them.
     pub(crate) fn unregistered(&self) -> u64 {
-        let pushed_late =
-            if self.is_finished() { self.slots.iter().map(|slot| slot.memory.ring().pending()).sum() } else { 0 };
+        let pushed_late = if self.is_finished() {
+            self.slots.iter().map(|slot| slot.memory.ring().pending()).sum()
+        } else {
+            0
+        };
         (self.unregistered.load(Relaxed) + pushed_late) as u64
     }
 
@@ -313,7 +319,10 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("rings", &self.slots.len()).field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("rings", &self.slots.len())
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 mod diff;
 pub(crate) mod json;
 mod statistics;
+pub(crate) mod table;
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ pub use self::{
     diff::{EventDiff, ReportDiff, SamplesDiff},
     statistics::Statistics,
 };
-use crate::{Health, SlaReport, table};
+use crate::{Health, SlaReport};
 
 /// All that is known at one moment: one consistent snapshot, which nothing changes any more.
 ///
@@ -100,7 +101,7 @@ pub struct InFlight {
 /// One of the slowest spans or durations, or of plain numbers one of the largest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Slowest {
+pub struct SlowSample {
     /// When it began, in nanoseconds since 1970; of a number, when it was measured.
     pub start_unix_ns: u64,
     /// How long it lasted, in nanoseconds, or the number.
@@ -139,7 +140,10 @@ impl EventReport {
             id: info.id,
             name: info.name,
             unit: info.unit,
-            windows: windows.iter().map(|window| WindowReport { length: window.length, statistics: None }).collect(),
+            windows: windows
+                .iter()
+                .map(|window| WindowReport { length: window.length, statistics: None })
+                .collect(),
             total: None,
             outcomes: Outcomes::default(),
             in_flight: InFlight::default(),
@@ -187,7 +191,8 @@ impl fmt::Display for Report {
 pub(crate) fn window_name(length: Duration) -> String {
     let nanos = length.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
-    let (size, unit) = units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
+    let (size, unit) =
+        units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
     format!("{}{unit}", nanos / size)
 }
 
@@ -197,8 +202,9 @@ mod tests {
 
     #[test]
     fn a_window_is_named_by_its_length() {
-        let names =
-            [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7].map(Duration::from_nanos).map(window_name);
+        let names = [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7]
+            .map(Duration::from_nanos)
+            .map(window_name);
         assert_eq!(names, ["1s", "60s", "1500ms", "250us", "7ns"]);
     }
 }

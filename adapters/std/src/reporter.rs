@@ -44,7 +44,11 @@ impl Reporter {
     ///
     /// # Errors
     /// If the operating system gives no thread.
-    pub fn table(collector: &Collector, every: Duration, mut to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn table(
+        collector: &Collector,
+        every: Duration,
+        mut to: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
         Self::start(collector, every, move |report| {
             writeln!(to, "{report}")?;
             to.flush()
@@ -55,7 +59,11 @@ impl Reporter {
     ///
     /// # Errors
     /// If the operating system gives no thread.
-    pub fn json_lines(collector: &Collector, every: Duration, mut to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn json_lines(
+        collector: &Collector,
+        every: Duration,
+        mut to: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
         Self::start(collector, every, move |report| {
             writeln!(to, "{}", report.to_json())?;
             to.flush()
@@ -78,7 +86,8 @@ impl Reporter {
         let run = move || {
             let start = Instant::now();
             loop {
-                let since_beat = Duration::from_nanos_u128(start.elapsed().as_nanos() % every.as_nanos());
+                let since_beat =
+                    Duration::from_nanos_u128(start.elapsed().as_nanos() % every.as_nanos());
                 let end = match stopped.recv_timeout(every.saturating_sub(since_beat)) {
                     Err(RecvTimeoutError::Timeout) => false,
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => true,

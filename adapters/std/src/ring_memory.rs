@@ -21,7 +21,8 @@ pub(crate) struct RingMemory {
 impl RingMemory {
     /// Memory for `capacity` records, which [`Ring::layout`] accepts.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
-        let layout = Ring::layout(capacity).map_err(|CapacityError { .. }| io::ErrorKind::InvalidInput)?;
+        let layout =
+            Ring::layout(capacity).map_err(|CapacityError { .. }| io::ErrorKind::InvalidInput)?;
         let mut map = MmapOptions::new().len(layout.size()).map_anon()?;
         // A kernel without transparent huge pages refuses the advice, and does not need it.
         #[cfg(target_os = "linux")]
@@ -52,7 +53,8 @@ impl RingMemory {
     }
 
     pub(crate) fn ring(&self) -> &Ring {
-        let memory = NonNull::new(self.map.as_ptr().cast_mut()).expect("a mapping is not at address 0");
+        let memory =
+            NonNull::new(self.map.as_ptr().cast_mut()).expect("a mapping is not at address 0");
         // SAFETY: the mapping has the size of this capacity's layout, is page-aligned, came zeroed, lives as long as `self`
         // is borrowed, and after `new` is accessed only by rings made here.
         unsafe { Ring::from_memory(memory, self.capacity) }.expect("`new` checked the capacity")
@@ -66,11 +68,12 @@ mod tests {
     #[test]
     fn a_ring_in_pages_works() {
         let memory = RingMemory::new(1_024).unwrap();
-        let (producer, mut consumer) = (memory.ring().attach_producer(), memory.ring().attach_consumer());
+        let (producer, mut consumer) =
+            (memory.ring().attach_producer(), memory.ring().attach_consumer());
         for n in 0..2_000 {
             producer.push(tailwatch_core::Record::from_words([n, n]));
         }
-        assert_eq!(consumer.look(), 2_000);
+        assert_eq!(consumer.refresh(), 2_000);
         let mut last = None;
         let drained = consumer.drain(|record| last = Some(record.ticks()));
         assert_eq!(last, Some(1_999));

@@ -12,7 +12,7 @@ use tailwatch_core::EventId;
 const COARSEST: u8 = 15;
 
 /// How often the rates of events are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const ADJUST_EVERY: Duration = Duration::from_millis(250);
 
 /// A rate limit is lifted once the rate has been below this share of it for so long, and for as long as it would take so many
 /// records to come at the limit: of fewer, chance decides how many there are.
@@ -52,7 +52,9 @@ impl Default for Sampling {
 impl Sampling {
     /// Whether its numbers make sense.
     pub(crate) fn check(self) -> Result<Self, SamplingError> {
-        let share = |rate: f64| if rate > 0.0 && rate <= 1.0 { Ok(()) } else { Err(SamplingError::Rate { rate }) };
+        let share = |rate: f64| {
+            if rate > 0.0 && rate <= 1.0 { Ok(()) } else { Err(SamplingError::Rate { rate }) }
+        };
         let positive = |value: f64| value > 0.0 && value.is_finite();
         match self {
             Self::Rate(rate) => share(rate)?,
@@ -62,7 +64,9 @@ impl Sampling {
                     return Err(SamplingError::Above { above });
                 }
             }
-            Self::Budget { max_cpu } if !positive(max_cpu) => return Err(SamplingError::Budget { max_cpu }),
+            Self::Budget { max_cpu } if !positive(max_cpu) => {
+                return Err(SamplingError::Budget { max_cpu });
+            }
             Self::Budget { .. } => {}
         }
         Ok(self)
@@ -154,7 +158,7 @@ impl Sampler {
     /// Looks at the rates, `since_start` after the start: `count` tells how many of an event there have been, those left out
     /// included; `cost` is what measuring takes of a core, if that was found out anew. Tells `changed` the events whose k is
     /// another now.
-    pub(crate) fn look(
+    pub(crate) fn adjust(
         &mut self,
         since_start: Duration,
         cost: Option<f64>,
@@ -162,7 +166,7 @@ impl Sampler {
         mut changed: impl FnMut(EventId, u8),
     ) {
         let elapsed = since_start.saturating_sub(self.looked_after);
-        if elapsed >= LOOK_EVERY {
+        if elapsed >= ADJUST_EVERY {
             self.looked_after = since_start;
             for event in &mut self.events {
                 let seen = count(event.id);
@@ -185,13 +189,20 @@ impl Sampler {
         };
         let recorded = |event: &Sampled| event.rate * share(event.k);
         let spends_too_much = |event: &&mut Sampled| {
-            event.k < COARSEST && recorded(event) > 0.0 && budget(event).is_some_and(|budget| cost > budget)
+            event.k < COARSEST
+                && recorded(event) > 0.0
+                && budget(event).is_some_and(|budget| cost > budget)
         };
         let most = self.events.iter_mut().filter(spends_too_much);
         if let Some(event) = most.max_by(|a, b| recorded(a).total_cmp(&recorded(b))) {
             // So often halved, this event's cost is small enough if it is all of it.
-            let halvings = budget(event).map_or(1.0, |budget| (cost / budget).log2().ceil()).clamp(1.0, 15.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 15")]
+            let halvings =
+                budget(event).map_or(1.0, |budget| (cost / budget).log2().ceil()).clamp(1.0, 15.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 1 and 15"
+            )]
             let halvings = halvings as u8;
             event.set_k((event.k + halvings).min(COARSEST), changed);
             return;
@@ -218,7 +229,9 @@ impl Sampled {
         }
         let (since, seen) = self.calm_since;
         let elapsed = now.saturating_sub(since);
-        if elapsed < LIFTED_AFTER || elapsed.as_secs_f64() * above * share(self.k) < RECORDS_TO_JUDGE {
+        if elapsed < LIFTED_AFTER
+            || elapsed.as_secs_f64() * above * share(self.k) < RECORDS_TO_JUDGE
+        {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate is told to a few digits")]
@@ -267,7 +280,9 @@ pub enum SamplingError {
 impl fmt::Display for SamplingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownEvent { id } => write!(f, "event {id} was not announced, so it is not sampled"),
+            Self::UnknownEvent { id } => {
+                write!(f, "event {id} was not announced, so it is not sampled")
+            }
             Self::Rate { rate } => write!(
                 f,
                 "a sampling rate of {rate}: it is above 0 and at most 1, which records everything; to record nothing of an \
@@ -277,7 +292,10 @@ impl fmt::Display for SamplingError {
                 write!(f, "a rate limit of {above} a second: it is a number above 0, such as 1000")
             }
             Self::Budget { max_cpu } => {
-                write!(f, "a budget of {max_cpu} of a core: it is a number above 0, such as 0.01 for 1 %")
+                write!(
+                    f,
+                    "a budget of {max_cpu} of a core: it is a number above 0, such as 0.01 for 1 %"
+                )
             }
         }
     }
@@ -294,7 +312,9 @@ mod tests {
 
     #[test]
     fn the_nearest_power_of_two_is_taken() {
-        for (rate, k) in [(1.0, 0), (0.76, 0), (0.75, 0), (0.74, 1), (0.1, 3), (0.01, 7), (1e-9, 15), (0.5, 1)] {
+        for (rate, k) in
+            [(1.0, 0), (0.76, 0), (0.75, 0), (0.74, 1), (0.1, 3), (0.01, 7), (1e-9, 15), (0.5, 1)]
+        {
             assert_eq!(nearest(rate), k, "{rate}");
         }
         assert!((share(3) - 0.125).abs() < f64::EPSILON);
@@ -306,7 +326,9 @@ mod tests {
             assert!(sampling.check().is_err(), "{sampling:?}");
         }
         let limit = |above, sample| Sampling::RateLimit { above, sample }.check();
-        assert!(limit(0.0, 0.1).is_err() && limit(f64::NAN, 0.1).is_err() && limit(1.0, 0.0).is_err());
+        assert!(
+            limit(0.0, 0.1).is_err() && limit(f64::NAN, 0.1).is_err() && limit(1.0, 0.0).is_err()
+        );
         assert!(limit(1_000.0, 0.1).is_ok());
         assert!(Sampling::Budget { max_cpu: 0.0 }.check().is_err());
         assert!(Sampling::Budget { max_cpu: f64::INFINITY }.check().is_err());
@@ -317,7 +339,7 @@ mod tests {
         let mut changes = vec![];
         *from = (from.0 + 1, from.1 + came);
         let count = |id| if id == ONE { from.1 } else { 0 };
-        sampler.look(from.0 * LOOK_EVERY, None, count, |id, k| {
+        sampler.adjust(from.0 * ADJUST_EVERY, None, count, |id, k| {
             assert_eq!(id, ONE);
             changes.push(k);
         });
@@ -363,8 +385,8 @@ mod tests {
                     seen += 1 << k;
                 }
             }
-            sampler.look(
-                quarter * LOOK_EVERY,
+            sampler.adjust(
+                quarter * ADJUST_EVERY,
                 None,
                 |_| seen,
                 |_, now| {
@@ -408,8 +430,12 @@ mod tests {
             seconds += 1;
             let mut changes = vec![];
             // A million of event 1 a second, a thousand of event 2.
-            let count = |id| if id == ONE { u64::from(seconds) * 1_000_000 } else { u64::from(seconds) * 1_000 };
-            sampler.look(Duration::from_secs(u64::from(seconds)), Some(cost), count, |id, k| changes.push((id, k)));
+            let count = |id| {
+                if id == ONE { u64::from(seconds) * 1_000_000 } else { u64::from(seconds) * 1_000 }
+            };
+            sampler.adjust(Duration::from_secs(u64::from(seconds)), Some(cost), count, |id, k| {
+                changes.push((id, k))
+            });
             changes
         };
         assert_eq!(look(0.009), [], "within the budget");
@@ -425,6 +451,11 @@ mod tests {
     fn fixed_rates_are_left_alone() {
         let mut sampler = Sampler::new([ONE].into_iter());
         assert_eq!(sampler.set(ONE, Sampling::Rate(0.1)), Some(3));
-        sampler.look(LOOK_EVERY, Some(1.0), |_| u64::MAX, |_, _| panic!("it does not change by itself"));
+        sampler.adjust(
+            ADJUST_EVERY,
+            Some(1.0),
+            |_| u64::MAX,
+            |_, _| panic!("it does not change by itself"),
+        );
     }
 }

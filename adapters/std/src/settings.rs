@@ -18,7 +18,7 @@ use self::{
     problem::said_by,
     value::{Raw, Value},
 };
-use crate::{BuildError, ClockMode, DrainPriority, Sampling, pace::MAX_PERIOD};
+use crate::{BuildError, ClockMode, DrainPriority, Sampling, poll_interval::MAX_PERIOD};
 
 /// Where a value came from. Of two, the one that is listed later here counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,7 +222,11 @@ settings! {
 
 impl Settings {
     /// Takes in what the environment and the configuration file say.
-    pub(crate) fn resolve(&mut self, environment: &Environment, events: &[EventInfo]) -> Result<(), SettingsError> {
+    pub(crate) fn resolve(
+        &mut self,
+        environment: &Environment,
+        events: &[EventInfo],
+    ) -> Result<(), SettingsError> {
         self.read_environment(environment)?;
         self.read_config_file(events)?;
         self.check_together()
@@ -244,7 +248,10 @@ impl Settings {
         }
         let refuse = |key, origin: &Origin| {
             let manual = self.manual_drain.origin.clone();
-            Err(SettingsError { origin: origin.clone(), problem: SettingsProblem::NoDrainThread { key, manual } })
+            Err(SettingsError {
+                origin: origin.clone(),
+                problem: SettingsProblem::NoDrainThread { key, manual },
+            })
         };
         if self.drain_core.value.is_some() {
             return refuse("drain_core", &self.drain_core.origin);
@@ -262,13 +269,17 @@ impl Settings {
         }
         let (key, origin) = match &error {
             BuildError::RingCapacity(_) => of("ring_capacity", &self.ring_capacity),
-            BuildError::RingMemory { .. } if self.ring_capacity.origin.rank() > self.rings.origin.rank() => {
+            BuildError::RingMemory { .. }
+                if self.ring_capacity.origin.rank() > self.rings.origin.rank() =>
+            {
                 of("ring_capacity", &self.ring_capacity)
             }
             BuildError::NoRings | BuildError::RingMemory { .. } => of("rings", &self.rings),
             BuildError::Period { .. } => of("max_period", &self.max_period),
             BuildError::TooManySamples { .. } => of("exact_samples", &self.exact_samples),
-            BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => of("drain_core", &self.drain_core),
+            BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
+                of("drain_core", &self.drain_core)
+            }
             BuildError::Priority { .. } => of("drain_priority", &self.drain_priority),
             BuildError::Lock { .. } => of("mlock", &self.mlock),
             BuildError::Config(

@@ -49,7 +49,9 @@ pub struct SlaReport {
 impl SlaReport {
     pub(crate) fn new(info: &EventInfo, status: &SlaStatus, since_unix_ns: Option<u64>) -> Self {
         let (quantile, window, limit, unit) = match status.limit {
-            Limit::Quantile(Threshold { quantile, window, limit, .. }) => (Some(quantile), window, limit, info.unit),
+            Limit::Quantile(Threshold { quantile, window, limit, .. }) => {
+                (Some(quantile), window, limit, info.unit)
+            }
             Limit::Silence(longest) => (None, longest, crate::clock::nanos(longest), Unit::Time),
         };
         Self {
@@ -72,9 +74,11 @@ impl SlaReport {
 impl fmt::Display for SlaReport {
     /// One line: `order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200 over: violated`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |value| crate::table::value(self.unit, value);
+        let told = |value| crate::report::table::value(self.unit, value);
         match self.quantile {
-            Some(quantile) => write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?,
+            Some(quantile) => {
+                write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?
+            }
             None => write!(f, "{} silence: ", self.event)?,
         }
         match self.observed {
@@ -136,11 +140,18 @@ impl ChangeQueue {
     }
 
     pub(crate) fn take(&mut self) -> SlaChanges {
-        SlaChanges { changes: self.changes.drain(..).collect(), missed: core::mem::take(&mut self.missed) }
+        SlaChanges {
+            changes: self.changes.drain(..).collect(),
+            missed: core::mem::take(&mut self.missed),
+        }
     }
 }
 
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
 fn quantile<S: Serializer>(quantile: &Option<Quantile>, serializer: S) -> Result<S::Ok, S::Error> {
     match quantile {
         Some(quantile) => serializer.collect_str(quantile),

@@ -1,7 +1,8 @@
 //! The aggregator's memory on the heap, sized at run time.
 
 use tailwatch_core::{
-    EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Silence, Slow, Storage, Sums, Tally, Window, Word,
+    CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,
+    Silence, Storage, StorageParts, Tally, Window,
 };
 
 /// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
@@ -11,14 +12,14 @@ pub(crate) struct Boxed {
     rows: Box<[u16]>,
     windows: Box<[Window]>,
     events: Box<[EventState]>,
-    slices: Box<[Sums]>,
+    slices: Box<[PackedMoments]>,
     counts: Box<[u32]>,
-    totals: Box<[Word]>,
-    folded: Box<[Word]>,
+    totals: Box<[CountWord]>,
+    folded: Box<[CountWord]>,
     samples: Box<[Sample]>,
     scratch: Box<[Scratch]>,
-    in_flight: Box<[Flight]>,
-    slowest: Box<[Slow]>,
+    in_flight: Box<[OpenSpan]>,
+    slowest: Box<[Exemplar]>,
     limits: Box<[Rule]>,
     tallies: Box<[Tally]>,
     silences: Box<[Silence]>,
@@ -59,8 +60,8 @@ impl Storage for Boxed {
     }
 
     #[inline(always)]
-    fn parts(&mut self) -> Parts<'_, u32> {
-        Parts {
+    fn parts(&mut self) -> StorageParts<'_, u32> {
+        StorageParts {
             rows: &mut self.rows,
             windows: &mut self.windows,
             events: &mut self.events,

@@ -10,10 +10,11 @@ use tailwatch_core::{Kind, Outcome};
 
 use crate::{
     Delivery,
-    locks::{Mutex, lock},
+    sync::{Mutex, lock},
 };
 
-const HEADER: [&str; 7] = ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
+const HEADER: [&str; 7] =
+    ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 
 /// Large, because the drain rests while a row is written.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -94,7 +95,8 @@ impl TraceWriter {
         if writer.error.is_some() {
             return;
         }
-        let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+        let number =
+            |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
         let written = writer.csv.write_record([
             row.event,
             &row.kind.to_string(),

@@ -35,7 +35,9 @@ pub(crate) fn relaxed() -> u64 {
     let ticks;
     // SAFETY: CNTVCT_EL0 can be read at every exception level where an operating system gives user programs its clock, as
     // those that Rust's `std` supports do; it touches no memory.
-    unsafe { core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+    };
     ticks
 }
 
@@ -45,7 +47,9 @@ pub(crate) fn relaxed() -> u64 {
 pub(crate) fn ordered() -> u64 {
     let ticks;
     // SAFETY: as in `relaxed`. Not `nomem`: the compiler must not move memory accesses of the measured work behind it.
-    unsafe { core::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags)) };
+    unsafe {
+        core::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags))
+    };
     ticks
 }
 

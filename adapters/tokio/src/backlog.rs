@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SpawnError, home};
+use crate::{SpawnError, runtime_handle};
 
 /// A bounded channel's sender that records, before each message, how many are waiting.
 ///
@@ -104,7 +104,7 @@ pub fn watch_backlog<T: Send + 'static>(
     period: Duration,
     token: CancellationToken,
 ) -> Result<JoinHandle<()>, SpawnError> {
-    let handle = home::current()?;
+    let handle = runtime_handle::current()?;
     if period.is_zero() {
         return Err(SpawnError::NoPeriod);
     }

@@ -12,17 +12,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    SpawnError, home,
-    sla::{self, SlaNotice, SlaNotices},
+    SpawnError, runtime_handle,
+    sla::{self, SlaUpdate, SlaUpdates},
 };
 
 /// How many records the drain takes in at most before it yields: some 0.1 ms of work.
-pub const TURN: usize = 4_096;
+pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 
 /// Drains `collector`, which is a [manual](tailwatch::Builder::manual_drain) one, in a task of the current runtime, until `token` is
 /// cancelled; then it drains what was recorded before, stops the collector and publishes the last report.
 ///
-/// **It never holds a worker for long.** A turn takes in at most [`TURN`] records, makes a report at most every 10 ms, and yields; so
+/// **It never holds a worker for long.** A turn takes in at most [`MAX_RECORDS_PER_TURN`] records, makes a report at most every 10 ms, and yields; so
 /// that a turn is over in less than a millisecond, and a current-thread runtime is a good home for it. Observers and hooks of the
 /// collector are called in it: one that takes long holds the worker. While another thread drains or flushes the collector, a turn waits
 /// for it.
@@ -48,7 +48,7 @@ pub const TURN: usize = 4_096;
 /// let collector = Arc::new(Collector::builder().manual_drain().start()?);
 /// collector.install()?;
 /// let shutdown = CancellationToken::new();
-/// let drain = tailwatch_tokio::spawn(Arc::clone(&collector), shutdown.clone())?;
+/// let drain = tailwatch_tokio::spawn_drain(Arc::clone(&collector), shutdown.clone())?;
 ///
 /// let mut reports = drain.reports();
 /// drop(measure(Trading::OrderPlacement));
@@ -64,8 +64,11 @@ pub const TURN: usize = 4_096;
 ///
 /// # Errors
 /// Outside of a runtime, on one without timers, if the collector drains itself, or if it has stopped.
-pub fn spawn(collector: impl Into<Arc<Collector>>, token: CancellationToken) -> Result<Drain, SpawnError> {
-    let runtime = home::current()?;
+pub fn spawn_drain(
+    collector: impl Into<Arc<Collector>>,
+    token: CancellationToken,
+) -> Result<DrainTask, SpawnError> {
+    let runtime = runtime_handle::current()?;
     let collector = collector.into();
     if !collector.settings().manual_drain.value {
         return Err(SpawnError::NotManual);
@@ -76,10 +79,14 @@ pub fn spawn(collector: impl Into<Arc<Collector>>, token: CancellationToken) -> 
     let (reports, newest) = watch::channel(collector.published_report());
     let notices = sla::channel();
     let listening = notices.subscribe();
-    let turns = Arc::new(Turns { collector: Arc::clone(&collector), reports, notices: Mutex::new(notices) });
+    let turns = Arc::new(Turns {
+        collector: Arc::clone(&collector),
+        reports,
+        notices: Mutex::new(notices),
+    });
     let weak = Arc::downgrade(&turns);
     let task = runtime.spawn(run(turns, token));
-    Ok(Drain { collector, turns: weak, reports: newest, notices: listening, task })
+    Ok(DrainTask { collector, turns: weak, reports: newest, notices: listening, task })
 }
 
 async fn run(turns: Arc<Turns>, token: CancellationToken) {
@@ -96,19 +103,19 @@ async fn run(turns: Arc<Turns>, token: CancellationToken) {
     turns.publish();
 }
 
-/// A drain at work; made by [`spawn`]. To drop it lets the task go on.
+/// A drain at work; made by [`spawn_drain`]. To drop it lets the task go on.
 #[derive(Debug)]
 #[must_use = "the last report comes from `join`"]
-pub struct Drain {
+pub struct DrainTask {
     collector: Arc<Collector>,
     /// As long as the task lives: who listens is to know when it has ended.
     turns: Weak<Turns>,
     reports: watch::Receiver<Arc<Report>>,
-    notices: broadcast::Receiver<SlaNotice>,
+    notices: broadcast::Receiver<SlaUpdate>,
     task: JoinHandle<()>,
 }
 
-impl Drain {
+impl DrainTask {
     /// The newest report, which is shared and not copied: at most one each 10 ms, and the last one. Whoever looks seldom misses those
     /// in between, and holds nobody up. What is borrowed from it does: as long as it is kept the drain waits, with its worker, to tell
     /// a new one. So clone the `Arc` before an `.await`. It closes when the task has ended.
@@ -118,12 +125,12 @@ impl Drain {
 
     /// Limits that are raised or cleared from now on, until the task has ended. It takes them from [`Collector::sla_changes`], which
     /// has none left.
-    pub fn sla_notices(&self) -> SlaNotices {
-        SlaNotices::beside(&self.notices)
+    pub fn sla_updates(&self) -> SlaUpdates {
+        SlaUpdates::beside(&self.notices)
     }
 
     /// Drains, in the current task, everything recorded before this call, and publishes it: as [`Collector::flush`], but by turns of
-    /// [`TURN`] records, between which it yields. It may be dropped between turns.
+    /// [`MAX_RECORDS_PER_TURN`] records, between which it yields. It may be dropped between turns.
     pub async fn flush(&self) {
         match self.turns.upgrade() {
             Some(turns) => turns.take_all().await,
@@ -153,13 +160,13 @@ struct Turns {
     collector: Arc<Collector>,
     reports: watch::Sender<Arc<Report>>,
     /// Locked while changes go from the collector to whoever listens, so that they stay in order.
-    notices: Mutex<broadcast::Sender<SlaNotice>>,
+    notices: Mutex<broadcast::Sender<SlaUpdate>>,
 }
 
 impl Turns {
     /// One turn; returns how long to rest until the next, which is nothing if records were left behind.
     fn take(&self) -> Duration {
-        let rest = self.collector.drain_up_to(TURN);
+        let rest = self.collector.drain_up_to(MAX_RECORDS_PER_TURN);
         self.publish();
         rest
     }
@@ -167,9 +174,11 @@ impl Turns {
     /// As many turns as it takes to drain what is in the rings now, however much comes in meanwhile.
     async fn take_all(&self) {
         let settings = self.collector.settings();
-        let most = settings.rings.value.saturating_mul(settings.ring_capacity.value) / TURN + 1;
+        let most = settings.rings.value.saturating_mul(settings.ring_capacity.value)
+            / MAX_RECORDS_PER_TURN
+            + 1;
         for _ in 0..most {
-            let has_more = self.collector.flush_up_to(TURN);
+            let has_more = self.collector.flush_up_to(MAX_RECORDS_PER_TURN);
             self.publish();
             if !has_more {
                 break;

@@ -1,7 +1,7 @@
 //! Latency percentiles for programs whose stages are [tokio] tasks.
 //!
 //! [`measured`](MeasureExt::measured) on a future is a span from its first poll to its completion, or to its drop: then it is
-//! cancelled. [`measured_items`](MeasureStreamExt::measured_items) does the same for the gaps of a stream, [`spawn`] makes the drain a
+//! cancelled. [`measured_items`](MeasureStreamExt::measured_items) does the same for the gaps of a stream, [`spawn_drain`] makes the drain a
 //! task that never holds a worker for long, [`watch_runtime`] measures the runtime itself. What is recorded, and how it is asked
 //! for, is the crate [`tailwatch`]'s.
 //!
@@ -14,7 +14,7 @@
 //! let collector = Collector::builder().manual_drain().start()?;
 //! collector.install()?;
 //! let shutdown = CancellationToken::new();
-//! let drain = tailwatch_tokio::spawn(collector, shutdown.clone())?;
+//! let drain = tailwatch_tokio::spawn_drain(collector, shutdown.clone())?;
 //!
 //! for order in 0..100 {
 //!     place(order).try_measured_tagged(Trading::OrderPlacement, order).await?;
@@ -37,7 +37,7 @@
 //!   [`on_thread_start`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.on_thread_start) with
 //!   [`register_thread`](tailwatch::register_thread) does it in advance.
 //! - A span lasts from the first poll: a future that waits in the queue of its runtime before that is not measured yet. How long that
-//!   takes, [`Runtime::SchedulingDelay`] tells.
+//!   takes, [`RuntimeEvent::SchedulingDelay`] tells.
 //! - Durations are those of the processor's clock. That of a runtime that is paused for a test stands still without them.
 //! - Tasks that a runtime drops as it is shut down record their cancellations then. So shut it down before the drain's last turn, or
 //!   [`flush`](tailwatch::Collector::flush) the collector after it.
@@ -50,14 +50,14 @@
 #![forbid(unsafe_code)]
 
 mod backlog;
+mod classify;
 mod drain;
 mod error;
-mod home;
-mod judge;
 mod measured;
+mod poll_times;
 mod runtime;
+mod runtime_handle;
 mod sla;
-mod split;
 mod stream;
 
 /// What ends the tasks of this crate; the one of `tokio-util`.
@@ -65,12 +65,12 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use self::{
     backlog::{MeasuredSender, watch_backlog},
-    drain::{Drain, TURN, spawn},
+    classify::{AlwaysOk, ByResult, Classify},
+    drain::{DrainTask, MAX_RECORDS_PER_TURN, spawn_drain},
     error::SpawnError,
-    judge::{AlwaysOk, ByResult, Judge},
     measured::{MeasureExt, Measured},
-    runtime::{Runtime, watch_runtime},
-    sla::{SlaNotice, SlaNotices},
-    split::{Parts, Split, SplitExt},
+    poll_times::{PollTimeEvents, PollTimes, PollTimesExt},
+    runtime::{RuntimeEvent, watch_runtime},
+    sla::{SlaUpdate, SlaUpdates},
     stream::{MeasureStreamExt, MeasuredItems},
 };

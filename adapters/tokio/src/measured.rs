@@ -7,9 +7,9 @@ use core::{
 };
 
 use pin_project_lite::pin_project;
-use tailwatch::{Event, EventId, Outcome, Unfinished, measure_unfinished_tagged};
+use tailwatch::{CancelOnDrop, Event, EventId, Outcome, measure_cancel_on_drop_tagged};
 
-use crate::judge::{AlwaysOk, ByResult, Judge};
+use crate::classify::{AlwaysOk, ByResult, Classify};
 
 /// Measures any future.
 ///
@@ -87,7 +87,7 @@ pin_project! {
 #[derive(Debug)]
 enum Stage {
     Before { event: EventId, tag: u64 },
-    Running(Unfinished),
+    Running(CancelOnDrop),
     Over,
 }
 
@@ -102,7 +102,7 @@ impl Stage {
     #[inline(always)]
     fn begin(&mut self) {
         if let Self::Before { event, tag } = *self {
-            *self = Self::Running(measure_unfinished_tagged(event, tag));
+            *self = Self::Running(measure_cancel_on_drop_tagged(event, tag));
         }
     }
 
@@ -114,7 +114,7 @@ impl Stage {
     }
 }
 
-impl<F: Future, J: Judge<F::Output>> Future for Measured<F, J> {
+impl<F: Future, J: Classify<F::Output>> Future for Measured<F, J> {
     type Output = F::Output;
 
     #[inline]

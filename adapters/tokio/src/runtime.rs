@@ -9,12 +9,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{SpawnError, home};
+use crate::{SpawnError, runtime_handle};
 
 events! {
-    /// What [`watch_runtime`] records: announce it by `Builder::events(Runtime::ALL)`, beside the program's own events, whose numbers
+    /// What [`watch_runtime`] records: announce it by `Builder::events(RuntimeEvent::ALL)`, beside the program's own events, whose numbers
     /// are to be others.
-    pub enum Runtime {
+    pub enum RuntimeEvent {
         /// How long a task that could go on waited for a worker: through the queue once.
         SchedulingDelay = 2_001,
         /// By how much a sleeping task was woken too late: the executor's hiccup, a worker that was held or a machine that stood
@@ -30,7 +30,7 @@ events! {
 /// No program lives to see the difference to a longer period, and a point in time plus this is one.
 const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
-/// Watches the current runtime until `token` is cancelled: a task which once a `period` records the events of [`Runtime`] into the
+/// Watches the current runtime until `token` is cancelled: a task which once a `period` records the events of [`RuntimeEvent`] into the
 /// collector of the thread that it runs on.
 ///
 /// A hold-up longer than a period is never overlooked, as the task is to wake up in the midst of it; a shorter one may be. On a
@@ -39,11 +39,11 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// ```
 /// use std::time::Duration;
 /// use tailwatch::{Collector, Trading};
-/// use tailwatch_tokio::{CancellationToken, Runtime, watch_runtime};
+/// use tailwatch_tokio::{CancellationToken, RuntimeEvent, watch_runtime};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let collector = Collector::builder().events(Trading::ALL).events(Runtime::ALL).start()?;
+/// let collector = Collector::builder().events(Trading::ALL).events(RuntimeEvent::ALL).start()?;
 /// collector.install()?;
 /// let shutdown = CancellationToken::new();
 /// let watcher = watch_runtime(Duration::from_millis(10), shutdown.clone())?;
@@ -51,15 +51,18 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// shutdown.cancel();
 /// watcher.await?;
 /// collector.stop();
-/// assert!(collector.total(Runtime::TimerDelay)?.is_some());
+/// assert!(collector.total(RuntimeEvent::TimerDelay)?.is_some());
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
 /// Outside of a runtime, on one without timers, or if the period is 0.
-pub fn watch_runtime(period: Duration, token: CancellationToken) -> Result<JoinHandle<()>, SpawnError> {
-    let handle = home::current()?;
+pub fn watch_runtime(
+    period: Duration,
+    token: CancellationToken,
+) -> Result<JoinHandle<()>, SpawnError> {
+    let handle = runtime_handle::current()?;
     if period.is_zero() {
         return Err(SpawnError::NoPeriod);
     }
@@ -70,11 +73,11 @@ pub fn watch_runtime(period: Duration, token: CancellationToken) -> Result<JoinH
         let mut timer = pin!(sleep_until(due));
         while token.run_until_cancelled(timer.as_mut()).await.is_some() {
             let ready = Instant::now();
-            record_duration(Runtime::TimerDelay, ready - due);
+            record_duration(RuntimeEvent::TimerDelay, ready - due);
             yield_now().await;
-            record_duration(Runtime::SchedulingDelay, ready.elapsed());
-            record_value(Runtime::AliveTasks, metrics.num_alive_tasks() as u64);
-            record_value(Runtime::GlobalQueueDepth, metrics.global_queue_depth() as u64);
+            record_duration(RuntimeEvent::SchedulingDelay, ready.elapsed());
+            record_value(RuntimeEvent::AliveTasks, metrics.num_alive_tasks() as u64);
+            record_value(RuntimeEvent::GlobalQueueDepth, metrics.global_queue_depth() as u64);
             // From now on, and not from when it was due: what is late once is one delay.
             due = Instant::now() + period;
             timer.as_mut().reset(due);

@@ -9,9 +9,9 @@ use core::{
 
 use futures_core::Stream;
 use pin_project_lite::pin_project;
-use tailwatch::{Event, EventId, Unfinished, measure_unfinished};
+use tailwatch::{CancelOnDrop, Event, EventId, measure_cancel_on_drop};
 
-use crate::judge::{AlwaysOk, ByResult, Judge};
+use crate::classify::{AlwaysOk, ByResult, Classify};
 
 /// Measures how long a stream takes from item to item.
 ///
@@ -68,7 +68,7 @@ pin_project! {
 #[derive(Debug)]
 enum Gap {
     Before,
-    Running(Unfinished),
+    Running(CancelOnDrop),
     Over,
 }
 
@@ -78,14 +78,14 @@ impl<S, J> MeasuredItems<S, J> {
     }
 }
 
-impl<S: Stream, J: Judge<S::Item>> Stream for MeasuredItems<S, J> {
+impl<S: Stream, J: Classify<S::Item>> Stream for MeasuredItems<S, J> {
     type Item = S::Item;
 
     #[inline]
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
         if matches!(this.gap, Gap::Before) {
-            *this.gap = Gap::Running(measure_unfinished(*this.event));
+            *this.gap = Gap::Running(measure_cancel_on_drop(*this.event));
         }
         let item = ready!(this.stream.poll_next(context));
         match (&item, mem::replace(this.gap, Gap::Over)) {
@@ -94,7 +94,7 @@ impl<S: Stream, J: Judge<S::Item>> Stream for MeasuredItems<S, J> {
             (_, Gap::Before | Gap::Over) => {}
         }
         if item.is_some() {
-            *this.gap = Gap::Running(measure_unfinished(*this.event));
+            *this.gap = Gap::Running(measure_cancel_on_drop(*this.event));
         }
         Poll::Ready(item)
     }

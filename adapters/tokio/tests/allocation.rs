@@ -13,7 +13,7 @@ use std::alloc::System;
 
 use support::on_current_thread;
 use tailwatch::Trading;
-use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, Parts, SplitExt};
+use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, PollTimeEvents, PollTimesExt};
 use tokio_stream::Stream;
 
 /// The system's allocator, which counts.
@@ -68,9 +68,14 @@ fn measuring_allocates_nothing() {
     sender.try_send(0).unwrap();
     let context = &mut Context::from_waker(Waker::noop());
     let calls = calls_in(|| {
-        let parts = Parts::NONE.polled(Trading::OrderFill).waiting(Trading::OrderFill).longest_poll(Trading::OrderFill);
-        let nested = yields().measured(Trading::EventBusHandle).try_measured_tagged(Trading::OrderPlacement, 7);
-        let mut nested = pin!(nested.split(parts));
+        let parts = PollTimeEvents::NONE
+            .polled(Trading::OrderFill)
+            .waiting(Trading::OrderFill)
+            .longest_poll(Trading::OrderFill);
+        let nested = yields()
+            .measured(Trading::EventBusHandle)
+            .try_measured_tagged(Trading::OrderPlacement, 7);
+        let mut nested = pin!(nested.poll_times(parts));
         while nested.as_mut().poll(context).is_pending() {}
         {
             let mut dropped = pin!(yields().measured(Trading::OrderPlacement));

@@ -59,7 +59,9 @@ fn a_watched_channel_is_looked_at_once_a_period_until_it_is_closed() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         let (sender, mut receiver) = mpsc::channel(8);
-        let watcher = watch_backlog(&sender, BACKLOG, Duration::from_millis(10), CancellationToken::new()).unwrap();
+        let watcher =
+            watch_backlog(&sender, BACKLOG, Duration::from_millis(10), CancellationToken::new())
+                .unwrap();
         let later = Duration::from_millis(5);
         // Looks at 0, 10, 20, 30 ms; each change in between.
         sleep(later).await;
@@ -83,7 +85,8 @@ fn a_watcher_ends_with_its_token() {
     bench.runtime.block_on(async {
         let (sender, _receiver) = mpsc::channel::<()>(1);
         let token = CancellationToken::new();
-        let watcher = watch_backlog(&sender, BACKLOG, Duration::from_secs(1), token.clone()).unwrap();
+        let watcher =
+            watch_backlog(&sender, BACKLOG, Duration::from_secs(1), token.clone()).unwrap();
         sleep(Duration::from_millis(2_500)).await;
         token.cancel();
         watcher.await.unwrap();

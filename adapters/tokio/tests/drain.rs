@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use support::{Bench, on_both, on_current_thread, on_workers, paused};
 use tailwatch::{
-    Builder, Collector, Limit, Quantile, Threshold, Trading, WindowSpec, measure, record_duration, record_value,
+    Builder, Collector, Limit, Quantile, Threshold, Trading, WindowSpec, measure, record_duration,
+    record_value,
 };
-use tailwatch_tokio::{CancellationToken, MeasureExt, SlaNotice, SpawnError, TURN};
+use tailwatch_tokio::{CancellationToken, MAX_RECORDS_PER_TURN, MeasureExt, SlaUpdate, SpawnError};
 use tokio::{task::yield_now, time::sleep};
 use tokio_stream::StreamExt;
 
@@ -22,9 +23,9 @@ fn unchanged(builder: Builder) -> Builder {
     builder
 }
 
-fn spawn(bench: &Bench) -> (tailwatch_tokio::Drain, CancellationToken) {
+fn spawn(bench: &Bench) -> (tailwatch_tokio::DrainTask, CancellationToken) {
     let token = CancellationToken::new();
-    (tailwatch_tokio::spawn(Arc::clone(&bench.collector), token.clone()).unwrap(), token)
+    (tailwatch_tokio::spawn_drain(Arc::clone(&bench.collector), token.clone()).unwrap(), token)
 }
 
 fn record(spans: usize) {
@@ -65,8 +66,14 @@ fn a_drain_that_is_cancelled_takes_what_was_recorded_before_and_stops_the_collec
                 token.cancel();
                 let report = drain.join().await.unwrap();
                 assert_eq!(orders(&report), 15_000);
-                assert_eq!((report.health.delivered, report.health.pending, report.health.overwritten), (30_000, 0, 0));
-                assert!(report.to_string().contains("; stopped"), "it says that it is the last one: {report}");
+                assert_eq!(
+                    (report.health.delivered, report.health.pending, report.health.overwritten),
+                    (30_000, 0, 0)
+                );
+                assert!(
+                    report.to_string().contains("; stopped"),
+                    "it says that it is the last one: {report}"
+                );
             });
             assert!(bench.collector.is_stopped());
             record(1);
@@ -91,7 +98,7 @@ fn the_drain_works_on_a_runtime_whose_clock_is_paused() {
 
 #[test]
 fn a_turn_takes_no_more_records_than_it_may_and_then_others_have_theirs() {
-    const RECORDS: usize = 20 * TURN;
+    const RECORDS: usize = 20 * MAX_RECORDS_PER_TURN;
     let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
@@ -102,14 +109,18 @@ fn a_turn_takes_no_more_records_than_it_may_and_then_others_have_theirs() {
             let (mut delivered, mut turns) = (0, 0);
             while delivered < RECORDS {
                 let now = log.count();
-                assert!(now - delivered <= 2 * TURN, "{} records in a turn", now - delivered);
+                assert!(
+                    now - delivered <= 2 * MAX_RECORDS_PER_TURN,
+                    "{} records in a turn",
+                    now - delivered
+                );
                 turns += usize::from(now > delivered);
                 delivered = now;
                 yield_now().await;
             }
             turns
         });
-        assert!(other.await.unwrap() >= RECORDS / TURN / 2);
+        assert!(other.await.unwrap() >= RECORDS / MAX_RECORDS_PER_TURN / 2);
         token.cancel();
         assert_eq!(orders(&drain.join().await.unwrap()), RECORDS as u64 / 2);
     });
@@ -120,7 +131,7 @@ fn a_flush_yields_between_turns() {
     let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
-        record(20 * TURN / 2);
+        record(20 * MAX_RECORDS_PER_TURN / 2);
         let others = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&others);
         let other = tokio::spawn(async move {
@@ -130,7 +141,7 @@ fn a_flush_yields_between_turns() {
             }
         });
         drain.flush().await;
-        assert_eq!(bench.log.count(), 20 * TURN);
+        assert_eq!(bench.log.count(), 20 * MAX_RECORDS_PER_TURN);
         // The drain's own turns take half of it.
         assert!(others.load(SeqCst) >= 5, "{others:?}");
         other.abort();
@@ -173,7 +184,8 @@ fn a_shutdown_in_the_middle_of_load_loses_nothing_uncounted() {
                         pushed.fetch_add(3, SeqCst);
                     }
                 };
-                let loads: Vec<_> = (0..4).map(|_| tokio::spawn(load(over.clone(), Arc::clone(&pushed)))).collect();
+                let loads: Vec<_> =
+                    (0..4).map(|_| tokio::spawn(load(over.clone(), Arc::clone(&pushed)))).collect();
                 reports.wait_for(|report| report.health.produced > 10_000).await.unwrap();
                 token.cancel();
                 drain.join().await.unwrap();
@@ -214,7 +226,9 @@ fn a_runtime_that_is_shut_down_leaves_the_rest_to_the_collectors_owner() {
     on_both(unchanged, |bench| {
         let Bench { collector, runtime, .. } = bench;
         let drain = runtime.block_on(async {
-            let drain = tailwatch_tokio::spawn(Arc::clone(&collector), CancellationToken::new()).unwrap();
+            let drain =
+                tailwatch_tokio::spawn_drain(Arc::clone(&collector), CancellationToken::new())
+                    .unwrap();
             yield_now().await;
             drain
         });
@@ -230,7 +244,7 @@ fn a_runtime_that_is_shut_down_leaves_the_rest_to_the_collectors_owner() {
 
 #[test]
 fn what_cannot_be_drained_is_refused_and_told_why() {
-    let spawn = |collector| tailwatch_tokio::spawn(collector, CancellationToken::new());
+    let spawn = |collector| tailwatch_tokio::spawn_drain(collector, CancellationToken::new());
     let started = |builder: Builder| builder.ignore_environment().start().unwrap();
     let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
     assert!(matches!(error, SpawnError::NoRuntime(_)), "{error}");
@@ -238,13 +252,19 @@ fn what_cannot_be_drained_is_refused_and_told_why() {
     let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let inside = timeless.enter();
     let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
-    assert!(matches!(error, SpawnError::NoTimers) && error.to_string().contains("enable_time"), "{error}");
+    assert!(
+        matches!(error, SpawnError::NoTimers) && error.to_string().contains("enable_time"),
+        "{error}"
+    );
     drop(inside);
 
     let bench = on_current_thread(unchanged);
     let _inside = bench.runtime.enter();
     let error = spawn(started(Collector::builder())).unwrap_err();
-    assert!(matches!(error, SpawnError::NotManual) && error.to_string().contains("manual_drain"), "{error}");
+    assert!(
+        matches!(error, SpawnError::NotManual) && error.to_string().contains("manual_drain"),
+        "{error}"
+    );
     let stopped = started(Collector::builder().manual_drain());
     stopped.stop();
     let error = spawn(stopped).unwrap_err();
@@ -253,7 +273,8 @@ fn what_cannot_be_drained_is_refused_and_told_why() {
 
 /// At most a millisecond, over the last minute: nothing is cleared while a test runs.
 fn with_a_limit(builder: Builder) -> Builder {
-    let limit = Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
+    let limit =
+        Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
     builder
         .windows(&[WindowSpec::new(Duration::from_mins(1), 12)])
         .limits(&[(tailwatch::Event::id(ORDER), Limit::Quantile(limit))])
@@ -264,16 +285,25 @@ fn every_listener_is_told_of_each_limit_that_is_raised() {
     on_both(with_a_limit, |bench| {
         bench.runtime.block_on(async {
             let (drain, token) = spawn(&bench);
-            let mut listeners = [drain.sla_notices(), drain.sla_notices()];
+            let mut listeners = [drain.sla_updates(), drain.sla_updates()];
             record_duration(ORDER, Duration::from_secs(1));
             for listener in &mut listeners {
-                let Some(SlaNotice::Change(change)) = StreamExt::next(listener).await else { panic!("no change") };
+                let Some(SlaUpdate::Change(change)) = StreamExt::next(listener).await else {
+                    panic!("no change")
+                };
                 assert!(change.raised);
-                assert_eq!((change.limit.event, change.limit.observed), ("order_placement", Some(1_000_000_000)));
+                assert_eq!(
+                    (change.limit.event, change.limit.observed),
+                    ("order_placement", Some(1_000_000_000))
+                );
             }
             token.cancel();
             for listener in &mut listeners {
-                assert_eq!(listener.next().await, None, "it ends with the task, though the handle is there");
+                assert_eq!(
+                    listener.next().await,
+                    None,
+                    "it ends with the task, though the handle is there"
+                );
             }
             drain.join().await.unwrap();
         });
@@ -286,9 +316,10 @@ fn a_listener_who_is_too_slow_is_told_how_much_was_missed() {
     let bench = on_workers(with_a_limit);
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
-        let mut listener = drain.sla_notices();
+        let mut listener = drain.sla_updates();
         let limit = |quantile| {
-            let threshold = Threshold::duration(quantile, Duration::from_millis(1)).over(Duration::from_mins(1));
+            let threshold = Threshold::duration(quantile, Duration::from_millis(1))
+                .over(Duration::from_mins(1));
             [Limit::Quantile(threshold)]
         };
         for n in 0..RAISED {
@@ -303,8 +334,8 @@ fn a_listener_who_is_too_slow_is_told_how_much_was_missed() {
         let (mut told, mut missed) = (0, 0);
         while let Some(notice) = listener.next().await {
             match notice {
-                SlaNotice::Change(change) => told += u64::from(change.raised),
-                SlaNotice::Missed(count) => missed += count,
+                SlaUpdate::Change(change) => told += u64::from(change.raised),
+                SlaUpdate::Missed(count) => missed += count,
                 _ => unreachable!(),
             }
         }

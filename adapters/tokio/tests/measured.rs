@@ -97,7 +97,8 @@ fn a_future_that_runs_into_a_timeout_is_cancelled() {
     bench.runtime.block_on(async {
         let late = timeout(Duration::from_millis(20), pending::<()>().measured(ORDER));
         assert!(late.await.is_err());
-        let soon = timeout(Duration::from_millis(20), sleep(Duration::from_millis(10)).measured(FILL));
+        let soon =
+            timeout(Duration::from_millis(20), sleep(Duration::from_millis(10)).measured(FILL));
         assert!(soon.await.is_ok());
     });
     assert_eq!(bench.flushed().kinds(ORDER), [START, CANCELLED]);
@@ -196,7 +197,8 @@ fn a_span_may_end_on_another_thread_than_it_began_on() {
         });
         elsewhere.join().unwrap();
     });
-    let seen: Vec<_> = bench.flushed().of(ORDER).into_iter().map(|seen| (seen.kind, seen.thread)).collect();
+    let seen: Vec<_> =
+        bench.flushed().of(ORDER).into_iter().map(|seen| (seen.kind, seen.thread)).collect();
     assert_eq!(seen, [(START, "main".to_owned()), (OK, "elsewhere".to_owned())]);
     let flying = bench.collector.report().event(ORDER).unwrap().in_flight;
     assert_eq!((flying.open, bench.collector.health().orphans), (0, 0));
@@ -268,8 +270,14 @@ fn tasks_at_once(tasks: usize, capacity: usize) {
             bench.collector.stop();
             let report = bench.collector.report();
             let event = report.event(ORDER).unwrap();
-            assert_eq!((event.outcomes.ok, event.outcomes.cancelled), ((tasks - tasks / 2) as u64, tasks as u64 / 2));
-            assert_eq!((event.in_flight.open, event.in_flight.untracked, report.health.orphans), (0, 0, 0));
+            assert_eq!(
+                (event.outcomes.ok, event.outcomes.cancelled),
+                ((tasks - tasks / 2) as u64, tasks as u64 / 2)
+            );
+            assert_eq!(
+                (event.in_flight.open, event.in_flight.untracked, report.health.orphans),
+                (0, 0, 0)
+            );
             assert_eq!((report.health.overwritten, report.health.unregistered), (0, 0));
             // An oracle that knows nothing of the aggregator: what was delivered.
             let seen = bench.log.of(ORDER);

@@ -6,7 +6,7 @@ use core::{future::pending, time::Duration};
 
 use support::{Bench, on_both, on_current_thread, paused};
 use tailwatch::{Builder, Trading};
-use tailwatch_tokio::{CancellationToken, Runtime, SpawnError, watch_runtime};
+use tailwatch_tokio::{CancellationToken, RuntimeEvent, SpawnError, watch_runtime};
 use tokio::{
     task::yield_now,
     time::{advance, sleep},
@@ -15,7 +15,7 @@ use tokio::{
 const PERIOD: Duration = Duration::from_millis(10);
 
 fn setup(builder: Builder) -> Builder {
-    builder.events(Trading::ALL).events(Runtime::ALL)
+    builder.events(Trading::ALL).events(RuntimeEvent::ALL)
 }
 
 /// Watches the runtime while `work` goes on.
@@ -28,7 +28,7 @@ async fn watch(work: impl Future<Output = ()>) {
 }
 
 /// As told, which is to the nearest tick.
-fn millis(bench: &Bench, event: Runtime) -> Vec<u64> {
+fn millis(bench: &Bench, event: RuntimeEvent) -> Vec<u64> {
     bench.flushed().values(event).into_iter().map(|nanos| (nanos + 500) / 1_000_000).collect()
 }
 
@@ -41,9 +41,9 @@ fn a_runtime_that_stands_still_is_a_delay_of_its_timers() {
         advance(Duration::from_millis(50)).await;
         sleep(Duration::from_millis(5)).await;
     }));
-    let delays = millis(&bench, Runtime::TimerDelay);
+    let delays = millis(&bench, RuntimeEvent::TimerDelay);
     assert!(matches!(delays[..], [0..=1, 0..=1, 42..=46]), "{delays:?}");
-    assert_eq!(millis(&bench, Runtime::SchedulingDelay), [0, 0, 0]);
+    assert_eq!(millis(&bench, RuntimeEvent::SchedulingDelay), [0, 0, 0]);
 }
 
 #[test]
@@ -53,16 +53,23 @@ fn tasks_that_are_alive_are_counted() {
             let tasks: Vec<_> = (0..5).map(|_| tokio::spawn(pending::<()>())).collect();
             let token = CancellationToken::new();
             let watcher = watch_runtime(Duration::from_millis(1), token.clone()).unwrap();
-            while bench.flushed().values(Runtime::GlobalQueueDepth).is_empty() {
+            while bench.flushed().values(RuntimeEvent::GlobalQueueDepth).is_empty() {
                 sleep(Duration::from_millis(1)).await;
             }
             token.cancel();
             watcher.await.unwrap();
             tasks.iter().for_each(tokio::task::JoinHandle::abort);
         });
-        let alive = bench.flushed().values(Runtime::AliveTasks);
-        assert!(!alive.is_empty() && alive.iter().all(|alive| *alive == 6), "its own is one of them: {alive:?}");
-        for event in [Runtime::TimerDelay, Runtime::SchedulingDelay, Runtime::GlobalQueueDepth] {
+        let alive = bench.flushed().values(RuntimeEvent::AliveTasks);
+        assert!(
+            !alive.is_empty() && alive.iter().all(|alive| *alive == 6),
+            "its own is one of them: {alive:?}"
+        );
+        for event in [
+            RuntimeEvent::TimerDelay,
+            RuntimeEvent::SchedulingDelay,
+            RuntimeEvent::GlobalQueueDepth,
+        ] {
             assert_eq!(bench.log.values(event).len(), alive.len(), "{event:?}");
         }
     });
@@ -70,10 +77,16 @@ fn tasks_that_are_alive_are_counted() {
 
 #[test]
 fn a_watcher_without_a_runtime_or_a_period_is_refused() {
-    assert!(matches!(watch_runtime(PERIOD, CancellationToken::new()), Err(SpawnError::NoRuntime(_))));
+    assert!(matches!(
+        watch_runtime(PERIOD, CancellationToken::new()),
+        Err(SpawnError::NoRuntime(_))
+    ));
     let bench = on_current_thread(setup);
     let _inside = bench.runtime.enter();
-    assert!(matches!(watch_runtime(Duration::ZERO, CancellationToken::new()), Err(SpawnError::NoPeriod)));
+    assert!(matches!(
+        watch_runtime(Duration::ZERO, CancellationToken::new()),
+        Err(SpawnError::NoPeriod)
+    ));
 }
 
 #[test]

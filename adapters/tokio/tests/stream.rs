@@ -18,7 +18,8 @@ fn each_gap_before_an_item_is_a_span_and_the_one_before_the_end_is_none() {
     support::on_both(
         |builder| builder,
         |bench| {
-            let items: Vec<_> = bench.runtime.block_on(tokio_stream::iter(1..=2).measured_items(FILL).collect());
+            let items: Vec<_> =
+                bench.runtime.block_on(tokio_stream::iter(1..=2).measured_items(FILL).collect());
             assert_eq!(items, [1, 2]);
             // A FORGET bears the tick of its START.
             let mut kinds = bench.flushed().kinds(FILL);

@@ -33,7 +33,8 @@ fn add_instant(peers: &mut Peers) {
 /// The histogram is the thread's own: there are no windows, and nobody else can look.
 fn add_quanta(peers: &mut Peers) {
     let clock = quanta::Clock::new();
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).expect("possible bounds");
+    let mut histogram =
+        Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).expect("possible bounds");
     peers.add("peer/quanta_hdrhistogram", Some("explicit"), ClockMode::Relaxed, move |times| {
         for _ in 0..times {
             let start = clock.raw();
@@ -46,20 +47,27 @@ fn add_quanta(peers: &mut Peers) {
 
 fn add_minstant(peers: &mut Peers) {
     let histogram = AtomicHistogram::new(7, 64).expect("a possible configuration");
-    peers.add("peer/minstant_atomic_histogram", Some("explicit"), ClockMode::Relaxed, move |times| {
-        for _ in 0..times {
-            let start = minstant::Instant::now();
-            black_box(());
-            let nanos = start.elapsed().as_nanos();
-            // No duration is too long for it.
-            let _ = histogram.increment(u64::try_from(nanos).unwrap_or(u64::MAX));
-        }
-    });
+    peers.add(
+        "peer/minstant_atomic_histogram",
+        Some("explicit"),
+        ClockMode::Relaxed,
+        move |times| {
+            for _ in 0..times {
+                let start = minstant::Instant::now();
+                black_box(());
+                let nanos = start.elapsed().as_nanos();
+                // No duration is too long for it.
+                let _ = histogram.increment(u64::try_from(nanos).unwrap_or(u64::MAX));
+            }
+        },
+    );
 }
 
 fn add_latency(peers: &mut Peers) {
     if !cfg!(target_arch = "x86_64") || !latency::rdtsc::has_invariant_tsc() {
-        peers.left_out.push("latency: it needs the invariant counter of an x86-64 processor".to_owned());
+        peers
+            .left_out
+            .push("latency: it needs the invariant counter of an x86-64 processor".to_owned());
         return;
     }
     latency::init();

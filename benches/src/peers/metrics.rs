@@ -38,7 +38,8 @@ fn add_prometheus_client(peers: &mut Peers) {
 
 /// Its timer is a guard.
 fn add_prometheus(peers: &mut Peers) {
-    let buckets = prometheus::exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS.into()).expect("possible buckets");
+    let buckets = prometheus::exponential_buckets(FIRST_BUCKET, 2.0, BUCKETS.into())
+        .expect("possible buckets");
     let options = HistogramOpts::new("order_placement", "Order placements").buckets(buckets);
     let histogram = prometheus::Histogram::with_opts(options).expect("a possible histogram");
     peers.add("peer/prometheus", Some("guard"), ClockMode::Ordered, move |times| {
@@ -53,7 +54,8 @@ fn add_prometheus(peers: &mut Peers) {
 fn add_metrics(peers: &mut Peers) {
     let recorder = PrometheusBuilder::new().build_recorder();
     let exporter = recorder.handle();
-    let histogram = metrics::with_local_recorder(&recorder, || metrics::histogram!("order_placement"));
+    let histogram =
+        metrics::with_local_recorder(&recorder, || metrics::histogram!("order_placement"));
     let upkeep = move || exporter.run_upkeep();
     peers.add_kept("peer/metrics", Some("explicit"), ClockMode::Ordered, upkeep, move |times| {
         for _ in 0..times {
@@ -69,11 +71,17 @@ fn add_opentelemetry(peers: &mut Peers) {
     let histogram = provider.meter("versus").f64_histogram("order_placement").build();
     // Dropped, the provider would end what it provides.
     let keep = move || _ = &provider;
-    peers.add_kept("peer/opentelemetry", Some("explicit"), ClockMode::Ordered, keep, move |times| {
-        for _ in 0..times {
-            let start = Instant::now();
-            black_box(());
-            histogram.record(start.elapsed().as_secs_f64(), &[]);
-        }
-    });
+    peers.add_kept(
+        "peer/opentelemetry",
+        Some("explicit"),
+        ClockMode::Ordered,
+        keep,
+        move |times| {
+            for _ in 0..times {
+                let start = Instant::now();
+                black_box(());
+                histogram.record(start.elapsed().as_secs_f64(), &[]);
+            }
+        },
+    );
 }

@@ -51,9 +51,12 @@ fn add_fastrace(peers: &mut Peers) {
 
 /// Each span is a line, when it closes, with its time.
 fn add_tracing(peers: &mut Peers) {
-    let lines = tracing_subscriber::fmt().with_writer(io::sink).with_span_events(FmtSpan::CLOSE).finish();
+    let lines =
+        tracing_subscriber::fmt().with_writer(io::sink).with_span_events(FmtSpan::CLOSE).finish();
     if tracing::subscriber::set_global_default(lines).is_err() {
-        peers.left_out.push("tracing: another peer has taken its place for a subscriber".to_owned());
+        peers
+            .left_out
+            .push("tracing: another peer has taken its place for a subscriber".to_owned());
         return;
     }
     peers.add("peer/tracing_fmt", Some("guard"), ClockMode::Ordered, |times| {

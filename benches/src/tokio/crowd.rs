@@ -33,7 +33,7 @@ pub(super) fn run(tasks: u32) -> Result<(), Box<dyn Error>> {
     collector.register_thread("main")?;
     let token = CancellationToken::new();
     let (flying, report, elapsed) = runtime.block_on(async {
-        let drain = tailwatch_tokio::spawn(Arc::clone(&collector), token.clone())?;
+        let drain = tailwatch_tokio::spawn_drain(Arc::clone(&collector), token.clone())?;
         let begun = Arc::new(Semaphore::new(0));
         let (go, _) = watch::channel(false);
         let start = Instant::now();

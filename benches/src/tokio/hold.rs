@@ -132,7 +132,7 @@ pub(super) fn run(rounds: u32) -> Result<(), Box<dyn Error>> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     let steps = steps();
     let (found, report) = runtime.block_on(async {
-        let drain = tailwatch_tokio::spawn(Arc::clone(&collector), token.clone())?;
+        let drain = tailwatch_tokio::spawn_drain(Arc::clone(&collector), token.clone())?;
         let mut found = Vec::new();
         for number in 0..=rounds {
             let of_round = round(&collector, steps).await?;

@@ -9,7 +9,7 @@ use core::{
 };
 
 use tailwatch::{ClockMode, Collector, Trading};
-use tailwatch_tokio::{MeasureExt, Parts, SplitExt};
+use tailwatch_tokio::{MeasureExt, PollTimeEvents, PollTimesExt};
 
 use crate::{
     floor,
@@ -71,9 +71,9 @@ fn yielding_times<F: Future<Output = ()>>(make: impl Fn() -> F) -> impl Fn(u32) 
     move |times| (0..times).for_each(|_| as_task(make()))
 }
 
-fn parts() -> Parts {
+fn parts() -> PollTimeEvents {
     // Two records besides those of the span.
-    Parts::NONE.polled(Trading::OrderFill).waiting(Trading::EventBusHandle)
+    PollTimeEvents::NONE.polled(Trading::OrderFill).waiting(Trading::EventBusHandle)
 }
 
 /// The contestants of one clock mode, in this order: floor, ready, measured, yields, measured, split.
@@ -96,7 +96,10 @@ fn contestants(collector: &Collector, mode: ClockMode) -> [Contestant<'_>; 6] {
         contestant("ready/measured", Box::new(ready_times(|| ready().measured(SPAN)))),
         contestant("yields", Box::new(yielding_times(yields))),
         contestant("yields/measured", Box::new(yielding_times(|| yields().measured(SPAN)))),
-        contestant("yields/split", Box::new(yielding_times(|| yields().measured(SPAN).split(parts())))),
+        contestant(
+            "yields/split",
+            Box::new(yielding_times(|| yields().measured(SPAN).poll_times(parts()))),
+        ),
     ]
 }
 
@@ -109,15 +112,25 @@ pub(super) fn run(rounds: usize) -> Result<(), Box<dyn Error>> {
         let collector = super::builder().clock_mode(mode).rings(2).start()?;
         let mut contestants = contestants(&collector, mode);
         let figures = rounds::run_each(&mut contestants, rounds, |_| TURN);
-        let [floor, _, ready, plain, yields, _] = [0, 1, 2, 3, 4, 5].map(|n: usize| figures[n].median);
+        let [floor, _, ready, plain, yields, _] =
+            [0, 1, 2, 3, 4, 5].map(|n: usize| figures[n].median);
         for (contestant, figure) in contestants.iter().zip(&figures) {
             let label = format!("future/{}/{name}", contestant.name);
             let ratio = figure.median / floor;
-            println!("{label:<26} {:>9.2} {:>9.2} {:>9.2} {ratio:>8.2}", figure.median, figure.min, figure.max);
+            println!(
+                "{label:<26} {:>9.2} {:>9.2} {:>9.2} {ratio:>8.2}",
+                figure.median, figure.min, figure.max
+            );
         }
-        targets.push((format!("a measured ready future, {name}, x floor: at most {MOST}"), ready / floor));
+        targets.push((
+            format!("a measured ready future, {name}, x floor: at most {MOST}"),
+            ready / floor,
+        ));
         let more = (yields - plain) / floor;
-        targets.push((format!("what measuring adds to {YIELDS} yields, {name}, x floor: at most {MOST}"), more));
+        targets.push((
+            format!("what measuring adds to {YIELDS} yields, {name}, x floor: at most {MOST}"),
+            more,
+        ));
         drop(contestants);
         collector.stop();
         let health = collector.health();

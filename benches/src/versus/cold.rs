@@ -33,9 +33,12 @@ pub(super) fn run(contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Figu
             ticks.push(once(&walked, &mut *contestant.work));
         }
     }
-    let nanos_per_tick = begun.elapsed().as_secs_f64() * 1e9 / float(counter::ordered().wrapping_sub(first));
+    let nanos_per_tick =
+        begun.elapsed().as_secs_f64() * 1e9 / float(counter::ordered().wrapping_sub(first));
     let empty = figure(empty).median;
-    let nanos = |ticks: Vec<f64>| figure(ticks.into_iter().map(|ticks| (ticks - empty) * nanos_per_tick).collect());
+    let nanos = |ticks: Vec<f64>| {
+        figure(ticks.into_iter().map(|ticks| (ticks - empty) * nanos_per_tick).collect())
+    };
     ticks.into_iter().map(nanos).collect()
 }
 

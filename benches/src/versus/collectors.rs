@@ -40,7 +40,12 @@ struct Place {
 
 impl Place {
     fn new(builder: Builder, emptied: bool) -> Result<Self, Box<dyn Error>> {
-        Ok(Self { collector: builder.start()?, emptied, contestants: Cell::default(), own: Cell::default() })
+        Ok(Self {
+            collector: builder.start()?,
+            emptied,
+            contestants: Cell::default(),
+            own: Cell::default(),
+        })
     }
 
     /// Times `work` in a turn of its own.
@@ -118,18 +123,37 @@ impl Collectors {
         let right = [
             ("kept", &kept, 2 * (spans(&self.spans, TURN) + singles), kept.overwritten == 0),
             ("values", &values, spans(&self.values, TURN), values.overwritten == 0),
-            ("sampled", &sampled, sampled.produced, sampled.produced > 0 && sampled.overwritten == 0),
+            (
+                "sampled",
+                &sampled,
+                sampled.produced,
+                sampled.produced > 0 && sampled.overwritten == 0,
+            ),
             ("drained", &drained, 2 * spans(&self.drained, LONG_TURN), drained.delivered > 0),
-            ("undrained", &undrained, 2 * spans(&self.undrained, LONG_TURN), undrained.overwritten > 0),
-            ("overflowing", &overflowing, 2 * spans(&self.overflowing, TURN), overflowing.overwritten > 0),
+            (
+                "undrained",
+                &undrained,
+                2 * spans(&self.undrained, LONG_TURN),
+                undrained.overwritten > 0,
+            ),
+            (
+                "overflowing",
+                &overflowing,
+                2 * spans(&self.overflowing, TURN),
+                overflowing.overwritten > 0,
+            ),
             ("off", &off, 0, true),
         ];
         for (name, health, produced, as_meant) in right {
             if health.produced != produced || health.unregistered > 0 || !as_meant {
-                return Err(format!("{name}: {produced} records should have been produced: {health:?}").into());
+                return Err(format!(
+                    "{name}: {produced} records should have been produced: {health:?}"
+                )
+                .into());
             }
         }
-        let own = |place: &Place| place.own.get().as_secs_f64() * 1e9 / float(spans(place, LONG_TURN));
+        let own =
+            |place: &Place| place.own.get().as_secs_f64() * 1e9 / float(spans(place, LONG_TURN));
         Ok(LongTurns {
             taken: float(drained.delivered) / float(drained.produced),
             drained_ns: own(&self.drained),

@@ -7,7 +7,10 @@ use core::{
     task::{Context, Waker},
 };
 
-use tailwatch::{Guard, Outcome, Trading, measure, measure_tagged, record_end, record_start, record_value, time};
+use tailwatch::{
+    Outcome, SpanGuard, Trading, measure, measure_tagged, record_end, record_start, record_value,
+    time,
+};
 
 use crate::floor;
 
@@ -35,7 +38,7 @@ struct Order<T: Send> {
 }
 
 pub(super) fn guard_send(times: u32) {
-    let mut order = Order::<Guard> { span: None };
+    let mut order = Order::<SpanGuard> { span: None };
     for _ in 0..times {
         order.span = Some(measure(SPAN));
         black_box(&mut order);

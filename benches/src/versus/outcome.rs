@@ -93,7 +93,11 @@ impl Outcome {
         print!("{self}");
         println!();
         for Target { name, most, measured, pass } in &self.targets {
-            verdict::say(format_args!("{name} at most {most}"), format_args!("{measured:.3}"), *pass);
+            verdict::say(
+                format_args!("{name} at most {most}"),
+                format_args!("{measured:.3}"),
+                *pass,
+            );
         }
     }
 
@@ -106,7 +110,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<36} {:>9} {:>9} {:>9} {:>8}", "", "median ns", "min ns", "max ns", "x floor")?;
+        writeln!(
+            f,
+            "{:<36} {:>9} {:>9} {:>9} {:>8}",
+            "", "median ns", "min ns", "max ns", "x floor"
+        )?;
         for Row { name, median, min, max, ratio, .. } in &self.rows {
             writeln!(f, "{name:<36} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>8.3}")?;
         }
@@ -129,7 +137,10 @@ mod tests {
         let figure = Figure { min: 1.0, median: 2.0, max: 3.00049 };
         let outcome = Outcome {
             floors: Floors { relaxed: 1.0, ordered: 4.0 },
-            rows: vec![Row::new("span/guard/ordered", figure, 4.0), Row::new("cold/peer/other", figure, 1.0)],
+            rows: vec![
+                Row::new("span/guard/ordered", figure, 4.0),
+                Row::new("cold/peer/other", figure, 1.0),
+            ],
             targets: vec![Target::at_most("least", 2.0, 2.0), Target::at_most("less", 2.0, 2.1)],
         };
         let expected = serde_json::json!({
@@ -148,7 +159,13 @@ mod tests {
 
     #[test]
     fn what_a_row_is_about_stands_in_its_name() {
-        let kinds = ["floor/relaxed", "cold/floor/ordered", "aligned/floor/relaxed", "reference/rtrb", "span/disabled"];
+        let kinds = [
+            "floor/relaxed",
+            "cold/floor/ordered",
+            "aligned/floor/relaxed",
+            "reference/rtrb",
+            "span/disabled",
+        ];
         let kinds = kinds.map(|name| format!("{:?}", Kind::of(name)));
         assert_eq!(kinds, ["Floor", "Floor", "Floor", "Reference", "Ours"]);
     }

@@ -5,9 +5,9 @@ use core::{error, fmt, ops::RangeInclusive, time::Duration};
 use crate::{
     Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
     clock::nanos_of,
-    kept,
-    storage::{Lacks, Shape, Storage},
-    wide,
+    sample_buffer,
+    storage::{Absent, Shape, Storage},
+    wide_math,
 };
 
 /// Windows, events, shape and storage that do not fit each other.
@@ -110,18 +110,20 @@ pub enum ConfigError {
         needed: usize,
     },
     /// The storage's type says that it has no room for something that its shape has room for.
-    Lacks {
+    Absent {
         /// What the type says.
-        told: Lacks,
+        told: Absent,
         /// What its shape has no room for.
-        shape: Lacks,
+        shape: Absent,
     },
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::NoWindows => f.write_str("no windows: at least one is needed, such as 60 s in 12 slices"),
+            Self::NoWindows => {
+                f.write_str("no windows: at least one is needed, such as 60 s in 12 slices")
+            }
             Self::NoEvents => f.write_str("no events: at least one is needed"),
             Self::EmptyWindow => f.write_str("a window of 0 s: a window has a length, such as 1 s"),
             Self::SlicesDoNotDivide { length, slices } => write!(
@@ -133,23 +135,34 @@ impl fmt::Display for ConfigError {
                 "a window of {length:?} in {slices} slices: at {hz} ticks a second, a slice has to last at least one tick, \
                  and the window less than 584 years"
             ),
-            Self::DuplicateWindow { length } => write!(f, "two windows of {length:?}: each length stands once"),
-            Self::DuplicateEvent { id } => write!(f, "two events have the number {id}: each number stands for one"),
-            Self::DuplicateName { name } => write!(f, "two events are named {name}: each name stands for one"),
+            Self::DuplicateWindow { length } => {
+                write!(f, "two windows of {length:?}: each length stands once")
+            }
+            Self::DuplicateEvent { id } => {
+                write!(f, "two events have the number {id}: each number stands for one")
+            }
+            Self::DuplicateName { name } => {
+                write!(f, "two events are named {name}: each name stands for one")
+            }
             Self::Limit { name, error } => write!(f, "{name}: {error}"),
             Self::Interval { name, interval } => write!(
                 f,
                 "{name}: expected every {interval:?}; an interval is at least 1 ns and less than 584 years, of an event that is \
                  measured in time"
             ),
-            Self::StorageInUse => f.write_str("storage that was used before: an aggregator begins with an empty one"),
+            Self::StorageInUse => {
+                f.write_str("storage that was used before: an aggregator begins with an empty one")
+            }
             Self::Histogram { scale, lowest, octaves } => write!(
                 f,
                 "a histogram of scale {scale} from 2^{lowest} over {octaves} powers of two: the scale is at most {MAX_SCALE} \
                  and the range ends at 2^64"
             ),
             Self::InFlight { places } => {
-                write!(f, "a table of open spans with {places} places: their number is a power of two, or 0")
+                write!(
+                    f,
+                    "a table of open spans with {places} places: their number is a power of two, or 0"
+                )
             }
             Self::Shape { what, given, needed } => {
                 write!(f, "a shape of {given} {what}, where windows and events need {needed}")
@@ -158,8 +171,11 @@ impl fmt::Display for ConfigError {
             Self::Storage { what, given, needed } => {
                 write!(f, "storage for {given} {what}, where its shape says {needed}")
             }
-            Self::Lacks { told, shape } => {
-                write!(f, "storage whose type tells {told:?}, where by its shape it may tell no more than {shape:?}")
+            Self::Absent { told, shape } => {
+                write!(
+                    f,
+                    "storage whose type tells {told:?}, where by its shape it may tell no more than {shape:?}"
+                )
             }
         }
     }
@@ -187,9 +203,9 @@ pub(super) fn check<S: Storage>(
     }
     // What the storage tells is all that is looked at from here on.
     let shape = storage.shape();
-    let lacks = Lacks::of(&shape);
-    if S::LACKS.exceeds(lacks) {
-        return Err(ConfigError::Lacks { told: S::LACKS, shape: lacks });
+    let lacks = Absent::of(&shape);
+    if S::ABSENT.exceeds(lacks) {
+        return Err(ConfigError::Absent { told: S::ABSENT, shape: lacks });
     }
     stored("windows", shape.windows, exactly(told.windows))?;
     stored("events", shape.events, exactly(told.events))?;
@@ -229,7 +245,7 @@ pub(super) fn check<S: Storage>(
     shaped("slices of a limit", shape.limit_slices, at_least(cut))?;
     let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
     shaped("limits on silence", shape.silences, exactly(all_or_none))?;
-    kept::limits(&shape, windows)?;
+    sample_buffer::limits(&shape, windows)?;
 
     let parts = storage.parts();
     if parts.rows.iter().any(|row| *row != 0) {
@@ -253,7 +269,10 @@ pub(super) fn check<S: Storage>(
 }
 
 /// Whether windows and events are possible.
-fn check_declared<S: Storage>(windows: &[WindowSpec], events: &[EventInfo]) -> Result<(), ConfigError> {
+fn check_declared<S: Storage>(
+    windows: &[WindowSpec],
+    events: &[EventInfo],
+) -> Result<(), ConfigError> {
     if windows.is_empty() {
         return Err(ConfigError::NoWindows);
     }
@@ -266,7 +285,9 @@ fn check_declared<S: Storage>(windows: &[WindowSpec], events: &[EventInfo]) -> R
             return Err(ConfigError::EmptyWindow);
         }
         // One that is too long is refused for that.
-        if slices == 0 || nanos_of(length).is_some_and(|nanos| wide::divided(nanos, slices.into()).1 > 0) {
+        if slices == 0
+            || nanos_of(length).is_some_and(|nanos| wide_math::divided(nanos, slices.into()).1 > 0)
+        {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }
         if windows[..number].iter().any(|other| other.length == length) {
@@ -283,7 +304,7 @@ fn check_declared<S: Storage>(windows: &[WindowSpec], events: &[EventInfo]) -> R
             }
         }
         // Where there is no room for a second summary, it is refused for that.
-        if !S::LACKS.corrected
+        if !S::ABSENT.corrected
             && let Some(interval) = *expected_interval
             && (interval.is_zero() || nanos_of(interval).is_none() || *unit != Unit::Time)
         {

@@ -4,16 +4,16 @@ use core::time::Duration;
 
 use super::{Aggregator, row_number, row_of};
 use crate::{
-    EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, Threshold, Transition,
+    EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
     clock::{duration_of, nanos_of},
+    counter_width::widen,
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
-    storage::{EventState, Parts, Shape, Storage},
-    word::widen,
+    storage::{EventState, Shape, Storage, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
     pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut EventState> {
-        let Parts { rows, events, .. } = self.storage.parts();
+        let StorageParts { rows, events, .. } = self.storage.parts();
         let (row, _) = row_of::<S>(rows, event)?;
         events.get_mut(row)
     }
@@ -48,24 +48,32 @@ impl<S: Storage> Aggregator<S> {
         event: EventId,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
-        let (row, unit) =
-            row_of::<S>(self.storage.parts().rows, event).ok_or(LimitError::UnknownEvent { id: event })?;
+        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)
+            .ok_or(LimitError::UnknownEvent { id: event })?;
         self.check_limits(row, limits)?;
-        let silence = limits.clone().find_map(Limit::silence).map_or(0, |length| nanos_of(length).unwrap_or(u64::MAX));
+        let silence = limits
+            .clone()
+            .find_map(Limit::silence)
+            .map_or(0, |length| nanos_of(length).unwrap_or(u64::MAX));
         let rate = self.rate;
         if let Some(watched) = self.storage.parts().silences.get_mut(row)
             && watched.nanos != silence
         {
             *watched = Silence::new(silence, rate);
         }
-        if S::LACKS.limits {
+        if S::ABSENT.limits {
             return Ok(());
         }
-        let (room, of_rule, rate, now, time) =
-            (self.shape().limits, self.shape().limit_slices, self.rate, self.now, self.shape().unit);
+        let (room, of_rule, rate, now, time) = (
+            self.shape().limits,
+            self.shape().limit_slices,
+            self.rate,
+            self.now,
+            self.shape().unit,
+        );
         let name = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
-        let Parts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
+        let StorageParts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
         for (number, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == name) {
             if thresholds().all(|threshold| threshold != rule.threshold()) {
                 *rule = Rule::EMPTY;
@@ -75,7 +83,8 @@ impl<S: Storage> Aggregator<S> {
         let mut last: Option<usize> = None;
         events[row].first_rule = NO_RULE;
         for threshold in thresholds() {
-            let stays = rules.iter().position(|rule| rule.row == name && rule.threshold() == threshold);
+            let stays =
+                rules.iter().position(|rule| rule.row == name && rule.threshold() == threshold);
             let free = || rules.iter().position(|rule| rule.row == 0);
             let number = stays.or_else(free).ok_or(LimitError::NoRoom { room })?;
             if stays.is_none() {
@@ -95,20 +104,26 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Whether an event can have these limits instead of those it has.
-    fn check_limits(&mut self, row: usize, limits: &(impl Iterator<Item = Limit> + Clone)) -> Result<(), LimitError> {
+    fn check_limits(
+        &mut self,
+        row: usize,
+        limits: &(impl Iterator<Item = Limit> + Clone),
+    ) -> Result<(), LimitError> {
         let Shape { limit_slices: of_rule, silences, .. } = self.shape();
         let (rate, now) = (self.rate, self.now);
         // More than this are not numbered.
         let room = self.shape().limits.min(usize::from(u16::MAX));
-        let Parts { windows, limits: rules, .. } = self.storage.parts();
+        let StorageParts { windows, limits: rules, .. } = self.storage.parts();
         for (number, limit) in limits.clone().enumerate() {
             match limit {
                 // There is no code for them.
-                Limit::Quantile(_) if S::LACKS.limits => return Err(LimitError::NoRoom { room }),
+                Limit::Quantile(_) if S::ABSENT.limits => return Err(LimitError::NoRoom { room }),
                 Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
-                Limit::Quantile(threshold) if window_for(&threshold, windows, of_rule, rate, now).is_none() => {
+                Limit::Quantile(threshold)
+                    if window_for(&threshold, windows, of_rule, rate, now).is_none() =>
+                {
                     return Err(LimitError::Window { window: threshold.window });
                 }
                 Limit::Silence(_) if silences == 0 => return Err(LimitError::NoRoomForSilence),
@@ -119,10 +134,11 @@ impl<S: Storage> Aggregator<S> {
                 return Err(LimitError::Duplicate { limit });
             }
         }
-        if S::LACKS.limits {
+        if S::ABSENT.limits {
             return Ok(());
         }
-        let of_others = rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
+        let of_others =
+            rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
         let needed = of_others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
@@ -137,30 +153,34 @@ impl<S: Storage> Aggregator<S> {
     /// Linear in the slices of all limits; while spans are in flight, also in the size of their table.
     // A frame of its own, where stacks are small: the one that calls it stays for long.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&Transition)) {
-        if !S::LACKS.limits {
+    pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
+        if !S::ABSENT.limits {
             self.count_hung_spans(as_of);
         }
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
         let now = self.now;
         let watched = if limits + silences > 0 { events } else { 0 };
         for row in 0..watched {
-            let mut next = if S::LACKS.limits { NO_RULE } else { self.storage.parts().events[row].first_rule };
+            let mut next = if S::ABSENT.limits {
+                NO_RULE
+            } else {
+                self.storage.parts().events[row].first_rule
+            };
             while let Some(number) = usize::from(next).checked_sub(1) {
-                let Parts { limits, tallies, .. } = self.storage.parts();
+                let StorageParts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[number];
                 next = rule.next;
                 if rule.judge(&tallies[number * slices..][..slices], now) {
                     let status = self.rule_status(row, number);
-                    changed(&Transition { status, at: now });
+                    changed(&StatusChange { status, at: now });
                 }
             }
-            let Parts { events, silences, .. } = self.storage.parts();
+            let StorageParts { events, silences, .. } = self.storage.parts();
             if let Some(silence) = silences.get_mut(row)
                 && silence.judge(events[row].seen.checked_sub(1), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
-                changed(&Transition { status, at: now });
+                changed(&StatusChange { status, at: now });
             }
         }
     }
@@ -172,8 +192,8 @@ impl<S: Storage> Aggregator<S> {
         if !self.occupancy.is_any_taken() {
             return;
         }
-        self.in_flight().seat_newest();
-        let Parts { in_flight, events, limits, .. } = self.storage.parts();
+        self.in_flight().spill_newest();
+        let StorageParts { in_flight, events, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open(in_flight) {
             let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
             let mut next = events[usize::from(row)].first_rule;
@@ -189,11 +209,12 @@ impl<S: Storage> Aggregator<S> {
 
     /// Whether one of the limits of `event` is violated, as of the last [`watch`](Self::watch).
     pub fn is_breached(&mut self, event: EventId) -> bool {
-        let Parts { rows, events, limits, silences, .. } = self.storage.parts();
+        let StorageParts { rows, events, limits, silences, .. } = self.storage.parts();
         let Some((row, _)) = row_of::<S>(rows, event) else { return false };
         let is_violated = |state| state == SlaState::Violated;
         silences.get(row).is_some_and(|silence| is_violated(silence.watch.state))
-            || chain(limits, events[row].first_rule).any(|number| is_violated(limits[number].watch.state))
+            || chain(limits, events[row].first_rule)
+                .any(|number| is_violated(limits[number].watch.state))
     }
 
     /// Tells how each limit stood at the last [`watch`](Self::watch), event after event.
@@ -211,7 +232,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     fn rule_status(&mut self, row: usize, number: usize) -> SlaStatus {
-        let Parts { events, limits, .. } = self.storage.parts();
+        let StorageParts { events, limits, .. } = self.storage.parts();
         let event = event_of(&events[row]);
         let rule = limits[number];
         SlaStatus {
@@ -228,7 +249,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     fn silence_status(&mut self, row: usize) -> Option<SlaStatus> {
-        let Parts { events, silences, .. } = self.storage.parts();
+        let StorageParts { events, silences, .. } = self.storage.parts();
         let state = &events[row];
         let Silence { nanos, watch, .. } = *silences.get(row)?;
         let (event, seen) = (event_of(state), state.seen.checked_sub(1));
@@ -248,7 +269,7 @@ impl<S: Storage> Aggregator<S> {
     /// The quantile of the samples, or the age of the oldest span if that hangs and is older.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
-        let Parts { rows, windows, .. } = self.storage.parts();
+        let StorageParts { rows, windows, .. } = self.storage.parts();
         let (row, unit) = row_of::<S>(rows, event)?;
         let window = windows.iter().position(|window| window.length() == threshold.window);
         let of_samples = window.and_then(|window| {
@@ -262,7 +283,11 @@ impl<S: Storage> Aggregator<S> {
                 _ => value,
             })
         });
-        let oldest = if rule.hung > 0 && rule.is_broken() { self.oldest(event).map(|(nanos, _)| nanos) } else { None };
+        let oldest = if rule.hung > 0 && rule.is_broken() {
+            self.oldest(event).map(|(nanos, _)| nanos)
+        } else {
+            None
+        };
         of_samples.max(oldest)
     }
 }

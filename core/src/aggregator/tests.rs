@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Accuracy, Event, Forgotten, Lacks, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus, Summary, Threshold,
-    Trading, storage,
+    Absent, Accuracy, DiscardReason, Event, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus,
+    Summary, Threshold, Trading, storage,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -33,7 +33,8 @@ const PACED_SHAPE: Shape = Shape { samples: 16, ..Shape::server(&PACED, &WindowS
 /// With counters so small that they are full soon.
 fn paced(now: u64) -> Aggregator<&'static mut storage!(PACED_SHAPE, u16)> {
     // SAFETY: as in `memory`.
-    let storage = Box::leak(unsafe { Box::<storage!(PACED_SHAPE, u16)>::new_zeroed().assume_init() });
+    let storage =
+        Box::leak(unsafe { Box::<storage!(PACED_SHAPE, u16)>::new_zeroed().assume_init() });
     let rate = TickRate::NANOSECONDS;
     Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &PACED, rate, now, storage).unwrap()
 }
@@ -47,7 +48,8 @@ fn memory() -> &'static mut Memory {
 /// An aggregator whose clock makes a tick a nanosecond.
 fn aggregator(now: u64) -> Aggregator<&'static mut Memory> {
     let storage = memory();
-    Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, now, storage).unwrap()
+    Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, now, storage)
+        .unwrap()
 }
 
 fn end(tick: u64, duration: u64) -> Record {
@@ -76,7 +78,11 @@ fn check(summary: Option<Summary>, samples: &[u64]) {
     let mean = samples.iter().map(|x| *x as f64).sum::<f64>() / n;
     let spread = (samples.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
     assert!((summary.mean.to_f64() - mean).abs() <= 1.0 + mean * 1e-9);
-    assert!((summary.stddev.to_f64() - spread).abs() <= 1.0 + spread * 1e-6, "{} {spread}", summary.stddev.to_f64());
+    assert!(
+        (summary.stddev.to_f64() - spread).abs() <= 1.0 + spread * 1e-6,
+        "{} {spread}",
+        summary.stddev.to_f64()
+    );
     let told = [
         (Quantile::P50, summary.p50),
         (Quantile::P95, summary.p95),
@@ -140,7 +146,7 @@ proptest! {
                     .filter(|(tick, _)| tick / slice + u64::from(spec.slices) > now / slice)
                     .map(|(_, duration)| *duration)
                     .collect();
-                let summary = aggregator.summary(event, Period::Window(window));
+                let summary = aggregator.summary(event, Scope::Window(window));
                 if let Some(summary) = summary {
                     let start = (now / slice).saturating_sub(u64::from(spec.slices) - 1) * slice;
                     prop_assert!(summary.covered.abs_diff(now - start.max(first)) <= 1 + (now >> 50));
@@ -148,7 +154,7 @@ proptest! {
                 }
                 check(summary, &members);
             }
-            check(aggregator.summary(event, Period::Total), &all.iter().map(|(_, duration)| *duration).collect::<Vec<_>>());
+            check(aggregator.summary(event, Scope::Total), &all.iter().map(|(_, duration)| *duration).collect::<Vec<_>>());
         }
         // The 1 s window is the shortest, so what is late at all is late there.
         prop_assert_eq!(aggregator.counters().late, late);
@@ -175,24 +181,24 @@ proptest! {
                 // What is neither a sample nor a fault: a START, and a span that was discarded.
                 silent += u64::from(unit == Some(Unit::Time) && match record.kind() {
                     Kind::Start => true,
-                    Kind::Forget => record.payload() == Forgotten::Discarded as u64,
+                    Kind::Forget => record.payload() == DiscardReason::Discarded as u64,
                     _ => false,
                 });
                 aggregator.record(0, record);
             }
-            aggregator.settle(aggregator.pass());
+            aggregator.expire_orphans(aggregator.pass());
             aggregator.watch(now, |_| ());
             aggregator.limits(|_| ());
         }
         let counters = aggregator.counters();
         let mut samples = 0;
         for info in Trading::ALL {
-            for period in (0..4).map(Period::Window).chain([Period::Total]) {
+            for period in (0..4).map(Scope::Window).chain([Scope::Total]) {
                 let _ = aggregator.summary(info.id, period);
                 let _ = aggregator.corrected(info.id, period);
-                let _ = aggregator.slowest(info.id, period, &mut [crate::Slow::EMPTY; 5]);
+                let _ = aggregator.slowest(info.id, period, &mut [crate::Exemplar::EMPTY; 5]);
             }
-            samples += aggregator.summary(info.id, Period::Total).map_or(0, |total| total.count);
+            samples += aggregator.summary(info.id, Scope::Total).map_or(0, |total| total.count);
         }
         let faults = counters.saturated + counters.invalid + counters.unknown_events;
         // A FORGET that says the clock stepped back is a fault too, counted among the anomalies.
@@ -209,8 +215,8 @@ fn a_tick_from_the_future_wipes_no_window() {
     aggregator.record(0, end(u64::MAX, 20));
     aggregator.record(0, end(SECOND + TOLERANCE_NANOS, 30)); // an unsynchronised core
     let event = Trading::OrderPlacement.id();
-    assert_eq!(aggregator.summary(event, Period::Window(0)).unwrap().count, 2);
-    assert_eq!(aggregator.summary(event, Period::Total).unwrap().count, 3);
+    assert_eq!(aggregator.summary(event, Scope::Window(0)).unwrap().count, 2);
+    assert_eq!(aggregator.summary(event, Scope::Total).unwrap().count, 3);
     assert_eq!(aggregator.counters().clock_anomalies, 1);
 }
 
@@ -223,8 +229,8 @@ fn a_record_from_the_future_is_in_no_window_however_young_the_clock() {
         aggregator.record(0, end(u64::MAX, 1_000_000));
     }
     let event = Trading::OrderPlacement.id();
-    check(aggregator.summary(event, Period::Window(2)), &[10, 20, 30]);
-    check(aggregator.summary(event, Period::Total), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
+    check(aggregator.summary(event, Scope::Window(2)), &[10, 20, 30]);
+    check(aggregator.summary(event, Scope::Total), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
 }
 
 #[test]
@@ -233,13 +239,17 @@ fn without_room_for_samples_quantiles_are_estimated() {
     // SAFETY: as in `memory`.
     let memory = Box::leak(unsafe { Box::<storage!(NONE)>::new_zeroed().assume_init() });
     let mut aggregator =
-        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory).unwrap();
+        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory)
+            .unwrap();
     let samples: Vec<u64> = (1..1_000).map(|n| n * 1_000).collect();
     for duration in &samples {
         assert!(aggregator.record(0, end(0, *duration)));
     }
-    check(aggregator.summary(Trading::OrderPlacement.id(), Period::Window(0)), &samples);
-    assert_ne!(aggregator.summary(Trading::OrderPlacement.id(), Period::Total).unwrap().accuracy, Accuracy::Exact);
+    check(aggregator.summary(Trading::OrderPlacement.id(), Scope::Window(0)), &samples);
+    assert_ne!(
+        aggregator.summary(Trading::OrderPlacement.id(), Scope::Total).unwrap().accuracy,
+        Accuracy::Exact
+    );
 }
 
 #[test]
@@ -249,13 +259,16 @@ fn after_a_clock_that_begins_again_windows_begin_anew() {
     aggregator.record(0, end(100 * SECOND, 7));
     aggregator.begin_pass(SECOND);
     let event = Trading::OrderPlacement.id();
-    assert!((0..3).all(|window| aggregator.summary(event, Period::Window(window)).is_none()));
+    assert!((0..3).all(|window| aggregator.summary(event, Scope::Window(window)).is_none()));
     aggregator.record(0, end(SECOND, 9));
-    check(aggregator.summary(event, Period::Total), &[7, 9]);
-    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
-    assert_eq!((summary.count, summary.max, summary.accuracy, summary.complete), (1, 9, Accuracy::Exact, false));
+    check(aggregator.summary(event, Scope::Total), &[7, 9]);
+    let summary = aggregator.summary(event, Scope::Window(0)).unwrap();
+    assert_eq!(
+        (summary.count, summary.max, summary.accuracy, summary.complete),
+        (1, 9, Accuracy::Exact, false)
+    );
     aggregator.begin_pass(3 * SECOND);
-    assert!(aggregator.summary(event, Period::Window(0)).is_none());
+    assert!(aggregator.summary(event, Scope::Window(0)).is_none());
     assert_eq!(aggregator.counters(), Counters { clock_anomalies: 1, ..Counters::default() });
 }
 
@@ -266,7 +279,10 @@ fn a_clock_that_steps_back_is_counted() {
     aggregator.record(0, end(SECOND, 10));
     aggregator.begin_pass(SECOND - TOLERANCE_NANOS);
     assert_eq!(aggregator.counters().clock_anomalies, 1);
-    assert_eq!(aggregator.summary(Trading::OrderPlacement.id(), Period::Window(0)).unwrap().count, 1);
+    assert_eq!(
+        aggregator.summary(Trading::OrderPlacement.id(), Scope::Window(0)).unwrap().count,
+        1
+    );
 }
 
 #[test]
@@ -281,16 +297,22 @@ fn every_fault_is_counted_by_its_cause() {
         Record::start(0, unknown, 0, 0),
         Record::value(0, number, 0, u64::MAX),
         Record::duration(0, span, 0, u64::MAX),
-        Record::forget(0, span, 0, Forgotten::TooLong),
-        Record::forget(0, span, 0, Forgotten::ClockSteppedBack),
-        Record::forget(0, span, 0, Forgotten::Discarded),
+        Record::forget(0, span, 0, DiscardReason::TooLong),
+        Record::forget(0, span, 0, DiscardReason::ClockSteppedBack),
+        Record::forget(0, span, 0, DiscardReason::Discarded),
     ] {
         aggregator.record(0, record);
     }
-    let expected =
-        Counters { late: 0, clock_anomalies: 1, saturated: 3, invalid: 3, unknown_events: 1, full_counters: 0 };
+    let expected = Counters {
+        late: 0,
+        clock_anomalies: 1,
+        saturated: 3,
+        invalid: 3,
+        unknown_events: 1,
+        full_counters: 0,
+    };
     assert_eq!(aggregator.counters(), expected);
-    assert!(Trading::ALL.iter().all(|info| aggregator.summary(info.id, Period::Total).is_none()));
+    assert!(Trading::ALL.iter().all(|info| aggregator.summary(info.id, Scope::Total).is_none()));
 }
 
 #[test]
@@ -303,7 +325,7 @@ fn what_was_sampled_is_weighted() {
     for _ in 0..80 {
         aggregator.record(0, Record::end(0, event, 0, Outcome::Ok, 9_000));
     }
-    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
+    let summary = aggregator.summary(event, Scope::Window(0)).unwrap();
     assert_eq!((summary.count, summary.estimated_total), (170, 800));
     assert!(!summary.complete);
     assert_eq!(summary.mean.round(), (720 * 1_000 + 80 * 9_000) / 800);
@@ -315,18 +337,19 @@ fn what_was_sampled_is_weighted() {
 fn a_loss_makes_incomplete_what_covers_it() {
     let mut aggregator = aggregator(0);
     aggregator.begin_pass(10 * SECOND);
-    aggregator.lost();
+    aggregator.mark_lost();
     let event = Trading::OrderPlacement.id();
     aggregator.begin_pass(12 * SECOND);
     aggregator.record(0, end(12 * SECOND, 1));
     let complete = |aggregator: &mut Aggregator<_>, window| {
-        let summary: Summary = Aggregator::<&mut Memory>::summary(aggregator, event, Period::Window(window)).unwrap();
+        let summary: Summary =
+            Aggregator::<&mut Memory>::summary(aggregator, event, Scope::Window(window)).unwrap();
         summary.complete
     };
     assert!(complete(&mut aggregator, 0));
     assert!(!complete(&mut aggregator, 1));
     assert!(!complete(&mut aggregator, 2));
-    assert!(!aggregator.summary(event, Period::Total).unwrap().complete);
+    assert!(!aggregator.summary(event, Scope::Total).unwrap().complete);
 }
 
 #[test]
@@ -336,7 +359,7 @@ fn numbers_are_told_as_they_are() {
     for n in 0..=1_000 {
         aggregator.record(0, Record::value(0, event, 0, n % 3));
     }
-    let summary = aggregator.summary(event, Period::Window(0)).unwrap();
+    let summary = aggregator.summary(event, Scope::Window(0)).unwrap();
     assert_eq!((summary.min, summary.p50, summary.p95, summary.max), (0, 1, 2, 2));
     // A bucket that holds a single whole number tells it exactly.
     assert_eq!(summary.accuracy, Accuracy::WithinPpm(0));
@@ -367,13 +390,17 @@ fn a_set_up_that_does_not_fit_names_what_is_wrong() {
     let refused = ConfigError::Storage { what: "samples of an event", given: 16, needed: 17 };
     let wider = Shape { samples: 17, ..SHAPE };
     assert_eq!(try_with(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
-    let twice: Vec<_> = Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
+    let twice: Vec<_> =
+        Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
     let refused = ConfigError::DuplicateEvent { id: Trading::ALL[0].id };
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
     let refused = ConfigError::SliceTooShort { length: second, slices: 10, hz: 4 };
     assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
     let refused = ConfigError::Histogram { scale: 9, lowest: SHAPE.lowest, octaves: SHAPE.octaves };
-    assert_eq!(try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
+    assert_eq!(
+        try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1),
+        refused
+    );
 }
 
 /// Storage whose type tells that it has no room for plain numbers, which it has.
@@ -382,13 +409,13 @@ struct Modest(&'static mut Memory);
 impl Storage for Modest {
     type Count = <&'static mut Memory as Storage>::Count;
 
-    const LACKS: Lacks = Lacks { numbers: true, ..Lacks::NOTHING };
+    const ABSENT: Absent = Absent { numbers: true, ..Absent::NOTHING };
 
     fn shape(&self) -> Shape {
         self.0.shape()
     }
 
-    fn parts(&mut self) -> Parts<'_, Self::Count> {
+    fn parts(&mut self) -> StorageParts<'_, Self::Count> {
         self.0.parts()
     }
 }
@@ -396,8 +423,10 @@ impl Storage for Modest {
 #[test]
 fn a_type_that_tells_to_lack_what_its_shape_has_is_refused() {
     let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
-    let refused = Aggregator::new(SHAPE, windows, Trading::ALL, rate, 0, Modest(memory())).map(|_| ()).unwrap_err();
-    assert_eq!(refused, ConfigError::Lacks { told: Modest::LACKS, shape: Lacks::of(&SHAPE) });
+    let refused = Aggregator::new(SHAPE, windows, Trading::ALL, rate, 0, Modest(memory()))
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(refused, ConfigError::Absent { told: Modest::ABSENT, shape: Absent::of(&SHAPE) });
 }
 
 #[test]
@@ -405,7 +434,8 @@ fn a_limit_on_silence_without_room_is_refused() {
     const SMALL: Shape = Shape { samples: 1, ..Shape::small(Trading::ALL, &WindowSpec::DEFAULT) };
     let mut storage = Box::new(<storage!(SMALL, u16)>::new());
     let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
-    let mut aggregator = Aggregator::new(SMALL, windows, Trading::ALL, rate, 0, &mut *storage).unwrap();
+    let mut aggregator =
+        Aggregator::new(SMALL, windows, Trading::ALL, rate, 0, &mut *storage).unwrap();
     let silence = Limit::Silence(core::time::Duration::from_secs(1));
     let told = aggregator.set_limits(Trading::OrderFill.id(), &[silence]);
     assert_eq!(told, Err(LimitError::NoRoomForSilence));
@@ -445,7 +475,10 @@ fn what_is_observed_lies_on_the_side_of_the_limit_where_it_is() {
     let [p95, p99] = status(&mut aggregator, event)[..] else { panic!("two limits") };
     // One in 41 hangs: p95 tolerates it, p99 does not.
     assert_eq!((p95.state, p95.over, p95.count, p95.observed), (SlaState::Ok, 1, 41, Some(MILLI)));
-    assert_eq!((p99.state, p99.over, p99.count, p99.observed), (SlaState::Violated, 1, 41, Some(SECOND)));
+    assert_eq!(
+        (p99.state, p99.over, p99.count, p99.observed),
+        (SlaState::Violated, 1, 41, Some(SECOND))
+    );
 }
 
 #[test]
@@ -457,7 +490,7 @@ fn switching_an_event_off_is_no_silence_and_brings_nothing_back() {
         for second in 1..=6 {
             aggregator.begin_pass(second * SECOND);
             if second >= excused_from {
-                aggregator.excuse_silence(event.id());
+                aggregator.reset_silence(event.id());
             }
             aggregator.watch(second * SECOND, |_| ());
         }
@@ -472,7 +505,7 @@ fn an_open_span_that_was_uncertain_on_an_older_clock_is_given_up_on_the_new_one(
     let event = Trading::OrderFill.id();
     aggregator.begin_pass(100_000 * SECOND);
     aggregator.record(0, Record::start(99_999 * SECOND, event, 0, 0));
-    aggregator.lost();
+    aggregator.mark_lost();
     aggregator.begin_pass(5 * SECOND);
     assert_eq!((aggregator.pairing(event).open, aggregator.pairing(event).uncertain), (1, 1));
     aggregator.begin_pass(66 * SECOND);
@@ -485,9 +518,9 @@ fn what_was_never_written_makes_nothing_uncertain() {
     let event = Trading::OrderFill.id();
     aggregator.record(0, Record::start(0, event, 0, 0));
     aggregator.record(0, Record::duration(0, event, 0, 1));
-    aggregator.incomplete();
+    aggregator.mark_incomplete();
     assert_eq!(aggregator.pairing(event).uncertain, 0);
-    assert!(!aggregator.summary(event, Period::Total).unwrap().complete);
+    assert!(!aggregator.summary(event, Scope::Total).unwrap().complete);
 }
 
 #[test]
@@ -498,7 +531,7 @@ fn a_sample_too_late_for_the_window_of_a_limit_is_counted() {
     aggregator.set_limits(event, &[Limit::Quantile(short)]).unwrap();
     aggregator.begin_pass(SECOND);
     aggregator.record(0, Record::duration(SECOND - 100 * MILLI, event, 0, 500));
-    assert_eq!(aggregator.summary(event, Period::Window(0)).unwrap().count, 1);
+    assert_eq!(aggregator.summary(event, Scope::Window(0)).unwrap().count, 1);
     assert_eq!(aggregator.counters().late, 1);
 }
 
@@ -507,14 +540,20 @@ fn a_sample_too_late_for_the_window_of_a_limit_is_counted() {
 fn a_pause_of_thousands_of_intervals_is_corrected_without_drifting_off() {
     let event = Trading::OrderFill;
     for interval in [1_000, 3_333, 1_000_000_u64] {
-        let info = EventInfo { expected_interval: Some(core::time::Duration::from_nanos(interval)), ..PACED[3] };
+        let info = EventInfo {
+            expected_interval: Some(core::time::Duration::from_nanos(interval)),
+            ..PACED[3]
+        };
         let mut events = PACED;
         events[3] = info;
         for pause in [interval, 2 * interval - 1, 2 * interval, 5 * MILLI, SECOND, 6 * SECOND] {
             // SAFETY: as in `memory`.
-            let storage = Box::leak(unsafe { Box::<storage!(PACED_SHAPE)>::new_zeroed().assume_init() });
+            let storage =
+                Box::leak(unsafe { Box::<storage!(PACED_SHAPE)>::new_zeroed().assume_init() });
             let rate = TickRate::NANOSECONDS;
-            let mut aggregator = Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &events, rate, 0, storage).unwrap();
+            let mut aggregator =
+                Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &events, rate, 0, storage)
+                    .unwrap();
             aggregator.begin_pass(100 * SECOND);
             aggregator.record(0, Record::duration(100 * SECOND, event.id(), 0, pause));
             let (mut count, mut sum, mut least) = (1_u64, u128::from(pause), pause);
@@ -523,16 +562,22 @@ fn a_pause_of_thousands_of_intervals_is_corrected_without_drifting_off() {
                 (count, sum, least) = (count + 1, sum + u128::from(missing), missing);
                 missing -= interval;
             }
-            let corrected = aggregator.corrected(event.id(), Period::Window(2)).unwrap();
+            let corrected = aggregator.corrected(event.id(), Scope::Window(2)).unwrap();
             assert_eq!((corrected.count, corrected.max), (count, pause), "{pause} at {interval}");
             assert!(corrected.min.abs_diff(least) <= 1, "{} {least}", corrected.min);
             let mean = u64::try_from(sum / u128::from(count)).unwrap();
             assert!(corrected.mean.round().abs_diff(mean) <= 1, "{} {mean}", corrected.mean);
             // Evenly spread from the least to the pause: the k-th smallest is known.
-            for (told, quantile) in [(corrected.p50, Quantile::P50), (corrected.p99_9, Quantile::P99_9)] {
+            for (told, quantile) in
+                [(corrected.p50, Quantile::P50), (corrected.p99_9, Quantile::P99_9)]
+            {
                 let exact = pause - (count - quantile.rank(count)) * interval;
-                let allowed = u128::from(corrected.accuracy.max_relative_error_ppm()) * u128::from(exact);
-                assert!(u128::from(told.abs_diff(exact)) * 1_000_000 <= allowed + 1_000_000, "{told} {exact}");
+                let allowed =
+                    u128::from(corrected.accuracy.max_relative_error_ppm()) * u128::from(exact);
+                assert!(
+                    u128::from(told.abs_diff(exact)) * 1_000_000 <= allowed + 1_000_000,
+                    "{told} {exact}"
+                );
             }
         }
     }

@@ -9,9 +9,9 @@ use core::ops::Range;
 use super::bounds::BOUNDS;
 use crate::{
     Moments,
-    select::Weighed,
-    wide,
-    word::{Word, narrow},
+    counter_width::{CountWord, narrow},
+    select::WeightedSample,
+    wide_math,
 };
 
 /// The finest scale there is.
@@ -83,7 +83,9 @@ fn leading_zeros(value: u64) -> u32 {
 #[inline(always)]
 fn shifted(value: u64, by: u32) -> u64 {
     match u32::try_from(value) {
-        Ok(word) if cfg!(not(target_pointer_width = "64")) => u64::from(word << (by - u32::BITS)) << u32::BITS,
+        Ok(word) if cfg!(not(target_pointer_width = "64")) => {
+            u64::from(word << (by - u32::BITS)) << u32::BITS
+        }
         _ => value << by,
     }
 }
@@ -229,14 +231,22 @@ impl Buckets {
 
     /// Counts samples at their places, each by its weight, in counters that have room for it.
     #[inline]
-    pub(crate) fn count_all(self, samples: impl Iterator<Item = Weighed>, counts: &mut [Word]) {
+    pub(crate) fn count_all(
+        self,
+        samples: impl Iterator<Item = WeightedSample>,
+        counts: &mut [CountWord],
+    ) {
         samples.for_each(|sample| counts[self.place(sample.value())] += narrow(sample.weight()));
     }
 
     /// The place where `value` is counted: constant time.
     #[inline(always)]
     pub fn place(self, value: u64) -> usize {
-        if self.is_coarse() { self.place_by::<COARSE>(value) } else { self.place_by::<MAX_SCALE>(value) }
+        if self.is_coarse() {
+            self.place_by::<COARSE>(value)
+        } else {
+            self.place_by::<MAX_SCALE>(value)
+        }
     }
 
     /// Whether a short table of bounds does. Where tables are long anyway, nobody is to ask.
@@ -285,7 +295,11 @@ impl Buckets {
     /// Real bounds are rounded down, which tells whole numbers apart as the real ones do. The place of zero has both 0.
     #[inline]
     pub const fn bounds(self, place: usize) -> (u64, u64) {
-        if self.is_coarse() { self.bounds_by::<COARSE>(place) } else { self.bounds_by::<MAX_SCALE>(place) }
+        if self.is_coarse() {
+            self.bounds_by::<COARSE>(place)
+        } else {
+            self.bounds_by::<MAX_SCALE>(place)
+        }
     }
 
     #[cfg_attr(target_pointer_width = "64", inline(always))]
@@ -317,19 +331,28 @@ impl Buckets {
 
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(super) fn estimate_by<const FINEST: u8>(self, place: usize, min: u64, max: u64) -> Estimate {
+    pub(super) fn estimate_by<const FINEST: u8>(
+        self,
+        place: usize,
+        min: u64,
+        max: u64,
+    ) -> Estimate {
         let (above, up_to) = self.bounds_by::<FINEST>(place);
         let least = if place == ZERO { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
         // Where a bound is no bound of a bucket, what was seen stands for it.
-        let (from, to) = if place == BELOW || place == self.places() - 1 { (least, most) } else { (above, up_to) };
+        let (from, to) = if place == BELOW || place == self.places() - 1 {
+            (least, most)
+        } else {
+            (above, up_to)
+        };
         Estimate { value: middle(from, to).clamp(least, most), least, most }
     }
 }
 
 /// The geometric midpoint.
 fn middle(from: u64, to: u64) -> u64 {
-    wide::root(wide::product(from, to))
+    wide_math::root(wide_math::product(from, to))
 }
 
 /// A value that is known only by its bucket.

@@ -1,6 +1,6 @@
 //! How wide a counter is.
 
-use crate::word::{Word, narrow, widen};
+use crate::counter_width::{CountWord, narrow, widen};
 
 /// An unsigned integer that a histogram counts with: `u16`, `u32` or `u64`.
 ///
@@ -30,7 +30,7 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
 
     /// The same, in as many bits as are added fast.
     #[inline]
-    fn add_word(&mut self, n: Word) -> Word {
+    fn add_word(&mut self, n: CountWord) -> CountWord {
         let taken = n.min(narrow(Self::MAX - self.get()));
         *self = Self::of(self.get() + widen(taken));
         n - taken

@@ -27,9 +27,15 @@ fn the_table_is_the_exact_floor() {
 fn without_buckets_a_place_is_what_a_search_finds() {
     for lowest in [0, 1, 10, 63, 64] {
         let buckets = Buckets::new(0, lowest, 0).unwrap();
-        for value in (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]) {
+        for value in
+            (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX])
+        {
             if value > 0 {
-                assert_eq!(buckets.place_without_buckets(value), buckets.place(value), "{value} above 2^{lowest}");
+                assert_eq!(
+                    buckets.place_without_buckets(value),
+                    buckets.place(value),
+                    "{value} above 2^{lowest}"
+                );
             }
         }
     }
@@ -38,13 +44,23 @@ fn without_buckets_a_place_is_what_a_search_finds() {
 /// At every bound there is, and on both sides of it.
 #[test]
 fn a_search_finds_what_the_tables_tell() {
-    for mantissa in BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]).chain([u64::MAX]) {
+    for mantissa in
+        BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]).chain([u64::MAX])
+    {
         let mantissa = mantissa | 1 << 63;
         for scale in 0..=MAX_SCALE {
             let told = below::<MAX_SCALE>(scale, mantissa);
-            assert_eq!(below_by_search::<MAX_SCALE>(scale, mantissa), told, "{mantissa} at {scale}");
+            assert_eq!(
+                below_by_search::<MAX_SCALE>(scale, mantissa),
+                told,
+                "{mantissa} at {scale}"
+            );
             if scale <= COARSE {
-                assert_eq!(below_by_search::<COARSE>(scale, mantissa), told, "{mantissa} at {scale}");
+                assert_eq!(
+                    below_by_search::<COARSE>(scale, mantissa),
+                    told,
+                    "{mantissa} at {scale}"
+                );
             }
         }
     }
@@ -71,7 +87,10 @@ fn check(buckets: Buckets, value: u64) {
     };
     assert_eq!(place, expected, "{value} in {buckets:?}");
     let (above, up_to) = buckets.bounds(place);
-    assert!(value <= up_to && (above < value || value == 0), "{value} in {place}: {above} to {up_to}");
+    assert!(
+        value <= up_to && (above < value || value == 0),
+        "{value} in {place}: {above} to {up_to}"
+    );
 }
 
 #[test]
@@ -167,7 +186,10 @@ fn of<C: Count>(buckets: Buckets, values: &[(u64, u8)]) -> Boxed<C> {
 }
 
 fn samples(most: usize) -> impl Strategy<Value = Vec<(u64, u8)>> {
-    proptest::collection::vec(((any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift), 0..4_u8), 0..most)
+    proptest::collection::vec(
+        ((any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift), 0..4_u8),
+        0..most,
+    )
 }
 
 /// The value at the nearest rank, of samples that stand for 2^k of their like each.

@@ -82,14 +82,19 @@ impl Rules {
     }
 
     fn settle(&mut self, pass: u64) {
-        let settled: Vec<_> = self.early.iter().filter(|(_, (_, seen))| *seen < pass).map(|(k, v)| (*k, v.0)).collect();
+        let settled: Vec<_> = self
+            .early
+            .iter()
+            .filter(|(_, (_, seen))| *seen < pass)
+            .map(|(k, v)| (*k, v.0))
+            .collect();
         for (kind, count) in settled {
             self.early.remove(&kind);
             self.in_vain(kind.0, count);
         }
     }
 
-    fn lost(&mut self, now: u64) {
+    fn mark_lost(&mut self, now: u64) {
         for (_, since) in self.open.values_mut() {
             since.get_or_insert(now);
         }
@@ -114,7 +119,12 @@ impl Rules {
         Pairing {
             open: open().map(|(count, _)| count).sum(),
             uncertain: open().filter(|(_, since)| since.is_some()).map(|(count, _)| count).sum(),
-            early: self.early.iter().filter(|(kind, _)| of_row(kind)).map(|(_, (count, _))| count).sum(),
+            early: self
+                .early
+                .iter()
+                .filter(|(kind, _)| of_row(kind))
+                .map(|(_, (count, _))| count)
+                .sum(),
             ..self.pairings[usize::from(row)]
         }
     }
@@ -129,13 +139,13 @@ proptest! {
 
     #[test]
     fn it_follows_the_rules_and_keeps_its_books(steps in steps(), len in prop_oneof![Just(0_usize), Just(8), Just(16), Just(256)]) {
-        let mut table = vec![Flight::EMPTY; len];
+        let mut table = vec![OpenSpan::EMPTY; len];
         let mut occupancy = Occupancy::default();
         let mut events = [EventState::default(); 2];
         let mut rules = Rules { room: len.saturating_sub((len / 8).max(1)), ..Rules::default() };
         let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
         for (number, step) in (1_u64..).zip(steps) {
-            let mut in_flight = InFlight { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+            let mut in_flight = OpenSpanTable { table: &mut table, occupancy: &mut occupancy, events: &mut events };
             match step {
                 Step::Start { row, start } => {
                     starts[usize::from(row)] += 1;
@@ -153,8 +163,8 @@ proptest! {
                     rules.settle(number);
                 }
                 Step::Lost => {
-                    in_flight.lost(number);
-                    rules.lost(number);
+                    in_flight.mark_lost(number);
+                    rules.mark_lost(number);
                 }
                 Step::Abandon => {
                     in_flight.remove_older(false, number.saturating_sub(5));
@@ -177,14 +187,18 @@ proptest! {
 /// At the last tick there is, a mark cannot be one more.
 #[test]
 fn at_the_last_tick_a_span_becomes_uncertain_once() {
-    let mut table = [Flight::EMPTY; 8];
+    let mut table = [OpenSpan::EMPTY; 8];
     let mut occupancy = Occupancy::default();
     let mut events = [EventState::default(); 1];
-    let mut in_flight = InFlight { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+    let mut in_flight =
+        OpenSpanTable { table: &mut table, occupancy: &mut occupancy, events: &mut events };
     in_flight.start(0, u64::MAX - 5, 7, 0);
-    in_flight.lost(u64::MAX);
-    in_flight.lost(u64::MAX);
-    assert_eq!(in_flight.events[0].pairing.told(), Pairing { open: 1, uncertain: 1, ..Pairing::default() });
+    in_flight.mark_lost(u64::MAX);
+    in_flight.mark_lost(u64::MAX);
+    assert_eq!(
+        in_flight.events[0].pairing.told(),
+        Pairing { open: 1, uncertain: 1, ..Pairing::default() }
+    );
     assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
     assert_eq!(in_flight.events[0].pairing.told(), Pairing { paired: 1, ..Pairing::default() });
     assert_eq!(occupancy, Occupancy::default());

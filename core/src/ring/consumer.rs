@@ -52,7 +52,7 @@ impl<'r> Consumer<'r> {
 
     /// Takes note of how far the producer is, which is how far the next [`drain`](Self::drain) goes; returns how many
     /// records are pending: wait-free.
-    pub fn look(&mut self) -> usize {
+    pub fn refresh(&mut self) -> usize {
         // Acquire, for the producer's Release store of `head`: the words of all records below it are visible.
         let head = self.ring.published.head.load(at("ring: a look at head", Acquire));
         // Wrapping, as all totals here: the counters of a damaged ring can leap by any amount.
@@ -61,12 +61,12 @@ impl<'r> Consumer<'r> {
         self.pending()
     }
 
-    /// Records published at the last [`look`](Self::look) and neither delivered nor counted as overwritten since.
+    /// Records published at the last [`refresh`](Self::look) and neither delivered nor counted as overwritten since.
     pub const fn pending(&self) -> usize {
         self.head.wrapping_sub(self.tail)
     }
 
-    /// Records published between attaching and the last [`look`](Self::look).
+    /// Records published between attaching and the last [`refresh`](Self::look).
     pub const fn produced(&self) -> u64 {
         self.produced
     }
@@ -81,7 +81,7 @@ impl<'r> Consumer<'r> {
         self.ring.capacity()
     }
 
-    /// Delivers, oldest first, the records that were pending at the last [`look`](Self::look) and are still whole; the others
+    /// Delivers, oldest first, the records that were pending at the last [`refresh`](Self::look) and are still whole; the others
     /// count as overwritten. It never chases a producer: lock-free, at most one ring full of work.
     ///
     /// If `deliver` panics, what was copied together with that record counts as delivered, though it is not: catch panics
@@ -98,7 +98,11 @@ impl<'r> Consumer<'r> {
 
     /// As [`drain_up_to`](Self::drain_up_to), but it delivers at once what was copied at once.
     #[inline]
-    pub(crate) fn drain_chunks(&mut self, most: usize, mut deliver: impl FnMut(&[Record])) -> Drained {
+    pub(crate) fn drain_chunks(
+        &mut self,
+        most: usize,
+        mut deliver: impl FnMut(&[Record]),
+    ) -> Drained {
         let surplus = self.pending().saturating_sub(self.ring.capacity());
         if surplus > 0 {
             self.count(0, surplus);

@@ -53,7 +53,12 @@ impl Slot {
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
         let [a, b, c, d] = &self.0;
-        Record::from_words(join([a.load(Relaxed), b.load(Relaxed), c.load(Relaxed), d.load(Relaxed)]))
+        Record::from_words(join([
+            a.load(Relaxed),
+            b.load(Relaxed),
+            c.load(Relaxed),
+            d.load(Relaxed),
+        ]))
     }
 
     /// Reads the words that are there, which may belong to two records: wait-free.

@@ -53,7 +53,7 @@ fn run(first: usize, operations: Vec<Operation>) {
             Operation::NewProducer => producer = ring.attach_producer(),
             Operation::NewConsumer => consumer = ring.attach_consumer(),
             Operation::Pass => {
-                assert_eq!(consumer.look(), waiting.len());
+                assert_eq!(consumer.refresh(), waiting.len());
                 let mut seen = Vec::new();
                 let drained = consumer.drain(|record| seen.push(record));
                 assert_eq!(drained.delivered, seen.len() as u64);
@@ -66,7 +66,10 @@ fn run(first: usize, operations: Vec<Operation>) {
             }
         }
         let total = consumer.total();
-        assert_eq!(consumer.produced(), total.delivered + total.overwritten + consumer.pending() as u64);
+        assert_eq!(
+            consumer.produced(),
+            total.delivered + total.overwritten + consumer.pending() as u64
+        );
     }
 }
 
@@ -96,13 +99,13 @@ proptest! {
         for n in 0..pushes {
             producer.push(numbered(n));
         }
-        let pending = consumer.look() as u64;
+        let pending = consumer.refresh() as u64;
         let drained = consumer.drain(|_| ());
         prop_assert_eq!(drained.delivered.wrapping_add(drained.overwritten), pending);
         prop_assert!(drained.delivered <= 128);
         // And from here on it is a ring like any other.
         producer.push(numbered(7));
-        consumer.look();
+        consumer.refresh();
         let mut seen = vec![];
         consumer.drain(|record| seen.push(record));
         prop_assert_eq!(seen, [numbered(7)]);
@@ -137,7 +140,7 @@ fn two_threads_keep_the_law() {
     let mut last = None;
     let mut delivered = 0;
     let mut pass = |consumer: &mut Consumer<'_>| {
-        consumer.look();
+        consumer.refresh();
         consumer.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "torn");
             assert!(last < Some(record.ticks()), "out of order");

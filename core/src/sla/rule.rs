@@ -6,9 +6,9 @@ use super::{SlaState, Threshold};
 use crate::{
     Quantile, TickRate, Unit, WindowSpec,
     clock::{TimeUnit, nanos_of},
-    wide,
+    counter_width::{self, CountWord},
+    wide_math,
     window::Window,
-    word::{self, Word},
 };
 
 /// Stands for "no rule" where the number of one is expected, which are counted from 1.
@@ -58,12 +58,13 @@ pub(crate) struct Watch {
     changed: u64,
     /// While it is violated: one more than the tick since which the limit is kept; 0 if it is not.
     kept: u64,
-    pub(crate) raised: Word,
-    pub(crate) cleared: Word,
+    pub(crate) raised: CountWord,
+    pub(crate) cleared: CountWord,
 }
 
 impl Watch {
-    pub(crate) const EMPTY: Self = Self { state: SlaState::Unknown, changed: 0, kept: 0, raised: 0, cleared: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { state: SlaState::Unknown, changed: 0, kept: 0, raised: 0, cleared: 0 };
 
     /// Goes on to what was found at the tick `now`. Whether the state was raised or cleared by it; it is cleared once the limit
     /// has been kept for `hold` ticks.
@@ -82,13 +83,13 @@ impl Watch {
                 }
                 let is_over = now.saturating_sub(self.kept - 1) >= hold;
                 if is_over {
-                    word::count(&mut self.cleared, 1);
+                    counter_width::count(&mut self.cleared, 1);
                     self.change(SlaState::Ok, now);
                 }
                 is_over
             }
             (_, SlaState::Violated) => {
-                word::count(&mut self.raised, 1);
+                counter_width::count(&mut self.raised, 1);
                 self.change(SlaState::Violated, now);
                 true
             }
@@ -156,7 +157,13 @@ impl Rule {
     };
 
     /// A rule that begins to watch at `now`, `window` being the threshold's.
-    pub(crate) fn new(row: u16, threshold: &Threshold, window: Window, unit: Unit, time: TimeUnit) -> Self {
+    pub(crate) fn new(
+        row: u16,
+        threshold: &Threshold,
+        window: Window,
+        unit: Unit,
+        time: TimeUnit,
+    ) -> Self {
         Self {
             window,
             most: match unit {
@@ -244,7 +251,7 @@ fn slices_for(length: Duration, most: usize) -> u16 {
     let most = u16::try_from(most).map_or(SLICES, |most| most.min(SLICES));
     // One that is too long is refused in any slices.
     let nanos = nanos_of(length).unwrap_or(0);
-    let divides = |slices: &u16| wide::divided(nanos, u64::from(*slices)).1 == 0;
+    let divides = |slices: &u16| wide_math::divided(nanos, u64::from(*slices)).1 == 0;
     (1..=most).rev().find(divides).unwrap_or(1)
 }
 
@@ -292,7 +299,12 @@ mod tests {
     #[test]
     fn silence_is_broken_by_anything_that_is_seen() {
         let mut silence = Silence::new(100, TickRate::NANOSECONDS);
-        let steps = [(500, None, Unknown), (510, Some(505), Ok), (605, Some(505), Ok), (606, Some(505), Violated)];
+        let steps = [
+            (500, None, Unknown),
+            (510, Some(505), Ok),
+            (605, Some(505), Ok),
+            (606, Some(505), Violated),
+        ];
         for (now, seen, state) in steps {
             silence.judge(seen, now, now);
             assert_eq!(silence.watch.state, state, "at {now}");

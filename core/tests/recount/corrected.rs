@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Outcome, Period, Quantile, Record, Shape, TickRate, TimeUnit, Weighed,
-    WindowSpec,
+    Accuracy, Aggregator, EventId, EventInfo, Outcome, Quantile, Record, Scope, Shape, TickRate,
+    TimeUnit, WeightedSample, WindowSpec,
 };
 
 use crate::{
@@ -20,12 +20,17 @@ const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 fn paced(interval: u64) -> [EventInfo; 2] {
     let id = |id| EventId::new(id).unwrap();
     let interval = Some(Duration::from_nanos(interval));
-    [EventInfo::new(id(2), "plain"), EventInfo { expected_interval: interval, ..EventInfo::new(id(1), "paced") }]
+    [
+        EventInfo::new(id(2), "plain"),
+        EventInfo { expected_interval: interval, ..EventInfo::new(id(1), "paced") },
+    ]
 }
 
 /// A sample, and those that it kept from being taken: `v − i`, `v − 2i`, … as long as they are no less than `i`.
 fn expanded(value: u64, interval: u64) -> impl Iterator<Item = u64> {
-    let missing = (1..).map_while(move |n| value.checked_sub(n * interval)).take_while(move |rest| *rest >= interval);
+    let missing = (1..)
+        .map_while(move |n| value.checked_sub(n * interval))
+        .take_while(move |rest| *rest >= interval);
     [value].into_iter().chain(missing)
 }
 
@@ -83,7 +88,7 @@ proptest! {
                     Record::duration(tick, event, sampling, length)
                 };
                 // Where registers have 32 bits, a sample may be too large for its unit.
-                let is_sample = time.units(length) >> Weighed::VALUE_BITS == 0;
+                let is_sample = time.units(length) >> WeightedSample::VALUE_BITS == 0;
                 prop_assert_eq!(aggregator.record(0, record), is_sample);
                 if is_sample {
                     samples.push((tick, time.told(length), sampling));
@@ -91,7 +96,7 @@ proptest! {
             }
             for window in 0..=WINDOWS.len() {
                 let cut = WINDOWS.get(window).map(|spec| Cut::new(spec.length, spec.slices, time));
-                let period = if cut.is_some() { Period::Window(window) } else { Period::Total };
+                let period = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                 let members = || samples.iter().filter(|(tick, ..)| cut.is_none_or(|cut| cut.holds(*tick, now)));
                 let recount: Recount = members()
                     .flat_map(|(_, told, k)| expanded(*told, interval).map(|value| (value, 1 << *k)))
@@ -109,10 +114,10 @@ proptest! {
                 prop_assert_ne!(corrected.accuracy, Accuracy::Exact);
                 prop_assert_eq!(corrected.max, plain.max);
             }
-            prop_assert_eq!(aggregator.corrected(infos[0].id, Period::Total), None);
+            prop_assert_eq!(aggregator.corrected(infos[0].id, Scope::Total), None);
         }
         let quantile = Quantile::from_ppm(ppm).unwrap();
-        prop_assert_eq!(aggregator.quantile(event, Period::Total, quantile).is_some(), !samples.is_empty());
+        prop_assert_eq!(aggregator.quantile(event, Scope::Total, quantile).is_some(), !samples.is_empty());
         prop_assert_eq!(aggregator.counters().full_counters, 0);
     }
 
@@ -138,7 +143,7 @@ proptest! {
             recount.extend(expanded(value, interval).map(|value| (value, 1)));
         }
         let recount: Recount = recount.into_iter().collect();
-        let summary = aggregator.corrected(infos[1].id, Period::Total).unwrap();
+        let summary = aggregator.corrected(infos[1].id, Scope::Total).unwrap();
         prop_assert_eq!(summary.count, peer.len());
         prop_assert!((summary.mean.to_f64() / peer.mean() - 1.0).abs() < 0.001);
         let ours = [(500_000, summary.p50), (950_000, summary.p95), (990_000, summary.p99), (999_000, summary.p99_9)];

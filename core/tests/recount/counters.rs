@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Period, Quantile, Record, Shape, TickRate, TimeUnit, Unit, WindowSpec,
-    storage,
+    Accuracy, Aggregator, EventId, EventInfo, Quantile, Record, Scope, Shape, TickRate, TimeUnit,
+    Unit, WindowSpec, storage,
 };
 
 use crate::numbers::{Cut, Recount, SECOND, Time};
@@ -19,11 +19,15 @@ const fn id(id: u16) -> EventId {
 /// One of numbers, and one of time that is corrected.
 const EVENTS: [EventInfo; 2] = [
     EventInfo { unit: Unit::One, ..EventInfo::new(id(1), "numbers") },
-    EventInfo { expected_interval: Some(Duration::from_nanos(INTERVAL)), ..EventInfo::new(id(2), "paced") },
+    EventInfo {
+        expected_interval: Some(Duration::from_nanos(INTERVAL)),
+        ..EventInfo::new(id(2), "paced")
+    },
 ];
 const INTERVAL: u64 = SECOND / 64;
 const SCALE: u8 = 3;
-const SHAPE: Shape = Shape { samples: 4, scale: SCALE, slowest: 1, ..Shape::server(&EVENTS, &WINDOWS) };
+const SHAPE: Shape =
+    Shape { samples: 4, scale: SCALE, slowest: 1, ..Shape::server(&EVENTS, &WINDOWS) };
 /// A tick is a unit, and an interval a whole number of them.
 const HZ: u64 = 1 << 40;
 const INTERVAL_TICKS: u64 = HZ / 64;
@@ -120,7 +124,7 @@ proptest! {
             for (row, of_row) in samples.iter().enumerate() {
                 for window in 0..=WINDOWS.len() {
                     let cut = cuts.get(window);
-                    let period = if cut.is_some() { Period::Window(window) } else { Period::Total };
+                    let period = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                     let members = of_row.iter().filter(|(tick, ..)| cut.is_none_or(|cut| cut.holds(*tick, now)));
                     let recount: Recount = members.map(|(_, value, weight)| (*value, *weight)).collect();
                     let Some(summary) = aggregator.summary(EVENTS[row].id, period) else {

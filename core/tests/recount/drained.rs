@@ -5,8 +5,8 @@ use core::fmt::Write as _;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Outcome, Period, Quantile, Record, Ring, Shape, Slot, Slow, Storage, Threshold,
-    TickRate, Unit, WindowSpec,
+    Aggregator, EventId, EventInfo, Exemplar, Outcome, Quantile, Record, Ring, Scope, Shape, Slot,
+    Storage, Threshold, TickRate, Unit, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -22,7 +22,7 @@ fn id(id: u16) -> EventId {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A span without others in it: of an event, so many milliseconds ago, this long.
-    Span(u16, u64, u64),
+    SpanGuard(u16, u64, u64),
     Start(u16, u64),
     End(u16, u64, u64),
     Forget(u16, u64),
@@ -38,7 +38,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     // Few ticks and lengths, so that spans are interchangeable; and some of the future.
     let (event, ago, length) = (1..=4_u16, prop_oneof![0..30_u64, 0..3_000_u64], 0..3_u64);
     prop_oneof![
-        12 => (event.clone(), ago.clone(), length.clone()).prop_map(|(event, ago, length)| Step::Span(event, ago, length)),
+        12 => (event.clone(), ago.clone(), length.clone()).prop_map(|(event, ago, length)| Step::SpanGuard(event, ago, length)),
         4 => (event.clone(), ago.clone()).prop_map(|(event, ago)| Step::Start(event, ago)),
         4 => (event.clone(), ago.clone(), length).prop_map(|(event, ago, length)| Step::End(event, ago, length)),
         1 => (event, ago).prop_map(|(event, ago)| Step::Forget(event, ago)),
@@ -58,7 +58,7 @@ impl Step {
         // Spans that agree in event and start have the same tag, as nobody knows which of them is open.
         let tag = |ago: u64| tick(ago) / MILLISECOND;
         match *self {
-            Self::Span(event, ago, length) => {
+            Self::SpanGuard(event, ago, length) => {
                 let (start, length) = (tick(ago), length * MILLISECOND);
                 let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
                 vec![Record::start(start, id(event), k(ago), tag(ago)), end]
@@ -69,7 +69,12 @@ impl Step {
                 vec![Record::end(tick(ago) + length, id(event), k(ago), Outcome::Ok, length)]
             }
             Self::Forget(event, ago) => {
-                vec![Record::forget(tick(ago), id(event), 0, tailwatch_core::Forgotten::Discarded)]
+                vec![Record::forget(
+                    tick(ago),
+                    id(event),
+                    0,
+                    tailwatch_core::DiscardReason::Discarded,
+                )]
             }
             Self::Number(number) => vec![Record::value(now, id(3), 0, number)],
             Self::Lost | Self::Pass(..) | Self::Back(_) => vec![],
@@ -85,7 +90,8 @@ struct Both {
 
 impl Both {
     fn new(in_flight: usize, samples: usize, now: u64) -> Self {
-        const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
+        const LIMITS: &[Threshold] =
+            &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
         let infos = [
             EventInfo { limits: LIMITS, ..EventInfo::new(id(1), "one") },
             EventInfo::new(id(2), "two"),
@@ -95,8 +101,19 @@ impl Both {
                 ..EventInfo::new(id(4), "four")
             },
         ];
-        let shape = Shape { in_flight, samples, scale: 1, slowest: 2, ..Shape::server(&infos, &WINDOWS) };
-        let new = || Aggregator::new(shape, &WINDOWS, &infos, TickRate::NANOSECONDS, now, Memory::new(&shape)).unwrap();
+        let shape =
+            Shape { in_flight, samples, scale: 1, slowest: 2, ..Shape::server(&infos, &WINDOWS) };
+        let new = || {
+            Aggregator::new(
+                shape,
+                &WINDOWS,
+                &infos,
+                TickRate::NANOSECONDS,
+                now,
+                Memory::new(&shape),
+            )
+            .unwrap()
+        };
         Self { one_by_one: new(), drained: new(), infos }
     }
 
@@ -110,12 +127,14 @@ impl Both {
 pub(crate) fn told<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[EventInfo]) -> String {
     let mut told = format!("{:?}", aggregator.counters());
     for info in infos {
-        let _ = write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
+        let _ =
+            write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
         let _ = write!(told, "{:?} ", aggregator.oldest(info.id));
-        for period in [Period::Window(0), Period::Window(1), Period::Total] {
-            let (plain, corrected) = (aggregator.summary(info.id, period), aggregator.corrected(info.id, period));
+        for period in [Scope::Window(0), Scope::Window(1), Scope::Total] {
+            let (plain, corrected) =
+                (aggregator.summary(info.id, period), aggregator.corrected(info.id, period));
             let _ = write!(told, "{plain:?} {corrected:?} ");
-            let mut room = [Slow::default(); 2];
+            let mut room = [Exemplar::default(); 2];
             let _ = write!(told, "{:?} ", aggregator.slowest(info.id, period, &mut room).0);
         }
     }
@@ -138,7 +157,7 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
             pending.push(record);
         }
         if matches!(step, Step::Lost) {
-            both.each(Aggregator::lost);
+            both.each(Aggregator::mark_lost);
         }
         // No more than the ring surely holds.
         if !matches!(step, Step::Pass(..) | Step::Back(_)) && pending.len() + 2 <= RING - RING / 8 {
@@ -154,14 +173,17 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
             _ => (),
         }
         both.each(|aggregator| aggregator.begin_pass(now));
-        consumer.look();
+        consumer.refresh();
         let mut samples = vec![];
-        let drained = both.drained.drain(3, &mut consumer, |record, is_sample| samples.push((record, is_sample)));
+        let drained = both
+            .drained
+            .drain(3, &mut consumer, |record, is_sample| samples.push((record, is_sample)));
         prop_assert_eq!(drained.overwritten, 0);
-        let expected: Vec<_> = pending.drain(..).map(|record| (record, both.one_by_one.record(3, record))).collect();
+        let expected: Vec<_> =
+            pending.drain(..).map(|record| (record, both.one_by_one.record(3, record))).collect();
         prop_assert_eq!(samples, expected, "the same records, in order, and samples the same");
         both.each(|aggregator| {
-            aggregator.settle(aggregator.pass());
+            aggregator.expire_orphans(aggregator.pass());
             aggregator.watch(now, |_| ());
         });
         let expected = told(&mut both.one_by_one, &both.infos);

@@ -64,7 +64,8 @@ impl Flights {
             history.met += 1;
             self.early.retain(|_, (count, _)| *count > 0);
         } else if self.open.contains_key(&kind) || self.has_room() {
-            let open = self.open.entry(kind).or_insert(Open { count: 0, sampling, uncertain_since: None });
+            let open =
+                self.open.entry(kind).or_insert(Open { count: 0, sampling, uncertain_since: None });
             open.count += 1;
         } else {
             self.books[kind.0].untracked += 1;
@@ -101,7 +102,7 @@ impl Flights {
         }
     }
 
-    pub(crate) fn settle(&mut self, pass: u64) {
+    pub(crate) fn expire_orphans(&mut self, pass: u64) {
         let settled: Vec<_> = self.early.extract_if(.., |_, (_, last)| *last < pass).collect();
         for (kind, (count, _)) in settled {
             self.in_vain(kind.0, count);
@@ -109,7 +110,7 @@ impl Flights {
     }
 
     /// Records were lost at `now`, or the clock began again there, where a later tick means nothing.
-    pub(crate) fn lost(&mut self, now: u64) {
+    pub(crate) fn mark_lost(&mut self, now: u64) {
         for open in self.open.values_mut() {
             open.uncertain_since = Some(open.uncertain_since.map_or(now, |since| since.min(now)));
         }
@@ -118,7 +119,8 @@ impl Flights {
     /// Gives up what has been uncertain for more than `ticks`.
     pub(crate) fn abandon(&mut self, now: u64, ticks: u64) {
         let is_over = |since: u64| now.checked_sub(since).is_some_and(|age| age > ticks);
-        let gone: Vec<_> = self.open.extract_if(.., |_, open| open.uncertain_since.is_some_and(is_over)).collect();
+        let gone: Vec<_> =
+            self.open.extract_if(.., |_, open| open.uncertain_since.is_some_and(is_over)).collect();
         for (kind, open) in gone {
             self.books[kind.0].abandoned += open.count;
         }
@@ -130,7 +132,10 @@ impl Flights {
 
     /// The weight of the open spans of `event` for which `is_over` holds of their start.
     pub(crate) fn hung(&self, event: usize, is_over: impl Fn(u64) -> bool) -> u64 {
-        self.open_of(event).filter(|((_, start), _)| is_over(*start)).map(|(_, open)| open.count << open.sampling).sum()
+        self.open_of(event)
+            .filter(|((_, start), _)| is_over(*start))
+            .map(|(_, open)| open.count << open.sampling)
+            .sum()
     }
 
     /// The oldest open span of `event`: its start, and the tags that it can have.
@@ -144,7 +149,12 @@ impl Flights {
         Pairing {
             open: self.open_of(event).map(|(_, open)| open.count).sum(),
             uncertain: self.open_of(event).map(|(_, open)| uncertain(open)).sum(),
-            early: self.early.iter().filter(|((of, _), _)| *of == event).map(|(_, (count, _))| count).sum(),
+            early: self
+                .early
+                .iter()
+                .filter(|((of, _), _)| *of == event)
+                .map(|(_, (count, _))| count)
+                .sum(),
             ..self.books[event]
         }
     }

@@ -4,13 +4,14 @@ use core::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, Count, EventId, EventInfo, Kind, Limit, Period, Quantile, Record, Shape, Slow, Threshold, TickRate,
-    TimeUnit, Unit, WindowSpec,
+    Aggregator, Count, EventId, EventInfo, Exemplar, Kind, Limit, Quantile, Record, Scope, Shape,
+    Threshold, TickRate, TimeUnit, Unit, WindowSpec,
 };
 
 use crate::memory::Memory;
 
-const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::new(Duration::from_hours(1_000_000), 3)];
+const WINDOWS: [WindowSpec; 2] =
+    [WindowSpec::SECOND, WindowSpec::new(Duration::from_hours(1_000_000), 3)];
 
 fn events(interval: Duration) -> [EventInfo; 4] {
     let id = |id| EventId::new(id).unwrap();
@@ -37,13 +38,17 @@ fn number() -> impl Strategy<Value = u64> {
         any::<u64>(),
         0..4_u64,
         (0..4_u64).prop_map(|n| u64::MAX - n),
-        (0..64_u32, -1..=1_i64).prop_map(|(shift, more)| (1_u64 << shift).saturating_add_signed(more)),
+        (0..64_u32, -1..=1_i64)
+            .prop_map(|(shift, more)| (1_u64 << shift).saturating_add_signed(more)),
     ]
 }
 
 fn limit() -> impl Strategy<Value = Limit> {
-    let duration = || (number(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos));
-    let window = prop_oneof![3 => Just(WINDOWS[0].length), 1 => Just(WINDOWS[1].length), 2 => duration()];
+    let duration = || {
+        (number(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
+    };
+    let window =
+        prop_oneof![3 => Just(WINDOWS[0].length), 1 => Just(WINDOWS[1].length), 2 => duration()];
     let threshold = (0..=1_000_000_u32, number(), window, prop_oneof![0..4_u32, any::<u32>()]);
     prop_oneof![
         5 => threshold.prop_map(|(ppm, limit, window, min_samples)| {
@@ -56,8 +61,13 @@ fn limit() -> impl Strategy<Value = Limit> {
 
 fn step() -> impl Strategy<Value = Step> {
     // Of an event that is known, in most records.
-    let record =
-        (number(), number(), proptest::sample::select(vec![1_u64, 2, 2, 3, 2_047, 0, 77]), 0..8_u64, 0..16_u64);
+    let record = (
+        number(),
+        number(),
+        proptest::sample::select(vec![1_u64, 2, 2, 3, 2_047, 0, 77]),
+        0..8_u64,
+        0..16_u64,
+    );
     prop_oneof![
         4 => number().prop_map(Step::Pass),
         20 => record.prop_map(|(ticks, payload, event, kind, sampling)| {
@@ -74,25 +84,34 @@ fn step() -> impl Strategy<Value = Step> {
 /// Asks for everything that can be asked for.
 fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
     let (mut told, mut sources) = (0, 0);
-    aggregator.watch(u64::MAX, |transition| told += usize::from(transition.is_raised()));
+    aggregator.watch(u64::MAX, |change| told += usize::from(change.is_raised()));
     aggregator.limits(|status| told += usize::from(status.observed.is_some()));
     aggregator.sources(|_| sources += 1);
-    let mut room = [Slow::default(); 3];
+    let mut room = [Exemplar::default(); 3];
     for event in [1, 2, 3, 2_047, 5].map(|id| EventId::new(id).unwrap()) {
-        for period in [Period::Window(0), Period::Window(1), Period::Window(9), Period::Total] {
+        for period in [Scope::Window(0), Scope::Window(1), Scope::Window(9), Scope::Total] {
             let summary = aggregator.summary(event, period);
             if let Some((summary, values)) = aggregator.describe(event, period) {
                 assert!(summary.min <= summary.p50 && summary.p50 <= summary.p95, "{summary:?}");
-                assert!(summary.p95 <= summary.p99_9 && summary.p99_9 <= summary.max, "{summary:?}");
+                assert!(
+                    summary.p95 <= summary.p99_9 && summary.p99_9 <= summary.max,
+                    "{summary:?}"
+                );
                 assert!(values.quantile(quantile).is_some());
             }
             assert_eq!(aggregator.quantile(event, period, quantile).is_some(), summary.is_some());
             if let Some(corrected) = aggregator.corrected(event, period) {
                 let plain = summary.unwrap();
-                assert!(corrected.count >= plain.count && corrected.max == plain.max, "{corrected:?} {plain:?}");
+                assert!(
+                    corrected.count >= plain.count && corrected.max == plain.max,
+                    "{corrected:?} {plain:?}"
+                );
             }
-            let (slowest, teller) = aggregator.slowest(event, period, &mut room);
-            assert_eq!(slowest.first().map(|slow| teller.value(slow.value())), summary.map(|summary| summary.max));
+            let (slowest, converter) = aggregator.slowest(event, period, &mut room);
+            assert_eq!(
+                slowest.first().map(|slow| converter.value(slow.value())),
+                summary.map(|summary| summary.max)
+            );
         }
         let _ = (aggregator.oldest(event), aggregator.outcomes(event));
         let pairing = aggregator.pairing(event);
@@ -107,11 +126,20 @@ fn survives<C: Count>(
     quantile: Quantile,
 ) -> Result<(), TestCaseError> {
     let infos = events(Duration::from_nanos(interval.max(1)));
-    let shape =
-        Shape { samples: 5, scale: 1, unit, slowest: 2, in_flight: 8, limits: 6, ..Shape::server(&infos, &WINDOWS) };
+    let shape = Shape {
+        samples: 5,
+        scale: 1,
+        unit,
+        slowest: 2,
+        in_flight: 8,
+        limits: 6,
+        ..Shape::server(&infos, &WINDOWS)
+    };
     let Some(rate) = TickRate::from_hz(hz) else { return Ok(()) };
     // A clock may be too slow for the slices.
-    let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape)) else {
+    let Ok(mut aggregator) =
+        Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape))
+    else {
         return Ok(());
     };
     let (mut records, mut samples) = (0, 0);
@@ -121,17 +149,18 @@ fn survives<C: Count>(
             Step::Record(words) => {
                 let record = Record::from_words(*words);
                 let is_sample = aggregator.record(7, record);
-                let may_be = matches!(record.kind(), Kind::Value | Kind::Duration) || record.kind().outcome().is_some();
+                let may_be = matches!(record.kind(), Kind::Value | Kind::Duration)
+                    || record.kind().outcome().is_some();
                 prop_assert!(may_be || !is_sample);
                 records += 1;
                 samples += u64::from(is_sample);
             }
-            Step::Lost => aggregator.lost(),
+            Step::Lost => aggregator.mark_lost(),
             Step::Limits(event, limits) => {
                 // Whether they can be watched, and else that nothing is changed, is for others to say.
                 let _ = aggregator.set_limits(EventId::new(*event).unwrap(), limits);
             }
-            Step::Settle(pass) => aggregator.settle(*pass),
+            Step::Settle(pass) => aggregator.expire_orphans(*pass),
         }
         if matches!(step, Step::Pass(_) | Step::Limits(..)) {
             ask(&mut aggregator, quantile);
@@ -139,10 +168,15 @@ fn survives<C: Count>(
     }
     ask(&mut aggregator, quantile);
     let counters = aggregator.counters();
-    let told: u64 =
-        infos.iter().filter_map(|info| aggregator.summary(info.id, Period::Total)).map(|summary| summary.count).sum();
+    let told: u64 = infos
+        .iter()
+        .filter_map(|info| aggregator.summary(info.id, Scope::Total))
+        .map(|summary| summary.count)
+        .sum();
     prop_assert_eq!(told, samples);
-    prop_assert!(samples + counters.invalid + counters.unknown_events + counters.saturated <= records);
+    prop_assert!(
+        samples + counters.invalid + counters.unknown_events + counters.saturated <= records
+    );
     Ok(())
 }
 
@@ -172,9 +206,13 @@ proptest! {
 #[test]
 fn what_is_put_in_for_the_longest_spans_saturates() {
     // The most that is counted inside, 2^60 units, at a clock of 2^16 ticks a second.
-    for (unit, longest, count) in [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)] {
-        let record = |n: u64| Step::Record([n * 7_919 % 60_000, longest << 18 | 15 << 14 | 6 << 11 | 2]);
-        let steps: Vec<_> = [Step::Pass(60_000)].into_iter().chain((0..count).map(record)).collect();
+    for (unit, longest, count) in
+        [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)]
+    {
+        let record =
+            |n: u64| Step::Record([n * 7_919 % 60_000, longest << 18 | 15 << 14 | 6 << 11 | 2]);
+        let steps: Vec<_> =
+            [Step::Pass(60_000)].into_iter().chain((0..count).map(record)).collect();
         survives::<u64>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
         survives::<u16>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
     }

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, EventInfo, Quantile, Ring, Shape, Slot, Storage, Threshold, TickRate, Unit, WindowSpec, storage,
+    Aggregator, EventInfo, Quantile, Ring, Shape, Slot, Storage, Threshold, TickRate, Unit,
+    WindowSpec, storage,
 };
 
 use crate::{
@@ -27,8 +28,14 @@ const EVENTS: [EventInfo; 4] = {
 };
 
 /// With all that the type of an array of this shape can be without.
-const BARE: Shape =
-    Shape { samples: 8, octaves: 0, scale: 0, in_flight: 0, slowest: 0, ..Shape::small(&EVENTS, &WINDOWS) };
+const BARE: Shape = Shape {
+    samples: 8,
+    octaves: 0,
+    scale: 0,
+    in_flight: 0,
+    slowest: 0,
+    ..Shape::small(&EVENTS, &WINDOWS)
+};
 const COUNTED: Shape = Shape { octaves: 24, scale: 3, ..BARE };
 const FINELY_COUNTED: Shape = Shape { scale: 4, ..COUNTED };
 const FOLLOWED: Shape = Shape { in_flight: 8, ..BARE };
@@ -45,18 +52,32 @@ const DEMANDING: [EventInfo; 4] = {
     events
 };
 /// Nothing is lacking; and nothing but what these events ask for.
-const NOTHING: Shape =
-    Shape { samples: 8, octaves: 24, scale: 3, in_flight: 8, slowest: 2, ..Shape::small(&DEMANDING, &WINDOWS) };
+const NOTHING: Shape = Shape {
+    samples: 8,
+    octaves: 24,
+    scale: 3,
+    in_flight: 8,
+    slowest: 2,
+    ..Shape::small(&DEMANDING, &WINDOWS)
+};
 const WITHOUT_HISTOGRAM: Shape = Shape { octaves: 0, scale: 0, in_flight: 0, ..NOTHING };
 
-fn agree<S: Storage>(shape: Shape, events: &[EventInfo], arrays: S, steps: &[Step]) -> Result<(), TestCaseError> {
+fn agree<S: Storage>(
+    shape: Shape,
+    events: &[EventInfo],
+    arrays: S,
+    steps: &[Step],
+) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
     let begin = now - 10_000 * MILLISECOND;
     let memory = Memory::<S::Count>::new(&shape);
-    let mut untold = Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, memory).unwrap();
-    let mut lacking = Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, arrays).unwrap();
+    let mut untold =
+        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, memory).unwrap();
+    let mut lacking =
+        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, arrays).unwrap();
     let mut rings = [(); 2].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
-    let [(to_untold, mut of_untold), (to_lacking, mut of_lacking)] = rings.each_mut().map(|ring| ring.split());
+    let [(to_untold, mut of_untold), (to_lacking, mut of_lacking)] =
+        rings.each_mut().map(|ring| ring.split());
     for step in steps.iter().chain([&Step::Pass(1, true)]) {
         for record in step.records(now) {
             to_untold.push(record);
@@ -64,8 +85,8 @@ fn agree<S: Storage>(shape: Shape, events: &[EventInfo], arrays: S, steps: &[Ste
         }
         match step {
             Step::Lost => {
-                untold.lost();
-                lacking.lost();
+                untold.mark_lost();
+                lacking.mark_lost();
             }
             Step::Pass(milliseconds, _) => now += milliseconds * MILLISECOND,
             Step::Back(milliseconds) => now -= milliseconds * MILLISECOND,
@@ -73,20 +94,21 @@ fn agree<S: Storage>(shape: Shape, events: &[EventInfo], arrays: S, steps: &[Ste
         }
         untold.begin_pass(now);
         lacking.begin_pass(now);
-        of_untold.look();
-        of_lacking.look();
+        of_untold.refresh();
+        of_lacking.refresh();
         let (mut some, mut others) = (vec![], vec![]);
-        let drained = untold.drain(0, &mut of_untold, |record, is_sample| some.push((record, is_sample)));
+        let drained =
+            untold.drain(0, &mut of_untold, |record, is_sample| some.push((record, is_sample)));
         prop_assert_eq!(
             lacking.drain(0, &mut of_lacking, |record, is_sample| others.push((record, is_sample))),
             drained
         );
         prop_assert_eq!(others, some);
-        untold.settle(untold.pass());
-        lacking.settle(lacking.pass());
+        untold.expire_orphans(untold.pass());
+        lacking.expire_orphans(lacking.pass());
         let (mut some, mut others) = (vec![], vec![]);
-        untold.watch(now, |transition| some.push(*transition));
-        lacking.watch(now, |transition| others.push(*transition));
+        untold.watch(now, |change| some.push(*change));
+        lacking.watch(now, |change| others.push(*change));
         prop_assert_eq!(others, some);
         if !matches!(step, Step::Pass(_, false)) {
             prop_assert_eq!(told(&mut lacking, events), told(&mut untold, events));

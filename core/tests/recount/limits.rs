@@ -120,7 +120,8 @@ impl Limits {
                 }
                 Limit::Silence(length) => {
                     let kept = before.quiet.filter(|quiet| quiet.length == length);
-                    self.quiet = Some(kept.unwrap_or(Quiet { length, machine: Machine::default() }));
+                    self.quiet =
+                        Some(kept.unwrap_or(Quiet { length, machine: Machine::default() }));
                 }
             }
         }
@@ -160,7 +161,9 @@ impl Limits {
     /// The clock began again: since when they are kept means nothing any more.
     pub(crate) fn begin_anew(&mut self) {
         let machines = self.watched.iter_mut().map(|watched| &mut watched.machine);
-        machines.chain(self.quiet.as_mut().map(|quiet| &mut quiet.machine)).for_each(|machine| machine.kept = None);
+        machines
+            .chain(self.quiet.as_mut().map(|quiet| &mut quiet.machine))
+            .for_each(|machine| machine.kept = None);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use core::ops::Range;
 
-use tailwatch_core::{Counters, Forgotten, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState, Weighed};
+use tailwatch_core::{
+    Counters, DiscardReason, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState, WeightedSample,
+};
 
 use crate::{
     flights::{Flights, Kind},
@@ -26,7 +28,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn weighed(&self) -> (u64, u64) {
+    pub(crate) fn weighted(&self) -> (u64, u64) {
         (self.told, 1 << self.sampling)
     }
 }
@@ -84,7 +86,7 @@ impl Lists {
             // A clock that begins again: what was before belongs to no window.
             self.now = now;
             self.started = self.started.min(now);
-            self.lost();
+            self.mark_lost();
             self.samples.iter_mut().for_each(|sample| sample.tick = None);
             self.limits.iter_mut().for_each(Limits::begin_anew);
             for tick in self.seen.iter_mut().chain(&mut self.sampled_away).flatten() {
@@ -95,16 +97,16 @@ impl Lists {
         self.flights.abandon(now, self.time.ticks(60 * SECOND));
     }
 
-    pub(crate) fn lost(&mut self) {
+    pub(crate) fn mark_lost(&mut self) {
         self.lost = Some(self.now);
-        self.flights.lost(self.now);
+        self.flights.mark_lost(self.now);
     }
 
     pub(crate) fn sampled_away(&mut self, event: usize) {
         self.sampled_away[event] = Some(self.now);
     }
 
-    pub(crate) fn excuse_silence(&mut self, event: usize) {
+    pub(crate) fn reset_silence(&mut self, event: usize) {
         if self.limits[event].quiet.is_none_or(|quiet| quiet.machine.state != SlaState::Violated) {
             self.seen[event] = self.seen[event].map(|_| self.now);
         }
@@ -124,18 +126,26 @@ impl Lists {
         self.flights.start(kind, tag, sampling);
     }
 
-    pub(crate) fn forget(&mut self, kind: Kind, why: Forgotten) {
+    pub(crate) fn forget(&mut self, kind: Kind, why: DiscardReason) {
         self.see(kind.0, kind.1);
         self.flights.end(kind, self.pass);
         match why {
-            Forgotten::Discarded => (),
-            Forgotten::ClockSteppedBack => self.counters.clock_anomalies += 1,
-            Forgotten::TooLong => self.counters.saturated += 1,
+            DiscardReason::Discarded => (),
+            DiscardReason::ClockSteppedBack => self.counters.clock_anomalies += 1,
+            DiscardReason::TooLong => self.counters.saturated += 1,
         }
     }
 
     /// An END. Whether it is a sample.
-    pub(crate) fn end(&mut self, tick: u64, kind: Kind, outcome: Outcome, length: u64, k: u8, source: u16) -> bool {
+    pub(crate) fn end(
+        &mut self,
+        tick: u64,
+        kind: Kind,
+        outcome: Outcome,
+        length: u64,
+        k: u8,
+        source: u16,
+    ) -> bool {
         let outcomes = &mut self.outcomes[kind.0];
         match outcome {
             Outcome::Ok => outcomes.ok += 1,
@@ -147,7 +157,14 @@ impl Lists {
     }
 
     /// A DURATION. Whether it is a sample.
-    pub(crate) fn duration(&mut self, tick: u64, event: usize, length: u64, k: u8, source: u16) -> bool {
+    pub(crate) fn duration(
+        &mut self,
+        tick: u64,
+        event: usize,
+        length: u64,
+        k: u8,
+        source: u16,
+    ) -> bool {
         if length >= MAX_PAYLOAD {
             self.see(event, tick);
             self.counters.saturated += 1;
@@ -156,9 +173,17 @@ impl Lists {
         self.length(tick, event, None, length, k, source)
     }
 
-    fn length(&mut self, tick: u64, event: usize, kind: Option<Kind>, length: u64, sampling: u8, source: u16) -> bool {
+    fn length(
+        &mut self,
+        tick: u64,
+        event: usize,
+        kind: Option<Kind>,
+        length: u64,
+        sampling: u8,
+        source: u16,
+    ) -> bool {
         self.see(event, tick);
-        if self.time.units(length) >> Weighed::VALUE_BITS > 0 {
+        if self.time.units(length) >> WeightedSample::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }
@@ -168,13 +193,28 @@ impl Lists {
     }
 
     /// A VALUE. Whether it is a sample.
-    pub(crate) fn value(&mut self, tick: u64, event: usize, told: u64, sampling: u8, source: u16) -> bool {
+    pub(crate) fn value(
+        &mut self,
+        tick: u64,
+        event: usize,
+        told: u64,
+        sampling: u8,
+        source: u16,
+    ) -> bool {
         self.see(event, tick);
-        if told >= MAX_PAYLOAD || told >> Weighed::VALUE_BITS > 0 {
+        if told >= MAX_PAYLOAD || told >> WeightedSample::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }
-        self.sample(Sample { event, tick: Some(tick), told, sampling, start: tick, source, kind: None });
+        self.sample(Sample {
+            event,
+            tick: Some(tick),
+            told,
+            sampling,
+            start: tick,
+            source,
+            kind: None,
+        });
         true
     }
 
@@ -188,7 +228,8 @@ impl Lists {
             let tick = tick.min(self.now);
             sample.tick = Some(tick);
             let of_limits = self.limits[sample.event].watched.iter().map(|watched| &watched.cut);
-            self.counters.late += u64::from(self.cuts.iter().chain(of_limits).any(|cut| !cut.holds(tick, self.now)));
+            self.counters.late +=
+                u64::from(self.cuts.iter().chain(of_limits).any(|cut| !cut.holds(tick, self.now)));
         }
         self.samples.push(sample);
     }
@@ -207,7 +248,7 @@ impl Lists {
     }
 
     pub(crate) fn recount(&self, event: usize, cut: Option<&Cut>) -> Recount {
-        self.members(event, cut).into_iter().map(Sample::weighed).collect()
+        self.members(event, cut).into_iter().map(Sample::weighted).collect()
     }
 
     /// Whether no sample of the window is gone from the newest ones of its event, of which so many are kept.
@@ -233,15 +274,20 @@ impl Lists {
     /// The samples that a limit counts.
     pub(crate) fn counted(&self, event: usize, watched: &Watched) -> Vec<&Sample> {
         let samples = self.samples.iter().skip(watched.from);
-        samples.filter(|sample| sample.event == event && self.is_in(sample, Some(&watched.cut))).collect()
+        samples
+            .filter(|sample| sample.event == event && self.is_in(sample, Some(&watched.cut)))
+            .collect()
     }
 
     /// Judges the limits of an event; tells which were raised or cleared.
     pub(crate) fn watch(&mut self, event: usize) -> Vec<(Limit, SlaState)> {
         let mut limits = core::mem::take(&mut self.limits[event]);
-        let counted = |watched: &Watched| self.counted(event, watched).into_iter().map(Sample::weighed).collect();
-        let hung =
-            |limit: u64| self.flights.hung(event, |start| self.time.told(self.now.saturating_sub(start)) > limit);
+        let counted = |watched: &Watched| {
+            self.counted(event, watched).into_iter().map(Sample::weighted).collect()
+        };
+        let hung = |limit: u64| {
+            self.flights.hung(event, |start| self.time.told(self.now.saturating_sub(start)) > limit)
+        };
         let changed = limits.watch(self.now, self.seen[event], self.time, counted, hung);
         self.limits[event] = limits;
         changed

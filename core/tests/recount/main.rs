@@ -22,7 +22,8 @@ mod world;
 
 use proptest::prelude::*;
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Limit, Quantile, Record, Shape, Threshold, TickRate, TimeUnit, WindowSpec,
+    Aggregator, EventId, EventInfo, Limit, Quantile, Record, Shape, Threshold, TickRate, TimeUnit,
+    WindowSpec,
 };
 
 use crate::{
@@ -63,15 +64,21 @@ fn a_duration_that_is_rounded_up_beyond_its_limit_violates_it() {
     // With 2^40 ticks a second, 2^30 ticks are 976,562.5 ns.
     let limit = Threshold::value(Quantile::P50, 976_562);
     for (length, over) in [(1 << 30, 1), ((1 << 30) - 1, 0)] {
-        let shape = Shape { samples: 1, unit: TimeUnit::Fine, ..Shape::server(&[EVENT], &WindowSpec::DEFAULT) };
+        let shape = Shape {
+            samples: 1,
+            unit: TimeUnit::Fine,
+            ..Shape::server(&[EVENT], &WindowSpec::DEFAULT)
+        };
         let memory = Memory::<u32>::new(&shape);
         let rate = TickRate::from_hz(1 << 40).unwrap();
-        let mut aggregator = Aggregator::new(shape, &WindowSpec::DEFAULT, &[EVENT], rate, 0, memory).unwrap();
+        let mut aggregator =
+            Aggregator::new(shape, &WindowSpec::DEFAULT, &[EVENT], rate, 0, memory).unwrap();
         aggregator.set_limits(EVENT.id, &[Limit::Quantile(limit)]).unwrap();
         assert!(aggregator.record(0, Record::duration(0, EVENT.id, 0, length)));
         aggregator.watch(0, |_| ());
         let mut told = vec![];
-        aggregator.limits(|status| told.push((status.over, status.observed.unwrap() - limit.limit)));
+        aggregator
+            .limits(|status| told.push((status.over, status.observed.unwrap() - limit.limit)));
         assert_eq!(told, [(over, over)]);
     }
 }

@@ -1,7 +1,8 @@
 //! Storage in vectors, so that a shape can be drawn at random.
 
 use tailwatch_core::{
-    Count, EventState, Flight, Parts, Rule, Sample, Scratch, Shape, Silence, Slow, Storage, Sums, Tally, Window, Word,
+    Count, CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,
+    Silence, Storage, StorageParts, Tally, Window,
 };
 
 #[derive(Debug)]
@@ -10,14 +11,14 @@ pub(crate) struct Memory<C> {
     rows: Vec<u16>,
     windows: Vec<Window>,
     events: Vec<EventState>,
-    slices: Vec<Sums>,
+    slices: Vec<PackedMoments>,
     counts: Vec<C>,
-    totals: Vec<Word>,
-    folded: Vec<Word>,
+    totals: Vec<CountWord>,
+    folded: Vec<CountWord>,
     samples: Vec<Sample>,
     scratch: Vec<Scratch>,
-    in_flight: Vec<Flight>,
-    slowest: Vec<Slow>,
+    in_flight: Vec<OpenSpan>,
+    slowest: Vec<Exemplar>,
     limits: Vec<Rule>,
     tallies: Vec<Tally>,
     silences: Vec<Silence>,
@@ -56,8 +57,8 @@ impl<C: Count> Storage for Memory<C> {
         self.shape
     }
 
-    fn parts(&mut self) -> Parts<'_, C> {
-        Parts {
+    fn parts(&mut self) -> StorageParts<'_, C> {
+        StorageParts {
             rows: &mut self.rows,
             windows: &mut self.windows,
             events: &mut self.events,

@@ -96,14 +96,20 @@ impl Recount {
 
     fn spread(&self) -> f64 {
         let mean = self.mean();
-        let squares: f64 = self.0.iter().map(|(value, weight)| (*value as f64 - mean).powi(2) * *weight as f64).sum();
+        let squares: f64 = self
+            .0
+            .iter()
+            .map(|(value, weight)| (*value as f64 - mean).powi(2) * *weight as f64)
+            .sum();
         (squares / self.weight() as f64).sqrt()
     }
 
     /// Compares a summary with what these values come to, but for `covered` and `complete`. `slack` is what values and
     /// quantiles may be off besides, in nanoseconds and as a share.
     pub(crate) fn check(&self, summary: &Summary, slack: (u64, f64)) {
-        let near = |told: u64, exact: u64| told.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64;
+        let near = |told: u64, exact: u64| {
+            told.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64
+        };
         let Some(((least, _), (most, _))) = self.0.first().zip(self.0.last()) else {
             panic!("a summary of nothing: {summary:?}");
         };
@@ -115,36 +121,62 @@ impl Recount {
         let saturated = 2_f64.powi(48);
         let (mean, spread) = (self.mean().min(saturated), self.spread().min(saturated));
         let allowed = 1.0 + slack.0 as f64 + slack.1 * *most as f64;
-        let within = |told: f64, exact: f64, share: f64| (told - exact).abs() <= allowed + exact * share;
+        let within =
+            |told: f64, exact: f64, share: f64| (told - exact).abs() <= allowed + exact * share;
         // What follows from a sum that is full is told as the largest number. A nanosecond has up to 1,100 units.
-        let (sum_bits, square_bits) = if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
+        let (sum_bits, square_bits) =
+            if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
         let power_sum = |power| -> f64 {
-            self.0.iter().map(|(value, weight)| (*value as f64 * 1_100.0).powi(power) * *weight as f64).sum()
+            self.0
+                .iter()
+                .map(|(value, weight)| (*value as f64 * 1_100.0).powi(power) * *weight as f64)
+                .sum()
         };
         let may_be_full = power_sum(1) >= 2_f64.powi(sum_bits);
         let is_full = may_be_full && summary.mean.to_bits() == u64::MAX;
         assert!(is_full || within(summary.mean.to_f64(), mean, 1e-9), "mean {mean}: {summary:?}");
         let may_be_full = may_be_full || power_sum(2) >= 2_f64.powi(square_bits);
         let is_full = may_be_full && summary.stddev.to_bits() == u64::MAX;
-        assert!(is_full || within(summary.stddev.to_f64(), spread, 1e-6), "stddev {spread}: {summary:?}");
-        for (ppm, told) in
-            [(500_000, summary.p50), (950_000, summary.p95), (990_000, summary.p99), (999_000, summary.p99_9)]
-        {
+        assert!(
+            is_full || within(summary.stddev.to_f64(), spread, 1e-6),
+            "stddev {spread}: {summary:?}"
+        );
+        for (ppm, told) in [
+            (500_000, summary.p50),
+            (950_000, summary.p95),
+            (990_000, summary.p99),
+            (999_000, summary.p99_9),
+        ] {
             self.check_quantile(ppm, told, summary.accuracy, slack);
         }
     }
 
-    pub(crate) fn check_quantile(&self, ppm: u32, told: u64, accuracy: Accuracy, slack: (u64, f64)) {
+    pub(crate) fn check_quantile(
+        &self,
+        ppm: u32,
+        told: u64,
+        accuracy: Accuracy,
+        slack: (u64, f64),
+    ) {
         let exact = self.quantile(ppm);
         let error = accuracy.max_relative_error_ppm();
-        let allowed = f64::from(error) / 1e6 * exact as f64 + slack.0 as f64 + slack.1 * exact as f64;
+        let allowed =
+            f64::from(error) / 1e6 * exact as f64 + slack.0 as f64 + slack.1 * exact as f64;
         let is_within = if error == 0 && slack == (0, 0.0) {
             told == exact
         } else {
             // The largest error that can be told says nothing.
             error == u32::MAX || told.abs_diff(exact) as f64 <= allowed * (1.0 + 1e-12)
         };
-        assert!(is_within, "p{} told as {told}, is {exact}, {accuracy:?}, of {:?}", f64::from(ppm) / 1e4, self.0);
-        assert!(self.0[0].0 <= told.saturating_add(slack.0) && told <= self.0.last().unwrap().0 + slack.0);
+        assert!(
+            is_within,
+            "p{} told as {told}, is {exact}, {accuracy:?}, of {:?}",
+            f64::from(ppm) / 1e4,
+            self.0
+        );
+        assert!(
+            self.0[0].0 <= told.saturating_add(slack.0)
+                && told <= self.0.last().unwrap().0 + slack.0
+        );
     }
 }

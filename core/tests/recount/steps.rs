@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
-use tailwatch_core::{Forgotten, MAX_PAYLOAD, Outcome, Quantile, Threshold, TimeUnit, WindowSpec};
+use tailwatch_core::{
+    DiscardReason, MAX_PAYLOAD, Outcome, Quantile, Threshold, TimeUnit, WindowSpec,
+};
 
 use crate::numbers::{MILLI, SECOND};
 
@@ -86,7 +88,11 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         any::<bool>(),
     );
     (clock, counted, noted).prop_map(
-        |((hz, first, unit), (windows, samples, scale, octaves), (in_flight, slowest, limits, is_sampled))| Setup {
+        |(
+            (hz, first, unit),
+            (windows, samples, scale, octaves),
+            (in_flight, slowest, limits, is_sampled),
+        )| Setup {
             hz,
             first,
             windows,
@@ -104,11 +110,17 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
 
 /// A time that matters somewhere: a limit, a slice, a window, a silence; in nanoseconds.
 fn edge() -> impl Strategy<Value = u64> {
-    let slices = WINDOWS.concat().into_iter().map(|spec| (spec.length / u32::from(spec.slices)).as_nanos() as u64);
+    let slices = WINDOWS
+        .concat()
+        .into_iter()
+        .map(|spec| (spec.length / u32::from(spec.slices)).as_nanos() as u64);
     let limits = LIMITS.iter().map(|threshold| threshold.limit);
     let silences = SILENCES.iter().map(|length| length.as_nanos() as u64);
-    let lengths = [SECOND, 2 * SECOND, 10 * SECOND, 10 * MILLI, 100 * MILLI, MINUTE.as_nanos() as u64];
-    proptest::sample::select(slices.chain(limits).chain(silences).chain(lengths).collect::<Vec<_>>())
+    let lengths =
+        [SECOND, 2 * SECOND, 10 * SECOND, 10 * MILLI, 100 * MILLI, MINUTE.as_nanos() as u64];
+    proptest::sample::select(
+        slices.chain(limits).chain(silences).chain(lengths).collect::<Vec<_>>(),
+    )
 }
 
 /// A length of time: so many nanoseconds, and a tick more or less.
@@ -124,7 +136,8 @@ pub(crate) fn length() -> impl Strategy<Value = Length> {
         2 => 0..100_u64,
         3 => (0..300 * SECOND, 0..38_u32).prop_map(|(nanos, shift)| nanos >> shift),
     ];
-    (nanos, prop_oneof![2 => Just(0_i64), 1 => -1..=1_i64]).prop_map(|(nanos, ticks)| Length { nanos, ticks })
+    (nanos, prop_oneof![2 => Just(0_i64), 1 => -1..=1_i64])
+        .prop_map(|(nanos, ticks)| Length { nanos, ticks })
 }
 
 /// How long ago something was: or at a bound of a slice about then, or a tick before it.
@@ -213,7 +226,7 @@ pub(crate) enum Step {
     },
     Forget {
         span: Index,
-        why: Forgotten,
+        why: DiscardReason,
     },
     /// An END that no START belongs to, unless by chance.
     Stray {
@@ -258,8 +271,13 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<Index>;
     let tag = prop_oneof![0..10_u64, Just(MAX_PAYLOAD), any::<u64>()];
-    let number = prop_oneof![0..50_u64, 990..1_010_u64, (0..1_u64 << 45, 0..45_u32).prop_map(|(n, shift)| n >> shift)];
-    let why = vec![Forgotten::Discarded, Forgotten::ClockSteppedBack, Forgotten::TooLong];
+    let number = prop_oneof![
+        0..50_u64,
+        990..1_010_u64,
+        (0..1_u64 << 45, 0..45_u32).prop_map(|(n, shift)| n >> shift)
+    ];
+    let why =
+        vec![DiscardReason::Discarded, DiscardReason::ClockSteppedBack, DiscardReason::TooLong];
     let wrong = vec![
         Junk::Empty,
         Junk::UnknownEvent,
@@ -271,7 +289,12 @@ fn step() -> impl Strategy<Value = Step> {
         Junk::LongestEnd,
     ];
     let begin = (0..SPANS, age(), tag, proptest::bool::weighted(0.25));
-    let limits = (0..EVENTS, 0..1_u16 << LIMITS.len(), proptest::option::of(0..SILENCES.len()), any::<bool>());
+    let limits = (
+        0..EVENTS,
+        0..1_u16 << LIMITS.len(),
+        proptest::option::of(0..SILENCES.len()),
+        any::<bool>(),
+    );
     prop_oneof![
         30 => begin.prop_map(|(event, age, tag, is_withheld)| Step::Begin { event, age, tag, is_withheld }),
         10 => index().prop_map(Step::Deliver),
@@ -311,5 +334,8 @@ pub(crate) fn passes(most_back: u64) -> impl Strategy<Value = Vec<Pass>> {
     let ppm = prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)];
     let steps = prop_oneof![1 => vec(step(), 0..3), 3 => vec(step(), 0..25)];
     let pass = (advance(most_back), steps, proptest::bool::weighted(0.9), ppm);
-    vec(pass.prop_map(|(advance, steps, settles, ppm)| Pass { advance, steps, settles, ppm }), 1..16)
+    vec(
+        pass.prop_map(|(advance, steps, settles, ppm)| Pass { advance, steps, settles, ppm }),
+        1..16,
+    )
 }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Known, Limit, LimitError, MAX_PAYLOAD, Outcome, Period, Quantile, Record,
-    Shape, SlaState, SlaStatus, Slow, TickRate, Unit,
+    Accuracy, Aggregator, DistributionData, EventId, EventInfo, Exemplar, Limit, LimitError,
+    MAX_PAYLOAD, Outcome, Quantile, Record, Scope, Shape, SlaState, SlaStatus, TickRate, Unit,
 };
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     memory::Memory,
     numbers::{Cut, Time},
     steps::{
-        Advance, Age, DECLARED, DECLARED_SILENCE, EVENTS, Junk, LIMITS, Length, NUMBERS, Pass, SPANS, Setup, Step,
-        silence,
+        Advance, Age, DECLARED, DECLARED_SILENCE, EVENTS, Junk, LIMITS, Length, NUMBERS, Pass,
+        SPANS, Setup, Step, silence,
     },
 };
 
@@ -27,7 +27,11 @@ fn id(event: usize) -> EventId {
 fn infos() -> [EventInfo; EVENTS] {
     [
         EventInfo::new(id(0), "first"),
-        EventInfo { limits: DECLARED, max_silence: Some(DECLARED_SILENCE), ..EventInfo::new(id(1), "second") },
+        EventInfo {
+            limits: DECLARED,
+            max_silence: Some(DECLARED_SILENCE),
+            ..EventInfo::new(id(1), "second")
+        },
         EventInfo { unit: Unit::One, ..EventInfo::new(id(2), "numbers") },
     ]
 }
@@ -52,7 +56,19 @@ pub(crate) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
-        let &Setup { hz, first, windows, samples, scale, octaves, unit, in_flight, slowest, limits, .. } = setup;
+        let &Setup {
+            hz,
+            first,
+            windows,
+            samples,
+            scale,
+            octaves,
+            unit,
+            in_flight,
+            slowest,
+            limits,
+            ..
+        } = setup;
         let infos = infos();
         let shape = Shape {
             samples,
@@ -71,7 +87,8 @@ impl<'a> World<'a> {
         let mut world = Self {
             setup,
             lists: Lists::new(time, cuts, samples, in_flight, first),
-            aggregator: Aggregator::new(shape, windows, &infos, rate, first, Memory::new(&shape)).unwrap(),
+            aggregator: Aggregator::new(shape, windows, &infos, rate, first, Memory::new(&shape))
+                .unwrap(),
             running: vec![],
             withheld: vec![],
             records: 0,
@@ -90,8 +107,8 @@ impl<'a> World<'a> {
             self.step(step);
         }
         if pass.settles {
-            self.aggregator.settle(self.aggregator.pass());
-            self.lists.flights.settle(self.lists.pass);
+            self.aggregator.expire_orphans(self.aggregator.pass());
+            self.lists.flights.expire_orphans(self.lists.pass);
         }
         self.watch();
         self.compare(Quantile::from_ppm(pass.ppm).unwrap());
@@ -109,10 +126,12 @@ impl<'a> World<'a> {
                 let slice = window.get(&self.lists.cuts).ticks;
                 ((now / slice + after) * slice - before).max(now)
             }
-            Advance::Aged { span, length } => match self.running.get(span.index(self.running.len().max(1))) {
-                Some(running) => (running.kind.1 + self.ticks(*length)).max(now),
-                None => now,
-            },
+            Advance::Aged { span, length } => {
+                match self.running.get(span.index(self.running.len().max(1))) {
+                    Some(running) => (running.kind.1 + self.ticks(*length)).max(now),
+                    None => now,
+                }
+            }
             Advance::Back(nanos) => now.saturating_sub(self.lists.time.ticks(*nanos)),
         }
     }
@@ -172,7 +191,8 @@ impl<'a> World<'a> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::Begin { event, age, tag, is_withheld } => {
-                let running = Running { kind: (*event, self.tick(age)), tag: *tag, source: self.source() };
+                let running =
+                    Running { kind: (*event, self.tick(age)), tag: *tag, source: self.source() };
                 self.running.push(running);
                 if *is_withheld { self.withheld.push(running) } else { self.begun(running) }
             }
@@ -192,7 +212,11 @@ impl<'a> World<'a> {
             Step::Forget { span, why } => {
                 if let Some(Running { kind, .. }) = self.take(*span) {
                     let source = self.source();
-                    self.record(source, Record::forget(kind.1, id(kind.0), self.sampling(kind.1), *why), false);
+                    self.record(
+                        source,
+                        Record::forget(kind.1, id(kind.0), self.sampling(kind.1), *why),
+                        false,
+                    );
                     self.lists.forget(kind, *why);
                 }
             }
@@ -200,7 +224,9 @@ impl<'a> World<'a> {
                 let source = self.source();
                 self.end(self.tick(age), *event, *outcome, self.ticks(*length), source);
             }
-            Step::Duration { event, age, length } => self.duration(self.tick(age), *event, self.ticks(*length)),
+            Step::Duration { event, age, length } => {
+                self.duration(self.tick(age), *event, self.ticks(*length))
+            }
             Step::Beside(span) => {
                 if let Some(running) = self.running.get(span.index(self.running.len().max(1))) {
                     let (event, start) = running.kind;
@@ -212,24 +238,30 @@ impl<'a> World<'a> {
             Step::Future { event, beyond, length } => {
                 let tick = (self.lists.now + self.lists.tolerance()).saturating_add_signed(*beyond);
                 let length = self.ticks(*length);
-                if *event < SPANS { self.duration(tick, *event, length) } else { self.value(tick, length) }
+                if *event < SPANS {
+                    self.duration(tick, *event, length)
+                } else {
+                    self.value(tick, length)
+                }
             }
             Step::Junk(junk) => self.junk(*junk),
             Step::Lost => {
-                self.aggregator.lost();
-                self.lists.lost();
+                self.aggregator.mark_lost();
+                self.lists.mark_lost();
             }
             Step::SampledAway(event) => {
                 self.aggregator.sampled_away(id(*event));
                 self.lists.sampled_away(*event);
             }
             Step::Excuse(event) => {
-                self.aggregator.excuse_silence(id(*event));
-                self.lists.excuse_silence(*event);
+                self.aggregator.reset_silence(id(*event));
+                self.lists.reset_silence(*event);
             }
             Step::Limits { event, chosen, silence: quiet, is_reversed } => {
-                let chosen = LIMITS.iter().enumerate().filter(|(number, _)| chosen >> number & 1 == 1);
-                let mut limits: Vec<_> = chosen.map(|(_, threshold)| Limit::Quantile(*threshold)).collect();
+                let chosen =
+                    LIMITS.iter().enumerate().filter(|(number, _)| chosen >> number & 1 == 1);
+                let mut limits: Vec<_> =
+                    chosen.map(|(_, threshold)| Limit::Quantile(*threshold)).collect();
                 limits.extend(quiet.map(|number| Limit::Silence(silence(number))));
                 if *is_reversed {
                     limits.reverse();
@@ -252,15 +284,22 @@ impl<'a> World<'a> {
             Junk::TooLarge => return self.value(now, MAX_PAYLOAD),
             Junk::LongestEnd => return self.end(now, 0, Outcome::Error, MAX_PAYLOAD, 3),
         };
-        let counter =
-            if matches!(junk, Junk::UnknownEvent) { &mut counters.unknown_events } else { &mut counters.invalid };
+        let counter = if matches!(junk, Junk::UnknownEvent) {
+            &mut counters.unknown_events
+        } else {
+            &mut counters.invalid
+        };
         *counter += 1;
         self.record(1, record, false);
     }
 
     fn cut(&self, length: Duration) -> Cut {
         let told = self.setup.windows.iter().find(|spec| spec.length == length);
-        Cut::new(length, told.map_or_else(|| slices_of(length), |spec| spec.slices), self.lists.time)
+        Cut::new(
+            length,
+            told.map_or_else(|| slices_of(length), |spec| spec.slices),
+            self.lists.time,
+        )
     }
 
     fn note_limits(&mut self, event: usize, limits: &[Limit]) {
@@ -288,18 +327,26 @@ impl<'a> World<'a> {
     fn watch(&mut self) {
         let now = self.lists.now;
         let expected: Vec<_> = (0..EVENTS)
-            .flat_map(|event| self.lists.watch(event).into_iter().map(move |(limit, state)| (id(event), limit, state)))
+            .flat_map(|event| {
+                self.lists
+                    .watch(event)
+                    .into_iter()
+                    .map(move |(limit, state)| (id(event), limit, state))
+            })
             .map(|changed| (now, changed))
             .collect();
         let mut told = vec![];
-        self.aggregator.watch(now, |transition| told.push(*transition));
+        self.aggregator.watch(now, |change| told.push(*change));
         let mut statuses = vec![];
         self.aggregator.limits(|status| statuses.push(*status));
-        for transition in &told {
-            assert_eq!(transition.is_raised(), transition.status.state == SlaState::Violated);
-            assert!(statuses.contains(&transition.status), "{transition:?} {statuses:?}");
+        for change in &told {
+            assert_eq!(change.is_raised(), change.status.state == SlaState::Violated);
+            assert!(statuses.contains(&change.status), "{change:?} {statuses:?}");
         }
-        let told: Vec<_> = told.into_iter().map(|t| (t.at, (t.status.event, t.status.limit, t.status.state))).collect();
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|t| (t.at, (t.status.event, t.status.limit, t.status.state)))
+            .collect();
         assert_eq!(told, expected, "what was raised and cleared");
     }
 
@@ -308,11 +355,15 @@ impl<'a> World<'a> {
             for window in 0..=self.setup.windows.len() {
                 // The last one is the total.
                 let cut = self.lists.cuts.get(window).copied();
-                let period = if cut.is_some() { Period::Window(window) } else { Period::Total };
+                let period = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                 self.compare_summary(event, cut.as_ref(), period, quantile);
                 self.compare_slowest(event, cut.as_ref(), period);
             }
-            assert!(self.aggregator.summary(id(event), Period::Window(self.setup.windows.len())).is_none());
+            assert!(
+                self.aggregator
+                    .summary(id(event), Scope::Window(self.setup.windows.len()))
+                    .is_none()
+            );
             self.compare_flights(event);
             assert_eq!(self.aggregator.outcomes(id(event)), self.lists.outcomes[event]);
         }
@@ -320,12 +371,21 @@ impl<'a> World<'a> {
         assert_eq!(self.aggregator.counters(), self.lists.counters);
     }
 
-    fn compare_summary(&mut self, event: usize, cut: Option<&Cut>, period: Period, quantile: Quantile) {
+    fn compare_summary(
+        &mut self,
+        event: usize,
+        cut: Option<&Cut>,
+        period: Scope,
+        quantile: Quantile,
+    ) {
         let recount = self.lists.recount(event, cut);
         let told = self.aggregator.summary(id(event), period);
         let one = self.aggregator.quantile(id(event), period, quantile);
         let (Some(told), Some(one)) = (told, one) else {
-            assert!(recount.0.is_empty() && told.is_none() && one.is_none(), "{told:?} {one:?} of {recount:?}");
+            assert!(
+                recount.0.is_empty() && told.is_none() && one.is_none(),
+                "{told:?} {one:?} of {recount:?}"
+            );
             return;
         };
         recount.check(&told, (0, 0.0));
@@ -337,24 +397,36 @@ impl<'a> World<'a> {
         // Within the range of the histogram, the bound is that of its scale.
         if self.setup.octaves == 40 && told.min > 10_000 && told.max < 200_000_000_000 {
             let share = 2_f64.powf(0.5 / f64::from(1_u32 << self.setup.scale)) - 1.0;
-            assert!(f64::from(told.accuracy.max_relative_error_ppm()) <= share * 1e6 + 102.0, "{told:?}");
+            assert!(
+                f64::from(told.accuracy.max_relative_error_ppm()) <= share * 1e6 + 102.0,
+                "{told:?}"
+            );
         }
         assert_eq!(told.complete, self.lists.is_complete(event, cut));
         let covered = self.lists.covered(cut);
         assert!(told.covered.abs_diff(self.lists.time.told(covered.end - covered.start)) <= 1);
         let (_, values) = self.aggregator.describe(id(event), period).unwrap();
-        let known: Vec<_> = values.buckets().map(|bucket| (values.teller.value(bucket.up_to), bucket.count)).collect();
+        let known: Vec<_> = values
+            .buckets()
+            .map(|bucket| (values.converter.value(bucket.up_to), bucket.count))
+            .collect();
         match values.known {
-            Known::Exact(_) => assert_eq!(known.into_iter().collect::<crate::numbers::Recount>().0, recount.0),
-            Known::Counted { .. } if self.setup.octaves == 0 => assert!(known.is_empty()),
-            Known::Counted { .. } => assert_eq!(known.iter().map(|(_, count)| count).sum::<u64>(), recount.weight()),
+            DistributionData::Exact(_) => {
+                assert_eq!(known.into_iter().collect::<crate::numbers::Recount>().0, recount.0)
+            }
+            DistributionData::Counted { .. } if self.setup.octaves == 0 => {
+                assert!(known.is_empty())
+            }
+            DistributionData::Counted { .. } => {
+                assert_eq!(known.iter().map(|(_, count)| count).sum::<u64>(), recount.weight())
+            }
         }
     }
 
-    fn compare_slowest(&mut self, event: usize, cut: Option<&Cut>, period: Period) {
-        let mut room = [Slow::default(); 6];
-        let (told, teller) = self.aggregator.slowest(id(event), period, &mut room);
-        let told: Vec<_> = told.iter().map(|slow| (teller.value(slow.value()), *slow)).collect();
+    fn compare_slowest(&mut self, event: usize, cut: Option<&Cut>, period: Scope) {
+        let mut room = [Exemplar::default(); 6];
+        let (told, converter) = self.aggregator.slowest(id(event), period, &mut room);
+        let told: Vec<_> = told.iter().map(|slow| (converter.value(slow.value()), *slow)).collect();
         let mut members = self.lists.members(event, cut);
         let mut largest: Vec<u64> = members.iter().map(|sample| sample.told).collect();
         largest.sort_unstable_by(|one, other| other.cmp(one));
@@ -366,12 +438,16 @@ impl<'a> World<'a> {
                     Some(kind) => self.lists.flights.may_have(kind, slow.tag()),
                     None => slow.tag().is_none(),
                 };
-                (sample.told, sample.start, sample.source) == (value, slow.start(), slow.source()) && tag_fits
+                (sample.told, sample.start, sample.source) == (value, slow.start(), slow.source())
+                    && tag_fits
             };
             // Of those that are alike but for the tag, one of its own sort first.
-            let is_like_it = |sample: &&Sample| is_it(sample) && sample.kind.is_some() == slow.tag().is_some();
-            let place = members.iter().position(is_like_it).or_else(|| members.iter().position(is_it));
-            let place = place.unwrap_or_else(|| panic!("{slow:?} of {value} is none of {members:?}"));
+            let is_like_it =
+                |sample: &&Sample| is_it(sample) && sample.kind.is_some() == slow.tag().is_some();
+            let place =
+                members.iter().position(is_like_it).or_else(|| members.iter().position(is_it));
+            let place =
+                place.unwrap_or_else(|| panic!("{slow:?} of {value} is none of {members:?}"));
             members.swap_remove(place);
         }
     }
@@ -440,8 +516,9 @@ impl<'a> World<'a> {
     fn compare_observed(&mut self, event: usize, watched: &Watched, told: Option<u64>) {
         let threshold = watched.threshold;
         let window = self.setup.windows.iter().position(|spec| spec.length == threshold.window);
-        let quantile =
-            window.and_then(|window| self.aggregator.quantile(id(event), Period::Window(window), threshold.quantile));
+        let quantile = window.and_then(|window| {
+            self.aggregator.quantile(id(event), Scope::Window(window), threshold.quantile)
+        });
         if watched.hung > 0 && watched.is_broken() {
             let oldest = self.aggregator.oldest(id(event)).map(|(age, _)| age);
             assert_eq!(told, quantile.map(|(value, _)| value).max(oldest));

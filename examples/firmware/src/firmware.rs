@@ -8,7 +8,7 @@
 //! 3. *Storage* for what is kept, sized by a [`Shape`]; it is zero when empty, and so takes no flash.
 //! 4. *A call from idle*, [`Drain::run`], which takes in a bounded number of records.
 
-use tailwatch_bare_metal::{Drain, DrainConfig, Item, StaticRing};
+use tailwatch_bare_metal::{Drain, DrainConfig, ReportItem, StaticRing};
 use tailwatch_core::{Clock, Consumer, Shape, Storage, WindowSpec, storage};
 #[cfg(target_arch = "riscv32")]
 use tailwatch_core::{Recorder, Ring, Slot};
@@ -26,7 +26,8 @@ const WINDOWS: [WindowSpec; 2] = {
 };
 
 /// 64 exact samples an event; histograms from 33 µs to 17 ms in steps of 41 %, which fit the smallest board.
-pub const SHAPE: Shape = Shape { scale: 1, lowest: 15, octaves: 9, in_flight: 8, ..Shape::small(Work::ALL, &WINDOWS) };
+pub const SHAPE: Shape =
+    Shape { scale: 1, lowest: 15, octaves: 9, in_flight: 8, ..Shape::small(Work::ALL, &WINDOWS) };
 
 /// Storage of that shape.
 pub type Kept = storage!(SHAPE, u16);
@@ -80,7 +81,10 @@ fn of_timer() -> Option<Consumer<'static>> {
 ///
 /// # Errors
 /// If it is called twice, or what is configured does not fit.
-pub fn run(storage: impl Storage, mut tell: impl FnMut(&str, &Item)) -> Result<(), &'static str> {
+pub fn run(
+    storage: impl Storage,
+    mut tell: impl FnMut(&str, &ReportItem),
+) -> Result<(), &'static str> {
     let clock = board::clock();
     let recorder = OF_MAIN.take_recorder(&GATE, clock).map_err(|_| "main's ring is taken")?;
     let config = DrainConfig {
@@ -95,7 +99,8 @@ pub fn run(storage: impl Storage, mut tell: impl FnMut(&str, &Item)) -> Result<(
         ],
         transitions: None,
     };
-    let mut drain = Drain::new(config, storage).map_err(|_| "shape, windows, events and storage do not fit")?;
+    let mut drain =
+        Drain::new(config, storage).map_err(|_| "shape, windows, events and storage do not fit")?;
     if !board::start() {
         return Err("the timer is taken");
     }

@@ -24,7 +24,10 @@ pub struct Base {
 
 impl Base {
     /// At tick 0.
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         Self { low: AtomicU32::new(0), next_half: AtomicU32::new(1) }
     }

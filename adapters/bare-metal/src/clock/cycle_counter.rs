@@ -76,7 +76,11 @@ impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
     ///
     /// # Errors
     /// If there is no counter, or it stands still.
-    pub fn with_registers(rate: TickRate, base: &'b Base, registers: R) -> Result<Self, CycleCounterError> {
+    pub fn with_registers(
+        rate: TickRate,
+        base: &'b Base,
+        registers: R,
+    ) -> Result<Self, CycleCounterError> {
         registers.enable();
         if registers.is_missing() {
             return Err(CycleCounterError::Missing);
@@ -137,9 +141,9 @@ pub enum CycleCounterError {
 impl fmt::Display for CycleCounterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => {
-                f.write_str("this processor has no cycle counter (DWT_CTRL.NOCYCCNT): use SysTick or a timer")
-            }
+            Self::Missing => f.write_str(
+                "this processor has no cycle counter (DWT_CTRL.NOCYCCNT): use SysTick or a timer",
+            ),
             Self::Stopped { count } => write!(
                 f,
                 "the cycle counter stands still at {count}, as where the unit is left out, locked or emulated: use SysTick or a timer"
@@ -188,7 +192,10 @@ mod tests {
     fn a_counter_that_is_missing_or_stands_still_is_refused_and_the_error_says_so() {
         let base = Base::new();
         let missing = scripted(true, 0, 1);
-        assert_eq!(CycleCounter::with_registers(RATE, &base, &missing).unwrap_err(), CycleCounterError::Missing);
+        assert_eq!(
+            CycleCounter::with_registers(RATE, &base, &missing).unwrap_err(),
+            CycleCounterError::Missing
+        );
         let stopped = scripted(false, 7, 0);
         let error = CycleCounter::with_registers(RATE, &base, &stopped).unwrap_err();
         assert_eq!(error, CycleCounterError::Stopped { count: 7 });

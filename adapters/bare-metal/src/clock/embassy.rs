@@ -13,8 +13,8 @@ pub struct EmbassyTime;
 
 impl EmbassyTime {
     /// Its rate.
-    pub const RATE: TickRate =
-        TickRate::from_hz(embassy_time_driver::TICK_HZ).expect("embassy-time ticks at least once a second");
+    pub const RATE: TickRate = TickRate::from_hz(embassy_time_driver::TICK_HZ)
+        .expect("embassy-time ticks at least once a second");
 }
 
 impl Clock for EmbassyTime {

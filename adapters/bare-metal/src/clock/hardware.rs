@@ -31,7 +31,9 @@ mod cortex_m {
         let mut base = SYSTEM_CONTROL;
         // SAFETY: no instruction at all. It hides the number, so that both registers are reached from one address, which is one
         // instruction, and not each from its own, which is two.
-        unsafe { asm!("/* {0} */", inout(reg) base, options(pure, nomem, nostack, preserves_flags)) };
+        unsafe {
+            asm!("/* {0} */", inout(reg) base, options(pure, nomem, nostack, preserves_flags))
+        };
         // SAFETY: only called with the registers above, which every Cortex-M has (where the timer is left out it reads as zero), and
         // reading which has no effect.
         unsafe { ptr::with_exposed_provenance::<u32>(base + offset).read_volatile() }

@@ -100,7 +100,11 @@ pub struct MachineCycleError {
 
 impl fmt::Display for MachineCycleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mcycle stands still at {}: clear bit 0 of mcountinhibit, or use a timer", self.cycles)
+        write!(
+            f,
+            "mcycle stands still at {}: clear bit 0 of mcountinhibit, or use a timer",
+            self.cycles
+        )
     }
 }
 
@@ -144,10 +148,15 @@ mod tests {
             let first = 0x5_FFFF_FFFC + first;
             // Each of the first looks is followed by a wait of 0 to 4 cycles.
             for script in 0..5_usize.pow(5) {
-                let steps: Vec<u64> = (0..5_u32).map(|n| (script / 5_usize.pow(n) % 5) as u64).collect();
-                let scripted = Scripted { cycles: Cell::new(first), steps: &steps, looks: Cell::new(0) };
+                let steps: Vec<u64> =
+                    (0..5_u32).map(|n| (script / 5_usize.pow(n) % 5) as u64).collect();
+                let scripted =
+                    Scripted { cycles: Cell::new(first), steps: &steps, looks: Cell::new(0) };
                 let told = (&scripted).cycles();
-                assert!((first..=scripted.cycles.get()).contains(&told), "{first:x} {steps:?}: {told:x}");
+                assert!(
+                    (first..=scripted.cycles.get()).contains(&told),
+                    "{first:x} {steps:?}: {told:x}"
+                );
             }
         }
     }

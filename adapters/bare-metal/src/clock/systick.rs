@@ -78,7 +78,11 @@ impl<R> SysTick<R> {
     ///
     /// # Errors
     /// If the period is none that the timer can have; the error names it.
-    pub const fn with_registers(rate: TickRate, period: u32, registers: R) -> Result<Self, PeriodError>
+    pub const fn with_registers(
+        rate: TickRate,
+        period: u32,
+        registers: R,
+    ) -> Result<Self, PeriodError>
     where
         R: Copy,
     {

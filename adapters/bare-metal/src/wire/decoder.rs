@@ -44,7 +44,10 @@ enum Reason {
 
 impl Decoder {
     /// A decoder that has seen nothing yet.
-    #[expect(clippy::new_without_default, reason = "`const` is the point of it, and `Default::default` is not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "`const` is the point of it, and `Default::default` is not"
+    )]
     pub const fn new() -> Self {
         let rejected = Rejected { too_long: 0, damaged: 0, other_version: 0, unknown: 0 };
         Self { bytes: [0; MAX_FRAME], len: 0, overflowed: false, rejected }
@@ -63,7 +66,8 @@ impl Decoder {
                 }
                 continue;
             }
-            let (len, overflowed) = (core::mem::take(&mut self.len), core::mem::take(&mut self.overflowed));
+            let (len, overflowed) =
+                (core::mem::take(&mut self.len), core::mem::take(&mut self.overflowed));
             if overflowed {
                 self.rejected.too_long += 1;
             } else if len > 0 {
@@ -91,7 +95,8 @@ impl Decoder {
 /// The frame that these bytes are, without their zero.
 fn frame_in(bytes: &mut [u8]) -> Result<Frame, Reason> {
     let len = cobs::decode_in_place(bytes).map_err(|_| Reason::Damaged)?;
-    let (guarded, checksum) = bytes.get(..len).and_then(<[u8]>::split_last_chunk).ok_or(Reason::Damaged)?;
+    let (guarded, checksum) =
+        bytes.get(..len).and_then(<[u8]>::split_last_chunk).ok_or(Reason::Damaged)?;
     if CHECKSUM.checksum(guarded) != u32::from_le_bytes(*checksum) {
         return Err(Reason::Damaged);
     }

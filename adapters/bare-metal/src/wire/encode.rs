@@ -10,11 +10,13 @@ use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 ///
 /// # Errors
 /// If there is too little room; [`MAX_FRAME`] bytes are always enough.
-pub fn encode<'b>(frame: &Frame, room: &'b mut [u8]) -> Result<&'b mut [u8], TooSmall> {
-    let too_small = TooSmall { room: room.len() };
+pub fn encode<'b>(frame: &Frame, room: &'b mut [u8]) -> Result<&'b mut [u8], BufferTooSmall> {
+    let too_small = BufferTooSmall { room: room.len() };
     let digest = CHECKSUM.digest();
     Cobs::try_new(Slice::new(room))
-        .and_then(|cobs| postcard::serialize_with_flavor(&(VERSION, frame), Checked { cobs, digest }))
+        .and_then(|cobs| {
+            postcard::serialize_with_flavor(&(VERSION, frame), Checked { cobs, digest })
+        })
         .map_err(|_| too_small)
 }
 
@@ -41,15 +43,19 @@ impl<'b> Flavor for Checked<'b> {
 /// Too little room for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct TooSmall {
+pub struct BufferTooSmall {
     /// The bytes that there were.
     pub room: usize,
 }
 
-impl fmt::Display for TooSmall {
+impl fmt::Display for BufferTooSmall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes are too little room for the frame; {MAX_FRAME} are always enough", self.room)
+        write!(
+            f,
+            "{} bytes are too little room for the frame; {MAX_FRAME} are always enough",
+            self.room
+        )
     }
 }
 
-impl error::Error for TooSmall {}
+impl error::Error for BufferTooSmall {}

@@ -4,10 +4,12 @@ use core::time::Duration;
 
 use heapless::String;
 use serde::{Deserialize, Serialize};
-use tailwatch_core::{Counters, EventInfo, Limit, Pairing, SlaState, SlaStatus, Summary, Transition, Unit};
+use tailwatch_core::{
+    Counters, EventInfo, Limit, Pairing, SlaState, SlaStatus, StatusChange, Summary, Unit,
+};
 
 use super::MAX_NAME;
-use crate::{EventCounts, EventLimit, EventSummary, Health, Item};
+use crate::{EventCounts, EventLimit, EventSummary, Health, ReportItem};
 
 /// A name, of which the first [`MAX_NAME`] bytes are kept.
 pub type Name = String<MAX_NAME>;
@@ -26,7 +28,7 @@ pub enum Frame {
     /// How a limit stands.
     Limit(LimitFrame),
     /// A limit was raised or cleared.
-    Transition {
+    StatusChange {
         /// The tick at which that was found.
         at: u64,
         /// The limit as it stood then.
@@ -164,27 +166,39 @@ pub struct LimitFrame {
 
 impl Frame {
     /// A change of a limit of one of these events.
-    pub fn transition(events: &'static [EventInfo], transition: &Transition) -> Self {
-        Self::Transition { at: transition.at, limit: LimitFrame::from(&EventLimit::new(events, transition.status)) }
+    pub fn change(events: &'static [EventInfo], change: &StatusChange) -> Self {
+        Self::StatusChange {
+            at: change.at,
+            limit: LimitFrame::from(&EventLimit::new(events, change.status)),
+        }
     }
 }
 
-impl From<&Item> for Frame {
-    fn from(item: &Item) -> Self {
+impl From<&ReportItem> for Frame {
+    fn from(item: &ReportItem) -> Self {
         match item {
-            Item::Health(health) => Self::Health(health.into()),
-            Item::Counts(counts) => Self::Counts(counts.into()),
-            Item::Summary(summary) => Self::Summary(summary.into()),
-            Item::Limit(limit) => Self::Limit(limit.into()),
+            ReportItem::Health(health) => Self::Health(health.into()),
+            ReportItem::Counts(counts) => Self::Counts(counts.into()),
+            ReportItem::Summary(summary) => Self::Summary(summary.into()),
+            ReportItem::Limit(limit) => Self::Limit(limit.into()),
         }
     }
 }
 
 impl From<&Health> for HealthFrame {
     fn from(health: &Health) -> Self {
-        let Health { produced, delivered, overwritten, pending, counters, passes, still_passes, transitions_lost } =
-            *health;
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } = counters;
+        let Health {
+            produced,
+            delivered,
+            overwritten,
+            pending,
+            counters,
+            passes,
+            still_passes,
+            transitions_lost,
+        } = *health;
+        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } =
+            counters;
         Self {
             produced,
             delivered,
@@ -228,7 +242,9 @@ impl From<&EventCounts> for CountsFrame {
 impl From<&EventSummary> for SummaryFrame {
     fn from(told: &EventSummary) -> Self {
         let EventSummary { event, name: full_name, unit, window, summary } = *told;
-        let Summary { count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, .. } = summary;
+        let Summary {
+            count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, ..
+        } = summary;
         Self {
             event: event.get(),
             name: name(full_name),
@@ -254,7 +270,8 @@ impl From<&EventSummary> for SummaryFrame {
 impl From<&EventLimit> for LimitFrame {
     fn from(limit: &EventLimit) -> Self {
         let EventLimit { name: full_name, status } = *limit;
-        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } = status;
+        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } =
+            status;
         Self {
             event: event.get(),
             name: name(full_name),

@@ -4,12 +4,12 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use tailwatch_core::{
-    Accuracy, Counters, EventId, EventInfo, Fixed, Limit, Outcomes, Pairing, Quantile, SlaState, SlaStatus, Summary,
-    Threshold, Transition, Unit,
+    Accuracy, Counters, EventId, EventInfo, FixedPoint, Limit, Outcomes, Pairing, Quantile,
+    SlaState, SlaStatus, StatusChange, Summary, Threshold, Unit,
 };
 
 use super::*;
-use crate::{EventCounts, EventLimit, EventSummary, Health, Item};
+use crate::{EventCounts, EventLimit, EventSummary, Health, ReportItem};
 
 const ID: EventId = match EventId::new(2_047) {
     Some(id) => id,
@@ -19,9 +19,15 @@ const ID: EventId = match EventId::new(2_047) {
 const LONG: &str = "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü";
 
 /// One of each, all of whose numbers are `n`.
-fn items(n: u64, name: &'static str) -> [Item; 5] {
-    let counters =
-        Counters { late: n, clock_anomalies: n, saturated: n, invalid: n, unknown_events: n, full_counters: n };
+fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
+    let counters = Counters {
+        late: n,
+        clock_anomalies: n,
+        saturated: n,
+        invalid: n,
+        unknown_events: n,
+        full_counters: n,
+    };
     let health = Health {
         produced: n,
         delivered: n,
@@ -32,15 +38,23 @@ fn items(n: u64, name: &'static str) -> [Item; 5] {
         still_passes: n,
         transitions_lost: n,
     };
-    let pairing = Pairing { paired: n, open: n, uncertain: n, untracked: n, abandoned: n, early: n, orphans: n };
+    let pairing = Pairing {
+        paired: n,
+        open: n,
+        uncertain: n,
+        untracked: n,
+        abandoned: n,
+        early: n,
+        orphans: n,
+    };
     let outcomes = Outcomes { ok: n, error: n, cancelled: n };
     let summary = Summary {
         count: n,
         estimated_total: n,
         min: n,
         max: n,
-        mean: Fixed::from_bits(n),
-        stddev: Fixed::from_bits(n),
+        mean: FixedPoint::from_bits(n),
+        stddev: FixedPoint::from_bits(n),
         p50: n,
         p95: n,
         p99: n,
@@ -51,7 +65,7 @@ fn items(n: u64, name: &'static str) -> [Item; 5] {
     };
     let window = Some(Duration::from_nanos(n));
     let limit = |limit| {
-        Item::Limit(EventLimit {
+        ReportItem::Limit(EventLimit {
             name,
             status: SlaStatus {
                 event: ID,
@@ -67,9 +81,9 @@ fn items(n: u64, name: &'static str) -> [Item; 5] {
         })
     };
     [
-        Item::Health(health),
-        Item::Counts(EventCounts { event: ID, name, outcomes, pairing, oldest: Some(n) }),
-        Item::Summary(EventSummary { event: ID, name, unit: Unit::Time, window, summary }),
+        ReportItem::Health(health),
+        ReportItem::Counts(EventCounts { event: ID, name, outcomes, pairing, oldest: Some(n) }),
+        ReportItem::Summary(EventSummary { event: ID, name, unit: Unit::Time, window, summary }),
         limit(Limit::Quantile(Threshold::value(Quantile::MAX, n).over(Duration::from_nanos(n)))),
         limit(Limit::Silence(Duration::MAX)),
     ]
@@ -95,14 +109,21 @@ fn every_item_arrives_as_it_was_sent_and_fits_into_a_frame() {
         for name in ["", "order_fill", LONG] {
             let mut frames: Vec<Frame> = items(n, name).iter().map(Frame::from).collect();
             for item in items(n, name) {
-                if let Item::Limit(limit) = item {
+                if let ReportItem::Limit(limit) = item {
                     static EVENTS: [EventInfo; 1] = [EventInfo::new(ID, LONG)];
-                    frames.push(Frame::transition(&EVENTS, &Transition { status: limit.status, at: n }));
+                    frames.push(Frame::change(
+                        &EVENTS,
+                        &StatusChange { status: limit.status, at: n },
+                    ));
                 }
             }
             for frame in frames {
                 let bytes = encoded(&frame);
-                assert_eq!(bytes.iter().position(|byte| *byte == 0), Some(bytes.len() - 1), "a zero ends it");
+                assert_eq!(
+                    bytes.iter().position(|byte| *byte == 0),
+                    Some(bytes.len() - 1),
+                    "a zero ends it"
+                );
                 assert_eq!(decoded([&bytes[..]]), (vec![frame], Rejected::default()));
             }
         }
@@ -136,10 +157,10 @@ fn too_little_room_is_refused_and_the_error_tells_what_is_enough() {
     let frame = Frame::from(&summary);
     let needed = encoded(&frame).len();
     for len in 0..needed {
-        assert_eq!(encode(&frame, &mut vec![0; len]), Err(TooSmall { room: len }));
+        assert_eq!(encode(&frame, &mut vec![0; len]), Err(BufferTooSmall { room: len }));
     }
     assert!(encode(&frame, &mut vec![0; needed]).is_ok());
-    assert!(TooSmall { room: 3 }.to_string().contains("3 bytes") && needed <= MAX_FRAME);
+    assert!(BufferTooSmall { room: 3 }.to_string().contains("3 bytes") && needed <= MAX_FRAME);
 }
 
 #[test]
@@ -153,7 +174,8 @@ fn another_version_and_an_unknown_frame_are_counted_apart() {
         bytes.push(0);
         bytes
     };
-    let (frames, rejected) = decoded([&frame_of(&[VERSION + 1, 0])[..], &frame_of(&[VERSION, 99]), &frame_of(&[])]);
+    let (frames, rejected) =
+        decoded([&frame_of(&[VERSION + 1, 0])[..], &frame_of(&[VERSION, 99]), &frame_of(&[])]);
     assert_eq!(frames, []);
     assert_eq!(rejected, Rejected { other_version: 1, unknown: 1, damaged: 1, too_long: 0 });
 }
@@ -162,7 +184,8 @@ fn another_version_and_an_unknown_frame_are_counted_apart() {
 fn what_is_longer_than_a_frame_is_counted_as_that_and_ends_at_its_zero() {
     let [health, ..] = items(3, "");
     let frame = Frame::from(&health);
-    let long = [vec![1; MAX_FRAME + 1], vec![0], vec![1; MAX_FRAME], vec![0], encoded(&frame)].concat();
+    let long =
+        [vec![1; MAX_FRAME + 1], vec![0], vec![1; MAX_FRAME], vec![0], encoded(&frame)].concat();
     let (frames, rejected) = decoded(long.chunks(100));
     assert_eq!(frames, [frame]);
     assert_eq!(rejected, Rejected { too_long: 1, damaged: 1, ..Rejected::default() });

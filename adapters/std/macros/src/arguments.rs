@@ -47,7 +47,8 @@ fn event(input: ParseStream<'_>) -> Result<Expr> {
     // An event may be called `err`; a lone word is taken for one only if it is none of ours.
     let ahead = input.fork();
     let is_argument = ahead.call(Ident::parse_any).is_ok_and(|word| {
-        KNOWN.iter().any(|known| word == known) && (ahead.is_empty() || ahead.peek(Token![,]) || is_value(&ahead))
+        KNOWN.iter().any(|known| word == known)
+            && (ahead.is_empty() || ahead.peek(Token![,]) || is_value(&ahead))
     });
     if input.is_empty() {
         // Without the parser's own words about the end.
@@ -88,7 +89,8 @@ impl Arguments {
             return Ok(once(&word, self.tag.replace(tag).is_some()));
         }
         if word == "crate" {
-            let path = value(input, &word, "crate = crate::metrics::tailwatch", Path::parse_mod_style)?;
+            let path =
+                value(input, &word, "crate = crate::metrics::tailwatch", Path::parse_mod_style)?;
             return Ok(once(&word, self.krate.replace(path).is_some()));
         }
         read_over(input)?;
@@ -116,7 +118,8 @@ fn value<T>(
     if is_value(input) {
         input.parse::<Token![=]>()?;
         if !input.is_empty() {
-            return read(input).map_err(|error| Error::new(error.span(), format!("{error}, as in `{example}`")));
+            return read(input)
+                .map_err(|error| Error::new(error.span(), format!("{error}, as in `{example}`")));
         }
     }
     Err(Error::new(word.span(), format!("`{word}` needs a value, as in `{example}`")))

@@ -37,10 +37,13 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
         Some(tag) => quote_spanned!(at=> #krate::#tagged(#event, #tag)),
     };
     let guard = begin(quote_spanned!(at=> measure), quote_spanned!(at=> measure_tagged));
-    let unfinished = begin(quote_spanned!(at=> measure_unfinished), quote_spanned!(at=> measure_unfinished_tagged));
+    let unfinished = begin(
+        quote_spanned!(at=> measure_cancel_on_drop),
+        quote_spanned!(at=> measure_cancel_on_drop_tagged),
+    );
 
     let outcome = if err.is_some() {
-        quote_spanned!(at=> #krate::expansion::outcome::<#returned>(&__tailwatch_returned))
+        quote_spanned!(at=> #krate::__private::outcome::<#returned>(&__tailwatch_returned))
     } else {
         quote_spanned!(at=> #krate::Outcome::Ok)
     };
@@ -62,14 +65,14 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
             quote_spanned! {at=>
                 async move {
                     if false {
-                        return #krate::expansion::never_called::<#returned>();
+                        return #krate::__private::never_called::<#returned>();
                     }
                     '_tailwatch_body: #body
                 }
                 .await
             }
         } else {
-            quote_spanned!(at=> #krate::expansion::once(move || -> #returned #body)())
+            quote_spanned!(at=> #krate::__private::once(move || -> #returned #body)())
         };
         // A function that returns a future is not taken for one that forgot to await it; our block would be.
         let allowed = is_async.then(|| quote_spanned!(at=> #[allow(clippy::async_yields_async)]));

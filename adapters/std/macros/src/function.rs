@@ -55,7 +55,9 @@ fn other_item(input: ParseStream<'_>) -> Option<Error> {
     let hint = match word.as_ref().map(ToString::to_string).as_deref() {
         Some("impl" | "trait" | "mod") => "put it on each function in here that is to be measured",
         // A closure.
-        Some("move" | "async") | None => "a span of other work is begun by the function `measure(event)`",
+        Some("move" | "async") | None => {
+            "a span of other work is begun by the function `measure(event)`"
+        }
         Some(_) => "put it on the functions that do the work",
     };
     let message = format!("`#[measure]` belongs on a function or method with a body; {hint}");
@@ -73,7 +75,10 @@ fn begins_function(ahead: ParseStream<'_>) -> bool {
             || ahead.peek(Token![unsafe])
             || ahead.peek(Token![extern]);
         // Behind `extern` may stand its ABI.
-        if !is_qualifier || ahead.call(Ident::parse_any).is_err() || ahead.parse::<Option<LitStr>>().is_err() {
+        if !is_qualifier
+            || ahead.call(Ident::parse_any).is_err()
+            || ahead.parse::<Option<LitStr>>().is_err()
+        {
             return false;
         }
     }

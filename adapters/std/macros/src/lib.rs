@@ -72,7 +72,10 @@ use syn::{ExprClosure, Result};
 /// The event and the tag are evaluated once, before the span begins – in an async function at the first poll –, and may use
 /// the function's arguments and `self`.
 #[proc_macro_attribute]
-pub fn measure(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+pub fn measure(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
     expand(arguments, item.clone()).unwrap_or_else(|error| with_error(&item, &error)).into()
 }

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, spanned::Spanned};
+use syn::{
+    GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, spanned::Spanned,
+};
 
 /// The type that `output` names, with a `_` for each `impl Trait`, which a body cannot write.
 pub(crate) fn in_body(output: ReturnType) -> TokenStream {

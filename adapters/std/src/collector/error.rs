@@ -44,10 +44,15 @@ pub enum RegisterError {
 impl fmt::Display for RegisterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotInstalled => f.write_str("no collector is installed; call `Collector::install` first"),
+            Self::NotInstalled => {
+                f.write_str("no collector is installed; call `Collector::install` first")
+            }
             Self::Stopped => f.write_str("the collector has stopped"),
             Self::AllTaken { rings } => {
-                write!(f, "all {rings} rings are taken by other threads; `Builder::rings` sets how many there are")
+                write!(
+                    f,
+                    "all {rings} rings are taken by other threads; `Builder::rings` sets how many there are"
+                )
             }
         }
     }
@@ -79,7 +84,9 @@ impl fmt::Display for QueryError {
             Self::UnknownEvent { id } => {
                 write!(f, "event {id} was not announced; `Builder::events` announces a set")
             }
-            Self::UnknownWindow { length, known } => write!(f, "no window of {length:?}: there are {known:?}"),
+            Self::UnknownWindow { length, known } => {
+                write!(f, "no window of {length:?}: there are {known:?}")
+            }
         }
     }
 }
@@ -100,9 +107,9 @@ impl fmt::Display for SetLimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => error.fmt(f),
-            Self::InsidePass => {
-                f.write_str("limits are not changed from inside an observer or hook: do it on another thread")
-            }
+            Self::InsidePass => f.write_str(
+                "limits are not changed from inside an observer or hook: do it on another thread",
+            ),
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::{Trading, measure};
 
 #[test]
 fn what_comes_after_the_last_pass_is_unregistered_whoever_was_about_to_drain() {
-    let collector = Collector::builder().ignore_environment().ring_capacity(16).manual_drain().start().unwrap();
+    let collector =
+        Collector::builder().ignore_environment().ring_capacity(16).manual_drain().start().unwrap();
     collector.register_thread("main").unwrap();
     let open = [(); 4].map(|()| measure(Trading::OrderFill));
     collector.stop();

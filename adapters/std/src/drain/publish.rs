@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{Clock, EventId, EventInfo, Period, WindowSpec};
+use tailwatch_core::{Clock, EventId, EventInfo, Scope, WindowSpec};
 
 use super::{Drain, Reader};
 use crate::{
-    ClockMode, Health, Report, SlaReport, Slowest, Statistics,
+    ClockMode, Health, Report, SlaReport, SlowSample, Statistics,
     clock::nanos,
-    locks::lock,
     pool::Pool,
     report::{ClockReport, EventReport, InFlight},
     sampling,
+    sync::lock,
 };
 
 impl Drain {
@@ -26,13 +26,14 @@ impl Drain {
             event.outcomes = self.aggregator.outcomes(event.id);
             event.in_flight = InFlight::new(&pairing, oldest);
             for (number, window) in event.windows.iter_mut().enumerate() {
-                self.tell(event.id, Period::Window(number), &mut window.statistics);
+                self.tell(event.id, Scope::Window(number), &mut window.statistics);
             }
-            self.tell(event.id, Period::Total, &mut event.total);
+            self.tell(event.id, Scope::Total, &mut event.total);
         }
         let (drift, elapsed) = self.anchor.drift_since(&self.started, self.pool.clock().rate());
         #[expect(clippy::cast_precision_loss, reason = "a drift is told to a few digits")]
-        let drift_ppm = if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
+        let drift_ppm =
+            if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
         let health = Health { orphans, abandoned, ..self.health() };
         let report = Report {
             // By the anchor that everything in it is told by.
@@ -57,7 +58,7 @@ impl Drain {
     }
 
     /// Tells what is known of a period in the place of what was.
-    fn tell(&mut self, event: EventId, period: Period, told: &mut Option<Statistics>) {
+    fn tell(&mut self, event: EventId, period: Scope, told: &mut Option<Statistics>) {
         let Some((summary, values)) = self.aggregator.describe(event, period) else {
             *told = None;
             return;
@@ -70,21 +71,29 @@ impl Drain {
             None => told.insert(Statistics::new(summary, values)),
         };
         statistics.corrected = self.aggregator.corrected(event, period);
-        let (slowest, teller) = self.aggregator.slowest(event, period, &mut self.slowest);
+        let (slowest, converter) = self.aggregator.slowest(event, period, &mut self.slowest);
         let rate = self.pool.clock().rate();
         let told = &mut statistics.slowest;
         told.truncate(slowest.len());
         told.reserve_exact(slowest.len() - told.len());
         for (place, slow) in slowest.iter().enumerate() {
-            let (start_unix_ns, duration) = (self.wall.unix_ns(rate, slow.start()), teller.value(slow.value()));
+            let (start_unix_ns, duration) =
+                (self.wall.unix_ns(rate, slow.start()), converter.value(slow.value()));
             let (tag, thread) = (slow.tag(), self.threads.name(slow.source()));
             match told.get_mut(place) {
                 // To count a name's owners, up for this and down for that, takes longer than all the rest.
                 Some(told) if Arc::ptr_eq(&told.thread, thread) => {
                     (told.start_unix_ns, told.duration, told.tag) = (start_unix_ns, duration, tag);
                 }
-                Some(told) => *told = Slowest { start_unix_ns, duration, tag, thread: Arc::clone(thread) },
-                None => told.push(Slowest { start_unix_ns, duration, tag, thread: Arc::clone(thread) }),
+                Some(told) => {
+                    *told = SlowSample { start_unix_ns, duration, tag, thread: Arc::clone(thread) }
+                }
+                None => told.push(SlowSample {
+                    start_unix_ns,
+                    duration,
+                    tag,
+                    thread: Arc::clone(thread),
+                }),
             }
         }
     }
@@ -94,7 +103,11 @@ impl Drain {
         let mut reports = Vec::new();
         self.aggregator.limits(|status| {
             if let Some(info) = events.iter().find(|info| info.id == status.event) {
-                reports.push(SlaReport::new(info, status, status.since.map(|since| wall.unix_ns(rate, since))));
+                reports.push(SlaReport::new(
+                    info,
+                    status,
+                    status.since.map(|since| wall.unix_ns(rate, since)),
+                ));
             }
         });
         reports
@@ -102,7 +115,8 @@ impl Drain {
 
     fn health(&mut self) -> Health {
         let counters = self.aggregator.counters();
-        let name = |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
+        let name =
+            |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
         let thinned = |(id, k)| (name(id).to_owned(), sampling::share(k));
         let mut health = Health {
             late: counters.late,

@@ -55,7 +55,8 @@ type Baton = Arc<std::sync::Mutex<Option<Token>>>;
 /// while that one lives. How many records it wrote.
 fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, baton: &Baton) -> u64 {
     let Some(claim) = pool.claim(|| number.to_string().into()) else { return 0 };
-    let recorder = Recorder::new(pool.ring(claim.slot).attach_producer(), pool.gate(), Stamp(number));
+    let recorder =
+        Recorder::new(pool.ring(claim.slot).attach_producer(), pool.gate(), Stamp(number));
     let given = baton.lock().unwrap().take();
     let closed = u64::from(given.is_some());
     recorder.end(given.unwrap_or(Token::unrecorded()), Outcome::Ok);
@@ -80,11 +81,15 @@ impl<'p> Drain<'p> {
     /// As the real one does it.
     fn pass(&mut self) {
         let Self { pool, consumer, thread, delivered } = self;
-        let ending = pool.look(0, consumer);
+        let ending = pool.refresh(0, consumer);
         if consumer.pending() > 0 {
             let name = thread.get_or_insert_with(|| pool.thread(0));
             consumer.drain(|record| {
-                assert_eq!((record.ticks() % 10).to_string(), **name, "a thread is blamed for another one's record");
+                assert_eq!(
+                    (record.ticks() % 10).to_string(),
+                    **name,
+                    "a thread is blamed for another one's record"
+                );
                 *delivered += 1;
             });
         }
@@ -118,7 +123,10 @@ fn a_ring_goes_from_thread_to_thread() {
         let delivered = draining.join().unwrap();
         let mut drain = Drain::new(&pool);
         drain.pass();
-        assert!(!pool.is_taken(0), "the ring of a thread that is gone comes back with the next pass");
+        assert!(
+            !pool.is_taken(0),
+            "the ring of a thread that is gone comes back with the next pass"
+        );
         let last = thread_with_a_ring(&pool, 3, &baton);
         assert_eq!(last, 2, "a span that was open is closed, and one begun");
         drain.pass();
@@ -177,7 +185,9 @@ fn what_is_recorded_after_the_last_pass_is_counted() {
         });
         let asking = thread::spawn({
             let pool = Arc::clone(&pool);
-            move || assert_eq!(pool.unregistered(), 0, "what the last pass delivered is taken for lost")
+            move || {
+                assert_eq!(pool.unregistered(), 0, "what the last pass delivered is taken for lost")
+            }
         });
         draining.join().unwrap();
         asking.join().unwrap();

@@ -4,12 +4,12 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, Count, EventId, Fixed, Known, Moments, Outcomes, Quantile, Samples, Teller, Unit, Values,
-    Weighed, Word,
+    Accuracy, Buckets, Count, CountWord, Distribution, DistributionData, EventId, FixedPoint,
+    Moments, Outcomes, Quantile, Samples, Unit, UnitConverter, WeightedSample,
 };
 
 use super::{EventReport, Report, Statistics};
-use crate::{Health, table};
+use crate::{Health, report::table};
 
 /// What happened between two reports of a collector; made by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub struct SamplesDiff {
     /// How many there were, those included that sampling left out.
     pub estimated_total: u64,
     /// The mean.
-    pub mean: Fixed,
+    pub mean: FixedPoint,
     /// The median.
     pub p50: u64,
     /// 95 % are no larger.
@@ -96,7 +96,8 @@ impl Report {
     /// ```
     pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
         let count = |of: fn(&Health) -> u64| of(&self.health).checked_sub(of(&earlier.health));
-        let events = self.events.iter().zip(&earlier.events).map(|(event, before)| event.since(before));
+        let events =
+            self.events.iter().zip(&earlier.events).map(|(event, before)| event.since(before));
         (self.events.len() == earlier.events.len()).then_some(())?;
         Some(ReportDiff {
             elapsed_ns: self.uptime_ns.checked_sub(earlier.uptime_ns)?,
@@ -123,7 +124,12 @@ impl fmt::Display for ReportDiff {
         write!(f, "in {}:", table::value(Unit::Time, self.elapsed_ns))?;
         for EventDiff { name, unit, samples, .. } in &self.events {
             if let Some(SamplesDiff { count, p50, p99, .. }) = *samples {
-                write!(f, "\n{name}: {count}, p50 {}, p99 {}", table::value(*unit, p50), table::value(*unit, p99))?;
+                write!(
+                    f,
+                    "\n{name}: {count}, p50 {}, p99 {}",
+                    table::value(*unit, p50),
+                    table::value(*unit, p99)
+                )?;
             }
         }
         Ok(())
@@ -158,43 +164,65 @@ impl Statistics {
         let values = self.values();
         let before = earlier.map(Statistics::values);
         match values.known {
-            Known::Exact(samples) => {
+            DistributionData::Exact(samples) => {
                 let before = match before.map(|before| before.known) {
                     None => [][..].into(),
-                    Some(Known::Exact(samples)) => samples,
-                    Some(Known::Counted { .. }) => return Err(NotEarlier),
+                    Some(DistributionData::Exact(samples)) => samples,
+                    Some(DistributionData::Counted { .. }) => return Err(NotEarlier),
                 };
                 let rest = without(samples, before).ok_or(NotEarlier)?;
                 let mut moments = Moments::EMPTY;
                 for sample in &rest {
                     moments.add(sample.value(), sample.sampling());
                 }
-                Ok(sum_up(values.teller, &moments, Known::Exact(rest[..].into())))
+                Ok(sum_up(values.converter, &moments, DistributionData::Exact(rest[..].into())))
             }
-            Known::Counted { buckets, moments, first, counts } => {
-                let former = before.map_or((Moments::EMPTY, BTreeMap::new()), |before| by_place(&before, buckets));
+            DistributionData::Counted { buckets, moments, first, counts } => {
+                let former = before
+                    .map_or((Moments::EMPTY, BTreeMap::new()), |before| by_place(&before, buckets));
                 let mut rest = counts.to_vec();
                 for (place, count) in former.1 {
-                    let left = place.checked_sub(first).and_then(|offset| rest.get_mut(offset)).ok_or(NotEarlier)?;
+                    let left = place
+                        .checked_sub(first)
+                        .and_then(|offset| rest.get_mut(offset))
+                        .ok_or(NotEarlier)?;
                     *left = left.get().checked_sub(count).map(Count::of).ok_or(NotEarlier)?;
                 }
-                let taken = |count: &Word| *count > 0;
+                let taken = |count: &CountWord| *count > 0;
                 let Some(begin) = rest.iter().position(taken) else { return Ok(None) };
                 let end = rest.iter().rposition(taken).unwrap_or(begin);
                 // The extremes are not known but by their buckets and those of all.
-                let least = buckets.bounds(first + begin).0.saturating_add(1).max(moments.min()).min(moments.max());
+                let least = buckets
+                    .bounds(first + begin)
+                    .0
+                    .saturating_add(1)
+                    .max(moments.min())
+                    .min(moments.max());
                 let most = buckets.bounds(first + end).1.min(moments.max());
-                let least = if first + begin == buckets.place(moments.min()) { moments.min() } else { least };
+                let least = if first + begin == buckets.place(moments.min()) {
+                    moments.min()
+                } else {
+                    least
+                };
                 let moments = moments.since(&former.0, least, most).ok_or(NotEarlier)?;
-                let known = Known::Counted { buckets, moments, first: first + begin, counts: &rest[begin..=end] };
-                Ok(sum_up(values.teller, &moments, known))
+                let known = DistributionData::Counted {
+                    buckets,
+                    moments,
+                    first: first + begin,
+                    counts: &rest[begin..=end],
+                };
+                Ok(sum_up(values.converter, &moments, known))
             }
         }
     }
 }
 
-fn sum_up(teller: Teller, moments: &Moments, known: Known<'_>) -> Option<SamplesDiff> {
-    let values = Values { teller, known };
+fn sum_up(
+    converter: UnitConverter,
+    moments: &Moments,
+    known: DistributionData<'_>,
+) -> Option<SamplesDiff> {
+    let values = Distribution { converter, known };
     let [p50, p95, p99, p99_9] =
         [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9].map(|q| values.quantile(q));
     let worst = |one: Accuracy, other: Accuracy| {
@@ -203,7 +231,7 @@ fn sum_up(teller: Teller, moments: &Moments, known: Known<'_>) -> Option<Samples
     Some(SamplesDiff {
         count: moments.count(),
         estimated_total: moments.weight(),
-        mean: teller.mean(moments),
+        mean: converter.mean(moments),
         p50: p50?.0,
         p95: p95?.0,
         p99: p99?.0,
@@ -213,7 +241,7 @@ fn sum_up(teller: Teller, moments: &Moments, known: Known<'_>) -> Option<Samples
 }
 
 /// Those of `all` that are not in `some`; `None` if one of these is not in `all`.
-fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<Weighed>> {
+fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
     let sorted = |samples: Samples<'_>| {
         let mut samples: Vec<_> = samples.iter().collect();
         samples.sort_unstable();
@@ -226,10 +254,10 @@ fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<Weighed>> {
 }
 
 /// How many values there are at each place.
-fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
+fn by_place(values: &Distribution<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
     let mut places = BTreeMap::new();
     match values.known {
-        Known::Exact(samples) => {
+        DistributionData::Exact(samples) => {
             let mut moments = Moments::EMPTY;
             for sample in samples.iter() {
                 moments.add(sample.value(), sample.sampling());
@@ -237,8 +265,12 @@ fn by_place(values: &Values<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, 
             }
             (moments, places)
         }
-        Known::Counted { moments, first, counts, .. } => {
-            places.extend((first..).zip(counts.iter().map(|count| count.get())).filter(|(_, count)| *count > 0));
+        DistributionData::Counted { moments, first, counts, .. } => {
+            places.extend(
+                (first..)
+                    .zip(counts.iter().map(|count| count.get()))
+                    .filter(|(_, count)| *count > 0),
+            );
             (moments, places)
         }
     }

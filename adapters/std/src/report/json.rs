@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailwatch_core::{EventId, Outcomes, Summary};
 
-use super::{Slowest, Statistics, WindowReport, window_name};
+use super::{SlowSample, Statistics, WindowReport, window_name};
 
 /// The numbers of a summary.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ impl Serialize for Statistics {
             #[serde(flatten)]
             summary: Numbers,
             corrected: Option<Numbers>,
-            slowest: &'a [Slowest],
+            slowest: &'a [SlowSample],
         }
         Layout {
             summary: (&self.summary).into(),
@@ -63,7 +63,10 @@ impl Serialize for Statistics {
     }
 }
 
-pub(super) fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn windows<S: Serializer>(
+    windows: &[WindowReport],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(windows.len()))?;
     for WindowReport { length, statistics } in windows {
         map.serialize_entry(&window_name(*length), statistics)?;
@@ -71,7 +74,10 @@ pub(super) fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) ->
     map.end()
 }
 
-pub(super) fn outcomes<S: Serializer>(outcomes: &Outcomes, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn outcomes<S: Serializer>(
+    outcomes: &Outcomes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(3))?;
     map.serialize_entry("ok", &outcomes.ok)?;
     map.serialize_entry("error", &outcomes.error)?;
@@ -84,6 +90,9 @@ pub(super) fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_u16(id.get())
 }
 
-pub(crate) fn text<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn text<T: fmt::Display, S: Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }

@@ -2,9 +2,12 @@
 
 use core::fmt;
 
-use tailwatch_core::{Accuracy, Bucket, Buckets, Known, Moments, Quantile, Summary, Teller, Values, Weighed, Word};
+use tailwatch_core::{
+    Accuracy, Bucket, Buckets, CountWord, Distribution, DistributionData, Moments, Quantile,
+    Summary, UnitConverter, WeightedSample,
+};
 
-use super::Slowest;
+use super::SlowSample;
 
 /// What is known of an event over a window, or since the start: its summary, and all its values as far as they are known, so that
 /// a quantile nobody thought of can still be asked for.
@@ -16,29 +19,32 @@ pub struct Statistics {
     /// The same, corrected for coordinated omission; `None` unless the event has an expected interval.
     pub corrected: Option<Summary>,
     /// The slowest samples, the slowest first.
-    pub slowest: Vec<Slowest>,
-    teller: Teller,
+    pub slowest: Vec<SlowSample>,
+    converter: UnitConverter,
     values: Owned,
 }
 
-/// [`Known`], kept.
+/// [`DistributionData`], kept.
 #[derive(Clone, PartialEq)]
 enum Owned {
-    Exact(Vec<Weighed>),
-    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<Word> },
+    Exact(Vec<WeightedSample>),
+    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<CountWord> },
 }
 
 impl Owned {
     /// Keeps what is known now, in the room of what was known before.
-    fn keep(&mut self, known: Known<'_>) {
+    fn keep(&mut self, known: DistributionData<'_>) {
         match (&mut *self, known) {
-            (Self::Exact(kept), Known::Exact(samples)) => {
+            (Self::Exact(kept), DistributionData::Exact(samples)) => {
                 kept.clear();
                 // No more than that, or memory would not be what is told.
                 kept.reserve_exact(samples.iter().count());
                 kept.extend(samples.iter());
             }
-            (Self::Counted { counts, .. }, Known::Counted { buckets, moments, first, counts: now }) => {
+            (
+                Self::Counted { counts, .. },
+                DistributionData::Counted { buckets, moments, first, counts: now },
+            ) => {
                 let mut counts = core::mem::take(counts);
                 counts.clear();
                 counts.reserve_exact(now.len());
@@ -50,11 +56,11 @@ impl Owned {
     }
 }
 
-impl From<Known<'_>> for Owned {
-    fn from(known: Known<'_>) -> Self {
+impl From<DistributionData<'_>> for Owned {
+    fn from(known: DistributionData<'_>) -> Self {
         match known {
-            Known::Exact(samples) => Self::Exact(samples.iter().collect()),
-            Known::Counted { buckets, moments, first, counts } => {
+            DistributionData::Exact(samples) => Self::Exact(samples.iter().collect()),
+            DistributionData::Counted { buckets, moments, first, counts } => {
                 Self::Counted { buckets, moments, first, counts: counts.into() }
             }
         }
@@ -62,24 +68,33 @@ impl From<Known<'_>> for Owned {
 }
 
 impl Statistics {
-    pub(crate) fn new(summary: Summary, values: Values<'_>) -> Self {
-        Self { summary, corrected: None, slowest: Vec::new(), teller: values.teller, values: values.known.into() }
+    pub(crate) fn new(summary: Summary, values: Distribution<'_>) -> Self {
+        Self {
+            summary,
+            corrected: None,
+            slowest: Vec::new(),
+            converter: values.converter,
+            values: values.known.into(),
+        }
     }
 
     /// Tells this instead.
-    pub(crate) fn renew(&mut self, summary: Summary, values: Values<'_>) {
-        (self.summary, self.teller) = (summary, values.teller);
+    pub(crate) fn renew(&mut self, summary: Summary, values: Distribution<'_>) {
+        (self.summary, self.converter) = (summary, values.converter);
         self.values.keep(values.known);
     }
 
-    pub(super) fn values(&self) -> Values<'_> {
+    pub(super) fn values(&self) -> Distribution<'_> {
         let known = match &self.values {
-            Owned::Exact(samples) => Known::Exact(samples[..].into()),
-            Owned::Counted { buckets, moments, first, counts } => {
-                Known::Counted { buckets: *buckets, moments: *moments, first: *first, counts }
-            }
+            Owned::Exact(samples) => DistributionData::Exact(samples[..].into()),
+            Owned::Counted { buckets, moments, first, counts } => DistributionData::Counted {
+                buckets: *buckets,
+                moments: *moments,
+                first: *first,
+                counts,
+            },
         };
-        Values { teller: self.teller, known }
+        Distribution { converter: self.converter, known }
     }
 
     /// The value at a quantile, in nanoseconds or the event's unit, and how far it may be off.

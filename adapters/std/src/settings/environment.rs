@@ -3,7 +3,7 @@
 use std::{env, ffi::OsString, path::PathBuf};
 
 use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem};
-use crate::sla_file::nearest;
+use crate::limits_toml::nearest;
 
 const PREFIX: &str = "TAILWATCH_";
 /// The variable that names the configuration file.
@@ -29,10 +29,15 @@ fn variable(key: &str) -> String {
 }
 
 impl Settings {
-    pub(super) fn read_environment(&mut self, environment: &Environment) -> Result<(), SettingsError> {
+    pub(super) fn read_environment(
+        &mut self,
+        environment: &Environment,
+    ) -> Result<(), SettingsError> {
         let mut ours: Vec<(OsString, OsString)> = match environment {
             Environment::Process => env::vars_os().filter(is_ours).collect(),
-            Environment::Given(given) => given.iter().filter(|variable| is_ours(variable)).cloned().collect(),
+            Environment::Given(given) => {
+                given.iter().filter(|variable| is_ours(variable)).cloned().collect()
+            }
         };
         // So that of several errors it is always the same that is told.
         ours.sort_unstable();
@@ -40,15 +45,25 @@ impl Settings {
             // A name that is not Unicode is none of ours, and told as unknown.
             let name = name.to_string_lossy().into_owned();
             let origin = Origin::Environment { variable: name.clone() };
-            self.read_variable(&name, value, &origin).map_err(|problem| SettingsError { origin, problem })?;
+            self.read_variable(&name, value, &origin)
+                .map_err(|problem| SettingsError { origin, problem })?;
         }
         Ok(())
     }
 
-    fn read_variable(&mut self, name: &str, value: OsString, origin: &Origin) -> Result<(), SettingsProblem> {
+    fn read_variable(
+        &mut self,
+        name: &str,
+        value: OsString,
+        origin: &Origin,
+    ) -> Result<(), SettingsProblem> {
         if name == CONFIG {
             if value.is_empty() {
-                return Err(Raw::Text("").bad("config_file", "the path of a file, or unset the variable", None));
+                return Err(Raw::Text("").bad(
+                    "config_file",
+                    "the path of a file, or unset the variable",
+                    None,
+                ));
             }
             self.config_file.offer(Some(PathBuf::from(value)), origin.clone());
             return Ok(());
@@ -56,14 +71,17 @@ impl Settings {
         let Some(key) = KEYS.iter().find(|key| variable(key) == name) else {
             let known: Vec<String> = variables().collect();
             // What all have in common would make any two of them look near.
-            let bare = |variable: &'_ str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
+            let bare =
+                |variable: &'_ str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
             let words: Vec<String> = known.iter().map(|known| bare(known)).collect();
             let nearest = nearest(&bare(name), words.iter().map(String::as_str));
-            return Err(SettingsProblem::UnknownVariable { nearest: nearest.map(|word| format!("{PREFIX}{word}")) });
+            return Err(SettingsProblem::UnknownVariable {
+                nearest: nearest.map(|word| format!("{PREFIX}{word}")),
+            });
         };
-        let value = value
-            .into_string()
-            .map_err(|value| SettingsProblem::NotUnicode { text: Some(value.to_string_lossy().into_owned()) })?;
+        let value = value.into_string().map_err(|value| SettingsProblem::NotUnicode {
+            text: Some(value.to_string_lossy().into_owned()),
+        })?;
         self.read(key, &Raw::Text(value.trim()), origin.clone()).unwrap_or(Ok(()))
     }
 }

@@ -15,8 +15,8 @@ use toml::{
 
 use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem, value::tell};
 use crate::{
-    BuildError, LimitsError, Sampling,
-    sla_file::{EVENT, Reader, SLA, first_key, nearest},
+    BuildError, ParseLimitsError, Sampling,
+    limits_toml::{EVENT, Reader, SLA, first_key, nearest},
 };
 
 /// The largest file that is read: no configuration is so long, but some other file may be named by mistake.
@@ -38,13 +38,20 @@ impl Settings {
     /// Reads the file, if one is named.
     pub(super) fn read_config_file(&mut self, events: &[EventInfo]) -> Result<(), SettingsError> {
         let Some(path) = self.config_file.value.clone() else { return Ok(()) };
-        let bytes =
-            load(&path).map_err(|problem| SettingsError { origin: self.config_file.origin.clone(), problem })?;
+        let bytes = load(&path).map_err(|problem| SettingsError {
+            origin: self.config_file.origin.clone(),
+            problem,
+        })?;
         self.read_config(&path, &bytes, events)
     }
 
     /// Takes in what these bytes say, which are those of the file `path`.
-    pub(super) fn read_config(&mut self, path: &Path, bytes: &[u8], events: &[EventInfo]) -> Result<(), SettingsError> {
+    pub(super) fn read_config(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        events: &[EventInfo],
+    ) -> Result<(), SettingsError> {
         let text = str::from_utf8(bytes).map_err(|error| {
             let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let origin = Origin::File { path: path.to_owned(), line };
@@ -60,7 +67,8 @@ fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
         File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|source| SettingsProblem::Unreadable { path: path.to_owned(), source })?;
+    let bytes =
+        read().map_err(|source| SettingsProblem::Unreadable { path: path.to_owned(), source })?;
     if bytes.len() as u64 > MOST_BYTES {
         return Err(SettingsProblem::TooLarge { path: path.to_owned(), most: MOST_BYTES });
     }
@@ -82,7 +90,8 @@ impl ConfigFile<'_> {
         let document = document.get_ref();
         if let Some((at, key)) = first_key(document, |key| !TABLES.contains(&key)) {
             let nearest = nearest(key, TABLES);
-            return Err(self.error(at, SettingsProblem::UnknownTopLevelKey { key: key.to_owned(), nearest }));
+            return Err(self
+                .error(at, SettingsProblem::UnknownTopLevelKey { key: key.to_owned(), nearest }));
         }
         if let Some(table) = document.get(TAILWATCH) {
             self.read_settings(table, settings)?;
@@ -96,7 +105,11 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    fn read_settings(&self, table: &Spanned<DeValue<'_>>, settings: &mut Settings) -> Result<(), SettingsError> {
+    fn read_settings(
+        &self,
+        table: &Spanned<DeValue<'_>>,
+        settings: &mut Settings,
+    ) -> Result<(), SettingsError> {
         let DeValue::Table(keys) = table.get_ref() else {
             return Err(self.not_a_table(table, TAILWATCH, "[tailwatch], once"));
         };
@@ -115,19 +128,32 @@ impl ConfigFile<'_> {
     }
 
     /// The limits of a file take the place of all others.
-    fn read_limits(&self, sla: &Spanned<DeValue<'_>>, settings: &mut Settings) -> Result<(), SettingsError> {
-        let entries = self.reader.entries(sla).map_err(|LimitsError { line, problem }| SettingsError {
-            origin: Origin::File { path: self.path.to_owned(), line },
-            problem: SettingsProblem::Limits(problem),
+    fn read_limits(
+        &self,
+        sla: &Spanned<DeValue<'_>>,
+        settings: &mut Settings,
+    ) -> Result<(), SettingsError> {
+        let entries = self.reader.entries(sla).map_err(|ParseLimitsError { line, problem }| {
+            SettingsError {
+                origin: Origin::File { path: self.path.to_owned(), line },
+                problem: SettingsProblem::Limits(problem),
+            }
         })?;
-        let first = entries.first().map_or_else(|| self.reader.line(sla.span().start), |entry| entry.line);
+        let first =
+            entries.first().map_or_else(|| self.reader.line(sla.span().start), |entry| entry.line);
         let limits = entries.iter().map(|entry| (entry.event, entry.limit)).collect();
-        settings.limits.offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first });
+        settings
+            .limits
+            .offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first });
         settings.limit_lines = entries.iter().map(|entry| (entry.event, entry.line)).collect();
         Ok(())
     }
 
-    fn read_sampling(&self, sampling: &Spanned<DeValue<'_>>, settings: &mut Settings) -> Result<(), SettingsError> {
+    fn read_sampling(
+        &self,
+        sampling: &Spanned<DeValue<'_>>,
+        settings: &mut Settings,
+    ) -> Result<(), SettingsError> {
         const WANTED: &str = "[[sampling]], once for each event";
         let DeValue::Array(entries) = sampling.get_ref() else {
             return Err(self.not_a_table(sampling, SAMPLING, WANTED));
@@ -149,7 +175,11 @@ impl ConfigFile<'_> {
     }
 
     /// What one `[[sampling]]` says, which begins `at`.
-    fn sampling(&self, at: usize, table: &DeTable<'_>) -> Result<(&EventInfo, Sampling), SettingsError> {
+    fn sampling(
+        &self,
+        at: usize,
+        table: &DeTable<'_>,
+    ) -> Result<(&EventInfo, Sampling), SettingsError> {
         if let Some((at, key)) = first_key(table, |key| !SAMPLING_KEYS.contains(&key)) {
             return Err(self.unknown_key(at, "[[sampling]]", key, SAMPLING_KEYS));
         }
@@ -159,13 +189,16 @@ impl ConfigFile<'_> {
         };
         let event = self.event(needed(EVENT)?)?;
         let number = |key| self.number(needed(key)?, key);
-        let ways = [RATE, ABOVE, SAMPLE, MAX_CPU].into_iter().filter(|key| table.contains_key(*key));
+        let ways =
+            [RATE, ABOVE, SAMPLE, MAX_CPU].into_iter().filter(|key| table.contains_key(*key));
         let sampling = match ways.collect::<Vec<_>>()[..] {
             [] => return Err(self.error(at, SettingsProblem::NothingSampled)),
             [RATE] => Sampling::Rate(number(RATE)?),
             [MAX_CPU] => Sampling::Budget { max_cpu: number(MAX_CPU)? },
             // Of `above` and `sample` at least one is there.
-            [_] | [ABOVE, SAMPLE] => Sampling::RateLimit { above: number(ABOVE)?, sample: number(SAMPLE)? },
+            [_] | [ABOVE, SAMPLE] => {
+                Sampling::RateLimit { above: number(ABOVE)?, sample: number(SAMPLE)? }
+            }
             [other, .., key] => return Err(self.error(at, SettingsProblem::Beside { key, other })),
         };
         let sampling = sampling.check().map_err(|error| {
@@ -179,7 +212,9 @@ impl ConfigFile<'_> {
         let at = value.span().start;
         let raw = Raw::Toml(value.get_ref());
         let name = value.get_ref().as_str();
-        let name = name.ok_or_else(|| self.error(at, raw.bad(EVENT, "the name of an event, in quotes", None)))?;
+        let name = name.ok_or_else(|| {
+            self.error(at, raw.bad(EVENT, "the name of an event, in quotes", None))
+        })?;
         self.reader.events.iter().find(|event| event.name == name).ok_or_else(|| {
             let names = || self.reader.events.iter().map(|event| event.name);
             let (nearest, known) = (nearest(name, names()), names().collect());
@@ -188,7 +223,11 @@ impl ConfigFile<'_> {
     }
 
     /// A number, with or without decimals.
-    fn number(&self, value: &Spanned<DeValue<'_>>, key: &'static str) -> Result<f64, SettingsError> {
+    fn number(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        key: &'static str,
+    ) -> Result<f64, SettingsError> {
         let number = match value.get_ref() {
             DeValue::Float(number) => number.as_str().parse().ok(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
@@ -196,16 +235,35 @@ impl ConfigFile<'_> {
         };
         number.ok_or_else(|| {
             let (value, at) = (tell(value.get_ref()), value.span().start);
-            self.error(at, SettingsProblem::BadValue { key, value, wanted: "a number, such as 0.1", nearest: None })
+            self.error(
+                at,
+                SettingsProblem::BadValue {
+                    key,
+                    value,
+                    wanted: "a number, such as 0.1",
+                    nearest: None,
+                },
+            )
         })
     }
 
-    fn unknown_key(&self, at: usize, table: &'static str, key: &str, known: &'static [&'static str]) -> SettingsError {
+    fn unknown_key(
+        &self,
+        at: usize,
+        table: &'static str,
+        key: &str,
+        known: &'static [&'static str],
+    ) -> SettingsError {
         let nearest = nearest(key, known.iter().copied());
         self.error(at, SettingsProblem::UnknownKey { table, key: key.to_owned(), nearest, known })
     }
 
-    fn not_a_table(&self, value: &Spanned<DeValue<'_>>, key: &'static str, wanted: &'static str) -> SettingsError {
+    fn not_a_table(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        key: &'static str,
+        wanted: &'static str,
+    ) -> SettingsError {
         let found = value.get_ref().type_str();
         self.error(value.span().start, SettingsProblem::NotATable { key, found, wanted })
     }

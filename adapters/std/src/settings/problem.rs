@@ -4,7 +4,7 @@ use core::fmt;
 use std::{error, io, path::PathBuf};
 
 use super::{KEYS, Origin, environment};
-use crate::{BuildError, DurationProblem, LimitsProblem, sla_file::did_you_mean};
+use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::did_you_mean};
 
 /// A setting cannot be, because of what somebody said.
 #[derive(Debug)]
@@ -153,7 +153,7 @@ pub enum SettingsProblem {
         first_line: usize,
     },
     /// A limit that cannot be read.
-    Limits(LimitsProblem),
+    Limits(ParseLimitsProblem),
     /// A place for the drain's thread, of which there is none.
     NoDrainThread {
         /// The setting.

@@ -43,7 +43,9 @@ fn file(text: &str) -> Result<Settings, SettingsError> {
 }
 
 fn variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-    let given = variables.iter().map(|(name, value)| (format!("TAILWATCH_{name}").into(), OsString::from(value)));
+    let given = variables
+        .iter()
+        .map(|(name, value)| (format!("TAILWATCH_{name}").into(), OsString::from(value)));
     let mut settings = Settings::default();
     settings.read_environment(&Environment::Given(given.collect()))?;
     Ok(settings)
@@ -60,7 +62,8 @@ fn told(text: &str) -> String {
     let error = file(text).expect_err("a wrong file");
     assert_eq!(error.origin, Origin::File { path: "bot.toml".into(), line: marked }, "{error}");
     let told = error.to_string();
-    let told = told.strip_prefix(&format!("bot.toml:{marked}: ")).expect("it begins with file and line");
+    let told =
+        told.strip_prefix(&format!("bot.toml:{marked}: ")).expect("it begins with file and line");
     told.to_owned()
 }
 
@@ -68,7 +71,9 @@ fn told(text: &str) -> String {
 fn told_of(name: &str, value: &str) -> String {
     let error = variables(&[(name, value)]).expect_err("a wrong variable");
     let told = error.to_string();
-    told.strip_prefix(&format!("TAILWATCH_{name}: ")).expect("it begins with the variable").to_owned()
+    told.strip_prefix(&format!("TAILWATCH_{name}: "))
+        .expect("it begins with the variable")
+        .to_owned()
 }
 
 #[test]
@@ -87,7 +92,10 @@ fn every_key_is_read_from_a_file_and_from_its_variable() {
         assert_eq!(key.to_uppercase(), name);
         assert_eq!(origin.to_string(), format!("TAILWATCH_{name}"));
     }
-    assert_eq!(of_file.windows.value, [WindowSpec::SECOND, WindowSpec::new(Duration::from_secs(2), 4)]);
+    assert_eq!(
+        of_file.windows.value,
+        [WindowSpec::SECOND, WindowSpec::new(Duration::from_secs(2), 4)]
+    );
     assert_eq!(of_file.max_period.value, Duration::from_secs(90));
     assert_eq!(of_file.drain_core.value, Some(3));
 }
@@ -95,8 +103,13 @@ fn every_key_is_read_from_a_file_and_from_its_variable() {
 #[test]
 fn what_is_told_of_a_setting_can_be_said_again() {
     for settings in [Settings::default(), file(FILE).unwrap()] {
-        let told: Vec<_> = settings.rows().into_iter().map(|(key, value, _)| (key.to_uppercase(), value)).collect();
-        let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let told: Vec<_> = settings
+            .rows()
+            .into_iter()
+            .map(|(key, value, _)| (key.to_uppercase(), value))
+            .collect();
+        let told: Vec<_> =
+            told.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(values(&variables(&told).unwrap()), values(&settings));
     }
 }
@@ -137,7 +150,10 @@ fn a_wrong_value_is_told_with_what_is_right() {
         ("rings = 'many'", "`rings` of \"many\": write a whole number, such as 8"),
         ("rings = -1", "`rings` of -1: write a whole number, such as 8"),
         ("rings = 8.0", "`rings` of 8.0: write a whole number, such as 8"),
-        ("rings = 99999999999999999999", "`rings` of 99999999999999999999: write a whole number, such as 8"),
+        (
+            "rings = 99999999999999999999",
+            "`rings` of 99999999999999999999: write a whole number, such as 8",
+        ),
         ("rings = []", "`rings` of type array: write a whole number, such as 8"),
         ("clock = 'ordred'", "`clock` of \"ordred\"; did you mean \"ordered\"?"),
         ("clock = 'tsc'", "`clock` of \"tsc\": write \"ordered\", \"relaxed\" or \"monotonic\""),
@@ -147,38 +163,65 @@ fn a_wrong_value_is_told_with_what_is_right() {
         ("drain_priority = 'Idle'", "`drain_priority` of \"Idle\"; did you mean \"idle\"?"),
         ("mlock = 'true'", "`mlock` of \"true\": write true or false, without quotes"),
         ("max_period = 100", "`max_period` of 100: write a duration in quotes, such as \"100ms\""),
-        ("max_period = '100'", "`max_period` of \"100\" has no unit: write ns, us, ms, s, m or h after the number"),
-        ("max_period = '100mx'", "`max_period` of \"100mx\" has the unknown unit \"mx\"; did you mean \"ms\"?"),
-        ("windows = '1s/10'", "`windows` of \"1s/10\": write a list, such as [\"1s/10\", \"60s/12\"]"),
+        (
+            "max_period = '100'",
+            "`max_period` of \"100\" has no unit: write ns, us, ms, s, m or h after the number",
+        ),
+        (
+            "max_period = '100mx'",
+            "`max_period` of \"100mx\" has the unknown unit \"mx\"; did you mean \"ms\"?",
+        ),
+        (
+            "windows = '1s/10'",
+            "`windows` of \"1s/10\": write a list, such as [\"1s/10\", \"60s/12\"]",
+        ),
         ("windows = ['1s']", "`windows` of \"1s\": write length/slices, such as \"1s/10\""),
         ("windows = ['1s/ten']", "`windows` of \"1s/ten\": write length/slices, such as \"1s/10\""),
-        ("windows = ['1x/10']", "`windows` of \"1x\" has the unknown unit \"x\"; there are ns, us, ms, s, m, h"),
+        (
+            "windows = ['1x/10']",
+            "`windows` of \"1x\" has the unknown unit \"x\"; there are ns, us, ms, s, m, h",
+        ),
         ("windows = [1]", "`windows` of 1: write length/slices, such as \"1s/10\""),
         ("windows = [{ length = '1s' }]", "this window has no `slices`"),
-        ("windows = [{ length = '1s', slice = 1 }]", "unknown key \"slice\" in window; did you mean \"slices\"?"),
+        (
+            "windows = [{ length = '1s', slice = 1 }]",
+            "unknown key \"slice\" in window; did you mean \"slices\"?",
+        ),
         (
             "windows = [{ length = '1s', slices = 65536 }]",
             "`slices` of 65536: write a whole number up to 65535, such as 10",
         ),
-        ("ring_capcity = 8", "unknown key \"ring_capcity\" in [tailwatch]; did you mean \"ring_capacity\"?"),
+        (
+            "ring_capcity = 8",
+            "unknown key \"ring_capcity\" in [tailwatch]; did you mean \"ring_capacity\"?",
+        ),
     ] {
         assert_eq!(told(&format!("\n[tailwatch]\nenabled = true\n{line} #!\n")), expected);
     }
     let told = told("[tailwatch]\nx = 1 #!\nrings = 'many'");
-    assert!(told.starts_with("unknown key \"x\" in [tailwatch]; there are ring_capacity, rings, "), "{told}");
+    assert!(
+        told.starts_with("unknown key \"x\" in [tailwatch]; there are ring_capacity, rings, "),
+        "{told}"
+    );
 }
 
 #[test]
 fn what_stands_in_no_table_or_another_kind_of_it_is_told() {
     for (text, expected) in [
         ("rings = 8 #!", "unknown key \"rings\": it stands under [tailwatch]"),
-        ("colour = 8 #!", "unknown key \"colour\": all keys stand under [tailwatch], a [[sla]] or a [[sampling]]"),
+        (
+            "colour = 8 #!",
+            "unknown key \"colour\": all keys stand under [tailwatch], a [[sla]] or a [[sampling]]",
+        ),
         ("[tailwach] #!\nrings = 8", "unknown key \"tailwach\"; did you mean [tailwatch]?"),
         ("[[samplin]] #!", "unknown key \"samplin\"; did you mean [[sampling]]?"),
         ("[[tailwatch]] #!", "`tailwatch` is of type array: write [tailwatch], once"),
         ("tailwatch = 5 #!", "`tailwatch` is of type integer: write [tailwatch], once"),
         ("[sampling] #!", "`sampling` is of type table: write [[sampling]], once for each event"),
-        ("sampling = [5] #!", "`sampling` is of type integer: write [[sampling]], once for each event"),
+        (
+            "sampling = [5] #!",
+            "`sampling` is of type integer: write [[sampling]], once for each event",
+        ),
         ("[sla] #!", "`sla` is a single table: write [[sla]], once for each limit"),
     ] {
         assert_eq!(told(text), expected);
@@ -195,7 +238,11 @@ fn a_wrong_variable_is_told_with_what_is_right() {
         ("CLOCK", "montonic", "`clock` of \"montonic\"; did you mean \"monotonic\"?"),
         ("ENABLED", "flase", "`enabled` of \"flase\"; did you mean \"false\"?"),
         ("ENABLED", "1", "`enabled` of \"1\": write true or false"),
-        ("MAX_PERIOD", "1sec.", "`max_period` of \"1sec.\" is no duration: write numbers with units, such as \"20ms\""),
+        (
+            "MAX_PERIOD",
+            "1sec.",
+            "`max_period` of \"1sec.\" is no duration: write numbers with units, such as \"20ms\"",
+        ),
         ("WINDOWS", "1s/10,", "`windows` of \"\": write length/slices, such as \"1s/10\""),
         ("CONFIG", "", "`config_file` of \"\": write the path of a file, or unset the variable"),
         ("RING_CAPCITY", "8", "unknown variable; did you mean TAILWATCH_RING_CAPACITY?"),
@@ -205,7 +252,10 @@ fn a_wrong_variable_is_told_with_what_is_right() {
         assert_eq!(told_of(name, value), expected);
     }
     let told = told_of("COLOUR", "red");
-    assert!(told.starts_with("unknown variable; there are TAILWATCH_CONFIG, TAILWATCH_RING_CAPACITY, "), "{told}");
+    assert!(
+        told.starts_with("unknown variable; there are TAILWATCH_CONFIG, TAILWATCH_RING_CAPACITY, "),
+        "{told}"
+    );
     assert_eq!(variables(&[]).unwrap(), Settings::default());
     let mut settings = Settings::default();
     let others = [("TAILWATCH".into(), "x".into()), ("MY_TAILWATCH_RINGS".into(), "x".into())];
@@ -223,18 +273,25 @@ fn a_variable_that_is_not_unicode_is_told() {
         let given = vec![(bytes(name), bytes(value))];
         Settings::default().read_environment(&Environment::Given(given)).unwrap_err().to_string()
     };
-    assert_eq!(refused(b"TAILWATCH_RINGS", b"8\xff"), "TAILWATCH_RINGS: \"8\u{fffd}\" is not Unicode");
+    assert_eq!(
+        refused(b"TAILWATCH_RINGS", b"8\xff"),
+        "TAILWATCH_RINGS: \"8\u{fffd}\" is not Unicode"
+    );
     assert!(refused(b"TAILWATCH_RING\xff", b"8").contains("did you mean TAILWATCH_RINGS?"));
     let path = vec![(bytes(b"TAILWATCH_CONFIG"), bytes(b"\xff.toml"))];
     let mut settings = Settings::default();
-    settings.read_environment(&Environment::Given(path)).expect("a path is what the operating system takes for one");
+    settings
+        .read_environment(&Environment::Given(path))
+        .expect("a path is what the operating system takes for one");
     assert_eq!(settings.config_file.value.unwrap().into_os_string(), bytes(b"\xff.toml"));
 }
 
 #[test]
 fn a_file_that_is_not_unicode_is_told_with_its_line() {
     let mut settings = Settings::default();
-    let error = settings.read_config(Path::new("bot.toml"), b"[tailwatch]\n# \xff\n", Trading::ALL).unwrap_err();
+    let error = settings
+        .read_config(Path::new("bot.toml"), b"[tailwatch]\n# \xff\n", Trading::ALL)
+        .unwrap_err();
     assert_eq!(error.to_string(), "bot.toml:2: this line is not Unicode: write the file in UTF-8");
 }
 
@@ -247,7 +304,10 @@ fn limits_of_a_file_take_the_place_of_others() {
     settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
     let limit = Limit::Quantile(Threshold::duration(Quantile::P95, 20 * MS));
     let origin = Origin::File { path: "bot.toml".into(), line: 3 };
-    assert_eq!(settings.limits, Setting { value: Some(vec![(Trading::OrderPlacement.id(), limit)]), origin });
+    assert_eq!(
+        settings.limits,
+        Setting { value: Some(vec![(Trading::OrderPlacement.id(), limit)]), origin }
+    );
 
     let expected = "unknown event \"order_placment\"; did you mean \"order_placement\"?";
     assert_eq!(told("[[sla]]\nevent = 'order_placment' #!"), expected);
@@ -273,15 +333,26 @@ fn sampling_of_a_file_counts_for_its_events() {
         max_cpu = 1e-2
     ";
     settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
-    let told: Vec<_> =
-        settings.sampling.iter().map(|(id, setting)| (*id, setting.value, setting.origin.to_string())).collect();
+    let told: Vec<_> = settings
+        .sampling
+        .iter()
+        .map(|(id, setting)| (*id, setting.value, setting.origin.to_string()))
+        .collect();
     assert_eq!(
         told,
         [
-            (Trading::OrderFill.id(), Sampling::RateLimit { above: 1_000.0, sample: 0.1 }, "bot.toml:2".to_owned()),
+            (
+                Trading::OrderFill.id(),
+                Sampling::RateLimit { above: 1_000.0, sample: 0.1 },
+                "bot.toml:2".to_owned()
+            ),
             (Trading::GcPause.id(), Sampling::Rate(0.5), "builder".to_owned()),
             (Trading::OrderPlacement.id(), Sampling::Rate(1.0), "bot.toml:6".to_owned()),
-            (Trading::EventBusPublish.id(), Sampling::Budget { max_cpu: 0.01 }, "bot.toml:9".to_owned()),
+            (
+                Trading::EventBusPublish.id(),
+                Sampling::Budget { max_cpu: 0.01 },
+                "bot.toml:9".to_owned()
+            ),
         ]
     );
 }
@@ -292,20 +363,32 @@ fn wrong_sampling_is_told() {
     for (text, expected) in [
         ("[[sampling]] #!\nrate = 1", "this [[sampling]] has no `event`"),
         ("[[sampling]]\nevent = 1 #!", "`event` of 1: write the name of an event, in quotes"),
-        ("[[sampling]]\nevent = 'order_fil' #!", "unknown event \"order_fil\"; did you mean \"order_fill\"?"),
+        (
+            "[[sampling]]\nevent = 'order_fil' #!",
+            "unknown event \"order_fil\"; did you mean \"order_fill\"?",
+        ),
         (
             &format!("[[sampling]] #!\n{FILL}"),
             "this [[sampling]] says nothing: write `rate`, or `above` and `sample`, or `max_cpu`",
         ),
         (&format!("[[sampling]] #!\n{FILL}above = 5"), "this [[sampling]] has no `sample`"),
         (&format!("[[sampling]] #!\n{FILL}sample = 5"), "this [[sampling]] has no `above`"),
-        (&format!("[[sampling]] #!\n{FILL}sample = 5\nrate = 1"), "`sample` beside `rate`: leave one of them out"),
+        (
+            &format!("[[sampling]] #!\n{FILL}sample = 5\nrate = 1"),
+            "`sample` beside `rate`: leave one of them out",
+        ),
         (
             &format!("[[sampling]] #!\n{FILL}above = 5\nsample = 1\nmax_cpu = 1"),
             "`max_cpu` beside `above`: leave one of them out",
         ),
-        (&format!("[[sampling]]\n{FILL}rate = '1' #!"), "`rate` of \"1\": write a number, such as 0.1"),
-        (&format!("[[sampling]]\n{FILL}rat = 1 #!"), "unknown key \"rat\" in [[sampling]]; did you mean \"rate\"?"),
+        (
+            &format!("[[sampling]]\n{FILL}rate = '1' #!"),
+            "`rate` of \"1\": write a number, such as 0.1",
+        ),
+        (
+            &format!("[[sampling]]\n{FILL}rat = 1 #!"),
+            "unknown key \"rat\" in [[sampling]]; did you mean \"rate\"?",
+        ),
         (
             &format!("[[sampling]]\n{FILL}rate = 1\n[[sampling]] #!\n{FILL}rate = 1"),
             "the sampling of line 1 once more: leave one of them out",
@@ -350,14 +433,15 @@ fn an_error_is_blamed_on_who_led_to_it_and_not_on_the_program() {
 
 #[test]
 fn a_limit_that_cannot_be_watched_is_told_with_its_line() {
-    let text =
-        "[[sla]]\nevent = 'order_fill'\nmax_silence = '1s'\n[[sla]]\nevent = 'order_placement'\nmax_silence = '1s'";
+    let text = "[[sla]]\nevent = 'order_fill'\nmax_silence = '1s'\n[[sla]]\nevent = 'order_placement'\nmax_silence = '1s'";
     let refused = |event: Trading| {
         let error = LimitError::Window { window: Duration::from_nanos(1) };
         file(text).unwrap().blame(BuildError::Limits { event: event.id(), error }).to_string()
     };
     assert!(refused(Trading::OrderFill).starts_with("bot.toml:1: `sla`: the limits of event 4: "));
-    assert!(refused(Trading::OrderPlacement).starts_with("bot.toml:4: `sla`: the limits of event 3: "));
+    assert!(
+        refused(Trading::OrderPlacement).starts_with("bot.toml:4: `sla`: the limits of event 3: ")
+    );
 }
 
 proptest! {

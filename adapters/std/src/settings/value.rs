@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::{ClockSetting, SettingsProblem};
 use crate::{
     DrainPriority,
+    limits_toml::{duration, first_key, nearest},
     report::window_name,
-    sla_file::{duration, first_key, nearest},
 };
 
 /// A value as it was written.
@@ -67,7 +67,9 @@ impl<'a> Raw<'a> {
     ) -> Result<T, SettingsProblem> {
         let text = self.text().ok_or_else(|| self.bad(key, wanted, None))?;
         let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        known.ok_or_else(|| self.bad(key, wanted, nearest(text, words.iter().map(|(word, _)| *word))))
+        known.ok_or_else(|| {
+            self.bad(key, wanted, nearest(text, words.iter().map(|(word, _)| *word)))
+        })
     }
 }
 
@@ -78,7 +80,9 @@ pub(super) fn tell(value: &DeValue<'_>) -> String {
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => format!("type {}", value.type_str()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            format!("type {}", value.type_str())
+        }
     }
 }
 
@@ -135,7 +139,9 @@ impl Value for bool {
 
 impl Value for Duration {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
-        let text = raw.text().ok_or_else(|| raw.bad(key, "a duration in quotes, such as \"100ms\"", None))?;
+        let text = raw
+            .text()
+            .ok_or_else(|| raw.bad(key, "a duration in quotes, such as \"100ms\"", None))?;
         duration(key, text)
     }
 
@@ -145,11 +151,18 @@ impl Value for Duration {
 }
 
 fn duration(key: &'static str, text: &str) -> Result<Duration, SettingsProblem> {
-    duration::parse(text).map_err(|problem| SettingsProblem::BadDuration { key, text: text.to_owned(), problem })
+    duration::parse(text).map_err(|problem| SettingsProblem::BadDuration {
+        key,
+        text: text.to_owned(),
+        problem,
+    })
 }
 
-const CLOCKS: [(&str, ClockSetting); 3] =
-    [("ordered", ClockSetting::Ordered), ("relaxed", ClockSetting::Relaxed), ("monotonic", ClockSetting::Monotonic)];
+const CLOCKS: [(&str, ClockSetting); 3] = [
+    ("ordered", ClockSetting::Ordered),
+    ("relaxed", ClockSetting::Relaxed),
+    ("monotonic", ClockSetting::Monotonic),
+];
 
 impl Value for ClockSetting {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
@@ -193,7 +206,8 @@ impl Value for Vec<WindowSpec> {
     }
 
     fn tell(&self) -> String {
-        let told = |window: &WindowSpec| format!("{}/{}", window_name(window.length), window.slices);
+        let told =
+            |window: &WindowSpec| format!("{}/{}", window_name(window.length), window.slices);
         self.iter().map(told).collect::<Vec<_>>().join(",")
     }
 }
@@ -210,13 +224,22 @@ fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec,
     const TABLE: &str = "window";
     if let Some((_, unknown)) = first_key(table, |key| !WINDOW_KEYS.contains(&key)) {
         let nearest = nearest(unknown, WINDOW_KEYS.iter().copied());
-        return Err(SettingsProblem::UnknownKey { table: TABLE, key: unknown.to_owned(), nearest, known: WINDOW_KEYS });
+        return Err(SettingsProblem::UnknownKey {
+            table: TABLE,
+            key: unknown.to_owned(),
+            nearest,
+            known: WINDOW_KEYS,
+        });
     }
     let needed = |key| table.get(key).ok_or(SettingsProblem::MissingKey { table: TABLE, key });
     let length = Raw::Toml(needed(LENGTH)?.get_ref());
-    let length = duration(key, length.text().ok_or_else(|| length.bad(LENGTH, "a duration, such as \"1s\"", None))?)?;
+    let length = duration(
+        key,
+        length.text().ok_or_else(|| length.bad(LENGTH, "a duration, such as \"1s\"", None))?,
+    )?;
     let slices = Raw::Toml(needed(SLICES)?.get_ref());
     let number = slices.number().and_then(|number| u16::try_from(number).ok());
-    let number = number.ok_or_else(|| slices.bad(SLICES, "a whole number up to 65535, such as 10", None))?;
+    let number =
+        number.ok_or_else(|| slices.bad(SLICES, "a whole number up to 65535, such as 10", None))?;
     Ok(WindowSpec::new(length, number))
 }

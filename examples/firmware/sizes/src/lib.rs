@@ -30,12 +30,12 @@ pub const WINDOWS: [WindowSpec; 2] = {
 
 /// The least that a clock can cost, so that sizes are those of what is beside it: a word that somebody else counts up.
 #[derive(Clone, Copy, Debug)]
-pub struct Word;
+pub struct CountWord;
 
 /// What the clock reads.
 pub static TICKS: AtomicU32 = AtomicU32::new(0);
 
-impl Clock for Word {
+impl Clock for CountWord {
     #[inline]
     fn start(&self) -> u64 {
         u64::from(TICKS.load(Relaxed))

@@ -11,8 +11,8 @@ use cortex_m::peripheral::{SYST, syst::SystClkSource};
 use cortex_m_rt::entry;
 use semihosting::{println, process};
 use tailwatch_core::{
-    Aggregator, Clock, Consumer, EventInfo, Gate, Outcome, Period, Producer, Record, Recorder, Ring, Shape, Slot,
-    Storage, TickRate, WindowSpec, events, storage,
+    Aggregator, Clock, Consumer, EventInfo, Gate, Outcome, Producer, Record, Recorder, Ring, Scope,
+    Shape, Slot, Storage, TickRate, WindowSpec, events, storage,
 };
 use tailwatch_firmware::{board, painted, work::execute};
 
@@ -31,7 +31,8 @@ const WINDOWS: [WindowSpec; 2] = {
 };
 
 /// Those of the images in `sizes`.
-const HISTOGRAM: Shape = Shape { samples: 64, in_flight: 8, slowest: 0, ..Shape::small(Four::ALL, &WINDOWS) };
+const HISTOGRAM: Shape =
+    Shape { samples: 64, in_flight: 8, slowest: 0, ..Shape::small(Four::ALL, &WINDOWS) };
 const EXACT: Shape = Shape { octaves: 0, scale: 0, ..HISTOGRAM };
 
 /// A clock that takes two instructions, which are taken off.
@@ -119,7 +120,9 @@ fn take(number: u64) {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     let (low, high) = (number as u32, (number >> 32) as u32);
     // SAFETY: no instruction at all.
-    unsafe { asm!("/* {0} {1} */", in(reg) low, in(reg) high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("/* {0} {1} */", in(reg) low, in(reg) high, options(nomem, nostack, preserves_flags))
+    };
 }
 
 /// What a program that is measured pays.
@@ -158,18 +161,20 @@ fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
     static RING: FullRing = Ring::new();
     let ring: &Ring = &RING;
     let (producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
-    let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, 0, storage) else { process::exit(1) };
+    let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, 0, storage) else {
+        process::exit(1)
+    };
     // Of the first passes nothing is told: they begin everything. The others are enough for what is put off to come due.
     let mut all = 0;
     for round in 0..BEGINNING + ROUNDS {
         fill(&producer, round * LONG);
-        consumer.look();
+        consumer.refresh();
         aggregator.begin_pass((round + 1) * LONG);
         let ticks = ticks(|| {
             aggregator.drain(0, &mut consumer, |_, _| ());
         });
         all += if round < BEGINNING { 0 } else { ticks };
-        aggregator.settle(aggregator.pass());
+        aggregator.expire_orphans(aggregator.pass());
     }
     println!("ticks {name} {} {all}", 2 * SPANS * ROUNDS as u32);
     let now = (BEGINNING + ROUNDS + 1) * LONG + LATE;
@@ -207,12 +212,12 @@ fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo
 /// A whole pass.
 #[inline(never)]
 fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>, now: u64) {
-    consumer.look();
+    consumer.refresh();
     aggregator.begin_pass(now);
     aggregator.drain(0, consumer, |_, _| ());
-    aggregator.settle(aggregator.pass());
-    aggregator.watch(now, |transition| {
-        black_box(transition);
+    aggregator.expire_orphans(aggregator.pass());
+    aggregator.watch(now, |change| {
+        black_box(change);
     });
 }
 
@@ -220,7 +225,7 @@ fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>
 #[inline(never)]
 fn report<S: Storage>(aggregator: &mut Aggregator<S>) {
     for EventInfo { id, .. } in Four::ALL {
-        for period in [Period::Window(0), Period::Window(1), Period::Total] {
+        for period in [Scope::Window(0), Scope::Window(1), Scope::Total] {
             black_box(&aggregator.summary(*id, period));
         }
     }

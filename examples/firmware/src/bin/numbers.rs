@@ -6,10 +6,10 @@
 
 use semihosting::{println, process};
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Kind, MAX_PAYLOAD, MAX_SCALE, Outcome, Period, Quantile, Record, Ring, Shape, Slot,
-    TickRate, TimeScale, TimeUnit, WindowSpec,
+    Aggregator, EventId, EventInfo, Kind, MAX_PAYLOAD, MAX_SCALE, Outcome, Quantile, Record, Ring,
+    Scope, Shape, Slot, TickRate, TimeScale, TimeUnit, WindowSpec,
     histogram::{Buckets, Histogram},
-    select::{self, Weighed},
+    select::{self, WeightedSample},
     storage,
 };
 use tailwatch_firmware::board::entry;
@@ -60,14 +60,15 @@ const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Q
 /// The 16 bytes of a record are where its documentation says they are.
 fn records(random: &mut Random) {
     for _ in 0..1_000 {
-        let (ticks, length, number) = (random.next(), random.next() & MAX_PAYLOAD, 1 + random.below(2_047));
+        let (ticks, length, number) =
+            (random.next(), random.next() & MAX_PAYLOAD, 1 + random.below(2_047));
         let (event, k) = (event(number), random.below(16));
         let end = Record::end(ticks, event, u8::try_from(k).unwrap_or(0), Outcome::Error, length);
         same("record", end.words(), [ticks, length << 18 | k << 14 | 3 << 11 | number]);
         let ring = &mut Ring::<[Slot; 8]>::new();
         let (producer, mut consumer) = ring.split();
         producer.push(end);
-        consumer.look();
+        consumer.refresh();
         consumer.drain(|record| {
             same("record through a ring", record.words(), end.words());
             same("its kind", record.kind(), Kind::EndError);
@@ -82,7 +83,9 @@ fn event(number: u64) -> EventId {
 /// The smallest value that no fewer than this share does not exceed.
 fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quantile) -> u64 {
     let total: u64 = values.clone().map(|(_, weight)| weight).sum();
-    let covered = |most: u64| values.clone().filter(|(value, _)| *value <= most).map(|(_, weight)| weight).sum::<u64>();
+    let covered = |most: u64| {
+        values.clone().filter(|(value, _)| *value <= most).map(|(_, weight)| weight).sum::<u64>()
+    };
     let is_enough = |value: &u64| covered(*value) * 1_000_000 >= u64::from(quantile.ppm()) * total;
     values.clone().map(|(value, _)| value).filter(is_enough).min().unwrap_or(0)
 }
@@ -90,15 +93,16 @@ fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quant
 fn selection(random: &mut Random) {
     for len in 1..=40 {
         let mut values = [0; 40];
-        values[..len].fill_with(|| random.any_size() >> (u64::BITS - Weighed::VALUE_BITS));
+        values[..len].fill_with(|| random.any_size() >> (u64::BITS - WeightedSample::VALUE_BITS));
         let values = &mut values[..len];
-        let expected = QUANTILES.map(|quantile| by_counting(values.iter().map(|value| (*value, 1)), quantile));
+        let expected =
+            QUANTILES.map(|quantile| by_counting(values.iter().map(|value| (*value, 1)), quantile));
         same("selection", select::quantiles(values, QUANTILES), Some(expected));
 
-        let mut weighed = [Weighed::default(); 40];
+        let mut weighed = [WeightedSample::default(); 40];
         for (place, value) in weighed.iter_mut().zip(&*values) {
             let k = u8::try_from(random.below(6)).unwrap_or(0);
-            *place = Weighed::new(*value, k).expect("small enough");
+            *place = WeightedSample::new(*value, k).expect("small enough");
         }
         let weighed = &mut weighed[..len];
         let pairs = weighed.iter().map(|sample| (sample.value(), sample.weight()));
@@ -145,7 +149,11 @@ fn histograms(random: &mut Random) {
             let estimate = histogram.quantile(quantile).expect("there are values");
             let is_within = estimate.least <= exact && exact <= estimate.most;
             same("a quantile within its bucket", is_within, true);
-            same("its estimate, too", estimate.least <= estimate.value && estimate.value <= estimate.most, true);
+            same(
+                "its estimate, too",
+                estimate.least <= estimate.value && estimate.value <= estimate.most,
+                true,
+            );
         }
     }
 }
@@ -154,8 +162,10 @@ fn histograms(random: &mut Random) {
 fn time(random: &mut Random) {
     for _ in 0..1_000 {
         let hz = 1 + random.below(1 << 33);
-        let (ticks, unit) =
-            (random.any_size() >> 18, if random.below(2) == 0 { TimeUnit::Fine } else { TimeUnit::Coarse });
+        let (ticks, unit) = (
+            random.any_size() >> 18,
+            if random.below(2) == 0 { TimeUnit::Fine } else { TimeUnit::Coarse },
+        );
         let rate = TickRate::from_hz(hz).expect("not 0");
         let exact = u128::from(ticks) << unit.bits();
         if let Some(told) = TimeScale::new(rate, unit).units(ticks) {
@@ -163,7 +173,11 @@ fn time(random: &mut Random) {
             same("a length in units", 2 * off <= u128::from(hz) + 2 + (exact >> 60), true);
         }
         let nanos = (u128::from(ticks) * 1_000_000_000 + u128::from(hz) / 2) / u128::from(hz);
-        same("a length in nanoseconds", u128::from(rate.nanos_in_ticks(ticks)), nanos.min(u64::MAX.into()));
+        same(
+            "a length in nanoseconds",
+            u128::from(rate.nanos_in_ticks(ticks)),
+            nanos.min(u64::MAX.into()),
+        );
     }
 }
 
@@ -173,11 +187,13 @@ fn windows(random: &mut Random) {
     const FIRST: EventId = EventId::new(1).expect("an id");
     // 1 s in slices of 200 ms, at a clock of 1 kHz.
     const WINDOWS: [WindowSpec; 1] = [WindowSpec::new(WindowSpec::SECOND.length, 5)];
-    const SHAPE: Shape = Shape { octaves: 10, in_flight: 0, slowest: 0, ..Shape::small(EVENTS, &WINDOWS) };
+    const SHAPE: Shape =
+        Shape { octaves: 10, in_flight: 0, slowest: 0, ..Shape::small(EVENTS, &WINDOWS) };
     const SLICE: u64 = 200;
     let rate = TickRate::from_hz(1_000).expect("not 0");
     let mut storage = <storage!(SHAPE, u16)>::new();
-    let mut aggregator = Aggregator::new(SHAPE, &WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
+    let mut aggregator =
+        Aggregator::new(SHAPE, &WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
     let (mut list, mut next, mut now) = ([(0, 0); 64], 0, 0_u64);
     for _ in 0..400 {
         now += random.below(90);
@@ -189,9 +205,10 @@ fn windows(random: &mut Random) {
         next += 1;
 
         let start = (now / SLICE).saturating_sub(4) * SLICE;
-        let inside = list.iter().filter(|(after, _)| *after > start).map(|(_, length)| *length * 1_000_000);
+        let inside =
+            list.iter().filter(|(after, _)| *after > start).map(|(_, length)| *length * 1_000_000);
         let count = inside.clone().count() as u64;
-        let summary = aggregator.summary(FIRST, Period::Window(0));
+        let summary = aggregator.summary(FIRST, Scope::Window(0));
         same("how many are in the window", summary.map_or(0, |summary| summary.count), count);
         let Some(summary) = summary else { continue };
         let is_near = |told: u64, exact: u64| told.abs_diff(exact) <= 1;
@@ -202,7 +219,8 @@ fn windows(random: &mut Random) {
         let sum: u64 = inside.clone().sum();
         same("the mean of the window", is_near(summary.mean.round(), sum / count), true);
         let squares: u128 = inside.map(|length| u128::from(length).pow(2)).sum();
-        let variance = (squares * u128::from(count) - u128::from(sum).pow(2)) / u128::from(count).pow(2);
+        let variance =
+            (squares * u128::from(count) - u128::from(sum).pow(2)) / u128::from(count).pow(2);
         let spread = u64::try_from(variance.isqrt()).unwrap_or(u64::MAX);
         same("the spread of the window", is_near(summary.stddev.round(), spread), true);
     }

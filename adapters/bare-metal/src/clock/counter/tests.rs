@@ -62,12 +62,20 @@ fn a_tick_in_the_midst_of_a_read_is_no_step_of_the_clock() {
         // How long ago it was looked at: with the time that the interrupt takes it may be more than a wrap.
         for age in [0, 100, 200, 250] {
             for ticks_at in 0..3 {
-                let racing = Racing { time: Cell::new(first), looks: Cell::new(0), ticks_at, clock: Cell::new(None) };
+                let racing = Racing {
+                    time: Cell::new(first),
+                    looks: Cell::new(0),
+                    ticks_at,
+                    clock: Cell::new(None),
+                };
                 let clock = Counter::new(&racing, 8, RATE).unwrap();
                 clock.base.store(first - age);
                 racing.clock.set(Some(&clock));
                 let told = clock.now();
-                assert!((first..=racing.time.get()).contains(&told), "{first}, {age}, {ticks_at}: {told}");
+                assert!(
+                    (first..=racing.time.get()).contains(&told),
+                    "{first}, {age}, {ticks_at}: {told}"
+                );
             }
         }
     }

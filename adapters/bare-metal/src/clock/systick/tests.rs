@@ -120,7 +120,10 @@ fn a_read_that_races_the_wrap_tells_a_time_between_its_beginning_and_its_end() {
             }
         }
     }
-    assert!(wraps > 10_000 && long_ways > 10_000, "only {wraps} reads raced a wrap, {long_ways} went the long way");
+    assert!(
+        wraps > 10_000 && long_ways > 10_000,
+        "only {wraps} reads raced a wrap, {long_ways} went the long way"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use core::hint::black_box;
 
 use cortex_m_rt::entry;
 use tailwatch_core::{Gate, Recorder, Ring, Slot};
-use tailwatch_sizes::{Four, TICKS, Word};
+use tailwatch_sizes::{CountWord, Four, TICKS};
 
 static RING: Ring<[Slot; 64]> = Ring::new();
 static GATE: Gate<5> = Gate::new();
@@ -17,7 +17,7 @@ fn main() -> ! {
     let ring: &Ring = &RING;
     // Else nobody would read the records, and there would be none.
     black_box((ring, &GATE));
-    let recorder = Recorder::new(ring.attach_producer(), &GATE, Word);
+    let recorder = Recorder::new(ring.attach_producer(), &GATE, CountWord);
     loop {
         let _span = recorder.measure(Four::Sample);
         black_box(&TICKS);

@@ -1,0 +1,126 @@
+//! The report as a table for people.
+
+use core::fmt;
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use tailwatch_core::{Accuracy, FixedPoint, SlaState, Summary, Unit};
+
+use crate::{
+    Report,
+    report::{EventReport, window_name},
+};
+
+const HEADER: [&str; 11] =
+    ["event", "window", "count", "min", "mean", "p50", "p95", "p99", "p99.9", "max", "quantiles"];
+
+/// Lines above, below and under the header; rows are many, so there are none between them.
+const STYLE: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
+/// Writes the table, and below it a line of health and one for each violated limit.
+pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(HEADER);
+    for event in &report.events {
+        for row in rows(event) {
+            table.add_row(row);
+        }
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    writeln!(f, "{table}")?;
+    let health = &report.health;
+    write!(
+        f,
+        "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at {} MHz",
+        health.produced,
+        health.delivered,
+        health.overwritten,
+        health.pending,
+        health.unregistered,
+        report.clock.source,
+        if report.clock.ordered { "ordered" } else { "relaxed" },
+        report.clock.hz / 1_000_000,
+    )?;
+    let faults = [
+        ("late", health.late),
+        ("clock anomalies", health.clock_anomalies),
+        ("saturated", health.saturated),
+        ("invalid", health.invalid),
+        ("of unknown events", health.unknown_events),
+        ("observer panics", health.observer_panics),
+    ];
+    for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
+        write!(f, "; {count} {name}")?;
+    }
+    f.write_str(match (report.finished, health.enabled) {
+        (true, _) => "; stopped",
+        (false, true) => "",
+        (false, false) => "; recording is off",
+    })?;
+    if !health.sampling.is_empty() {
+        f.write_str("\nsampled: ")?;
+        for (number, (event, rate)) in health.sampling.iter().enumerate() {
+            write!(f, "{}{event} 1 in {:.0}", if number > 0 { ", " } else { "" }, rate.recip())?;
+        }
+    }
+    for limit in report.sla.iter().filter(|limit| limit.state == SlaState::Violated) {
+        write!(f, "\nviolated: {limit}")?;
+    }
+    Ok(())
+}
+
+/// A row for each window in which something happened, the last one for the time since the start.
+fn rows(event: &EventReport) -> Vec<[String; 11]> {
+    let windows =
+        event.windows.iter().map(|window| (window_name(window.length), window.statistics.as_ref()));
+    let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
+    let mut rows: Vec<_> = spans
+        .filter_map(|(window, known)| known.map(|known| row(event.unit, window, &known.summary)))
+        .collect();
+    if rows.is_empty() {
+        let mut nothing = [const { String::new() }; 11];
+        "0".clone_into(&mut nothing[2]);
+        rows.push(nothing);
+    }
+    event.name.clone_into(&mut rows[0][0]);
+    rows
+}
+
+fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
+    let told = |number: u64| value(unit, number);
+    let mean = match unit {
+        Unit::Time => duration(summary.mean.round()),
+        _ => format!("{:.1}", FixedPoint::to_f64(summary.mean)),
+    };
+    let quantiles = match summary.accuracy {
+        Accuracy::Exact => "exact".to_owned(),
+        Accuracy::WithinPpm(ppm) => format!("±{:.2} %", f64::from(ppm) / 10_000.0),
+    };
+    let Summary { count, min, max, p50, p95, p99, p99_9, .. } = *summary;
+    let count = if summary.complete { count.to_string() } else { format!("{count} (incomplete)") };
+    let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(told);
+    [String::new(), window, count, min, mean, p50, p95, p99, p99_9, max, quantiles]
+}
+
+/// A duration or number, for people.
+pub(crate) fn value(unit: Unit, value: u64) -> String {
+    match unit {
+        Unit::Time => duration(value),
+        _ => value.to_string(),
+    }
+}
+
+/// Nanoseconds with three or four digits and a unit.
+#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+fn duration(nanos: u64) -> String {
+    match nanos {
+        0..10_000 => format!("{nanos} ns"),
+        10_000..10_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
+        _ => format!("{:.2} s", nanos as f64 / 1e9),
+    }
+}

@@ -1,0 +1,30 @@
+//! A process in which no collector was ever installed; alone in this file, for that is for good.
+
+use core::time::Duration;
+
+use tailwatch::{
+    Outcome, RegisterError, Trading, measure, record_discard, record_duration, record_end,
+    record_start, record_value, register_thread, time, try_time,
+};
+
+#[test]
+fn without_a_collector_recording_does_nothing_and_registering_says_so() {
+    assert_eq!(register_thread("main"), Err(RegisterError::NotInstalled));
+    assert!(RegisterError::NotInstalled.to_string().contains("install"));
+    drop(measure(Trading::OrderFill));
+    measure(Trading::OrderFill).discard();
+    record_end(record_start(Trading::OrderFill), Outcome::Error);
+    record_discard(record_start(Trading::OrderFill));
+    record_value(Trading::QueueBacklog, 1);
+    record_duration(Trading::GcPause, Duration::from_nanos(1));
+    assert_eq!(time(Trading::OrderFill, || 5), 5);
+    assert_eq!(try_time(Trading::OrderFill, || Err::<(), _>(6)), Err(6));
+
+    // Started, but not installed: still nobody's default.
+    let collector = tailwatch::Collector::builder().start().unwrap();
+    assert_eq!(register_thread("main"), Err(RegisterError::NotInstalled));
+    record_value(Trading::QueueBacklog, 1);
+    collector.stop();
+    let health = collector.health();
+    assert_eq!((health.produced, health.unregistered), (0, 0));
+}

@@ -1,0 +1,459 @@
+//! Settings come from the program, a file and the environment, by one precedence; and what they do.
+
+mod support;
+
+use core::{error::Error as _, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use support::{Log, Tally, assert_accounted, in_thread, in_turn};
+use tailwatch::{
+    BuildError, Builder, ClockMode, ClockSetting, Collector, DrainPriority, Event, Limit, Origin,
+    Quantile, Sampling, SettingsError, SettingsProblem, Threshold, Trading, WindowSpec, measure,
+    record_duration, record_value,
+};
+
+const NO_VARIABLES: [(&str, &str); 0] = [];
+
+/// A builder that only the test talks to.
+fn builder() -> Builder {
+    Collector::builder().ignore_environment()
+}
+
+/// A file of this text, in the target directory; its name is that of the test.
+fn config(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("settings-{name}.toml"));
+    fs::write(&path, text).expect("the target directory can be written to");
+    path
+}
+
+#[track_caller]
+fn refused(builder: Builder) -> SettingsError {
+    match builder.start().expect_err("it is impossible") {
+        BuildError::Settings(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_source_counts_for_more_than_those_before_it() {
+    let path = config("precedence", "[tailwatch]\nrings = 3\nexact_samples = 30\n");
+    let variables = [("TAILWATCH_RINGS", "4")];
+    let in_code = || Collector::builder().rings(2).exact_samples(20).ring_capacity(64);
+    let file = |line| Origin::File { path: path.clone(), line };
+    let environment = Origin::Environment { variable: "TAILWATCH_RINGS".to_owned() };
+    for (builder, rings, samples) in [
+        (builder(), (8, Origin::Default), (512, Origin::Default)),
+        (in_code().environment(NO_VARIABLES), (2, Origin::Builder), (20, Origin::Builder)),
+        (in_code().config_file(&path).environment(NO_VARIABLES), (3, file(2)), (30, file(3))),
+        (
+            in_code().config_file(&path).environment(variables),
+            (4, environment.clone()),
+            (30, file(3)),
+        ),
+        // Whatever was said first.
+        (
+            Collector::builder().environment(variables).config_file(&path).rings(2),
+            (4, environment.clone()),
+            (30, file(3)),
+        ),
+        (in_code().environment(variables), (4, environment), (20, Origin::Builder)),
+    ] {
+        let collector = builder.start().unwrap();
+        let settings = collector.settings();
+        assert_eq!((settings.rings.value, settings.rings.origin.clone()), rings);
+        assert_eq!((settings.exact_samples.value, settings.exact_samples.origin.clone()), samples);
+    }
+}
+
+#[test]
+fn the_variable_names_the_file_rather_than_the_program() {
+    let (of_program, of_operator) = (
+        config("of-program", "[tailwatch]\nrings = 3\nenabled = false"),
+        config("of-operator", "[tailwatch]\nrings = 5"),
+    );
+    let collector = Collector::builder()
+        .config_file(of_program)
+        .environment([("TAILWATCH_CONFIG", &of_operator)])
+        .start()
+        .unwrap();
+    assert_eq!(collector.settings().rings.value, 5);
+    assert!(collector.settings().enabled.value, "the other file is not read");
+    assert_eq!(collector.settings().config_file.value.as_deref(), Some(&*of_operator));
+}
+
+#[test]
+fn what_is_set_is_in_force() {
+    let _turn = in_turn();
+    let path = config(
+        "in-force",
+        "[tailwatch]\nrings = 1\nring_capacity = 1024\nwindows = ['10s/5', '2s/4']\nclock = 'monotonic'\nenabled = false\n",
+    );
+    let collector = builder().clock_mode(ClockMode::Relaxed).config_file(path).start().unwrap();
+    collector.install().unwrap();
+    in_thread("recorder", || record_value(Trading::QueueBacklog, 1));
+    let report = collector.report();
+    assert!(!report.health.enabled);
+    assert_eq!(collector.settings().clock.value, ClockSetting::Monotonic);
+    assert_eq!(
+        (report.clock.source.to_string().as_str(), report.clock.ordered),
+        ("monotonic", true)
+    );
+    let windows: Vec<_> =
+        report.events[0].windows.iter().map(|window| window.length.as_secs()).collect();
+    assert_eq!(windows, [2, 10]);
+    collector.set_enabled(true);
+    in_thread("recorder", || record_value(Trading::QueueBacklog, 2));
+    collector.stop();
+    assert_eq!(
+        collector.total(Trading::QueueBacklog).unwrap().map(|total| (total.count, total.min)),
+        Some((1, 2))
+    );
+    // 1,024 records of 16 bytes; the default would be 256 KiB.
+    assert!(collector.memory_bytes() < builder().rings(1).start().unwrap().memory_bytes());
+}
+
+#[test]
+fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
+    let path = config(
+        "limits",
+        "[[sla]]\nevent = 'order_fill'\nquantile = 'p95'\nlimit = '20ms'\n\n[[sla]]\nevent = 'order_fill'\nmax_silence = '1h'\n",
+    );
+    let in_code = Limit::Quantile(Threshold::duration(Quantile::P99, Duration::from_millis(1)));
+    let limits = [(Trading::OrderPlacement.id(), in_code)];
+    let collector = builder().limits(&limits).config_file(&path).start().unwrap();
+    let told: Vec<_> =
+        collector.report().sla.iter().map(|limit| (limit.event, limit.window.as_secs())).collect();
+    assert_eq!(told, [("order_fill", 60), ("order_fill", 3_600)]);
+    collector.register_thread("main").unwrap();
+    record_duration(Trading::OrderPlacement, Duration::from_secs(1));
+    collector.flush();
+    assert!(!collector.breached(Trading::OrderPlacement));
+    record_duration(Trading::OrderFill, Duration::from_millis(21));
+    collector.flush();
+    assert!(collector.breached(Trading::OrderFill));
+
+    // A file without any leaves them alone.
+    let path = config("no-limits", "[tailwatch]\nrings = 1");
+    let collector = builder().limits(&limits).config_file(&path).start().unwrap();
+    assert_eq!(
+        collector.report().sla.iter().map(|limit| limit.event).collect::<Vec<_>>(),
+        ["order_placement"]
+    );
+}
+
+#[test]
+fn sampling_of_the_file_is_in_force() {
+    let path = config("sampling", "[[sampling]]\nevent = 'order_fill'\nrate = 0.25\n");
+    let collector = builder()
+        .sampling(Trading::OrderFill, Sampling::Rate(0.5))
+        .config_file(path)
+        .start()
+        .unwrap();
+    assert_eq!(
+        collector.health().sampling.into_iter().collect::<Vec<_>>(),
+        [("order_fill".to_owned(), 0.25)]
+    );
+    assert!(
+        collector.explain().contains("sampling: order_fill Rate(0.25), now 1 in 4 ("),
+        "{}",
+        collector.explain()
+    );
+    collector.set_sampling_rate(Trading::OrderFill, 0.5).unwrap();
+    assert!(
+        collector.explain().contains("now 1 in 2 (set while running)"),
+        "{}",
+        collector.explain()
+    );
+}
+
+#[test]
+fn a_value_that_cannot_be_is_told_with_who_said_it() {
+    let path = config("impossible", "[tailwatch]\nmax_period = '1us'\n");
+    let error = refused(builder().config_file(&path));
+    assert_eq!(error.origin, Origin::File { path: path.clone(), line: 2 });
+    let told = error.to_string();
+    assert!(
+        told.contains("settings-impossible.toml:2: `max_period`: a longest period of 1µs: "),
+        "{told}"
+    );
+    assert!(told.contains("between 1ms and 3600s"), "{told}");
+
+    for (name, value, parts) in [
+        ("RING_CAPACITY", "1000", ["1000 records", "power of two"]),
+        ("RINGS", "0", ["0 rings", "at least 1"]),
+        ("EXACT_SAMPLES", "1000000", ["1000000", "at most 65536"]),
+        ("DRAIN_CORE", "98765", ["no core 98765", "there are ["]),
+        ("WINDOWS", "1s/7", ["7", "1s"]),
+        ("WINDOWS", "1s/10,1s/5", ["1s", "two windows"]),
+        ("RING_CAPACITY", "4611686018427387904", ["4611686018427387904", "records"]),
+    ] {
+        let variable = format!("TAILWATCH_{name}");
+        let error = refused(Collector::builder().environment([(&variable, value)]));
+        assert!(matches!(error.problem, SettingsProblem::Impossible { .. }), "{error:?}");
+        let told = error.to_string();
+        assert!(told.starts_with(&format!("{variable}: `{}`: ", name.to_lowercase())), "{told}");
+        for part in parts {
+            assert!(told.contains(part), "{part:?} is not in {told:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_word_is_told_with_the_right_one() {
+    let path = config("wrong", "[tailwatch]\n\nclok = 'relaxed'\n");
+    let told = refused(builder().config_file(&path)).to_string();
+    assert!(
+        told.ends_with(
+            "settings-wrong.toml:3: unknown key \"clok\" in [tailwatch]; did you mean \"clock\"?"
+        ),
+        "{told}"
+    );
+    let error = refused(Collector::builder().environment([("TAILWATCH_DRAIN_CORES", "1")]));
+    assert_eq!(
+        error.to_string(),
+        "TAILWATCH_DRAIN_CORES: unknown variable; did you mean TAILWATCH_DRAIN_CORE?"
+    );
+    assert!(builder().start().is_ok(), "who ignores the environment is not told of it");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_who_named_it() {
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings-there-is-none.toml");
+    let error = refused(builder().config_file(&missing));
+    assert_eq!(error.origin, Origin::Builder);
+    assert!(
+        matches!(&error.problem, SettingsProblem::Unreadable { path, .. } if *path == missing),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("settings-there-is-none.toml cannot be read: "), "{error}");
+    assert!(error.source().is_some());
+
+    let error = refused(Collector::builder().environment([("TAILWATCH_CONFIG", &missing)]));
+    assert!(error.to_string().starts_with("TAILWATCH_CONFIG: the configuration file "), "{error}");
+    // A directory is none.
+    assert!(matches!(
+        refused(builder().config_file(env!("CARGO_TARGET_TMPDIR"))).problem,
+        SettingsProblem::Unreadable { .. }
+    ));
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let mut text = vec![b'#'; 1 << 20];
+    let path = config("too-large", &text);
+    assert!(builder().rings(1).config_file(path).start().is_ok(), "1 MiB is the largest");
+    text.push(b'#');
+    let error = refused(builder().config_file(config("too-large", &text)));
+    assert!(
+        matches!(error.problem, SettingsProblem::TooLarge { most: 1_048_576, .. }),
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("settings-too-large.toml is too large: at most 1048576 bytes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_drains_thread_nothing_is_delivered_until_somebody_drains() {
+    let _turn = in_turn();
+    let log = Log::default();
+    // A ring of 16 is worth taking once it has 4 records.
+    let collector =
+        builder().ring_capacity(16).manual_drain().observer(log.observer()).start().unwrap();
+    collector.install().unwrap();
+    let record = |from: u64, to: u64| {
+        in_thread("recorder", move || {
+            (from..to).for_each(|value| record_value(Trading::QueueBacklog, value))
+        });
+    };
+    record(0, 4);
+    assert_eq!(log.count(), 0);
+    let rest = collector.drain();
+    assert_eq!(log.count(), 4);
+    assert!(rest <= Duration::from_millis(100), "{rest:?}");
+    record(4, 6);
+    assert_eq!(log.count(), 4);
+    collector.flush();
+    assert_eq!(log.count(), 6);
+    assert_eq!(collector.total(Trading::QueueBacklog).unwrap().map(|total| total.count), Some(6));
+    record(6, 9);
+    collector.stop();
+    assert_accounted(&collector, 9, log.count());
+    assert_eq!(log.count(), 9);
+    record_value(Trading::QueueBacklog, 10);
+    assert_eq!(collector.health().unregistered, 1);
+    assert_eq!(collector.drain(), Duration::from_millis(100), "nothing will come any more");
+    collector.flush();
+    collector.stop();
+    assert_eq!(log.count(), 9);
+}
+
+#[test]
+fn to_drop_a_collector_without_a_drains_thread_is_to_stop_it() {
+    let _turn = in_turn();
+    let tally = Tally::default();
+    let collector = builder().manual_drain().observer(tally.observer()).start().unwrap();
+    collector.register_thread("main").unwrap();
+    drop(measure(Trading::OrderFill));
+    drop(collector);
+    assert_eq!(tally.count(), 2);
+}
+
+#[test]
+fn a_hook_may_stop_a_collector_without_a_drains_thread() {
+    use std::sync::{Arc, OnceLock};
+
+    let _turn = in_turn();
+    let collector: Arc<OnceLock<Collector>> = Arc::default();
+    let tally = Tally::default();
+    let in_hook = Arc::clone(&collector);
+    let limit = Limit::Quantile(Threshold::value(Quantile::MAX, 5));
+    let started = builder()
+        .manual_drain()
+        .limits(&[(Trading::QueueBacklog.id(), limit)])
+        .observer(tally.observer())
+        .on_sla_change(move |_| {
+            let collector = in_hook.get().expect("it is set before anything is recorded");
+            // What comes after the pass began is for the last one.
+            record_value(Trading::QueueBacklog, 1);
+            assert_eq!(collector.drain(), Duration::ZERO, "not from inside a pass");
+            collector.stop();
+        })
+        .start()
+        .unwrap();
+    let collector = collector.get_or_init(|| started);
+    collector.register_thread("main").unwrap();
+    record_value(Trading::QueueBacklog, 6);
+    collector.flush();
+    assert_eq!(tally.count(), 2);
+    assert!(collector.explain().contains("recording: stopped"), "{}", collector.explain());
+    assert_eq!(collector.health().observer_panics, 0);
+    assert_accounted(collector, 2, tally.count());
+}
+
+#[test]
+fn an_operator_cannot_place_a_thread_that_there_is_not() {
+    let variables = [("TAILWATCH_DRAIN_PRIORITY", "idle")];
+    let error = refused(Collector::builder().manual_drain().environment(variables));
+    assert!(
+        matches!(error.problem, SettingsProblem::NoDrainThread { key: "drain_priority", .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("`manual_drain` (builder)"), "{error}");
+    let error = refused(builder().drain_core(0).manual_drain());
+    assert_eq!(error.origin, Origin::Builder);
+    // But may have one.
+    let collector = Collector::builder()
+        .manual_drain()
+        .environment([("TAILWATCH_MANUAL_DRAIN", "false")])
+        .start()
+        .unwrap();
+    assert!(collector.explain().contains("drain: a thread on any core"), "{}", collector.explain());
+}
+
+#[test]
+fn the_drain_is_as_urgent_as_asked_for_or_the_error_says_so() {
+    let _turn = in_turn();
+    for priority in [DrainPriority::Inherited, DrainPriority::Normal, DrainPriority::Idle] {
+        let tally = Tally::default();
+        match builder().drain_priority(priority).observer(tally.observer()).start() {
+            Ok(collector) => {
+                collector.register_thread("main").unwrap();
+                drop(measure(Trading::OrderFill));
+                collector.stop();
+                assert_accounted(&collector, 2, tally.count());
+                assert!(
+                    collector.explain().contains(&format!("priority {priority}")),
+                    "{}",
+                    collector.explain()
+                );
+            }
+            Err(error @ BuildError::Priority { .. }) => {
+                assert_ne!(priority, DrainPriority::Inherited);
+                assert!(error.to_string().contains(&priority.to_string()), "{error}");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn rings_are_locked_or_the_error_says_what_to_raise() {
+    let _turn = in_turn();
+    match builder().mlock(true).rings(2).start() {
+        Ok(collector) => {
+            collector.register_thread("main").unwrap();
+            drop(measure(Trading::OrderFill));
+            collector.flush();
+            assert_eq!(collector.health().delivered, 2);
+            assert!(collector.explain().contains("records, locked, "), "{}", collector.explain());
+            #[cfg(target_os = "linux")]
+            assert!(locked_kib() >= 2 * 256, "two rings of 256 KiB");
+        }
+        Err(error @ BuildError::Lock { bytes, .. }) => {
+            assert!(bytes > 2 * 16 * 16_384);
+            for part in ["RLIMIT_MEMLOCK", "ulimit -l", &bytes.to_string()] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// How much of this process the kernel says is locked.
+#[cfg(target_os = "linux")]
+fn locked_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("every Linux has it");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("every process has it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn the_explanation_names_each_setting_and_where_it_came_from() {
+    let path = config("explained", "[tailwatch]\nexact_samples = 100\nmax_period = '50ms'\n");
+    let collector = Collector::builder()
+        .windows(&[WindowSpec::new(Duration::from_secs(2), 4)])
+        .rings(2)
+        .config_file(&path)
+        .environment([("TAILWATCH_RING_CAPACITY", "1024"), ("TAILWATCH_CLOCK", "relaxed")])
+        .start()
+        .unwrap();
+    let explained = collector.explain();
+    let file = path.display();
+    for line in [
+        "  ring_capacity = 1024 (TAILWATCH_RING_CAPACITY)".to_owned(),
+        "  rings = 2 (builder)".to_owned(),
+        "  clock = relaxed (TAILWATCH_CLOCK)".to_owned(),
+        format!("  exact_samples = 100 ({file}:2)"),
+        "  drain_core = none (default)".to_owned(),
+        "  drain_priority = inherited (default)".to_owned(),
+        "  manual_drain = false (default)".to_owned(),
+        "  mlock = false (default)".to_owned(),
+        format!("  max_period = 50ms ({file}:3)"),
+        "  windows = 2s/4 (builder)".to_owned(),
+        "  enabled = true (default)".to_owned(),
+        format!("  config_file = {file} (builder)"),
+        "sampling: everything is recorded".to_owned(),
+        "recording: on".to_owned(),
+        "drain: a thread on any core, priority inherited".to_owned(),
+    ] {
+        assert!(explained.lines().any(|told| told == line), "{line:?} is not in\n{explained}");
+    }
+    // (1,024 − 64) / 2 spans in 50 ms.
+    assert!(explained.contains(
+        "sizing: 2 threads can record at once, each 9600 spans a second after a rest of 50ms"
+    ));
+    let clock = collector.report().clock;
+    assert!(explained.contains(&format!("clock: {}, ", clock.source)), "{explained}");
+    assert!(explained.contains(&format!("{} Hz", clock.hz)), "{explained}");
+    for word in ["limits: ", "declared with the events", "memory: ", "cores: "] {
+        assert!(explained.contains(word), "{word:?} is not in\n{explained}");
+    }
+    collector.stop();
+    assert!(collector.explain().contains("recording: stopped"));
+}

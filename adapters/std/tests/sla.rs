@@ -1,0 +1,417 @@
+//! Limits: raised once, while it happens, and cleared once; told to hooks, a queue, a flag and the report.
+
+mod support;
+
+use core::{
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+use std::sync::{Arc, Mutex};
+
+use support::{in_thread, in_turn, spin, until, without_hanging};
+use tailwatch::{
+    Builder, Collector, Event, Limit, LimitError, Quantile, SetLimitsError, SlaChange, SlaReport,
+    SlaState, Threshold, Trading, WindowSpec, measure, measure_tagged, parse_limits,
+    record_duration, record_start, record_value,
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A window that is over soon, cut into slices of 50 ms.
+const WINDOWS: [WindowSpec; 2] = [WindowSpec::new(SHORT, 4), WindowSpec::MINUTE];
+
+fn on(quantile: Quantile, limit: Duration) -> Limit {
+    Limit::Quantile(Threshold::duration(quantile, limit).over(SHORT))
+}
+
+#[derive(Clone, Debug, Default)]
+struct Hooked(Arc<Mutex<Vec<SlaChange>>>);
+
+impl Hooked {
+    fn hook(&self) -> impl FnMut(&SlaChange) + Send + use<> {
+        let changes = Arc::clone(&self.0);
+        move |change| changes.lock().unwrap().push(change.clone())
+    }
+
+    /// Whether each was raised, or cleared.
+    fn raised(&self) -> Vec<bool> {
+        self.0.lock().unwrap().iter().map(|change| change.raised).collect()
+    }
+}
+
+fn limit_of(collector: &Collector, event: &str) -> SlaReport {
+    collector
+        .report()
+        .sla
+        .into_iter()
+        .find(|limit| limit.event == event)
+        .expect("a limit of this event")
+}
+
+#[test]
+fn a_span_that_hangs_is_a_violation_while_it_hangs_and_leaves_nothing_behind() {
+    let _turn = in_turn();
+    for discard in [false, true] {
+        without_hanging(move || {
+            let hooked = Hooked::default();
+            let limit = Duration::from_millis(5);
+            let collector = Collector::builder()
+                .windows(&WINDOWS)
+                .limits(&[(Trading::OrderFill.id(), on(Quantile::P99, limit))])
+                .on_sla_change(hooked.hook())
+                .start()
+                .unwrap();
+            collector.register_thread("main").unwrap();
+            let hung = measure_tagged(Trading::OrderFill, 4_711);
+            until(|| collector.breached(Trading::OrderFill));
+            spin(9 * limit);
+            collector.flush();
+            // Ten times its limit, and still no sample.
+            assert_eq!(collector.total(Trading::OrderFill), Ok(None));
+            assert_eq!(hooked.raised(), [true]);
+            let violated = collector.sla_violations(SHORT).unwrap();
+            assert_eq!(
+                (violated.len(), violated[0].event, violated[0].raised),
+                (1, "order_fill", 1)
+            );
+            assert_eq!((violated[0].over, violated[0].count), (1, 1));
+            let observed = violated[0].observed.expect("the age of the span");
+            assert!(observed > 9 * 5_000_000, "{observed}");
+            assert!(
+                collector.report().to_string().contains("violated: order_fill p99"),
+                "{}",
+                collector.report()
+            );
+            let in_flight = collector.report().event(Trading::OrderFill).unwrap().in_flight;
+            assert_eq!((in_flight.open, in_flight.oldest_tag), (1, Some(4_711)));
+
+            if discard {
+                hung.discard();
+            } else {
+                drop(hung);
+            }
+            until(|| {
+                // The limit is kept again once something keeps it for a while.
+                drop(measure(Trading::OrderFill));
+                spin(Duration::from_millis(1));
+                !collector.breached(Trading::OrderFill)
+            });
+            // The flag is turned before the hooks are called: that pass is to be over.
+            collector.flush();
+            assert_eq!(hooked.raised(), [true, false]);
+            let limit = limit_of(&collector, "order_fill");
+            assert_eq!((limit.state, limit.raised, limit.cleared), (SlaState::Ok, 1, 1));
+            assert_eq!(collector.sla_violations(SHORT), Ok(vec![]));
+            collector.stop();
+            let in_flight = collector.report().event(Trading::OrderFill).unwrap().in_flight;
+            let left =
+                (in_flight.open, in_flight.uncertain, in_flight.untracked, in_flight.oldest_ns);
+            assert_eq!(left, (0, 0, 0, None), "nothing is in flight any more");
+            assert_eq!((collector.health().orphans, collector.health().abandoned), (0, 0));
+        });
+    }
+}
+
+#[test]
+fn what_the_queue_tells_is_what_the_hooks_were_told() {
+    let _turn = in_turn();
+    let hooked = Hooked::default();
+    let collector = Collector::builder().on_sla_change(hooked.hook()).start().unwrap();
+    collector.register_thread("main").unwrap();
+    for event in [Trading::OrderPlacement, Trading::SignalGeneration] {
+        record_duration(event, Duration::from_millis(30));
+    }
+    collector.flush();
+    let taken = collector.sla_changes();
+    assert_eq!(taken.changes, *hooked.0.lock().unwrap());
+    assert_eq!(taken.missed, 0);
+    let told: Vec<_> =
+        taken.changes.iter().map(|change| (change.limit.event, change.limit.quantile)).collect();
+    // 30 ms are more than 10 and 20 for a signal, and more than 20, not than 50, for an order.
+    let expected = [
+        ("signal_generation", Quantile::P95),
+        ("signal_generation", Quantile::P99),
+        ("order_placement", Quantile::P95),
+    ];
+    assert_eq!(told, expected.map(|(event, quantile)| (event, Some(quantile))));
+    assert!(
+        taken
+            .changes
+            .iter()
+            .all(|change| change.raised && change.limit.state == SlaState::Violated)
+    );
+    assert!(taken.changes.iter().all(|change| change.limit.since_unix_ns == Some(change.unix_ns)));
+    collector.flush();
+    assert_eq!(collector.sla_changes().changes, [], "each is told once");
+    assert!(
+        collector.breached(Trading::OrderPlacement)
+            && collector.breached(Trading::SignalGeneration)
+    );
+    assert!(
+        !collector.breached(Trading::OrderFill) && !collector.breached(Trading::EventBusPublish)
+    );
+    let violated: Vec<_> = collector.sla_violations(MINUTE).unwrap();
+    assert_eq!(violated.len(), 3);
+    assert!(collector.sla_violations(Duration::from_secs(17)).is_err(), "no such window");
+    assert_eq!(
+        collector.sla_violations(Duration::from_secs(1)),
+        Ok(vec![]),
+        "a window without limits"
+    );
+}
+
+#[test]
+fn a_sample_that_equals_its_limit_keeps_it() {
+    let _turn = in_turn();
+    let number = |limit| {
+        [(Trading::QueueBacklog.id(), Limit::Quantile(Threshold::value(Quantile::MAX, limit)))]
+    };
+    for (value, breached) in [(10, false), (11, true)] {
+        let collector = Collector::builder().limits(&number(10)).start().unwrap();
+        collector.register_thread("main").unwrap();
+        record_value(Trading::QueueBacklog, value);
+        collector.flush();
+        assert_eq!(collector.breached(Trading::QueueBacklog), breached, "{value}");
+        assert_eq!(limit_of(&collector, "queue_backlog").observed, Some(value));
+    }
+}
+
+#[test]
+fn a_span_that_has_ended_does_not_hang_though_its_end_is_not_drained_yet() {
+    let _turn = in_turn();
+    let limit = Duration::from_millis(20);
+    let collector = Collector::builder()
+        .max_period(Duration::from_millis(300))
+        .limits(&[(
+            Trading::OrderFill.id(),
+            Limit::Quantile(Threshold::duration(Quantile::MAX, limit)),
+        )])
+        .start()
+        .unwrap();
+    collector.install().unwrap();
+    in_thread("quiet", || {
+        tailwatch::register_thread("quiet").unwrap();
+        for _ in 0..20 {
+            // The drain finds the START, and the END only when it comes back to this ring, long after the limit.
+            let span = measure(Trading::OrderFill);
+            spin(Duration::from_millis(5));
+            drop(span);
+            spin(Duration::from_millis(35));
+        }
+    });
+    collector.stop();
+    let longest = collector.total(Trading::OrderFill).unwrap().unwrap().max;
+    // A span that the machine really held up for so long is one, of course.
+    let is_violated = longest > 20_000_000;
+    assert_eq!(
+        limit_of(&collector, "order_fill").raised > 0,
+        is_violated,
+        "the longest was {longest} ns"
+    );
+}
+
+#[test]
+fn limits_change_at_run_time_and_begin_at_unknown() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.register_thread("main").unwrap();
+    record_duration(Trading::OrderPlacement, Duration::from_millis(30));
+    collector.flush();
+    assert!(collector.breached(Trading::OrderPlacement));
+    let [p95, p99] = [(Quantile::P95, 20), (Quantile::P99, 50)].map(|(quantile, millis)| {
+        Limit::Quantile(Threshold::duration(quantile, Duration::from_millis(millis)))
+    });
+    let states = || -> Vec<_> {
+        let report = collector.report();
+        let of_orders = report.sla.iter().filter(|limit| limit.event == "order_placement");
+        of_orders.map(|limit| (limit.quantile.unwrap(), limit.state, limit.count)).collect()
+    };
+    let other = Limit::Quantile(Threshold::duration(Quantile::P95, Duration::from_millis(25)));
+    collector.set_limits(Trading::OrderPlacement, &[p99, other]).unwrap();
+    // What stayed keeps its state, what changed counts from now on.
+    assert_eq!(states(), [(Quantile::P99, SlaState::Ok, 1), (Quantile::P95, SlaState::Unknown, 0)]);
+    assert!(!collector.breached(Trading::OrderPlacement));
+    record_duration(Trading::OrderPlacement, Duration::from_millis(30));
+    collector.flush();
+    assert_eq!(
+        states(),
+        [(Quantile::P99, SlaState::Ok, 2), (Quantile::P95, SlaState::Violated, 1)]
+    );
+    collector.set_limits(Trading::OrderPlacement, &[]).unwrap();
+    assert!(states().is_empty() && !collector.breached(Trading::OrderPlacement));
+
+    for (limits, refused) in [
+        (vec![p95, p95], LimitError::Duplicate { limit: p95 }),
+        (
+            vec![Limit::Quantile(Threshold::value(Quantile::P50, 0))],
+            LimitError::Zero { quantile: Some(Quantile::P50) },
+        ),
+        (vec![Limit::Silence(Duration::ZERO)], LimitError::Zero { quantile: None }),
+        (
+            vec![Limit::Quantile(Threshold::value(Quantile::P50, 1).over(Duration::ZERO))],
+            LimitError::Window { window: Duration::ZERO },
+        ),
+    ] {
+        let error = collector.set_limits(Trading::OrderPlacement, &limits).unwrap_err();
+        assert_eq!(error, SetLimitsError::Refused(refused));
+        assert!(states().is_empty(), "all stays as it was");
+    }
+    let many: Vec<_> =
+        (1..200).map(|limit| Limit::Quantile(Threshold::value(Quantile::P95, limit))).collect();
+    let error = collector.set_limits(Trading::OrderPlacement, &many).unwrap_err();
+    assert!(matches!(error, SetLimitsError::Refused(LimitError::NoRoom { .. })), "{error}");
+}
+
+#[test]
+fn a_limit_may_watch_a_window_that_has_no_statistics() {
+    let _turn = in_turn();
+    let limit =
+        Threshold::duration(Quantile::P50, Duration::from_millis(1)).over(Duration::from_secs(10));
+    let collector = Collector::builder()
+        .limits(&[(Trading::OrderFill.id(), Limit::Quantile(limit))])
+        .start()
+        .unwrap();
+    collector.register_thread("main").unwrap();
+    record_duration(Trading::OrderFill, Duration::from_millis(2));
+    collector.flush();
+    let violated = collector.sla_violations(Duration::from_secs(10)).unwrap();
+    assert_eq!((violated.len(), violated[0].observed), (1, None));
+}
+
+#[test]
+fn an_event_that_stopped_happening_is_noticed() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let hooked = Hooked::default();
+        let silence = Limit::Silence(Duration::from_millis(150));
+        let collector = Collector::builder()
+            .limits(&[
+                (Trading::CandleProcessing.id(), silence),
+                (Trading::OrderFill.id(), silence),
+            ])
+            .on_sla_change(hooked.hook())
+            .start()
+            .unwrap();
+        collector.register_thread("main").unwrap();
+        spin(Duration::from_millis(200));
+        collector.flush();
+        assert_eq!(
+            limit_of(&collector, "order_fill").state,
+            SlaState::Unknown,
+            "what never happened has not stopped"
+        );
+        // The beginning of a span is a sign of life as well.
+        let _open = record_start(Trading::OrderFill);
+        until(|| collector.breached(Trading::OrderFill));
+        collector.flush();
+        assert_eq!(hooked.raised(), [true]);
+        record_duration(Trading::OrderFill, Duration::from_millis(1));
+        collector.flush();
+        assert!(!collector.breached(Trading::OrderFill));
+        assert_eq!(hooked.raised(), [true, false]);
+        // What is switched off is not silent; but what is silent does not come back by it.
+        let before = hooked.raised().len();
+        record_duration(Trading::OrderFill, Duration::from_millis(1));
+        collector.set_event_enabled(Trading::OrderFill, false);
+        spin(Duration::from_millis(300));
+        collector.flush();
+        assert!(
+            collector.breached(Trading::OrderFill) == (hooked.raised().len() > before),
+            "told if it was late"
+        );
+        collector.set_event_enabled(Trading::OrderFill, true);
+        record_duration(Trading::OrderFill, Duration::from_millis(1));
+        until(|| collector.breached(Trading::OrderFill));
+        let cleared = || limit_of(&collector, "order_fill").cleared;
+        let before = cleared();
+        collector.stop();
+        assert!(
+            collector.breached(Trading::OrderFill) && cleared() == before,
+            "{:?}",
+            hooked.raised()
+        );
+        let json: serde_json::Value = serde_json::from_str(&collector.report().to_json()).unwrap();
+        let told = &json["sla"][1];
+        assert_eq!((&told["quantile"], &told["limit"]), (&"silence".into(), &150_000_000.into()));
+    });
+}
+
+#[test]
+fn an_event_that_is_sampled_is_not_silent() {
+    let _turn = in_turn();
+    let collector = Collector::builder()
+        .limits(&[(Trading::QueueBacklog.id(), Limit::Silence(Duration::from_millis(20)))])
+        .start()
+        .unwrap();
+    collector.register_thread("main").unwrap();
+    record_value(Trading::QueueBacklog, 1);
+    collector.flush();
+    let before = limit_of(&collector, "queue_backlog").raised;
+    collector.set_sampling_rate(Trading::QueueBacklog, 1e-9).unwrap();
+    collector.flush();
+    for n in 0..10 {
+        spin(Duration::from_millis(10));
+        record_value(Trading::QueueBacklog, n);
+    }
+    collector.stop();
+    // Between the first record and the sampling a slow machine may have paused.
+    assert!(limit_of(&collector, "queue_backlog").raised <= before.max(1));
+    assert!(!collector.breached(Trading::QueueBacklog) || before > 0);
+}
+
+#[test]
+fn a_hook_may_ask_anything_and_its_panic_is_counted() {
+    let _turn = in_turn();
+    let slot: Arc<Mutex<Option<Arc<Collector>>>> = Arc::default();
+    let asked = Arc::new(AtomicU64::new(0));
+    let hook = {
+        let (slot, asked) = (Arc::clone(&slot), Arc::clone(&asked));
+        move |change: &SlaChange| {
+            let slot = slot.lock().unwrap();
+            let collector = slot.as_ref().unwrap();
+            assert_eq!(
+                collector.report().sla.iter().find(|limit| **limit == change.limit),
+                Some(&change.limit)
+            );
+            assert!(collector.breached(Trading::OrderPlacement));
+            assert_eq!(
+                collector.set_limits(Trading::OrderPlacement, &[]),
+                Err(SetLimitsError::InsidePass),
+                "no deadlock"
+            );
+            collector.set_sampling_rate(Trading::EventBusPublish, 0.5).unwrap();
+            collector.flush();
+            asked.fetch_add(1, SeqCst);
+        }
+    };
+    let panics = |_: &SlaChange| panic!("a hook's own fault");
+    let builder: Builder = Collector::builder().on_sla_change(panics).on_sla_change(hook);
+    let collector = Arc::new(builder.start().unwrap());
+    *slot.lock().unwrap() = Some(Arc::clone(&collector));
+    collector.register_thread("main").unwrap();
+    record_duration(Trading::OrderPlacement, Duration::from_millis(30));
+    without_hanging({
+        let collector = Arc::clone(&collector);
+        move || collector.stop()
+    });
+    assert_eq!(asked.load(SeqCst), 1);
+    assert_eq!(collector.health().observer_panics, 1);
+    slot.lock().unwrap().take();
+}
+
+#[test]
+fn limits_of_a_file_take_the_place_of_those_declared() {
+    let _turn = in_turn();
+    let text = "[[sla]]\nevent = 'order_fill'\nquantile = 'p100'\nlimit = '2ms'\nwindow = '1s'\n";
+    let limits = parse_limits(text, Trading::ALL).unwrap();
+    let collector = Collector::builder().limits(&limits).start().unwrap();
+    let report = collector.report();
+    assert_eq!(report.sla.len(), 1);
+    let SlaReport { event, quantile, window, limit, state, .. } = report.sla[0];
+    assert_eq!(
+        (event, quantile, window),
+        ("order_fill", Some(Quantile::MAX), Duration::from_secs(1))
+    );
+    assert_eq!((limit, state), (2_000_000, SlaState::Unknown));
+}

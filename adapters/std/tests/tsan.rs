@@ -1,0 +1,298 @@
+//! Registry, pool, hand-back, observers and queries, for `ThreadSanitizer`: `bash .ci/run tsan`.
+//!
+//! A program without a test harness, as libtest itself is reported to race. Without the sanitizer it is a test like others: each
+//! part asserts its results, and the sanitizer adds that no plain memory is raced for on the way. What it can see is what
+//! stands behind `unsafe` in the std adapter: the recorder behind a thread-local pointer, rings in mapped memory that go from thread
+//! to thread, consumers that borrow from the pool next to them. What a program may share by what is promised is shared here without
+//! a lock, in `Unlocked`. The ring's own protocol is atomic words throughout and never races in this sense: the model checker
+//! explores that.
+
+#![allow(unsafe_code, reason = "memory that is shared on nothing but a promise")]
+
+use core::{
+    cell::{RefCell, UnsafeCell},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use tailwatch::{
+    Builder, Collector, HiccupProbe, Limit, Outcome, Quantile, Reporter, Sampling, SpanGuard,
+    Threshold, Token, TraceWriter, Trading, measure, measure_tagged, record_duration, record_end,
+    record_start, record_value, register_thread, time,
+};
+
+/// What the promises of the collector keep apart; the sanitizer sees if they do not.
+#[derive(Debug, Default)]
+struct Unlocked<T>(UnsafeCell<T>);
+
+// SAFETY: it is none; whether accesses are ordered is what is tested. They are, as far as it passes.
+unsafe impl<T: Send> Sync for Unlocked<T> {}
+
+impl<T> Unlocked<T> {
+    fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: as above; no reference to the content leaves this function.
+        work(unsafe { &mut *self.0.get() })
+    }
+}
+
+fn builder() -> Builder {
+    Collector::builder().ignore_environment().rings(4).ring_capacity(256)
+}
+
+/// Some spans and numbers; how many records that makes.
+fn record(rounds: u64) -> u64 {
+    for n in 0..rounds {
+        drop(measure_tagged(Trading::OrderPlacement, n));
+        record_value(Trading::QueueBacklog, n);
+        time(Trading::OrderFill, || ());
+        record_end(record_start(Trading::EventBusHandle), Outcome::Error);
+        record_duration(Trading::GcPause, Duration::from_nanos(n));
+    }
+    rounds * 8
+}
+
+fn assert_accounted(collector: &Collector, pushed: u64, delivered: u64) {
+    let health = collector.health();
+    assert_eq!(pushed, delivered + health.overwritten + health.unregistered, "{health:?}");
+    assert_eq!((health.delivered, health.pending), (delivered, 0), "{health:?}");
+}
+
+/// More threads than rings, each for a short time: a ring goes from one to the next, with what was recorded in it, and the
+/// observer's own memory from pass to pass, whichever thread makes it.
+fn rings_go_from_thread_to_thread() {
+    let seen = Arc::new(Unlocked::<Vec<u64>>::default());
+    let collector = builder().observer({
+        let seen = Arc::clone(&seen);
+        move |delivery| seen.with(|seen| seen.push(delivery.record.ticks()))
+    });
+    let collector = collector.start().expect("a collector");
+    collector.install().expect("the only one");
+    let pushed = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for slot in 0..6 {
+            let (pushed, collector) = (&pushed, &collector);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let worker = thread::Builder::new().name(format!("worker-{slot}-{round}"));
+                    let worker = worker.spawn(move || {
+                        if round % 3 == 0 {
+                            // None may be free.
+                            let _ = register_thread("registered");
+                        }
+                        record(20)
+                    });
+                    pushed.fetch_add(worker.expect("a thread").join().expect("no panic"), Relaxed);
+                    if round % 5 == 0 {
+                        collector.flush();
+                    }
+                }
+            });
+        }
+    });
+    collector.stop();
+    let delivered = seen.with(|seen| seen.len()) as u64;
+    assert_accounted(&collector, pushed.into_inner(), delivered);
+}
+
+/// Spans begin on one thread and end on another, or when a thread-local is dropped after the recorder.
+fn spans_end_elsewhere() {
+    thread_local! {
+        static KEPT: RefCell<Option<SpanGuard>> = const { RefCell::new(None) };
+    }
+    let collector = builder().start().expect("a collector");
+    collector.install().expect("the only one");
+    let (guards, ended) = mpsc::channel::<(SpanGuard, Token)>();
+    let ending = thread::spawn(move || {
+        let mut count = 0;
+        for (guard, token) in ended {
+            drop(guard);
+            record_end(token, Outcome::Cancelled);
+            count += 1;
+        }
+        count
+    });
+    let beginning: Vec<_> = (0..2)
+        .map(|_| {
+            let guards = guards.clone();
+            thread::spawn(move || {
+                KEPT.set(Some(measure(Trading::SignalGeneration)));
+                for n in 0..200 {
+                    let span = (
+                        measure_tagged(Trading::CandleProcessing, n),
+                        record_start(Trading::OrderFill),
+                    );
+                    guards.send(span).expect("somebody ends them");
+                }
+            })
+        })
+        .collect();
+    drop(guards);
+    for thread in beginning {
+        thread.join().expect("no panic");
+    }
+    assert_eq!(ending.join().expect("no panic"), 400);
+    collector.stop();
+    let health = collector.health();
+    // 800 spans, and two that are kept to the end of their threads.
+    assert_eq!(health.delivered + health.overwritten + health.unregistered, 1_604, "{health:?}");
+}
+
+/// Everything is asked for and everything is changed, while threads record and hooks and observers are called.
+fn queries_and_switches_beside_recording() {
+    let changes = Arc::new(Unlocked::<u64>::default());
+    let limit = |nanos| {
+        let threshold = Threshold::duration(Quantile::P50, Duration::from_nanos(nanos));
+        [Limit::Quantile(Threshold { window: Duration::from_secs(1), ..threshold })]
+    };
+    let trace = TraceWriter::new(io::sink());
+    let collector = builder()
+        .observer(trace.observer())
+        .observer(|delivery| assert!(delivery.tag != Some(13), "a panic of an observer"))
+        .on_sla_change({
+            let changes = Arc::clone(&changes);
+            move |_| changes.with(|changes| *changes += 1)
+        })
+        .start()
+        .expect("a collector");
+    collector.install().expect("the only one");
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let reporter =
+        Reporter::json_lines(&collector, Duration::from_millis(1), io::sink()).expect("a reporter");
+    let probe =
+        HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1)).expect("a ring");
+    let is_over = AtomicBool::new(false);
+    let mut told = 0;
+    thread::scope(|scope| {
+        let recording: Vec<_> = (0..2).map(|_| scope.spawn(|| record(400))).collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    let report = collector.report();
+                    assert!(report.to_json().contains("tailwatch.report/1"));
+                    let window = Duration::from_secs(1);
+                    let _ = (
+                        collector.stats(Trading::OrderPlacement, window),
+                        collector.total(Trading::OrderFill),
+                    );
+                    let _ = (
+                        collector.slowest(Trading::OrderFill, window),
+                        collector.sla_violations(window),
+                    );
+                    let _ = (
+                        collector.breached(Trading::OrderPlacement),
+                        collector.explain(),
+                        collector.health(),
+                    );
+                    thread::yield_now();
+                }
+            });
+        }
+        for n in 0..40 {
+            collector
+                .set_limits(Trading::OrderPlacement, &limit(1 + n % 2 * 1_000_000_000))
+                .expect("a limit");
+            collector.set_sampling(Trading::EventBusHandle, Sampling::Rate(0.5)).expect("a rate");
+            collector.set_event_enabled(Trading::QueueBacklog, n % 2 == 0);
+            collector.set_enabled(n % 4 > 0);
+            told += collector.sla_changes().changes.len();
+            thread::sleep(Duration::from_millis(1));
+        }
+        collector.set_enabled(true);
+        for thread in recording {
+            thread.join().expect("no panic");
+        }
+        is_over.store(true, Relaxed);
+    });
+    probe.stop();
+    collector.stop();
+    std::panic::set_hook(hook);
+    reporter.stop().expect("a sink takes everything");
+    trace.finish().expect("a sink takes everything");
+    told += collector.sla_changes().changes.len();
+    assert_eq!(changes.with(|changes| *changes), told as u64, "a hook is called for each change");
+}
+
+/// Collectors follow each other while threads go on recording, and are stopped by several at once.
+fn a_collector_is_stopped_under_load() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let recording: Vec<_> = (0..3)
+        .map(|_| {
+            let is_over = Arc::clone(&is_over);
+            thread::spawn(move || {
+                while !is_over.load(Relaxed) {
+                    record(10);
+                    thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..8 {
+        let seen = Arc::new(Unlocked::<u64>::default());
+        let collector = builder().observer({
+            let seen = Arc::clone(&seen);
+            move |_| seen.with(|seen| *seen += 1)
+        });
+        let collector = collector.start().expect("a collector");
+        collector.install().expect("the only one");
+        thread::sleep(Duration::from_millis(5));
+        thread::scope(|scope| {
+            scope.spawn(|| collector.stop());
+            scope.spawn(|| collector.stop());
+        });
+        // Nobody shows records any more once `stop` has returned.
+        let delivered = seen.with(|seen| *seen);
+        assert_eq!(collector.health().delivered, delivered);
+    }
+    is_over.store(true, Relaxed);
+    for thread in recording {
+        thread.join().expect("no panic");
+    }
+}
+
+/// Without a drain's thread, several threads make the passes.
+fn several_threads_drain() {
+    let seen = Arc::new(Unlocked::<u64>::default());
+    let collector = builder().manual_drain().observer({
+        let seen = Arc::clone(&seen);
+        move |_| seen.with(|seen| *seen += 1)
+    });
+    let collector = collector.start().expect("a collector");
+    let pushed = thread::scope(|scope| {
+        let recording = scope.spawn(|| {
+            collector.register_thread("recorder").expect("a ring");
+            record(300)
+        });
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    collector.drain();
+                    collector.flush();
+                    thread::yield_now();
+                }
+            });
+        }
+        recording.join().expect("no panic")
+    });
+    collector.stop();
+    assert_accounted(&collector, pushed, seen.with(|seen| *seen));
+}
+
+fn main() {
+    let parts: [(&str, fn()); 5] = [
+        ("rings go from thread to thread", rings_go_from_thread_to_thread),
+        ("spans end elsewhere", spans_end_elsewhere),
+        ("queries and switches beside recording", queries_and_switches_beside_recording),
+        ("a collector is stopped under load", a_collector_is_stopped_under_load),
+        ("several threads drain", several_threads_drain),
+    ];
+    for (name, part) in parts {
+        part();
+        println!("{name}: ok");
+    }
+}

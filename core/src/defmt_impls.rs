@@ -1,0 +1,157 @@
+//! How what is not plain data shows itself to `defmt`: in short, as memory and atomics are not to be copied out.
+
+use defmt::{Format, Formatter, write};
+
+use crate::{
+    Aggregator, Clock, Consumer, FixedPoint, Gate, Producer, Record, Recorder, Ring, Slot,
+    SpanGuard, StaticStorage, Storage, StorageParts, fixed_point::FRACTION_BITS,
+};
+
+impl Format for Ring {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Ring {{ capacity: {=usize}, pending: {=usize} }}",
+            self.capacity(),
+            self.pending()
+        );
+    }
+}
+
+impl<const N: usize> Format for Ring<[Slot; N]> {
+    fn format(&self, f: Formatter<'_>) {
+        let ring: &Ring = self;
+        ring.format(f);
+    }
+}
+
+impl Format for Slot {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Slot");
+    }
+}
+
+impl Format for Producer<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Producer {{ head: {=usize} }}", self.head());
+    }
+}
+
+impl Format for Consumer<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        let total = self.total();
+        write!(
+            f,
+            "Consumer {{ produced: {=u64}, delivered: {=u64}, overwritten: {=u64}, pending: {=usize} }}",
+            self.produced(),
+            total.delivered,
+            total.overwritten,
+            self.pending()
+        );
+    }
+}
+
+impl Format for Record {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Record {{ ticks: {=u64}, event: {}, kind: {}, sampling: {=u8}, payload: {=u64} }}",
+            self.ticks(),
+            self.event(),
+            self.kind(),
+            self.sampling(),
+            self.payload()
+        );
+    }
+}
+
+impl<const IDS: usize> Format for Gate<IDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Gate {{ enabled: {=bool}, ids: {=usize} }}", self.is_enabled(), IDS);
+    }
+}
+
+impl<C: Clock, const IDS: usize> Format for Recorder<'_, C, IDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Recorder {{ rate: {} }}", self.clock().rate());
+    }
+}
+
+impl<C: Clock, const IDS: usize> Format for SpanGuard<'_, '_, C, IDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Span");
+    }
+}
+
+impl<S: Storage> Format for Aggregator<S> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Aggregator {{ shape: {}, pass: {=u64} }}", self.shape(), self.pass());
+    }
+}
+
+impl<C> Format for StorageParts<'_, C> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Parts {{ events: {=usize}, windows: {=usize} }}",
+            self.events.len(),
+            self.windows.len()
+        );
+    }
+}
+
+impl<
+    C,
+    const IDS: usize,
+    const WINDOWS: usize,
+    const ROWS: usize,
+    const CORRECTED: usize,
+    const SLICES: usize,
+    const COUNTS: usize,
+    const TOTALS: usize,
+    const PLACES: usize,
+    const SAMPLES: usize,
+    const SCRATCH: usize,
+    const IN_FLIGHT: usize,
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
+> Format
+    for StaticStorage<
+        C,
+        IDS,
+        WINDOWS,
+        ROWS,
+        CORRECTED,
+        SLICES,
+        COUNTS,
+        TOTALS,
+        PLACES,
+        SAMPLES,
+        SCRATCH,
+        IN_FLIGHT,
+        SLOWEST,
+        LIMITS,
+        TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
+    >
+{
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Arrays {{ bytes: {=usize} }}", size_of::<Self>());
+    }
+}
+
+impl Format for FixedPoint {
+    /// Tells a single digit behind the point, as it prints without a precision.
+    fn format(&self, f: Formatter<'_>) {
+        let (whole, fraction) =
+            (self.to_bits() >> FRACTION_BITS, self.to_bits() & ((1 << FRACTION_BITS) - 1));
+        let tenths = (fraction * 10 + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
+        write!(f, "{=u64}.{=u64}", whole + tenths / 10, tenths % 10);
+    }
+}
