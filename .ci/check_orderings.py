@@ -17,7 +17,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Package, how its models are reached, and the files whose docs hold its tables.
 CRATES = [
-    ("tailwatch-core", ["--test", "loom"], "", ["core/src/ring.rs", "core/src/once.rs"]),
+    ("tailwatch-core", ["--test", "loom"], "", ["core/src/ring.rs", "core/src/claim_once.rs"]),
     ("tailwatch", ["--lib"], "pool::models::", ["adapters/std/src/pool.rs"]),
 ]
 NAMED = re.compile(r'\b(?:at|fence_at)\(\s*"([^"]*)",\s*(?:Acquire|Release|AcqRel|SeqCst)\s*,?\s*\)')
