@@ -1,8 +1,12 @@
-//! Recording never panics: from none of its functions, as a release build has them, leads a way to a panic.
+//! Checks that recording never panics: in a release build, no path leads from a function that
+//! records to a function that panics.
 //!
-//! The functions of `no_panic/probe.rs` are compiled into an archive of objects, whose relocations say who refers to whom. Every
-//! function of the core is followed to the end. Of the std adapter it is what a thread does that has a ring, on a clock that is a
-//! counter: to take a ring, and to ask the operating system for the time, is the standard library's, and left out by name.
+//! The functions of `no_panic/probe.rs` are compiled into an archive of object files, whose
+//! relocations show which function refers to which. Functions that record through the core are
+//! followed completely. Functions that record through the std adapter are followed as far as they
+//! serve a thread with a ring and a clock that reads the processor's counter. Taking a ring and
+//! reading the operating system's clock lead into the standard library, so they are excluded by
+//! name ([`EXCLUDED`]).
 
 mod probe;
 
@@ -17,7 +21,8 @@ use object::{
 };
 use probe::build_example;
 
-const OF_CORE: [&str; 7] = [
+/// The functions of the probe that record through the core.
+const CORE_FUNCTIONS: [&str; 7] = [
     "core_guard",
     "core_tagged",
     "core_discard",
@@ -26,10 +31,11 @@ const OF_CORE: [&str; 7] = [
     "core_number",
     "core_push",
 ];
-const OF_STD: [&str; 8] = [
+/// The functions of the probe that record through the std adapter.
+const STD_FUNCTIONS: [&str; 8] = [
     "with_guard",
     "with_tag_and_outcome",
-    "with_unfinished",
+    "with_cancel_on_drop",
     "with_attribute",
     "with_async_attribute",
     "with_closure",
@@ -37,28 +43,33 @@ const OF_STD: [&str; 8] = [
     "with_values",
 ];
 
-/// Where the std adapter takes a ring for its thread, or finds that it has none; and where it asks for the time.
-const LEFT_OUT: [&str; 3] = ["register_late", "end_without_ring", "read_monotonic"];
+/// Functions of the std adapter that are not followed: two for threads without a ring, and one that
+/// reads the operating system's clock.
+const EXCLUDED: [&str; 3] = ["register_late", "end_without_ring", "read_monotonic"];
 
-/// Parts of the names of what panics.
+/// Parts of the names of functions that panic.
 const PANICS: [&str; 6] =
     ["panicking", "unwrap_failed", "expect_failed", "alloc_error", "capacity_overflow", "_fail"];
-/// Named alike: whether the thread panics; and what stops a panic on its way, from wherever it came.
+/// Parts of the names of functions that match [`PANICS`] but start no panic: one counts panics, the
+/// others stop a panic that is already unwinding.
 const HARMLESS: [&str; 3] = ["panic_count", "panic_cannot_unwind", "panic_in_cleanup"];
 
+/// Builds the probe and returns the bytes of the archive.
 fn archive() -> Vec<u8> {
-    fs::read(build_example("no_panic_probe", &[]).join("libno_panic_probe.a")).expect("the probe")
+    fs::read(build_example("no_panic_probe", &[]).join("libno_panic_probe.a"))
+        .expect("the probe was built")
 }
 
-/// A section of one of the objects.
+/// A section of an object file, which is given by its number in the archive.
 type Place = (usize, SectionIndex);
 
-/// Who refers to whom: sections, as each function has one of its own.
+/// The references between sections. Each function has a section of its own.
 #[derive(Debug, Default)]
 struct References {
-    /// Where the symbols that are visible to other objects are defined.
+    /// The places that define the symbols visible to other objects.
     defined: HashMap<String, Place>,
-    /// What each section refers to: symbols by name, and where they are if that is in the same object.
+    /// The symbols that each section refers to: their names, and their places if they are in the
+    /// same object.
     from: HashMap<Place, Vec<(String, Option<Place>)>>,
 }
 
@@ -68,7 +79,7 @@ impl References {
         let file = ArchiveFile::parse(archive).expect("an archive");
         for (number, member) in file.members().enumerate() {
             let data = member.expect("a member").data(archive).expect("its data");
-            // Others hold metadata.
+            // The other members of the archive hold metadata.
             let Ok(object) = object::File::parse(data) else { continue };
             for symbol in object.symbols() {
                 if let (SymbolSection::Section(section), Ok(name), true) =
@@ -83,7 +94,8 @@ impl References {
                     let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
                     let symbol = object.symbol_by_index(symbol).expect("a symbol");
                     let place = symbol.section_index().map(|section| (number, section));
-                    // A function that only its object knows is referred to by its section.
+                    // A function that is local to its object is referenced through its section,
+                    // whose name contains the function's.
                     let name = symbol.name().ok().filter(|name| !name.is_empty()).or_else(|| {
                         object.section_by_index(symbol.section_index()?).ok()?.name().ok()
                     });
@@ -94,24 +106,26 @@ impl References {
         references
     }
 
-    /// The first way found from a function to a panic, by the names on it.
-    fn way_to_a_panic(&self, from: &str) -> Option<Vec<String>> {
-        let start = *self.defined.get(from).unwrap_or_else(|| panic!("the probe has no {from}"));
-        let mut ways = vec![(start, vec![from.to_owned()])];
+    /// Returns the names along the first path found from the function `from` to a panic, or `None`
+    /// if there is no such path.
+    fn path_to_panic(&self, from: &str) -> Option<Vec<String>> {
+        let start =
+            *self.defined.get(from).unwrap_or_else(|| panic!("the probe has no function {from}"));
+        let mut paths = vec![(start, vec![from.to_owned()])];
         let mut visited = HashSet::from([start]);
-        while let Some((place, way)) = ways.pop() {
+        while let Some((place, path)) = paths.pop() {
             for (name, local) in self.from.get(&place).into_iter().flatten() {
-                let mut way = way.clone();
-                way.push(name.clone());
+                let mut path = path.clone();
+                path.push(name.clone());
                 let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
                 if has(&PANICS) && !has(&HARMLESS) {
-                    return Some(way);
+                    return Some(path);
                 }
                 let next = local.or_else(|| self.defined.get(name).copied());
-                if let Some(next) = next.filter(|_| !has(&HARMLESS) && !has(&LEFT_OUT))
+                if let Some(next) = next.filter(|_| !has(&HARMLESS) && !has(&EXCLUDED))
                     && visited.insert(next)
                 {
-                    ways.push((next, way));
+                    paths.push((next, path));
                 }
             }
         }
@@ -122,10 +136,13 @@ impl References {
 #[test]
 fn recording_never_panics() {
     let references = References::read(&archive());
-    for name in OF_CORE.into_iter().chain(OF_STD) {
-        let way = references.way_to_a_panic(name);
-        assert!(way.is_none(), "{name} may panic: {way:#?}");
+    for name in CORE_FUNCTIONS.into_iter().chain(STD_FUNCTIONS) {
+        let path = references.path_to_panic(name);
+        assert!(path.is_none(), "{name} may panic: {path:#?}");
     }
-    let found = references.way_to_a_panic("core_that_panics");
-    assert!(found.is_some_and(|way| way.len() >= 2), "the check can fail");
+    let found = references.path_to_panic("core_that_panics");
+    assert!(
+        found.is_some_and(|path| path.len() >= 2),
+        "the check must find the panic of core_that_panics"
+    );
 }

@@ -1,4 +1,5 @@
-//! The feature `off` leaves nothing of the measuring in the measured program: shown by its symbols and their code.
+//! Checks, by symbols and machine code, that the feature `off` leaves nothing of tailwatch in a
+//! measured program.
 
 mod probe;
 
@@ -7,28 +8,31 @@ use std::{env, fs, process::Command};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use probe::build_example;
 
+/// Builds the probe with these cargo arguments and returns the bytes of the library.
 fn probe(features: &[&str]) -> Vec<u8> {
     let name = format!("{}off_probe{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
-    fs::read(build_example("off_probe", features).join(name)).expect("the probe")
+    fs::read(build_example("off_probe", features).join(name)).expect("the probe was built")
 }
 
-/// The code of a function.
+/// Returns the machine code of the function `name`.
 fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
     let mut symbols = file.symbols().chain(file.dynamic_symbols());
     let symbol = symbols
         .find(|symbol| symbol.name() == Ok(name))
         .unwrap_or_else(|| panic!("no symbol {name}"));
-    let section =
-        file.section_by_index(symbol.section_index().expect("it is defined")).expect("its section");
+    let section = file
+        .section_by_index(symbol.section_index().expect("a defined symbol"))
+        .expect("the section of the symbol");
     let start = usize::try_from(symbol.address() - section.address()).expect("an offset");
     section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")]
         .to_vec()
 }
 
+/// The measured functions of the probe.
 const MEASURED: [&str; 8] = [
     "with_guard",
     "with_tag_and_outcome",
-    "with_unfinished",
+    "with_cancel_on_drop",
     "with_attribute",
     "with_async_attribute",
     "with_closure",
@@ -37,12 +41,12 @@ const MEASURED: [&str; 8] = [
 ];
 
 #[test]
-fn nothing_is_left_of_what_is_measured() {
+fn off_leaves_no_code_or_data_in_the_measured_program() {
     let off = probe(&["--features", "off"]);
     let off = object::File::parse(&*off).expect("a library");
     let plain = code(&off, "plain");
     for name in MEASURED {
-        assert_eq!(code(&off, name), plain, "{name}: as if it were not measured");
+        assert_eq!(code(&off, name), plain, "{name} must have the code of the unmeasured function");
     }
     let is_code_or_data = |symbol: &object::Symbol<'_, '_>| {
         matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Data)
@@ -52,21 +56,21 @@ fn nothing_is_left_of_what_is_measured() {
         .filter(is_code_or_data)
         .filter_map(|symbol| symbol.name().ok().map(str::to_owned));
     let left: Vec<_> = left.filter(|name| name.contains("tailwatch")).collect();
-    assert!(left.is_empty(), "nothing of the library is left: {left:?}");
+    assert!(left.is_empty(), "symbols of the library are left: {left:?}");
 
-    // The check can fail: with recording they are not the same.
+    // With recording, the functions are much larger. So the comparison above can fail.
     let on = probe(&[]);
     let on = object::File::parse(&*on).expect("a library");
     for name in MEASURED {
-        assert!(code(&on, name).len() > 2 * plain.len(), "{name} records");
+        assert!(code(&on, name).len() > 2 * plain.len(), "{name} must contain recording code");
     }
 }
 
 #[test]
-fn everything_can_still_be_called() {
+fn everything_can_still_be_called_when_off() {
     let program = build_example("off_program", &["--features", "off"])
         .join(format!("off_program{}", env::consts::EXE_SUFFIX));
-    let run = Command::new(program).output().expect("it runs");
+    let run = Command::new(program).output().expect("the program starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "nothing was recorded");
 }

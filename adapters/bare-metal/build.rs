@@ -1,4 +1,5 @@
-//! Tells apart the processors that have a `SysTick`, and those that count cycles as well: a stable compiler does not.
+//! Sets `cfg(cortex_m)` for processors with a `SysTick` timer, and `cfg(cortex_m_main)` for those
+//! that may have a cycle counter as well. The stable compiler has no `cfg` that distinguishes them.
 
 use std::env;
 

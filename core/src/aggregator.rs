@@ -1,4 +1,7 @@
-//! The aggregator: the one place where the parts meet. It takes delivered records and tells summaries.
+//! Turns drained records into summaries and SLA states.
+//!
+//! [`Aggregator`] connects the other parts of the crate: it pairs STARTs with ENDs, collects
+//! samples in sliding windows and evaluates limits.
 
 mod accumulate;
 mod coordinated_omission;
@@ -25,60 +28,80 @@ pub use self::{
     summarize::{Distribution, DistributionData, Scope},
 };
 
-/// Marks the row of an event of unit 1.
+/// Flags, in [`StorageParts::rows`], an event whose unit is [`Unit::One`].
 const UNIT_ONE: u16 = 0x8000;
 
-/// By how much a record may be later than the drain's own reading of the clock, in nanoseconds, before it counts as a clock
-/// anomaly: unsynchronised cores are off by less, a flipped bit by more.
+/// How far a record's tick may lie ahead of the drain's clock, in nanoseconds, before it counts as
+/// a clock anomaly. Clocks of unsynchronised cores differ by less; a corrupted tick is usually off
+/// by more.
 const TOLERANCE_NANOS: u64 = 10_000_000;
 
-/// After how many nanoseconds a span whose END may be lost is given up.
+/// How long an uncertain span stays open, in nanoseconds, before it counts as abandoned.
 const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 
-/// Records that were not what they should be, by cause.
+/// Counts records and samples that could not be processed normally, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Counters {
-    /// Older than a window, or that of a limit, when they were drained: missing there, but not in the total.
+    /// Samples that were drained after their window had ended, be it a window of the aggregator or
+    /// of a limit. They are missing there, but are part of the total.
     pub late: u64,
-    /// Spans that ended before they began, records from the future (in the total alone), STARTs from the future or before the
-    /// beginning (nowhere), a clock of the drain that stepped back.
+    /// Clock readings that cannot be right: spans that ended before they began, records from the
+    /// future (samples count in the total only, STARTs are ignored), STARTs from before the
+    /// aggregator was created (ignored), and passes at which the drain's clock had stepped back.
     pub clock_anomalies: u64,
-    /// Values and durations too large to be told exactly: no sample, and in no limit. From 2^46 − 1 ticks on, a plain number too, and
-    /// from 2^60 units of time; where registers have 32 bits, from 2^44 units or a plain number of that size: 4.5 hours in the coarse
-    /// unit, 16 s in the fine one.
+    /// Durations and values that are too large. They produce no sample and count in no limit.
+    ///
+    /// Spans must be shorter than 2^46 ticks. Durations measured elsewhere (in ticks) and plain
+    /// numbers must be below 2^46 − 1. Besides, every duration must be below 2^60 internal units
+    /// of time. On 32-bit targets, durations in internal units and plain numbers must be below
+    /// 2^44; for durations, this is 4.5 hours in the coarse unit and 16 s in the fine one.
     pub saturated: u64,
-    /// Of kind 0 or event 0, or of a kind that their event's unit excludes.
+    /// Records of kind 0 or event 0, of a kind that does not match the event's unit, or with an
+    /// unknown reason for a FORGET.
     pub invalid: u64,
-    /// Of an event that was not announced.
+    /// Records of an event that was not passed to [`Aggregator::new`].
     pub unknown_events: u64,
-    /// What did not fit into a counter of a histogram any more, by weight: count, mean and limits have it, quantiles allow for
-    /// it. Where registers have 32 bits also what did not fit into the sums of a slice, 2^32 by weight: then its mean and weight are told
-    /// as the largest number there is.
+    /// The weight that did not fit into full histogram counters. Count, mean and limits still
+    /// include it, and the accuracy of quantiles allows for it.
+    ///
+    /// On 32-bit targets also the weight that did not fit into the sums of a slice, which hold
+    /// 2^32 − 1. The slice's mean and weight then saturate at the largest representable number.
     pub full_counters: u64,
 }
 
-/// How an event's spans ended. Where registers have 32 bits, each number is 2^32 − 1 at the most.
+/// How an event's spans ended. On 32-bit targets, each count saturates at 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
-    /// The work was done.
+    /// Spans whose work succeeded.
     pub ok: u64,
-    /// The work failed.
+    /// Spans whose work failed.
     pub error: u64,
-    /// The work was given up.
+    /// Spans whose work was given up.
     pub cancelled: u64,
 }
 
-/// Pairs, counts and sorts into windows what the rings deliver.
+/// Turns the records of all rings into summaries and SLA states.
 ///
-/// A *pass* is: read the clock, [`refresh`](crate::Consumer::refresh) at every ring, read the clock again,
-/// [`begin_pass`](Self::begin_pass), then [`drain`](Self::drain) the rings, [`expire_orphans`](Self::expire_orphans), [`watch`](Self::watch) the
-/// limits. Only the time given to `begin_pass` moves windows on: a hostile tick in a record cannot wipe one.
+/// It pairs STARTs with ENDs, sorts samples into windows, and evaluates limits. It allocates
+/// nothing: all its memory is the `storage` that it is created with.
+///
+/// One *pass* over the rings consists of these steps:
+///
+/// 1. Read the clock (this is `as_of` below), then call [`refresh`](crate::Consumer::refresh) on
+///    every ring.
+/// 2. Read the clock again and call [`begin_pass`](Self::begin_pass) with it.
+/// 3. [`drain`](Self::drain) every ring.
+/// 4. Call [`expire_orphans`](Self::expire_orphans), then [`watch`](Self::watch) with `as_of`.
+///
+/// Only the time passed to `begin_pass` advances the windows, so a corrupted tick in a record
+/// cannot empty one.
 ///
 /// ```
 /// use tailwatch_core::{
-///     Accuracy, Aggregator, Event, Outcome, Scope, Record, Ring, Shape, Slot, TickRate, Trading, WindowSpec, storage,
+///     Accuracy, Aggregator, Event, Outcome, Record, Ring, Scope, Shape, Slot, TickRate, Trading,
+///     WindowSpec, storage,
 /// };
 ///
 /// const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
@@ -91,19 +114,20 @@ pub struct Outcomes {
 /// let (producer, mut consumer) = ring.split();
 /// let event = Trading::OrderPlacement.id();
 /// for n in 1..=10 {
-///     producer.push(Record::end(n * 1_000, event, 0, Outcome::Ok, n * 100)); // a clock of 1 ns a tick
+///     // The clock makes one tick per nanosecond.
+///     producer.push(Record::end(n * 1_000, event, 0, Outcome::Ok, n * 100));
 /// }
 ///
-/// let as_of = 20_000; // what the clock reads now
+/// let as_of = 20_000; // the clock before the ring is refreshed
 /// consumer.refresh();
-/// aggregator.begin_pass(20_001); // and now
+/// aggregator.begin_pass(20_001); // the clock after it
 /// aggregator.drain(0, &mut consumer, |_, _| ());
 /// aggregator.expire_orphans(aggregator.pass());
-/// aggregator.watch(as_of, |change| println!("{:?}", change.status)); // p95 < 20 ms is kept
-/// let summary = aggregator.summary(event, Scope::Window(0)).unwrap(); // 1 s
+/// aggregator.watch(as_of, |change| println!("{:?}", change.status)); // none: p95 < 20 ms
+/// let summary = aggregator.summary(event, Scope::Window(0)).unwrap(); // the last second
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);
-/// assert!(aggregator.summary(Trading::OrderFill.id(), Scope::Total).is_none()); // nothing happened
+/// assert!(aggregator.summary(Trading::OrderFill.id(), Scope::Total).is_none()); // no samples
 /// ```
 #[derive(Debug)]
 pub struct Aggregator<S> {
@@ -113,38 +137,40 @@ pub struct Aggregator<S> {
     tolerance: u64,
     started: u64,
     now: u64,
-    /// The first tick that a span can begin at: as far before it was started as clocks are apart.
+    /// The first tick at which a span can begin: `started` less the tolerance.
     earliest: u64,
-    /// The last tick that is not of the future: as far after now.
+    /// The last tick that is not in the future: `now` plus the tolerance.
     latest: u64,
-    /// One more than the tick at which records were found to be lost last; 0 if none were.
+    /// One more than the last tick at which records were reported lost; 0 if none were.
     lost_until: u64,
-    /// Passes begun.
+    /// The number of passes that have begun.
     pass: u64,
     occupancy: Occupancy,
-    /// After how many ticks a span whose END may be lost is given up.
+    /// How long an uncertain span stays open, in ticks, before it counts as abandoned.
     abandon_after: u64,
     counters: Counters,
 }
 
-/// Where a sample came from: what leads to it if it is among the slowest.
+/// Where a sample came from, as it is stored in an exemplar.
 #[derive(Clone, Copy)]
 struct SpanOrigin {
     start: u64,
     tag: Option<u64>,
     source: u16,
-    /// It is a span's whose START was not seen yet.
+    /// The sample belongs to a span whose START has not been seen yet.
     awaits_tag: bool,
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// An aggregator of these events over these windows, at the time `now` of a clock that runs at `rate`: no later than the first
-    /// record.
+    /// Creates an aggregator of `events` over `windows`.
     ///
-    /// `storage` is empty and has this `shape`.
+    /// `now` is the current tick of a clock that runs at `rate`, and no later than the first
+    /// record. `storage` must be empty and have exactly this `shape`.
     ///
     /// # Errors
-    /// If windows, events, shape and storage do not fit each other; the error names the value.
+    ///
+    /// Returns an error if windows, events, shape and storage do not fit together. The error names
+    /// the offending value.
     pub fn new(
         shape: Shape,
         windows: &[WindowSpec],
@@ -165,7 +191,7 @@ impl<S: Storage> Aggregator<S> {
             first += usize::from(spec.slices);
             shift = sample_buffer::number_slices(window, shift);
         }
-        let has_room = shape.limits + shape.silences > 0;
+        let has_room_for_limits = shape.limits + shape.silences > 0;
         let mut corrected = events.len();
         for (row, info) in events.iter().enumerate() {
             let number = row_number(row) + 1;
@@ -177,7 +203,7 @@ impl<S: Storage> Aggregator<S> {
             };
             let state = &mut parts.events[row];
             state.id = info.id.get();
-            if !has_room && !info.limits.is_empty() {
+            if !has_room_for_limits && !info.limits.is_empty() {
                 return Err(ConfigError::Limit {
                     name: info.name,
                     error: LimitError::NoRoom { room: 0 },
@@ -186,7 +212,8 @@ impl<S: Storage> Aggregator<S> {
             if !S::ABSENT.corrected
                 && let Some(interval) = info.expected_interval
             {
-                // Checked above: it is a duration of less than 584 years.
+                // `check` has refused intervals of 584 years or more, so the fallback is never
+                // used.
                 let nanos = nanos_of(interval).unwrap_or(u64::MAX);
                 state.interval_nanos = nanos;
                 state.corrected = row_number(corrected);
@@ -194,7 +221,7 @@ impl<S: Storage> Aggregator<S> {
             }
         }
         let tolerance = rate.ticks_in_nanos(TOLERANCE_NANOS);
-        let mut made = Ok(Self {
+        let mut created = Ok(Self {
             storage,
             rate,
             time: TimeScale::new(rate, shape.unit),
@@ -209,102 +236,119 @@ impl<S: Storage> Aggregator<S> {
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
         });
-        if has_room && let Ok(aggregator) = &mut made {
+        if has_room_for_limits && let Ok(aggregator) = &mut created {
             for info in events {
                 aggregator
                     .declare_limits(info)
                     .map_err(|error| ConfigError::Limit { name: info.name, error })?;
             }
         }
-        made
+        created
     }
 
-    /// How ticks become time here.
+    /// Returns the conversion from ticks to internal units of time.
     pub const fn time(&self) -> &TimeScale {
         &self.time
     }
 
-    /// How much it keeps.
+    /// Returns the shape of the storage.
     #[inline(always)]
     pub fn shape(&self) -> Shape {
         self.storage.shape()
     }
 
-    /// Records that were not what they should be.
+    /// Returns the counts of records and samples that could not be processed normally.
     pub fn counters(&mut self) -> Counters {
-        // What finds no room in a counter is known then.
+        // Only committing shows whether the staged samples fit into the counters.
         self.commit_all();
         self.counters
     }
 
+    /// Returns the table of open spans, ready for use.
     #[inline]
     fn in_flight(&mut self) -> OpenSpanTable<'_> {
         let StorageParts { in_flight, events, .. } = self.storage.parts();
         OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, events }
     }
 
-    /// Takes in one record, whatever its bits, from the source of this number (a ring, a thread: what the slowest samples are to
-    /// lead to): constant time, but for what is corrected for coordinated omission, and but for a sample that belongs to other slices
-    /// than its event's last one, which is linear in the places of a histogram. Where registers have 32 bits, that is linear in the
-    /// slices of the windows too. Whether it is a sample, which an END, VALUE or DURATION is unless something is wrong with it.
+    /// Processes one record, whatever its bits, and returns whether it produced a sample. A valid
+    /// END, VALUE or DURATION does.
+    ///
+    /// `source` is a number chosen by the caller, such as that of a ring or a thread. Exemplars
+    /// refer to it.
+    ///
+    /// Takes constant time, with two exceptions. A sample that lies in other slices than the
+    /// event's previous one takes time linear in the buckets of the histogram; on 32-bit targets
+    /// also in the slices of the windows. A sample that is corrected for coordinated omission takes
+    /// time linear in the buckets below it.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
-        self.take(source, &record, None).1
+        self.record_with_next(source, &record, None).1
     }
 
-    /// Takes in a record and, if the two are a whole span, the `next` one; how many these are, and whether the last one is a sample.
+    /// Processes `record`, together with `next` if the two are a whole span. Returns how many of
+    /// the two records were processed, and whether the last of these produced a sample.
     #[inline(always)]
-    fn take(&mut self, source: u16, record: &Record, next: Option<&Record>) -> (usize, bool) {
+    fn record_with_next(
+        &mut self,
+        source: u16,
+        record: &Record,
+        next: Option<&Record>,
+    ) -> (usize, bool) {
         let Some(event) = record.event() else {
-            counter_width::note(&mut self.counters.invalid);
+            counter_width::increment(&mut self.counters.invalid);
             return (1, false);
         };
         let Some((row, unit)) = row_of::<S>(self.storage.parts().rows, event) else {
-            counter_width::note(&mut self.counters.unknown_events);
+            counter_width::increment(&mut self.counters.unknown_events);
             return (1, false);
         };
         if unit != Unit::Time || record.kind() != Kind::Start {
-            return (1, self.measure(row, unit, record, None, source));
+            return (1, self.record_non_start(row, unit, record, None, source));
         }
         match next {
-            Some(end) if end.outcome_of(*record).is_some() && self.passes_by(record.ticks()) => {
-                (2, self.measure(row, unit, end, Some(record), source))
+            Some(end)
+                if end.outcome_of(*record).is_some() && self.can_bypass_table(record.ticks()) =>
+            {
+                (2, self.record_non_start(row, unit, end, Some(record), source))
             }
             _ => {
-                self.begin(row, *record);
+                self.start_span(row, *record);
                 (1, false)
             }
         }
     }
 
-    /// Whether a span that begins then, and ends before anything else happens, has nothing to do with the table of open spans.
-    fn passes_by(&mut self, tick: u64) -> bool {
-        (S::ABSENT.in_flight || self.in_flight().passes_by()) && self.can_begin(tick)
+    /// Returns whether a span that begins at `tick`, and whose END is the next record, can be
+    /// counted without touching the table of open spans.
+    fn can_bypass_table(&mut self, tick: u64) -> bool {
+        (S::ABSENT.in_flight || self.in_flight().can_be_bypassed()) && self.can_begin(tick)
     }
 
-    /// A span began.
+    /// Processes a START.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    fn begin(&mut self, row: usize, record: Record) {
+    fn start_span(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {
-            counter_width::note(&mut self.counters.clock_anomalies);
+            counter_width::increment(&mut self.counters.clock_anomalies);
             return;
         }
-        self.see(row, start);
-        let awaited = if SHORTCUTS {
+        self.note_activity(row, start);
+        let is_awaited = if SHORTCUTS {
             self.in_flight().start(row_number(row), start, tag, record.sampling())
         } else {
-            self.pair(row, start, false, tag, record.sampling()).is_some_and(|awaited| awaited > 0)
+            self.pair(row, start, false, tag, record.sampling()).is_some_and(|flag| flag > 0)
         };
-        if awaited {
-            self.tell_tag(row, start, tag);
+        if is_awaited {
+            self.set_awaited_tag(row, start, tag);
         }
     }
 
-    /// A record that is no START; whether it is a sample. The END of a whole span comes with its START, of which nothing else knows.
+    /// Processes a record other than a START and returns whether it produced a sample. `start` is
+    /// the START if it came immediately before; then it has not been processed on its own.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn measure(
+    fn record_non_start(
         &mut self,
         row: usize,
         unit: Unit,
@@ -312,21 +356,22 @@ impl<S: Storage> Aggregator<S> {
         start: Option<&Record>,
         source: u16,
     ) -> bool {
-        let row = self.known_row(row);
+        let row = self.bounded_row(row);
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
         let mut origin = SpanOrigin { start: ticks, tag: None, source, awaits_tag: false };
-        let inside = match (unit, kind) {
+        let value = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
                 let state = &mut self.storage.parts().events[row];
-                counter_width::count(&mut state.outcomes[outcome], 1);
+                counter_width::add(&mut state.outcomes[outcome], 1);
                 origin.start = ticks.wrapping_sub(payload);
                 if let Some(start) = start {
-                    counter_width::count(&mut state.pairing.paired, 1);
-                    // Without a table, no START is remembered, whether its END is next or not.
+                    counter_width::add(&mut state.pairing.paired, 1);
+                    // Without a table of open spans, exemplars have no tags. Adjacent pairs are no
+                    // exception, so that a tag does not depend on what is recorded in between.
                     origin.tag = (!S::ABSENT.in_flight).then_some(start.payload());
                 } else {
-                    origin.tag = self.close(row, origin.start);
+                    origin.tag = self.end_span(row, origin.start);
                 }
                 origin.awaits_tag = origin.tag.is_none();
                 self.time.units(payload)
@@ -337,55 +382,55 @@ impl<S: Storage> Aggregator<S> {
             }
             (Unit::One, Kind::Value) => (payload < MAX_PAYLOAD).then_some(payload),
             (Unit::Time, Kind::Forget) => {
-                self.forget(row, *record);
+                self.discard_span(row, *record);
                 return false;
             }
             _ => {
-                counter_width::note(&mut self.counters.invalid);
+                counter_width::increment(&mut self.counters.invalid);
                 return false;
             }
         };
-        self.see(row, ticks);
-        let weighted = inside.and_then(|inside| WeightedSample::new(inside, record.sampling()));
+        self.note_activity(row, ticks);
+        let weighted = value.and_then(|value| WeightedSample::new(value, record.sampling()));
         if let Some(weighted) = weighted {
-            self.sample(row, unit, weighted, ticks, &origin);
+            self.add_sample(row, unit, weighted, ticks, &origin);
         } else {
-            counter_width::note(&mut self.counters.saturated);
+            counter_width::increment(&mut self.counters.saturated);
         }
         weighted.is_some()
     }
 
-    /// A span is no longer open, and has no latency.
+    /// Processes a FORGET: the span is no longer open and has no duration.
     #[cold]
     #[inline(never)]
-    fn forget(&mut self, row: usize, record: Record) {
-        self.see(row, record.ticks());
-        self.close(row, record.ticks());
-        // Why it was closed: see the table in `record.rs`.
+    fn discard_span(&mut self, row: usize, record: Record) {
+        self.note_activity(row, record.ticks());
+        self.end_span(row, record.ticks());
+        // These are the reasons in the table of `record.rs`.
         match record.payload() {
             0 => (),
-            1 => counter_width::note(&mut self.counters.clock_anomalies),
-            2 => counter_width::note(&mut self.counters.saturated),
-            _ => counter_width::note(&mut self.counters.invalid),
+            1 => counter_width::increment(&mut self.counters.clock_anomalies),
+            2 => counter_width::increment(&mut self.counters.saturated),
+            _ => counter_width::increment(&mut self.counters.invalid),
         }
     }
 
-    /// Whether a span can have begun then. One that began in the future would never be old, and one from before the beginning
-    /// would be too old for ever.
+    /// Returns whether a span can have begun at `tick`. With a START from the future, a span would
+    /// never count as hung. With one from before the aggregator was created, it would at once.
     #[inline]
     const fn can_begin(&self, tick: u64) -> bool {
         tick >= self.earliest && !self.is_future(tick)
     }
 
-    /// Whether a record is later than clocks are apart.
+    /// Returns whether `tick` lies ahead of the drain's clock by more than the tolerance.
     #[inline]
     const fn is_future(&self, tick: u64) -> bool {
         tick > self.latest
     }
 
-    /// Something of the event was recorded: it is not silent.
+    /// Notes that the event was recorded at `tick`, which ends a silence.
     #[inline]
-    fn see(&mut self, row: usize, tick: u64) {
+    fn note_activity(&mut self, row: usize, tick: u64) {
         if S::ABSENT.silences {
             return;
         }
@@ -394,9 +439,9 @@ impl<S: Storage> Aggregator<S> {
         *seen = (*seen).max(tick.min(now).saturating_add(1));
     }
 
-    /// The span that began at `start` is no longer open. Its tag, if its START was seen.
+    /// Closes the span that began at `start`. Returns its tag if its START has been seen.
     #[inline]
-    fn close(&mut self, row: usize, start: u64) -> Option<u64> {
+    fn end_span(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
         if SHORTCUTS {
             self.in_flight().end(row_number(row), start, pass)
@@ -405,71 +450,77 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
+    /// Pairs a START or END with its counterpart: see [`OpenSpanTable::pair`]. Without a table, the
+    /// record only counts as unpaired.
     #[inline(never)]
     fn pair(
         &mut self,
         row: usize,
         start: u64,
         is_end: bool,
-        told: u64,
+        tag_or_pass: u64,
         sampling: u8,
     ) -> Option<u64> {
-        let row = self.known_row(row);
+        let row = self.bounded_row(row);
         if S::ABSENT.in_flight {
-            self.storage.parts().events[row].pairing.pair_nothing(is_end);
+            self.storage.parts().events[row].pairing.count_unpaired(is_end);
             return None;
         }
-        self.in_flight().pair(row_number(row), start, is_end, told, sampling)
+        self.in_flight().pair(row_number(row), start, is_end, tag_or_pass, sampling)
     }
 
-    /// The START of a span has come whose END was drained before, and that is among the slowest.
+    /// Stores `tag` in the exemplars of a span whose END was drained before its START.
     #[cold]
-    fn tell_tag(&mut self, row: usize, start: u64, tag: u64) {
+    fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
         let (k, lists) = (self.shape().slowest, self.shape().lists());
         if k > 0 && !S::ABSENT.slowest {
             let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
-            of_event.chunks_exact_mut(k).for_each(|list| exemplars::tell_tag(list, start, tag));
+            of_event
+                .chunks_exact_mut(k)
+                .for_each(|list| exemplars::set_awaited_tag(list, start, tag));
         }
     }
 
-    /// The number of a row, which is below that of all rows: where flash is scarce it is said once more, which spares checks.
+    /// Returns `row`, which must be a valid row. On 32-bit targets, the `min` lets the compiler
+    /// omit later bounds checks, which saves flash.
     #[inline(always)]
-    fn known_row(&self, row: usize) -> usize {
-        debug_assert!(row < self.shape().rows(), "a row that was found");
+    fn bounded_row(&self, row: usize) -> usize {
+        debug_assert!(row < self.shape().rows(), "the row exists");
         if cfg!(target_pointer_width = "64") { row } else { row.min(self.shape().rows() - 1) }
     }
 
-    /// So many ticks in nanoseconds; 2^64 − 1 if there are more.
+    /// Converts ticks to nanoseconds; saturates at 2^64 − 1.
     fn nanos(&self, ticks: u64) -> u64 {
-        // The unit of the shape, which is known to the compiler where the shape is.
+        // The unit comes from the shape because that is a constant for storage in arrays.
         self.time.units(ticks).map_or(u64::MAX, |units| self.shape().unit.nanos(units))
     }
 
+    /// Returns the histogram buckets for values of this unit.
     #[inline(always)]
     fn buckets(&self, unit: Unit) -> Buckets {
         self.shape().buckets(unit)
     }
 }
 
-/// A row as the table of open spans knows it.
-#[expect(clippy::cast_possible_truncation, reason = "there are fewer rows than twice the ids")]
+/// Returns the row in the width that the table of open spans stores.
+#[expect(clippy::cast_possible_truncation, reason = "there are at most 2 * 2,047 rows")]
 const fn row_number(row: usize) -> u16 {
     row as u16
 }
 
-/// The row of an event, and its unit.
+/// Returns the row of an event and the unit of its values; `None` for an unknown event.
 #[inline]
 fn row_of<S: Storage>(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
     let row = *rows.get(usize::from(event.get()))?;
     usize::from(row & !UNIT_ONE).checked_sub(1).map(|number| (number, unit_in::<S>(row)))
 }
 
-/// The unit of a row's values; a corrected summary has no id, and is of time.
+/// Returns the unit of a row's values. The row of a corrected summary has id 0 and holds durations.
 fn unit_of<S: Storage>(rows: &[u16], state: &EventState) -> Unit {
     if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(rows[usize::from(state.id)]) }
 }
 
-/// The unit that is noted beside the number of a row.
+/// Returns the unit that is encoded in an entry of [`StorageParts::rows`].
 #[inline(always)]
 const fn unit_in<S: Storage>(row: u16) -> Unit {
     if S::ABSENT.numbers || row & UNIT_ONE == 0 { Unit::Time } else { Unit::One }

@@ -1,8 +1,13 @@
-//! How the bucket counts of a row's slices lie in memory.
+//! The memory layout of the bucket counts of a row's slices.
 //!
-//! A few neighbouring places make a *block*, and the blocks of one slice after the other lie together. So a window is added up,
-//! and samples are poured in, by whole blocks, which takes an instruction for several counts; and few places that all slices
-//! share take few pages.
+//! A few neighbouring places of a histogram form a *block*. The blocks of all slices for the same
+//! places are adjacent: first block 0 of every slice, then block 1 of every slice, and so on. This
+//! has two advantages:
+//!
+//! - Staged samples are committed, and the slices of a window are summed, by whole blocks. One
+//!   vector instruction adds several counts.
+//! - The samples of an event usually fall into few places, the same ones in all slices. Their
+//!   counts then touch few pages of memory.
 
 use core::ops::Range;
 
@@ -13,64 +18,70 @@ use crate::{
     storage::Shape,
 };
 
-/// Places in a block: as many counters of 32 bits as a line of the cache holds. Where registers have 32 bits nothing adds several
-/// at once, and room is scarce.
+/// The number of places in a block: 16 counters of 32 bits fill a cache line of 64 bytes. On 32-bit
+/// targets a block is a single place, because these have no vector instructions to add several
+/// counts and no memory to spare for padding.
 pub(crate) const BLOCK: usize = if IN_BLOCKS { 16 } else { 1 };
 
-/// Whether there are any such blocks.
+/// Whether a block has more than one place.
 const IN_BLOCKS: bool = cfg!(target_pointer_width = "64");
 
-/// This many places fill whole blocks.
+/// Rounds a number of places up to whole blocks.
 #[inline(always)]
-pub(crate) const fn filled(places: usize) -> usize {
+pub(crate) const fn padded(places: usize) -> usize {
     places.next_multiple_of(BLOCK)
 }
 
-/// The blocks that hold these places.
+/// Returns the indices of the blocks that contain the given places.
 fn blocks(places: &Range<usize>) -> Range<usize> {
     places.start / BLOCK..places.end.div_ceil(BLOCK)
 }
 
-/// Counts of all places, as whole blocks.
+/// Splits the counts of all places into blocks.
 fn by_blocks(counts: &[CountWord]) -> &[[CountWord; BLOCK]] {
     counts.as_chunks().0
 }
 
-/// Without a branch for each count.
+/// Returns whether all counts of a block are 0.
+// The fold avoids a branch for each count.
 #[inline]
 fn is_empty(block: &[CountWord; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count) == 0
 }
 
-/// The counts of a row's slices.
+/// The bucket counts of a row's slices.
 pub(crate) struct BucketCounts<'a, C> {
     blocks: &'a mut [[C; BLOCK]],
     slices: usize,
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
-    /// Those of this row among those of all rows.
+    /// Borrows the counts of one row from the counts of all rows.
     #[inline(always)]
     pub(crate) fn of(all: &'a mut [C], shape: Shape, row: usize) -> Self {
         let of_row = shape.room() * shape.slices;
         Self { blocks: all[row * of_row..][..of_row].as_chunks_mut().0, slices: shape.slices }
     }
 
-    /// Counts samples of this weight at a place of a slice; what found no room.
+    /// Adds `weight` to the counter of a place in a slice. Returns the weight that did not fit.
     pub(crate) fn add(&mut self, slice: usize, place: usize, weight: u64) -> u64 {
         self.blocks[place / BLOCK * self.slices + slice][place % BLOCK].add(weight)
     }
 
-    /// What so many slices from the `first` on counted at a place; the largest number if it is more.
+    /// Returns the sum of a place's counts over `slices` slices from `first` on, saturating at
+    /// [`CountWord::MAX`].
     #[inline(always)]
-    pub(crate) fn at(&self, place: usize, first: usize, slices: usize) -> CountWord {
+    pub(crate) fn sum_at(&self, place: usize, first: usize, slices: usize) -> CountWord {
         let of_place = self.blocks.iter().skip(place / BLOCK * self.slices + first).take(slices);
         of_place.fold(0, |sum: CountWord, counts| {
             sum.saturating_add(narrow(counts[place % BLOCK].get()))
         })
     }
 
-    /// Adds counts of all places, of which these are in use, to a slice that weighs so much with them; what found no room.
+    /// Adds counts to a slice. Returns the weight that did not fit.
+    ///
+    /// `counts` holds the counts of all places, of which at most those in `used` are not 0.
+    /// `weight` is the weight of the slice after the addition.
     pub(crate) fn add_all(
         &mut self,
         slice: usize,
@@ -78,13 +89,13 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         used: &Range<usize>,
         weight: u64,
     ) -> u64 {
-        let mut full = 0_u64;
+        let mut excess = 0_u64;
         if !IN_BLOCKS {
             for place in used.clone() {
                 let count = &mut self.blocks[place * self.slices + slice][0];
-                full += widen(count.add_word(counts[place]));
+                excess += widen(count.add_word(counts[place]));
             }
-            return full;
+            return excess;
         }
         let fits = fits::<C>(weight);
         for block in blocks(used) {
@@ -96,15 +107,20 @@ impl<'a, C: Count> BucketCounts<'a, C> {
             if fits {
                 counts.for_each(|(count, more)| *count = count.plus(C::of(widen(*more))));
             } else {
-                counts
-                    .for_each(|(count, more)| full = full.saturating_add(count.add(widen(*more))));
+                counts.for_each(|(count, more)| {
+                    excess = excess.saturating_add(count.add(widen(*more)));
+                });
             }
         }
-        full
+        excess
     }
 
-    /// Adds up slices from the `first` on, at the places in use, to `sums` of all places: those of the blocks they lie in. `moments`
-    /// are those of each slice, together of the weight `weight`; where `totals` has nothing the slices have nothing.
+    /// Sums the counts of a window's slices and writes them to `sums`, which is indexed by place.
+    /// Writes only the blocks that contain the places in `used`.
+    ///
+    /// `first` is the window's first slice, `moments` are the moments of each of its slices, and
+    /// `weight` is their total weight. `totals` are the row's counts since the start: where such a
+    /// count is 0, the counts of the slices are 0, too.
     pub(crate) fn sum(
         &self,
         (first, moments, weight): (usize, &[PackedMoments], u64),
@@ -124,13 +140,13 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
-            // Most places were never used, and need not be looked at in each slice.
+            // Most blocks were never used. They need not be read in every slice.
             if is_empty(&by_blocks(totals)[block]) {
                 sums[block] = [0; BLOCK];
                 continue;
             }
             let of_slices = &self.blocks[block * self.slices + first..][..moments.len()];
-            // A line of the cache that need not be fetched.
+            // Skip empty slices: each saves fetching a cache line.
             let counted = of_slices
                 .iter()
                 .zip(moments)
@@ -144,7 +160,10 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         }
     }
 
-    /// Empties a slice that has counts at these places only, and only where `totals` has some.
+    /// Sets all counts of a slice to 0.
+    ///
+    /// `used` must include every place of the slice whose count is not 0. `totals` are the row's
+    /// counts since the start: where such a count is 0, the count of the slice is 0, too.
     pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[CountWord]) {
         for block in blocks(used) {
             if !IN_BLOCKS || !is_empty(&by_blocks(totals)[block]) {
@@ -154,14 +173,17 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     }
 }
 
-/// Whether a counter is wide enough for all of what weighs so much. Where registers have 32 bits, what found no room in a sum of moments is
-/// in the counts all the same.
+/// Returns whether no counter of type `C` can overflow while the total weight is at most `weight`.
+///
+/// Always `false` on 32-bit targets. There, the weight of a slice's moments saturates at 2^32 − 1,
+/// while the sum of its counts can exceed that.
 fn fits<C: Count>(weight: u64) -> bool {
     cfg!(target_pointer_width = "64") && weight <= C::MAX
 }
 
-/// The sum of blocks, which no counter is too narrow for.
-// A function of its own, so that it adds as many counts at once as fit: else they are widened in the same stroke, and half as many do.
+/// Sums blocks in counters of type `C`. The caller guarantees that the sums fit.
+// This must be a function of its own. If it were inlined, the compiler would widen the counts while
+// adding them, and a vector instruction would add only half as many.
 #[inline(never)]
 fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [C; BLOCK] {
     let mut sums = [C::ZERO; BLOCK];
@@ -171,7 +193,7 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
     sums
 }
 
-/// The sum of blocks. There are not 2^64 samples in a window.
+/// Sums blocks in counters of 64 bits, which cannot overflow: a window has fewer than 2^64 samples.
 fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [CountWord; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {
@@ -197,10 +219,11 @@ mod tests {
     const SHAPE: Shape = Shape::server(&EVENTS, &[WindowSpec::SECOND]);
     const PLACES: usize = SHAPE.places();
 
-    /// Samples of a slice by place and weight, and whether it is emptied then.
+    /// A slice, the samples to add to it as (place, weight), and whether to clear it afterwards.
     type Step = (usize, Vec<(usize, u64)>, bool);
 
-    /// Against a table of slices and places, in counters as narrow as to be full now and then.
+    /// Compares the counts with a plain table of slices and places. The counters have 16 bits, so
+    /// that some of them fill up.
     fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
         let mut all = vec![0_u16; SHAPE.all_counts()];
         let mut plain = vec![vec![0_u64; PLACES]; SHAPE.slices];
@@ -208,7 +231,7 @@ mod tests {
         let mut moments = vec![PackedMoments::EMPTY; SHAPE.slices];
         let weigh = |sums: &mut PackedMoments, weight: u64| {
             (0..16).filter(|bit| weight >> bit & 1 == 1).for_each(|bit| {
-                assert_eq!(sums.merge(&Moments::of(WeightedSample::new(1, bit).unwrap())), 0)
+                assert_eq!(sums.merge(&Moments::of(WeightedSample::new(1, bit).unwrap())), 0);
             });
         };
         for (slice, added, clears) in steps {
@@ -221,11 +244,11 @@ mod tests {
             }
             let first = added.iter().map(|(place, _)| *place).min().unwrap_or(0);
             let used = first..added.iter().map(|(place, _)| *place + 1).max().unwrap_or(0);
-            let mut full = 0;
+            let mut excess = 0;
             if let [(place, weight)] = added[..] {
-                full += counts.add(slice, place, weight);
+                excess += counts.add(slice, place, weight);
             } else {
-                full += counts.add_all(slice, &staged, &used, moments[slice].weight());
+                excess += counts.add_all(slice, &staged, &used, moments[slice].weight());
             }
             let mut expected = 0;
             for (count, more) in plain[slice].iter_mut().zip(&staged) {
@@ -233,7 +256,7 @@ mod tests {
                 *count = sum.min(u16::MAX.into());
                 expected += sum - *count;
             }
-            prop_assert_eq!(full, expected);
+            prop_assert_eq!(excess, expected);
             if clears {
                 counts.clear(slice, &(0..PLACES), &totals);
                 plain[slice].fill(0);
@@ -253,18 +276,21 @@ mod tests {
         }
         prop_assert!(
             all[..all.len() / 2].iter().all(|count| *count == 0),
-            "the other row is left alone"
+            "the counts of another row have changed"
         );
         Ok(())
     }
 
     proptest! {
         #[test]
-        fn blocks_count_as_a_plain_table_does(
+        fn blocks_count_like_a_plain_table(
             steps in proptest::collection::vec(
                 (
                     0..SHAPE.slices,
-                    proptest::collection::vec((0..PLACES, prop_oneof![1..100_u64, 1..60_000_u64]), 0..6),
+                    proptest::collection::vec(
+                        (0..PLACES, prop_oneof![1..100_u64, 1..60_000_u64]),
+                        0..6,
+                    ),
                     proptest::bool::weighted(0.2),
                 ),
                 1..40,

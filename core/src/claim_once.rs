@@ -1,15 +1,18 @@
-//! A claim that one context makes good, on targets without compare-and-swap.
+//! A claim that only one context can win, on targets without compare-and-swap.
 //!
-//! The method is the way in of Lamport's fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*, ACM TOCS 5:1, 1987), which has
-//! loads and stores alone: who finds its own name still there, after it has closed the door behind itself, is the only one who did.
+//! The method is the entry of Lamport's fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*,
+//! ACM TOCS 5:1, 1987), which needs only loads and stores. A claimant writes its name, checks that
+//! the door is open, closes the door, and has won if the name is still its own.
 //!
-//! Two claims can both be made good only if one finds the door open after it stored its name, and the other its own name after it
-//! closed the door: each would have missed what the other stored before it looked.
+//! Two claimants cannot both win. Suppose that both did, and that the name of A was written before
+//! the name of B. A read its own name back, so it did so before B wrote. By then A had closed the
+//! door, so B found the door closed and lost. This argument needs that at least one of two
+//! claimants sees what the other stored before its fence, which the two `SeqCst` fences ensure.
 //!
-//! | place | is | its partner | without it | model |
+//! | place | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
-//! | `once: before the door is looked at` | a claim, fence between its name and the door, `SeqCst` | another claim, fence between the door and the name, `SeqCst` | two get it | `one_alone_gets_it` |
-//! | `once: before the name is looked at` | a claim, fence between the door and the name, `SeqCst` | another claim, fence between its name and the door, `SeqCst` | two get it | `one_alone_gets_it` |
+//! | `once: before the door is looked at` | a claim, fence between its name and the door, `SeqCst` | another claim, fence between the door and the name, `SeqCst` | two claims win | `at_most_one_of_two_claims_wins` |
+//! | `once: before the name is looked at` | a claim, fence between the door and the name, `SeqCst` | another claim, fence between its name and the door, `SeqCst` | two claims win | `at_most_one_of_two_claims_wins` |
 
 use core::fmt;
 
@@ -19,66 +22,72 @@ use crate::sync::{
     fence_at,
 };
 
-/// Something that is given out once. All zero until then.
+/// Something that can be claimed once, such as one end of a ring in a `static`. All zero when new.
 pub struct Once {
-    /// Who came last before the door was closed.
+    /// The name of the latest claimant that found the door open: the address of one of its locals.
     name: AtomicUsize,
-    /// Not 0 once the door is closed.
-    closed: AtomicUsize,
+    /// 0 while the door is open, 1 once it is closed.
+    door: AtomicUsize,
 }
 
 impl Once {
-    /// Not given out yet.
+    /// Creates a claim that nobody has won.
     #[cfg(not(tailwatch_loom))]
     #[expect(
         clippy::new_without_default,
-        reason = "`const` is the point of it, and `Default::default` is not"
+        reason = "it is made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
-        Self { name: AtomicUsize::new(0), closed: AtomicUsize::new(0) }
+        Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Not given out yet.
+    /// Creates a claim that nobody has won.
     #[cfg(tailwatch_loom)]
     pub fn new() -> Self {
-        Self { name: AtomicUsize::new(0), closed: AtomicUsize::new(0) }
+        Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Whether this call is the one that gets it: wait-free.
+    /// Tries to win the claim, and returns whether this call did. Wait-free.
     ///
-    /// Of contexts that interrupt each other on one core exactly one does: whoever is interrupted finds another name, or the door
-    /// closed, by one that ran to its end. Of several cores at once at most one does, maybe none.
+    /// Among calls that interrupt each other on one core, exactly one wins: if a call is
+    /// interrupted before it closes the door, the interrupting call wins and the interrupted one
+    /// finds the door closed or another name. Among calls that run at once on several cores, at
+    /// most one wins, and possibly none.
     pub fn claim(&self) -> bool {
-        self.claim_with(|_| ())
+        self.claim_in_steps(|_| ())
     }
 
-    /// The same; `between` is called between any two steps.
+    /// Does the work of [`claim`](Self::claim), and calls `before` with the number of each step,
+    /// from 0.
     #[inline(always)]
-    fn claim_with(&self, mut between: impl FnMut(u8)) -> bool {
-        // No two calls that are under way have a variable at the same address.
-        let mark = 0_u8;
-        let me = core::ptr::from_ref(&mark).addr();
-        between(0);
-        if self.closed.load(Relaxed) != 0 {
+    fn claim_in_steps(&self, mut before: impl FnMut(u8)) -> bool {
+        // The address of a local is a unique name: no two calls in progress share one.
+        let local = 0_u8;
+        let me = core::ptr::from_ref(&local).addr();
+        before(0);
+        if self.door.load(Relaxed) != 0 {
             return false;
         }
-        between(1);
+        before(1);
         self.name.store(me, Relaxed);
-        between(2);
+        before(2);
+        // Paired with the fence below in another claim. Without it, two claims could each miss what
+        // the other stored: both would find the door open, and their own name afterwards.
         fence_at("once: before the door is looked at", SeqCst);
-        if self.closed.load(Relaxed) != 0 {
+        if self.door.load(Relaxed) != 0 {
             return false;
         }
-        between(3);
-        self.closed.store(1, Relaxed);
-        between(4);
+        before(3);
+        self.door.store(1, Relaxed);
+        before(4);
+        // Paired with the fence above in another claim, with the same consequence.
         fence_at("once: before the name is looked at", SeqCst);
         self.name.load(Relaxed) == me
     }
 
-    /// Whether somebody got it, or nobody ever will.
+    /// Returns whether no further claim can win, because one has won or the door is closed.
     pub fn is_claimed(&self) -> bool {
-        self.closed.load(Relaxed) != 0
+        self.door.load(Relaxed) != 0
     }
 }
 
@@ -96,9 +105,10 @@ mod tests {
 
     use super::*;
 
-    /// Claims, and is interrupted at the step `at[0]` by one that claims and is interrupted at `at[1]`, and so on.
+    /// Claims, and is interrupted at step `at[0]` by another claim, which is interrupted at step
+    /// `at[1]` by a third one, and so on. Counts the winners.
     fn nested(once: &Once, at: &[u8], winners: &Cell<u32>) {
-        let won = once.claim_with(|step| {
+        let won = once.claim_in_steps(|step| {
             if let [first, rest @ ..] = at
                 && *first == step
             {
@@ -109,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn of_interrupts_that_come_at_any_step_of_each_other_exactly_one_gets_it() {
+    fn exactly_one_claim_wins_at_whatever_steps_claims_interrupt_each_other() {
         for script in 0..6_u32.pow(4) {
-            // 5 is no step: no interrupt.
+            // There is no step 5, so it stands for "not interrupted".
             let at: Vec<u8> =
                 (0..4).map(|level| u8::try_from(script / 6_u32.pow(level) % 6).unwrap()).collect();
             let (once, winners) = (Once::new(), Cell::new(0));
@@ -122,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn of_threads_on_several_cores_no_two_get_it() {
+    fn at_most_one_of_two_threads_wins() {
         for _ in 0..2_000 {
             let (once, barrier) = (Once::new(), Barrier::new(2));
             let claim = || {

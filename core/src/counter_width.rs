@@ -1,43 +1,46 @@
-//! How wide what is stored is: where registers have 32 bits, memory is scarce, and numbers of 64 bits cost twice.
+//! The width of the counters in memory.
 //!
-//! What is told has 64 bits everywhere.
+//! On 32-bit targets, memory is scarce and operations on 64-bit numbers take two instructions or
+//! more, so that counters have 32 bits there. Reported numbers have 64 bits on every target.
 
-/// What is counted in, in memory: 64 bits, which are never full, or where registers have 32 bits as many, which stay full.
+/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter is never full, and
+/// 32 bits on 32-bit targets, where a full counter stays full.
 #[cfg(target_pointer_width = "64")]
 pub type CountWord = u64;
-/// What is counted in, in memory: 64 bits, which are never full, or where registers have 32 bits as many, which stay full.
+/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter is never full, and
+/// 32 bits on 32-bit targets, where a full counter stays full.
 #[cfg(not(target_pointer_width = "64"))]
 pub type CountWord = u32;
 
-/// The number; the largest of these if it is more.
+/// Converts a number to a counter, saturating at [`CountWord::MAX`].
 #[inline(always)]
 pub(crate) fn narrow(number: u64) -> CountWord {
     CountWord::try_from(number).unwrap_or(CountWord::MAX)
 }
 
-/// The number as it is told.
+/// Converts a counter to a number with 64 bits.
 #[inline(always)]
 #[cfg_attr(
     target_pointer_width = "64",
-    expect(clippy::unnecessary_cast, reason = "elsewhere it is none")
+    expect(clippy::unnecessary_cast, reason = "the cast is needed on 32-bit targets")
 )]
-pub(crate) const fn widen(word: CountWord) -> u64 {
-    word as u64
+pub(crate) const fn widen(counter: CountWord) -> u64 {
+    counter as u64
 }
 
-/// One more, or so many; it stays full.
+/// Adds `more` to a counter. On 32-bit targets, a full counter stays full.
 #[inline(always)]
-pub(crate) const fn count(word: &mut CountWord, more: CountWord) {
-    *word = if cfg!(target_pointer_width = "64") {
-        word.wrapping_add(more)
+pub(crate) const fn add(counter: &mut CountWord, more: CountWord) {
+    *counter = if cfg!(target_pointer_width = "64") {
+        counter.wrapping_add(more)
     } else {
-        word.saturating_add(more)
+        counter.saturating_add(more)
     };
 }
 
-/// One more of what is rare: a call, where flash is scarce.
+/// Increments the counter of a rare event. On 32-bit targets this is not inlined, to save flash.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) const fn note(counter: &mut u64) {
+pub(crate) const fn increment(counter: &mut u64) {
     *counter += 1;
 }

@@ -1,4 +1,5 @@
-//! How what is not plain data shows itself to `defmt`: in short, as memory and atomics are not to be copied out.
+//! `defmt::Format` for the types that are not plain data. Their output is short: it does not copy
+//! large memory, and atomics have no `Format`.
 
 use defmt::{Format, Formatter, write};
 
@@ -79,7 +80,7 @@ impl<C: Clock, const IDS: usize> Format for Recorder<'_, C, IDS> {
 
 impl<C: Clock, const IDS: usize> Format for SpanGuard<'_, '_, C, IDS> {
     fn format(&self, f: Formatter<'_>) {
-        write!(f, "Span");
+        write!(f, "SpanGuard");
     }
 }
 
@@ -93,7 +94,7 @@ impl<C> Format for StorageParts<'_, C> {
     fn format(&self, f: Formatter<'_>) {
         write!(
             f,
-            "Parts {{ events: {=usize}, windows: {=usize} }}",
+            "StorageParts {{ events: {=usize}, windows: {=usize} }}",
             self.events.len(),
             self.windows.len()
         );
@@ -142,12 +143,12 @@ impl<
     >
 {
     fn format(&self, f: Formatter<'_>) {
-        write!(f, "Arrays {{ bytes: {=usize} }}", size_of::<Self>());
+        write!(f, "StaticStorage {{ bytes: {=usize} }}", size_of::<Self>());
     }
 }
 
 impl Format for FixedPoint {
-    /// Tells a single digit behind the point, as it prints without a precision.
+    /// Prints one decimal, like `Display` without a precision.
     fn format(&self, f: Formatter<'_>) {
         let (whole, fraction) =
             (self.to_bits() >> FRACTION_BITS, self.to_bits() & ((1 << FRACTION_BITS) - 1));

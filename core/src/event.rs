@@ -1,10 +1,10 @@
-//! Events: what is measured, by a number on the wire and a name in reports.
+//! Events: the things that are measured, each with a number in records and a name in reports.
 
 use core::{fmt, num::NonZeroU16, time::Duration};
 
 use crate::sla::Threshold;
 
-/// The number of an event on the wire, 1…2,047; 0 is reserved.
+/// The number of an event in records, 1…2,047; 0 is reserved.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventId(NonZeroU16);
@@ -13,7 +13,7 @@ impl EventId {
     /// The largest id that a record can carry.
     pub const MAX: u16 = 2_047;
 
-    /// The event numbered `id`; `None` for 0 and for more than [`EventId::MAX`].
+    /// Creates an event id; `None` if `id` is 0 or above [`EventId::MAX`].
     #[inline]
     pub const fn new(id: u16) -> Option<Self> {
         match NonZeroU16::new(id) {
@@ -22,7 +22,7 @@ impl EventId {
         }
     }
 
-    /// The number.
+    /// Returns the number.
     #[inline]
     pub const fn get(self) -> u16 {
         self.0.get()
@@ -41,9 +41,12 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A thing that is measured. Written by [`events!`](crate::events!); an [`EventId`] is one too.
+/// A thing that is measured.
+///
+/// The macro [`events!`](crate::events!) implements it for an enum. [`EventId`] implements it as
+/// well.
 pub trait Event: Copy {
-    /// Its number on the wire.
+    /// Returns the number of the event in records.
     fn id(self) -> EventId;
 }
 
@@ -54,15 +57,15 @@ impl Event for EventId {
     }
 }
 
-/// In what an event is measured.
+/// The unit an event is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unit {
-    /// Time: spans and durations; told in nanoseconds.
+    /// Time, for spans and durations. Reports show nanoseconds.
     #[default]
     Time,
-    /// Plain numbers, such as the length of a queue.
+    /// Plain numbers, for values such as the length of a queue.
     One,
 }
 
@@ -75,28 +78,31 @@ impl fmt::Display for Unit {
     }
 }
 
-/// What is known of an event besides its number.
+/// The declaration of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventInfo {
-    /// Its number on the wire.
+    /// The number in records.
     pub id: EventId,
-    /// Its name in reports, in snake case.
+    /// The name in reports, in snake case.
     pub name: &'static str,
-    /// In what it is measured.
+    /// The unit that the event is measured in.
     pub unit: Unit,
-    /// The limits it is to keep, until others are set.
+    /// The thresholds that the event must keep until others are set at run time.
     pub limits: &'static [Threshold],
-    /// How long it may be silent: a limit on the time without any record of it.
+    /// The longest time that the event may go without any record; more is a violation.
     pub max_silence: Option<Duration>,
-    /// How often it is expected to happen, where it is meant to happen at a fixed pace. Then a second summary is kept that is
-    /// corrected for coordinated omission: a span that lasts for several intervals has kept others from beginning, which would
-    /// have waited for the rest of it (the rule is that of `HdrHistogram`, `recordValueWithExpectedInterval`).
+    /// The interval between two spans, for an event that is meant to happen at a fixed rate.
+    ///
+    /// With it, the aggregator keeps a second summary that is corrected for coordinated omission: a
+    /// span that lasts several intervals kept other spans from starting, and those would have
+    /// waited for the rest of it. The rule is that of `recordValueWithExpectedInterval` in
+    /// `HdrHistogram`.
     pub expected_interval: Option<Duration>,
 }
 
 impl EventInfo {
-    /// An event measured in time, without limits and without a fixed pace.
+    /// Declares an event that is measured in time, without limits and without an expected interval.
     pub const fn new(id: EventId, name: &'static str) -> Self {
         Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
     }
@@ -104,16 +110,19 @@ impl EventInfo {
 
 /// Declares a set of events: an enum whose variants can be measured.
 ///
-/// Beside each variant stands its number on the wire, 1…2,047, and, in braces, what differs from a plain span: `name`
-/// (else the variant's own in snake case), `unit`, `limits`, `max_silence`, `expected_interval`. The set's `ALL` lists what is known of
-/// each. A number out of range or used twice does not compile.
+/// Each variant is given its number in records, 1…2,047. Braces behind the number set fields of
+/// [`EventInfo`]: `name`, `unit`, `limits`, `max_silence`, `expected_interval`. By default, an
+/// event is named after its variant in snake case and is measured in time, without limits. The
+/// constant `ALL` of the enum holds the declarations of all its events.
+///
+/// A number that is out of range or used twice does not compile.
 ///
 /// ```
 /// use core::time::Duration;
 /// use tailwatch_core::{Event, Quantile, Threshold, Unit, events};
 ///
 /// events! {
-///     /// What the gateway does.
+///     /// The events of the gateway.
 ///     pub enum Gateway {
 ///         /// Decoding one packet.
 ///         Decode = 20,
@@ -122,7 +131,7 @@ impl EventInfo {
 ///             limits: &[Threshold::duration(Quantile::P95, Duration::from_millis(20))],
 ///             expected_interval: Some(Duration::from_millis(100)),
 ///         },
-///         /// Packets that wait.
+///         /// The number of packets that wait to be decoded.
 ///         Backlog = 22 { unit: Unit::One, name: "packets_waiting" },
 ///     }
 /// }
@@ -154,7 +163,7 @@ macro_rules! events {
         }
 
         impl $set {
-            /// What is known of each event of the set, in the order of their declaration.
+            /// The declarations of all events, in the order of the variants.
             pub const ALL: &'static [$crate::EventInfo] = &[$(
                 $crate::EventInfo {
                     $($($field: $value,)*)?
@@ -162,7 +171,8 @@ macro_rules! events {
                         $crate::event_id($id),
                         {
                             const NAME: &[u8] = ::core::stringify!($variant).as_bytes();
-                            const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] = $crate::snake_case::snake(NAME);
+                            const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] =
+                                $crate::snake_case::snake(NAME);
                             $crate::snake_case::as_str(&SNAKE)
                         },
                     )
@@ -181,14 +191,15 @@ macro_rules! events {
     };
 }
 
-/// The event numbered `id`, for constants.
+/// Returns the event numbered `id`, for use in constants.
 ///
 /// # Panics
-/// For an id that is 0 or more than [`EventId::MAX`]; in a constant, that is an error of the compiler.
+///
+/// Panics if `id` is 0 or above [`EventId::MAX`]. In a constant this is a compile-time error.
 #[doc(hidden)]
 pub const fn event_id(id: u16) -> EventId {
     match EventId::new(id) {
         Some(id) => id,
-        None => panic!("an event id is a number from 1 to 2,047"),
+        None => panic!("an event id must be a number from 1 to 2,047"),
     }
 }

@@ -1,12 +1,13 @@
-//! Numbers with a fraction, without floating point.
+//! Fixed-point numbers, for results with a fraction but without floating point.
 
 use core::fmt;
 
 use crate::wide_math;
 
-/// A number that is not negative, with 16 binary digits after the point; it saturates at 2^48.
+/// An unsigned fixed-point number with 16 fractional bits. It saturates just below 2^48.
 ///
-/// Means and standard deviations are told in it, so that a microcontroller needs no floating point for them.
+/// Means and standard deviations have this type, so that a microcontroller needs no floating point
+/// to compute and print them.
 ///
 /// ```
 /// use tailwatch_core::FixedPoint;
@@ -21,24 +22,25 @@ pub struct FixedPoint(u64);
 pub(crate) const FRACTION_BITS: u32 = 16;
 
 impl FixedPoint {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// The number that `bits` / 2^16 is.
+    /// Creates the number `bits` / 2^16.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The number times 2^16.
+    /// Returns the number times 2^16.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
+    /// Creates the number `bits` / 2^16, saturating.
     pub(crate) const fn from_wide(bits: u128) -> Self {
         Self(wide_math::clamp(bits))
     }
 
-    /// `numerator / denominator`, rounded to the nearest; zero if `denominator` is 0.
+    /// Returns `numerator / denominator`, rounded to the nearest; zero if `denominator` is 0.
     pub const fn ratio(numerator: u64, denominator: u64) -> Self {
         if denominator == 0 {
             return Self::ZERO;
@@ -50,26 +52,26 @@ impl FixedPoint {
         ))
     }
 
-    /// Rounded to the nearest whole number.
+    /// Rounds to the nearest integer, halves up.
     pub const fn round(self) -> u64 {
         (self.0 >> FRACTION_BITS) + ((self.0 >> (FRACTION_BITS - 1)) & 1)
     }
 
-    /// As a floating-point number; exact up to 2^37.
-    #[expect(clippy::cast_precision_loss, reason = "documented")]
+    /// Converts to a floating-point number. Exact up to 2^37.
+    #[expect(clippy::cast_precision_loss, reason = "the docs state where it is exact")]
     pub const fn to_f64(self) -> f64 {
         self.0 as f64 / 65_536.0
     }
 }
 
 impl fmt::Display for FixedPoint {
-    /// Rounds to the precision asked for, at most 4 digits; without one, tells a single digit.
+    /// Prints with the requested precision, at most 4 decimal digits; with 1 digit by default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1).min(4);
         let power = 10_u64.pow(u32::try_from(digits).unwrap_or(4));
         let (whole, fraction) = (self.0 >> FRACTION_BITS, self.0 & ((1 << FRACTION_BITS) - 1));
         let scaled = (fraction * power + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
-        // Rounded up, the fraction may be a whole.
+        // If the fraction rounds up to 1, `scaled / power` carries it into the integer part.
         write!(f, "{}", whole + scaled / power)?;
         if digits > 0 {
             write!(f, ".{:0digits$}", scaled % power)?;
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_prints_like_the_number_it_is() {
+    fn it_prints_like_a_float() {
         for (numerator, denominator) in
             [(0, 1), (1, 3), (2, 3), (999, 1_000), (1_000_000, 7), (5, 2)]
         {

@@ -1,4 +1,4 @@
-//! The gate: which events are recorded, and how many of them.
+//! The gate: switches that decide which events are recorded, and what share of them.
 
 use core::fmt;
 
@@ -7,23 +7,26 @@ use crate::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-/// Set in every word while the master switch is off.
+/// Set in every byte while the master switch is off.
 const ALL_OFF: u8 = 0x80;
-/// Set in the word of an event that is switched off by itself.
+/// Set in the byte of an event whose own switch is off.
 const EVENT_OFF: u8 = 0x40;
-/// Off for good.
+/// Set in every byte once the gate is closed permanently.
 const CLOSED: u8 = 0x20;
-/// The `k` of an event that is sampled 1 in 2^k.
+/// The bits of k, for an event that is sampled 1 in 2^k.
 const SAMPLING: u8 = 0x0F;
 
-/// One word for each of the ids below `IDS` decides whether that event is recorded: not, always, or 1 in 2^k; a master switch
-/// decides for all.
+/// Decides which events are recorded: one byte for each event id below `IDS`, and a master switch.
 ///
-/// A recorder reads one word at START, relaxed and wait-free; its END inherits the decision. All zero, as it begins, it
-/// lets everything through. An event beyond its size (and the reserved id 0) obeys the master switch alone.
+/// An event is recorded never, always, or 1 in 2^k times. A new gate is all zero and admits
+/// everything. A recorder reads one byte at START, wait-free with a relaxed load; the END of the
+/// span follows the decision made at START. An event whose id is `IDS` or more obeys only the
+/// master switch.
 ///
-/// The switches are turned from one thread at a time: two at once could undo each other's turn, because targets without
-/// compare-and-swap have no other way to set a bit.
+/// # Limits
+///
+/// Only one thread at a time may change the switches. Two threads at once could undo each other's
+/// change, because a byte is changed by a load and a store: some targets have no compare-and-swap.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Gate};
@@ -42,115 +45,123 @@ const SAMPLING: u8 = 0x0F;
 /// assert_eq!((gate.admits(order), gate.sampling(order)), (true, 3)); // 1 in 8
 /// ```
 pub struct Gate<const IDS: usize> {
-    words: [AtomicU8; IDS],
+    /// Indexed by event id. Byte 0 holds the master switch alone, because no event has the id 0.
+    switches: [AtomicU8; IDS],
 }
 
 impl<const IDS: usize> Gate<IDS> {
-    /// An open gate with a word for each of the ids below `IDS`.
+    /// Creates a gate that admits everything.
     #[cfg(not(tailwatch_loom))]
     #[expect(
         clippy::new_without_default,
-        reason = "`const` is the point of it, and `Default::default` is not"
+        reason = "gates are made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
-        const { assert!(IDS > 0, "a gate has a word at least for the reserved id 0, the master switch") };
-        Self { words: [const { AtomicU8::new(0) }; IDS] }
+        const { assert!(IDS > 0, "a gate must have at least one byte, for the master switch") };
+        Self { switches: [const { AtomicU8::new(0) }; IDS] }
     }
 
-    /// An open gate with a word for each of the ids below `IDS`.
+    /// Creates a gate that admits everything.
     #[cfg(tailwatch_loom)]
     pub fn new() -> Self {
-        Self { words: core::array::from_fn(|_| AtomicU8::new(0)) }
+        Self { switches: core::array::from_fn(|_| AtomicU8::new(0)) }
     }
 
     #[inline(always)]
-    fn word(&self, event: EventId) -> &AtomicU8 {
+    fn switch(&self, event: EventId) -> &AtomicU8 {
         let id = usize::from(event.get());
-        // No id is 0, so its word holds the master switch and nothing else.
-        &self.words[if id < IDS { id } else { 0 }]
+        &self.switches[if id < IDS { id } else { 0 }]
     }
 
-    /// What is decided for `event`.
+    /// Returns the current decision for `event`.
     #[inline(always)]
     pub(crate) fn decision(&self, event: EventId) -> Decision {
-        // Relaxed: a switch says nothing about other memory; it is obeyed as soon as it is seen.
-        Decision(self.word(event).load(Relaxed))
+        // Relaxed: no other memory depends on a switch. A change takes effect once this load sees
+        // it.
+        Decision(self.switch(event).load(Relaxed))
     }
 
-    /// Whether `event` is recorded, be it only 1 in so many.
+    /// Returns whether `event` is recorded, always or 1 in 2^k times.
     #[inline(always)]
     pub fn admits(&self, event: EventId) -> bool {
         !self.decision(event).is_off()
     }
 
-    /// `event` is recorded 1 in 2^k times, this is k; 0 if always.
+    /// Returns k if `event` is sampled 1 in 2^k; 0 if it is not sampled.
     pub fn sampling(&self, event: EventId) -> u8 {
         self.decision(event).sampling()
     }
 
-    /// Has `event` recorded 1 in 2^`sampling` times: at most 15, which a record has room for. An event beyond the gate's size
-    /// stays as it is. Returns what is in force.
+    /// Samples `event` 1 in 2^`sampling`, and returns the sampling that is now in force.
+    ///
+    /// `sampling` is limited to 15, because a record has 4 bits for it. An event whose id is `IDS`
+    /// or more cannot be sampled; for such an event nothing changes.
     pub fn set_sampling(&self, event: EventId, sampling: u8) -> u8 {
-        if let Some(word) = self.words.get(usize::from(event.get())) {
-            word.store((word.load(Relaxed) & !SAMPLING) | sampling.min(SAMPLING), Relaxed);
+        if let Some(switch) = self.switches.get(usize::from(event.get())) {
+            switch.store((switch.load(Relaxed) & !SAMPLING) | sampling.min(SAMPLING), Relaxed);
         }
         self.sampling(event)
     }
 
-    /// Turns the master switch.
+    /// Turns the master switch, which applies to all events, on or off.
     pub fn set_enabled(&self, enabled: bool) {
-        for word in &self.words {
-            let rest = word.load(Relaxed) & !ALL_OFF;
-            word.store(if enabled { rest } else { rest | ALL_OFF }, Relaxed);
+        for switch in &self.switches {
+            let rest = switch.load(Relaxed) & !ALL_OFF;
+            switch.store(if enabled { rest } else { rest | ALL_OFF }, Relaxed);
         }
     }
 
-    /// Turns everything off for good: no switch turns anything on again, and who is turned away
-    /// [can tell](crate::Recorder::try_start).
+    /// Turns everything off permanently: no switch turns anything on again.
+    ///
+    /// [`Recorder::try_start`](crate::Recorder::try_start) distinguishes a closed gate from one
+    /// that is switched off.
     pub fn close(&self) {
-        for word in &self.words {
-            word.store(word.load(Relaxed) | CLOSED, Relaxed);
+        for switch in &self.switches {
+            switch.store(switch.load(Relaxed) | CLOSED, Relaxed);
         }
     }
 
-    /// Whether anything may be recorded: the master switch is on, and the gate is not closed.
+    /// Returns whether the master switch is on and the gate is not closed.
     pub fn is_enabled(&self) -> bool {
-        self.words[0].load(Relaxed) & (ALL_OFF | CLOSED) == 0
+        self.switches[0].load(Relaxed) & (ALL_OFF | CLOSED) == 0
     }
 
-    /// Switches one event. An event beyond the gate's size stays as it is.
+    /// Turns the switch of `event` on or off.
+    ///
+    /// An event whose id is `IDS` or more has no switch of its own; for such an event nothing
+    /// changes.
     pub fn set_event_enabled(&self, event: EventId, enabled: bool) {
-        if let Some(word) = self.words.get(usize::from(event.get())) {
-            let rest = word.load(Relaxed) & !EVENT_OFF;
-            word.store(if enabled { rest } else { rest | EVENT_OFF }, Relaxed);
+        if let Some(switch) = self.switches.get(usize::from(event.get())) {
+            let rest = switch.load(Relaxed) & !EVENT_OFF;
+            switch.store(if enabled { rest } else { rest | EVENT_OFF }, Relaxed);
         }
     }
 }
 
-/// What the gate says of an event.
+/// What the gate decided for an event: the event's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision(u8);
 
 impl Decision {
-    /// Whether every one is recorded: the usual case, told by one comparison.
+    /// Returns whether the event is always recorded: the usual case, which takes one comparison.
     #[inline(always)]
     pub(crate) const fn is_always(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether none is recorded.
+    /// Returns whether the event is not recorded at all.
     #[inline(always)]
     pub(crate) const fn is_off(self) -> bool {
         self.0 >= CLOSED
     }
 
-    /// Whether the gate is closed for good.
+    /// Returns whether the gate is closed permanently.
     #[inline(always)]
     pub(crate) const fn is_final(self) -> bool {
         self.0 & CLOSED != 0
     }
 
-    /// 1 in 2^k is recorded.
+    /// Returns k: the event is recorded 1 in 2^k times.
     #[inline(always)]
     pub(crate) const fn sampling(self) -> u8 {
         self.0 & SAMPLING
@@ -168,11 +179,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn switches_and_sampling_do_not_disturb_each_other() {
+    fn switches_and_sampling_are_independent_of_each_other() {
         let gate = Gate::<5>::new();
         let [one, other, beyond] = [1, 2, 2_047].map(|id| EventId::new(id).unwrap());
         assert_eq!(gate.set_sampling(one, 4), 4);
-        assert_eq!(gate.set_sampling(one, 200), 15, "no more fits a record");
+        assert_eq!(gate.set_sampling(one, 200), 15, "a record has no room for more");
         gate.set_event_enabled(one, false);
         gate.set_enabled(false);
         assert!(![one, other, beyond].into_iter().any(|event| gate.admits(event)));
@@ -181,7 +192,11 @@ mod tests {
         gate.set_event_enabled(one, true);
         assert!(gate.admits(one) && !gate.decision(one).is_always());
         assert_eq!([one, other, beyond].map(|event| gate.sampling(event)), [15, 0, 0]);
-        assert_eq!(gate.set_sampling(beyond, 3), 0, "the master switch's word is nobody's");
+        assert_eq!(
+            gate.set_sampling(beyond, 3),
+            0,
+            "an event beyond the gate must not change the master switch's byte"
+        );
         assert!(gate.is_enabled() && gate.decision(beyond).is_always());
         gate.close();
         gate.set_enabled(true);

@@ -1,10 +1,13 @@
-//! Buckets that grow by a fixed factor: counts over a wide range within a stated relative error.
+//! A histogram whose buckets grow by a fixed factor, so that it covers a wide range of values
+//! within a stated relative error.
 //!
-//! *Base-2 exponential*, as in Prometheus native and OpenTelemetry exponential histograms: at scale `s` each power of two is
-//! cut into 2^s buckets, bucket `i` counts the values in `(2^(i/2^s), 2^((i+1)/2^s)]`. An exact power of two belongs to the
-//! lower bucket. A value of any bucket is told as the bucket's geometric midpoint, which is wrong by at most:
+//! The buckets are *base-2 exponential*, as in the native histograms of Prometheus and the
+//! exponential histograms of OpenTelemetry. At scale `s`, each power of two is cut into 2^s
+//! buckets. Bucket `i` counts the values in `(2^(i/2^s), 2^((i+1)/2^s)]`, so an exact power of two
+//! belongs to the lower bucket. A quantile is estimated by the geometric midpoint of the bucket it
+//! falls into. The error of this estimate is at most:
 //!
-//! | scale | relative error | buckets a factor of 1,000 |
+//! | scale | relative error | buckets for a factor of 1,000 |
 //! |---|---|---|
 //! | 0 | 41.4 % | 10 |
 //! | 3 | 4.43 % | 80 |
@@ -13,9 +16,11 @@
 //!
 //! # Why no t-digest
 //!
-//! A t-digest is smaller for the same error in the tails, but what it says depends on the order in which samples came, two of
-//! them merge only approximately, and it computes in floating point. Slices of a window are merged all the time, on
-//! processors without floating point too, and a report has to equal a recount of its trace: buckets add up exactly.
+//! A t-digest is smaller for the same error in the tails. But its result depends on the order in
+//! which the samples arrive, two digests merge only approximately, and it needs floating point.
+//! tailwatch merges the slices of a window all the time, also on processors without floating
+//! point, and a report must equal a recount of its trace. Buckets merge exactly, in any order, with
+//! integers alone.
 
 mod bounds;
 mod buckets;
@@ -23,18 +28,20 @@ mod count;
 
 use core::marker::PhantomData;
 
-use self::buckets::COARSE;
+use self::buckets::COARSE_SCALE;
 pub use self::{
     buckets::{Buckets, Estimate, MAX_SCALE},
     count::Count,
 };
 use crate::{Moments, Quantile};
 
-/// Counts of values by bucket, with their count, sum and extremes.
+/// A histogram: counts of values by bucket, with their exact count, sum and extremes.
 ///
-/// The counters are of type `C` (`u16`, `u32` or `u64`) and lie in `A`, an array, a boxed slice or a borrowed one. Merging is
-/// addition, and lowering the scale halves the indices: either gives, bit for bit, what recording everything there would have.
-/// Integers only, no allocation.
+/// The counters have the type `C` (`u16`, `u32` or `u64`) and live in `A`, which is an array, a
+/// boxed slice or a borrowed slice. [`merge`](Self::merge) adds counters, and
+/// [`downscale`](Self::downscale) halves bucket indices. As long as no counter is full, the result
+/// of either is bit for bit the same as if every value had been recorded there in the first place.
+/// The histogram uses integers only and does not allocate.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, histogram::{Buckets, Histogram}};
@@ -57,20 +64,23 @@ pub struct Histogram<C, A> {
     width: PhantomData<C>,
 }
 
-/// A bucket that counted something: the values above `above`, up to and including `up_to`.
+/// A bucket that is not empty. It counts the values in `(above, up_to]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bucket {
-    /// No value in it is as small as this, but for the bucket of zero.
+    /// The exclusive lower bound. The bucket of the value 0 is the exception: both of its bounds
+    /// are 0.
     pub above: u64,
-    /// The largest value that belongs to it.
+    /// The inclusive upper bound: the largest value that the bucket counts.
     pub up_to: u64,
-    /// How many there are, by weight.
+    /// The weight of the values in the bucket.
     pub count: u64,
 }
 
 impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
-    /// An empty histogram; `None` unless there is a counter for each of [`Buckets::places`], all of them 0.
+    /// Creates an empty histogram.
+    ///
+    /// Returns `None` unless `counts` has exactly [`Buckets::places`] counters, all of them 0.
     pub fn new(buckets: Buckets, counts: A) -> Option<Self> {
         let empty = counts.as_ref().iter().all(|count| count.get() == 0);
         (empty && counts.as_ref().len() == buckets.places()).then_some(Self {
@@ -81,28 +91,33 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         })
     }
 
-    /// Which values it tells apart.
+    /// Returns the scale and the range of the buckets.
     pub const fn buckets(&self) -> Buckets {
         self.buckets
     }
 
-    /// Count, sum, extremes, mean and spread, all of them exact.
+    /// Returns the exact count, sum and extremes of the recorded values.
     pub const fn moments(&self) -> &Moments {
         &self.moments
     }
 
-    /// The counters, by place.
+    /// Returns the counters, indexed by [place](Buckets::place).
     pub fn counts(&self) -> &[C] {
         self.counts.as_ref()
     }
 
-    /// The value at a quantile; `None` if there are none. Linear in the places between the smallest and the largest.
+    /// Estimates the value at a quantile. Returns `None` if the histogram is empty.
+    ///
+    /// Takes time linear in the number of places between the smallest and the largest value.
     pub fn quantile(&self, quantile: Quantile) -> Option<Estimate> {
         let [estimate] = self.quantiles([quantile])?;
         Some(estimate)
     }
 
-    /// The values at several quantiles, which ascend; `None` if there are no values.
+    /// Estimates the values at several quantiles, which must be in ascending order. Returns `None`
+    /// if the histogram is empty.
+    ///
+    /// Takes time linear in the number of places between the smallest and the largest value.
     pub fn quantiles<const K: usize>(&self, quantiles: [Quantile; K]) -> Option<[Estimate; K]> {
         let counts = self.counts();
         (self.moments.count() > 0).then(|| {
@@ -112,7 +127,7 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         })
     }
 
-    /// The buckets that counted something, ascending.
+    /// Returns the buckets that are not empty, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Bucket> {
         self.counts().iter().enumerate().filter(|(_, count)| count.get() > 0).map(
             |(place, count)| {
@@ -124,46 +139,57 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
 }
 
 impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
-    /// Counts a value that stands for 2^`sampling` of its like. Returns how many of them did not fit into the counter;
-    /// they are in the moments all the same, and quantiles allow for them.
+    /// Records a value of weight 2^`sampling`. Returns the weight that did not fit into the
+    /// counter, which is 0 unless the counter is full.
     ///
-    /// Constant time.
+    /// The [moments](Self::moments) include the full weight in any case, and the bounds of a
+    /// quantile are widened by the weight that the counters lack. Takes constant time.
     pub fn record(&mut self, value: u64, sampling: u8) -> u64 {
         self.moments.add(value, sampling);
         self.counts.as_mut()[self.buckets.place(value)].add(1 << sampling)
     }
 
-    /// Adds what another histogram counted; returns how many did not fit into the counters. `None`, and nothing is added, if
-    /// it tells other values apart.
+    /// Adds the counts of another histogram. Returns the weight that did not fit into the
+    /// counters.
+    ///
+    /// Returns `None` and adds nothing if the other histogram has a different scale or range.
     pub fn merge<D: Count, B: AsRef<[D]>>(&mut self, other: &Histogram<D, B>) -> Option<u64> {
         if self.buckets != other.buckets {
             return None;
         }
         self.moments.merge(&other.moments);
         let counts = self.counts.as_mut().iter_mut().zip(other.counts());
-        Some(counts.fold(0_u64, |left, (count, more)| left.saturating_add(count.add(more.get()))))
+        Some(
+            counts
+                .fold(0_u64, |excess, (count, more)| excess.saturating_add(count.add(more.get()))),
+        )
     }
 
-    /// Makes one bucket of two: the scale is one lower, and the counters behind [`Buckets::places`] are 0 and unused.
-    /// Returns how many did not fit into a counter; `None`, and nothing changes, at scale 0.
+    /// Lowers the scale by one: every two neighbouring buckets become one. Returns the weight that
+    /// did not fit into the counters.
+    ///
+    /// The counters behind the new number of [`Buckets::places`] are 0 and no longer used. At scale
+    /// 0 this returns `None` and changes nothing.
     pub fn downscale(&mut self) -> Option<u64> {
         let coarser = self.buckets.coarser()?;
         let counts = self.counts.as_mut();
-        let mut left = 0_u64;
+        let mut excess = 0_u64;
         for place in 0..self.buckets.places() {
             let to = self.buckets.coarser_place(place);
             if to != place {
                 let moved = core::mem::take(&mut counts[place]).get();
-                left = left.saturating_add(counts[to].add(moved));
+                excess = excess.saturating_add(counts[to].add(moved));
             }
         }
         self.buckets = coarser;
-        Some(left)
+        Some(excess)
     }
 }
 
-/// The values at these quantiles, which ascend, of at least one value, of which `counts` tells how many lie at each place from that
-/// of the smallest to that of the largest.
+/// Estimates the values at the given quantiles, which must be in ascending order.
+///
+/// `counts` holds the counts from the place of the smallest value to the place of the largest.
+/// `moments` must not be empty.
 #[inline(always)]
 pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
@@ -171,8 +197,8 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     counts: &[C],
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
-    if buckets.is_coarse() {
-        estimate_by::<C, K, COARSE>(buckets, moments, counts, quantiles)
+    if buckets.uses_coarse_bounds() {
+        estimate_by::<C, K, COARSE_SCALE>(buckets, moments, counts, quantiles)
     } else {
         estimate_by::<C, K, MAX_SCALE>(buckets, moments, counts, quantiles)
     }
@@ -186,7 +212,7 @@ fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
     let (min, max) = (moments.min(), moments.max());
-    // Without a histogram nothing was counted.
+    // The storage has no histogram, so only the extremes are known.
     if counts.is_empty() {
         return [Estimate::between(min, max); K];
     }
@@ -196,7 +222,8 @@ fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     let missing = moments.weight().saturating_sub(counted);
     let mut estimates = places.map(|place| buckets.estimate_by::<FINEST>(place, min, max));
     if missing > 0 {
-        // Counters were full. What they missed may lie anywhere: all of it below the rank, or all of it above.
+        // Some counters are full. The missing weight may lie anywhere. The upper bounds assume that
+        // all of it lies above the rank, the lower bounds that all of it lies below.
         let (lowest, _) =
             locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
         for (estimate, lowest) in estimates.iter_mut().zip(lowest) {
@@ -207,10 +234,15 @@ fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     estimates
 }
 
-/// Most of so many counts hold no rank, and are added up at once.
-const AT_ONCE: usize = 16;
+/// The number of counts that [`locate`] adds up at once. Most chunks of this size contain none of
+/// the wanted ranks, so their counts need not be looked at one by one.
+const CHUNK: usize = 16;
 
-/// The places that hold these ranks, which ascend, or the last one; and how many were counted. The first count is that of this place.
+/// Finds the places that contain the given ranks, which must be in ascending order. Returns them
+/// with the sum of all counts.
+///
+/// `first` is the place of the first count. A rank beyond the sum of all counts gets the last
+/// place.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn locate<C: Count, const K: usize>(
     counts: &[C],
@@ -219,7 +251,7 @@ fn locate<C: Count, const K: usize>(
 ) -> ([usize; K], u64) {
     let (mut places, mut place, mut found, mut reached) =
         ([first + counts.len() - 1; K], first, 0, 0_u64);
-    for counts in counts.chunks(if cfg!(target_pointer_width = "64") { AT_ONCE } else { 1 }) {
+    for counts in counts.chunks(if cfg!(target_pointer_width = "64") { CHUNK } else { 1 }) {
         let after = reached.saturating_add(sum(counts));
         if ranks.get(found).is_some_and(|rank| *rank <= after) {
             for (place, count) in (place..).zip(counts) {
@@ -235,12 +267,13 @@ fn locate<C: Count, const K: usize>(
     (places, reached)
 }
 
-/// The sum of a few counts, or the largest number.
+/// Returns the sum of at most [`CHUNK`] counts, saturating at `u64::MAX`.
 fn sum<C: Count>(counts: &[C]) -> u64 {
-    /// So many bits of a sum of [`AT_ONCE`] counts are those of how many they are.
-    const SPARE: u32 = AT_ONCE.ilog2();
+    /// A sum of [`CHUNK`] counts needs at most this many bits more than the largest of them.
+    const SPARE: u32 = CHUNK.ilog2();
     let counts = counts.iter().map(|count| count.get());
-    // Those that are not far too many need no look at each whether they still fit.
+    // The usual counts are small enough that the sum cannot overflow. Checking this once for all of
+    // them is cheaper than a saturating addition for each.
     let (all, sum) =
         counts.clone().fold((0, 0_u64), |(all, sum), count| (all | count, sum.wrapping_add(count)));
     if all.leading_zeros() >= SPARE { sum } else { counts.fold(0, u64::saturating_add) }

@@ -1,51 +1,57 @@
-//! Spans that have begun and not ended: how many, and which is the oldest.
+//! Open spans: pairs STARTs with ENDs, counts the spans in between, and finds the oldest one.
 //!
-//! START and END meet by event and start tick in a bounded table. Spans that agree in both cannot be told apart and need not
-//! be: the table counts them. Rings are drained one after the other, so the END of a span that ended on another thread may
-//! come before its START: it waits, *early*, until every ring has been drained as far as it was when that END was seen.
+//! STARTs and ENDs are paired by event and start tick in a table of bounded size. Spans that agree
+//! in both are interchangeable, so the table only counts them. Rings are drained one after the
+//! other. The END of a span that ended on another thread may therefore arrive before its START.
+//! Such an END is *early*: it waits until every ring has been drained as far as it was filled when
+//! that END arrived.
 //!
-//! | of an event | are always |
+//! These equations always hold for each event:
+//!
+//! | records | equal |
 //! |---|---|
 //! | STARTs | paired + open + untracked + abandoned |
 //! | ENDs and FORGETs | paired + early + orphans |
 //!
-//! *Untracked* are STARTs that found no room. Overwritten records can leave a span open for ever: those open at that moment
-//! become *uncertain* and are given up after a while. Without loss, with room and with every span closed, everything but
-//! `paired` is 0 in the end.
+//! A START is *untracked* if it finds no room in the table. Since overwritten records can leave a
+//! span open for ever, the spans that are open at the time of a loss become *uncertain* and are
+//! abandoned after a while. If nothing is lost, the table has room and every span is closed, all
+//! counts but `paired` are 0 in the end.
 //!
-//! The table is a hash table with linear probing and deletion by shifting back (Knuth, TAOCP 3, 6.4, algorithm R): there are
-//! no tombstones, and all zero is empty. Where registers have 32 bits, and so flash may be scarce, a small table is
-//! searched from its beginning instead.
+//! The table is a hash table with linear probing and deletion by backward shift (Knuth, TAOCP
+//! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. On
+//! 32-bit targets, where flash may be scarce, a small table is searched linearly instead.
 
 use crate::{
     counter_width::{self, CountWord, widen},
     storage::EventState,
 };
 
-/// How an event's STARTs and ENDs met. Where registers have 32 bits, each number is 2^32 − 1 at the most.
+/// How an event's STARTs and ENDs have been paired. On 32-bit targets, each count saturates at
+/// 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Pairing {
-    /// Spans whose START and END have met.
+    /// Spans whose START and END have been paired.
     pub paired: u64,
     /// Spans that have begun and not ended.
     pub open: u64,
-    /// Of those, the ones whose END may have been overwritten.
+    /// The open spans whose END may have been overwritten.
     pub uncertain: u64,
-    /// STARTs that found no room in the table, and no END since.
+    /// STARTs that found no room in the table and whose END has not arrived yet.
     pub untracked: u64,
-    /// Uncertain spans that were given up.
+    /// Uncertain spans that are no longer waited for.
     pub abandoned: u64,
     /// ENDs that wait for their START.
     pub early: u64,
-    /// ENDs without a START.
+    /// ENDs whose START never arrived.
     pub orphans: u64,
 }
 
-/// [`Pairing`] as it is stored.
+/// [`Pairing`] as it is stored: with counts of register width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct Pairs {
+pub(crate) struct PackedPairing {
     pub(crate) paired: CountWord,
     open: CountWord,
     uncertain: CountWord,
@@ -55,21 +61,21 @@ pub(crate) struct Pairs {
     orphans: CountWord,
 }
 
-impl Pairs {
+impl PackedPairing {
     pub(crate) const EMPTY: Self =
         Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
 
-    /// A START or an END that finds neither its kind nor room.
-    pub(crate) fn pair_nothing(&mut self, is_end: bool) {
+    /// Counts a START or END that finds neither a counterpart nor room in the table.
+    pub(crate) fn count_unpaired(&mut self, is_end: bool) {
         if is_end {
-            without_start(self, 1);
+            count_without_start(self, 1);
         } else {
-            counter_width::count(&mut self.untracked, 1);
+            counter_width::add(&mut self.untracked, 1);
         }
     }
 
-    /// As it is told.
-    pub(crate) fn told(&self) -> Pairing {
+    /// Converts the counts to 64 bits.
+    pub(crate) fn unpacked(&self) -> Pairing {
         Pairing {
             paired: widen(self.paired),
             open: widen(self.open),
@@ -82,22 +88,24 @@ impl Pairs {
     }
 }
 
-/// A place of the table; its count is 0 if it is empty.
+/// A slot of the table: the open spans, or the early ENDs, of one event and start tick. It is empty
+/// if its count is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OpenSpan {
     start: u64,
-    /// Of open spans, the tag of the last START of this kind; of early ENDs, 1 if one of them is among the slowest, whose tag
-    /// is still to come.
+    /// For open spans, the tag of the last START. For early ENDs, 1 if the sample of one of them is
+    /// an exemplar that needs the tag of its START, else 0.
     tag: u64,
-    /// Of open spans, one more than the tick at which they became uncertain, or 0; of early ENDs, the pass of the last one.
+    /// For open spans, one more than the tick at which they became uncertain, or 0. For early ENDs,
+    /// the pass of the last one.
     mark: u64,
-    /// How many of this kind there are; 0 in an empty place.
+    /// How many spans or ENDs there are; 0 in an empty slot.
     count: u32,
-    /// The event's row.
+    /// The row of the event.
     row: u16,
     early: bool,
-    /// Of the last START of this kind: it stands for 2^k of its like.
+    /// The k of the last START, whose span stands for 2^k spans.
     sampling: u8,
 }
 
@@ -105,32 +113,34 @@ impl OpenSpan {
     pub(crate) const EMPTY: Self =
         Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 
-    const fn is(&self, row: u16, start: u64, early: bool) -> bool {
+    /// Returns whether this is the entry of the given key.
+    const fn matches(&self, row: u16, start: u64, early: bool) -> bool {
         self.count > 0 && self.row == row && self.start == start && self.early == early
     }
 }
 
-/// What is known of the table besides its places.
+/// The state of the table besides its slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Occupancy {
-    /// Places that are taken, that of the newest span included.
-    taken: usize,
-    /// The span that began last, if it is not in the table: most end before another one begins.
+    /// The number of used slots, including one for `newest`.
+    used: usize,
+    /// The span that began last, unless it is in the table. Most spans end before another one
+    /// begins, and so never enter the table.
     newest: OpenSpan,
-    /// Places of early ENDs.
+    /// The number of slots with early ENDs.
     early: usize,
-    /// Places of uncertain spans.
+    /// The number of slots with uncertain spans.
     uncertain: usize,
 }
 
 impl Occupancy {
-    /// Whether anything is in the table.
-    pub(crate) const fn is_any_taken(&self) -> bool {
-        self.taken > 0
+    /// Returns whether there are any open spans or early ENDs.
+    pub(crate) const fn has_entries(&self) -> bool {
+        self.used > 0
     }
 }
 
-/// The table at work.
+/// The table of open spans with everything that its operations need.
 #[derive(Debug)]
 pub(crate) struct OpenSpanTable<'t> {
     pub(crate) table: &'t mut [OpenSpan],
@@ -138,114 +148,125 @@ pub(crate) struct OpenSpanTable<'t> {
     pub(crate) events: &'t mut [EventState],
 }
 
-/// A table of so many places is small.
-const SMALL: usize = 64;
+/// The largest table that is searched linearly on 32-bit targets.
+const MAX_LINEAR_LEN: usize = 64;
 
-/// Whether the usual cases have ways of their own. Where flash may be scarce, all go through the table.
+/// Whether frequent cases have fast paths. On 32-bit targets, all cases go through the table, which
+/// takes less flash.
 pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
 
 impl OpenSpanTable<'_> {
-    /// A span began. Constant time unless the table is crowded. Whether its END came before and is
-    /// [among the slowest](Self::await_tag).
+    /// Processes the START of a span. Returns whether its END came before and [needs its
+    /// tag](Self::await_tag).
+    ///
+    /// Takes constant time unless the table is crowded.
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
-        // The usual case: no END waits for its START, and none of its kind is uncertain.
+        // The frequent case: there are no early ENDs that the START could be paired with, and no
+        // uncertain spans that it could be interchangeable with.
         if SHORTCUTS
             && self.occupancy.early == 0
             && self.occupancy.uncertain == 0
             && has_room(self.table, self.occupancy)
-            && !self.is_full(row)
+            && !self.is_count_full(row)
         {
             if self.occupancy.newest.count > 0 {
                 self.spill_newest();
             }
             self.occupancy.newest =
                 OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
-            self.occupancy.taken += 1;
+            self.occupancy.used += 1;
             self.events[usize::from(row)].pairing.open += 1;
             return false;
         }
-        self.pair(row, start, false, tag, sampling).is_some_and(|awaited| awaited > 0)
+        self.pair(row, start, false, tag, sampling).is_some_and(|flag| flag > 0)
     }
 
-    /// Whether no more spans of this event can be counted as open, or as early ENDs.
+    /// Returns whether a counter of the event's open spans or early ENDs is full.
     #[inline(always)]
-    fn is_full(&self, row: u16) -> bool {
+    fn is_count_full(&self, row: u16) -> bool {
         let pairing = &self.events[usize::from(row)].pairing;
         cfg!(not(target_pointer_width = "64"))
             && (pairing.open == CountWord::MAX || pairing.early == CountWord::MAX)
     }
 
-    /// Puts the newest span into the table, for whoever looks there.
+    /// Moves the newest span into the table, so that it can be found there.
     pub(crate) fn spill_newest(&mut self) {
         let OpenSpan { start, tag, count, row, sampling, .. } = self.occupancy.newest;
         if !SHORTCUTS || count == 0 {
             return;
         }
         self.occupancy.newest = OpenSpan::EMPTY;
-        self.occupancy.taken -= 1;
+        self.occupancy.used -= 1;
         let home = home(self.table.len(), row, start);
         if self.table[home].count == 0 {
-            self.occupancy.taken += 1;
+            self.occupancy.used += 1;
             self.table[home] = OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
-        } else if let Some(flight) = insert(self.table, self.occupancy, row, start, false) {
-            flight.tag = tag;
-            flight.sampling = sampling;
+        } else if let Some(entry) = insert(self.table, self.occupancy, row, start, false) {
+            entry.tag = tag;
+            entry.sampling = sampling;
         } else {
-            // As many of one kind as can be counted.
+            // The slot cannot count any more spans.
             let pairing = &mut self.events[usize::from(row)].pairing;
             pairing.open -= 1;
-            counter_width::count(&mut pairing.untracked, 1);
+            counter_width::add(&mut pairing.untracked, 1);
         }
     }
 
-    /// Whether a span that begins and ends before anything else happens has nothing to do with the table: it would have room there,
-    /// and no END waits for a START.
-    pub(crate) fn passes_by(&self) -> bool {
+    /// Returns whether a span that begins and ends before anything else happens can be counted
+    /// without accessing the table: there is room for it, and no END waits for a START.
+    pub(crate) fn can_be_bypassed(&self) -> bool {
         self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }
 
-    /// A span that began at `start` ended, or was forgotten, in the pass numbered `pass`. Returns its tag, if its START was
-    /// seen. Constant time unless the table is crowded.
+    /// Processes the END or FORGET, in the pass numbered `pass`, of a span that began at `start`.
+    /// Returns the span's tag if its START has been seen.
+    ///
+    /// Takes constant time unless the table is crowded.
     #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
         if !SHORTCUTS {
             return self.pair(row, start, true, pass, 0);
         }
-        // The usual case: it is the newest.
-        if self.occupancy.newest.is(row, start, false) {
+        // The most frequent case: it is the newest span.
+        if self.occupancy.newest.matches(row, start, false) {
             let tag = self.occupancy.newest.tag;
             self.occupancy.newest = OpenSpan::EMPTY;
-            self.closed_one(row);
+            self.count_closed(row);
             return Some(tag);
         }
-        // And the next: it is where it belongs, the only one of its kind, and nothing was put behind it.
-        let place = home(self.table.len(), row, start);
-        if let Some(flight) = self.table.get(place)
-            && flight.is(row, start, false)
-            && flight.count == 1
-            && flight.mark == 0
-            && self.table[(place + 1) & (self.table.len() - 1)].count == 0
+        // The next most frequent case: it is alone in its home slot, and the next slot is empty, so
+        // that no entry has to be shifted back.
+        let slot = home(self.table.len(), row, start);
+        if let Some(entry) = self.table.get(slot)
+            && entry.matches(row, start, false)
+            && entry.count == 1
+            && entry.mark == 0
+            && self.table[(slot + 1) & (self.table.len() - 1)].count == 0
         {
-            let tag = flight.tag;
-            self.table[place] = OpenSpan::EMPTY;
-            self.closed_one(row);
+            let tag = entry.tag;
+            self.table[slot] = OpenSpan::EMPTY;
+            self.count_closed(row);
             return Some(tag);
         }
         self.pair(row, start, true, pass, 0)
     }
 
-    /// A span was closed that was the only one of its kind, and is gone.
+    /// Updates the counts for a span that was closed and whose slot is empty now.
     #[inline]
-    fn closed_one(&mut self, row: u16) {
-        self.occupancy.taken -= 1;
+    fn count_closed(&mut self, row: u16) {
+        self.occupancy.used -= 1;
         let pairing = &mut self.events[usize::from(row)].pairing;
         pairing.open -= 1;
-        counter_width::count(&mut pairing.paired, 1);
+        counter_width::add(&mut pairing.paired, 1);
     }
 
-    /// A START, with its tag and its sampling, or an END, with the number of its pass; whatever is in the table. The tag of an END's START; of
-    /// a START, if its END was there, more than 0 if that is among the slowest.
+    /// Pairs a START or END with its counterpart. This is the general case, for any state of the
+    /// table.
+    ///
+    /// `tag_or_pass` is the tag of a START, or the pass of an END; an END ignores `sampling`. A
+    /// paired END returns its START's tag. A paired START returns 1 if an exemplar [needs its
+    /// tag](Self::await_tag), else 0.
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(crate) fn pair(
@@ -253,173 +274,183 @@ impl OpenSpanTable<'_> {
         row: u16,
         start: u64,
         is_end: bool,
-        told: u64,
+        tag_or_pass: u64,
         sampling: u8,
     ) -> Option<u64> {
         self.spill_newest();
-        let is_full = self.is_full(row);
+        let is_full = self.is_count_full(row);
         let pairing = &mut self.events[usize::from(row)].pairing;
-        if let Some(place) = find(self.table, row, start, !is_end) {
-            let OpenSpan { tag, mark, .. } = self.table[place];
-            counter_width::count(&mut pairing.paired, 1);
+        if let Some(slot) = find(self.table, row, start, !is_end) {
+            let OpenSpan { tag, mark, .. } = self.table[slot];
+            counter_width::add(&mut pairing.paired, 1);
             if is_end {
                 pairing.open -= 1;
                 pairing.uncertain -= CountWord::from(mark > 0);
             } else {
                 pairing.early -= 1;
             }
-            self.table[place].count -= 1;
-            if self.table[place].count == 0 {
-                remove(self.table, self.occupancy, place);
+            self.table[slot].count -= 1;
+            if self.table[slot].count == 0 {
+                remove(self.table, self.occupancy, slot);
             }
             return Some(tag);
         }
-        // One of a kind that is there already takes no room.
-        let flight =
+        // An entry with the same key may be in the table already. Then one more takes no room.
+        let entry =
             if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
-        let Some(flight) = flight else {
-            pairing.pair_nothing(is_end);
+        let Some(entry) = entry else {
+            pairing.count_unpaired(is_end);
             return None;
         };
         if is_end {
-            flight.mark = told;
+            entry.mark = tag_or_pass;
             pairing.early += 1;
         } else {
-            // One more of a kind that is uncertain: they cannot be told apart.
-            pairing.uncertain += CountWord::from(flight.mark > 0);
+            // It is interchangeable with the spans in its slot, so it is as uncertain as they are.
+            pairing.uncertain += CountWord::from(entry.mark > 0);
             pairing.open += 1;
-            (flight.tag, flight.sampling) = (told, sampling);
+            (entry.tag, entry.sampling) = (tag_or_pass, sampling);
         }
         None
     }
 
-    /// The span that began at `start`, whose END has no START yet, is among the slowest: its tag is wanted once it comes.
+    /// Notes that the sample of the early END with this `start` is an exemplar, which needs the tag
+    /// of its START.
     pub(crate) fn await_tag(&mut self, row: u16, start: u64) {
-        if let Some(place) = find(self.table, row, start, true) {
-            self.table[place].tag = 1;
+        if let Some(slot) = find(self.table, row, start, true) {
+            self.table[slot].tag = 1;
         }
     }
 
-    /// Records were overwritten: the END of every open span may be among them.
+    /// Marks all open spans as uncertain: their ENDs may be among the records that were lost.
     #[inline(always)]
     pub(crate) fn mark_lost(&mut self, now: u64) {
         self.spill_newest();
         let mark = now.saturating_add(1);
-        for flight in self.table.iter_mut().filter(|flight| flight.count > 0 && !flight.early) {
-            if flight.mark == 0 {
-                self.events[usize::from(flight.row)].pairing.uncertain +=
-                    CountWord::from(flight.count);
+        for entry in self.table.iter_mut().filter(|entry| entry.count > 0 && !entry.early) {
+            if entry.mark == 0 {
+                self.events[usize::from(entry.row)].pairing.uncertain +=
+                    CountWord::from(entry.count);
                 self.occupancy.uncertain += 1;
             }
-            // Those that were uncertain on a clock that has begun again since are so as of now, else they would be for ever.
-            if flight.mark.wrapping_sub(1) >= now {
-                flight.mark = mark;
+            // A mark from before the clock restarted lies in the future. Lower it, or the span
+            // would never be abandoned.
+            if entry.mark.wrapping_sub(1) >= now {
+                entry.mark = mark;
             }
         }
     }
 
-    /// Start tick and tag of the oldest open span of an event. Linear in the size of the table.
+    /// Returns the start tick and the tag of an event's oldest open span. Takes time linear in the
+    /// size of the table.
     pub(crate) fn oldest(&mut self, row: u16) -> Option<(u64, u64)> {
         self.spill_newest();
         self.table
             .iter()
-            .filter(|flight| flight.count > 0 && flight.row == row && !flight.early)
-            .map(|flight| (flight.start, flight.tag))
+            .filter(|entry| entry.count > 0 && entry.row == row && !entry.early)
+            .map(|entry| (entry.start, entry.tag))
             .min_by_key(|(start, _)| *start)
     }
 
-    /// Removes the early ENDs of passes before this one: they wait in vain, as every ring has been drained since as far as it was after
-    /// them. Or gives up the spans that became uncertain before this tick.
+    /// If `early`, removes the early ENDs of passes before the pass `before`; they are orphans,
+    /// since every ring has been drained up to them. Otherwise, abandons the spans that became
+    /// uncertain before the tick `before`.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(crate) fn remove_older(&mut self, early: bool, before: u64) {
         if (if early { self.occupancy.early } else { self.occupancy.uncertain }) == 0 {
             return;
         }
-        let mut place = 0;
-        while let Some(flight) = self.table.get(place) {
-            let mark = if early { flight.mark } else { flight.mark.wrapping_sub(1) };
-            if flight.count == 0 || flight.early != early || mark >= before {
-                place += 1;
+        let mut slot = 0;
+        while let Some(entry) = self.table.get(slot) {
+            let mark = if early { entry.mark } else { entry.mark.wrapping_sub(1) };
+            if entry.count == 0 || entry.early != early || mark >= before {
+                slot += 1;
                 continue;
             }
-            let count = CountWord::from(flight.count);
-            let pairing = &mut self.events[usize::from(flight.row)].pairing;
+            let count = CountWord::from(entry.count);
+            let pairing = &mut self.events[usize::from(entry.row)].pairing;
             if early {
                 pairing.early -= count;
-                without_start(pairing, count);
+                count_without_start(pairing, count);
             } else {
                 pairing.open -= count;
                 pairing.uncertain -= count;
-                counter_width::count(&mut pairing.abandoned, count);
+                counter_width::add(&mut pairing.abandoned, count);
             }
-            // Another one may move here: it is looked at again.
-            remove(self.table, self.occupancy, place);
+            // Removal may move another entry into this slot, so visit it again.
+            remove(self.table, self.occupancy, slot);
         }
     }
 }
 
-/// Row, start tick and weight of the spans that are open, once the newest one is seated.
-pub(crate) fn open(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, u64)> {
+/// Iterates over the row, start tick and weight of the open spans. The newest span must be in the
+/// table: see [`OpenSpanTable::spill_newest`].
+pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, u64)> {
     table
         .iter()
-        .filter(|flight| flight.count > 0 && !flight.early)
-        .map(|flight| (flight.row, flight.start, u64::from(flight.count) << flight.sampling))
+        .filter(|entry| entry.count > 0 && !entry.early)
+        .map(|entry| (entry.row, entry.start, u64::from(entry.count) << entry.sampling))
 }
 
-/// ENDs whose START is not in the table: of a span that had no room there, or that was lost.
+/// Counts ENDs without a START in the table. Their STARTs are untracked, as far as there are any,
+/// or else were lost.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn without_start(pairing: &mut Pairs, count: CountWord) {
+fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
     let untracked = pairing.untracked.min(count);
     pairing.untracked -= untracked;
-    counter_width::count(&mut pairing.paired, untracked);
-    counter_width::count(&mut pairing.orphans, count - untracked);
+    counter_width::add(&mut pairing.paired, untracked);
+    counter_width::add(&mut pairing.orphans, count - untracked);
 }
 
-/// Whether it is searched from its beginning: then nothing is at a home of its own.
+/// Returns whether the table is searched linearly. Its entries then have no home slots.
 #[inline(always)]
-const fn is_small(table: &[OpenSpan]) -> bool {
-    !SHORTCUTS && table.len() <= SMALL
+const fn is_linear(table: &[OpenSpan]) -> bool {
+    !SHORTCUTS && table.len() <= MAX_LINEAR_LEN
 }
 
-/// Where the search for a kind begins (Fibonacci hashing: Knuth, TAOCP 3, 6.4). The length is a power of two.
+/// Returns the home slot of a key, where the search for it begins (Fibonacci hashing: Knuth, TAOCP
+/// volume 3, section 6.4). `len` must be a power of two or 0.
 #[inline]
 fn home(len: usize, row: u16, start: u64) -> usize {
     let hash = (start ^ (u64::from(row) << 48)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    // A table of none has no place at all.
+    // For a `len` of 0, the mask has all bits set. Callers do not use the slot as an index then.
     (hash >> 32) as usize & len.wrapping_sub(1)
 }
 
+/// Returns the slot of a key; `None` if it is not in the table.
 fn find(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
-    search(table, row, start, early).filter(|place| table[*place].count > 0)
+    search(table, row, start, early).filter(|slot| table[*slot].count > 0)
 }
 
-/// Where this kind is, or else the empty place where it belongs; `None` in a table without places.
+/// Returns the slot of a key, or the empty slot where it belongs. Returns `None` if a table is full
+/// or has no slots.
 fn search(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
     if table.is_empty() {
         return None;
     }
-    if is_small(table) {
-        let there = table.iter().position(|flight| flight.is(row, start, early));
-        return there.or_else(|| table.iter().position(|flight| flight.count == 0));
+    if is_linear(table) {
+        let existing = table.iter().position(|entry| entry.matches(row, start, early));
+        return existing.or_else(|| table.iter().position(|entry| entry.count == 0));
     }
     let mask = table.len() - 1;
-    let mut place = home(table.len(), row, start);
-    // There is always an empty place: `insert` leaves one.
-    while table[place].count > 0 && !table[place].is(row, start, early) {
-        place = (place + 1) & mask;
+    let mut slot = home(table.len(), row, start);
+    // This ends: `has_room` keeps at least one slot empty.
+    while table[slot].count > 0 && !table[slot].matches(row, start, early) {
+        slot = (slot + 1) & mask;
     }
-    Some(place)
+    Some(slot)
 }
 
-/// An eighth stays empty, and at least one place, so that searches are short and end.
+/// Returns whether another slot may be used. An eighth of the slots, and at least one, stay empty,
+/// so that searches are short and end.
 #[inline]
 const fn has_room(table: &[OpenSpan], occupancy: &Occupancy) -> bool {
     let reserve = if table.len() < 8 { 1 } else { table.len() / 8 };
-    occupancy.taken + reserve < table.len()
+    occupancy.used + reserve < table.len()
 }
 
-/// One more of this kind; `None` if there is no room.
+/// Adds one to the count of a key, in a new slot if necessary. Returns `None` if there is no room.
 fn insert<'t>(
     table: &'t mut [OpenSpan],
     occupancy: &mut Occupancy,
@@ -427,44 +458,44 @@ fn insert<'t>(
     start: u64,
     early: bool,
 ) -> Option<&'t mut OpenSpan> {
-    let place = search(table, row, start, early)?;
-    if table[place].count == 0 {
+    let slot = search(table, row, start, early)?;
+    if table[slot].count == 0 {
         if !has_room(table, occupancy) {
             return None;
         }
-        occupancy.taken += 1;
+        occupancy.used += 1;
         occupancy.early += usize::from(early);
-        table[place] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
+        table[slot] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
     }
-    let flight = &mut table[place];
-    flight.count = flight.count.checked_add(1)?;
-    Some(flight)
+    let entry = &mut table[slot];
+    entry.count = entry.count.checked_add(1)?;
+    Some(entry)
 }
 
-/// Empties a place, and moves up what stands behind it only because it was taken.
+/// Empties a slot and shifts back the entries behind it that a search could not reach otherwise.
 #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
-    occupancy.taken -= 1;
+    occupancy.used -= 1;
     occupancy.early -= usize::from(early);
     occupancy.uncertain -= usize::from(!early && mark > 0);
-    if is_small(table) {
+    if is_linear(table) {
         table[hole].count = 0;
         return;
     }
     let mask = table.len() - 1;
-    let mut place = hole;
+    let mut slot = hole;
     loop {
-        place = (place + 1) & mask;
-        let OpenSpan { row, start, count, .. } = table[place];
+        slot = (slot + 1) & mask;
+        let OpenSpan { row, start, count, .. } = table[slot];
         if count == 0 {
             break;
         }
-        let wanted = home(table.len(), row, start);
-        // It may move to the hole unless its home lies behind the hole, on the way from it to here.
-        if (place.wrapping_sub(wanted) & mask) >= (place.wrapping_sub(hole) & mask) {
-            table[hole] = core::mem::take(&mut table[place]);
-            hole = place;
+        let home_slot = home(table.len(), row, start);
+        // The entry may fill the hole unless its home slot lies behind the hole.
+        if (slot.wrapping_sub(home_slot) & mask) >= (slot.wrapping_sub(hole) & mask) {
+            table[hole] = core::mem::take(&mut table[slot]);
+            hole = slot;
         }
     }
     table[hole] = OpenSpan::EMPTY;

@@ -1,20 +1,28 @@
-//! Hot-path latency percentiles, from a Cortex-M0 to a co-located trading box: the part that needs no platform.
+//! The part of tailwatch that needs no platform: it measures the latency of hot paths and reports
+//! percentiles, without an operating system and without allocating.
 //!
-//! What is here runs without an operating system and without an allocator: the [ring] that the hot path writes
-//! records into, the [`Recorder`] that writes them, and the [`Aggregator`] that turns them into percentiles over sliding
-//! windows. An adapter supplies what only a platform can: a [`Clock`] and the loop that drains. For threads of an operating
-//! system that is the crate `tailwatch`; use this one directly on bare metal or to write an adapter.
+//! A [`Recorder`] writes 16-byte [records](Record) into a [ring] on the hot path. The
+//! [`Aggregator`] drains the rings and turns their records into percentiles over sliding windows.
+//! An adapter adds what only a platform can supply: a [`Clock`] and the loop that drains the rings.
 //!
-//! # What it does not do
+//! Programs with threads use the crate `tailwatch`, which is such an adapter. Use this crate
+//! directly on bare metal, or to write an adapter.
 //!
-//! - It starts no thread, reads no clock of its own and writes no file.
-//! - Recording is not async-signal-safe, and a recorder is not shared by two contexts: each has a ring of its own.
-//! - A ring overwrites its oldest records when nobody drains it in time; that is counted, never prevented.
-//! - Percentiles are those of samples that ended in the window, by nearest rank; nothing is interpolated.
+//! # Limits
 //!
-//! # Example
+//! - This crate starts no thread, brings no clock of its own and writes no file.
+//! - Recording is not async-signal-safe. Two contexts (threads, tasks or interrupts) cannot share a
+//!   recorder: each needs its own ring.
+//! - A ring that is not drained in time overwrites its oldest records. The loss is counted, not
+//!   prevented, because preventing it would make the hot path wait.
+//! - A percentile over a window covers the samples that ended in that window, by nearest rank and
+//!   without interpolation. It is exact until the window holds more samples than the storage keeps;
+//!   beyond that it comes from a histogram, and the summary states its error.
 //!
-//! [`Aggregator`] shows a whole pass, [`Recorder`] the recording side.
+//! # Examples
+//!
+//! The docs of [`Recorder`] show how to record, those of [`Aggregator`] how to drain a ring and
+//! query percentiles.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
@@ -23,7 +31,7 @@
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "oracles compute in other types than what they judge"
+        reason = "test oracles compute in other number types than the code under test"
     )
 )]
 

@@ -1,17 +1,18 @@
-//! Moments as they are stored in a slice.
+//! The moments of a slice, as they are stored.
 //!
-//! Where registers have 64 bits, they are kept as they are. Elsewhere in as few bits as do: 40 bytes instead of 64.
+//! On 64-bit targets, [`Moments`](crate::Moments) are stored unchanged (`wide`). On 32-bit targets
+//! they are packed into 40 bytes instead of 64 (`compact`).
 
-#[cfg(target_pointer_width = "64")]
-pub use self::roomy::PackedMoments;
 #[cfg(not(target_pointer_width = "64"))]
-pub use self::scarce::PackedMoments;
+pub use self::compact::PackedMoments;
+#[cfg(target_pointer_width = "64")]
+pub use self::wide::PackedMoments;
 
 #[cfg(target_pointer_width = "64")]
-mod roomy {
+mod wide {
     use crate::{Moments, sample_buffer::Sample};
 
-    /// What the samples of a slice add up to.
+    /// The moments of a slice's samples.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct PackedMoments(Moments);
@@ -19,31 +20,32 @@ mod roomy {
     impl PackedMoments {
         pub(crate) const EMPTY: Self = Self(Moments::EMPTY);
 
-        /// As they are told.
+        /// Returns the unpacked moments.
         #[inline(always)]
         pub(crate) const fn moments(&self) -> Moments {
             self.0
         }
 
-        /// Adds them to others.
+        /// Adds these moments to `moments`.
         #[inline(always)]
         pub(crate) fn add_to(&self, moments: &mut Moments) {
             moments.merge(&self.0);
         }
 
-        /// How many samples there are.
+        /// Returns the number of samples.
         #[inline(always)]
         pub(crate) const fn count(&self) -> u64 {
             self.0.count()
         }
 
-        /// How many they stand for.
+        /// Returns the total weight of the samples.
         #[inline(always)]
         pub(crate) const fn weight(&self) -> u64 {
             self.0.weight()
         }
 
-        /// Adds what others add up to; how many of them, by weight, did not fit: none.
+        /// Merges `other`. Returns the weight that did not fit, which is always 0 in this
+        /// representation.
         #[inline(always)]
         pub(crate) fn merge(&mut self, other: &Moments) -> u64 {
             self.0.merge(other);
@@ -65,28 +67,35 @@ mod roomy {
 }
 
 #[cfg(not(target_pointer_width = "64"))]
-mod scarce {
+mod compact {
     use core::mem;
 
     use crate::{
         Moments, counter_width::narrow, sample_buffer::Sample, wide_math::product_of_words,
     };
 
-    /// What the samples of a slice add up to.
+    /// The moments of a slice's samples.
     ///
-    /// Once the weight does not fit, it and the other sums stay full, and are told as the largest number there is. Squares add up to 2^96.
+    /// Once the weight is full, at 2^32 − 1, it stays full, and so do both sums. A full weight or
+    /// sum is reported as the largest number. The sum of squares is full at 2^96 − 1.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct PackedMoments {
         count: u32,
         weight: u32,
         sum: u64,
+        /// The low 64 bits of the sum of squares.
         squares: u64,
+        /// The high 32 bits of the sum of squares.
         squares_above: u32,
+        /// The low 32 bits of the minimum.
         min: u32,
+        /// The low 32 bits of the maximum.
         max: u32,
-        /// Of the smallest and the largest, what is above 32 bits: a [`WeightedSample`](crate::WeightedSample) has 44.
+        /// The high bits of the minimum. 16 bits are enough, because the value of a
+        /// [`WeightedSample`](crate::WeightedSample) has at most 44 bits on these targets.
         min_above: u16,
+        /// The high bits of the maximum.
         max_above: u16,
     }
 
@@ -111,7 +120,8 @@ mod scarce {
             (self.max_above as u64) << u32::BITS | self.max as u64
         }
 
-        /// As they are told. A sum that is full is told as one: so the quantiles of such a slice allow for all that it does not know.
+        /// Returns the unpacked moments. A full weight or sum becomes a full one of [`Moments`], so
+        /// that the bounds of quantiles allow for any weight that the slice lacks.
         #[inline(never)]
         pub(crate) fn moments(&self) -> Moments {
             let weight = if self.weight == u32::MAX { u64::MAX } else { self.weight.into() };
@@ -126,28 +136,29 @@ mod scarce {
             )
         }
 
-        /// Adds them to others.
+        /// Adds these moments to `moments`.
         pub(crate) fn add_to(&self, moments: &mut Moments) {
             moments.merge(&self.moments());
         }
 
-        /// How many samples there are.
+        /// Returns the number of samples.
         pub(crate) const fn count(&self) -> u64 {
             self.count as u64
         }
 
-        /// How many they stand for.
+        /// Returns the total weight of the samples.
         pub(crate) const fn weight(&self) -> u64 {
             self.weight as u64
         }
 
-        /// Moments as they are stored.
-        #[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+        /// Packs moments.
+        #[expect(clippy::cast_possible_truncation, reason = "numbers are split into words")]
         fn of(moments: &Moments) -> Self {
             let (min, max) = (moments.min(), moments.max());
             let [count, weight] = [moments.count(), moments.weight()].map(narrow);
             let (sum, squares) = (moments.sum(), moments.squares());
-            // Once it has no room, it knows its extremes, and how many it does not know no more.
+            // Once the weight is full, the sums are not known any more, either. They are marked as
+            // full. The extremes stay exact.
             let (sum, squares) =
                 if weight == u32::MAX { (u64::MAX, u128::MAX) } else { (sum, squares) };
             let is_full = squares >> (u64::BITS + u32::BITS) != 0;
@@ -164,7 +175,7 @@ mod scarce {
             }
         }
 
-        /// Adds what others add up to; how many of them, by weight, did not fit.
+        /// Merges `other`. Returns the weight that did not fit.
         #[inline(never)]
         pub(crate) fn merge(&mut self, other: &Moments) -> u64 {
             let mut moments = self.moments();
@@ -173,11 +184,12 @@ mod scarce {
             other.weight() - (self.weight() - before)
         }
 
-        /// Adds a sample to sums that weigh less than 2^31.
+        /// Adds a sample. The weight so far must be below 2^31.
         #[inline(never)]
         pub(crate) fn add(&mut self, sample: Sample) {
-            // The usual kind: below 4 s in the coarse unit, and for itself alone.
-            let Some(value) = sample.word() else {
+            // Most samples have the weight 1 and are below 2^32 units, which is 4 s in the coarse
+            // unit.
+            let Some(value) = sample.unweighted_u32() else {
                 self.merge(&Moments::of(sample.weighted()));
                 return;
             };

@@ -1,4 +1,4 @@
-//! Ready-made sets of events.
+//! Predefined sets of events.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ const fn millis(quantile: Quantile, millis: u64) -> Threshold {
 }
 
 events! {
-    /// The eight events of a trading bot, with limits that are usual for them.
+    /// Eight events of a trading bot, with typical limits.
     ///
     /// ```
     /// use tailwatch_core::{Event, Trading};
@@ -19,21 +19,21 @@ events! {
     /// ```
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub enum Trading {
-        /// Building or closing one candle.
+        /// Building or closing one candle (a time bar of prices).
         CandleProcessing = 1 { limits: &[millis(Quantile::P95, 50), millis(Quantile::P99, 100)] },
         /// Computing a signal.
         SignalGeneration = 2 { limits: &[millis(Quantile::P95, 10), millis(Quantile::P99, 20)] },
         /// Sending an order, up to its acknowledgement.
         OrderPlacement = 3 { limits: &[millis(Quantile::P95, 20), millis(Quantile::P99, 50)] },
-        /// From sending an order to its fill.
+        /// An order from being sent to being filled.
         OrderFill = 4,
-        /// Handing a message to the event bus.
+        /// Publishing a message to the event bus.
         EventBusPublish = 5 { limits: &[millis(Quantile::P95, 5), millis(Quantile::P99, 10)] },
-        /// Handling a message of the event bus.
+        /// Handling a message from the event bus.
         EventBusHandle = 6,
-        /// Messages that wait in the event bus.
+        /// The number of messages that wait in the event bus.
         QueueBacklog = 7 { unit: Unit::One },
-        /// A pause in which the whole process, or its core, stood still.
+        /// A pause during which the whole process, or its processor core, stood still.
         GcPause = 8,
     }
 }

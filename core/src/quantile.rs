@@ -1,13 +1,14 @@
-//! Quantiles and ranks, in integers.
+//! Quantiles and ranks, in integer arithmetic.
 
 use core::{error, fmt, str::FromStr};
 
 use crate::wide_math::{self, product_of_words};
 
-/// A quantile between 0 and 1, in parts per million: `p99.9` is 999,000.
+/// A quantile between 0 and 1, in parts per million (ppm): `p99.9` is 999,000 ppm.
 ///
-/// The quantile of `n` sorted samples is the one at the *nearest rank*, `max(1, ceil(q·n))`: a sample that was really
-/// seen, never a mean of two. `p99.9` of 1,000 samples is the 999th smallest.
+/// The quantile `q` of `n` sorted samples is the sample at the *nearest rank*,
+/// `max(1, ceil(q·n))`. It is always one of the samples, never interpolated between two. `p99.9` of
+/// 1,000 samples is the 999th smallest.
 ///
 /// ```
 /// use tailwatch_core::Quantile;
@@ -28,35 +29,36 @@ impl Quantile {
     pub const MIN: Self = Self(0);
     /// The median.
     pub const P50: Self = Self(500_000);
-    /// 95 % are no larger.
+    /// The smallest sample such that at least 95 % of all samples are no larger.
     pub const P95: Self = Self(950_000);
-    /// 99 % are no larger.
+    /// The smallest sample such that at least 99 % of all samples are no larger.
     pub const P99: Self = Self(990_000);
-    /// 99.9 % are no larger.
+    /// The smallest sample such that at least 99.9 % of all samples are no larger.
     pub const P99_9: Self = Self(999_000);
     /// The largest sample.
     pub const MAX: Self = Self(MILLION);
 
-    /// The quantile of `ppm` parts per million; `None` above 1,000,000.
+    /// Creates the quantile of `ppm` parts per million. Returns `None` above 1,000,000.
     pub const fn from_ppm(ppm: u32) -> Option<Self> {
         if ppm <= MILLION { Some(Self(ppm)) } else { None }
     }
 
-    /// In parts per million.
+    /// Returns the quantile in parts per million.
     pub const fn ppm(self) -> u32 {
         self.0
     }
 
-    /// The rank of this quantile among `n` samples, counted from 1; 0 if there are none.
+    /// Returns the rank of this quantile among `n` samples, counted from 1. Returns 0 if `n` is 0.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "a rank is at most n")]
     pub const fn rank(self, n: u64) -> u64 {
         if n == 0 {
             return 0;
         }
-        // The product may need more than 64 bits, that of what is left below a million does not.
-        let (millions, left) = wide_math::divided(n, MILLION as u64);
-        let of_left = wide_math::divided(
+        // `n * ppm` may need more than 64 bits. Split n into millions and a remainder: the product
+        // of the remainder always fits.
+        let (millions, left) = wide_math::div_rem(n, MILLION as u64);
+        let of_left = wide_math::div_rem(
             product_of_words(left as u32, self.0) + (MILLION - 1) as u64,
             MILLION as u64,
         )
@@ -88,7 +90,7 @@ impl fmt::Display for Quantile {
     }
 }
 
-/// A text is no quantile.
+/// The error returned when a text is not a quantile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ParseQuantileError;
@@ -130,13 +132,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rank_is_the_least_that_covers_the_share() {
+    fn a_rank_is_the_smallest_that_covers_the_share() {
         for n in 1..=2_003_u64 {
             for ppm in
                 [0, 1, 333_333, 500_000, 500_001, 950_000, 990_000, 999_000, 999_999, 1_000_000]
             {
                 let rank = Quantile(ppm).rank(n);
-                // The definition, by search: the least r >= 1 with r/n >= q.
+                // Search for the definition of the rank: the smallest r >= 1 with r/n >= q.
                 let searched = (1..=n).find(|r| r * 1_000_000 >= u64::from(ppm) * n).unwrap();
                 assert_eq!(rank, searched, "n {n} ppm {ppm}");
             }
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn text_round_trips() {
+    fn text_round_trips_and_malformed_text_is_refused() {
         for ppm in (0..=1_000_000).step_by(37) {
             let quantile = Quantile(ppm);
             assert_eq!(quantile.to_string().parse(), Ok(quantile));

@@ -1,4 +1,4 @@
-//! The hot path: what runs in the program that is measured.
+//! The hot path: the code that runs inside the measured program.
 
 use core::{error, fmt};
 
@@ -7,19 +7,22 @@ use crate::{
     ring::Producer, sync::Cell,
 };
 
-/// Whether there is room for code of its own for the usual case, beside that for all of them.
-const ROOMY: bool = cfg!(target_pointer_width = "64");
+/// Whether the usual case has code of its own beside the general code. Targets with 32-bit
+/// registers do without: a few more instructions per span, for half the flash.
+const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 
-/// Writes what happens in one thread, task or interrupt into its ring.
+/// Records the events of one thread, task or interrupt into its ring.
 ///
-/// A span costs two reads of the clock, six stores and predictable branches. Nothing here panics, allocates, blocks or
-/// fails; all of it is wait-free. A recorder takes `&self`, so spans of one recorder nest and overlap freely; it can move
-/// to another thread, but not be used by two at once.
+/// Recording is wait-free, and it never panics, allocates, blocks or fails. On a 64-bit target a
+/// span takes two reads of the clock, six stores and predictable branches.
+///
+/// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
+/// to another thread, but two threads cannot use it at once.
 ///
 /// ```
 /// use tailwatch_core::{Clock, Event, Gate, Outcome, Recorder, Ring, Slot, TickRate, Trading};
 ///
-/// struct Counter(core::cell::Cell<u64>); // a clock that ticks once a read
+/// struct Counter(core::cell::Cell<u64>); // a clock that ticks at every read
 /// impl Clock for Counter {
 ///     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1) }
 ///     fn end(&self) -> u64 { self.start() }
@@ -40,74 +43,84 @@ const ROOMY: bool = cfg!(target_pointer_width = "64");
 /// consumer.drain(|record| kinds.push(record.kind().to_string()));
 /// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
 /// ```
-// Where registers are of 32 bits, the usual case and the rare ones share their code: a few instructions more, for half the flash.
 #[derive(Debug)]
 pub struct Recorder<'r, C, const IDS: usize> {
     producer: Producer<'r>,
     gate: &'r Gate<IDS>,
     clock: C,
-    draws: SampleRng,
+    rng: SampleRng,
 }
 
-/// The generator that decides which of the events that are sampled are recorded: a linear congruential one, whose high bits are
-/// taken (the multiplier is that of PCG; O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms
-/// for Random Number Generation*, 2014). Each pattern of k high bits comes up exactly once in 2^k over its period of 2^32. All
-/// generators walk the same cycle; each adds a number of its own, so that no two of them decide alike.
+/// The random number generator that selects which occurrences of a sampled event are recorded.
 ///
-/// Not a counter: every n-th of what comes at a beat would show a part of the beat.
+/// It is a linear congruential generator of which the high bits are used. The multiplier is that of
+/// PCG (O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms for
+/// Random Number Generation*, 2014). Over the period of 2^32 draws, each pattern of k high bits
+/// comes up in exactly 1 of 2^k draws. All generators walk the same cycle. Each adds the address of
+/// its recorder as a salt, so that two recorders do not select alike.
+///
+/// A counter would be cheaper, but recording every n-th occurrence of a periodic event would show
+/// only one phase of its period.
 #[derive(Debug)]
 struct SampleRng(Cell<u32>);
 
 impl SampleRng {
-    /// Whether this one of 2^`sampling` is it; `sampling` is 1 to 15.
-    #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
-    fn draw(&self, sampling: u8, own: usize) -> bool {
+    /// Returns `true` with a probability of 1 in 2^`sampling`; `sampling` is 1 to 15.
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of an address will do")]
+    fn draw(&self, sampling: u8, salt: usize) -> bool {
         let state = self.0.get().wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         self.0.set(state);
-        // Multiplied, because addresses differ in their low bits (Fibonacci hashing; Knuth, TAOCP 3, 6.4).
-        let own = (own as u32).wrapping_mul(0x9E37_79B9);
-        state.wrapping_add(own) >> (u32::BITS - u32::from(sampling)) == 0
+        // The salt is an address, and addresses differ mostly in their low bits. The multiplication
+        // spreads them to the high bits (Fibonacci hashing; Knuth, TAOCP 3, 6.4).
+        let salt = (salt as u32).wrapping_mul(0x9E37_79B9);
+        state.wrapping_add(salt) >> (u32::BITS - u32::from(sampling)) == 0
     }
 }
 
-/// A span that has begun and is not closed yet: what START hands to END.
+/// An open span: what START hands to END.
 ///
-/// It is plain data, points to no ring and may be closed by another recorder, in another thread, as long as both record
-/// into one collector and read one clock. A token that is dropped leaves its span in flight for ever: close it.
+/// A token is plain data without a reference to a ring. Another recorder may close it, even in
+/// another thread, as long as both recorders feed the same aggregator and read the same clock.
+/// Dropping a token does not close its span, which then stays in flight; pass every token to
+/// [`Recorder::end`] or [`Recorder::discard`].
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[must_use = "a span whose token is dropped never ends; pass it to `end` or `forget`"]
+#[must_use = "a span whose token is dropped never ends; pass the token to `end` or `discard`"]
 pub struct Token {
     start: u64,
-    /// What all records of the span share; 0 for a span that is not recorded. (As few words as can be, so that a token stays
-    /// in registers.)
+    /// Event and sampling, in the bits of a record; 0 for a span that is not recorded. They are
+    /// packed into one word so that a token stays in registers.
     span_bits: usize,
 }
 
-/// The gate lets nothing of this event through.
+/// The error returned when the [`Gate`] does not admit an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Disabled {
-    /// Whether it is [closed](Gate::close) for good.
+    /// Whether the gate is [closed](Gate::close) permanently, rather than switched off.
     pub is_final: bool,
 }
 
 impl fmt::Display for Disabled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_final { "the gate is closed for good" } else { "the gate is off" })
+        f.write_str(if self.is_final {
+            "the gate is closed permanently"
+        } else {
+            "the gate is off for this event"
+        })
     }
 }
 
 impl error::Error for Disabled {}
 
 impl Token {
-    /// The token of a span that is not recorded: to close it does nothing.
+    /// Returns the token of a span that is not recorded. Closing it does nothing.
     #[inline]
     pub const fn unrecorded() -> Self {
         Self { start: 0, span_bits: 0 }
     }
 
-    /// Whether the span is recorded.
+    /// Returns whether the span is recorded.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
         self.span_bits != 0
@@ -115,54 +128,63 @@ impl Token {
 }
 
 impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
-    /// Records into this ring what this gate admits, at the times of this clock.
+    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`,
+    /// with ticks of `clock`.
     #[cfg(not(tailwatch_loom))]
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, draws: SampleRng(Cell::new(0)) }
+        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
-    /// Records into this ring what this gate admits, at the times of this clock.
+    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`,
+    /// with ticks of `clock`.
     #[cfg(tailwatch_loom)]
     pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, draws: SampleRng(Cell::new(0)) }
+        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
-    /// The clock it reads.
+    /// Returns the clock.
     pub const fn clock(&self) -> &C {
         &self.clock
     }
 
-    /// Begins a span that ends when the guard is dropped.
+    /// Starts a span that ends when the returned guard is dropped.
     #[inline(always)]
     pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS> {
         self.measure_tagged(event, 0)
     }
 
-    /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
+    /// Like [`measure`](Self::measure), with a tag such as an order number. The low 46 bits are
+    /// kept.
     #[inline(always)]
     pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS> {
         SpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
-    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    /// Starts a span with a tag, of which the low 46 bits are kept.
+    ///
+    /// Close it with [`end`](Self::end) or [`discard`](Self::discard).
     #[inline(always)]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         self.try_start(event, tag).unwrap_or(Token::unrecorded())
     }
 
-    /// As [`start`](Self::start), for adapters, which may count what comes too late.
+    /// Like [`start`](Self::start), but returns an error if the gate does not admit the event.
+    ///
+    /// This method is for adapters, which may count the spans that come after the gate was closed.
     ///
     /// # Errors
-    /// If the gate turns the event away: what is sampled is not turned away, drawn or not.
+    ///
+    /// Returns [`Disabled`] if the gate does not admit the event. A span that sampling skips is not
+    /// an error: it gets an unrecorded token.
     #[inline(always)]
     pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, Disabled> {
         let event = event.id();
         let decision = self.gate.decision(event);
-        if ROOMY && decision.is_always() {
+        if FAST_PATH && decision.is_always() {
             Ok(self.begin(event, 0, tag))
         } else if decision.is_off() {
             Err(Disabled { is_final: decision.is_final() })
-        } else if ROOMY {
+        } else if FAST_PATH {
             Ok(self.start_sampled(event, decision, tag))
         } else {
             let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
@@ -177,7 +199,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         Token { start, span_bits: Record::span_bits(event, sampling) }
     }
 
-    /// A function of its own, so that those who do not sample do not carry it.
+    /// Not inlined, so that programs that do not sample do not carry this code at every call site.
     #[inline(never)]
     fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
         match self.draw(decision) {
@@ -186,47 +208,57 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// With which sampling `event` is recorded this time; `None` if it is not.
+    /// Returns the sampling with which to record `event` this time; `None` if it is not to be
+    /// recorded.
     #[inline(always)]
     fn decide(&self, event: EventId) -> Option<u8> {
         let decision = self.gate.decision(event);
         if decision.is_always() { Some(0) } else { self.draw(decision) }
     }
 
+    /// Applies a decision other than "always": returns the sampling to record with, or `None` if
+    /// the event is switched off or is not selected this time.
     #[inline(never)]
     fn draw(&self, decision: Decision) -> Option<u8> {
         let sampling = decision.sampling();
         if decision.is_off() {
             None
-        } else if sampling == 0 || self.draws.draw(sampling, core::ptr::from_ref(self).addr()) {
+        } else if sampling == 0 || self.rng.draw(sampling, core::ptr::from_ref(self).addr()) {
             Some(sampling)
         } else {
             None
         }
     }
 
-    /// Ends a span.
+    /// Ends a span with this outcome. An unrecorded token does nothing.
     #[inline(always)]
     pub fn end(&self, token: Token, outcome: Outcome) {
         if !token.is_recorded() {
             return;
         }
         let end = self.clock.end();
-        if ROOMY && self.try_end_at(&token, outcome, end) {
+        if FAST_PATH && self.try_end_at(&token, outcome, end) {
             return;
         }
         self.end_at(token, outcome, end);
     }
 
-    /// Ends a span that is recorded at the tick `end`, unless something is rare about it: `false`, and nothing is done. Then
-    /// [`end_at`](Self::end_at) does it.
+    /// Ends a recorded span at the tick `end` in the usual case, and returns `true`.
     ///
-    /// For adapters, which have rare things of their own and want one cold call for all of them.
+    /// In two rare cases it does nothing and returns `false`: if a record cannot carry the
+    /// duration, and if the producer has to reserve records first. Then call
+    /// [`end_at`](Self::end_at), which handles all cases.
+    ///
+    /// This method is for adapters, which have rare cases of their own and make one cold call for
+    /// all of them.
+    ///
+    /// The token must be of a [recorded](Token::is_recorded) span.
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
         let duration = end.wrapping_sub(token.start);
-        match self.producer.announced() {
-            // One comparison for two cases: an end before the start wraps around to more than a record can carry.
+        match self.producer.next_reserved() {
+            // One comparison covers two cases: the duration of an `end` before the start wraps
+            // around to more than a record can carry.
             Some(seq) if duration <= MAX_PAYLOAD => {
                 self.producer
                     .push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
@@ -236,7 +268,10 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Ends a span at the tick `end`, read from this recorder's clock.
+    /// Ends a span at the tick `end`, which must come from this recorder's clock.
+    ///
+    /// If the duration is negative or needs more than 46 bits, the span is closed without a latency
+    /// and counted; see [`DiscardReason`].
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
@@ -252,7 +287,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
                 duration,
             ));
         }
-        // As a signed number, so that a clock that wraps past 2^64 has still gone forward.
+        // Read as a signed number, so that a clock that wrapped past 2^64 still counts as going
+        // forward.
         let backwards = duration.cast_signed() < 0;
         self.push_forget(
             &token,
@@ -260,25 +296,27 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         );
     }
 
-    /// Closes a span without a latency.
+    /// Closes a span without a latency, so that it enters no statistics.
     #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
     pub fn discard(&self, token: Token) {
         self.push_forget(&token, DiscardReason::Discarded);
     }
 
-    fn push_forget(&self, token: &Token, why: DiscardReason) {
+    fn push_forget(&self, token: &Token, reason: DiscardReason) {
         if token.is_recorded() {
             self.producer.push(Record::of_span(
                 token.start,
                 token.span_bits,
                 Kind::Forget as u8,
-                why as u64,
+                reason as u64,
             ));
         }
     }
 
-    /// Records a number, such as the length of a queue; 2^46 − 1 and more is counted as saturated, without a
-    /// sample. Whether it was recorded, which the gate decides.
+    /// Records a number, such as the length of a queue, and returns whether the gate and sampling
+    /// let it be recorded.
+    ///
+    /// A number of 2^46 − 1 or more is counted as saturated and gives no sample.
     #[inline(always)]
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
@@ -289,8 +327,10 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         sampling.is_some()
     }
 
-    /// Records a duration that was measured elsewhere and ended just now, in ticks; 2^46 − 1 and more is counted as
-    /// saturated, without a sample. Whether it was recorded, which the gate decides.
+    /// Records a duration in ticks that was measured elsewhere and ended just now, and returns
+    /// whether the gate and sampling let it be recorded.
+    ///
+    /// A duration of 2^46 − 1 ticks or more is counted as saturated and gives no sample.
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
@@ -302,23 +342,25 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 }
 
-/// A span that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
+/// A span that ends when the guard is dropped, with [`Outcome::Ok`].
+///
+/// [`end`](Self::end) ends it with another outcome, [`discard`](Self::discard) without a latency.
 #[derive(Debug)]
-#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+#[must_use = "the span ends when its guard is dropped; bind the guard to a variable"]
 pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize> {
     recorder: &'s Recorder<'r, C, IDS>,
     token: Token,
 }
 
 impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
-    /// Ends the span now, with this outcome.
+    /// Ends the span now with this outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
         self.recorder.end(token, outcome);
     }
 
-    /// Closes the span without a latency.
+    /// Closes the span without a latency, so that it enters no statistics.
     pub fn discard(mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
         self.recorder.discard(token);
@@ -342,10 +384,11 @@ mod tests {
     use super::*;
     use crate::{Ring, Slot, TickRate, Trading};
 
+    /// A clock that stands at the tick the test sets.
     #[derive(Debug)]
-    struct Script(Cell<u64>);
+    struct ManualClock(Cell<u64>);
 
-    impl Clock for &Script {
+    impl Clock for &ManualClock {
         fn start(&self) -> u64 {
             self.0.get()
         }
@@ -357,14 +400,14 @@ mod tests {
         }
     }
 
-    /// What is recorded while `work` runs, as (ticks, kind, payload).
+    /// Returns the records that `work` writes, as (ticks, kind, payload).
     fn recorded(
-        work: impl FnOnce(&Recorder<'_, &Script, 9>, &Script, &Gate<9>),
+        work: impl FnOnce(&Recorder<'_, &ManualClock, 9>, &ManualClock, &Gate<9>),
     ) -> Vec<(u64, Kind, u64)> {
         let gate = Gate::<9>::new();
         let mut ring = Ring::<[Slot; 64]>::new();
         let (producer, mut consumer) = ring.split();
-        let clock = Script(Cell::new(0));
+        let clock = ManualClock(Cell::new(0));
         work(&Recorder::new(producer, &gate, &clock), &clock, &gate);
         consumer.refresh();
         let mut seen = vec![];
@@ -393,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_length_is_forgotten_and_says_why() {
+    fn a_duration_that_a_record_cannot_carry_becomes_a_forget_with_its_reason() {
         let seen = recorded(|recorder, clock, _| {
             for (start, end) in [(100, 99), (0, MAX_PAYLOAD + 1), (0, MAX_PAYLOAD), (u64::MAX, 4)] {
                 clock.0.set(start);
@@ -408,13 +451,13 @@ mod tests {
             (100, Kind::Forget, DiscardReason::ClockSteppedBack as u64),
             (0, Kind::Forget, DiscardReason::TooLong as u64),
             (MAX_PAYLOAD, Kind::EndOk, MAX_PAYLOAD),
-            (4, Kind::EndOk, 5), // across the wrap of the counter
+            (4, Kind::EndOk, 5), // the clock wrapped past 2^64
         ];
         assert_eq!(closing, expected);
     }
 
     #[test]
-    fn the_gate_decides_at_start_and_end_inherits_it() {
+    fn the_gate_decides_at_start_and_end_follows() {
         let seen = recorded(|recorder, clock, gate| {
             let recorded = recorder.measure(Trading::OrderFill);
             gate.set_enabled(false);
@@ -429,20 +472,21 @@ mod tests {
         assert_eq!(seen, [(0, Kind::Start, 0), (7, Kind::EndOk, 7)]);
     }
 
-    /// Of 40,000 spans, 1 in 2^k is recorded, whole, and says so; within 6 standard deviations of a fair coin's.
+    /// 1 in 2^k of 40,000 spans is recorded, each with START and END. The number of them is within
+    /// 6 standard deviations of the binomial distribution.
     #[test]
-    fn sampling_takes_its_share_and_end_inherits_it() {
+    fn sampling_records_its_share_and_each_start_has_its_end() {
         for k in 1..=8_u8 {
             let (mut starts, mut last) = (0_u64, None);
             for round in 0..2_000 {
                 let seen = recorded(|recorder, clock, gate| {
-                    // Or every round would draw the same.
-                    recorder.draws.0.set(1 + round * 77_777);
+                    // A seed for each round, because equal seeds would draw the same sequence.
+                    recorder.rng.0.set(1 + round * 77_777);
                     gate.set_sampling(Trading::OrderFill.id(), k);
                     for _ in 0..20 {
                         let span = recorder.measure(Trading::OrderFill);
                         clock.0.set(clock.0.get() + 1);
-                        // The decision is that of the START.
+                        // Must not matter: the span was decided at START.
                         gate.set_sampling(Trading::OrderFill.id(), 0);
                         drop(span);
                         gate.set_sampling(Trading::OrderFill.id(), k);
@@ -460,7 +504,7 @@ mod tests {
                         ),
                     }
                 }
-                assert_eq!(last, None, "an END for each START");
+                assert_eq!(last, None, "a START without its END");
             }
             let p = 0.5_f64.powi(i32::from(k));
             let deviation = (40_000.0 * p * (1.0 - p)).sqrt();
@@ -472,11 +516,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sampled_number_carries_its_weight() {
+    fn a_sampled_value_carries_its_sampling() {
         let gate = Gate::<9>::new();
         let mut ring = Ring::<[Slot; 64]>::new();
         let (producer, mut consumer) = ring.split();
-        let clock = Script(Cell::new(0));
+        let clock = ManualClock(Cell::new(0));
         let recorder = Recorder::new(producer, &gate, &clock);
         gate.set_sampling(Trading::QueueBacklog.id(), 2);
         let taken = (0..40).filter(|n| recorder.value(Trading::QueueBacklog, *n)).count();

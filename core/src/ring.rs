@@ -1,48 +1,60 @@
-//! The ring: a fixed array of records between one producer and one consumer that overwrites the oldest.
+//! A ring of records between one producer and one consumer, in which new records overwrite the
+//! oldest.
+//!
+//! The ring is a fixed array. Pushing is wait-free and never fails: a full ring overwrites its
+//! oldest record, and the consumer counts the records that it lost. For each consumer, this holds
+//! exactly: `produced == delivered + overwritten + pending`.
 //!
 //! # The protocol
 //!
-//! No lock, no compare-and-swap, no wait on either side; loads and stores of machine words only, so that it runs on a
-//! Cortex-M0 as well. The producer never reads what the consumer writes: a slow, dead or absent consumer costs the hot path
-//! nothing. Three counters, all of which count records and wrap:
+//! Neither side locks, waits or uses compare-and-swap. Both need only loads and stores of machine
+//! words, which a Cortex-M0 has as well. The producer never reads what the consumer writes, so a
+//! slow, dead or absent consumer costs the hot path nothing.
 //!
-//! - `head`: records published. Written by the producer.
-//! - `reserved`: runs ahead of `head` by up to [`batch`] records: everything below it *may* be overwritten already.
-//!   Written by the producer, once in [`batch`] records, *before* the records it announces.
-//! - `tail`: records that the consumer is done with. Written by the consumer, so that another consumer can go on from it.
+//! Three counters count records. They wrap at the range of `usize`.
+//!
+//! - `head` counts the published records. The producer writes it.
+//! - `reserved` runs ahead of `head` by up to [`batch`] records. Every record below it *may*
+//!   already be in the process of being written, and thereby of overwriting an older one. The
+//!   producer writes it once per [`batch`] records, *before* it writes those records.
+//! - `tail` counts the records that the consumer has finished with. The consumer writes it, so that
+//!   the next consumer can continue from there.
 //!
 //! ```text
-//! producer                                       consumer
-//!   seq = head                                     head, once for the whole pass          (Acquire)
-//!   if seq == reserved:                            skip what is further behind than the capacity
-//!      reserved = seq + BATCH     (Relaxed)        for each chunk:
-//!      fence                      (Release)           copy the words of its records       (Relaxed)
-//!   store the words of the record (Relaxed)           fence                               (Acquire)
-//!   head = seq + 1                (Release)           r = reserved                        (Relaxed)
-//!                                                     record q is whole iff r - q <= capacity
+//! producer                                    consumer
+//!   seq = head                                  h = head, once for the whole pass  (Acquire)
+//!   if seq == reserved:                         skip all records before h - capacity
+//!      reserved = seq + batch     (Relaxed)     for each chunk:
+//!      fence                      (Release)        copy the words of its records   (Relaxed)
+//!   store the words of the record (Relaxed)        fence                           (Acquire)
+//!   head = seq + 1                (Release)        r = reserved                    (Relaxed)
+//!                                                  record q is whole iff r - q <= capacity
 //! ```
 //!
 //! | place | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
-//! | `ring: head is published` | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words: stale or half of one | `a_producer_laps_a_consumer` |
+//! | `ring: head is published` | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
 //! | `ring: a look at head` | consumer, `head` load, Acquire | producer, `head` store, Release | the same | `a_producer_laps_a_consumer` |
-//! | `ring: reserved is announced` | producer, fence after `reserved`, Release | consumer, fence before `reserved`, Acquire | the consumer copies words of a newer record and does not see that they were reserved: a torn record passes | `counters_wrap` |
-//! | `ring: before reserved is read` | consumer, fence before `reserved`, Acquire | both fences of the producer, Release | the same | `a_consumer_comes_late` |
-//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before `reserved`, Acquire | the same, for the records that the *former* producer's reservation still covers: a fence orders only the stores of its own thread | `a_second_producer_goes_on` |
-//! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the former producer's `head` store, Release | nothing while whoever hands the ring over orders it, as the contract says; where a ring outlives its process in a mapped file, it is all that does | none |
+//! | `ring: reserved is announced` | producer, fence after the `reserved` store, Release | consumer, fence before the `reserved` load, Acquire | the consumer copies words of a newer record without seeing that they were reserved, and delivers a torn record | `counters_wrap` |
+//! | `ring: before reserved is read` | consumer, fence before the `reserved` load, Acquire | both fences of the producer, Release | the same | `a_consumer_attaches_to_a_lapped_ring` |
+//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before the `reserved` load, Acquire | the same, for the records that the reservation of the *previous* producer still covers: a fence orders only the stores of its own thread | `a_second_producer_takes_over` |
+//! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the previous producer's `head` store, Release | nothing, as long as the hand-over itself orders the two producers, which the contract requires; for a ring that outlives its process in a mapped file, nothing else orders them | none |
 //!
-//! `.ci/run loom` weakens one place after the other and requires that the model in its row fails. The models are those of
-//! `tests/loom.rs`, explored by the model checker. The hand-over from one producer to the next (and from one consumer to the
-//! next) is ordered by whoever hands it over: a pool's lock, the end of a borrow.
+//! `.ci/run loom` weakens one ordering after the other and requires that the model in its row
+//! fails. The models are in `tests/loom.rs` and run under the model checker loom. The hand-over
+//! from one producer to the next, and from one consumer to the next, is ordered by the code that
+//! hands the ring over: by the lock of a pool, or by the end of a borrow.
 //!
-//! A record of a slot is an array of machine words, each an atomic: to race on plain memory is undefined behaviour, on
-//! relaxed atomics it is not, and a torn record is recognised afterwards (the idea of a seqlock; *intent counter beside tail
-//! counter*: Aeron's broadcast buffer; *word-wise atomic copy*: portable-atomic's fallback).
+//! A slot stores its record as an array of atomic machine words. A data race on plain memory would
+//! be undefined behaviour; a race on relaxed atomics is not, and the consumer detects a torn record
+//! afterwards. This is the idea of a seqlock. The counter that announces writes in advance comes
+//! from Aeron's broadcast buffer, the word-wise atomic copy from the fallback of portable-atomic.
 //!
 //! # Limits
 //!
-//! The newest `capacity − batch` records are always there. A consumer that is away for longer than the counters' range
-//! (2^64 records; 2^32 on 32-bit targets) misjudges how many were overwritten: by a multiple of that range.
+//! - Only the newest `capacity − batch` records are sure to be readable.
+//! - A consumer that is away while the counters run through their whole range (2^64 records; 2^32
+//!   on 32-bit targets) miscounts the overwritten records by a multiple of that range.
 
 mod consumer;
 mod producer;
@@ -57,10 +69,12 @@ pub use self::{
 };
 use crate::sync::{AtomicUsize, Ordering::Relaxed};
 
-/// How many records the producer announces at once, in a ring of this capacity.
+/// Returns how many records a producer reserves at once in a ring of this capacity: an eighth of
+/// it, at least 1 and at most 64.
 pub const fn batch(capacity: usize) -> usize {
     if cfg!(tailwatch_loom) {
-        // Small rings keep the model small; a batch of one would leave out that several records share a reservation.
+        // The models use small rings, in which an eighth would be a batch of one. They must cover
+        // several records that share a reservation.
         return capacity / 2;
     }
     match capacity / 8 {
@@ -70,7 +84,8 @@ pub const fn batch(capacity: usize) -> usize {
     }
 }
 
-/// Counters that the producer writes, on cache lines of their own: the consumer writing its `tail` must not take them away.
+/// The counters that the producer writes. They have cache lines of their own, so that the
+/// consumer's writes to `tail` do not take the lines away from the producer.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(128)))]
@@ -79,7 +94,7 @@ struct Published {
     reserved: AtomicUsize,
 }
 
-/// What the consumer writes.
+/// The counter that the consumer writes.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(128)))]
@@ -87,10 +102,11 @@ struct Consumed {
     tail: AtomicUsize,
 }
 
-/// A ring of records; see the [module](self) for its protocol.
+/// A ring of records that overwrites the oldest; see the [module](self) for its protocol.
 ///
-/// `Ring<[Slot; N]>` lies in a `static` or on the heap; everything else takes the unsized `&Ring` that it coerces to. It
-/// holds no pointer and is all-zero when empty, so it lies in `.bss`, or in fresh pages, or in a mapped file.
+/// A `Ring<[Slot; N]>` is placed in a `static` or on the heap. A reference to it coerces to the
+/// unsized `&Ring` that all other code takes. A ring contains no pointers and is all zero when new,
+/// so it can also be placed in `.bss`, in fresh pages or in a mapped file.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Record, Ring, Slot};
@@ -108,7 +124,7 @@ struct Consumed {
 /// assert_eq!(seen.last(), Some(&99)); // the oldest were overwritten
 /// ```
 ///
-/// A capacity that is no power of two, or below 8, does not compile:
+/// A capacity that is not a power of two, or is below 8, does not compile:
 ///
 /// ```compile_fail
 /// let ring = tailwatch_core::Ring::<[tailwatch_core::Slot; 100]>::new();
@@ -120,19 +136,20 @@ pub struct Ring<S: ?Sized = [Slot]> {
     slots: S,
 }
 
-/// The least capacity of a ring.
+/// The smallest capacity of a ring, in records.
 pub const MIN_CAPACITY: usize = if cfg!(tailwatch_loom) { 2 } else { 8 };
 
 const fn is_capacity(capacity: usize) -> bool {
-    // Half of the counters' range, so that "behind" and "ahead" can be told apart.
+    // The upper bound leaves the wrapping difference of two counters unambiguous: "ahead" is less
+    // than half of their range.
     capacity.is_power_of_two() && capacity >= MIN_CAPACITY && capacity <= 1 << (usize::BITS - 2)
 }
 
-/// A number of records that no ring can have.
+/// The error returned when a ring cannot have the requested capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CapacityError {
-    /// The capacity that was asked for.
+    /// The requested capacity, in records.
     pub capacity: usize,
 }
 
@@ -140,7 +157,8 @@ impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a ring cannot hold {} records: the capacity is a power of two, {MIN_CAPACITY} or more",
+            "a ring cannot hold {} records: the capacity must be a power of two, at least \
+             {MIN_CAPACITY}, and its records must fit the address space",
             self.capacity
         )
     }
@@ -149,14 +167,14 @@ impl fmt::Display for CapacityError {
 impl error::Error for CapacityError {}
 
 impl<const N: usize> Ring<[Slot; N]> {
-    /// An empty ring.
+    /// Creates an empty ring.
     #[cfg(not(tailwatch_loom))]
     #[expect(
         clippy::new_without_default,
-        reason = "`const` is the point of it, and `Default::default` is not"
+        reason = "rings are made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
-        const { assert!(is_capacity(N), "a ring's capacity is a power of two, 8 or more") };
+        const { assert!(is_capacity(N), "a ring's capacity must be a power of two, at least 8") };
         Self {
             published: Published { head: AtomicUsize::new(0), reserved: AtomicUsize::new(0) },
             consumed: Consumed { tail: AtomicUsize::new(0) },
@@ -164,10 +182,10 @@ impl<const N: usize> Ring<[Slot; N]> {
         }
     }
 
-    /// An empty ring whose counters begin at `first`, to model that they wrap.
+    /// Creates an empty ring whose counters start at `first`, to model that they wrap.
     #[cfg(tailwatch_loom)]
     pub fn starting_at(first: usize) -> Self {
-        assert!(is_capacity(N), "a ring's capacity is a power of two");
+        assert!(is_capacity(N), "a ring's capacity must be a power of two, at least 2");
         Self {
             published: Published {
                 head: AtomicUsize::new(first),
@@ -178,7 +196,7 @@ impl<const N: usize> Ring<[Slot; N]> {
         }
     }
 
-    /// The two ends of the ring.
+    /// Returns the two ends of the ring.
     pub fn split(&mut self) -> (Producer<'_>, Consumer<'_>) {
         let ring: &Ring = self;
         (ring.attach_producer(), ring.attach_consumer())
@@ -186,38 +204,45 @@ impl<const N: usize> Ring<[Slot; N]> {
 }
 
 impl Ring {
-    /// How many records it holds.
+    /// Returns the capacity, in records.
     #[inline]
     pub const fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// Records published and not consumed yet, as far as the calling thread sees: a look from outside, by neither end.
+    /// Returns the number of records that are published and not consumed yet.
+    ///
+    /// Any thread may call it. The number is approximate while a producer or consumer is at work,
+    /// because the two counters are read with relaxed loads, one after the other.
     pub fn pending(&self) -> usize {
         let tail = self.consumed.tail.load(Relaxed);
         self.published.head.load(Relaxed).wrapping_sub(tail)
     }
 
-    /// The producer's end.
+    /// Attaches a producer.
     ///
-    /// The contract: a ring has *one* producer at a time, and what the former one did happens before (the end of its thread,
-    /// a lock). Two at once harm no memory, but write torn records.
+    /// The caller must ensure that the ring has *one* producer at a time, and that all pushes of
+    /// the previous one happen before this call (by joining its thread, or by a lock). Two
+    /// producers at once do not violate memory safety, but they write torn records.
     pub fn attach_producer(&self) -> Producer<'_> {
         Producer::attach(self)
     }
 
-    /// The consumer's end; it begins where the former one ended.
+    /// Attaches a consumer, which continues where the previous one stopped.
     ///
-    /// The contract: a ring has *one* consumer at a time, and what the former one did happens before. Two at once harm no
-    /// memory, but deliver records twice.
+    /// The caller must ensure that the ring has *one* consumer at a time, and that everything the
+    /// previous one did happens before this call. Two consumers at once do not violate memory
+    /// safety, but they deliver records twice.
     pub fn attach_consumer(&self) -> Consumer<'_> {
         Consumer::attach(self)
     }
 
-    /// The size and alignment of a ring that holds `capacity` records.
+    /// Returns the size and alignment of a ring of `capacity` records.
     ///
     /// # Errors
-    /// If that is no power of two or too small; the error names it.
+    ///
+    /// Returns a [`CapacityError`] if `capacity` is not a power of two, is below [`MIN_CAPACITY`]
+    /// or is too large for the address space.
     pub fn layout(capacity: usize) -> Result<Layout, CapacityError> {
         if !is_capacity(capacity) {
             return Err(CapacityError { capacity });
@@ -228,27 +253,33 @@ impl Ring {
         Ok(layout.0.pad_to_align())
     }
 
-    /// The ring that lies in `memory`: an empty one if that is zero, else as it was left there.
+    /// Returns the ring that is stored in `memory`. All-zero memory is an empty ring.
     ///
-    /// Any content is a ring: what it says may be nonsense, which the consumer survives and counts.
+    /// Every content is a valid ring. Arbitrary content gives meaningless counters and records, but
+    /// a consumer never panics on them or reads outside the ring, and
+    /// [`Aggregator`](crate::Aggregator) counts the invalid records.
     ///
     /// # Errors
-    /// If `capacity` is no power of two or too small; the error names it.
+    ///
+    /// Returns a [`CapacityError`] in the same cases as [`Ring::layout`].
     ///
     /// # Safety
-    /// For all of `'a`, `memory` is valid for reads and writes of [`Ring::layout`] of this capacity, aligned as that says,
-    /// initialised, and accessed by nothing but such rings.
+    ///
+    /// Throughout `'a`, `memory` must be valid for reads and writes of the size that
+    /// [`Ring::layout`] returns for this capacity, be aligned to its alignment, be initialised, and
+    /// be accessed only through rings that this function returned.
     #[cfg(not(tailwatch_loom))]
     pub unsafe fn from_memory<'a>(
         memory: core::ptr::NonNull<u8>,
         capacity: usize,
     ) -> Result<&'a Self, CapacityError> {
         let layout = Self::layout(capacity)?;
-        #[expect(clippy::cast_ptr_alignment, reason = "the caller vouches for the alignment")]
+        #[expect(clippy::cast_ptr_alignment, reason = "the caller guarantees the alignment")]
         let ring = core::ptr::slice_from_raw_parts(memory.as_ptr(), capacity) as *const Self;
         debug_assert_eq!(align_of::<Ring<[Slot; 0]>>(), layout.align());
-        // SAFETY: the caller vouches for the memory; a ring consists of atomic integers only (`repr(C)`, padding aside), for
-        // which every content is valid, and is changed only through them.
+        // SAFETY: the caller guarantees that the memory is valid, aligned and initialised
+        // throughout `'a`. Apart from padding, a ring consists only of atomic integers (`repr(C)`).
+        // Every content is valid for them, and the ring is changed only through them.
         Ok(unsafe { &*ring })
     }
 }

@@ -1,39 +1,47 @@
-//! The samples that are kept to tell exact quantiles, and how it is known which of them a window has.
+//! The sample buffer: the newest samples of each event, from which exact quantiles are found.
 //!
-//! Where registers have 64 bits, a sample has its tick beside it. Elsewhere it has 8 bytes in all: 44 bits of the value, and for each
-//! window the number of the slice that it belongs to, in as many bits as that needs. When a slice is emptied, its samples leave the window,
-//! so that no number is ever that of a later slice.
+//! A query needs to select the samples that belong to its window. There are two representations of
+//! a sample for this:
+//!
+//! - `wide`, on 64-bit targets: 16 bytes, a [`WeightedSample`] and its tick. A sample belongs to a
+//!   window if its tick does.
+//! - `compact`, on 32-bit targets: 8 bytes. 44 bits hold the value and 4 the weight. The other 16
+//!   bits hold, for each window, the number of the slice that the sample belongs to, in as many
+//!   bits as this window's slice numbers need. When a slice expires, its number is removed from its
+//!   samples, so that they do not count for the slice that reuses the number.
 
-#[cfg(target_pointer_width = "64")]
-pub use self::roomy::Scratch;
-#[cfg(target_pointer_width = "64")]
-pub(crate) use self::roomy::{
-    Evicted, NO_SCRATCH, Since, Slices, When, forget_ticks, leave, limits, number_slices, quantiles,
+#[cfg(not(target_pointer_width = "64"))]
+pub use self::compact::Scratch;
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) use self::compact::{
+    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, check_capacity, clear_membership,
+    number_slices, quantiles, remove_slice,
 };
-#[cfg(not(target_pointer_width = "64"))]
-pub use self::scarce::Scratch;
-#[cfg(not(target_pointer_width = "64"))]
-pub(crate) use self::scarce::{
-    Evicted, NO_SCRATCH, Since, Slices, When, forget_ticks, leave, limits, number_slices, quantiles,
+#[cfg(target_pointer_width = "64")]
+pub use self::wide::Scratch;
+#[cfg(target_pointer_width = "64")]
+pub(crate) use self::wide::{
+    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, check_capacity, clear_membership,
+    number_slices, quantiles, remove_slice,
 };
 use crate::select::WeightedSample;
 
-/// A duration or number that is kept to tell exact quantiles, and when it was measured.
+/// A sample in the sample buffer: a value, its weight, and the windows that it belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Sample(Inner);
 
 #[cfg(target_pointer_width = "64")]
-type Inner = roomy::StoredSample;
+type Inner = wide::StoredSample;
 #[cfg(not(target_pointer_width = "64"))]
-type Inner = scarce::StoredSample;
+type Inner = compact::StoredSample;
 
 impl Sample {
     pub(crate) const NONE: Self = Self(Inner::NONE);
 
     #[inline(always)]
-    pub(crate) fn new(weighted: WeightedSample, when: When) -> Self {
-        Self(Inner::new(weighted, when))
+    pub(crate) fn new(weighted: WeightedSample, membership: Membership) -> Self {
+        Self(Inner::new(weighted, membership))
     }
 
     #[inline(always)]
@@ -42,68 +50,68 @@ impl Sample {
     }
 
     #[inline(always)]
-    pub(crate) const fn when(self) -> When {
-        self.0.when()
+    pub(crate) const fn membership(self) -> Membership {
+        self.0.membership()
     }
 
-    /// The value, if that is of one word, and stands for itself alone.
+    /// Returns the value if it fits into 32 bits and the weight is 1, as for most samples.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
-    pub(crate) const fn word(self) -> Option<u32> {
-        self.0.word()
+    pub(crate) const fn unweighted_u32(self) -> Option<u32> {
+        self.0.unweighted_u32()
     }
 }
 
-/// Samples, in no order, each with its weight.
+/// Weighted samples in no particular order.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Samples<'a> {
-    listed: &'a [WeightedSample],
-    /// Those of these numbers among the kept ones.
+    list: &'a [WeightedSample],
+    /// More samples: a part of the sample buffer, and the indices of the selected samples in it.
     #[cfg(not(target_pointer_width = "64"))]
-    chosen: (&'a [Sample], &'a [Scratch]),
+    selected: (&'a [Sample], &'a [Scratch]),
 }
 
 impl<'a> Samples<'a> {
-    /// Those of the kept ones that were chosen.
+    /// Returns the samples of the buffer that [`quantiles`] has selected.
     #[cfg(target_pointer_width = "64")]
-    pub(crate) const fn chosen(_: &'a [Sample], scratch: &'a [Scratch]) -> Self {
-        Self { listed: scratch }
+    pub(crate) const fn selected(_: &'a [Sample], scratch: &'a [Scratch]) -> Self {
+        Self { list: scratch }
     }
 
-    /// Those of the kept ones that were chosen.
+    /// Returns the samples of the buffer that [`quantiles`] has selected.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn chosen(kept: &'a [Sample], scratch: &'a [Scratch]) -> Self {
-        Self { listed: &[], chosen: (kept, scratch) }
+    pub(crate) const fn selected(buffer: &'a [Sample], scratch: &'a [Scratch]) -> Self {
+        Self { list: &[], selected: (buffer, scratch) }
     }
 
-    /// Each of them.
+    /// Returns an iterator over the samples.
     #[cfg(target_pointer_width = "64")]
     pub fn iter(&self) -> impl Iterator<Item = WeightedSample> + Clone + use<'a> {
-        self.listed.iter().copied()
+        self.list.iter().copied()
     }
 
-    /// Each of them.
+    /// Returns an iterator over the samples.
     #[cfg(not(target_pointer_width = "64"))]
     pub fn iter(&self) -> impl Iterator<Item = WeightedSample> + Clone + use<'a> {
-        let (kept, chosen) = self.chosen;
-        let chosen = chosen.iter().map(|place| kept[usize::from(*place)].weighted());
-        self.listed.iter().copied().chain(chosen)
+        let (buffer, selected) = self.selected;
+        let selected = selected.iter().map(|index| buffer[usize::from(*index)].weighted());
+        self.list.iter().copied().chain(selected)
     }
 }
 
 impl<'a> From<&'a [WeightedSample]> for Samples<'a> {
-    fn from(listed: &'a [WeightedSample]) -> Self {
+    fn from(list: &'a [WeightedSample]) -> Self {
         Self {
-            listed,
+            list,
             #[cfg(not(target_pointer_width = "64"))]
-            chosen: (&[], &[]),
+            selected: (&[], &[]),
         }
     }
 }
 
 #[cfg(target_pointer_width = "64")]
-mod roomy {
+mod wide {
     use super::Sample;
     use crate::{
         ConfigError, Quantile, Shape, WindowSpec,
@@ -111,18 +119,18 @@ mod roomy {
         window::Window,
     };
 
-    /// What room to select in consists of.
+    /// An element of the memory in which quantiles are selected: a copy of a sample.
     pub type Scratch = WeightedSample;
 
-    pub(crate) const NO_SCRATCH: Scratch = WeightedSample::ZERO;
+    pub(crate) const EMPTY_SCRATCH: Scratch = WeightedSample::ZERO;
 
-    /// Whether windows and samples are not too many, which they never are.
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere they may be")]
-    pub(crate) const fn limits(_: &Shape, _: &[WindowSpec]) -> Result<(), ConfigError> {
+    /// Checks that the sample buffer can represent these windows and samples, which it always can.
+    #[expect(clippy::unnecessary_wraps, reason = "the compact representation can fail")]
+    pub(crate) const fn check_capacity(_: &Shape, _: &[WindowSpec]) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// Gives a window its bits: it needs none.
+    /// Does nothing: slice numbers are not stored.
     pub(crate) const fn number_slices(_: &mut Window, shift: u8) -> u8 {
         shift
     }
@@ -131,15 +139,16 @@ mod roomy {
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(super) struct StoredSample {
         weighted: WeightedSample,
-        when: When,
+        membership: Membership,
     }
 
     impl StoredSample {
-        pub(super) const NONE: Self = Self { weighted: WeightedSample::ZERO, when: When::NEVER };
+        pub(super) const NONE: Self =
+            Self { weighted: WeightedSample::ZERO, membership: Membership::NONE };
 
         #[inline(always)]
-        pub(super) const fn new(weighted: WeightedSample, when: When) -> Self {
-            Self { weighted, when }
+        pub(super) const fn new(weighted: WeightedSample, membership: Membership) -> Self {
+            Self { weighted, membership }
         }
 
         #[inline(always)]
@@ -148,39 +157,39 @@ mod roomy {
         }
 
         #[inline(always)]
-        pub(super) const fn when(self) -> When {
-            self.when
+        pub(super) const fn membership(self) -> Membership {
+            self.membership
         }
     }
 
-    /// To which slices a tick belongs: here nobody asks.
+    /// The slices that a tick belongs to. Not needed here, because samples have ticks.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct Slices;
+    pub(crate) struct SliceSet;
 
-    impl Slices {
+    impl SliceSet {
         pub(crate) const NONE: Self = Self;
 
         #[inline(always)]
-        #[expect(clippy::unused_self, reason = "elsewhere it is changed")]
+        #[expect(clippy::unused_self, reason = "the compact representation changes it")]
         pub(crate) const fn add(self, _: &Window, _: usize) {}
     }
 
-    /// One more than the tick at which it was measured; 0 of what belongs to no window.
+    /// The windows that a sample belongs to, given by its tick plus 1. 0 stands for no window.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct When(u64);
+    pub(crate) struct Membership(u64);
 
-    impl When {
-        pub(crate) const NEVER: Self = Self(0);
+    impl Membership {
+        pub(crate) const NONE: Self = Self(0);
 
         #[inline(always)]
-        pub(crate) const fn new(tick: u64, _: Slices) -> Self {
+        pub(crate) const fn new(tick: u64, _: SliceSet) -> Self {
             Self(tick.saturating_add(1))
         }
     }
 
-    /// The latest of the samples that had to make room.
+    /// The latest [`Membership`] of all samples that newer ones have replaced in the buffer.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Evicted(u64);
@@ -188,71 +197,83 @@ mod roomy {
     impl Evicted {
         pub(crate) const NONE: Self = Self(0);
 
-        /// Of a place that was empty it is never.
+        /// Notes that a sample was replaced. The membership of an empty entry is 0 and has no
+        /// effect.
         #[inline(always)]
-        pub(crate) fn note(&mut self, when: When) {
-            self.0 = self.0.max(when.0);
+        pub(crate) fn note(&mut self, membership: Membership) {
+            self.0 = self.0.max(membership.0);
         }
 
-        /// Whether a window may lack one of its samples, or the total, of which there were `all` and are kept so many.
+        /// Returns whether one of the replaced samples belongs to the window, or to the total if
+        /// `window` is `None`. `count` is the number of samples since the start, of which the
+        /// buffer has room for `capacity`.
         #[inline(always)]
-        pub(crate) fn is_in(self, window: Option<Since>, (all, kept): (u64, usize)) -> bool {
-            all > kept as u64 && window.is_none_or(|window| self.0 > window.0)
+        pub(crate) fn is_in(
+            self,
+            window: Option<WindowFilter>,
+            (count, capacity): (u64, usize),
+        ) -> bool {
+            count > capacity as u64 && window.is_none_or(|window| self.0 > window.0)
         }
     }
 
-    /// The first tick of a window.
+    /// Selects the samples of a window: those since its first tick.
     #[derive(Clone, Copy)]
-    pub(crate) struct Since(u64);
+    pub(crate) struct WindowFilter(u64);
 
-    impl Since {
+    impl WindowFilter {
         #[inline(always)]
         pub(crate) const fn of(window: &Window) -> Self {
             Self(window.start())
         }
     }
 
-    /// A slice of a window is emptied: here, ticks tell.
+    /// Does nothing: the ticks of samples show that they no longer belong to the window.
     #[inline(always)]
-    pub(crate) const fn leave(_: &mut [Sample], _: Since, _: usize) {}
+    pub(crate) const fn remove_slice(_: &mut [Sample], _: WindowFilter, _: usize) {}
 
-    /// The clock begins again: the samples belong to no window any more.
-    pub(crate) fn forget_ticks(samples: &mut [Sample]) {
-        for Sample(kept) in samples {
-            kept.when = When::NEVER;
+    /// Removes all samples from all windows. This is needed when the clock restarts, because old
+    /// ticks cannot be compared with new ones.
+    pub(crate) fn clear_membership(samples: &mut [Sample]) {
+        for Sample(stored) in samples {
+            stored.membership = Membership::NONE;
         }
     }
 
-    /// Puts those together that are meant, of which there are `count`; how many they are, their quantiles in `told`.
+    /// Copies the samples of a window, or all samples if `window` is `None`, to `scratch` and
+    /// writes their quantiles to `found`. Returns the number of samples, or `None` if there are
+    /// none.
+    ///
+    /// `count` must be this number. `is_weighted` must be `true` unless every weight is 1.
     #[inline(always)]
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],
-        window: Option<Since>,
+        window: Option<WindowFilter>,
         (count, is_weighted): (u64, bool),
-        (quantiles, told): (&[Quantile; K], &mut [u64; K]),
+        (quantiles, found): (&[Quantile; K], &mut [u64; K]),
     ) -> Option<usize> {
-        let mut found = 0;
-        for Sample(StoredSample { weighted, when }) in samples {
-            // A total has them all, those of no window included.
-            if window.is_none_or(|window| when.0 > window.0) {
-                scratch[found] = *weighted;
-                found += 1;
+        let mut selected = 0;
+        for Sample(StoredSample { weighted, membership }) in samples {
+            // The total also includes the samples that belong to no window.
+            if window.is_none_or(|window| membership.0 > window.0) {
+                scratch[selected] = *weighted;
+                selected += 1;
             }
         }
-        debug_assert_eq!(found as u64, count, "the samples kept are those of the slices");
-        let scratch = &mut scratch[..found];
-        *told = if is_weighted {
+        debug_assert_eq!(selected as u64, count, "the buffer and the slices disagree");
+        let scratch = &mut scratch[..selected];
+        *found = if is_weighted {
             select::weighted_quantiles(scratch, *quantiles)?
         } else {
             select::quantiles(scratch, *quantiles)?.map(WeightedSample::value)
         };
-        Some(found)
+        Some(selected)
     }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
-mod scarce {
+mod compact {
     use super::Sample;
     use crate::{
         ConfigError, Quantile, Shape, WindowSpec,
@@ -260,27 +281,30 @@ mod scarce {
         window::Window,
     };
 
-    /// What room to select in consists of: numbers of samples.
+    /// An element of the memory in which quantiles are selected: the index of a sample.
     pub type Scratch = u16;
 
-    pub(crate) const NO_SCRATCH: Scratch = 0;
+    pub(crate) const EMPTY_SCRATCH: Scratch = 0;
 
+    /// The number of samples that a [`Scratch`] can index.
     const MOST_SAMPLES: usize = 1 << u16::BITS;
 
-    /// Whether windows and samples are not too many.
-    pub(crate) fn limits(shape: &Shape, windows: &[WindowSpec]) -> Result<(), ConfigError> {
+    /// Checks that the sample buffer can represent these windows and samples.
+    pub(crate) fn check_capacity(shape: &Shape, windows: &[WindowSpec]) -> Result<(), ConfigError> {
         if shape.samples > MOST_SAMPLES {
             return Err(ConfigError::TooMany {
-                what: "samples of an event",
+                what: "samples per event",
                 given: shape.samples,
                 most: MOST_SAMPLES,
             });
         }
-        let bits = windows.iter().fold(0, |bits, window| bits + Window::bits(window.slices));
+        let bits =
+            windows.iter().fold(0, |bits, window| bits + Window::slice_number_bits(window.slices));
         if shape.samples > 0 && bits > u16::BITS {
             let (given, most) = (bits as usize, u16::BITS as usize);
             return Err(ConfigError::TooMany {
-                what: "bits that number the slices of all windows, each window's from 1",
+                what: "bits for the slice numbers of all windows \
+                       (3 for up to 7 slices, 4 for up to 15)",
                 given,
                 most,
             });
@@ -288,12 +312,15 @@ mod scarce {
         Ok(())
     }
 
-    /// Gives a window its bits, from this one on; the next one behind.
+    /// Assigns this window's slice numbers to the bits that begin at `shift`. Returns the next free
+    /// bit.
     pub(crate) const fn number_slices(window: &mut Window, shift: u8) -> u8 {
         window.number_slices(shift)
     }
 
-    /// From the top: value, how it was sampled, to which slices it belongs.
+    /// A sample in 64 bits. `high` consists of, from its highest bit, the 12 high bits of the
+    /// value, the 4 bits `k` of the weight 2^k, and the 16 bits of the [`Membership`]. `low` is the
+    /// 32 low bits of the value.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(super) struct StoredSample {
@@ -304,15 +331,15 @@ mod scarce {
     const VALUE_SHIFT: u32 = u16::BITS + WeightedSample::SAMPLING_BITS;
     const _: () = assert!(WeightedSample::VALUE_BITS + VALUE_SHIFT == u64::BITS);
 
-    #[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
+    #[expect(clippy::cast_possible_truncation, reason = "the fields are extracted bit by bit")]
     impl StoredSample {
         pub(super) const NONE: Self = Self { high: 0, low: 0 };
 
         #[inline(always)]
-        pub(super) const fn new(weighted: WeightedSample, when: When) -> Self {
+        pub(super) const fn new(weighted: WeightedSample, membership: Membership) -> Self {
             let value = weighted.value();
-            let marks = (weighted.sampling() as u32) << u16::BITS | when.0 as u32;
-            Self { high: ((value >> u32::BITS) as u32) << VALUE_SHIFT | marks, low: value as u32 }
+            let rest = (weighted.sampling() as u32) << u16::BITS | membership.0 as u32;
+            Self { high: ((value >> u32::BITS) as u32) << VALUE_SHIFT | rest, low: value as u32 }
         }
 
         #[inline(always)]
@@ -326,45 +353,47 @@ mod scarce {
         }
 
         #[inline(always)]
-        pub(super) const fn word(self) -> Option<u32> {
+        pub(super) const fn unweighted_u32(self) -> Option<u32> {
             if self.high >> u16::BITS == 0 { Some(self.low) } else { None }
         }
 
         #[inline(always)]
-        pub(super) const fn when(self) -> When {
-            When(self.high as u16)
+        pub(super) const fn membership(self) -> Membership {
+            Membership(self.high as u16)
         }
     }
 
-    /// For each window, one more than the number of its slice that a tick belongs to, or 0.
+    /// The slices that a tick belongs to: for each window, in the window's bits, the number of the
+    /// slice counted from 1, or 0 if the tick is outside the window.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct Slices(u16);
+    pub(crate) struct SliceSet(u16);
 
-    impl Slices {
+    impl SliceSet {
         pub(crate) const NONE: Self = Self(0);
 
-        /// It belongs to the slice at this place, too.
+        /// Adds the window's slice at this place.
         pub(crate) const fn add(&mut self, window: &Window, place: usize) {
-            self.0 |= Since::of(window).mark(place);
+            self.0 |= WindowFilter::of(window).slice_bits(place);
         }
     }
 
-    /// To which slices a sample belongs.
+    /// The windows and slices that a sample belongs to, in the format of [`SliceSet`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct When(u16);
+    pub(crate) struct Membership(u16);
 
-    impl When {
-        pub(crate) const NEVER: Self = Self(0);
+    impl Membership {
+        pub(crate) const NONE: Self = Self(0);
 
         #[inline(always)]
-        pub(crate) const fn new(_: u64, slices: Slices) -> Self {
+        pub(crate) const fn new(_: u64, slices: SliceSet) -> Self {
             Self(slices.0)
         }
     }
 
-    /// Here it is seen by their number whether a window lacks a sample.
+    /// The samples that newer ones have replaced in the buffer. Not recorded here: [`quantiles`]
+    /// sees from the number of samples whether one is missing.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Evicted;
@@ -373,104 +402,119 @@ mod scarce {
         pub(crate) const NONE: Self = Self;
 
         #[inline(always)]
-        pub(crate) const fn note(self, _: When) {}
+        pub(crate) const fn note(self, _: Membership) {}
 
         #[inline(always)]
-        pub(crate) const fn is_in(self, _: Option<Since>, _: (u64, usize)) -> bool {
+        pub(crate) const fn is_in(self, _: Option<WindowFilter>, _: (u64, usize)) -> bool {
             false
         }
     }
 
-    /// Where the number of a window's slice stands.
+    /// Selects the samples of a window: those with a slice number in the window's bits.
     #[derive(Clone, Copy)]
-    pub(crate) struct Since {
+    pub(crate) struct WindowFilter {
+        /// The place of the window's first slice, which has the number 1.
         first: usize,
+        /// The lowest of the window's bits.
         shift: u8,
+        /// All of the window's bits.
         mask: u16,
     }
 
-    impl Since {
+    impl WindowFilter {
         pub(crate) const fn of(window: &Window) -> Self {
-            let (shift, mask) = window.mark();
+            let (shift, mask) = window.shift_and_mask();
             Self { first: window.places().start, shift, mask }
         }
 
-        /// Whether the window has the sample.
-        const fn has(self, when: When) -> bool {
-            when.0 & self.mask != 0
+        /// Returns whether the window contains a sample.
+        const fn contains(self, membership: Membership) -> bool {
+            membership.0 & self.mask != 0
         }
 
-        /// What the samples of the slice at this place have there.
-        #[expect(clippy::cast_possible_truncation, reason = "the bits are enough for it")]
-        const fn mark(self, place: usize) -> u16 {
+        /// Returns the number of the slice at this place, in the window's bits.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the number fits into the window's bits"
+        )]
+        const fn slice_bits(self, place: usize) -> u16 {
             ((place - self.first + 1) as u16) << self.shift
         }
     }
 
-    /// The slice of a window at this place is emptied: its samples leave the window.
+    /// Removes the samples of the slice at this place from the window, because the slice expires.
     #[inline(never)]
-    pub(crate) fn leave(samples: &mut [Sample], window: Since, place: usize) {
-        let mark = window.mark(place);
+    pub(crate) fn remove_slice(samples: &mut [Sample], window: WindowFilter, place: usize) {
+        let bits = window.slice_bits(place);
         for Sample(StoredSample { high, .. }) in samples {
-            if *high as u16 & window.mask == mark {
+            if *high as u16 & window.mask == bits {
                 *high &= !u32::from(window.mask);
             }
         }
     }
 
-    /// The clock begins again: here all slices are emptied then, which is enough.
+    /// Does nothing: when the clock restarts, all slices expire, which removes all samples.
     #[inline(always)]
-    pub(crate) const fn forget_ticks(_: &mut [Sample]) {}
+    pub(crate) const fn clear_membership(_: &mut [Sample]) {}
 
-    /// Numbers the samples that are meant; how many they are, and what they weigh.
-    #[expect(clippy::cast_possible_truncation, reason = "there are no more samples than numbers")]
-    fn choose(samples: &[Sample], scratch: &mut [Scratch], window: Option<Since>) -> (usize, u32) {
-        let (mut found, mut weight) = (0, 0);
-        for (number, sample) in samples.iter().enumerate() {
-            if window.is_none_or(|window| window.has(sample.when())) {
-                scratch[found] = number as u16;
-                found += 1;
+    /// Writes the indices of the samples of a window, or of all samples if `window` is `None`, to
+    /// `scratch`. Returns their number and their weight.
+    #[expect(clippy::cast_possible_truncation, reason = "an index is below MOST_SAMPLES")]
+    fn select_indices(
+        samples: &[Sample],
+        scratch: &mut [Scratch],
+        window: Option<WindowFilter>,
+    ) -> (usize, u32) {
+        let (mut selected, mut weight) = (0, 0);
+        for (index, sample) in samples.iter().enumerate() {
+            if window.is_none_or(|window| window.contains(sample.membership())) {
+                scratch[selected] = index as u16;
+                selected += 1;
                 weight += 1 << sample.weighted().sampling();
             }
         }
-        (found, weight)
+        (selected, weight)
     }
 
-    /// Brings those that were chosen into the order of their values.
-    // A frame of its own, where stacks are small.
-    fn sort(samples: &[Sample], chosen: &mut [Scratch]) {
-        select::sort_by_gaps(chosen, |number| {
-            samples.get(usize::from(*number)).map_or(0, |sample| sample.0.value())
+    /// Sorts the selected indices by the values of their samples.
+    // A function of its own: its stack frame is gone before the quantiles are computed.
+    fn sort(samples: &[Sample], selected: &mut [Scratch]) {
+        select::shell_sort(selected, |index| {
+            samples.get(usize::from(*index)).map_or(0, |sample| sample.0.value())
         });
     }
 
-    /// Puts those together that are meant, if all of them are there, which are `count`; how many they are, their quantiles in `told`.
+    /// Selects the samples of a window, or all samples if `window` is `None`: writes their indices
+    /// to `scratch` and their quantiles to `found`. Returns the number of samples.
+    ///
+    /// Returns `None` if the buffer does not have all `count` samples any more.
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],
-        window: Option<Since>,
+        window: Option<WindowFilter>,
         (count, _): (u64, bool),
-        (quantiles, told): (&[Quantile; K], &mut [u64; K]),
+        (quantiles, found): (&[Quantile; K], &mut [u64; K]),
     ) -> Option<usize> {
-        let (found, weight) = choose(samples, scratch, window);
-        if found as u64 != count {
+        let (selected, weight) = select_indices(samples, scratch, window);
+        if selected as u64 != count {
             return None;
         }
-        let chosen = &mut scratch[..found];
-        sort(samples, chosen);
-        // No rank is 0, and all weigh 2^31 at the most.
+        let indices = &mut scratch[..selected];
+        sort(samples, indices);
+        // A rank is at least 1, so the loop sets `value` before it is used. The total weight is at
+        // most 2^16 samples of weight 2^15, which fits into a `u32`.
         let (mut value, mut reached) = (0, 0_u32);
-        let mut rest = chosen.iter();
-        for (told, quantile) in told.iter_mut().zip(quantiles) {
+        let mut rest = indices.iter();
+        for (found, quantile) in found.iter_mut().zip(quantiles) {
             let rank = quantile.rank(weight.into());
             while u64::from(reached) < rank {
-                let Some(number) = rest.next() else { break };
-                let sample = samples[usize::from(*number)];
+                let Some(index) = rest.next() else { break };
+                let sample = samples[usize::from(*index)];
                 reached += 1 << sample.weighted().sampling();
                 value = sample.0.value();
             }
-            *told = value;
+            *found = value;
         }
-        Some(found)
+        Some(selected)
     }
 }

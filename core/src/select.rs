@@ -1,19 +1,22 @@
 //! Exact quantiles of the samples in an array, by selection.
 //!
-//! Selection is the standard library's (introselect: quickselect that falls back to median of medians), linear in the worst
-//! case. Several quantiles are found from the largest to the smallest, each in what the former left below it.
+//! Selection is the standard library's `select_nth_unstable` (introselect: quickselect that falls
+//! back to median of medians), which is linear in the worst case. Several quantiles are found from
+//! the largest to the smallest, each among the samples that the previous selection left below it.
 //!
-//! Where registers are of 32 bits, flash is scarce and samples are few: there they are put in order by Shellsort, which takes a
-//! hundred bytes where the library's sorting and selection take seven thousand.
+//! On 32-bit targets, flash is scarce and samples are few. There, the samples are sorted by
+//! Shellsort, which takes about 100 bytes of code. The standard library's sorting and selection
+//! take 7,000 bytes.
 
 use crate::Quantile;
 
-/// Whether there is room for the fast ways.
-const ROOMY: bool = cfg!(target_pointer_width = "64");
+/// Whether to use the standard library's sorting and selection, which are fast but large.
+const USE_STD: bool = cfg!(target_pointer_width = "64");
 
-/// The quantiles of `samples`, by nearest rank; `None` if there are none. The samples are reordered.
+/// Returns the quantiles of `samples` by nearest rank, or `None` if there are no samples. Reorders
+/// the samples.
 ///
-/// `quantiles` ascend.
+/// `quantiles` must be in ascending order.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, select};
@@ -27,14 +30,14 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
     samples: &mut [T],
     quantiles: [Quantile; K],
 ) -> Option<[T; K]> {
-    debug_assert!(quantiles.is_sorted(), "quantiles ascend");
+    debug_assert!(quantiles.is_sorted(), "the quantiles are not in ascending order");
     let count = samples.len() as u64;
     if count == 0 {
         return None;
     }
     let mut found = [T::default(); K];
-    if !ROOMY {
-        sort_by_gaps(samples, |sample| *sample);
+    if !USE_STD {
+        shell_sort(samples, |sample| *sample);
     }
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
@@ -43,17 +46,19 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
             reason = "a rank is at most the number of samples"
         )]
         let index = (quantile.rank(count) - 1) as usize;
-        // Out of range only if the quantiles do not ascend: then what is left has its largest at the end.
+        // Only quantiles that are not in ascending order give an index out of range. The last of
+        // the remaining samples is then the largest of them.
         let index = index.min(rest.len() - 1);
-        *value = if ROOMY { *rest.select_nth_unstable(index).1 } else { rest[index] };
+        *value = if USE_STD { *rest.select_nth_unstable(index).1 } else { rest[index] };
         rest = &mut rest[..=index];
     }
     Some(found)
 }
 
-/// Shellsort with the gaps 1, 3, 7, 15, … (Hibbard, 1963; Knuth, TAOCP 3, 5.2.1): n^1.5 in the worst case, without recursion.
+/// Sorts by Shellsort with the gaps 1, 3, 7, 15, … (Hibbard, 1963; Knuth, TAOCP 3, 5.2.1). Takes
+/// time proportional to n^1.5 in the worst case and does not recurse.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) fn sort_by_gaps<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
+pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
     let mut gap = 0;
     while gap < samples.len() / 2 {
         gap = 2 * gap + 1;
@@ -72,21 +77,25 @@ pub(crate) fn sort_by_gaps<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) 
     }
 }
 
-/// A sample and its weight in one word, whose order is that of the values.
+/// A sample and its weight, packed into 64 bits. Weighted samples are ordered by value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WeightedSample(u64);
 
 impl WeightedSample {
-    /// Values are smaller than 2 to this power: 60, or where registers have 32 bits, 44, which leaves room for the slices of
-    /// a sample beside it.
-    pub const VALUE_BITS: u32 = if ROOMY { u64::BITS - Self::SAMPLING_BITS } else { 44 };
+    /// The number of bits of a value: values are smaller than 2^`VALUE_BITS`.
+    ///
+    /// 60 on 64-bit targets. 44 on 32-bit targets, where the other bits of a stored sample hold the
+    /// slices that the sample belongs to.
+    pub const VALUE_BITS: u32 = if USE_STD { u64::BITS - Self::SAMPLING_BITS } else { 44 };
     pub(crate) const SAMPLING_BITS: u32 = 4;
 
     #[cfg(target_pointer_width = "64")]
     pub(crate) const ZERO: Self = Self(0);
 
-    /// A sample that stands for 2^`sampling` of its like; `None` for a value that is too large.
+    /// Creates a sample of weight 2^`sampling`. `sampling` is at most 15; higher bits are ignored.
+    ///
+    /// Returns `None` if the value needs more than [`VALUE_BITS`](Self::VALUE_BITS) bits.
     pub const fn new(value: u64, sampling: u8) -> Option<Self> {
         if value >> Self::VALUE_BITS != 0 {
             return None;
@@ -94,38 +103,40 @@ impl WeightedSample {
         Some(Self(value << Self::SAMPLING_BITS | (sampling as u64 & 0xF)))
     }
 
-    /// A sample that was one before.
+    /// Creates a sample from the parts of an earlier one, without checking them.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
     pub(crate) const fn of(value: u64, sampling: u8) -> Self {
         Self(value << Self::SAMPLING_BITS | sampling as u64)
     }
 
-    /// The sample.
+    /// Returns the value.
     pub const fn value(self) -> u64 {
         self.0 >> Self::SAMPLING_BITS
     }
 
-    /// It stands for 2^k of its like.
+    /// Returns the `k` of the weight 2^k.
     pub const fn sampling(self) -> u8 {
         (self.0 & 0xF) as u8
     }
 
-    /// How many it stands for.
+    /// Returns the weight: the number of events that the sample stands for.
     pub const fn weight(self) -> u64 {
-        // It is at most 2^15, and shifts of one word are cheap everywhere.
+        // The weight is at most 2^15. Shifting a `u32` is cheap on every target.
         (1_u32 << self.sampling()) as u64
     }
 }
 
-/// The quantiles of samples that stand for several of their like each; `None` if there are none. The samples are sorted.
+/// Returns the quantiles of weighted samples by nearest rank, or `None` if there are no samples.
+/// Sorts the samples.
 ///
-/// `quantiles` ascend.
+/// `quantiles` must be in ascending order.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, select::{self, WeightedSample}};
 ///
-/// let mut samples = [(20, 0), (10, 3), (90, 0)].map(|(value, k)| WeightedSample::new(value, k).unwrap()); // 10 stands for 8
+/// let mut samples = [(20, 0), (10, 3), (90, 0)] // 10 has the weight 2^3 = 8
+///     .map(|(value, k)| WeightedSample::new(value, k).unwrap());
 /// let quantiles = [Quantile::P50, Quantile::MAX];
 /// assert_eq!(select::weighted_quantiles(&mut samples, quantiles), Some([10, 90]));
 /// ```
@@ -133,15 +144,15 @@ pub fn weighted_quantiles<const K: usize>(
     samples: &mut [WeightedSample],
     quantiles: [Quantile; K],
 ) -> Option<[u64; K]> {
-    debug_assert!(quantiles.is_sorted(), "quantiles ascend");
-    if ROOMY {
+    debug_assert!(quantiles.is_sorted(), "the quantiles are not in ascending order");
+    if USE_STD {
         samples.sort_unstable();
     } else {
-        sort_by_gaps(samples, |sample| *sample);
+        shell_sort(samples, |sample| *sample);
     }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let (mut found, mut rest) = ([0; K], samples.iter());
-    // No rank is 0.
+    // A rank is at least 1, so the loop sets `value` before it is used.
     let (mut value, mut reached) = (0, 0_u64);
     for (found, quantile) in found.iter_mut().zip(quantiles) {
         let rank = quantile.rank(total);
@@ -155,10 +166,12 @@ pub fn weighted_quantiles<const K: usize>(
     (!samples.is_empty()).then_some(found)
 }
 
-/// One quantile of samples that stand for several of their like each, which stay as they are; `None` if there are none.
+/// Returns one quantile of weighted samples, or `None` if there are no samples. Does not reorder
+/// them.
 ///
-/// By bisection of the values: 60 passes over the samples at the most, and no room needed.
-pub(crate) fn rank_in(
+/// Bisects the range of the values, which takes at most 60 passes over the samples and no extra
+/// memory.
+pub(crate) fn quantile_by_bisection(
     samples: &(impl Iterator<Item = WeightedSample> + Clone),
     quantile: Quantile,
 ) -> Option<u64> {
@@ -170,7 +183,7 @@ pub(crate) fn rank_in(
     };
     let (mut low, mut high) =
         (samples.clone().map(WeightedSample::value).min()?, samples.clone().max()?.value());
-    // The least value that the rank's share of samples does not exceed is a sample.
+    // The smallest value with enough weight at or below it is the value of a sample.
     while low < high {
         let middle = low + (high - low) / 2;
         if reached(middle) >= rank { high = middle } else { low = middle + 1 }
@@ -190,7 +203,7 @@ mod tests {
     fn by_sorting(samples: &[u64], quantile: Quantile) -> u64 {
         let mut sorted = samples.to_vec();
         sorted.sort_unstable();
-        // The smallest sample that at least a share q of all samples does not exceed.
+        // The smallest sample x such that at least a share q of all samples is at most x.
         let enough = |x: &u64| {
             let covered = sorted.iter().filter(|y| *y <= x).count() as u128;
             covered * 1_000_000 >= u128::from(quantile.ppm()) * sorted.len() as u128
@@ -202,7 +215,9 @@ mod tests {
         #[test]
         fn selection_agrees_with_sorting(
             samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 1..300),
-            mut ppms in proptest::array::uniform4(prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)]),
+            mut ppms in proptest::array::uniform4(
+                prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)]
+            ),
         ) {
             ppms.sort_unstable();
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
@@ -213,46 +228,51 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sorting_by_gaps_puts_in_order(samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 0..200)) {
-            let (mut by_gaps, mut sorted) = (samples.clone(), samples);
-            sort_by_gaps(&mut by_gaps, |sample| *sample);
+        fn shell_sort_agrees_with_the_standard_library(
+            samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 0..200),
+        ) {
+            let (mut shell_sorted, mut sorted) = (samples.clone(), samples);
+            shell_sort(&mut shell_sorted, |sample| *sample);
             sorted.sort_unstable();
-            prop_assert_eq!(by_gaps, sorted);
+            prop_assert_eq!(shell_sorted, sorted);
         }
     }
 
     proptest! {
         #[test]
-        fn a_weight_is_that_many_samples(
+        fn a_weighted_sample_counts_as_that_many_samples(
             samples in proptest::collection::vec((0..50_u64, 0..6_u64), 1..80),
             mut ppms in proptest::array::uniform4(0..=1_000_000_u32),
         ) {
             ppms.sort_unstable();
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
-            let repeated: Vec<u64> =
-                samples.iter().flat_map(|(value, k)| core::iter::repeat_n(*value, 1 << *k)).collect();
-            let mut weighted: Vec<WeightedSample> =
-                samples.iter().map(|(value, k)| WeightedSample::new(*value, *k as u8).unwrap()).collect();
+            let repeat = |(value, k): &(u64, u64)| core::iter::repeat_n(*value, 1 << *k);
+            let repeated: Vec<u64> = samples.iter().flat_map(repeat).collect();
+            let weigh = |(value, k): &(u64, u64)| WeightedSample::new(*value, *k as u8).unwrap();
+            let mut weighted: Vec<WeightedSample> = samples.iter().map(weigh).collect();
             let found = weighted_quantiles(&mut weighted, wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&repeated, quantile)));
-            prop_assert_eq!(found, wanted.map(|quantile| rank_in(&weighted.iter().copied(), quantile).unwrap()));
+            let weighted = weighted.iter().copied();
+            let bisected = wanted.map(|quantile| quantile_by_bisection(&weighted, quantile));
+            prop_assert_eq!(found.map(Some), bisected);
         }
     }
 
     #[test]
-    fn a_value_too_large_is_refused() {
+    fn a_value_that_is_too_large_is_refused() {
         let bits = if cfg!(target_pointer_width = "64") { 60 } else { 44 };
         assert_eq!(WeightedSample::new(1 << bits, 0), None);
         let most = WeightedSample::new((1 << bits) - 1, 15).unwrap();
         assert_eq!((most.value(), most.weight()), ((1 << bits) - 1, 32_768));
     }
 
-    /// At both ends, at the usual ones, and on either side of a step from one rank to the next.
+    /// Tests both ends, the usual quantiles, and both sides of a step from one rank to the next.
     #[test]
-    fn every_small_number_of_samples_has_its_ranks() {
+    fn quantiles_have_the_exact_rank_for_every_small_number_of_samples() {
         assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);
         for n in 1..=3_000_u64 {
-            // Each of 1 to n once, in no order, as 2,741 is a prime; of itself it would make n times the same.
+            // The numbers 1 to n in a mixed order: 2,741 is a prime. For n = 2,741 the formula
+            // gives the same number n times, so that case uses descending numbers instead.
             let mut samples: Vec<u64> = (1..=n).map(|i| i * 2_741 % n + 1).collect();
             if n == 2_741 {
                 samples = (1..=n).rev().collect();
@@ -273,10 +293,10 @@ mod tests {
             ];
             ppms = ppms.map(|ppm| ppm.min(1_000_000));
             ppms.sort_unstable();
-            // The samples are their own ranks.
+            // Each sample equals its rank.
             let expected = ppms.map(|ppm| (u64::from(ppm) * n).div_ceil(1_000_000).max(1));
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
-            assert_eq!(quantiles(&mut samples, wanted), Some(expected), "of {n}");
+            assert_eq!(quantiles(&mut samples, wanted), Some(expected), "{n} samples");
         }
     }
 }

@@ -1,28 +1,31 @@
-//! Limits that an event is to keep, and whether it keeps them.
+//! Limits on events, and the states that result from them.
 //!
-//! A limit on a quantile is watched by counting: of the samples in its window, how many exceed the limit. The quantile exceeds
-//! it if, and only if, more of them do than the quantile leaves above itself, `over > n − rank(n)`: exactly, whatever the
-//! histogram's error. A span in flight that is older than the limit already counts as a sample over it, so that a hang shows
-//! while it lasts. A sample is over the limit if its duration *as it is told*, in whole nanoseconds, is greater.
+//! A limit on a quantile is watched by counting how many samples in its window exceed the
+//! threshold. The quantile exceeds the threshold if and only if more samples do than lie above the
+//! quantile's rank: `over > n − rank(n)`. This is exact, whatever the histogram's error. A sample
+//! exceeds a threshold if its duration, rounded to whole nanoseconds, is greater. An open span that
+//! is older than the threshold already counts as a sample above it, so that a hang is detected
+//! while it lasts.
 //!
-//! | state | when |
+//! | state | meaning |
 //! |---|---|
-//! | unknown | there are fewer samples than the limit asks for, and no hung span breaks it |
-//! | ok | the limit is kept |
-//! | violated | it is not, or was not and has not been kept for a slice of its window since |
+//! | unknown | there are fewer samples than required, and no hung span causes a violation |
+//! | ok | the limit is not exceeded |
+//! | violated | the limit is exceeded, or was exceeded less than one slice length ago |
 //!
-//! A violation is *raised* at once and *cleared* once the limit was kept, and never broken since, for as long as a slice of its
-//! window lasts, so that what hovers around its limit does not flap. Too few samples never clear: that nothing happens any more is
-//! no proof that all is well.
+//! A violation is *raised* immediately. It is *cleared* once the value has stayed within the limit
+//! for as long as one slice of the window, so that a value close to its limit does not flap. Too
+//! few samples never clear a violation: missing samples do not prove that all is well.
 //!
-//! # Limits of the limits
+//! # Limitations
 //!
-//! - A sample that is drained after its window is over is missing there, and counted as late: a window, less a slice, is to be longer
-//!   than the drain rests.
+//! - A sample that is drained after its window has ended is missing there, and counts as late. The
+//!   pause between two passes must therefore be shorter than the window less one slice.
 //! - A span that found no room in the table of open spans does not count while it hangs.
-//! - Where records were overwritten, the END of a span may be among them. It counts as hanging until it is given up, a minute
-//!   later; a span that really hangs is given up as well.
-//! - A thread that stands still between reading the clock and writing its END is in flight as long as it does.
+//! - If records were overwritten, the END of a span may be among them. Such a span counts as hung
+//!   until it is abandoned a minute later, and so does a span that really hangs.
+//! - A thread that is suspended between reading the clock and writing its END keeps its span open
+//!   for that time.
 //! - Silence is not watched while an event is switched off or sampled.
 
 mod rule;
@@ -33,9 +36,11 @@ pub(crate) use self::rule::{NO_RULE, window_for};
 pub use self::rule::{Rule, Silence, Tally};
 use crate::{EventId, Quantile};
 
-/// A limit on a quantile of an event over a window: "p95 of the last 60 s is at most 20 ms".
+/// A limit on a quantile of an event over a window, such as "p95 of the last 60 s is at most 20
+/// ms".
 ///
-/// A sample that equals the limit keeps it. Fewer than `min_samples` samples say nothing.
+/// A sample equal to the limit is within it. With fewer than `min_samples` samples, the state is
+/// unknown.
 ///
 /// ```
 /// use core::time::Duration;
@@ -47,56 +52,63 @@ use crate::{EventId, Quantile};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Threshold {
-    /// Which quantile is limited.
+    /// The quantile that is limited.
     pub quantile: Quantile,
-    /// The largest value that keeps the limit: nanoseconds, or plain numbers for events of unit 1.
+    /// The largest value within the limit, in nanoseconds, or in plain numbers for events of
+    /// [`Unit::One`](crate::Unit::One).
     pub limit: u64,
-    /// Over which window: one of those configured, or any other, of which then no statistics are told.
+    /// The length of the window. It need not be a configured one; another window serves this limit
+    /// only and has no summaries.
     pub window: Duration,
-    /// With fewer samples (as recorded, not weighted) nothing is said; a hung span is not held back by it.
+    /// With fewer samples (recorded ones, not by weight), the state is unknown. Only a violation in
+    /// which spans hang does not wait for this many.
     pub min_samples: u32,
 }
 
 impl Threshold {
-    /// A limit on a duration, over 60 s, from the first sample on.
+    /// Creates a limit on a duration, over 60 s and from the first sample on.
     ///
     /// # Panics
-    /// If the duration exceeds 2^64 ns (584 years); in a constant, an error of the compiler.
+    ///
+    /// Panics if the duration is 2^64 ns (584 years) or longer. In a constant, this is a
+    /// compile-time error.
     pub const fn duration(quantile: Quantile, limit: Duration) -> Self {
         let nanos = limit.as_nanos();
-        assert!(nanos <= u64::MAX as u128, "a limit is at most 2^64 - 1 ns");
+        assert!(nanos <= u64::MAX as u128, "a limit must be less than 2^64 ns");
         #[expect(clippy::cast_possible_truncation, reason = "checked in the line above")]
         Self::value(quantile, nanos as u64)
     }
 
-    /// A limit on a plain number, over 60 s, from the first sample on.
+    /// Creates a limit on a plain number, over 60 s and from the first sample on.
     pub const fn value(quantile: Quantile, limit: u64) -> Self {
         Self { quantile, limit, window: Duration::from_mins(1), min_samples: 1 }
     }
 
-    /// The same limit over another window.
+    /// Returns the same limit over another window.
     pub const fn over(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
-    /// The same limit, but fewer than `min_samples` samples say nothing.
+    /// Returns the same limit with another minimum number of samples.
     pub const fn min_samples(self, min_samples: u32) -> Self {
         Self { min_samples, ..self }
     }
 }
 
-/// A limit that an event is to keep.
+/// A bound that an event must stay within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
-    /// On a quantile of its samples over a window.
+    /// A bound on a quantile of the event's samples over a window.
     Quantile(Threshold),
-    /// On the time without any record of it. It counts from the first one on: what never happened has not stopped. While less than
-    /// everything is recorded it is not watched.
+    /// A bound on the time without any record of the event. It applies from the first record on: an
+    /// event that has never happened has not stopped. It is not watched while the event is switched
+    /// off or sampled.
     Silence(Duration),
 }
 
 impl Limit {
+    /// Returns the limit if it is one on a quantile.
     pub(crate) fn threshold(self) -> Option<Threshold> {
         match self {
             Self::Quantile(threshold) => Some(threshold),
@@ -104,6 +116,7 @@ impl Limit {
         }
     }
 
+    /// Returns the longest allowed silence if the limit is one on silence.
     pub(crate) fn silence(self) -> Option<Duration> {
         match self {
             Self::Quantile(_) => None,
@@ -111,8 +124,9 @@ impl Limit {
         }
     }
 
-    /// Whether an event has no use for both.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    /// Returns whether an event cannot have both limits, because they differ at most in
+    /// `min_samples` or both bound its silence.
+    pub(crate) fn is_duplicate_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Quantile(one), Self::Quantile(other)) => {
                 one.min_samples(0) == other.min_samples(0)
@@ -123,17 +137,17 @@ impl Limit {
     }
 }
 
-/// How a limit stands.
+/// The state of a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum SlaState {
-    /// Too little is known.
+    /// There are too few samples to decide.
     #[default]
     Unknown = 0,
-    /// It is kept.
+    /// The limit is not exceeded.
     Ok = 1,
-    /// It is not kept.
+    /// The limit is exceeded, or was so recently that it is not cleared yet.
     Violated = 2,
 }
 
@@ -147,107 +161,125 @@ impl fmt::Display for SlaState {
     }
 }
 
-/// A limit, and how it stood when the limits were looked at last.
+/// The status of a limit as of its last evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {
-    /// Whose limit it is.
+    /// The event that the limit belongs to.
     pub event: EventId,
     /// The limit.
     pub limit: Limit,
-    /// How it stands.
+    /// Its state.
     pub state: SlaState,
-    /// How many exceed it, hung spans included, weighted: 1 or 0 for silence.
+    /// The weight of the samples that exceed the limit, including hung spans. For silence, 1 while
+    /// the limit is violated, else 0.
     pub over: u64,
-    /// Of how many, hung spans included, weighted.
+    /// The weight of all samples in the window, including hung spans. For silence, 1 if the event
+    /// was ever recorded, else 0.
     pub count: u64,
-    /// The value that is limited, in nanoseconds or the event's unit: the quantile, or the age of the oldest hung span where that
-    /// is greater; the length of the silence. `None` if there is no sample, or nothing but the state is known of the limit's
-    /// window.
+    /// The current value of what is limited, in nanoseconds or plain numbers: the quantile, or the
+    /// age of the oldest hung span where that is greater; for silence, the time since the last
+    /// record.
+    ///
+    /// `None` if there are no samples, or if the limit has a window of its own, for which only the
+    /// state is computed.
     pub observed: Option<u64>,
-    /// The tick of its last change, raised or cleared.
+    /// The tick at which it was last raised or cleared.
     pub since: Option<u64>,
-    /// How often it was raised.
+    /// How often it has been raised.
     pub raised: u64,
-    /// How often it was cleared.
+    /// How often it has been cleared.
     pub cleared: u64,
 }
 
-/// A limit's state has changed: it was raised if the status says violated, else cleared.
+/// A change of a limit's state: raised if the new state is violated, else cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
-    /// The state as it is now.
+    /// The new status.
     pub status: SlaStatus,
-    /// The tick at which that was found.
+    /// The tick of the pass that detected the change.
     pub at: u64,
 }
 
 impl StatusChange {
-    /// Whether the limit is violated from now on; else it is kept again.
+    /// Returns whether the limit was raised. Otherwise, it was cleared.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated
     }
 }
 
-/// Limits that cannot be watched.
+/// The error returned when limits cannot be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitError {
-    /// The event was not announced.
+    /// The event is not one of those that the aggregator was created with.
     UnknownEvent {
-        /// Its number.
+        /// Its id.
         id: EventId,
     },
-    /// A limit of 0: every sample but 0 would violate it.
+    /// A limit is 0, so every sample above 0 would violate it.
     Zero {
-        /// The limited quantile, or `None` for silence.
+        /// The limited quantile, or `None` for a limit on silence.
         quantile: Option<Quantile>,
     },
-    /// A window without length, or too long, or too short for the clock.
+    /// A window has a length of 0, is 2^64 ns or longer, or has slices shorter than a tick.
     Window {
         /// The window.
         window: Duration,
     },
-    /// The same limit twice, or two limits on silence.
+    /// There are two limits that differ at most in `min_samples`, or two limits on silence.
     Duplicate {
-        /// The limit.
+        /// The second of the two.
         limit: Limit,
     },
-    /// More limits than there is room for.
+    /// There are more limits than the storage has room for.
     NoRoom {
-        /// How many the shape has room for, of all events.
+        /// How many limits of all events together it has room for.
         room: usize,
     },
-    /// A limit on silence, where the shape has room for none: see [`Shape::silences`](crate::Shape::silences).
+    /// There is a limit on silence, but the storage has no room for one: see
+    /// [`Shape::silences`](crate::Shape::silences).
     NoRoomForSilence,
 }
 
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::UnknownEvent { id } => write!(f, "event {id} was not announced, so it has no limits"),
-            Self::Zero { quantile: Some(quantile) } => {
-                write!(f, "a limit of 0 on {quantile}: the least that can be kept is 1")
+            Self::UnknownEvent { id } => {
+                write!(f, "event {id} is unknown, so it cannot have limits")
             }
-            Self::Zero { quantile: None } => f.write_str("a silence of 0: the least that can be kept is 1 ns"),
+            Self::Zero { quantile: Some(quantile) } => {
+                write!(f, "the limit on {quantile} is 0, but must be at least 1")
+            }
+            Self::Zero { quantile: None } => {
+                f.write_str("the limit on silence is 0, but must be at least 1 ns")
+            }
             Self::Window { window } => write!(
                 f,
-                "a limit over a window of {window:?}: a slice of it has to last at least one tick of the clock, and all of it \
-                 less than 584 years"
+                "a limit over a window of {window:?} is not possible: each slice must last at \
+                 least one tick of the clock, and the window less than 584 years"
             ),
-            Self::Duplicate { limit: Limit::Quantile(Threshold { quantile, window, limit, .. }) } => {
-                write!(f, "two limits of {limit} on {quantile} over {window:?}: each stands once")
+            Self::Duplicate {
+                limit: Limit::Quantile(Threshold { quantile, window, limit, .. }),
+            } => {
+                write!(
+                    f,
+                    "there are two limits of {limit} on {quantile} over {window:?}; remove one"
+                )
             }
-            Self::Duplicate { limit: Limit::Silence(_) } => f.write_str("two limits on silence: an event has one"),
+            Self::Duplicate { limit: Limit::Silence(_) } => {
+                f.write_str("there are two limits on silence, but an event can have only one")
+            }
             Self::NoRoom { room } => write!(
                 f,
-                "more than {room} limits of all events together, for which the shape has room; in the std adapter that is \
-                 twice as many as it is started with, and two an event"
+                "too many limits: there is room for {room}, over all events; the std adapter has \
+                 room for twice as many as it is started with, plus two per event"
             ),
             Self::NoRoomForSilence => f.write_str(
-                "a limit on silence, where the shape has room for none: its `silences` would have to be the number of events"
+                "there is no room for a limit on silence: the shape's `silences` must be the \
+                 number of events",
             ),
         }
     }

@@ -1,8 +1,11 @@
-//! Names of events: `OrderPlacement` in code is `order_placement` in reports, turned at compile time.
+//! Converts the names of event variants to snake case at compile time: `OrderPlacement` becomes
+//! `order_placement`. Used by the expansion of [`events!`](crate::events!).
 
-/// Whether an underscore goes before the letter at `at`: at the end of a lower-case run and before the last capital of
-/// an abbreviation (`HTTPServer` → `http_server`).
-const fn breaks_before(name: &[u8], at: usize) -> bool {
+/// Returns whether snake case puts an underscore before the byte at `at`.
+///
+/// It does so before a capital that follows a lower-case letter or digit, and before the last
+/// capital of an abbreviation (`HTTPServer` → `http_server`).
+const fn needs_underscore_before(name: &[u8], at: usize) -> bool {
     if at == 0 || !name[at].is_ascii_uppercase() {
         return false;
     }
@@ -13,23 +16,23 @@ const fn breaks_before(name: &[u8], at: usize) -> bool {
         || (before.is_ascii_uppercase() && after_is_lower)
 }
 
-/// The length of `name` in snake case.
+/// Returns the length of `name` in snake case, in bytes.
 pub const fn snake_len(name: &[u8]) -> usize {
     let mut len = name.len();
     let mut at = 0;
     while at < name.len() {
-        len += breaks_before(name, at) as usize;
+        len += needs_underscore_before(name, at) as usize;
         at += 1;
     }
     len
 }
 
-/// `name` in snake case; `N` is what [`snake_len`] says.
+/// Converts `name` to snake case. `N` must be [`snake_len`] of `name`.
 pub const fn snake<const N: usize>(name: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     let (mut at, mut to) = (0, 0);
     while at < name.len() {
-        if breaks_before(name, at) {
+        if needs_underscore_before(name, at) {
             out[to] = b'_';
             to += 1;
         }
@@ -40,14 +43,16 @@ pub const fn snake<const N: usize>(name: &[u8]) -> [u8; N] {
     out
 }
 
-/// The bytes as text.
+/// Returns the bytes as a string.
 ///
 /// # Panics
-/// If they are no UTF-8, which the bytes of an identifier always are: in a constant, an error of the compiler.
+///
+/// Panics if the bytes are not UTF-8, which the bytes of an identifier always are. In a constant
+/// this is a compile-time error.
 pub const fn as_str(bytes: &'static [u8]) -> &'static str {
     match core::str::from_utf8(bytes) {
         Ok(name) => name,
-        Err(_) => panic!("the name of an event is UTF-8"),
+        Err(_) => panic!("the name of an event must be UTF-8"),
     }
 }
 

@@ -1,11 +1,15 @@
-//! The only place where atomics and fences are imported, and where an ordering gets the name of its place.
+//! Atomics and fences, and names for their orderings.
 //!
-//! This crate and the adapters take them from here, so that `--cfg tailwatch_loom` swaps all of them at once for those of
-//! the model checker. The cfg has a name of our own because a dependency's `--cfg loom` must not change our atomics.
+//! This crate and the adapters import atomics only from here, so that `--cfg tailwatch_loom`
+//! replaces all of them by those of the model checker loom. The cfg has a name of its own, because
+//! flags apply to all crates of a build: `--cfg loom` would change the atomics of tokio as well,
+//! and a program that models its own code with `--cfg loom` would change ours.
 //!
-//! Every ordering other than `Relaxed` is given by [`at`] or [`fence_at`], under a name that a row of a table tells the
-//! reason of: in the docs of the ring, of [`once`](crate::once), and of the std adapter's pool. Under the model checker one place can be
-//! weakened, to see that the model named in its row fails; other builds compile the name away.
+//! Every ordering other than `Relaxed` is written with [`at`] or [`fence_at`] and has a name. A
+//! table row under that name gives the reason for the ordering. The tables are in the docs of
+//! [`ring`](crate::ring), of [`claim_once`](crate::claim_once) and of the std adapter's pool. In a
+//! loom build, the environment variable `TAILWATCH_WEAKEN` names one ordering to weaken, so that a
+//! check can see the model in its row fail. Other builds compile the names away.
 
 #[cfg(not(tailwatch_loom))]
 pub use core::{
@@ -18,17 +22,17 @@ pub use loom::{
     sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-/// The ordering at this place.
+/// Returns the ordering, which has this name in a table of the docs.
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
-pub const fn at(_place: &str, ordering: Ordering) -> Ordering {
+pub const fn at(_name: &str, ordering: Ordering) -> Ordering {
     ordering
 }
 
-/// The fence at this place.
+/// Executes a fence, which has this name in a table of the docs.
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
-pub fn fence_at(_place: &str, ordering: Ordering) {
+pub fn fence_at(_name: &str, ordering: Ordering) {
     fence(ordering);
 }
 
@@ -42,20 +46,20 @@ mod weakening {
 
     use super::{Ordering, fence};
 
-    /// Whether this is the place that the variable `TAILWATCH_WEAKEN` names.
-    fn is_weak(place: &str) -> bool {
-        static WEAK: OnceLock<Option<String>> = OnceLock::new();
-        WEAK.get_or_init(|| env::var("TAILWATCH_WEAKEN").ok()).as_deref() == Some(place)
+    /// Returns whether the variable `TAILWATCH_WEAKEN` names this ordering.
+    fn is_weakened(name: &str) -> bool {
+        static WEAKENED: OnceLock<Option<String>> = OnceLock::new();
+        WEAKENED.get_or_init(|| env::var("TAILWATCH_WEAKEN").ok()).as_deref() == Some(name)
     }
 
-    /// The ordering at this place; `Relaxed` if it is weakened.
-    pub fn at(place: &str, ordering: Ordering) -> Ordering {
-        if is_weak(place) { Ordering::Relaxed } else { ordering }
+    /// Returns the ordering, or `Relaxed` if `name` is weakened.
+    pub fn at(name: &str, ordering: Ordering) -> Ordering {
+        if is_weakened(name) { Ordering::Relaxed } else { ordering }
     }
 
-    /// The fence at this place; none if it is weakened.
-    pub fn fence_at(place: &str, ordering: Ordering) {
-        if !is_weak(place) {
+    /// Executes the fence, unless `name` is weakened.
+    pub fn fence_at(name: &str, ordering: Ordering) {
+        if !is_weakened(name) {
             fence(ordering);
         }
     }

@@ -1,22 +1,23 @@
-//! Arithmetic of 128 bits that a microcontroller has room for.
+//! 64-bit and 128-bit arithmetic with small code.
 //!
-//! Where registers are of 32 bits, the compiler writes a division or a checked product of 128 bits out in full wherever one
-//! stands, up to a kilobyte each. There these functions are one small loop each, and slow; elsewhere they are the plain operators.
+//! On targets with 32-bit registers, the compiler expands every 128-bit division or checked product
+//! in place, up to a kilobyte each. There, these functions are slow but small, and exist once each.
+//! On 64-bit targets they are the plain operators.
 
-/// Whether the plain operators serve.
+/// Whether to use the plain operators.
 const PLAIN: bool = cfg!(target_pointer_width = "64");
 
-/// The product, which always fits.
+/// Returns the product, which always fits.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn product(a: u64, b: u64) -> u128 {
-    if PLAIN { a as u128 * b as u128 } else { by_words(a, b) }
+    if PLAIN { a as u128 * b as u128 } else { product_by_words(a, b) }
 }
 
-/// The product, of products of words.
+/// Computes [`product`] from the products of 32-bit words.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
-const fn by_words(a: u64, b: u64) -> u128 {
+#[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
+const fn product_by_words(a: u64, b: u64) -> u128 {
     const LOW: u64 = u32::MAX as u64;
     let [a_low, a_high, b_low, b_high] =
         [a as u32, (a >> u32::BITS) as u32, b as u32, (b >> u32::BITS) as u32];
@@ -27,46 +28,51 @@ const fn by_words(a: u64, b: u64) -> u128 {
     (high as u128) << u64::BITS | (other << u32::BITS | low & LOW) as u128
 }
 
-/// The product of two words. Where no instruction knows more of it than its lower half, as on `ARMv6-M`, of the products of
-/// halves.
+/// Returns the full product of two 32-bit words.
+///
+/// `ARMv6-M` has no instruction for the upper half of such a product, so it is computed from the
+/// products of 16-bit halves there.
 #[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
 #[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
     if cfg!(all(target_arch = "arm", not(target_has_atomic = "32"))) {
-        product_of_halves(a, b)
+        product_of_words_by_halves(a, b)
     } else {
         a as u64 * b as u64
     }
 }
 
 #[inline(always)]
-const fn product_of_halves(a: u32, b: u32) -> u64 {
+const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
     let [a_low, a_high, b_low, b_high] = [a & 0xFFFF, a >> 16, b & 0xFFFF, b >> 16];
     let crossed = (a_low * b_high) as u64 + (a_high * b_low) as u64;
     (((a_high * b_high) as u64) << 32 | (a_low * b_low) as u64) + (crossed << 16)
 }
 
-/// Shifted right by at least 1 and less than 32: a call where registers have 32 bits, unless the amount is known to be that.
+/// Shifts right by 1 to 31 bits.
+///
+/// On targets with 32-bit registers, a 64-bit shift by an arbitrary amount is a library call. A
+/// shift that is known to be in this range needs none.
 #[inline(always)]
-pub(crate) const fn shifted(number: u64, by: u32) -> u64 {
-    if PLAIN { number >> by } else { shifted_by_words(number, by) }
+pub(crate) const fn shift_right(number: u64, by: u32) -> u64 {
+    if PLAIN { number >> by } else { shift_right_by_words(number, by) }
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "words are taken apart")]
-const fn shifted_by_words(number: u64, by: u32) -> u64 {
+#[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
+const fn shift_right_by_words(number: u64, by: u32) -> u64 {
     let (low, high) = (number as u32, (number >> u32::BITS) as u32);
     ((high >> by) as u64) << u32::BITS | (low >> by | high << (u32::BITS - by)) as u64
 }
 
-/// The product; `None` if it does not fit.
+/// Returns the product; `None` if it does not fit.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn checked_product(a: u128, b: u128) -> Option<u128> {
-    if PLAIN { a.checked_mul(b) } else { by_halves(a, b) }
+    if PLAIN { a.checked_mul(b) } else { checked_product_by_halves(a, b) }
 }
 
-/// The product; 2^128 − 1 if it is more.
+/// Returns the product. Saturates at 2^128 − 1.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
@@ -76,7 +82,7 @@ pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
     }
 }
 
-/// The quotient, rounded down; `divisor` is not 0.
+/// Returns the quotient, rounded down. `divisor` must not be 0.
 #[inline(always)]
 pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
     if PLAIN {
@@ -86,9 +92,9 @@ pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
     dividend
 }
 
-/// The quotient and the remainder of 64 bits; `divisor` is not 0.
+/// Returns the quotient and the remainder of a 64-bit division. `divisor` must not be 0.
 #[inline(always)]
-pub(crate) const fn divided(dividend: u64, divisor: u64) -> (u64, u64) {
+pub(crate) const fn div_rem(dividend: u64, divisor: u64) -> (u64, u64) {
     if PLAIN {
         return (dividend / divisor, dividend % divisor);
     }
@@ -97,28 +103,28 @@ pub(crate) const fn divided(dividend: u64, divisor: u64) -> (u64, u64) {
     (low(wide), rest)
 }
 
-/// The square root, rounded down.
+/// Returns the square root, rounded down.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) const fn root(square: u128) -> u64 {
-    if PLAIN { low(square.isqrt()) } else { by_digits(square) }
+pub(crate) const fn isqrt(square: u128) -> u64 {
+    if PLAIN { low(square.isqrt()) } else { isqrt_by_digits(square) }
 }
 
-/// A number of 128 bits as one of 64; 2^64 − 1 if it is more.
-#[expect(clippy::cast_possible_truncation, reason = "the other branch is for what does not fit")]
+/// Converts to 64 bits. Saturates at 2^64 − 1.
+#[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn clamp(wide: u128) -> u64 {
     if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
 }
 
-/// The product, of products of 64 bits.
-const fn by_halves(a: u128, b: u128) -> Option<u128> {
+/// Computes [`checked_product`] from the products of 64-bit halves.
+const fn checked_product_by_halves(a: u128, b: u128) -> Option<u128> {
     let [a_low, a_high, b_low, b_high] = [low(a), low(a >> 64), low(b), low(b >> 64)];
     if a_high != 0 && b_high != 0 {
         return None;
     }
-    // One of the two is 0.
+    // At least one of the high halves is 0.
     let crossed = if a_high != 0 { product(a_high, b_low) } else { product(a_low, b_high) };
     if crossed >> 64 != 0 {
         return None;
@@ -131,10 +137,12 @@ const fn low(wide: u128) -> u64 {
     wide as u64
 }
 
-/// Turns a dividend into its quotient, a binary digit at a time, and tells the remainder.
+/// Replaces the dividend in `number` by the quotient and returns the remainder. Long division, one
+/// binary digit at a time.
 #[inline(never)]
 const fn divide(number: &mut u128, divisor: u64) -> u64 {
-    // From the right, the digits of the quotient take the place of the dividend's, which leave to the left.
+    // `digits` shifts left: the digits of the dividend leave it at the top, and those of the
+    // quotient enter at the bottom.
     let (mut rest, mut digits, mut left) = (0_u64, *number, u128::BITS);
     while left > u32::BITS && digits >> (u128::BITS - u32::BITS) == 0 {
         digits <<= u32::BITS;
@@ -154,8 +162,8 @@ const fn divide(number: &mut u128, divisor: u64) -> u64 {
     rest
 }
 
-/// The square root, a binary digit at a time.
-const fn by_digits(square: u128) -> u64 {
+/// Computes [`isqrt`], one binary digit at a time.
+const fn isqrt_by_digits(square: u128) -> u64 {
     let (mut root, mut digit) = (0, 1 << 63);
     while digit > 0 {
         let next = root | digit;
@@ -183,27 +191,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_small_loops_agree_with_the_plain_operators(a in any_size(), b in any_size()) {
-            prop_assert_eq!(by_halves(a, b), a.checked_mul(b));
+        fn the_small_versions_agree_with_the_plain_operators(a in any_size(), b in any_size()) {
+            prop_assert_eq!(checked_product_by_halves(a, b), a.checked_mul(b));
             let divisor = (low(b) | low(b >> 64)).max(1);
             let mut digits = a;
             prop_assert_eq!(u128::from(divide(&mut digits, divisor)), a % u128::from(divisor));
             prop_assert_eq!(digits, a / u128::from(divisor));
-            prop_assert_eq!(u128::from(by_digits(a)), a.isqrt());
+            prop_assert_eq!(u128::from(isqrt_by_digits(a)), a.isqrt());
             for by in 1..32 {
-                prop_assert_eq!(shifted_by_words(a as u64, by), a as u64 >> by);
+                prop_assert_eq!(shift_right_by_words(a as u64, by), a as u64 >> by);
             }
             let words = [a as u32, b as u32];
             let numbers = [a as u64, b as u64];
-            prop_assert_eq!(by_words(numbers[0], numbers[1]), u128::from(numbers[0]) * u128::from(numbers[1]));
-            prop_assert_eq!(product_of_halves(words[0], words[1]), u64::from(words[0]) * u64::from(words[1]));
+            prop_assert_eq!(
+                product_by_words(numbers[0], numbers[1]),
+                u128::from(numbers[0]) * u128::from(numbers[1])
+            );
+            prop_assert_eq!(
+                product_of_words_by_halves(words[0], words[1]),
+                u64::from(words[0]) * u64::from(words[1])
+            );
         }
 
         #[test]
-        fn a_square_has_its_root(root: u64) {
+        fn the_root_of_a_square_is_exact(root: u64) {
             let square = u128::from(root) * u128::from(root);
-            prop_assert_eq!(by_digits(square), root);
-            prop_assert_eq!(by_digits(square.saturating_sub(1)), root.saturating_sub(1));
+            prop_assert_eq!(isqrt_by_digits(square), root);
+            prop_assert_eq!(isqrt_by_digits(square.saturating_sub(1)), root.saturating_sub(1));
         }
     }
 }

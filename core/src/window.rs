@@ -1,7 +1,11 @@
 //! Sliding windows, cut into slices.
 //!
-//! A slice begins at a multiple of its length. The window that ends now consists of the current slice, which is not over
-//! yet, and the full ones before it: it covers between its length less one slice and its length.
+//! A slice starts at a multiple of its length. A window consists of the current slice, which is not
+//! over yet, and the complete slices before it. The time it covers therefore varies between its
+//! length minus one slice and its length.
+//!
+//! Each event has an array of slices, in which every window has a range of *places* (indices). A
+//! window reuses its places in turn.
 
 use core::{ops::Range, time::Duration};
 
@@ -11,13 +15,14 @@ use crate::{
     wide_math,
 };
 
-/// A window's length and in how many slices it is cut.
+/// The length of a window and the number of slices it is cut into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowSpec {
-    /// How far it reaches back at the most.
+    /// The longest time that the window reaches back.
     pub length: Duration,
-    /// In how many slices it is cut: it moves on by one at a time. They divide the length into whole nanoseconds.
+    /// The number of slices. The window advances by one slice at a time. The length of a slice must
+    /// be a whole number of nanoseconds.
     pub slices: u16,
 }
 
@@ -31,27 +36,30 @@ impl WindowSpec {
     /// 1 s, 5 s and 60 s.
     pub const DEFAULT: [Self; 3] = [Self::SECOND, Self::FIVE_SECONDS, Self::MINUTE];
 
-    /// A window of this length in so many slices.
+    /// Creates the specification of a window.
     pub const fn new(length: Duration, slices: u16) -> Self {
         Self { length, slices }
     }
 }
 
-/// Where a window stands. All zero until it is set up.
+/// The position of a window. All zero until it is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
     length_nanos: u64,
     slice_ticks: u64,
-    /// The first tick of the current slice, a multiple of the slice's length: cached, so that a record needs no division.
-    begins: u64,
-    /// The place of that slice, and of its first one, among those of all windows of an event.
+    /// The first tick of the current slice, a multiple of `slice_ticks`. Stored so that placing a
+    /// record needs no division.
+    slice_start: u64,
+    /// The place of the current slice.
     current_place: usize,
+    /// The first place of this window.
     first: usize,
     slices: u16,
-    /// The bits in which the kept samples have the number of its slice, and the lowest one of them.
+    /// The bits of a buffered sample that hold the number of its slice in this window.
     #[cfg(not(target_pointer_width = "64"))]
     mask: u16,
+    /// The position of the lowest bit of `mask`.
     #[cfg(not(target_pointer_width = "64"))]
     shift: u8,
 }
@@ -60,7 +68,7 @@ impl Window {
     pub(crate) const EMPTY: Self = Self {
         length_nanos: 0,
         slice_ticks: 0,
-        begins: 0,
+        slice_start: 0,
         current_place: 0,
         first: 0,
         slices: 0,
@@ -70,14 +78,17 @@ impl Window {
         shift: 0,
     };
 
-    /// The window that ends at `now` and whose slices begin at the place `first`, or `None` if a slice is shorter than a tick
-    /// or there are none.
+    /// Creates the window that ends at `now` and whose places start at `first`; `None` in the cases
+    /// in which [`set_up`](Self::set_up) returns `false`.
     pub(crate) fn new(spec: &WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
         let mut window = Self::EMPTY;
         window.set_up(spec, rate, now, first).then_some(window)
     }
 
-    /// The same, where it lies; `false` if there can be none.
+    /// Sets up the window in place, to end at `now` and with places that start at `first`.
+    ///
+    /// Returns `false` if there are no slices, a slice is shorter than a tick, or the length does
+    /// not fit 64 bits of nanoseconds.
     pub(crate) fn set_up(
         &mut self,
         spec: &WindowSpec,
@@ -90,46 +101,46 @@ impl Window {
             return false;
         }
         let slice_ticks =
-            rate.ticks_in_nanos(wide_math::divided(length_nanos, spec.slices.into()).0);
+            rate.ticks_in_nanos(wide_math::div_rem(length_nanos, spec.slices.into()).0);
         if slice_ticks == 0 {
             return false;
         }
         (self.length_nanos, self.slice_ticks, self.slices) =
             (length_nanos, slice_ticks, spec.slices);
         (self.first, self.current_place) = (first, first);
-        self.begins = now - wide_math::divided(now, slice_ticks).1;
+        self.slice_start = now - wide_math::div_rem(now, slice_ticks).1;
         true
     }
 
-    /// How far it reaches back at the most.
+    /// Returns the longest time that the window reaches back.
     pub(crate) fn length(&self) -> Duration {
         duration_of(self.length_nanos)
     }
 
-    /// In how many slices it is cut.
+    /// Returns the number of slices.
     pub(crate) const fn slices(&self) -> u16 {
         self.slices
     }
 
-    /// How long a slice is.
+    /// Returns the length of a slice, in ticks.
     pub(crate) const fn slice_ticks(&self) -> u64 {
         self.slice_ticks
     }
 
-    /// The places of its slices among those of all windows of an event.
+    /// Returns the places of this window's slices among the slices of an event.
     pub(crate) const fn places(&self) -> Range<usize> {
         self.first..self.first + self.slices as usize
     }
 
-    /// The first tick that belongs to it.
+    /// Returns the first tick that belongs to the window.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn start(&self) -> u64 {
         if cfg!(target_pointer_width = "64") {
             return self
-                .begins
+                .slice_start
                 .saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
         }
-        let (mut start, mut before) = (self.begins, self.slices - 1);
+        let (mut start, mut before) = (self.slice_start, self.slices - 1);
         while before > 0 {
             start = start.saturating_sub(self.slice_ticks);
             before -= 1;
@@ -137,94 +148,106 @@ impl Window {
         start
     }
 
-    /// Moves on to the slice of `now`, and calls `expired` with the place of each slice that begins anew: of all, if the clock does. Else a
-    /// `now` before the current slice changes nothing.
-    pub(crate) fn advance(&mut self, now: u64, is_anew: bool, mut expired: impl FnMut(usize)) {
-        if !is_anew && !self.ends_by(now) {
+    /// Advances to the slice of `now`, and calls `clear` with each place that a new slice takes
+    /// over.
+    ///
+    /// A `now` before the current slice changes nothing, unless `restart` is set: then the clock
+    /// has stepped back, the window moves to `now` all the same, and all places are cleared.
+    pub(crate) fn advance(&mut self, now: u64, restart: bool, mut clear: impl FnMut(usize)) {
+        if !restart && !self.ends_by(now) {
             return;
         }
-        let before = self.begins;
-        self.begins = now - wide_math::divided(now, self.slice_ticks).1;
-        // Slice after slice: divisions are dear where registers have 32 bits, and more than all do not count.
-        let mut passed = self.begins.wrapping_sub(before);
+        let before = self.slice_start;
+        self.slice_start = now - wide_math::div_rem(now, self.slice_ticks).1;
+        // One slice at a time, because divisions are expensive on targets with 32-bit registers.
+        // After as many steps as there are slices, every place has been cleared.
+        let mut passed = self.slice_start.wrapping_sub(before);
         for _ in 0..self.slices {
-            if !is_anew && passed == 0 {
+            if !restart && passed == 0 {
                 return;
             }
             passed = passed.wrapping_sub(self.slice_ticks);
             let next = self.current_place + 1;
             self.current_place = if next < self.places().end { next } else { self.first };
-            expired(self.current_place);
+            clear(self.current_place);
         }
     }
 
-    /// Whether the current slice is over by then.
+    /// Returns whether the current slice is over at `now`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) const fn ends_by(&self, now: u64) -> bool {
-        now >= self.begins.saturating_add(self.slice_ticks)
+        now >= self.slice_start.saturating_add(self.slice_ticks)
     }
 
-    /// How many bits number its slices from 1.
+    /// Returns the number of bits that can number `slices` slices from 1.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn bits(slices: u16) -> u32 {
+    pub(crate) const fn slice_number_bits(slices: u16) -> u32 {
         u16::BITS - slices.leading_zeros()
     }
 
-    /// Has the kept samples have the number of its slice from this bit on; the next one behind.
+    /// Assigns this window's slice number to the bits of a buffered sample that start at `shift`,
+    /// and returns the next free bit.
     #[cfg(not(target_pointer_width = "64"))]
-    #[expect(clippy::cast_possible_truncation, reason = "16 at the most")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
     pub(crate) const fn number_slices(&mut self, shift: u8) -> u8 {
-        let bits = Self::bits(self.slices);
+        let bits = Self::slice_number_bits(self.slices);
         (self.shift, self.mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
         let next = shift as u32 + bits;
-        // Where no samples are kept, there may be more slices than bits.
+        // The slice numbers of all windows may need more than 16 bits if no samples are buffered,
+        // in which case the result is not used.
         if next >= u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
     }
 
-    /// Where the kept samples have the number of its slice, from the lowest bit on, and these bits.
+    /// Returns the lowest bit and the mask of the bits that hold this window's slice number in a
+    /// buffered sample.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn mark(&self) -> (u8, u16) {
+    pub(crate) const fn shift_and_mask(&self) -> (u8, u16) {
         (self.shift, self.mask)
     }
 
-    /// The place of the slice that `tick` belongs to; `None` if it is older than the window. A tick after the current slice
-    /// counts as in it.
+    /// Returns the place of the slice that `tick` belongs to; `None` if `tick` is before the
+    /// window. A tick after the current slice counts as part of it.
     #[inline]
     pub(crate) fn place(&self, tick: u64) -> Option<usize> {
-        if tick >= self.begins {
+        if tick >= self.slice_start {
             Some(self.current_place)
         } else {
             self.slice(tick).map(|(place, _)| place)
         }
     }
 
-    /// The same, and the slice's first tick.
-    #[expect(clippy::cast_possible_truncation, reason = "fewer than there are slices")]
+    /// Like [`place`](Self::place), but also returns the first tick of the slice.
+    #[expect(clippy::cast_possible_truncation, reason = "less than the number of slices")]
     pub(crate) fn slice(&self, tick: u64) -> Option<(usize, u64)> {
         if cfg!(not(target_pointer_width = "64")) {
             return self.slice_by_steps(tick);
         }
-        if tick >= self.begins {
-            return Some((self.current_place, self.begins));
+        if tick >= self.slice_start {
+            return Some((self.current_place, self.slice_start));
         }
         if tick < self.start() {
             return None;
         }
-        let back = (self.begins - 1 - tick) / self.slice_ticks + 1;
+        let back = (self.slice_start - 1 - tick) / self.slice_ticks + 1;
         let turn =
             if self.current_place < self.first + back as usize { self.slices as usize } else { 0 };
-        Some((self.current_place + turn - back as usize, self.begins - back * self.slice_ticks))
+        Some((
+            self.current_place + turn - back as usize,
+            self.slice_start - back * self.slice_ticks,
+        ))
     }
 
-    /// The same, slice after slice: there are few of them, and divisions are dear where registers have 32 bits.
+    /// Computes [`slice`](Self::slice) by searching from the newest slice backwards, for targets
+    /// with 32-bit registers: slices are few, and divisions are expensive there.
     fn slice_by_steps(&self, tick: u64) -> Option<(usize, u64)> {
-        let (mut place, mut from) = (self.current_place, self.begins);
+        let (mut place, mut from) = (self.current_place, self.slice_start);
         for _ in 0..self.slices {
             if tick >= from {
                 return Some((place, from));
             }
             place = if place == self.first { self.places().end - 1 } else { place - 1 };
-            // The first slice of all begins at 0, and nothing is before that.
+            // Cannot wrap: `from` is a multiple of `slice_ticks`, and not 0 because it is above
+            // `tick`.
             from = from.wrapping_sub(self.slice_ticks);
         }
         None
@@ -243,9 +266,9 @@ mod tests {
     const TICK: TickRate = TickRate::NANOSECONDS;
 
     proptest! {
-        /// Against a list of (tick, slice number) that is searched anew each time.
+        /// Compares with a list of all ticks in the window, searched after each step.
         #[test]
-        fn membership_is_that_of_the_list(
+        fn a_window_has_the_same_ticks_as_a_list(
             slice in 1..50_u64,
             slices in 1..12_u16,
             first in prop_oneof![0..1_000_u64, Just(u64::MAX / 2)],
@@ -264,8 +287,8 @@ mod tests {
                 prop_assert_eq!(window.start(), oldest * slice);
                 prop_assert_eq!(window.place(tick).is_some(), tick / slice >= oldest);
                 prop_assert_eq!(window.slice_by_steps(tick), window.slice(tick));
-                let begins = window.slice(tick).map(|(_, begins)| begins);
-                prop_assert_eq!(begins, (tick / slice >= oldest).then_some(tick / slice * slice));
+                let start = window.slice(tick).map(|(_, start)| start);
+                prop_assert_eq!(start, (tick / slice >= oldest).then_some(tick / slice * slice));
                 if let Some(place) = window.place(tick) {
                     counted[place] += 1;
                 }
@@ -277,17 +300,17 @@ mod tests {
     }
 
     #[test]
-    fn a_long_idle_time_expires_every_slice_once() {
+    fn a_long_idle_time_clears_every_place_once() {
         let mut window = Window::new(&WindowSpec::SECOND, TICK, 0, 0).unwrap();
-        let mut expired = vec![];
-        window.advance(1 << 62, false, |place| expired.push(place));
-        assert_eq!(expired.len(), 10);
-        assert_eq!(expired.iter().collect::<BTreeSet<_>>().len(), 10);
-        window.advance(5, false, |_| panic!("time went back"));
+        let mut cleared = vec![];
+        window.advance(1 << 62, false, |place| cleared.push(place));
+        assert_eq!(cleared.len(), 10);
+        assert_eq!(cleared.iter().collect::<BTreeSet<_>>().len(), 10);
+        window.advance(5, false, |_| panic!("nothing to clear, because the clock stepped back"));
     }
 
     #[test]
-    fn the_end_of_time_is_survived() {
+    fn the_largest_tick_has_a_place() {
         let mut window = Window::new(&WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
         window.advance(u64::MAX, false, |_| ());
         window.advance(u64::MAX, false, |_| ());
@@ -296,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_below_a_tick_is_refused() {
+    fn a_slice_shorter_than_a_tick_is_refused() {
         let slow = TickRate::from_hz(4).unwrap();
         assert_eq!(Window::new(&WindowSpec::SECOND, slow, 0, 0), None);
         assert_eq!(Window::new(&WindowSpec::new(Duration::from_secs(1), 0), TICK, 0, 0), None);

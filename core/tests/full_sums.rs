@@ -1,4 +1,5 @@
-//! Sums that are full, as they may be where registers have 32 bits, tell less, and nothing that is wrong.
+//! Full sums and counters, which occur on 32-bit targets, make a summary less accurate but never
+//! wrong.
 
 use core::time::Duration;
 
@@ -22,21 +23,22 @@ const MANY_SLICES: [WindowSpec; 5] = [
 
 const SECOND: u64 = 1_000_000_000;
 
-/// That this is the value, as far as the summary claims to know it.
-fn assert_allows(summary: &Summary, told: u64, exact: u64) {
+/// Asserts that `estimate`, a quantile of the summary, differs from the exact value by no more than
+/// the accuracy of the summary.
+fn assert_within_accuracy(summary: &Summary, estimate: u64, exact: u64) {
     let Accuracy::WithinPpm(ppm) = summary.accuracy else {
-        panic!("there are too many to be exact: {summary:?}")
+        panic!("the buffer cannot have all samples, but the quantiles are exact: {summary:?}")
     };
-    let error = u128::from(told.abs_diff(exact)) * 1_000_000;
-    // A little for the unit of time inside.
+    let error = u128::from(estimate.abs_diff(exact)) * 1_000_000;
+    // Up to 2 ns more, for the rounding to internal units of time.
     assert!(
         error <= u128::from(ppm) * u128::from(exact) + 2_000_000,
-        "{exact} is none of {summary:?}"
+        "{estimate} is not within {ppm} ppm of {exact}: {summary:?}"
     );
 }
 
 #[test]
-fn quantiles_of_a_full_slice_allow_for_what_it_does_not_know() {
+fn quantiles_of_a_full_slice_stay_within_their_accuracy() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
     const HALF: u64 = 65_600;
     let mut storage = Box::new(<storage!(SHAPE)>::new());
@@ -44,34 +46,34 @@ fn quantiles_of_a_full_slice_allow_for_what_it_does_not_know() {
         Aggregator::new(SHAPE, &ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
             .unwrap();
     aggregator.begin_pass(50 * SECOND);
-    // Each stands for 2^15: 2^32 and some more together.
+    // Each record has the weight 2^15. Together they exceed 2^32.
     for n in 0..2 * HALF {
         let length = if n < HALF { 10_000 } else { SECOND };
         aggregator.record(0, Record::duration(2 * SECOND + n, EVENT.id, 15, length));
     }
-    for period in [Scope::Window(0), Scope::Total] {
-        let summary = aggregator.summary(EVENT.id, period).unwrap();
+    for scope in [Scope::Window(0), Scope::Total] {
+        let summary = aggregator.summary(EVENT.id, scope).unwrap();
         assert_eq!((summary.count, summary.complete), (2 * HALF, false));
         assert!(summary.estimated_total >= (2 * HALF) << 15, "{summary:?}");
-        assert_allows(&summary, summary.p95, SECOND);
-        assert_allows(&summary, summary.p99_9, SECOND);
+        assert_within_accuracy(&summary, summary.p95, SECOND);
+        assert_within_accuracy(&summary, summary.p99_9, SECOND);
         assert!(summary.mean.to_f64() > 490e6, "{summary:?}");
     }
 }
 
 #[test]
-fn a_pause_that_fills_the_corrected_summary_does_not_hide_in_it() {
+fn a_pause_that_fills_the_sums_of_the_corrected_summary_still_shows_in_it() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PACED, &ONE_SLICE) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
     let mut aggregator =
         Aggregator::new(SHAPE, &ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, &mut *storage)
             .unwrap();
     aggregator.begin_pass(5_000 * SECOND);
-    // Six million spans are missing, each of which would stand for 2^10.
+    // The pause leaves out 6 million spans of weight 2^10.
     aggregator.record(0, Record::duration(4_000 * SECOND, EVENT.id, 10, 600 * SECOND));
     let summary = aggregator.corrected(EVENT.id, Scope::Window(0)).unwrap();
     assert_eq!((summary.count, summary.complete), (6_000_000, false));
-    assert_allows(&summary, summary.p50, 300 * SECOND);
+    assert_within_accuracy(&summary, summary.p50, 300 * SECOND);
     assert!(
         summary.mean.to_f64() > 299e9 && summary.estimated_total >= 6_000_000 << 10,
         "{summary:?}"
@@ -79,7 +81,7 @@ fn a_pause_that_fills_the_corrected_summary_does_not_hide_in_it() {
 }
 
 #[test]
-fn where_no_samples_are_kept_there_may_be_any_number_of_slices() {
+fn without_samples_the_number_of_slices_is_not_limited() {
     const SHAPE: Shape = Shape { samples: 0, ..Shape::small(&PLAIN, &MANY_SLICES) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
     let mut aggregator =
@@ -89,7 +91,8 @@ fn where_no_samples_are_kept_there_may_be_any_number_of_slices() {
         aggregator.begin_pass(second * SECOND);
         assert!(aggregator.record(0, Record::duration(second * SECOND - 1, EVENT.id, 0, 10_000)));
     }
-    // The longer ones reach back a part of a slice less than their length.
+    // The current slice of the longer windows is not over yet, so they cover less than their
+    // length.
     let counts = [0, 1, 2, 3, 4]
         .map(|window| aggregator.summary(EVENT.id, Scope::Window(window)).unwrap().count);
     assert_eq!(counts, [1, 5, 59, 559, 3_559]);

@@ -1,9 +1,15 @@
-//! Models of the ring and the gate, explored by `loom`:
-//! `RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch-core --test loom`.
+//! Models of the ring, the gate and the claim, run under the model checker loom:
 //!
-//! Each runs every interleaving with up to three preemptions, and every value that the memory model lets a load see. Rings
-//! of four records, reservations of two and copies of two: the protocol with all its parts, but small. With the variable
-//! `TAILWATCH_WEAKEN` one ordering is weakened, by its name in `tailwatch_core::sync`; then the models that need it fail.
+//! ```text
+//! RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch-core --test loom
+//! ```
+//!
+//! Each model runs every interleaving of its threads with up to three preemptions, and every value
+//! that the memory model lets a load see. Rings have four records here, and reservations and copied
+//! chunks two. These are the smallest numbers that exercise all parts of the protocol.
+//!
+//! The environment variable `TAILWATCH_WEAKEN` names one ordering to weaken (see
+//! `tailwatch_core::sync`). The models that need it then fail.
 #![cfg(tailwatch_loom)]
 
 use std::sync::{
@@ -17,12 +23,12 @@ use tailwatch_core::{
     claim_once::Once,
 };
 
-/// Both words tell the number, so that a mixture of two records shows.
+/// Creates a record with `n` in both words, so that a mixture of two records is detected.
 fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)
 }
 
-/// What consumers saw, checked as it comes: whole records, in order, none twice.
+/// Checks that consumers see whole records, in order and none twice, and counts them.
 #[derive(Default)]
 struct Seen {
     next: u64,
@@ -31,11 +37,12 @@ struct Seen {
 }
 
 impl Seen {
+    /// Drains the ring once.
     fn pass(&mut self, consumer: &mut Consumer<'_>) {
         consumer.refresh();
         let drained = consumer.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
-            assert!(record.ticks() >= self.next, "a stale record, or one twice");
+            assert!(record.ticks() >= self.next, "a stale or repeated record");
             self.next = record.ticks() + 1;
             self.delivered += 1;
         });
@@ -43,7 +50,8 @@ impl Seen {
     }
 }
 
-/// Explores the model and says how many executions that took: fewer than `least` would mean that its threads never met.
+/// Explores the model and prints the number of executions. Requires at least `least` of them,
+/// because a model whose threads never touch the same memory has few.
 fn explore(name: &str, least: usize, model: impl Fn() + Sync + Send + 'static) {
     let executions = Arc::new(AtomicUsize::new(0));
     let mut builder = Builder::new();
@@ -57,7 +65,7 @@ fn explore(name: &str, least: usize, model: impl Fn() + Sync + Send + 'static) {
     });
     let executions = executions.load(Relaxed);
     println!("{name}: {executions} executions");
-    assert!(executions >= least, "{name} explored only {executions} executions");
+    assert!(executions >= least, "{name}: only {executions} executions, expected at least {least}");
 }
 
 type Shared = Arc<Ring<[Slot; 4]>>;
@@ -68,8 +76,8 @@ fn push(ring: &Shared, records: core::ops::Range<u64>) {
     records.for_each(|n| producer.push(numbered(n)));
 }
 
-/// One pass over the ring by a consumer of its own, in a thread of its own.
-fn pass_beside(shared: &Shared) -> thread::JoinHandle<Seen> {
+/// Attaches a consumer in a new thread and drains the ring once.
+fn spawn_consumer(shared: &Shared) -> thread::JoinHandle<Seen> {
     let shared = Arc::clone(shared);
     thread::spawn(move || {
         let ring: &Ring = &*shared;
@@ -79,16 +87,20 @@ fn pass_beside(shared: &Shared) -> thread::JoinHandle<Seen> {
     })
 }
 
-fn laps(name: &str, first: usize) {
+/// A producer pushes six records into a ring of four while a consumer drains it.
+fn lap_a_consumer(name: &str, first: usize) {
     explore(name, 4_000, move || {
         let shared: Shared = Arc::new(Ring::starting_at(first));
-        let reading = pass_beside(&shared);
+        let reading = spawn_consumer(&shared);
         push(&shared, 0..6);
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
         let mut consumer = ring.attach_consumer();
         seen.pass(&mut consumer);
-        assert_eq!(seen.next, 6, "the newest record is there once nobody pushes");
+        assert_eq!(
+            seen.next, 6,
+            "the newest record must be delivered once nothing is pushed any more"
+        );
         assert_eq!(seen.delivered + seen.overwritten, 6);
         assert_eq!(consumer.pending(), 0);
     });
@@ -96,29 +108,30 @@ fn laps(name: &str, first: usize) {
 
 #[test]
 fn a_producer_laps_a_consumer() {
-    laps("a producer laps a consumer", 0);
+    lap_a_consumer("a producer laps a consumer", 0);
 }
 
 #[test]
 fn counters_wrap() {
-    laps("counters wrap", usize::MAX - 2);
+    lap_a_consumer("counters wrap", usize::MAX - 2);
 }
 
-/// The ring goes from one producer to the next by a lock, while the consumer reads. What the first one reserved and did not
-/// use, the second one uses.
+/// A lock hands the ring from one producer to the next while a consumer reads. The second producer
+/// uses up the records that the first one reserved but did not write.
 #[test]
-fn a_second_producer_goes_on() {
-    explore("a second producer goes on", 200_000, || {
+fn a_second_producer_takes_over() {
+    explore("a second producer takes over", 200_000, || {
         let shared: Shared = Arc::new(Ring::starting_at(0));
         let next = Arc::new(Mutex::new(0));
         let turn = |shared: &Shared, next: &Arc<Mutex<u64>>| {
             let mut next = next.lock().unwrap();
-            // Five end in the middle of a reservation, over a record of the first lap.
+            // Five records end in the middle of a reservation, after one record of the first lap
+            // was overwritten.
             let until = if *next == 0 { 5 } else { 7 };
             push(shared, *next..until);
             *next = until;
         };
-        let reading = pass_beside(&shared);
+        let reading = spawn_consumer(&shared);
         let other = thread::spawn({
             let (shared, next) = (Arc::clone(&shared), Arc::clone(&next));
             move || turn(&shared, &next)
@@ -132,13 +145,14 @@ fn a_second_producer_goes_on() {
     });
 }
 
-/// The ring is full and its oldest records are overwritten before anybody looks, while the producer goes on.
+/// The producer has lapped the ring before a consumer attaches, and continues to push while it
+/// reads.
 #[test]
-fn a_consumer_comes_late() {
-    explore("a consumer comes late", 70_000, || {
+fn a_consumer_attaches_to_a_lapped_ring() {
+    explore("a consumer attaches to a lapped ring", 70_000, || {
         let shared: Shared = Arc::new(Ring::starting_at(0));
         push(&shared, 0..5);
-        let reading = pass_beside(&shared);
+        let reading = spawn_consumer(&shared);
         push(&shared, 5..9);
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
@@ -147,10 +161,10 @@ fn a_consumer_comes_late() {
     });
 }
 
-/// Another consumer goes on where the first one ended, while the producer goes on as well.
+/// A second consumer continues where the first one stopped, while the producer continues to push.
 #[test]
-fn a_second_consumer_goes_on() {
-    explore("a second consumer goes on", 7_000, || {
+fn a_second_consumer_takes_over() {
+    explore("a second consumer takes over", 7_000, || {
         let shared: Shared = Arc::new(Ring::starting_at(0));
         let reading = thread::spawn({
             let shared = Arc::clone(&shared);
@@ -170,7 +184,7 @@ fn a_second_consumer_goes_on() {
     });
 }
 
-/// Ticks once a read.
+/// A clock that ticks at every read.
 #[derive(Default)]
 struct Counter(core::cell::Cell<u64>);
 
@@ -186,10 +200,11 @@ impl Clock for Counter {
     }
 }
 
-/// Both switches of an event are turned by two threads, one after the other by a lock, while a third one records.
+/// One thread turns the master switch and another the switch of an event, one after the other by a
+/// lock, while a third one records.
 #[test]
-fn a_gate_turns_while_spans_run() {
-    explore("a gate turns while spans run", 700, || {
+fn a_gate_changes_while_spans_are_recorded() {
+    explore("a gate changes while spans are recorded", 700, || {
         let event = EventId::new(1).unwrap();
         let gate = Arc::new((Gate::<2>::new(), Mutex::new(())));
         let shared: Shared = Arc::new(Ring::starting_at(0));
@@ -207,7 +222,7 @@ fn a_gate_turns_while_spans_run() {
                 usize::from(span()) + usize::from(span())
             }
         });
-        let turning = thread::spawn({
+        let switching = thread::spawn({
             let gate = Arc::clone(&gate);
             move || {
                 let _turning = gate.1.lock().unwrap();
@@ -219,8 +234,8 @@ fn a_gate_turns_while_spans_run() {
             gate.0.set_event_enabled(event, false);
             gate.0.set_event_enabled(event, true);
         }
-        turning.join().unwrap();
-        assert!(!gate.0.admits(event), "a turn is undone by another");
+        switching.join().unwrap();
+        assert!(!gate.0.admits(event), "one thread undid the change of another");
         let recorded = recording.join().unwrap();
 
         let ring: &Ring = &*shared;
@@ -231,21 +246,21 @@ fn a_gate_turns_while_spans_run() {
         assert_eq!(
             kinds,
             [Kind::Start, Kind::EndOk].repeat(recorded),
-            "END inherits what was decided at START"
+            "every START needs its END, whatever the gate did in between"
         );
     });
 }
 
-/// Two claim the same at once, from two cores.
+/// Two cores claim the same thing at once.
 #[test]
-fn one_alone_gets_it() {
-    explore("one alone gets it", 20, || {
+fn at_most_one_of_two_claims_wins() {
+    explore("at most one of two claims wins", 20, || {
         let once = Arc::new(Once::new());
         let claiming = [(); 2].map(|()| {
             let once = Arc::clone(&once);
             thread::spawn(move || u32::from(once.claim()))
         });
         let winners: u32 = claiming.map(|claiming| claiming.join().unwrap()).iter().sum();
-        assert!(winners <= 1, "both got it");
+        assert!(winners <= 1, "both claims won");
     });
 }

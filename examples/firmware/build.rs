@@ -1,6 +1,6 @@
-//! Tells the linker where the board's memory lies, and the program which board it is.
+//! Passes the memory layout of the board to the linker, and sets `cfg(board)` for the program.
 //!
-//! The variable `BOARD` chooses; else it is the one that goes with the target.
+//! The environment variable `BOARD` selects the board. Without it, the target determines the board.
 
 use std::{env, fs, path::Path};
 
@@ -8,21 +8,21 @@ fn main() {
     println!("cargo:rerun-if-env-changed=BOARD");
     let variable = |name| env::var(name).unwrap_or_default();
     let target = variable("TARGET");
-    let of_target = if target.starts_with("thumbv6m") {
+    let default_board = if target.starts_with("thumbv6m") {
         "microbit"
     } else if target.starts_with("thumb") {
         "lm3s6965evb"
     } else if target.starts_with("riscv32") {
         "virt"
     } else {
-        // A linter on the host: nothing is linked.
+        // A check on the host, which links nothing.
         println!("cargo:rustc-cfg=board=\"lm3s6965evb\"");
         return;
     };
-    let board = env::var("BOARD").unwrap_or_else(|_| of_target.to_owned());
+    let board = env::var("BOARD").unwrap_or_else(|_| default_board.to_owned());
     println!("cargo:rustc-cfg=board=\"{board}\"");
 
-    // `sizes` has this build script as well.
+    // The package `sizes` uses this build script as well, from its own folder.
     let here = variable("CARGO_MANIFEST_DIR");
     let root = if Path::new(&here).join("memory").is_dir() { here } else { format!("{here}/..") };
     let memory = format!("{root}/memory/{board}.x");

@@ -39,24 +39,24 @@ pub(crate) struct MarketData {
     socket: WebSocket<TcpStream>,
     stop: Arc<AtomicBool>,
     /// Called now and then, between messages.
-    expire_orphans: Box<dyn Fn() + Send>,
+    settle: Box<dyn Fn() + Send>,
 }
 
 impl MarketData {
     /// Connects. Once `stop` is set, the server has to close the connection within [`net::PATIENCE`] of its last message.
     ///
-    /// `expire_orphans` is called once in [`SETTLE_EVERY`] messages.
+    /// `settle` is called once in [`SETTLE_EVERY`] messages.
     pub(crate) fn connect(
         address: SocketAddr,
         stop: Arc<AtomicBool>,
-        expire_orphans: impl Fn() + Send + 'static,
+        settle: impl Fn() + Send + 'static,
     ) -> Result<Self, String> {
         let stream = net::connect(address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(net::PATIENCE)).map_err(|error| error.to_string())?;
         let (socket, _) = tungstenite::client(format!("ws://{address}/stream"), stream)
             .map_err(|error| error.to_string())?;
         socket.get_ref().set_read_timeout(Some(LOOK_UP)).map_err(|error| error.to_string())?;
-        Ok(Self { socket, stop, expire_orphans: Box::new(expire_orphans) })
+        Ok(Self { socket, stop, settle: Box::new(settle) })
     }
 
     /// Decodes and publishes until the connection is closed.
@@ -93,7 +93,7 @@ impl MarketData {
             publish(bus, message).map_err(|Gone| "the strategy is gone")?;
             *published += u64::from(is_stream);
             if published.is_multiple_of(SETTLE_EVERY) {
-                (self.expire_orphans)();
+                (self.settle)();
             }
         }
     }

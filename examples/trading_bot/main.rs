@@ -104,14 +104,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     })?;
     let drained = Arc::clone(&collector);
-    let expire_orphans = move || drained.flush();
+    let settle = move || drained.flush();
     let pipeline = Pipeline::start(
         replay.addr(),
         SEED,
         Arc::clone(&stop),
         options.stall,
         &progress.notes(),
-        expire_orphans,
+        settle,
     )?;
     let sent = replay.sent_counter();
     watch(

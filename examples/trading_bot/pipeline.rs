@@ -58,7 +58,7 @@ fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
 
 impl Pipeline {
     /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the
-    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `expire_orphans` has what was
+    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `settle` has what was
     /// recorded drained.
     pub(crate) fn start(
         market: SocketAddr,
@@ -66,7 +66,7 @@ impl Pipeline {
         stop: Arc<AtomicBool>,
         stall: Option<Stall>,
         notes: &Notes,
-        expire_orphans: impl Fn() + Send + 'static,
+        settle: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
         let (running, ended) = bounded::<()>(0);
         let stages = Stages { running, notes: notes.clone() };
@@ -97,7 +97,7 @@ impl Pipeline {
         })?;
 
         let connection =
-            MarketData::connect(market, stop, expire_orphans).map_err(starting("market data"))?;
+            MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
         Ok(Self { exchange, market_data, strategy, orders, fills, ended })
     }

@@ -294,7 +294,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         } else if kept {
             self.tally.snapshots += 1;
         }
-        self.expire_orphans(socket, written)
+        self.settle(socket, written)
     }
 
     /// Waits until a message is due; what was written before goes out first.
@@ -314,7 +314,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
             }
             if !flushed {
                 let result = socket.flush();
-                self.expire_orphans(socket, result)?;
+                self.settle(socket, result)?;
                 flushed = true;
                 // That took time: look at the clock again.
                 continue;
@@ -325,11 +325,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
     }
 
     /// Waits until the client takes what is written. The socket's own time limit makes the stop flag be seen.
-    fn expire_orphans(
-        &self,
-        socket: &mut Socket,
-        mut result: Result<(), WsError>,
-    ) -> Result<(), Halt> {
+    fn settle(&self, socket: &mut Socket, mut result: Result<(), WsError>) -> Result<(), Halt> {
         loop {
             match result {
                 Ok(()) => return Ok(()),

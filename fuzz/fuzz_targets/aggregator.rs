@@ -1,4 +1,4 @@
-//! See `src/aggregator.rs`.
+//! Runs the target in `src/aggregator.rs` under cargo-fuzz.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]
@@ -6,5 +6,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| tailwatch_fuzz::aggregator::run(data))
 
 #[cfg(not(fuzzing))]
 fn main() {
-    println!("run by `cargo fuzz run aggregator`");
+    println!("run this target with `cargo fuzz run aggregator`");
 }

@@ -1,4 +1,4 @@
-//! See `src/settings_file.rs`.
+//! Runs the target in `src/settings_file.rs` under cargo-fuzz.
 #![cfg_attr(fuzzing, no_main)]
 
 #[cfg(fuzzing)]
@@ -6,5 +6,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| tailwatch_fuzz::settings_file::run(dat
 
 #[cfg(not(fuzzing))]
 fn main() {
-    println!("run by `cargo fuzz run settings_file`");
+    println!("run this target with `cargo fuzz run settings_file`");
 }

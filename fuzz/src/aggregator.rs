@@ -1,4 +1,5 @@
-//! Records of any bits, at clocks that jump, under any limits: each is accounted for by its cause.
+//! Gives the aggregator arbitrary records, clocks that jump and arbitrary limits, and checks that
+//! every record is counted by its cause.
 
 use std::{ops::Range, time::Duration};
 
@@ -24,13 +25,13 @@ struct Input {
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    /// A pass, so many ticks later.
-    Later(u32),
-    /// A pass at any time.
-    At(u64),
-    /// Any bits.
-    Bits(u64, u64),
-    /// A record that may make sense, so many ticks ago.
+    /// Begins a pass this many ticks later.
+    PassAfter(u32),
+    /// Begins a pass at this tick.
+    PassAt(u64),
+    /// A record of any two words.
+    Words(u64, u64),
+    /// A record that may be valid, `ago` ticks before now.
     Record {
         ago: u16,
         event: u8,
@@ -38,31 +39,31 @@ enum Step {
         sampling: u8,
         payload: u32,
     },
-    /// The same, of any time and payload.
-    Far {
+    /// A record like [`Record`](Self::Record), but with any tick and payload.
+    AnyTick {
         ticks: u64,
         event: u8,
         kind: u8,
         payload: u64,
     },
-    /// Spans that begin and end, one after the other or not, drained from a ring: of an event, so many ticks ago, so long, and
-    /// what is done to the bits of the END.
+    /// Spans drained from a ring, whose times may overlap. Each has an event, the ticks since its
+    /// START, its duration in ticks, and the bits to flip in its END.
     Spans(Vec<(u8, u16, u16, u64)>),
-    Lost,
+    MarkLost,
     SampledAway(u8),
-    ExcuseSilence(u8),
+    ResetSilence(u8),
     Limits(u8, Vec<(u32, u64, u32, u32)>),
     Silence(u8, u64),
-    Settle,
-    Ask,
+    ExpireOrphans,
+    Query,
 }
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::new(Duration::from_secs(90), 9)];
-/// As after how many nanoseconds from now a record is from the future.
+/// A tick is in the future if it is more than this many nanoseconds ahead of the current pass.
 const TOLERANCE_NANOS: u64 = 10_000_000;
 
 fn id(id: u16) -> EventId {
-    EventId::new(id).expect("an id")
+    EventId::new(id).expect("a valid id")
 }
 
 fn events(interval: u64) -> [EventInfo; 4] {
@@ -77,16 +78,16 @@ fn events(interval: u64) -> [EventInfo; 4] {
     ]
 }
 
-/// Ids of records: those of the events, the reserved one, and one of nobody.
+/// Ids of records: those of the events, the reserved 0, and 77, which no event has.
 const IDS: [u16; 6] = [1, 2, 3, 2_047, 0, 77];
 
-/// What was recorded, counted by what the words say.
+/// The expected counts, found from the words of the records.
 #[derive(Debug, Default)]
 struct Counted {
     invalid: u64,
     unknown: u64,
     saturated: u64,
-    /// At the least.
+    /// A lower bound; the aggregator may count other anomalies too.
     anomalies: u64,
     samples: [u64; 4],
     starts: [u64; 4],
@@ -96,7 +97,8 @@ struct Counted {
 }
 
 impl Counted {
-    /// `is_sample` is what the aggregator said; the rest is found from the words.
+    /// Counts `record`. `is_sample` is the aggregator's verdict; the rest is found from the words.
+    /// A START must begin in `possible` to count.
     fn count(
         &mut self,
         infos: &[EventInfo; 4],
@@ -115,7 +117,7 @@ impl Counted {
             _ => infos[at].unit == Unit::Time,
         };
         if !fits {
-            assert!(!is_sample, "{record:?} fits no event");
+            assert!(!is_sample, "{record:?} does not fit its event but counts as a sample");
             return self.invalid += 1;
         }
         match kind {
@@ -134,13 +136,16 @@ impl Counted {
                 let is_end = kind.outcome().is_some();
                 self.closed[at] += u64::from(is_end);
                 self.ends[at] += u64::from(is_end);
-                assert!(!is_sample || is_end || payload < MAX_PAYLOAD, "{record:?} is too large");
+                assert!(
+                    !is_sample || is_end || payload < MAX_PAYLOAD,
+                    "{record:?} has a saturated payload but counts as a sample"
+                );
                 self.samples[at] += u64::from(is_sample);
                 self.saturated += u64::from(!is_sample);
                 return;
             }
         }
-        assert!(!is_sample, "{record:?} is no sample");
+        assert!(!is_sample, "{record:?} has a kind without samples but counts as a sample");
     }
 }
 
@@ -157,9 +162,9 @@ struct Run<C> {
 impl<C: Count> Run<C> {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Later(ticks) => self.pass(self.now.saturating_add(u64::from(*ticks))),
-            Step::At(now) => self.pass(*now),
-            Step::Bits(time, rest) => self.record([*time, *rest]),
+            Step::PassAfter(ticks) => self.pass(self.now.saturating_add(u64::from(*ticks))),
+            Step::PassAt(now) => self.pass(*now),
+            Step::Words(time, rest) => self.record([*time, *rest]),
             Step::Record { ago, event, kind, sampling, payload } => {
                 let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
                 let low = u64::from(*sampling % 16) << 14 | u64::from(*kind % 8) << 11 | id;
@@ -168,43 +173,45 @@ impl<C: Count> Run<C> {
                     u64::from(*payload) << 18 | low,
                 ]);
             }
-            Step::Far { ticks, event, kind, payload } => {
+            Step::AnyTick { ticks, event, kind, payload } => {
                 let id = u64::from(IDS[usize::from(*event) % IDS.len()]);
                 self.record([*ticks, payload << 18 | u64::from(*kind % 8) << 11 | id]);
             }
             Step::Spans(spans) => self.drain(spans),
-            Step::Lost => self.aggregator.mark_lost(),
+            Step::MarkLost => self.aggregator.mark_lost(),
             Step::SampledAway(event) => {
-                self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4]))
+                self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4]));
             }
-            Step::ExcuseSilence(event) => {
-                self.aggregator.reset_silence(id(IDS[usize::from(*event) % 4]))
+            Step::ResetSilence(event) => {
+                self.aggregator.reset_silence(id(IDS[usize::from(*event) % 4]));
             }
             Step::Limits(event, limits) => {
                 let limit = |(ppm, limit, window, min_samples): &(u32, u64, u32, u32)| {
                     Limit::Quantile(Threshold {
-                        quantile: Quantile::from_ppm(ppm % 1_000_001).expect("a share"),
+                        quantile: Quantile::from_ppm(ppm % 1_000_001)
+                            .expect("at most 1,000,000 ppm"),
                         limit: *limit,
                         window: Duration::from_millis(u64::from(*window)),
                         min_samples: *min_samples,
                     })
                 };
                 let limits: Vec<_> = limits.iter().map(limit).collect();
-                // Refused, they leave those there were.
+                // Limits that are refused leave the previous limits in place.
                 let _ = self.aggregator.set_limits(id(IDS[usize::from(*event) % 4]), &limits);
             }
             Step::Silence(event, nanos) => {
                 let silence = [Limit::Silence(Duration::from_nanos(*nanos))];
                 let _ = self.aggregator.set_limits(id(IDS[usize::from(*event) % 4]), &silence);
             }
-            Step::Settle => self.aggregator.expire_orphans(self.aggregator.pass()),
-            Step::Ask => self.ask(),
+            Step::ExpireOrphans => self.aggregator.expire_orphans(self.aggregator.pass()),
+            Step::Query => self.query(),
         }
     }
 
     fn pass(&mut self, now: u64) {
         self.aggregator.begin_pass(now);
-        // A clock that stepped back a little is waited for; one that begins anew may begin earlier.
+        // After a small step back the aggregator waits for the clock. After a larger one it goes on
+        // from there, possibly before its first tick.
         if now >= self.now || self.now - now > self.tolerance {
             (self.now, self.first) = (now, self.first.min(now));
         }
@@ -228,14 +235,14 @@ impl<C: Count> Run<C> {
         const RING: usize = 64;
         let mut ring = Box::new(Ring::<[Slot; RING]>::new());
         let (producer, mut consumer) = ring.split();
-        // As many as surely are there.
+        // As many spans as the ring is certain to hold.
         for (event, ago, length, damage) in spans.iter().take((RING - RING / 8) / 2) {
             let event = u64::from(IDS[usize::from(*event) % IDS.len()]);
             let start = self.now.saturating_sub(u64::from(*ago));
             producer
                 .push(Record::from_words([start, 7 << 18 | (Kind::Start as u64) << 11 | event]));
             let end = u64::from(*length) << 18 | (Kind::EndOk as u64) << 11 | event;
-            // Most are left as they are.
+            // Three quarters of the possible values leave the END undamaged.
             let damage = if damage % 4 == 0 { *damage } else { 0 };
             producer
                 .push(Record::from_words([start.wrapping_add(u64::from(*length)), end ^ damage]));
@@ -247,20 +254,20 @@ impl<C: Count> Run<C> {
         assert_eq!(
             drained.len(),
             spans.len().min((RING - RING / 8) / 2) * 2,
-            "each record is shown"
+            "the drain must pass on every record"
         );
         for (record, is_sample) in drained {
             self.count(record, is_sample);
         }
     }
 
-    /// Every record is accounted for.
+    /// Checks that every record is accounted for.
     fn check(&mut self) {
         let (aggregator, counted) = (&mut self.aggregator, &self.counted);
         let Counters { late, clock_anomalies, saturated, invalid, unknown_events, .. } =
             aggregator.counters();
-        let told = (invalid, unknown_events, saturated);
-        assert_eq!(told, (counted.invalid, counted.unknown, counted.saturated));
+        let counts = (invalid, unknown_events, saturated);
+        assert_eq!(counts, (counted.invalid, counted.unknown, counted.saturated));
         assert!(clock_anomalies >= counted.anomalies && late <= counted.samples.iter().sum());
         for (at, info) in self.infos.iter().enumerate() {
             let pairing = aggregator.pairing(info.id);
@@ -277,17 +284,17 @@ impl<C: Count> Run<C> {
         }
     }
 
-    /// Everything that can be asked agrees with itself.
-    fn ask(&mut self) {
+    /// Checks that the results of all queries agree with each other.
+    fn query(&mut self) {
         let (aggregator, quantile) = (&mut self.aggregator, self.quantile);
         aggregator.limits(|status| assert!(status.over <= status.count, "{status:?}"));
         let mut room = [Exemplar::default(); 5];
         for info in &self.infos {
             let event = info.id;
             let total = aggregator.summary(event, Scope::Total).map_or(0, |total| total.count);
-            for period in [Scope::Total, Scope::Window(0), Scope::Window(1), Scope::Window(2)] {
-                let Some((summary, values)) = aggregator.describe(event, period) else {
-                    assert_eq!(aggregator.quantile(event, period, quantile), None);
+            for scope in [Scope::Total, Scope::Window(0), Scope::Window(1), Scope::Window(2)] {
+                let Some((summary, values)) = aggregator.describe(event, scope) else {
+                    assert_eq!(aggregator.quantile(event, scope, quantile), None);
                     continue;
                 };
                 let ascending = [
@@ -308,16 +315,19 @@ impl<C: Count> Run<C> {
                     (summary.min..=summary.max).contains(&value),
                     "{quantile} is {value} in {summary:?}"
                 );
-                let kept: u64 =
+                let in_buckets: u64 =
                     values.buckets().map(|bucket| bucket.count).fold(0, u64::saturating_add);
-                assert!(kept <= summary.estimated_total, "{kept} in buckets of {summary:?}");
-                if let Some(corrected) = aggregator.corrected(event, period) {
+                assert!(
+                    in_buckets <= summary.estimated_total,
+                    "{in_buckets} in buckets of {summary:?}"
+                );
+                if let Some(corrected) = aggregator.corrected(event, scope) {
                     assert!(
                         corrected.count >= summary.count && corrected.max == summary.max,
                         "{corrected:?}"
                     );
                 }
-                let (slowest, converter) = aggregator.slowest(event, period, &mut room);
+                let (slowest, converter) = aggregator.slowest(event, scope, &mut room);
                 let slowest: Vec<_> =
                     slowest.iter().map(|slow| converter.value(slow.value())).collect();
                 assert!(slowest.is_sorted_by(|a, b| a >= b), "{slowest:?}");
@@ -330,7 +340,8 @@ impl<C: Count> Run<C> {
     }
 }
 
-fn survive<C: Count>(input: &Input) {
+/// Runs the steps on an aggregator with counters of type `C`.
+fn run_with<C: Count>(input: &Input) {
     let infos = events(input.interval);
     let (samples, scale, slowest, in_flight, limits) = input.shape;
     let unit = if input.is_coarse { TimeUnit::Coarse } else { TimeUnit::Fine };
@@ -357,22 +368,22 @@ fn survive<C: Count>(input: &Input) {
         first: input.first,
         now: input.first,
         counted: Counted::default(),
-        quantile: Quantile::from_ppm(input.ppm % 1_000_001).expect("a share"),
+        quantile: Quantile::from_ppm(input.ppm % 1_000_001).expect("at most 1,000,000 ppm"),
     };
     input.steps.iter().for_each(|step| run.step(step));
     run.check();
-    run.ask();
+    run.query();
 }
 
-/// Does what the bytes say.
+/// Runs the steps that the bytes encode.
 ///
 /// # Panics
-/// If a record is not accounted for, or what is told contradicts itself.
+/// If a record is not accounted for, or the results of queries contradict each other.
 pub fn run(data: &[u8]) {
     let Some(input) = crate::input::<Input>(data) else { return };
     match input.width % 3 {
-        0 => survive::<u16>(&input),
-        1 => survive::<u32>(&input),
-        _ => survive::<u64>(&input),
+        0 => run_with::<u16>(&input),
+        1 => run_with::<u32>(&input),
+        _ => run_with::<u64>(&input),
     }
 }

@@ -1,4 +1,4 @@
-//! Feeds of the trading bot: files of any bytes, plain or compressed.
+//! Reads arbitrary files, plain or compressed, as feeds of the trading bot.
 
 use std::{
     io::{Cursor, Read, Write},
@@ -14,13 +14,13 @@ use crate::bot_feed::{Feed, FeedError, FeedItem, MAX_LINE_BYTES};
 enum Input<'a> {
     Bytes(&'a [u8]),
     Lines(Vec<Line<'a>>),
-    /// Compressed, in two members, with some bytes of it changed.
+    /// Lines compressed in two gzip members, cut between them, with some bytes flipped.
     Compressed {
         lines: Vec<Line<'a>>,
         cut: u16,
         damage: Vec<(u16, u8)>,
     },
-    /// Zeros that take a thousandth of their length.
+    /// Zeros, which are compressed to about a thousandth of their length.
     Bomb {
         kibibytes: u16,
     },
@@ -58,11 +58,11 @@ fn bytes_of(lines: &[Line<'_>]) -> Vec<u8> {
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(vec![], Compression::fast());
-    encoder.write_all(bytes).expect("room");
-    encoder.finish().expect("room")
+    encoder.write_all(bytes).expect("a `Vec` takes all bytes");
+    encoder.finish().expect("a `Vec` takes all bytes")
 }
 
-/// The bytes of the file, and whether it may be damaged.
+/// Returns the bytes of the file, and whether the file may be damaged.
 fn file(input: &Input<'_>) -> (Vec<u8>, bool) {
     match input {
         Input::Bytes(bytes) => (bytes.to_vec(), true),
@@ -77,7 +77,7 @@ fn file(input: &Input<'_>) -> (Vec<u8>, bool) {
             (bytes, damage.iter().any(|(_, flip)| *flip > 0))
         }
         Input::Bomb { kibibytes } => {
-            // Seldom longer than the longest line, as it takes its time.
+            // Rarely longer than the longest line, because long ones take time.
             let kibibytes =
                 if *kibibytes == u16::MAX { 8_192 } else { usize::from(kibibytes % 100) };
             (compressed(&vec![0; kibibytes << 10]), false)
@@ -85,10 +85,11 @@ fn file(input: &Input<'_>) -> (Vec<u8>, bool) {
     }
 }
 
-/// Reads the feed that the bytes stand for, to its end.
+/// Reads the feed that the bytes encode to its end.
 ///
 /// # Panics
-/// If lines are not told in order, or one of a file without damage is neither delivered nor told as a problem.
+/// If line numbers do not ascend, or a line of an undamaged file is neither delivered nor reported
+/// as a problem.
 pub fn run(data: &[u8]) {
     let Some(input) = crate::input(data) else { return };
     let (bytes, may_be_damaged) = file(&input);
@@ -100,7 +101,7 @@ pub fn run(data: &[u8]) {
             return;
         }
     };
-    let (mut last, mut told) = (0, vec![]);
+    let (mut last, mut found) = (0, vec![]);
     for item in feed {
         let line = match item {
             FeedItem::Line(line) => {
@@ -114,7 +115,7 @@ pub fn run(data: &[u8]) {
                 );
                 assert!(
                     problem.to_string().len() < 1_000,
-                    "an error is no dump: {} bytes",
+                    "an error message of {} bytes is too long",
                     problem.to_string().len()
                 );
                 problem.line
@@ -122,10 +123,11 @@ pub fn run(data: &[u8]) {
         };
         assert!(line > last, "line {line} after {last}");
         last = line;
-        told.push(line);
+        found.push(line);
     }
     if !may_be_damaged {
         let mut plain = vec![];
+        // Raw lines may begin like a gzip file; then the feed decompresses them.
         if bytes.starts_with(&[0x1f, 0x8b]) && matches!(input, Input::Lines(_)) {
             return;
         }
@@ -134,13 +136,13 @@ pub fn run(data: &[u8]) {
             _ => drop(
                 MultiGzDecoder::new(bytes.as_slice())
                     .read_to_end(&mut plain)
-                    .expect("what was compressed"),
+                    .expect("undamaged gzip data can be decompressed"),
             ),
         }
         let is_blank =
             |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| text.trim().is_empty());
         let lines = plain.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !is_blank(line));
         let numbers: Vec<u64> = lines.map(|(_, number)| number).collect();
-        assert_eq!(told, numbers, "each line is a message or a problem, with its number");
+        assert_eq!(found, numbers, "every line must be a message or a problem, with its number");
     }
 }

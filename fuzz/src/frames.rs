@@ -1,4 +1,4 @@
-//! Bytes of a serial line.
+//! Decodes arbitrary bytes of a serial line.
 
 use arbitrary::Arbitrary;
 use tailwatch_bare_metal::{
@@ -8,11 +8,12 @@ use tailwatch_bare_metal::{
 
 #[derive(Debug, Arbitrary)]
 enum Piece<'a> {
-    /// Whatever there is on a line.
+    /// Any bytes.
     Noise(&'a [u8]),
     /// A whole frame.
     Health(u64),
-    /// One that lacks its end, or has changed.
+    /// A frame cut to `len` bytes, with bits flipped in one byte if `flip` gives a place and a
+    /// mask.
     Damaged { number: u64, len: u8, flip: Option<(u8, u8)> },
 }
 
@@ -26,10 +27,11 @@ fn frame_of(number: u64) -> Frame {
 
 fn bytes_of(frame: &Frame) -> Vec<u8> {
     let mut room = [0; MAX_FRAME];
-    encode(frame, &mut room).expect("it is always enough").to_vec()
+    encode(frame, &mut room).expect("`MAX_FRAME` bytes are enough").to_vec()
 }
 
-/// What the decoder tells of these bytes in chunks of so many.
+/// Decodes `bytes` in chunks of `chunk` bytes. Returns the frames, the counts of rejected pieces,
+/// and the number of bytes that wait for the end of their frame.
 fn decoded(bytes: &[u8], chunk: usize) -> (Vec<Frame>, Rejected, usize) {
     let (mut decoder, mut frames) = (Decoder::new(), vec![]);
     for chunk in bytes.chunks(chunk) {
@@ -38,11 +40,12 @@ fn decoded(bytes: &[u8], chunk: usize) -> (Vec<Frame>, Rejected, usize) {
     (frames, decoder.rejected(), decoder.waiting())
 }
 
-/// However the bytes are cut, the same comes of them; what is told is a frame, byte for byte; what is between two zeros is a frame,
-/// counted, or nothing; a whole frame behind a zero arrives.
+/// Decodes the bytes that the input encodes.
 ///
 /// # Panics
-/// If that is not so.
+/// If the result depends on the chunks, if a decoded frame does not survive being encoded and
+/// decoded again, if a piece between two zeros is neither empty nor decoded nor counted as
+/// rejected, or if a whole frame after a zero is not decoded.
 pub fn run(data: &[u8]) {
     let Some((chunk, pieces)) = crate::input::<(u8, Vec<Piece<'_>>)>(data) else { return };
     let mut bytes = vec![];
@@ -61,14 +64,18 @@ pub fn run(data: &[u8]) {
             }
         }
     }
-    let told = decoded(&bytes, bytes.len().max(1));
-    assert_eq!(decoded(&bytes, usize::from(chunk).max(1)), told, "in chunks of {chunk}");
+    let whole = decoded(&bytes, bytes.len().max(1));
+    assert_eq!(decoded(&bytes, usize::from(chunk).max(1)), whole, "in chunks of {chunk}");
 
-    let (frames, rejected, _) = told;
+    let (frames, rejected, _) = whole;
     let pieces = bytes.split(|byte| *byte == 0);
     let ended = pieces.clone().count() - 1;
     let taken = pieces.take(ended).filter(|piece| !piece.is_empty()).count();
-    assert_eq!(frames.len() as u64 + rejected.total(), taken as u64, "each counted once");
+    assert_eq!(
+        frames.len() as u64 + rejected.total(),
+        taken as u64,
+        "every piece must be decoded or counted once"
+    );
     for frame in &frames {
         assert_eq!(decoded(&bytes_of(frame), 1).0, std::slice::from_ref(frame));
     }
@@ -76,5 +83,9 @@ pub fn run(data: &[u8]) {
     let last = frame_of(4_711);
     bytes.push(0);
     bytes.extend(bytes_of(&last));
-    assert_eq!(decoded(&bytes, 7).0.last(), Some(&last), "behind a zero it begins anew");
+    assert_eq!(
+        decoded(&bytes, 7).0.last(),
+        Some(&last),
+        "the decoder must start afresh after a zero"
+    );
 }

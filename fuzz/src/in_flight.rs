@@ -1,4 +1,5 @@
-//! Which spans are open, beside a list of them: spans of several threads, whose records come in any order.
+//! Compares the table of open spans with a model, for spans of several threads whose records come
+//! in any order.
 
 use std::collections::BTreeMap;
 
@@ -18,35 +19,38 @@ struct Input {
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    /// A span begins: of an event, at one of a few ticks.
+    /// Begins a span of one of the two events, at one of the last four ticks.
     Start(bool, u8),
-    /// One of those that have begun ends, or is forgotten.
+    /// Ends one of the spans that have begun, or discards it.
     End(u8, bool),
-    /// An END comes before its START, which comes some passes later, or never.
+    /// Records an END before its START, which [`Late`](Self::Late) records some passes later, or
+    /// which never comes.
     Early(bool, u8),
-    /// The START of the oldest early END.
+    /// Records the START of the oldest early END.
     Late,
-    /// An END of a span that nobody began.
+    /// Records an END whose START never comes.
     Stray(bool, u8),
-    /// A pass, so many milliseconds later, which drains all.
+    /// Begins a pass this many milliseconds later; the pass before it has drained everything.
     Pass(u16),
-    Lost,
+    MarkLost,
 }
 
 const EVENTS: [u16; 2] = [1, 2];
+/// The ticks of a millisecond.
 const MILLISECOND: u64 = 1_000_000;
-/// An uncertain span is given up after so long.
+/// An uncertain span is abandoned after this many ticks.
 const ABANDON_AFTER: u64 = 60_000 * MILLISECOND;
 
-/// One span: its event and when it began.
+/// The index of a span's event and the tick at which the span began. Spans may have both in common.
 type Span = (usize, u64);
 
-/// What should be known.
+/// The expected state of the table.
 #[derive(Debug, Default)]
 struct Model {
-    /// Of each kind of span, how many are open, and since when they are uncertain.
+    /// How many spans with this event and tick are open, and since which tick they are uncertain.
     open: BTreeMap<Span, (u64, Option<u64>)>,
-    /// ENDs that wait for their START, the pass of the last of each kind, and how many of them.
+    /// The pass of the last END with this event and tick that waits for its START, and how many
+    /// such ENDs wait.
     early: BTreeMap<Span, (u64, u64)>,
     pairing: [Pairing; 2],
 }
@@ -86,7 +90,7 @@ impl Model {
         }
     }
 
-    fn lose(&mut self, now: u64) {
+    fn mark_uncertain(&mut self, now: u64) {
         for ((event, _), (count, uncertain)) in &mut self.open {
             if uncertain.is_none() {
                 *uncertain = Some(now);
@@ -95,8 +99,8 @@ impl Model {
         }
     }
 
-    /// What was uncertain for too long is given up.
-    fn give_up(&mut self, now: u64) {
+    /// Abandons the spans that have been uncertain for too long.
+    fn abandon(&mut self, now: u64) {
         let pairing = &mut self.pairing;
         self.open.retain(|(event, _), (count, uncertain)| {
             let stays = uncertain.is_none_or(|since| since >= now.saturating_sub(ABANDON_AFTER));
@@ -110,7 +114,7 @@ impl Model {
         });
     }
 
-    /// ENDs of earlier passes wait in vain.
+    /// Counts ENDs that have waited since an earlier pass as orphans.
     fn expire_orphans(&mut self, pass: u64) {
         let pairing = &mut self.pairing;
         self.early.retain(|(event, _), (last, count)| {
@@ -123,20 +127,34 @@ impl Model {
         });
     }
 
-    /// Kinds of spans in the table.
-    fn kinds(&self) -> usize {
+    /// Returns the number of entries that the table needs: one for each event and tick.
+    fn entries(&self) -> usize {
         self.open.len() + self.early.len()
     }
 }
 
 fn id(event: usize) -> EventId {
-    EventId::new(EVENTS[event]).expect("an id")
+    EventId::new(EVENTS[event]).expect("a valid id")
 }
 
-/// Does what the bytes say.
+/// Returns the record that ends or discards `span` at the tick `now`.
+fn end_record(span: Span, now: u64, discards: bool) -> Record {
+    if discards {
+        let event = u64::from(EVENTS[span.0]);
+        Record::from_words([
+            span.1,
+            (DiscardReason::Discarded as u64) << 18 | (Kind::Forget as u64) << 11 | event,
+        ])
+    } else {
+        Record::end(now, id(span.0), 0, Outcome::Ok, now - span.1)
+    }
+}
+
+/// Runs the steps that the bytes encode.
 ///
 /// # Panics
-/// If other spans are open than the list has, or the law of DESIGN does not hold when there is no room for all.
+/// If STARTs and ENDs are not accounted for, or the table differs from the model although there was
+/// always room for all entries.
 pub fn run(data: &[u8]) {
     let Some(Input { places, steps }) = crate::input(data) else { return };
     let infos = [EventInfo::new(id(0), "one"), EventInfo::new(id(1), "two")];
@@ -152,55 +170,44 @@ pub fn run(data: &[u8]) {
     let storage = Memory::<u32>::new(&shape);
     let mut aggregator =
         Aggregator::new(shape, &windows, &infos, TickRate::NANOSECONDS, now, storage)
-            .expect("it fits");
+            .expect("the storage fits the shape");
     aggregator.begin_pass(now);
 
     let (mut model, mut had_room) = (Model::default(), true);
-    let (mut begun, mut promised) = (Vec::<Span>::new(), Vec::<Span>::new());
+    let (mut begun, mut early_ends) = (Vec::<Span>::new(), Vec::<Span>::new());
     let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
     for step in steps {
-        // A few ticks, so that spans collide.
+        // Only four ticks, so that spans collide.
         let tick = |near: u8, now: u64| now - u64::from(near % 4);
         let mut start = |aggregator: &mut Aggregator<_>, span: Span, model: &mut Model| {
             starts[span.0] += 1;
             aggregator.record(0, Record::start(span.1, id(span.0), 0, 5));
             model.start(span);
         };
-        let mut end = |aggregator: &mut Aggregator<_>,
-                       span: Span,
-                       forgets: bool,
-                       model: &mut Model| {
-            ends[span.0] += 1;
-            let record = if forgets {
-                let event = u64::from(EVENTS[span.0]);
-                Record::from_words([
-                    span.1,
-                    (DiscardReason::Discarded as u64) << 18 | (Kind::Forget as u64) << 11 | event,
-                ])
-            } else {
-                Record::end(now, id(span.0), 0, Outcome::Ok, now - span.1)
+        let mut end =
+            |aggregator: &mut Aggregator<_>, span: Span, discards: bool, model: &mut Model| {
+                ends[span.0] += 1;
+                let pass = aggregator.pass();
+                aggregator.record(0, end_record(span, now, discards));
+                model.end(span, pass);
             };
-            let pass = aggregator.pass();
-            aggregator.record(0, record);
-            model.end(span, pass);
-        };
         match step {
             Step::Start(event, near) => {
                 let span = (usize::from(event), tick(near, now));
                 begun.push(span);
                 start(&mut aggregator, span, &mut model);
             }
-            Step::End(which, forgets) if !begun.is_empty() => {
+            Step::End(which, discards) if !begun.is_empty() => {
                 let span = begun.swap_remove(usize::from(which) % begun.len());
-                end(&mut aggregator, span, forgets, &mut model);
+                end(&mut aggregator, span, discards, &mut model);
             }
             Step::Early(event, near) => {
                 let span = (usize::from(event), tick(near, now));
-                promised.push(span);
+                early_ends.push(span);
                 end(&mut aggregator, span, false, &mut model);
             }
-            Step::Late if !promised.is_empty() => {
-                let span = promised.remove(0);
+            Step::Late if !early_ends.is_empty() => {
+                let span = early_ends.remove(0);
                 start(&mut aggregator, span, &mut model);
             }
             Step::Stray(event, near) => {
@@ -211,30 +218,34 @@ pub fn run(data: &[u8]) {
                 model.expire_orphans(aggregator.pass());
                 now += u64::from(milliseconds) * MILLISECOND;
                 aggregator.begin_pass(now);
-                model.give_up(now);
+                model.abandon(now);
             }
-            Step::Lost => {
+            Step::MarkLost => {
                 aggregator.mark_lost();
-                model.lose(now);
+                model.mark_uncertain(now);
             }
             Step::End(..) | Step::Late => (),
         }
-        had_room &= model.kinds() <= room;
+        had_room &= model.entries() <= room;
         for event in 0..2 {
-            let told = aggregator.pairing(id(event));
+            let pairing = aggregator.pairing(id(event));
             assert_eq!(
                 starts[event],
-                told.paired + told.open + told.untracked + told.abandoned,
-                "{told:?}"
+                pairing.paired + pairing.open + pairing.untracked + pairing.abandoned,
+                "{pairing:?}"
             );
-            assert_eq!(ends[event], told.paired + told.early + told.orphans, "{told:?}");
-            assert!(told.uncertain <= told.open, "{told:?}");
+            assert_eq!(
+                ends[event],
+                pairing.paired + pairing.early + pairing.orphans,
+                "{pairing:?}"
+            );
+            assert!(pairing.uncertain <= pairing.open, "{pairing:?}");
             if had_room {
-                assert_eq!(told, model.pairing[event]);
+                assert_eq!(pairing, model.pairing[event]);
                 let oldest = model
                     .open
                     .keys()
-                    .filter(|(of, _)| *of == event)
+                    .filter(|(index, _)| *index == event)
                     .map(|(_, start)| now - start)
                     .max();
                 assert_eq!(aggregator.oldest(id(event)).map(|(age, _)| age), oldest);

@@ -1,7 +1,8 @@
-//! What tailwatch does with any input, compared with models.
+//! Fuzz targets that compare tailwatch with models and check its invariants.
 //!
-//! Each module is a target: `run` takes bytes, makes an input of them and panics if something is not as it should be. The
-//! binaries in `fuzz_targets/` hand them to cargo-fuzz; the project's tests replay what is kept in `corpus/` and `crashes/`.
+//! Each module is a target: its function `run` builds an input from bytes and panics if tailwatch
+//! misbehaves. The binaries in `fuzz_targets/` run the targets under cargo-fuzz; the project's
+//! tests replay the inputs kept in `corpus/` and `crashes/`.
 
 use std::sync::OnceLock;
 
@@ -15,7 +16,7 @@ pub mod ring;
 pub mod selection;
 pub mod settings_file;
 
-// The trading bot's parser, as it is.
+// The trading bot's parser, included unchanged.
 #[path = "../../examples/trading_bot/feed.rs"]
 #[allow(dead_code, reason = "the bot uses more of it")]
 mod bot_feed;
@@ -25,10 +26,10 @@ mod memory;
 #[allow(dead_code, reason = "the bot uses more of it")]
 mod message;
 
-/// A target.
+/// The `run` function of a target.
 pub type Target = fn(&[u8]);
 
-/// Every target, by name.
+/// Every target with its name.
 pub const TARGETS: [(&str, Target); 9] = [
     ("aggregator", aggregator::run),
     ("feed", feed::run),
@@ -41,7 +42,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("settings_file", settings_file::run),
 ];
 
-/// The input that these bytes stand for, if they do for one; shown if the variable `TAILWATCH_FUZZ_SHOW` is set.
+/// Returns the input that `data` encodes, or `None` if it encodes none. Prints the input to stderr
+/// if the environment variable `TAILWATCH_FUZZ_SHOW` is set.
 fn input<'a, T: arbitrary::Arbitrary<'a> + std::fmt::Debug>(data: &'a [u8]) -> Option<T> {
     static SHOW: OnceLock<bool> = OnceLock::new();
     let input = T::arbitrary_take_rest(arbitrary::Unstructured::new(data)).ok()?;

@@ -1,4 +1,4 @@
-//! Texts of limits.
+//! Parses arbitrary texts of limits.
 
 use std::{fmt::Write, time::Duration};
 
@@ -32,6 +32,7 @@ enum Value<'a> {
 const KEYS: [&str; 7] =
     ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet"];
 
+/// Returns the text of `entries`, which may be invalid.
 fn text_of(entries: &[Entry<'_>]) -> String {
     let mut text = String::new();
     for Entry { keys } in entries {
@@ -61,42 +62,47 @@ fn text_of(entries: &[Entry<'_>]) -> String {
     text
 }
 
-/// A duration as the file has it; without the zero parts.
-fn told(duration: Duration) -> String {
+/// Returns `duration` as text that a file may contain.
+fn duration_text(duration: Duration) -> String {
     format!("{}s {}ns", duration.as_secs(), duration.subsec_nanos())
 }
 
-/// The text of these limits.
-fn retold(limits: &[(EventId, Limit)]) -> String {
+/// Returns the text of valid limits.
+fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
     let mut text = String::new();
     for (id, limit) in limits {
-        let EventInfo { name, unit, .. } =
-            Trading::ALL.iter().find(|info| info.id == *id).expect("an event that was announced");
+        let EventInfo { name, unit, .. } = Trading::ALL
+            .iter()
+            .find(|info| info.id == *id)
+            .expect("parsed limits have known events");
         let _ = write!(text, "[[sla]]\nevent = \"{name}\"\n");
         let _ = match limit {
             Limit::Quantile(threshold) => {
                 let limit = match unit {
-                    Unit::Time => format!("{:?}", told(Duration::from_nanos(threshold.limit))),
+                    Unit::Time => {
+                        format!("{:?}", duration_text(Duration::from_nanos(threshold.limit)))
+                    }
                     _ => threshold.limit.to_string(),
                 };
                 writeln!(
                     text,
                     "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {}",
                     threshold.quantile,
-                    told(threshold.window),
+                    duration_text(threshold.window),
                     threshold.min_samples
                 )
             }
-            Limit::Silence(length) => writeln!(text, "max_silence = {:?}", told(*length)),
+            Limit::Silence(length) => writeln!(text, "max_silence = {:?}", duration_text(*length)),
         };
     }
     text
 }
 
-/// Reads the text that the bytes stand for.
+/// Parses the text that the bytes encode.
 ///
 /// # Panics
-/// If an error names no line of the text, or limits do not survive being written and read again.
+/// If an error does not name a line of the text, or limits change when they are written and parsed
+/// again.
 pub fn run(data: &[u8]) {
     let Some(input) = crate::input(data) else { return };
     let text = match &input {
@@ -105,15 +111,19 @@ pub fn run(data: &[u8]) {
     };
     match parse_limits(&text, Trading::ALL) {
         Ok(limits) => {
-            assert!(!limits.is_empty(), "a text without limits is an error");
-            let again = parse_limits(&retold(&limits), Trading::ALL);
-            assert_eq!(again.as_ref(), Ok(&limits), "{}", retold(&limits));
+            assert!(!limits.is_empty(), "a text without limits must be an error");
+            let again = parse_limits(&text_of_limits(&limits), Trading::ALL);
+            assert_eq!(again.as_ref(), Ok(&limits), "{}", text_of_limits(&limits));
         }
         Err(error) => {
             let lines = text.split('\n').count();
             assert!((1..=lines).contains(&error.line), "{error} in a text of {lines} lines");
             assert!(error.to_string().len() > "line 1: ".len());
-            assert_eq!(parse_limits(&text, Trading::ALL), Err(error), "read twice, told alike");
+            assert_eq!(
+                parse_limits(&text, Trading::ALL),
+                Err(error),
+                "parsing again must give the same error"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A ring beside a queue that forgets its oldest; and what a hostile process may write into its memory.
+//! Compares a ring with a queue, and lets a hostile process write into the ring's memory.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use tailwatch_core::{Consumer, EventId, Producer, Record, Ring, ring::batch};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// Where the counters begin.
+    /// The first value of the counters.
     first: u64,
     capacity_bits: u8,
     operations: Vec<Operation>,
@@ -20,30 +20,30 @@ struct Input {
 #[derive(Debug, Arbitrary)]
 enum Operation {
     Push(u8),
-    Look,
+    Refresh,
     Drain,
     NewProducer,
     NewConsumer,
-    /// Somebody else writes these words into the memory.
+    /// A hostile process writes values into words of the memory: pairs of index and value.
     Hostile(Vec<(u16, u64)>),
-    /// A counter, the worst that can be hit.
+    /// A hostile process writes into a counter, where it can do most harm.
     HostileCounter(u8, u64),
 }
 
 const CAPACITY_BITS: [u8; 4] = [3, 4, 7, 10];
-/// Words of the counters: `head`, `reserved`, `tail`.
+/// The words of the counters `head`, `reserved` and `tail`.
 const COUNTERS: [usize; 3] = [0, 1, 16];
 
-/// As a ring is laid out: the counters in two blocks of 128 bytes, then the records.
+/// 128 bytes of a ring's memory: a ring has its counters in the first two blocks, then its records.
 #[repr(align(128))]
 struct Block([AtomicU64; 16]);
 
-/// The memory of a ring.
+/// The memory of a ring, into which a hostile process can write.
 struct Memory(Vec<Block>);
 
 impl Memory {
     fn new(capacity: usize) -> Self {
-        let bytes = Ring::layout(capacity).expect("a capacity").size();
+        let bytes = Ring::layout(capacity).expect("a valid capacity").size();
         assert_eq!(bytes, 256 + capacity * 16);
         Self(
             (0..bytes / size_of::<Block>())
@@ -60,50 +60,52 @@ impl Memory {
 
     fn ring(&self, capacity: usize) -> &Ring {
         let memory = NonNull::from(self.0.as_slice()).cast();
-        // SAFETY: the blocks have the size and alignment of the ring's layout, are initialised, outlive the reference, and
-        // are accessed by atomic words alone, which the ring consists of too.
-        unsafe { Ring::from_memory(memory, capacity) }.expect("a capacity")
+        // SAFETY: the blocks have the size and alignment of the ring's layout, are initialised, and
+        // outlive the reference. They are only accessed as atomic words, as the ring itself does.
+        unsafe { Ring::from_memory(memory, capacity) }.expect("a valid capacity")
     }
 }
 
-/// A ring and what is expected of it.
-struct Pair<'m> {
+/// A ring and the queue that it is compared with.
+struct Comparison<'m> {
     memory: &'m Memory,
     ring: &'m Ring,
     producer: Producer<'m>,
     consumer: Consumer<'m>,
-    /// Numbers pushed and not drained, the oldest first.
+    /// Numbers pushed and not drained, oldest first.
     waiting: VecDeque<u64>,
-    /// How many of them the consumer knows of.
-    looked: usize,
+    /// How many of them were pushed before the consumer's last refresh.
+    refreshed: usize,
+    /// The next number to push.
     next: u64,
-    /// Somebody else wrote into the memory.
+    /// Whether a hostile process has written into the memory.
     is_damaged: bool,
 }
 
+/// Returns the record of number `n`.
 fn numbered(n: u64) -> Record {
     let n = n & ((1 << 46) - 1);
-    Record::value(n, EventId::new(1).expect("an id"), 0, n)
+    Record::value(n, EventId::new(1).expect("a valid id"), 0, n)
 }
 
-impl Pair<'_> {
+impl Comparison<'_> {
     fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Push(count) => (0..*count).for_each(|_| self.push()),
-            Operation::Look => {
+            Operation::Refresh => {
                 let pending = self.consumer.refresh();
-                self.looked = self.waiting.len();
+                self.refreshed = self.waiting.len();
                 assert!(
-                    self.is_damaged || pending == self.looked,
+                    self.is_damaged || pending == self.refreshed,
                     "{pending} pending, not {}",
-                    self.looked
+                    self.refreshed
                 );
             }
             Operation::Drain => self.drain(),
             Operation::NewProducer => self.producer = self.ring.attach_producer(),
             Operation::NewConsumer => {
                 self.consumer = self.ring.attach_consumer();
-                self.looked = 0;
+                self.refreshed = 0;
             }
             Operation::Hostile(words) => {
                 for (word, value) in words {
@@ -138,48 +140,50 @@ impl Pair<'_> {
         assert_eq!(
             drained.delivered.wrapping_add(drained.overwritten),
             pending,
-            "the law of a pass"
+            "a pass must deliver or count as overwritten all that was pending"
         );
         assert_eq!(self.consumer.pending(), 0);
         assert!(seen.len() <= self.ring.capacity());
         if self.is_damaged {
             return;
         }
-        // What was pushed since the look may have overwritten more.
+        // Records pushed since the refresh may have overwritten more.
         let capacity = self.ring.capacity();
-        let safe = (capacity - batch(capacity)).saturating_sub(self.waiting.len() - self.looked);
+        let safe = (capacity - batch(capacity)).saturating_sub(self.waiting.len() - self.refreshed);
         assert!(
-            seen.len() >= self.looked.min(safe),
-            "fewer than the newest {safe}: {}",
+            seen.len() >= self.refreshed.min(safe),
+            "{} delivered, although the newest {safe} cannot be overwritten",
             seen.len()
         );
-        let looked = self.waiting.drain(..std::mem::take(&mut self.looked)).collect::<Vec<_>>();
-        let newest = &looked[looked.len() - seen.len()..];
+        let numbers = self.waiting.drain(..std::mem::take(&mut self.refreshed)).collect::<Vec<_>>();
+        let newest = &numbers[numbers.len() - seen.len()..];
         assert!(
             seen.iter().copied().eq(newest.iter().copied().map(numbered)),
-            "other records, or in another order"
+            "the newest records must be delivered in order"
         );
     }
 
-    /// After new ends have been attached and all was drained, it is a ring like any other, whatever was in its memory.
+    /// Attaches new ends and drains everything. Checks that the ring then works like any other,
+    /// whatever was in its memory.
     fn recover(&mut self) {
         self.producer = self.ring.attach_producer();
         self.consumer = self.ring.attach_consumer();
         self.consumer.refresh();
         self.is_damaged = true;
         self.drain();
-        (self.is_damaged, self.looked) = (false, 0);
+        (self.is_damaged, self.refreshed) = (false, 0);
         self.waiting.clear();
-        for operation in [Operation::Push(3), Operation::Look, Operation::Drain] {
+        for operation in [Operation::Push(3), Operation::Refresh, Operation::Drain] {
             self.apply(&operation);
         }
     }
 }
 
-/// Runs the operations that the bytes stand for.
+/// Runs the operations that the bytes encode.
 ///
 /// # Panics
-/// If the ring does not do what the queue does, or does not survive.
+/// If the ring differs from the queue, or does not recover after a hostile process has written into
+/// it.
 pub fn run(data: &[u8]) {
     let Some(Input { first, capacity_bits, operations }) = crate::input(data) else { return };
     let capacity = 1 << CAPACITY_BITS[usize::from(capacity_bits) % CAPACITY_BITS.len()];
@@ -188,18 +192,18 @@ pub fn run(data: &[u8]) {
         memory.write(word, first);
     }
     let ring = memory.ring(capacity);
-    let mut pair = Pair {
+    let mut comparison = Comparison {
         memory: &memory,
         ring,
         producer: ring.attach_producer(),
         consumer: ring.attach_consumer(),
         waiting: VecDeque::new(),
-        looked: 0,
+        refreshed: 0,
         next: 0,
         is_damaged: false,
     };
     for operation in &operations {
-        pair.apply(operation);
+        comparison.apply(operation);
     }
-    pair.recover();
+    comparison.recover();
 }

@@ -1,4 +1,4 @@
-//! Exact quantiles beside a sort.
+//! Compares the selection of exact quantiles with a sort.
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
@@ -8,23 +8,24 @@ use tailwatch_core::{
 
 #[derive(Debug, Arbitrary)]
 struct Input {
-    /// Few values, so that many are equal.
+    /// Whether values are at most 7, so that many samples are equal.
     is_narrow: bool,
     samples: Vec<(u64, u8)>,
     ppms: [u32; 5],
 }
 
-/// Selects as the bytes say.
+/// Selects quantiles of the samples that the bytes encode.
 ///
 /// # Panics
-/// If a quantile is another than that of the sorted samples.
+/// If a quantile differs from that of the sorted samples.
 pub fn run(data: &[u8]) {
     let Some(Input { is_narrow, mut samples, ppms }) = crate::input(data) else { return };
     let most = if is_narrow { 7 } else { (1 << WeightedSample::VALUE_BITS) - 1 };
     for (value, sampling) in &mut samples {
         (*value, *sampling) = (*value & most, *sampling % 6);
     }
-    let mut wanted = ppms.map(|ppm| Quantile::from_ppm(ppm % 1_000_001).expect("a share"));
+    let mut wanted =
+        ppms.map(|ppm| Quantile::from_ppm(ppm % 1_000_001).expect("at most 1,000,000 ppm"));
     wanted.sort_unstable();
 
     let by_rank = |sorted: &[u64]| {
@@ -40,7 +41,7 @@ pub fn run(data: &[u8]) {
     let found = select::quantiles(&mut values.clone(), wanted);
     assert_eq!(found, (!values.is_empty()).then(|| by_rank(&sorted)));
 
-    // A sample that stands for several is that many samples.
+    // A sample of weight 2^k counts as 2^k samples.
     let mut repeated: Vec<u64> =
         samples.iter().flat_map(|(value, k)| std::iter::repeat_n(*value, 1 << k)).collect();
     repeated.sort_unstable();

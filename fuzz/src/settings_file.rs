@@ -1,4 +1,4 @@
-//! Configuration files and variables.
+//! Reads arbitrary configuration files and environment variables.
 
 use std::{ffi::OsString, fmt::Write, fs, path::PathBuf, sync::OnceLock};
 
@@ -14,7 +14,7 @@ struct Input<'a> {
 #[derive(Debug, Arbitrary)]
 enum File<'a> {
     Bytes(&'a [u8]),
-    /// Keys and values that are nearly right.
+    /// Keys with values that may be invalid.
     Keys(Vec<(u8, Value<'a>)>),
 }
 
@@ -49,8 +49,8 @@ const WORDS: [&str; 9] =
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
 
 impl Value<'_> {
-    /// As it stands in a variable.
-    fn told(&self) -> String {
+    /// Returns the value as the text of a variable.
+    fn text(&self) -> String {
         match self {
             Self::Word(word) => WORDS[usize::from(*word) % WORDS.len()].to_owned(),
             Self::Number(number) => number.to_string(),
@@ -68,21 +68,21 @@ impl Value<'_> {
         }
     }
 
-    /// As it stands in a file.
+    /// Returns the value as TOML.
     fn toml(&self) -> String {
         match self {
-            Self::Word(word) if usize::from(*word) % WORDS.len() >= 7 => self.told(),
-            Self::Word(_) | Self::Duration(..) | Self::Text(_) => format!("{:?}", self.told()),
+            Self::Word(word) if usize::from(*word) % WORDS.len() >= 7 => self.text(),
+            Self::Word(_) | Self::Duration(..) | Self::Text(_) => format!("{:?}", self.text()),
             Self::Windows(_) => {
                 let windows = self
-                    .told()
+                    .text()
                     .split(',')
                     .map(|window| format!("{window:?}"))
                     .collect::<Vec<_>>()
                     .join(", ");
                 format!("[{windows}]")
             }
-            Self::Number(_) | Self::Negative(_) | Self::Raw(_) => self.told(),
+            Self::Number(_) | Self::Negative(_) | Self::Raw(_) => self.text(),
         }
     }
 }
@@ -107,7 +107,7 @@ impl File<'_> {
     }
 }
 
-/// A file of this process's own, to be read by name.
+/// Returns the path of a temporary file that only this process uses.
 fn path() -> &'static PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -119,7 +119,7 @@ fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::S
     Collector::builder().config_file(path()).environment(variables.iter().cloned()).settings()
 }
 
-/// Who said what is in force.
+/// Returns the origin of the value in force for `key`, or `None` if there is no such setting.
 fn origin<'s>(settings: &'s Settings, key: &str) -> Option<&'s Origin> {
     Some(match key {
         "ring_capacity" => &settings.ring_capacity.origin,
@@ -137,34 +137,39 @@ fn origin<'s>(settings: &'s Settings, key: &str) -> Option<&'s Origin> {
     })
 }
 
-/// Reads the file and the variables that the bytes stand for.
+/// Reads the file and the variables that the bytes encode.
 ///
 /// # Panics
-/// If an error names no line of the file and no variable, or what is read is not what the variables say.
+/// If an error names neither a line of the file nor a variable, or a variable does not override the
+/// file.
 pub fn run(data: &[u8]) {
     let Some(Input { file, variables }) = crate::input(data) else { return };
     let bytes = file.bytes();
-    fs::write(path(), &bytes).expect("a temporary file");
+    fs::write(path(), &bytes).expect("a temporary file can be written");
     let variables: Vec<(OsString, OsString)> = variables
         .iter()
-        .map(|(key, value)| (KEYS[usize::from(*key) % KEYS.len()], value.told()))
-        // Another file may be anything, a device as well.
+        .map(|(key, value)| (KEYS[usize::from(*key) % KEYS.len()], value.text()))
+        // `config` could name any file, even a device.
         .filter(|(key, _)| *key != "config")
         .map(|(key, value)| (format!("TAILWATCH_{}", key.to_uppercase()).into(), value.into()))
         .collect();
     let (read, again) = (settings(&variables), settings(&variables));
-    // Before anything is found wrong, so that nothing is left behind.
-    fs::remove_file(path()).expect("it was there");
+    // Removed before an assertion can fail, so that no file is left behind.
+    fs::remove_file(path()).expect("the temporary file exists");
     match read {
         Ok(found) => {
-            assert_eq!(again.as_ref().ok(), Some(&found), "read twice, told alike");
+            assert_eq!(
+                again.as_ref().ok(),
+                Some(&found),
+                "reading again must give the same settings"
+            );
             for key in KEYS {
                 let variable = format!("TAILWATCH_{}", key.to_uppercase());
                 if variables.iter().any(|(name, _)| *name == *variable) {
                     assert_eq!(
                         origin(&found, key),
                         Some(&Origin::Environment { variable }),
-                        "it has the last word"
+                        "a variable must override the file"
                     );
                 }
             }
@@ -181,8 +186,8 @@ pub fn run(data: &[u8]) {
                 Origin::Environment { variable } => {
                     assert!(variables.iter().any(|(name, _)| name == variable.as_str()), "{error}");
                 }
-                // The file is not too large to be read, and the builder was told nothing wrong.
-                origin => assert!(bytes.len() > 1 << 20, "who said that? {origin}: {error}"),
+                // The builder sets nothing invalid, so the file must be too large to be read.
+                origin => assert!(bytes.len() > 1 << 20, "unexpected origin {origin}: {error}"),
             }
             assert!(error.to_string().len() > error.origin.to_string().len() + 2);
         }

@@ -1,4 +1,5 @@
-//! Functions that record, in every way, to be looked at by `no_panic.rs`.
+//! Functions that record in every way. `no_panic.rs` searches their machine code for paths to a
+//! panic.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,7 +8,7 @@ use tailwatch::{
     tailwatch_core::{Producer, Recorder},
 };
 
-// Those of the std adapter.
+// The functions that record through the std adapter.
 #[path = "../off/probe.rs"]
 mod std_adapter;
 
@@ -69,7 +70,7 @@ extern "C" fn core_push(producer: &Producer<'_>, time: u64, rest: u64) {
     producer.push(Record::from_words([time, rest]));
 }
 
-/// What the check has to find.
+/// Panics if `index` is out of bounds, which the check must find.
 #[unsafe(no_mangle)]
 extern "C" fn core_that_panics(recorder: &Core<'_>, values: &&[u64], index: usize) {
     recorder.value(Trading::QueueBacklog, values[index]);

@@ -1,6 +1,7 @@
-//! Functions that are measured, beside one that is not: with recording compiled out, they are the same.
+//! One unmeasured function, `plain`, and measured functions that do the same work. With recording
+//! compiled out, all have the same machine code.
 //!
-//! Each is exported under its own name, so that their code can be found.
+//! Each is exported under its own name, so that tests can find its code.
 
 use core::{
     future::Future,
@@ -38,7 +39,7 @@ extern "C" fn with_tag_and_outcome(x: u64) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn with_unfinished(x: u64) -> u64 {
+extern "C" fn with_cancel_on_drop(x: u64) -> u64 {
     let span = measure_cancel_on_drop(Trading::OrderFill);
     let result = work(x);
     span.end(Outcome::Ok);
@@ -71,10 +72,10 @@ extern "C" fn with_closure(x: u64) -> u64 {
 
 #[unsafe(no_mangle)]
 extern "C" fn with_tokens(x: u64) -> u64 {
-    let kept = record_start(Trading::OrderFill);
+    let token = record_start(Trading::OrderFill);
     record_discard(record_start(Trading::OrderPlacement));
     let result = work(x);
-    record_end(kept, Outcome::Ok);
+    record_end(token, Outcome::Ok);
     result
 }
 

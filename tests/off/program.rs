@@ -1,4 +1,4 @@
-//! A program whose recording is compiled out: everything can still be called, and nothing happens.
+//! A program with recording compiled out: everything can still be called, and nothing is recorded.
 
 use core::time::Duration;
 
@@ -7,13 +7,13 @@ use tailwatch::{
 };
 
 fn main() {
-    let collector = Collector::builder().start().expect("it starts");
-    collector.install().expect("it is installed");
-    register_thread("main").expect("nobody needs a ring");
+    let collector = Collector::builder().start().expect("the collector starts");
+    collector.install().expect("no other collector is installed");
+    register_thread("main").expect("registering needs no ring");
     let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))
-        .expect("it starts");
+        .expect("the probe starts");
     let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink())
-        .expect("it starts");
+        .expect("the reporter starts");
     drop(measure(Trading::OrderFill));
     record_value(Trading::QueueBacklog, 3);
     collector.flush();
@@ -22,7 +22,7 @@ fn main() {
     assert!(collector.explain().contains("compiled out"), "{}", collector.explain());
     probe.stop();
     collector.stop();
-    reporter.stop().expect("it stops");
+    reporter.stop().expect("a sink accepts every write");
     let health = collector.health();
     assert_eq!((health.produced, health.unregistered, health.enabled), (0, 0, false));
     println!("nothing was recorded");

@@ -6,21 +6,33 @@ use std::{
     process::Command,
 };
 
-/// Builds an example of this package as a release, with features of its own: in a folder for them, as features of one build are
-/// one. The folder where it is then.
+/// Builds an example of this package in release mode with the cargo arguments `features`. Returns
+/// the folder that contains it.
+///
+/// Each number of arguments has its own target folder, so that builds with and without features do
+/// not replace each other.
 pub(crate) fn build_example(example: &str, features: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let target = root.join("target").join(format!("off-{}", features.len()));
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--offline", "--quiet", "-p", "tailwatch-tests", "--example", example])
+        .args([
+            "build",
+            "--release",
+            "--offline",
+            "--quiet",
+            "-p",
+            "tailwatch-tests",
+            "--example",
+            example,
+        ])
         .args(features)
         .arg("--target-dir")
         .arg(&target)
         .current_dir(root)
-        // What instruments this build is not to instrument that one.
+        // Flags that instrument the tests must not instrument the example.
         .env_remove("RUSTFLAGS")
         .status()
-        .expect("cargo runs");
-    assert!(status.success(), "{example} builds");
+        .expect("cargo starts");
+    assert!(status.success(), "cargo cannot build the example {example}");
     target.join("release").join("examples")
 }

@@ -1,4 +1,4 @@
-//! The threads that record: what they do is chance, how many records that makes is counted.
+//! The recording threads. They act at random and count the records that they push.
 
 use core::{
     panic::AssertUnwindSafe,
@@ -20,7 +20,7 @@ use tailwatch::{
 
 use crate::witness::{SERIAL_BIT, name};
 
-/// Events of spans.
+/// The events that are measured by spans.
 const SPANS: [Trading; 6] = [
     Trading::CandleProcessing,
     Trading::SignalGeneration,
@@ -30,64 +30,70 @@ const SPANS: [Trading; 6] = [
     Trading::EventBusHandle,
 ];
 
-/// So many spans go from thread to thread: fewer than have room in the table of open spans, most of the time.
-const MOST_UNDER_WAY: usize = 300;
+/// How many open spans the pot may hold before a thread that adds one also ends one. This usually
+/// keeps the open spans within the room of their table.
+const MAX_IN_POT: usize = 300;
 
-/// A span that whoever finds it ends.
+/// An open span that any thread may end.
 #[derive(Debug)]
 enum Span {
-    SpanGuard(SpanGuard),
+    Guard(SpanGuard),
     Token(Token),
 }
 
-/// How threads record.
+/// How a thread records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Everything, in every way, as fast as it goes, also on threads for which there is no ring.
+    /// In every way, as fast as possible, even if there is no ring for the thread.
     Wild,
-    /// Everything, in every way, but with rests and on registered threads: as a rule nothing is lost.
+    /// In every way, but with pauses and on registered threads, so that usually nothing is lost.
     Calm,
-    /// While switches are turned and rates changed: only spans that say whether they are recorded, on registered threads.
+    /// On registered threads, while switches and sampling rates change. Only records spans by
+    /// tokens, because a token shows whether its span is recorded.
     Gated,
 }
 
-/// All threads together.
+/// What all recording threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
-    /// Spans that go from thread to thread.
+    /// Open spans that pass from thread to thread.
     pot: Mutex<Vec<Span>>,
-    /// Threads begun, each with a number of its own from 1.
-    born: AtomicU64,
+    /// The number of threads started, and so the serial number of the newest; the first has 1.
+    threads_started: AtomicU64,
 }
 
 impl Crowd {
-    /// Threads begun so far.
-    pub(crate) fn born(&self) -> u64 {
-        self.born.load(Relaxed)
+    /// Returns the number of threads started so far.
+    pub(crate) fn threads_started(&self) -> u64 {
+        self.threads_started.load(Relaxed)
     }
 
-    /// One thread after the other, until then; returns how many records they pushed.
+    /// Runs one thread after the other until `until`. Returns the number of records that they
+    /// pushed.
     pub(crate) fn keep_busy(&self, manner: Manner, until: Instant, mut rng: Rng) -> u64 {
         let mut pushed = 0;
         while Instant::now() < until {
-            let serial = self.born.fetch_add(1, Relaxed) + 1;
-            let life = Duration::from_micros(rng.u64(100..500_000));
-            let until = until.min(Instant::now() + life);
+            let serial = self.threads_started.fetch_add(1, Relaxed) + 1;
+            let lifetime = Duration::from_micros(rng.u64(100..500_000));
+            let until = until.min(Instant::now() + lifetime);
             let mut worker =
                 Worker { crowd: self, mark: serial << SERIAL_BIT, pushed: 0, rng: rng.fork() };
             pushed += thread::scope(|scope| {
                 let thread = thread::Builder::new().name(name(serial));
                 let thread = thread.spawn_scoped(scope, move || {
-                    worker.live(manner, &name(serial), until);
+                    worker.run(manner, &name(serial), until);
                     worker.pushed
                 });
-                thread.expect("a thread").join().unwrap_or_else(|panic| resume_unwind(panic))
+                thread
+                    .expect("the thread starts")
+                    .join()
+                    .unwrap_or_else(|panic| resume_unwind(panic))
             });
         }
         pushed
     }
 
-    /// Ends all spans that are under way.
+    /// Ends all spans in the pot.
     pub(crate) fn end_all(&self) {
         while let Some(span) = self.take() {
             end(span, Outcome::Cancelled);
@@ -99,29 +105,30 @@ impl Crowd {
     }
 }
 
+/// Ends `span` with `outcome`.
 fn end(span: Span, outcome: Outcome) {
     match span {
-        Span::SpanGuard(guard) => guard.end(outcome),
+        Span::Guard(guard) => guard.end(outcome),
         Span::Token(token) => record_end(token, outcome),
     }
 }
 
-/// One thread.
+/// A recording thread.
 struct Worker<'c> {
     crowd: &'c Crowd,
-    /// Its number and that of its last record.
+    /// The last mark: the thread's serial number from `SERIAL_BIT` up, below it the count of marks.
     mark: u64,
-    /// Records, those that found no ring included.
+    /// The records pushed, including those that found no ring.
     pushed: u64,
     rng: Rng,
 }
 
 impl Worker<'_> {
-    fn live(&mut self, manner: Manner, name: &str, until: Instant) {
+    fn run(&mut self, manner: Manner, name: &str, until: Instant) {
         match manner {
-            // Else the first record registers it.
+            // Otherwise the first record takes a ring.
             Manner::Wild if self.rng.bool() => {
-                // All rings may be taken: then its records count as unregistered.
+                // All rings may be taken; then the records of this thread count as unregistered.
                 let _ = register_thread(name);
             }
             Manner::Wild => (),
@@ -131,6 +138,7 @@ impl Worker<'_> {
                 }
             }
         }
+        // The second condition ends the thread before its marks run out.
         while Instant::now() < until
             && self.mark & ((1 << SERIAL_BIT) - 1) < (1 << SERIAL_BIT) - 100_000
         {
@@ -145,6 +153,7 @@ impl Worker<'_> {
         }
     }
 
+    /// Returns the next mark.
     fn mark(&mut self) -> u64 {
         self.mark += 1;
         self.mark
@@ -158,7 +167,7 @@ impl Worker<'_> {
         [Outcome::Ok, Outcome::Error, Outcome::Cancelled][self.rng.usize(..3)]
     }
 
-    /// How many at once; if it is wild, seldom more than a ring holds.
+    /// Returns how often to repeat an action; a wild thread sometimes overflows its ring.
     fn burst(&mut self, wild: bool) -> u64 {
         if wild && self.rng.u32(..200) == 0 {
             self.rng.u64(5_000..20_000)
@@ -167,7 +176,7 @@ impl Worker<'_> {
         }
     }
 
-    fn rest(&mut self) {
+    fn pause(&mut self) {
         match self.rng.u32(..4) {
             0 => thread::sleep(Duration::from_micros(self.rng.u64(1..3_000))),
             1 => thread::yield_now(),
@@ -201,7 +210,7 @@ impl Worker<'_> {
             }
             3 => {
                 let twice = time(event, || try_time(Trading::OrderFill, || Err::<(), ()>(())));
-                assert!(twice.is_err(), "what is timed is passed on");
+                assert!(twice.is_err(), "`time` must return the result of the closure");
                 self.pushed += 4;
             }
             4 => {
@@ -217,7 +226,7 @@ impl Worker<'_> {
                 let mark = self.mark();
                 let unwound = catch_unwind(AssertUnwindSafe(|| {
                     let _span = measure_tagged(event, mark);
-                    // As a panic, but without a message.
+                    // Panics without printing a message.
                     resume_unwind(Box::new(()));
                 }));
                 assert!(unwound.is_err());
@@ -226,22 +235,22 @@ impl Worker<'_> {
             6 | 7 => {
                 let mark = self.mark();
                 let span = if self.rng.bool() {
-                    Span::SpanGuard(measure_tagged(event, mark))
+                    Span::Guard(measure_tagged(event, mark))
                 } else {
                     Span::Token(record_start_tagged(event, mark))
                 };
                 self.pushed += 2;
                 self.put(span);
             }
-            8 => self.take_one(),
-            _ => self.rest(),
+            8 => self.end_one(),
+            _ => self.pause(),
         }
     }
 
     fn act_gated(&mut self) {
         match self.rng.u32(..8) {
-            0 => self.take_one(),
-            1 => self.rest(),
+            0 => self.end_one(),
+            1 => self.pause(),
             2 => {
                 let span = self.begin();
                 self.put(Span::Token(span));
@@ -250,9 +259,9 @@ impl Worker<'_> {
                 for _ in 0..self.burst(true) {
                     let token = self.begin();
                     if self.rng.u32(..16) == 0 {
-                        record_discard(token)
+                        record_discard(token);
                     } else {
-                        record_end(token, Outcome::Ok)
+                        record_end(token, Outcome::Ok);
                     }
                 }
             }
@@ -267,17 +276,17 @@ impl Worker<'_> {
     }
 
     fn put(&mut self, span: Span) {
-        let under_way = {
+        let open = {
             let mut pot = self.crowd.pot.lock().unwrap_or_else(PoisonError::into_inner);
             pot.push(span);
             pot.len()
         };
-        if under_way > MOST_UNDER_WAY {
-            self.take_one();
+        if open > MAX_IN_POT {
+            self.end_one();
         }
     }
 
-    fn take_one(&mut self) {
+    fn end_one(&mut self) {
         if let Some(span) = self.crowd.take() {
             let outcome = self.outcome();
             end(span, outcome);

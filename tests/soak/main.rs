@@ -1,10 +1,12 @@
-//! Records for as long as one likes, in every way and at random, and checks throughout that nothing goes wrong:
-//! `cargo run --release -p tailwatch-tests --example soak -- --seconds 30`.
+//! Records at random in every way, for as long as you like, and checks all the time that the laws
+//! hold: `cargo run --release -p tailwatch-tests --example soak -- --seconds 30`.
 //!
-//! Threads are born and die, more of them than there are rings; bursts overflow rings; spans end on other threads, are
-//! discarded, unwind; switches are turned and rates changed; somebody asks all the time; an observer panics now and then;
-//! the collector is stopped under load and followed by another one. Each round ends with a moment at which nobody records,
-//! when every record has to be accounted for. The first law that is broken ends the program, which then says which.
+//! Threads start and end, more of them than there are rings. Bursts overflow rings. Spans end on
+//! other threads, are discarded, or end by unwinding. Switches and sampling rates change. One
+//! thread reads reports all the time. An observer panics now and then. The collector is stopped
+//! under load and followed by another one. At the end of each round no thread records, and every
+//! record must be accounted for. The first law that does not hold ends the program with a message
+//! that names the law.
 
 mod crowd;
 mod ledger;
@@ -27,40 +29,42 @@ use crate::{
     witness::{Seen, Witness},
 };
 
-/// Rings of a collector; the main thread has one of them.
+/// The number of rings of a collector; the main thread takes one of them.
 const RINGS: usize = 8;
+/// How long a round lasts.
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds until the collector is replaced.
-const ROUNDS: u32 = 10;
-/// The program is stuck if nothing changes for so long.
+/// The number of rounds after which the collector is replaced.
+const ROUNDS_PER_COLLECTOR: u32 = 10;
+/// The program counts as stuck if no round ends for this long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How long it records.
+    /// How long to record, in seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
-    /// How many threads record at once, at the most.
+    /// The largest number of threads that record at once.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     threads: u64,
-    /// Where chance begins; the threads' timing it does not decide.
+    /// The seed of all random choices (random unless given); the timing of threads varies anyway.
     #[arg(long)]
     seed: Option<u64>,
 }
 
+/// The seed in use, for error messages.
 static SEED: OnceLock<u64> = OnceLock::new();
-/// Changes as long as the program goes on.
+/// Counts the rounds that have ended, for `watch_progress`.
 static PROGRESS: AtomicU64 = AtomicU64::new(0);
 
-/// Ends the program: something is not as it should be.
+/// Ends the program with the message `what`.
 pub(crate) fn fail(what: &str) -> ! {
     eprintln!("soak FAILED, seed {}: {what}", SEED.get().copied().unwrap_or_default());
     process::exit(1);
 }
 
-/// Over all collectors.
+/// Totals over all collectors.
 #[derive(Debug, Default)]
-struct PackedMoments {
+struct Totals {
     pushed: u64,
     overwritten: u64,
     unregistered: u64,
@@ -77,49 +81,50 @@ fn main() {
     println!("soak for {} s, up to {} threads, seed {seed}", arguments.seconds, arguments.threads);
     thread::spawn(watch_progress);
 
-    let (mut rng, crowd, mut sums) =
-        (Rng::with_seed(seed), Crowd::default(), PackedMoments::default());
+    let (mut rng, crowd, mut totals) = (Rng::with_seed(seed), Crowd::default(), Totals::default());
     let begun = Instant::now();
     let until = begun + Duration::from_secs(arguments.seconds);
-    // The first collector warms everything up.
-    let mut empty = None;
+    // The memory after the first collector, which has warmed everything up.
+    let mut baseline = None;
     while Instant::now() < until {
-        live_of_a_collector(&crowd, arguments.threads, until, empty, &mut rng, &mut sums);
+        run_collector(&crowd, arguments.threads, until, baseline, &mut rng, &mut totals);
         let now = Memory::now();
-        now.check(empty.get_or_insert(now), 0);
-        say(begun, &crowd, &sums, &now);
+        now.check(baseline.get_or_insert(now), 0);
+        print_progress(begun, &crowd, &totals, &now);
     }
     println!(
-        "ok: {} records in {:.0} s, of {} threads and {} collectors, in {} rounds; {} overwritten, {} unregistered, {} spans \
-         given up, {} panics caught, {} reports read; all accounted for",
-        sums.pushed,
+        "ok: {} records in {:.0} s, by {} threads, with {} collectors, in {} rounds; \
+         {} overwritten, {} unregistered, {} spans abandoned, {} panics caught, {} reports read; \
+         all accounted for",
+        totals.pushed,
         begun.elapsed().as_secs_f64(),
-        crowd.born(),
-        sums.collectors,
-        sums.rounds,
-        sums.overwritten,
-        sums.unregistered,
-        sums.abandoned,
-        sums.panics,
-        sums.queries,
+        crowd.threads_started(),
+        totals.collectors,
+        totals.rounds,
+        totals.overwritten,
+        totals.unregistered,
+        totals.abandoned,
+        totals.panics,
+        totals.queries,
     );
 }
 
-fn say(begun: Instant, crowd: &Crowd, sums: &PackedMoments, memory: &Memory) {
+fn print_progress(begun: Instant, crowd: &Crowd, totals: &Totals, memory: &Memory) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{seconds:6.0} s: {:>13} records, {:5.2} million a second; {} overwritten, {} unregistered; {} threads; heap {} KiB, \
-         resident {} KiB",
-        sums.pushed,
-        f64::from(u32::try_from(sums.pushed / 1_000).unwrap_or(u32::MAX)) / 1_000.0 / seconds,
-        sums.overwritten,
-        sums.unregistered,
-        crowd.born(),
+        "{seconds:6.0} s: {:>13} records, {:5.2} million per second; {} overwritten, \
+         {} unregistered; {} threads; heap {} KiB, resident {} KiB",
+        totals.pushed,
+        f64::from(u32::try_from(totals.pushed / 1_000).unwrap_or(u32::MAX)) / 1_000.0 / seconds,
+        totals.overwritten,
+        totals.unregistered,
+        crowd.threads_started(),
         memory.heap >> 10,
         memory.resident.unwrap_or(0) >> 10,
     );
 }
 
+/// Ends the program if no round ends for [`PATIENCE`].
 fn watch_progress() {
     let (mut last, mut since) = (0, Instant::now());
     loop {
@@ -128,23 +133,23 @@ fn watch_progress() {
         if now != last {
             (last, since) = (now, Instant::now());
         } else if since.elapsed() > PATIENCE {
-            fail("nothing has moved for a minute");
+            fail("no round has ended for a minute");
         }
     }
 }
 
-/// From start to stop of one collector.
-fn live_of_a_collector(
+/// Runs one collector from start to stop.
+fn run_collector(
     crowd: &Crowd,
     threads: u64,
     until: Instant,
-    empty: Option<Memory>,
+    baseline: Option<Memory>,
     rng: &mut Rng,
-    sums: &mut PackedMoments,
+    totals: &mut Totals,
 ) {
     let witness = Witness::default();
-    let is_wild = sums.collectors % 3 != 1;
-    let (capacity, free) =
+    let is_wild = totals.collectors % 3 != 1;
+    let (capacity, usual_manner) =
         if is_wild { (1 << rng.u32(8..15), Manner::Wild) } else { (1 << 15, Manner::Calm) };
     let collector = Collector::builder()
         .ignore_environment()
@@ -153,48 +158,50 @@ fn live_of_a_collector(
         .observer(witness.observer())
         .observer(witness.observer_that_panics())
         .start()
-        .unwrap_or_else(|error| fail(&format!("no collector: {error}")));
-    collector.install().unwrap_or_else(|error| fail(&format!("not installed: {error}")));
+        .unwrap_or_else(|error| fail(&format!("the collector does not start: {error}")));
+    collector
+        .install()
+        .unwrap_or_else(|error| fail(&format!("the collector cannot be installed: {error}")));
     collector
         .register_thread("main")
-        .unwrap_or_else(|error| fail(&format!("not registered: {error}")));
+        .unwrap_or_else(|error| fail(&format!("the main thread cannot be registered: {error}")));
 
     let mut pushed = 0;
-    for round in 1..=ROUNDS {
-        let is_last = round == ROUNDS || Instant::now() + ROUND >= until;
-        let manner = if is_wild && !is_last && rng.bool() { Manner::Gated } else { free };
-        let (made, queries) = live_of_a_round(&collector, crowd, manner, threads, is_last, rng);
+    for round in 1..=ROUNDS_PER_COLLECTOR {
+        let is_last = round == ROUNDS_PER_COLLECTOR || Instant::now() + ROUND >= until;
+        let manner = if is_wild && !is_last && rng.bool() { Manner::Gated } else { usual_manner };
+        let (made, queries) = run_round(&collector, crowd, manner, threads, is_last, rng);
         pushed += made;
-        // Spans that nobody has ended belong to the round.
+        // The records of spans that no thread has ended belong to this round.
         crowd.end_all();
-        // An END waits one more pass for its START.
+        // An END without a START counts as an orphan only after one more pass.
         collector.flush();
         collector.flush();
         let mut seen = witness.seen();
         check_laws(&collector, pushed, &seen);
         seen.forget_threads();
-        if let Some(empty) = &empty {
-            Memory::now().check(empty, collector.memory_bytes());
+        if let Some(baseline) = &baseline {
+            Memory::now().check(baseline, collector.memory_bytes());
         }
-        sums.queries += queries;
-        sums.rounds += 1;
+        totals.queries += queries;
+        totals.rounds += 1;
         PROGRESS.fetch_add(1, Relaxed);
         if is_last {
             break;
         }
     }
     let (health, Seen { panics, .. }) = (collector.health(), &*witness.seen());
-    sums.pushed += pushed;
-    sums.overwritten += health.overwritten;
-    sums.unregistered += health.unregistered;
-    sums.abandoned += health.abandoned;
-    sums.panics += panics;
-    sums.collectors += 1;
+    totals.pushed += pushed;
+    totals.overwritten += health.overwritten;
+    totals.unregistered += health.unregistered;
+    totals.abandoned += health.abandoned;
+    totals.panics += panics;
+    totals.collectors += 1;
 }
 
-/// Threads record, somebody asks, and somebody turns switches or stops the collector. How many records were pushed, and how
-/// many reports read.
-fn live_of_a_round(
+/// Runs one round: threads record, one thread reads reports, and one changes settings or stops the
+/// collector. Returns the number of records pushed and of reports read.
+fn run_round(
     collector: &Collector,
     crowd: &Crowd,
     manner: Manner,
@@ -202,16 +209,16 @@ fn live_of_a_round(
     stops: bool,
     rng: &mut Rng,
 ) -> (u64, u64) {
-    // Except for the wild, each has a ring.
+    // Unless the manner is wild, every thread needs a ring.
     let threads = if manner == Manner::Wild { threads } else { threads.min(RINGS as u64 - 1) };
     let threads = rng.u64(1..=threads);
     let until = Instant::now() + ROUND;
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let asking = scope.spawn(|| ask(collector, &is_over));
-        let mut of_switches = rng.fork();
+        let reading = scope.spawn(|| read_reports(collector, &is_over));
+        let mut settings_rng = rng.fork();
         if manner == Manner::Gated {
-            scope.spawn(move || turn_switches(collector, until, &mut of_switches));
+            scope.spawn(move || change_settings(collector, until, &mut settings_rng));
         } else if stops {
             scope.spawn(move || {
                 thread::sleep(ROUND / 2);
@@ -229,12 +236,12 @@ fn live_of_a_round(
             .map(|thread| thread.join().unwrap_or_else(|_| fail("a thread panicked")))
             .sum();
         is_over.store(true, Relaxed);
-        (pushed, asking.join().unwrap_or_else(|_| fail("who asks panicked")))
+        (pushed, reading.join().unwrap_or_else(|_| fail("the thread that reads reports panicked")))
     })
 }
 
-/// Reads reports until it is over; how many.
-fn ask(collector: &Collector, is_over: &AtomicBool) -> u64 {
+/// Reads and checks reports until `is_over`. Returns their number.
+fn read_reports(collector: &Collector, is_over: &AtomicBool) -> u64 {
     let (mut before, mut queries) = (None, 0);
     while !is_over.load(Relaxed) {
         let report = collector.report();
@@ -247,8 +254,9 @@ fn ask(collector: &Collector, is_over: &AtomicBool) -> u64 {
     queries
 }
 
-/// Turns switches and changes rates; in the end, everything is recorded again.
-fn turn_switches(collector: &Collector, until: Instant, rng: &mut Rng) {
+/// Changes switches and sampling rates at random until `until`; then switches everything on again,
+/// at a rate of 1.
+fn change_settings(collector: &Collector, until: Instant, rng: &mut Rng) {
     let set = |event: Trading, sampling| {
         collector
             .set_sampling(event, sampling)

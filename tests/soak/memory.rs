@@ -1,4 +1,4 @@
-//! How much memory the program holds.
+//! Measures how much memory the program holds.
 
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -6,22 +6,24 @@ use core::{
 };
 use std::{alloc::System, fs};
 
-/// The system's allocator, which counts the bytes that were not given back.
+/// The system allocator, extended by a counter for the bytes in use.
 struct Counting;
 
+/// The bytes that are allocated and not freed.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: it passes every call on as it is; an atomic neither allocates nor panics.
+// SAFETY: every call is forwarded unchanged to `System`; the atomic counter neither allocates nor
+// panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same for `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same for `System`.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -29,14 +31,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes on the heap.
+/// Returns the bytes in use on the heap.
 pub(crate) fn heap() -> usize {
     LIVE.load(Relaxed)
 }
 
-/// Bytes of memory that the process occupies; `None` where the system does not tell it in `/proc`.
+/// Returns the bytes of the process that are resident in memory, or `None` on systems where
+/// `/proc/self/status` does not show them.
 pub(crate) fn resident() -> Option<usize> {
-    // Lines as `VmRSS:     5432 kB`.
+    // The line looks like `VmRSS:     5432 kB`.
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)

@@ -1,4 +1,4 @@
-//! Who sees all records that are delivered, and checks each.
+//! Observers that count and check every delivered record.
 
 use std::{
     collections::HashMap,
@@ -9,15 +9,16 @@ use tailwatch::{Delivery, Kind};
 
 use crate::fail;
 
-/// Tags and numbers tell which thread recorded them, and as its how-manieth: bits of a mark above the latter.
+/// The lowest bit of the thread's serial number in a mark. Every tag and value is a mark; its bits
+/// below this one count the marks of the thread.
 pub(crate) const SERIAL_BIT: u32 = 24;
 
-/// The name of a thread, by its serial number.
+/// Returns the name of the thread with this serial number.
 pub(crate) fn name(serial: u64) -> String {
     format!("worker-{serial}")
 }
 
-/// What was seen.
+/// Counts of what was delivered since the collector started.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) delivered: u64,
@@ -25,9 +26,9 @@ pub(crate) struct Seen {
     pub(crate) ends: u64,
     pub(crate) forgets: u64,
     pub(crate) samples: u64,
-    /// Panics of the second observer.
+    /// Panics of [`Witness::observer_that_panics`].
     pub(crate) panics: u64,
-    /// Of each thread, the last mark.
+    /// The last mark of each thread, by its serial number.
     last: HashMap<u64, u64>,
 }
 
@@ -55,24 +56,24 @@ impl Seen {
         let serial = mark >> SERIAL_BIT;
         let named = thread.strip_prefix("worker-").and_then(|number| number.parse().ok());
         if named != Some(serial) {
-            fail(&format!("a record of thread {serial} is told as one of {thread}"));
+            fail(&format!("a record of thread {serial} is attributed to {thread}"));
         }
         let last = self.last.entry(serial).or_default();
         if *last >= mark {
             fail(&format!(
-                "thread {serial}: after its record {last:#x} came {mark:#x}, out of order or twice"
+                "thread {serial}: mark {mark:#x} came after {last:#x}, out of order or twice"
             ));
         }
         *last = mark;
     }
 
-    /// The threads so far will write no more.
+    /// Removes the last marks of all threads. Call it once these threads have ended.
     pub(crate) fn forget_threads(&mut self) {
         self.last.clear();
     }
 }
 
-/// Shared by the observers and the program.
+/// The counts, shared by the observers and the program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Witness(Arc<Mutex<Seen>>);
 
@@ -81,12 +82,14 @@ impl Witness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns an observer that counts and checks each delivery.
     pub(crate) fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
         let witness = self.clone();
         move |delivery| witness.seen().see(delivery)
     }
 
-    /// An observer that panics now and then, behind the one that counts.
+    /// Returns an observer that panics now and then. Add it after [`Self::observer`], so that every
+    /// delivery is counted.
     pub(crate) fn observer_that_panics(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
         const EVERY: u64 = 1_000_003;
         let (witness, mut calls) = (self.clone(), 0_u64);
@@ -94,7 +97,7 @@ impl Witness {
             calls += 1;
             if calls.is_multiple_of(EVERY) {
                 witness.seen().panics += 1;
-                // As a panic, but without a message.
+                // Panics without printing a message.
                 std::panic::resume_unwind(Box::new("now and then"));
             }
         }

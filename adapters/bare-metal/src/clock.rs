@@ -1,22 +1,27 @@
-//! Clocks of microcontrollers.
+//! Clocks for microcontrollers, based on their hardware counters.
 //!
-//! | clock | resolution | counts by itself for | the caller has to |
+//! | clock | resolution | the hardware wraps after | what the program must call |
 //! |---|---|---|---|
-//! | [`SysTick`] | a cycle of the core, or of its reference clock | its period, 2^24 ticks at the most (0.17 s at 100 MHz) | call [`on_wrap`](SysTick::on_wrap) in the exception |
-//! | [`CycleCounter`] | a cycle of the core | 2^32 cycles (43 s at 100 MHz) | call [`tick`](CycleCounter::tick) every 2^31 cycles |
+//! | [`SysTick`] | a cycle of the core, or of its reference clock | its period, at most 2^24 ticks (0.17 s at 100 MHz) | [`on_wrap`](SysTick::on_wrap) in the exception |
+//! | [`CycleCounter`] | a cycle of the core | 2^32 cycles (43 s at 100 MHz) | [`tick`](CycleCounter::tick) at least every 2^31 cycles |
 //! | [`MachineCycle`] | a cycle of the core | 2^64 cycles | nothing |
-//! | [`Counter`] | that of the counter | 2^bits ticks | call [`tick`](Counter::tick) in time |
-//! | `EmbassyTime` (feature `embassy-time`) | that of embassy's time driver | 2^64 ticks | nothing |
+//! | [`Counter`] | a count of the counter | 2^bits counts | [`tick`](Counter::tick) at least once in that time |
+//! | `EmbassyTime` (feature `embassy-time`) | a tick of embassy's time driver | 2^64 ticks | nothing |
 //!
-//! All of them tell 64-bit ticks, never block, and can be read in any context of one core, interrupts included. Where
-//! several cores record into one collector, their clocks have to tell the same time: take a [`Counter`] of a timer that all of
-//! them read.
+//! All clocks return 64-bit ticks and can be read in any context of one core, including interrupts.
+//! Reading never blocks, except that a driver of embassy-time may take a critical section. If
+//! several cores record into one aggregator, their clocks must agree: use a [`Counter`] over a
+//! timer that all cores read.
 //!
 //! # What they do not do
 //!
-//! None of them sets up what it reads, but for the cycle counter's switch: which clock feeds the timer, and how fast, is the
-//! program's. A clock whose rate changes while it runs (dynamic frequency, a sleep in which it stops) tells wrong lengths. One that steps
-//! back is survived: the span is counted as a clock anomaly and has no latency.
+//! - They do not set up the hardware, apart from enabling the cycle counter. The program chooses
+//!   the source and the rate of a timer.
+//! - They do not notice that a rate changes, as with dynamic frequency scaling or in a sleep mode
+//!   that stops the counter. The measured durations are then wrong.
+//!
+//! A clock that steps back causes no failure: a span that sees the step has no latency and is
+//! counted as a clock anomaly.
 
 mod base;
 mod counter;

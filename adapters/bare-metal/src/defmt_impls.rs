@@ -1,4 +1,5 @@
-//! How what is not plain data shows itself to `defmt`: in short, as memory, atomics and registers are not to be copied out.
+//! Implements `defmt::Format` for the types that are not plain data. They log a short form without
+//! the contents of memory, atomics and registers.
 
 use defmt::{Format, Formatter, write};
 use tailwatch_core::{Clock, Storage};
@@ -52,7 +53,7 @@ impl<C: Clock + Copy, const IDS: usize, const N: usize> Format
     for crate::SharedSpanGuard<'_, '_, C, IDS, N>
 {
     fn format(&self, f: Formatter<'_>) {
-        write!(f, "SharedSpan");
+        write!(f, "SharedSpanGuard");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The drain: one call from the idle loop.
+//! The drain, which the idle loop calls.
 
 use core::fmt;
 
@@ -10,22 +10,22 @@ use tailwatch_core::{
 
 use crate::Health;
 
-/// What a drain is made of, besides its storage: all of it lies in `static`s, or in the frame of `main`.
+/// Everything that [`Drain::new`] needs besides its storage.
 pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
-    /// How much is kept.
+    /// How much is stored: see [`Shape`].
     pub shape: Shape,
-    /// The windows that statistics are told of.
+    /// The sliding windows that are summarized.
     pub windows: &'r [WindowSpec],
-    /// What is measured.
+    /// The events that are measured.
     pub events: &'static [EventInfo],
-    /// The clock that all recorders read.
+    /// The clock, which must be the one that all recorders read.
     pub clock: C,
-    /// The gate that all recorders ask.
+    /// The gate, which must be the one that all recorders use.
     pub gate: &'r Gate<IDS>,
-    /// The rings, each with the number by which the slowest samples name it.
+    /// The rings. The index of a ring is the source in the slowest samples.
     pub rings: [Consumer<'r>; RINGS],
-    /// Where changes of limits wait for [`next_change`](Drain::next_change), a `heapless::Deque` of any length; `None` if
-    /// nobody asks.
+    /// The queue of limits that are raised or cleared, for [`next_change`](Drain::next_change): a
+    /// `heapless::Deque` of any capacity. `None` if the program does not need the changes.
     pub transitions: Option<&'r mut DequeView<StatusChange>>,
 }
 
@@ -38,13 +38,14 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
     }
 }
 
-/// Empties rings into an aggregator, a bounded number of records at a time, and tells what came of it.
+/// Drains rings into an aggregator, a bounded number of records at a time, and produces the report.
 ///
-/// No allocation, no floating point, no lock: it reads what recorders publish, and they wait for nobody. One context drains, as a rule
-/// the idle loop; whatever interrupts it may record.
+/// It uses no allocator, no floating point and no lock, and recorders never wait for it. One
+/// context drains, usually the idle loop. Any context that interrupts it may record.
 ///
-/// Its limits: a ring that is not drained in time overwrites its oldest records, which is counted and makes summaries
-/// incomplete. A storm of records takes as many passes as it needs; between them every ring has its turn.
+/// A ring that is not drained in time overwrites its oldest records. These are counted, and the
+/// summaries that miss them are marked as incomplete. The rings take turns, so an interrupt storm
+/// in one does not keep the others from being drained.
 ///
 /// ```
 /// use core::cell::Cell;
@@ -55,7 +56,7 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
 /// static GATE: Gate<9> = Gate::new();
 /// static MAIN: StaticRing<64> = StaticRing::new();
-/// # struct Timer(Cell<u64>); // 1 µs a look
+/// # struct Timer(Cell<u64>); // advances by 1 µs at each reading
 /// # impl Clock for Timer {
 /// #     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1_000) }
 /// #     fn end(&self) -> u64 { self.start() }
@@ -64,7 +65,7 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// # let clock = &Timer(Cell::new(0)); // on a Cortex-M: a `static CLOCK: SysTick`
 ///
 /// let recorder = MAIN.take_recorder(&GATE, clock)?;
-/// let mut storage = <storage!(SHAPE, u16)>::new(); // in firmware a `static`, or local to `main`
+/// let mut storage = <storage!(SHAPE, u16)>::new(); // in firmware, a `static` or a local of `main`
 /// let mut drain = Drain::new(
 ///     DrainConfig {
 ///         shape: SHAPE,
@@ -81,9 +82,9 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// drop(recorder.measure(Trading::OrderFill));
 /// while drain.run(16).has_more {} // in the idle loop, 16 records at a time
 ///
-/// let mut report = String::new(); // in firmware a serial port
+/// let mut report = String::new(); // in firmware, a serial port
 /// drain.report(|item| report += &format!("{item}\n"));
-/// assert!(report.contains("event=order_fill window_ms=1000 count=1 min=1000 p50=1000"), "{report}");
+/// assert!(report.contains("event=order_fill window_ms=1000 count=1 min=1000"), "{report}");
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -95,38 +96,39 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
     events: &'static [EventInfo],
     rings: [Source<'r>; RINGS],
     transitions: ChangeQueue<'r>,
-    /// The ring that the next pass begins with.
+    /// The index of the ring with which the next pass begins.
     first: usize,
-    /// What the clock read in the last pass.
+    /// The tick at which the last pass began.
     now: u64,
     still_passes: u64,
 }
 
-/// One ring, as the drain sees it.
+/// A ring, and how far it has been drained.
 #[derive(Debug)]
 struct Source<'r> {
     consumer: Consumer<'r>,
-    /// When it was looked how far the ring is: until that is drained, nobody looks anew, or a fast producer would be chased for ever.
-    looked: RingProgress,
-    /// What was recorded by then is delivered.
+    /// When the consumer was refreshed last. It is refreshed again only after everything seen then
+    /// has been drained; otherwise the drain might never catch up with a fast producer.
+    refreshed: RingProgress,
+    /// Everything that was recorded by then has been delivered.
     drained: RingProgress,
 }
 
-/// A pass, and a tick before it looked at the rings.
+/// The number of a pass, and a tick that was read before the pass refreshed the consumers.
 #[derive(Clone, Copy, Debug)]
 struct RingProgress {
     pass: u64,
     as_of: u64,
 }
 
-/// Where changes of limits go.
+/// The queue of changes, and the number of changes for which it had no room.
 struct ChangeQueue<'r> {
     queue: Option<&'r mut DequeView<StatusChange>>,
     lost: u64,
 }
 
 impl ChangeQueue<'_> {
-    fn tell(&mut self, change: &StatusChange) {
+    fn push(&mut self, change: &StatusChange) {
         if let Some(queue) = &mut self.queue
             && queue.push_back(*change).is_err()
         {
@@ -137,45 +139,44 @@ impl ChangeQueue<'_> {
 
 impl fmt::Debug for ChangeQueue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transitions").field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("ChangeQueue").field("lost", &self.lost).finish_non_exhaustive()
     }
 }
 
-/// What a pass brought.
+/// The result of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Pass {
     /// Records that were delivered.
     pub delivered: u64,
-    /// Records that were found overwritten.
+    /// Records that were overwritten before they could be delivered.
     pub overwritten: u64,
-    /// Whether it left some of what it saw, because it had taken as many as it may.
+    /// Whether records that the pass has seen are left, because it reached its limit.
     pub has_more: bool,
 }
 
 impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S, C, IDS, RINGS> {
-    /// A drain of these rings. `storage` is empty and has the shape that is told.
+    /// Creates a drain.
+    ///
+    /// `storage` must be unused and must have the shape `config.shape`.
     ///
     /// # Errors
-    /// If windows, events, shape and storage do not fit each other; the error names the value.
+    ///
+    /// Returns an error if shape, windows, events and storage do not match. The error names the
+    /// value.
     pub fn new(config: DrainConfig<'r, C, IDS, RINGS>, storage: S) -> Result<Self, ConfigError> {
-        const {
-            assert!(
-                RINGS > 0 && RINGS <= 1 << 16,
-                "a drain has a ring at least, and as many as 16 bits number"
-            )
-        };
+        const { assert!(RINGS > 0 && RINGS <= 1 << 16, "a drain must have 1 to 65,536 rings") };
         let DrainConfig { shape, windows, events, clock, gate, rings, transitions } = config;
         let now = clock.end();
         let aggregator = Aggregator::new(shape, windows, events, clock.rate(), now, storage)?;
-        let looked = RingProgress { pass: 0, as_of: now };
+        let start = RingProgress { pass: 0, as_of: now };
         Ok(Self {
             aggregator,
             clock,
             gate,
             windows,
             events,
-            rings: rings.map(|consumer| Source { consumer, looked, drained: looked }),
+            rings: rings.map(|consumer| Source { consumer, refreshed: start, drained: start }),
             transitions: ChangeQueue { queue: transitions, lost: 0 },
             first: 0,
             now,
@@ -183,16 +184,19 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         })
     }
 
-    /// A pass: takes no more than `most_records` records (one, if that is 0), and judges the limits. Rings take turns, so that a storm in
-    /// one does not keep others from being drained.
+    /// Makes a pass: drains at most `max_records` records (0 counts as 1), and evaluates the
+    /// limits.
     ///
-    /// Linear in the records, and in the shape: windows, slices that are over, limits.
-    pub fn run(&mut self, most_records: usize) -> Pass {
-        self.observe(most_records, |_, _| ())
+    /// The rings take turns, so an interrupt storm in one does not keep the others from being
+    /// drained.
+    ///
+    /// Takes time linear in the records, the windows, the slices that have ended, and the limits.
+    pub fn run(&mut self, max_records: usize) -> Pass {
+        self.observe(max_records, |_, _| ())
     }
 
-    /// As [`run`](Self::run), and shows each record to `observe`, with the number of its ring.
-    pub fn observe(&mut self, most_records: usize, mut observe: impl FnMut(usize, Record)) -> Pass {
+    /// Like [`run`](Self::run), and calls `observe` with each record and the index of its ring.
+    pub fn observe(&mut self, max_records: usize, mut observe: impl FnMut(usize, Record)) -> Pass {
         let Self {
             aggregator,
             clock,
@@ -205,16 +209,17 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             still_passes,
             ..
         } = self;
-        let looked = RingProgress { pass: aggregator.pass() + 1, as_of: clock.end() };
+        let refreshed = RingProgress { pass: aggregator.pass() + 1, as_of: clock.end() };
         for ring in rings.iter_mut().filter(|ring| ring.consumer.pending() == 0) {
             ring.consumer.refresh();
-            ring.looked = looked;
+            ring.refreshed = refreshed;
         }
-        // Behind the looks, so that no record is newer.
+        // Read after the consumers were refreshed, so that no record of the pass is newer.
         let before = core::mem::replace(now, clock.end());
         aggregator.begin_pass(*now);
         for info in *events {
-            // What was turned away is no silence, and what was sampled away makes summaries incomplete.
+            // If records are left out by sampling, summaries are incomplete. If records are left
+            // out for any reason, their absence is no silence.
             let is_sampled = gate.sampling(info.id) > 0;
             if is_sampled {
                 aggregator.sampled_away(info.id);
@@ -225,10 +230,10 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         }
 
         let mut pass = Pass::default();
-        // None at all would never come to an end.
-        let mut left = most_records.max(1);
+        // With 0, `has_more` would stay set for ever.
+        let mut left = max_records.max(1);
         for at in (0..RINGS).cycle().skip(*first).take(RINGS) {
-            let Source { consumer, looked, drained } = &mut rings[at];
+            let Source { consumer, refreshed, drained } = &mut rings[at];
             let pending = consumer.pending().min(consumer.capacity());
             if left > 0 && pending > 0 {
                 let number = u16::try_from(at).unwrap_or(u16::MAX);
@@ -240,22 +245,22 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
                 *first = if at + 1 < RINGS { at + 1 } else { 0 };
             }
             if consumer.pending() == 0 {
-                *drained = *looked;
+                *drained = *refreshed;
             } else {
                 pass.has_more = true;
             }
         }
         *still_passes += u64::from(pass.delivered > 0 && *now == before);
 
-        // There is one ring at least.
-        let settled = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
+        // There is at least one ring, so the defaults are never used.
+        let drained_pass = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
         let as_of = rings.iter().map(|ring| ring.drained.as_of).min().unwrap_or(*now);
-        aggregator.expire_orphans(settled);
-        aggregator.watch(as_of, |change| transitions.tell(change));
+        aggregator.expire_orphans(drained_pass);
+        aggregator.watch(as_of, |change| transitions.push(change));
         pass
     }
 
-    /// What became of all records.
+    /// Returns the counts of all records, by what happened to them.
     pub fn health(&mut self) -> Health {
         let mut health = Health {
             counters: self.aggregator.counters(),
@@ -265,7 +270,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             ..Health::default()
         };
         for Source { consumer, .. } in &self.rings {
-            // Wrapping, as the totals of a consumer are.
+            // Wrapping, because the totals of a consumer wrap as well.
             health.produced = health.produced.wrapping_add(consumer.produced());
             health.delivered = health.delivered.wrapping_add(consumer.total().delivered);
             health.overwritten = health.overwritten.wrapping_add(consumer.total().overwritten);
@@ -274,30 +279,33 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         health
     }
 
-    /// What is known of each event, in the order that they were given in.
+    /// Returns the events, in the order of [`DrainConfig::events`].
     pub const fn events(&self) -> &'static [EventInfo] {
         self.events
     }
 
-    /// The windows, in the order that they were given in.
+    /// Returns the windows, in the order of [`DrainConfig::windows`].
     pub const fn windows(&self) -> &'r [WindowSpec] {
         self.windows
     }
 
-    /// The oldest change of a limit that was not asked for yet. One that found the queue full is counted, in
+    /// Removes and returns the oldest change from the queue of limits that were raised or cleared.
+    ///
+    /// A change for which the queue has no room is lost and counted in
     /// [`transitions_lost`](Health::transitions_lost).
     pub fn next_change(&mut self) -> Option<StatusChange> {
         self.transitions.queue.as_mut()?.pop_front()
     }
 
-    /// Whether one of the limits of `event` is violated, as of the last pass.
+    /// Returns whether a limit of `event` was violated at the last pass.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         self.aggregator.is_breached(event)
     }
 
-    /// The aggregator, for what is asked of it directly: any quantile, the slowest samples, other limits.
+    /// Returns the aggregator, for further queries: any quantile, the slowest samples, other
+    /// limits.
     ///
-    /// Its passes are this drain's to make: begin none.
+    /// Do not begin passes or drain rings with it; the drain does both.
     pub const fn aggregator(&mut self) -> &mut Aggregator<S> {
         &mut self.aggregator
     }

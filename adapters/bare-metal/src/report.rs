@@ -1,4 +1,4 @@
-//! The report: a series of items, each a line of text, a log message or a frame.
+//! The report: a sequence of items, each of which is a line of text, a log message or a frame.
 
 use core::{fmt, time::Duration};
 
@@ -9,134 +9,143 @@ use tailwatch_core::{
 
 use crate::Drain;
 
-/// What became of all records, by cause.
+/// Counts of all records, by what happened to them.
 ///
-/// Always: `produced == delivered + overwritten + pending`.
+/// `produced == delivered + overwritten + pending` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Health {
-    /// Records that the rings were seen to have been given.
+    /// Records that were written to the rings, as far as the drain has seen.
     pub produced: u64,
-    /// Records that were taken in.
+    /// Records that were drained and processed.
     pub delivered: u64,
-    /// Records that were overwritten before: a storm, or a drain that did not run.
+    /// Records that were overwritten before they were drained, because of an interrupt storm or a
+    /// drain that did not run.
     pub overwritten: u64,
-    /// Records that were seen in the rings and not taken yet.
+    /// Records that the drain has seen in the rings and not drained yet.
     pub pending: u64,
-    /// Records that were not what they should be.
+    /// Records that could not be processed normally, by cause.
     pub counters: Counters,
-    /// Passes of the drain.
+    /// The number of passes of the drain.
     pub passes: u64,
-    /// Passes that delivered records, though the clock stood where it stood in the pass before. Some are usual where several passes fit
-    /// into a tick; of a clock that has stopped it is every one.
+    /// Passes that delivered records although the clock had not advanced since the previous pass.
+    ///
+    /// A few are normal if several passes fit into one tick. If the clock has stopped, every pass
+    /// that delivers records is one.
     pub still_passes: u64,
-    /// Changes of limits that found the queue full.
+    /// Limits that were raised or cleared while the queue of changes was full.
     pub transitions_lost: u64,
 }
 
-/// How often an event happened, and how it ended.
+/// How often the spans of an event ended, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventCounts {
-    /// Its number.
+    /// The id of the event.
     pub event: EventId,
-    /// Its name.
+    /// The name of the event.
     pub name: &'static str,
-    /// How its spans ended since the start.
+    /// How the spans have ended since the start.
     pub outcomes: Outcomes,
-    /// How its STARTs and ENDs met.
+    /// How STARTs and ENDs were paired.
     pub pairing: Pairing,
-    /// How many nanoseconds its oldest open span has lasted.
+    /// The age of the oldest open span in nanoseconds; `None` if no span is open.
     pub oldest: Option<u64>,
 }
 
-/// The samples of an event over a window, or since the start.
+/// The summary of an event over a window, or since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventSummary {
-    /// Its number.
+    /// The id of the event.
     pub event: EventId,
-    /// Its name.
+    /// The name of the event.
     pub name: &'static str,
-    /// In what it is measured.
+    /// The unit of the samples.
     pub unit: Unit,
-    /// The window's length; `None` for all since the start.
+    /// The length of the window; `None` for the total since the start.
     pub window: Option<Duration>,
-    /// What its samples come to.
+    /// The statistics of the samples.
     pub summary: Summary,
 }
 
-/// A limit of an event, and how it stands.
+/// A limit of an event, and its current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventLimit {
-    /// The event's name.
+    /// The name of the event.
     pub name: &'static str,
-    /// How it stands.
+    /// The limit and its state.
     pub status: SlaStatus,
 }
 
-/// One thing that a report says. Printed, it is a line of `name=value`; times are in nanoseconds unless they say otherwise.
+/// An item of a report.
+///
+/// Its [`Display`](fmt::Display) form is a line of `name=value` pairs. Times are in nanoseconds,
+/// except in names that end in `_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ReportItem {
-    /// What became of all records.
+    /// Counts of all records.
     Health(Health),
-    /// How often an event happened. Of one that did not there is none.
+    /// The counts of an event. There is no item for an event without spans.
     Counts(EventCounts),
-    /// What an event's samples of a window come to. Of a window without samples there is none.
+    /// The summary of an event over a window. There is no item for a window without samples.
     Summary(EventSummary),
-    /// How a limit stands.
+    /// The state of a limit.
     Limit(EventLimit),
 }
 
 impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C, IDS, RINGS> {
-    /// Tells all there is to say: first the health, then each event's counts and summaries, then the limits.
+    /// Calls `emit` with each item of the report: first the health, then the counts and summaries
+    /// of each event, then the limits.
     ///
-    /// Each summary is linear in the samples kept, or the buckets: to stay within a budget, ask [`summary`](Self::summary) for one at
-    /// a time.
-    pub fn report(&mut self, mut tell: impl FnMut(&ReportItem)) {
-        self.tell_health(&mut tell);
+    /// Computing a summary takes time linear in the stored samples, or in the buckets of the
+    /// histogram. To stay within a time budget, call [`summary`](Self::summary) for one event and
+    /// scope at a time.
+    pub fn report(&mut self, mut emit: impl FnMut(&ReportItem)) {
+        self.report_health(&mut emit);
         let windows = self.windows().len();
         for info in self.events() {
-            self.tell_counts(info, &mut tell);
-            for period in (0..windows).map(Scope::Window).chain([Scope::Total]) {
-                self.tell_summary(info, period, &mut tell);
+            self.report_counts(info, &mut emit);
+            for scope in (0..windows).map(Scope::Window).chain([Scope::Total]) {
+                self.report_summary(info, scope, &mut emit);
             }
         }
         let events = self.events();
         self.aggregator()
-            .limits(|status| tell(&ReportItem::Limit(EventLimit::new(events, *status))));
+            .limits(|status| emit(&ReportItem::Limit(EventLimit::new(events, *status))));
     }
 
-    // Functions of their own, so that their items lie on the stack one after the other, not side by side; what makes the items is
-    // inlined, so that it makes them in their place.
+    // These are separate functions so that their items occupy the stack one after the other, not
+    // all at once. The functions that compute the items are inlined, so that the items are built in
+    // place.
     #[inline(never)]
-    fn tell_health(&mut self, tell: &mut impl FnMut(&ReportItem)) {
-        tell(&ReportItem::Health(self.health()));
+    fn report_health(&mut self, emit: &mut impl FnMut(&ReportItem)) {
+        emit(&ReportItem::Health(self.health()));
     }
 
     #[inline(never)]
-    fn tell_counts(&mut self, info: &EventInfo, tell: &mut impl FnMut(&ReportItem)) {
+    fn report_counts(&mut self, info: &EventInfo, emit: &mut impl FnMut(&ReportItem)) {
         if let Some(counts) = self.counts(info) {
-            tell(&ReportItem::Counts(counts));
+            emit(&ReportItem::Counts(counts));
         }
     }
 
     #[inline(never)]
-    fn tell_summary(
+    fn report_summary(
         &mut self,
         info: &EventInfo,
-        period: Scope,
-        tell: &mut impl FnMut(&ReportItem),
+        scope: Scope,
+        emit: &mut impl FnMut(&ReportItem),
     ) {
-        if let Some(item) = self.summary(info, period).map(ReportItem::Summary) {
-            tell(&item);
+        if let Some(item) = self.summary(info, scope).map(ReportItem::Summary) {
+            emit(&item);
         }
     }
 
-    /// How often this event happened; `None` if it did not.
+    /// Returns the counts of an event; `None` if it has no spans.
     #[inline(always)]
     pub fn counts(&mut self, info: &EventInfo) -> Option<EventCounts> {
         let aggregator = self.aggregator();
@@ -148,27 +157,29 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
         Some(EventCounts { event: info.id, name: info.name, outcomes, pairing, oldest })
     }
 
-    /// What the samples of this event come to; `None` if there are none.
+    /// Returns the summary of an event over `scope`; `None` if there are no samples, or no such
+    /// window.
     #[inline(always)]
-    pub fn summary(&mut self, info: &EventInfo, period: Scope) -> Option<EventSummary> {
-        let window = match period {
+    pub fn summary(&mut self, info: &EventInfo, scope: Scope) -> Option<EventSummary> {
+        let window = match scope {
             Scope::Window(window) => Some(self.windows().get(window)?.length),
             Scope::Total => None,
         };
-        let summary = self.aggregator().summary(info.id, period)?;
+        let summary = self.aggregator().summary(info.id, scope)?;
         Some(EventSummary { event: info.id, name: info.name, unit: info.unit, window, summary })
     }
 }
 
 impl EventLimit {
-    /// The limit of one of these events.
+    /// Combines `status` with the name of its event; the name is empty if `events` does not contain
+    /// it.
     pub fn new(events: &'static [EventInfo], status: SlaStatus) -> Self {
         let name = events.iter().find(|info| info.id == status.event).map_or("", |info| info.name);
         Self { name, status }
     }
 }
 
-/// A number that may be missing.
+/// Displays `None` as `none`.
 struct OrNone(Option<u64>);
 
 impl fmt::Display for OrNone {
@@ -180,9 +191,10 @@ impl fmt::Display for OrNone {
     }
 }
 
-/// The whole milliseconds of a length; `Duration` as it prints itself is a kilobyte of code.
-fn millis(length: Duration) -> u64 {
-    length.as_secs().saturating_mul(1_000).saturating_add(u64::from(length.subsec_millis()))
+/// Returns the duration in whole milliseconds. The `Debug` form of `Duration` would take a kilobyte
+/// of code.
+fn millis(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_millis()))
 }
 
 impl fmt::Display for Health {
@@ -201,9 +213,11 @@ impl fmt::Display for Health {
             counters;
         write!(
             f,
-            "produced={produced} delivered={delivered} overwritten={overwritten} pending={pending} late={late} \
-             clock_anomalies={clock_anomalies} saturated={saturated} invalid={invalid} unknown_events={unknown_events} \
-             full_counters={full_counters} passes={passes} still_passes={still_passes} transitions_lost={transitions_lost}"
+            "produced={produced} delivered={delivered} overwritten={overwritten} \
+             pending={pending} late={late} clock_anomalies={clock_anomalies} \
+             saturated={saturated} invalid={invalid} unknown_events={unknown_events} \
+             full_counters={full_counters} passes={passes} still_passes={still_passes} \
+             transitions_lost={transitions_lost}"
         )
     }
 }
@@ -213,8 +227,8 @@ impl fmt::Display for EventCounts {
         let Self { name, outcomes, pairing, oldest, .. } = self;
         write!(
             f,
-            "event={name} ok={} error={} cancelled={} paired={} open={} uncertain={} untracked={} abandoned={} early={} \
-             orphans={} oldest={}",
+            "event={name} ok={} error={} cancelled={} paired={} open={} uncertain={} untracked={} \
+             abandoned={} early={} orphans={} oldest={}",
             outcomes.ok,
             outcomes.error,
             outcomes.cancelled,
@@ -243,8 +257,9 @@ impl fmt::Display for EventSummary {
         } = summary;
         write!(
             f,
-            " count={count} min={min} p50={p50} p95={p95} p99={p99} p99.9={p99_9} max={max} mean={mean} stddev={stddev} \
-             unit={unit} estimated_total={estimated_total} error_ppm={} covered={} complete={}",
+            " count={count} min={min} p50={p50} p95={p95} p99={p99} p99.9={p99_9} max={max} \
+             mean={mean} stddev={stddev} unit={unit} estimated_total={estimated_total} \
+             error_ppm={} covered={} complete={}",
             summary.accuracy.max_relative_error_ppm(),
             summary.covered,
             summary.complete,

@@ -1,4 +1,4 @@
-//! One recorder for several contexts, behind a critical section.
+//! A recorder that several contexts share, protected by a critical section.
 
 use core::{cell::OnceCell, fmt};
 
@@ -10,14 +10,19 @@ use tailwatch_core::{
 
 use crate::StaticRing;
 
-/// A recorder that any context may use, interrupts included, at the price of a short critical section at each START and END.
+/// A recorder that any context may use, including interrupts.
 ///
-/// Take it where contexts are many and record seldom: one ring serves all. Else give each context a ring of its own
-/// ([`StaticRing`]), which holds nobody up. The program supplies the critical section, by a feature of its `cortex-m` or `riscv` crate.
+/// It takes a short critical section at each START and END. Use it if many contexts record seldom:
+/// one ring serves all of them. Otherwise give each context a ring of its own ([`StaticRing`]),
+/// which needs no critical section. The program supplies the implementation of critical sections,
+/// for example by a feature of the crate `cortex-m` or `riscv`.
 ///
-/// Its limits: interrupts wait for as long as a record takes to be written (some 40 instructions); records of all contexts
-/// overwrite each other's in the one ring. If the ring's producer was taken by somebody else, nothing is recorded, and
-/// [`refused`](Self::refused) counts.
+/// # Limits
+///
+/// - Interrupts wait while a record is written, for about 40 instructions.
+/// - All contexts share one ring, so a burst in one may overwrite records of the others.
+/// - If the producer of the ring was taken elsewhere, nothing is recorded.
+///   [`refused`](Self::refused) counts these records.
 ///
 /// ```
 /// use tailwatch_bare_metal::{SharedRecorder, StaticRing};
@@ -36,7 +41,7 @@ use crate::StaticRing;
 /// static SHARED: SharedRecorder<'static, &Timer, 9, 64> = SharedRecorder::new(&RING, &GATE, &CLOCK);
 ///
 /// let span = SHARED.measure(Trading::OrderFill); // in main
-/// SHARED.value(Trading::QueueBacklog, 3); // in an interrupt, meanwhile
+/// SHARED.value(Trading::QueueBacklog, 3); // in an interrupt during the span
 /// drop(span);
 /// assert_eq!((RING.pending(), SHARED.refused()), (3, 0));
 /// ```
@@ -44,13 +49,17 @@ pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
     ring: &'r StaticRing<N>,
     gate: &'r Gate<IDS>,
     clock: C,
-    /// Empty until the first record; `None` in it where the ring's producer was somebody else's.
+    /// Empty until the first record. Contains `None` if the producer of the ring was taken
+    /// elsewhere.
     recorder: Mutex<OnceCell<Option<Recorder<'r, C, IDS>>>>,
     refused: AtomicUsize,
 }
 
 impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C, IDS, N> {
-    /// Records into this ring what this gate admits, at the times of this clock. It takes the ring's producer at its first record.
+    /// Creates a recorder that writes the events which `gate` admits into `ring`, with ticks of
+    /// `clock`.
+    ///
+    /// It takes the producer of the ring at its first record.
     pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self {
             ring,
@@ -61,7 +70,10 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         }
     }
 
-    /// Calls `record` with the recorder, interrupted by nobody; `None` if there is none.
+    /// Calls `record` with the recorder inside a critical section.
+    ///
+    /// Returns `None`, and counts a refused record, if the producer of the ring was taken
+    /// elsewhere.
     fn with<T>(&self, record: impl FnOnce(&Recorder<'r, C, IDS>) -> T) -> Option<T> {
         critical_section::with(|section| {
             let take = || self.ring.take_recorder(self.gate, self.clock).ok();
@@ -73,12 +85,13 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         })
     }
 
-    /// Begins a span that ends when the guard is dropped, in whatever context.
+    /// Starts a span that ends when the returned guard is dropped, in any context.
     pub fn measure(&self, event: impl Event) -> SharedSpanGuard<'_, 'r, C, IDS, N> {
         self.measure_tagged(event, 0)
     }
 
-    /// Begins a span with a tag, such as an order's number, of which the low 46 bits are kept.
+    /// Like [`measure`](Self::measure), with a tag such as an order number. The low 46 bits are
+    /// kept.
     pub fn measure_tagged(
         &self,
         event: impl Event,
@@ -87,15 +100,17 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         SharedSpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
-    /// Begins a span that [`end`](Self::end) or [`forget`](Self::forget) closes.
+    /// Starts a span with a tag, of which the low 46 bits are kept.
+    ///
+    /// Close it with [`end`](Self::end) or [`discard`](Self::discard).
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         self.with(|recorder| recorder.start(event, tag)).unwrap_or(Token::unrecorded())
     }
 
-    /// Ends a span.
+    /// Ends a span with this outcome.
     pub fn end(&self, token: Token, outcome: Outcome) {
         if token.is_recorded() {
-            // Before the critical section, which is not what is measured.
+            // Read before the critical section, so that waiting for it is not measured.
             let end = self.clock.end();
             self.with(|recorder| {
                 if !recorder.try_end_at(&token, outcome, end) {
@@ -105,25 +120,26 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         }
     }
 
-    /// Closes a span without a latency.
+    /// Closes a span without a latency, so that it enters no statistics.
     pub fn discard(&self, token: Token) {
         if token.is_recorded() {
             self.with(|recorder| recorder.discard(token));
         }
     }
 
-    /// Records a number; whether it was recorded. See [`Recorder::value`].
+    /// Records a number, and returns whether it was recorded. See [`Recorder::value`].
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         self.with(|recorder| recorder.value(event, value)).unwrap_or(false)
     }
 
-    /// Records a duration that was measured elsewhere and ended just now, in ticks; whether it was recorded. See
-    /// [`Recorder::duration`].
+    /// Records a duration in ticks that was measured elsewhere and ended just now, and returns
+    /// whether it was recorded. See [`Recorder::duration`].
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         self.with(|recorder| recorder.duration(event, ticks)).unwrap_or(false)
     }
 
-    /// Records that could not be written because somebody else had taken the ring's producer.
+    /// Returns the number of records that were not written because the producer of the ring was
+    /// taken elsewhere.
     pub fn refused(&self) -> usize {
         self.refused.load(Relaxed)
     }
@@ -138,9 +154,11 @@ impl<C, const IDS: usize, const N: usize> fmt::Debug for SharedRecorder<'_, C, I
     }
 }
 
-/// A span of a [`SharedRecorder`] that ends when it is dropped, with [`Outcome::Ok`] unless it is told otherwise.
+/// A span of a [`SharedRecorder`] that ends when the guard is dropped, with [`Outcome::Ok`].
+///
+/// [`end`](Self::end) ends it with another outcome, [`discard`](Self::discard) without a latency.
 #[derive(Debug)]
-#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+#[must_use = "the span ends when the guard is dropped; bind it to a variable"]
 pub struct SharedSpanGuard<'s, 'r, C: Clock + Copy, const IDS: usize, const N: usize> {
     recorder: &'s SharedRecorder<'r, C, IDS, N>,
     token: Token,
@@ -151,12 +169,12 @@ impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpanGuard<'_, '_, 
         core::mem::replace(&mut self.token, Token::unrecorded())
     }
 
-    /// Ends the span now, with this outcome.
+    /// Ends the span now with this outcome.
     pub fn end(mut self, outcome: Outcome) {
         self.recorder.end(self.take(), outcome);
     }
 
-    /// Closes the span without a latency.
+    /// Closes the span without a latency, so that it enters no statistics.
     pub fn discard(mut self) {
         self.recorder.discard(self.take());
     }

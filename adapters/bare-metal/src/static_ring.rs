@@ -1,15 +1,20 @@
-//! A ring in a `static`, whose two ends are taken by safe code, each once.
+//! A ring for a `static`, each end of which can be taken once, by safe code.
 
 use core::{error, fmt};
 
 use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, claim_once::Once};
 
-/// A ring of `N` records for one context, to lie in a `static`: the context takes its producer, the drain its consumer.
+/// A ring of `N` records for a `static`: one context takes its producer, the drain its consumer.
 ///
-/// It costs 16 bytes a record and some 30 more, all zero until used, so that it lies in `.bss`. Taking an end is wait-free, by loads and
-/// stores alone: no critical section, also on targets without compare-and-swap. The limits: `N` is a power of two, 8 or more, which the
-/// compiler checks; an end that was taken is gone for good, also if it is dropped. Of several *cores* that ask for one end
-/// in the same moment it may be that none gets it.
+/// It takes 16 bytes per record, and 28 bytes besides on a 32-bit target. All of it is zero until
+/// it is used, so it lies in `.bss`. Taking an end is wait-free and needs only loads and stores: no
+/// critical section and no compare-and-swap.
+///
+/// # Limits
+///
+/// - `N` must be a power of two and at least 8, which is checked at compile time.
+/// - An end can be taken only once, even if it is dropped.
+/// - If several *cores* take the same end at the same moment, possibly none gets it.
 ///
 /// ```
 /// use tailwatch_bare_metal::{StaticRing, AlreadyTaken};
@@ -29,7 +34,7 @@ use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, clai
 /// let recorder = MAIN.take_recorder(&GATE, &CLOCK)?; // in main
 /// drop(recorder.measure(Trading::OrderFill));
 /// let consumer = MAIN.take_consumer()?; // for the drain
-/// assert_eq!(MAIN.take_producer().unwrap_err(), AlreadyTaken::Producer); // one context, one ring
+/// assert_eq!(MAIN.take_producer().unwrap_err(), AlreadyTaken::Producer);
 /// # let _ = consumer;
 /// # Ok::<(), AlreadyTaken>(())
 /// ```
@@ -40,10 +45,10 @@ pub struct StaticRing<const N: usize> {
 }
 
 impl<const N: usize> StaticRing<N> {
-    /// An empty ring.
+    /// Creates an empty ring.
     #[expect(
         clippy::new_without_default,
-        reason = "`const` is the point of it, and `Default::default` is not"
+        reason = "it is made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
         Self { ring: Ring::new(), producer: Once::new(), consumer: Once::new() }
@@ -53,10 +58,11 @@ impl<const N: usize> StaticRing<N> {
         &self.ring
     }
 
-    /// The producer's end, for the context that records.
+    /// Takes the producer, for the context that records.
     ///
     /// # Errors
-    /// If it was taken before.
+    ///
+    /// Returns an error if the producer was taken before.
     pub fn take_producer(&self) -> Result<Producer<'_>, AlreadyTaken> {
         if self.producer.claim() {
             Ok(self.ring().attach_producer())
@@ -65,10 +71,11 @@ impl<const N: usize> StaticRing<N> {
         }
     }
 
-    /// The consumer's end, for the drain.
+    /// Takes the consumer, for the drain.
     ///
     /// # Errors
-    /// If it was taken before.
+    ///
+    /// Returns an error if the consumer was taken before.
     pub fn take_consumer(&self) -> Result<Consumer<'_>, AlreadyTaken> {
         if self.consumer.claim() {
             Ok(self.ring().attach_consumer())
@@ -77,10 +84,12 @@ impl<const N: usize> StaticRing<N> {
         }
     }
 
-    /// The producer's end as a recorder of what this gate admits, at the times of this clock.
+    /// Takes the producer as a recorder, which records the events that `gate` admits, with ticks of
+    /// `clock`.
     ///
     /// # Errors
-    /// If it was taken before.
+    ///
+    /// Returns an error if the producer was taken before.
     pub fn take_recorder<'r, C: Clock, const IDS: usize>(
         &'r self,
         gate: &'r Gate<IDS>,
@@ -89,7 +98,7 @@ impl<const N: usize> StaticRing<N> {
         self.take_producer().map(|producer| Recorder::new(producer, gate, clock))
     }
 
-    /// Records published and not drained yet.
+    /// Returns the number of records that are written and not drained yet.
     pub fn pending(&self) -> usize {
         self.ring().pending()
     }
@@ -105,13 +114,13 @@ impl<const N: usize> fmt::Debug for StaticRing<N> {
     }
 }
 
-/// An end of a ring that was taken before.
+/// The error returned when an end of a [`StaticRing`] was taken before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AlreadyTaken {
-    /// The end that records are written at.
+    /// The producer, which writes records.
     Producer,
-    /// The end that they are drained at.
+    /// The consumer, which drains records.
     Consumer,
 }
 
@@ -119,9 +128,9 @@ impl fmt::Display for AlreadyTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Producer => {
-                "the ring's producer was taken before: each context has a ring of its own, or shares a recorder"
+                "the ring's producer was taken before; use one ring per context, or a `SharedRecorder`"
             }
-            Self::Consumer => "the ring's consumer was taken before: one drain empties it",
+            Self::Consumer => "the ring's consumer was taken before; only one drain can read a ring",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The clock of embassy-time, on a driver that the test moves on.
+//! Tests of the clock of embassy-time, with a driver that the test advances.
 
 use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,7 +23,7 @@ impl Driver for Mock {
 embassy_time_driver::time_driver_impl!(static DRIVER: Mock = Mock { ticks: AtomicU64::new(0) });
 
 #[test]
-fn it_tells_the_ticks_of_the_programs_driver_and_their_rate() {
+fn it_returns_the_ticks_and_the_rate_of_the_driver() {
     for ticks in [0, 1, u64::MAX] {
         DRIVER.ticks.store(ticks, Relaxed);
         assert_eq!((EmbassyTime.start(), EmbassyTime.end()), (ticks, ticks));

@@ -1,4 +1,4 @@
-//! A recorder that several contexts share.
+//! Tests of a recorder that several contexts share.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,7 +7,7 @@ use tailwatch_bare_metal::{
     tailwatch_core::{Clock, Event as _, Gate, Kind, Outcome, TickRate, Trading},
 };
 
-/// A clock that the test moves on.
+/// A clock that the test advances.
 struct Ticks(AtomicU64);
 
 impl Clock for Ticks {
@@ -22,7 +22,7 @@ impl Clock for Ticks {
     }
 }
 
-/// What is in the ring, as (kind, ticks, payload).
+/// Drains the ring, and returns its records as (kind, ticks, payload).
 fn drained<const N: usize>(ring: &StaticRing<N>) -> Vec<(Kind, u64, u64)> {
     let (mut consumer, mut seen) = (ring.take_consumer().unwrap(), vec![]);
     consumer.refresh();
@@ -37,7 +37,7 @@ fn spans_of_contexts_that_interrupt_each_other_keep_their_own_latency() {
     let outer = shared.measure_tagged(Trading::OrderFill, 1);
     clock.0.store(10, Relaxed);
     {
-        // The interrupt.
+        // The interrupt handler.
         let inner = shared.measure_tagged(Trading::OrderFill, 2);
         clock.0.store(13, Relaxed);
         inner.end(Outcome::Error);
@@ -57,7 +57,7 @@ fn spans_of_contexts_that_interrupt_each_other_keep_their_own_latency() {
 }
 
 #[test]
-fn no_record_of_contexts_that_record_at_once_is_lost_or_torn() {
+fn no_record_of_concurrent_contexts_is_lost_or_torn() {
     const EACH: u64 = 4_000;
     static CLOCK: Ticks = Ticks(AtomicU64::new(0));
     static GATE: Gate<9> = Gate::new();
@@ -78,12 +78,13 @@ fn no_record_of_contexts_that_record_at_once_is_lost_or_torn() {
 }
 
 #[test]
-fn what_cannot_be_recorded_because_the_ring_is_somebody_elses_is_counted() {
+fn records_are_refused_and_counted_if_the_producer_was_taken_elsewhere() {
     let (clock, gate, ring) = (Ticks(AtomicU64::new(0)), Gate::<9>::new(), StaticRing::<8>::new());
-    let _elses = ring.take_producer().unwrap();
+    let _producer = ring.take_producer().unwrap();
     let shared = SharedRecorder::new(&ring, &gate, &clock);
-    drop(shared.measure(Trading::OrderFill)); // the START; there is nothing to end
-    shared.measure(Trading::OrderFill).discard(); // nor to forget
+    // Only the START of each span is refused, because nothing is left to end or to discard.
+    drop(shared.measure(Trading::OrderFill));
+    shared.measure(Trading::OrderFill).discard();
     assert!(!shared.value(Trading::QueueBacklog, 1));
     assert!(!shared.duration(Trading::GcPause, 1));
     assert_eq!((shared.refused(), ring.pending()), (4, 0));
@@ -91,13 +92,13 @@ fn what_cannot_be_recorded_because_the_ring_is_somebody_elses_is_counted() {
 }
 
 #[test]
-fn sampling_draws_on_from_record_to_record() {
+fn the_random_draws_of_sampling_continue_from_record_to_record() {
     let (clock, gate, ring) =
         (Ticks(AtomicU64::new(0)), Gate::<9>::new(), StaticRing::<4_096>::new());
     let shared = SharedRecorder::new(&ring, &gate, &clock);
     gate.set_sampling(Trading::QueueBacklog.id(), 2);
     let taken = (0..4_000).filter(|n| shared.value(Trading::QueueBacklog, *n)).count();
-    // 1 in 4, within 6 standard deviations of a fair coin's.
+    // 1 in 4, within 6 standard deviations of the binomial distribution.
     assert!((1_000 - 164..=1_000 + 164).contains(&taken), "{taken} of 4,000");
     assert_eq!(ring.pending(), taken);
 }

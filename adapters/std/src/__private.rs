@@ -1,15 +1,15 @@
-//! What the expansion of `#[measure]` calls; no part of the API.
+//! Items that the expansion of `#[measure]` uses. They are not part of the API.
 
 use tailwatch_core::Outcome;
 
-/// What tells by itself whether the work failed.
+/// A return type that shows whether the function failed.
 #[diagnostic::on_unimplemented(
     message = "`err` needs a function that returns a `Result`; this one returns `{Self}`",
     label = "not a `Result`",
-    note = "leave out `err`: without it a span that returns is `Outcome::Ok`"
+    note = "leave out `err`: without it, every span whose function returns ends as `Outcome::Ok`"
 )]
 pub trait Fallible {
-    /// How the span ends that returned this.
+    /// The outcome of the span whose function returned this value.
     fn outcome(&self) -> Outcome;
 }
 
@@ -20,24 +20,24 @@ impl<T, E> Fallible for Result<T, E> {
     }
 }
 
-/// How the span ends that returned this.
+/// Returns the outcome of the span whose function returned this value.
 #[inline(always)]
 pub fn outcome<R: Fallible>(returned: &R) -> Outcome {
     returned.outcome()
 }
 
-/// Lets the compiler know that a closure is called once: so it may give away what it captured, and return what borrows
-/// from that.
+/// Returns its argument, and thereby makes the compiler infer a closure that is called once. Such a
+/// closure may move out of its captures and return borrows of them.
 #[inline(always)]
 pub const fn once<R, F: FnOnce() -> R>(body: F) -> F {
     body
 }
 
-/// Stands for a value of a type, where the compiler is to know the type.
+/// Returns a value of any type, for code that is compiled only to fix a type and is never executed.
 ///
 /// # Panics
 /// Always.
 #[cold]
 pub fn never_called<T>() -> T {
-    unreachable!("it stands behind `if false`")
+    unreachable!("only called behind `if false`")
 }

@@ -1,13 +1,13 @@
-//! How a collector is set up.
+//! The builder of a collector.
+
+mod error;
 
 use core::{fmt, time::Duration};
-use std::{error, ffi::OsString, io, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{
-    CapacityError, ConfigError, Event, EventId, EventInfo, Limit, LimitError, Ring, Shape, Trading,
-    WindowSpec,
-};
+use tailwatch_core::{Event, EventId, EventInfo, Limit, Ring, Shape, Trading, WindowSpec};
 
+pub use self::error::BuildError;
 use crate::{
     ClockMode, ClockSetting, ClockSource, Collector, Delivery, DrainPriority, HostClock, Origin,
     Sampling, SamplingError, Setting, Settings, SettingsError, SlaChange,
@@ -23,16 +23,17 @@ use crate::{
     thread_recorder::OFF,
 };
 
-/// The longest that the drain can be told to rest.
-const LONGEST_PERIOD: Duration = Duration::from_hours(1);
+/// The upper bound of [`Builder::max_period`].
+const MAX_PERIOD: Duration = Duration::from_hours(1);
 
-/// As many exact samples an event can be kept: to select among more takes longer than a pass should.
-const MOST_SAMPLES: usize = 65_536;
+/// The upper bound of [`Builder::exact_samples`]. With more samples, selecting quantiles would take
+/// too much of a pass.
+const MAX_EXACT_SAMPLES: usize = 65_536;
 
-/// Sets up a [`Collector`]; made by [`Collector::builder`].
+/// Configures and starts a [`Collector`]; created by [`Collector::builder`].
 ///
-/// An operator of the machine can overrule every setting that is data, by a file or variables of the environment: see
-/// [`Settings`].
+/// A configuration file and environment variables can override every setting of the builder that is
+/// listed in [`Settings`].
 #[must_use = "a builder does nothing until `start`"]
 #[derive(Default)]
 pub struct Builder {
@@ -44,106 +45,124 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Announces a set of events, such as `MyEvents::ALL`; may be called for several sets. Without it, those of [`Trading`].
+    /// Adds a set of events to collect, such as `MyEvents::ALL`.
+    ///
+    /// It may be called several times. Without a call, the collector has the events of [`Trading`].
     pub fn events(mut self, events: &[EventInfo]) -> Self {
         self.events.extend_from_slice(events);
         self
     }
 
-    /// The windows, instead of 1 s, 5 s and 60 s.
+    /// Sets the windows. By default, they are 1 s, 5 s and 60 s long.
     pub fn windows(mut self, windows: &[WindowSpec]) -> Self {
         self.settings.windows.offer(windows.to_vec(), Origin::Builder);
         self
     }
 
-    /// How many records a thread's ring holds: a power of two, 16,384 (256 KiB) unless set.
+    /// Sets how many records each ring holds: a power of two, by default 16,384 (256 KiB).
     ///
-    /// The sizing: a thread may burst `capacity` − 64 records, two a span, while the drain rests, which is at most
-    /// [`max_period`](Self::max_period) if it gets to run; on a busy machine leave a factor of four.
+    /// While the drain pauses, a thread may write `records` − 64 records without a loss, two per
+    /// span. The drain pauses for [`max_period`](Self::max_period) at most, if it gets a core. On a
+    /// busy machine, leave a factor of four.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self
     }
 
-    /// How many threads can record at once, 8 unless set. What further threads record is counted as unregistered.
+    /// Sets the number of rings, and thus how many threads can record at the same time: 8 by
+    /// default.
+    ///
+    /// The records of further threads are counted as unregistered.
     pub fn rings(mut self, rings: usize) -> Self {
         self.settings.rings.offer(rings, Origin::Builder);
         self
     }
 
-    /// Whether the end of a span waits for the work it measures; it does unless set.
+    /// Sets whether the clock read at the end of a span waits for the measured work: by default
+    /// [`ClockMode::Ordered`], which waits.
     pub fn clock_mode(mut self, mode: ClockMode) -> Self {
-        // `monotonic_clock` holds, whichever is called first.
+        // `monotonic_clock` has precedence, even if it was called first.
         if self.settings.clock.value != ClockSetting::Monotonic {
             self.settings.clock.offer(mode.into(), Origin::Builder);
         }
         self
     }
 
-    /// Uses the operating system's monotonic clock, even where the processor's counter can be trusted.
+    /// Selects the operating system's monotonic clock, even if the processor's counter is reliable.
     pub fn monotonic_clock(mut self) -> Self {
         self.settings.clock.offer(ClockSetting::Monotonic, Origin::Builder);
         self
     }
 
-    /// How many of an event's newest samples are kept to tell exact quantiles, 512 unless set. The time to compute a summary
-    /// grows with it.
+    /// Sets how many of the newest samples of each event are kept for exact quantiles: 0 to 65,536,
+    /// by default 512.
+    ///
+    /// The time to compute a summary grows with this number.
     pub fn exact_samples(mut self, samples: usize) -> Self {
         self.settings.exact_samples.offer(samples, Origin::Builder);
         self
     }
 
-    /// Pins the drain's thread to this core, as the operating system numbers them.
+    /// Pins the drain's thread to this core, by the operating system's number. By default, it is
+    /// not pinned.
     pub fn drain_core(mut self, core: usize) -> Self {
         self.settings.drain_core.offer(Some(core), Origin::Builder);
         self
     }
 
-    /// How urgent the drain's thread is; unless set, as the thread that calls [`start`](Self::start).
+    /// Sets the priority of the drain's thread. By default, the thread inherits the priority of the
+    /// thread that calls [`start`](Self::start).
     pub fn drain_priority(mut self, priority: DrainPriority) -> Self {
         self.settings.drain_priority.offer(priority, Origin::Builder);
         self
     }
 
-    /// Starts no thread: nothing is drained but by calls of [`Collector::drain`], [`flush`](Collector::flush) and
-    /// [`stop`](Collector::stop), in the thread that makes them.
+    /// Starts no drain thread, so that the program has to drain.
     ///
-    /// Nobody is woken when a thread takes a ring or ends: until the next call a new thread's burst has to fit into its ring, and
-    /// the ring of a thread that ended does not come back. The time between calls is what the rings have to last for.
+    /// The rings are drained only when a thread calls [`Collector::drain`],
+    /// [`flush`](Collector::flush) or [`stop`](Collector::stop), or one of their variants, and on
+    /// that thread. Size the rings for the time between two calls. The ring of a thread that has
+    /// ended becomes free with the next call.
     pub fn manual_drain(mut self) -> Self {
         self.settings.manual_drain.offer(true, Origin::Builder);
         self
     }
 
-    /// Locks the rings in memory, so that the operating system cannot take their pages away; unless set, it can. Windows and
-    /// histograms, which only the drain touches, are not locked.
+    /// Sets whether the rings are locked in memory, so that the operating system cannot swap them
+    /// out: by default they are not.
     ///
-    /// It takes as many bytes as the rings have of what the process may lock (`RLIMIT_MEMLOCK`, often 8 MiB or less).
+    /// The size of all rings counts against the process's limit of locked memory (`RLIMIT_MEMLOCK`,
+    /// often 8 MiB or less). Windows and histograms are never locked, because only the drain
+    /// accesses them.
     pub fn mlock(mut self, lock: bool) -> Self {
         self.settings.mlock.offer(lock, Origin::Builder);
         self
     }
 
-    /// Whether recording is on from the start, as it is unless set; later, [`Collector::set_enabled`] turns it.
+    /// Sets whether recording is on from the start: by default it is. [`Collector::set_enabled`]
+    /// switches it later.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.settings.enabled.offer(enabled, Origin::Builder);
         self
     }
 
-    /// Takes settings from this file, whose values count for more than those of this builder: see [`Settings`]. A file that the
-    /// variable `TAILWATCH_CONFIG` names is read instead.
+    /// Reads settings from this file, whose values override those of the builder: see [`Settings`].
+    ///
+    /// If the environment variable `TAILWATCH_CONFIG` names a file, that file is read instead.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.config_file.offer(Some(path.into()), Origin::Builder);
         self
     }
 
-    /// Takes settings from none of the process's variables.
+    /// Ignores the process's environment variables.
     pub fn ignore_environment(self) -> Self {
         self.environment([] as [(OsString, OsString); 0])
     }
 
-    /// Takes settings from these variables, instead of the process's: for tests, and programs that have their variables from
-    /// elsewhere. Those whose names do not begin with `TAILWATCH_` are left alone.
+    /// Reads settings from these variables instead of the process's environment.
+    ///
+    /// This is for tests, and for programs that get their variables from elsewhere. Variables whose
+    /// names do not begin with `TAILWATCH_` are ignored.
     pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
@@ -154,92 +173,106 @@ impl Builder {
         self
     }
 
-    /// The longest time for which the drain leaves a ring alone: 100 ms unless set, 1 ms to an hour.
+    /// Sets the longest poll interval, after which the drain reads a ring however few records it
+    /// holds: 1 ms to 1 hour, by default 100 ms.
     pub fn max_period(mut self, period: Duration) -> Self {
         self.settings.max_period.offer(period, Origin::Builder);
         self
     }
 
-    /// Shows every delivered record to `observer`, in the thread that drains. May be called several times.
+    /// Adds an observer, which is called with every delivered record, on the thread that drains.
     ///
-    /// A panic in it is caught and counted. While it runs nothing is drained, so that a slow observer costs records.
+    /// A panic of an observer is caught and counted. Nothing is drained while an observer runs, so
+    /// a slow observer can cause records to be overwritten.
     pub fn observer(mut self, observer: impl FnMut(&Delivery<'_>) + Send + 'static) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// The limits to watch, of all events, instead of those that are declared with them; such as those of a file, read by
-    /// [`parse_limits`](crate::parse_limits).
+    /// Sets the limits of all events, in place of the limits that are declared with the events.
+    ///
+    /// [`parse_limits`](crate::parse_limits) reads such limits from a file.
     pub fn limits(mut self, limits: &[(EventId, Limit)]) -> Self {
         self.settings.limits.offer(Some(limits.to_vec()), Origin::Builder);
         self
     }
 
-    /// Tells `hook` of each limit that is raised or cleared, in the thread that drains. May be called several times.
+    /// Adds a hook, which is called for each limit that is raised or cleared, on the thread that
+    /// drains.
     ///
-    /// The report that it can ask for knows of the change. A panic in it is caught and counted. While it runs nothing is
-    /// drained, so that a slow hook costs records.
+    /// When the hook runs, [`Collector::report`] already includes the change. A panic of a hook is
+    /// caught and counted. Nothing is drained while a hook runs, so a slow hook can cause records
+    /// to be overwritten.
     pub fn on_sla_change(mut self, hook: impl FnMut(&SlaChange) + Send + 'static) -> Self {
         self.hooks.push(Box::new(hook));
         self
     }
 
-    /// How an event is sampled; unless set, everything is recorded.
+    /// Sets how an event is sampled. By default, all of its spans and values are recorded.
     pub fn sampling(mut self, event: impl Event, sampling: Sampling) -> Self {
         self.settings.offer_sampling(event.id(), sampling, Origin::Builder);
         self
     }
 
-    /// Allocates everything, touches the rings' memory and starts the drain's thread.
+    /// Allocates all memory, touches the pages of the rings, starts the drain's thread and returns
+    /// the collector.
     ///
-    /// The first collector of a process calibrates the clock, which takes up to 0.2 s. Where the clock is not the
-    /// processor's counter although the default asked for it, that is said once on stderr.
+    /// The first call in a process calibrates the clock, which takes up to 0.2 s. If the
+    /// processor's counter is selected but not reliable, the collector uses the operating system's
+    /// clock, and a warning is printed on stderr once per process.
     ///
     /// # Errors
-    /// If a setting is impossible, or the operating system refuses memory, the thread, its core or priority, or to lock memory.
-    /// The error names the value, and who said it if that was not the program: the line of the file, or the variable.
+    /// If a setting is invalid, or the operating system refuses memory, the thread, its core or
+    /// priority, or to lock the rings. The error names the invalid value, and the line of the
+    /// configuration file or the environment variable that it came from, if any.
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
-        self.start_with(settings.clone()).map_err(|error| settings.blame(error))
+        self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))
     }
 
-    /// The settings that it would start with: what the program, the configuration file and the environment say together. To check
-    /// a file before a program is started with it; whether memory, a thread and a core can be had shows only then.
+    /// Returns the settings that [`start`](Self::start) would use: those of the builder, the
+    /// configuration file and the environment combined.
+    ///
+    /// This serves to check a configuration file before a program starts with it. Whether the
+    /// operating system provides the memory, the thread and the core is not checked.
     ///
     /// ```
     /// use tailwatch::Collector;
     ///
-    /// let of = |value| Collector::builder().environment([("TAILWATCH_RINGS", value)]).settings();
-    /// assert_eq!(of("12")?.rings.value, 12);
-    /// assert!(of("a dozen").unwrap_err().to_string().starts_with("TAILWATCH_RINGS: "));
+    /// let with_rings =
+    ///     |value| Collector::builder().environment([("TAILWATCH_RINGS", value)]).settings();
+    /// assert_eq!(with_rings("12")?.rings.value, 12);
+    /// let error = with_rings("a dozen").unwrap_err();
+    /// assert!(error.to_string().starts_with("TAILWATCH_RINGS: "));
     /// # Ok::<(), tailwatch::SettingsError>(())
     /// ```
     ///
     /// # Errors
-    /// If something that was said is wrong; the error names who said it and what would be right.
+    /// If a value of the configuration file or the environment is invalid. The error names the
+    /// origin of the value, and the valid values.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
-        settings.resolve(&self.environment, self.announced())?;
+        settings.resolve(&self.environment, self.events_to_collect())?;
         Ok(settings)
     }
 
-    /// The events to collect: the preset ones, unless the program said which.
-    fn announced(&self) -> &[EventInfo] {
+    /// Returns the events to collect: the added ones, or those of [`Trading`] if none were added.
+    fn events_to_collect(&self) -> &[EventInfo] {
         if self.events.is_empty() { Trading::ALL } else { &self.events }
     }
 
     fn start_with(self, settings: Settings) -> Result<Collector, BuildError> {
-        let mut events = self.announced().to_vec();
+        let mut events = self.events_to_collect().to_vec();
         let (ring_capacity, rings) = (settings.ring_capacity.value, settings.rings.value);
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         Ring::layout(ring_capacity).map_err(BuildError::RingCapacity)?;
         if rings == 0 {
             return Err(BuildError::NoRings);
         }
-        if !(MIN_PERIOD..=LONGEST_PERIOD).contains(&max_period) {
+        if !(MIN_PERIOD..=MAX_PERIOD).contains(&max_period) {
             return Err(BuildError::Period { period: max_period });
         }
-        if exact > MOST_SAMPLES {
+        if exact > MAX_EXACT_SAMPLES {
             return Err(BuildError::TooManySamples { samples: exact });
         }
         let cores = drain_thread::cores();
@@ -259,7 +292,7 @@ impl Builder {
 
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
-        // With recording compiled out nobody writes into them.
+        // With recording compiled out, no thread would use a ring.
         let pool =
             Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
         if settings.mlock.value {
@@ -280,21 +313,16 @@ impl Builder {
         let in_force = InForce::new(settings, cores, &shape);
         let observers = Observers::new(self.observers, self.hooks, &events);
         let sampler = Arc::new(Mutex::new(sampler));
-        let setup = Setup {
-            shape,
-            windows,
-            events,
-            observers,
-            sampler: Arc::clone(&sampler),
-            longest_period: max_period,
-        };
+        let setup =
+            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), max_period };
         let mut drain = Drain::new(Arc::clone(&pool), setup).map_err(BuildError::Config)?;
         set_limits(&mut drain, &limits)?;
         Collector::spawn(pool, drain, sampler, in_force)
     }
 }
 
-/// The clock that is asked for, or what there is instead.
+/// Creates the clock of this setting. If the processor's counter is not reliable, uses the
+/// operating system's clock instead and prints a warning.
 fn clock(setting: ClockSetting) -> HostClock {
     let mode = match setting {
         ClockSetting::Ordered => ClockMode::Ordered,
@@ -303,24 +331,24 @@ fn clock(setting: ClockSetting) -> HostClock {
     };
     let clock = HostClock::new(mode);
     if clock.source() == ClockSource::Monotonic {
-        say_fallback();
+        warn_of_fallback();
     }
     clock
 }
 
-/// What decides how the events are sampled, as it is asked for.
+/// Creates the sampler of the events, with these settings.
 fn sampler(
     events: &[EventInfo],
-    asked: &[(EventId, Setting<Sampling>)],
+    settings: &[(EventId, Setting<Sampling>)],
 ) -> Result<Sampler, SamplingError> {
     let mut sampler = Sampler::new(events.iter().map(|info| info.id));
-    for (id, sampling) in asked {
+    for (id, sampling) in settings {
         sampler.set(*id, sampling.value.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
     }
     Ok(sampler)
 }
 
-/// Has each event keep those of these limits that are its own.
+/// Sets the limits of every event that has some in `limits`.
 fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), BuildError> {
     let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
     events.sort_unstable();
@@ -333,12 +361,13 @@ fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), Buil
     Ok(())
 }
 
-fn say_fallback() {
+/// Prints a warning, once per process, that spans are measured with the operating system's clock.
+fn warn_of_fallback() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         eprintln!(
-            "tailwatch: the processor's time-stamp counter is missing or not invariant; spans are measured with the \
-             operating system's clock, which is slower and may be a system call"
+            "tailwatch: the processor's time-stamp counter is missing or not invariant; spans are \
+             measured with the operating system's clock, which is slower and may need a system call"
         );
     });
 }
@@ -351,140 +380,5 @@ impl fmt::Debug for Builder {
             .field("observers", &self.observers.len())
             .field("hooks", &self.hooks.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// A collector could not be set up.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The capacity of the rings is impossible.
-    RingCapacity(CapacityError),
-    /// No rings: nobody could record.
-    NoRings,
-    /// The drain would rest for less than 1 ms or more than an hour.
-    Period {
-        /// The period that was asked for.
-        period: Duration,
-    },
-    /// More exact samples than are kept.
-    TooManySamples {
-        /// How many were asked for.
-        samples: usize,
-    },
-    /// There is no memory for windows and histograms.
-    Memory {
-        /// How many bytes they take.
-        bytes: usize,
-    },
-    /// Windows and events do not fit.
-    Config(ConfigError),
-    /// Limits that cannot be watched.
-    Limits {
-        /// Of which event.
-        event: EventId,
-        /// What is wrong with them.
-        error: LimitError,
-    },
-    /// A sampling that cannot be.
-    Sampling(SamplingError),
-    /// There is no such core to pin the drain to.
-    NoSuchCore {
-        /// The core that was asked for.
-        core: usize,
-        /// Those that there are.
-        available: Vec<usize>,
-    },
-    /// The drain could not be pinned to its core.
-    Pin {
-        /// The core that was asked for.
-        core: usize,
-    },
-    /// The operating system did not make the drain's thread as urgent as asked for.
-    Priority {
-        /// The priority that was asked for.
-        priority: DrainPriority,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The operating system did not lock the rings in memory.
-    Lock {
-        /// How many bytes they take, in whole pages.
-        bytes: usize,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The operating system gave no memory for the rings.
-    RingMemory {
-        /// How many rings.
-        rings: usize,
-        /// Of how many records each.
-        capacity: usize,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The operating system gave no thread for the drain.
-    Thread(io::Error),
-    /// Something is wrong with what the configuration file or the environment says, or with settings together.
-    Settings(SettingsError),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RingCapacity(error) => error.fmt(f),
-            Self::NoRings => {
-                f.write_str("0 rings: each thread that records needs one, so at least 1")
-            }
-            Self::Period { period } => {
-                write!(
-                    f,
-                    "a longest period of {period:?}: the drain rests between {MIN_PERIOD:?} and {LONGEST_PERIOD:?}"
-                )
-            }
-            Self::TooManySamples { samples } => {
-                write!(f, "{samples} exact samples an event: at most {MOST_SAMPLES} are kept")
-            }
-            Self::Memory { bytes } => {
-                write!(f, "no memory for windows and histograms: {bytes} bytes")
-            }
-            Self::Config(error) => error.fmt(f),
-            Self::Limits { event, error } => write!(f, "the limits of event {event}: {error}"),
-            Self::Sampling(error) => error.fmt(f),
-            Self::NoSuchCore { core, available } => {
-                write!(f, "no core {core} to pin the drain to: there are {available:?}")
-            }
-            Self::Pin { core } => write!(f, "the drain could not be pinned to core {core}"),
-            Self::Priority { priority, source } => {
-                write!(f, "the drain's thread could not be given the priority {priority}: {source}")
-            }
-            Self::Lock { bytes, source } => write!(
-                f,
-                "the rings, {bytes} bytes, could not be locked in memory: {source}; raise RLIMIT_MEMLOCK to at least that \
-                 (`ulimit -l`, LimitMEMLOCK= of systemd, --ulimit memlock= of a container), or have fewer or smaller rings"
-            ),
-            Self::RingMemory { rings, capacity, source } => {
-                write!(
-                    f,
-                    "no memory for {rings} rings of {capacity} records, 16 bytes each: {source}"
-                )
-            }
-            Self::Thread(source) => write!(f, "no thread for the drain: {source}"),
-            Self::Settings(error) => error.fmt(f),
-        }
-    }
-}
-
-impl error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Priority { source, .. }
-            | Self::Lock { source, .. }
-            | Self::RingMemory { source, .. }
-            | Self::Thread(source) => Some(source),
-            Self::Settings(error) => error.source(),
-            // What these wrap is told in full already.
-            _ => None,
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! The clock of a host: the processor's counter where it can be trusted, else the operating system's.
+//! The clock of a host: the processor's counter if it is reliable, else the operating system's
+//! monotonic clock.
 
 use core::{fmt, time::Duration};
 use std::{
@@ -10,23 +11,25 @@ use tailwatch_core::{Clock, TickRate};
 
 use crate::tsc;
 
-/// When the end of a span is read.
+/// Whether the clock read at the end of a span waits for the measured work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockMode {
-    /// Once the measured work is done.
+    /// The clock is read after the measured work is done.
     #[default]
     Ordered,
-    /// Possibly before its last instructions are done: a few nanoseconds cheaper, and blind to a last load that misses the
+    /// The clock may be read before the last instructions of the work are done. This is a few
+    /// nanoseconds cheaper, but can miss, for example, the time of a final load that misses the
     /// cache.
     Relaxed,
 }
 
-/// Where ticks come from.
+/// The source of ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockSource {
-    /// The processor's counter: invariant, and calibrated once a process.
+    /// The processor's counter, which is invariant and is calibrated once per process.
     Tsc,
-    /// The operating system's monotonic clock, in nanoseconds: slower, and on some systems a system call.
+    /// The operating system's monotonic clock, in nanoseconds. It is slower, and on some systems a
+    /// system call.
     Monotonic,
 }
 
@@ -39,44 +42,48 @@ impl fmt::Display for ClockSource {
     }
 }
 
-/// What the process's clock is: found out once, so that all that is told of one process agrees.
+/// The source and rate of the process's clock. It is determined once, so that all collectors and
+/// reports of a process agree.
 #[derive(Clone, Copy, Debug)]
 struct Calibration {
     source: ClockSource,
     rate: TickRate,
-    /// Where the monotonic clock counts from.
+    /// Tick 0 of the monotonic clock.
     base: Instant,
 }
 
 impl Calibration {
     fn of_this_process() -> &'static Self {
         static CALIBRATION: OnceLock<Calibration> = OnceLock::new();
-        CALIBRATION.get_or_init(Self::find_out)
+        CALIBRATION.get_or_init(Self::calibrate)
     }
 
-    /// As many ticks as `quanta` converts without overflow, so that its own rounding does not show.
-    const CONVERTED: u64 = 1 << 40;
+    /// The number of ticks that is converted to derive the rate: large, so that the rounding of
+    /// `quanta` is negligible, but small enough that `quanta` does not overflow.
+    const CONVERTED_TICKS: u64 = 1 << 40;
 
-    /// Takes up to 0.2 s, in which `quanta` compares the counter with the monotonic clock.
-    fn find_out() -> Self {
+    /// Determines source and rate. Takes up to 0.2 s, during which `quanta` compares the counter
+    /// with the monotonic clock.
+    fn calibrate() -> Self {
         let base = Instant::now();
         let monotonic = Self { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base };
         if !tsc::AVAILABLE {
             return monotonic;
         }
         let quanta = quanta::Clock::new();
-        // `quanta` does not say what it found, but its raw reading is that of the counter if it trusts the counter.
-        // Tried again, for a thread that moves between two cores just then.
-        let trusted = || {
+        // `quanta` does not report whether it uses the counter. If it does, its raw reading lies
+        // between two readings of the counter. The comparison is repeated in case the thread moves
+        // to another core in between.
+        let uses_counter = || {
             let before = tsc::ordered();
             let raw = quanta.raw();
             (before..=tsc::ordered()).contains(&raw)
         };
-        if !(0..5).any(|_| trusted()) {
+        if !(0..5).any(|_| uses_counter()) {
             return monotonic;
         }
-        let nanos = u128::from(quanta.delta_as_nanos(0, Self::CONVERTED));
-        let hz = (u128::from(Self::CONVERTED) * 1_000_000_000)
+        let nanos = u128::from(quanta.delta_as_nanos(0, Self::CONVERTED_TICKS));
+        let hz = (u128::from(Self::CONVERTED_TICKS) * 1_000_000_000)
             .checked_div(nanos)
             .and_then(|hz| u64::try_from(hz).ok());
         match hz.and_then(TickRate::from_hz) {
@@ -86,14 +93,14 @@ impl Calibration {
     }
 }
 
-/// The clock that all threads of a collector read.
+/// The clock that the threads of a collector and its drain read.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
     reading: Reading,
     calibration: Calibration,
 }
 
-/// How it is read: source and mode in one, so that the hot path asks once.
+/// Source and mode in one value, so that the hot path makes a single comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     TscOrdered,
@@ -102,7 +109,10 @@ enum Reading {
 }
 
 impl HostClock {
-    /// The process's clock, read in this mode. The first call of a process takes up to 0.2 s.
+    /// Creates a clock that reads the processor's counter in this mode, or the operating system's
+    /// clock if the counter is not reliable.
+    ///
+    /// The first call in a process calibrates the counter, which takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
         let calibration = *Calibration::of_this_process();
         let reading = match (calibration.source, mode) {
@@ -113,7 +123,10 @@ impl HostClock {
         Self { reading, calibration }
     }
 
-    /// The operating system's clock, whatever the processor has.
+    /// Creates a clock that reads the operating system's monotonic clock, even if the processor's
+    /// counter is reliable.
+    ///
+    /// The first call in a process calibrates the counter all the same, which takes up to 0.2 s.
     pub fn monotonic() -> Self {
         let calibration = *Calibration::of_this_process();
         let calibration = Calibration {
@@ -124,21 +137,24 @@ impl HostClock {
         Self { reading: Reading::Monotonic, calibration }
     }
 
-    /// Where its ticks come from.
+    /// Returns the source of the ticks.
     pub const fn source(&self) -> ClockSource {
         self.calibration.source
     }
 
-    /// When the end of a span is read.
+    /// Returns whether the clock read at the end of a span waits for the measured work. It always
+    /// does on the operating system's clock.
     pub const fn mode(&self) -> ClockMode {
         match self.reading {
             Reading::TscRelaxed => ClockMode::Relaxed,
-            // The system's clock is read by a call, which is not moved before the work in front of it.
+            // The operating system's clock is read by a function call, which is not executed ahead
+            // of the work.
             Reading::TscOrdered | Reading::Monotonic => ClockMode::Ordered,
         }
     }
 
-    /// As [`Clock::end`], if that takes no more than an instruction.
+    /// Reads the clock as [`Clock::end`] does, if that takes a single instruction; `None` on the
+    /// operating system's clock.
     #[inline(always)]
     pub(crate) fn end_by_counter(&self) -> Option<u64> {
         match self.reading {
@@ -178,7 +194,8 @@ impl Clock for HostClock {
     }
 }
 
-/// One moment by all clocks: turns ticks into wall-clock time, and shows whether the clocks run alike.
+/// The readings of all clocks at one moment. It converts ticks to wall-clock time, and two of them
+/// show whether the clocks ran at the same rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Anchor {
     pub(crate) ticks: u64,
@@ -187,20 +204,21 @@ pub(crate) struct Anchor {
 }
 
 impl Anchor {
-    /// Now. Where the thread is interrupted between the readings it tries again, a few times.
+    /// Reads all clocks. Reads them up to four more times if the thread was interrupted in between,
+    /// and keeps the closest readings.
     pub(crate) fn take(clock: &HostClock) -> Self {
         let attempt = || {
             let before = clock.start();
             let monotonic = Instant::now();
-            // A wall clock before 1970 is as good as none.
+            // A wall clock that is set to before 1970 reads as 0.
             let unix_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos);
             let spread = clock.end().saturating_sub(before);
             (spread, Self { ticks: before + spread / 2, monotonic, unix_ns })
         };
-        let tolerated = clock.rate().ticks_in_nanos(2_000);
+        let max_spread = clock.rate().ticks_in_nanos(2_000);
         let mut best = attempt();
         for _ in 0..4 {
-            if best.0 <= tolerated {
+            if best.0 <= max_spread {
                 break;
             }
             let next = attempt();
@@ -211,7 +229,7 @@ impl Anchor {
         best.1
     }
 
-    /// The wall-clock time of `ticks`, in nanoseconds since 1970.
+    /// Converts `ticks` to wall-clock time, in nanoseconds since 1970.
     pub(crate) fn unix_ns(&self, rate: TickRate, ticks: u64) -> u64 {
         if ticks >= self.ticks {
             self.unix_ns.saturating_add(rate.nanos_in_ticks(ticks - self.ticks))
@@ -220,7 +238,8 @@ impl Anchor {
         }
     }
 
-    /// By how many nanoseconds more the ticks went on than the monotonic clock since `earlier`, and how long that is.
+    /// Returns by how many nanoseconds the ticks advanced more than the monotonic clock since
+    /// `earlier`, and the time since `earlier` by the monotonic clock.
     pub(crate) fn drift_since(&self, earlier: &Self, rate: TickRate) -> (i64, Duration) {
         let elapsed = self.monotonic.saturating_duration_since(earlier.monotonic);
         let ticked = self.ticks.wrapping_sub(earlier.ticks).cast_signed();
@@ -230,14 +249,15 @@ impl Anchor {
         (ticked_ns.saturating_sub(nanos(elapsed).cast_signed()), elapsed)
     }
 
-    /// Whether the clocks ran apart since `earlier` by more than their rates explain: the machine slept, or moved.
+    /// Whether the clocks diverged since `earlier` by more than an inexact rate explains (1 ms and
+    /// 0.1 %), as they do when the machine was suspended or a virtual machine was migrated.
     pub(crate) fn disagrees_with(&self, earlier: &Self, rate: TickRate) -> bool {
         let (drift, elapsed) = self.drift_since(earlier, rate);
         drift.unsigned_abs() > 1_000_000 + nanos(elapsed) / 1_000
     }
 }
 
-/// A duration in nanoseconds; 2^63 − 1 if it is longer.
+/// Returns a duration in nanoseconds, or 2^63 − 1 if it is longer.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(i64::MAX as u64, |nanos| nanos.min(i64::MAX as u64))
 }
@@ -247,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_that_run_alike_agree_and_a_leap_does_not() {
+    fn clocks_of_equal_rate_agree_and_a_leap_makes_them_disagree() {
         let rate = TickRate::from_hz(2_000_000_000).unwrap();
         let start = Anchor { ticks: 1_000, monotonic: Instant::now(), unix_ns: 50 };
         let after = |ticks: u64, millis| Anchor {
@@ -255,7 +275,7 @@ mod tests {
             monotonic: start.monotonic + Duration::from_millis(millis),
             unix_ns: 0,
         };
-        // 10 ms are 20,000,000 ticks; 1,000 ppm and 1 ms are tolerated.
+        // 10 ms are 20,000,000 ticks. The tolerance is 1 ms and 1,000 ppm.
         assert!(!after(20_000_000, 10).disagrees_with(&start, rate));
         assert!(!after(21_900_000, 10).disagrees_with(&start, rate));
         assert!(after(22_100_000, 10).disagrees_with(&start, rate));
@@ -268,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_this_host_goes_forward_at_its_rate() {
+    fn the_clock_of_this_host_advances_at_its_rate() {
         for clock in [
             HostClock::new(ClockMode::Ordered),
             HostClock::new(ClockMode::Relaxed),

@@ -1,4 +1,4 @@
-//! Where the drain's thread runs, and how urgent it is.
+//! The core and the priority of the drain's thread.
 
 use core::fmt;
 use std::io;
@@ -8,28 +8,31 @@ use thread_priority::Error;
 
 use crate::BuildError;
 
-/// How urgent the drain's thread is to the operating system.
+/// The scheduling priority of the drain's thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DrainPriority {
-    /// As urgent as the thread that calls [`Builder::start`](crate::Builder::start), also where that one is of real time.
+    /// The priority of the thread that calls [`Builder::start`](crate::Builder::start), even a
+    /// real-time priority.
     #[default]
     Inherited,
-    /// As urgent as usual, whatever the thread that starts it is. Linux and Windows only; a process that was started as less
-    /// urgent (by `nice`) needs a privilege for it.
+    /// The normal priority, whatever the priority of the starting thread. Only available on Linux,
+    /// Android and Windows. In a process that was started with a lower priority (by `nice`), it
+    /// requires a privilege.
     Normal,
-    /// Runs when nothing else wants its core (Linux: `SCHED_IDLE`), or as rarely as the system knows.
+    /// The drain runs only when nothing else needs its core (`SCHED_IDLE` on Linux and Android), or
+    /// with the lowest priority of the operating system.
     ///
-    /// It only makes sense on another core than those of the threads that record: there, a busy thread keeps the drain from its
-    /// ring until records are overwritten.
+    /// Use it only if the drain has a core on which no recording thread runs. On a shared core, a
+    /// busy recording thread would keep the drain from running until records are overwritten.
     Idle,
 }
 
 impl DrainPriority {
-    /// All of them.
+    /// All priorities.
     pub(crate) const ALL: [Self; 3] = [Self::Inherited, Self::Normal, Self::Idle];
 
-    /// As settings tell it.
+    /// Returns the name of the priority in settings.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Inherited => "inherited",
@@ -38,7 +41,7 @@ impl DrainPriority {
         }
     }
 
-    /// Makes the current thread so.
+    /// Gives the current thread this priority.
     fn apply(self) -> io::Result<()> {
         let done = match self {
             Self::Inherited => Ok(()),
@@ -66,7 +69,7 @@ mod system {
         thread_schedule_policy,
     };
 
-    /// Of the usual policy, and neither more nor less nice than others.
+    /// Sets the policy `SCHED_OTHER` and a niceness of 0.
     pub(super) fn normal() -> Result<(), Error> {
         let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
         set_thread_priority_and_policy(
@@ -76,10 +79,13 @@ mod system {
         )
     }
 
+    /// Sets the policy `SCHED_IDLE`.
     pub(super) fn idle() -> Result<(), Error> {
         let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         let done = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
-        // It goes on to set a niceness of 0, which an idle thread does not need, and for which one that was nicer needs a privilege.
+        // `thread_priority` also sets a niceness of 0. An idle thread does not need it, and a
+        // process of higher niceness needs a privilege for it, so an error counts only if the
+        // policy was not set.
         if thread_schedule_policy() == Ok(policy) { Ok(()) } else { done }
     }
 }
@@ -97,7 +103,7 @@ mod system {
 
     #[cfg(not(windows))]
     pub(super) fn normal() -> Result<(), Error> {
-        Err(Error::Priority("what is normal is not known on this system"))
+        Err(Error::Priority("the normal priority of this operating system is unknown"))
     }
 
     pub(super) fn idle() -> Result<(), Error> {
@@ -107,7 +113,7 @@ mod system {
 
 use system::{idle, normal};
 
-/// The place of the drain's thread.
+/// The core and priority that the drain's thread is to have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DrainPlacement {
     pub(crate) core: Option<usize>,
@@ -115,8 +121,8 @@ pub(crate) struct DrainPlacement {
 }
 
 impl DrainPlacement {
-    /// Puts the current thread there.
-    pub(crate) fn take(self) -> Result<(), BuildError> {
+    /// Gives the current thread this core and priority.
+    pub(crate) fn apply(self) -> Result<(), BuildError> {
         if let Some(core) = self.core
             && !core_affinity::set_for_current(CoreId { id: core })
         {
@@ -128,7 +134,8 @@ impl DrainPlacement {
     }
 }
 
-/// The cores that the current thread may run on, as the operating system numbers them; none where it does not tell.
+/// Returns the cores that the current thread may run on, by the operating system's numbers. The
+/// list is empty where the operating system does not provide it.
 pub(crate) fn cores() -> Vec<usize> {
     core_affinity::get_core_ids().into_iter().flatten().map(|CoreId { id }| id).collect()
 }
@@ -138,14 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_taken_or_refused_by_its_name() {
+    fn a_placement_is_applied_or_its_priority_is_refused() {
         for priority in DrainPriority::ALL {
-            let seat = DrainPlacement { core: cores().first().copied(), priority };
-            let taken = std::thread::spawn(move || seat.take()).join().unwrap();
-            match taken {
+            let placement = DrainPlacement { core: cores().first().copied(), priority };
+            let applied = std::thread::spawn(move || placement.apply()).join().unwrap();
+            match applied {
                 Ok(()) => (),
                 Err(BuildError::Priority { priority: refused, .. }) => {
-                    assert_eq!(refused, priority)
+                    assert_eq!(refused, priority);
                 }
                 Err(other) => panic!("{other:?}"),
             }
@@ -154,7 +161,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn idle_is_the_policy_of_that_name() {
+    fn the_idle_priority_is_the_policy_sched_idle() {
         use thread_priority::{
             NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
         };
@@ -165,9 +172,9 @@ mod tests {
         });
         match policy.join().unwrap() {
             Ok(policy) => {
-                assert_eq!(policy, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle))
+                assert_eq!(policy, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
             }
-            // A sandbox may forbid it.
+            // A sandbox may forbid a change of the policy.
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}"),
         }
     }

@@ -1,4 +1,5 @@
-//! What is in force, and why: for the operator who asks before the market opens.
+//! The text of [`Collector::explain`](crate::Collector::explain): the settings in force and their
+//! origins, the clock, the memory and the sizing of the rings.
 
 use core::{fmt, time::Duration};
 use std::{path::Path, thread};
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InForce {
     settings: Settings,
-    /// Those that the thread that started it could run on.
+    /// The cores on which the thread that started the collector could run.
     cores: Vec<usize>,
     windows_bytes: usize,
     report_bytes: usize,
@@ -39,8 +40,8 @@ impl InForce {
         self.settings.manual_drain.value
     }
 
-    /// Where the drain's thread belongs, if there is one.
-    pub(crate) fn seat(&self) -> Option<DrainPlacement> {
+    /// Returns the core and priority of the drain thread, or `None` if there is no drain thread.
+    pub(crate) fn drain_placement(&self) -> Option<DrainPlacement> {
         let Settings { drain_core, drain_priority, .. } = &self.settings;
         (!self.is_manual())
             .then_some(DrainPlacement { core: drain_core.value, priority: drain_priority.value })
@@ -56,9 +57,11 @@ impl InForce {
     }
 }
 
-/// How many spans a second a ring of this capacity lasts for, if it is drained after `rest`: the newest `capacity` − batch
-/// records are always there, and a span has two.
-fn spans_a_second(capacity: usize, rest: Duration) -> u128 {
+/// Returns how many spans per second a ring of this capacity can take without a loss, if the drain
+/// pauses for `rest`.
+///
+/// A ring always holds at least the newest `capacity` − batch records, and a span takes two records.
+fn spans_per_second(capacity: usize, rest: Duration) -> u128 {
     let spans = (capacity.saturating_sub(batch(capacity)) / 2) as u128;
     spans * 1_000_000_000 / rest.as_nanos().max(1)
 }
@@ -73,7 +76,9 @@ struct Explanation<'a> {
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.in_force.settings;
-        f.write_str("settings (environment over file over builder over default):\n")?;
+        f.write_str(
+            "settings (environment overrides file overrides builder overrides default):\n",
+        )?;
         for (key, value, origin) in settings.rows() {
             writeln!(f, "  {key} = {value} ({origin})")?;
         }
@@ -82,7 +87,7 @@ impl fmt::Display for Explanation<'_> {
         self.limits(f)?;
         self.sampling(f)?;
         let recording = match (self.report.finished, self.report.health.enabled) {
-            _ if OFF => "compiled out, by the feature `off`",
+            _ if OFF => "compiled out by the feature `off`",
             (true, _) => "stopped",
             (false, true) => "on",
             (false, false) => "off",
@@ -90,7 +95,7 @@ impl fmt::Display for Explanation<'_> {
         writeln!(f, "recording: {recording}")?;
         self.clock(f)?;
         self.memory(f)?;
-        self.place(f)?;
+        self.cores_and_drain(f)?;
         self.sizing(f)
     }
 }
@@ -103,48 +108,50 @@ impl Explanation<'_> {
         } else {
             &limits.origin
         };
-        writeln!(f, "limits: {} ({origin}, unless set while running)", self.report.sla.len())
+        let count = self.report.sla.len();
+        writeln!(f, "limits: {count} ({origin}; `set_limits` may have replaced some since)")
     }
 
     fn sampling(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let everything = |sampling: &Sampling| *sampling == Sampling::default();
-        let mut told = false;
+        let is_default = |sampling: &Sampling| *sampling == Sampling::default();
+        let mut any = false;
         for (id, sampling, k) in
-            self.sampling.iter().filter(|(_, sampling, _)| !everything(sampling))
+            self.sampling.iter().filter(|(_, sampling, _)| !is_default(sampling))
         {
             let name = self.report.event(*id).map_or("unknown", |event| event.name);
-            let started = self.in_force.settings.sampling.iter().find(|(event, _)| event == id);
-            let origin = started
+            let at_start = self.in_force.settings.sampling.iter().find(|(event, _)| event == id);
+            let origin = at_start
                 .filter(|(_, setting)| setting.value == *sampling)
                 .map(|(_, setting)| &setting.origin);
             let now = sampling::share(*k).recip();
             write!(f, "sampling: {name} {sampling:?}, now 1 in {now:.0} ")?;
             match origin {
                 Some(origin) => writeln!(f, "({origin})")?,
-                None => writeln!(f, "(set while running)")?,
+                None => writeln!(f, "(set at run time)")?,
             }
-            told = true;
+            any = true;
         }
-        if told { Ok(()) } else { f.write_str("sampling: everything is recorded\n") }
+        if any { Ok(()) } else { f.write_str("sampling: everything is recorded\n") }
     }
 
     fn clock(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let clock = &self.report.clock;
         let why = match (clock.source, self.in_force.settings.clock.value) {
-            (ClockSource::Tsc, _) => "the processor's counter, invariant and calibrated",
+            (ClockSource::Tsc, _) => "the processor's counter, which is reliable",
             (ClockSource::Monotonic, ClockSetting::Monotonic)
                 if HostClock::new(ClockMode::default()).source() == ClockSource::Tsc =>
             {
-                "the operating system's, as asked for; the processor's counter could be trusted"
+                "the operating system's clock, as set; the processor's counter is reliable, too"
             }
             (ClockSource::Monotonic, _) => {
-                "the operating system's, slower: the processor's counter is missing or not invariant"
+                "the operating system's clock, which is slower to read, because the processor's \
+                 counter is missing or not reliable"
             }
         };
         let mode = if clock.ordered { "ordered" } else { "relaxed" };
         writeln!(
             f,
-            "clock: {}, {why}; {} Hz, {mode}, off by {:.1} ppm",
+            "clock: {}, {why}; {} Hz, {mode}, drift {:.1} ppm",
             clock.source, clock.hz, clock.drift_ppm
         )
     }
@@ -153,17 +160,18 @@ impl Explanation<'_> {
         let InForce { settings, windows_bytes, report_bytes, .. } = self.in_force;
         writeln!(
             f,
-            "memory: {} for {} rings of {} records{}, {} for windows and histograms, up to {} for each report that is held",
+            "memory: {} for {} rings of {} records{}; {} for windows and histograms; up to {} for \
+             each report that the program keeps",
             bytes(self.pool.bytes()),
             settings.rings.value,
             settings.ring_capacity.value,
-            if settings.mlock.value { ", locked" } else { "" },
+            if settings.mlock.value { " (locked)" } else { "" },
             bytes(*windows_bytes),
             bytes(*report_bytes),
         )
     }
 
-    fn place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn cores_and_drain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cores = &self.in_force.cores;
         f.write_str("cores: ")?;
         if cores.is_empty() {
@@ -172,13 +180,13 @@ impl Explanation<'_> {
         for (number, core) in cores.iter().enumerate() {
             write!(f, "{}{core}", if number > 0 { ", " } else { "" })?;
         }
-        // Less than the cores where a group of processes has a quota.
+        // A control group's processor quota can make this less than the number of cores.
         match thread::available_parallelism() {
-            Ok(at_once) => writeln!(f, "; {at_once} at once")?,
+            Ok(at_once) => writeln!(f, "; {at_once} threads can run at once")?,
             Err(_) => f.write_str("\n")?,
         }
-        let Some(DrainPlacement { core, priority }) = self.in_force.seat() else {
-            return f.write_str("drain: by whoever calls `drain`\n");
+        let Some(DrainPlacement { core, priority }) = self.in_force.drain_placement() else {
+            return f.write_str("drain: no thread; the program calls `Collector::drain`\n");
         };
         match core {
             Some(core) => write!(f, "drain: a thread pinned to core {core}, priority {priority}")?,
@@ -186,7 +194,8 @@ impl Explanation<'_> {
         }
         f.write_str(match priority {
             DrainPriority::Idle => {
-                ": let no thread that records run there, or records are overwritten while it waits\n"
+                "; no recording thread may run on the same core, or records are overwritten while \
+                 the drain waits for the core\n"
             }
             _ => "\n",
         })
@@ -194,11 +203,12 @@ impl Explanation<'_> {
 
     fn sizing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { ring_capacity, rings, max_period, .. } = &self.in_force.settings;
-        let spans = spans_a_second(ring_capacity.value, max_period.value);
+        let spans = spans_per_second(ring_capacity.value, max_period.value);
         write!(
             f,
-            "sizing: {} threads can record at once, each {spans} spans a second after a rest of {:?}, before records are \
-             overwritten; {} were so far, and {} went into no ring",
+            "sizing: {} threads can record at once, each up to {spans} spans per second without a \
+             loss while the drain pauses for {:?}; so far {} records were overwritten and {} went \
+             into no ring",
             rings.value,
             max_period.value,
             self.report.health.overwritten,
@@ -222,17 +232,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sizing_is_that_of_the_readme() {
-        assert_eq!(spans_a_second(16_384, Duration::from_millis(100)), 81_600);
-        assert_eq!(spans_a_second(131_072, Duration::from_millis(100)), 655_040);
-        assert_eq!(spans_a_second(8, Duration::from_secs(1)), 3);
+    fn the_sizing_is_as_documented() {
+        assert_eq!(spans_per_second(16_384, Duration::from_millis(100)), 81_600);
+        assert_eq!(spans_per_second(131_072, Duration::from_millis(100)), 655_040);
+        assert_eq!(spans_per_second(8, Duration::from_secs(1)), 3);
     }
 
-    /// A burst of so many records is never overwritten, however often the ring has gone round before.
+    /// A burst of this size is never overwritten, wherever in the ring it begins.
     #[test]
-    fn a_ring_keeps_as_much_as_it_is_said_to() {
+    fn a_burst_of_the_stated_size_loses_no_record() {
         for capacity in [8, 64, 1_024] {
-            let spans = usize::try_from(spans_a_second(capacity, Duration::from_secs(1))).unwrap();
+            let spans =
+                usize::try_from(spans_per_second(capacity, Duration::from_secs(1))).unwrap();
             for before in 0..capacity {
                 let ring = crate::ring_memory::RingMemory::new(capacity).unwrap();
                 let (producer, mut consumer) =

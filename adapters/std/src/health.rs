@@ -1,53 +1,64 @@
-//! What was produced, delivered and lost.
+//! The health of a collector: counts of delivered and lost records, and the cost of measuring.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// The health of a collector: every record is accounted for.
+/// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
-/// `produced == delivered + overwritten + pending`, always and exactly, as of one look at the rings.
+/// Every record is accounted for: `produced == delivered + overwritten + pending` holds exactly.
+/// All four are taken from one snapshot of the rings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Records written into rings.
     pub produced: u64,
-    /// Records that were drained and counted.
+    /// Records that were drained and processed.
     pub delivered: u64,
-    /// Records that were overwritten before they were drained: the ring was too small for the burst.
+    /// Records that were overwritten before they were drained. Their ring was too small for the
+    /// burst.
     pub overwritten: u64,
-    /// Records in the rings that are not drained yet.
+    /// Records in the rings that have not been drained yet.
     pub pending: u64,
-    /// ENDs without a START.
+    /// ENDs whose START was not seen.
     pub orphans: u64,
-    /// STARTs without an END, given up.
+    /// Spans whose END was probably lost, and which were therefore given up.
     pub abandoned: u64,
-    /// Records that were older than a window, or that of a limit, when they were drained: missing there, not in the total.
+    /// Samples that were drained after a window, or the window of a limit, had ended. They are
+    /// missing there, but not in the total.
     pub late: u64,
-    /// Spans that ended before they began, records from the future, STARTs from before the beginning, and leaps between the clock and the operating system's.
+    /// Spans that ended before they began, records from the future, STARTs from before the
+    /// collector's start, and jumps between the clock and the operating system's clock.
     pub clock_anomalies: u64,
-    /// Values and durations too large to be told: no sample. And what did not fit into a counter of a histogram any more: counted
-    /// and in the mean, but quantiles are less accurate for it, and say so.
+    /// Values and durations that are too large for a sample, and samples that did not fit into a
+    /// full counter of a histogram. The latter are in the count and mean, but make the quantiles
+    /// less accurate; the stated accuracy allows for that.
     pub saturated: u64,
-    /// Records of a kind or event that makes no sense.
+    /// Records of an invalid kind, of event 0, or of a kind that does not match the event's unit.
     pub invalid: u64,
-    /// Records of an event that was not announced.
+    /// Records of events that the collector does not have.
     pub unknown_events: u64,
-    /// Records that went into no ring: their thread had none, or the collector had stopped. Of an event that is sampled all of
-    /// them, as nobody decided which were to be recorded.
+    /// Records that were not written, because their thread had no ring or the collector had
+    /// stopped. All records of a sampled event count here, because without a ring the sampling
+    /// decision is not made.
     pub unregistered: u64,
-    /// Panics of observers and hooks, each caught.
+    /// Panics of observers and hooks, which were caught.
     pub observer_panics: u64,
-    /// How old the oldest record of the last pass was when it was drained.
+    /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     pub drain_lag_ns: u64,
-    /// Where the master switch stands.
+    /// Whether recording is on, as set by
+    /// [`Collector::set_enabled`](crate::Collector::set_enabled).
     pub enabled: bool,
-    /// Of each event that is sampled, the rate.
+    /// The recorded share of each event that is sampled, by name. Events that are recorded in full
+    /// are left out.
     pub sampling: BTreeMap<String, f64>,
-    /// Which share of the wall-clock time goes into measuring, in all threads together, the drain included: over the last second
-    /// that is over, before that since the start. An estimate: records at what one costs on a warm cache, found out at the start,
-    /// and the processor time of the drain's passes. 1 is one core.
+    /// The estimated share of a core that measuring takes, in all threads together, over the last
+    /// complete second. During the first second, the share since the start. 1 is one core.
+    ///
+    /// It is the sum of the drain's processor time and the number of records times the cost of one
+    /// record, which was measured with a warm cache when the collector started.
     pub overhead_ratio: f64,
-    /// The memory taken: rings, windows, histograms.
+    /// The memory that the collector takes at most, in bytes: rings, windows, histograms and two
+    /// reports.
     pub memory_bytes: u64,
 }

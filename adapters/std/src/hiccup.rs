@@ -1,4 +1,4 @@
-//! A hiccup probe, as jHiccup is one: a thread that does nothing but sleep, and measures how late it is woken.
+//! A hiccup probe like jHiccup: a thread that sleeps repeatedly and measures how late it is woken.
 
 use core::{error, fmt, time::Duration};
 use std::{
@@ -15,12 +15,15 @@ use tailwatch_core::{
 
 use crate::{Collector, RegisterError, measure::record_duration, thread_recorder::OFF};
 
-/// Measures how late a sleeping thread is woken, until it is stopped or dropped.
+/// Measures how late a sleeping thread is woken, until the probe is stopped or dropped.
 ///
-/// What stops a thread that should run, be it a garbage collector next door, the scheduler, another process or the hypervisor,
-/// stops every other thread on its core as well: a slow span beside such a pause is not the span's fault. The floor is the
-/// timer's own slack, some 50 µs on Linux; a pause shorter than the period is seen only if it hits the wake-up. It takes a ring
-/// and wakes up once a period.
+/// A pause caused by the scheduler, another process or the hypervisor delays the probe like any
+/// other thread on the same core. A slow span that coincides with such a pause is not slow because
+/// of its own work.
+///
+/// The smallest measured delay is the timer slack of the operating system, about 50 µs on Linux. A
+/// pause that is shorter than the period shows only if it falls on a wake-up. The probe occupies
+/// one ring and wakes up once per period.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +35,7 @@ use crate::{Collector, RegisterError, measure::record_duration, thread_recorder:
 /// // … the program …
 /// probe.stop();
 /// collector.stop();
-/// assert!(collector.total(Trading::GcPause)?.is_some()); // at least its first wake-up
+/// assert!(collector.total(Trading::GcPause)?.is_some()); // at least the first wake-up
 /// # Ok(())
 /// # }
 /// ```
@@ -44,11 +47,12 @@ pub struct HiccupProbe {
 }
 
 impl HiccupProbe {
-    /// Starts the thread `hiccup`, which records into `collector`, as durations of `event`, by how much each sleep of one `period`
-    /// was too long.
+    /// Starts a thread named `hiccup`, which sleeps for one `period` at a time. It records into
+    /// `collector`, as durations of `event`, how much longer than `period` each sleep took.
     ///
     /// # Errors
-    /// If the operating system gives no thread, or the collector has no ring for it.
+    /// Returns an error if the operating system cannot start the thread, or if the collector has no
+    /// free ring.
     pub fn start(
         collector: &Collector,
         event: impl Event + Send + 'static,
@@ -64,7 +68,7 @@ impl HiccupProbe {
         let run = move || {
             let result = register("hiccup");
             let is_registered = result.is_ok();
-            // Nobody listens any more only if nobody has the probe.
+            // `start` waits for this message, so it cannot fail to be sent.
             let _ = registered.send(result);
             if is_registered {
                 loop {
@@ -88,9 +92,9 @@ impl HiccupProbe {
         }
     }
 
-    /// Ends the thread, after the sleep that it is in, and waits for it.
+    /// Ends the thread. Blocks until its present sleep is over.
     pub fn stop(self) {
-        // By `Drop`.
+        // `Drop` ends the thread.
     }
 }
 
@@ -98,27 +102,32 @@ impl Drop for HiccupProbe {
     fn drop(&mut self) {
         self.stop.store(1, Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It does not panic but by the event's own code, which is told on stderr then.
+            // Only the event's own code can panic there, and the panic hook has already printed
+            // that panic.
             let _ = thread.join();
         }
     }
 }
 
-/// A hiccup probe could not be started.
+/// The error returned when a [`HiccupProbe`] cannot be started.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HiccupError {
-    /// The operating system gave no thread.
+    /// The operating system could not start the thread.
     Thread(io::Error),
-    /// The collector had no ring for it.
+    /// The collector has no ring for the thread.
     Register(RegisterError),
 }
 
 impl fmt::Display for HiccupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Thread(error) => write!(f, "no thread for the hiccup probe: {error}"),
-            Self::Register(error) => write!(f, "no ring for the hiccup probe: {error}"),
+            Self::Thread(error) => {
+                write!(f, "the hiccup probe's thread cannot be started: {error}")
+            }
+            Self::Register(error) => {
+                write!(f, "the hiccup probe's thread cannot be registered: {error}")
+            }
         }
     }
 }

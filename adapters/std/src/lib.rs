@@ -1,8 +1,12 @@
-//! Latency percentiles of hot paths, for programs with threads of an operating system.
+//! Latency percentiles of hot paths over sliding windows, for multi-threaded programs.
 //!
-//! [`measure()`] a span wherever it begins, or put [`#[measure]`](macro@measure) on a function, async or not; a [`Collector`] tells
-//! its P50, P95, P99 and P99.9 over sliding windows. Threads write records into rings of their own, a background thread
-//! drains them: recording is wait-free, and neither allocates nor makes a system call.
+//! [`measure()`] returns a guard that measures from its creation to its drop. The attribute
+//! [`#[measure]`](macro@measure) measures every call of a function, async or not. A [`Collector`]
+//! computes p50, p95, p99 and p99.9 of these spans over sliding windows.
+//!
+//! Each thread writes its records into a ring of its own, and a background thread, the *drain*,
+//! reads all rings. Recording is wait-free. On a registered thread it neither allocates nor makes a
+//! system call.
 //!
 //! ```
 //! use tailwatch::{Collector, Trading, measure};
@@ -19,58 +23,73 @@
 //! # }
 //! ```
 //!
-//! # What it tells
+//! # Queries
 //!
-//! - [`Collector::stats`], [`quantile`](Collector::quantile), [`slowest`](Collector::slowest): an event over a window.
-//! - [`Collector::report`]: everything, of one moment; a table, JSON, or a struct.
-//! - [`Collector::breached`], [`sla_violations`](Collector::sla_violations), [`sla_changes`](Collector::sla_changes),
-//!   [`Builder::on_sla_change`]: whether the [`Limit`]s of an event are kept.
-//! - [`Collector::explain`]: the [`Settings`] in force and who said them, the clock, the sizing.
-//! - [`Collector::health`]: what was lost, by cause, and what measuring costs.
+//! - [`Collector::stats`], [`quantile`](Collector::quantile) and [`slowest`](Collector::slowest)
+//!   return statistics of one event over one window.
+//! - [`Collector::report`] returns everything that is known at one moment, as a struct that also
+//!   prints as a table and converts to JSON.
+//! - [`Collector::breached`], [`sla_violations`](Collector::sla_violations),
+//!   [`sla_changes`](Collector::sla_changes) and [`Builder::on_sla_change`] report which [`Limit`]s
+//!   are violated.
+//! - [`Collector::health`] counts lost records by cause, and estimates the cost of measuring.
+//! - [`Collector::explain`] describes the [`Settings`] in force, where each value came from, the
+//!   clock and the sizing.
 //!
-//! They read what the drain published, and never wait for it.
+//! Queries read what the drain published last. They never wait for the drain.
 //!
-//! Further: [`Reporter`] tells the report at a beat, [`TraceWriter`] writes every record, [`HiccupProbe`] notices when the machine
-//! stands still, [`Report::diff`] compares two moments. The feature `off` compiles recording out.
+//! Besides, [`Reporter`] writes the report at regular intervals, [`TraceWriter`] writes every
+//! record, [`HiccupProbe`] detects pauses of the whole machine, and [`Report::diff`] compares two
+//! reports. The feature `off` compiles recording out.
 //!
 //! # What it does not do
 //!
-//! - It traces nothing: no span trees, no fields but a tag, no stacks.
-//! - It exports nothing by itself: a report is a struct, JSON or a table, and where it goes is up to you.
-//! - It loses records when a burst exceeds the ring, the oldest ones, and counts them; it never makes the program wait.
-//! - It has no counters and gauges: an event's count is one, and a number can be an event.
+//! - It does not trace: there are no span trees and no stacks, and a span has no field but its tag.
+//! - It does not export. A report is a struct, a table or JSON; the program decides where to send
+//!   it.
+//! - It never makes the program wait. A burst that exceeds a ring overwrites the oldest records in
+//!   it, which are counted.
+//! - It has no counters or gauges. Use the count of an event as a counter, and an event whose
+//!   values are plain numbers as a gauge.
 //!
-//! Who comes from another tool finds its calls in [`coming_from`].
+//! [`coming_from`] compares the API with that of other tools.
 //!
 //! # Sizing
 //!
-//! A thread may burst as many records as its ring holds, less 64, while the drain rests; a span is two. The drain comes back when a
-//! quarter of the ring would be full at the rate it saw last, and at the latest after [`Builder::max_period`], 100 ms unless set. So
-//! after a quiet time
+//! While the drain pauses between two passes, a thread may write as many records as its ring holds,
+//! less 64, before records are overwritten. A span is two records. The drain returns to a ring when
+//! a quarter of it would be full at the rate seen last, and after [`Builder::max_period`] at the
+//! latest, which is 100 ms by default. After a quiet time, a thread can therefore record
 //!
-//! > spans a second = (ring capacity − 64) / 2 / longest rest
+//! > spans per second = (ring capacity − 64) / 2 / longest pause
 //!
-//! can begin at once without a loss: 81,600 for a ring of 16,384, and 655,040 for one of 131,072, which takes 2 MiB. On a busy machine, where
-//! the drain does not get its core at once, leave a factor of four. [`Collector::explain`] tells it for the settings in force;
-//! [`Health::overwritten`] says whether it was enough.
+//! at once without a loss. That is 81,600 for a ring of 16,384 records, and 655,040 for one of
+//! 131,072, which takes 2 MiB. On a busy machine, where the drain does not get a core at once,
+//! leave a factor of four. [`Collector::explain`] prints this rate for the settings in force;
+//! [`Health::overwritten`] counts the records that were lost because a ring was too small.
 //!
 //! # Limits
 //!
-//! - A ring that is not drained in time overwrites its oldest records; they are counted. [`Builder::ring_capacity`] tells how
-//!   to size it.
-//! - A thread's first record takes a ring, which locks and allocates; [`register_thread`] does it in advance. A thread that
-//!   finds none counts what it records as unregistered.
-//! - With `panic = "abort"` no span is ever cancelled and no observer's panic is caught.
-//! - Recording is not async-signal-safe, and an allocator that measures itself recurses with a thread's first record.
-//! - A window has to be longer, by a slice and more, than the drain rests ([`Builder::max_period`]); what is drained after its window is
-//!   over counts as late. Limits have some more: see [`SlaState`] and [`Limit`].
-//! - After `fork` the child has no drain: its rings overwrite.
-//! - A span that is ended on a thread of another collector is counted by that one.
+//! - A ring that is not drained in time overwrites its oldest records, which are counted.
+//!   [`Builder::ring_capacity`] describes how to size it.
+//! - The first record of a thread that is not registered takes a ring, which locks and allocates.
+//!   [`register_thread`] does so in advance. If all rings are taken, the records of further threads
+//!   are counted as unregistered.
+//! - With `panic = "abort"`, a panic ends no span as cancelled, and a panic in an observer aborts
+//!   the program.
+//! - Recording is not async-signal-safe. A global allocator that measures itself recurses in the
+//!   first record of a thread.
+//! - A window must exceed the longest pause of the drain ([`Builder::max_period`]) by more than one
+//!   of its slices. A record that is drained after its window has ended counts as late.
+//!   [`SlaState`] and [`Limit`] describe further limits of SLA checks.
+//! - After a `fork`, the child process has no drain, so its rings overwrite their records.
+//! - If a span ends on a thread that records into another collector, that other collector counts
+//!   it.
 //!
 //! # Memory
 //!
-//! All of it is allocated by [`Builder::start`]: 16 bytes a record and ring, 8 × 256 KiB unless set; and for the default
-//! windows
+//! [`Builder::start`] allocates all memory: 16 bytes per record of every ring (8 rings of 256 KiB
+//! by default), and, with the default windows:
 //!
 //! | | KiB |
 //! |---|---|
@@ -79,8 +98,10 @@
 //! | a report, for each event | at most 43 |
 //! | the table of open spans | 32 |
 //!
-//! Most of it stays untouched until the event happens. Of reports there is the one that is published, the one before, over which
-//! the next is written, and those that somebody holds. [`Collector::memory_bytes`] tells what there is at the most, but for the last.
+//! The operating system assigns most of these pages only when the event happens. Two reports exist
+//! at a time, the published one and the previous one, whose memory the next report reuses; further
+//! ones exist while the program holds them. [`Collector::memory_bytes`] returns an upper bound,
+//! which excludes the reports that the program holds.
 
 #![warn(unsafe_code)]
 
@@ -116,9 +137,10 @@ mod tsc;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Accuracy, Clock, ConfigError, Counters, Event, EventId, EventInfo, FixedPoint, Kind, Limit,
-    LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError, Quantile, Record, SlaState,
-    Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec, events,
+    Absent, Accuracy, Bucket, CapacityError, Clock, ConfigError, Counters, DiscardReason, Event,
+    EventId, EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes,
+    ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading,
+    Unit, WindowSpec, events,
 };
 pub use tailwatch_macros::measure;
 
@@ -152,7 +174,7 @@ pub use self::{
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 
-/// The examples of the README are compiled and run with the others.
+/// Has the examples of the README compiled and run as documentation tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

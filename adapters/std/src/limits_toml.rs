@@ -1,4 +1,6 @@
-//! Limits from a file: TOML text, read strictly, with the line of whatever is wrong.
+//! Parses limits from TOML text.
+//!
+//! Anything unknown in the text is an error, which names the line.
 
 pub(crate) mod duration;
 mod problem;
@@ -15,10 +17,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub(crate) use self::problem::did_you_mean;
+pub(crate) use self::problem::write_suggestion;
 pub use self::problem::{DurationProblem, ParseLimitsError, ParseLimitsProblem};
 
-/// The only key that stands outside of an entry.
+/// The only top-level key.
 pub(crate) const SLA: &str = "sla";
 pub(crate) const EVENT: &str = "event";
 const QUANTILE: &str = "quantile";
@@ -27,17 +29,17 @@ const WINDOW: &str = "window";
 const MIN_SAMPLES: &str = "min_samples";
 const MAX_SILENCE: &str = "max_silence";
 
-/// Every key that an entry can have.
+/// The keys of a `[[sla]]` table.
 const KEYS: [&str; 6] = [EVENT, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE];
-/// Those that say something of a quantile, and nothing of silence.
+/// The keys for a limit on a quantile, which exclude `max_silence`.
 const QUANTILE_KEYS: [&str; 4] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES];
-/// What a wrong quantile may have meant. Of two that are equally near the first is told, so the longest stands first:
-/// `p999` rather lacks a point than has a 9 too many.
+/// The suggestions for a wrong quantile. Of two that are equally similar the first is suggested, so
+/// the longest comes first: `p999` more likely lacks a point than has a 9 too many.
 const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"];
 
-/// The limits that a TOML text sets, in its order.
+/// Parses limits from TOML text and returns them in the order of the text.
 ///
-/// Each limit is an entry of its own:
+/// Each limit is a `[[sla]]` table of its own:
 ///
 /// ```
 /// use core::time::Duration;
@@ -48,12 +50,12 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     event = "order_placement"   # a name among `events`
 ///     quantile = "p95"            # p0 to p100, with up to four decimals
 ///     limit = "20ms"              # a plain number, such as 64, for events of unit 1
-///     window = "60s"              # 60 s unless given
-///     min_samples = 1             # 1 unless given
+///     window = "60s"              # optional, 60 s by default
+///     min_samples = 1             # optional, 1 by default
 ///
 ///     [[sla]]
 ///     event = "order_fill"
-///     max_silence = "5s"          # instead of all but `event`
+///     max_silence = "5s"          # replaces all keys but `event`
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
@@ -62,37 +64,39 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// assert_eq!(limits[1], (Trading::OrderFill.id(), Limit::Silence(Duration::from_secs(5))));
 ///
 /// let error = parse_limits("[[sla]]\nevent = 'order_placment'", Trading::ALL).unwrap_err();
-/// assert_eq!(error.to_string(), r#"line 2: unknown event "order_placment"; did you mean "order_placement"?"#);
+/// let expected = r#"line 2: unknown event "order_placment"; did you mean "order_placement"?"#;
+/// assert_eq!(error.to_string(), expected);
 /// # Ok::<(), tailwatch::ParseLimitsError>(())
 /// ```
 ///
 /// # Errors
-/// If anything in the text is wrong, unknown or said twice, or if it sets no limit; the error names the line, the value
-/// there, and what would be right. Only one error is told, of what may be several.
+/// Returns an error if anything in the text is invalid or unknown, if a limit is set twice, or if
+/// the text sets no limit at all. The error names the line, the invalid value and what would be
+/// valid. If there are several errors, only one is returned.
 pub fn parse_limits(
     text: &str,
     events: &[EventInfo],
 ) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
-    Reader { text, events }.limits()
+    LimitsParser { text, events }.limits()
 }
 
-/// A text that is read, and the events that it may name.
+/// A TOML text that is being parsed, and the events that it may name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct LimitsParser<'a> {
     pub(crate) text: &'a str,
     pub(crate) events: &'a [EventInfo],
 }
 
-/// What one [[sla]] says.
+/// The limit that one `[[sla]]` table sets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    /// The line where it begins.
+    /// The line where the table begins, counted from 1.
     pub(crate) line: usize,
     pub(crate) event: EventId,
     pub(crate) limit: Limit,
 }
 
-impl Reader<'_> {
+impl LimitsParser<'_> {
     fn limits(&self) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
         let document = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -112,7 +116,7 @@ impl Reader<'_> {
         Ok(self.entries(sla)?.into_iter().map(|entry| (entry.event, entry.limit)).collect())
     }
 
-    /// The limits that stand under the key `sla`.
+    /// Reads all `[[sla]]` tables: the value of the key `sla`.
     pub(crate) fn entries(
         &self,
         sla: &Spanned<DeValue<'_>>,
@@ -123,26 +127,26 @@ impl Reader<'_> {
             }
             DeValue::Array(entries) => entries,
             DeValue::Table(_) => return Err(self.at(sla, ParseLimitsProblem::SingleTable)),
-            _ => return Err(self.wrong_type(sla, SLA, "[[sla]], once for each limit")),
+            _ => return Err(self.wrong_type(sla, SLA, "one [[sla]] table for each limit")),
         };
 
         let mut limits = Vec::new();
-        // Where each limit stands; `min_samples` makes no other limit of it.
+        // The place of each limit. `min_samples` does not distinguish limits.
         let mut seen = HashMap::new();
         for entry in entries {
             let DeValue::Table(table) = entry.get_ref() else {
-                return Err(self.wrong_type(entry, SLA, "[[sla]], once for each limit"));
+                return Err(self.wrong_type(entry, SLA, "one [[sla]] table for each limit"));
             };
             let at = entry.span().start;
             let (event, limit) = self.entry(at, table)?;
-            let what = match limit {
+            let identity = match limit {
                 Limit::Quantile(limit) => {
                     (event, Some((limit.quantile, limit.limit)), limit.window)
                 }
-                // An event has one limit on silence, whatever it is.
+                // An event can have only one limit on silence, whatever its length.
                 Limit::Silence(_) => (event, None, Duration::ZERO),
             };
-            if let Some(first) = seen.insert(what, at) {
+            if let Some(first) = seen.insert(identity, at) {
                 return Err(
                     self.error(at, ParseLimitsProblem::Twice { first_line: self.line(first) })
                 );
@@ -152,7 +156,7 @@ impl Reader<'_> {
         Ok(limits)
     }
 
-    /// The limit of one entry, which begins `at`.
+    /// Reads one `[[sla]]` table, which begins at the byte `at`.
     fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<(EventId, Limit), ParseLimitsError> {
         if let Some((at, key)) = first_key(table, |key| !KEYS.contains(&key)) {
             let nearest = nearest(key, KEYS);
@@ -160,10 +164,10 @@ impl Reader<'_> {
                 self.error(at, ParseLimitsProblem::UnknownKey { key: key.to_owned(), nearest })
             );
         }
-        let needed = |key| {
+        let required = |key| {
             table.get(key).ok_or_else(|| self.error(at, ParseLimitsProblem::MissingKey { key }))
         };
-        let event = self.event(needed(EVENT)?)?;
+        let event = self.event(required(EVENT)?)?;
 
         if let Some(silence) = table.get(MAX_SILENCE) {
             if let Some((at, key)) = first_key(table, |key| QUANTILE_KEYS.contains(&key)) {
@@ -176,8 +180,8 @@ impl Reader<'_> {
         if !table.contains_key(QUANTILE) && !table.contains_key(LIMIT) {
             return Err(self.error(at, ParseLimitsProblem::NothingLimited));
         }
-        let quantile = self.quantile(needed(QUANTILE)?)?;
-        let limit = self.limit(needed(LIMIT)?, event)?;
+        let quantile = self.quantile(required(QUANTILE)?)?;
+        let limit = self.limit(required(LIMIT)?, event)?;
         let mut threshold = Threshold::value(quantile, limit);
         if let Some(window) = table.get(WINDOW) {
             threshold = threshold.over(self.duration(window, WINDOW)?);
@@ -209,7 +213,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The limit of a quantile, in what the event is measured in.
+    /// Reads the bound of a quantile: a duration, or a plain number if the event's unit is 1.
     fn limit(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -226,7 +230,7 @@ impl Reader<'_> {
             }
             (Unit::Time, _) => {
                 let limit = self.duration(value, LIMIT)?;
-                // Never saturates: what is read as a duration fits.
+                // Never saturates: `duration::parse` accepts at most 2^64 - 1 ns.
                 Ok(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
             }
             (_, DeValue::String(text)) => {
@@ -237,7 +241,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A duration above 0, of at most 2^64 - 1 ns.
+    /// Reads a duration from 1 ns to 2^64 - 1 ns.
     fn duration(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -249,7 +253,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A whole number from 1 to `most`.
+    /// Reads a whole number from 1 to `most`.
     fn number<N>(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -297,7 +301,7 @@ impl Reader<'_> {
         )
     }
 
-    /// What is wrong with a value.
+    /// Makes an error with the line of `value`.
     fn at(&self, value: &Spanned<DeValue<'_>>, problem: ParseLimitsProblem) -> ParseLimitsError {
         self.error(value.span().start, problem)
     }
@@ -306,13 +310,15 @@ impl Reader<'_> {
         ParseLimitsError { line: self.line(at), problem }
     }
 
-    /// The line, counted from 1, of the byte `at`. TOML ends lines with a line feed, with or without a carriage return.
+    /// Returns the line of the byte `at`, counted from 1. A line feed ends a line in TOML, with or
+    /// without a carriage return before it.
     pub(crate) fn line(&self, at: usize) -> usize {
         1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
     }
 }
 
-/// The first key in the text, not in the alphabet, that is `wanted`, and where it stands.
+/// Returns the first key that is `wanted`, with its byte offset. First means first in the text; the
+/// table itself is sorted by name.
 pub(crate) fn first_key<'t>(
     table: &'t DeTable<'_>,
     wanted: impl Fn(&str) -> bool,
@@ -324,7 +330,9 @@ pub(crate) fn first_key<'t>(
         .min_by_key(|(at, _)| *at)
 }
 
-/// The known word that `word` most likely is: at most a third of it mistyped, whatever its case.
+/// Returns the known word that is most similar to `word`, ignoring case.
+///
+/// At most a third of the letters may differ. The distance is that of optimal string alignment.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
@@ -332,12 +340,13 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         let longer = length.max(candidate.chars().count());
         let shorter = length.min(candidate.chars().count());
         let most = (longer / 3).max(1);
-        // At least so many letters differ; a long text is not compared in full.
+        // The difference in length is a lower bound of the distance. This avoids comparing a long
+        // text letter by letter.
         if longer - shorter > most {
             return None;
         }
         let distance = strsim::osa_distance(&word, &candidate.to_lowercase());
-        // With all letters mistyped, any word would be near.
+        // If every letter differed, any word of that length would be similar.
         (distance <= most && distance < longer).then_some((distance, candidate))
     });
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)

@@ -1,8 +1,10 @@
-//! What the measured program calls.
+//! The functions and guards that the measured program records with.
 //!
-//! All of it records into the ring of the current thread: of the collector that the thread was registered with, else of
-//! the installed one. The first record of a thread that is not registered takes a ring. Nothing here panics, allocates,
-//! blocks, makes a system call (on a registered thread) or fails.
+//! They record into the ring of the current thread, which belongs to the collector that the thread
+//! is registered with. A thread that is not registered takes a ring of the installed collector with
+//! its first record. That first record may lock and allocate. Apart from it, nothing here panics,
+//! allocates, blocks or returns an error of its own, and nothing makes a system call unless reading
+//! the clock needs one.
 
 use core::{mem, time::Duration};
 use std::thread;
@@ -11,10 +13,11 @@ use tailwatch_core::{Clock, Event, Outcome, Token};
 
 use crate::{clock::nanos, thread_recorder};
 
-/// Begins a span that ends when the guard is dropped.
+/// Begins a span that ends when the returned guard is dropped.
 ///
-/// Guards nest, overlap, may be kept in a structure and may end on another thread. A guard that is dropped by a panic's
-/// unwinding ends as [`Outcome::Cancelled`], unless the thread was unwinding already when it began.
+/// Guards may nest, overlap, be stored in a struct and be dropped on another thread. The span ends
+/// as [`Outcome::Ok`]. If a panic unwinds the thread and thereby drops the guard, the span ends as
+/// [`Outcome::Cancelled`], unless the thread was already unwinding when the span began.
 ///
 /// ```
 /// use tailwatch::{Collector, Trading, measure};
@@ -37,18 +40,20 @@ pub fn measure(event: impl Event) -> SpanGuard {
     measure_tagged(event, 0)
 }
 
-/// Begins a span with a tag, such as an order's number; its low 46 bits are kept.
+/// Begins a span with a tag, such as an order number, that ends when the returned guard is dropped.
+///
+/// The low 46 bits of the tag are kept. In all other respects, this is [`measure`].
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> SpanGuard {
     let token = thread_recorder::start(event.id(), tag);
-    // Of no interest where nothing is recorded.
+    // The second operand reads a thread-local, which a span that is not recorded can do without.
     let was_unwinding = token.is_recorded() && thread::panicking();
     SpanGuard { token, was_unwinding }
 }
 
-/// A span that ends when it is dropped; made by [`measure`].
+/// The guard of a span, which ends the span when it is dropped; created by [`measure`].
 #[derive(Debug)]
-#[must_use = "a span ends when its guard is dropped, which is at once if it is not kept in a variable"]
+#[must_use = "the span ends when its guard is dropped: bind it to a variable such as `_span`"]
 pub struct SpanGuard {
     token: Token,
     was_unwinding: bool,
@@ -60,15 +65,15 @@ impl SpanGuard {
         mem::replace(&mut self.token, Token::unrecorded())
     }
 
-    /// Ends the span now, with this outcome.
+    /// Ends the span now, with this outcome, even while a panic unwinds the thread.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
         let token = self.take();
-        // Told its outcome, it is not cancelled by a panic that has nothing to do with it.
+        // `true`, because a panic must not replace the outcome that the caller chose.
         thread_recorder::end(token, outcome, true);
     }
 
-    /// Closes the span without a latency: as if it had not been measured.
+    /// Ends the span without a sample, so that no statistics include it.
     pub fn discard(mut self) {
         thread_recorder::discard(self.take());
     }
@@ -81,15 +86,17 @@ impl Drop for SpanGuard {
     }
 }
 
-/// Begins a span that ends as [`Outcome::Cancelled`] unless it is told how it ended: for work that may be given up half way,
-/// such as a future that is dropped.
+/// Begins a span that ends as [`Outcome::Cancelled`] if the returned guard is dropped before its
+/// [`end`](CancelOnDrop::end) is called.
+///
+/// This is for work that can be abandoned half way, such as a future that is dropped.
 ///
 /// ```
 /// use tailwatch::{Outcome, Trading, measure_cancel_on_drop};
 ///
 /// async fn place() -> bool {
 ///     let placing = measure_cancel_on_drop(Trading::OrderPlacement);
-///     let placed = send().await; // dropped here, the span is a cancelled one
+///     let placed = send().await; // if the future is dropped here, the span is cancelled
 ///     placing.end(if placed { Outcome::Ok } else { Outcome::Error });
 ///     placed
 /// }
@@ -100,18 +107,21 @@ pub fn measure_cancel_on_drop(event: impl Event) -> CancelOnDrop {
     measure_cancel_on_drop_tagged(event, 0)
 }
 
-/// Begins a span with a tag, of which the low 46 bits are kept, that ends as [`Outcome::Cancelled`] unless it is told how it
-/// ended.
+/// Begins a span with a tag that ends as [`Outcome::Cancelled`] if the returned guard is dropped
+/// before its [`end`](CancelOnDrop::end) is called.
+///
+/// The low 46 bits of the tag are kept.
 #[inline(always)]
 pub fn measure_cancel_on_drop_tagged(event: impl Event, tag: u64) -> CancelOnDrop {
     CancelOnDrop { token: thread_recorder::start(event.id(), tag) }
 }
 
-/// A span that ends as [`Outcome::Cancelled`] when it is dropped; made by [`measure_cancel_on_drop`].
+/// The guard of a span, which ends the span as [`Outcome::Cancelled`] when it is dropped; created
+/// by [`measure_cancel_on_drop`].
 ///
-/// It may end on another thread than it began on.
+/// The span may end on another thread than the one on which it began.
 #[derive(Debug)]
-#[must_use = "a span is cancelled when it is dropped, which is at once if it is not kept in a variable"]
+#[must_use = "the span is cancelled when its guard is dropped: bind it to a variable"]
 pub struct CancelOnDrop {
     token: Token,
 }
@@ -128,7 +138,7 @@ impl CancelOnDrop {
         thread_recorder::end(self.take(), outcome, true);
     }
 
-    /// Closes the span without a latency: as if it had not been measured.
+    /// Ends the span without a sample, so that no statistics include it.
     pub fn discard(mut self) {
         thread_recorder::discard(self.take());
     }
@@ -141,7 +151,9 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Measures how long `work` takes.
+/// Calls `work`, measures how long it takes, and returns its result.
+///
+/// If `work` panics, the span ends as [`Outcome::Cancelled`].
 ///
 /// ```
 /// let answer = tailwatch::time(tailwatch::Trading::SignalGeneration, || 6 * 7);
@@ -153,7 +165,10 @@ pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Measures how long `work` takes; an `Err` ends the span as [`Outcome::Error`].
+/// Calls the fallible `work`, measures how long it takes, and returns its result.
+///
+/// An `Ok` ends the span as [`Outcome::Ok`], an `Err` as [`Outcome::Error`], and a panic as
+/// [`Outcome::Cancelled`].
 ///
 /// ```
 /// let number = tailwatch::try_time(tailwatch::Trading::OrderPlacement, || "x".parse::<u32>());
@@ -161,7 +176,7 @@ pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
 /// ```
 ///
 /// # Errors
-/// What `work` returns.
+/// Returns the error of `work`.
 #[inline(always)]
 pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let span = measure(event);
@@ -170,19 +185,21 @@ pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) ->
     result
 }
 
-/// Begins a span that [`record_end`] closes, on whichever thread.
+/// Begins a span and returns its token. [`record_end`] ends it, on any thread.
 #[inline(always)]
 pub fn record_start(event: impl Event) -> Token {
     thread_recorder::start(event.id(), 0)
 }
 
-/// Begins a span with a tag, of which the low 46 bits are kept, that [`record_end`] closes, on whichever thread.
+/// Begins a span with a tag and returns its token. [`record_end`] ends it, on any thread.
+///
+/// The low 46 bits of the tag are kept.
 #[inline(always)]
 pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
     thread_recorder::start(event.id(), tag)
 }
 
-/// Ends a span.
+/// Ends the span of a token, with this outcome.
 ///
 /// ```
 /// use tailwatch::{Outcome, Trading, record_end, record_start_tagged};
@@ -196,21 +213,27 @@ pub fn record_end(token: Token, outcome: Outcome) {
     thread_recorder::end(token, outcome, true);
 }
 
-/// Closes a span without a latency: as if it had not been measured.
+/// Ends the span of a token without a sample, so that no statistics include it.
 pub fn record_discard(token: Token) {
     thread_recorder::discard(token);
 }
 
-/// Records a number, such as the length of a queue. One of 2^46 − 1 or more is counted as saturated, without a sample.
+/// Records a value, such as the length of a queue.
+///
+/// A value of 2^46 − 1 or more is counted in [`Health::saturated`](crate::Health::saturated) and
+/// yields no sample.
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
     let event = event.id();
     thread_recorder::record(event, move |recorder| recorder.value(event, value));
 }
 
-/// Records a duration that was measured elsewhere and ended just now. It is told to the nearest tick of the clock: on x86-64
-/// to the nanosecond, on an Arm counter of 24 MHz to 42 ns. One of 2^46 − 1 ticks or more (6 hours, at 3 GHz) is
-/// counted as saturated, without a sample.
+/// Records a duration that was measured elsewhere and ended just now.
+///
+/// The duration is rounded to the nearest tick of the clock. A tick is less than 1 ns on most
+/// x86-64 processors, and 42 ns on an Arm counter of 24 MHz. A duration of 2^46 − 1 ticks or more
+/// (6.5 hours at 3 GHz) is counted in [`Health::saturated`](crate::Health::saturated) and yields no
+/// sample.
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
     let event = event.id();

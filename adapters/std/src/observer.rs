@@ -1,4 +1,5 @@
-//! Who is shown every delivered record.
+//! Observers, which receive every delivered record, and hooks, which receive every change of a
+//! limit.
 
 use core::{fmt, mem, panic::AssertUnwindSafe};
 use std::{panic::catch_unwind, sync::Arc};
@@ -7,38 +8,42 @@ use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeSc
 
 use crate::{SlaChange, clock::Anchor};
 
-/// A record as it was delivered: every field of the trace.
+/// A delivered record with all fields of the trace, as an observer receives it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Delivery<'d> {
-    /// The number of its event; `None` for the reserved 0, which no recorder writes.
+    /// The id of the record's event; `None` for the reserved id 0, which no recorder writes.
     pub id: Option<EventId>,
-    /// The name of its event in reports; `unknown` if the event was not announced.
+    /// The name of the record's event; `unknown` if the collector does not have the event.
     pub event: &'d str,
-    /// What it says.
+    /// What the record stands for, such as the START of a span.
     pub kind: Kind,
-    /// When the span or duration began, or the number was measured: nanoseconds since 1970.
+    /// When the span or duration began, or the value was measured, in nanoseconds since 1970.
     pub start_unix_ns: u64,
-    /// The duration of an END or DURATION in nanoseconds, exactly as reports tell it, or the number of a VALUE; `None` if
-    /// the record is no sample: it does not fit its event's unit, or is too large to be told.
+    /// The duration of an END or DURATION in nanoseconds, rounded as in reports, or the value of a
+    /// VALUE. `None` if the record is not a sample: a START, a FORGET, or a record that is too
+    /// large or does not fit the unit of its event.
     pub duration_ns_or_value: Option<u64>,
-    /// How an END ended.
+    /// The outcome of an END.
     pub outcome: Option<Outcome>,
     /// The tag of a START.
     pub tag: Option<u64>,
     /// The name of the thread that recorded it.
     pub thread: &'d str,
-    /// The record itself.
+    /// The record as it was in the ring.
     pub record: Record,
 }
 
+/// Receives every delivered record.
 pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
+/// Receives every change of a limit.
 pub(crate) type Hook = Box<dyn FnMut(&SlaChange) + Send>;
 
-/// The observers of a collector: of its records, and of its limits.
+/// The observers and hooks of a collector.
 pub(crate) struct Observers {
     callbacks: Vec<Callback>,
     hooks: Vec<Hook>,
+    /// The names of the events, by id.
     names: Vec<&'static str>,
     panics: u64,
 }
@@ -53,17 +58,18 @@ impl Observers {
         Self { callbacks, hooks, names, panics: 0 }
     }
 
-    /// Panics of observers, each caught.
+    /// Returns how many panics of observers and hooks were caught.
     pub(crate) fn panics(&self) -> u64 {
         self.panics
     }
 
+    /// Whether there are no observers of records.
     pub(crate) fn is_empty(&self) -> bool {
         self.callbacks.is_empty()
     }
 
-    /// Shows them a record. A panic is caught and counted.
-    pub(crate) fn show(
+    /// Passes a record to all observers. Their panics are caught and counted.
+    pub(crate) fn notify_record(
         &mut self,
         record: Record,
         is_sample: bool,
@@ -96,24 +102,28 @@ impl Observers {
             record,
         };
         for callback in &mut self.callbacks {
-            self.panics += u64::from(!survives(|| callback(&delivery)));
+            self.panics += u64::from(!returns(|| callback(&delivery)));
         }
     }
 
-    /// Shows them that a limit was raised or cleared. A panic is caught and counted.
-    pub(crate) fn show_change(&mut self, change: &SlaChange) {
+    /// Passes a change of a limit to all hooks. Their panics are caught and counted.
+    pub(crate) fn notify_change(&mut self, change: &SlaChange) {
         for hook in &mut self.hooks {
-            self.panics += u64::from(!survives(|| hook(change)));
+            self.panics += u64::from(!returns(|| hook(change)));
         }
     }
 }
 
-/// Whether it does not panic. One that panicked half way is its own affair; it is called again the next time.
-fn survives(call: impl FnOnce()) -> bool {
+/// Makes a call and returns whether it returned, which it does unless it panics.
+///
+/// `AssertUnwindSafe`: an observer that panics half way must cope with its own state, as it is
+/// called again for the next record.
+fn returns(call: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(()) => true,
         Err(payload) => {
-            // What it panicked with may panic when it is dropped, and so may what that panics with: that much is left behind.
+            // Dropping the payload of the panic may panic in turn. The payload of this second panic
+            // is leaked, because dropping it could panic as well.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(mem::forget);
             false
         }

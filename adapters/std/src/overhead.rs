@@ -1,8 +1,8 @@
-//! What the measuring itself costs: which share of the time goes into records and the drain.
+//! The cost of measuring: the share of time that recording and the drain take.
 //!
-//! What a record costs is measured when the collector starts: a loop of spans into a ring of its own, on a warm cache and with
-//! nothing else to do, so that it is the cost itself and not what the measured program loses of its cache. The drain's share is the
-//! processor time of its passes.
+//! The cost of one record is measured when the collector starts, in a loop of spans into a separate
+//! ring, on a warm cache. It therefore excludes the cache misses that recording causes in the
+//! measured program. The drain's cost is the processor time of its passes.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -11,51 +11,55 @@ use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
 
 use crate::{HostClock, clock::nanos, ring_memory::RingMemory};
 
-/// The share of the time is that of at least so long.
+/// The minimum length of a period.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What is added up over time.
+/// The totals at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct Totals {
     at: Instant,
     records: u64,
     drain: Duration,
 }
 
+/// Computes the overhead ratio over successive periods.
 #[derive(Debug)]
 pub(crate) struct Overhead {
-    /// What a record costs, in nanoseconds.
+    /// The cost of one record, in nanoseconds.
     record_ns: f64,
     /// The drain's processor time so far.
     drain: Duration,
-    last: Mark,
+    /// The totals when the current period began.
+    period_start: Totals,
     ratio: f64,
-    /// Whether a whole period is over.
-    is_known: bool,
+    /// Whether a whole period has ended, so that `ratio` covers one.
+    is_settled: bool,
 }
 
 impl Overhead {
     pub(crate) fn new(record_ns: f64, now: Instant) -> Self {
-        let last = Mark { at: now, records: 0, drain: Duration::ZERO };
-        Self { record_ns, drain: Duration::ZERO, last, ratio: 0.0, is_known: false }
+        let period_start = Totals { at: now, records: 0, drain: Duration::ZERO };
+        Self { record_ns, drain: Duration::ZERO, period_start, ratio: 0.0, is_settled: false }
     }
 
-    /// A pass took so much of the processor's time.
+    /// Adds the processor time of a pass.
     pub(crate) fn add_pass(&mut self, time: Duration) {
         self.drain += time;
     }
 
-    /// Takes note that so many records were produced by now. Whether another period is over.
+    /// Updates the ratio, where `records` is the number of records produced so far. Returns whether
+    /// a period has ended.
     pub(crate) fn update(&mut self, records: u64, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.last.at);
+        let elapsed = now.saturating_duration_since(self.period_start.at);
         let is_over = elapsed >= PERIOD;
-        if is_over || !self.is_known {
-            let drain = self.drain.saturating_sub(self.last.drain);
-            #[expect(clippy::cast_precision_loss, reason = "a ratio is told to a few digits")]
+        if is_over || !self.is_settled {
+            let drain = self.drain.saturating_sub(self.period_start.drain);
+            #[expect(clippy::cast_precision_loss, reason = "a ratio needs only a few digits")]
             let [recorded, elapsed, drained] =
-                [records.saturating_sub(self.last.records), nanos(elapsed), nanos(drain)]
+                [records.saturating_sub(self.period_start.records), nanos(elapsed), nanos(drain)]
                     .map(|n| n as f64);
-            // Over no time at all there is no share.
+            // The first update may happen at the very start, where the quotient would not be a
+            // number.
             self.ratio = if elapsed > 0.0 {
                 recorded.mul_add(self.record_ns, drained) / elapsed
             } else {
@@ -63,29 +67,31 @@ impl Overhead {
             };
         }
         if is_over {
-            self.is_known = true;
-            self.last = Mark { at: now, records, drain: self.drain };
+            self.is_settled = true;
+            self.period_start = Totals { at: now, records, drain: self.drain };
         }
         is_over
     }
 
-    /// Which share of the wall-clock time was spent on measuring, in all threads together: over the last second that is over,
-    /// before that since the start. 1 is one core.
+    /// Returns the share of wall-clock time that measuring took, summed over all threads; 1 is one
+    /// core. It covers the last period that has ended (1 s, or longer if no pass was made), or the
+    /// time since the start if none has ended yet.
     pub(crate) fn ratio(&self) -> f64 {
         self.ratio
     }
 
-    /// As [`ratio`](Self::ratio), but only once it is of a whole period.
+    /// Returns the ratio as [`ratio`](Self::ratio) does, or `None` until a whole period has ended.
     pub(crate) fn settled_ratio(&self) -> Option<f64> {
-        self.is_known.then_some(self.ratio)
+        self.is_settled.then_some(self.ratio)
     }
 }
 
-/// What a record costs on this clock, in nanoseconds: half of the fastest round of spans.
+/// Measures the cost of one record on this clock, in nanoseconds: the time of the fastest of 20
+/// rounds, per record.
 pub(crate) fn record_ns(clock: HostClock) -> f64 {
     const SPANS: u32 = 1_000;
     const ROUNDS: u32 = 20;
-    const EVENT: EventId = EventId::new(1).expect("1 is an id");
+    const EVENT: EventId = EventId::new(1).expect("1 is a valid id");
     let Ok(memory) = RingMemory::new(1_024) else { return 0.0 };
     let gate = Gate::<2>::new();
     let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock);
@@ -98,25 +104,34 @@ pub(crate) fn record_ns(clock: HostClock) -> f64 {
         clock.rate().nanos_in_ticks(clock.end().saturating_sub(start))
     };
     let fastest = (0..ROUNDS).map(round).min().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "it is far below 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "a round takes far less than 2^52 ns")]
     let fastest = fastest as f64;
     fastest / f64::from(2 * SPANS)
 }
 
-/// Tells how much processor time a pass takes. Where the operating system does not say, the time that goes by, which is more.
+/// Measures the processor time of the current thread. Where the operating system does not provide
+/// it, measures the elapsed time instead, which is longer.
 #[derive(Debug)]
-pub(crate) struct Stopwatch(Duration, Instant);
+pub(crate) struct Stopwatch {
+    thread_time: Duration,
+    instant: Instant,
+}
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self(thread_time(), Instant::now())
+        Self { thread_time: thread_time(), instant: Instant::now() }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
-        if cfg!(unix) { thread_time().saturating_sub(self.0) } else { self.1.elapsed() }
+        if cfg!(unix) {
+            thread_time().saturating_sub(self.thread_time)
+        } else {
+            self.instant.elapsed()
+        }
     }
 }
 
+/// Returns the processor time of the current thread; 0 on systems other than Unix.
 #[cfg(unix)]
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -133,39 +148,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ratio_is_that_of_the_last_period() {
+    fn the_ratio_covers_the_last_period_that_has_ended() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let close = |overhead: &Overhead, ratio: f64| {
-            assert!((overhead.ratio() - ratio).abs() < 1e-12, "{overhead:?}")
+        let assert_ratio = |overhead: &Overhead, ratio: f64| {
+            assert!((overhead.ratio() - ratio).abs() < 1e-12, "{overhead:?}");
         };
         let mut overhead = Overhead::new(10.0, start);
         assert!(!overhead.update(0, start));
-        close(&overhead, 0.0);
-        // 10,000 records of 10 ns, and 0.1 ms of the drain, in 10 ms.
+        assert_ratio(&overhead, 0.0);
+        // In 10 ms: 10,000 records of 10 ns each, and 0.1 ms of the drain.
         overhead.add_pass(Duration::from_micros(100));
         assert!(!overhead.update(10_000, after(10)));
-        close(&overhead, 0.02);
+        assert_ratio(&overhead, 0.02);
         assert_eq!(overhead.settled_ratio(), None);
         assert!(overhead.update(10_000, after(1_000)));
-        close(&overhead, 0.0002);
-        // What comes does not show until the next period is over.
+        assert_ratio(&overhead, 0.0002);
+        // Later costs are not included until the next period ends.
         overhead.add_pass(Duration::from_millis(500));
         assert!(!overhead.update(10_000, after(1_999)));
-        close(&overhead, 0.0002);
+        assert_ratio(&overhead, 0.0002);
         assert!(overhead.update(10_000, after(2_000)));
-        close(&overhead, 0.5);
+        assert_ratio(&overhead, 0.5);
         assert!(overhead.update(10_000, after(4_000)));
         assert_eq!(overhead.settled_ratio(), Some(0.0));
     }
 
     #[test]
-    fn a_record_costs_something() {
+    fn the_cost_of_a_record_is_positive() {
         assert!(record_ns(HostClock::monotonic()) > 0.0);
     }
 
     #[test]
-    fn a_pass_takes_no_more_than_the_time_that_goes_by() {
+    fn the_processor_time_is_at_most_the_elapsed_time() {
         let (watch, begin) = (Stopwatch::start(), Instant::now());
         while begin.elapsed() < Duration::from_millis(2) {}
         assert!(watch.elapsed() <= begin.elapsed() + Duration::from_millis(1));

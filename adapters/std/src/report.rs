@@ -1,4 +1,4 @@
-//! The report: what every exporter starts from.
+//! The report: an immutable snapshot of everything that a collector has measured.
 
 mod diff;
 pub(crate) mod json;
@@ -17,108 +17,115 @@ pub use self::{
 };
 use crate::{Health, SlaReport};
 
-/// All that is known at one moment: one consistent snapshot, which nothing changes any more.
+/// A consistent snapshot of everything that a collector has measured up to one moment.
 ///
-/// As [`Display`](fmt::Display) it is a table for people; by `serde` it is the JSON of schema `tailwatch.report/1`:
-/// durations in whole nanoseconds, `null` for what had no sample, `max_relative_error_ppm` 0 for exact quantiles.
+/// [`Display`](fmt::Display) formats it as a table for people. `serde` serializes it as JSON of the
+/// schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a sample
+/// is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// `tailwatch.report/1`.
+    /// The JSON schema, `tailwatch.report/1`.
     pub schema: &'static str,
-    /// When it was made, in nanoseconds since 1970.
+    /// The time of the report, in nanoseconds since 1970.
     pub unix_ns: u64,
-    /// How long after the start, in nanoseconds.
+    /// The time since the collector's start, in nanoseconds.
     pub uptime_ns: u64,
-    /// The clock that everything is measured with.
+    /// The clock that measured everything in the report.
     pub clock: ClockReport,
-    /// Every event, in the order in which they were announced.
+    /// All events, in the order in which they were passed to
+    /// [`Builder::events`](crate::Builder::events).
     pub events: Vec<EventReport>,
-    /// Every limit that is watched, event after event.
+    /// All limits, grouped by event.
     pub sla: Vec<SlaReport>,
-    /// What was produced, delivered and lost.
+    /// The counts of delivered and lost records, and the cost of measuring.
     pub health: Health,
-    /// Whether nothing more will come.
+    /// Whether the last pass has begun, so that this is the collector's last report.
     #[serde(skip)]
     pub(crate) finished: bool,
 }
 
-/// The clock that everything is measured with.
+/// The clock of a collector.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClockReport {
-    /// `tsc` or `monotonic`.
+    /// `tsc` (the processor's counter) or `monotonic` (the operating system's clock).
     #[serde(serialize_with = "json::text")]
     pub source: crate::ClockSource,
-    /// Whether END waits for the work it measures.
+    /// Whether the clock read at END waits for the measured work
+    /// ([`ClockMode::Ordered`](crate::ClockMode::Ordered)).
     pub ordered: bool,
-    /// Ticks a second, fixed for the process.
+    /// Ticks per second, fixed for the lifetime of the process.
     pub hz: u64,
-    /// By how much ticks ran faster than the operating system's clock since the start, in parts per million.
+    /// How much faster the clock ran than the operating system's clock since the start, in parts
+    /// per million.
     pub drift_ppm: f64,
 }
 
-/// What is known of one event.
+/// The statistics of one event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EventReport {
-    /// Its number.
+    /// The event's number.
     #[serde(serialize_with = "json::id")]
     pub id: EventId,
-    /// Its name.
+    /// The event's name.
     pub name: &'static str,
-    /// `ns`, or `1` for plain numbers.
+    /// The unit of the event's samples: `ns`, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
-    /// Each window, the shortest first.
+    /// The statistics of each window, shortest window first.
     #[serde(serialize_with = "json::windows")]
     pub windows: Vec<WindowReport>,
-    /// Since the start; `None` if nothing happened.
+    /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
-    /// How its spans ended since the start.
+    /// The outcomes of the event's spans since the start.
     #[serde(serialize_with = "json::outcomes")]
     pub outcomes: Outcomes,
-    /// Spans that have begun and not ended.
+    /// The event's open spans.
     pub in_flight: InFlight,
 }
 
-/// Spans of one event that have begun and not ended.
+/// The open spans of one event: their START was seen, their END was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// How many.
+    /// The number of open spans.
     pub open: u64,
-    /// Of those, the ones that were open when records were overwritten: their END may be lost.
+    /// The number of these spans that were open when records were lost. Their END may be among the
+    /// lost records.
     pub uncertain: u64,
-    /// Further ones that found no room in the table of open spans.
+    /// The number of further spans that found no room in the table of open spans.
     pub untracked: u64,
-    /// How long the oldest has lasted, in nanoseconds.
+    /// The age of the oldest open span, in nanoseconds.
     pub oldest_ns: Option<u64>,
-    /// Its tag.
+    /// The tag of the oldest open span.
     pub oldest_tag: Option<u64>,
 }
 
-/// One of the slowest spans or durations, or of plain numbers one of the largest.
+/// One of the slowest spans or durations of an event, or one of the largest values of an event with
+/// plain numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlowSample {
-    /// When it began, in nanoseconds since 1970; of a number, when it was measured.
+    /// The time at which the span or duration began, or the value was measured, in nanoseconds
+    /// since 1970.
     pub start_unix_ns: u64,
-    /// How long it lasted, in nanoseconds, or the number.
+    /// The duration in nanoseconds, or the plain number.
     pub duration: u64,
-    /// The tag of its START; `None` if that was not seen, or the sample is no span.
+    /// The tag of the span, or `None` if its START was not seen or the sample is not a span.
     pub tag: Option<u64>,
-    /// The thread that recorded its end.
+    /// The name of the thread that recorded the END, duration or value.
     pub thread: Arc<str>,
 }
 
-/// What is known of one event over one window.
+/// The statistics of one event over one window.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WindowReport {
     /// The window's length.
     pub length: Duration,
-    /// `None` if nothing happened in it.
+    /// The statistics, or `None` if the window has no sample.
     pub statistics: Option<Statistics>,
 }
 
@@ -152,7 +159,7 @@ impl EventReport {
 }
 
 impl Report {
-    /// A report of these events in which nothing has happened yet.
+    /// Creates a report of these events without any samples.
     pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: Vec<EventReport>) -> Self {
         Self {
             schema: "tailwatch.report/1",
@@ -166,15 +173,16 @@ impl Report {
         }
     }
 
-    /// The report as JSON, in one line.
+    /// Returns the report as JSON, in one line.
     ///
     /// # Panics
-    /// Never: the report has only keys that are text and numbers that JSON knows.
+    /// Never. Serialization to JSON fails only for map keys that are not text, and the report has
+    /// none.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a report has only keys that are text")
+        serde_json::to_string(self).expect("all map keys of a report are text")
     }
 
-    /// What is known of an event; `None` if it was not announced.
+    /// Returns the statistics of an event, or `None` if the collector has no such event.
     pub fn event(&self, event: impl Event) -> Option<&EventReport> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)
@@ -187,7 +195,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A window's length as reports tell it: `1s`, `500ms`.
+/// Formats the length of a window, such as `1s` or `500ms`, in the largest unit that divides it.
 pub(crate) fn window_name(length: Duration) -> String {
     let nanos = length.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
@@ -201,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_named_by_its_length() {
+    fn a_window_length_is_formatted_in_the_largest_unit_that_divides_it() {
         let names = [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7]
             .map(Duration::from_nanos)
             .map(window_name);

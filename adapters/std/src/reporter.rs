@@ -1,4 +1,4 @@
-//! Tells what is known, again and again.
+//! Writes a collector's report periodically.
 
 use core::{fmt, time::Duration};
 use std::{
@@ -10,14 +10,18 @@ use std::{
 
 use crate::{Collector, Report};
 
-/// A shorter beat is as good as none: reports are published every 10 ms at the most.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest interval. A shorter one would only burn time: a report is published at most every
+/// 10 ms.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Tells a collector's report at a beat, in a thread of its own: the drain never waits for it.
+/// Emits a collector's report at a fixed interval, in a thread of its own.
 ///
-/// It reads what was published, at most 10 ms after the drain's last pass. A telling that takes longer than the beat is followed by
-/// the next one on the beat, not by all that were missed. When it is stopped or dropped it tells a last one; for a last report with
-/// everything in it, stop the collector first.
+/// The reporter reads the report that the drain published last, so the drain never waits for it. If
+/// emitting a report takes longer than the interval, the missed ones are skipped. An interval below
+/// 1 ms is raised to 1 ms.
+///
+/// When the reporter is stopped or dropped, it emits a last report. To have everything in it, stop
+/// the collector first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,16 +38,16 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// ```
 #[must_use = "a reporter stops when it is dropped"]
 pub struct Reporter {
-    /// Until it is stopped; that nobody has it any more ends the thread.
+    /// Dropped to stop the thread: its end of the channel then reports a disconnect.
     alive: Option<SyncSender<()>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Reporter {
-    /// Writes the report as a table for people.
+    /// Starts a reporter that writes the report to `to` as a table for people.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// Returns an error if the operating system cannot start the thread.
     pub fn table(
         collector: &Collector,
         every: Duration,
@@ -55,10 +59,11 @@ impl Reporter {
         })
     }
 
-    /// Writes the report as JSON of schema `tailwatch.report/1`, one in a line.
+    /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,
+    /// one report per line.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// Returns an error if the operating system cannot start the thread.
     pub fn json_lines(
         collector: &Collector,
         every: Duration,
@@ -70,29 +75,31 @@ impl Reporter {
         })
     }
 
-    /// Calls `tell` with the report, such as to send it somewhere. An error that it returns ends the reporter, and
-    /// [`stop`](Self::stop) returns it.
+    /// Starts a reporter that passes the report to `emit`, for example to send it somewhere.
+    ///
+    /// An error that `emit` returns ends the reporter, and [`stop`](Self::stop) returns the error.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// Returns an error if the operating system cannot start the thread.
     pub fn start(
         collector: &Collector,
         every: Duration,
-        mut tell: impl FnMut(&Report) -> io::Result<()> + Send + 'static,
+        mut emit: impl FnMut(&Report) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         let published = collector.published();
         let (alive, stopped) = mpsc::sync_channel::<()>(0);
-        let every = every.max(SHORTEST);
+        let every = every.max(MIN_INTERVAL);
         let run = move || {
             let start = Instant::now();
             loop {
-                let since_beat =
+                // The intervals are counted from the start, so that delays do not add up.
+                let since_last =
                     Duration::from_nanos_u128(start.elapsed().as_nanos() % every.as_nanos());
-                let end = match stopped.recv_timeout(every.saturating_sub(since_beat)) {
+                let end = match stopped.recv_timeout(every.saturating_sub(since_last)) {
                     Err(RecvTimeoutError::Timeout) => false,
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => true,
                 };
-                tell(&published.report())?;
+                emit(&published.report())?;
                 if end {
                     return Ok(());
                 }
@@ -102,10 +109,11 @@ impl Reporter {
         Ok(Self { alive: Some(alive), thread: Some(thread) })
     }
 
-    /// Tells a last report and ends the thread.
+    /// Emits a last report and ends the thread. Blocks until the thread has ended.
     ///
     /// # Errors
-    /// What ended it before, or went wrong with the last one: a writer's error, or a panic of what was called.
+    /// Returns the error that ended the reporter earlier, or the error of the last report: the
+    /// writer's or closure's error, or one that stands for a panic.
     pub fn stop(mut self) -> io::Result<()> {
         self.end()
     }
@@ -115,14 +123,14 @@ impl Reporter {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,
-            Some(Err(_)) => Err(io::Error::other("the reporter panicked")),
+            Some(Err(_)) => Err(io::Error::other("the reporter's thread panicked")),
         }
     }
 }
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        // Who wants to know calls `stop`.
+        // A drop cannot return the error; `stop` does.
         let _ = self.end();
     }
 }

@@ -1,6 +1,6 @@
-//! A ring in pages of its own, touched before anything is recorded.
+//! The mapped memory of a ring.
 
-#![allow(unsafe_code, reason = "a ring is laid over mapped memory")]
+#![allow(unsafe_code, reason = "a ring is placed in mapped memory")]
 
 use core::ptr::NonNull;
 use std::io;
@@ -10,8 +10,9 @@ use tailwatch_core::{CapacityError, Ring};
 
 /// The memory of one ring.
 ///
-/// Its pages are mapped and touched in advance: the first record in a fresh page would pay for a page fault. They are kept
-/// off transparent huge pages, which cost one long stall when the kernel puts them together.
+/// Its pages are mapped and touched in advance, because otherwise the first record in each page
+/// would cause a page fault. They are kept off transparent huge pages, because the kernel stalls
+/// the program while it assembles one.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
     map: MmapMut,
@@ -19,27 +20,32 @@ pub(crate) struct RingMemory {
 }
 
 impl RingMemory {
-    /// Memory for `capacity` records, which [`Ring::layout`] accepts.
+    /// Maps and touches memory for `capacity` records.
+    ///
+    /// # Errors
+    /// If [`Ring::layout`] rejects the capacity, or the operating system provides no memory.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         let layout =
             Ring::layout(capacity).map_err(|CapacityError { .. }| io::ErrorKind::InvalidInput)?;
         let mut map = MmapOptions::new().len(layout.size()).map_anon()?;
-        // A kernel without transparent huge pages refuses the advice, and does not need it.
+        // The result is ignored because only a kernel without transparent huge pages rejects the
+        // advice.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::NoHugePage);
-        // The smallest page there is; where pages are larger, some are touched twice.
+        // 4 KiB is the smallest page size. Larger pages are touched more than once.
         for byte in map.iter_mut().step_by(4096) {
             *byte = 0;
         }
         Ok(Self { map, capacity })
     }
 
-    /// How many bytes it takes.
+    /// The size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.map.len()
     }
 
-    /// Keeps its pages in memory: the operating system takes none of them away for something else.
+    /// Locks the pages in memory, so that the operating system cannot swap them out. Only Unix
+    /// systems support it.
     pub(crate) fn lock(&self) -> io::Result<()> {
         #[cfg(unix)]
         return self.map.lock();
@@ -47,7 +53,8 @@ impl RingMemory {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// How many bytes of what may be locked it takes at the most: whole pages, the largest of which are 64 KiB.
+    /// Returns an upper bound of the bytes that [`lock`](Self::lock) counts against the limit of
+    /// locked memory. The operating system counts whole pages, which are 64 KiB or smaller.
     pub(crate) fn lockable_bytes(&self) -> usize {
         self.map.len().next_multiple_of(1 << 16)
     }
@@ -55,8 +62,9 @@ impl RingMemory {
     pub(crate) fn ring(&self) -> &Ring {
         let memory =
             NonNull::new(self.map.as_ptr().cast_mut()).expect("a mapping is not at address 0");
-        // SAFETY: the mapping has the size of this capacity's layout, is page-aligned, came zeroed, lives as long as `self`
-        // is borrowed, and after `new` is accessed only by rings made here.
+        // SAFETY: the mapping has the size of this capacity's layout, is aligned to a page, was
+        // zeroed when it was created, and lives as long as `self` is borrowed. After `new`, only
+        // rings that this function returns access it.
         unsafe { Ring::from_memory(memory, self.capacity) }.expect("`new` checked the capacity")
     }
 }
@@ -66,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_in_pages_works() {
+    fn a_ring_in_mapped_memory_delivers_its_newest_records() {
         let memory = RingMemory::new(1_024).unwrap();
         let (producer, mut consumer) =
             (memory.ring().attach_producer(), memory.ring().attach_consumer());

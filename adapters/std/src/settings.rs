@@ -1,4 +1,6 @@
-//! The settings that are data: what each is, where it came from, and whose word counts.
+//! Settings that can come from the program, a configuration file or the environment.
+//!
+//! Each [`Setting`] keeps its [`Origin`], and the origin with the higher precedence wins.
 
 mod environment;
 mod file;
@@ -15,37 +17,41 @@ use tailwatch_core::{ConfigError, EventId, EventInfo, Limit, WindowSpec};
 pub(crate) use self::environment::Environment;
 pub use self::problem::{SettingsError, SettingsProblem};
 use self::{
-    problem::said_by,
+    problem::with_origin,
     value::{Raw, Value},
 };
-use crate::{BuildError, ClockMode, DrainPriority, Sampling, poll_interval::MAX_PERIOD};
+use crate::{BuildError, ClockMode, DrainPriority, Sampling, poll_interval::DEFAULT_MAX_PERIOD};
 
-/// Where a value came from. Of two, the one that is listed later here counts.
+/// Where a setting's value came from.
+///
+/// The variants are listed by ascending precedence: a value from a later variant replaces one from
+/// an earlier variant, whichever was set first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// Nobody said anything.
+    /// The setting was not set, so its default applies.
     #[default]
     Default,
-    /// The program, by a method of [`Builder`](crate::Builder).
+    /// A method of [`Builder`](crate::Builder).
     Builder,
     /// A line of the configuration file.
     File {
-        /// The file, as it was named.
+        /// The file's path, as it was given.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line number, counted from 1.
         line: usize,
     },
-    /// A variable of the environment.
+    /// An environment variable.
     Environment {
-        /// Its name.
+        /// The variable's name.
         variable: String,
     },
 }
 
 impl Origin {
-    /// The one precedence: the operator of the machine has the last word.
-    const fn rank(&self) -> u8 {
+    /// Returns the precedence. The operator of the machine overrides the program, so the file and
+    /// the environment rank highest.
+    const fn precedence(&self) -> u8 {
         match self {
             Self::Default => 0,
             Self::Builder => 1,
@@ -54,7 +60,8 @@ impl Origin {
         }
     }
 
-    /// Whether it is the operator who said so, who sees neither the program's text nor its calls.
+    /// Returns whether the operator of the machine set the value. An operator does not see the
+    /// program's calls, so an error has to name the origin.
     const fn is_operator(&self) -> bool {
         matches!(self, Self::File { .. } | Self::Environment { .. })
     }
@@ -71,39 +78,41 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value, and where it came from.
+/// The value of a setting together with its origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Setting<T> {
     /// The value.
     pub value: T,
-    /// Where it came from.
+    /// Where the value came from.
     pub origin: Origin,
 }
 
 impl<T> Setting<T> {
-    const fn unless_set(value: T) -> Self {
+    const fn new_default(value: T) -> Self {
         Self { value, origin: Origin::Default }
     }
 
-    /// Takes this value, unless what is here came from somebody who counts for more.
+    /// Replaces the value, unless the present one comes from an origin of higher precedence.
     pub(crate) fn offer(&mut self, value: T, origin: Origin) {
-        if origin.rank() >= self.origin.rank() {
+        if origin.precedence() >= self.origin.precedence() {
             *self = Self { value, origin };
         }
     }
 }
 
-/// Which clock spans are measured by.
+/// The clock that measures spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClockSetting {
-    /// The processor's counter, if it can be trusted, read as [`ClockMode::Ordered`].
+    /// The processor's counter, read as [`ClockMode::Ordered`]. If the counter is not reliable, the
+    /// operating system's clock.
     #[default]
     Ordered,
-    /// The processor's counter, if it can be trusted, read as [`ClockMode::Relaxed`].
+    /// The processor's counter, read as [`ClockMode::Relaxed`]. If the counter is not reliable, the
+    /// operating system's clock.
     Relaxed,
-    /// The operating system's clock, whatever the processor has.
+    /// The operating system's monotonic clock, even if the processor's counter is reliable.
     Monotonic,
 }
 
@@ -116,14 +125,18 @@ impl From<ClockMode> for ClockSetting {
     }
 }
 
-/// Makes [`Settings`], and all that has to know each of them, from one list.
+/// Generates [`Settings`] and the code that handles every key from one list of keys.
 macro_rules! settings {
     ($($(#[$doc:meta])+ $key:ident: $type:ty = $default:expr;)+) => {
-        /// The settings of a collector that are data, and where each came from.
+        /// The settings of a collector, each with its origin.
         ///
-        /// A value comes from one of four places; **environment over file over builder over default**, whatever was said first:
-        /// the operator of the machine has the last word. The file is TOML, with the keys named as the fields are here, under
-        /// `[tailwatch]`; the variable of a key is `TAILWATCH_` and the key in capitals, such as `TAILWATCH_RING_CAPACITY`.
+        /// **The environment overrides the file, the file overrides the builder, and the builder
+        /// overrides the default.** The order of the calls does not matter. So the operator of the
+        /// machine can change every setting without a rebuild.
+        ///
+        /// The configuration file is TOML. Its keys are named like the fields of this struct and
+        /// belong under `[tailwatch]`. The environment variable of a key is `TAILWATCH_` followed
+        /// by the key in capitals, such as `TAILWATCH_RING_CAPACITY`.
         ///
         /// ```toml
         /// [tailwatch]
@@ -134,36 +147,38 @@ macro_rules! settings {
         /// max_period = "50ms"
         /// windows = ["1s/10", { length = "5m", slices = 30 }]
         ///
-        /// [[sla]]                      # as for `parse_limits`; these take the place of all other limits
+        /// [[sla]]                      # as for `parse_limits`; these replace all other limits
         /// event = "order_placement"
         /// quantile = "p95"
         /// limit = "20ms"
         ///
-        /// [[sampling]]                 # of one event: `rate`, or `above` and `sample`, or `max_cpu`
+        /// [[sampling]]                 # one event; `rate`, or `above` and `sample`, or `max_cpu`
         /// event = "event_bus_publish"
         /// rate = 0.1
         /// ```
         ///
-        /// In a variable, words and durations stand without quotes, and windows as `1s/10,5m/30`.
+        /// In an environment variable, words and durations are written without quotes, and windows
+        /// are written as `1s/10,5m/30` (length/slices).
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct Settings {
             $($(#[$doc])+ pub $key: Setting<$type>,)+
-            /// The file that others of these came from. It is named by
-            /// [`Builder::config_file`](crate::Builder::config_file) or `TAILWATCH_CONFIG`.
+            /// The path of the configuration file, set by
+            /// [`Builder::config_file`](crate::Builder::config_file) or the variable
+            /// `TAILWATCH_CONFIG`.
             pub config_file: Setting<Option<PathBuf>>,
-            /// The limits to watch, of all events; `None` for those declared with the events.
+            /// The limits of all events. `None` stands for the limits declared with the events.
             pub limits: Setting<Option<Vec<(EventId, Limit)>>>,
-            /// How events are sampled of which somebody said something.
+            /// How events are sampled. Events that are not listed are recorded in full.
             pub sampling: Vec<(EventId, Setting<Sampling>)>,
-            /// In which line of the file each limit stands.
+            /// The line of the configuration file at which each limit begins.
             limit_lines: Vec<(EventId, usize)>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
                 Self {
-                    $($key: Setting::unless_set($default),)+
+                    $($key: Setting::new_default($default),)+
                     config_file: Setting::default(),
                     limits: Setting::default(),
                     sampling: Vec::new(),
@@ -172,12 +187,17 @@ macro_rules! settings {
             }
         }
 
-        /// Every key of `[tailwatch]`.
+        /// The keys of `[tailwatch]`.
         pub(crate) const KEYS: &[&str] = &[$(stringify!($key)),+];
 
         impl Settings {
-            /// Reads the value of a key, if there is such a key.
-            fn read(&mut self, key: &str, raw: &Raw<'_>, origin: Origin) -> Option<Result<(), SettingsProblem>> {
+            /// Reads the value of `key`. Returns `None` if there is no such key.
+            fn read(
+                &mut self,
+                key: &str,
+                raw: &Raw<'_>,
+                origin: Origin,
+            ) -> Option<Result<(), SettingsProblem>> {
                 match key {
                     $(stringify!($key) => {
                         let read = <$type as Value>::read(stringify!($key), raw);
@@ -187,41 +207,46 @@ macro_rules! settings {
                 }
             }
 
-            /// Each key with its value, as a variable would have it, and where it came from.
+            /// Returns each key with its value, formatted as for an environment variable, and its
+            /// origin.
             pub(crate) fn rows(&self) -> Vec<(&'static str, String, &Origin)> {
-                vec![$((stringify!($key), self.$key.value.tell(), &self.$key.origin)),+]
+                vec![$((stringify!($key), self.$key.value.to_text(), &self.$key.origin)),+]
             }
         }
     };
 }
 
 settings! {
-    /// How many records a thread's ring holds.
+    /// The number of records that a thread's ring holds: a power of two.
     ring_capacity: usize = 16_384;
-    /// How many threads can record at once.
+    /// The number of rings: so many threads can record at the same time.
     rings: usize = 8;
-    /// Which clock spans are measured by.
+    /// The clock that measures spans.
     clock: ClockSetting = ClockSetting::Ordered;
-    /// How many of an event's newest samples are kept to tell exact quantiles.
+    /// The number of newest samples kept per event. Quantiles are exact while a window has no more
+    /// samples than this.
     exact_samples: usize = 512;
-    /// The core that the drain's thread is pinned to.
+    /// The core that the drain thread is pinned to, as numbered by the operating system.
     drain_core: Option<usize> = None;
-    /// How urgent the drain's thread is.
+    /// The scheduling priority of the drain thread.
     drain_priority: DrainPriority = DrainPriority::Inherited;
-    /// Whether there is no drain's thread, and the program calls [`Collector::drain`](crate::Collector::drain).
+    /// Whether the program calls [`Collector::drain`](crate::Collector::drain) itself, instead of a
+    /// drain thread.
     manual_drain: bool = false;
-    /// Whether the rings are locked in memory.
+    /// Whether the rings are locked in memory, so that their pages are never swapped out.
     mlock: bool = false;
-    /// The longest time for which the drain leaves a ring alone.
-    max_period: Duration = MAX_PERIOD;
-    /// The windows.
+    /// The longest time between two drains of the same ring.
+    max_period: Duration = DEFAULT_MAX_PERIOD;
+    /// The sliding windows.
     windows: Vec<WindowSpec> = WindowSpec::DEFAULT.to_vec();
-    /// Whether recording is on from the start.
+    /// Whether recording is on when the collector starts.
     enabled: bool = true;
 }
 
 impl Settings {
-    /// Takes in what the environment and the configuration file say.
+    /// Applies the environment and then the configuration file.
+    ///
+    /// The environment comes first because it may name the file.
     pub(crate) fn resolve(
         &mut self,
         environment: &Environment,
@@ -229,10 +254,10 @@ impl Settings {
     ) -> Result<(), SettingsError> {
         self.read_environment(environment)?;
         self.read_config_file(events)?;
-        self.check_together()
+        self.check_drain_thread()
     }
 
-    /// The program says how an event is sampled.
+    /// Sets how an event is sampled, unless an origin of higher precedence has set it.
     pub(crate) fn offer_sampling(&mut self, event: EventId, sampling: Sampling, origin: Origin) {
         if let Some((_, setting)) = self.sampling.iter_mut().find(|(id, _)| *id == event) {
             setting.offer(sampling, origin);
@@ -241,8 +266,8 @@ impl Settings {
         }
     }
 
-    /// Refuses a place for a thread that there is not.
-    fn check_together(&self) -> Result<(), SettingsError> {
+    /// Refuses a core or priority for the drain thread if `manual_drain` turns that thread off.
+    fn check_drain_thread(&self) -> Result<(), SettingsError> {
         if !self.manual_drain.value {
             return Ok(());
         }
@@ -262,15 +287,17 @@ impl Settings {
         Ok(())
     }
 
-    /// Adds to an error where the value came from that led to it, if that was not the program itself.
-    pub(crate) fn blame(&self, error: BuildError) -> BuildError {
+    /// Adds the origin of the setting that caused `error`, if the operator set it.
+    ///
+    /// An error caused by the program's own value is returned as it is.
+    pub(crate) fn add_origin(&self, error: BuildError) -> BuildError {
         fn of<'s, T>(key: &'static str, setting: &'s Setting<T>) -> (&'static str, &'s Origin) {
             (key, &setting.origin)
         }
         let (key, origin) = match &error {
             BuildError::RingCapacity(_) => of("ring_capacity", &self.ring_capacity),
             BuildError::RingMemory { .. }
-                if self.ring_capacity.origin.rank() > self.rings.origin.rank() =>
+                if self.ring_capacity.origin.precedence() > self.rings.origin.precedence() =>
             {
                 of("ring_capacity", &self.ring_capacity)
             }
@@ -295,10 +322,10 @@ impl Settings {
                 if let (Origin::File { line, .. }, Some((_, at))) = (&mut origin, at) {
                     *line = *at;
                 }
-                return said_by(&origin, "sla", error);
+                return with_origin(&origin, "sla", error);
             }
             _ => return error,
         };
-        said_by(origin, key, error)
+        with_origin(origin, key, error)
     }
 }

@@ -1,4 +1,6 @@
-//! Limits, as they are told: in reports, to hooks, in the queue of changes.
+//! The state of limits in reports, and the queue of changes that [`Collector::sla_changes`] takes.
+//!
+//! [`Collector::sla_changes`]: crate::Collector::sla_changes
 
 use core::{fmt, time::Duration};
 use std::collections::VecDeque;
@@ -8,41 +10,47 @@ use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold,
 
 use crate::report::{json, window_name};
 
-/// As many changes are kept for [`Collector::sla_changes`](crate::Collector::sla_changes); of more, the newest.
-const KEPT: usize = 256;
+/// The number of changes that the queue holds. When it is full, a new change replaces the oldest.
+const QUEUE_CAPACITY: usize = 256;
 
-/// A limit of an event, and how it stands.
+/// A limit of an event and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlaReport {
     /// The event's name.
     pub event: &'static str,
-    /// Which quantile is limited; `None` if it is the time without any record of the event, told as `silence`.
+    /// The limited quantile, or `None` for a limit on silence: the time without any record of the
+    /// event. In JSON, `None` is `silence`.
     #[serde(serialize_with = "quantile")]
     pub quantile: Option<Quantile>,
-    /// Over which window; of silence, the longest that is allowed.
+    /// The window of the quantile. For a limit on silence, the longest allowed silence.
     #[serde(serialize_with = "window")]
     pub window: Duration,
-    /// The limit, in nanoseconds or the event's unit.
+    /// The largest value within the limit, in nanoseconds or as a plain number.
     pub limit: u64,
-    /// `ns`, or `1` for plain numbers.
+    /// The unit of `limit` and `observed`: `ns`, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
-    /// Whether it is kept.
+    /// Whether the limit is violated.
     #[serde(serialize_with = "json::text")]
     pub state: SlaState,
-    /// How many samples exceed the limit, weighted; spans in flight that do so already are among them.
+    /// The number of samples that exceed the limit, by weight. Open spans that are already older
+    /// than the limit are included. For a limit on silence, 1 while it is violated.
     pub over: u64,
-    /// Of how many. The limit on the quantile q is broken if `over` exceeds `count` − max(1, ⌈q · `count`⌉).
+    /// The number of all samples in the window, by weight, including the open spans counted in
+    /// `over`. For a limit on silence, 1 once the event has been recorded.
+    ///
+    /// The limit on the quantile q is exceeded if `over` > `count` − max(1, ⌈q · `count`⌉).
     pub count: u64,
-    /// What is limited: the quantile, or the age of the oldest span in flight where that is greater; the length of the
-    /// silence. `None` without a sample, or if the collector tells no statistics of the limit's window.
+    /// The limited value: the quantile, or the length of the silence. While open spans violate the
+    /// limit, the age of the oldest one if that is greater. `None` if there is nothing to show:
+    /// there is no sample, or the limit's window is not one of the collector's windows.
     pub observed: Option<u64>,
-    /// When it was last raised or cleared, in nanoseconds since 1970.
+    /// The time at which the limit was last raised or cleared, in nanoseconds since 1970.
     pub since_unix_ns: Option<u64>,
-    /// How often it was raised.
+    /// How often the limit was raised.
     pub raised: u64,
-    /// How often it was cleared.
+    /// How often the limit was cleared.
     pub cleared: u64,
 }
 
@@ -72,18 +80,19 @@ impl SlaReport {
 }
 
 impl fmt::Display for SlaReport {
-    /// One line: `order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200 over: violated`.
+    /// Writes one line, such as `order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200
+    /// over: violated`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told = |value| crate::report::table::value(self.unit, value);
+        let show = |value| crate::report::table::value(self.unit, value);
         match self.quantile {
             Some(quantile) => {
-                write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?
+                write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?;
             }
             None => write!(f, "{} silence: ", self.event)?,
         }
         match self.observed {
-            Some(observed) => write!(f, "{}, limit {}", told(observed), told(self.limit))?,
-            None => write!(f, "limit {}", told(self.limit))?,
+            Some(observed) => write!(f, "{}, limit {}", show(observed), show(self.limit))?,
+            None => write!(f, "limit {}", show(self.limit))?,
         }
         if self.quantile.is_some() {
             write!(f, ", {} of {} over", self.over, self.count)?;
@@ -92,29 +101,30 @@ impl fmt::Display for SlaReport {
     }
 }
 
-/// A limit was violated, or is kept again.
+/// A change of a limit: it was raised or cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaChange {
-    /// Whether it was raised: violated from now on. Else it was cleared: kept again.
+    /// `true` if the limit was raised: it is violated from now on. `false` if it was cleared.
     pub raised: bool,
-    /// When that was found, in nanoseconds since 1970.
+    /// The time at which the drain found the change, in nanoseconds since 1970.
     pub unix_ns: u64,
-    /// The limit as it stands now.
+    /// The limit and its state after the change.
     pub limit: SlaReport,
 }
 
-/// Changes of limits that nobody has taken yet; made by [`Collector::sla_changes`](crate::Collector::sla_changes).
+/// The changes of limits since the last call of
+/// [`Collector::sla_changes`](crate::Collector::sla_changes).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaChanges {
-    /// The changes, the oldest first.
+    /// The changes, oldest first.
     pub changes: Vec<SlaChange>,
-    /// How many older ones are gone, because they were too many to be kept.
+    /// The number of older changes that were dropped, because the queue holds only 256.
     pub missed: u64,
 }
 
-/// The queue of changes, with its room taken from the beginning.
+/// A queue of changes whose memory is allocated when it is created.
 #[derive(Debug)]
 pub(crate) struct ChangeQueue {
     changes: VecDeque<SlaChange>,
@@ -123,16 +133,16 @@ pub(crate) struct ChangeQueue {
 
 impl Default for ChangeQueue {
     fn default() -> Self {
-        Self { changes: VecDeque::with_capacity(KEPT), missed: 0 }
+        Self { changes: VecDeque::with_capacity(QUEUE_CAPACITY), missed: 0 }
     }
 }
 
 impl ChangeQueue {
-    /// How many bytes its room takes.
-    pub(crate) const BYTES: usize = KEPT * size_of::<SlaChange>();
+    /// The size of the allocated memory in bytes.
+    pub(crate) const BYTES: usize = QUEUE_CAPACITY * size_of::<SlaChange>();
 
     pub(crate) fn push(&mut self, change: SlaChange) {
-        if self.changes.len() == KEPT {
+        if self.changes.len() == QUEUE_CAPACITY {
             self.changes.pop_front();
             self.missed += 1;
         }
@@ -150,7 +160,7 @@ impl ChangeQueue {
 #[expect(
     clippy::ref_option,
     clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
+    reason = "the signature that serde requires"
 )]
 fn quantile<S: Serializer>(quantile: &Option<Quantile>, serializer: S) -> Result<S::Ok, S::Error> {
     match quantile {
@@ -185,19 +195,19 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_changes_are_kept_and_the_others_counted() {
+    fn a_full_queue_drops_the_oldest_changes_and_counts_them() {
         let mut queue = ChangeQueue::default();
-        for n in 0..KEPT as u64 + 3 {
+        for n in 0..QUEUE_CAPACITY as u64 + 3 {
             queue.push(SlaChange { raised: true, unix_ns: 0, limit: report(n) });
         }
         let taken = queue.take();
-        assert_eq!((taken.changes.len(), taken.missed), (KEPT, 3));
+        assert_eq!((taken.changes.len(), taken.missed), (QUEUE_CAPACITY, 3));
         assert_eq!(taken.changes[0].limit.raised, 3);
         assert_eq!(queue.take(), SlaChanges::default());
     }
 
     #[test]
-    fn a_limit_is_told_in_a_line() {
+    fn a_limit_is_displayed_in_one_line() {
         let line = "order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200 over: violated";
         assert_eq!(report(1).to_string(), line);
         let silence = SlaReport { quantile: None, observed: None, limit: 5_000, ..report(1) };

@@ -1,11 +1,13 @@
-//! The aggregator's memory on the heap, sized at run time.
+//! The aggregator's storage on the heap, sized at run time.
 
 use tailwatch_core::{
     CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,
     Silence, Storage, StorageParts, Tally, Window,
 };
 
-/// Boxed slices, as long as a [`Shape`] says. Most of it comes as fresh pages and costs nothing until an event happens.
+/// Storage in boxed slices whose lengths a [`Shape`] determines.
+///
+/// Most of the memory is zeroed pages that the operating system assigns only when an event happens.
 #[derive(Debug)]
 pub(crate) struct Boxed {
     shape: Shape,
@@ -36,7 +38,8 @@ impl Boxed {
             windows: empty(shape.windows),
             events: empty(shape.rows()),
             slices: empty(shape.all_slices()),
-            // Not by `empty`: of a literal 0 the allocator knows that fresh pages will do.
+            // Not by `empty`: with a literal 0, `vec!` requests zeroed memory, for which the
+            // allocator uses untouched pages.
             counts: vec![0; shape.all_counts()].into_boxed_slice(),
             totals: vec![0; shape.all_totals()].into_boxed_slice(),
             folded: empty(shape.room()),

@@ -1,4 +1,5 @@
-//! Locks; `--cfg tailwatch_loom` swaps them, as the core's atomics, for those of the model checker.
+//! Locks. `--cfg tailwatch_loom` replaces them by those of the model checker, as it does the core's
+//! atomics.
 
 use std::sync::PoisonError;
 
@@ -7,7 +8,8 @@ pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(tailwatch_loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Locks, whatever became of whoever held the lock before: what it guards is never left half done.
+/// Locks the mutex, and ignores poisoning: no code that holds one of our locks leaves the data
+/// inconsistent if it panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,44 +1,51 @@
-//! The names of threads, by number: as the slowest samples bear them.
+//! A table that numbers the names of threads, so that a slowest sample stores a number instead of a
+//! name.
 //!
-//! A number stands for a name as long as one of the slowest samples, or a thread that still records, has it; so there are no
-//! more names than these, however many threads come and go.
+//! A number keeps its name as long as one of the slowest samples or a recording thread uses it. The
+//! size of the table is therefore bounded by the number of slowest samples and rings, however many
+//! threads come and go.
 
 use std::sync::Arc;
 
-/// What a sample bears that came of a thread for which there was no number.
+/// The number of a sample whose thread got no number. Its name is `unknown`.
 pub(crate) const NO_NAME: u16 = 0;
 
+/// The names of threads, by number.
 #[derive(Debug)]
 pub(crate) struct ThreadNames {
-    /// By number; `None` for one that is free.
+    /// By number; `None` for a free number.
     names: Vec<Option<Arc<str>>>,
     unknown: Arc<str>,
-    most: usize,
+    /// The largest length of `names`.
+    max_names: usize,
 }
 
 impl ThreadNames {
-    /// Room for the names that `samples` samples and `threads` threads can bear.
+    /// Creates a table that is large enough for `samples` samples and `threads` threads.
     pub(crate) fn new(samples: usize, threads: usize) -> Self {
-        // One number is taken by what has none.
-        let most = samples.saturating_add(threads).saturating_add(1).min(usize::from(u16::MAX) + 1);
+        // One more, for `NO_NAME`.
+        let max_names =
+            samples.saturating_add(threads).saturating_add(1).min(usize::from(u16::MAX) + 1);
         let unknown: Arc<str> = Arc::from("unknown");
-        Self { names: vec![Some(Arc::clone(&unknown))], unknown, most }
+        Self { names: vec![Some(Arc::clone(&unknown))], unknown, max_names }
     }
 
-    /// The number of this name. Where none is left, `mark_used` is asked to call what it is given with each number that is in
-    /// use; the others are free then.
+    /// Returns the number of this name, and assigns one if the name has none.
+    ///
+    /// If all numbers are taken, calls `mark_used` with a closure that `mark_used` has to call with
+    /// every number in use, and frees all other numbers. Returns [`NO_NAME`] if all are in use.
     pub(crate) fn number(
         &mut self,
         name: &Arc<str>,
         mark_used: impl FnOnce(&mut dyn FnMut(u16)),
     ) -> u16 {
-        let numbered = |names: &[Option<Arc<str>>], wanted: Option<&Arc<str>>| {
+        let find = |names: &[Option<Arc<str>>], wanted: Option<&Arc<str>>| {
             names.iter().skip(1).position(|name| name.as_ref() == wanted).map(|place| place + 1)
         };
-        if let Some(number) = numbered(&self.names, Some(name)) {
+        if let Some(number) = find(&self.names, Some(name)) {
             return u16::try_from(number).unwrap_or(NO_NAME);
         }
-        if self.names.len() == self.most && numbered(&self.names, None).is_none() {
+        if self.names.len() == self.max_names && find(&self.names, None).is_none() {
             let mut used = vec![false; self.names.len()];
             mark_used(&mut |number| {
                 if let Some(used) = used.get_mut(usize::from(number)) {
@@ -49,9 +56,9 @@ impl ThreadNames {
                 *name = None;
             }
         }
-        let free = numbered(&self.names, None).or_else(|| {
-            let grows = self.names.len() < self.most;
-            grows.then(|| {
+        let free = find(&self.names, None).or_else(|| {
+            let has_room = self.names.len() < self.max_names;
+            has_room.then(|| {
                 self.names.push(None);
                 self.names.len() - 1
             })
@@ -61,7 +68,7 @@ impl ThreadNames {
         u16::try_from(number).unwrap_or(NO_NAME)
     }
 
-    /// The name behind a number.
+    /// Returns the name of a number, or `unknown` if the number has none.
     pub(crate) fn name(&self, number: u16) -> &Arc<str> {
         self.names.get(usize::from(number)).and_then(Option::as_ref).unwrap_or(&self.unknown)
     }
@@ -72,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_stands_for_its_name_as_long_as_it_is_used() {
+    fn a_number_keeps_its_name_while_it_is_in_use() {
         let mut threads = ThreadNames::new(2, 1);
         let mut number = |name: &str, used: &[u16]| {
             let name: Arc<str> = Arc::from(name);
@@ -86,13 +93,9 @@ mod tests {
             [number("a", &[]), number("b", &[]), number("a", &[]), number("c", &[])],
             [1, 2, 1, 3]
         );
-        assert_eq!(number("d", &[1, 3]), 2, "b is not used any more");
-        assert_eq!(number("a", &[]), 1, "nothing was swept for a name that is known");
-        assert_eq!(
-            number("e", &[1, 2, 3]),
-            NO_NAME,
-            "more names than samples and threads: nobody should get here"
-        );
+        assert_eq!(number("d", &[1, 3]), 2, "the number of `b`, which is not in use any more");
+        assert_eq!(number("a", &[]), 1, "a name that has a number keeps it");
+        assert_eq!(number("e", &[1, 2, 3]), NO_NAME, "all numbers are in use");
         assert_eq!([number("f", &[]), number("g", &[])], [1, 2]);
         assert_eq!(&**threads.name(NO_NAME), "unknown");
         assert_eq!(&**threads.name(77), "unknown");

@@ -1,4 +1,4 @@
-//! The trace: a CSV row for every record that was delivered.
+//! The trace: a CSV file with one row for every delivered record.
 
 use core::fmt;
 use std::{
@@ -16,18 +16,21 @@ use crate::{
 const HEADER: [&str; 7] =
     ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 
-/// Large, because the drain rests while a row is written.
+/// The size of the write buffer. It is large because the drain waits while the buffer is written to
+/// the file.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes a CSV row for every record that is delivered. Copies write into the same file.
+/// Writes a CSV row for every delivered record. Clones write to the same file.
 ///
-/// Rows are written in the thread that drains, through a buffer of 1 MiB: a slow file costs records when the rings overflow
-/// meanwhile. Some 100 bytes a span's two rows add up: it is for finding out, not for ever. A write that fails ends the trace, not
-/// the program: [`finish`](Self::finish) tells the first error.
+/// The draining thread writes the rows, through a buffer of 1 MiB. While it waits for a slow file,
+/// rings may overflow and records be lost. The two rows of a span take about 100 bytes, so a trace
+/// is for an investigation, not for permanent use. A failed write ends the trace but not the
+/// program; [`finish`](Self::finish) returns the first error.
 ///
-/// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`: the event's name in reports, `start`,
-/// `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, and the fields of [`Delivery`]. Durations are told
-/// exactly as in reports, so that a report can be recomputed from it. A tag stands on START rows only.
+/// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`. The kind is
+/// `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`. The other
+/// columns are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in
+/// reports, so a report can be recomputed from a trace. Only START rows have a tag.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};
@@ -46,7 +49,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct TraceWriter(Arc<Mutex<Writer>>);
 
-/// What is written of a record.
+/// The fields of a row.
 #[derive(Debug, Clone, Copy)]
 struct Row<'a> {
     event: &'a str,
@@ -64,17 +67,18 @@ struct Writer {
 }
 
 impl TraceWriter {
-    /// Begins a trace with its header.
+    /// Creates a trace and writes its header.
     pub fn new(file: impl Write + Send + 'static) -> Self {
         let file: Box<dyn Write + Send> = Box::new(file);
         let csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
         let mut writer = Writer { csv, error: None };
         let written = writer.csv.write_record(HEADER);
-        writer.keep(written);
+        writer.note_error(written);
         Self(Arc::new(Mutex::new(writer)))
     }
 
-    /// What to give to [`Builder::observer`](crate::Builder::observer).
+    /// Returns an observer that writes the rows, for
+    /// [`Builder::observer`](crate::Builder::observer).
     pub fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
         let trace = self.clone();
         move |delivery| {
@@ -106,13 +110,13 @@ impl TraceWriter {
             &number(row.tag),
             row.thread,
         ]);
-        writer.keep(written);
+        writer.note_error(written);
     }
 
-    /// Writes what is still buffered. To be called once the collector has stopped.
+    /// Writes the rows that are still buffered. Call it after the collector has stopped.
     ///
     /// # Errors
-    /// The first error of all writes, if there was one: then rows are missing.
+    /// Returns the first error of all writes. After an error, rows are missing.
     pub fn finish(&self) -> io::Result<()> {
         let mut writer = lock(&self.0);
         if writer.error.is_none() {
@@ -129,7 +133,8 @@ impl fmt::Debug for TraceWriter {
 }
 
 impl Writer {
-    fn keep(&mut self, written: csv::Result<()>) {
+    /// Stores the error if it is the first.
+    fn note_error(&mut self, written: csv::Result<()>) {
         if let Err(error) = written {
             self.error.get_or_insert_with(|| match error.into_kind() {
                 csv::ErrorKind::Io(error) => error,
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_for_each_record_under_the_header() {
+    fn each_record_has_a_row_below_the_header() {
         let file = Shared::default();
         let trace = TraceWriter::new(file.clone());
         trace.write(&start("a, \"b\""));
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_kept_to_the_end() {
+    fn finish_returns_the_first_write_error() {
         let trace = TraceWriter::new(Full);
         for _ in 0..40_000 {
             trace.write(&start("a thread with a name to fill the buffer"));

@@ -1,14 +1,16 @@
-//! The processor's own counter of time, read by one instruction.
+//! The processor's counter, which one instruction reads.
 //!
-//! On `x86-64` the time-stamp counter, on `AArch64` the virtual counter; elsewhere there is none, and
-//! [`HostClock`](crate::HostClock) falls back to the operating system's monotonic clock.
+//! It is the time-stamp counter on x86-64, and the virtual counter on `AArch64`. Other
+//! architectures have none here, so [`HostClock`](crate::HostClock) uses the operating system's
+//! monotonic clock there.
 //!
-//! `relaxed` lets the processor read the counter before the instructions in front of it are done. `ordered` waits for
-//! them, as the end of a span has to: read too early, it misses work such as a load from memory.
+//! The processor may execute [`relaxed`] before earlier instructions have finished. [`ordered`]
+//! waits for them, as the end of a span must: if it is read too early, it misses the last part of
+//! the work, such as a load from memory.
 
-#![allow(unsafe_code, reason = "the instructions are behind unsafe intrinsics and inline assembly")]
+#![allow(unsafe_code, reason = "the instructions need unsafe intrinsics and inline assembly")]
 
-/// Whether this module knows a counter on this architecture.
+/// Whether this module can read a counter on this architecture.
 pub(crate) const AVAILABLE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
 #[cfg(target_arch = "x86_64")]
@@ -18,14 +20,14 @@ pub(crate) fn relaxed() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
-/// `RDTSCP` "waits until all previous instructions have executed and all previous loads are globally visible" (Intel SDM,
-/// volume 2B).
+/// Reads the counter by `RDTSCP`, which "waits until all previous instructions have executed and
+/// all previous loads are globally visible" (Intel SDM, volume 2B).
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn ordered() -> u64 {
     let mut core_number = 0;
-    // SAFETY: it is reached only with a counter that `quanta` found to be usable, which on x86-64 includes RDTSCP; the
-    // pointer is to a local.
+    // SAFETY: every x86-64 processor since 2008 has RDTSCP (an older one raises SIGILL here), and
+    // the pointer is to a local variable.
     unsafe { core::arch::x86_64::__rdtscp(&raw mut core_number) }
 }
 
@@ -33,22 +35,33 @@ pub(crate) fn ordered() -> u64 {
 #[inline(always)]
 pub(crate) fn relaxed() -> u64 {
     let ticks;
-    // SAFETY: CNTVCT_EL0 can be read at every exception level where an operating system gives user programs its clock, as
-    // those that Rust's `std` supports do; it touches no memory.
+    // SAFETY: the operating systems that Rust's `std` supports let user programs read CNTVCT_EL0,
+    // because their own clock functions read it; the instruction touches no memory.
     unsafe {
-        core::arch::asm!("mrs {}, cntvct_el0", out(reg) ticks, options(nomem, nostack, preserves_flags))
+        core::arch::asm!(
+            "mrs {}, cntvct_el0",
+            out(reg) ticks,
+            options(nomem, nostack, preserves_flags)
+        )
     };
     ticks
 }
 
-/// `ISB` keeps the read behind all earlier instructions (Arm ARM, "Self-synchronized and non-self-synchronized views").
+/// Reads the counter after an `ISB`, which makes it wait for all earlier instructions (Arm ARM,
+/// "Self-synchronized and non-self-synchronized views").
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(crate) fn ordered() -> u64 {
     let ticks;
-    // SAFETY: as in `relaxed`. Not `nomem`: the compiler must not move memory accesses of the measured work behind it.
+    // SAFETY: as in `relaxed`. There is no `nomem`, so that the compiler does not move memory
+    // accesses of the measured work past the read.
     unsafe {
-        core::arch::asm!("isb", "mrs {}, cntvct_el0", out(reg) ticks, options(nostack, preserves_flags))
+        core::arch::asm!(
+            "isb",
+            "mrs {}, cntvct_el0",
+            out(reg) ticks,
+            options(nostack, preserves_flags)
+        )
     };
     ticks
 }

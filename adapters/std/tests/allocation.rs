@@ -1,4 +1,5 @@
-//! Recording on a registered thread allocates nothing.
+//! Checks that recording on a registered thread never allocates, and that a collector's memory
+//! stays within `Collector::memory_bytes`.
 
 mod support;
 
@@ -20,31 +21,31 @@ use tailwatch::{
     record_start, record_start_tagged, record_value, time, try_time,
 };
 
-/// The system's allocator, which counts.
+/// The system allocator, extended by counters for its calls and for the bytes in use.
 struct Counting;
 
 thread_local! {
-    /// Allocations and deallocations of this thread.
+    /// The allocations and deallocations made by this thread.
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Bytes allocated by all threads and not given back.
+/// The bytes that all threads have allocated and not freed.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: it passes every call on as it is, and what it does besides (a thread-local without a destructor, an atomic)
-// neither allocates nor panics.
+// SAFETY: every call is forwarded unchanged to `System`. The counters (a thread-local without a
+// destructor and an atomic) neither allocate nor panic.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
         LIVE.fetch_add(layout.size(), Relaxed);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same for `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         CALLS.set(CALLS.get() + 1);
         LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same for `System`.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -52,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often `work` calls the allocator in this thread.
+/// Returns how often `work` calls the allocator on this thread.
 fn calls_in(work: impl FnOnce()) -> u64 {
     let before = CALLS.get();
     work();
@@ -60,14 +61,14 @@ fn calls_in(work: impl FnOnce()) -> u64 {
 }
 
 #[measure(Trading::OrderPlacement, err)]
-fn by_attribute(succeeds: bool) -> Result<(), ()> {
+fn measured_by_attribute(succeeds: bool) -> Result<(), ()> {
     if succeeds { Ok(()) } else { Err(()) }
 }
 
 #[measure(Trading::OrderPlacement, tag = 5)]
-async fn by_attribute_later() {}
+async fn measured_async_by_attribute() {}
 
-/// Everything that records.
+/// Calls every function that records, in every way of ending a span.
 fn record_everything() {
     drop(measure(Trading::OrderFill));
     measure(Trading::OrderFill).end(Outcome::Error);
@@ -85,8 +86,8 @@ fn record_everything() {
     record_discard(record_start(Trading::OrderFill));
     drop(measure_cancel_on_drop(Trading::OrderFill));
     measure_cancel_on_drop(Trading::OrderFill).end(Outcome::Ok);
-    assert!(by_attribute(false).is_err());
-    let mut done = pin!(by_attribute_later());
+    assert!(measured_by_attribute(false).is_err());
+    let mut done = pin!(measured_async_by_attribute());
     assert!(done.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     record_value(Trading::QueueBacklog, 5);
     record_value(Trading::QueueBacklog, u64::MAX);
@@ -95,7 +96,7 @@ fn record_everything() {
 }
 
 #[test]
-fn the_allocator_counts() {
+fn the_counting_allocator_counts_calls() {
     assert!(calls_in(|| drop(core::hint::black_box(Box::new(5)))) >= 2);
 }
 
@@ -108,29 +109,29 @@ fn recording_on_a_registered_thread_allocates_nothing() {
         Builder::monotonic_clock,
     ];
     for clock in clocks {
-        // A ring that overflows: that costs nothing either.
+        // The ring is small enough to overflow, which must not allocate either.
         let builder = clock(Collector::builder().ring_capacity(1_024));
         let tally = Tally::default();
         let collector = builder.observer(tally.observer()).start().unwrap();
         collector.install().unwrap();
         in_thread("recorder", || {
             tailwatch::register_thread("recorder").unwrap();
-            // From the very first record on.
+            // Even the first record must not allocate.
             assert_eq!(calls_in(record_everything), 0);
             assert_eq!(calls_in(|| (0..20_000).for_each(|_| record_everything())), 0);
         });
         collector.set_enabled(false);
         in_thread("recorder", || {
             tailwatch::register_thread("recorder").unwrap();
-            assert_eq!(calls_in(record_everything), 0, "switched off");
+            assert_eq!(calls_in(record_everything), 0, "recording that is switched off allocates");
         });
         collector.stop();
-        assert!(tally.count() > 0, "it was recorded");
+        assert!(tally.count() > 0, "nothing was recorded");
     }
 }
 
 #[test]
-fn a_span_that_another_thread_began_ends_without_an_allocation() {
+fn ending_a_span_begun_on_another_thread_allocates_nothing() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.install().unwrap();
@@ -149,41 +150,42 @@ fn a_span_that_another_thread_began_ends_without_an_allocation() {
 }
 
 #[test]
-fn only_the_first_record_of_a_thread_that_is_not_registered_may_allocate() {
+fn only_the_first_record_of_a_thread_that_never_registered_may_allocate() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.install().unwrap();
     in_thread("recorder", || {
         let first = calls_in(|| record_value(Trading::QueueBacklog, 1));
-        assert!(first > 0, "it takes a ring");
+        assert!(first > 0, "the first record must take a ring, which allocates");
         assert_eq!(calls_in(|| (0..1_000).for_each(|_| record_everything())), 0);
     });
     collector.stop();
     assert_eq!(collector.health().unregistered, 0);
 }
 
-/// What is mapped for the rings, besides the heap.
-fn mapped(rings: usize, capacity: usize) -> usize {
+/// Returns the bytes mapped for `rings` rings of `capacity` records; they are not on the heap.
+fn mapped_bytes(rings: usize, capacity: usize) -> usize {
     rings * tailwatch::tailwatch_core::Ring::layout(capacity).unwrap().size()
 }
 
 #[test]
-fn memory_is_bounded_and_told() {
+fn memory_is_bounded_and_reported() {
     let _turn = in_turn();
     let before = LIVE.load(Relaxed);
-    let taken = || LIVE.load(Relaxed).saturating_sub(before) + mapped(3, 1_024);
+    let in_use = || LIVE.load(Relaxed).saturating_sub(before) + mapped_bytes(3, 1_024);
     let collector = Collector::builder().rings(3).ring_capacity(1_024).start().unwrap();
     collector.install().unwrap();
-    let told = collector.memory_bytes();
-    let at_first = taken();
-    assert!(told >= at_first, "{at_first} bytes are taken, {told} told");
-    // The rest is room for reports, which grow with what there is to tell.
-    assert!(told < at_first * 2, "{at_first} bytes are taken, {told} told");
+    let reported = collector.memory_bytes();
+    let initial = in_use();
+    assert!(reported >= initial, "{initial} bytes in use, {reported} reported");
+    // The difference is reserved for reports, which grow with the data that they hold.
+    assert!(reported < initial * 2, "{initial} bytes in use, {reported} reported");
 
-    // Threads with ever new names, whose slow spans are remembered; all events, in all buckets; limits that change.
+    // Fills everything that can grow: each thread has a new name and its slow spans become
+    // exemplars, all events are recorded into many buckets, and limits change.
     for n in 0..300_u64 {
         in_thread(&format!("a thread of its own name, {n}"), move || {
-            // There may be none.
+            // Fails while the rings of earlier threads are not drained, which does not matter here.
             let _ = tailwatch::register_thread(&format!("a thread of its own name, {n}"));
             for info in Trading::ALL {
                 drop(measure_tagged(info.id, n));
@@ -194,17 +196,17 @@ fn memory_is_bounded_and_told() {
         });
         let limit = Threshold::duration(Quantile::P95, Duration::from_nanos(1 + n % 2));
         collector.set_limits(Trading::OrderFill, &[Limit::Quantile(limit)]).unwrap();
-        // What a query was given is the caller's.
+        // What a query returns belongs to its caller and is dropped here.
         let _ = (collector.report(), collector.sla_changes(), collector.explain());
-        assert!(taken() <= told, "{} bytes are taken, {told} told", taken());
+        assert!(in_use() <= reported, "{} bytes in use, {reported} reported", in_use());
     }
     collector.stop();
-    assert_eq!(collector.memory_bytes(), told, "it is what it was");
+    assert_eq!(collector.memory_bytes(), reported, "the reported size must not change");
     assert!(collector.health().delivered > 100_000, "{:?}", collector.health());
 }
 
 #[test]
-fn a_report_that_nobody_keeps_is_written_over() {
+fn the_memory_of_a_report_that_nobody_holds_is_reused() {
     let _turn = in_turn();
     let collector = Collector::builder().manual_drain().start().unwrap();
     collector.register_thread("recorder").unwrap();
@@ -212,14 +214,14 @@ fn a_report_that_nobody_keeps_is_written_over() {
         (0..100).for_each(|_| record_everything());
         calls_in(|| collector.flush())
     };
-    // More samples than are kept, so that there are buckets to tell.
+    // Records more samples than the collector keeps, so that reports contain histogram buckets.
     (0..20).for_each(|_| _ = next());
-    // Of each event several periods are told, each with its buckets and its slowest.
-    let told: usize = collector.report().events.iter().map(|event| event.windows.len() + 1).sum();
-    assert_eq!(told, 32);
+    // Each of the 8 events has 4 scopes (3 windows and the total), each with buckets and exemplars.
+    let scopes: usize = collector.report().events.iter().map(|event| event.windows.len() + 1).sum();
+    assert_eq!(scopes, 32);
     let (first, second) = (next(), next());
-    assert!(first < 32 && second < 32, "{first}, {second}");
-    // One that is kept is not.
+    assert!(first < 32 && second < 32, "{first} and {second} allocator calls for 32 scopes");
+    // A report that somebody holds is not overwritten.
     let kept = collector.published_report();
     let before = kept.to_json();
     (0..3).for_each(|_| _ = next());
@@ -229,7 +231,7 @@ fn a_report_that_nobody_keeps_is_written_over() {
 }
 
 #[test]
-fn panics_of_observers_leave_no_memory_behind() {
+fn panics_of_observers_leak_no_memory() {
     let _turn = in_turn();
     let panicking = |_: &Delivery<'_>| std::panic::resume_unwind(Box::new([0_u8; 1_000]));
     let collector = Collector::builder().manual_drain().observer(panicking).start().unwrap();
@@ -242,13 +244,13 @@ fn panics_of_observers_leave_no_memory_behind() {
     let before = LIVE.load(Relaxed);
     panic(1_000);
     let grown = LIVE.load(Relaxed).saturating_sub(before);
-    assert!(grown < 64 * 1_024, "{grown} bytes more, of 1,000 panics");
+    assert!(grown < 64 * 1_024, "1,000 panics left {grown} bytes behind");
     collector.stop();
     assert_eq!(collector.health().observer_panics, 2_000);
 }
 
 #[test]
-fn threads_that_come_and_go_leave_no_memory_behind() {
+fn threads_that_end_leak_no_memory() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.install().unwrap();
@@ -264,9 +266,10 @@ fn threads_that_come_and_go_leave_no_memory_behind() {
     run(2_000);
     let before = LIVE.load(Relaxed);
     run(2_000);
-    // Of the collector, that is: other tests of this process wait for their turn. The reports there are tell a few more buckets than
-    // before; a thread that kept its recorder, or its name, would take more than this.
+    // The other tests of this process wait meanwhile, so only the collector can have grown. Its
+    // reports may hold a few more buckets than before. If each thread left its recorder or its name
+    // behind, the growth would exceed this bound.
     let grown = LIVE.load(Relaxed).saturating_sub(before);
-    assert!(grown < 64 * 1_024, "{grown} bytes more");
+    assert!(grown < 64 * 1_024, "2,000 threads left {grown} bytes behind");
     collector.stop();
 }

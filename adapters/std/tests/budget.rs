@@ -1,4 +1,4 @@
-//! A drain that is not to be busy for long.
+//! Checks draining with a budget: `Collector::drain_up_to` and `Collector::flush_up_to`.
 
 mod support;
 
@@ -11,14 +11,15 @@ use std::{
 use support::{Log, assert_accounted};
 use tailwatch::{Collector, Kind, Limit, Quantile, SlaState, Threshold, Trading, measure};
 
-/// Of one call, at the most.
-const MOST: usize = 1_000;
+/// The largest number of records that one call may take.
+const BUDGET: usize = 1_000;
 
-/// Two threads of these names record so many spans each, and wait until `drain` is done.
-fn with_full_rings(collector: &Collector, spans: usize, drain: impl FnOnce()) {
+/// Starts the threads `one` and `other`, which record `spans` spans each and keep their rings until
+/// `drain` returns.
+fn with_two_filled_rings(collector: &Collector, spans: usize, drain: impl FnOnce()) {
     let recorded = Barrier::new(3);
     thread::scope(|scope| {
-        // They go on once it is dropped, which it is by a panic too.
+        // The threads end once these senders are dropped, which happens even if `drain` panics.
         let mut waiting = Vec::new();
         for name in ["one", "other"] {
             let recorded = &recorded;
@@ -39,7 +40,7 @@ fn with_full_rings(collector: &Collector, spans: usize, drain: impl FnOnce()) {
 }
 
 #[test]
-fn a_call_takes_no_more_than_it_may_and_the_next_goes_on_where_it_stopped() {
+fn a_call_stays_within_its_budget_and_the_next_goes_on_where_it_stopped() {
     let log = Log::default();
     let collector = Collector::builder()
         .ignore_environment()
@@ -47,13 +48,13 @@ fn a_call_takes_no_more_than_it_may_and_the_next_goes_on_where_it_stopped() {
         .observer(log.observer())
         .start()
         .unwrap();
-    with_full_rings(&collector, 3_000, || {
+    with_two_filled_rings(&collector, 3_000, || {
         let mut before = 0;
         loop {
-            let rest = collector.drain_up_to(MOST);
+            let rest = collector.drain_up_to(BUDGET);
             let now = log.all().len();
-            assert!(now - before <= MOST, "{} at once", now - before);
-            assert!(now > before || !rest.is_zero(), "what is told to be there is taken");
+            assert!(now - before <= BUDGET, "one call took {} records", now - before);
+            assert!(now > before || !rest.is_zero(), "a call that returns 0 must take records");
             before = now;
             if now == 12_000 {
                 break;
@@ -67,14 +68,17 @@ fn a_call_takes_no_more_than_it_may_and_the_next_goes_on_where_it_stopped() {
             .filter(|seen| seen.kind == Kind::EndOk && seen.thread == name)
             .collect();
         assert_eq!(ends.len(), 3_000);
-        assert!(ends.is_sorted_by_key(|seen| seen.record.ticks()), "in the order of its thread");
+        assert!(
+            ends.is_sorted_by_key(|seen| seen.record.ticks()),
+            "records of a thread must stay in order"
+        );
     }
     collector.stop();
     assert_accounted(&collector, 12_000, 12_000);
 }
 
 #[test]
-fn a_flush_of_so_many_a_call_takes_rings_that_are_not_due_and_publishes_once_they_are_empty() {
+fn a_budgeted_flush_takes_rings_that_are_not_due_and_publishes_once_all_are_empty() {
     let log = Log::default();
     let collector = Collector::builder()
         .ignore_environment()
@@ -82,12 +86,12 @@ fn a_flush_of_so_many_a_call_takes_rings_that_are_not_due_and_publishes_once_the
         .observer(log.observer())
         .start()
         .unwrap();
-    with_full_rings(&collector, 500, || {
+    with_two_filled_rings(&collector, 500, || {
         let mut before = 0;
         loop {
             let has_more = collector.flush_up_to(300);
             let now = log.all().len();
-            assert!(now - before <= 300, "{} at once", now - before);
+            assert!(now - before <= 300, "one call took {} records", now - before);
             assert_eq!(has_more, now < 2_000);
             before = now;
             if !has_more {
@@ -101,7 +105,7 @@ fn a_flush_of_so_many_a_call_takes_rings_that_are_not_due_and_publishes_once_the
 }
 
 #[test]
-fn a_ring_that_is_filled_again_and_again_keeps_nobody_waiting() {
+fn a_ring_that_keeps_filling_does_not_starve_the_others() {
     let log = Log::default();
     let collector = Collector::builder()
         .ignore_environment()
@@ -110,23 +114,24 @@ fn a_ring_that_is_filled_again_and_again_keeps_nobody_waiting() {
         .start()
         .unwrap();
     collector.register_thread("busy").unwrap();
-    with_full_rings(&collector, 1_000, || {
+    with_two_filled_rings(&collector, 1_000, || {
         let mut calls = 0;
         while log.all().iter().filter(|seen| seen.thread != "busy").count() < 4_000 {
-            for _ in 0..MOST {
+            for _ in 0..BUDGET {
                 drop(measure(Trading::OrderFill));
             }
-            collector.drain_up_to(MOST);
+            collector.drain_up_to(BUDGET);
             calls += 1;
-            assert!(calls < 20, "the rings of the others are due");
+            assert!(calls < 20, "the busy ring starves the other rings");
         }
     });
 }
 
-/// An open span is known to be open as of a look at every ring, after which each was drained as far as it was then. A ring whose
-/// producer is faster than the budget is never empty, but as far as it was it is drained time and again.
+/// A span counts as open as of the moment when the drain looked at the heads of all rings, once
+/// each ring has been drained up to that head. A ring whose producer is faster than the budget is
+/// never empty, but it is drained up to such a head again and again.
 #[test]
-fn a_span_that_hangs_is_noticed_though_a_ring_is_never_empty() {
+fn a_hanging_span_violates_its_limit_although_a_ring_is_never_empty() {
     let limit = Limit::Quantile(Threshold::duration(Quantile::P95, Duration::from_nanos(1)));
     let collector = Collector::builder().ignore_environment().manual_drain().start().unwrap();
     collector.set_limits(Trading::GcPause, &[limit]).unwrap();
@@ -139,11 +144,11 @@ fn a_span_that_hangs_is_noticed_though_a_ring_is_never_empty() {
         .iter()
         .all(|row| row.event != "gc_pause" || row.state != SlaState::Violated)
     {
-        for _ in 0..MOST {
+        for _ in 0..BUDGET {
             drop(measure(Trading::OrderFill));
         }
-        collector.drain_up_to(MOST);
+        collector.drain_up_to(BUDGET);
         calls += 1;
-        assert!(calls < 1_000, "the span is older than its limit");
+        assert!(calls < 1_000, "the limit must be violated, as the open span is older than it");
     }
 }

@@ -1,32 +1,35 @@
-//! Whatever the clock, spans come out plausible and in order, and the report says which clock it was.
+//! Checks each clock: its records are in order, its durations are plausible, and the report names
+//! it.
 
 mod support;
 
 use core::time::Duration;
 
-use support::{Around, Log, in_turn, say_loudly, spin};
+use support::{Log, Moment, in_turn, print_notice, spin};
 use tailwatch::{Builder, ClockMode, ClockSource, Collector, Kind, Trading, measure_tagged};
 
+/// How long a thread spins between the begins and ends of the spans.
 const STEP: Duration = Duration::from_micros(300);
 
-/// Measures the same spans with a collector set up by `set_up`; returns its source, whether it is ordered, and its hz.
+/// Measures nested spans with a collector that `set_up` configures. Returns the source of its
+/// clock, whether the clock is ordered, and its rate in Hz.
 fn measure_by(set_up: impl FnOnce(Builder) -> Builder) -> (ClockSource, bool, u64) {
     let _turn = in_turn();
     let log = Log::default();
     let collector = set_up(Collector::builder()).observer(log.observer()).start().unwrap();
     collector.register_thread("main").unwrap();
-    let mut brackets = Vec::new();
+    let mut bounds = Vec::new();
     for round in 0..5 {
-        let (outer, outer_began) = Around::the(|| measure_tagged(Trading::OrderFill, round * 2));
+        let (outer, outer_began) = Moment::of(|| measure_tagged(Trading::OrderFill, round * 2));
         spin(STEP);
         let (inner, inner_began) =
-            Around::the(|| measure_tagged(Trading::OrderPlacement, round * 2 + 1));
+            Moment::of(|| measure_tagged(Trading::OrderPlacement, round * 2 + 1));
         spin(STEP);
-        let ((), inner_ended) = Around::the(|| drop(inner));
+        let ((), inner_ended) = Moment::of(|| drop(inner));
         spin(STEP);
-        let ((), outer_ended) = Around::the(|| drop(outer));
-        brackets.push(inner_began.to(inner_ended));
-        brackets.push(outer_began.to(outer_ended));
+        let ((), outer_ended) = Moment::of(|| drop(outer));
+        bounds.push(inner_began.to(inner_ended));
+        bounds.push(outer_began.to(outer_ended));
     }
     collector.stop();
 
@@ -34,13 +37,13 @@ fn measure_by(set_up: impl FnOnce(Builder) -> Builder) -> (ClockSource, bool, u6
     let kinds: Vec<_> = seen.iter().map(|seen| seen.kind).collect();
     assert_eq!(kinds, [Kind::Start, Kind::Start, Kind::EndOk, Kind::EndOk].repeat(5));
     let ticks: Vec<_> = seen.iter().map(|seen| seen.record.ticks()).collect();
-    assert!(ticks.is_sorted(), "one thread's records are in the order of time: {ticks:?}");
-    let told: Vec<_> = seen.iter().filter_map(|seen| seen.duration_ns_or_value).collect();
-    for (told, bracket) in told.iter().zip(&brackets) {
-        bracket.assert_holds(*told, "a span");
+    assert!(ticks.is_sorted(), "the records of one thread must be in the order of time: {ticks:?}");
+    let durations: Vec<_> = seen.iter().filter_map(|seen| seen.duration_ns_or_value).collect();
+    for (duration, bounds) in durations.iter().zip(&bounds) {
+        bounds.assert_contain(*duration, "a span");
     }
-    for pair in told.chunks(2) {
-        assert!(pair[0] < pair[1], "the inner span is the shorter one: {told:?}");
+    for pair in durations.chunks(2) {
+        assert!(pair[0] < pair[1], "the inner span must be the shorter one: {durations:?}");
     }
     let report = collector.report();
     let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
@@ -53,36 +56,38 @@ fn measure_by(set_up: impl FnOnce(Builder) -> Builder) -> (ClockSource, bool, u6
 
 fn assert_hz(source: ClockSource, hz: u64) {
     match source {
-        ClockSource::Monotonic => assert_eq!(hz, 1_000_000_000, "its tick is the nanosecond"),
+        ClockSource::Monotonic => assert_eq!(hz, 1_000_000_000, "a tick must be one nanosecond"),
         ClockSource::Tsc => assert!((1_000_000..20_000_000_000).contains(&hz), "{hz} Hz"),
     }
 }
 
 #[test]
-fn the_operating_systems_clock_measures_right() {
+fn the_monotonic_clock_measures_correctly() {
     let (source, ordered, hz) = measure_by(Builder::monotonic_clock);
     assert_eq!((source, ordered), (ClockSource::Monotonic, true));
     assert_hz(source, hz);
 }
 
 #[test]
-fn the_ordered_clock_measures_right_and_is_the_default() {
+fn the_ordered_clock_measures_correctly_and_is_the_default() {
     let (source, ordered, hz) = measure_by(|builder| builder.clock_mode(ClockMode::Ordered));
     assert!(ordered);
     assert_hz(source, hz);
     assert_eq!(
         measure_by(|builder| builder),
         (source, ordered, hz),
-        "the ratio is fixed for the process"
+        "the rate must be the same for all collectors of a process"
     );
 }
 
 #[test]
-fn the_relaxed_clock_measures_right() {
+fn the_relaxed_clock_measures_correctly() {
     let (source, ordered, hz) = measure_by(|builder| builder.clock_mode(ClockMode::Relaxed));
     assert_hz(source, hz);
     if source == ClockSource::Monotonic {
-        say_loudly("this machine's counter cannot be trusted: the relaxed clock was not tested");
+        print_notice(
+            "NOT TESTED: the relaxed clock, as this machine's tick counter is not trustworthy",
+        );
     }
     assert_eq!(ordered, source == ClockSource::Monotonic);
 }

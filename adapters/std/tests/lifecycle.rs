@@ -1,4 +1,4 @@
-//! How rings, threads and collectors come and go.
+//! Checks the lifecycle of rings, threads and collectors.
 
 mod support;
 
@@ -21,7 +21,8 @@ fn a_thread_that_ends_gives_its_ring_back() {
     collector.install().unwrap();
     for number in 0..THREADS {
         in_thread("recorder", move || {
-            register_thread(&format!("thread-{number}")).expect("the ring of the thread before");
+            register_thread(&format!("thread-{number}"))
+                .expect("the previous thread's ring is free");
             record_value(Trading::QueueBacklog, number);
         });
     }
@@ -34,7 +35,7 @@ fn a_thread_that_ends_gives_its_ring_back() {
 }
 
 #[test]
-fn a_ring_that_is_taken_is_nobody_elses_and_the_error_says_how_many_there_are() {
+fn a_ring_belongs_to_one_thread_and_the_error_names_the_number_of_rings() {
     let _turn = in_turn();
     let collector = Collector::builder().rings(3).start().unwrap();
     collector.install().unwrap();
@@ -46,7 +47,7 @@ fn a_ring_that_is_taken_is_nobody_elses_and_the_error_says_how_many_there_are() 
             let (took, is_done) = (took.clone(), std::sync::Arc::clone(&is_done));
             thread::spawn(move || {
                 took.send(register_thread("owner")).unwrap();
-                // Until the sender is gone.
+                // Keeps the ring until `done` is dropped.
                 let _ = is_done.lock().unwrap().recv();
             })
         })
@@ -65,13 +66,17 @@ fn a_ring_that_is_taken_is_nobody_elses_and_the_error_says_how_many_there_are() 
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!(in_thread("later", || register_thread("later")), Ok(()), "they have come back");
+    assert_eq!(
+        in_thread("later", || register_thread("later")),
+        Ok(()),
+        "the rings must be free again"
+    );
     collector.stop();
-    assert_eq!(collector.health().unregistered, 2, "START and END");
+    assert_eq!(collector.health().unregistered, 2, "the START and END of the thread `late`");
 }
 
 #[test]
-fn a_thread_that_is_registered_keeps_its_ring_and_its_name() {
+fn a_registered_thread_keeps_its_ring_and_its_name() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().rings(1).observer(log.observer()).start().unwrap();
@@ -89,39 +94,39 @@ fn a_thread_that_is_registered_keeps_its_ring_and_its_name() {
 }
 
 thread_local! {
-    static KEPT: RefCell<Option<SpanGuard>> = const { RefCell::new(None) };
+    static HELD_SPAN: RefCell<Option<SpanGuard>> = const { RefCell::new(None) };
 }
 
 #[test]
-fn a_span_kept_in_a_thread_local_is_recorded_or_counted_whichever_is_dropped_first() {
+fn a_span_held_in_a_thread_local_is_recorded_or_counted_in_either_drop_order() {
     let _turn = in_turn();
     let mut unregistered = Vec::new();
-    for users_first in [false, true] {
+    for user_local_first in [false, true] {
         let tally = Tally::default();
         let collector = Collector::builder().observer(tally.observer()).start().unwrap();
         collector.install().unwrap();
         in_thread("recorder", move || {
-            // The order in which thread-locals are dropped follows that of their first use.
-            if users_first {
-                KEPT.set(None);
+            // The order in which thread-locals are dropped depends on the order of their first use.
+            if user_local_first {
+                HELD_SPAN.set(None);
                 register_thread("recorder").unwrap();
             } else {
                 register_thread("recorder").unwrap();
-                KEPT.set(None);
+                HELD_SPAN.set(None);
             }
-            KEPT.set(Some(measure(Trading::OrderFill)));
+            HELD_SPAN.set(Some(measure(Trading::OrderFill)));
         });
         collector.stop();
         assert_accounted(&collector, 2, tally.count());
         unregistered.push(collector.health().unregistered);
     }
-    // In one order the thread still has its ring, in the other it has given it back: on Linux, the first used is the last
-    // dropped.
+    // When the span ends, the thread still has its ring in one order and has given it back in the
+    // other. On Linux, the thread-local that was used first is dropped last.
     unregistered.sort_unstable();
     assert_eq!(unregistered, [0, 1]);
 }
 
-/// Records at its drop.
+/// Records in every way when it is dropped.
 struct RecordsAtDrop;
 
 impl Drop for RecordsAtDrop {
@@ -135,33 +140,34 @@ impl Drop for RecordsAtDrop {
 }
 
 thread_local! {
-    static LAST_WORDS: RefCell<Option<RecordsAtDrop>> = const { RefCell::new(None) };
+    static RECORDS_AT_EXIT: RefCell<Option<RecordsAtDrop>> = const { RefCell::new(None) };
 }
 
 #[test]
-fn what_a_thread_records_while_its_thread_locals_are_dropped_is_delivered_or_counted() {
+fn records_made_while_thread_locals_are_dropped_are_delivered_or_counted() {
     const PUSHED: u64 = 8;
     let _turn = in_turn();
     let mut unregistered = Vec::new();
-    for users_first in [false, true] {
+    for user_local_first in [false, true] {
         let tally = Tally::default();
-        // Two rings: one would be free to be taken once more, and must not be lost.
+        // The second ring is free: a thread that has already given its ring back could take this
+        // one for its last records, and would then never give it back.
         let collector = Collector::builder().rings(2).observer(tally.observer()).start().unwrap();
         collector.install().unwrap();
         for _ in 0..10 {
             in_thread("recorder", move || {
-                if users_first {
-                    LAST_WORDS.set(Some(RecordsAtDrop));
+                if user_local_first {
+                    RECORDS_AT_EXIT.set(Some(RecordsAtDrop));
                     register_thread("recorder").unwrap();
                 } else {
                     register_thread("recorder").unwrap();
-                    LAST_WORDS.set(Some(RecordsAtDrop));
+                    RECORDS_AT_EXIT.set(Some(RecordsAtDrop));
                 }
             });
         }
         for number in 0..2 {
             let registered = in_thread("next", move || (number, register_thread("next")));
-            assert_eq!(registered, (number, Ok(())), "no ring is lost");
+            assert_eq!(registered, (number, Ok(())), "a ring is lost");
         }
         collector.stop();
         assert_accounted(&collector, 10 * PUSHED, tally.count());
@@ -172,7 +178,7 @@ fn what_a_thread_records_while_its_thread_locals_are_dropped_is_delivered_or_cou
 }
 
 #[test]
-fn to_drop_the_collector_is_to_stop_it() {
+fn dropping_the_collector_stops_it() {
     let _turn = in_turn();
     let tally = Tally::default();
     let collector = Collector::builder().observer(tally.observer()).start().unwrap();
@@ -183,35 +189,40 @@ fn to_drop_the_collector_is_to_stop_it() {
         record_value(Trading::QueueBacklog, n);
     }
     drop(collector);
-    assert_eq!(tally.count(), 1_000, "everything recorded before is drained");
+    assert_eq!(tally.count(), 1_000, "everything recorded before the drop must be drained");
     record_value(Trading::QueueBacklog, 1_000);
-    assert_eq!(tally.count(), 1_000, "nothing more comes");
+    assert_eq!(tally.count(), 1_000, "nothing recorded after the drop may be delivered");
     assert!(register_thread("main").is_err());
-    assert_eq!(second.install(), Ok(()), "the place is free");
+    assert_eq!(
+        second.install(),
+        Ok(()),
+        "dropping the installed collector must make room for another"
+    );
 }
 
 #[test]
-fn what_is_recorded_after_stop_counts_as_unregistered() {
+fn records_after_stop_count_as_unregistered() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
     register_thread("main").unwrap();
     let [to_drop, to_end, to_discard] = [(); 3].map(|()| measure(Trading::OrderFill));
-    let (token, thrown_away) = (record_start(Trading::OrderFill), record_start(Trading::OrderFill));
+    let (token, token_to_discard) =
+        (record_start(Trading::OrderFill), record_start(Trading::OrderFill));
     record_value(Trading::QueueBacklog, 1);
     collector.stop();
     assert_accounted(&collector, 6, log.count());
     assert_eq!(collector.health().unregistered, 0);
 
-    // The spans that were open: one record each.
+    // Each end of an open span is one record.
     drop(to_drop);
     to_end.end(Outcome::Error);
     to_discard.discard();
     record_end(token, Outcome::Ok);
-    record_discard(thrown_away);
+    record_discard(token_to_discard);
     assert_eq!(collector.health().unregistered, 5);
-    // On a thread that had a ring, and on one that never had.
+    // Records on a thread that had a ring, then on one that never had one.
     let record = || {
         drop(measure(Trading::OrderFill)); // 2
         measure(Trading::OrderFill).discard(); // 2
@@ -224,7 +235,7 @@ fn what_is_recorded_after_stop_counts_as_unregistered() {
     assert_eq!(collector.health().unregistered, 5 + 6 + 6);
     assert_eq!(collector.report().health.unregistered, 5 + 6 + 6);
 
-    // Nor does anything bring it back.
+    // A stopped collector cannot be switched on again.
     collector.set_enabled(true);
     assert!(!collector.health().enabled);
     collector.flush();
@@ -234,7 +245,7 @@ fn what_is_recorded_after_stop_counts_as_unregistered() {
 }
 
 #[test]
-fn a_collector_that_has_stopped_registers_nobody() {
+fn a_stopped_collector_registers_no_thread() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.install().unwrap();
@@ -245,17 +256,21 @@ fn a_collector_that_has_stopped_registers_nobody() {
 }
 
 #[test]
-fn one_collector_is_installed_at_a_time() {
+fn only_one_collector_is_installed_at_a_time() {
     let _turn = in_turn();
     let first = Collector::builder().rings(1).start().unwrap();
     let second = Collector::builder().rings(1).start().unwrap();
     assert_eq!(first.install(), Ok(()));
-    assert_eq!(first.install(), Ok(()), "it is installed already");
+    assert_eq!(first.install(), Ok(()), "installing the installed collector again must succeed");
     assert_eq!(second.install(), Err(InstallError::Taken));
     assert!(InstallError::Taken.to_string().contains("another collector is installed"));
     in_thread("recorder", || record_value(Trading::QueueBacklog, 1));
     second.stop();
-    assert_eq!(second.health().produced, 0, "it was not installed");
+    assert_eq!(
+        second.health().produced,
+        0,
+        "a collector that is not installed must receive nothing"
+    );
     first.stop();
     assert_eq!(first.health().delivered, 1);
     assert_eq!(first.install(), Err(InstallError::Stopped));
@@ -267,15 +282,15 @@ fn one_collector_is_installed_at_a_time() {
 #[test]
 fn a_thread_records_into_the_collector_it_registered_with() {
     let _turn = in_turn();
-    let (of_installed, of_other) = (Log::default(), Log::default());
-    let installed = Collector::builder().observer(of_installed.observer()).start().unwrap();
-    let other = Collector::builder().observer(of_other.observer()).start().unwrap();
+    let (installed_log, other_log) = (Log::default(), Log::default());
+    let installed = Collector::builder().observer(installed_log.observer()).start().unwrap();
+    let other = Collector::builder().observer(other_log.observer()).start().unwrap();
     installed.install().unwrap();
     thread::scope(|scope| {
         let recording = scope.spawn(|| {
             other.register_thread("other's").unwrap();
             record_value(Trading::QueueBacklog, 1);
-            // And it may change its mind.
+            // A thread may register with another collector later.
             installed.register_thread("installed's").unwrap();
             record_value(Trading::QueueBacklog, 2);
         });
@@ -283,26 +298,26 @@ fn a_thread_records_into_the_collector_it_registered_with() {
     });
     installed.stop();
     other.stop();
-    let told = |log: &Log| {
+    let threads_and_values = |log: &Log| {
         log.all()
             .iter()
             .map(|seen| (seen.thread.clone(), seen.duration_ns_or_value))
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(&of_other), [("other's".to_owned(), Some(1))]);
-    assert_eq!(told(&of_installed), [("installed's".to_owned(), Some(2))]);
+    assert_eq!(threads_and_values(&other_log), [("other's".to_owned(), Some(1))]);
+    assert_eq!(threads_and_values(&installed_log), [("installed's".to_owned(), Some(2))]);
 }
 
 #[test]
-fn threads_of_a_stopped_collector_move_over_to_the_next_one_by_themselves() {
+fn threads_of_a_stopped_collector_move_to_the_next_one_by_themselves() {
     let _turn = in_turn();
-    let (of_first, of_second) = (Log::default(), Log::default());
-    let first = Collector::builder().observer(of_first.observer()).start().unwrap();
+    let (first_log, second_log) = (Log::default(), Log::default());
+    let first = Collector::builder().observer(first_log.observer()).start().unwrap();
     first.install().unwrap();
-    let (go, goes) = mpsc::channel::<u64>();
+    let (go, requests) = mpsc::channel::<u64>();
     let (done, is_done) = mpsc::channel();
     let recording = thread::Builder::new().name("recorder".to_owned()).spawn(move || {
-        for value in goes {
+        for value in requests {
             record_value(Trading::QueueBacklog, value);
             drop(measure(Trading::OrderFill));
             done.send(()).unwrap();
@@ -314,8 +329,8 @@ fn threads_of_a_stopped_collector_move_over_to_the_next_one_by_themselves() {
     };
     record(1);
     first.stop();
-    record(2); // nobody's
-    let second = Collector::builder().observer(of_second.observer()).start().unwrap();
+    record(2); // counts as unregistered
+    let second = Collector::builder().observer(second_log.observer()).start().unwrap();
     second.install().unwrap();
     record(3);
     record(4);
@@ -323,18 +338,18 @@ fn threads_of_a_stopped_collector_move_over_to_the_next_one_by_themselves() {
     recording.unwrap().join().unwrap();
     second.stop();
 
-    assert_accounted(&first, 6, of_first.count());
+    assert_accounted(&first, 6, first_log.count());
     assert_eq!(first.health().unregistered, 3);
-    assert_accounted(&second, 6, of_second.count());
+    assert_accounted(&second, 6, second_log.count());
     assert_eq!(second.health().unregistered, 0);
-    let told = |log: &Log| {
+    let values = |log: &Log| {
         log.all()
             .iter()
             .filter_map(|seen| seen.duration_ns_or_value.filter(|_| seen.kind == Kind::Value))
             .collect::<Vec<_>>()
     };
-    assert_eq!((told(&of_first), told(&of_second)), (vec![1], vec![3, 4]));
-    assert!(of_second.all().iter().all(|seen| seen.thread == "recorder"));
+    assert_eq!((values(&first_log), values(&second_log)), (vec![1], vec![3, 4]));
+    assert!(second_log.all().iter().all(|seen| seen.thread == "recorder"));
 }
 
 #[test]
@@ -365,10 +380,10 @@ fn the_master_switch_stops_all_threads_at_once_and_open_spans_still_end() {
         record_value(Trading::QueueBacklog, 1);
         record_duration(Trading::GcPause, core::time::Duration::from_nanos(1));
     };
-    let (go, goes) = mpsc::channel::<()>();
+    let (go, requests) = mpsc::channel::<()>();
     let (done, is_done) = mpsc::channel();
     let other = thread::spawn(move || {
-        for () in goes {
+        for () in requests {
             record();
             done.send(()).unwrap();
         }
@@ -389,7 +404,7 @@ fn the_master_switch_stops_all_threads_at_once_and_open_spans_still_end() {
     let not_recorded = measure(Trading::OrderPlacement);
     in_thread("one more", record);
     collector.flush();
-    assert_eq!(log.count(), 2 * 4 + 1, "nothing while it is off");
+    assert_eq!(log.count(), 2 * 4 + 1, "nothing may be recorded while recording is off");
     drop(open);
     collector.flush();
     assert_eq!(log.kinds().last(), Some(&Kind::EndOk));
@@ -398,14 +413,18 @@ fn the_master_switch_stops_all_threads_at_once_and_open_spans_still_end() {
     drop(not_recorded);
     record_on_both();
     collector.stop();
-    assert_eq!(collector.health().unregistered, 0, "switched off is not lost");
+    assert_eq!(
+        collector.health().unregistered,
+        0,
+        "what is not recorded while recording is off must not count as lost"
+    );
     assert_accounted(&collector, 2 * 4 + 2 + 2 * 4, log.count());
     drop(go);
     other.join().unwrap();
 }
 
 #[test]
-fn spans_that_are_open_when_the_master_switch_turns_end_on_a_thread_without_a_ring_too() {
+fn spans_open_when_recording_is_switched_off_also_end_on_a_thread_without_a_ring() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
@@ -424,14 +443,14 @@ fn spans_that_are_open_when_the_master_switch_turns_end_on_a_thread_without_a_ri
     });
     collector.stop();
     assert_accounted(&collector, 6, log.count());
-    assert_eq!(collector.health().unregistered, 0, "there were rings");
+    assert_eq!(collector.health().unregistered, 0, "a ring was free for each thread");
     let ends: Vec<_> =
         log.all().into_iter().filter(|seen| seen.thread == "ends").map(|seen| seen.kind).collect();
     assert_eq!(ends, [Kind::EndOk, Kind::Forget, Kind::EndError]);
 }
 
 #[test]
-fn stop_returns_when_everything_is_drained_whoever_else_calls_it() {
+fn stop_returns_once_everything_is_drained_even_if_several_threads_call_it() {
     const PUSHED: u64 = 10_000;
     let _turn = in_turn();
     for _ in 0..20 {
@@ -453,11 +472,11 @@ fn stop_returns_when_everything_is_drained_whoever_else_calls_it() {
     }
 }
 
-/// An event whose number is found by code that moves the thread to another collector.
+/// An event whose `id` moves the thread to another collector.
 #[derive(Clone, Copy)]
-struct Meddling<'c>(&'c Collector, Trading);
+struct MovesThread<'c>(&'c Collector, Trading);
 
-impl Event for Meddling<'_> {
+impl Event for MovesThread<'_> {
     fn id(self) -> EventId {
         self.0.register_thread("meddling").unwrap();
         self.1.id()
@@ -469,9 +488,9 @@ fn an_events_own_code_may_move_the_thread_to_another_collector() {
     let _turn = in_turn();
     let [former, latter] = [(); 2].map(|()| Collector::builder().start().unwrap());
     former.register_thread("main").unwrap();
-    drop(measure(Meddling(&latter, Trading::OrderFill)));
+    drop(measure(MovesThread(&latter, Trading::OrderFill)));
     former.register_thread("main").unwrap();
-    record_value(Meddling(&latter, Trading::QueueBacklog), 3);
+    record_value(MovesThread(&latter, Trading::QueueBacklog), 3);
     for collector in [&former, &latter] {
         collector.stop();
     }

@@ -1,4 +1,5 @@
-//! The loss law: what was pushed, counted by who pushed it, is what an observer saw and what is told as lost.
+//! Checks the loss law: the records pushed, counted by the threads that push them, are those that
+//! an observer receives plus those that the collector reports as lost.
 
 mod support;
 
@@ -18,32 +19,34 @@ use tailwatch::{
     record_start, record_value,
 };
 
-/// Threads of the tests with many.
+/// The number of threads in tests with many threads.
 const THREADS: u64 = 64;
-/// Rings of a collector, unless set.
+/// The default number of rings of a collector.
 const RINGS: u64 = 8;
-/// What a thread pushes: so many values, and as many spans of two records.
-const EACH: u64 = 300;
-const PUSHED_EACH: u64 = EACH * 3;
-/// Values and tags tell by whom they were recorded.
-const NUMBERED: u64 = 1_000;
+/// The number of values, and of spans, that one thread records.
+const ROUNDS_PER_THREAD: u64 = 300;
+/// The number of records that one thread pushes: one per value, two per span.
+const PUSHED_PER_THREAD: u64 = ROUNDS_PER_THREAD * 3;
+/// Each value and tag is a mark: the number of its thread times this constant, plus a count from 0.
+const MARKS_PER_THREAD: u64 = 1_000;
 
 fn name(number: u64) -> String {
     format!("recorder-{number}")
 }
 
-/// Records as thread `number`.
+/// Records the values and spans of thread `number`.
 fn record_as(number: u64) {
-    for n in 0..EACH {
-        let mark = number * NUMBERED + n;
+    for n in 0..ROUNDS_PER_THREAD {
+        let mark = number * MARKS_PER_THREAD + n;
         record_value(Trading::QueueBacklog, mark);
         let span = measure_tagged(Trading::OrderPlacement, mark);
         drop(span);
     }
 }
 
-/// How many records of each thread were seen; fails where a record stands under another thread's name.
-fn by_thread(seen: &[Seen]) -> BTreeMap<&str, u64> {
+/// Counts the records of each thread. Fails if a record has the name of another thread, or if the
+/// marks of a thread are not complete and in order.
+fn count_by_thread(seen: &[Seen]) -> BTreeMap<&str, u64> {
     let mut counts = BTreeMap::new();
     let mut marks = BTreeMap::<_, Vec<u64>>::new();
     for record in seen {
@@ -53,15 +56,22 @@ fn by_thread(seen: &[Seen]) -> BTreeMap<&str, u64> {
             Kind::Start => record.tag,
             _ => continue,
         };
-        let mark = mark.expect("a value or a tag");
-        assert_eq!(record.thread, name(mark / NUMBERED), "{record:?} belongs to another thread");
-        marks.entry((record.thread.as_str(), record.kind as u8)).or_default().push(mark % NUMBERED);
+        let mark = mark.expect("every value and every START has a mark");
+        assert_eq!(
+            record.thread,
+            name(mark / MARKS_PER_THREAD),
+            "{record:?} belongs to another thread"
+        );
+        marks
+            .entry((record.thread.as_str(), record.kind as u8))
+            .or_default()
+            .push(mark % MARKS_PER_THREAD);
     }
-    for (of, marks) in marks {
+    for (source, marks) in marks {
         assert_eq!(
             marks,
-            (0..EACH).collect::<Vec<_>>(),
-            "each record once and in order, of {of:?}"
+            (0..ROUNDS_PER_THREAD).collect::<Vec<_>>(),
+            "every record of {source:?} must come once and in order"
         );
     }
     counts
@@ -74,15 +84,15 @@ fn a_ring_that_overflows_loses_its_oldest_records_and_counts_them() {
     let _turn = in_turn();
     let log = Log::default();
     let (entered, has_entered) = mpsc::channel();
-    let (let_go, is_let_go) = mpsc::channel();
+    let (release, released) = mpsc::channel();
     let collector = Collector::builder()
         .ring_capacity(64)
         .observer(log.observer())
         .observer(move |delivery| {
-            // Holds the drain with the first record, so that the ring overflows for certain.
+            // Holds the drain at the first record, so that the ring is certain to overflow.
             if delivery.duration_ns_or_value == Some(0) {
                 entered.send(()).unwrap();
-                is_let_go.recv().unwrap();
+                released.recv().unwrap();
             }
         })
         .start()
@@ -93,7 +103,7 @@ fn a_ring_that_overflows_loses_its_oldest_records_and_counts_them() {
     for n in 1..PUSHED {
         record_value(Trading::QueueBacklog, n);
     }
-    let_go.send(()).unwrap();
+    release.send(()).unwrap();
     collector.stop();
 
     assert_accounted(&collector, PUSHED, log.count());
@@ -101,7 +111,7 @@ fn a_ring_that_overflows_loses_its_oldest_records_and_counts_them() {
     assert_eq!(collector.health().unregistered, 0);
     let values: Vec<_> = log.all().iter().filter_map(|seen| seen.duration_ns_or_value).collect();
     let newest = &values[1..];
-    // All but the batch that the producer has announced: an eighth of the ring.
+    // The whole ring except the batch that the producer has reserved, an eighth of the ring.
     assert!(newest.len() as u64 >= CAPACITY - CAPACITY / 8, "{newest:?}");
     assert_eq!(newest, ((PUSHED - newest.len() as u64)..PUSHED).collect::<Vec<_>>());
     let total = collector.total(Trading::QueueBacklog).unwrap().unwrap();
@@ -122,7 +132,7 @@ fn an_end_whose_start_was_overwritten_is_an_orphan_after_the_last_pass() {
 }
 
 #[test]
-fn a_small_ring_that_is_drained_while_it_overflows_loses_nothing_silently() {
+fn a_small_ring_that_overflows_while_it_is_drained_loses_nothing_uncounted() {
     const SPANS: u64 = 200_000;
     let _turn = in_turn();
     let tally = Tally::default();
@@ -141,37 +151,37 @@ fn a_small_ring_that_is_drained_while_it_overflows_loses_nothing_silently() {
 }
 
 #[test]
-fn what_fits_is_delivered_whole() {
+fn records_that_fit_are_all_delivered() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.register_thread(&name(0)).unwrap();
     record_as(0);
     collector.flush();
-    assert_eq!(log.count(), PUSHED_EACH, "flush drains everything recorded before it");
+    assert_eq!(log.count(), PUSHED_PER_THREAD, "flush must drain everything recorded before it");
     record_duration(Trading::GcPause, Duration::from_nanos(5));
     measure(Trading::OrderFill).discard();
     record_end(record_start(Trading::OrderFill), Outcome::Error);
     collector.stop();
-    assert_accounted(&collector, PUSHED_EACH + 5, log.count());
+    assert_accounted(&collector, PUSHED_PER_THREAD + 5, log.count());
     assert_eq!(collector.health().overwritten, 0);
 }
 
 #[test]
-fn short_lived_threads_share_the_rings_and_every_record_bears_its_threads_name() {
+fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
     let memory = collector.memory_bytes();
-    // As many lanes as rings, in each of which one thread follows the other.
+    // One lane per ring; in a lane, one thread follows the other.
     thread::scope(|scope| {
         for lane in 0..RINGS {
             scope.spawn(move || {
                 for number in (lane..THREADS).step_by(8) {
                     in_thread(&name(number), move || {
                         tailwatch::register_thread(&name(number))
-                            .expect("the ring of the thread before");
+                            .expect("the previous thread's ring is free");
                         record_as(number);
                     });
                 }
@@ -181,22 +191,22 @@ fn short_lived_threads_share_the_rings_and_every_record_bears_its_threads_name()
     assert_eq!(collector.memory_bytes(), memory);
     collector.stop();
 
-    assert_accounted(&collector, THREADS * PUSHED_EACH, log.count());
+    assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
     let health = collector.health();
     assert_eq!(
         (health.overwritten, health.unregistered),
         (0, 0),
-        "there was a ring, and room, for each: {health:?}"
+        "every thread had a ring, and room in it: {health:?}"
     );
     let seen = log.all();
-    let counts = by_thread(&seen);
+    let counts = count_by_thread(&seen);
     assert_eq!(counts.len() as u64, THREADS);
-    assert!(counts.values().all(|count| *count == PUSHED_EACH), "{counts:?}");
+    assert!(counts.values().all(|count| *count == PUSHED_PER_THREAD), "{counts:?}");
     assert_eq!(collector.memory_bytes(), memory);
 }
 
 #[test]
-fn threads_that_take_their_ring_with_the_first_record_obey_the_law_too() {
+fn the_law_holds_for_threads_that_take_their_ring_with_the_first_record() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
@@ -206,8 +216,8 @@ fn threads_that_take_their_ring_with_the_first_record_obey_the_law_too() {
             scope.spawn(move || {
                 for number in (lane..THREADS).step_by(8) {
                     in_thread(&name(number), move || {
-                        for n in 0..EACH {
-                            record_value(Trading::QueueBacklog, number * NUMBERED + n);
+                        for n in 0..ROUNDS_PER_THREAD {
+                            record_value(Trading::QueueBacklog, number * MARKS_PER_THREAD + n);
                         }
                     });
                 }
@@ -215,12 +225,17 @@ fn threads_that_take_their_ring_with_the_first_record_obey_the_law_too() {
         }
     });
     collector.stop();
-    // A ring whose last records are not drained yet cannot be taken, so some may have gone unregistered.
-    assert_accounted(&collector, THREADS * EACH, log.count());
+    // A ring cannot be taken before its last records are drained, so some records may have found no
+    // ring and count as unregistered.
+    assert_accounted(&collector, THREADS * ROUNDS_PER_THREAD, log.count());
     assert_eq!(collector.health().overwritten, 0);
     for seen in log.all() {
         let mark = seen.duration_ns_or_value.unwrap();
-        assert_eq!(seen.thread, name(mark / NUMBERED), "{seen:?} belongs to another thread");
+        assert_eq!(
+            seen.thread,
+            name(mark / MARKS_PER_THREAD),
+            "{seen:?} belongs to another thread"
+        );
     }
 }
 
@@ -231,7 +246,7 @@ fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
     let memory = collector.memory_bytes();
-    // Nobody ends before everybody has recorded: no ring comes back.
+    // No thread ends before all have recorded, so no ring becomes free.
     let all_have_recorded = Arc::new(Barrier::new(usize::try_from(THREADS).unwrap()));
     let threads: Vec<_> = (0..THREADS)
         .map(|number| {
@@ -249,25 +264,25 @@ fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     assert_eq!(collector.memory_bytes(), memory);
     collector.stop();
 
-    assert_accounted(&collector, THREADS * PUSHED_EACH, log.count());
+    assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
     let health = collector.health();
-    assert_eq!(health.unregistered, (THREADS - RINGS) * PUSHED_EACH);
+    assert_eq!(health.unregistered, (THREADS - RINGS) * PUSHED_PER_THREAD);
     assert_eq!(health.overwritten, 0);
     let seen = log.all();
-    let counts = by_thread(&seen);
+    let counts = count_by_thread(&seen);
     assert_eq!(counts.len() as u64, RINGS);
-    assert!(counts.values().all(|count| *count == PUSHED_EACH), "{counts:?}");
+    assert!(counts.values().all(|count| *count == PUSHED_PER_THREAD), "{counts:?}");
     let total = collector.total(Trading::QueueBacklog).unwrap().unwrap();
-    assert!(!total.complete, "what went into no ring is missing");
+    assert!(!total.complete, "records without a ring are missing from the total");
 }
 
 #[test]
-fn what_is_recorded_while_the_collector_stops_is_delivered_or_counted() {
+fn records_made_while_the_collector_stops_are_delivered_or_counted() {
     const RECORDERS: u64 = 4;
     let _turn = in_turn();
     for round in 0..40_u64 {
         let tally = Tally::default();
-        // Each other round with a ring that overflows meanwhile.
+        // In every other round the ring is small enough to overflow.
         let capacity = if round % 2 == 0 { 16_384 } else { 64 };
         let collector = Collector::builder()
             .ring_capacity(capacity)
@@ -283,7 +298,8 @@ fn what_is_recorded_while_the_collector_stops_is_delivered_or_counted() {
                 thread::spawn(move || {
                     let mut after = 0;
                     let mut mine = 0;
-                    // And a while beyond, so that some is recorded after it for certain.
+                    // Goes on for 100 rounds after the stop, so that some records certainly come
+                    // after it.
                     while after < 100 {
                         after += u64::from(stopped.load(SeqCst));
                         let span = measure(Trading::OrderFill);
@@ -304,7 +320,7 @@ fn what_is_recorded_while_the_collector_stops_is_delivered_or_counted() {
             thread.join().unwrap();
         }
         assert_accounted(&collector, pushed.load(SeqCst), tally.count());
-        // All were registered before; 100 turns of each came for certain after it.
+        // Each thread did at least 100 rounds after the collector had stopped.
         assert!(collector.health().unregistered >= RECORDERS * 100 * 3, "round {round}");
     }
 }
@@ -328,7 +344,8 @@ fn a_threads_first_record_while_the_collector_stops_is_delivered_or_counted() {
                 let ready = Arc::clone(&ready);
                 thread::spawn(move || {
                     ready.wait();
-                    // Its first record takes a ring: here as a value, there as a span.
+                    // The first record takes a ring; it is a value in some threads and a START in
+                    // others.
                     if number % 2 == 0 {
                         record_value(Trading::QueueBacklog, 0);
                     }
@@ -338,7 +355,7 @@ fn a_threads_first_record_while_the_collector_stops_is_delivered_or_counted() {
             })
             .collect();
         ready.wait();
-        // A little later each time, to come between.
+        // Stops a little later in each round, to hit the moment of the first record.
         spin(Duration::from_micros(round % 100));
         collector.stop();
         let pushed = threads.into_iter().map(|thread| thread.join().unwrap()).sum();

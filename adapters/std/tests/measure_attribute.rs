@@ -1,6 +1,7 @@
-//! What `#[measure]` promises: functions stay what they are, and each call of them is a span that ends as it returned.
+//! What `#[measure]` promises: the function behaves as before, and each call is a span with the
+//! outcome of the call.
 
-// What the attribute writes gives no warning of its own.
+// The generated code must not cause any warning.
 #![deny(warnings, clippy::pedantic)]
 
 #[path = "measure_attribute/shapes.rs"]
@@ -30,7 +31,7 @@ const OK: Kind = Kind::EndOk;
 const ERROR: Kind = Kind::EndError;
 const CANCELLED: Kind = Kind::EndCancelled;
 
-/// What `work` records, with a collector of its own.
+/// Runs `work` with a collector of its own and returns the records.
 fn seen_of(work: impl FnOnce()) -> Vec<Seen> {
     let _turn = in_turn();
     let log = Log::default();
@@ -41,11 +42,12 @@ fn seen_of(work: impl FnOnce()) -> Vec<Seen> {
     log.all()
 }
 
+/// Runs `work` and returns the kinds of its records.
 fn kinds_of(work: impl FnOnce()) -> Vec<Kind> {
     seen_of(work).iter().map(|seen| seen.kind).collect()
 }
 
-/// How the spans end that `work` records, which are not to overlap.
+/// Runs `work` and returns the kinds of the ENDs of its spans, which must not overlap.
 #[track_caller]
 fn ends_of(work: impl FnOnce()) -> Vec<Kind> {
     let kinds = kinds_of(work);
@@ -56,7 +58,7 @@ fn ends_of(work: impl FnOnce()) -> Vec<Kind> {
     kinds.into_iter().filter(|kind| *kind != START).collect()
 }
 
-/// The tags of the spans that `work` records.
+/// Runs `work` and returns the tags of its spans.
 fn tags_of(work: impl FnOnce()) -> Vec<u64> {
     seen_of(work).iter().filter_map(|seen| seen.tag).collect()
 }
@@ -65,7 +67,7 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls until it is ready.
+/// Polls a future until it is ready.
 fn run<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -75,7 +77,7 @@ fn run<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Is pending once.
+/// Is pending at the first poll and ready at the second.
 async fn pause() {
     let mut is_ready = false;
     poll_fn(
@@ -86,17 +88,18 @@ async fn pause() {
     .await;
 }
 
-/// Runs `work`, which panics.
+/// Runs `work`, which has to panic, and catches the panic.
 #[track_caller]
-fn survive(work: impl FnOnce()) {
-    assert!(catch_unwind(AssertUnwindSafe(work)).is_err(), "it was to panic");
+fn catch(work: impl FnOnce()) {
+    assert!(catch_unwind(AssertUnwindSafe(work)).is_err(), "no panic");
 }
 
+/// Panics without a message on stderr.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
-/// An order, as functions take them.
+/// An argument with a field for the tag and a field that is not `Copy`.
 #[derive(Clone, Debug)]
 struct Order {
     id: u64,
@@ -146,7 +149,7 @@ async fn parse_strictly_later(text: &str) -> Result<u32, Box<dyn Error>> {
 }
 
 #[test]
-fn without_err_whatever_is_returned_is_ok() {
+fn without_err_every_return_is_ok() {
     let ends = ends_of(|| {
         assert_eq!([parse(""), parse("5")], [Ok(0), Ok(5)]);
         assert!(parse("x").is_err());
@@ -158,7 +161,7 @@ fn without_err_whatever_is_returned_is_ok() {
 }
 
 #[test]
-fn with_err_an_err_is_an_error_however_it_is_returned() {
+fn with_err_every_returned_err_is_an_error() {
     let ends = ends_of(|| {
         assert!(parse_strictly("").is_err());
         assert!(parse_strictly("x").is_err());
@@ -171,17 +174,17 @@ fn with_err_an_err_is_an_error_however_it_is_returned() {
 }
 
 #[measure(Trading::OrderPlacement)]
-fn fall() -> u8 {
+fn panics() -> u8 {
     panic_quietly()
 }
 
 #[measure(Trading::OrderPlacement, err)]
-fn fall_with_err() -> Result<u8, ()> {
+fn panics_with_err() -> Result<u8, ()> {
     panic_quietly()
 }
 
 #[measure(Trading::OrderPlacement)]
-async fn fall_later() {
+async fn panics_later() {
     pause().await;
     panic_quietly()
 }
@@ -198,16 +201,16 @@ async fn never_later() -> ! {
 }
 
 #[test]
-fn a_panic_cancels() {
+fn a_panic_cancels_the_span() {
     let ends = ends_of(|| {
-        survive(|| assert_eq!(fall(), 1));
-        survive(|| assert_eq!(fall_with_err(), Ok(1)));
-        survive(|| run(fall_later()));
-        survive(|| never());
-        survive(|| {
+        catch(|| assert_eq!(panics(), 1));
+        catch(|| assert_eq!(panics_with_err(), Ok(1)));
+        catch(|| run(panics_later()));
+        catch(|| never());
+        catch(|| {
             run(never_later());
         });
-        parse("").unwrap(); // and afterwards all is as before
+        parse("").unwrap(); // later spans are not affected
     });
     assert_eq!(ends, [CANCELLED, CANCELLED, CANCELLED, CANCELLED, CANCELLED, OK]);
 }
@@ -221,12 +224,12 @@ fn a_future_that_is_never_polled_records_nothing() {
 }
 
 #[test]
-fn a_future_begins_at_its_first_poll_and_is_cancelled_if_it_is_dropped_unfinished() {
+fn a_span_begins_at_the_first_poll_and_is_cancelled_if_the_future_is_dropped() {
     let kinds = kinds_of(|| {
         let mut first = Box::pin(parse_later("1"));
         let mut second = Box::pin(parse_strictly_later("2"));
         let mut third = Box::pin(never_later());
-        parse("").unwrap(); // a span before all of theirs, which were made earlier
+        parse("").unwrap(); // its span comes first, although the futures were made before
         assert!(poll_once(first.as_mut()).is_pending());
         assert!(poll_once(second.as_mut()).is_pending());
         assert!(poll_once(third.as_mut()).is_pending());
@@ -235,8 +238,7 @@ fn a_future_begins_at_its_first_poll_and_is_cancelled_if_it_is_dropped_unfinishe
         drop(second);
         drop(third);
     });
-    let begun = [START, OK, START, START, START];
-    assert_eq!(kinds[..5], begun);
+    assert_eq!(kinds[..5], [START, OK, START, START, START]);
     assert_eq!(kinds[5..], [CANCELLED, START, OK, CANCELLED, CANCELLED]);
 }
 
@@ -249,10 +251,10 @@ fn a_future_may_end_on_another_thread() {
     let mut future = Box::pin(parse_strictly_later("5"));
     let future = in_thread("first", move || {
         assert!(poll_once(future.as_mut()).is_pending());
-        SendResult(future)
+        SentFuture(future)
     });
     in_thread("second", move || {
-        let SendResult(mut future) = future;
+        let SentFuture(mut future) = future;
         assert!(poll_once(future.as_mut()).is_ready());
     });
     collector.stop();
@@ -262,8 +264,8 @@ fn a_future_may_end_on_another_thread() {
     assert_eq!(seen[0].start_tick(), seen[1].start_tick());
 }
 
-/// Only its name says more than a `Box`: what it holds is sent.
-struct SendResult<F: Send>(Pin<Box<F>>);
+/// A future that is sent to another thread.
+struct SentFuture<F: Send>(Pin<Box<F>>);
 
 #[measure(Trading::OrderPlacement)]
 async fn holds<T>(value: T) -> usize {
@@ -276,7 +278,7 @@ async fn holds_plain<T>(value: T) -> usize {
     size_of_val(&value)
 }
 
-/// Holds what it borrows from its argument.
+/// Uses its argument across an await point.
 #[measure(Trading::OrderPlacement)]
 async fn counts(count: Cell<u32>, add: u32) -> u32 {
     pause().await;
@@ -284,11 +286,12 @@ async fn counts(count: Cell<u32>, add: u32) -> u32 {
     count.get()
 }
 
-/// Whether a type is `Send`, without requiring it.
+/// Detects whether a type is `Send` without requiring it: the inherent method exists only for
+/// `Send` types and takes precedence over the trait's.
 struct Probe<T>(PhantomData<T>);
 
 impl<T: Send> Probe<T> {
-    #[allow(clippy::unused_self, reason = "it is found before the trait's")]
+    #[allow(clippy::unused_self, reason = "method resolution prefers it to the trait's method")]
     fn is_send(&self) -> bool {
         true
     }
@@ -315,7 +318,8 @@ macro_rules! is_send {
 fn a_measured_future_is_send_if_and_only_if_the_plain_one_is() {
     const fn assert_send<T: Send>(_: &T) {}
     const fn assert_static<T: 'static>(_: &T) {}
-    // A `Cell` can be sent but not shared: it is moved into the work, not lent to it.
+    // A `Cell` is `Send` but not `Sync`. The future is `Send`, so the argument was moved into the
+    // block, not borrowed.
     let counting = counts(Cell::new(1), 2);
     assert_send(&counting);
     assert_static(&counting);
@@ -323,7 +327,7 @@ fn a_measured_future_is_send_if_and_only_if_the_plain_one_is() {
     assert_send(&holds(Cell::new(5)));
     assert!(is_send!(holds(5)) && is_send!(holds_plain(5)));
     assert!(!is_send!(holds(Rc::new(5))) && !is_send!(holds_plain(Rc::new(5))));
-    // And it may borrow.
+    // The arguments may borrow.
     let text = String::from("lent");
     let borrowing = holds(&text);
     assert_send(&borrowing);
@@ -352,7 +356,7 @@ async fn place_later(mut order: Order) -> Result<String, String> {
 }
 
 #[test]
-fn a_tag_is_what_the_arguments_say_at_entry() {
+fn a_tag_is_evaluated_at_entry() {
     let tags = tags_of(|| {
         assert_eq!(place(order(4)).id, 5);
         *place_strictly(&mut order(5)).unwrap() += 1;
@@ -364,14 +368,14 @@ fn a_tag_is_what_the_arguments_say_at_entry() {
     assert_eq!(tags, [4, 5, 100, 6, 100, 0]);
 }
 
-/// The event of a call, and how often it was asked for.
-fn chosen(times: &Cell<u32>) -> Trading {
+/// Returns an event and counts the calls in `times`.
+fn counted_event(times: &Cell<u32>) -> Trading {
     times.set(times.get() + 1);
     Trading::OrderFill
 }
 
-#[measure(chosen(times))]
-fn with_chosen(times: &Cell<u32>) -> u32 {
+#[measure(counted_event(times))]
+fn with_counted_event(times: &Cell<u32>) -> u32 {
     times.get()
 }
 
@@ -399,7 +403,7 @@ fn with_items() -> u8 {
 fn an_event_is_an_expression_that_is_evaluated_once_at_entry() {
     let times = Cell::new(0);
     let seen = seen_of(|| {
-        assert_eq!(with_chosen(&times), 1);
+        assert_eq!(with_counted_event(&times), 1);
         assert!(!run(with_either(false)));
         assert_eq!(with_argument(tailwatch::Event::id(Trading::CandleProcessing)), 1);
         assert_eq!(with_items(), 9);

@@ -1,4 +1,5 @@
-//! A process in which no collector was ever installed; alone in this file, for that is for good.
+//! Checks recording in a process that never installs a collector. The test is alone in its file,
+//! and so in its process, because other tests install collectors.
 
 use core::time::Duration;
 
@@ -8,7 +9,7 @@ use tailwatch::{
 };
 
 #[test]
-fn without_a_collector_recording_does_nothing_and_registering_says_so() {
+fn without_a_collector_recording_does_nothing_and_registering_is_an_error() {
     assert_eq!(register_thread("main"), Err(RegisterError::NotInstalled));
     assert!(RegisterError::NotInstalled.to_string().contains("install"));
     drop(measure(Trading::OrderFill));
@@ -20,7 +21,7 @@ fn without_a_collector_recording_does_nothing_and_registering_says_so() {
     assert_eq!(time(Trading::OrderFill, || 5), 5);
     assert_eq!(try_time(Trading::OrderFill, || Err::<(), _>(6)), Err(6));
 
-    // Started, but not installed: still nobody's default.
+    // A collector that is started but not installed receives nothing either.
     let collector = tailwatch::Collector::builder().start().unwrap();
     assert_eq!(register_thread("main"), Err(RegisterError::NotInstalled));
     record_value(Trading::QueueBacklog, 1);

@@ -1,4 +1,5 @@
-//! An observer may do what it likes: the drain goes on.
+//! Checks that observers may panic, record, and call the collector that calls them, and that
+//! queries and the drain do not wait for each other.
 
 mod support;
 
@@ -14,18 +15,18 @@ use std::{
 use support::{Log, Tally, assert_accounted, in_turn, until, without_hanging};
 use tailwatch::{Builder, Collector, Quantile, Report, Trading, measure, record_value};
 
-/// A place where an observer finds the collector that calls it.
-type Place = Arc<OnceLock<Weak<Collector>>>;
+/// A slot in which an observer finds a collector, such as the one that calls it.
+type Slot = Arc<OnceLock<Weak<Collector>>>;
 
-/// Starts a collector whose observer can find it in `place`.
-fn start_in(place: &Place, builder: Builder) -> Arc<Collector> {
+/// Starts a collector and puts it into `slot` for an observer to find.
+fn start_in(slot: &Slot, builder: Builder) -> Arc<Collector> {
     let collector = Arc::new(builder.start().unwrap());
-    place.set(Arc::downgrade(&collector)).unwrap();
+    slot.set(Arc::downgrade(&collector)).unwrap();
     collector
 }
 
-fn found(place: &Place) -> Option<Arc<Collector>> {
-    place.get().and_then(Weak::upgrade)
+fn collector_in(slot: &Slot) -> Option<Arc<Collector>> {
+    slot.get().and_then(Weak::upgrade)
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn a_panic_in_an_observer_is_caught_and_counted_and_every_other_record_delivered
         .observer(move |delivery| {
             counted.fetch_add(1, SeqCst);
             if delivery.duration_ns_or_value.is_some_and(|value| value % 10 == 0) {
-                // As `panic!`, without a message on stderr.
+                // Panics without printing a message to stderr.
                 resume_unwind(Box::new("on purpose"));
             }
         })
@@ -50,13 +51,13 @@ fn a_panic_in_an_observer_is_caught_and_counted_and_every_other_record_delivered
     for n in 0..PUSHED {
         record_value(Trading::QueueBacklog, n);
         if n == PUSHED / 2 {
-            // In this thread too, for that matter.
+            // A flush calls the observers on this thread.
             collector.flush();
         }
     }
     collector.stop();
     assert_eq!(collector.health().observer_panics, PUSHED / 10);
-    assert_eq!(calls.load(SeqCst), PUSHED, "the one that panics is called again");
+    assert_eq!(calls.load(SeqCst), PUSHED, "an observer that has panicked must be called again");
     for log in [before, after] {
         assert_accounted(&collector, PUSHED, log.count());
     }
@@ -68,17 +69,17 @@ fn a_panic_in_an_observer_is_caught_and_counted_and_every_other_record_delivered
 fn an_observer_may_stop_the_collector() {
     let _turn = in_turn();
     without_hanging(|| {
-        let (place, tally) = (Place::default(), Tally::default());
-        let finding = Arc::clone(&place);
+        let (slot, tally) = (Slot::default(), Tally::default());
+        let observer_slot = Arc::clone(&slot);
         let stopping = move |_: &tailwatch::Delivery<'_>| {
-            if let Some(collector) = found(&finding) {
+            if let Some(collector) = collector_in(&observer_slot) {
                 collector.stop();
             }
         };
         let collector =
-            start_in(&place, Collector::builder().observer(tally.observer()).observer(stopping));
+            start_in(&slot, Collector::builder().observer(tally.observer()).observer(stopping));
         collector.register_thread("main").unwrap();
-        // Until it has: what comes later went nowhere, and is counted.
+        // Records until the collector has stopped, as the first unregistered record shows.
         let mut pushed = 0;
         until(|| {
             record_value(Trading::QueueBacklog, pushed);
@@ -86,7 +87,7 @@ fn an_observer_may_stop_the_collector() {
             collector.health().unregistered > 0
         });
         collector.stop();
-        // The second call of `stop` waits for nothing; so the last pass may still be under way.
+        // The second call of `stop` waits for nothing, so the last pass may still be running.
         until(|| {
             let health = collector.health();
             tally.count() + health.overwritten + health.unregistered == pushed
@@ -96,21 +97,19 @@ fn an_observer_may_stop_the_collector() {
 }
 
 #[test]
-fn an_observer_that_is_shown_records_by_flush_may_stop_the_collector() {
+fn an_observer_called_by_flush_may_stop_the_collector() {
     let _turn = in_turn();
     without_hanging(|| {
         for _ in 0..50 {
-            let (place, tally) = (Place::default(), Tally::default());
-            let finding = Arc::clone(&place);
+            let (slot, tally) = (Slot::default(), Tally::default());
+            let observer_slot = Arc::clone(&slot);
             let stopping = move |_: &tailwatch::Delivery<'_>| {
-                if let Some(collector) = found(&finding) {
+                if let Some(collector) = collector_in(&observer_slot) {
                     collector.stop();
                 }
             };
-            let collector = start_in(
-                &place,
-                Collector::builder().observer(tally.observer()).observer(stopping),
-            );
+            let collector =
+                start_in(&slot, Collector::builder().observer(tally.observer()).observer(stopping));
             collector.register_thread("main").unwrap();
             drop(measure(Trading::OrderFill));
             collector.flush();
@@ -120,16 +119,16 @@ fn an_observer_that_is_shown_records_by_flush_may_stop_the_collector() {
 }
 
 #[test]
-fn an_observer_may_stop_another_collector_that_has_no_thread() {
+fn an_observer_may_stop_another_collector_without_a_drain_thread() {
     let _turn = in_turn();
     without_hanging(|| {
-        let (tally, place) = (Tally::default(), Place::default());
-        let (others, finding) = (tally.observer(), Arc::clone(&place));
-        let other = start_in(&place, Collector::builder().manual_drain().observer(others));
+        let (tally, slot) = (Tally::default(), Slot::default());
+        let (counting, observer_slot) = (tally.observer(), Arc::clone(&slot));
+        let other = start_in(&slot, Collector::builder().manual_drain().observer(counting));
         other.register_thread("main").unwrap();
         record_value(Trading::QueueBacklog, 7);
         let stopping = move |_: &tailwatch::Delivery<'_>| {
-            if let Some(other) = found(&finding) {
+            if let Some(other) = collector_in(&observer_slot) {
                 other.stop();
             }
         };
@@ -140,27 +139,32 @@ fn an_observer_may_stop_another_collector_that_has_no_thread() {
         assert_eq!(
             (tally.count(), other.health().delivered),
             (1, 1),
-            "nobody else will make its last pass"
+            "`stop` must make the last pass of a collector without a drain thread"
         );
         assert_eq!(collector.health().delivered, 1);
         record_value(Trading::QueueBacklog, 9);
         collector.flush();
-        assert_eq!(collector.health().delivered, 2, "the one that calls goes on");
+        assert_eq!(
+            collector.health().delivered,
+            2,
+            "the collector that calls the observer must go on"
+        );
     });
 }
 
 #[test]
-fn an_observer_may_ask_for_a_flush_and_for_all_else() {
+fn an_observer_may_flush_and_query_the_collector() {
     let _turn = in_turn();
     without_hanging(|| {
-        let (place, tally, asked) =
-            (Place::default(), Tally::default(), Arc::new(AtomicU64::new(0)));
-        let (finding, counted) = (Arc::clone(&place), Arc::clone(&asked));
-        let asking = move |_: &tailwatch::Delivery<'_>| {
-            if let Some(collector) = found(&finding) {
+        let (slot, tally, queries) =
+            (Slot::default(), Tally::default(), Arc::new(AtomicU64::new(0)));
+        let (observer_slot, counted) = (Arc::clone(&slot), Arc::clone(&queries));
+        let querying = move |_: &tailwatch::Delivery<'_>| {
+            if let Some(collector) = collector_in(&observer_slot) {
                 collector.flush();
                 collector.set_enabled(true);
-                // What they answer is as of the last pass; that they answer is the promise.
+                // The results are those of the last pass; this test only checks that the calls
+                // return.
                 let _ =
                     (collector.report().to_json(), collector.health(), collector.memory_bytes());
                 let _ = collector.total(Trading::OrderFill).unwrap();
@@ -168,7 +172,7 @@ fn an_observer_may_ask_for_a_flush_and_for_all_else() {
             }
         };
         let collector =
-            start_in(&place, Collector::builder().observer(tally.observer()).observer(asking));
+            start_in(&slot, Collector::builder().observer(tally.observer()).observer(querying));
         collector.register_thread("main").unwrap();
         for _ in 0..20 {
             drop(measure(Trading::OrderFill));
@@ -176,27 +180,27 @@ fn an_observer_may_ask_for_a_flush_and_for_all_else() {
         }
         collector.stop();
         assert_accounted(&collector, 40, tally.count());
-        assert_eq!(asked.load(SeqCst), 40);
+        assert_eq!(queries.load(SeqCst), 40);
     });
 }
 
 #[test]
-fn an_observer_may_record_itself() {
+fn an_observer_may_record() {
     let _turn = in_turn();
     without_hanging(|| {
         let tally = Tally::default();
-        let again = move |delivery: &tailwatch::Delivery<'_>| {
+        let recording = move |delivery: &tailwatch::Delivery<'_>| {
             if delivery.duration_ns_or_value.is_some_and(|value| value > 0 && value < 100) {
                 record_value(Trading::QueueBacklog, 0);
             }
         };
         let collector =
-            Collector::builder().observer(tally.observer()).observer(again).start().unwrap();
+            Collector::builder().observer(tally.observer()).observer(recording).start().unwrap();
         collector.install().unwrap();
         for n in 1..100 {
             record_value(Trading::QueueBacklog, n);
         }
-        // Each of them brings another one, and those no more.
+        // For each of the 99 values the observer records one more, for which it records nothing.
         until(|| {
             collector.flush();
             tally.count() == 198
@@ -207,7 +211,7 @@ fn an_observer_may_record_itself() {
 }
 
 #[test]
-fn an_observer_may_own_the_last_handle() {
+fn an_observer_may_drop_the_last_handle() {
     let _turn = in_turn();
     without_hanging(|| {
         let (handle, tally) = (Arc::new(Mutex::new(None::<Collector>)), Tally::default());
@@ -233,11 +237,11 @@ fn queries_never_wait_for_the_drain() {
     let _turn = in_turn();
     without_hanging(|| {
         let (entered, has_entered) = mpsc::channel();
-        let (let_go, is_let_go) = mpsc::channel::<()>();
+        let (release, released) = mpsc::channel::<()>();
         let collector = Collector::builder().observer(move |_| {
-            // The drain is held up in the middle of a pass, for as long as the test likes.
+            // Holds the drain in the middle of a pass until `release` is dropped.
             entered.send(()).unwrap();
-            let _ = is_let_go.recv();
+            let _ = released.recv();
         });
         let collector = collector.start().unwrap();
         collector.register_thread("main").unwrap();
@@ -247,7 +251,7 @@ fn queries_never_wait_for_the_drain() {
         assert_eq!(
             collector.stats(Trading::OrderFill, window).unwrap(),
             None,
-            "it is not published yet"
+            "the pass has not published anything yet"
         );
         assert_eq!(collector.total(Trading::OrderFill).unwrap(), None);
         assert_eq!(collector.all_stats(window).unwrap().len(), Trading::ALL.len());
@@ -261,11 +265,11 @@ fn queries_never_wait_for_the_drain() {
         assert_eq!(collector.report().health.delivered, 0);
         assert_eq!((collector.health().delivered, collector.memory_bytes() > 0), (0, true));
         assert!(collector.explain().contains("ring_capacity"));
-        // Nor does who records, or turns a switch.
+        // Recording and changing settings do not wait for the drain either.
         drop(measure(Trading::OrderFill));
         collector.set_enabled(false);
         collector.set_sampling_rate(Trading::OrderFill, 0.5).unwrap();
-        drop(let_go);
+        drop(release);
         collector.stop();
         assert_eq!(collector.total(Trading::OrderFill).unwrap().unwrap().count, 2);
     });
@@ -277,17 +281,17 @@ fn the_drain_never_waits_for_a_query() {
     without_hanging(|| {
         let collector = Collector::builder().start().unwrap();
         collector.register_thread("main").unwrap();
-        let mut kept = Vec::new();
+        let mut held = Vec::new();
         for n in 1..=20 {
             drop(measure(Trading::OrderFill));
             collector.flush();
-            // However many answers are kept, the next pass publishes its own.
-            kept.push(collector.report());
+            // However many reports are held, the next pass publishes a new one.
+            held.push(collector.report());
             assert_eq!(collector.total(Trading::OrderFill).unwrap().unwrap().count, n);
         }
-        let told = |report: &Report| {
+        let count = |report: &Report| {
             report.event(Trading::OrderFill).unwrap().total.as_ref().unwrap().summary.count
         };
-        assert!(kept.iter().map(told).eq(1..=20), "and none of them changes");
+        assert!(held.iter().map(count).eq(1..=20), "a report that is held must not change");
     });
 }

@@ -1,4 +1,4 @@
-//! How a span ended is told right.
+//! Checks that every span is recorded with the outcome it had.
 
 mod support;
 
@@ -13,8 +13,8 @@ use tailwatch::{
 
 const EVENT: Trading = Trading::OrderPlacement;
 
-/// Records by `work` with a collector of its own, and returns the kinds that were delivered; what the report counts has to
-/// agree with them.
+/// Runs `work` with a new collector and returns the kinds of the delivered records. Asserts that
+/// the report counts the same outcomes.
 #[track_caller]
 fn kinds_of(work: impl FnOnce()) -> Vec<Kind> {
     let _turn = in_turn();
@@ -29,23 +29,23 @@ fn kinds_of(work: impl FnOnce()) -> Vec<Kind> {
     assert_eq!(outcomes.ok, count(Kind::EndOk));
     assert_eq!(outcomes.error, count(Kind::EndError));
     assert_eq!(outcomes.cancelled, count(Kind::EndCancelled));
-    // However a span ended, it has a latency.
+    // A span has a latency whatever its outcome.
     let ended = outcomes.ok + outcomes.error + outcomes.cancelled;
     assert_eq!(collector.total(EVENT).unwrap().map_or(0, |total| total.count), ended);
     kinds
 }
 
-/// Panics, without a message on stderr.
+/// Panics without printing a message to stderr.
 fn panic_quietly() -> ! {
     resume_unwind(Box::new("on purpose"))
 }
 
-/// Runs `work`, which panics.
-fn survive(work: impl FnOnce()) {
-    assert!(catch_unwind(AssertUnwindSafe(work)).is_err(), "it was to panic");
+/// Runs `work`, which must panic, and catches the panic.
+fn assert_panics(work: impl FnOnce()) {
+    assert!(catch_unwind(AssertUnwindSafe(work)).is_err(), "the work must panic");
 }
 
-/// Runs its work when it is dropped.
+/// Calls a function when it is dropped.
 struct AtDrop<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for AtDrop<F> {
@@ -55,7 +55,7 @@ impl<F: FnMut()> Drop for AtDrop<F> {
 }
 
 #[test]
-fn a_guard_that_is_dropped_ends_ok() {
+fn a_dropped_guard_ends_ok() {
     let kinds = kinds_of(|| {
         drop(measure(EVENT));
         time(EVENT, || ());
@@ -64,7 +64,7 @@ fn a_guard_that_is_dropped_ends_ok() {
 }
 
 #[test]
-fn a_span_ends_as_it_is_told() {
+fn a_span_ends_with_the_given_outcome() {
     let kinds = kinds_of(|| {
         for outcome in [Outcome::Ok, Outcome::Error, Outcome::Cancelled] {
             measure(EVENT).end(outcome);
@@ -79,16 +79,16 @@ fn a_span_ends_as_it_is_told() {
 #[test]
 fn a_panic_that_unwinds_cancels_the_spans_it_drops() {
     let kinds = kinds_of(|| {
-        survive(|| {
+        assert_panics(|| {
             let _outer = measure(EVENT);
             let _inner = measure(EVENT);
             panic_quietly();
         });
-        survive(|| time(EVENT, || panic_quietly()));
-        survive(|| {
+        assert_panics(|| time(EVENT, || panic_quietly()));
+        assert_panics(|| {
             let _: Result<(), ()> = try_time(EVENT, || panic_quietly());
         });
-        drop(measure(EVENT)); // and afterwards all is as before
+        drop(measure(EVENT)); // a panic that is over has no effect
     });
     let [start, ok, cancelled] = [Kind::Start, Kind::EndOk, Kind::EndCancelled];
     assert_eq!(
@@ -98,9 +98,9 @@ fn a_panic_that_unwinds_cancels_the_spans_it_drops() {
 }
 
 #[test]
-fn a_span_begun_while_the_thread_unwinds_and_ended_as_usual_is_ok() {
+fn a_span_begun_and_dropped_while_the_thread_unwinds_ends_ok() {
     let kinds = kinds_of(|| {
-        survive(|| {
+        assert_panics(|| {
             let _cleanup = AtDrop(|| {
                 assert!(std::thread::panicking());
                 drop(measure(EVENT));
@@ -113,9 +113,9 @@ fn a_span_begun_while_the_thread_unwinds_and_ended_as_usual_is_ok() {
 }
 
 #[test]
-fn a_span_that_is_told_its_outcome_while_the_thread_unwinds_keeps_it() {
+fn a_span_ended_explicitly_while_the_thread_unwinds_keeps_its_outcome() {
     let kinds = kinds_of(|| {
-        survive(|| {
+        assert_panics(|| {
             let mut span: Option<SpanGuard> = Some(measure(EVENT));
             let mut token = Some(record_start(EVENT));
             let _cleanup = AtDrop(move || {
@@ -129,11 +129,11 @@ fn a_span_that_is_told_its_outcome_while_the_thread_unwinds_keeps_it() {
 }
 
 #[test]
-fn an_err_ends_as_error_and_is_passed_on() {
+fn an_err_ends_the_span_as_error_and_is_returned() {
     let kinds = kinds_of(|| {
         assert_eq!(try_time(EVENT, || Ok::<_, ()>(1)), Ok(1));
         assert_eq!(try_time(EVENT, || Err::<(), _>(2)), Err(2));
-        // The plain form knows nothing of results.
+        // `time` does not look at the result.
         assert_eq!(time(EVENT, || Err::<(), _>(3)), Err(3));
     });
     let ends: Vec<_> = kinds.into_iter().filter(|kind| *kind != Kind::Start).collect();
@@ -141,22 +141,22 @@ fn an_err_ends_as_error_and_is_passed_on() {
 }
 
 #[test]
-fn an_unfinished_span_is_cancelled_unless_it_is_told_how_it_ended() {
+fn a_cancel_on_drop_span_is_cancelled_unless_it_is_ended_explicitly() {
     const fn assert_send<T: Send + 'static>(_: &T) {}
     let kinds = kinds_of(|| {
-        let unfinished = measure_cancel_on_drop(EVENT);
-        assert_send(&unfinished);
-        drop(unfinished);
+        let span = measure_cancel_on_drop(EVENT);
+        assert_send(&span);
+        drop(span);
         for outcome in [Outcome::Ok, Outcome::Error, Outcome::Cancelled] {
             measure_cancel_on_drop(EVENT).end(outcome);
             measure_cancel_on_drop_tagged(EVENT, 5).end(outcome);
         }
-        survive(|| {
-            let _unfinished = measure_cancel_on_drop(EVENT);
+        assert_panics(|| {
+            let _span = measure_cancel_on_drop(EVENT);
             panic_quietly();
         });
-        // Begun while the thread unwinds, it is given up all the same.
-        survive(|| {
+        // A span begun while the thread unwinds is treated alike.
+        assert_panics(|| {
             let _cleanup = AtDrop(|| {
                 drop(measure_cancel_on_drop(EVENT));
                 measure_cancel_on_drop(EVENT).end(Outcome::Ok);
@@ -173,7 +173,7 @@ fn an_unfinished_span_is_cancelled_unless_it_is_told_how_it_ended() {
 }
 
 #[test]
-fn a_span_that_is_discarded_is_closed_without_a_sample() {
+fn a_discarded_span_is_closed_without_a_sample() {
     let kinds = kinds_of(|| {
         measure(EVENT).discard();
         record_discard(record_start(EVENT));

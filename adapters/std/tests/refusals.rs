@@ -1,4 +1,4 @@
-//! A collector that cannot be is refused, and the error names the value.
+//! Invalid settings of the builder: `start` fails, and the error names the invalid value.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use tailwatch::{
 
 #[track_caller]
 fn refused(set_up: impl FnOnce(Builder) -> Builder, names: &[&str]) -> BuildError {
-    let error = set_up(Collector::builder()).start().expect_err("it is impossible");
+    let error = set_up(Collector::builder()).start().expect_err("the settings are invalid");
     let message = error.to_string();
     for name in names {
         assert!(message.contains(name), "{name:?} is not in {message:?}");
@@ -25,7 +25,7 @@ fn refused_config(set_up: impl FnOnce(Builder) -> Builder, names: &[&str]) -> Co
 }
 
 #[test]
-fn no_windows_are_refused() {
+fn an_empty_list_of_windows_is_refused() {
     let error = refused_config(|builder| builder.windows(&[]), &["no windows"]);
     assert_eq!(error, ConfigError::NoWindows);
 }
@@ -44,7 +44,7 @@ fn slices_that_do_not_divide_their_window_are_refused() {
 }
 
 #[test]
-fn impossible_windows_are_refused() {
+fn empty_duplicate_and_endless_windows_are_refused() {
     let error =
         refused_config(|builder| builder.windows(&[WindowSpec::new(Duration::ZERO, 10)]), &["0 s"]);
     assert_eq!(error, ConfigError::EmptyWindow);
@@ -61,7 +61,7 @@ fn impossible_windows_are_refused() {
 }
 
 #[test]
-fn a_ring_capacity_that_is_no_power_of_two_is_refused() {
+fn a_ring_capacity_that_is_not_a_power_of_two_is_refused() {
     for (capacity, name) in [(0, "0"), (4, "4"), (1_000, "1000"), (16_385, "16385")] {
         let error = refused(|builder| builder.ring_capacity(capacity), &[name]);
         assert!(matches!(error, BuildError::RingCapacity(_)), "{error:?}");
@@ -69,7 +69,7 @@ fn a_ring_capacity_that_is_no_power_of_two_is_refused() {
 }
 
 #[test]
-fn rings_that_no_memory_holds_are_refused() {
+fn rings_that_exceed_the_memory_are_refused() {
     let error = refused(
         |builder| builder.ring_capacity(1 << (usize::BITS - 1)),
         &[&(1_u64 << (usize::BITS - 1)).to_string()],
@@ -81,13 +81,13 @@ fn rings_that_no_memory_holds_are_refused() {
 }
 
 #[test]
-fn no_rings_are_refused() {
+fn zero_rings_are_refused() {
     let error = refused(|builder| builder.rings(0), &["0 rings"]);
     assert!(matches!(error, BuildError::NoRings), "{error:?}");
 }
 
 #[test]
-fn two_events_of_one_number_are_refused() {
+fn two_events_with_the_same_number_are_refused() {
     const OTHER: &[EventInfo] = &[EventInfo::new(EventId::new(5).unwrap(), "other")];
     let error = refused_config(|builder| builder.events(Trading::ALL).events(OTHER), &["5"]);
     assert_eq!(error, ConfigError::DuplicateEvent { id: Trading::EventBusPublish.id() });
@@ -95,7 +95,7 @@ fn two_events_of_one_number_are_refused() {
 }
 
 #[test]
-fn a_core_that_there_is_not_is_refused() {
+fn a_core_that_does_not_exist_is_refused() {
     let error = refused(|builder| builder.drain_core(98_765), &["98765"]);
     match error {
         BuildError::NoSuchCore { core, available } => {
@@ -132,15 +132,16 @@ fn too_many_exact_samples_are_refused() {
 }
 
 #[test]
-fn the_bounds_themselves_are_possible() {
+fn the_smallest_allowed_settings_are_accepted() {
     let builder = Collector::builder()
         .rings(1)
         .ring_capacity(8)
         .exact_samples(0)
         .max_period(Duration::from_millis(1))
         .windows(&[WindowSpec::new(Duration::from_millis(1), 1)]);
-    builder.start().expect("the smallest there is");
-    // A core that there is: the one the test may run on; some systems tell of none.
+    builder.start().expect("the smallest allowed settings");
+    // Core 0 usually exists. The test may not be allowed to run on it, and some systems report no
+    // cores.
     match Collector::builder().drain_core(0).start() {
         Ok(_) | Err(BuildError::NoSuchCore { .. } | BuildError::Pin { .. }) => (),
         Err(other) => panic!("{other:?}"),

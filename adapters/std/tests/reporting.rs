@@ -1,4 +1,4 @@
-//! What tells of itself: the reporter, the trace, the hiccup probe; and the difference of two reports.
+//! The reporter, the trace, the hiccup probe, and the difference between two reports.
 
 mod support;
 
@@ -15,16 +15,17 @@ use tailwatch::{
     TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
 };
 
-const BEAT: Duration = Duration::from_millis(2);
+const INTERVAL: Duration = Duration::from_millis(2);
+/// Longer than any test takes.
 const NEVER: Duration = Duration::from_hours(1);
 
-/// A file that somebody looks into.
+/// A writer whose text the test can read.
 #[derive(Clone, Debug, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).expect("text")
+        String::from_utf8(self.0.lock().unwrap().clone()).expect("the text is UTF-8")
     }
 }
 
@@ -40,13 +41,13 @@ impl Write for Shared {
 }
 
 #[test]
-fn reports_come_at_a_beat_and_the_last_one_has_everything() {
+fn reports_come_periodically_and_the_last_one_is_complete() {
     let _turn = in_turn();
     without_hanging(|| {
         let file = Shared::default();
         let collector = Collector::builder().start().unwrap();
         collector.register_thread("main").unwrap();
-        let reporter = Reporter::json_lines(&collector, BEAT, file.clone()).unwrap();
+        let reporter = Reporter::json_lines(&collector, INTERVAL, file.clone()).unwrap();
         until(|| file.text().lines().count() >= 5);
         (0..7).for_each(|_| drop(measure(Trading::OrderFill)));
         collector.stop();
@@ -54,7 +55,7 @@ fn reports_come_at_a_beat_and_the_last_one_has_everything() {
         let reports: Vec<Value> = file
             .text()
             .lines()
-            .map(|line| serde_json::from_str(line).expect("JSON in each line"))
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
             .collect();
         let uptimes: Vec<_> =
             reports.iter().map(|report| report["uptime_ns"].as_u64().unwrap()).collect();
@@ -68,7 +69,7 @@ fn reports_come_at_a_beat_and_the_last_one_has_everything() {
 }
 
 #[test]
-fn a_table_is_told_to_people_even_if_the_beat_never_comes() {
+fn dropping_a_reporter_writes_a_last_table() {
     let _turn = in_turn();
     let file = Shared::default();
     let collector = Collector::builder().start().unwrap();
@@ -85,7 +86,7 @@ fn a_table_is_told_to_people_even_if_the_beat_never_comes() {
 }
 
 #[test]
-fn what_ends_a_reporter_is_told_when_it_is_stopped() {
+fn stop_returns_the_error_or_panic_that_ended_the_reporter() {
     let _turn = in_turn();
     without_hanging(|| {
         let collector = Collector::builder().start().unwrap();
@@ -94,10 +95,10 @@ fn what_ends_a_reporter_is_told_when_it_is_stopped() {
             calls.send(()).unwrap();
             Err(io::ErrorKind::StorageFull.into())
         };
-        let reporter = Reporter::start(&collector, BEAT, full).unwrap();
-        assert_eq!(called.iter().count(), 1, "it ends with the first error");
+        let reporter = Reporter::start(&collector, INTERVAL, full).unwrap();
+        assert_eq!(called.iter().count(), 1, "the reporter ends with the first error");
         assert_eq!(reporter.stop().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        let panics = Reporter::start(&collector, BEAT, |_| panic!("its own fault")).unwrap();
+        let panics = Reporter::start(&collector, INTERVAL, |_| panic!("on purpose")).unwrap();
         assert!(panics.stop().unwrap_err().to_string().contains("panicked"));
     });
 }
@@ -120,7 +121,7 @@ fn a_trace_has_a_row_for_each_record() {
         rows[0],
         ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"]
     );
-    let told: Vec<_> =
+    let fields: Vec<_> =
         rows[1..].iter().map(|row| [row[0], row[1], row[4], row[5], row[6]]).collect();
     let thread = "\"main, or so\"";
     let expected = [
@@ -129,9 +130,9 @@ fn a_trace_has_a_row_for_each_record() {
         ["queue_backlog", "value", "", "", thread],
         ["gc_pause", "duration", "", "", thread],
     ];
-    assert_eq!(told, expected);
+    assert_eq!(fields, expected);
     assert_eq!((rows[3][3], rows[4][3]), ("5", "3000"));
-    assert_eq!(rows[1][2], rows[2][2], "both tell when the span began");
+    assert_eq!(rows[1][2], rows[2][2], "START and END have the same start time");
     let max = collector.total(Trading::OrderPlacement).unwrap().unwrap().max;
     assert_eq!(rows[2][3], max.to_string());
 }
@@ -162,7 +163,7 @@ fn a_hiccup_probe_records_until_it_is_stopped() {
     });
 }
 
-/// The value at the nearest rank, by sorting.
+/// Returns the value at the nearest rank, computed by sorting.
 fn nearest_rank(values: &[u64], per_mille: usize) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
@@ -170,9 +171,10 @@ fn nearest_rank(values: &[u64], per_mille: usize) -> u64 {
 }
 
 #[test]
-fn a_difference_is_what_came_in_between() {
+fn a_difference_has_only_the_samples_between_two_reports() {
     let _turn = in_turn();
-    // How many come before and in between: all known, then not in the second report, then in neither.
+    // The numbers of samples before and between the reports. At most 512 samples are kept, so the
+    // cases cover reports of which both, only the first, or none have all samples.
     for (before, between) in
         [(0, 1), (100, 300), (100, 5_000), (3_000, 4_000), (3_000, 0), (0, 3_000)]
     {
@@ -191,35 +193,36 @@ fn a_difference_is_what_came_in_between() {
         let earlier = record(&values(before, 7));
         let added = values(between, 13);
         let later = record(&added);
-        let diff = later.diff(&earlier).expect("an earlier report");
+        let diff = later.diff(&earlier).expect("`earlier` is an earlier report");
         assert_eq!(
             (diff.produced, diff.delivered, diff.overwritten, diff.unregistered),
             (between, between, 0, 0)
         );
         assert_eq!(diff.elapsed_ns, later.uptime_ns - earlier.uptime_ns);
         assert_eq!(diff.event(Trading::OrderFill).unwrap().samples, None);
-        let Some(told) = diff.event(Trading::QueueBacklog).unwrap().samples else {
+        let Some(samples) = diff.event(Trading::QueueBacklog).unwrap().samples else {
             assert_eq!(between, 0);
             continue;
         };
-        assert_eq!((told.count, told.estimated_total), (between, between));
+        assert_eq!((samples.count, samples.estimated_total), (between, between));
         let mean = added.iter().sum::<u64>() * 100 / between;
-        assert!((told.mean.to_bits() * 100 / 65_536).abs_diff(mean) <= 1, "{} {mean}", told.mean);
-        assert_eq!(told.accuracy == Accuracy::Exact, before + between <= 512);
+        let hundredths = samples.mean.to_bits() * 100 / 65_536;
+        assert!(hundredths.abs_diff(mean) <= 1, "{} {mean}", samples.mean);
+        assert_eq!(samples.accuracy == Accuracy::Exact, before + between <= 512);
         for (quantile, per_mille) in
-            [(told.p50, 500), (told.p95, 950), (told.p99, 990), (told.p99_9, 999)]
+            [(samples.p50, 500), (samples.p95, 950), (samples.p99, 990), (samples.p99_9, 999)]
         {
             let exact = nearest_rank(&added, per_mille);
-            let allowed = u64::from(told.accuracy.max_relative_error_ppm()) * exact;
+            let allowed = u64::from(samples.accuracy.max_relative_error_ppm()) * exact;
             assert!(
                 quantile.abs_diff(exact) * 1_000_000 <= allowed,
                 "{quantile} {exact} {:?}",
-                told.accuracy
+                samples.accuracy
             );
         }
         assert!(
             before + between == 0 || between == 0 || earlier.diff(&later).is_none(),
-            "the other way round"
+            "the later report is not an earlier one"
         );
         assert!(diff.to_string().contains("queue_backlog"));
     }

@@ -1,4 +1,4 @@
-//! Sampling: opt-in, for each event by itself, and weighted exactly.
+//! Sampling: off by default, set per event, and weighted exactly.
 
 mod support;
 
@@ -13,7 +13,7 @@ use tailwatch::{
 const MINUTE: Duration = Duration::from_mins(1);
 
 #[test]
-fn everything_is_recorded_unless_asked_otherwise() {
+fn everything_is_recorded_by_default() {
     let _turn = in_turn();
     let collector = Collector::builder().ring_capacity(65_536).start().unwrap();
     collector.register_thread("main").unwrap();
@@ -25,7 +25,7 @@ fn everything_is_recorded_unless_asked_otherwise() {
 }
 
 #[test]
-fn an_event_that_is_sampled_thins_no_other_and_knows_its_weight() {
+fn a_sampled_event_is_weighted_and_leaves_other_events_alone() {
     let _turn = in_turn();
     let tally = Tally::default();
     let collector = Collector::builder()
@@ -44,7 +44,8 @@ fn an_event_that_is_sampled_thins_no_other_and_knows_its_weight() {
     collector.stop();
     let sampled = collector.total(Trading::EventBusPublish).unwrap().unwrap();
     let other = collector.total(Trading::QueueBacklog).unwrap().unwrap();
-    // 1 in 8 is nearest to a tenth; within 7 standard deviations of a fair coin's.
+    // 1 in 8 is nearest to a tenth. The count is within 7 standard deviations of the mean of a
+    // binomial distribution.
     assert_eq!(sampled.estimated_total, 8 * sampled.count);
     assert!(sampled.count.abs_diff(4_000) < 420, "{}", sampled.count);
     assert!(!sampled.complete && other.complete);
@@ -52,7 +53,7 @@ fn an_event_that_is_sampled_thins_no_other_and_knows_its_weight() {
     assert_eq!(
         tally.count(),
         2 * sampled.count + other.count,
-        "a span is recorded whole or not at all"
+        "START and END of a span are recorded together or not at all"
     );
     let health = collector.health();
     assert_eq!(
@@ -64,13 +65,15 @@ fn an_event_that_is_sampled_thins_no_other_and_knows_its_weight() {
 }
 
 #[test]
-fn a_rate_that_changes_is_weighted_by_what_was_in_force() {
+fn each_sample_is_weighted_by_the_rate_at_its_time() {
     let _turn = in_turn();
     let collector = Collector::builder().ring_capacity(131_072).start().unwrap();
     collector.register_thread("main").unwrap();
     let event = Trading::GcPause;
     let record = |times, millis| {
-        (0..times).for_each(|_| record_duration(event, Duration::from_millis(millis)))
+        for _ in 0..times {
+            record_duration(event, Duration::from_millis(millis));
+        }
     };
     record(100, 1);
     assert_eq!(collector.set_sampling_rate(event, 0.05), Ok(0.0625));
@@ -83,11 +86,11 @@ fn a_rate_that_changes_is_weighted_by_what_was_in_force() {
     assert_eq!(total.estimated_total, 200 + 16 * thinned);
     let mean = (200 + 80 * 16 * thinned) * 1_000_000 / total.estimated_total;
     assert!(total.mean.round().abs_diff(mean) < 10_000, "{} {mean}", total.mean);
-    assert!(total.p50.abs_diff(80_000_000) < 1_000_000, "most were of 80 ms: {}", total.p50);
+    assert!(total.p50.abs_diff(80_000_000) < 1_000_000, "most samples took 80 ms: {}", total.p50);
 }
 
 #[test]
-fn where_all_samples_are_known_weighted_quantiles_are_exact() {
+fn weighted_quantiles_are_exact_while_all_samples_are_kept() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
@@ -99,16 +102,16 @@ fn where_all_samples_are_known_weighted_quantiles_are_exact() {
     collector.stop();
     let total = collector.total(event).unwrap().unwrap();
     let thinned = total.count - 100;
-    assert!(thinned > 10, "1 in 8 of 400");
+    assert!(thinned > 10, "about 1 in 8 of 400 is recorded");
     assert_eq!(total.accuracy, Accuracy::Exact);
     assert!(!total.complete);
-    // Unweighted, the median would be one of the hundred small ones.
+    // Without weights, the median would be one of the hundred small values.
     assert!(total.p50 >= 1_000_000 && total.min == 0);
     assert_eq!(total.estimated_total, 100 + 8 * thinned);
 }
 
 #[test]
-fn what_was_sampled_away_altogether_still_shows_as_incomplete() {
+fn a_summary_is_incomplete_even_if_sampling_left_no_record() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
@@ -122,11 +125,11 @@ fn what_was_sampled_away_altogether_still_shows_as_incomplete() {
     collector.flush();
     let total = collector.total(event).unwrap().unwrap();
     assert_eq!(total.count, total.estimated_total);
-    assert!(!total.complete, "nobody knows what was left out");
+    assert!(!total.complete, "records may have been left out");
 }
 
 #[test]
-fn a_rate_limit_comes_into_force_and_is_lifted() {
+fn a_rate_limit_takes_effect_and_is_lifted() {
     let _turn = in_turn();
     without_hanging(|| {
         let limit = Sampling::RateLimit { above: 1_000.0, sample: 0.1 };
@@ -152,7 +155,7 @@ fn a_rate_limit_comes_into_force_and_is_lifted() {
 }
 
 #[test]
-fn a_budget_thins_what_costs_too_much() {
+fn a_budget_reduces_the_share_of_an_event_that_costs_too_much() {
     let _turn = in_turn();
     without_hanging(|| {
         let budget = Sampling::Budget { max_cpu: 1e-6 };
@@ -169,7 +172,7 @@ fn a_budget_thins_what_costs_too_much() {
 }
 
 #[test]
-fn what_measuring_costs_is_told_from_the_start() {
+fn the_overhead_ratio_is_known_from_the_start() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
@@ -179,12 +182,12 @@ fn what_measuring_costs_is_told_from_the_start() {
     }
     collector.flush();
     let ratio = collector.health().overhead_ratio;
-    // 10 µs and more a span, of which some 20 to 500 ns are spent on recording it, and the drain.
+    // A span takes at least 5 µs, of which recording and draining it take about 20 to 500 ns.
     assert!(ratio > 0.0005 && ratio < 0.5, "{ratio}");
 }
 
 #[test]
-fn a_sampling_that_makes_no_sense_is_refused() {
+fn a_sampling_out_of_range_is_refused() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     for rate in [0.0, -1.0, 1.5, f64::INFINITY] {

@@ -1,4 +1,4 @@
-//! Settings come from the program, a file and the environment, by one precedence; and what they do.
+//! Settings from the program, a file and the environment: their precedence, errors and effects.
 
 mod support;
 
@@ -17,12 +17,13 @@ use tailwatch::{
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
-/// A builder that only the test talks to.
+/// Returns a builder that ignores the environment of the test run.
 fn builder() -> Builder {
     Collector::builder().ignore_environment()
 }
 
-/// A file of this text, in the target directory; its name is that of the test.
+/// Writes a configuration file into the target directory and returns its path. `name` distinguishes
+/// the files of the tests.
 fn config(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("settings-{name}.toml"));
     fs::write(&path, text).expect("the target directory can be written to");
@@ -31,14 +32,14 @@ fn config(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
 
 #[track_caller]
 fn refused(builder: Builder) -> SettingsError {
-    match builder.start().expect_err("it is impossible") {
+    match builder.start().expect_err("the settings are invalid") {
         BuildError::Settings(error) => error,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn each_source_counts_for_more_than_those_before_it() {
+fn environment_overrides_file_overrides_builder_overrides_default() {
     let path = config("precedence", "[tailwatch]\nrings = 3\nexact_samples = 30\n");
     let variables = [("TAILWATCH_RINGS", "4")];
     let in_code = || Collector::builder().rings(2).exact_samples(20).ring_capacity(64);
@@ -53,7 +54,7 @@ fn each_source_counts_for_more_than_those_before_it() {
             (4, environment.clone()),
             (30, file(3)),
         ),
-        // Whatever was said first.
+        // The order of the calls does not matter.
         (
             Collector::builder().environment(variables).config_file(&path).rings(2),
             (4, environment.clone()),
@@ -69,7 +70,7 @@ fn each_source_counts_for_more_than_those_before_it() {
 }
 
 #[test]
-fn the_variable_names_the_file_rather_than_the_program() {
+fn the_variable_for_the_file_overrides_the_program() {
     let (of_program, of_operator) = (
         config("of-program", "[tailwatch]\nrings = 3\nenabled = false"),
         config("of-operator", "[tailwatch]\nrings = 5"),
@@ -85,11 +86,12 @@ fn the_variable_names_the_file_rather_than_the_program() {
 }
 
 #[test]
-fn what_is_set_is_in_force() {
+fn settings_of_the_file_take_effect() {
     let _turn = in_turn();
     let path = config(
         "in-force",
-        "[tailwatch]\nrings = 1\nring_capacity = 1024\nwindows = ['10s/5', '2s/4']\nclock = 'monotonic'\nenabled = false\n",
+        "[tailwatch]\nrings = 1\nring_capacity = 1024\nwindows = ['10s/5', '2s/4']\n\
+         clock = 'monotonic'\nenabled = false\n",
     );
     let collector = builder().clock_mode(ClockMode::Relaxed).config_file(path).start().unwrap();
     collector.install().unwrap();
@@ -119,14 +121,15 @@ fn what_is_set_is_in_force() {
 fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
     let path = config(
         "limits",
-        "[[sla]]\nevent = 'order_fill'\nquantile = 'p95'\nlimit = '20ms'\n\n[[sla]]\nevent = 'order_fill'\nmax_silence = '1h'\n",
+        "[[sla]]\nevent = 'order_fill'\nquantile = 'p95'\nlimit = '20ms'\n\n\
+         [[sla]]\nevent = 'order_fill'\nmax_silence = '1h'\n",
     );
     let in_code = Limit::Quantile(Threshold::duration(Quantile::P99, Duration::from_millis(1)));
     let limits = [(Trading::OrderPlacement.id(), in_code)];
     let collector = builder().limits(&limits).config_file(&path).start().unwrap();
-    let told: Vec<_> =
+    let limits_of: Vec<_> =
         collector.report().sla.iter().map(|limit| (limit.event, limit.window.as_secs())).collect();
-    assert_eq!(told, [("order_fill", 60), ("order_fill", 3_600)]);
+    assert_eq!(limits_of, [("order_fill", 60), ("order_fill", 3_600)]);
     collector.register_thread("main").unwrap();
     record_duration(Trading::OrderPlacement, Duration::from_secs(1));
     collector.flush();
@@ -135,7 +138,7 @@ fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
     collector.flush();
     assert!(collector.breached(Trading::OrderFill));
 
-    // A file without any leaves them alone.
+    // A file without limits does not change them.
     let path = config("no-limits", "[tailwatch]\nrings = 1");
     let collector = builder().limits(&limits).config_file(&path).start().unwrap();
     assert_eq!(
@@ -145,7 +148,7 @@ fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
 }
 
 #[test]
-fn sampling_of_the_file_is_in_force() {
+fn sampling_of_the_file_takes_effect() {
     let path = config("sampling", "[[sampling]]\nevent = 'order_fill'\nrate = 0.25\n");
     let collector = builder()
         .sampling(Trading::OrderFill, Sampling::Rate(0.5))
@@ -163,23 +166,23 @@ fn sampling_of_the_file_is_in_force() {
     );
     collector.set_sampling_rate(Trading::OrderFill, 0.5).unwrap();
     assert!(
-        collector.explain().contains("now 1 in 2 (set while running)"),
+        collector.explain().contains("now 1 in 2 (set at run time)"),
         "{}",
         collector.explain()
     );
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_with_who_said_it() {
+fn the_error_for_a_value_out_of_range_names_its_origin() {
     let path = config("impossible", "[tailwatch]\nmax_period = '1us'\n");
     let error = refused(builder().config_file(&path));
     assert_eq!(error.origin, Origin::File { path: path.clone(), line: 2 });
-    let told = error.to_string();
+    let message = error.to_string();
     assert!(
-        told.contains("settings-impossible.toml:2: `max_period`: a longest period of 1µs: "),
-        "{told}"
+        message.contains("settings-impossible.toml:2: `max_period`: 1µs is out of range: "),
+        "{message}"
     );
-    assert!(told.contains("between 1ms and 3600s"), "{told}");
+    assert!(message.contains("between 1ms and 3600s"), "{message}");
 
     for (name, value, parts) in [
         ("RING_CAPACITY", "1000", ["1000 records", "power of two"]),
@@ -193,47 +196,48 @@ fn a_value_that_cannot_be_is_told_with_who_said_it() {
         let variable = format!("TAILWATCH_{name}");
         let error = refused(Collector::builder().environment([(&variable, value)]));
         assert!(matches!(error.problem, SettingsProblem::Impossible { .. }), "{error:?}");
-        let told = error.to_string();
-        assert!(told.starts_with(&format!("{variable}: `{}`: ", name.to_lowercase())), "{told}");
+        let message = error.to_string();
+        let start = format!("{variable}: `{}`: ", name.to_lowercase());
+        assert!(message.starts_with(&start), "{message}");
         for part in parts {
-            assert!(told.contains(part), "{part:?} is not in {told:?}");
+            assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
     }
 }
 
 #[test]
-fn a_wrong_word_is_told_with_the_right_one() {
+fn the_error_for_a_misspelt_key_suggests_the_right_one() {
     let path = config("wrong", "[tailwatch]\n\nclok = 'relaxed'\n");
-    let told = refused(builder().config_file(&path)).to_string();
+    let message = refused(builder().config_file(&path)).to_string();
     assert!(
-        told.ends_with(
+        message.ends_with(
             "settings-wrong.toml:3: unknown key \"clok\" in [tailwatch]; did you mean \"clock\"?"
         ),
-        "{told}"
+        "{message}"
     );
     let error = refused(Collector::builder().environment([("TAILWATCH_DRAIN_CORES", "1")]));
     assert_eq!(
         error.to_string(),
         "TAILWATCH_DRAIN_CORES: unknown variable; did you mean TAILWATCH_DRAIN_CORE?"
     );
-    assert!(builder().start().is_ok(), "who ignores the environment is not told of it");
+    assert!(builder().start().is_ok(), "an ignored environment causes no error");
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_with_who_named_it() {
-    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings-there-is-none.toml");
+fn the_error_for_an_unreadable_file_names_its_path_and_origin() {
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings-missing.toml");
     let error = refused(builder().config_file(&missing));
     assert_eq!(error.origin, Origin::Builder);
     assert!(
         matches!(&error.problem, SettingsProblem::Unreadable { path, .. } if *path == missing),
         "{error:?}"
     );
-    assert!(error.to_string().contains("settings-there-is-none.toml cannot be read: "), "{error}");
+    assert!(error.to_string().contains("settings-missing.toml cannot be read: "), "{error}");
     assert!(error.source().is_some());
 
     let error = refused(Collector::builder().environment([("TAILWATCH_CONFIG", &missing)]));
     assert!(error.to_string().starts_with("TAILWATCH_CONFIG: the configuration file "), "{error}");
-    // A directory is none.
+    // A directory cannot be read either.
     assert!(matches!(
         refused(builder().config_file(env!("CARGO_TARGET_TMPDIR"))).problem,
         SettingsProblem::Unreadable { .. }
@@ -244,7 +248,7 @@ fn a_file_that_cannot_be_read_is_named_with_who_named_it() {
 fn a_file_that_is_too_large_is_not_read() {
     let mut text = vec![b'#'; 1 << 20];
     let path = config("too-large", &text);
-    assert!(builder().rings(1).config_file(path).start().is_ok(), "1 MiB is the largest");
+    assert!(builder().rings(1).config_file(path).start().is_ok(), "1 MiB is allowed");
     text.push(b'#');
     let error = refused(builder().config_file(config("too-large", &text)));
     assert!(
@@ -252,22 +256,26 @@ fn a_file_that_is_too_large_is_not_read() {
         "{error:?}"
     );
     assert!(
-        error.to_string().contains("settings-too-large.toml is too large: at most 1048576 bytes"),
+        error
+            .to_string()
+            .contains("settings-too-large.toml is too large; the maximum is 1048576 bytes"),
         "{error}"
     );
 }
 
 #[test]
-fn without_a_drains_thread_nothing_is_delivered_until_somebody_drains() {
+fn without_a_drain_thread_nothing_is_delivered_until_drain_is_called() {
     let _turn = in_turn();
     let log = Log::default();
-    // A ring of 16 is worth taking once it has 4 records.
+    // A ring of 16 records is drained early once it has 4.
     let collector =
         builder().ring_capacity(16).manual_drain().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
     let record = |from: u64, to: u64| {
         in_thread("recorder", move || {
-            (from..to).for_each(|value| record_value(Trading::QueueBacklog, value))
+            for value in from..to {
+                record_value(Trading::QueueBacklog, value);
+            }
         });
     };
     record(0, 4);
@@ -286,14 +294,14 @@ fn without_a_drains_thread_nothing_is_delivered_until_somebody_drains() {
     assert_eq!(log.count(), 9);
     record_value(Trading::QueueBacklog, 10);
     assert_eq!(collector.health().unregistered, 1);
-    assert_eq!(collector.drain(), Duration::from_millis(100), "nothing will come any more");
+    assert_eq!(collector.drain(), Duration::from_millis(100), "nothing more will be recorded");
     collector.flush();
     collector.stop();
     assert_eq!(log.count(), 9);
 }
 
 #[test]
-fn to_drop_a_collector_without_a_drains_thread_is_to_stop_it() {
+fn dropping_a_collector_without_a_drain_thread_stops_it() {
     let _turn = in_turn();
     let tally = Tally::default();
     let collector = builder().manual_drain().observer(tally.observer()).start().unwrap();
@@ -304,7 +312,7 @@ fn to_drop_a_collector_without_a_drains_thread_is_to_stop_it() {
 }
 
 #[test]
-fn a_hook_may_stop_a_collector_without_a_drains_thread() {
+fn a_hook_may_stop_a_collector_without_a_drain_thread() {
     use std::sync::{Arc, OnceLock};
 
     let _turn = in_turn();
@@ -317,10 +325,10 @@ fn a_hook_may_stop_a_collector_without_a_drains_thread() {
         .limits(&[(Trading::QueueBacklog.id(), limit)])
         .observer(tally.observer())
         .on_sla_change(move |_| {
-            let collector = in_hook.get().expect("it is set before anything is recorded");
-            // What comes after the pass began is for the last one.
+            let collector = in_hook.get().expect("set before anything is recorded");
+            // Recorded during this pass, so the last pass delivers it.
             record_value(Trading::QueueBacklog, 1);
-            assert_eq!(collector.drain(), Duration::ZERO, "not from inside a pass");
+            assert_eq!(collector.drain(), Duration::ZERO, "a hook cannot start another pass");
             collector.stop();
         })
         .start()
@@ -336,7 +344,7 @@ fn a_hook_may_stop_a_collector_without_a_drains_thread() {
 }
 
 #[test]
-fn an_operator_cannot_place_a_thread_that_there_is_not() {
+fn a_core_or_priority_without_a_drain_thread_is_refused() {
     let variables = [("TAILWATCH_DRAIN_PRIORITY", "idle")];
     let error = refused(Collector::builder().manual_drain().environment(variables));
     assert!(
@@ -346,7 +354,7 @@ fn an_operator_cannot_place_a_thread_that_there_is_not() {
     assert!(error.to_string().contains("`manual_drain` (builder)"), "{error}");
     let error = refused(builder().drain_core(0).manual_drain());
     assert_eq!(error.origin, Origin::Builder);
-    // But may have one.
+    // The environment may turn the drain thread on again.
     let collector = Collector::builder()
         .manual_drain()
         .environment([("TAILWATCH_MANUAL_DRAIN", "false")])
@@ -356,7 +364,7 @@ fn an_operator_cannot_place_a_thread_that_there_is_not() {
 }
 
 #[test]
-fn the_drain_is_as_urgent_as_asked_for_or_the_error_says_so() {
+fn the_drain_runs_at_the_requested_priority_or_start_fails() {
     let _turn = in_turn();
     for priority in [DrainPriority::Inherited, DrainPriority::Normal, DrainPriority::Idle] {
         let tally = Tally::default();
@@ -382,7 +390,7 @@ fn the_drain_is_as_urgent_as_asked_for_or_the_error_says_so() {
 }
 
 #[test]
-fn rings_are_locked_or_the_error_says_what_to_raise() {
+fn rings_are_locked_or_the_error_names_the_limit_to_raise() {
     let _turn = in_turn();
     match builder().mlock(true).rings(2).start() {
         Ok(collector) => {
@@ -390,9 +398,9 @@ fn rings_are_locked_or_the_error_says_what_to_raise() {
             drop(measure(Trading::OrderFill));
             collector.flush();
             assert_eq!(collector.health().delivered, 2);
-            assert!(collector.explain().contains("records, locked, "), "{}", collector.explain());
+            assert!(collector.explain().contains("records (locked); "), "{}", collector.explain());
             #[cfg(target_os = "linux")]
-            assert!(locked_kib() >= 2 * 256, "two rings of 256 KiB");
+            assert!(locked_kib() >= 2 * 256, "two rings of 256 KiB are locked");
         }
         Err(error @ BuildError::Lock { bytes, .. }) => {
             assert!(bytes > 2 * 16 * 16_384);
@@ -404,17 +412,19 @@ fn rings_are_locked_or_the_error_says_what_to_raise() {
     }
 }
 
-/// How much of this process the kernel says is locked.
+/// Returns the locked memory of this process in KiB, as the kernel reports it.
 #[cfg(target_os = "linux")]
 fn locked_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("every Linux has it");
-    let line =
-        status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("every process has it");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has /proc");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmLck:"))
+        .expect("every process has a VmLck line");
+    line.trim().trim_end_matches(" kB").parse().expect("VmLck is a number")
 }
 
 #[test]
-fn the_explanation_names_each_setting_and_where_it_came_from() {
+fn the_explanation_names_each_setting_and_its_origin() {
     let path = config("explained", "[tailwatch]\nexact_samples = 100\nmax_period = '50ms'\n");
     let collector = Collector::builder()
         .windows(&[WindowSpec::new(Duration::from_secs(2), 4)])
@@ -442,12 +452,16 @@ fn the_explanation_names_each_setting_and_where_it_came_from() {
         "recording: on".to_owned(),
         "drain: a thread on any core, priority inherited".to_owned(),
     ] {
-        assert!(explained.lines().any(|told| told == line), "{line:?} is not in\n{explained}");
+        assert!(explained.lines().any(|found| found == line), "{line:?} is not in\n{explained}");
     }
     // (1,024 − 64) / 2 spans in 50 ms.
-    assert!(explained.contains(
-        "sizing: 2 threads can record at once, each 9600 spans a second after a rest of 50ms"
-    ));
+    assert!(
+        explained.contains(
+            "sizing: 2 threads can record at once, each up to 9600 spans per second without a loss \
+             while the drain pauses for 50ms; "
+        ),
+        "{explained}"
+    );
     let clock = collector.report().clock;
     assert!(explained.contains(&format!("clock: {}, ", clock.source)), "{explained}");
     assert!(explained.contains(&format!("{} Hz", clock.hz)), "{explained}");

@@ -1,4 +1,5 @@
-//! Limits: raised once, while it happens, and cleared once; told to hooks, a queue, a flag and the report.
+//! Limits: a violation is raised once and cleared once, and shows in hooks, the queue of changes,
+//! `breached` and the report.
 
 mod support;
 
@@ -18,23 +19,24 @@ use tailwatch::{
 const MINUTE: Duration = Duration::from_mins(1);
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A window that is over soon, cut into slices of 50 ms.
+/// A short window with slices of 50 ms, and the window of one minute.
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::new(SHORT, 4), WindowSpec::MINUTE];
 
-fn on(quantile: Quantile, limit: Duration) -> Limit {
+fn short_limit(quantile: Quantile, limit: Duration) -> Limit {
     Limit::Quantile(Threshold::duration(quantile, limit).over(SHORT))
 }
 
+/// Collects the changes that a hook receives.
 #[derive(Clone, Debug, Default)]
-struct Hooked(Arc<Mutex<Vec<SlaChange>>>);
+struct HookLog(Arc<Mutex<Vec<SlaChange>>>);
 
-impl Hooked {
+impl HookLog {
     fn hook(&self) -> impl FnMut(&SlaChange) + Send + use<> {
         let changes = Arc::clone(&self.0);
         move |change| changes.lock().unwrap().push(change.clone())
     }
 
-    /// Whether each was raised, or cleared.
+    /// Returns for each change whether the limit was raised.
     fn raised(&self) -> Vec<bool> {
         self.0.lock().unwrap().iter().map(|change| change.raised).collect()
     }
@@ -46,20 +48,20 @@ fn limit_of(collector: &Collector, event: &str) -> SlaReport {
         .sla
         .into_iter()
         .find(|limit| limit.event == event)
-        .expect("a limit of this event")
+        .expect("the event has a limit")
 }
 
 #[test]
-fn a_span_that_hangs_is_a_violation_while_it_hangs_and_leaves_nothing_behind() {
+fn a_hung_span_violates_its_limit_while_it_is_open() {
     let _turn = in_turn();
     for discard in [false, true] {
         without_hanging(move || {
-            let hooked = Hooked::default();
+            let log = HookLog::default();
             let limit = Duration::from_millis(5);
             let collector = Collector::builder()
                 .windows(&WINDOWS)
-                .limits(&[(Trading::OrderFill.id(), on(Quantile::P99, limit))])
-                .on_sla_change(hooked.hook())
+                .limits(&[(Trading::OrderFill.id(), short_limit(Quantile::P99, limit))])
+                .on_sla_change(log.hook())
                 .start()
                 .unwrap();
             collector.register_thread("main").unwrap();
@@ -67,16 +69,16 @@ fn a_span_that_hangs_is_a_violation_while_it_hangs_and_leaves_nothing_behind() {
             until(|| collector.breached(Trading::OrderFill));
             spin(9 * limit);
             collector.flush();
-            // Ten times its limit, and still no sample.
+            // The span is ten times as old as the limit and has not produced a sample.
             assert_eq!(collector.total(Trading::OrderFill), Ok(None));
-            assert_eq!(hooked.raised(), [true]);
+            assert_eq!(log.raised(), [true]);
             let violated = collector.sla_violations(SHORT).unwrap();
             assert_eq!(
                 (violated.len(), violated[0].event, violated[0].raised),
                 (1, "order_fill", 1)
             );
             assert_eq!((violated[0].over, violated[0].count), (1, 1));
-            let observed = violated[0].observed.expect("the age of the span");
+            let observed = violated[0].observed.expect("the age of the span is shown");
             assert!(observed > 9 * 5_000_000, "{observed}");
             assert!(
                 collector.report().to_string().contains("violated: order_fill p99"),
@@ -92,14 +94,15 @@ fn a_span_that_hangs_is_a_violation_while_it_hangs_and_leaves_nothing_behind() {
                 drop(hung);
             }
             until(|| {
-                // The limit is kept again once something keeps it for a while.
+                // The violation is cleared once samples have been within the limit for a slice.
                 drop(measure(Trading::OrderFill));
                 spin(Duration::from_millis(1));
                 !collector.breached(Trading::OrderFill)
             });
-            // The flag is turned before the hooks are called: that pass is to be over.
+            // `breached` changes before the hooks are called. The flush waits until that pass is
+            // over.
             collector.flush();
-            assert_eq!(hooked.raised(), [true, false]);
+            assert_eq!(log.raised(), [true, false]);
             let limit = limit_of(&collector, "order_fill");
             assert_eq!((limit.state, limit.raised, limit.cleared), (SlaState::Ok, 1, 1));
             assert_eq!(collector.sla_violations(SHORT), Ok(vec![]));
@@ -107,34 +110,35 @@ fn a_span_that_hangs_is_a_violation_while_it_hangs_and_leaves_nothing_behind() {
             let in_flight = collector.report().event(Trading::OrderFill).unwrap().in_flight;
             let left =
                 (in_flight.open, in_flight.uncertain, in_flight.untracked, in_flight.oldest_ns);
-            assert_eq!(left, (0, 0, 0, None), "nothing is in flight any more");
+            assert_eq!(left, (0, 0, 0, None), "no span is open any more");
             assert_eq!((collector.health().orphans, collector.health().abandoned), (0, 0));
         });
     }
 }
 
 #[test]
-fn what_the_queue_tells_is_what_the_hooks_were_told() {
+fn the_queue_has_the_same_changes_as_the_hooks() {
     let _turn = in_turn();
-    let hooked = Hooked::default();
-    let collector = Collector::builder().on_sla_change(hooked.hook()).start().unwrap();
+    let log = HookLog::default();
+    let collector = Collector::builder().on_sla_change(log.hook()).start().unwrap();
     collector.register_thread("main").unwrap();
     for event in [Trading::OrderPlacement, Trading::SignalGeneration] {
         record_duration(event, Duration::from_millis(30));
     }
     collector.flush();
     let taken = collector.sla_changes();
-    assert_eq!(taken.changes, *hooked.0.lock().unwrap());
+    assert_eq!(taken.changes, *log.0.lock().unwrap());
     assert_eq!(taken.missed, 0);
-    let told: Vec<_> =
+    let raised: Vec<_> =
         taken.changes.iter().map(|change| (change.limit.event, change.limit.quantile)).collect();
-    // 30 ms are more than 10 and 20 for a signal, and more than 20, not than 50, for an order.
+    // 30 ms exceed both limits of a signal (10 and 20 ms) and one limit of an order (20 ms, not 50
+    // ms).
     let expected = [
         ("signal_generation", Quantile::P95),
         ("signal_generation", Quantile::P99),
         ("order_placement", Quantile::P95),
     ];
-    assert_eq!(told, expected.map(|(event, quantile)| (event, Some(quantile))));
+    assert_eq!(raised, expected.map(|(event, quantile)| (event, Some(quantile))));
     assert!(
         taken
             .changes
@@ -143,7 +147,7 @@ fn what_the_queue_tells_is_what_the_hooks_were_told() {
     );
     assert!(taken.changes.iter().all(|change| change.limit.since_unix_ns == Some(change.unix_ns)));
     collector.flush();
-    assert_eq!(collector.sla_changes().changes, [], "each is told once");
+    assert_eq!(collector.sla_changes().changes, [], "each change is returned once");
     assert!(
         collector.breached(Trading::OrderPlacement)
             && collector.breached(Trading::SignalGeneration)
@@ -153,22 +157,22 @@ fn what_the_queue_tells_is_what_the_hooks_were_told() {
     );
     let violated: Vec<_> = collector.sla_violations(MINUTE).unwrap();
     assert_eq!(violated.len(), 3);
-    assert!(collector.sla_violations(Duration::from_secs(17)).is_err(), "no such window");
+    assert!(collector.sla_violations(Duration::from_secs(17)).is_err(), "there is no such window");
     assert_eq!(
         collector.sla_violations(Duration::from_secs(1)),
         Ok(vec![]),
-        "a window without limits"
+        "the window has no limits"
     );
 }
 
 #[test]
-fn a_sample_that_equals_its_limit_keeps_it() {
+fn a_sample_equal_to_its_limit_is_within_the_limit() {
     let _turn = in_turn();
-    let number = |limit| {
+    let limits = |limit| {
         [(Trading::QueueBacklog.id(), Limit::Quantile(Threshold::value(Quantile::MAX, limit)))]
     };
     for (value, breached) in [(10, false), (11, true)] {
-        let collector = Collector::builder().limits(&number(10)).start().unwrap();
+        let collector = Collector::builder().limits(&limits(10)).start().unwrap();
         collector.register_thread("main").unwrap();
         record_value(Trading::QueueBacklog, value);
         collector.flush();
@@ -178,7 +182,7 @@ fn a_sample_that_equals_its_limit_keeps_it() {
 }
 
 #[test]
-fn a_span_that_has_ended_does_not_hang_though_its_end_is_not_drained_yet() {
+fn an_ended_span_is_not_hung_while_its_end_waits_to_be_drained() {
     let _turn = in_turn();
     let limit = Duration::from_millis(20);
     let collector = Collector::builder()
@@ -193,7 +197,8 @@ fn a_span_that_has_ended_does_not_hang_though_its_end_is_not_drained_yet() {
     in_thread("quiet", || {
         tailwatch::register_thread("quiet").unwrap();
         for _ in 0..20 {
-            // The drain finds the START, and the END only when it comes back to this ring, long after the limit.
+            // The drain finds the START, but the END only when it returns to this ring, long after
+            // the limit.
             let span = measure(Trading::OrderFill);
             spin(Duration::from_millis(5));
             drop(span);
@@ -202,17 +207,17 @@ fn a_span_that_has_ended_does_not_hang_though_its_end_is_not_drained_yet() {
     });
     collector.stop();
     let longest = collector.total(Trading::OrderFill).unwrap().unwrap().max;
-    // A span that the machine really held up for so long is one, of course.
+    // If the machine really delayed a span beyond the limit, the violation is right.
     let is_violated = longest > 20_000_000;
     assert_eq!(
         limit_of(&collector, "order_fill").raised > 0,
         is_violated,
-        "the longest was {longest} ns"
+        "the longest span took {longest} ns"
     );
 }
 
 #[test]
-fn limits_change_at_run_time_and_begin_at_unknown() {
+fn limits_can_be_changed_at_run_time_and_new_ones_begin_as_unknown() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
@@ -224,12 +229,12 @@ fn limits_change_at_run_time_and_begin_at_unknown() {
     });
     let states = || -> Vec<_> {
         let report = collector.report();
-        let of_orders = report.sla.iter().filter(|limit| limit.event == "order_placement");
-        of_orders.map(|limit| (limit.quantile.unwrap(), limit.state, limit.count)).collect()
+        let order_limits = report.sla.iter().filter(|limit| limit.event == "order_placement");
+        order_limits.map(|limit| (limit.quantile.unwrap(), limit.state, limit.count)).collect()
     };
     let other = Limit::Quantile(Threshold::duration(Quantile::P95, Duration::from_millis(25)));
     collector.set_limits(Trading::OrderPlacement, &[p99, other]).unwrap();
-    // What stayed keeps its state, what changed counts from now on.
+    // An unchanged limit keeps its state. A changed one counts from now on.
     assert_eq!(states(), [(Quantile::P99, SlaState::Ok, 1), (Quantile::P95, SlaState::Unknown, 0)]);
     assert!(!collector.breached(Trading::OrderPlacement));
     record_duration(Trading::OrderPlacement, Duration::from_millis(30));
@@ -255,7 +260,7 @@ fn limits_change_at_run_time_and_begin_at_unknown() {
     ] {
         let error = collector.set_limits(Trading::OrderPlacement, &limits).unwrap_err();
         assert_eq!(error, SetLimitsError::Refused(refused));
-        assert!(states().is_empty(), "all stays as it was");
+        assert!(states().is_empty(), "the limits did not change");
     }
     let many: Vec<_> =
         (1..200).map(|limit| Limit::Quantile(Threshold::value(Quantile::P95, limit))).collect();
@@ -280,17 +285,17 @@ fn a_limit_may_watch_a_window_that_has_no_statistics() {
 }
 
 #[test]
-fn an_event_that_stopped_happening_is_noticed() {
+fn an_event_that_stops_violates_its_limit_on_silence() {
     let _turn = in_turn();
     without_hanging(|| {
-        let hooked = Hooked::default();
+        let log = HookLog::default();
         let silence = Limit::Silence(Duration::from_millis(150));
         let collector = Collector::builder()
             .limits(&[
                 (Trading::CandleProcessing.id(), silence),
                 (Trading::OrderFill.id(), silence),
             ])
-            .on_sla_change(hooked.hook())
+            .on_sla_change(log.hook())
             .start()
             .unwrap();
         collector.register_thread("main").unwrap();
@@ -299,26 +304,27 @@ fn an_event_that_stopped_happening_is_noticed() {
         assert_eq!(
             limit_of(&collector, "order_fill").state,
             SlaState::Unknown,
-            "what never happened has not stopped"
+            "an event that never happened is not silent"
         );
-        // The beginning of a span is a sign of life as well.
+        // A START ends the silence as well.
         let _open = record_start(Trading::OrderFill);
         until(|| collector.breached(Trading::OrderFill));
         collector.flush();
-        assert_eq!(hooked.raised(), [true]);
+        assert_eq!(log.raised(), [true]);
         record_duration(Trading::OrderFill, Duration::from_millis(1));
         collector.flush();
         assert!(!collector.breached(Trading::OrderFill));
-        assert_eq!(hooked.raised(), [true, false]);
-        // What is switched off is not silent; but what is silent does not come back by it.
-        let before = hooked.raised().len();
+        assert_eq!(log.raised(), [true, false]);
+        // An event that is switched off does not become silent, but one that is already silent
+        // stays violated.
+        let before = log.raised().len();
         record_duration(Trading::OrderFill, Duration::from_millis(1));
         collector.set_event_enabled(Trading::OrderFill, false);
         spin(Duration::from_millis(300));
         collector.flush();
         assert!(
-            collector.breached(Trading::OrderFill) == (hooked.raised().len() > before),
-            "told if it was late"
+            collector.breached(Trading::OrderFill) == (log.raised().len() > before),
+            "violated only if a slow machine let it become silent before"
         );
         collector.set_event_enabled(Trading::OrderFill, true);
         record_duration(Trading::OrderFill, Duration::from_millis(1));
@@ -329,16 +335,16 @@ fn an_event_that_stopped_happening_is_noticed() {
         assert!(
             collector.breached(Trading::OrderFill) && cleared() == before,
             "{:?}",
-            hooked.raised()
+            log.raised()
         );
         let json: serde_json::Value = serde_json::from_str(&collector.report().to_json()).unwrap();
-        let told = &json["sla"][1];
-        assert_eq!((&told["quantile"], &told["limit"]), (&"silence".into(), &150_000_000.into()));
+        let limit = &json["sla"][1];
+        assert_eq!((&limit["quantile"], &limit["limit"]), (&"silence".into(), &150_000_000.into()));
     });
 }
 
 #[test]
-fn an_event_that_is_sampled_is_not_silent() {
+fn a_sampled_event_never_violates_its_limit_on_silence() {
     let _turn = in_turn();
     let collector = Collector::builder()
         .limits(&[(Trading::QueueBacklog.id(), Limit::Silence(Duration::from_millis(20)))])
@@ -355,13 +361,14 @@ fn an_event_that_is_sampled_is_not_silent() {
         record_value(Trading::QueueBacklog, n);
     }
     collector.stop();
-    // Between the first record and the sampling a slow machine may have paused.
+    // A slow machine may have paused between the first record and `set_sampling_rate`, which
+    // violates the limit before.
     assert!(limit_of(&collector, "queue_backlog").raised <= before.max(1));
     assert!(!collector.breached(Trading::QueueBacklog) || before > 0);
 }
 
 #[test]
-fn a_hook_may_ask_anything_and_its_panic_is_counted() {
+fn a_hook_may_call_the_collector_and_its_panic_is_counted() {
     let _turn = in_turn();
     let slot: Arc<Mutex<Option<Arc<Collector>>>> = Arc::default();
     let asked = Arc::new(AtomicU64::new(0));
@@ -378,14 +385,14 @@ fn a_hook_may_ask_anything_and_its_panic_is_counted() {
             assert_eq!(
                 collector.set_limits(Trading::OrderPlacement, &[]),
                 Err(SetLimitsError::InsidePass),
-                "no deadlock"
+                "refused instead of a deadlock"
             );
             collector.set_sampling_rate(Trading::EventBusPublish, 0.5).unwrap();
             collector.flush();
             asked.fetch_add(1, SeqCst);
         }
     };
-    let panics = |_: &SlaChange| panic!("a hook's own fault");
+    let panics = |_: &SlaChange| panic!("a panic in a hook");
     let builder: Builder = Collector::builder().on_sla_change(panics).on_sla_change(hook);
     let collector = Arc::new(builder.start().unwrap());
     *slot.lock().unwrap() = Some(Arc::clone(&collector));
@@ -401,7 +408,7 @@ fn a_hook_may_ask_anything_and_its_panic_is_counted() {
 }
 
 #[test]
-fn limits_of_a_file_take_the_place_of_those_declared() {
+fn parsed_limits_replace_those_declared_with_the_events() {
     let _turn = in_turn();
     let text = "[[sla]]\nevent = 'order_fill'\nquantile = 'p100'\nlimit = '2ms'\nwindow = '1s'\n";
     let limits = parse_limits(text, Trading::ALL).unwrap();

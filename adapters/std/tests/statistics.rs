@@ -1,4 +1,5 @@
-//! What is told beside the summary: the slowest spans, any quantile, all buckets, the corrected summary.
+//! Checks what a collector reports besides summaries: the slowest samples, any quantile, buckets
+//! and the corrected summary.
 
 mod support;
 
@@ -13,30 +14,31 @@ use tailwatch::{
 const MINUTE: Duration = Duration::from_mins(1);
 
 events! {
-    /// Something that is meant to happen at a beat.
-    enum Beat {
-        /// Every 10 ms.
+    /// Events with and without an expected interval.
+    enum Paced {
+        /// Expected every 10 ms.
         Tick = 40 { expected_interval: Some(Duration::from_millis(10)) },
-        /// Whenever.
+        /// Without an expected interval.
         Other = 41,
     }
 }
 
 #[test]
-fn the_slowest_lead_to_what_was_slow() {
+fn the_slowest_samples_name_tag_and_thread_of_the_slowest_spans() {
     let _turn = in_turn();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
-    let around = |tag| {
+    let spin_for = |tag| {
         let span = measure_tagged(Trading::OrderPlacement, tag);
         spin(Duration::from_micros(100 * tag));
         span.end(Outcome::Ok);
     };
-    in_thread("left", move || [7, 70, 9].into_iter().for_each(around));
-    in_thread("right", move || [8, 50, 1, 2].into_iter().for_each(around));
+    in_thread("left", move || [7, 70, 9].into_iter().for_each(spin_for));
+    in_thread("right", move || [8, 50, 1, 2].into_iter().for_each(spin_for));
     collector.stop();
-    // By what was delivered: how long each really took is up to the machine.
+    // Derives the expected samples from what was delivered, as the machine decides how long each
+    // span really takes.
     let all = log.all();
     let tag_of = |end: &Seen| {
         let start = |seen: &&Seen| seen.kind == Kind::Start && seen.thread == end.thread;
@@ -53,11 +55,11 @@ fn the_slowest_lead_to_what_was_slow() {
     assert_eq!(expected.len(), 7);
     expected.truncate(4);
     let slowest = collector.slowest(Trading::OrderPlacement, MINUTE).unwrap();
-    let told: Vec<_> = slowest
+    let reported: Vec<_> = slowest
         .iter()
         .map(|slow| (slow.duration, slow.tag.unwrap(), slow.thread.to_string()))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     let report = collector.report();
     let total = report.event(Trading::OrderPlacement).unwrap().total.as_ref().unwrap();
     assert_eq!(slowest, total.slowest);
@@ -71,52 +73,59 @@ fn the_slowest_lead_to_what_was_slow() {
     assert_eq!(collector.slowest(Trading::OrderFill, MINUTE), Ok(vec![]));
 }
 
-/// Reports are written over one another, and each tells what it would have told alone.
+/// The collector reuses the memory of earlier reports. Nothing of them may show in a later report.
 #[test]
-fn a_report_tells_nothing_of_those_before() {
+fn a_report_contains_nothing_of_earlier_reports() {
     let _turn = in_turn();
     let collector = Collector::builder().manual_drain().ring_capacity(4_096).start().unwrap();
     collector.install().unwrap();
     let mut all: Vec<(u64, String)> = vec![];
-    // Of a single sample, of few, which are all kept, and of more than are; slow ones from ever other threads.
+    // Rounds of one sample, of few samples, and of more samples than the collector keeps, from
+    // changing threads.
     for (round, count) in (0..).zip([1, 1, 2, 5, 500, 600, 1, 700, 3]) {
         let thread = format!("thread {}", round % 4);
         let values: Vec<u64> =
             (0..count).map(|n| 1 + (round * 7_919 + n * 104_729) % 1_000_003).collect();
         let recorded = values.clone();
         in_thread(&thread, move || {
-            recorded.into_iter().for_each(|n| record_value(Trading::QueueBacklog, n))
+            for n in recorded {
+                record_value(Trading::QueueBacklog, n);
+            }
         });
         collector.flush();
         all.extend(values.into_iter().map(|value| (value, thread.clone())));
         let report = collector.published_report();
         let event = report.event(Trading::QueueBacklog).unwrap();
-        for told in [event.total.as_ref(), event.windows[2].statistics.as_ref()].map(Option::unwrap)
+        for statistics in
+            [event.total.as_ref(), event.windows[2].statistics.as_ref()].map(Option::unwrap)
         {
             let count = all.len() as u64;
             assert_eq!(
-                (told.summary.count, told.buckets().map(|bucket| bucket.count).sum()),
+                (statistics.summary.count, statistics.buckets().map(|bucket| bucket.count).sum()),
                 (count, count)
             );
-            let bucket_of = |value: u64| {
-                told.buckets().any(|bucket| (bucket.above..=bucket.up_to).contains(&value))
+            let has_bucket = |value: u64| {
+                statistics.buckets().any(|bucket| (bucket.above..=bucket.up_to).contains(&value))
             };
-            assert!(all.iter().all(|(value, _)| bucket_of(*value)));
+            assert!(all.iter().all(|(value, _)| has_bucket(*value)));
             let mut slowest = all.clone();
             slowest.sort_by_key(|(value, _)| core::cmp::Reverse(*value));
             slowest.truncate(4);
-            let told: Vec<_> =
-                told.slowest.iter().map(|slow| (slow.duration, slow.thread.to_string())).collect();
-            assert_eq!(told, slowest);
+            let reported: Vec<_> = statistics
+                .slowest
+                .iter()
+                .map(|slow| (slow.duration, slow.thread.to_string()))
+                .collect();
+            assert_eq!(reported, slowest);
         }
         assert_eq!(report.event(Trading::OrderFill).unwrap().total, None);
     }
     collector.stop();
 }
 
-/// Its START is in a ring that is drained after the one with its END.
+/// The START of each span is in a ring that is drained after the ring with its END.
 #[test]
-fn a_slow_span_that_ended_on_another_thread_has_its_tag() {
+fn a_slow_span_that_ends_on_another_thread_keeps_its_tag() {
     let _turn = in_turn();
     let collector = Collector::builder().max_period(Duration::from_mins(1)).start().unwrap();
     collector.install().unwrap();
@@ -124,7 +133,7 @@ fn a_slow_span_that_ended_on_another_thread_has_its_tag() {
     let (go, may_begin) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // The first ring, so the first that is drained.
+            // Takes the first ring, which is drained first.
             tailwatch::register_thread("ends").unwrap();
             go.send(()).unwrap();
             for token in begins {
@@ -147,7 +156,7 @@ fn a_slow_span_that_ended_on_another_thread_has_its_tag() {
 }
 
 #[test]
-fn what_came_without_a_span_has_no_tag() {
+fn samples_without_a_span_have_no_tag() {
     let _turn = in_turn();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
@@ -168,28 +177,28 @@ fn what_came_without_a_span_has_no_tag() {
 }
 
 #[test]
-fn any_quantile_is_told_exact_or_estimated() {
+fn any_quantile_is_exact_or_estimated_within_its_error() {
     let _turn = in_turn();
     let collector = Collector::builder().ring_capacity(65_536).start().unwrap();
     collector.register_thread("main").unwrap();
     let [p75, p33] = ["p75", "p33.3333"].map(|text| text.parse::<Quantile>().unwrap());
-    let ask = |quantile| {
+    let quantile_of = |quantile| {
         collector.flush();
         collector.quantile(Trading::QueueBacklog, MINUTE, quantile).unwrap()
     };
-    assert_eq!(ask(p75), None);
+    assert_eq!(quantile_of(p75), None);
     (1..=400).rev().for_each(|n| record_value(Trading::QueueBacklog, n));
-    assert_eq!(ask(p75), Some((300, Accuracy::Exact)));
-    assert_eq!(ask(p33), Some((134, Accuracy::Exact)));
-    assert_eq!(ask(Quantile::MIN), Some((1, Accuracy::Exact)));
+    assert_eq!(quantile_of(p75), Some((300, Accuracy::Exact)));
+    assert_eq!(quantile_of(p33), Some((134, Accuracy::Exact)));
+    assert_eq!(quantile_of(Quantile::MIN), Some((1, Accuracy::Exact)));
     (401..=20_000).for_each(|n| record_value(Trading::QueueBacklog, n));
-    let (told, accuracy) = ask(p75).unwrap();
-    let Accuracy::WithinPpm(ppm) = accuracy else { panic!("20,000 samples are not kept") };
+    let (estimate, accuracy) = quantile_of(p75).unwrap();
+    let Accuracy::WithinPpm(ppm) = accuracy else { panic!("20,000 samples cannot be exact") };
     assert!(
-        ppm < 20_000 && told.abs_diff(15_000) * 1_000_000 <= 15_000 * u64::from(ppm),
-        "{told} {ppm}"
+        ppm < 20_000 && estimate.abs_diff(15_000) * 1_000_000 <= 15_000 * u64::from(ppm),
+        "{estimate} is not within {ppm} ppm of 15,000"
     );
-    assert_eq!(ask(Quantile::MAX).unwrap().0, 20_000);
+    assert_eq!(quantile_of(Quantile::MAX).unwrap().0, 20_000);
     let report = collector.report();
     let minute =
         report.event(Trading::QueueBacklog).unwrap().windows[2].statistics.as_ref().unwrap();
@@ -197,7 +206,7 @@ fn any_quantile_is_told_exact_or_estimated() {
     assert_eq!(buckets.iter().map(|bucket| bucket.count).sum::<u64>(), 20_000);
     assert!(
         buckets.windows(2).all(|pair| pair[0].up_to <= pair[1].above),
-        "ascending, without overlap"
+        "buckets must ascend and not overlap"
     );
     for bucket in buckets {
         assert_eq!(
@@ -208,26 +217,26 @@ fn any_quantile_is_told_exact_or_estimated() {
 }
 
 #[test]
-fn the_corrected_summary_stands_beside_the_plain_one() {
+fn the_corrected_summary_is_reported_beside_the_plain_one() {
     let _turn = in_turn();
-    let collector = Collector::builder().events(Beat::ALL).start().unwrap();
+    let collector = Collector::builder().events(Paced::ALL).start().unwrap();
     collector.register_thread("main").unwrap();
     for _ in 0..100 {
-        record_duration(Beat::Tick, Duration::from_micros(100));
+        record_duration(Paced::Tick, Duration::from_micros(100));
     }
-    record_duration(Beat::Tick, Duration::from_secs(1));
-    record_duration(Beat::Other, Duration::from_secs(1));
+    record_duration(Paced::Tick, Duration::from_secs(1));
+    record_duration(Paced::Other, Duration::from_secs(1));
     collector.stop();
     let report = collector.report();
-    let total = |event: Beat| report.event(event).unwrap().total.clone().unwrap();
-    let (tick, other) = (total(Beat::Tick), total(Beat::Other));
+    let total = |event: Paced| report.event(event).unwrap().total.clone().unwrap();
+    let (tick, other) = (total(Paced::Tick), total(Paced::Other));
     assert_eq!((tick.summary.count, tick.summary.p95), (101, 100_000));
-    let corrected = tick.corrected.expect("it has an expected interval");
-    // And 990 ms, 980 ms, … 10 ms.
+    let corrected = tick.corrected.expect("the event has an expected interval");
+    // The correction adds samples of 990 ms, 980 ms, … 10 ms.
     assert_eq!((corrected.count, corrected.max, corrected.min), (200, 1_000_000_000, 100_000));
     let mean = (100.0 * 0.1 + (1..=100).map(|n| f64::from(n) * 10.0).sum::<f64>()) / 200.0;
     assert!((corrected.mean.to_f64() / 1e6 - mean).abs() < 0.001);
-    // The 190th of 200 is the 90th of 10, 20, … 1,000 ms.
+    // The 190th of the 200 samples is the 90th of 10, 20, … 1,000 ms.
     assert!(
         corrected.p95.abs_diff(900_000_000) * 1_000_000 <= 900_000_000 * 11_100,
         "{}",
@@ -241,10 +250,10 @@ fn the_corrected_summary_stands_beside_the_plain_one() {
 }
 
 #[test]
-fn an_interval_that_makes_no_sense_is_refused() {
+fn an_expected_interval_of_zero_is_refused() {
     let _turn = in_turn();
-    let event = EventInfo { expected_interval: Some(Duration::ZERO), ..Beat::ALL[0] };
+    let event = EventInfo { expected_interval: Some(Duration::ZERO), ..Paced::ALL[0] };
     let error = Collector::builder().events(&[event]).start().unwrap_err().to_string();
     assert!(error.contains("tick") && error.contains("0ns"), "{error}");
-    let _ = Beat::Tick.id();
+    let _ = Paced::Tick.id();
 }

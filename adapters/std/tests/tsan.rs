@@ -1,13 +1,20 @@
-//! Registry, pool, hand-back, observers and queries, for `ThreadSanitizer`: `bash .ci/run tsan`.
+//! Exercises registration, the ring pool, observers and queries for `ThreadSanitizer`; run it with
+//! `bash .ci/run tsan`.
 //!
-//! A program without a test harness, as libtest itself is reported to race. Without the sanitizer it is a test like others: each
-//! part asserts its results, and the sanitizer adds that no plain memory is raced for on the way. What it can see is what
-//! stands behind `unsafe` in the std adapter: the recorder behind a thread-local pointer, rings in mapped memory that go from thread
-//! to thread, consumers that borrow from the pool next to them. What a program may share by what is promised is shared here without
-//! a lock, in `Unlocked`. The ring's own protocol is atomic words throughout and never races in this sense: the model checker
-//! explores that.
+//! This program has no test harness, because the sanitizer reports races in libtest itself. Without
+//! the sanitizer it is an ordinary test: each part asserts its results. The sanitizer adds the
+//! check that plain memory is accessed without data races.
+//!
+//! The sanitizer covers the memory behind `unsafe` in the std adapter: the recorder behind a
+//! thread-local pointer, rings in mapped memory that pass from thread to thread, and consumers that
+//! borrow from the pool next to them. State that the collector's guarantees let a program share
+//! without a lock is shared so here, in `Unlocked`. The ring's own protocol consists of atomic
+//! words and cannot race in this sense; the model checker explores it.
 
-#![allow(unsafe_code, reason = "memory that is shared on nothing but a promise")]
+#![allow(
+    unsafe_code,
+    reason = "the tests share memory without a lock, by the collector's guarantees"
+)]
 
 use core::{
     cell::{RefCell, UnsafeCell},
@@ -26,16 +33,19 @@ use tailwatch::{
     record_start, record_value, register_thread, time,
 };
 
-/// What the promises of the collector keep apart; the sanitizer sees if they do not.
+/// A value without a lock. Only the collector's guarantees order the accesses to it; if they fail,
+/// the sanitizer reports a data race.
 #[derive(Debug, Default)]
 struct Unlocked<T>(UnsafeCell<T>);
 
-// SAFETY: it is none; whether accesses are ordered is what is tested. They are, as far as it passes.
+// SAFETY: not sound in general. The collector's guarantees must order all accesses; whether they do
+// is what this program tests.
 unsafe impl<T: Send> Sync for Unlocked<T> {}
 
 impl<T> Unlocked<T> {
     fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: as above; no reference to the content leaves this function.
+        // SAFETY: the accesses are ordered as stated above, and no reference to the content leaves
+        // this function.
         work(unsafe { &mut *self.0.get() })
     }
 }
@@ -44,7 +54,7 @@ fn builder() -> Builder {
     Collector::builder().ignore_environment().rings(4).ring_capacity(256)
 }
 
-/// Some spans and numbers; how many records that makes.
+/// Records spans, values and durations; returns the number of records.
 fn record(rounds: u64) -> u64 {
     for n in 0..rounds {
         drop(measure_tagged(Trading::OrderPlacement, n));
@@ -62,16 +72,16 @@ fn assert_accounted(collector: &Collector, pushed: u64, delivered: u64) {
     assert_eq!((health.delivered, health.pending), (delivered, 0), "{health:?}");
 }
 
-/// More threads than rings, each for a short time: a ring goes from one to the next, with what was recorded in it, and the
-/// observer's own memory from pass to pass, whichever thread makes it.
+/// More short-lived threads than rings: a ring passes from one thread to the next with its records,
+/// and the observer's memory passes from one thread that drains to the next.
 fn rings_go_from_thread_to_thread() {
     let seen = Arc::new(Unlocked::<Vec<u64>>::default());
     let collector = builder().observer({
         let seen = Arc::clone(&seen);
         move |delivery| seen.with(|seen| seen.push(delivery.record.ticks()))
     });
-    let collector = collector.start().expect("a collector");
-    collector.install().expect("the only one");
+    let collector = collector.start().expect("the collector starts");
+    collector.install().expect("no other collector is installed");
     let pushed = AtomicU64::new(0);
     thread::scope(|scope| {
         for slot in 0..6 {
@@ -81,7 +91,7 @@ fn rings_go_from_thread_to_thread() {
                     let worker = thread::Builder::new().name(format!("worker-{slot}-{round}"));
                     let worker = worker.spawn(move || {
                         if round % 3 == 0 {
-                            // None may be free.
+                            // Fails if no ring is free, which does not matter here.
                             let _ = register_thread("registered");
                         }
                         record(20)
@@ -99,13 +109,13 @@ fn rings_go_from_thread_to_thread() {
     assert_accounted(&collector, pushed.into_inner(), delivered);
 }
 
-/// Spans begin on one thread and end on another, or when a thread-local is dropped after the recorder.
-fn spans_end_elsewhere() {
+/// Spans end on another thread, or in a thread-local that is dropped after the recorder.
+fn spans_end_on_other_threads() {
     thread_local! {
-        static KEPT: RefCell<Option<SpanGuard>> = const { RefCell::new(None) };
+        static HELD_SPAN: RefCell<Option<SpanGuard>> = const { RefCell::new(None) };
     }
-    let collector = builder().start().expect("a collector");
-    collector.install().expect("the only one");
+    let collector = builder().start().expect("the collector starts");
+    collector.install().expect("no other collector is installed");
     let (guards, ended) = mpsc::channel::<(SpanGuard, Token)>();
     let ending = thread::spawn(move || {
         let mut count = 0;
@@ -120,13 +130,13 @@ fn spans_end_elsewhere() {
         .map(|_| {
             let guards = guards.clone();
             thread::spawn(move || {
-                KEPT.set(Some(measure(Trading::SignalGeneration)));
+                HELD_SPAN.set(Some(measure(Trading::SignalGeneration)));
                 for n in 0..200 {
                     let span = (
                         measure_tagged(Trading::CandleProcessing, n),
                         record_start(Trading::OrderFill),
                     );
-                    guards.send(span).expect("somebody ends them");
+                    guards.send(span).expect("the other thread ends them");
                 }
             })
         })
@@ -138,12 +148,12 @@ fn spans_end_elsewhere() {
     assert_eq!(ending.join().expect("no panic"), 400);
     collector.stop();
     let health = collector.health();
-    // 800 spans, and two that are kept to the end of their threads.
+    // Two records for each of 800 spans, and of the two spans held until their threads end.
     assert_eq!(health.delivered + health.overwritten + health.unregistered, 1_604, "{health:?}");
 }
 
-/// Everything is asked for and everything is changed, while threads record and hooks and observers are called.
-fn queries_and_switches_beside_recording() {
+/// Queries and changes of all settings run while threads record and hooks and observers are called.
+fn queries_and_setting_changes_during_recording() {
     let changes = Arc::new(Unlocked::<u64>::default());
     let limit = |nanos| {
         let threshold = Threshold::duration(Quantile::P50, Duration::from_nanos(nanos));
@@ -152,14 +162,14 @@ fn queries_and_switches_beside_recording() {
     let trace = TraceWriter::new(io::sink());
     let collector = builder()
         .observer(trace.observer())
-        .observer(|delivery| assert!(delivery.tag != Some(13), "a panic of an observer"))
+        .observer(|delivery| assert!(delivery.tag != Some(13), "the observer panics on purpose"))
         .on_sla_change({
             let changes = Arc::clone(&changes);
             move |_| changes.with(|changes| *changes += 1)
         })
         .start()
-        .expect("a collector");
-    collector.install().expect("the only one");
+        .expect("the collector starts");
+    collector.install().expect("no other collector is installed");
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let reporter =
@@ -167,7 +177,7 @@ fn queries_and_switches_beside_recording() {
     let probe =
         HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1)).expect("a ring");
     let is_over = AtomicBool::new(false);
-    let mut told = 0;
+    let mut seen_changes = 0;
     thread::scope(|scope| {
         let recording: Vec<_> = (0..2).map(|_| scope.spawn(|| record(400))).collect();
         for _ in 0..2 {
@@ -196,11 +206,11 @@ fn queries_and_switches_beside_recording() {
         for n in 0..40 {
             collector
                 .set_limits(Trading::OrderPlacement, &limit(1 + n % 2 * 1_000_000_000))
-                .expect("a limit");
+                .expect("a valid limit");
             collector.set_sampling(Trading::EventBusHandle, Sampling::Rate(0.5)).expect("a rate");
             collector.set_event_enabled(Trading::QueueBacklog, n % 2 == 0);
             collector.set_enabled(n % 4 > 0);
-            told += collector.sla_changes().changes.len();
+            seen_changes += collector.sla_changes().changes.len();
             thread::sleep(Duration::from_millis(1));
         }
         collector.set_enabled(true);
@@ -214,11 +224,15 @@ fn queries_and_switches_beside_recording() {
     std::panic::set_hook(hook);
     reporter.stop().expect("a sink takes everything");
     trace.finish().expect("a sink takes everything");
-    told += collector.sla_changes().changes.len();
-    assert_eq!(changes.with(|changes| *changes), told as u64, "a hook is called for each change");
+    seen_changes += collector.sla_changes().changes.len();
+    assert_eq!(
+        changes.with(|changes| *changes),
+        seen_changes as u64,
+        "the hook must be called once for each change"
+    );
 }
 
-/// Collectors follow each other while threads go on recording, and are stopped by several at once.
+/// One collector follows another while threads record; two threads stop each collector at once.
 fn a_collector_is_stopped_under_load() {
     let is_over = Arc::new(AtomicBool::new(false));
     let recording: Vec<_> = (0..3)
@@ -238,14 +252,14 @@ fn a_collector_is_stopped_under_load() {
             let seen = Arc::clone(&seen);
             move |_| seen.with(|seen| *seen += 1)
         });
-        let collector = collector.start().expect("a collector");
-        collector.install().expect("the only one");
+        let collector = collector.start().expect("the collector starts");
+        collector.install().expect("no other collector is installed");
         thread::sleep(Duration::from_millis(5));
         thread::scope(|scope| {
             scope.spawn(|| collector.stop());
             scope.spawn(|| collector.stop());
         });
-        // Nobody shows records any more once `stop` has returned.
+        // No observer is called once `stop` has returned.
         let delivered = seen.with(|seen| *seen);
         assert_eq!(collector.health().delivered, delivered);
     }
@@ -255,14 +269,14 @@ fn a_collector_is_stopped_under_load() {
     }
 }
 
-/// Without a drain's thread, several threads make the passes.
+/// Several threads drain a collector that has no drain thread.
 fn several_threads_drain() {
     let seen = Arc::new(Unlocked::<u64>::default());
     let collector = builder().manual_drain().observer({
         let seen = Arc::clone(&seen);
         move |_| seen.with(|seen| *seen += 1)
     });
-    let collector = collector.start().expect("a collector");
+    let collector = collector.start().expect("the collector starts");
     let pushed = thread::scope(|scope| {
         let recording = scope.spawn(|| {
             collector.register_thread("recorder").expect("a ring");
@@ -286,8 +300,11 @@ fn several_threads_drain() {
 fn main() {
     let parts: [(&str, fn()); 5] = [
         ("rings go from thread to thread", rings_go_from_thread_to_thread),
-        ("spans end elsewhere", spans_end_elsewhere),
-        ("queries and switches beside recording", queries_and_switches_beside_recording),
+        ("spans end on other threads", spans_end_on_other_threads),
+        (
+            "queries and setting changes during recording",
+            queries_and_setting_changes_during_recording,
+        ),
         ("a collector is stopped under load", a_collector_is_stopped_under_load),
         ("several threads drain", several_threads_drain),
     ];

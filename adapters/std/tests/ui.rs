@@ -1,9 +1,10 @@
-//! What is wrong with a use of `#[measure]` is told in plain words, at its place.
+//! The errors for wrong uses of `#[measure]`.
 //!
-//! The expected messages stand beside each file, in the words of the compiler that the root `Cargo.toml` names. After a
-//! change of either, `TRYBUILD=overwrite cargo test -p tailwatch --test ui` writes them anew: read what has changed.
+//! The `.stderr` file beside each source file has the expected messages. They are those of the
+//! compiler version that the root `Cargo.toml` names. After a change of the compiler or of a
+//! message, run `TRYBUILD=overwrite cargo test -p tailwatch --test ui` and read what has changed.
 
 #[test]
-fn mistakes_are_told_in_plain_words() {
+fn wrong_uses_of_measure_produce_the_expected_errors() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }

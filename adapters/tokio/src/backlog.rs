@@ -1,4 +1,4 @@
-//! How many messages wait in a bounded channel.
+//! Measures the backlog of a bounded channel: the number of messages that wait in it.
 
 use core::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{SpawnError, runtime_handle};
 
-/// A bounded channel's sender that records, before each message, how many are waiting.
+/// A sender of a bounded channel that records the backlog before each message it sends.
 ///
-/// It adds a record and changes nothing: a full channel makes it wait, in turn, as it would without. Messages count from when their
-/// place is reserved until they are received.
+/// Apart from the record, it behaves like [`Sender`]: a full channel makes it wait, in the order of
+/// arrival. The backlog includes messages for which a place is reserved, until they are received.
 ///
 /// ```
 /// use tailwatch::Trading;
@@ -37,40 +37,45 @@ pub struct MeasuredSender<T> {
 }
 
 impl<T> MeasuredSender<T> {
-    /// Records values of `event`, whose unit is to be [`Unit::One`](tailwatch::Unit::One).
+    /// Wraps `sender` so that it records the backlog as values of `event`.
+    ///
+    /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One).
     pub fn new(sender: Sender<T>, event: impl Event) -> Self {
         Self { sender, event: event.id() }
     }
 
-    /// Records how many are waiting, then waits for a place and sends.
+    /// Records the backlog, then waits for a free place and sends `message`.
     ///
     /// # Errors
-    /// If the receiver is gone; it hands the message back.
+    ///
+    /// Returns an error with the message if the receiver has been dropped or closed.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
         self.record();
         self.sender.send(message).await
     }
 
-    /// Records how many are waiting, then sends if there is a place.
+    /// Records the backlog, then sends `message` if there is a free place.
     ///
     /// # Errors
-    /// If there is none, or the receiver is gone; it hands the message back.
+    ///
+    /// Returns an error with the message if the channel is full, or if the receiver has been
+    /// dropped or closed.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         self.record();
         self.sender.try_send(message)
     }
 
-    /// How many are waiting.
+    /// Returns the number of messages that wait in the channel.
     pub fn backlog(&self) -> usize {
         backlog(&self.sender)
     }
 
-    /// The sender, to whose messages nothing is recorded.
+    /// Returns the wrapped sender. Messages sent through it are not recorded.
     pub const fn inner(&self) -> &Sender<T> {
         &self.sender
     }
 
-    /// The sender alone.
+    /// Returns the wrapped sender and drops the wrapper.
     pub fn into_inner(self) -> Sender<T> {
         self.sender
     }
@@ -90,14 +95,19 @@ fn backlog<T>(sender: &Sender<T>) -> usize {
     sender.max_capacity() - sender.capacity()
 }
 
-/// Records once a `period` how many messages wait in a bounded channel, until it is closed or `token` is cancelled: for channels that
-/// carry too many messages, or whose senders are not ours, to record one each. It keeps no sender, so that the channel closes as it
-/// would without.
+/// Starts a task that records the backlog of a bounded channel once per `period`, until the channel
+/// is closed or `token` is cancelled.
 ///
-/// A look that is late is left out ([`MissedTickBehavior::Skip`]): several at once would say the same thing several times.
+/// Use it instead of a [`MeasuredSender`] for a channel with too many messages to record each, or
+/// for one whose senders belong to other code. The task does not keep the channel open, because it
+/// holds only a weak sender.
+///
+/// A sample that is overdue is skipped ([`MissedTickBehavior::Skip`]), because several samples in a
+/// row would record the same backlog.
 ///
 /// # Errors
-/// Outside of a runtime, on one without timers, or if the period is 0.
+///
+/// Returns an error outside of a runtime, on a runtime without timers, or if `period` is zero.
 pub fn watch_backlog<T: Send + 'static>(
     sender: &Sender<T>,
     event: impl Event,
@@ -109,10 +119,10 @@ pub fn watch_backlog<T: Send + 'static>(
         return Err(SpawnError::NoPeriod);
     }
     let (sender, event) = (sender.downgrade(), event.id());
-    let mut looks = interval(period);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     Ok(handle.spawn(async move {
-        while token.run_until_cancelled(looks.tick()).await.is_some() {
+        while token.run_until_cancelled(ticks.tick()).await.is_some() {
             match sender.upgrade().filter(|sender| !sender.is_closed()) {
                 Some(sender) => record_value(event, backlog(&sender) as u64),
                 None => return,

@@ -1,14 +1,14 @@
-//! What an output says of how its span ended.
+//! How the output of a future or stream determines the outcome of its span.
 
 use tailwatch::Outcome;
 
-/// Tells the outcome of a span by what came out of it.
+/// Chooses the outcome of a span from the output of the measured work.
 pub trait Classify<T> {
-    /// The outcome.
+    /// Returns the outcome of a span whose work produced `output`.
     fn outcome(output: &T) -> Outcome;
 }
 
-/// Whatever comes out, the work was done.
+/// Ends every completed span as [`Outcome::Ok`], whatever the output.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysOk;
 
@@ -19,7 +19,7 @@ impl<T> Classify<T> for AlwaysOk {
     }
 }
 
-/// An `Err` is a failure.
+/// Ends a span as [`Outcome::Error`] if the output is an `Err`, otherwise as [`Outcome::Ok`].
 #[derive(Clone, Copy, Debug)]
 pub struct ByResult;
 

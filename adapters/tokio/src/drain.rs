@@ -1,4 +1,4 @@
-//! The drain as a task.
+//! Runs the drain of a collector as a task.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,27 +16,38 @@ use crate::{
     sla::{self, SlaUpdate, SlaUpdates},
 };
 
-/// How many records the drain takes in at most before it yields: some 0.1 ms of work.
+/// The largest number of records that the drain processes before it yields: about 0.1 ms of work.
 pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 
-/// Drains `collector`, which is a [manual](tailwatch::Builder::manual_drain) one, in a task of the current runtime, until `token` is
-/// cancelled; then it drains what was recorded before, stops the collector and publishes the last report.
+/// Starts a task on the current runtime that drains `collector` until `token` is cancelled.
 ///
-/// **It never holds a worker for long.** A turn takes in at most [`MAX_RECORDS_PER_TURN`] records, makes a report at most every 10 ms, and yields; so
-/// that a turn is over in less than a millisecond, and a current-thread runtime is a good home for it. Observers and hooks of the
-/// collector are called in it: one that takes long holds the worker. While another thread drains or flushes the collector, a turn waits
-/// for it.
+/// `collector` must be set up by [`Builder::manual_drain`](tailwatch::Builder::manual_drain). When
+/// `token` is cancelled, the task drains everything that was recorded before, stops the collector,
+/// publishes the last report and ends.
 ///
-/// **What is late is not made up for.** Between turns it rests as long as [`Collector::drain`] says, from the end of a turn on, as an
-/// interval with [`MissedTickBehavior::Delay`](tokio::time::MissedTickBehavior::Delay) would: a turn takes whatever there is, so that
-/// `Burst` would only make it look again at once, at rings that it has just emptied; and `Skip` would keep it at a beat which means
-/// nothing to it. What counts is how long the rings were left alone, at the most
-/// [`Builder::max_period`](tailwatch::Builder::max_period); a runtime that is late adds to that, and the rings are to be sized for it:
-/// [`Health::drain_lag_ns`](tailwatch::Health::drain_lag_ns) tells, and [`Health::overwritten`](tailwatch::Health::overwritten) what was
-/// lost.
+/// # Scheduling
 ///
-/// **It ends** as well when somebody else stops the collector. If the runtime is shut down without the token, it ends wherever it is:
-/// whoever holds the collector may still [`stop`](Collector::stop) it, which drains the rest.
+/// The task works in turns. A turn processes at most [`MAX_RECORDS_PER_TURN`] records, creates a
+/// report at most every 10 ms, and then yields. A turn therefore takes less than a millisecond, and
+/// the drain may share a current-thread runtime with other tasks. Two things can make a turn
+/// longer: it calls the observers and hooks of the collector, and it blocks while another thread
+/// drains or flushes the collector.
+///
+/// After each turn, the task sleeps for the time that [`Collector::drain_up_to`] returned. Turns
+/// that were missed are not made up for, as with
+/// [`MissedTickBehavior::Delay`](tokio::time::MissedTickBehavior::Delay), because the next turn
+/// processes what has accumulated.
+///
+/// The rings must be large enough for the longest pause between two turns. The task itself pauses
+/// for at most [`Builder::max_period`](tailwatch::Builder::max_period); a runtime that schedules it
+/// late adds to this. [`Health::drain_lag_ns`](tailwatch::Health::drain_lag_ns) measures the delay,
+/// and [`Health::overwritten`](tailwatch::Health::overwritten) counts the records that were lost.
+///
+/// # Termination
+///
+/// The task also ends if the collector is stopped elsewhere. If the runtime is shut down before
+/// `token` is cancelled, the task is dropped without draining the rings. Whoever holds the
+/// collector can still call [`stop`](Collector::stop), which drains the rest.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,7 +63,7 @@ pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 ///
 /// let mut reports = drain.reports();
 /// drop(measure(Trading::OrderPlacement));
-/// reports.changed().await?; // or whenever the program likes: the newest is there
+/// reports.changed().await?; // or read the newest report at any time, without waiting
 /// println!("{}", *reports.borrow_and_update());
 ///
 /// shutdown.cancel();
@@ -63,7 +74,9 @@ pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 /// ```
 ///
 /// # Errors
-/// Outside of a runtime, on one without timers, if the collector drains itself, or if it has stopped.
+///
+/// Returns an error outside of a runtime, on a runtime without timers, if the collector already has
+/// a drain thread, or if it has stopped.
 pub fn spawn_drain(
     collector: impl Into<Arc<Collector>>,
     token: CancellationToken,
@@ -76,26 +89,26 @@ pub fn spawn_drain(
     if collector.is_stopped() {
         return Err(SpawnError::Stopped);
     }
-    let (reports, newest) = watch::channel(collector.published_report());
-    let notices = sla::channel();
-    let listening = notices.subscribe();
+    let (report_sender, reports) = watch::channel(collector.published_report());
+    let update_sender = sla::channel();
+    let sla_updates = update_sender.subscribe();
     let turns = Arc::new(Turns {
         collector: Arc::clone(&collector),
-        reports,
-        notices: Mutex::new(notices),
+        reports: report_sender,
+        sla_updates: Mutex::new(update_sender),
     });
     let weak = Arc::downgrade(&turns);
     let task = runtime.spawn(run(turns, token));
-    Ok(DrainTask { collector, turns: weak, reports: newest, notices: listening, task })
+    Ok(DrainTask { collector, turns: weak, reports, sla_updates, task })
 }
 
 async fn run(turns: Arc<Turns>, token: CancellationToken) {
     while !token.is_cancelled() && !turns.collector.is_stopped() {
-        let rest = turns.take();
-        if rest.is_zero() {
+        let pause = turns.take_one();
+        if pause.is_zero() {
             yield_now().await;
         } else {
-            token.run_until_cancelled(sleep(rest)).await;
+            token.run_until_cancelled(sleep(pause)).await;
         }
     }
     turns.take_all().await;
@@ -103,81 +116,99 @@ async fn run(turns: Arc<Turns>, token: CancellationToken) {
     turns.publish();
 }
 
-/// A drain at work; made by [`spawn_drain`]. To drop it lets the task go on.
+/// A handle to a drain that runs as a task; created by [`spawn_drain`].
+///
+/// Dropping the handle does not stop the task.
 #[derive(Debug)]
 #[must_use = "the last report comes from `join`"]
 pub struct DrainTask {
     collector: Arc<Collector>,
-    /// As long as the task lives: who listens is to know when it has ended.
+    /// Weak, so that the senders inside are dropped when the task ends and receivers notice it.
     turns: Weak<Turns>,
     reports: watch::Receiver<Arc<Report>>,
-    notices: broadcast::Receiver<SlaUpdate>,
+    sla_updates: broadcast::Receiver<SlaUpdate>,
     task: JoinHandle<()>,
 }
 
 impl DrainTask {
-    /// The newest report, which is shared and not copied: at most one each 10 ms, and the last one. Whoever looks seldom misses those
-    /// in between, and holds nobody up. What is borrowed from it does: as long as it is kept the drain waits, with its worker, to tell
-    /// a new one. So clone the `Arc` before an `.await`. It closes when the task has ended.
+    /// Returns a receiver of the newest report. It closes when the task has ended.
+    ///
+    /// The drain publishes a report at most every 10 ms, and a last one when it ends. A receiver
+    /// that reads less often sees only the newest one. Reports are shared, not copied.
+    ///
+    /// Do not keep a value borrowed from the receiver for long, and not across an `.await`: it
+    /// blocks the drain, and with it a worker, when the next report is published. Clone the `Arc`
+    /// instead.
     pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
         self.reports.clone()
     }
 
-    /// Limits that are raised or cleared from now on, until the task has ended. It takes them from [`Collector::sla_changes`], which
-    /// has none left.
+    /// Returns a stream of the limits that are raised or cleared from now on, until the task ends.
+    ///
+    /// The drain takes all changes from [`Collector::sla_changes`], so do not call that method as
+    /// well.
     pub fn sla_updates(&self) -> SlaUpdates {
-        SlaUpdates::beside(&self.notices)
+        SlaUpdates::subscribe(&self.sla_updates)
     }
 
-    /// Drains, in the current task, everything recorded before this call, and publishes it: as [`Collector::flush`], but by turns of
-    /// [`MAX_RECORDS_PER_TURN`] records, between which it yields. It may be dropped between turns.
+    /// Drains everything recorded before this call, in the current task, and publishes a report.
+    ///
+    /// Like [`Collector::flush`], but it yields after every [`MAX_RECORDS_PER_TURN`] records. The
+    /// future may be dropped at any time; records that are not drained yet are left to the drain.
     pub async fn flush(&self) {
         match self.turns.upgrade() {
             Some(turns) => turns.take_all().await,
-            // The task has ended: there is no more than what it had no time for, should its runtime have dropped it.
+            // The task has ended. Records are left only if its runtime dropped it before it could
+            // drain them.
             None => self.collector.flush(),
         }
     }
 
-    /// The collector that is drained.
+    /// Returns the collector that the task drains.
     pub fn collector(&self) -> &Arc<Collector> {
         &self.collector
     }
 
-    /// Waits until the task has ended, which the cancelled token makes it do, and returns the last report.
+    /// Waits until the task has ended, and returns the last report.
+    ///
+    /// Cancel the token that was passed to [`spawn_drain`] to end the task.
     ///
     /// # Errors
-    /// If the task was dropped by its runtime before it could end.
+    ///
+    /// Returns an error if the runtime dropped the task before it ended, or if the task panicked.
     pub async fn join(self) -> Result<Arc<Report>, JoinError> {
         self.task.await?;
         Ok(Arc::clone(&self.reports.borrow()))
     }
 }
 
-/// What a turn works with.
+/// The state of the drain that its turns share: the collector, and the channels it publishes to.
 #[derive(Debug)]
 struct Turns {
     collector: Arc<Collector>,
     reports: watch::Sender<Arc<Report>>,
-    /// Locked while changes go from the collector to whoever listens, so that they stay in order.
-    notices: Mutex<broadcast::Sender<SlaUpdate>>,
+    /// Locked while changes are taken from the collector and sent, so that they stay in order.
+    sla_updates: Mutex<broadcast::Sender<SlaUpdate>>,
 }
 
 impl Turns {
-    /// One turn; returns how long to rest until the next, which is nothing if records were left behind.
-    fn take(&self) -> Duration {
-        let rest = self.collector.drain_up_to(MAX_RECORDS_PER_TURN);
+    /// Takes one turn. Returns how long to pause until the next one: zero if records are left.
+    fn take_one(&self) -> Duration {
+        let pause = self.collector.drain_up_to(MAX_RECORDS_PER_TURN);
         self.publish();
-        rest
+        pause
     }
 
-    /// As many turns as it takes to drain what is in the rings now, however much comes in meanwhile.
+    /// Takes as many turns as are needed to drain what is in the rings now.
+    ///
+    /// The number of turns is bounded by the size of all rings, however fast threads record
+    /// meanwhile.
     async fn take_all(&self) {
         let settings = self.collector.settings();
-        let most = settings.rings.value.saturating_mul(settings.ring_capacity.value)
+        let max_turns = settings.rings.value.saturating_mul(settings.ring_capacity.value)
             / MAX_RECORDS_PER_TURN
             + 1;
-        for _ in 0..most {
+        for _ in 0..max_turns {
             let has_more = self.collector.flush_up_to(MAX_RECORDS_PER_TURN);
             self.publish();
             if !has_more {
@@ -185,21 +216,24 @@ impl Turns {
             }
             yield_now().await;
         }
-        // What has come since.
+        // `flush_up_to` drains a ring that an earlier turn left half drained only as far as it was
+        // filled then. This flush drains the rest, which is little.
         self.collector.flush();
         self.publish();
     }
 
-    /// Tells what is new.
+    /// Sends the changes of limits and the newest report to the receivers.
     fn publish(&self) {
-        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        sla::tell(&notices, self.collector.sla_changes());
-        drop(notices);
-        self.reports.send_if_modified(|told| {
-            // Asked for in here, where nobody else can tell a newer one meanwhile.
+        let sla_updates = self.sla_updates.lock().unwrap_or_else(PoisonError::into_inner);
+        sla::send_changes(&sla_updates, self.collector.sla_changes());
+        drop(sla_updates);
+        self.reports.send_if_modified(|current| {
+            // Read inside the closure, which runs under the channel's lock. Otherwise a concurrent
+            // `flush` could send a newer report first, and this call would replace it by an older
+            // one.
             let newest = self.collector.published_report();
-            let is_new = !Arc::ptr_eq(told, &newest);
-            *told = newest;
+            let is_new = !Arc::ptr_eq(current, &newest);
+            *current = newest;
             is_new
         });
     }

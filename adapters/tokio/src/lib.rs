@@ -1,9 +1,15 @@
 //! Latency percentiles for programs whose stages are [tokio] tasks.
 //!
-//! [`measured`](MeasureExt::measured) on a future is a span from its first poll to its completion, or to its drop: then it is
-//! cancelled. [`measured_items`](MeasureStreamExt::measured_items) does the same for the gaps of a stream, [`spawn_drain`] makes the drain a
-//! task that never holds a worker for long, [`watch_runtime`] measures the runtime itself. What is recorded, and how it is asked
-//! for, is the crate [`tailwatch`]'s.
+//! - [`measured`](MeasureExt::measured) measures a future as a span, from its first poll until it
+//!   completes. If it is dropped before that, the span ends as cancelled.
+//! - [`measured_items`](MeasureStreamExt::measured_items) measures the gaps between the items of a
+//!   stream.
+//! - [`poll_times`](PollTimesExt::poll_times) splits the time of a future into polling and waiting.
+//! - [`MeasuredSender`] and [`watch_backlog`] record how many messages wait in a channel.
+//! - [`watch_runtime`] measures the runtime itself.
+//! - [`spawn_drain`] runs the drain as a task that never holds a worker for long.
+//!
+//! Events, the collector and its reports come from the crate [`tailwatch`].
 //!
 //! ```
 //! use tailwatch::{Collector, Trading};
@@ -22,31 +28,40 @@
 //!
 //! shutdown.cancel();
 //! let report = drain.join().await?;
-//! let placed = report.event(Trading::OrderPlacement).expect("it was announced");
+//! let placed = report.event(Trading::OrderPlacement).expect("`Trading` is set by default");
 //! assert_eq!(placed.outcomes.ok, 100);
 //! # Ok(())
 //! # }
-//! # async fn place(_order: u64) -> Result<(), std::io::Error> { tokio::task::yield_now().await; Ok(()) }
+//! # async fn place(_order: u64) -> Result<(), std::io::Error> {
+//! #     tokio::task::yield_now().await;
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # Limits
 //!
-//! - A thread needs a ring to record, be it a worker or of the pool for blocking work: [`Builder::rings`](tailwatch::Builder::rings)
-//!   says how many there are, 8 unless set. What further threads record is counted as unregistered. A thread takes its ring with its
-//!   first record, which costs that record a lock and an allocation;
-//!   [`on_thread_start`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.on_thread_start) with
-//!   [`register_thread`](tailwatch::register_thread) does it in advance.
-//! - A span lasts from the first poll: a future that waits in the queue of its runtime before that is not measured yet. How long that
-//!   takes, [`RuntimeEvent::SchedulingDelay`] tells.
-//! - Durations are those of the processor's clock. That of a runtime that is paused for a test stands still without them.
-//! - Tasks that a runtime drops as it is shut down record their cancellations then. So shut it down before the drain's last turn, or
-//!   [`flush`](tailwatch::Collector::flush) the collector after it.
+//! - Every thread that records needs a ring, the workers of the runtime as well as the threads for
+//!   blocking work. [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, 8 by
+//!   default. The records of further threads are counted as unregistered.
+//! - A thread takes its ring at its first record, which locks and allocates. To do so in advance,
+//!   call [`register_thread`](tailwatch::register_thread) in
+//!   [`on_thread_start`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.on_thread_start).
+//! - A span starts at the first poll. It does not include the time that a new task waits in the run
+//!   queue before. [`RuntimeEvent::SchedulingDelay`] measures this time.
+//! - Durations are measured with the processor's clock. Pausing the clock of the runtime in a test
+//!   does not stop it.
+//! - When a runtime is shut down, it drops its tasks, and their spans end as cancelled. To include
+//!   these records, [`flush`](tailwatch::Collector::flush) or [`stop`](tailwatch::Collector::stop)
+//!   the collector after the shutdown. A collector that has stopped already counts them as
+//!   unregistered.
 //!
-//! # What it costs
+//! # Cost
 //!
-//! A measured future that is ready at once takes what a span takes; one that is polled further times, a comparison each. Recording is
-//! wait-free, and neither allocates nor makes a system call, as long as the thread has its ring.
+//! A measured future that is ready at its first poll costs as much as a span. Each further poll
+//! costs one comparison. Recording is wait-free. On a thread that has its ring, it neither
+//! allocates nor makes a system call.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod backlog;
@@ -60,7 +75,7 @@ mod runtime_handle;
 mod sla;
 mod stream;
 
-/// What ends the tasks of this crate; the one of `tokio-util`.
+/// Ends the tasks of this crate; re-exported from `tokio-util`.
 pub use tokio_util::sync::CancellationToken;
 
 pub use self::{

@@ -1,4 +1,4 @@
-//! A measured future: a span from its first poll to its completion or drop.
+//! Measures a future: a span from its first poll until it completes or is dropped.
 
 use core::{
     marker::PhantomData,
@@ -11,13 +11,15 @@ use tailwatch::{CancelOnDrop, Event, EventId, Outcome, measure_cancel_on_drop_ta
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
-/// Measures any future.
+/// Adds methods to every future that measure it as a span.
 ///
-/// The span begins at the first poll and ends where the future is ready. One that is dropped unfinished (the branch of a `select!`
-/// that lost, a `timeout`, an aborted task, a runtime that is shut down) ends as [`Outcome::Cancelled`], as does one that panics, once
-/// it is dropped. One that is dropped before its first poll leaves no record. It may be polled and dropped on any thread.
+/// The span starts at the first poll and ends when the future completes. If the future is dropped
+/// before that, the span ends as [`Outcome::Cancelled`]: the branch of a `select!` that lost, a
+/// `timeout`, an aborted task, a runtime that is shut down. A future that panics also ends as
+/// cancelled, when it is dropped. A future that is never polled leaves no record.
 ///
-/// A measured future is `Send`, `'static` and so on where the future is, and is larger by 24 bytes. Polling it allocates nothing.
+/// A measured future may be polled and dropped on any thread. It is `Send`, `'static` and so on if
+/// the inner future is, and 24 bytes larger. Polling it does not allocate.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,25 +31,27 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// # async fn send(_: u64) -> Result<(), std::io::Error> { Ok(()) }
 /// let order = 17;
 /// let placing = send(order).try_measured_tagged(Trading::OrderPlacement, order);
-/// // One that takes too long is a cancelled span of 20 ms.
+/// // If it takes longer than 20 ms, the timeout drops it, and its span ends as cancelled.
 /// let placed = tokio::time::timeout(Duration::from_millis(20), placing).await;
 /// # assert!(matches!(placed, Ok(Ok(()))));
 /// # }
 /// ```
 pub trait MeasureExt: Future + Sized {
-    /// A span of `event`, which ends as [`Outcome::Ok`] whatever comes out.
+    /// Measures this future as a span of `event` that ends as [`Outcome::Ok`], whatever the output.
     #[inline(always)]
     fn measured(self, event: impl Event) -> Measured<Self> {
         Measured::new(self, event.id(), 0)
     }
 
-    /// The same with a tag, such as an order's number; its low 46 bits are kept.
+    /// Like [`measured`](Self::measured), with a tag such as an order number. The low 46 bits are
+    /// kept.
     #[inline(always)]
     fn measured_tagged(self, event: impl Event, tag: u64) -> Measured<Self> {
         Measured::new(self, event.id(), tag)
     }
 
-    /// A span of `event`, which an `Err` ends as [`Outcome::Error`].
+    /// Measures this future as a span of `event` that ends as [`Outcome::Error`] if the output is
+    /// an `Err`.
     #[inline(always)]
     fn try_measured<T, E>(self, event: impl Event) -> Measured<Self, ByResult>
     where
@@ -56,7 +60,7 @@ pub trait MeasureExt: Future + Sized {
         Measured::new(self, event.id(), 0)
     }
 
-    /// The same with a tag, of which the low 46 bits are kept.
+    /// Like [`try_measured`](Self::try_measured), with a tag, of which the low 46 bits are kept.
     #[inline(always)]
     fn try_measured_tagged<T, E>(self, event: impl Event, tag: u64) -> Measured<Self, ByResult>
     where
@@ -69,60 +73,61 @@ pub trait MeasureExt: Future + Sized {
 impl<F: Future> MeasureExt for F {}
 
 pin_project! {
-    /// A future that is a span; made by [`MeasureExt`].
+    /// A future that is measured as a span; created by [`MeasureExt`].
     ///
-    /// What it does when it is polled again after it was ready is up to the future in it; the span is over.
+    /// Polling it after completion polls the inner future again and records nothing.
     #[derive(Debug)]
-    #[must_use = "futures do nothing unless they are polled, and neither does the span"]
-    pub struct Measured<F, J = AlwaysOk> {
-        // The order matters: what the future does in its drop belongs to the span, and spans inside end first.
+    #[must_use = "futures do nothing unless they are polled, and record nothing"]
+    pub struct Measured<F, C = AlwaysOk> {
+        // Fields are dropped in this order, so the span includes the drop of the future, and the
+        // spans inside the future end before it.
         #[pin]
         future: F,
-        span: Stage,
-        judge: PhantomData<fn() -> J>,
+        span: SpanState,
+        classify: PhantomData<fn() -> C>,
     }
 }
 
-/// How far the span is.
+/// The state of the span.
 #[derive(Debug)]
-enum Stage {
-    Before { event: EventId, tag: u64 },
+enum SpanState {
+    NotStarted { event: EventId, tag: u64 },
     Running(CancelOnDrop),
-    Over,
+    Ended,
 }
 
-impl<F, J> Measured<F, J> {
+impl<F, C> Measured<F, C> {
     #[inline(always)]
     fn new(future: F, event: EventId, tag: u64) -> Self {
-        Self { future, span: Stage::Before { event, tag }, judge: PhantomData }
+        Self { future, span: SpanState::NotStarted { event, tag }, classify: PhantomData }
     }
 }
 
-impl Stage {
+impl SpanState {
     #[inline(always)]
-    fn begin(&mut self) {
-        if let Self::Before { event, tag } = *self {
+    fn start(&mut self) {
+        if let Self::NotStarted { event, tag } = *self {
             *self = Self::Running(measure_cancel_on_drop_tagged(event, tag));
         }
     }
 
     #[inline(always)]
     fn end(&mut self, outcome: Outcome) {
-        if let Self::Running(span) = core::mem::replace(self, Self::Over) {
+        if let Self::Running(span) = core::mem::replace(self, Self::Ended) {
             span.end(outcome);
         }
     }
 }
 
-impl<F: Future, J: Classify<F::Output>> Future for Measured<F, J> {
+impl<F: Future, C: Classify<F::Output>> Future for Measured<F, C> {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.span.begin();
+        this.span.start();
         let output = ready!(this.future.poll(context));
-        this.span.end(J::outcome(&output));
+        this.span.end(C::outcome(&output));
         Poll::Ready(output)
     }
 }

@@ -1,4 +1,4 @@
-//! A future's time, split: being polled, waiting, and the longest poll.
+//! Splits the time of a future into the time it is polled, the time it waits, and its longest poll.
 
 use core::{
     mem,
@@ -11,32 +11,36 @@ use std::time::Instant;
 use pin_project_lite::pin_project;
 use tailwatch::{Event, EventId, record_duration};
 
-/// Which parts of a future's time are recorded, each as a duration of an event of its own.
+/// The events that [`PollTimesExt::poll_times`] records, one for each part of a future's time.
+///
+/// A part without an event is not recorded.
 ///
 /// ```
 /// use tailwatch::events;
 /// use tailwatch_tokio::{MeasureExt, PollTimeEvents, PollTimesExt};
 ///
 /// events! {
-///     /// What the gateway does.
+///     /// The events of the gateway.
 ///     enum Gateway {
 ///         /// A request, from its first poll to its reply.
 ///         Request = 30,
-///         /// Of that, the time in which it was polled.
+///         /// The part of this time in which the request was polled.
 ///         RequestPolled = 31,
-///         /// Its longest poll: for so long it held a worker.
+///         /// The longest poll of the request, which held a worker for that time.
 ///         RequestLongestPoll = 32,
 ///     }
 /// }
 ///
 /// # async fn reply() {}
 /// async fn handle() {
-///     let parts = PollTimeEvents::NONE.polled(Gateway::RequestPolled).longest_poll(Gateway::RequestLongestPoll);
-///     reply().measured(Gateway::Request).poll_times(parts).await
+///     let events = PollTimeEvents::NONE
+///         .polled(Gateway::RequestPolled)
+///         .longest_poll(Gateway::RequestLongestPoll);
+///     reply().measured(Gateway::Request).poll_times(events).await
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use = "parts are recorded of a future that is split by them"]
+#[must_use = "nothing is recorded until the events are passed to `poll_times`"]
 pub struct PollTimeEvents {
     polled: Option<EventId>,
     waiting: Option<EventId>,
@@ -44,57 +48,63 @@ pub struct PollTimeEvents {
 }
 
 impl PollTimeEvents {
-    /// Nothing.
+    /// No event: nothing is recorded.
     pub const NONE: Self = Self { polled: None, waiting: None, longest_poll: None };
 
-    /// Records the time in which the future was polled: what it took of a worker.
+    /// Records the total time in which the future was polled, and so occupied a worker, as `event`.
     pub fn polled(self, event: impl Event) -> Self {
         Self { polled: Some(event.id()), ..self }
     }
 
-    /// Records the time between polls: for something to happen, and then for a worker.
+    /// Records the total time between polls, in which the future waited to be woken and then for a
+    /// worker, as `event`.
     pub fn waiting(self, event: impl Event) -> Self {
         Self { waiting: Some(event.id()), ..self }
     }
 
-    /// Records the longest single poll. While it lasts nothing else runs on its worker: one of a millisecond keeps all tasks of
-    /// a current-thread runtime waiting for as long.
+    /// Records the duration of the longest single poll as `event`.
+    ///
+    /// Nothing else runs on the worker during a poll. On a current-thread runtime, a poll of a
+    /// millisecond delays all other tasks by a millisecond.
     pub fn longest_poll(self, event: impl Event) -> Self {
         Self { longest_poll: Some(event.id()), ..self }
     }
 }
 
-/// Splits the time of any future, measured or not.
+/// Adds a method to every future, measured or not, that records the parts of its time.
 pub trait PollTimesExt: Future + Sized {
-    /// Records these parts of its time once it is ready or dropped; nothing if it was never polled. Each poll costs two readings of
-    /// the operating system's clock besides.
-    fn poll_times(self, parts: PollTimeEvents) -> PollTimes<Self> {
-        PollTimes { future: self, times: Times { parts, ..Times::default() } }
+    /// Records the parts of this future's time as `events`, when it completes or is dropped.
+    ///
+    /// A future that is never polled records nothing. Each poll takes two additional readings of
+    /// the operating system's clock.
+    fn poll_times(self, events: PollTimeEvents) -> PollTimes<Self> {
+        PollTimes { future: self, times: Times { events, ..Times::default() } }
     }
 }
 
 impl<F: Future> PollTimesExt for F {}
 
 pin_project! {
-    /// A future whose time is split; made by [`PollTimesExt::split`].
+    /// A future that records the parts of its time; created by [`PollTimesExt::poll_times`].
     ///
-    /// The times polled and waiting add up to that from its first poll until it is ready or dropped.
+    /// The polled and the waiting time add up to the time from its first poll until it completes or
+    /// is dropped.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are polled"]
     pub struct PollTimes<F> {
-        // The order matters: the times end when the future is gone.
+        // Fields are dropped in this order, so the times include the drop of the future.
         #[pin]
         future: F,
         times: Times,
     }
 }
 
-/// The times so far.
+/// The times measured so far.
 #[derive(Debug, Default)]
 struct Times {
-    parts: PollTimeEvents,
-    began: Option<Instant>,
-    /// Since when it is being polled; still there after a poll that panicked.
+    events: PollTimeEvents,
+    started: Option<Instant>,
+    /// When the current poll started. It stays set if the poll panics.
     polling: Option<Instant>,
     polled: Duration,
     longest: Duration,
@@ -103,7 +113,7 @@ struct Times {
 impl Times {
     fn begin_poll(&mut self) {
         let now = Instant::now();
-        self.began.get_or_insert(now);
+        self.started.get_or_insert(now);
         self.polling = Some(now);
     }
 
@@ -117,9 +127,9 @@ impl Times {
 
     fn record(&mut self, now: Instant) {
         self.end_poll(now);
-        let Some(began) = self.began.take() else { return };
-        let PollTimeEvents { polled, waiting, longest_poll } = mem::take(&mut self.parts);
-        let waited = (now - began).saturating_sub(self.polled);
+        let Some(started) = self.started.take() else { return };
+        let PollTimeEvents { polled, waiting, longest_poll } = mem::take(&mut self.events);
+        let waited = (now - started).saturating_sub(self.polled);
         for (event, time) in
             [(polled, self.polled), (waiting, waited), (longest_poll, self.longest)]
         {
@@ -132,7 +142,7 @@ impl Times {
 
 impl Drop for Times {
     fn drop(&mut self) {
-        if self.began.is_some() {
+        if self.started.is_some() {
             self.record(Instant::now());
         }
     }

@@ -1,4 +1,4 @@
-//! The runtime's own health, as events.
+//! Measures the runtime itself: scheduling and timer delays, alive tasks and queue depth.
 
 use core::{pin::pin, time::Duration};
 
@@ -12,29 +12,36 @@ use tokio_util::sync::CancellationToken;
 use crate::{SpawnError, runtime_handle};
 
 events! {
-    /// What [`watch_runtime`] records: announce it by `Builder::events(RuntimeEvent::ALL)`, beside the program's own events, whose numbers
-    /// are to be others.
+    /// The events that [`watch_runtime`] records.
+    ///
+    /// Pass them to the collector with `Builder::events(RuntimeEvent::ALL)`, in addition to the
+    /// program's own events. Those must not use the ids 2,001 to 2,004.
     pub enum RuntimeEvent {
-        /// How long a task that could go on waited for a worker: through the queue once.
+        /// How long a task that is ready to run waits for a worker: one trip through the run queue.
         SchedulingDelay = 2_001,
-        /// By how much a sleeping task was woken too late: the executor's hiccup, a worker that was held or a machine that stood
-        /// still. Timers keep milliseconds: one or two are no delay.
+        /// How much too late a sleeping task is woken, because a task held the worker or the whole
+        /// machine paused. Tokio's timers have a resolution of one millisecond, so 1 or 2 ms are
+        /// normal.
         TimerDelay = 2_002,
-        /// Tasks that have not ended.
+        /// The number of tasks that have not ended.
         AliveTasks = 2_003 { unit: Unit::One },
-        /// Tasks that wait in the queue of the whole runtime; those in the queues of its workers cannot be asked for.
+        /// The number of tasks in the global queue of the runtime. Tasks in the workers' own queues
+        /// are not included, because tokio has no stable way to count them.
         GlobalQueueDepth = 2_004 { unit: Unit::One },
     }
 }
 
-/// No program lives to see the difference to a longer period, and a point in time plus this is one.
-const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
+/// The longest period that is used, about 30 years. Adding it to an `Instant` does not overflow.
+const MAX_PERIOD: Duration = Duration::from_hours(30 * 365 * 24);
 
-/// Watches the current runtime until `token` is cancelled: a task which once a `period` records the events of [`RuntimeEvent`] into the
-/// collector of the thread that it runs on.
+/// Starts a task that measures the current runtime until `token` is cancelled.
 ///
-/// A hold-up longer than a period is never overlooked, as the task is to wake up in the midst of it; a shorter one may be. On a
-/// runtime of several workers it sees what holds all of them, or the one that drives the timers.
+/// Once per `period`, the task records each event of [`RuntimeEvent`] into the collector of the
+/// thread on which it runs.
+///
+/// A stall that is longer than `period` is always noticed, because the task becomes due during it.
+/// A shorter one may be missed. On a runtime with several workers, the task notices a stall of all
+/// workers, or of the worker that drives the timers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +64,8 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// ```
 ///
 /// # Errors
-/// Outside of a runtime, on one without timers, or if the period is 0.
+///
+/// Returns an error outside of a runtime, on a runtime without timers, or if `period` is zero.
 pub fn watch_runtime(
     period: Duration,
     token: CancellationToken,
@@ -66,7 +74,7 @@ pub fn watch_runtime(
     if period.is_zero() {
         return Err(SpawnError::NoPeriod);
     }
-    let period = period.min(LONGEST);
+    let period = period.min(MAX_PERIOD);
     let metrics = handle.metrics();
     Ok(handle.spawn(async move {
         let mut due = Instant::now() + period;
@@ -78,7 +86,8 @@ pub fn watch_runtime(
             record_duration(RuntimeEvent::SchedulingDelay, ready.elapsed());
             record_value(RuntimeEvent::AliveTasks, metrics.num_alive_tasks() as u64);
             record_value(RuntimeEvent::GlobalQueueDepth, metrics.global_queue_depth() as u64);
-            // From now on, and not from when it was due: what is late once is one delay.
+            // Counted from now, not from when it was due: otherwise one stall of several periods
+            // would be recorded as several delays.
             due = Instant::now() + period;
             timer.as_mut().reset(due);
         }

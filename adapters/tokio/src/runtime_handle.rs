@@ -1,4 +1,4 @@
-//! The runtime that a task is started on.
+//! Looks up the runtime on which a task is started.
 
 use core::{panic::AssertUnwindSafe, time::Duration};
 use std::panic::catch_unwind;
@@ -7,10 +7,11 @@ use tokio::{runtime::Handle, time::sleep};
 
 use crate::SpawnError;
 
-/// The current runtime, whose timers work.
+/// Returns a handle to the current runtime, or an error if there is none or if it has no timers.
 pub(crate) fn current() -> Result<Handle, SpawnError> {
     let runtime = Handle::try_current().map_err(SpawnError::NoRuntime)?;
-    // There is no other way to ask: without timers, to make one panics. Better here than in the task, where nobody would notice.
+    // Creating a timer on a runtime without timers panics, and tokio has no other way to check for
+    // them. Panicking here is better than in the task, where nobody would notice.
     let timers = catch_unwind(AssertUnwindSafe(|| drop(sleep(Duration::ZERO))));
     timers.map_err(|_| SpawnError::NoTimers)?;
     Ok(runtime)

@@ -1,4 +1,4 @@
-//! Changes of limits, told to any number of tasks.
+//! Broadcasts the limits that are raised or cleared to any number of tasks.
 
 use core::{
     future::poll_fn,
@@ -11,33 +11,38 @@ use tailwatch::{SlaChange, SlaChanges};
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError::Lagged};
 
-/// Changes that wait for the slowest reader; of more, the newest.
-const KEPT: usize = 256;
+/// The number of updates that are kept for the slowest receiver. The oldest are dropped first.
+const CAPACITY: usize = 256;
 
-/// What there is to say of limits.
+/// An update about limits: a change, or the number of changes that were missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlaUpdate {
-    /// One was violated, or is kept again.
+    /// A limit was raised or cleared.
     Change(SlaChange),
-    /// So many changes came here that nobody can tell any more, because they were too many to be kept: for this reader, or for the
-    /// drain from one turn to the next. How the limits stand, the next report says.
+    /// This many updates were dropped at this point, because this receiver was too slow, or because
+    /// there were more than 256 changes between two turns of the drain. The next report contains
+    /// the current state of every limit.
     Missed(u64),
 }
 
-/// Changes of limits from now on, none of which is left out silently; made by [`DrainTask::sla_updates`](crate::DrainTask::sla_updates).
+/// A stream of the limits that are raised or cleared; created by
+/// [`DrainTask::sla_updates`](crate::DrainTask::sla_updates).
 ///
-/// A stream, which ends with the drain; 256 are kept for a slow reader.
+/// It ends when the drain ends. Up to 256 updates are kept for a slow receiver; if more are
+/// dropped, the stream yields [`SlaUpdate::Missed`].
 #[derive(Debug)]
 pub struct SlaUpdates(BroadcastStream<SlaUpdate>);
 
 impl SlaUpdates {
-    /// Those that come from now on, to where this one listens.
-    pub(crate) fn beside(receiver: &Receiver<SlaUpdate>) -> Self {
+    /// Subscribes to the channel of `receiver`, from now on.
+    pub(crate) fn subscribe(receiver: &Receiver<SlaUpdate>) -> Self {
         Self(BroadcastStream::new(receiver.resubscribe()))
     }
 
-    /// The next one; `None` once the drain has ended. It may be dropped at any time: what was not returned comes again.
+    /// Waits for the next update; returns `None` once the drain has ended.
+    ///
+    /// This method is cancel safe: if the future is dropped before it completes, no update is lost.
     pub async fn next(&mut self) -> Option<SlaUpdate> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -54,16 +59,16 @@ impl Stream for SlaUpdates {
     }
 }
 
-/// Where the drain tells them.
+/// Creates the channel into which the drain sends updates.
 pub(crate) fn channel() -> Sender<SlaUpdate> {
-    Sender::new(KEPT)
+    Sender::new(CAPACITY)
 }
 
-/// Tells what the collector has found since the last time.
-pub(crate) fn tell(sender: &Sender<SlaUpdate>, found: SlaChanges) {
+/// Sends the changes that the collector has found since the last call.
+pub(crate) fn send_changes(sender: &Sender<SlaUpdate>, found: SlaChanges) {
     let missed = (found.missed > 0).then_some(SlaUpdate::Missed(found.missed));
-    for notice in missed.into_iter().chain(found.changes.into_iter().map(SlaUpdate::Change)) {
-        // With nobody listening it is told to nobody; who comes later reads the state in the report.
-        let _ = sender.send(notice);
+    for update in missed.into_iter().chain(found.changes.into_iter().map(SlaUpdate::Change)) {
+        // Sending fails if there is no receiver. A later receiver finds the state in the report.
+        let _ = sender.send(update);
     }
 }

@@ -1,4 +1,4 @@
-//! A measured stream: each gap between two of its items is a span.
+//! Measures a stream: each gap between two items is a span.
 
 use core::{
     marker::PhantomData,
@@ -13,12 +13,15 @@ use tailwatch::{CancelOnDrop, Event, EventId, measure_cancel_on_drop};
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
-/// Measures how long a stream takes from item to item.
+/// Adds methods to every stream that measure the time from item to item.
 ///
-/// A span begins at the first poll, and then wherever an item was ready; it ends where the next one is. So what the reader does
-/// in between is part of it: it is the pace at which items are taken. The last gap, which the stream's end or no item at all
-/// ends, is discarded. A stream that is dropped before its end leaves a cancelled span, that of the item which nobody waits for any
-/// more. How long it has been silent is seen as the age of the span in flight.
+/// The first span starts at the first poll, and each further span when an item is ready. A span
+/// ends when the next item is ready. It therefore includes the time that the reader takes to
+/// process an item: the spans show the pace at which items are taken.
+///
+/// The gap before the end of the stream is discarded, because no item ends it. If the stream is
+/// dropped before its end, the open span ends as cancelled. While no item arrives, the age of the
+/// span in flight is the time since the last item.
 ///
 /// ```
 /// use tailwatch::Trading;
@@ -32,12 +35,14 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// # }
 /// ```
 pub trait MeasureStreamExt: Stream + Sized {
-    /// A span of `event` for each gap, which ends as [`Outcome::Ok`](tailwatch::Outcome::Ok) whatever the item.
+    /// Measures each gap as a span of `event` that ends as [`Outcome::Ok`](tailwatch::Outcome::Ok),
+    /// whatever the item.
     fn measured_items(self, event: impl Event) -> MeasuredItems<Self> {
         MeasuredItems::new(self, event.id())
     }
 
-    /// A span of `event` for each gap, which an `Err` ends as [`Outcome::Error`](tailwatch::Outcome::Error).
+    /// Measures each gap as a span of `event` that ends as
+    /// [`Outcome::Error`](tailwatch::Outcome::Error) if the item is an `Err`.
     fn try_measured_items<T, E>(self, event: impl Event) -> MeasuredItems<Self, ByResult>
     where
         Self: Stream<Item = Result<T, E>>,
@@ -49,49 +54,51 @@ pub trait MeasureStreamExt: Stream + Sized {
 impl<S: Stream> MeasureStreamExt for S {}
 
 pin_project! {
-    /// A stream whose gaps are spans; made by [`MeasureStreamExt`].
+    /// A stream whose gaps are measured as spans; created by [`MeasureStreamExt`].
     ///
-    /// One that goes on after its end is measured again from its next item on.
+    /// If the inner stream yields further items after its end, the gaps after the first of them are
+    /// measured again.
     #[derive(Debug)]
     #[must_use = "streams do nothing unless they are polled"]
-    pub struct MeasuredItems<S, J = AlwaysOk> {
-        // The order matters: what the stream does in its drop belongs to the span, and spans inside end first.
+    pub struct MeasuredItems<S, C = AlwaysOk> {
+        // Fields are dropped in this order, so the span includes the drop of the stream, and the
+        // spans inside the stream end before it.
         #[pin]
         stream: S,
         event: EventId,
         gap: Gap,
-        judge: PhantomData<fn() -> J>,
+        classify: PhantomData<fn() -> C>,
     }
 }
 
-/// How far the stream is.
+/// The state of the current gap.
 #[derive(Debug)]
 enum Gap {
-    Before,
+    NotStarted,
     Running(CancelOnDrop),
-    Over,
+    Ended,
 }
 
-impl<S, J> MeasuredItems<S, J> {
+impl<S, C> MeasuredItems<S, C> {
     fn new(stream: S, event: EventId) -> Self {
-        Self { stream, event, gap: Gap::Before, judge: PhantomData }
+        Self { stream, event, gap: Gap::NotStarted, classify: PhantomData }
     }
 }
 
-impl<S: Stream, J: Classify<S::Item>> Stream for MeasuredItems<S, J> {
+impl<S: Stream, C: Classify<S::Item>> Stream for MeasuredItems<S, C> {
     type Item = S::Item;
 
     #[inline]
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let this = self.project();
-        if matches!(this.gap, Gap::Before) {
+        if matches!(this.gap, Gap::NotStarted) {
             *this.gap = Gap::Running(measure_cancel_on_drop(*this.event));
         }
         let item = ready!(this.stream.poll_next(context));
-        match (&item, mem::replace(this.gap, Gap::Over)) {
-            (Some(item), Gap::Running(gap)) => gap.end(J::outcome(item)),
+        match (&item, mem::replace(this.gap, Gap::Ended)) {
+            (Some(item), Gap::Running(gap)) => gap.end(C::outcome(item)),
             (None, Gap::Running(gap)) => gap.discard(),
-            (_, Gap::Before | Gap::Over) => {}
+            (_, Gap::NotStarted | Gap::Ended) => {}
         }
         if item.is_some() {
             *this.gap = Gap::Running(measure_cancel_on_drop(*this.event));

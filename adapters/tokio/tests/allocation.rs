@@ -1,4 +1,4 @@
-//! Measuring a future or a stream allocates nothing.
+//! Checks that measuring futures, streams and channels does not allocate.
 
 mod support;
 
@@ -16,26 +16,26 @@ use tailwatch::Trading;
 use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, PollTimeEvents, PollTimesExt};
 use tokio_stream::Stream;
 
-/// The system's allocator, which counts.
+/// The system's allocator, with a counter of calls.
 struct Counting;
 
 thread_local! {
-    /// Allocations and deallocations of this thread.
+    /// The number of allocations and deallocations in this thread.
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: it passes every call on as it is, and what it does besides (a thread-local without a destructor) neither allocates
-// nor panics.
+// SAFETY: every call is passed on unchanged to the system's allocator. Counting uses a thread-local
+// without a destructor, which neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: the caller upholds the contract of this method, which is the same.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -43,15 +43,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often `work` calls the allocator in this thread.
+/// Returns how often `work` calls the allocator in this thread.
 fn calls_in(work: impl FnOnce()) -> u64 {
     let before = CALLS.get();
     work();
     CALLS.get() - before
 }
 
-/// Is pending twice.
-fn yields() -> impl Future<Output = Result<(), ()>> {
+/// A future that is pending twice before it completes.
+fn yields_twice() -> impl Future<Output = Result<(), ()>> {
     let mut polls = 0;
     poll_fn(move |_| {
         polls += 1;
@@ -64,21 +64,21 @@ fn measuring_allocates_nothing() {
     let bench = on_current_thread(|builder| builder);
     let (sender, _receiver) = tokio::sync::mpsc::channel(8);
     let sender = MeasuredSender::new(sender, Trading::QueueBacklog);
-    // The channel's first block.
+    // The channel allocates its first block at the first message.
     sender.try_send(0).unwrap();
     let context = &mut Context::from_waker(Waker::noop());
     let calls = calls_in(|| {
-        let parts = PollTimeEvents::NONE
+        let events = PollTimeEvents::NONE
             .polled(Trading::OrderFill)
             .waiting(Trading::OrderFill)
             .longest_poll(Trading::OrderFill);
-        let nested = yields()
+        let nested = yields_twice()
             .measured(Trading::EventBusHandle)
             .try_measured_tagged(Trading::OrderPlacement, 7);
-        let mut nested = pin!(nested.poll_times(parts));
+        let mut nested = pin!(nested.poll_times(events));
         while nested.as_mut().poll(context).is_pending() {}
         {
-            let mut dropped = pin!(yields().measured(Trading::OrderPlacement));
+            let mut dropped = pin!(yields_twice().measured(Trading::OrderPlacement));
             assert!(dropped.as_mut().poll(context).is_pending());
         }
         let mut items = pin!(tokio_stream::iter([1, 2]).measured_items(Trading::OrderFill));
@@ -86,7 +86,8 @@ fn measuring_allocates_nothing() {
         sender.try_send(1).unwrap();
     });
     assert_eq!(calls, 0);
-    // All of it was recorded: three spans, three parts, two gaps and the one discarded, two lengths.
+    // Everything was recorded: three spans, three parts of the poll times, two gaps and a discarded
+    // one, and two backlogs.
     assert_eq!(bench.flushed().count(), 2 * 3 + 3 + 2 * 3 + 2);
-    assert!(calls_in(|| drop(Box::new(1))) > 0, "it counts");
+    assert!(calls_in(|| drop(Box::new(1))) > 0, "the allocator does not count");
 }

@@ -1,4 +1,4 @@
-//! What the measured backlog of a channel promises.
+//! Tests of the measured backlog of a channel.
 
 mod support;
 
@@ -15,7 +15,7 @@ use tokio::{
 const BACKLOG: Trading = Trading::QueueBacklog;
 
 #[test]
-fn a_sender_records_how_many_messages_wait_before_each_of_its_own() {
+fn a_measured_sender_records_the_backlog_before_each_message() {
     on_both(
         |builder| builder,
         |bench| {
@@ -41,13 +41,16 @@ fn a_sender_records_how_many_messages_wait_before_each_of_its_own() {
 }
 
 #[test]
-fn a_full_channel_makes_a_measured_sender_wait_and_hands_back_what_nobody_takes() {
+fn a_measured_sender_waits_while_the_channel_is_full_and_returns_the_message_once_it_is_closed() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         let (sender, receiver) = mpsc::channel(1);
         let sender = MeasuredSender::new(sender, BACKLOG);
         sender.send(1).await.unwrap();
-        assert!(timeout(Duration::from_secs(1), sender.send(2)).await.is_err(), "no place");
+        assert!(
+            timeout(Duration::from_secs(1), sender.send(2)).await.is_err(),
+            "the channel is full"
+        );
         drop(receiver);
         assert_eq!(sender.send(3).await.unwrap_err().0, 3);
     });
@@ -55,32 +58,32 @@ fn a_full_channel_makes_a_measured_sender_wait_and_hands_back_what_nobody_takes(
 }
 
 #[test]
-fn a_watched_channel_is_looked_at_once_a_period_until_it_is_closed() {
+fn a_watcher_records_the_backlog_once_per_period_until_the_channel_is_closed() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         let (sender, mut receiver) = mpsc::channel(8);
         let watcher =
             watch_backlog(&sender, BACKLOG, Duration::from_millis(10), CancellationToken::new())
                 .unwrap();
-        let later = Duration::from_millis(5);
-        // Looks at 0, 10, 20, 30 ms; each change in between.
-        sleep(later).await;
+        let half = Duration::from_millis(5);
+        // The watcher samples at 0, 10, 20 and 30 ms. Each change lies between two samples.
+        sleep(half).await;
         for n in 0..5 {
             sender.send(n).await.unwrap();
         }
-        sleep(2 * later).await;
+        sleep(2 * half).await;
         receiver.recv().await.unwrap();
-        sleep(2 * later).await;
+        sleep(2 * half).await;
         drop(sender);
         while receiver.recv().await.is_some() {}
-        sleep(2 * later).await;
+        sleep(2 * half).await;
         watcher.await.unwrap();
     });
     assert_eq!(bench.flushed().values(BACKLOG), [0, 5, 4]);
 }
 
 #[test]
-fn a_watcher_ends_with_its_token() {
+fn a_watcher_ends_when_its_token_is_cancelled() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         let (sender, _receiver) = mpsc::channel::<()>(1);

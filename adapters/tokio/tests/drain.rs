@@ -1,4 +1,4 @@
-//! What the drain's task promises.
+//! Tests of the drain that runs as a task.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn orders(report: &tailwatch::Report) -> u64 {
 }
 
 #[test]
-fn what_is_recorded_is_reported_while_the_program_goes_on() {
+fn records_are_reported_while_the_program_runs() {
     on_both(unchanged, |bench| {
         bench.runtime.block_on(async {
             let (drain, token) = spawn(&bench);
@@ -55,13 +55,13 @@ fn what_is_recorded_is_reported_while_the_program_goes_on() {
 }
 
 #[test]
-fn a_drain_that_is_cancelled_takes_what_was_recorded_before_and_stops_the_collector() {
+fn a_cancelled_drain_processes_earlier_records_and_stops_the_collector() {
     on_both(
         |builder| builder.ring_capacity(65_536),
         |bench| {
             bench.runtime.block_on(async {
                 let (drain, token) = spawn(&bench);
-                // More than three turns.
+                // 30,000 records, which take more than seven turns.
                 record(15_000);
                 token.cancel();
                 let report = drain.join().await.unwrap();
@@ -72,7 +72,7 @@ fn a_drain_that_is_cancelled_takes_what_was_recorded_before_and_stops_the_collec
                 );
                 assert!(
                     report.to_string().contains("; stopped"),
-                    "it says that it is the last one: {report}"
+                    "the last report must be marked: {report}"
                 );
             });
             assert!(bench.collector.is_stopped());
@@ -97,21 +97,22 @@ fn the_drain_works_on_a_runtime_whose_clock_is_paused() {
 }
 
 #[test]
-fn a_turn_takes_no_more_records_than_it_may_and_then_others_have_theirs() {
+fn a_turn_drains_a_bounded_number_of_records_and_then_yields() {
     const RECORDS: usize = 20 * MAX_RECORDS_PER_TURN;
     let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
         record(RECORDS / 2);
         let log = bench.log.clone();
-        // It sees what an observer saw. Tasks that yield are woken with the last one first, so that two turns may meet.
+        // This task reads how many records the observer has seen. Tasks that yield may be woken in
+        // any order, so up to two turns of the drain can pass between two polls of this task.
         let other = tokio::spawn(async move {
             let (mut delivered, mut turns) = (0, 0);
             while delivered < RECORDS {
                 let now = log.count();
                 assert!(
                     now - delivered <= 2 * MAX_RECORDS_PER_TURN,
-                    "{} records in a turn",
+                    "{} records between two polls",
                     now - delivered
                 );
                 turns += usize::from(now > delivered);
@@ -127,13 +128,13 @@ fn a_turn_takes_no_more_records_than_it_may_and_then_others_have_theirs() {
 }
 
 #[test]
-fn a_flush_yields_between_turns() {
+fn a_flush_yields_between_its_turns() {
     let bench = on_current_thread(|builder| builder.ring_capacity(262_144));
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
         record(20 * MAX_RECORDS_PER_TURN / 2);
-        let others = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&others);
+        let polls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&polls);
         let other = tokio::spawn(async move {
             loop {
                 counted.fetch_add(1, SeqCst);
@@ -142,8 +143,8 @@ fn a_flush_yields_between_turns() {
         });
         drain.flush().await;
         assert_eq!(bench.log.count(), 20 * MAX_RECORDS_PER_TURN);
-        // The drain's own turns take half of it.
-        assert!(others.load(SeqCst) >= 5, "{others:?}");
+        // The drain's own turns process about half of the 20 turns' worth of records.
+        assert!(polls.load(SeqCst) >= 5, "{polls:?}");
         other.abort();
         token.cancel();
         drain.join().await.unwrap();
@@ -151,7 +152,7 @@ fn a_flush_yields_between_turns() {
 }
 
 #[test]
-fn what_was_recorded_before_a_flush_is_in_the_next_report() {
+fn records_before_a_flush_are_in_the_next_report() {
     on_both(unchanged, |bench| {
         bench.runtime.block_on(async {
             let (drain, token) = spawn(&bench);
@@ -168,33 +169,33 @@ fn what_was_recorded_before_a_flush_is_in_the_next_report() {
 }
 
 #[test]
-fn a_shutdown_in_the_middle_of_load_loses_nothing_uncounted() {
+fn a_shutdown_under_load_counts_every_record() {
     on_both(
         |builder| builder.ring_capacity(4_096),
         |bench| {
             let pushed = bench.runtime.block_on(async {
                 let (drain, token) = spawn(&bench);
                 let mut reports = drain.reports();
-                let over = CancellationToken::new();
+                let end = CancellationToken::new();
                 let pushed = Arc::new(AtomicU64::new(0));
-                let load = |over: CancellationToken, pushed: Arc<AtomicU64>| async move {
-                    while !over.is_cancelled() {
+                let load = |end: CancellationToken, pushed: Arc<AtomicU64>| async move {
+                    while !end.is_cancelled() {
                         async { yield_now().await }.measured(ORDER).await;
                         record_value(Trading::QueueBacklog, 1);
                         pushed.fetch_add(3, SeqCst);
                     }
                 };
                 let loads: Vec<_> =
-                    (0..4).map(|_| tokio::spawn(load(over.clone(), Arc::clone(&pushed)))).collect();
+                    (0..4).map(|_| tokio::spawn(load(end.clone(), Arc::clone(&pushed)))).collect();
                 reports.wait_for(|report| report.health.produced > 10_000).await.unwrap();
                 token.cancel();
                 drain.join().await.unwrap();
-                // It goes on for a while, which is counted as well.
-                let by_now = pushed.load(SeqCst);
-                while pushed.load(SeqCst) < by_now + 1_000 {
+                // The load continues after the shutdown: these records are counted as unregistered.
+                let at_shutdown = pushed.load(SeqCst);
+                while pushed.load(SeqCst) < at_shutdown + 1_000 {
                     yield_now().await;
                 }
-                over.cancel();
+                end.cancel();
                 for load in loads {
                     load.await.unwrap();
                 }
@@ -210,7 +211,7 @@ fn a_shutdown_in_the_middle_of_load_loses_nothing_uncounted() {
 }
 
 #[test]
-fn a_collector_that_somebody_else_stops_ends_the_drain() {
+fn stopping_the_collector_ends_the_drain() {
     on_both(unchanged, |bench| {
         bench.runtime.block_on(async {
             let (drain, _token) = spawn(&bench);
@@ -222,7 +223,7 @@ fn a_collector_that_somebody_else_stops_ends_the_drain() {
 }
 
 #[test]
-fn a_runtime_that_is_shut_down_leaves_the_rest_to_the_collectors_owner() {
+fn after_a_runtime_shutdown_the_collectors_owner_can_drain_the_rest() {
     on_both(unchanged, |bench| {
         let Bench { collector, runtime, .. } = bench;
         let drain = runtime.block_on(async {
@@ -243,14 +244,14 @@ fn a_runtime_that_is_shut_down_leaves_the_rest_to_the_collectors_owner() {
 }
 
 #[test]
-fn what_cannot_be_drained_is_refused_and_told_why() {
+fn each_reason_why_a_drain_cannot_start_is_an_error() {
     let spawn = |collector| tailwatch_tokio::spawn_drain(collector, CancellationToken::new());
     let started = |builder: Builder| builder.ignore_environment().start().unwrap();
     let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
     assert!(matches!(error, SpawnError::NoRuntime(_)), "{error}");
 
-    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let inside = timeless.enter();
+    let without_timers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let inside = without_timers.enter();
     let error = spawn(started(Collector::builder().manual_drain())).unwrap_err();
     assert!(
         matches!(error, SpawnError::NoTimers) && error.to_string().contains("enable_time"),
@@ -271,7 +272,8 @@ fn what_cannot_be_drained_is_refused_and_told_why() {
     assert!(matches!(error, SpawnError::Stopped), "{error}");
 }
 
-/// At most a millisecond, over the last minute: nothing is cleared while a test runs.
+/// Limits orders to 1 ms over the last minute, which is so long that nothing is cleared during a
+/// test.
 fn with_a_limit(builder: Builder) -> Builder {
     let limit =
         Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
@@ -281,14 +283,14 @@ fn with_a_limit(builder: Builder) -> Builder {
 }
 
 #[test]
-fn every_listener_is_told_of_each_limit_that_is_raised() {
+fn every_receiver_gets_each_limit_that_is_raised() {
     on_both(with_a_limit, |bench| {
         bench.runtime.block_on(async {
             let (drain, token) = spawn(&bench);
-            let mut listeners = [drain.sla_updates(), drain.sla_updates()];
+            let mut receivers = [drain.sla_updates(), drain.sla_updates()];
             record_duration(ORDER, Duration::from_secs(1));
-            for listener in &mut listeners {
-                let Some(SlaUpdate::Change(change)) = StreamExt::next(listener).await else {
+            for receiver in &mut receivers {
+                let Some(SlaUpdate::Change(change)) = StreamExt::next(receiver).await else {
                     panic!("no change")
                 };
                 assert!(change.raised);
@@ -298,11 +300,11 @@ fn every_listener_is_told_of_each_limit_that_is_raised() {
                 );
             }
             token.cancel();
-            for listener in &mut listeners {
+            for receiver in &mut receivers {
                 assert_eq!(
-                    listener.next().await,
+                    receiver.next().await,
                     None,
-                    "it ends with the task, though the handle is there"
+                    "the stream must end with the task, although the handle still exists"
                 );
             }
             drain.join().await.unwrap();
@@ -311,19 +313,20 @@ fn every_listener_is_told_of_each_limit_that_is_raised() {
 }
 
 #[test]
-fn a_listener_who_is_too_slow_is_told_how_much_was_missed() {
+fn a_slow_receiver_gets_the_number_of_missed_changes() {
     const RAISED: u64 = 300;
     let bench = on_workers(with_a_limit);
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
-        let mut listener = drain.sla_updates();
+        let mut receiver = drain.sla_updates();
         let limit = |quantile| {
             let threshold = Threshold::duration(quantile, Duration::from_millis(1))
                 .over(Duration::from_mins(1));
             [Limit::Quantile(threshold)]
         };
         for n in 0..RAISED {
-            // A limit of its own each time, which begins as unknown, and is raised by the next sample.
+            // Alternating limits: each one is new, so it starts as unknown, and the next sample
+            // raises it.
             let quantile = if n % 2 == 0 { Quantile::P95 } else { Quantile::P99 };
             bench.collector.set_limits(ORDER, &limit(quantile)).unwrap();
             record_duration(ORDER, Duration::from_secs(1));
@@ -331,20 +334,20 @@ fn a_listener_who_is_too_slow_is_told_how_much_was_missed() {
         }
         token.cancel();
         drain.join().await.unwrap();
-        let (mut told, mut missed) = (0, 0);
-        while let Some(notice) = listener.next().await {
-            match notice {
-                SlaUpdate::Change(change) => told += u64::from(change.raised),
+        let (mut received, mut missed) = (0, 0);
+        while let Some(update) = receiver.next().await {
+            match update {
+                SlaUpdate::Change(change) => received += u64::from(change.raised),
                 SlaUpdate::Missed(count) => missed += count,
                 _ => unreachable!(),
             }
         }
-        assert_eq!((told, missed), (256, RAISED - 256));
+        assert_eq!((received, missed), (256, RAISED - 256));
     });
 }
 
 #[test]
-fn a_drain_without_its_handle_goes_on() {
+fn a_drain_continues_after_its_handle_is_dropped() {
     let bench = on_workers(unchanged);
     let (reports, token) = bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);

@@ -1,4 +1,4 @@
-//! What a measured future promises.
+//! Tests of measured futures.
 
 mod support;
 
@@ -57,7 +57,7 @@ fn a_future_is_a_span_from_its_first_poll_to_its_completion() {
 }
 
 #[test]
-fn an_err_is_an_error_where_the_result_is_asked() {
+fn an_err_output_is_an_error_only_for_try_measured() {
     let bench = on_current_thread(|builder| builder);
     bench.runtime.block_on(async {
         let _ = ready(Err::<(), _>(1)).measured(ORDER).await;
@@ -83,7 +83,7 @@ fn a_branch_that_loses_a_select_is_cancelled() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         select! {
-            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("the other one is sooner"),
+            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("the shorter one wins"),
             () = sleep(Duration::from_secs(1)).measured(ORDER) => {}
         }
     });
@@ -92,7 +92,7 @@ fn a_branch_that_loses_a_select_is_cancelled() {
 }
 
 #[test]
-fn a_future_that_runs_into_a_timeout_is_cancelled() {
+fn a_future_that_times_out_is_cancelled() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         let late = timeout(Duration::from_millis(20), pending::<()>().measured(ORDER));
@@ -136,20 +136,20 @@ fn a_task_that_panics_or_is_aborted_is_cancelled() {
 }
 
 #[test]
-fn a_runtime_that_is_shut_down_cancels_what_is_unfinished() {
+fn shutting_a_runtime_down_cancels_the_spans_of_unfinished_tasks() {
     on_both(
         |builder| builder,
         |bench| {
             bench.runtime.block_on(async {
-                let begun: &'static AtomicU32 = Box::leak(Box::default());
+                let started: &'static AtomicU32 = Box::leak(Box::default());
                 for _ in 0..100 {
                     let work = async {
-                        begun.fetch_add(1, SeqCst);
+                        started.fetch_add(1, SeqCst);
                         pending::<()>().await;
                     };
                     tokio::spawn(work.measured(ORDER));
                 }
-                while begun.load(SeqCst) < 100 {
+                while started.load(SeqCst) < 100 {
                     yield_now().await;
                 }
             });
@@ -177,7 +177,7 @@ fn the_spans_of_nested_futures_end_from_the_inside_out() {
 }
 
 #[test]
-fn a_span_may_end_on_another_thread_than_it_began_on() {
+fn a_span_may_end_on_another_thread() {
     let bench = on_current_thread(|builder| builder);
     let mut polls = 0;
     let mut future = Box::pin(
@@ -200,20 +200,20 @@ fn a_span_may_end_on_another_thread_than_it_began_on() {
     let seen: Vec<_> =
         bench.flushed().of(ORDER).into_iter().map(|seen| (seen.kind, seen.thread)).collect();
     assert_eq!(seen, [(START, "main".to_owned()), (OK, "elsewhere".to_owned())]);
-    let flying = bench.collector.report().event(ORDER).unwrap().in_flight;
-    assert_eq!((flying.open, bench.collector.health().orphans), (0, 0));
+    let in_flight = bench.collector.report().event(ORDER).unwrap().in_flight;
+    assert_eq!((in_flight.open, bench.collector.health().orphans), (0, 0));
 }
 
 #[test]
-fn what_a_future_does_after_its_end_is_its_own_affair() {
+fn polling_a_future_after_completion_records_nothing() {
     let bench = on_current_thread(|builder| builder);
-    let mut willing = pin!(poll_fn(|_| Poll::Ready(1)).measured(ORDER));
-    assert_eq!([poll_once(willing.as_mut()), poll_once(willing.as_mut())], [Poll::Ready(1); 2]);
+    let mut future = pin!(poll_fn(|_| Poll::Ready(1)).measured(ORDER));
+    assert_eq!([poll_once(future.as_mut()), poll_once(future.as_mut())], [Poll::Ready(1); 2]);
     assert_eq!(bench.flushed().kinds(ORDER), [START, OK]);
 }
 
 #[test]
-fn a_measured_future_asks_nothing_that_the_future_does_not_ask() {
+fn a_measured_future_is_send_only_if_the_future_is() {
     fn is_send<T: Send + Sync + 'static>(_: &T) {}
     is_send(&ready(1).measured(ORDER));
 
@@ -236,30 +236,31 @@ fn a_measured_future_is_larger_by_24_bytes() {
     assert_eq!(size_of::<Measured<Plain>>(), size_of::<Plain>() + 24);
 }
 
-/// As many tasks at once, half of which are aborted; each is counted, whatever room there is in the table of open spans.
-fn tasks_at_once(tasks: usize, capacity: usize) {
+/// Runs this many tasks at once and aborts half of them. Every span must be counted, even if the
+/// table of open spans is smaller.
+fn run_tasks_at_once(tasks: usize, capacity: usize) {
     on_both(
         |builder| builder.ring_capacity(capacity),
         |bench| {
             bench.runtime.block_on(async {
                 let (go, _) = tokio::sync::watch::channel(false);
-                let begun: &'static AtomicU32 = Box::leak(Box::default());
+                let started: &'static AtomicU32 = Box::leak(Box::default());
                 let spawn = |tag| {
-                    let mut gone = go.subscribe();
+                    let mut go = go.subscribe();
                     let work = async move {
-                        begun.fetch_add(1, SeqCst);
-                        gone.wait_for(|gone| *gone).await.unwrap();
+                        started.fetch_add(1, SeqCst);
+                        go.wait_for(|go| *go).await.unwrap();
                     };
                     tokio::spawn(work.measured_tagged(ORDER, tag as u64))
                 };
                 let spawned: Vec<_> = (0..tasks).map(spawn).collect();
-                while (begun.load(SeqCst) as usize) < tasks {
+                while (started.load(SeqCst) as usize) < tasks {
                     yield_now().await;
                 }
                 bench.collector.flush();
-                let flying = bench.collector.report().event(ORDER).unwrap().in_flight;
-                assert_eq!(flying.open + flying.untracked, tasks as u64, "{}", bench.name);
-                assert_eq!(flying.untracked > 0, tasks > 1_024, "the table is smaller: {flying:?}");
+                let in_flight = bench.collector.report().event(ORDER).unwrap().in_flight;
+                assert_eq!(in_flight.open + in_flight.untracked, tasks as u64, "{}", bench.name);
+                assert_eq!(in_flight.untracked > 0, tasks > 1_024, "{in_flight:?}");
 
                 spawned[..tasks / 2].iter().for_each(JoinHandle::abort);
                 go.send_replace(true);
@@ -279,7 +280,7 @@ fn tasks_at_once(tasks: usize, capacity: usize) {
                 (0, 0, 0)
             );
             assert_eq!((report.health.overwritten, report.health.unregistered), (0, 0));
-            // An oracle that knows nothing of the aggregator: what was delivered.
+            // A check that is independent of the aggregator: the records that were delivered.
             let seen = bench.log.of(ORDER);
             let of_kind = |kind: Kind| seen.iter().filter(|seen| seen.kind == kind).count();
             assert_eq!([START, OK, CANCELLED].map(of_kind), [tasks, tasks - tasks / 2, tasks / 2]);
@@ -291,17 +292,17 @@ fn tasks_at_once(tasks: usize, capacity: usize) {
 }
 
 #[test]
-fn ten_thousand_spans_of_one_event_at_once_are_each_counted() {
-    tasks_at_once(10_000, 65_536);
+fn ten_thousand_concurrent_spans_of_one_event_are_all_counted() {
+    run_tasks_at_once(10_000, 65_536);
 }
 
 #[test]
-fn a_hundred_thousand_tasks_at_once_are_each_counted_though_the_table_is_smaller() {
-    tasks_at_once(100_000, 262_144);
+fn a_hundred_thousand_concurrent_tasks_are_all_counted_though_the_table_is_smaller() {
+    run_tasks_at_once(100_000, 262_144);
 }
 
 #[test]
-fn the_clock_of_a_paused_runtime_does_not_move_durations() {
+fn advancing_a_paused_clock_does_not_change_durations() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(
         async {

@@ -1,4 +1,4 @@
-//! What the parts of a future's time promise.
+//! Tests of the parts of a future's time.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn all() -> PollTimeEvents {
         .longest_poll(Request::Longest)
 }
 
-/// Durations are told to the nearest tick.
+/// How far a recorded duration may be off, because the clock counts whole ticks.
 const ROUNDING: Duration = Duration::from_nanos(100);
 
 fn setup(builder: Builder) -> Builder {
@@ -45,13 +45,13 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Holds the thread for so long, as work does.
+/// Occupies the thread for this time, as real work does.
 fn work(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {}
 }
 
-/// Works for each of these times, one a poll.
+/// A future whose polls each work for one of these times, in microseconds.
 fn working(times: &'static [u64]) -> impl Future<Output = ()> {
     let mut left = times.iter();
     poll_fn(move |_| {
@@ -61,10 +61,10 @@ fn working(times: &'static [u64]) -> impl Future<Output = ()> {
 }
 
 #[test]
-fn the_parts_of_a_futures_time_are_what_its_polls_and_pauses_took() {
+fn the_parts_of_a_futures_time_match_its_polls_and_pauses() {
     let bench = on_current_thread(setup);
     let mut future = pin!(working(&[300, 2_000, 100]).poll_times(all()));
-    // As seen from outside, which is a little more than from inside.
+    // Times measured from outside, which are a little longer than those measured inside.
     let (mut polls, mut ends) = (Vec::new(), Vec::new());
     let began = Instant::now();
     loop {
@@ -80,12 +80,12 @@ fn the_parts_of_a_futures_time_are_what_its_polls_and_pauses_took() {
     }
     let whole = began.elapsed();
     let log = bench.flushed();
-    let told = [Request::Polled, Request::Waiting, Request::Longest].map(|event| {
+    let parts = [Request::Polled, Request::Waiting, Request::Longest].map(|event| {
         let values = log.values(event);
         assert_eq!(values.len(), 1, "{event:?}");
         Duration::from_nanos(values[0])
     });
-    let [polled, waiting, longest] = told;
+    let [polled, waiting, longest] = parts;
     let pauses: Duration = ends.windows(2).map(|two| two[1].0 - two[0].1).sum();
     assert!(
         polled + ROUNDING >= Duration::from_micros(2_400)
@@ -96,11 +96,11 @@ fn the_parts_of_a_futures_time_are_what_its_polls_and_pauses_took() {
             && longest <= *polls.iter().max().unwrap() + ROUNDING
     );
     assert!(waiting + ROUNDING >= pauses, "{waiting:?} {pauses:?}");
-    assert!(polled + waiting <= whole + 2 * ROUNDING, "{told:?} {whole:?}");
+    assert!(polled + waiting <= whole + 2 * ROUNDING, "{parts:?} {whole:?}");
 }
 
 #[test]
-fn only_the_parts_that_are_asked_for_are_recorded() {
+fn only_parts_with_an_event_are_recorded() {
     let bench = on_current_thread(setup);
     bench
         .runtime
@@ -112,7 +112,7 @@ fn only_the_parts_that_are_asked_for_are_recorded() {
 }
 
 #[test]
-fn a_split_future_can_be_a_measured_one() {
+fn a_measured_future_can_record_its_poll_times() {
     let bench = on_current_thread(setup);
     bench.runtime.block_on(working(&[0]).measured(Request::Whole).poll_times(all()));
     assert_eq!(bench.flushed().kinds(Request::Whole), [START, OK]);
@@ -120,7 +120,7 @@ fn a_split_future_can_be_a_measured_one() {
 }
 
 #[test]
-fn a_future_that_is_dropped_half_way_tells_its_parts_so_far() {
+fn a_future_that_is_dropped_half_way_records_its_parts_so_far() {
     let bench = on_current_thread(setup);
     let mut future = Box::pin(working(&[200, 0]).poll_times(all()));
     assert!(poll_once(future.as_mut()).is_pending());
@@ -133,7 +133,7 @@ fn a_future_that_is_dropped_half_way_tells_its_parts_so_far() {
 }
 
 #[test]
-fn a_poll_that_panics_counts() {
+fn a_poll_that_panics_is_included() {
     let bench = on_current_thread(setup);
     let mut future = Box::pin(
         poll_fn(|_| -> Poll<()> {
@@ -150,7 +150,7 @@ fn a_poll_that_panics_counts() {
 }
 
 #[test]
-fn a_future_that_is_never_polled_has_no_parts() {
+fn a_future_that_is_never_polled_records_nothing() {
     let bench = on_current_thread(setup);
     drop(working(&[0]).poll_times(all()));
     assert!(bench.flushed().all().is_empty());

@@ -1,4 +1,4 @@
-//! What the runtime's own health promises.
+//! Tests of the events that measure the runtime itself.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn setup(builder: Builder) -> Builder {
     builder.events(Trading::ALL).events(RuntimeEvent::ALL)
 }
 
-/// Watches the runtime while `work` goes on.
+/// Watches the runtime while `work` runs.
 async fn watch(work: impl Future<Output = ()>) {
     let token = CancellationToken::new();
     let watcher = watch_runtime(PERIOD, token.clone()).unwrap();
@@ -27,16 +27,17 @@ async fn watch(work: impl Future<Output = ()>) {
     watcher.await.unwrap();
 }
 
-/// As told, which is to the nearest tick.
+/// Returns the recorded durations, rounded to milliseconds.
 fn millis(bench: &Bench, event: RuntimeEvent) -> Vec<u64> {
     bench.flushed().values(event).into_iter().map(|nanos| (nanos + 500) / 1_000_000).collect()
 }
 
 #[test]
-fn a_runtime_that_stands_still_is_a_delay_of_its_timers() {
+fn a_stalled_runtime_shows_as_a_timer_delay() {
     let bench = paused(setup);
     bench.runtime.block_on(watch(async {
-        // Looks at 10 and 20 ms, up to a millisecond late each; then nothing moves for 50 ms, and the one at 30 ms comes at 75.
+        // The watcher wakes at 10 and 20 ms, each up to 1 ms late. Then the runtime stalls for
+        // 50 ms, so the wake-up due at 30 ms happens at 75 ms.
         sleep(Duration::from_millis(25)).await;
         advance(Duration::from_millis(50)).await;
         sleep(Duration::from_millis(5)).await;
@@ -47,7 +48,7 @@ fn a_runtime_that_stands_still_is_a_delay_of_its_timers() {
 }
 
 #[test]
-fn tasks_that_are_alive_are_counted() {
+fn the_tasks_that_are_alive_are_counted() {
     on_both(setup, |bench| {
         bench.runtime.block_on(async {
             let tasks: Vec<_> = (0..5).map(|_| tokio::spawn(pending::<()>())).collect();
@@ -63,7 +64,7 @@ fn tasks_that_are_alive_are_counted() {
         let alive = bench.flushed().values(RuntimeEvent::AliveTasks);
         assert!(
             !alive.is_empty() && alive.iter().all(|alive| *alive == 6),
-            "its own is one of them: {alive:?}"
+            "five tasks and the watcher: {alive:?}"
         );
         for event in [
             RuntimeEvent::TimerDelay,
@@ -90,12 +91,12 @@ fn a_watcher_without_a_runtime_or_a_period_is_refused() {
 }
 
 #[test]
-fn a_watcher_of_any_period_waits_for_its_token() {
+fn a_watcher_with_the_longest_period_ends_when_its_token_is_cancelled() {
     let bench = on_current_thread(setup);
     bench.runtime.block_on(async {
         let token = CancellationToken::new();
         let watcher = watch_runtime(Duration::MAX, token.clone()).unwrap();
-        // It has its turn.
+        // Lets the watcher start.
         yield_now().await;
         token.cancel();
         watcher.await.unwrap();

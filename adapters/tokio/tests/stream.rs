@@ -1,4 +1,4 @@
-//! What a measured stream promises.
+//! Tests of measured streams.
 
 mod support;
 
@@ -14,14 +14,14 @@ const FILL: Trading = Trading::OrderFill;
 const DISCARDED: Kind = Kind::Forget;
 
 #[test]
-fn each_gap_before_an_item_is_a_span_and_the_one_before_the_end_is_none() {
+fn each_gap_before_an_item_is_a_span_and_the_gap_before_the_end_is_discarded() {
     support::on_both(
         |builder| builder,
         |bench| {
             let items: Vec<_> =
                 bench.runtime.block_on(tokio_stream::iter(1..=2).measured_items(FILL).collect());
             assert_eq!(items, [1, 2]);
-            // A FORGET bears the tick of its START.
+            // A FORGET has the tick of its START, so the two may be sorted either way round.
             let mut kinds = bench.flushed().kinds(FILL);
             kinds[4..].sort_by_key(|kind| *kind != START);
             assert_eq!(kinds, [START, OK, START, OK, START, DISCARDED]);
@@ -30,7 +30,7 @@ fn each_gap_before_an_item_is_a_span_and_the_one_before_the_end_is_none() {
 }
 
 #[test]
-fn an_err_is_an_error_where_the_result_is_asked() {
+fn an_err_item_is_an_error_only_for_try_measured_items() {
     let bench = on_current_thread(|builder| builder);
     let items = || tokio_stream::iter([Ok(1), Err("lost"), Ok(2)]);
     bench.runtime.block_on(async {
@@ -46,10 +46,10 @@ fn an_err_is_an_error_where_the_result_is_asked() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_leaves_the_gap_that_was_open_cancelled() {
+fn dropping_a_stream_cancels_the_open_gap() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
-        // Every second; a reader who gives up after two and a half.
+        // An item every second, and a reader that gives up after two and a half seconds.
         let ticks = tokio_stream::iter(0..).then(|n| async move {
             sleep(Duration::from_secs(1)).await;
             n
@@ -71,7 +71,7 @@ fn a_stream_that_is_never_polled_leaves_no_record() {
 }
 
 #[test]
-fn a_stream_that_has_ended_records_nothing_however_often_it_is_polled() {
+fn polling_a_stream_after_its_end_records_nothing() {
     let bench = on_current_thread(|builder| builder);
     bench.runtime.block_on(async {
         let mut stream = pin!(tokio_stream::empty::<u8>().measured_items(FILL));

@@ -1,9 +1,14 @@
-//! Where a sample goes.
+//! Adds samples to the windows and the total of their event.
 //!
-//! It belongs to a slice of each window and to the total, which differ only in when they are over. So it goes into one place,
-//! the *fresh sums* of its event, which are poured into all of them once a slice is over, or somebody asks: what each sample
-//! would cost in every window, a few hundred of them cost together. Where registers have 64 bits, it is added to these sums only with
-//! some others: until then it *waits* among the samples that are kept anyway.
+//! A sample belongs to the total and to one slice of each window. Adding it to each of them at once
+//! would be expensive. Instead, samples are first *staged* in one place per event, and committed
+//! together to the total and to all slices as soon as a sample of another slice arrives, a slice
+//! ends, or a query needs them. A few hundred samples then cost about as much as one would
+//! otherwise.
+//!
+//! On 64-bit targets, even staging happens in batches: a sample first goes to the sample buffer,
+//! which stores it anyway for exact quantiles, and a batch of the newest samples is added to the
+//! staged sums at once.
 
 use core::marker::PhantomData;
 
@@ -15,34 +20,37 @@ use crate::{
     exemplars::{self, Exemplar},
     histogram::Count,
     packed_moments::PackedMoments,
-    sample_buffer::{Sample, Slices, When},
+    sample_buffer::{Membership, Sample, SliceSet},
     select::WeightedSample,
     sla::{Rule, Tally},
     storage::{EventState, Shape, Storage, StorageParts},
 };
 
-/// Whether samples wait: where registers have 32 bits, each is added at once, which takes longer, but less flash.
-const WAITS: bool = cfg!(target_pointer_width = "64");
+/// Whether samples are staged in batches. On 32-bit targets, each sample is staged at once, which
+/// is slower but takes less flash.
+const IN_BATCHES: bool = cfg!(target_pointer_width = "64");
 
-/// So many samples wait, at the most, to be added to the fresh sums: they are still near then.
-const WAITING: u32 = 64;
+/// The largest number of samples in a batch. They are still in the cache when the batch is added
+/// up.
+const MAX_BATCH: u32 = 64;
 
-/// What samples of an event add up to that are in no slice yet, and not in the total. Their bucket counts and the slowest of them
-/// lie with those of the slices.
+/// The sums of an event's staged samples: those that are not yet committed to the total and to the
+/// slices. Their bucket counts and exemplars are stored next to those of the slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Staged {
     sums: PackedMoments,
-    /// The first tick of those that belong to the same slice of every window, and how many of them there are; none if it is to
-    /// be found anew.
+    /// The ticks `from..from + ticks` belong to the same slice of every window as the staged
+    /// samples. `ticks` is 0 if the next sample has to determine the slices anew.
     from: u64,
     ticks: u64,
-    /// Which slices these are.
-    pub(super) slices: Slices,
-    /// No sample below it is among the slowest.
+    /// The slices of these ticks.
+    pub(super) slices: SliceSet,
+    /// Samples below this value are not among the slowest staged ones.
     slow_from: CountWord,
-    /// So many of the newest samples that are kept are not in the sums yet.
-    waiting: u32,
+    /// How many of the newest samples in the buffer form the current batch: they are not yet part
+    /// of the sums.
+    batch: u32,
 }
 
 impl Staged {
@@ -50,85 +58,87 @@ impl Staged {
         sums: PackedMoments::EMPTY,
         from: 0,
         ticks: 0,
-        slices: Slices::NONE,
+        slices: SliceSet::NONE,
         slow_from: 0,
-        waiting: 0,
+        batch: 0,
     };
 
-    /// Adds a sample.
+    /// Adds a sample to the sums.
     #[inline(always)]
     fn add(&mut self, sample: Sample) {
         self.sums.add(sample);
-        // Before a sum of 32 bits, or a counter beside it, is full, there is nothing more for it.
+        // Makes the next sample commit these sums before a sum or counter of 32 bits overflows.
         if cfg!(not(target_pointer_width = "64")) && self.sums.weight() > 1 << 31 {
             self.ticks = 0;
         }
     }
 
+    /// Returns whether `tick` belongs to the same slices as the staged samples.
     #[inline]
     pub(super) const fn covers(&self, tick: u64) -> bool {
         tick.wrapping_sub(self.from) < self.ticks
     }
 }
 
-/// Keeps a sample of this row, over the oldest one, to tell exact quantiles, and lets it wait; whether there is
-/// [more to do](StagedRow::add) about it.
+/// Stores a sample in the buffer of its row, in place of the oldest one, and adds it to the batch
+/// (on 32-bit targets, to the staged sums). Returns whether [`StagedRow::add`] has to be called for
+/// it.
 #[inline(always)]
-pub(super) fn keep_staged<S: Storage>(
+pub(super) fn buffer_sample<S: Storage>(
     state: &mut EventState,
     samples: &mut [Sample],
     row: SampleRow,
     weighted: WeightedSample,
-    when: When,
+    membership: Membership,
 ) -> bool {
-    let sample = Sample::new(weighted, when);
-    let is_kept = keep(state, samples, row, sample);
-    if !WAITS {
+    let sample = Sample::new(weighted, membership);
+    let is_buffered = store(state, samples, row, sample);
+    if !IN_BATCHES {
         state.staged.add(sample);
         return !(S::ABSENT.histogram && S::ABSENT.slowest);
     }
-    state.staged.waiting += u32::from(is_kept);
-    !is_kept
-        || state.staged.waiting >= row.waiting
+    state.staged.batch += u32::from(is_buffered);
+    !is_buffered
+        || state.staged.batch >= row.max_batch
         || weighted.value() >= widen(state.staged.slow_from)
 }
 
-/// Where the samples of a row lie.
+/// The position of a row's samples in the buffer.
 #[derive(Clone, Copy)]
 pub(super) struct SampleRow {
     first: usize,
     len: usize,
-    /// So many of them may wait.
-    waiting: u32,
+    /// The largest number of samples in a batch.
+    max_batch: u32,
 }
 
 impl SampleRow {
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "no more than may wait")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_BATCH")]
     pub(super) const fn new(shape: Shape, row: usize) -> Self {
         let len = shape.samples;
         Self {
             first: row * len,
             len,
-            waiting: if len < WAITING as usize { len as u32 } else { WAITING },
+            max_batch: if len < MAX_BATCH as usize { len as u32 } else { MAX_BATCH },
         }
     }
 }
 
-/// Keeps a sample; `false` if none is kept.
+/// Stores a sample in the buffer. Returns `false` if the buffer has no room for any sample.
 #[inline(always)]
-fn keep(state: &mut EventState, samples: &mut [Sample], row: SampleRow, sample: Sample) -> bool {
+fn store(state: &mut EventState, samples: &mut [Sample], row: SampleRow, sample: Sample) -> bool {
     if row.len == 0 {
         return false;
     }
     let Some(oldest) = samples.get_mut(row.first + state.next_sample) else { return false };
-    state.evicted.note(oldest.when());
+    state.evicted.note(oldest.membership());
     *oldest = sample;
     state.next_sample = if state.next_sample + 1 == row.len { 0 } else { state.next_sample + 1 };
     true
 }
 
-/// Counts samples at their places, if there are any.
+/// Adds samples to the bucket counts, if there is a histogram.
 #[inline(always)]
 fn count_all<S: Storage>(
     buckets: Buckets,
@@ -140,21 +150,21 @@ fn count_all<S: Storage>(
     }
 }
 
-/// What belongs to the fresh sums of a row.
+/// Everything that is staged for one event.
 pub(super) struct StagedRow<'a, S> {
     storage: PhantomData<S>,
     state: &'a mut EventState,
-    /// The samples that are kept.
+    /// The sample buffer of all rows.
     samples: &'a [Sample],
-    /// Its bucket counts.
+    /// The staged bucket counts of this row.
     counts: &'a mut [CountWord],
     buckets: Buckets,
-    /// The slowest ones.
+    /// The slowest staged samples, the slowest first.
     slowest: &'a mut [Exemplar],
 }
 
 impl<'a, S: Storage> StagedRow<'a, S> {
-    /// Of a row of this storage.
+    /// Borrows what is staged for the event in `row`.
     #[inline(always)]
     pub(super) fn new(
         shape: Shape,
@@ -175,7 +185,9 @@ impl<'a, S: Storage> StagedRow<'a, S> {
         }
     }
 
-    /// What there is more to do about a sample than to [keep](keep_staged) it; whether it is among the slowest.
+    /// Completes what [`buffer_sample`] has begun: adds up a full batch, counts the sample in its
+    /// bucket if it is in no batch, and inserts it among the slowest if it is one of them. Returns
+    /// whether it is one of them.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(super) fn add(
@@ -184,24 +196,24 @@ impl<'a, S: Storage> StagedRow<'a, S> {
         weighted: WeightedSample,
         origin: &SpanOrigin,
     ) -> bool {
-        let is_kept = row.len > 0;
-        if WAITS && is_kept && self.state.staged.waiting >= row.waiting {
-            self.add_waiting(row);
+        let is_buffered = row.len > 0;
+        if IN_BATCHES && is_buffered && self.state.staged.batch >= row.max_batch {
+            self.sum_batch(row);
         }
-        if !is_kept && WAITS {
-            self.state.staged.add(Sample::new(weighted, When::NEVER));
+        if !is_buffered && IN_BATCHES {
+            self.state.staged.add(Sample::new(weighted, Membership::NONE));
         }
-        if !is_kept || !WAITS {
+        if !is_buffered || !IN_BATCHES {
             count_all::<S>(self.buckets, core::iter::once(weighted), self.counts);
         }
         self.add_slow(weighted.value(), origin)
     }
 
-    /// Takes a sample among the slowest, if it is one of them.
+    /// Inserts a sample among the slowest if it is one of them. Returns whether it is.
     fn add_slow(&mut self, value: u64, origin: &SpanOrigin) -> bool {
         if S::ABSENT.slowest {
-            // Nor will any be.
-            if WAITS {
+            // No later sample is among the slowest either.
+            if IN_BATCHES {
                 self.state.staged.slow_from = CountWord::MAX;
             }
             return false;
@@ -209,22 +221,23 @@ impl<'a, S: Storage> StagedRow<'a, S> {
         let is_slow =
             value >= widen(self.state.staged.slow_from) && exemplars::is_slow(self.slowest, value);
         if is_slow {
-            exemplars::insert(self.slowest, slow(value, origin));
+            exemplars::insert(self.slowest, new_exemplar(value, origin));
         }
         self.state.staged.slow_from = narrow(exemplars::slow_from(self.slowest));
         is_slow
     }
 
-    /// Adds up the samples that wait.
+    /// Adds the current batch to the staged sums and bucket counts.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(super) fn add_waiting(&mut self, row: SampleRow) {
+    pub(super) fn sum_batch(&mut self, row: SampleRow) {
         let EventState { staged, next_sample, .. } = &mut *self.state;
-        let waiting = core::mem::take(&mut staged.waiting) as usize;
+        let len = core::mem::take(&mut staged.batch) as usize;
         let samples = &self.samples[row.first..][..row.len];
-        // The newest ones lie before the place of the next one, and before the end.
-        let behind = waiting.saturating_sub(*next_sample);
+        // The batch lies before `next_sample`; if the buffer has wrapped around since, also at its
+        // end.
+        let at_end = len.saturating_sub(*next_sample);
         for samples in
-            [&samples[row.len - behind..], &samples[*next_sample + behind - waiting..*next_sample]]
+            [&samples[row.len - at_end..], &samples[*next_sample + at_end - len..*next_sample]]
         {
             staged.sums.add_all(samples);
             count_all::<S>(
@@ -236,13 +249,14 @@ impl<'a, S: Storage> StagedRow<'a, S> {
     }
 }
 
-/// Counts a sample for these limits, from the `first` on; whether it is older than the window of one.
+/// Counts a sample in the rules of an event, which are linked from `first` on. Returns whether the
+/// sample is older than the window of one of them.
 #[inline(always)]
 pub(super) fn tally(
     first: u16,
     limits: &[Rule],
     tallies: &mut [Tally],
-    of_rule: usize,
+    slices_per_rule: usize,
     weighted: WeightedSample,
     tick: u64,
 ) -> bool {
@@ -250,8 +264,8 @@ pub(super) fn tally(
     while let Some(number) = usize::from(next).checked_sub(1) {
         let rule = &limits[number];
         match rule.window.place(tick) {
-            Some(slice) => tallies[number * of_rule + slice]
-                .add(weighted.value() > rule.most, weighted.sampling()),
+            Some(slice) => tallies[number * slices_per_rule + slice]
+                .add(weighted.value() > rule.max_value, weighted.sampling()),
             None => late = true,
         }
         next = rule.next;
@@ -260,13 +274,14 @@ pub(super) fn tally(
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// The fresh sums of a row that is an event's, not that of a corrected summary.
+    /// Borrows what is staged for the event in `row`, which must not be the row of a corrected
+    /// summary.
     fn staged_row(&mut self, row: usize, unit: Unit) -> StagedRow<'_, S> {
         let (shape, buckets) = (self.shape(), self.buckets(unit));
         StagedRow::new(shape, self.storage.parts(), row, buckets)
     }
 
-    /// What there is more to do about a sample than to [keep](keep_staged) it, out of the way of those of which there is no more.
+    /// Calls [`StagedRow::add`], out of line: most samples do not need it.
     #[inline(never)]
     pub(super) fn add_staged(
         &mut self,
@@ -275,15 +290,18 @@ impl<S: Storage> Aggregator<S> {
         weighted: WeightedSample,
         origin: &SpanOrigin,
     ) -> bool {
-        let row = self.known_row(row);
-        let kept = SampleRow::new(self.shape(), row);
-        self.staged_row(row, unit).add(kept, weighted, origin)
+        let row = self.bounded_row(row);
+        let buffered = SampleRow::new(self.shape(), row);
+        self.staged_row(row, unit).add(buffered, weighted, origin)
     }
 
-    /// Where a sample goes. One that not all windows have is poured out before another one comes: a late one, which is older than a
-    /// window, and one from the future, which is in the total alone.
+    /// Adds a sample to the windows, the total and the limits of its event.
+    ///
+    /// A sample that does not belong to every window is staged on its own. This applies to a late
+    /// one, which is older than a window, and to one from the future, which counts in the total
+    /// only.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    pub(super) fn sample(
+    pub(super) fn add_sample(
         &mut self,
         row: usize,
         unit: Unit,
@@ -291,39 +309,40 @@ impl<S: Storage> Aggregator<S> {
         ticks: u64,
         origin: &SpanOrigin,
     ) {
-        let row = self.known_row(row);
+        let row = self.bounded_row(row);
         let (is_future, tick) = (self.is_future(ticks), ticks.min(self.now));
         let is_covered = !is_future && self.storage.parts().events[row].staged.covers(tick);
-        let mut is_late = !is_covered && self.begin_staged(row, tick, is_future);
+        let mut is_late = !is_covered && self.prepare_staging(row, tick, is_future);
 
-        let kept = SampleRow::new(self.shape(), row);
+        let buffered = SampleRow::new(self.shape(), row);
         let StorageParts { events, samples, .. } = self.storage.parts();
         let state = &mut events[row];
-        let when = if is_future { When::NEVER } else { When::new(tick, state.staged.slices) };
-        let is_slow = keep_staged::<S>(state, samples, kept, weighted, when)
+        let membership =
+            if is_future { Membership::NONE } else { Membership::new(tick, state.staged.slices) };
+        let is_slow = buffer_sample::<S>(state, samples, buffered, weighted, membership)
             && self.add_staged(row, unit, weighted, origin);
         if is_future {
-            counter_width::note(&mut self.counters.clock_anomalies);
+            counter_width::increment(&mut self.counters.clock_anomalies);
             self.commit_into(row, None);
         } else {
             is_late |= self.tally(row, weighted, tick);
         }
         if is_late {
-            counter_width::note(&mut self.counters.late);
+            counter_width::increment(&mut self.counters.late);
         }
-        self.sample_further(row, weighted, (!is_future).then_some(tick), origin, is_slow);
+        self.handle_rare_cases(row, weighted, (!is_future).then_some(tick), origin, is_slow);
     }
 
-    /// Pours out what the fresh sums of this row have, and begins with those of the slices that `tick` belongs to; of none if it is of the
-    /// future. Whether it is older than a window.
+    /// Commits what is staged for this row and prepares staging for the slices that `tick` belongs
+    /// to, or for none if `is_future`. Returns whether `tick` is older than a window.
     #[cold]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn begin_staged(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
-        let row = self.known_row(row);
+    fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
+        let row = self.bounded_row(row);
         self.commit(row);
         let StorageParts { windows, events, .. } = self.storage.parts();
         let staged = &mut events[row].staged;
-        (staged.ticks, staged.slices) = (0, Slices::NONE);
+        (staged.ticks, staged.slices) = (0, SliceSet::NONE);
         if is_future {
             return false;
         }
@@ -336,22 +355,25 @@ impl<S: Storage> Aggregator<S> {
             (from, to) = (from.max(begins), to.min(begins.saturating_add(window.slice_ticks())));
             staged.slices.add(window, place);
         }
-        // None are covered where windows lack some.
+        // A late sample is missing in some window, so no other may be staged together with it.
         (staged.from, staged.ticks) = (from, if is_late { 0 } else { to - from });
         is_late
     }
 
-    /// Counts a sample for the limits of its event; whether it is older than the window of one.
+    /// Counts a sample in the limits of its event. Returns whether it is older than the window of
+    /// one of them.
     #[inline]
     fn tally(&mut self, row: usize, weighted: WeightedSample, tick: u64) -> bool {
-        let of_rule = self.shape().limit_slices;
+        let slices_per_rule = self.shape().limit_slices;
         let StorageParts { events, limits, tallies, .. } = self.storage.parts();
-        !S::ABSENT.limits && tally(events[row].first_rule, limits, tallies, of_rule, weighted, tick)
+        !S::ABSENT.limits
+            && tally(events[row].first_rule, limits, tallies, slices_per_rule, weighted, tick)
     }
 
-    /// What few samples lead to besides.
+    /// Does what few samples need: corrects for coordinated omission, and requests the tag of an
+    /// exemplar whose START has not been seen.
     #[inline(always)]
-    fn sample_further(
+    fn handle_rare_cases(
         &mut self,
         row: usize,
         weighted: WeightedSample,
@@ -367,25 +389,26 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Pours the fresh sums of a row into the total and the slices that they belong to. Linear in the places between the smallest
-    /// and the largest of them.
+    /// Commits what is staged for a row to the total and to the slices it belongs to. Takes time
+    /// linear in the buckets between the smallest and the largest staged sample.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn commit(&mut self, row: usize) {
-        // A corrected summary has none.
+        // Nothing is ever staged for a corrected summary.
         if row < self.shape().events {
             let from = self.storage.parts().events[row].staged.from;
             self.commit_into(row, Some(from));
         }
     }
 
-    /// The same, into the total and the slices of this tick, or into the total alone.
+    /// Commits what is staged for a row to the total and to the slices of `tick`, or to the total
+    /// only if that is `None`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn commit_into(&mut self, row: usize, tick: Option<u64>) {
-        let row = self.known_row(row);
-        let unit = self.add_up(row);
+        let row = self.bounded_row(row);
+        let unit = self.sum_batch(row);
         let shape = self.shape();
         let (buckets, room, k) = (shape.buckets(unit), shape.room(), shape.slowest);
-        let Shape { slices: of_event, events: rows, corrected, .. } = shape;
+        let Shape { slices: slices_per_row, events: rows, corrected, .. } = shape;
         let lists = shape.lists();
         let StorageParts { windows, events, slices, counts, totals, slowest, .. } =
             self.storage.parts();
@@ -402,21 +425,21 @@ impl<S: Storage> Aggregator<S> {
         let (lists, staged_list) =
             slowest[row * lists * k..][..lists * k].split_at_mut((lists - 1) * k);
 
-        let mut full = 0_u64;
+        let mut overflow = 0_u64;
         state.total.merge(&moments);
         for (total, staged) in total[used.clone()].iter_mut().zip(&staged[used.clone()]) {
-            full += widen(total.add_word(*staged));
+            overflow += widen(total.add_word(*staged));
         }
         if !S::ABSENT.slowest {
-            exemplars::merge(&mut lists[of_event * k..][..k], staged_list);
+            exemplars::merge(&mut lists[slices_per_row * k..][..k], staged_list);
         }
         for window in &*windows {
             let Some(slice) = tick.and_then(|tick| window.place(tick)) else { continue };
-            let sums = &mut slices[row * of_event + slice];
-            full += sums.merge(&moments);
+            let sums = &mut slices[row * slices_per_row + slice];
+            overflow += sums.merge(&moments);
             if room > 0 {
                 let mut counts = BucketCounts::of(counts, shape, row);
-                full += counts.add_all(slice, staged, &used, sums.weight());
+                overflow += counts.add_all(slice, staged, &used, sums.weight());
             }
             if !S::ABSENT.slowest {
                 exemplars::merge(&mut lists[slice * k..][..k], staged_list);
@@ -424,44 +447,44 @@ impl<S: Storage> Aggregator<S> {
         }
         staged[used].fill(0);
         staged_list.fill(Exemplar::EMPTY);
-        self.count_full(full);
+        self.note_overflow(overflow);
     }
 
-    /// So many did not fit into a counter, by weight.
+    /// Counts weight that did not fit into a counter.
     #[inline(always)]
-    pub(super) fn count_full(&mut self, full: u64) {
-        self.counters.full_counters = self.counters.full_counters.saturating_add(full);
+    pub(super) fn note_overflow(&mut self, weight: u64) {
+        self.counters.full_counters = self.counters.full_counters.saturating_add(weight);
     }
 
-    /// Adds up the samples of an event that wait; the event's unit.
+    /// Adds an event's current batch to its staged sums. Returns the event's unit.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn add_up(&mut self, row: usize) -> Unit {
+    fn sum_batch(&mut self, row: usize) -> Unit {
         let StorageParts { rows, events, .. } = self.storage.parts();
         let unit = unit_of::<S>(rows, &events[row]);
-        if WAITS && events[row].staged.waiting > 0 {
-            let kept = SampleRow::new(self.shape(), row);
-            self.staged_row(row, unit).add_waiting(kept);
+        if IN_BATCHES && events[row].staged.batch > 0 {
+            let buffered = SampleRow::new(self.shape(), row);
+            self.staged_row(row, unit).sum_batch(buffered);
         }
         unit
     }
 
-    /// What the samples of an event's row add up to since the start.
-    pub(super) fn sum_up(&mut self, row: usize) -> Moments {
-        self.add_up(row);
+    /// Returns the sums of an event's samples since the start, including the staged ones.
+    pub(super) fn total_moments(&mut self, row: usize) -> Moments {
+        self.sum_batch(row);
         let EventState { total, staged, .. } = &self.storage.parts().events[row];
         let mut moments = *total;
         moments.merge(&staged.sums.moments());
         moments
     }
 
-    /// Pours the fresh sums of `event`.
+    /// Commits what is staged for `event`.
     pub(super) fn commit_event(&mut self, event: EventId) {
         if let Some((row, _)) = row_of::<S>(self.storage.parts().rows, event) {
             self.commit(row);
         }
     }
 
-    /// Pours the fresh sums of all events; which slices the next samples belong to is to be found anew.
+    /// Commits what is staged for all events. The next sample of each determines its slices anew.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn commit_all(&mut self) {
         for row in 0..self.shape().events {
@@ -471,7 +494,8 @@ impl<S: Storage> Aggregator<S> {
     }
 }
 
-fn slow(value: u64, origin: &SpanOrigin) -> Exemplar {
-    let slow = Exemplar::new(value, origin.start, origin.tag, origin.source);
-    if origin.awaits_tag { slow.awaiting_tag() } else { slow }
+/// Creates the exemplar of a sample, in internal units.
+fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
+    let exemplar = Exemplar::new(value, origin.start, origin.tag, origin.source);
+    if origin.awaits_tag { exemplar.awaiting_tag() } else { exemplar }
 }

@@ -1,10 +1,13 @@
-//! The second summary of an event with an expected interval: corrected for coordinated omission.
+//! The second summary of an event with an expected interval, corrected for coordinated omission.
 //!
-//! A program that waits for a slow span does not begin the next ones on time, so that the slow time shows as a single sample.
-//! The rule of `HdrHistogram` (`recordValueWithExpectedInterval`) puts in those that are missing: for a sample `v` at the interval
-//! `i`, also `v − i`, `v − 2i`, … as long as they are no less than `i`. Here they are not recorded one by one: how many fall
-//! into a bucket is a difference of two divisions, so that a pause costs as much as there are buckets below it, however short
-//! the interval.
+//! A program that waits for a slow span does not begin the next ones on time, so that the whole
+//! delay shows as a single slow sample. The correction of `HdrHistogram`
+//! (`recordValueWithExpectedInterval`) adds the samples that are missing: for a sample `v` and the
+//! interval `i` also `v − i`, `v − 2i`, … down to `i`.
+//!
+//! Here, the missing samples are not recorded one by one. The number of them in a bucket is a
+//! difference of two divisions. A pause therefore costs time linear in the buckets below it,
+//! however short the interval is.
 
 use super::Aggregator;
 use crate::{
@@ -17,68 +20,78 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Takes a sample into the corrected summary of its event: into the total, and into the windows that `tick` belongs to.
-    pub(super) fn correct(&mut self, of: usize, weighted: WeightedSample, tick: Option<u64>) {
+    /// Adds a sample to the corrected summary of its event: to the total, and to the windows that
+    /// `tick` belongs to.
+    pub(super) fn correct(
+        &mut self,
+        event_row: usize,
+        weighted: WeightedSample,
+        tick: Option<u64>,
+    ) {
         let (value, sampling) = (weighted.value(), weighted.sampling());
         let shape = self.shape();
         let (buckets, room) = (shape.buckets(Unit::Time), shape.room());
         let place = if room > 0 { buckets.place(value) } else { 0 };
-        let (of_row, unit) = (shape.slices, shape.unit);
+        let (slices_per_row, unit) = (shape.slices, shape.unit);
         let StorageParts { windows, events, slices, counts, totals, .. } = self.storage.parts();
-        let interval = events[of].interval_nanos;
-        let row = usize::from(events[of].corrected);
+        let interval = events[event_row].interval_nanos;
+        let row = usize::from(events[event_row].corrected);
 
-        // In nanoseconds, as `HdrHistogram` would be told: in units a multiple of the interval might be rounded below itself.
-        let missing = wide_math::divided(unit.nanos(value), interval).0.saturating_sub(1);
-        // They are spaced evenly down to the least, so that no rounding of the interval adds up.
-        let distance = unit.units_of(missing.saturating_mul(interval)).min(value);
+        // In nanoseconds, like `HdrHistogram`: in internal units, a duration of exactly n intervals
+        // could be rounded to less than n of them.
+        let missing = wide_math::div_rem(unit.nanos(value), interval).0.saturating_sub(1);
+        // The missing samples are spaced evenly down to the smallest, so that rounding errors of
+        // the interval do not add up.
+        let distance = unit.units_in_nanos(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
-        // Of the missing ones, how many are greater: j of them, if value − j·distance/missing > bound.
+        // Returns how many missing samples exceed `bound`: j of them, where j is the largest number
+        // with value − j·distance/missing > bound.
         let above = |bound: u64| {
-            let room = value.saturating_sub(bound);
-            // Of 64 bits where they are enough: a division of 128 costs several times as much.
-            let steps = if let Some(steps) = room.checked_mul(missing) {
-                wide_math::divided(steps.saturating_sub(1), distance.max(1)).0
+            let excess = value.saturating_sub(bound);
+            // Divides 64 bits if the product fits: a division of 128 bits takes several times as
+            // long.
+            let steps = if let Some(steps) = excess.checked_mul(missing) {
+                wide_math::div_rem(steps.saturating_sub(1), distance.max(1)).0
             } else {
                 wide_math::clamp(wide_math::quotient(
-                    wide_math::product(room, missing) - 1,
+                    wide_math::product(excess, missing) - 1,
                     distance.max(1),
                 ))
             };
             missing.min(steps)
         };
-        let slice_of = |slice: usize| row * of_row + slice;
+        let slice_of = |slice: usize| row * slices_per_row + slice;
         let mut counts = BucketCounts::of(counts, shape, row);
         let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
 
         let mut moments = Moments::of(weighted);
         moments.add_series(value, least, missing, sampling);
         events[row].total.merge(&moments);
-        let mut full = 0_u64;
+        let mut overflow = 0_u64;
         for slice in window_slices() {
-            full = full.saturating_add(slices[slice_of(slice)].merge(&moments));
+            overflow = overflow.saturating_add(slices[slice_of(slice)].merge(&moments));
         }
         if room > 0 {
-            full = full.saturating_add(totals[row * room + place].add(weighted.weight()));
+            overflow = overflow.saturating_add(totals[row * room + place].add(weighted.weight()));
             for slice in window_slices() {
-                full = full.saturating_add(counts.add(slice, place, weighted.weight()));
+                overflow = overflow.saturating_add(counts.add(slice, place, weighted.weight()));
             }
         }
         if missing > 0 && room > 0 {
             let first = buckets.place(least);
-            let mut more = above(buckets.bounds(first).0);
+            let mut above_lower = above(buckets.bounds(first).0);
             for place in first..=place {
-                let rest = above(buckets.bounds(place).1);
-                let weight = (more - rest).saturating_mul(weighted.weight());
-                more = rest;
+                let above_upper = above(buckets.bounds(place).1);
+                let weight = (above_lower - above_upper).saturating_mul(weighted.weight());
+                above_lower = above_upper;
                 if weight > 0 {
-                    full = full.saturating_add(totals[row * room + place].add(weight));
+                    overflow = overflow.saturating_add(totals[row * room + place].add(weight));
                     for slice in window_slices() {
-                        full = full.saturating_add(counts.add(slice, place, weight));
+                        overflow = overflow.saturating_add(counts.add(slice, place, weight));
                     }
                 }
             }
         }
-        self.count_full(full);
+        self.note_overflow(overflow);
     }
 }

@@ -1,4 +1,4 @@
-//! A pass over the rings: time moves on, records come in, what was lost is noted.
+//! A pass over the rings: advances the windows, processes records and notes losses.
 
 use super::{Aggregator, row_of, unit_of};
 use crate::{
@@ -8,41 +8,44 @@ use crate::{
     exemplars::Exemplar,
     in_flight::SHORTCUTS,
     packed_moments::PackedMoments,
-    sample_buffer::{self, Evicted, Since},
+    sample_buffer::{self, Evicted, WindowFilter},
     sla::Tally,
     storage::{Storage, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Moves the windows on to `now`, which is read after the heads of the rings, so that no record of the pass is newer. A
-    /// clock that stepped back is counted; a small step leaves them where they are, and after a large one, as that of a
-    /// machine that slept, they begin anew.
+    /// Begins a pass: advances the windows to `now`.
     ///
-    /// Constant time as long as no slice is over; then linear in the buckets of each slice that expires, and where registers have 32 bits, in
-    /// the samples that are kept.
+    /// `now` must be read after every ring's [`refresh`](Consumer::refresh), so that no record of
+    /// the pass is newer. If the clock has stepped back, a clock anomaly is counted. After a step
+    /// of up to 10 ms the windows stay where they are. After a larger one, as on a machine that was
+    /// suspended, all windows start over empty.
+    ///
+    /// Takes constant time while no slice ends. Otherwise the time is linear in the buckets of each
+    /// slice that expires and, on 32-bit targets, in the buffered samples.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
         if now < self.now {
-            counter_width::note(&mut self.counters.clock_anomalies);
+            counter_width::increment(&mut self.counters.clock_anomalies);
             if self.now - now <= self.tolerance {
                 return;
             }
         }
-        let is_anew = now < self.now;
-        if is_anew || self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
+        let has_restarted = now < self.now;
+        if has_restarted || self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
             self.commit_all();
         }
-        self.stand_at(now);
-        if is_anew {
-            self.begin_anew();
+        self.set_now(now);
+        if has_restarted {
+            self.restart_clock();
         }
         if let Some(before) = now.checked_sub(self.abandon_after) {
             self.remove_older(false, before);
         }
         let shape = self.shape();
         let room = shape.room();
-        let (of_row, k, lists) = (shape.slices, shape.slowest, shape.lists());
+        let (slices_per_row, k, lists) = (shape.slices, shape.slowest, shape.lists());
         let (events_only, limit_slices) = (shape.events, shape.limit_slices);
         let StorageParts {
             rows,
@@ -58,11 +61,11 @@ impl<S: Storage> Aggregator<S> {
             ..
         } = self.storage.parts();
         for window in windows {
-            let since = Since::of(window);
-            window.advance(now, is_anew, |place| {
-                sample_buffer::leave(samples, since, place);
+            let filter = WindowFilter::of(window);
+            window.advance(now, has_restarted, |place| {
+                sample_buffer::remove_slice(samples, filter, place);
                 for row in 0..events.len() {
-                    let slice = &mut slices[row * of_row + place];
+                    let slice = &mut slices[row * slices_per_row + place];
                     if slice.count() > 0 {
                         if room > 0 {
                             let buckets = shape.buckets(unit_of::<S>(rows, &events[row]));
@@ -82,20 +85,22 @@ impl<S: Storage> Aggregator<S> {
             });
         }
         for (number, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
-            rule.window.advance(now, is_anew, |place| {
-                tallies[number * limit_slices + place] = Tally::EMPTY
+            rule.window.advance(now, has_restarted, |place| {
+                tallies[number * limit_slices + place] = Tally::EMPTY;
             });
         }
     }
 
+    /// Sets the time of the pass.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn stand_at(&mut self, now: u64) {
+    fn set_now(&mut self, now: u64) {
         (self.now, self.latest) = (now, now.saturating_add(self.tolerance));
     }
 
-    /// Leaves behind what is known of the time before, but for the slices: its ticks mean nothing on a clock that begins again now.
+    /// Discards what depends on ticks of the time before the clock restarted at `now`, except for
+    /// the slices: such ticks cannot be compared with those of the restarted clock.
     #[cold]
-    fn begin_anew(&mut self) {
+    fn restart_clock(&mut self) {
         let now = self.now;
         self.started = self.started.min(now);
         self.earliest = self.started.saturating_sub(self.tolerance);
@@ -109,16 +114,19 @@ impl<S: Storage> Aggregator<S> {
             event.sampled = event.sampled.min(now.saturating_add(1));
         }
         for rule in limits {
-            rule.watch.begin_anew();
+            rule.watch.restart_clock();
         }
         for silence in silences {
-            silence.watch.begin_anew();
+            silence.watch.restart_clock();
         }
-        sample_buffer::forget_ticks(samples);
+        sample_buffer::clear_membership(samples);
     }
 
-    /// Takes in what `consumer` has pending since its last [`refresh`](Consumer::refresh), as from the source of this number, and
-    /// shows each record to `observe`, with what [`record`](Self::record) said of it.
+    /// Processes the records that `consumer` had pending at its last
+    /// [`refresh`](Consumer::refresh). Passes each to `observe`, together with whether it produced
+    /// a sample.
+    ///
+    /// `source` is a number chosen by the caller, as in [`record`](Self::record).
     pub fn drain(
         &mut self,
         source: u16,
@@ -128,36 +136,41 @@ impl<S: Storage> Aggregator<S> {
         self.drain_up_to(source, consumer, usize::MAX, observe)
     }
 
-    /// As [`drain`](Self::drain), but it takes in no more than `most` records: for who must not be busy for long. What is still
-    /// [`pending`](Consumer::pending) is left for another pass; until it is drained, this ring is not as far as it was at its
-    /// last [`refresh`](Consumer::refresh), which is what [`expire_orphans`](Self::expire_orphans) and [`watch`](Self::watch) are to be told.
-    // A frame of its own, where stacks are small: it holds what was copied at once.
+    /// Like [`drain`](Self::drain), but processes at most `max_records` records. This is for
+    /// callers that must not be busy for long.
+    ///
+    /// The records that remain [`pending`](Consumer::pending) are left to another pass. Until they
+    /// are drained, call [`expire_orphans`](Self::expire_orphans) and [`watch`](Self::watch) with
+    /// the pass and the tick of the last [`refresh`](Consumer::refresh) up to which this ring has
+    /// been drained.
+    // Out of line because stacks are small on 32-bit targets: its frame holds a chunk of copied
+    // records.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn drain_up_to(
         &mut self,
         source: u16,
         consumer: &mut Consumer<'_>,
-        most: usize,
+        max_records: usize,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
-        let drained = consumer.drain_chunks(most, |chunk| {
+        let drained = consumer.drain_chunks(max_records, |chunk| {
             let mut rest = chunk;
             while let [record, others @ ..] = rest {
-                // Where there is room for the code, many at a time.
-                let spans = if SHORTCUTS { self.spans(source, rest) } else { 0 };
+                // 64-bit targets have room for a fast path that processes runs of whole spans.
+                let spans = if SHORTCUTS { self.record_whole_spans(source, rest) } else { 0 };
                 if spans > 0 {
-                    let (taken, left) = rest.split_at(2 * spans);
-                    for record in taken {
+                    let (processed, left) = rest.split_at(2 * spans);
+                    for record in processed {
                         observe(*record, record.kind() != Kind::Start);
                     }
                     rest = left;
                     continue;
                 }
                 let next = if SHORTCUTS { None } else { others.first() };
-                let (taken, is_sample) = self.take(source, record, next);
-                observe(*record, is_sample && taken == 1);
+                let (processed, is_sample) = self.record_with_next(source, record, next);
+                observe(*record, is_sample && processed == 1);
                 rest = others;
-                if let ([end, others @ ..], 2) = (others, taken) {
+                if let ([end, others @ ..], 2) = (others, processed) {
                     observe(*end, is_sample);
                     rest = others;
                 }
@@ -169,13 +182,14 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Records were never written before now: what covers the time until now is incomplete.
+    /// Notes that some records were never written before now, so everything that covers the time
+    /// until now is incomplete.
     pub fn mark_incomplete(&mut self) {
         self.lost_until = self.now.saturating_add(1);
     }
 
-    /// Records were lost before now, ENDs maybe among them: what covers the time until now is incomplete, and open spans are
-    /// uncertain.
+    /// Notes that records were lost before now, possibly ENDs among them. Everything that covers
+    /// the time until now is incomplete, and open spans become uncertain.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn mark_lost(&mut self) {
         self.mark_incomplete();
@@ -185,8 +199,8 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Some of what happened to `event` until now may have been left out by sampling, so that what covers this time is
-    /// incomplete, even if none of the records that did come says so.
+    /// Notes that sampling may have left out some records of `event` until now. Everything that
+    /// covers this time is incomplete, even if no delivered record has a weight above 1.
     pub fn sampled_away(&mut self, event: EventId) {
         let until = self.now.saturating_add(1);
         if let Some(state) = self.state_of(event) {
@@ -194,8 +208,9 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Not all of `event` is recorded for now: that nothing comes is no silence. One that was found before stays: what stopped
-    /// has not come back.
+    /// Restarts the silence of `event` from now on. To be called while not everything of `event` is
+    /// recorded, because then missing records are no evidence of silence. A limit on silence that
+    /// is already violated stays violated: the event has not come back.
     pub fn reset_silence(&mut self, event: EventId) {
         let now = self.now.saturating_add(1);
         let StorageParts { rows, events, silences, .. } = self.storage.parts();
@@ -208,19 +223,23 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// The number of the pass that was begun last.
+    /// Returns the number of the current pass.
     pub const fn pass(&self) -> u64 {
         self.pass
     }
 
-    /// Every ring was drained, in the pass numbered `pass` or later, as far as it was when that pass began: an END that came
-    /// in an earlier pass and has no START by now will have none.
+    /// Removes ENDs from passes before `pass` that still have no START, and counts them as orphans.
     ///
-    /// Whoever drains all rings in each pass calls it at the end of each, with [`pass`](Self::pass).
+    /// The caller asserts that since pass `pass` began, every ring has been drained at least as far
+    /// as it was filled at that moment. An earlier END that has no START by then will never get
+    /// one. A caller that drains all rings in each pass calls this at the end of each, with
+    /// [`pass`](Self::pass).
     pub fn expire_orphans(&mut self, pass: u64) {
         self.remove_older(true, pass);
     }
 
+    /// Removes early ENDs or uncertain spans from the table: see
+    /// [`OpenSpanTable::remove_older`](crate::in_flight::OpenSpanTable::remove_older).
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn remove_older(&mut self, early: bool, before: u64) {
         if !S::ABSENT.in_flight {

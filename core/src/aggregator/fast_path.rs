@@ -1,27 +1,31 @@
-//! Whole spans, whose END is the next record behind their START: what most records are.
+//! A fast path for whole spans, whose END is the record right after their START. Most spans are
+//! like that.
 //!
-//! Such a span opens and closes before anything else happens, so that the table of open spans need not be asked. What is rare
-//! about one is left to [`record`](Aggregator::record), which knows everything and comes to the same sums.
+//! Such a span opens and closes before anything else happens, so the table of open spans need not
+//! be accessed. Anything unusual about a span is left to [`record`](Aggregator::record), which
+//! handles every case and arrives at the same sums.
 
 use super::{
     Aggregator, SpanOrigin,
-    accumulate::{SampleRow, keep_staged, tally},
+    accumulate::{SampleRow, buffer_sample, tally},
     row_of,
 };
 use crate::{
     Record, Unit, counter_width,
-    sample_buffer::When,
+    sample_buffer::Membership,
     select::WeightedSample,
     storage::{Storage, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Takes in the whole spans that `records` begin with, as long as nothing about them is rare; how many these are.
+    /// Processes the whole spans at the beginning of `records` up to the first unusual one. Returns
+    /// how many spans it has processed.
     #[inline]
-    pub(super) fn spans(&mut self, source: u16, records: &[Record]) -> usize {
-        // Where spans are nested most records begin none, and what follows is more than that is worth.
+    pub(super) fn record_whole_spans(&mut self, source: u16, records: &[Record]) -> usize {
+        // Where spans are nested, few records begin a whole span, and preparing the loop would not
+        // pay off.
         let [start, end, ..] = records else { return 0 };
-        if end.outcome_of(*start).is_none() || !self.in_flight().passes_by() {
+        if end.outcome_of(*start).is_none() || !self.in_flight().can_be_bypassed() {
             return 0;
         }
         let (now, time, shape) = (self.now, self.time, self.shape());
@@ -37,7 +41,8 @@ impl<S: Storage> Aggregator<S> {
             };
             let state = &mut events[row];
             let (began, ended) = (start.ticks(), end.ticks());
-            // Then it can have begun when it says so, and its sample is that of the slices that the fresh sums are of.
+            // Its ticks are plausible, and its sample belongs to the same slices as the staged
+            // ones.
             let is_usual =
                 earliest <= began && began <= ended && ended <= now && state.staged.covers(ended);
             if !is_usual || state.corrected > 0 {
@@ -49,8 +54,8 @@ impl<S: Storage> Aggregator<S> {
             let Some(weighted) = weighted else { break };
 
             spans += 1;
-            counter_width::count(&mut state.outcomes[outcome], 1);
-            counter_width::count(&mut state.pairing.paired, 1);
+            counter_width::add(&mut state.outcomes[outcome], 1);
+            counter_width::add(&mut state.pairing.paired, 1);
             if !S::ABSENT.silences {
                 state.seen = state.seen.max(ended.saturating_add(1));
             }
@@ -59,9 +64,9 @@ impl<S: Storage> Aggregator<S> {
                     tally(state.first_rule, limits, tallies, shape.limit_slices, weighted, ended);
                 self.counters.late += u64::from(late);
             }
-            let kept = SampleRow::new(shape, row);
-            let when = When::new(ended, state.staged.slices);
-            if keep_staged::<S>(state, samples, kept, weighted, when) {
+            let buffered = SampleRow::new(shape, row);
+            let membership = Membership::new(ended, state.staged.slices);
+            if buffer_sample::<S>(state, samples, buffered, weighted, membership) {
                 let origin = SpanOrigin {
                     start: began,
                     tag: Some(start.payload()),

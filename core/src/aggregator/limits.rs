@@ -1,4 +1,4 @@
-//! Which limits are watched, and what is found out about them.
+//! Declaring, replacing and evaluating limits.
 
 use core::time::Duration;
 
@@ -12,14 +12,17 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
+    /// Returns the state of an event; `None` for an unknown event.
     pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut EventState> {
         let StorageParts { rows, events, .. } = self.storage.parts();
         let (row, _) = row_of::<S>(rows, event)?;
         events.get_mut(row)
     }
 
+    /// Sets the limits that an event declares.
     pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
-        // For those that there is no room for there is no code.
+        // A storage without room for limits returns here, so that the code below can be optimised
+        // away.
         let Shape { limits: room, silences, .. } = self.shape();
         if room == 0 && !info.limits.is_empty() {
             return Err(LimitError::NoRoom { room });
@@ -33,16 +36,21 @@ impl<S: Storage> Aggregator<S> {
         self.replace_limits(info.id, &limits)
     }
 
-    /// Has `event` keep these limits from now on, instead of those it had. One that stays as it was keeps its state; a new or
-    /// changed one begins at [`SlaState::Unknown`] and counts what is delivered from now on. Of one that goes nothing more is told:
-    /// if it was violated, it is not cleared.
+    /// Replaces the limits of `event`.
+    ///
+    /// A limit that is also in `limits` keeps its state. A new or changed one starts at
+    /// [`SlaState::Unknown`] and counts only what is delivered from now on. A limit that is removed
+    /// reports no further changes; it is not cleared, even if it was violated.
     ///
     /// # Errors
-    /// If one of them cannot be watched, or there are too many; then all stays as it was.
+    ///
+    /// Returns an error if a limit cannot be watched or if there are too many. The limits then
+    /// remain unchanged.
     pub fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
         self.replace_limits(event, &limits.iter().copied())
     }
 
+    /// Implements [`set_limits`](Self::set_limits).
     fn replace_limits(
         &mut self,
         event: EventId,
@@ -64,33 +72,34 @@ impl<S: Storage> Aggregator<S> {
         if S::ABSENT.limits {
             return Ok(());
         }
-        let (room, of_rule, rate, now, time) = (
+        let (room, slices_per_rule, rate, now, time) = (
             self.shape().limits,
             self.shape().limit_slices,
             self.rate,
             self.now,
             self.shape().unit,
         );
-        let name = row_number(row) + 1;
+        let owner = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
         let StorageParts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
-        for (number, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == name) {
+        for (number, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == owner) {
             if thresholds().all(|threshold| threshold != rule.threshold()) {
                 *rule = Rule::EMPTY;
-                tallies[number * of_rule..][..of_rule].fill(Tally::EMPTY);
+                tallies[number * slices_per_rule..][..slices_per_rule].fill(Tally::EMPTY);
             }
         }
         let mut last: Option<usize> = None;
         events[row].first_rule = NO_RULE;
         for threshold in thresholds() {
-            let stays =
-                rules.iter().position(|rule| rule.row == name && rule.threshold() == threshold);
+            let existing =
+                rules.iter().position(|rule| rule.row == owner && rule.threshold() == threshold);
             let free = || rules.iter().position(|rule| rule.row == 0);
-            let number = stays.or_else(free).ok_or(LimitError::NoRoom { room })?;
-            if stays.is_none() {
+            let number = existing.or_else(free).ok_or(LimitError::NoRoom { room })?;
+            if existing.is_none() {
                 let refused = LimitError::Window { window: threshold.window };
-                let window = window_for(&threshold, windows, of_rule, rate, now).ok_or(refused)?;
-                rules[number] = Rule::new(name, &threshold, window, unit, time);
+                let window =
+                    window_for(&threshold, windows, slices_per_rule, rate, now).ok_or(refused)?;
+                rules[number] = Rule::new(owner, &threshold, window, unit, time);
             }
             rules[number].next = NO_RULE;
             let link = u16::try_from(number + 1).map_err(|_| LimitError::NoRoom { room })?;
@@ -103,26 +112,26 @@ impl<S: Storage> Aggregator<S> {
         Ok(())
     }
 
-    /// Whether an event can have these limits instead of those it has.
+    /// Checks that `limits` can replace those of the event in `row`.
     fn check_limits(
         &mut self,
         row: usize,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
-        let Shape { limit_slices: of_rule, silences, .. } = self.shape();
+        let Shape { limit_slices: slices_per_rule, silences, .. } = self.shape();
         let (rate, now) = (self.rate, self.now);
-        // More than this are not numbered.
+        // Rules are numbered with 16 bits.
         let room = self.shape().limits.min(usize::from(u16::MAX));
         let StorageParts { windows, limits: rules, .. } = self.storage.parts();
         for (number, limit) in limits.clone().enumerate() {
             match limit {
-                // There is no code for them.
+                // The storage's type has no room for rules, so no code for them is generated.
                 Limit::Quantile(_) if S::ABSENT.limits => return Err(LimitError::NoRoom { room }),
                 Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
                 Limit::Quantile(threshold)
-                    if window_for(&threshold, windows, of_rule, rate, now).is_none() =>
+                    if window_for(&threshold, windows, slices_per_rule, rate, now).is_none() =>
                 {
                     return Err(LimitError::Window { window: threshold.window });
                 }
@@ -130,28 +139,32 @@ impl<S: Storage> Aggregator<S> {
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
                 Limit::Quantile(_) | Limit::Silence(_) => {}
             }
-            if limits.clone().take(number).any(|other| limit.is_like(&other)) {
+            if limits.clone().take(number).any(|other| limit.is_duplicate_of(&other)) {
                 return Err(LimitError::Duplicate { limit });
             }
         }
         if S::ABSENT.limits {
             return Ok(());
         }
-        let of_others =
+        let others =
             rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
-        let needed = of_others + limits.clone().filter_map(Limit::threshold).count();
+        let needed = others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
 
-    /// Judges all limits by what has been delivered, and tells `changed` which were raised or cleared by it. To be called at the
-    /// end of each pass.
+    /// Evaluates all limits and calls `changed` for each one that was raised or cleared. To be
+    /// called at the end of each pass.
     ///
-    /// `as_of` is the tick as of which everything has been delivered: read *before* the heads of the rings, and where a ring was
-    /// left alone in this pass, before it was looked at when it was drained last. That a span is in flight, or that nothing
-    /// happens, is known only as of then: its END may lie in a ring since.
+    /// `as_of` is the tick up to which everything has been delivered. It must be read *before* the
+    /// rings' [`refresh`](crate::Consumer::refresh). For a ring that was not drained in this pass,
+    /// use the tick that was read before the `refresh` of its last drain. Whether a span is still
+    /// open, or an event still silent, is known only as of that tick: an END, or another record of
+    /// the event, may have been written to a ring since.
     ///
-    /// Linear in the slices of all limits; while spans are in flight, also in the size of their table.
-    // A frame of its own, where stacks are small: the one that calls it stays for long.
+    /// Takes time linear in the slices of all limits. While spans are open, it is also linear in
+    /// the size of their table.
+    // Out of line because stacks are small on 32-bit targets, and the caller's frame lives for
+    // long.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
         if !S::ABSENT.limits {
@@ -170,14 +183,14 @@ impl<S: Storage> Aggregator<S> {
                 let StorageParts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[number];
                 next = rule.next;
-                if rule.judge(&tallies[number * slices..][..slices], now) {
+                if rule.evaluate(&tallies[number * slices..][..slices], now) {
                     let status = self.rule_status(row, number);
                     changed(&StatusChange { status, at: now });
                 }
             }
             let StorageParts { events, silences, .. } = self.storage.parts();
             if let Some(silence) = silences.get_mut(row)
-                && silence.judge(events[row].seen.checked_sub(1), as_of, now)
+                && silence.evaluate(events[row].seen.checked_sub(1), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
                 changed(&StatusChange { status, at: now });
@@ -185,21 +198,21 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// The spans in flight that were over a limit already.
+    /// Adds up, for each rule, the weight of the open spans that already exceed its limit.
     fn count_hung_spans(&mut self, as_of: u64) {
         let time = self.time;
         self.storage.parts().limits.iter_mut().for_each(|rule| rule.hung = 0);
-        if !self.occupancy.is_any_taken() {
+        if !self.occupancy.has_entries() {
             return;
         }
         self.in_flight().spill_newest();
         let StorageParts { in_flight, events, limits, .. } = self.storage.parts();
-        for (row, start, weight) in crate::in_flight::open(in_flight) {
+        for (row, start, weight) in crate::in_flight::open_spans(in_flight) {
             let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
             let mut next = events[usize::from(row)].first_rule;
             while let Some(number) = usize::from(next).checked_sub(1) {
                 let rule = &mut limits[number];
-                if age > rule.most {
+                if age > rule.max_value {
                     rule.hung = rule.hung.saturating_add(weight);
                 }
                 next = rule.next;
@@ -207,30 +220,32 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Whether one of the limits of `event` is violated, as of the last [`watch`](Self::watch).
+    /// Returns whether a limit of `event` was violated at the last [`watch`](Self::watch).
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { rows, events, limits, silences, .. } = self.storage.parts();
         let Some((row, _)) = row_of::<S>(rows, event) else { return false };
         let is_violated = |state| state == SlaState::Violated;
         silences.get(row).is_some_and(|silence| is_violated(silence.watch.state))
-            || chain(limits, events[row].first_rule)
+            || rule_indices(limits, events[row].first_rule)
                 .any(|number| is_violated(limits[number].watch.state))
     }
 
-    /// Tells how each limit stood at the last [`watch`](Self::watch), event after event.
-    pub fn limits(&mut self, mut tell: impl FnMut(&SlaStatus)) {
+    /// Calls `visit` with the status of each limit as of the last [`watch`](Self::watch), event by
+    /// event.
+    pub fn limits(&mut self, mut visit: impl FnMut(&SlaStatus)) {
         for row in 0..self.shape().events {
             let mut next = self.storage.parts().events[row].first_rule;
             while let Some(number) = usize::from(next).checked_sub(1) {
-                tell(&self.rule_status(row, number));
+                visit(&self.rule_status(row, number));
                 next = self.storage.parts().limits[number].next;
             }
             if let Some(status) = self.silence_status(row) {
-                tell(&status);
+                visit(&status);
             }
         }
     }
 
+    /// Returns the status of the rule with the index `number`, which belongs to the event in `row`.
     fn rule_status(&mut self, row: usize, number: usize) -> SlaStatus {
         let StorageParts { events, limits, .. } = self.storage.parts();
         let event = event_of(&events[row]);
@@ -248,6 +263,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
+    /// Returns the status of the event's limit on silence; `None` if it has none.
     fn silence_status(&mut self, row: usize) -> Option<SlaStatus> {
         let StorageParts { events, silences, .. } = self.storage.parts();
         let state = &events[row];
@@ -266,40 +282,44 @@ impl<S: Storage> Aggregator<S> {
         })
     }
 
-    /// The quantile of the samples, or the age of the oldest span if that hangs and is older.
+    /// Returns the value that the rule bounds, in nanoseconds or plain numbers: the quantile of the
+    /// samples, or the age of the oldest open span if spans hang, the limit is violated, and that
+    /// age is greater.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
         let StorageParts { rows, windows, .. } = self.storage.parts();
         let (row, unit) = row_of::<S>(rows, event)?;
         let window = windows.iter().position(|window| window.length() == threshold.window);
-        let of_samples = window.and_then(|window| {
+        let quantile = window.and_then(|window| {
             let (value, weight) = self.quantile_in(row, unit, window, threshold.quantile)?;
-            // An estimate may lie on the other side of the limit. Which side is right is known exactly, once the rule has seen
-            // all that is in the window.
-            let is_same = weight.saturating_add(rule.hung) == rule.count;
-            Some(match rule.is_broken() {
-                true if is_same => value.max(threshold.limit.saturating_add(1)),
-                false if is_same => value.min(threshold.limit),
+            // The quantile may be an estimate that lies on the wrong side of the limit. The rule's
+            // own count is exact, so if it has counted everything in the window, move the estimate
+            // to the right side.
+            let is_complete = weight.saturating_add(rule.hung) == rule.count;
+            Some(match rule.is_exceeded() {
+                true if is_complete => value.max(threshold.limit.saturating_add(1)),
+                false if is_complete => value.min(threshold.limit),
                 _ => value,
             })
         });
-        let oldest = if rule.hung > 0 && rule.is_broken() {
+        let oldest = if rule.hung > 0 && rule.is_exceeded() {
             self.oldest(event).map(|(nanos, _)| nanos)
         } else {
             None
         };
-        of_samples.max(oldest)
+        quantile.max(oldest)
     }
 }
 
-/// The numbers of an event's rules, from 0.
-fn chain(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
-    let number = |name: u16| usize::from(name).checked_sub(1);
-    core::iter::successors(number(first), move |last| number(rules[*last].next))
+/// Iterates over the indices of an event's rules.
+fn rule_indices(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
+    let index = |number: u16| usize::from(number).checked_sub(1);
+    core::iter::successors(index(first), move |last| index(rules[*last].next))
 }
 
+/// Returns the event of a row.
 fn event_of(state: &EventState) -> EventId {
     const LAST: EventId = crate::event_id(EventId::MAX);
-    // Written when the row was set up, from the number of an event.
+    // The id was valid when it was stored in the row, so the fallback is never used.
     EventId::new(state.id).unwrap_or(LAST)
 }

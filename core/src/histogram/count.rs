@@ -1,39 +1,40 @@
-//! How wide a counter is.
+//! The counter types of a histogram.
 
 use crate::counter_width::{CountWord, narrow, widen};
 
-/// An unsigned integer that a histogram counts with: `u16`, `u32` or `u64`.
+/// An unsigned integer that a histogram uses as a counter: `u16`, `u32` or `u64`.
 ///
-/// A counter that is full stays full; how many did not fit is told by who adds to it, so that nothing is lost silently.
+/// A full counter stays full. Every operation that adds to a counter returns the amount that did
+/// not fit, so that nothing is lost silently.
 pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed {
-    /// Nothing counted.
+    /// A counter of 0.
     const ZERO: Self;
-    /// The largest count.
+    /// The largest count that fits.
     const MAX: u64;
 
-    /// The count.
+    /// Returns the count.
     fn get(self) -> u64;
 
-    /// The counter that stands at `count`, which is at most [`MAX`](Self::MAX).
+    /// Creates a counter from `count`, which must be at most [`MAX`](Self::MAX).
     fn of(count: u64) -> Self;
 
-    /// The sum, where it is known to fit.
+    /// Returns the sum of two counters. The caller guarantees that it fits; otherwise it wraps.
     fn plus(self, other: Self) -> Self;
 
-    /// Adds `n`, as far as there is room; returns what did not fit.
+    /// Adds `n`, up to [`MAX`](Self::MAX). Returns the amount that did not fit.
     #[inline]
     fn add(&mut self, n: u64) -> u64 {
-        let taken = n.min(Self::MAX - self.get());
-        *self = Self::of(self.get() + taken);
-        n - taken
+        let added = n.min(Self::MAX - self.get());
+        *self = Self::of(self.get() + added);
+        n - added
     }
 
-    /// The same, in as many bits as are added fast.
+    /// Does the same as [`add`](Self::add) for a [`CountWord`], which is cheaper on 32-bit targets.
     #[inline]
     fn add_word(&mut self, n: CountWord) -> CountWord {
-        let taken = n.min(narrow(Self::MAX - self.get()));
-        *self = Self::of(self.get() + widen(taken));
-        n - taken
+        let added = n.min(narrow(Self::MAX - self.get()));
+        *self = Self::of(self.get() + widen(added));
+        n - added
     }
 }
 
@@ -54,7 +55,7 @@ impl Count for u16 {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "at most the largest")]
+    #[expect(clippy::cast_possible_truncation, reason = "the caller passes at most MAX")]
     fn of(count: u64) -> Self {
         count as Self
     }
@@ -75,7 +76,7 @@ impl Count for u32 {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "at most the largest")]
+    #[expect(clippy::cast_possible_truncation, reason = "the caller passes at most MAX")]
     fn of(count: u64) -> Self {
         count as Self
     }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_counter_stays_full_and_says_what_did_not_fit() {
+    fn a_full_counter_stays_full_and_returns_the_excess() {
         fn fill<C: Count>() {
             let mut count = C::default();
             assert_eq!(count.add(C::MAX - 1), 0);

@@ -6,11 +6,13 @@ use proptest::prelude::*;
 
 use super::{
     bounds::BOUNDS,
-    buckets::{BELOW, COARSE, FIRST, ZERO, below, below_by_search},
+    buckets::{
+        BELOW_PLACE, COARSE_SCALE, FIRST_PLACE, ZERO_PLACE, bounds_below, bounds_below_by_search,
+    },
     *,
 };
 
-/// Whether `value` exceeds 2^(index / 2^scale), by arithmetic with integers of any size.
+/// Returns whether `value` exceeds 2^(index / 2^scale), computed with big integers.
 fn exceeds(value: u64, index: usize, scale: u8) -> bool {
     BigUint::from(value).pow(1 << scale) > BigUint::from(1_u8) << index
 }
@@ -24,7 +26,7 @@ fn the_table_is_the_exact_floor() {
 }
 
 #[test]
-fn without_buckets_a_place_is_what_a_search_finds() {
+fn place_without_buckets_agrees_with_place() {
     for lowest in [0, 1, 10, 63, 64] {
         let buckets = Buckets::new(0, lowest, 0).unwrap();
         for value in
@@ -41,32 +43,32 @@ fn without_buckets_a_place_is_what_a_search_finds() {
     }
 }
 
-/// At every bound there is, and on both sides of it.
+/// Compares both at every bound and at its two neighbours.
 #[test]
-fn a_search_finds_what_the_tables_tell() {
+fn binary_search_agrees_with_the_tables() {
     for mantissa in
         BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]).chain([u64::MAX])
     {
         let mantissa = mantissa | 1 << 63;
         for scale in 0..=MAX_SCALE {
-            let told = below::<MAX_SCALE>(scale, mantissa);
+            let expected = bounds_below::<MAX_SCALE>(scale, mantissa);
             assert_eq!(
-                below_by_search::<MAX_SCALE>(scale, mantissa),
-                told,
-                "{mantissa} at {scale}"
+                bounds_below_by_search::<MAX_SCALE>(scale, mantissa),
+                expected,
+                "mantissa {mantissa} at scale {scale}"
             );
-            if scale <= COARSE {
+            if scale <= COARSE_SCALE {
                 assert_eq!(
-                    below_by_search::<COARSE>(scale, mantissa),
-                    told,
-                    "{mantissa} at {scale}"
+                    bounds_below_by_search::<COARSE_SCALE>(scale, mantissa),
+                    expected,
+                    "mantissa {mantissa} at scale {scale}"
                 );
             }
         }
     }
 }
 
-/// Checks that `value` is counted where exact arithmetic says.
+/// Checks the place of `value` against exact arithmetic.
 fn check(buckets: Buckets, value: u64) {
     let place = buckets.place(value);
     assert!(place < buckets.places());
@@ -74,27 +76,30 @@ fn check(buckets: Buckets, value: u64) {
     let first = lowest << buckets.scale;
     let last = (lowest + octaves) << buckets.scale;
     let expected = if value == 0 {
-        ZERO
+        ZERO_PLACE
     } else if !exceeds(value, first, buckets.scale) {
-        BELOW
+        BELOW_PLACE
     } else if exceeds(value, last, buckets.scale) {
         buckets.places() - 1
     } else {
-        let bucket = place - FIRST + first;
-        assert!(exceeds(value, bucket, buckets.scale), "{value} in {place}");
-        assert!(!exceeds(value, bucket + 1, buckets.scale), "{value} in {place}");
+        let bucket = place - FIRST_PLACE + first;
+        assert!(exceeds(value, bucket, buckets.scale), "{value} is too small for place {place}");
+        assert!(
+            !exceeds(value, bucket + 1, buckets.scale),
+            "{value} is too large for place {place}"
+        );
         place
     };
-    assert_eq!(place, expected, "{value} in {buckets:?}");
+    assert_eq!(place, expected, "the place of {value} in {buckets:?}");
     let (above, up_to) = buckets.bounds(place);
     assert!(
         value <= up_to && (above < value || value == 0),
-        "{value} in {place}: {above} to {up_to}"
+        "{value} is outside the bounds of place {place}: {above} to {up_to}"
     );
 }
 
 #[test]
-fn powers_of_two_and_their_neighbours_are_where_they_belong() {
+fn powers_of_two_and_their_neighbours_have_the_right_place() {
     for scale in 0..=MAX_SCALE {
         for (lowest, octaves) in [(0, 64), (8, 40), (10, 20), (0, 0), (64, 0)] {
             let buckets = Buckets::new(scale, lowest, octaves).unwrap();
@@ -111,24 +116,24 @@ fn powers_of_two_and_their_neighbours_are_where_they_belong() {
 }
 
 #[test]
-fn bounds_join_without_gap_or_overlap() {
+fn bounds_have_no_gap_and_no_overlap() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 8, 40).unwrap();
-        for place in FIRST..buckets.places() {
+        for place in FIRST_PLACE..buckets.places() {
             assert_eq!(buckets.bounds(place - 1).1, buckets.bounds(place).0);
         }
     }
 }
 
 #[test]
-fn impossible_ranges_are_refused() {
+fn an_impossible_scale_or_range_is_refused() {
     assert_eq!(Buckets::new(9, 0, 10), None);
     assert_eq!(Buckets::new(5, 30, 35), None);
 }
 
 proptest! {
     #[test]
-    fn every_value_is_counted_in_its_bucket(
+    fn every_value_has_the_right_place(
         value in any::<u64>(),
         shift in 0..64_u32,
         scale in 0..=MAX_SCALE,
@@ -138,28 +143,42 @@ proptest! {
     }
 
     #[test]
-    fn a_lower_scale_is_half_the_index(value in 1..u64::MAX, shift in 0..64_u32, scale in 1..=MAX_SCALE) {
+    fn a_lower_scale_halves_the_index(
+        value in 1..u64::MAX,
+        shift in 0..64_u32,
+        scale in 1..=MAX_SCALE,
+    ) {
         let value = value >> shift;
         let fine = Buckets::new(scale, 0, 64).unwrap().place(value);
         let coarse = Buckets::new(scale - 1, 0, 64).unwrap().place(value);
         if value > 1 {
-            prop_assert_eq!((fine - FIRST) >> 1, coarse - FIRST);
+            prop_assert_eq!((fine - FIRST_PLACE) >> 1, coarse - FIRST_PLACE);
         }
     }
 
     #[test]
-    fn an_estimate_is_within_the_error_of_its_scale(value in 1_000_u64..1 << 48, scale in 0..=MAX_SCALE) {
+    fn an_estimate_is_within_the_error_of_its_scale(
+        value in 1_000_u64..1 << 48,
+        scale in 0..=MAX_SCALE,
+    ) {
         let buckets = Buckets::new(scale, 8, 40).unwrap();
         let estimate = buckets.estimate(buckets.place(value), 0, u64::MAX);
         prop_assert!(estimate.least <= value && value <= estimate.most);
-        // sqrt(base) − 1, and one for the rounding to a whole number.
+        // The relative error is sqrt(base) − 1. The estimate is rounded to an integer, which adds
+        // an error of at most 1.
         let allowed = 2_f64.powf(0.5_f64.powi(i32::from(scale) + 1)) - 1.0;
         let error = estimate.value.abs_diff(value) as f64;
-        prop_assert!(error <= allowed * value as f64 + 1.0, "{} told as {}", value, estimate.value);
+        prop_assert!(
+            error <= allowed * value as f64 + 1.0,
+            "{} is estimated as {}", value, estimate.value
+        );
     }
 
     #[test]
-    fn an_estimate_stays_within_what_was_seen(values in proptest::array::uniform3(any::<u64>()), shift in 0..64_u32) {
+    fn an_estimate_lies_between_the_extremes(
+        values in proptest::array::uniform3(any::<u64>()),
+        shift in 0..64_u32,
+    ) {
         let mut values = values.map(|value| value >> shift);
         values.sort_unstable();
         let [min, value, max] = values;
@@ -167,7 +186,8 @@ proptest! {
         let estimate = buckets.estimate(buckets.place(value), min, max);
         prop_assert!(estimate.least <= value && value <= estimate.most);
         prop_assert!(min <= estimate.least || value == 0);
-        prop_assert!(estimate.least <= estimate.value && estimate.value <= estimate.most && estimate.most <= max);
+        prop_assert!(estimate.least <= estimate.value && estimate.value <= estimate.most);
+        prop_assert!(estimate.most <= max);
     }
 }
 
@@ -192,7 +212,7 @@ fn samples(most: usize) -> impl Strategy<Value = Vec<(u64, u8)>> {
     )
 }
 
-/// The value at the nearest rank, of samples that stand for 2^k of their like each.
+/// Returns the value at the nearest rank, of samples `(value, k)` with the weight 2^k each.
 fn nearest_rank(values: &[(u64, u8)], quantile: Quantile) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
@@ -208,7 +228,7 @@ fn nearest_rank(values: &[(u64, u8)], quantile: Quantile) -> u64 {
 
 proptest! {
     #[test]
-    fn merging_is_recording_everything_in_one_in_any_order(
+    fn merging_in_any_order_equals_recording_everything_in_one(
         left in samples(40),
         right in samples(40),
         third in samples(40),
@@ -216,14 +236,20 @@ proptest! {
     ) {
         let buckets = Buckets::new(scale, 3, 40).unwrap();
         let all = of::<u64>(buckets, &[left.clone(), right.clone(), third.clone()].concat());
-        let (left, right, third) = (of::<u16>(buckets, &left), of::<u32>(buckets, &right), of::<u64>(buckets, &third));
+        let left = of::<u16>(buckets, &left);
+        let right = of::<u32>(buckets, &right);
+        let third = of::<u64>(buckets, &third);
         let mut one_way = empty::<u64>(buckets);
-        prop_assert_eq!([one_way.merge(&left), one_way.merge(&right), one_way.merge(&third)], [Some(0); 3]);
+        prop_assert_eq!(one_way.merge(&left), Some(0));
+        prop_assert_eq!(one_way.merge(&right), Some(0));
+        prop_assert_eq!(one_way.merge(&third), Some(0));
         prop_assert_eq!(&one_way, &all);
         let mut other_way = empty::<u64>(buckets);
-        prop_assert_eq!([other_way.merge(&third), other_way.merge(&left), other_way.merge(&right)], [Some(0); 3]);
+        prop_assert_eq!(other_way.merge(&third), Some(0));
+        prop_assert_eq!(other_way.merge(&left), Some(0));
+        prop_assert_eq!(other_way.merge(&right), Some(0));
         prop_assert_eq!(&other_way, &all);
-        // Associative: the sum of two, added to the third.
+        // Merging is associative: the sum of two, added to the third.
         let (mut two, mut grouped) = (empty::<u64>(buckets), empty::<u64>(buckets));
         prop_assert_eq!([two.merge(&right), two.merge(&third)], [Some(0); 2]);
         prop_assert_eq!([grouped.merge(&left), grouped.merge(&two)], [Some(0); 2]);
@@ -231,7 +257,11 @@ proptest! {
     }
 
     #[test]
-    fn a_lower_scale_is_recording_at_the_lower_scale(values in samples(60), scale in 0..=MAX_SCALE, lowest in 0..20_u8) {
+    fn downscaling_equals_recording_at_the_lower_scale(
+        values in samples(60),
+        scale in 0..=MAX_SCALE,
+        lowest in 0..20_u8,
+    ) {
         let mut histogram = of::<u32>(Buckets::new(scale, lowest, 44).unwrap(), &values);
         for lower in (0..scale).rev() {
             prop_assert_eq!(histogram.downscale(), Some(0));
@@ -247,7 +277,11 @@ proptest! {
     }
 
     #[test]
-    fn any_quantile_lies_within_its_bounds(values in samples(60), ppm in 0..=1_000_000_u32, scale in 0..=MAX_SCALE) {
+    fn every_quantile_lies_within_its_bounds(
+        values in samples(60),
+        ppm in 0..=1_000_000_u32,
+        scale in 0..=MAX_SCALE,
+    ) {
         let histogram = of::<u32>(Buckets::new(scale, 0, 64).unwrap(), &values);
         let quantile = Quantile::from_ppm(ppm).unwrap();
         let Some(Estimate { value, least, most }) = histogram.quantile(quantile) else {
@@ -259,27 +293,31 @@ proptest! {
         prop_assert!(least <= value && value <= most);
     }
 
-    /// Few buckets, small counters: they fill up.
+    /// Uses few buckets and small counters, so that the counters fill up.
     #[test]
-    fn a_quantile_is_right_though_counters_are_full(
+    fn every_quantile_lies_within_its_bounds_when_counters_are_full(
         values in proptest::collection::vec((0..40_u64, prop_oneof![Just(0_u8), Just(15)]), 1..60),
         ppm in 0..=1_000_000_u32,
     ) {
         let buckets = Buckets::new(1, 0, 6).unwrap();
         let mut histogram = empty::<u16>(buckets);
-        let missing: u64 = values.iter().map(|(value, sampling)| histogram.record(*value, *sampling)).sum();
+        let missing: u64 =
+            values.iter().map(|(value, sampling)| histogram.record(*value, *sampling)).sum();
         let counted: u64 = histogram.iter().map(|bucket| bucket.count).sum();
         prop_assert_eq!(counted + missing, histogram.moments().weight());
         let quantile = Quantile::from_ppm(ppm).unwrap();
         let exact = nearest_rank(&values, quantile);
         let Estimate { value, least, most } = histogram.quantile(quantile).unwrap();
-        prop_assert!(least <= exact && exact <= most, "{} is not in {}..={}, {} missing", exact, least, most, missing);
+        prop_assert!(
+            least <= exact && exact <= most,
+            "{} is not in {}..={}, {} missing", exact, least, most, missing
+        );
         prop_assert!(least <= value && value <= most);
     }
 }
 
 #[test]
-fn a_histogram_begins_empty_with_a_counter_for_each_place() {
+fn a_new_histogram_needs_a_zero_counter_for_each_place() {
     let buckets = Buckets::new(2, 0, 4).unwrap();
     assert_eq!(Histogram::new(buckets, vec![0_u32; buckets.places() - 1]), None);
     assert_eq!(Histogram::new(buckets, vec![1_u32; buckets.places()]), None);
@@ -287,5 +325,5 @@ fn a_histogram_begins_empty_with_a_counter_for_each_place() {
     assert_eq!(histogram.quantile(Quantile::P50), None);
     assert_eq!(histogram.iter().count(), 0);
     let other = Buckets::new(3, 0, 4).unwrap();
-    assert_eq!(histogram.merge(&empty::<u32>(other)), None, "it tells other values apart");
+    assert_eq!(histogram.merge(&empty::<u32>(other)), None, "the scales differ");
 }

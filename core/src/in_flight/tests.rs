@@ -10,45 +10,45 @@ use super::*;
 enum Step {
     Start { row: u16, start: u64 },
     End { row: u16, start: u64 },
-    Settle,
+    ExpireOrphans,
     Lost,
     Abandon,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let kind = (0..2_u16, prop_oneof![0..6_u64, 0..1_000_u64]);
+    let key = (0..2_u16, prop_oneof![0..6_u64, 0..1_000_u64]);
     let one = prop_oneof![
-        8 => kind.clone().prop_map(|(row, start)| Step::Start { row, start }),
-        8 => kind.prop_map(|(row, start)| Step::End { row, start }),
-        2 => Just(Step::Settle),
+        8 => key.clone().prop_map(|(row, start)| Step::Start { row, start }),
+        8 => key.prop_map(|(row, start)| Step::End { row, start }),
+        2 => Just(Step::ExpireOrphans),
         1 => Just(Step::Lost),
         1 => Just(Step::Abandon),
     ];
     proptest::collection::vec(one, 0..120)
 }
 
-/// The rules as they stand in the design, over lists that are searched.
+/// A model of the table: the same rules, over maps that are searched.
 #[derive(Default)]
-struct Rules {
+struct Model {
     open: BTreeMap<(u16, u64), (u64, Option<u64>)>,
     early: BTreeMap<(u16, u64), (u64, u64)>,
     room: usize,
     pairings: [Pairing; 2],
 }
 
-impl Rules {
+impl Model {
     fn has_room(&self) -> bool {
         self.open.len() + self.early.len() < self.room
     }
 
     fn start(&mut self, row: u16, start: u64) {
-        let kind = (row, start);
+        let key = (row, start);
         let pairing = &mut self.pairings[usize::from(row)];
-        if let Some((count, _)) = self.early.get_mut(&kind) {
+        if let Some((count, _)) = self.early.get_mut(&key) {
             *count -= 1;
             pairing.paired += 1;
-        } else if self.open.contains_key(&kind) || self.open.len() + self.early.len() < self.room {
-            self.open.entry(kind).or_insert((0, None)).0 += 1;
+        } else if self.open.contains_key(&key) || self.open.len() + self.early.len() < self.room {
+            self.open.entry(key).or_insert((0, None)).0 += 1;
         } else {
             pairing.untracked += 1;
         }
@@ -56,20 +56,20 @@ impl Rules {
     }
 
     fn end(&mut self, row: u16, start: u64, pass: u64) {
-        let kind = (row, start);
-        if let Some((count, _)) = self.open.get_mut(&kind) {
+        let key = (row, start);
+        if let Some((count, _)) = self.open.get_mut(&key) {
             *count -= 1;
             self.pairings[usize::from(row)].paired += 1;
-        } else if self.early.contains_key(&kind) || self.has_room() {
-            let early = self.early.entry(kind).or_insert((0, 0));
+        } else if self.early.contains_key(&key) || self.has_room() {
+            let early = self.early.entry(key).or_insert((0, 0));
             *early = (early.0 + 1, pass);
         } else {
-            self.in_vain(row, 1);
+            self.count_without_start(row, 1);
         }
         self.open.retain(|_, (count, _)| *count > 0);
     }
 
-    fn in_vain(&mut self, row: u16, count: u64) {
+    fn count_without_start(&mut self, row: u16, count: u64) {
         let pairing = &mut self.pairings[usize::from(row)];
         for _ in 0..count {
             if pairing.untracked > 0 {
@@ -81,16 +81,16 @@ impl Rules {
         }
     }
 
-    fn settle(&mut self, pass: u64) {
-        let settled: Vec<_> = self
+    fn expire_orphans(&mut self, pass: u64) {
+        let expired: Vec<_> = self
             .early
             .iter()
             .filter(|(_, (_, seen))| *seen < pass)
             .map(|(k, v)| (*k, v.0))
             .collect();
-        for (kind, count) in settled {
-            self.early.remove(&kind);
-            self.in_vain(kind.0, count);
+        for (key, count) in expired {
+            self.early.remove(&key);
+            self.count_without_start(key.0, count);
         }
     }
 
@@ -101,28 +101,28 @@ impl Rules {
     }
 
     fn abandon(&mut self, before: u64) {
-        let given_up: Vec<_> = self
+        let abandoned: Vec<_> = self
             .open
             .iter()
             .filter(|(_, (_, since))| since.is_some_and(|since| since < before))
-            .map(|(kind, (count, _))| (*kind, *count))
+            .map(|(key, (count, _))| (*key, *count))
             .collect();
-        for (kind, count) in given_up {
-            self.open.remove(&kind);
-            self.pairings[usize::from(kind.0)].abandoned += count;
+        for (key, count) in abandoned {
+            self.open.remove(&key);
+            self.pairings[usize::from(key.0)].abandoned += count;
         }
     }
 
     fn pairing(&self, row: u16) -> Pairing {
-        let of_row = |kind: &(u16, u64)| kind.0 == row;
-        let open = || self.open.iter().filter(|(kind, _)| of_row(kind)).map(|(_, value)| value);
+        let of_row = |key: &(u16, u64)| key.0 == row;
+        let open = || self.open.iter().filter(|(key, _)| of_row(key)).map(|(_, value)| value);
         Pairing {
             open: open().map(|(count, _)| count).sum(),
             uncertain: open().filter(|(_, since)| since.is_some()).map(|(count, _)| count).sum(),
             early: self
                 .early
                 .iter()
-                .filter(|(kind, _)| of_row(kind))
+                .filter(|(key, _)| of_row(key))
                 .map(|(_, (count, _))| count)
                 .sum(),
             ..self.pairings[usize::from(row)]
@@ -130,7 +130,7 @@ impl Rules {
     }
 
     fn oldest(&self, row: u16) -> Option<u64> {
-        self.open.keys().filter(|kind| kind.0 == row).map(|(_, start)| *start).min()
+        self.open.keys().filter(|key| key.0 == row).map(|(_, start)| *start).min()
     }
 }
 
@@ -138,55 +138,63 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn it_follows_the_rules_and_keeps_its_books(steps in steps(), len in prop_oneof![Just(0_usize), Just(8), Just(16), Just(256)]) {
+    fn the_table_agrees_with_the_model_and_its_counts_add_up(
+        steps in steps(),
+        len in prop_oneof![Just(0_usize), Just(8), Just(16), Just(256)],
+    ) {
         let mut table = vec![OpenSpan::EMPTY; len];
         let mut occupancy = Occupancy::default();
         let mut events = [EventState::default(); 2];
-        let mut rules = Rules { room: len.saturating_sub((len / 8).max(1)), ..Rules::default() };
+        let mut model = Model { room: len.saturating_sub((len / 8).max(1)), ..Model::default() };
         let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
         for (number, step) in (1_u64..).zip(steps) {
-            let mut in_flight = OpenSpanTable { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+            let mut in_flight = OpenSpanTable {
+                table: &mut table,
+                occupancy: &mut occupancy,
+                events: &mut events,
+            };
             match step {
                 Step::Start { row, start } => {
                     starts[usize::from(row)] += 1;
                     prop_assert!(!in_flight.start(row, start, start + 7, 0));
-                    rules.start(row, start);
+                    model.start(row, start);
                 }
                 Step::End { row, start } => {
                     ends[usize::from(row)] += 1;
                     let tag = in_flight.end(row, start, number);
                     prop_assert!(tag.is_none_or(|tag| tag == start + 7));
-                    rules.end(row, start, number);
+                    model.end(row, start, number);
                 }
-                Step::Settle => {
+                Step::ExpireOrphans => {
                     in_flight.remove_older(true, number);
-                    rules.settle(number);
+                    model.expire_orphans(number);
                 }
                 Step::Lost => {
                     in_flight.mark_lost(number);
-                    rules.mark_lost(number);
+                    model.mark_lost(number);
                 }
                 Step::Abandon => {
                     in_flight.remove_older(false, number.saturating_sub(5));
-                    rules.abandon(number.saturating_sub(5));
+                    model.abandon(number.saturating_sub(5));
                 }
             }
             for row in 0..2_u16 {
-                prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), rules.oldest(row));
-                let pairing = in_flight.events[usize::from(row)].pairing.told();
-                prop_assert_eq!(pairing, rules.pairing(row));
+                prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), model.oldest(row));
+                let pairing = in_flight.events[usize::from(row)].pairing.unpacked();
+                prop_assert_eq!(pairing, model.pairing(row));
                 let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
                 prop_assert_eq!(starts[usize::from(row)], paired + open + untracked + abandoned);
                 prop_assert_eq!(ends[usize::from(row)], paired + early + orphans);
             }
         }
-        prop_assert_eq!(occupancy.taken, table.iter().filter(|flight| flight.count > 0).count());
+        prop_assert_eq!(occupancy.used, table.iter().filter(|entry| entry.count > 0).count());
     }
 }
 
-/// At the last tick there is, a mark cannot be one more.
+/// A mark is one more than a tick, which does not fit for the last tick. The span must not count as
+/// uncertain twice.
 #[test]
-fn at_the_last_tick_a_span_becomes_uncertain_once() {
+fn a_span_becomes_uncertain_only_once_at_the_last_tick() {
     let mut table = [OpenSpan::EMPTY; 8];
     let mut occupancy = Occupancy::default();
     let mut events = [EventState::default(); 1];
@@ -196,10 +204,10 @@ fn at_the_last_tick_a_span_becomes_uncertain_once() {
     in_flight.mark_lost(u64::MAX);
     in_flight.mark_lost(u64::MAX);
     assert_eq!(
-        in_flight.events[0].pairing.told(),
+        in_flight.events[0].pairing.unpacked(),
         Pairing { open: 1, uncertain: 1, ..Pairing::default() }
     );
     assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
-    assert_eq!(in_flight.events[0].pairing.told(), Pairing { paired: 1, ..Pairing::default() });
+    assert_eq!(in_flight.events[0].pairing.unpacked(), Pairing { paired: 1, ..Pairing::default() });
     assert_eq!(occupancy, Occupancy::default());
 }

@@ -1,4 +1,4 @@
-//! The consumer's end of a ring.
+//! The end of a ring that reads records.
 
 use core::ops::Range;
 
@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// How many records are copied to the stack before they are validated at once: 4 KiB on servers, 128 B on a
-/// microcontroller.
+/// The number of records that are copied to the stack and validated together: 4 KiB on 64-bit
+/// targets, 128 bytes on 32-bit targets.
 const CHUNK: usize = if cfg!(tailwatch_loom) {
     2
 } else if cfg!(target_pointer_width = "64") {
@@ -21,19 +21,21 @@ const CHUNK: usize = if cfg!(tailwatch_loom) {
     8
 };
 
-/// What one pass over a ring brought.
+/// The numbers of records that one pass over a ring delivered and found overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Drained {
     /// Records that were delivered.
     pub delivered: u64,
-    /// Records that were overwritten before they could be read whole.
+    /// Records that were overwritten before they could be read as a whole.
     pub overwritten: u64,
 }
 
-/// Reads records out of a ring. It can move to another thread, but not be used by two at once.
+/// Reads records from a ring.
 ///
-/// Since it was attached, always: `produced == delivered + overwritten + pending`.
+/// A consumer can move to another thread, but two threads cannot use it at once. The counts since
+/// it was attached always satisfy `produced == delivered + overwritten + pending`, in wrapping
+/// arithmetic because the counters of a damaged ring can jump.
 #[derive(Debug)]
 pub struct Consumer<'r> {
     ring: &'r Ring,
@@ -45,58 +47,70 @@ pub struct Consumer<'r> {
 
 impl<'r> Consumer<'r> {
     pub(super) fn attach(ring: &'r Ring) -> Self {
-        // Relaxed: whoever hands the consumer's end over orders it.
+        // Relaxed: the code that hands the ring from one consumer to the next orders their
+        // accesses.
         let tail = ring.consumed.tail.load(Relaxed);
         Self { ring, head: tail, tail, produced: 0, total: Drained::default() }
     }
 
-    /// Takes note of how far the producer is, which is how far the next [`drain`](Self::drain) goes; returns how many
-    /// records are pending: wait-free.
+    /// Reads the producer's position, up to which the next [`drain`](Self::drain) delivers, and
+    /// returns the number of pending records. Wait-free.
     pub fn refresh(&mut self) -> usize {
-        // Acquire, for the producer's Release store of `head`: the words of all records below it are visible.
+        // Acquire, paired with the producer's Release store of `head`: it makes the words of all
+        // records below `head` visible. Without it, stale words would be delivered as new records.
         let head = self.ring.published.head.load(at("ring: a look at head", Acquire));
-        // Wrapping, as all totals here: the counters of a damaged ring can leap by any amount.
+        // All totals wrap, because the counters of a damaged ring can jump by any amount.
         self.produced = self.produced.wrapping_add(head.wrapping_sub(self.head) as u64);
         self.head = head;
         self.pending()
     }
 
-    /// Records published at the last [`refresh`](Self::look) and neither delivered nor counted as overwritten since.
+    /// Returns the number of records that were published at the last [`refresh`](Self::refresh) and
+    /// have since been neither delivered nor counted as overwritten.
     pub const fn pending(&self) -> usize {
         self.head.wrapping_sub(self.tail)
     }
 
-    /// Records published between attaching and the last [`refresh`](Self::look).
+    /// Returns the number of records published between attaching and the last
+    /// [`refresh`](Self::refresh).
     pub const fn produced(&self) -> u64 {
         self.produced
     }
 
-    /// Records delivered and overwritten since attaching.
+    /// Returns the numbers of records delivered and overwritten since attaching.
     pub const fn total(&self) -> Drained {
         self.total
     }
 
-    /// Records that the ring holds.
+    /// Returns the capacity of the ring, in records.
     pub const fn capacity(&self) -> usize {
         self.ring.capacity()
     }
 
-    /// Delivers, oldest first, the records that were pending at the last [`refresh`](Self::look) and are still whole; the others
-    /// count as overwritten. It never chases a producer: lock-free, at most one ring full of work.
+    /// Delivers the records that were pending at the last [`refresh`](Self::refresh), oldest first,
+    /// and counts those that were overwritten in the meantime.
     ///
-    /// If `deliver` panics, what was copied together with that record counts as delivered, though it is not: catch panics
-    /// inside.
+    /// It reads at most one ring full of records and never retries, however fast the producer
+    /// pushes. It is wait-free as far as `deliver` is.
+    ///
+    /// Records are copied in chunks, and the whole chunk counts as delivered before `deliver` sees
+    /// its first record. If `deliver` panics, the rest of the chunk counts as delivered although it
+    /// is lost. Catch panics inside `deliver` to avoid that.
     pub fn drain(&mut self, deliver: impl FnMut(Record)) -> Drained {
         self.drain_up_to(usize::MAX, deliver)
     }
 
-    /// As [`drain`](Self::drain), but it reads no more than `most` records: what is then still [`pending`](Self::pending) is left
-    /// for the next time. What was lapped before is counted at once.
+    /// Like [`drain`](Self::drain), but reads at most `most` records and leaves the others
+    /// [`pending`](Self::pending).
+    ///
+    /// Records that the producer had already lapped at the last [`refresh`](Self::refresh) are
+    /// counted as overwritten at once and do not count towards `most`.
     pub fn drain_up_to(&mut self, most: usize, mut deliver: impl FnMut(Record)) -> Drained {
         self.drain_chunks(most, |chunk| chunk.iter().copied().for_each(&mut deliver))
     }
 
-    /// As [`drain_up_to`](Self::drain_up_to), but it delivers at once what was copied at once.
+    /// Like [`drain_up_to`](Self::drain_up_to), but delivers the whole records of a chunk as one
+    /// slice.
     #[inline]
     pub(crate) fn drain_chunks(
         &mut self,
@@ -112,7 +126,7 @@ impl<'r> Consumer<'r> {
         let mut chunk = [Record::EMPTY; CHUNK];
         let mut left = self.pending().min(most);
         while left > 0 {
-            // No further than to the end of the array.
+            // A chunk does not extend beyond the end of the array.
             let to_the_end = self.ring.capacity() - (self.tail & (self.ring.capacity() - 1));
             let len = left.min(CHUNK).min(to_the_end);
             left -= len;
@@ -124,8 +138,11 @@ impl<'r> Consumer<'r> {
         Drained { delivered: delivered as u64, overwritten: overwritten as u64 }
     }
 
-    /// Copies as many of the oldest records as there is room for, none of them behind the end of the array; those which are whole.
-    // What it works with is not to lie on the stack beneath all that is delivered, where stacks are small.
+    /// Copies the oldest records into `chunk` and returns the range of those that are whole.
+    ///
+    /// The records must not extend beyond the end of the array.
+    // Not inlined where stacks are small, so that its locals are off the stack while records are
+    // delivered.
     #[cfg_attr(target_pointer_width = "64", inline)]
     fn copy(&mut self, chunk: &mut [Record]) -> Range<usize> {
         let (first, len, capacity) = (self.tail, chunk.len(), self.ring.capacity());
@@ -133,13 +150,14 @@ impl<'r> Consumer<'r> {
         for (record, slot) in chunk.iter_mut().zip(&self.ring.slots[place..]) {
             *record = slot.load();
         }
-        // Acquire, for the producer's fence after it stored `reserved`: if one of the words above is of a newer record,
-        // the load below sees the reservation of that record.
+        // Acquire, paired with the producer's Release fences (after its `reserved` store, and on
+        // attaching): if a word copied above belongs to a newer record, the load below sees the
+        // reservation of that record. Without it, a torn record would pass for a whole one.
         fence_at("ring: before reserved is read", Acquire);
         let reserved = self.ring.published.reserved.load(Relaxed);
         self.advance(first.wrapping_add(len));
-        // Those are whole whose number is no more than the ring's length below what is reserved; and none above it, as those of a
-        // damaged ring may be.
+        // A record is whole if its number is at most the capacity below `reserved`. In a damaged
+        // ring numbers can lie above `reserved`; those records are not whole either.
         let ahead = reserved.wrapping_sub(first);
         let whole = ahead.saturating_sub(capacity).min(len)..ahead.saturating_add(1).min(len);
         self.count(whole.len(), len - whole.len());
@@ -153,7 +171,8 @@ impl<'r> Consumer<'r> {
 
     fn advance(&mut self, tail: usize) {
         self.tail = tail;
-        // Relaxed: only the next consumer reads it, and whoever hands the ring over orders that.
+        // Relaxed: `pending` needs no order, and the code that hands the ring to the next consumer
+        // orders that consumer's load.
         self.ring.consumed.tail.store(tail, Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! The producer's end of a ring.
+//! The end of a ring that writes records.
 
 use core::marker::PhantomData;
 
@@ -12,78 +12,92 @@ use crate::{
     },
 };
 
-/// Writes records into a ring. It can move to another thread, but not be used by two at once.
+/// Writes records into a ring.
 ///
-/// It has no state of its own: `head` and `reserved`, which nobody else writes, tell where it stands.
+/// A producer can move to another thread, but two threads cannot use it at once. It has no state of
+/// its own: its position is in the ring's `head` and `reserved`, which nothing else writes.
 #[derive(Debug)]
 pub struct Producer<'r> {
     ring: &'r Ring,
-    // One producer at a time: not `Sync`.
-    alone: PhantomData<Cell<()>>,
+    // Makes the producer `!Sync`, because a ring has one producer at a time.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl<'r> Producer<'r> {
     pub(super) fn attach(ring: &'r Ring) -> Self {
-        // Acquire: the hand-over orders this already; where a ring outlived its process in a file, nothing else does.
+        // Acquire, paired with the previous producer's Release store of `head`. Usually the
+        // hand-over orders the two already. For a ring that outlives its process in a file, nothing
+        // else does.
         let head = ring.published.head.load(at("ring: head on attaching", Acquire));
         let ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
         if ahead > batch(ring.capacity()) {
-            // Not left there by a producer: begin a reservation of our own.
+            // No producer leaves such a value, so the memory is damaged. Starting a new reservation
+            // repairs it.
             ring.published.reserved.store(head, Relaxed);
         }
-        // Release, for the consumer's fence before it loads `reserved`: the next records may go where the former producer's
-        // reservation allows it, and that producer's fence does not order *our* stores.
+        // Release, paired with the consumer's Acquire fence before it loads `reserved`. The next
+        // records may use up the reservation of the previous producer, whose fence does not order
+        // *our* stores. Without this one, the consumer could see our words without that
+        // reservation, and deliver a torn record.
         fence_at("ring: on attaching", Release);
-        Self { ring, alone: PhantomData }
+        Self { ring, not_sync: PhantomData }
     }
 
-    /// Appends a record, over the oldest one if the ring is full: wait-free, 3 stores, a fourth once in
-    /// [`batch`] records.
+    /// Appends a record, overwriting the oldest one if the ring is full.
+    ///
+    /// Wait-free: 3 stores on 64-bit targets, 5 on 32-bit targets, and one more once per [`batch`]
+    /// records.
     #[inline(always)]
     pub fn push(&self, record: Record) {
-        let seq = match self.announced() {
+        let seq = match self.next_reserved() {
             Some(seq) => seq,
             None => self.reserve(),
         };
         self.push_at(seq, record);
     }
 
-    /// The sequence number of the next record, if it lies below `reserved`.
+    /// Returns the sequence number of the next record if it is reserved already.
     #[inline(always)]
-    pub(crate) fn announced(&self) -> Option<usize> {
+    pub(crate) fn next_reserved(&self) -> Option<usize> {
         let Ring { published, .. } = self.ring;
         let seq = published.head.load(Relaxed);
         (seq != published.reserved.load(Relaxed)).then_some(seq)
     }
 
-    /// Appends the record of this number, which [`announced`](Self::announced) just told.
-    // On a microcontroller, who compiles for size gets one of it for all sites.
+    /// Appends a record under the sequence number that [`next_reserved`](Self::next_reserved) just
+    /// returned.
+    // Not always inlined on 32-bit targets, so that firmware compiled for size has one copy of it.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push_at(&self, seq: usize, record: Record) {
         let Ring { published, slots, .. } = self.ring;
         let index = seq & (slots.len() - 1);
-        // SAFETY: a ring's length is a power of two and not 0 (`is_capacity`, checked wherever a ring is made), so the
-        // masked index is below it.
+        // SAFETY: every function that makes a ring checks by `is_capacity` that its length is a
+        // power of two and not 0, so the masked index is less than the length.
         let slot = unsafe { slots.get_unchecked(index) };
         slot.store(record);
-        // Release, for the consumer's Acquire load of `head`: the words of the record come before it.
+        // Release, paired with the consumer's Acquire load of `head`: the words of the record
+        // become visible no later than `head`. Without it, stale words would be delivered as this
+        // record.
         published.head.store(seq.wrapping_add(1), at("ring: head is published", Release));
     }
 
-    /// Announces the next records; a function of its own, so that the one call in many does not swell the others.
+    /// Reserves the next [`batch`] records and returns the sequence number of the first.
+    ///
+    /// It is rarely needed, so it is not inlined into the hot path.
     #[cold]
     #[inline(never)]
     fn reserve(&self) -> usize {
         let Ring { published, slots, .. } = self.ring;
         let seq = published.head.load(Relaxed);
         published.reserved.store(seq.wrapping_add(batch(slots.len())), Relaxed);
-        // Release, for the consumer's fence before it loads `reserved`: without it the words of the next records could be
-        // seen before the reservation, and a torn record would pass for a whole one.
+        // Release, paired with the consumer's Acquire fence before it loads `reserved`. Without it,
+        // the words of the next records could become visible before the reservation, and a torn
+        // record would pass for a whole one.
         fence_at("ring: reserved is announced", Release);
         seq
     }
 
-    /// Records published so far, modulo the range of `usize`.
+    /// Returns the number of records published so far. It wraps at the range of `usize`.
     pub fn head(&self) -> usize {
         self.ring.published.head.load(Relaxed)
     }

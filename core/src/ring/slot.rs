@@ -1,4 +1,4 @@
-//! One place of the ring.
+//! One slot of a ring.
 
 use core::fmt;
 
@@ -9,7 +9,9 @@ use crate::{
 
 const WORDS: usize = 16 / size_of::<usize>();
 
-/// Room for one record: its words as atomics, because the producer may write them while the consumer reads.
+/// Space for one record.
+///
+/// The words are atomics, because the producer may write them while the consumer reads them.
 #[repr(transparent)]
 pub struct Slot([AtomicUsize; WORDS]);
 
@@ -24,12 +26,13 @@ impl Slot {
         Self(core::array::from_fn(|_| AtomicUsize::new(0)))
     }
 
-    /// Writes the record, word by word: wait-free.
+    /// Writes the record word by word. Wait-free.
     #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
         let values = split(record.words());
-        // Counted by hand: iterators leave so much to optimise away that the hot path around this is no longer inlined.
+        // A hand-written loop: with iterators there is so much to optimise away that the compiler
+        // no longer inlines the hot path around this.
         let mut word = 0;
         while word < WORDS {
             self.0[word].store(values[word], Relaxed);
@@ -37,7 +40,8 @@ impl Slot {
         }
     }
 
-    /// Writes the record, word by word: wait-free. Without a loop, which would stay one where size matters.
+    /// Writes the record word by word. Wait-free.
+    // Written without a loop, because the compiler would not unroll one when it optimises for size.
     #[cfg(target_pointer_width = "32")]
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
@@ -48,7 +52,7 @@ impl Slot {
         self.0[3].store(d, Relaxed);
     }
 
-    /// Reads the words that are there, which may belong to two records: wait-free.
+    /// Reads the current words, which may belong to two different records. Wait-free.
     #[cfg(target_pointer_width = "32")]
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
@@ -61,7 +65,7 @@ impl Slot {
         ]))
     }
 
-    /// Reads the words that are there, which may belong to two records: wait-free.
+    /// Reads the current words, which may belong to two different records. Wait-free.
     #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn load(&self) -> Record {

@@ -30,7 +30,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     proptest::collection::vec(one, 0..60)
 }
 
-/// Runs the operations on a ring whose counters begin at `first`, beside a queue that forgets nothing.
+/// Runs the operations on a ring whose counters start at `first`, and compares it with an unbounded
+/// queue.
 fn run(first: usize, operations: Vec<Operation>) {
     const CAPACITY: usize = 16;
     let ring = Box::new(Ring::<[Slot; CAPACITY]>::new());
@@ -58,10 +59,10 @@ fn run(first: usize, operations: Vec<Operation>) {
                 let drained = consumer.drain(|record| seen.push(record));
                 assert_eq!(drained.delivered, seen.len() as u64);
                 assert_eq!(drained.delivered + drained.overwritten, waiting.len() as u64);
-                // The newest are there, in order, and no fewer than promised.
+                // The newest records are delivered in order, and no fewer than the docs promise.
                 assert!(seen.len() >= waiting.len().min(CAPACITY - batch(CAPACITY)));
-                let newest = waiting.len() - seen.len();
-                assert!(seen.iter().copied().eq(waiting.drain(..).skip(newest).map(numbered)));
+                let lost = waiting.len() - seen.len();
+                assert!(seen.iter().copied().eq(waiting.drain(..).skip(lost).map(numbered)));
                 assert_eq!(consumer.pending(), 0);
             }
         }
@@ -75,7 +76,7 @@ fn run(first: usize, operations: Vec<Operation>) {
 
 proptest! {
     #[test]
-    fn it_is_a_queue_that_forgets_the_oldest(
+    fn a_ring_is_a_queue_that_loses_only_its_oldest_records(
         first in prop_oneof![Just(0), any::<usize>(), usize::MAX - 100..=usize::MAX],
         operations in operations(),
     ) {
@@ -83,8 +84,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bits_in_its_memory_are_survived(
-        words in proptest::collection::vec(prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..64_u64], 512),
+    fn a_ring_with_arbitrary_content_works(
+        words in proptest::collection::vec(
+            prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..64_u64],
+            512,
+        ),
         pushes in 0..50_u64,
     ) {
         #[repr(align(128))]
@@ -93,7 +97,8 @@ proptest! {
         memory.0.copy_from_slice(&words);
         let layout = Ring::layout(128).unwrap();
         prop_assert!(layout.size() <= size_of::<Aligned>());
-        // SAFETY: the box lives as long as the ring is used, is aligned, initialised, large enough and touched by nothing else.
+        // SAFETY: the box outlives the ring. It is aligned, initialised and large enough, and
+        // nothing else accesses it.
         let ring = unsafe { Ring::from_memory(NonNull::from(&mut *memory).cast(), 128) }.unwrap();
         let (producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
         for n in 0..pushes {
@@ -103,7 +108,7 @@ proptest! {
         let drained = consumer.drain(|_| ());
         prop_assert_eq!(drained.delivered.wrapping_add(drained.overwritten), pending);
         prop_assert!(drained.delivered <= 128);
-        // And from here on it is a ring like any other.
+        // From here on the ring works as usual.
         producer.push(numbered(7));
         consumer.refresh();
         let mut seen = vec![];
@@ -113,8 +118,9 @@ proptest! {
 }
 
 #[test]
-fn a_ring_in_memory_is_the_ring_in_an_array() {
-    // The counters of either end lie apart where processors share lines of a cache; else they are three words.
+fn the_layout_is_that_of_a_ring_with_an_array() {
+    // On 64-bit targets the counters of the two ends are on separate cache lines. On 32-bit targets
+    // they are three adjacent words.
     let (counters, align) = if cfg!(target_pointer_width = "64") { (256, 128) } else { (12, 4) };
     for capacity in [8_usize, 64, 16_384] {
         let layout = Ring::layout(capacity).unwrap();
@@ -122,8 +128,8 @@ fn a_ring_in_memory_is_the_ring_in_an_array() {
         assert_eq!(layout.align(), align);
     }
     assert_eq!(Ring::layout(64).unwrap(), Layout::new::<Ring<[Slot; 64]>>());
-    for wrong in [0, 1, 4, 100, usize::MAX, 1 << (usize::BITS - 1)] {
-        assert_eq!(Ring::layout(wrong), Err(CapacityError { capacity: wrong }));
+    for invalid in [0, 1, 4, 100, usize::MAX, 1 << (usize::BITS - 1)] {
+        assert_eq!(Ring::layout(invalid), Err(CapacityError { capacity: invalid }));
     }
 }
 
@@ -133,7 +139,7 @@ fn the_batch_is_an_eighth_up_to_64() {
 }
 
 #[test]
-fn two_threads_keep_the_law() {
+fn every_record_of_two_concurrent_threads_is_delivered_or_counted() {
     const PUSHES: u64 = if cfg!(miri) { 2_000 } else { 2_000_000 };
     let mut ring = Box::new(Ring::<[Slot; 256]>::new());
     let (producer, mut consumer) = ring.split();
@@ -142,8 +148,8 @@ fn two_threads_keep_the_law() {
     let mut pass = |consumer: &mut Consumer<'_>| {
         consumer.refresh();
         consumer.drain(|record| {
-            assert_eq!(record.ticks(), record.payload(), "torn");
-            assert!(last < Some(record.ticks()), "out of order");
+            assert_eq!(record.ticks(), record.payload(), "a torn record");
+            assert!(last < Some(record.ticks()), "a record out of order");
             last = Some(record.ticks());
             delivered += 1;
         });

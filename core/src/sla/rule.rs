@@ -1,4 +1,4 @@
-//! A limit at work: what it counts, and its state machine.
+//! Limits at work: their counts and their state machine.
 
 use core::time::Duration;
 
@@ -11,33 +11,34 @@ use crate::{
     window::Window,
 };
 
-/// Stands for "no rule" where the number of one is expected, which are counted from 1.
+/// The rule number that means "no rule". Rules are numbered from 1.
 pub(crate) const NO_RULE: u16 = 0;
 
-/// In as many slices a window is cut of which no statistics are told.
-const SLICES: u16 = 12;
+/// The largest number of slices of a window that serves a limit only.
+const MAX_SLICES: u16 = 12;
 
-/// What a rule counted in one slice of its window.
+/// What a rule has counted in one slice of its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tally {
-    /// Samples as they were recorded.
+    /// The number of recorded samples.
     pub(crate) samples: u64,
-    /// How many they stand for.
+    /// Their weight.
     pub(crate) weight: u64,
-    /// Of these, how many exceed the limit.
+    /// The weight of those that exceed the limit.
     pub(crate) over: u64,
 }
 
 impl Tally {
     pub(crate) const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
 
+    /// Counts a sample that stands for 2^`sampling` samples.
     #[inline]
-    pub(crate) fn add(&mut self, is_over: bool, sampling: u8) {
+    pub(crate) fn add(&mut self, exceeds: bool, sampling: u8) {
         self.samples += 1;
         let weight = 1 << sampling;
         self.weight = self.weight.saturating_add(weight);
-        if is_over {
+        if exceeds {
             self.over = self.over.saturating_add(weight);
         }
     }
@@ -49,47 +50,50 @@ impl Tally {
     }
 }
 
-/// The state of a limit. All zero when nothing is known.
+/// The state machine of a limit. All zero in the initial state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
     /// One more than the tick of its last change; 0 if there was none.
     changed: u64,
-    /// While it is violated: one more than the tick since which the limit is kept; 0 if it is not.
-    kept: u64,
+    /// While violated: one more than the tick since which the limit has not been exceeded; 0 if it
+    /// is exceeded.
+    within_since: u64,
     pub(crate) raised: CountWord,
     pub(crate) cleared: CountWord,
 }
 
 impl Watch {
     pub(crate) const EMPTY: Self =
-        Self { state: SlaState::Unknown, changed: 0, kept: 0, raised: 0, cleared: 0 };
+        Self { state: SlaState::Unknown, changed: 0, within_since: 0, raised: 0, cleared: 0 };
 
-    /// Goes on to what was found at the tick `now`. Whether the state was raised or cleared by it; it is cleared once the limit
-    /// has been kept for `hold` ticks.
+    /// Advances to the state `found` at the tick `now`. Returns whether the limit was raised or
+    /// cleared.
+    ///
+    /// A violation is cleared once the limit has not been exceeded for `hold` ticks.
     pub(crate) fn step(&mut self, found: SlaState, now: u64, hold: u64) -> bool {
         match (self.state, found) {
-            // That too little is known says nothing against a violation, nor against what kept the limit before: of what happens
-            // seldom, one sample is gone from the window before the next one comes.
+            // Too few samples neither clear a violation nor restart its hold time. With a rare
+            // event, one sample may have left the window before the next one arrives.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
-                self.kept = 0;
+                self.within_since = 0;
                 false
             }
             (SlaState::Violated, SlaState::Ok) => {
-                if self.kept == 0 {
-                    self.kept = now.saturating_add(1);
+                if self.within_since == 0 {
+                    self.within_since = now.saturating_add(1);
                 }
-                let is_over = now.saturating_sub(self.kept - 1) >= hold;
-                if is_over {
-                    counter_width::count(&mut self.cleared, 1);
+                let has_held = now.saturating_sub(self.within_since - 1) >= hold;
+                if has_held {
+                    counter_width::add(&mut self.cleared, 1);
                     self.change(SlaState::Ok, now);
                 }
-                is_over
+                has_held
             }
             (_, SlaState::Violated) => {
-                counter_width::count(&mut self.raised, 1);
+                counter_width::add(&mut self.raised, 1);
                 self.change(SlaState::Violated, now);
                 true
             }
@@ -103,40 +107,41 @@ impl Watch {
     fn change(&mut self, state: SlaState, now: u64) {
         self.state = state;
         self.changed = now.saturating_add(1);
-        self.kept = 0;
+        self.within_since = 0;
     }
 
-    /// The clock began again: since when the limit is kept is not known any more.
-    pub(crate) fn begin_anew(&mut self) {
-        self.kept = 0;
+    /// Restarts the hold time: the ticks of a clock that has restarted cannot be compared with
+    /// older ones.
+    pub(crate) fn restart_clock(&mut self) {
+        self.within_since = 0;
     }
 
-    /// The tick of its last change.
+    /// Returns the tick of its last change.
     pub(crate) const fn since(&self) -> Option<u64> {
         self.changed.checked_sub(1)
     }
 }
 
-/// A limit on a quantile that is watched. All zero in a free place.
+/// A watched limit on a quantile. All zero if unused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rule {
-    /// Where its own window stands: a rule watches windows of which no statistics are told as well.
+    /// The window of the limit. Each rule has its own, as it need not be a configured window.
     pub(crate) window: Window,
-    /// The largest value, as it is counted inside, that keeps the limit.
-    pub(crate) most: u64,
-    /// The limit as it was given.
+    /// The largest value within the limit, in internal units.
+    pub(crate) max_value: u64,
+    /// The limit as it was given, in nanoseconds or plain numbers.
     limit: u64,
     quantile_ppm: u32,
     min_samples: u32,
-    /// One more than its event's row; 0 in a free place.
+    /// One more than the row of its event; 0 if unused.
     pub(crate) row: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
     pub(crate) next: u16,
     pub(crate) watch: Watch,
-    /// The weight of the spans that are in flight and over the limit.
+    /// The weight of the open spans that exceed the limit.
     pub(crate) hung: u64,
-    /// What was counted when it was looked at last, hung spans included.
+    /// The weights found by the last evaluation, including hung spans.
     pub(crate) count: u64,
     pub(crate) over: u64,
 }
@@ -144,7 +149,7 @@ pub struct Rule {
 impl Rule {
     pub(crate) const EMPTY: Self = Self {
         window: Window::EMPTY,
-        most: 0,
+        max_value: 0,
         limit: 0,
         quantile_ppm: 0,
         min_samples: 0,
@@ -156,7 +161,7 @@ impl Rule {
         over: 0,
     };
 
-    /// A rule that begins to watch at `now`, `window` being the threshold's.
+    /// Creates a rule that watches `threshold` over `window`.
     pub(crate) fn new(
         row: u16,
         threshold: &Threshold,
@@ -166,8 +171,8 @@ impl Rule {
     ) -> Self {
         Self {
             window,
-            most: match unit {
-                Unit::Time => time.units_told_as(threshold.limit),
+            max_value: match unit {
+                Unit::Time => time.max_units_within_nanos(threshold.limit),
                 Unit::One => threshold.limit,
             },
             limit: threshold.limit,
@@ -178,7 +183,7 @@ impl Rule {
         }
     }
 
-    /// What it watches.
+    /// Returns the limit that it watches.
     pub(crate) fn threshold(&self) -> Threshold {
         Threshold {
             quantile: Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX),
@@ -188,23 +193,25 @@ impl Rule {
         }
     }
 
-    /// Whether more samples exceed the limit than the quantile leaves above itself, by what was counted last.
-    pub(crate) fn is_broken(&self) -> bool {
+    /// Returns whether, at the last evaluation, more samples exceeded the limit than lie above the
+    /// quantile's rank.
+    pub(crate) fn is_exceeded(&self) -> bool {
         let rank = self.threshold().quantile.rank(self.count);
         self.count > 0 && self.over > self.count - rank
     }
 
-    /// Judges what its slices counted, together with the hung spans, at the tick `now`. Whether the state was raised or cleared.
-    pub(crate) fn judge(&mut self, slices: &[Tally], now: u64) -> bool {
+    /// Evaluates the limit at the tick `now`, from the counts of its slices and the hung spans.
+    /// Returns whether it was raised or cleared.
+    pub(crate) fn evaluate(&mut self, slices: &[Tally], now: u64) -> bool {
         let mut tally = Tally::EMPTY;
         for slice in slices {
             tally.merge(slice);
         }
         self.count = tally.weight.saturating_add(self.hung);
         self.over = tally.over.saturating_add(self.hung);
-        let is_broken = self.is_broken();
+        let is_exceeded = self.is_exceeded();
         let is_enough = self.count > 0 && tally.samples >= u64::from(self.min_samples);
-        let found = match (is_broken, is_enough) {
+        let found = match (is_exceeded, is_enough) {
             (true, true) => SlaState::Violated,
             (true, false) if self.hung > 0 => SlaState::Violated,
             (false, true) => SlaState::Ok,
@@ -214,11 +221,11 @@ impl Rule {
     }
 }
 
-/// A limit on silence that is watched. All zero when there is none.
+/// A watched limit on silence. All zero if there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Silence {
-    /// The longest that keeps the limit; 0 without a limit.
+    /// The longest silence within the limit, in nanoseconds; 0 without a limit.
     pub(crate) nanos: u64,
     ticks: u64,
     pub(crate) watch: Watch,
@@ -231,9 +238,9 @@ impl Silence {
         Self { nanos, ticks: rate.ticks_in_nanos(nanos), watch: Watch::EMPTY }
     }
 
-    /// Judges at the tick `now` how long it had been, as of the tick `as_of`, since something was `seen`. Whether the state was
-    /// raised or cleared.
-    pub(crate) fn judge(&mut self, seen: Option<u64>, as_of: u64, now: u64) -> bool {
+    /// Evaluates the limit at the tick `now`. `seen` is the tick of the last record, and everything
+    /// up to `as_of` has been delivered. Returns whether the limit was raised or cleared.
+    pub(crate) fn evaluate(&mut self, seen: Option<u64>, as_of: u64, now: u64) -> bool {
         if self.nanos == 0 {
             return false;
         }
@@ -246,25 +253,28 @@ impl Silence {
     }
 }
 
-/// The slices of a window of `length` of which no statistics are told: as many as divide it into whole nanoseconds, 12 at most.
-fn slices_for(length: Duration, most: usize) -> u16 {
-    let most = u16::try_from(most).map_or(SLICES, |most| most.min(SLICES));
-    // One that is too long is refused in any slices.
+/// Returns the number of slices of a window that serves a limit only: the largest that divides the
+/// window into whole nanoseconds, but at most 12 and `max_slices`.
+fn slices_for(length: Duration, max_slices: usize) -> u16 {
+    let max_slices = u16::try_from(max_slices).map_or(MAX_SLICES, |max| max.min(MAX_SLICES));
+    // A window that is too long is refused whatever its slices.
     let nanos = nanos_of(length).unwrap_or(0);
-    let divides = |slices: &u16| wide_math::divided(nanos, u64::from(*slices)).1 == 0;
-    (1..=most).rev().find(divides).unwrap_or(1)
+    let divides = |slices: &u16| wide_math::div_rem(nanos, u64::from(*slices)).1 == 0;
+    (1..=max_slices).rev().find(divides).unwrap_or(1)
 }
 
-/// The window of a threshold: cut like the one of the same length among `windows`, if there is one.
+/// Returns the window of a threshold; `None` if there can be none. It is cut like the window of the
+/// same length among `windows`, if there is one.
 pub(crate) fn window_for(
     threshold: &Threshold,
     windows: &[Window],
-    most_slices: usize,
+    max_slices: usize,
     rate: TickRate,
     now: u64,
 ) -> Option<Window> {
-    let alike = windows.iter().find(|window| window.length() == threshold.window);
-    let slices = alike.map_or_else(|| slices_for(threshold.window, most_slices), Window::slices);
+    let configured = windows.iter().find(|window| window.length() == threshold.window);
+    let slices =
+        configured.map_or_else(|| slices_for(threshold.window, max_slices), Window::slices);
     Window::new(&WindowSpec::new(threshold.window, slices), rate, now, 0)
 }
 
@@ -273,7 +283,7 @@ mod tests {
     use super::{SlaState::*, *};
 
     #[test]
-    fn a_violation_is_raised_at_once_and_cleared_when_the_limit_was_kept_for_a_while() {
+    fn a_violation_is_raised_at_once_and_cleared_after_the_hold_time() {
         let mut watch = Watch::EMPTY;
         let steps = [
             // (tick, found, changed, state)
@@ -283,9 +293,9 @@ mod tests {
             (3, Violated, false, Violated),
             (4, Ok, false, Violated),
             (13, Ok, false, Violated),
-            (13, Violated, false, Violated), // it begins to be kept anew
+            (13, Violated, false, Violated), // restarts the hold time
             (20, Ok, false, Violated),
-            (40, Unknown, false, Violated), // too little to clear it
+            (40, Unknown, false, Violated), // too few samples to clear it
             (41, Ok, true, Ok),
             (42, Unknown, false, Unknown),
             (43, Violated, true, Violated),
@@ -297,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_broken_by_anything_that_is_seen() {
+    fn any_record_ends_a_silence() {
         let mut silence = Silence::new(100, TickRate::NANOSECONDS);
         let steps = [
             (500, None, Unknown),
@@ -306,16 +316,16 @@ mod tests {
             (606, Some(505), Violated),
         ];
         for (now, seen, state) in steps {
-            silence.judge(seen, now, now);
+            silence.evaluate(seen, now, now);
             assert_eq!(silence.watch.state, state, "at {now}");
         }
-        assert!(silence.judge(Some(607), 607, 608));
+        assert!(silence.evaluate(Some(607), 607, 608));
         assert_eq!((silence.watch.state, silence.watch.raised, silence.watch.cleared), (Ok, 1, 1));
     }
 
     #[test]
-    fn a_window_without_statistics_is_cut_evenly() {
-        let cut = |nanos, most| slices_for(Duration::from_nanos(nanos), most);
+    fn a_window_that_serves_a_limit_only_is_cut_evenly() {
+        let cut = |nanos, max| slices_for(Duration::from_nanos(nanos), max);
         assert_eq!(
             [cut(60_000_000_000, 12), cut(10_000_000_000, 12), cut(7, 12), cut(13, 12), cut(60, 5)],
             [12, 10, 7, 1, 5]

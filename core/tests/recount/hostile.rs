@@ -1,4 +1,4 @@
-//! Records of any bits, at clocks that jump anywhere, under limits of any size.
+//! Random records, a clock that jumps anywhere, and limits of any size.
 
 use core::time::Duration;
 
@@ -29,10 +29,10 @@ enum Step {
     Record([u64; 2]),
     Lost,
     Limits(u16, Vec<Limit>),
-    Settle(u64),
+    ExpireOrphans(u64),
 }
 
-/// Any number, or one near an end, or near a power of two.
+/// Any number, or one near 0, near 2^64 or near a power of two.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
@@ -60,7 +60,7 @@ fn limit() -> impl Strategy<Value = Limit> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Of an event that is known, in most records.
+    // Most of these records are of a known event.
     let record = (
         number(),
         number(),
@@ -77,21 +77,21 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lost),
         2 => (proptest::sample::select(vec![1_u16, 2, 3, 2_047, 5]), vec(limit(), 0..4))
             .prop_map(|(event, limits)| Step::Limits(event, limits)),
-        2 => number().prop_map(Step::Settle),
+        2 => number().prop_map(Step::ExpireOrphans),
     ]
 }
 
-/// Asks for everything that can be asked for.
-fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
-    let (mut told, mut sources) = (0, 0);
-    aggregator.watch(u64::MAX, |change| told += usize::from(change.is_raised()));
-    aggregator.limits(|status| told += usize::from(status.observed.is_some()));
+/// Makes every query.
+fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
+    let (mut visited, mut sources) = (0, 0);
+    aggregator.watch(u64::MAX, |change| visited += usize::from(change.is_raised()));
+    aggregator.limits(|status| visited += usize::from(status.observed.is_some()));
     aggregator.sources(|_| sources += 1);
     let mut room = [Exemplar::default(); 3];
     for event in [1, 2, 3, 2_047, 5].map(|id| EventId::new(id).unwrap()) {
-        for period in [Scope::Window(0), Scope::Window(1), Scope::Window(9), Scope::Total] {
-            let summary = aggregator.summary(event, period);
-            if let Some((summary, values)) = aggregator.describe(event, period) {
+        for scope in [Scope::Window(0), Scope::Window(1), Scope::Window(9), Scope::Total] {
+            let summary = aggregator.summary(event, scope);
+            if let Some((summary, values)) = aggregator.describe(event, scope) {
                 assert!(summary.min <= summary.p50 && summary.p50 <= summary.p95, "{summary:?}");
                 assert!(
                     summary.p95 <= summary.p99_9 && summary.p99_9 <= summary.max,
@@ -99,15 +99,15 @@ fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
                 );
                 assert!(values.quantile(quantile).is_some());
             }
-            assert_eq!(aggregator.quantile(event, period, quantile).is_some(), summary.is_some());
-            if let Some(corrected) = aggregator.corrected(event, period) {
+            assert_eq!(aggregator.quantile(event, scope, quantile).is_some(), summary.is_some());
+            if let Some(corrected) = aggregator.corrected(event, scope) {
                 let plain = summary.unwrap();
                 assert!(
                     corrected.count >= plain.count && corrected.max == plain.max,
                     "{corrected:?} {plain:?}"
                 );
             }
-            let (slowest, converter) = aggregator.slowest(event, period, &mut room);
+            let (slowest, converter) = aggregator.slowest(event, scope, &mut room);
             assert_eq!(
                 slowest.first().map(|slow| converter.value(slow.value())),
                 summary.map(|summary| summary.max)
@@ -120,7 +120,7 @@ fn ask<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
     }
 }
 
-fn survives<C: Count>(
+fn run<C: Count>(
     (hz, unit, interval, first): (u64, TimeUnit, u64, u64),
     steps: &[Step],
     quantile: Quantile,
@@ -136,7 +136,7 @@ fn survives<C: Count>(
         ..Shape::server(&infos, &WINDOWS)
     };
     let Some(rate) = TickRate::from_hz(hz) else { return Ok(()) };
-    // A clock may be too slow for the slices.
+    // A clock may be too slow for the slices of the windows.
     let Ok(mut aggregator) =
         Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape))
     else {
@@ -157,23 +157,23 @@ fn survives<C: Count>(
             }
             Step::Lost => aggregator.mark_lost(),
             Step::Limits(event, limits) => {
-                // Whether they can be watched, and else that nothing is changed, is for others to say.
+                // Other tests check which limits are refused, and that nothing changes then.
                 let _ = aggregator.set_limits(EventId::new(*event).unwrap(), limits);
             }
-            Step::Settle(pass) => aggregator.expire_orphans(*pass),
+            Step::ExpireOrphans(pass) => aggregator.expire_orphans(*pass),
         }
         if matches!(step, Step::Pass(_) | Step::Limits(..)) {
-            ask(&mut aggregator, quantile);
+            query_all(&mut aggregator, quantile);
         }
     }
-    ask(&mut aggregator, quantile);
+    query_all(&mut aggregator, quantile);
     let counters = aggregator.counters();
-    let told: u64 = infos
+    let counted: u64 = infos
         .iter()
         .filter_map(|info| aggregator.summary(info.id, Scope::Total))
         .map(|summary| summary.count)
         .sum();
-    prop_assert_eq!(told, samples);
+    prop_assert_eq!(counted, samples);
     prop_assert!(
         samples + counters.invalid + counters.unknown_events + counters.saturated <= records
     );
@@ -184,7 +184,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn nothing_panics_whatever_the_bits_and_the_clock(
+    fn random_records_and_clocks_never_panic(
         hz in prop_oneof![4 => Just(1_000_000_000_u64), 2 => Just(10), 1 => number()],
         unit in prop_oneof![Just(TimeUnit::Fine), Just(TimeUnit::Coarse)],
         interval in prop_oneof![Just(1_u64), Just(100_000_000), number()],
@@ -196,16 +196,16 @@ proptest! {
         let quantile = Quantile::from_ppm(ppm).unwrap();
         let clock = (hz, unit, interval, first);
         match width {
-            0 => survives::<u16>(clock, &steps, quantile)?,
-            1 => survives::<u32>(clock, &steps, quantile)?,
-            _ => survives::<u64>(clock, &steps, quantile)?,
+            0 => run::<u16>(clock, &steps, quantile)?,
+            1 => run::<u32>(clock, &steps, quantile)?,
+            _ => run::<u64>(clock, &steps, quantile)?,
         }
     }
 }
 
 #[test]
-fn what_is_put_in_for_the_longest_spans_saturates() {
-    // The most that is counted inside, 2^60 units, at a clock of 2^16 ticks a second.
+fn corrections_for_the_longest_durations_saturate() {
+    // The longest durations below 2^60 internal units, at 2^16 ticks per second.
     for (unit, longest, count) in
         [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)]
     {
@@ -213,7 +213,7 @@ fn what_is_put_in_for_the_longest_spans_saturates() {
             |n: u64| Step::Record([n * 7_919 % 60_000, longest << 18 | 15 << 14 | 6 << 11 | 2]);
         let steps: Vec<_> =
             [Step::Pass(60_000)].into_iter().chain((0..count).map(record)).collect();
-        survives::<u64>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
-        survives::<u16>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
+        run::<u64>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
+        run::<u16>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
     }
 }

@@ -1,24 +1,25 @@
-//! Everything that an aggregator tells, recounted from plain lists by the rules of the design: the two share no code.
+//! Compares everything that an aggregator returns with values recomputed from plain lists. The two
+//! share no code.
 
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "oracles compute in other types than what they judge"
+    reason = "the models use other types than the code under test"
 )]
 
-mod corrected;
-mod counters;
-mod drained;
-mod flights;
+mod absent_parts;
+mod coordinated_omission;
+mod definitions;
+mod full_counters;
+mod harness;
 mod hostile;
-mod lacking;
 mod limits;
-mod lists;
 mod memory;
-mod numbers;
+mod model;
+mod open_spans;
+mod ring_drain;
 mod steps;
-mod world;
 
 use proptest::prelude::*;
 use tailwatch_core::{
@@ -27,20 +28,23 @@ use tailwatch_core::{
 };
 
 use crate::{
+    definitions::{MILLI, SECOND},
+    harness::Harness,
     memory::Memory,
-    numbers::{MILLI, SECOND},
     steps::{passes, setup},
-    world::World,
 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn after_every_pass_all_that_is_told_equals_a_recount(setup in setup(), passes in passes(10 * MILLI)) {
-        let mut world = World::new(&setup);
+    fn all_results_equal_the_model_after_every_pass(
+        setup in setup(),
+        passes in passes(10 * MILLI),
+    ) {
+        let mut harness = Harness::new(&setup);
         for pass in &passes {
-            world.pass(pass);
+            harness.pass(pass);
         }
     }
 }
@@ -49,19 +53,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_clock_that_begins_again_leaves_what_was_before_to_the_totals(setup in setup(), passes in passes(200 * SECOND)) {
-        let mut world = World::new(&setup);
+    fn after_a_clock_restart_earlier_samples_count_in_the_total_only(
+        setup in setup(),
+        passes in passes(200 * SECOND),
+    ) {
+        let mut harness = Harness::new(&setup);
         for pass in &passes {
-            world.pass(pass);
+            harness.pass(pass);
         }
     }
 }
 
-/// Half a nanosecond is told as a whole one: what is told decides, not what is counted inside.
+/// Half a nanosecond is rounded up. The rounded duration decides whether a limit is exceeded, not
+/// the value in internal units.
 #[test]
-fn a_duration_that_is_rounded_up_beyond_its_limit_violates_it() {
+fn a_duration_that_is_rounded_up_above_its_limit_exceeds_it() {
     const EVENT: EventInfo = EventInfo::new(EventId::new(1).unwrap(), "event");
-    // With 2^40 ticks a second, 2^30 ticks are 976,562.5 ns.
+    // At 2^40 ticks per second, 2^30 ticks are 976,562.5 ns.
     let limit = Threshold::value(Quantile::P50, 976_562);
     for (length, over) in [(1 << 30, 1), ((1 << 30) - 1, 0)] {
         let shape = Shape {
@@ -76,9 +84,9 @@ fn a_duration_that_is_rounded_up_beyond_its_limit_violates_it() {
         aggregator.set_limits(EVENT.id, &[Limit::Quantile(limit)]).unwrap();
         assert!(aggregator.record(0, Record::duration(0, EVENT.id, 0, length)));
         aggregator.watch(0, |_| ());
-        let mut told = vec![];
+        let mut statuses = vec![];
         aggregator
-            .limits(|status| told.push((status.over, status.observed.unwrap() - limit.limit)));
-        assert_eq!(told, [(over, over)]);
+            .limits(|status| statuses.push((status.over, status.observed.unwrap() - limit.limit)));
+        assert_eq!(statuses, [(over, over)]);
     }
 }

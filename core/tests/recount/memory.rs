@@ -1,4 +1,4 @@
-//! Storage in vectors, so that a shape can be drawn at random.
+//! Storage in vectors, so that shapes can be random.
 
 use tailwatch_core::{
     Count, CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,

@@ -1,4 +1,4 @@
-//! What can happen between two looks: drawn at random.
+//! Random set-ups, and random steps that happen between two passes.
 
 use core::time::Duration;
 
@@ -7,9 +7,9 @@ use tailwatch_core::{
     DiscardReason, MAX_PAYLOAD, Outcome, Quantile, Threshold, TimeUnit, WindowSpec,
 };
 
-use crate::numbers::{MILLI, SECOND};
+use crate::definitions::{MILLI, SECOND};
 
-/// Two of time and one of plain numbers.
+/// The number of events: two measured in time, one in plain numbers.
 pub(crate) const EVENTS: usize = 3;
 pub(crate) const SPANS: usize = 2;
 pub(crate) const NUMBERS: usize = 2;
@@ -26,10 +26,10 @@ pub(crate) const WINDOWS: [&[WindowSpec]; 4] = [
 ];
 
 const fn limit(ppm: u32, limit: u64, window_millis: u64, min_samples: u32) -> Threshold {
-    let Some(quantile) = Quantile::from_ppm(ppm) else { panic!("a quantile") };
+    let Some(quantile) = Quantile::from_ppm(ppm) else { panic!("the ppm are at most 1,000,000") };
     Threshold { quantile, limit, window: Duration::from_millis(window_millis), min_samples }
 }
-/// Of these, an event has some at a time. Two differ in nothing but the samples that they ask for.
+/// The limits that events have, some at a time. Two of them differ only in `min_samples`.
 pub(crate) const LIMITS: [Threshold; 9] = [
     limit(500_000, MILLI, 1_000, 1),
     limit(950_000, MILLI, 1_000, 10),
@@ -57,9 +57,9 @@ pub(crate) struct Setup {
     pub(crate) unit: TimeUnit,
     pub(crate) in_flight: usize,
     pub(crate) slowest: usize,
-    /// Limits that it has room for.
+    /// How many limits it has room for.
     pub(crate) limits: usize,
-    /// Whether some of it is sampled.
+    /// Whether some records are sampled.
     pub(crate) is_sampled: bool,
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-/// A time that matters somewhere: a limit, a slice, a window, a silence; in nanoseconds.
+/// A length, in nanoseconds, at which something changes: a limit, a slice, a window, a silence.
 fn edge() -> impl Strategy<Value = u64> {
     let slices = WINDOWS
         .concat()
@@ -123,7 +123,7 @@ fn edge() -> impl Strategy<Value = u64> {
     )
 }
 
-/// A length of time: so many nanoseconds, and a tick more or less.
+/// A length of time in nanoseconds, plus or minus a tick.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Length {
     pub(crate) nanos: u64,
@@ -140,11 +140,12 @@ pub(crate) fn length() -> impl Strategy<Value = Length> {
         .prop_map(|(nanos, ticks)| Length { nanos, ticks })
 }
 
-/// How long ago something was: or at a bound of a slice about then, or a tick before it.
+/// How long ago something happened. Optionally moved to the beginning of a slice of that time, or a
+/// tick before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
     pub(crate) length: Length,
-    /// The bound of a slice of a window, and so many ticks before.
+    /// A window, and how many ticks before the beginning of one of its slices.
     pub(crate) bound: Option<(Index, u64)>,
 }
 
@@ -162,13 +163,13 @@ fn age() -> impl Strategy<Value = Age> {
 #[derive(Clone, Debug)]
 pub(crate) enum Advance {
     By(Length),
-    /// To the bound of a slice of a window (the next one, or later), or a tick before it.
+    /// To the beginning of the next or a later slice of a window, or a tick before it.
     Bound {
         window: Index,
         after: u64,
         before: u64,
     },
-    /// So that a running span is as old.
+    /// Until a running span has this age.
     Aged {
         span: Index,
         length: Length,
@@ -195,9 +196,9 @@ fn advance(most_back: u64) -> impl Strategy<Value = Advance> {
     ]
 }
 
-/// What can be wrong with a record.
+/// Invalid records, by cause.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Junk {
+pub(crate) enum Invalid {
     Empty,
     UnknownEvent,
     ValueOfSpan,
@@ -210,25 +211,25 @@ pub(crate) enum Junk {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A span begins; its START may stay in its ring for a while.
+    /// A span begins. Its START may stay in its ring for a while.
     Begin {
         event: usize,
         age: Age,
         tag: u64,
         is_withheld: bool,
     },
-    /// A START that was withheld comes.
+    /// A withheld START is delivered.
     Deliver(Index),
     End {
         span: Index,
         age: Age,
         outcome: Outcome,
     },
-    Forget {
+    Discard {
         span: Index,
-        why: DiscardReason,
+        reason: DiscardReason,
     },
-    /// An END that no START belongs to, unless by chance.
+    /// An END without a START, unless one matches by chance.
     Stray {
         event: usize,
         age: Age,
@@ -241,21 +242,22 @@ pub(crate) enum Step {
         length: Length,
     },
     /// A DURATION that began together with a running span.
-    Beside(Index),
+    DurationOfOpenSpan(Index),
     Value {
         age: Age,
         number: u64,
     },
-    /// Ticks beyond what may be later than the drain's clock, at a length of a span or as a number.
+    /// A record from the future. `beyond` counts ticks beyond the tolerance, and `length` is its
+    /// duration or number.
     Future {
         event: usize,
         beyond: i64,
         length: Length,
     },
-    Junk(Junk),
+    Invalid(Invalid),
     Lost,
     SampledAway(usize),
-    Excuse(usize),
+    ResetSilence(usize),
     Limits {
         event: usize,
         chosen: u16,
@@ -276,17 +278,17 @@ fn step() -> impl Strategy<Value = Step> {
         990..1_010_u64,
         (0..1_u64 << 45, 0..45_u32).prop_map(|(n, shift)| n >> shift)
     ];
-    let why =
+    let reasons =
         vec![DiscardReason::Discarded, DiscardReason::ClockSteppedBack, DiscardReason::TooLong];
-    let wrong = vec![
-        Junk::Empty,
-        Junk::UnknownEvent,
-        Junk::ValueOfSpan,
-        Junk::EndOfNumber,
-        Junk::StartOfNumber,
-        Junk::TooLong,
-        Junk::TooLarge,
-        Junk::LongestEnd,
+    let invalid = vec![
+        Invalid::Empty,
+        Invalid::UnknownEvent,
+        Invalid::ValueOfSpan,
+        Invalid::EndOfNumber,
+        Invalid::StartOfNumber,
+        Invalid::TooLong,
+        Invalid::TooLarge,
+        Invalid::LongestEnd,
     ];
     let begin = (0..SPANS, age(), tag, proptest::bool::weighted(0.25));
     let limits = (
@@ -296,22 +298,29 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>(),
     );
     prop_oneof![
-        30 => begin.prop_map(|(event, age, tag, is_withheld)| Step::Begin { event, age, tag, is_withheld }),
+        30 => begin.prop_map(|(event, age, tag, is_withheld)| {
+            Step::Begin { event, age, tag, is_withheld }
+        }),
         10 => index().prop_map(Step::Deliver),
-        30 => (index(), age(), outcome()).prop_map(|(span, age, outcome)| Step::End { span, age, outcome }),
-        4 => (index(), proptest::sample::select(why)).prop_map(|(span, why)| Step::Forget { span, why }),
+        30 => (index(), age(), outcome())
+            .prop_map(|(span, age, outcome)| Step::End { span, age, outcome }),
+        4 => (index(), proptest::sample::select(reasons))
+            .prop_map(|(span, reason)| Step::Discard { span, reason }),
         4 => (0..SPANS, age(), length(), outcome())
             .prop_map(|(event, age, length, outcome)| Step::Stray { event, age, length, outcome }),
-        30 => (0..SPANS, age(), length()).prop_map(|(event, age, length)| Step::Duration { event, age, length }),
-        2 => index().prop_map(Step::Beside),
+        30 => (0..SPANS, age(), length())
+            .prop_map(|(event, age, length)| Step::Duration { event, age, length }),
+        2 => index().prop_map(Step::DurationOfOpenSpan),
         15 => (age(), number).prop_map(|(age, number)| Step::Value { age, number }),
         3 => (0..EVENTS, prop_oneof![-1..=1_i64, -300_000..300_000_i64, 1..1_i64 << 60], length())
             .prop_map(|(event, beyond, length)| Step::Future { event, beyond, length }),
-        2 => proptest::sample::select(wrong).prop_map(Step::Junk),
+        2 => proptest::sample::select(invalid).prop_map(Step::Invalid),
         2 => Just(Step::Lost),
         1 => (0..EVENTS).prop_map(Step::SampledAway),
-        1 => (0..EVENTS).prop_map(Step::Excuse),
-        3 => limits.prop_map(|(event, chosen, silence, is_reversed)| Step::Limits { event, chosen, silence, is_reversed }),
+        1 => (0..EVENTS).prop_map(Step::ResetSilence),
+        3 => limits.prop_map(|(event, chosen, silence, is_reversed)| {
+            Step::Limits { event, chosen, silence, is_reversed }
+        }),
     ]
 }
 
@@ -323,19 +332,24 @@ pub(crate) fn silence(number: usize) -> Duration {
 pub(crate) struct Pass {
     pub(crate) advance: Advance,
     pub(crate) steps: Vec<Step>,
-    /// Whether every ring was drained.
-    pub(crate) settles: bool,
-    /// A quantile to ask for.
+    /// Whether early ENDs expire at the end of the pass.
+    pub(crate) expires_orphans: bool,
+    /// A quantile to query.
     pub(crate) ppm: u32,
 }
 
-/// Passes with a clock that steps back by so many nanoseconds at the most.
+/// Returns passes whose clock steps back by at most so many nanoseconds.
 pub(crate) fn passes(most_back: u64) -> impl Strategy<Value = Vec<Pass>> {
     let ppm = prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)];
     let steps = prop_oneof![1 => vec(step(), 0..3), 3 => vec(step(), 0..25)];
     let pass = (advance(most_back), steps, proptest::bool::weighted(0.9), ppm);
     vec(
-        pass.prop_map(|(advance, steps, settles, ppm)| Pass { advance, steps, settles, ppm }),
+        pass.prop_map(|(advance, steps, expires_orphans, ppm)| Pass {
+            advance,
+            steps,
+            expires_orphans,
+            ppm,
+        }),
         1..16,
     )
 }

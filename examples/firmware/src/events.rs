@@ -1,15 +1,16 @@
-//! What the firmware measures.
+//! The events that the firmware measures.
 
 use tailwatch_core::events;
 
 events! {
-    /// The events of main and of the timer.
+    /// The work of main and of the timer interrupt.
     pub enum Work {
-        /// A task of main that no interrupt falls into.
+        /// A task of main that is too short to be interrupted.
         Task = 1,
-        /// A task of main that lasts for more than the timer's period, so that one interrupt falls into it.
+        /// A task of main that is longer than the timer's period, so one interrupt occurs during
+        /// it.
         Interrupted = 2,
-        /// What the timer's interrupt does.
+        /// The work of the timer interrupt.
         Timer = 3,
     }
 }

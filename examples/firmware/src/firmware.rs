@@ -1,12 +1,13 @@
-//! The firmware itself: main and a timer's interrupt record, idle drains, and what came of it is told.
+//! The firmware: main and a timer interrupt record, the idle loop drains, and the report is
+//! emitted.
 //!
-//! Four things are all that tailwatch needs of a program:
+//! A program that uses tailwatch adds four things:
 //!
-//! 1. *A clock* that every context reads: the board's, in a `static`.
-//! 2. *A ring for each context* that records, in a `static`: main's and the timer's. Neither waits for the other, whatever interrupts
-//!    whatever, and nothing is switched off meanwhile.
-//! 3. *Storage* for what is kept, sized by a [`Shape`]; it is zero when empty, and so takes no flash.
-//! 4. *A call from idle*, [`Drain::run`], which takes in a bounded number of records.
+//! 1. A *clock* that every context reads. Here it is the board's, in a `static`.
+//! 2. A *ring* for each context that records, in a `static`. Here these are main and the timer
+//!    interrupt. Neither waits for the other, and interrupts are never disabled.
+//! 3. *Storage* whose size follows from a [`Shape`]. It is all zero at first, so it takes no flash.
+//! 4. A call of [`Drain::run`] *from the idle loop*. Each call drains a bounded number of records.
 
 use tailwatch_bare_metal::{Drain, DrainConfig, ReportItem, StaticRing};
 use tailwatch_core::{Clock, Consumer, Shape, Storage, WindowSpec, storage};
@@ -19,35 +20,37 @@ use crate::{
     plan::{self, GATE},
 };
 
-/// The last second and the last five, in five slices each.
+/// Windows of one second and of five, in five slices each.
 const WINDOWS: [WindowSpec; 2] = {
     let [second, five] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]
 };
 
-/// 64 exact samples an event; histograms from 33 µs to 17 ms in steps of 41 %, which fit the smallest board.
+/// 64 exact samples per event, and histograms from 31 µs to 16 ms with bounds 41 % apart. This fits
+/// into the smallest board.
 pub const SHAPE: Shape =
     Shape { scale: 1, lowest: 15, octaves: 9, in_flight: 8, ..Shape::small(Work::ALL, &WINDOWS) };
 
-/// Storage of that shape.
-pub type Kept = storage!(SHAPE, u16);
+/// Storage of this shape.
+pub type Memory = storage!(SHAPE, u16);
 
-/// What a pass takes in at the most: some ten thousand instructions.
-const RECORDS_A_PASS: usize = 8;
+/// The largest number of records per pass, which bounds a pass to about ten thousand instructions.
+const RECORDS_PER_PASS: usize = 8;
 
-static OF_MAIN: StaticRing<32> = StaticRing::new();
+static MAIN_RING: StaticRing<32> = StaticRing::new();
 
 #[cfg(target_arch = "arm")]
-static OF_TIMER: StaticRing<8> = StaticRing::new();
+static TIMER_RING: StaticRing<8> = StaticRing::new();
 
 #[cfg(target_arch = "arm")]
 #[cortex_m_rt::exception]
 fn SysTick() {
-    // Local to the handler, which alone uses it: safe, and without a lock.
+    // A `static mut` in a handler belongs to the handler alone, so `cortex-m-rt` makes it safe to
+    // use.
     static mut RECORDER: Option<plan::BoardRecorder<'static>> = None;
-    board::interrupted();
+    board::on_interrupt();
     if RECORDER.is_none() {
-        *RECORDER = OF_TIMER.take_recorder(&GATE, board::clock()).ok();
+        *RECORDER = TIMER_RING.take_recorder(&GATE, board::clock()).ok();
     }
     if let Some(recorder) = RECORDER {
         plan::timer(recorder, board::interrupts());
@@ -55,38 +58,43 @@ fn SysTick() {
 }
 
 #[cfg(target_arch = "arm")]
-fn of_timer() -> Option<Consumer<'static>> {
-    OF_TIMER.take_consumer().ok()
+fn timer_consumer() -> Option<Consumer<'static>> {
+    TIMER_RING.take_consumer().ok()
 }
 
 #[cfg(target_arch = "riscv32")]
-static OF_TIMER: Ring<[Slot; 8]> = Ring::new();
+static TIMER_RING: Ring<[Slot; 8]> = Ring::new();
 
 #[cfg(target_arch = "riscv32")]
 #[riscv_rt::core_interrupt(riscv::interrupt::Interrupt::MachineTimer)]
 fn machine_timer() {
-    board::interrupted();
-    // This runtime's handlers keep nothing, so the ring is attached anew each time, which is a few loads. Nobody else attaches.
-    let ring: &Ring = &OF_TIMER;
+    board::on_interrupt();
+    // Handlers of this runtime have no variables of their own, so the producer is attached at each
+    // interrupt, which takes a few loads. No other code attaches a producer to this ring.
+    let ring: &Ring = &TIMER_RING;
     plan::timer(&Recorder::new(ring.attach_producer(), &GATE, board::clock()), board::interrupts());
 }
 
 #[cfg(target_arch = "riscv32")]
-fn of_timer() -> Option<Consumer<'static>> {
-    let ring: &Ring = &OF_TIMER;
+fn timer_consumer() -> Option<Consumer<'static>> {
+    let ring: &Ring = &TIMER_RING;
     Some(ring.attach_consumer())
 }
 
-/// Records for half a second and tells what came of it; waits until the shorter window has forgotten it, and tells again.
+/// Records for half a second, and emits the report. Then waits until the shorter window is empty
+/// again, and emits a second report.
+///
+/// `emit` gets `"first"` or `"later"`, and an item of that report.
 ///
 /// # Errors
-/// If it is called twice, or what is configured does not fit.
+///
+/// Returns an error if it is called twice, or if shape, windows, events and storage do not match.
 pub fn run(
     storage: impl Storage,
-    mut tell: impl FnMut(&str, &ReportItem),
+    mut emit: impl FnMut(&str, &ReportItem),
 ) -> Result<(), &'static str> {
     let clock = board::clock();
-    let recorder = OF_MAIN.take_recorder(&GATE, clock).map_err(|_| "main's ring is taken")?;
+    let recorder = MAIN_RING.take_recorder(&GATE, clock).map_err(|_| "main's ring is taken")?;
     let config = DrainConfig {
         shape: SHAPE,
         windows: &WINDOWS,
@@ -94,23 +102,23 @@ pub fn run(
         clock,
         gate: &GATE,
         rings: [
-            OF_MAIN.take_consumer().map_err(|_| "main's ring is drained by another")?,
-            of_timer().ok_or("the timer's ring is drained by another")?,
+            MAIN_RING.take_consumer().map_err(|_| "main's ring already has a drain")?,
+            timer_consumer().ok_or("the timer's ring already has a drain")?,
         ],
         transitions: None,
     };
-    let mut drain =
-        Drain::new(config, storage).map_err(|_| "shape, windows, events and storage do not fit")?;
-    if !board::start() {
-        return Err("the timer is taken");
+    let mut drain = Drain::new(config, storage)
+        .map_err(|_| "shape, windows, events and storage do not match")?;
+    if !board::start_timer() {
+        return Err("the timer is already in use");
     }
 
-    // Idle: drain as long as there is something to, then sleep until the timer interrupts.
+    // The idle loop: drain while records are left, then sleep until the timer interrupts.
     let mut seen = 0;
     let mut idle = |drain: &mut Drain<'_, _, _, { plan::IDS }, 2>| {
-        while drain.run(RECORDS_A_PASS).has_more {}
+        while drain.run(RECORDS_PER_PASS).has_more {}
         while board::interrupts() == seen {
-            board::wait();
+            board::wait_for_interrupt();
         }
         seen = board::interrupts();
     };
@@ -121,12 +129,13 @@ pub fn run(
     while board::interrupts() <= plan::TIMER_SPANS {
         idle(&mut drain);
     }
-    drain.report(|item| tell("first", item));
+    drain.report(|item| emit("first", item));
 
-    let (from, long) = (clock.start(), clock.rate().hz() * 3 / 2);
-    while clock.start() - from < long {
+    // 1.5 s, which is longer than the shorter window.
+    let (start, pause) = (clock.start(), clock.rate().hz() * 3 / 2);
+    while clock.start() - start < pause {
         idle(&mut drain);
     }
-    drain.report(|item| tell("later", item));
+    drain.report(|item| emit("later", item));
     Ok(())
 }

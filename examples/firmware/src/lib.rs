@@ -1,7 +1,7 @@
-//! What the firmware's programs share: the board they run on, and work of a known length.
+//! What the programs of this example share: access to the board, and work of a known duration.
 //!
-//! Everything here is for an emulator that executes one instruction in 128 ns (`-icount shift=7`), so that how long work takes is
-//! known by counting its instructions.
+//! The programs run in an emulator that executes one instruction in 128 ns (`-icount shift=7`). The
+//! duration of work is therefore known from the number of its instructions.
 
 #![no_std]
 
@@ -13,7 +13,7 @@ pub mod board;
 pub mod board;
 pub mod events;
 pub mod firmware;
-#[cfg(target_arch = "arm")]
-pub mod painted;
 pub mod plan;
+#[cfg(target_arch = "arm")]
+pub mod stack_usage;
 pub mod work;

@@ -1,38 +1,39 @@
-//! What is recorded: `.ci/check_firmware.py` knows the same, and compares what the firmware tells with it.
+//! The plan of what is recorded. `.ci/check_firmware.py` contains the same plan, and compares the
+//! report with it.
 
 use tailwatch_core::{Gate, Recorder};
 
 use crate::{board::Clock, events::Work, work::execute};
 
-/// One word for the master switch and one for each event.
+/// The size of the gate: one byte for the master switch and one for each event.
 pub const IDS: usize = 4;
 
-/// A recorder of either context.
+/// The recorder of main or of the timer interrupt.
 pub type BoardRecorder<'r> = Recorder<'r, Clock, IDS>;
 
-/// What decides whether an event is recorded: everything is.
+/// The gate. It is open, so every event is recorded.
 pub static GATE: Gate<IDS> = Gate::new();
 
-/// Interrupts of the timer that record.
+/// The number of timer interrupts that record a span.
 pub const TIMER_SPANS: u32 = 60;
 
-/// Rounds of main, each of which begins at an interrupt.
+/// The number of rounds of main. Each begins at an interrupt.
 pub const ROUNDS: u32 = 50;
 
-/// In every round but the tenth, main has so many tasks.
+/// The number of tasks of main in a round. Every tenth round has one interrupted task instead.
 const TASKS: u32 = 3;
 
-/// What the timer's interrupt of this number does, which counts from 1.
+/// Does the work of the timer interrupt with this number, which counts from 1.
 pub fn timer(recorder: &BoardRecorder<'_>, number: u32) {
     if number > TIMER_SPANS {
         return;
     }
-    let wrong = if cfg!(feature = "one-wrong-length") && number == 17 { 400 } else { 0 };
+    let extra = if cfg!(feature = "one-wrong-length") && number == 17 { 400 } else { 0 };
     let _span = recorder.measure_tagged(Work::Timer, u64::from(number));
-    execute(800 + 200 * (number * 7 % 60) + wrong);
+    execute(800 + 200 * (number * 7 % 60) + extra);
 }
 
-/// Main's round of this number, which counts from 0.
+/// Does the round of main with this number, which counts from 0.
 pub fn round(recorder: &BoardRecorder<'_>, number: u32) {
     if number % 10 == 9 {
         let _span = recorder.measure(Work::Interrupted);

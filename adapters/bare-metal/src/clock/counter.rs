@@ -1,4 +1,4 @@
-//! Any counter that runs freely, extended to 64 bits.
+//! Any free-running counter, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -6,9 +6,13 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::Base;
 
-/// A counter that counts up by itself and begins again at 0. A function that reads one is one.
+/// A hardware counter that counts up by itself and wraps to 0.
+///
+/// It is implemented for functions that read such a counter.
 pub trait FreeRunning {
-    /// What it stands at; bits above its own are ignored. Wait-free, and without an effect.
+    /// Returns the current count. Bits above those of the counter are ignored.
+    ///
+    /// Reading must be wait-free and must not have side effects.
     fn count(&self) -> u32;
 }
 
@@ -19,51 +23,55 @@ impl<F: Fn() -> u32> FreeRunning for F {
     }
 }
 
-/// A free-running counter of 8 to 32 bits as a clock of 64-bit ticks.
+/// A clock with 64-bit ticks over a free-running counter of 8 to 32 bits.
 ///
-/// *Resolution*: one count. *Wrap period*: 2^bits counts, within which [`tick`](Self::tick) has to be called; the ticks told wrap after
-/// 2^63. Reading costs the counter's own read and some fifteen instructions, is lock-free, and right in any context, also while
-/// `tick` is at work.
+/// The resolution is one count. The hardware wraps after 2^bits counts, the 64-bit tick after 2^63.
+/// A reading costs that of the counter and about fifteen instructions. It is lock-free and correct
+/// in any context, even in one that interrupts [`tick`](Self::tick).
 ///
-/// # What the caller has to do
+/// # What the program must do
 ///
-/// Call [`tick`](Self::tick) before the first reading, and then at least once in 2^bits counts (in 2^31, of a counter of 32 bits): in the idle loop, in the timer's overflow
-/// interrupt, wherever it is certain. Each time that it comes too late the clock loses a wrap period, and steps back: what a span or
-/// a drain sees of that is counted as a clock anomaly.
+/// Call [`tick`](Self::tick) before the first reading, and then at least once in 2^bits counts; for
+/// a counter of 32 bits, at least once in 2^31 counts. Call it from a place that is certain to run
+/// in time, such as the idle loop or the overflow interrupt of the timer. Each time that a call
+/// comes too late, the clock loses a wrap period and steps back. A span or a drain that sees the
+/// step counts it as a clock anomaly.
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, Ordering};
 /// use tailwatch_bare_metal::clock::Counter;
 /// use tailwatch_core::{Clock, TickRate};
 ///
-/// static TIMER: AtomicU32 = AtomicU32::new(0xFFF0); // stands for a timer of 16 bits
+/// static TIMER: AtomicU32 = AtomicU32::new(0xFFF0); // stands for a 16-bit timer
 /// fn timer() -> u32 {
 ///     TIMER.load(Ordering::Relaxed)
 /// }
 ///
 /// let clock = Counter::new(timer, 16, TickRate::from_hz(1_000_000).unwrap()).unwrap(); // 1 MHz
-/// clock.tick(); // at least every 65 ms
+/// clock.tick(); // call it at least every 65 ms
 /// let start = clock.start();
-/// TIMER.store(0x0010, Ordering::Relaxed); // it wrapped
+/// TIMER.store(0x0010, Ordering::Relaxed); // the timer has wrapped
 /// assert_eq!(clock.end() - start, 0x20);
 /// ```
 ///
-/// In a `static` the function's type is `fn() -> u32`; a type of one's own that is [`FreeRunning`] is inlined instead. A counter that
-/// counts down is read as `!count`.
+/// For a counter that counts down, return `!count`. In a `static`, the type `F` of a function is
+/// `fn() -> u32`, which is called through a pointer; implement [`FreeRunning`] for a type of your
+/// own to have the reading inlined.
 pub struct Counter<F> {
     base: Base,
-    /// The bits that it counts in.
+    /// The bits of the counter, all set.
     mask: u32,
     rate: TickRate,
     source: F,
 }
 
 impl<F> Counter<F> {
-    /// A counter of so many bits that runs at this rate.
+    /// Creates a clock over a counter that has this many bits and runs at this rate.
     ///
     /// # Errors
-    /// If it has fewer than 8 bits, or more than 32; the error names them. One of 64 bits needs no extension: implement [`Clock`]
-    /// for it.
+    ///
+    /// Returns an error if `bits` is not between 8 and 32. For a counter of 64 bits, implement
+    /// [`Clock`] directly.
     pub const fn new(counter: F, bits: u32, rate: TickRate) -> Result<Self, BitsError>
     where
         F: Copy,
@@ -74,33 +82,36 @@ impl<F> Counter<F> {
         Ok(Self { base: Base::new(), mask: u32::MAX >> (32 - bits), rate, source: counter })
     }
 
-    /// How many bits it has.
+    /// Returns the number of bits of the counter.
     pub const fn bits(&self) -> u32 {
         self.mask.count_ones()
     }
 }
 
 impl<F: FreeRunning> Counter<F> {
-    /// The tick now: lock-free, repeated only where [`tick`](Self::tick) ran in the midst of it.
+    /// Returns the current tick.
+    ///
+    /// Lock-free: the reading is repeated only if [`tick`](Self::tick) ran in the middle of it.
     #[inline]
     pub fn now(&self) -> u64 {
         now(&self.base, self.mask, || self.source.count())
     }
 
-    /// Takes note of where the counter is, so that it may wrap once more: lock-free. It may be called in several contexts, if none of them
-    /// is interrupted in the midst of it for as long as a wrap period.
+    /// Notes the current count, so that the counter may wrap once more. Lock-free.
+    ///
+    /// Several contexts may call it, as long as no call is interrupted for a whole wrap period.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
     }
 }
 
-/// The tick that a counter stands at that was at `base` less than a wrap ago.
+/// Returns the current tick of a counter that was at `base` less than one wrap ago.
 #[inline(always)]
 pub(super) fn now(base: &Base, mask: u32, count: impl Fn() -> u32) -> u64 {
     loop {
         let (tick, low) = base.load();
-        // Of what the base says only these bits are the counter's.
+        // Only the low bits of the base correspond to the counter.
         let elapsed = count().wrapping_sub(low) & mask;
         if base.is_still(low) {
             return tick.wrapping_add(u64::from(elapsed));
@@ -134,17 +145,21 @@ impl<F> fmt::Debug for Counter<F> {
     }
 }
 
-/// A number of bits that no [`Counter`] can have.
+/// The error returned by [`Counter::new`] for a number of bits outside 8 to 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BitsError {
-    /// The bits that were asked for.
+    /// The requested number of bits.
     pub bits: u32,
 }
 
 impl fmt::Display for BitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a counter of {} bits: it has 8 to 32; one of 64 needs no extension", self.bits)
+        write!(
+            f,
+            "a counter must have 8 to 32 bits, not {}; for one of 64 bits, implement `Clock`",
+            self.bits
+        )
     }
 }
 

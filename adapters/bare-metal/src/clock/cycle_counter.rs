@@ -1,4 +1,4 @@
-//! The cycle counter of Cortex-M, `DWT.CYCCNT`, extended to 64 bits.
+//! The cycle counter of Cortex-M processors, `DWT_CYCCNT`, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -6,36 +6,40 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::{Base, CortexM, counter};
 
-/// What is read and written of a cycle counter: the real one, or a scripted one in tests.
+/// Access to a cycle counter: the one of the processor, or a simulated one in tests.
 pub trait CycleRegisters {
-    /// Switches it on.
+    /// Switches the counter on.
     fn enable(&self);
 
-    /// Whether the processor says that it has none, `DWT_CTRL.NOCYCCNT`.
+    /// Returns whether the processor reports that it has no counter (`DWT_CTRL.NOCYCCNT`).
     fn is_missing(&self) -> bool;
 
-    /// What it stands at.
+    /// Returns the current count.
     fn count(&self) -> u32;
 }
 
-/// The cycle counter of a Cortex-M3, M4, M7, M33 and the like as a clock of 64-bit ticks; an M0 has none.
+/// A clock with 64-bit ticks over the cycle counter of a Cortex-M3, M4, M7, M33 or similar
+/// processor.
 ///
-/// *Resolution*: a cycle of the core. *Wrap period*: 2^32 cycles, 43 s at 100 MHz; the ticks told wrap after 2^63. It stops while the
-/// core sleeps, and on some chips while no debugger is attached. Reading is lock-free and costs some fifteen instructions.
+/// A Cortex-M0 has no cycle counter. The resolution is one cycle of the core. The hardware wraps
+/// after 2^32 cycles (43 s at 100 MHz), the 64-bit tick after 2^63. The counter stops while the
+/// core sleeps, and on some chips while no debugger is attached. A reading is lock-free and costs
+/// about fifteen instructions.
 ///
-/// It is a small value that is copied into each recorder; all of them read the one counter.
+/// The clock is a small value that is copied into each recorder. All copies read the same counter.
 ///
-/// # What the caller has to do
+/// # What the program must do
 ///
-/// Call [`tick`](Self::tick) at least once in 2^31 cycles (21 s at 100 MHz), for example in the idle loop. If it comes too late the clock loses
-/// 2^32 cycles, and steps back: what a span or a drain sees of that is counted as a clock anomaly.
+/// Call [`tick`](Self::tick) at least once in 2^31 cycles (21 s at 100 MHz), for example in the
+/// idle loop. If a call comes too late, the clock loses 2^32 cycles and steps back. A span or a
+/// drain that sees the step counts it as a clock anomaly.
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::{Base, CycleCounter, CycleCounterError, CycleRegisters};
 /// use tailwatch_core::TickRate;
 ///
 /// #[derive(Debug)]
-/// struct Emulated; // an emulator's, which stands still; on a chip: CycleCounter::new(rate)
+/// struct Emulated; // an emulator's counter, which does not count; on a chip: CycleCounter::new(rate)
 /// impl CycleRegisters for Emulated {
 ///     fn enable(&self) {}
 ///     fn is_missing(&self) -> bool { false }
@@ -53,29 +57,35 @@ pub struct CycleCounter<'b, R = CortexM> {
     registers: R,
 }
 
-/// How often a counter is read until it is said to stand still.
+/// How often the counter is read before it is considered stopped.
 const READS: usize = 64;
 
 #[cfg(cortex_m_main)]
 impl CycleCounter<'static> {
-    /// Switches the counter of this core on, and makes sure that it counts.
+    /// Switches the counter of this core on, and checks that it counts.
     ///
-    /// It changes `DEMCR` and `DWT_CTRL`, which nobody else should at the same moment: call it early.
+    /// It modifies `DEMCR` and `DWT_CTRL` by a read and a write each. Call it early, when no other
+    /// context modifies them.
     ///
     /// # Errors
-    /// If the processor has none, or it stands still, as in an emulator.
+    ///
+    /// Returns an error if the processor has no counter, or if the counter does not count, as in an
+    /// emulator.
     pub fn new(rate: TickRate) -> Result<Self, CycleCounterError> {
-        // One of the kind: there is one counter.
+        // There is only one counter, so all clocks share one base.
         static BASE: Base = Base::new();
         Self::with_registers(rate, &BASE, CortexM)
     }
 }
 
 impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
-    /// The same, for registers other than this core's. All clocks of one counter share one base.
+    /// Switches on the counter that `registers` access, and checks that it counts.
+    ///
+    /// All clocks of one counter must share one `base`.
     ///
     /// # Errors
-    /// If there is no counter, or it stands still.
+    ///
+    /// Returns an error if there is no counter, or if it does not count.
     pub fn with_registers(
         rate: TickRate,
         base: &'b Base,
@@ -94,14 +104,17 @@ impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
         Ok(clock)
     }
 
-    /// The cycle now: lock-free, repeated only where [`tick`](Self::tick) ran in the midst of it.
+    /// Returns the current cycle.
+    ///
+    /// Lock-free: the reading is repeated only if [`tick`](Self::tick) ran in the middle of it.
     #[inline]
     pub fn now(&self) -> u64 {
         counter::now(self.base, u32::MAX, || self.registers.count())
     }
 
-    /// Takes note of where the counter is, so that it may wrap once more: lock-free. It may be called in several contexts, if none of them
-    /// is interrupted in the midst of it for 2^31 cycles.
+    /// Notes the current count, so that the counter may wrap once more. Lock-free.
+    ///
+    /// Several contexts may call it, as long as no call is interrupted for 2^31 cycles.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
@@ -124,16 +137,16 @@ impl<R: CycleRegisters> Clock for CycleCounter<'_, R> {
     }
 }
 
-/// Why there is no cycle counter.
+/// The error returned when a [`CycleCounter`] cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CycleCounterError {
-    /// The processor says that it has none.
+    /// The processor reports that it has no cycle counter.
     Missing,
-    /// It is there, or reads as if it were, but does not count.
+    /// The counter does not count: it is missing without being reported, locked or emulated.
     Stopped {
-        /// What it stands at.
+        /// The count at which it stands.
         count: u32,
     },
 }
@@ -142,11 +155,12 @@ impl fmt::Display for CycleCounterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str(
-                "this processor has no cycle counter (DWT_CTRL.NOCYCCNT): use SysTick or a timer",
+                "this processor has no cycle counter (DWT_CTRL.NOCYCCNT is set); use SysTick or a timer",
             ),
             Self::Stopped { count } => write!(
                 f,
-                "the cycle counter stands still at {count}, as where the unit is left out, locked or emulated: use SysTick or a timer"
+                "the cycle counter stands still at {count}, because it is absent, locked or emulated; \
+                 use SysTick or a timer"
             ),
         }
     }
@@ -160,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// A counter that moves on by `step` at each look.
+    /// A counter that advances by `step` at each read.
     #[derive(Debug)]
     struct Scripted {
         missing: bool,
@@ -189,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_is_missing_or_stands_still_is_refused_and_the_error_says_so() {
+    fn a_counter_that_is_missing_or_stands_still_is_an_error() {
         let base = Base::new();
         let missing = scripted(true, 0, 1);
         assert_eq!(
@@ -203,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_is_switched_on_and_followed_across_its_wraps_by_all_its_copies() {
+    fn all_copies_of_the_clock_follow_the_counter_across_wraps() {
         let registers = scripted(false, 0, 1 << 29);
         let base = Base::new();
         let clock = CycleCounter::with_registers(RATE, &base, &registers).unwrap();
@@ -211,7 +225,7 @@ mod tests {
         let copy = clock;
         let first = clock.now();
         for n in 1..100_u64 {
-            // A look, or the look that `tick` takes: 2^29 cycles each.
+            // `tick` and `now` read the counter once each, which advances it by 2^29 cycles.
             copy.tick();
             assert_eq!(clock.now() - first, n << 30);
         }

@@ -2,17 +2,18 @@
 
 use tailwatch_core::{Clock, TickRate};
 
-/// The time of the program's embassy-time driver: for programs that have one anyway.
+/// A clock that reads the embassy-time driver of the program.
 ///
-/// *Resolution*: a tick of the driver, as the features `tick-hz-…` of embassy-time say, often 1 MHz or 32,768 Hz: too coarse for what lasts
-/// microseconds. *Wrap period*: 2^64 ticks. Nothing to call. What reading costs, and whether it is lock-free in an interrupt, is the
-/// driver's; many take a critical section.
+/// The resolution is one tick of the driver, which the features `tick-hz-…` of embassy-time set. It
+/// is often 1 MHz or 32,768 Hz, which is too coarse for durations of microseconds. The tick wraps
+/// after 2^64. The program need not call anything. The driver determines what a reading costs and
+/// whether it is lock-free; many drivers take a critical section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EmbassyTime;
 
 impl EmbassyTime {
-    /// Its rate.
+    /// The rate of the driver.
     pub const RATE: TickRate = TickRate::from_hz(embassy_time_driver::TICK_HZ)
         .expect("embassy-time ticks at least once a second");
 }

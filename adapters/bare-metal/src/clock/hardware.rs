@@ -1,11 +1,12 @@
-//! The registers themselves: the only place with `unsafe`.
+//! Access to the registers of the hardware: the only `unsafe` code of this crate.
 
-/// The registers of a Cortex-M core; readable only on one.
+/// The registers of the Cortex-M core on which the program runs. They exist only on such a core.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CortexM;
 
-/// The registers of a RISC-V hart in machine mode; readable only on one.
+/// The registers of the RISC-V hart on which the program runs, in machine mode. They exist only
+/// there.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RiscV;
@@ -17,25 +18,27 @@ mod cortex_m {
     use super::CortexM;
     use crate::clock::SysTickRegisters;
 
-    /// The system control space: Armv7-M Architecture Reference Manual, B3.2; the same in Armv6-M and Armv8-M.
+    /// The system control space: Armv7-M Architecture Reference Manual, B3.2. The address is the
+    /// same in Armv6-M and Armv8-M.
     const SYSTEM_CONTROL: usize = 0xE000_E000;
-    /// The timer's current value: B3.3.5.
+    /// The offset of the timer's current value: B3.3.5.
     const SYST_CVR: usize = 0x018;
-    /// Interrupt control and state: B3.2.4.
+    /// The offset of the interrupt control and state register: B3.2.4.
     const ICSR: usize = 0xD04;
     const PENDSTSET: u32 = 1 << 26;
 
-    /// The register at this distance.
+    /// Reads the register at this offset.
     #[inline(always)]
     fn read(offset: usize) -> u32 {
         let mut base = SYSTEM_CONTROL;
-        // SAFETY: no instruction at all. It hides the number, so that both registers are reached from one address, which is one
-        // instruction, and not each from its own, which is two.
+        // SAFETY: the assembly is empty. It hides the constant from the compiler, which then
+        // computes both registers from one base address instead of loading two constants. This
+        // saves an instruction.
         unsafe {
             asm!("/* {0} */", inout(reg) base, options(pure, nomem, nostack, preserves_flags))
         };
-        // SAFETY: only called with the registers above, which every Cortex-M has (where the timer is left out it reads as zero), and
-        // reading which has no effect.
+        // SAFETY: only called with the registers above. Every Cortex-M decodes them (a timer that
+        // is left out reads as zero), and reading them has no side effect.
         unsafe { ptr::with_exposed_provenance::<u32>(base + offset).read_volatile() }
     }
 
@@ -59,28 +62,30 @@ mod cortex_m_main {
     use super::CortexM;
     use crate::clock::CycleRegisters;
 
-    /// Debug exception and monitor control: Armv7-M Architecture Reference Manual, C1.6.5.
+    /// The debug exception and monitor control register: Armv7-M Architecture Reference Manual,
+    /// C1.6.5.
     const DEMCR: usize = 0xE000_EDFC;
     const TRCENA: u32 = 1 << 24;
-    /// C1.8.7.
+    /// The control register of the data watchpoint and trace unit (DWT): C1.8.7.
     const DWT_CTRL: usize = 0xE000_1000;
     const CYCCNTENA: u32 = 1;
     const NOCYCCNT: u32 = 1 << 25;
-    /// C1.8.8.
+    /// The cycle counter: C1.8.8.
     const DWT_CYCCNT: usize = 0xE000_1004;
-    /// The lock of the unit, on a Cortex-M7: CoreSight's, and its key.
+    /// The CoreSight lock access register of the DWT, which a Cortex-M7 has; below it, its key.
     const DWT_LAR: usize = 0xE000_1FB0;
     const UNLOCK: u32 = 0xC5AC_CE55;
 
     fn read(address: usize) -> u32 {
-        // SAFETY: only called with the registers above, which every processor of this profile decodes (those of a unit that is left
-        // out read as zero), and reading which has no effect.
+        // SAFETY: only called with the registers above. Every processor of this profile decodes
+        // them (those of a unit that is left out read as zero), and reading them has no side
+        // effect.
         unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() }
     }
 
     fn write(address: usize, value: u32) {
-        // SAFETY: only called with the registers above; what is written there switches the cycle counter on, and touches no
-        // memory.
+        // SAFETY: only called with the registers above. The values written switch the cycle counter
+        // on and do not affect memory.
         unsafe { ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(value) }
     }
 
@@ -92,7 +97,8 @@ mod cortex_m_main {
         }
 
         fn is_missing(&self) -> bool {
-            // The number of comparators is above; a unit that is left out reads as zero, and its counter stands still.
+            // If the whole unit is left out, the register reads as zero and the counter stands
+            // still, which the caller notices.
             read(DWT_CTRL) & NOCYCCNT != 0
         }
 
@@ -110,13 +116,20 @@ mod riscv {
     use super::RiscV;
     use crate::clock::MachineRegisters;
 
-    /// A control and status register.
+    /// Reads a control and status register.
     macro_rules! csr {
         ($name:literal) => {{
             let value: usize;
-            // SAFETY: the register belongs to the machine-mode base of the privileged architecture; to read it has no effect. In
-            // another mode it traps, which ends the program without touching its memory.
-            unsafe { asm!(concat!("csrr {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            // SAFETY: the register is part of the privileged architecture in machine mode, and
+            // reading it has no side effect. In another mode, the read traps, which does not affect
+            // memory.
+            unsafe {
+                asm!(
+                    concat!("csrr {}, ", $name),
+                    out(reg) value,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
             value
         }};
     }

@@ -1,4 +1,4 @@
-//! The cycle counter of RISC-V, `mcycle`.
+//! The cycle counter of RISC-V processors, `mcycle`.
 
 use core::{error, fmt};
 
@@ -6,15 +6,18 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::RiscV;
 
-/// What is read of `mcycle`: the real one, or a scripted one in tests.
+/// Access to `mcycle`: the one of the processor, or a simulated one in tests.
 pub trait MachineRegisters {
-    /// Its low 32 bits.
+    /// Returns the low 32 bits.
     fn low(&self) -> u32;
 
-    /// Its high 32 bits.
+    /// Returns the high 32 bits.
     fn high(&self) -> u32;
 
-    /// All of it; read as two halves it is read again where the low one wrapped in between.
+    /// Returns all 64 bits.
+    ///
+    /// The default implementation reads two halves, and repeats this if the low half wrapped in
+    /// between.
     #[inline(always)]
     fn cycles(&self) -> u64 {
         loop {
@@ -27,13 +30,19 @@ pub trait MachineRegisters {
     }
 }
 
-/// The cycle counter of a RISC-V hart in machine mode: 64 bits by itself, nothing to call.
+/// A clock over the cycle counter of a RISC-V hart in machine mode.
 ///
-/// *Resolution*: a cycle of the hart. *Wrap period*: 2^64 cycles. It may stop while the hart sleeps; each hart has its own, so that what
-/// one hart began no other can end. Reading costs one instruction where registers have 64 bits, five or so where they have 32; it is
-/// lock-free, repeated only where the low half wrapped in the midst of it.
+/// The counter has 64 bits, so the program need not call anything. The resolution is one cycle of
+/// the hart, and the tick wraps after 2^64 cycles. A reading costs one instruction on a 64-bit hart
+/// and about five on a 32-bit hart. It is lock-free: it is repeated only if the low half wrapped in
+/// the middle of it.
 ///
-/// In a mode other than machine mode to read it traps: there, wrap `time` by a [`Clock`] of your own.
+/// # Limits
+///
+/// - The counter may stop while the hart sleeps.
+/// - Each hart has its own counter, so a span must end on the hart on which it started.
+/// - Outside of machine mode, reading `mcycle` traps. Read `time` with a [`Clock`] of your own
+///   instead.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineCycle<R = RiscV> {
     rate: TickRate,
@@ -42,23 +51,26 @@ pub struct MachineCycle<R = RiscV> {
 
 #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
 impl MachineCycle {
-    /// The counter of this hart, which runs at this rate.
+    /// Creates a clock over the counter of this hart, which runs at this rate.
     ///
     /// # Errors
-    /// If it stands still, as where `mcountinhibit` stops it.
+    ///
+    /// Returns an error if the counter does not count, for example because `mcountinhibit` stops
+    /// it.
     pub fn new(rate: TickRate) -> Result<Self, MachineCycleError> {
         Self::with_registers(rate, RiscV)
     }
 }
 
-/// How often the counter is read until it is said to stand still.
+/// How often the counter is read before it is considered stopped.
 const READS: usize = 64;
 
 impl<R: MachineRegisters> MachineCycle<R> {
-    /// The same, for registers other than this hart's.
+    /// Creates a clock over the counter that `registers` access, which runs at this rate.
     ///
     /// # Errors
-    /// If the counter stands still.
+    ///
+    /// Returns an error if the counter does not count.
     pub fn with_registers(rate: TickRate, registers: R) -> Result<Self, MachineCycleError> {
         let cycles = registers.cycles();
         if (0..READS).all(|_| registers.cycles() == cycles) {
@@ -67,7 +79,7 @@ impl<R: MachineRegisters> MachineCycle<R> {
         Ok(Self { rate, registers })
     }
 
-    /// The cycle now.
+    /// Returns the current cycle.
     #[inline(always)]
     pub fn now(&self) -> u64 {
         self.registers.cycles()
@@ -90,11 +102,11 @@ impl<R: MachineRegisters> Clock for MachineCycle<R> {
     }
 }
 
-/// The cycle counter does not count.
+/// The error returned when the counter of a [`MachineCycle`] does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MachineCycleError {
-    /// What it stands at.
+    /// The cycle at which it stands.
     pub cycles: u64,
 }
 
@@ -102,7 +114,7 @@ impl fmt::Display for MachineCycleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "mcycle stands still at {}: clear bit 0 of mcountinhibit, or use a timer",
+            "mcycle stands still at {}; clear bit 0 of mcountinhibit, or use a timer",
             self.cycles
         )
     }
@@ -116,18 +128,18 @@ mod tests {
 
     use super::*;
 
-    /// Moves on by `steps[n]` after its n-th look, of either half.
+    /// A counter that advances by `steps[n]` after its n-th read, of either half.
     #[derive(Debug)]
     struct Scripted<'s> {
         cycles: Cell<u64>,
         steps: &'s [u64],
-        looks: Cell<usize>,
+        reads: Cell<usize>,
     }
 
     impl Scripted<'_> {
-        fn look(&self) -> u64 {
-            let look = self.looks.replace(self.looks.get() + 1);
-            let step = self.steps.get(look).copied().unwrap_or(0);
+        fn read(&self) -> u64 {
+            let read = self.reads.replace(self.reads.get() + 1);
+            let step = self.steps.get(read).copied().unwrap_or(0);
             self.cycles.replace(self.cycles.get() + step)
         }
     }
@@ -135,39 +147,39 @@ mod tests {
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit counter")]
     impl MachineRegisters for &Scripted<'_> {
         fn low(&self) -> u32 {
-            self.look() as u32
+            self.read() as u32
         }
         fn high(&self) -> u32 {
-            (self.look() >> 32) as u32
+            (self.read() >> 32) as u32
         }
     }
 
     #[test]
-    fn a_wrap_of_the_low_half_anywhere_in_a_read_is_no_step_of_the_clock() {
+    fn a_wrap_of_the_low_half_during_a_reading_causes_no_step() {
         for first in 0..8_u64 {
             let first = 0x5_FFFF_FFFC + first;
-            // Each of the first looks is followed by a wait of 0 to 4 cycles.
+            // Each of the first five reads is followed by a step of 0 to 4 cycles.
             for script in 0..5_usize.pow(5) {
                 let steps: Vec<u64> =
                     (0..5_u32).map(|n| (script / 5_usize.pow(n) % 5) as u64).collect();
                 let scripted =
-                    Scripted { cycles: Cell::new(first), steps: &steps, looks: Cell::new(0) };
-                let told = (&scripted).cycles();
+                    Scripted { cycles: Cell::new(first), steps: &steps, reads: Cell::new(0) };
+                let cycles = (&scripted).cycles();
                 assert!(
-                    (first..=scripted.cycles.get()).contains(&told),
-                    "{first:x} {steps:?}: {told:x}"
+                    (first..=scripted.cycles.get()).contains(&cycles),
+                    "{first:x} {steps:?}: {cycles:x}"
                 );
             }
         }
     }
 
     #[test]
-    fn a_counter_that_stands_still_is_refused_and_the_error_says_where() {
-        let stopped = Scripted { cycles: Cell::new(99), steps: &[], looks: Cell::new(0) };
+    fn a_counter_that_stands_still_is_an_error_that_names_its_count() {
+        let stopped = Scripted { cycles: Cell::new(99), steps: &[], reads: Cell::new(0) };
         let error = MachineCycle::with_registers(TickRate::NANOSECONDS, &stopped).unwrap_err();
         assert_eq!(error, MachineCycleError { cycles: 99 });
         assert!(error.to_string().contains("stands still at 99"), "{error}");
-        let running = Scripted { cycles: Cell::new(99), steps: &[1; 8], looks: Cell::new(0) };
+        let running = Scripted { cycles: Cell::new(99), steps: &[1; 8], reads: Cell::new(0) };
         assert!(MachineCycle::with_registers(TickRate::NANOSECONDS, &running).is_ok());
     }
 }

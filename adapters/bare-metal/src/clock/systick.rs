@@ -1,4 +1,4 @@
-//! The `SysTick` timer of Cortex-M, extended to 64 bits.
+//! The `SysTick` timer of Cortex-M processors, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -9,75 +9,91 @@ use tailwatch_core::{
 
 use super::{CortexM, base::same_core_fence};
 
-/// What is read of a `SysTick` timer: the real one, or a scripted one in tests.
+/// Access to a `SysTick` timer: the one of the processor, or a simulated one in tests.
 pub trait SysTickRegisters {
-    /// The current value, `CVR`: counts down from the reload value to 0.
+    /// Returns the current value (`SYST_CVR`), which counts down from the reload value to 0.
     fn current(&self) -> u32;
 
-    /// Whether its exception is pending, `ICSR.PENDSTSET`: it reached 0, and the handler was not entered yet.
+    /// Returns whether the exception is pending (`ICSR.PENDSTSET`): the timer has reached 0, and
+    /// the handler has not been entered yet.
     fn is_wrap_pending(&self) -> bool;
 }
 
-/// The `SysTick` timer of a Cortex-M as a clock of 64-bit ticks.
+/// A clock with 64-bit ticks over the `SysTick` timer of a Cortex-M processor.
 ///
-/// *Resolution*: a tick of the timer, as a rule a cycle of the core. *Wrap period*: that of the timer, at most 2^24 ticks; the ticks
-/// told wrap after 2^64. Reading costs some twenty instructions, is lock-free, and is right when the timer wraps in
-/// the midst of it: a wrap whose exception is pending still is counted, and where the handler came in between, it is read again.
+/// The resolution is one tick of the timer, usually a cycle of the core. The hardware wraps after
+/// the period of the timer, at most 2^24 ticks, and the 64-bit tick after 2^64. A reading costs
+/// about twenty instructions and is lock-free. It is also correct if the timer wraps in the middle
+/// of it: a wrap whose exception is still pending is counted, and if the handler ran in between,
+/// the reading is repeated.
 ///
-/// # What the caller has to do
+/// # What the program must do
 ///
-/// - Set up the timer: clock source, reload value `period - 1`, current value 0, exception and counter enabled.
-/// - Call [`on_wrap`](Self::on_wrap) first thing in the exception's handler.
-/// - Let no context that reads the clock interrupt that handler: give `SysTick` the highest priority among them, which all have alike
-///   unless they are set. A reader that interrupts it before `on_wrap` is a period behind.
-/// - Keep the exception from being held off for a period. What is held off longer loses a period each time; the clock steps back,
-///   which is counted as a clock anomaly where a span or a drain sees it.
+/// - Set up the timer: clock source, reload value `period - 1`, current value 0, exception and
+///   counter enabled.
+/// - Call [`on_wrap`](Self::on_wrap) at the very beginning of the exception handler.
+/// - Prevent contexts that read the clock from interrupting this handler: give `SysTick` the
+///   highest priority among them. By default, all have the same priority, which is sufficient. A
+///   reader that interrupts the handler before `on_wrap` reads a tick that is a period too early.
+/// - Do not hold the exception off for a whole period. Each time this happens, the clock loses a
+///   period and steps back. A span or a drain that sees the step counts it as a clock anomaly.
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::SysTick;
 ///
-/// // 16 MHz, an exception each millisecond.
+/// // 16 MHz, with an exception every millisecond.
 /// static CLOCK: SysTick = SysTick::new(16_000_000, 16_000);
 ///
 /// // #[exception]
 /// # #[allow(non_snake_case)]
-/// fn SysTick() {
-///     CLOCK.on_wrap();
-/// }
+/// fn SysTick() { CLOCK.on_wrap(); }
 /// ```
 #[derive(Debug)]
 pub struct SysTick<R = CortexM> {
-    /// The ticks of the periods that are over, in two words. The handler writes them, and no reader comes between its two stores;
-    /// it comes between a reader's loads, who knows it by the low word, which each period changes.
+    /// The low 32 bits of the ticks in completed periods.
+    ///
+    /// Only the handler writes the two words, and no reader interrupts it between its two stores.
+    /// The handler may interrupt a reader between its loads. The reader notices, because every
+    /// period changes the low word.
     low: AtomicU32,
+    /// The high 32 bits of the ticks in completed periods.
     high: AtomicU32,
     period: u32,
     rate: TickRate,
     registers: R,
 }
 
-/// The largest period: the reload value has 24 bits.
+/// The largest period, because the reload value has 24 bits.
 const MAX_PERIOD: u32 = 1 << 24;
 
 impl SysTick {
-    /// Of `hz` ticks a second, and `period` ticks from one exception to the next: the reload value and one.
+    /// Creates a clock over the timer of this core.
+    ///
+    /// `hz` is the number of ticks per second, and `period` the number of ticks from one exception
+    /// to the next: the reload value plus one.
     ///
     /// # Panics
-    /// If `hz` is 0, or the period is none that the timer can have; in a `static`, an error of the compiler.
+    ///
+    /// Panics if `hz` is 0, or if `period` is not between 2 and 2^24. In a `static`, this is a
+    /// compile error.
     pub const fn new(hz: u32, period: u32) -> Self {
-        let rate = TickRate::from_hz(hz as u64).expect("a clock makes at least one tick a second");
+        let rate = TickRate::from_hz(hz as u64).expect("`hz` must not be 0");
         match Self::with_registers(rate, period, CortexM) {
             Ok(clock) => clock,
-            Err(_) => panic!("the period of a SysTick is 2 to 2^24 ticks"),
+            Err(_) => panic!("the period of a SysTick must be 2 to 2^24 ticks"),
         }
     }
 }
 
 impl<R> SysTick<R> {
-    /// The same, for what is known only as the program runs, and for registers other than this core's.
+    /// Creates a clock over the timer that `registers` access.
+    ///
+    /// Unlike [`new`](SysTick::new), it does not panic, so rate and period may be computed at run
+    /// time.
     ///
     /// # Errors
-    /// If the period is none that the timer can have; the error names it.
+    ///
+    /// Returns an error if `period` is not between 2 and 2^24.
     pub const fn with_registers(
         rate: TickRate,
         period: u32,
@@ -92,7 +108,9 @@ impl<R> SysTick<R> {
         Ok(Self { low: AtomicU32::new(0), high: AtomicU32::new(0), period, rate, registers })
     }
 
-    /// The timer has wrapped: to be called once in each run of its exception's handler, and nowhere else. Wait-free.
+    /// Counts a wrap of the timer. Wait-free.
+    ///
+    /// Call it exactly once in each run of the exception handler, and nowhere else.
     #[inline]
     pub fn on_wrap(&self) {
         let (low, carries) = self.low.load(Relaxed).overflowing_add(self.period);
@@ -103,13 +121,15 @@ impl<R> SysTick<R> {
         same_core_fence();
     }
 
-    /// The ticks from one wrap to the next.
+    /// Returns the number of ticks from one wrap to the next.
     pub const fn period(&self) -> u32 {
         self.period
     }
 
-    /// The ticks since the timer read 0. The exception becomes pending as it reaches 0, not as it reloads, so 0 is the first tick
-    /// of a period, not its last.
+    /// Returns the ticks since the timer last read 0, if it now reads `current`.
+    ///
+    /// The exception becomes pending when the timer reaches 0, not when it reloads. So 0 is the
+    /// first tick of a period, not the last.
     #[inline(always)]
     fn elapsed(&self, current: u32) -> u32 {
         if current == 0 { 0 } else { self.period.wrapping_sub(current) }
@@ -117,27 +137,30 @@ impl<R> SysTick<R> {
 }
 
 impl<R: SysTickRegisters> SysTick<R> {
-    /// The tick now: lock-free, repeated only where the handler ran in the midst of it.
+    /// Returns the current tick.
+    ///
+    /// Lock-free: the reading is repeated only if the handler ran in the middle of it.
     #[inline]
     pub fn now(&self) -> u64 {
-        let (ticks, low) = self.counted();
+        let (ticks, low) = self.completed();
         let current = self.registers.current();
-        // In this order: if no wrap is pending now, there was none when it was read.
+        // In this order: if no wrap is pending now, none was when `current` was read.
         if !self.registers.is_wrap_pending() && self.is_still(low) {
             return ticks.wrapping_add(u64::from(self.elapsed(current)));
         }
         self.now_around_a_wrap()
     }
 
-    /// The tick now, where a wrap is pending or the handler came in between.
+    /// Returns the current tick when a wrap is pending, or when the handler ran during the reading.
     #[cold]
     #[inline(never)]
     fn now_around_a_wrap(&self) -> u64 {
         loop {
-            let (ticks, low) = self.counted();
+            let (ticks, low) = self.completed();
             let current = self.registers.current();
             let elapsed = if self.registers.is_wrap_pending() {
-                // It may have been read before the wrap as well as behind it; now it is behind.
+                // `current` may have been read before the wrap or after it. A second reading is
+                // certainly after it.
                 self.period.wrapping_add(self.elapsed(self.registers.current()))
             } else {
                 self.elapsed(current)
@@ -148,9 +171,10 @@ impl<R: SysTickRegisters> SysTick<R> {
         }
     }
 
-    /// The ticks of the periods that are over, and their low word.
+    /// Returns the ticks in completed periods, and their low word to pass to
+    /// [`is_still`](Self::is_still).
     #[inline(always)]
-    fn counted(&self) -> (u64, u32) {
+    fn completed(&self) -> (u64, u32) {
         let low = self.low.load(Relaxed);
         same_core_fence();
         let high = self.high.load(Relaxed);
@@ -158,7 +182,7 @@ impl<R: SysTickRegisters> SysTick<R> {
         (u64::from(high) << 32 | u64::from(low), low)
     }
 
-    /// Whether the handler has not run since the low word was this: a period later it is another.
+    /// Returns whether the handler has not run since the low word was `low`. Each run changes it.
     #[inline(always)]
     fn is_still(&self, low: u32) -> bool {
         same_core_fence();
@@ -182,11 +206,11 @@ impl<R: SysTickRegisters> Clock for SysTick<R> {
     }
 }
 
-/// A period that no `SysTick` can have.
+/// The error returned for a [`SysTick`] period outside 2 to 2^24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PeriodError {
-    /// The period that was asked for, in ticks.
+    /// The requested period in ticks.
     pub period: u32,
 }
 
@@ -194,7 +218,7 @@ impl fmt::Display for PeriodError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a SysTick with a period of {} ticks: it is 2 to {MAX_PERIOD}, one more than the reload value",
+            "the period of a SysTick, its reload value plus one, must be 2 to {MAX_PERIOD} ticks, not {}",
             self.period
         )
     }

@@ -1,41 +1,43 @@
-//! Bytes become frames.
+//! Decodes frames.
 
 use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 
-/// Finds the frames in a stream of bytes, whatever it holds: for the host, or another microcontroller.
+/// Decodes the frames in a stream of bytes, on the host or on another microcontroller.
 ///
-/// It keeps [`MAX_FRAME`] bytes and allocates nothing. What is no frame is counted, and the next zero is where it begins anew.
+/// The stream may contain any bytes. Bytes that are not a valid frame are counted as [`Rejected`],
+/// and decoding continues after the next zero byte. The decoder has a buffer of [`MAX_FRAME`] bytes
+/// and does not allocate.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     bytes: [u8; MAX_FRAME],
     len: usize,
-    /// What came since the last zero is longer than a frame.
+    /// Whether more bytes than a frame can have arrived since the last zero byte.
     overflowed: bool,
     rejected: Rejected,
 }
 
-/// What was between zeros, and no frame.
+/// Counts of byte sequences between two zero bytes that were not a valid frame, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rejected {
-    /// Longer than any frame.
+    /// Longer than [`MAX_FRAME`].
     pub too_long: u64,
-    /// Its checksum, or the code that keeps zeros out, is wrong: bytes were lost or changed.
+    /// The checksum or the COBS encoding is wrong, because bytes were lost or changed.
     pub damaged: u64,
-    /// Whole, but of another version.
+    /// The checksum is right, but the frame has another [`VERSION`].
     pub other_version: u64,
-    /// Whole and of this version, but no frame of it.
+    /// Checksum and version are right, but the content is not a [`Frame`].
     pub unknown: u64,
 }
 
 impl Rejected {
-    /// All of them.
+    /// Returns the sum of all causes.
     pub const fn total(&self) -> u64 {
         self.too_long + self.damaged + self.other_version + self.unknown
     }
 }
 
-/// Why what was between two zeros is no frame.
+/// The cause for which a byte sequence was rejected.
 enum Reason {
     Damaged,
     OtherVersion,
@@ -43,18 +45,21 @@ enum Reason {
 }
 
 impl Decoder {
-    /// A decoder that has seen nothing yet.
+    /// Creates a decoder with an empty buffer.
     #[expect(
         clippy::new_without_default,
-        reason = "`const` is the point of it, and `Default::default` is not"
+        reason = "it is made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
         let rejected = Rejected { too_long: 0, damaged: 0, other_version: 0, unknown: 0 };
         Self { bytes: [0; MAX_FRAME], len: 0, overflowed: false, rejected }
     }
 
-    /// Takes in bytes, as many as came, and calls `tell` with each frame that they complete: linear in their number.
-    pub fn feed(&mut self, bytes: &[u8], mut tell: impl FnMut(Frame)) {
+    /// Processes bytes in chunks of any length, and calls `emit` with each frame that they
+    /// complete.
+    ///
+    /// Takes time linear in the number of bytes.
+    pub fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Frame)) {
         for byte in bytes {
             if *byte != 0 {
                 match self.bytes.get_mut(self.len) {
@@ -71,8 +76,8 @@ impl Decoder {
             if overflowed {
                 self.rejected.too_long += 1;
             } else if len > 0 {
-                match frame_in(&mut self.bytes[..len]) {
-                    Ok(frame) => tell(frame),
+                match decode_frame(&mut self.bytes[..len]) {
+                    Ok(frame) => emit(frame),
                     Err(Reason::Damaged) => self.rejected.damaged += 1,
                     Err(Reason::OtherVersion) => self.rejected.other_version += 1,
                     Err(Reason::Unknown) => self.rejected.unknown += 1,
@@ -81,19 +86,19 @@ impl Decoder {
         }
     }
 
-    /// What was no frame, so far.
+    /// Returns the counts of rejected byte sequences so far.
     pub const fn rejected(&self) -> Rejected {
         self.rejected
     }
 
-    /// Bytes since the last zero: a frame that is not complete yet.
+    /// Returns the number of buffered bytes, which belong to a frame that is not complete yet.
     pub const fn waiting(&self) -> usize {
         self.len
     }
 }
 
-/// The frame that these bytes are, without their zero.
-fn frame_in(bytes: &mut [u8]) -> Result<Frame, Reason> {
+/// Decodes a frame from `bytes`, which do not include the zero byte that ends it.
+fn decode_frame(bytes: &mut [u8]) -> Result<Frame, Reason> {
     let len = cobs::decode_in_place(bytes).map_err(|_| Reason::Damaged)?;
     let (guarded, checksum) =
         bytes.get(..len).and_then(<[u8]>::split_last_chunk).ok_or(Reason::Damaged)?;

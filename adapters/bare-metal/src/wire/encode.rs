@@ -1,4 +1,4 @@
-//! A frame becomes bytes.
+//! Encodes frames.
 
 use core::{error, fmt};
 
@@ -6,27 +6,31 @@ use postcard::ser_flavors::{Cobs, Flavor, Slice};
 
 use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 
-/// Writes the bytes of a frame into `room`, its zero included, and returns them: linear in their number, at most [`MAX_FRAME`].
+/// Encodes a frame into `buffer`, and returns the part of it that was written, including the zero
+/// byte that ends the frame.
+///
+/// Takes time linear in the length of the frame, which is at most [`MAX_FRAME`] bytes.
 ///
 /// # Errors
-/// If there is too little room; [`MAX_FRAME`] bytes are always enough.
-pub fn encode<'b>(frame: &Frame, room: &'b mut [u8]) -> Result<&'b mut [u8], BufferTooSmall> {
-    let too_small = BufferTooSmall { room: room.len() };
+///
+/// Returns an error if `buffer` is too small. [`MAX_FRAME`] bytes are always enough.
+pub fn encode<'b>(frame: &Frame, buffer: &'b mut [u8]) -> Result<&'b mut [u8], BufferTooSmall> {
+    let too_small = BufferTooSmall { room: buffer.len() };
     let digest = CHECKSUM.digest();
-    Cobs::try_new(Slice::new(room))
+    Cobs::try_new(Slice::new(buffer))
         .and_then(|cobs| {
-            postcard::serialize_with_flavor(&(VERSION, frame), Checked { cobs, digest })
+            postcard::serialize_with_flavor(&(VERSION, frame), WithChecksum { cobs, digest })
         })
         .map_err(|_| too_small)
 }
 
-/// Puts the checksum of what went through it behind it.
-struct Checked<'b> {
+/// Encodes bytes with COBS, and appends their checksum.
+struct WithChecksum<'b> {
     cobs: Cobs<Slice<'b>>,
     digest: crc::Digest<'static, u32, crc::NoTable>,
 }
 
-impl<'b> Flavor for Checked<'b> {
+impl<'b> Flavor for WithChecksum<'b> {
     type Output = &'b mut [u8];
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -40,11 +44,11 @@ impl<'b> Flavor for Checked<'b> {
     }
 }
 
-/// Too little room for a frame.
+/// The error returned by [`encode`] when the buffer is too small for the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BufferTooSmall {
-    /// The bytes that there were.
+    /// The length of the buffer in bytes.
     pub room: usize,
 }
 
@@ -52,7 +56,7 @@ impl fmt::Display for BufferTooSmall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} bytes are too little room for the frame; {MAX_FRAME} are always enough",
+            "a buffer of {} bytes is too small for the frame; {MAX_FRAME} bytes are always enough",
             self.room
         )
     }

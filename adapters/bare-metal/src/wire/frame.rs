@@ -1,4 +1,4 @@
-//! What a frame says: the items of a report as plain numbers.
+//! The content of frames: the items of a report as plain numbers.
 
 use core::time::Duration;
 
@@ -11,35 +11,38 @@ use tailwatch_core::{
 use super::MAX_NAME;
 use crate::{EventCounts, EventLimit, EventSummary, Health, ReportItem};
 
-/// A name, of which the first [`MAX_NAME`] bytes are kept.
+/// A name, cut to at most [`MAX_NAME`] bytes at a character boundary.
 pub type Name = String<MAX_NAME>;
 
-/// One frame; lengths and times are in nanoseconds unless it says otherwise.
+/// A frame. Durations are in nanoseconds, points in time are ticks of the clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Frame {
-    /// What became of all records: the first item of a report.
+    /// Counts of all records: the first item of a report.
     Health(HealthFrame),
-    /// How often an event happened.
+    /// The counts of an event.
     Counts(CountsFrame),
-    /// What an event's samples of a window come to.
+    /// The summary of an event over a window.
     Summary(SummaryFrame),
-    /// How a limit stands.
+    /// The state of a limit.
     Limit(LimitFrame),
     /// A limit was raised or cleared.
     StatusChange {
-        /// The tick at which that was found.
+        /// The tick at which the drain found the change.
         at: u64,
-        /// The limit as it stood then.
+        /// The limit with its new state.
         limit: LimitFrame,
     },
 }
 
-/// [`Health`] as it is sent.
+/// [`Health`] in a frame. The fields have the same meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[expect(missing_docs, reason = "each is that of the type it is made of")]
+#[expect(
+    missing_docs,
+    reason = "the fields are documented in the type that the frame is made from"
+)]
 pub struct HealthFrame {
     pub produced: u64,
     pub delivered: u64,
@@ -56,10 +59,13 @@ pub struct HealthFrame {
     pub transitions_lost: u64,
 }
 
-/// [`EventCounts`] as it is sent.
+/// [`EventCounts`] in a frame. The fields have the same meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[expect(missing_docs, reason = "each is that of the type it is made of")]
+#[expect(
+    missing_docs,
+    reason = "the fields are documented in the type that the frame is made from"
+)]
 pub struct CountsFrame {
     pub event: u16,
     pub name: Name,
@@ -76,7 +82,7 @@ pub struct CountsFrame {
     pub oldest: Option<u64>,
 }
 
-/// In what an event is measured.
+/// The unit of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum UnitOf {
@@ -86,15 +92,18 @@ pub enum UnitOf {
     One,
 }
 
-/// [`EventSummary`] as it is sent.
+/// [`EventSummary`] in a frame. Fields without a description have the same meaning as there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[expect(missing_docs, reason = "each is that of the type it is made of")]
+#[expect(
+    missing_docs,
+    reason = "the fields are documented in the type that the frame is made from"
+)]
 pub struct SummaryFrame {
     pub event: u16,
     pub name: Name,
     pub unit: UnitOf,
-    /// The window's length; `None` for all since the start.
+    /// The length of the window; `None` for the total since the start.
     pub window: Option<u64>,
     pub count: u64,
     pub estimated_total: u64,
@@ -108,48 +117,51 @@ pub struct SummaryFrame {
     pub p95: u64,
     pub p99: u64,
     pub p99_9: u64,
-    /// By how many parts per million the quantiles may be off; 0 if they are exact.
+    /// The maximum relative error of the quantiles in parts per million; 0 if they are exact.
     pub error_ppm: u32,
     pub covered: u64,
     pub complete: bool,
 }
 
-/// What is limited.
+/// The bound of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitKind {
-    /// A quantile over a window.
+    /// A threshold on a quantile over a window.
     Quantile {
-        /// In parts per million.
+        /// The quantile in parts per million.
         ppm: u32,
-        /// The largest value that keeps the limit.
+        /// The largest value within the limit, in nanoseconds or in the unit of the event.
         limit: u64,
-        /// The window's length.
+        /// The length of the window.
         window: u64,
     },
-    /// The time without any record.
+    /// A bound on the time without a record of the event.
     Silence {
-        /// The longest that keeps the limit.
+        /// The longest silence within the limit.
         longest: u64,
     },
 }
 
-/// How a limit stands.
+/// The state of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitState {
-    /// Too little is known.
+    /// There is not enough data to decide.
     Unknown,
-    /// It is kept.
+    /// The event is within the limit.
     Ok,
-    /// It is not kept.
+    /// The event exceeds the limit.
     Violated,
 }
 
-/// [`EventLimit`] as it is sent.
+/// [`EventLimit`] in a frame. Fields without a description have the same meaning as there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[expect(missing_docs, reason = "each is that of the type it is made of")]
+#[expect(
+    missing_docs,
+    reason = "the fields are documented in the type that the frame is made from"
+)]
 pub struct LimitFrame {
     pub event: u16,
     pub name: Name,
@@ -158,14 +170,15 @@ pub struct LimitFrame {
     pub over: u64,
     pub count: u64,
     pub observed: Option<u64>,
-    /// The tick of its last change.
+    /// The tick at which the limit was last raised or cleared.
     pub since: Option<u64>,
     pub raised: u64,
     pub cleared: u64,
 }
 
 impl Frame {
-    /// A change of a limit of one of these events.
+    /// Creates the frame for a limit that was raised or cleared. `events` provides the event's
+    /// name.
     pub fn change(events: &'static [EventInfo], change: &StatusChange) -> Self {
         Self::StatusChange {
             at: change.at,
@@ -240,8 +253,8 @@ impl From<&EventCounts> for CountsFrame {
 }
 
 impl From<&EventSummary> for SummaryFrame {
-    fn from(told: &EventSummary) -> Self {
-        let EventSummary { event, name: full_name, unit, window, summary } = *told;
+    fn from(item: &EventSummary) -> Self {
+        let EventSummary { event, name: full_name, unit, window, summary } = *item;
         let Summary {
             count, estimated_total, min, max, mean, stddev, p50, p95, p99, p99_9, ..
         } = summary;
@@ -298,18 +311,18 @@ impl From<&EventLimit> for LimitFrame {
     }
 }
 
-/// As much of a name as a frame has room for.
+/// Cuts a name to the characters that fit into a frame.
 fn name(full: &str) -> Name {
     let mut name = Name::new();
-    for letter in full.chars() {
-        if name.push(letter).is_err() {
+    for character in full.chars() {
+        if name.push(character).is_err() {
             break;
         }
     }
     name
 }
 
-/// A length in nanoseconds; 2^64 − 1 if there are more.
-fn nanos(length: Duration) -> u64 {
-    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
+/// Converts a duration to nanoseconds, at most 2^64 − 1.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

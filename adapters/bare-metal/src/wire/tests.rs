@@ -1,4 +1,4 @@
-//! Frames go through a line that loses, changes and adds bytes.
+//! Tests of frames sent over a line that loses, changes and adds bytes.
 
 use core::time::Duration;
 
@@ -15,10 +15,10 @@ const ID: EventId = match EventId::new(2_047) {
     Some(id) => id,
     None => unreachable!(),
 };
-/// 39 letters of 2 bytes each.
+/// 39 characters of 2 bytes each.
 const LONG: &str = "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü";
 
-/// One of each, all of whose numbers are `n`.
+/// Returns an item of each kind in which all numbers are `n`.
 fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
     let counters = Counters {
         late: n,
@@ -89,12 +89,18 @@ fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
     ]
 }
 
-fn encoded(frame: &Frame) -> Vec<u8> {
-    let mut room = [0; MAX_FRAME];
-    encode(frame, &mut room).unwrap().to_vec()
+/// Returns a frame of each kind for each of these numbers.
+fn frames_of(numbers: &[u64]) -> Vec<Frame> {
+    let items = numbers.iter().flat_map(|n| items(*n, "order_fill"));
+    items.map(|item| Frame::from(&item)).collect()
 }
 
-/// What a decoder tells of these bytes, and what it rejects.
+fn encoded(frame: &Frame) -> Vec<u8> {
+    let mut buffer = [0; MAX_FRAME];
+    encode(frame, &mut buffer).unwrap().to_vec()
+}
+
+/// Decodes these chunks; returns the frames and the counts of rejected byte sequences.
 fn decoded<'b>(chunks: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Frame>, Rejected) {
     let (mut decoder, mut frames) = (Decoder::new(), vec![]);
     for chunk in chunks {
@@ -104,7 +110,7 @@ fn decoded<'b>(chunks: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Frame>, Rejec
 }
 
 #[test]
-fn every_item_arrives_as_it_was_sent_and_fits_into_a_frame() {
+fn every_item_fits_into_a_frame_and_decodes_to_the_same() {
     for n in [0, 1, 127, 128, u64::from(u32::MAX), u64::MAX] {
         for name in ["", "order_fill", LONG] {
             let mut frames: Vec<Frame> = items(n, name).iter().map(Frame::from).collect();
@@ -122,7 +128,7 @@ fn every_item_arrives_as_it_was_sent_and_fits_into_a_frame() {
                 assert_eq!(
                     bytes.iter().position(|byte| *byte == 0),
                     Some(bytes.len() - 1),
-                    "a zero ends it"
+                    "the only zero byte is the last"
                 );
                 assert_eq!(decoded([&bytes[..]]), (vec![frame], Rejected::default()));
             }
@@ -130,14 +136,16 @@ fn every_item_arrives_as_it_was_sent_and_fits_into_a_frame() {
     }
 }
 
-/// By hand: version, the number of the variant, one byte a field, the checksum as `zlib.crc32` of Python tells it.
+/// The expected bytes are worked out by hand: version, index of the variant, one byte per field,
+/// and the checksum as computed by `zlib.crc32` of Python.
 #[test]
 fn the_bytes_are_the_documented_ones() {
     let [health, ..] = items(1, "");
     let bytes = encoded(&Frame::from(&health));
     let mut plain = vec![1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
     plain.extend(0x5AAF_10E2_u32.to_le_bytes());
-    // The only zero is at place 1: it is 2 places behind the first code, and the end 18 places behind it.
+    // The only zero byte is at index 1 of `plain`. COBS replaces it by the distance to the end, 18,
+    // and puts the distance to it, 2, in front.
     let mut expected = vec![2, 1, 18];
     expected.extend(&plain[2..]);
     expected.push(0);
@@ -145,14 +153,14 @@ fn the_bytes_are_the_documented_ones() {
 }
 
 #[test]
-fn a_name_is_cut_between_letters() {
+fn a_long_name_is_cut_between_characters() {
     let [_, counts, ..] = items(1, LONG);
     let Frame::Counts(counts) = Frame::from(&counts) else { panic!() };
     assert_eq!(counts.name.as_str(), LONG.chars().take(16).collect::<String>());
 }
 
 #[test]
-fn too_little_room_is_refused_and_the_error_tells_what_is_enough() {
+fn a_buffer_that_is_too_small_is_an_error_that_names_its_length() {
     let [_, _, summary, ..] = items(u64::MAX, LONG);
     let frame = Frame::from(&summary);
     let needed = encoded(&frame).len();
@@ -160,16 +168,17 @@ fn too_little_room_is_refused_and_the_error_tells_what_is_enough() {
         assert_eq!(encode(&frame, &mut vec![0; len]), Err(BufferTooSmall { room: len }));
     }
     assert!(encode(&frame, &mut vec![0; needed]).is_ok());
-    assert!(BufferTooSmall { room: 3 }.to_string().contains("3 bytes") && needed <= MAX_FRAME);
+    assert!(BufferTooSmall { room: 3 }.to_string().contains("3 bytes"));
+    assert!(needed <= MAX_FRAME);
 }
 
 #[test]
-fn another_version_and_an_unknown_frame_are_counted_apart() {
+fn other_versions_and_unknown_frames_are_counted_separately() {
     let frame_of = |plain: &[u8]| {
-        let mut guarded = plain.to_vec();
-        guarded.extend(CHECKSUM.checksum(plain).to_le_bytes());
-        let mut bytes = vec![0; cobs::max_encoding_length(guarded.len())];
-        let len = cobs::encode(&guarded, &mut bytes);
+        let mut checked = plain.to_vec();
+        checked.extend(CHECKSUM.checksum(plain).to_le_bytes());
+        let mut bytes = vec![0; cobs::max_encoding_length(checked.len())];
+        let len = cobs::encode(&checked, &mut bytes);
         bytes.truncate(len);
         bytes.push(0);
         bytes
@@ -181,7 +190,7 @@ fn another_version_and_an_unknown_frame_are_counted_apart() {
 }
 
 #[test]
-fn what_is_longer_than_a_frame_is_counted_as_that_and_ends_at_its_zero() {
+fn a_sequence_longer_than_a_frame_is_counted_and_ends_at_its_zero() {
     let [health, ..] = items(3, "");
     let frame = Frame::from(&health);
     let long =
@@ -193,18 +202,17 @@ fn what_is_longer_than_a_frame_is_counted_as_that_and_ends_at_its_zero() {
 
 proptest! {
     #[test]
-    fn frames_arrive_in_whatever_chunks_they_come(
+    fn frames_are_decoded_from_chunks_of_any_length(
         numbers in proptest::collection::vec(any::<u64>(), 1..8),
         cuts in proptest::collection::vec(1..40_usize, 1..60),
     ) {
-        let sent: Vec<Frame> =
-            numbers.iter().flat_map(|n| items(*n, "order_fill")).map(|item| Frame::from(&item)).collect();
+        let sent = frames_of(&numbers);
         let bytes: Vec<u8> = sent.iter().flat_map(encoded).collect();
         let (mut rest, mut chunks) = (&bytes[..], vec![]);
         for cut in cuts.iter().cycle() {
-            let (chunk, behind) = rest.split_at((*cut).min(rest.len()));
+            let (chunk, remaining) = rest.split_at((*cut).min(rest.len()));
             chunks.push(chunk);
-            rest = behind;
+            rest = remaining;
             if rest.is_empty() {
                 break;
             }
@@ -212,21 +220,20 @@ proptest! {
         prop_assert_eq!(decoded(chunks), (sent, Rejected::default()));
     }
 
-    /// One burst of noise costs the frames that it hits and at most the one it runs into; all others arrive.
+    /// A burst of noise destroys the frame in which it begins. All other frames are decoded.
     #[test]
-    fn noise_is_counted_and_every_frame_that_it_does_not_touch_arrives(
+    fn noise_is_counted_and_all_other_frames_are_decoded(
         numbers in proptest::collection::vec(any::<u64>(), 3..8),
         noise in proptest::collection::vec(any::<u8>(), 1..600),
         hit in any::<prop::sample::Index>(),
     ) {
-        let sent: Vec<Frame> =
-            numbers.iter().flat_map(|n| items(*n, "order_fill")).map(|item| Frame::from(&item)).collect();
+        let sent = frames_of(&numbers);
         let hit = hit.index(sent.len());
         let mut bytes = vec![];
         for (number, frame) in sent.iter().enumerate() {
             let mut frame = encoded(frame);
             if number == hit {
-                // The frame breaks off, and something else ends.
+                // The frame breaks off, noise follows, and a zero byte ends it.
                 frame.truncate(frame.len() / 2);
                 frame.extend(&noise);
                 frame.push(0);
@@ -234,13 +241,14 @@ proptest! {
             bytes.extend(frame);
         }
         let (frames, rejected) = decoded([&bytes[..]]);
-        let untouched: Vec<&Frame> = (0..).zip(&sent).filter(|(number, _)| *number != hit).map(|(_, frame)| frame).collect();
-        prop_assert_eq!(frames.iter().collect::<Vec<_>>(), untouched);
+        let mut untouched = sent.clone();
+        untouched.remove(hit);
+        prop_assert_eq!(frames, untouched);
         prop_assert!(rejected.total() >= 1);
     }
 
     #[test]
-    fn whatever_the_bytes_the_decoder_survives_and_begins_anew_at_a_zero(
+    fn after_any_bytes_the_decoder_is_synchronised_again_at_a_zero(
         bytes in proptest::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..2_000),
         n: u64,
     ) {

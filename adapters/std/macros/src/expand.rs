@@ -1,18 +1,22 @@
-//! What a measured function becomes.
+//! Generates the measured function.
 //!
-//! The head stays as it is, and the body stays in its braces, behind what begins the span:
+//! The attributes and signature stay as they are. The new body begins the span and then runs the
+//! original body:
 //!
-//! | | |
+//! | function | original body |
 //! |---|---|
-//! | sync | a guard |
-//! | sync, `err` | the body in a closure that is called at once, so that `return` and `?` leave the closure only |
-//! | async | the body in an async block that is awaited at once, likewise |
+//! | sync | a block, while a guard is alive |
+//! | sync, `err` | a closure that is called at once, so that `return` and `?` leave only the closure |
+//! | async | an async block that is awaited at once, so that `return` and `?` leave only the block |
 //!
-//! Braces of its own, because items of the body are visible in all of its block: they are not to change what the event means, and
-//! a lint on items after statements is not to see ours. A label in front of them, because the compiler takes braces around a single
-//! expression for superfluous; those with a label it does not, and they keep their place in the user's file and its edition.
-//! Names of ours are written with the macro's own hygiene, and a prefix: a constant of the same name in the user's
-//! module would turn a `let` into a pattern.
+//! - The original body keeps its own braces. An item is visible in its whole block, so without the
+//!   braces an item of the body could change the meaning of the event's expression. A lint on items
+//!   after statements would also see our statements.
+//! - In front of the braces is a label. Without it, the compiler would warn about unnecessary
+//!   braces around a single expression.
+//! - Our names have the macro's hygiene (`mixed_site`) and a prefix. The prefix is needed because
+//!   hygiene does not cover items: a constant of the same name in the user's module would turn our
+//!   `let` into a pattern.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -20,7 +24,7 @@ use syn::{Error, Result, ReturnType, Type};
 
 use crate::{arguments::Arguments, function::Function, returned};
 
-/// The function, measured.
+/// Returns the measured function.
 pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenStream> {
     check_err(&arguments, &function)?;
     let Function { attributes, visibility, signature, inner_attributes, body } = function;
@@ -37,7 +41,7 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
         Some(tag) => quote_spanned!(at=> #krate::#tagged(#event, #tag)),
     };
     let guard = begin(quote_spanned!(at=> measure), quote_spanned!(at=> measure_tagged));
-    let unfinished = begin(
+    let cancel_on_drop = begin(
         quote_spanned!(at=> measure_cancel_on_drop),
         quote_spanned!(at=> measure_cancel_on_drop_tagged),
     );
@@ -53,15 +57,15 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
             '_tailwatch_body: #body
         }
     } else if never_returns {
-        // Nothing follows the body: the span can only be cancelled.
+        // The body never returns, so the span can only be cancelled.
         quote_spanned! {at=>
-            let __tailwatch_span = #unfinished;
+            let __tailwatch_span = #cancel_on_drop;
             '_tailwatch_body: #body
         }
     } else {
         let work = if is_async {
-            // An async block cannot name its type, and without one `?` and coercions would have nothing to go by: a `return`
-            // that is never reached does.
+            // `?` and coercions need to know the type that the block returns, but an async block
+            // cannot declare it. The unreachable `return` fixes the type.
             quote_spanned! {at=>
                 async move {
                     if false {
@@ -74,10 +78,11 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
         } else {
             quote_spanned!(at=> #krate::__private::once(move || -> #returned #body)())
         };
-        // A function that returns a future is not taken for one that forgot to await it; our block would be.
+        // Clippy would warn that our block returns a future without awaiting it. It does not warn
+        // about a function that does so.
         let allowed = is_async.then(|| quote_spanned!(at=> #[allow(clippy::async_yields_async)]));
         quote_spanned! {at=>
-            let __tailwatch_span = #unfinished;
+            let __tailwatch_span = #cancel_on_drop;
             #allowed
             let __tailwatch_returned = #work;
             __tailwatch_span.end(#outcome);
@@ -96,7 +101,8 @@ fn never_returns(output: &ReturnType) -> bool {
     matches!(output, ReturnType::Type(_, returned) if matches!(**returned, Type::Never(_)))
 }
 
-/// Finds an `err` on a function that obviously returns no `Result`; of other types the compiler knows.
+/// Refuses `err` on a function that obviously returns no `Result`. For other types, the trait bound
+/// of `__private::outcome` produces the error.
 fn check_err(arguments: &Arguments, function: &Function) -> Result<()> {
     if arguments.err.is_none() {
         return Ok(());
@@ -104,11 +110,13 @@ fn check_err(arguments: &Arguments, function: &Function) -> Result<()> {
     match &function.signature.output {
         ReturnType::Default => Err(Error::new_spanned(
             &function.signature.ident,
-            "`err` needs a function that returns a `Result`; this one returns nothing: leave out `err`",
+            "`err` needs a function that returns a `Result`; this one returns nothing, so leave \
+             out `err`",
         )),
         output @ ReturnType::Type(_, returned) if never_returns(output) => Err(Error::new_spanned(
             returned,
-            "`err` needs a function that returns a `Result`; this one does not return: leave out `err`",
+            "`err` needs a function that returns a `Result`; this one never returns, so leave out \
+             `err`",
         )),
         ReturnType::Type(..) => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The function that is measured, as far as it has to be understood.
+//! Parses the annotated function as far as the expansion needs.
 
 use proc_macro2::{Delimiter, Group};
 use syn::{
@@ -8,14 +8,14 @@ use syn::{
     token,
 };
 
-/// A function or method. Its body stays tokens: nothing in it needs to be understood, not even by a later Rust.
+/// A function or method. The body is not parsed, so it may use syntax that `syn` does not support.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
     pub(crate) signature: Signature,
     /// The attributes at the beginning of the body, such as `#![allow(…)]`.
     pub(crate) inner_attributes: Vec<Attribute>,
-    /// The rest of it, in its braces.
+    /// The rest of the body, in its braces.
     pub(crate) body: Group,
 }
 
@@ -28,13 +28,13 @@ impl Parse for Function {
         }
         let signature: Signature = input.parse()?;
         if let Some(constant) = &signature.constness {
-            let message = "a `const fn` cannot be measured: it may run in the compiler, where there is no clock; \
-                           drop the `const`, or measure where it is called";
+            let message = "a `const fn` cannot be measured, because it may run at compile time, \
+                           where there is no clock; remove `const`, or measure the callers";
             return Err(Error::new_spanned(constant, message));
         }
         if input.peek(Token![;]) {
-            let message = "a function without a body cannot be measured: put `#[measure]` where the body is, such as on \
-                           the method of each implementation";
+            let message = "a function without a body cannot be measured; put `#[measure]` on the \
+                           function with the body, such as the method in each `impl`";
             return Err(Error::new_spanned(&signature, message));
         }
         let content;
@@ -46,25 +46,25 @@ impl Parse for Function {
     }
 }
 
-/// What is wrong with an item that is no function.
+/// Returns the error for an item that is not a function, or `None` for a function.
 fn other_item(input: ParseStream<'_>) -> Option<Error> {
     if begins_function(&input.fork()) {
         return None;
     }
     let word = input.fork().call(Ident::parse_any).ok();
     let hint = match word.as_ref().map(ToString::to_string).as_deref() {
-        Some("impl" | "trait" | "mod") => "put it on each function in here that is to be measured",
-        // A closure.
+        Some("impl" | "trait" | "mod") => "put it on each function inside that you want to measure",
+        // Most likely a closure.
         Some("move" | "async") | None => {
-            "a span of other work is begun by the function `measure(event)`"
+            "to measure other code, call the function `measure(event)`"
         }
         Some(_) => "put it on the functions that do the work",
     };
-    let message = format!("`#[measure]` belongs on a function or method with a body; {hint}");
+    let message = format!("`#[measure]` only works on a function or method with a body; {hint}");
     Some(word.map_or_else(|| input.error(&message), |word| Error::new(word.span(), &message)))
 }
 
-/// Whether `fn` follows, behind the words that may stand in front of it.
+/// Returns whether a function follows: `fn`, possibly after qualifiers such as `async` or `unsafe`.
 fn begins_function(ahead: ParseStream<'_>) -> bool {
     loop {
         if ahead.peek(Token![fn]) {
@@ -74,7 +74,7 @@ fn begins_function(ahead: ParseStream<'_>) -> bool {
             || ahead.peek(Token![async])
             || ahead.peek(Token![unsafe])
             || ahead.peek(Token![extern]);
-        // Behind `extern` may stand its ABI.
+        // An ABI string may follow `extern`.
         if !is_qualifier
             || ahead.call(Ident::parse_any).is_err()
             || ahead.parse::<Option<LitStr>>().is_err()

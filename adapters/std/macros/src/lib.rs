@@ -1,5 +1,6 @@
-//! The attribute `#[measure]` of [`tailwatch`](https://docs.rs/tailwatch), which re-exports it: depend on that crate, not on
-//! this one.
+//! The attribute `#[measure]` of [`tailwatch`](https://docs.rs/tailwatch).
+//!
+//! Depend on `tailwatch`, which re-exports the attribute. The generated code calls that crate.
 
 #![forbid(unsafe_code)]
 
@@ -12,24 +13,16 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{ExprClosure, Result};
 
-/// Measures each call of a function or method: `#[measure(Event)]`, `#[measure(Event, err, tag = …, crate = …)]`.
+/// Records a span for each call of a function or method.
 ///
-/// # Limits
+/// Write `#[measure(Event)]` or `#[measure(Event, err, tag = …, crate = …)]`.
 ///
-/// - `const fn` and functions without a body are not measured; nor are closures, whose attributes Rust does not allow yet.
-/// - A function that is not `async` but returns a future is measured until it has *made* the future. So are the methods under
-///   `#[async_trait]`, which turns them into such functions before this attribute sees them.
-/// - With `err`, and in async functions, the body becomes a closure or an async block. Arguments that it uses belong to it, and are
-///   dropped before the others, as part of the span. In a function with `#[track_caller]` the body does not see the caller.
-/// - A measured future is larger than the plain one by the span, some 20 bytes.
-///
-/// # What is measured
-///
-/// A function, from its entry to its return; if a panic unwinds it, the span ends as `Outcome::Cancelled`.
-///
-/// An async function, from the first poll of its future to its completion. A future that is dropped unfinished, or that
-/// panics, ends as `Outcome::Cancelled`; one that is never polled records nothing. The future needs nothing that the plain one
-/// does not: it is neither boxed nor `'static`, and `Send` if the plain one is.
+/// - The span of a function begins at its entry and ends at its return. If a panic unwinds the
+///   function, the span ends as `Outcome::Cancelled`.
+/// - The span of an async function begins at the first poll of its future and ends when the future
+///   completes. If the future panics or is dropped before it completes, the span ends as
+///   `Outcome::Cancelled`. A future that is never polled records nothing. The measured future is
+///   not boxed, need not be `'static`, and is `Send` if the plain future is.
 ///
 /// ```
 /// use tailwatch::{Trading, measure};
@@ -46,31 +39,44 @@ use syn::{ExprClosure, Result};
 ///     if !is_worth_it(&order) {
 ///         return Err("too cheap".to_owned()); // the span ends as an error
 ///     }
-///     send(&order).await?; // so it does here, if it fails
+///     send(&order).await?; // the same here, if `send` fails
 ///     Ok(order.id)
 /// }
 /// # async fn send(order: &Order) -> Result<(), String> { Ok(()) }
 /// # let collector = tailwatch::Collector::builder().start().unwrap();
 /// # collector.install().unwrap();
 /// # let mut placing = core::pin::pin!(place(Order { id: 5, price: 10.0 }));
-/// # let polled = placing.as_mut().poll(&mut core::task::Context::from_waker(core::task::Waker::noop()));
+/// # let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+/// # let polled = placing.as_mut().poll(&mut context);
 /// # assert!(matches!(polled, core::task::Poll::Ready(Err(_))));
 /// # collector.stop();
 /// # let report = collector.report();
-/// # assert_eq!(report.event(tailwatch::Event::id(Trading::OrderPlacement)).unwrap().outcomes.error, 1);
+/// # assert_eq!(report.event(Trading::OrderPlacement).unwrap().outcomes.error, 1);
 /// ```
 ///
 /// # Arguments
 ///
-/// | | |
+/// | argument | meaning |
 /// |---|---|
-/// | the event | stands first: any expression whose type implements `tailwatch::Event` |
-/// | `err` | an `Err` that is returned ends the span as `Outcome::Error`; otherwise whatever returns is `Outcome::Ok` |
-/// | `tag = …` | the span's tag, a `u64`, of which the low 46 bits are kept |
-/// | `crate = …` | the path to `tailwatch`, for a crate that passes it on under a path of its own |
+/// | the event | comes first; any expression whose type implements `tailwatch::Event` |
+/// | `err` | returning an `Err` ends the span as `Outcome::Error`; without `err`, every return is `Outcome::Ok` |
+/// | `tag = …` | the span's tag, a `u64` of which the low 46 bits are kept |
+/// | `crate = …` | the path of `tailwatch`, for a crate that re-exports it under another path |
 ///
-/// The event and the tag are evaluated once, before the span begins – in an async function at the first poll –, and may use
-/// the function's arguments and `self`.
+/// The event and the tag are evaluated once, just before the span begins; in an async function,
+/// this is at the first poll. They may use the function's arguments and `self`.
+///
+/// # Limits
+///
+/// - `const fn` and functions without a body cannot be measured. Neither can closures, because Rust
+///   does not allow attributes on them yet.
+/// - A function that is not `async` but returns a future is measured only until it returns the
+///   future. This includes methods under `#[async_trait]`, which turns them into such functions
+///   before this attribute sees them.
+/// - With `err`, and in async functions, the body becomes a closure or an async block, which
+///   captures the arguments that it uses. These arguments are dropped before the others, as part of
+///   the span. In a function with `#[track_caller]`, the body does not see the caller.
+/// - The span makes a measured future about 20 bytes larger than the plain one.
 #[proc_macro_attribute]
 pub fn measure(
     arguments: proc_macro::TokenStream,
@@ -85,11 +91,12 @@ fn expand(arguments: proc_macro::TokenStream, item: TokenStream) -> Result<Token
     expand::expand(syn::parse(arguments)?, function)
 }
 
-/// The item as it was, beside the error: so that whoever uses it does not get errors that it is missing.
+/// Returns the unchanged item together with the error, so that its users do not get a second error
+/// about a missing item.
 fn with_error(item: &TokenStream, error: &syn::Error) -> TokenStream {
     let error = error.to_compile_error();
     if syn::parse2::<ExprClosure>(item.clone()).is_ok() {
-        // An expression, where an expression is wanted.
+        // A closure is an expression, so the result has to be an expression, too.
         return quote!({ #error #item });
     }
     quote!(#item #error)

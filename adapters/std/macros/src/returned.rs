@@ -1,4 +1,4 @@
-//! The type that a function returns, as it may be written in its body.
+//! The return type of a function, in a form that is allowed inside its body.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -6,7 +6,8 @@ use syn::{
     GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, spanned::Spanned,
 };
 
-/// The type that `output` names, with a `_` for each `impl Trait`, which a body cannot write.
+/// Returns the type of `output` with each `impl Trait` replaced by `_`, because `impl Trait` is not
+/// allowed in a body.
 pub(crate) fn in_body(output: ReturnType) -> TokenStream {
     match output {
         ReturnType::Default => quote!(()),
@@ -43,7 +44,7 @@ fn erase(place: &mut Type) {
         Type::Ptr(pointer) => erase(&mut pointer.elem),
         Type::Reference(reference) => erase(&mut reference.elem),
         Type::Slice(slice) => erase(&mut slice.elem),
-        // In the others no `impl Trait` may stand.
+        // The other types cannot contain `impl Trait`.
         _ => (),
     }
 }

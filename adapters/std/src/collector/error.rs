@@ -1,17 +1,17 @@
-//! What a collector refuses.
+//! The errors of a collector.
 
 use core::{fmt, time::Duration};
 use std::error;
 
 use tailwatch_core::{EventId, LimitError};
 
-/// A collector could not be installed.
+/// The error returned when a collector cannot be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// Another one is installed.
+    /// Another collector is installed and has not stopped.
     Taken,
-    /// It has stopped.
+    /// This collector has stopped.
     Stopped,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for InstallError {
 
 impl error::Error for InstallError {}
 
-/// A thread got no ring.
+/// The error returned when a thread cannot take a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -34,9 +34,9 @@ pub enum RegisterError {
     NotInstalled,
     /// The collector has stopped.
     Stopped,
-    /// All rings are taken.
+    /// All rings are taken by other threads.
     AllTaken {
-        /// How many there are.
+        /// The number of rings.
         rings: usize,
     },
 }
@@ -51,7 +51,7 @@ impl fmt::Display for RegisterError {
             Self::AllTaken { rings } => {
                 write!(
                     f,
-                    "all {rings} rings are taken by other threads; `Builder::rings` sets how many there are"
+                    "all {rings} rings are taken by other threads; set more by `Builder::rings`"
                 )
             }
         }
@@ -60,20 +60,20 @@ impl fmt::Display for RegisterError {
 
 impl error::Error for RegisterError {}
 
-/// A question about what the collector does not have.
+/// The error returned when a query names an event or a window that the collector does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
-    /// The event was not announced.
+    /// The collector has no such event.
     UnknownEvent {
-        /// Its number.
+        /// The id of the event.
         id: EventId,
     },
-    /// There is no window of this length.
+    /// The collector has no window of this length.
     UnknownWindow {
-        /// The length that was asked for.
+        /// The requested length.
         length: Duration,
-        /// Those that there are.
+        /// The lengths of the windows that the collector has.
         known: Vec<Duration>,
     },
 }
@@ -82,10 +82,10 @@ impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownEvent { id } => {
-                write!(f, "event {id} was not announced; `Builder::events` announces a set")
+                write!(f, "the collector has no event {id}; add its set by `Builder::events`")
             }
             Self::UnknownWindow { length, known } => {
-                write!(f, "no window of {length:?}: there are {known:?}")
+                write!(f, "no window is {length:?} long; the windows are {known:?}")
             }
         }
     }
@@ -93,13 +93,14 @@ impl fmt::Display for QueryError {
 
 impl error::Error for QueryError {}
 
-/// Limits were not set.
+/// The error returned when limits cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetLimitsError {
-    /// They cannot be watched.
+    /// The limits cannot be watched.
     Refused(LimitError),
-    /// An observer or hook tried, inside the very pass that judges the limits.
+    /// An observer or hook made the call. It runs inside a pass, and the limits can only change
+    /// between two passes.
     InsidePass,
 }
 
@@ -108,7 +109,7 @@ impl fmt::Display for SetLimitsError {
         match self {
             Self::Refused(error) => error.fmt(f),
             Self::InsidePass => f.write_str(
-                "limits are not changed from inside an observer or hook: do it on another thread",
+                "an observer or hook cannot change limits; change them on another thread",
             ),
         }
     }

@@ -1,20 +1,21 @@
-//! What nobody outside can bring about at will.
+//! A race that tests of the public API cannot provoke reliably.
 
 use super::*;
-use crate::{Trading, measure};
+use crate::{Health, Trading, measure};
 
 #[test]
-fn what_comes_after_the_last_pass_is_unregistered_whoever_was_about_to_drain() {
+fn records_after_the_last_pass_are_unregistered_even_if_a_pass_was_about_to_begin() {
     let collector =
         Collector::builder().ignore_environment().ring_capacity(16).manual_drain().start().unwrap();
     collector.register_thread("main").unwrap();
     let open = [(); 4].map(|()| measure(Trading::OrderFill));
     collector.stop();
     drop(open);
-    for take in [Take::UpTo(8), Take::Due, Take::All, Take::Last] {
-        // As one that found the collector at work, and then waited until the last pass was over.
-        collector.pass(take);
+    for kind in [PassKind::DueUpTo(8), PassKind::Due, PassKind::All, PassKind::Last] {
+        // As on a thread that began its call before the stop, and then waited until the last pass
+        // was over.
+        collector.pass(kind);
         let Health { delivered, unregistered, .. } = collector.health();
-        assert_eq!((delivered, unregistered), (4, 4), "{take:?}");
+        assert_eq!((delivered, unregistered), (4, 4), "{kind:?}");
     }
 }

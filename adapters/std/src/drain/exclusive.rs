@@ -1,60 +1,66 @@
-//! Passes that the current thread makes: one at a time.
+//! Passes on the current thread. The lock of the drain admits one pass at a time.
 
 use core::cell::Cell;
 use std::sync::TryLockError;
 
 use crate::{
-    drain::{Drain, Passed, Take},
+    drain::{Drain, PassKind, PassResult},
     pool::Pool,
     sync::{Mutex, lock},
 };
 
 thread_local! {
-    /// Set while this thread makes a pass, in which observers run: a pass from inside it would wait for itself.
+    /// Whether this thread is making a pass. Observers and hooks run inside a pass, so another pass
+    /// that one of them began would wait for itself.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread makes one, so that it is an observer that asks.
-pub(crate) fn is_inside() -> bool {
+/// Whether this thread is making a pass, and so is running an observer or hook.
+pub(crate) fn is_inside_pass() -> bool {
     INSIDE.get()
 }
 
-/// Makes one; does nothing inside another, nor after the last one.
-pub(crate) fn make(drain: &Mutex<Drain>, pool: &Pool, take: Take) -> Option<Passed> {
-    if is_inside() { None } else { make_one(&mut lock(drain), pool, take) }
+/// Makes a pass. Blocks while another thread makes one.
+///
+/// Does nothing and returns `None` inside another pass, and after the last pass.
+pub(crate) fn run(drain: &Mutex<Drain>, pool: &Pool, kind: PassKind) -> Option<PassResult> {
+    if is_inside_pass() { None } else { run_locked(&mut lock(drain), pool, kind) }
 }
 
-/// Makes the last one, from inside that of another collector as well. If somebody is at one, as who asks may be, it does nothing:
-/// they make the last one then.
-pub(crate) fn make_last_unless_busy(drain: &Mutex<Drain>, pool: &Pool) {
+/// Makes the last pass, even inside a pass of another collector.
+///
+/// Does nothing if a pass of this drain is running, possibly that of the caller. Whoever makes that
+/// pass then also makes the last one.
+pub(crate) fn run_last_unless_busy(drain: &Mutex<Drain>, pool: &Pool) {
     let drain = match drain.try_lock() {
         Ok(drain) => Some(drain),
-        // As `lock` has it.
+        // Poisoning is ignored, as in `lock`.
         Err(TryLockError::Poisoned(drain)) => Some(drain.into_inner()),
         Err(TryLockError::WouldBlock) => None,
     };
     if let Some(mut drain) = drain {
-        make_one(&mut drain, pool, Take::Last);
+        run_locked(&mut drain, pool, PassKind::Last);
     }
 }
 
-fn make_one(drain: &mut Drain, pool: &Pool, take: Take) -> Option<Passed> {
-    /// Resets the mark even if the pass panics.
-    struct Mark(bool);
-    impl Drop for Mark {
+fn run_locked(drain: &mut Drain, pool: &Pool, kind: PassKind) -> Option<PassResult> {
+    /// Restores `INSIDE` even if the pass panics.
+    struct Restore(bool);
+    impl Drop for Restore {
         fn drop(&mut self) {
             INSIDE.set(self.0);
         }
     }
-    let _mark = Mark(INSIDE.replace(true));
-    // Asked behind the lock: the last pass may have been made while this one waited. What has come into the rings since is counted as
-    // unregistered, and would be in no report if it was taken out.
+    let _restore = Restore(INSIDE.replace(true));
+    // Checked under the lock, because the last pass may have been made while this thread waited for
+    // it. Records that entered the rings since then are counted as unregistered, and no report
+    // would include them if they were drained.
     if pool.is_finished() {
         return None;
     }
-    let passed = drain.pass(take);
-    if take == Take::Last {
+    let result = drain.pass(kind);
+    if kind == PassKind::Last {
         pool.finish();
     }
-    Some(passed)
+    Some(result)
 }

@@ -1,4 +1,4 @@
-//! From what the aggregator knows to a report.
+//! Publishing: builds a report from the state of the aggregator.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::{
 };
 
 impl Drain {
+    /// Builds a report and publishes it.
     pub(super) fn publish(&mut self) {
         let mut events = self.events_to_fill();
         let (mut orphans, mut abandoned) = (0, 0);
@@ -26,18 +27,18 @@ impl Drain {
             event.outcomes = self.aggregator.outcomes(event.id);
             event.in_flight = InFlight::new(&pairing, oldest);
             for (number, window) in event.windows.iter_mut().enumerate() {
-                self.tell(event.id, Scope::Window(number), &mut window.statistics);
+                self.fill_statistics(event.id, Scope::Window(number), &mut window.statistics);
             }
-            self.tell(event.id, Scope::Total, &mut event.total);
+            self.fill_statistics(event.id, Scope::Total, &mut event.total);
         }
         let (drift, elapsed) = self.anchor.drift_since(&self.started, self.pool.clock().rate());
-        #[expect(clippy::cast_precision_loss, reason = "a drift is told to a few digits")]
+        #[expect(clippy::cast_precision_loss, reason = "a drift needs only a few digits")]
         let drift_ppm =
             if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
         let health = Health { orphans, abandoned, ..self.health() };
         let report = Report {
-            // By the anchor that everything in it is told by.
-            unix_ns: self.wall.unix_ns(self.pool.clock().rate(), self.anchor.ticks),
+            // Converted by the same anchor as all other times in the report.
+            unix_ns: self.wall_anchor.unix_ns(self.pool.clock().rate(), self.anchor.ticks),
             uptime_ns: nanos(elapsed),
             sla: self.sla(),
             health,
@@ -47,48 +48,59 @@ impl Drain {
         };
         self.replaced = Some(self.published.swap(Arc::new(report)));
         self.published_at = Some(self.anchor.monotonic);
-        self.unpublished = false;
+        self.has_unpublished = false;
     }
 
-    /// Those of the report before the last, if nobody holds it any more: what they lie in is large enough already, so that a drain
-    /// whose reports are not kept allocates next to nothing for them.
+    /// Returns event reports to overwrite: those of the previous report, if the program does not
+    /// hold it, or else new ones.
+    ///
+    /// The memory of the previous ones is already large enough, so publishing hardly allocates
+    /// unless reports are held.
     fn events_to_fill(&mut self) -> Vec<EventReport> {
         let replaced = self.replaced.take().and_then(Arc::into_inner);
         replaced.map_or_else(|| event_reports(&self.events, &self.windows), |report| report.events)
     }
 
-    /// Tells what is known of a period in the place of what was.
-    fn tell(&mut self, event: EventId, period: Scope, told: &mut Option<Statistics>) {
-        let Some((summary, values)) = self.aggregator.describe(event, period) else {
-            *told = None;
+    /// Overwrites `statistics` with those of this event and scope.
+    fn fill_statistics(
+        &mut self,
+        event: EventId,
+        scope: Scope,
+        statistics: &mut Option<Statistics>,
+    ) {
+        let Some((summary, values)) = self.aggregator.describe(event, scope) else {
+            *statistics = None;
             return;
         };
-        let statistics = match told {
-            Some(told) => {
-                told.renew(summary, values);
-                told
+        let statistics = match statistics {
+            Some(statistics) => {
+                statistics.replace(summary, values);
+                statistics
             }
-            None => told.insert(Statistics::new(summary, values)),
+            None => statistics.insert(Statistics::new(summary, values)),
         };
-        statistics.corrected = self.aggregator.corrected(event, period);
-        let (slowest, converter) = self.aggregator.slowest(event, period, &mut self.slowest);
+        statistics.corrected = self.aggregator.corrected(event, scope);
+        let (slowest, converter) = self.aggregator.slowest(event, scope, &mut self.slowest);
         let rate = self.pool.clock().rate();
-        let told = &mut statistics.slowest;
-        told.truncate(slowest.len());
-        told.reserve_exact(slowest.len() - told.len());
+        let samples = &mut statistics.slowest;
+        samples.truncate(slowest.len());
+        samples.reserve_exact(slowest.len() - samples.len());
         for (place, slow) in slowest.iter().enumerate() {
             let (start_unix_ns, duration) =
-                (self.wall.unix_ns(rate, slow.start()), converter.value(slow.value()));
-            let (tag, thread) = (slow.tag(), self.threads.name(slow.source()));
-            match told.get_mut(place) {
-                // To count a name's owners, up for this and down for that, takes longer than all the rest.
-                Some(told) if Arc::ptr_eq(&told.thread, thread) => {
-                    (told.start_unix_ns, told.duration, told.tag) = (start_unix_ns, duration, tag);
+                (self.wall_anchor.unix_ns(rate, slow.start()), converter.value(slow.value()));
+            let (tag, thread) = (slow.tag(), self.thread_names.name(slow.source()));
+            match samples.get_mut(place) {
+                // Keeps the `Arc` of the name if it is the same, because changing its reference
+                // count takes longer than the rest of this function.
+                Some(sample) if Arc::ptr_eq(&sample.thread, thread) => {
+                    (sample.start_unix_ns, sample.duration, sample.tag) =
+                        (start_unix_ns, duration, tag);
                 }
-                Some(told) => {
-                    *told = SlowSample { start_unix_ns, duration, tag, thread: Arc::clone(thread) }
+                Some(sample) => {
+                    *sample =
+                        SlowSample { start_unix_ns, duration, tag, thread: Arc::clone(thread) }
                 }
-                None => told.push(SlowSample {
+                None => samples.push(SlowSample {
                     start_unix_ns,
                     duration,
                     tag,
@@ -98,21 +110,24 @@ impl Drain {
         }
     }
 
+    /// Returns the state of every limit.
     fn sla(&mut self) -> Vec<SlaReport> {
-        let (events, wall, rate) = (&self.events, &self.wall, self.pool.clock().rate());
+        let (events, wall_anchor, rate) =
+            (&self.events, &self.wall_anchor, self.pool.clock().rate());
         let mut reports = Vec::new();
         self.aggregator.limits(|status| {
             if let Some(info) = events.iter().find(|info| info.id == status.event) {
                 reports.push(SlaReport::new(
                     info,
                     status,
-                    status.since.map(|since| wall.unix_ns(rate, since)),
+                    status.since.map(|since| wall_anchor.unix_ns(rate, since)),
                 ));
             }
         });
         reports
     }
 
+    /// Returns the health, except the numbers of orphans and abandoned spans.
     fn health(&mut self) -> Health {
         let counters = self.aggregator.counters();
         let name =
@@ -120,7 +135,7 @@ impl Drain {
         let thinned = |(id, k)| (name(id).to_owned(), sampling::share(k));
         let mut health = Health {
             late: counters.late,
-            clock_anomalies: counters.clock_anomalies + self.leaps,
+            clock_anomalies: counters.clock_anomalies + self.clock_leaps,
             saturated: counters.saturated.saturating_add(counters.full_counters),
             invalid: counters.invalid,
             unknown_events: counters.unknown_events,
@@ -143,11 +158,12 @@ impl Drain {
     }
 }
 
-/// Reports of these events in which nothing has happened yet.
+/// Returns empty reports of these events.
 pub(super) fn event_reports(events: &[EventInfo], windows: &[WindowSpec]) -> Vec<EventReport> {
     events.iter().map(|info| EventReport::new(info, windows)).collect()
 }
 
+/// Returns the report on the clock of `pool`, with this drift.
 pub(super) fn clock_report(pool: &Pool, drift_ppm: f64) -> ClockReport {
     let clock = pool.clock();
     ClockReport {

@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Parses durations such as `20ms` or `1m 30s`.
 
 use core::time::Duration;
 
@@ -6,8 +6,8 @@ use humantime::DurationError;
 
 use super::{DurationProblem, nearest};
 
-/// How people write units, also such as `humantime` does not know, and which is meant. Of two that are equally near the
-/// first is told.
+/// Spellings of units, each with the unit that is suggested for it. Some of the spellings are
+/// unknown to `humantime`. Of two that are equally similar the first is suggested.
 const UNITS: [(&str, &str); 13] = [
     ("ms", "ms"),
     ("us", "us"),
@@ -15,7 +15,7 @@ const UNITS: [(&str, &str); 13] = [
     ("s", "s"),
     ("m", "m"),
     ("h", "h"),
-    // With the Greek letter mu, which only looks like the sign of "micro".
+    // With the Greek letter mu; `humantime` accepts only the micro sign, which looks the same.
     ("μs", "us"),
     ("milliseconds", "ms"),
     ("microseconds", "us"),
@@ -25,12 +25,13 @@ const UNITS: [(&str, &str); 13] = [
     ("hours", "h"),
 ];
 
-/// The duration that `text` tells, such as `20ms`, `1.5s` or `1m 30s`: 1 to 2^64 - 1 ns.
+/// Parses a duration such as `20ms`, `1.5s` or `1m 30s`, from 1 ns to 2^64 - 1 ns.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
     let mut sum = None;
-    // Term by term, because `humantime` 2.4 panics where a sum of terms exceeds what a `Duration` can hold.
+    // Term by term, because `humantime` 2.4 panics if the sum of several terms overflows a
+    // `Duration`.
     for one in terms(text) {
-        // Two terms of at most 2^64 - 1 ns each are far from what a `Duration` can hold.
+        // Cannot overflow: both summands are at most 2^64 - 1 ns.
         sum = Some(bounded(sum.unwrap_or_default() + term(one)?)?);
     }
     match sum {
@@ -40,29 +41,29 @@ pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
     }
 }
 
-/// One number and its unit.
+/// Parses one term: a number and its unit.
 fn term(term: &str) -> Result<Duration, DurationProblem> {
     let unit_at = end_of_number(term);
     let (number, unit) = (term[..unit_at].trim(), term[unit_at..].trim());
-    // `humantime` reads "2 0ms" as 20 ms.
+    // `humantime` would accept "2 0ms" as 20 ms.
     if number.is_empty()
         || number.contains(char::is_whitespace)
         || !unit.chars().all(char::is_alphabetic)
     {
         return Err(DurationProblem::Malformed);
     }
-    // `humantime` takes it for a month, which nobody means where `m` is a minute.
+    // `humantime` reads `M` as months. Here `m` is a minute, so `M` is more likely a mistake.
     if unit == "M" {
         return Err(unknown_unit(unit));
     }
     let duration = humantime::parse_duration(term).map_err(|error| match error {
         DurationError::UnknownUnit { .. } if unit.is_empty() => DurationProblem::NoUnit,
         DurationError::UnknownUnit { .. } => unknown_unit(unit),
-        // Letters that no unit has.
+        // The unit contains a letter that `humantime` does not expect in any unit.
         DurationError::InvalidCharacter(at) if at >= unit_at && !unit.is_empty() => {
             unknown_unit(unit)
         }
-        DurationError::NumberOverflow if is_read_without_decimals(number, unit) => {
+        DurationError::NumberOverflow if is_valid_without_decimals(number, unit) => {
             DurationProblem::Inexact
         }
         DurationError::NumberOverflow => DurationProblem::TooLong,
@@ -85,7 +86,7 @@ fn unknown_unit(unit: &str) -> DurationProblem {
     DurationProblem::UnknownUnit { unit: unit.to_owned(), nearest }
 }
 
-/// Numbers with what follows each, up to the next.
+/// Splits `text` into terms: each number together with the text up to the next number.
 fn terms(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text.trim();
     core::iter::from_fn(move || {
@@ -102,12 +103,12 @@ fn terms(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where the number with which `text` begins ends, and spaces after it.
+/// Returns the end of the number at the beginning of `text`, including spaces after the number.
 fn end_of_number(text: &str) -> usize {
     text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c.is_whitespace()))
         .unwrap_or(text.len())
 }
 
-fn is_read_without_decimals(number: &str, unit: &str) -> bool {
+fn is_valid_without_decimals(number: &str, unit: &str) -> bool {
     number.split_once('.').is_some_and(|(whole, _)| term(&format!("{whole}{unit}")).is_ok())
 }

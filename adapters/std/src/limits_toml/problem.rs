@@ -1,20 +1,21 @@
-//! What can be wrong with a file of limits.
+//! The errors of [`parse_limits`](crate::parse_limits).
 
 use core::fmt;
 use std::error;
 
 use tailwatch_core::ParseQuantileError;
 
-/// How many names are told where none is near.
-const MOST_NAMES: usize = 16;
+/// The number of names that an error lists if none of them is similar to the wrong one.
+const MAX_LISTED: usize = 16;
 
-/// A text sets no limits, because of something in one of its lines.
+/// The error returned when a text of limits is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseLimitsError {
-    /// The line, counted from 1: that of the value or key that is wrong, or where one is missing, of its `[[sla]]`.
+    /// The line of the invalid key or value, counted from 1. If a key is missing, the line of its
+    /// `[[sla]]`.
     pub line: usize,
-    /// What is wrong there.
+    /// What is wrong in this line.
     pub problem: ParseLimitsProblem,
 }
 
@@ -24,197 +25,195 @@ impl fmt::Display for ParseLimitsError {
     }
 }
 
-// The problem is told in full already, so it is not a source as well.
+// No `source`: the `Display` text already includes the problem.
 impl error::Error for ParseLimitsError {}
 
-/// What is wrong with a text of limits. Its Display says what would be right.
+/// The kinds of [`ParseLimitsError`]. The `Display` text names the invalid value and what would be
+/// valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseLimitsProblem {
-    /// The text is not TOML.
+    /// The text is not valid TOML.
     NotToml {
-        /// What the parser says.
+        /// The message of the TOML parser.
         message: String,
     },
-    /// There is no entry.
+    /// The text has no `[[sla]]` table.
     NoLimits,
-    /// `sla` is a table instead of a list of them: `[sla]` where `[[sla]]` belongs.
+    /// `sla` is a single table instead of a list of tables: `[sla]` instead of `[[sla]]`.
     SingleTable,
-    /// A key outside of all entries.
+    /// The text has an unknown key outside of all `[[sla]]` tables.
     UnknownTopLevelKey {
         /// The key.
         key: String,
-        /// What it may have meant.
+        /// `sla`, if the key is similar to it.
         nearest: Option<&'static str>,
     },
-    /// A key that entries do not have.
+    /// A `[[sla]]` table has an unknown key.
     UnknownKey {
         /// The key.
         key: String,
-        /// What it may have meant.
+        /// The most similar known key, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// An entry lacks a key.
+    /// A `[[sla]]` table lacks a required key.
     MissingKey {
         /// The key.
         key: &'static str,
     },
-    /// An entry limits neither a quantile nor silence.
+    /// A `[[sla]]` table limits neither a quantile nor silence.
     NothingLimited,
-    /// A key that says something of a quantile, in an entry that limits silence.
+    /// A `[[sla]]` table with `max_silence` also has a key for a limit on a quantile.
     BesideSilence {
         /// The key.
         key: String,
     },
-    /// A value of another type than its key has.
+    /// A value has the wrong type.
     WrongType {
         /// The key.
         key: &'static str,
-        /// The type of its value, in the words of TOML.
+        /// The TOML type of the value.
         found: &'static str,
-        /// What it is to be.
+        /// A description of a valid value.
         wanted: &'static str,
     },
     /// No event has this name.
     UnknownEvent {
         /// The name.
         name: String,
-        /// The name that it may have meant.
+        /// The most similar name, if one is similar.
         nearest: Option<&'static str>,
-        /// All names.
+        /// The names of all events.
         known: Vec<&'static str>,
     },
-    /// A text is no quantile.
+    /// A text is not a quantile.
     BadQuantile {
         /// The text.
         text: String,
-        /// The usual quantile that it may have meant.
+        /// The most similar of the common quantiles, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// A text is no duration that its key can have.
+    /// A text is not a valid duration.
     BadDuration {
         /// The key.
         key: &'static str,
         /// The text.
         text: String,
-        /// Why it is none.
+        /// What is wrong with the text.
         problem: DurationProblem,
     },
-    /// A limit in plain numbers for an event that is measured in time.
+    /// The limit is a plain number, but the event is measured in time.
     NumberForTime {
         /// The event.
         event: &'static str,
         /// The number.
         number: String,
     },
-    /// A limit in quotes, such as a duration, for an event that is measured in plain numbers.
+    /// The limit is a text, such as a duration, but the event is measured in plain numbers.
     TextForNumber {
         /// The event.
         event: &'static str,
         /// The text.
         text: String,
     },
-    /// A plain number that is 0, negative or too large.
+    /// A plain number is 0, negative or too large.
     OutOfRange {
         /// The key.
         key: &'static str,
         /// The number.
         number: String,
-        /// The largest that is allowed; the least is 1.
+        /// The allowed maximum; the minimum is 1.
         most: u64,
     },
-    /// The same event, quantile, window and limit as in an entry before, or the same event and silence.
+    /// An earlier `[[sla]]` table has the same event, quantile, window and limit, or limits the
+    /// silence of the same event.
     Twice {
-        /// The line of that entry.
+        /// The line of the earlier table.
         first_line: usize,
     },
 }
 
-/// What is wrong with a duration.
+/// What is wrong with a duration. The `Display` text includes what would be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DurationProblem {
-    /// It is not written like one.
+    /// The text is not a list of numbers with units.
     Malformed,
-    /// A number alone.
+    /// A number has no unit.
     NoUnit,
-    /// A unit that is none.
+    /// A unit is unknown.
     UnknownUnit {
         /// The unit.
         unit: String,
-        /// The unit that it may have meant.
+        /// The most similar unit, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// More decimals than can be kept.
+    /// A number has more decimals than can be represented.
     Inexact,
-    /// It is 0.
+    /// The duration is 0.
     Zero,
-    /// It exceeds 2^64 - 1 ns.
+    /// The duration exceeds 2^64 - 1 ns.
     TooLong,
 }
 
 impl fmt::Display for ParseLimitsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotToml { message } => write!(f, "not TOML: {message}"),
-            Self::NoLimits => f.write_str("no limits: write at least one [[sla]]"),
+            Self::NotToml { message } => write!(f, "not valid TOML: {message}"),
+            Self::NoLimits => f.write_str("no limits; write at least one [[sla]] table"),
             Self::SingleTable => {
-                f.write_str("`sla` is a single table: write [[sla]], once for each limit")
+                f.write_str("`sla` is a single table; write one [[sla]] table for each limit")
             }
             Self::UnknownTopLevelKey { key, nearest } => {
-                write!(f, "unknown key {key:?}")?;
+                write!(f, "unknown top-level key {key:?}; ")?;
                 match nearest {
-                    Some(nearest) => write!(f, "; did you mean [[{nearest}]]?"),
-                    None => f.write_str(": all keys stand under a [[sla]]"),
+                    Some(nearest) => write!(f, "did you mean [[{nearest}]]?"),
+                    None => f.write_str("expected [[sla]]"),
                 }
             }
             Self::UnknownKey { key, nearest } => {
-                write!(f, "unknown key {key:?}")?;
-                did_you_mean(f, *nearest, &super::KEYS)
+                write!(f, "unknown key {key:?} in [[sla]]")?;
+                write_suggestion(f, *nearest, &super::KEYS)
             }
-            Self::MissingKey { key } => write!(f, "this [[sla]] has no `{key}`"),
+            Self::MissingKey { key } => write!(f, "missing key `{key}` in [[sla]]"),
             Self::NothingLimited => f.write_str(
-                "this [[sla]] limits nothing: write `quantile` and `limit`, or `max_silence`",
+                "this [[sla]] sets no limit; write `quantile` and `limit`, or `max_silence`",
             ),
-            Self::BesideSilence { key } => {
-                write!(
-                    f,
-                    "`{key}` beside `max_silence`: each is a limit of its own, under a [[sla]] of its own"
-                )
-            }
+            Self::BesideSilence { key } => write!(
+                f,
+                "`{key}` cannot be combined with `max_silence`; write one [[sla]] table for each \
+                 limit"
+            ),
             Self::WrongType { key, found, wanted } => {
-                write!(f, "`{key}` is of type {found}: write {wanted}")
+                write!(f, "`{key}` has type {found}; expected {wanted}")
             }
             Self::UnknownEvent { name, nearest, known } => {
                 write!(f, "unknown event {name:?}")?;
-                did_you_mean(f, *nearest, known)
+                write_suggestion(f, *nearest, known)
             }
             Self::BadQuantile { text, nearest } => {
-                write!(f, "{text:?} is no quantile; ")?;
+                write!(f, "{text:?} is not a quantile; ")?;
                 match nearest {
                     Some(nearest) => write!(f, "did you mean {nearest:?}?"),
                     None => ParseQuantileError.fmt(f),
                 }
             }
-            Self::BadDuration { key, text, problem } => write!(f, "`{key}` of {text:?} {problem}"),
+            Self::BadDuration { key, text, problem } => write!(f, "`{key}` is {text:?}: {problem}"),
             Self::NumberForTime { event, number } => write!(
                 f,
-                "`limit` of {number} for {event:?}, which is measured in time: write a duration in quotes, such as \
-                 \"20ms\""
+                "`limit` is {number}, but {event:?} is measured in time; write a duration in \
+                 quotes, such as \"20ms\""
             ),
             Self::TextForNumber { event, text } => write!(
                 f,
-                "`limit` of {text:?} for {event:?}, which is measured in plain numbers: write one without quotes, such \
-                 as 20"
+                "`limit` is {text:?}, but {event:?} is measured in plain numbers; write a number \
+                 without quotes, such as 20"
             ),
             Self::OutOfRange { key, number, most } => {
-                write!(
-                    f,
-                    "`{key}` of {number} is out of range: write a whole number from 1 to {most}"
-                )
+                write!(f, "`{key}` is {number}; expected a whole number from 1 to {most}")
             }
             Self::Twice { first_line } => {
-                write!(f, "the limit of line {first_line} once more: leave one of them out")
+                write!(f, "this limit is already set in line {first_line}; remove one of the two")
             }
         }
     }
@@ -224,28 +223,28 @@ impl fmt::Display for DurationProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed => {
-                f.write_str("is no duration: write numbers with units, such as \"20ms\"")
+                f.write_str("not a duration; write numbers with units, such as \"20ms\"")
             }
             Self::NoUnit => {
-                f.write_str("has no unit: write ns, us, ms, s, m or h after the number")
+                f.write_str("the unit is missing; write ns, us, ms, s, m or h after the number")
             }
             Self::UnknownUnit { unit, nearest } => {
-                write!(f, "has the unknown unit {unit:?}")?;
-                did_you_mean(f, *nearest, &["ns", "us", "ms", "s", "m", "h"])
+                write!(f, "unknown unit {unit:?}")?;
+                write_suggestion(f, *nearest, &["ns", "us", "ms", "s", "m", "h"])
             }
-            Self::Inexact => f.write_str(
-                "cannot be kept exactly: write it with fewer decimals or in a smaller unit",
-            ),
-            Self::Zero => f.write_str("is too short: write at least \"1ns\""),
+            Self::Inexact => {
+                f.write_str("too many decimals; write fewer decimals or use a smaller unit")
+            }
+            Self::Zero => f.write_str("too short; the minimum is \"1ns\""),
             Self::TooLong => {
-                write!(f, "is too long: write at most \"{}ns\", which are 584 years", u64::MAX)
+                write!(f, "too long; the maximum is \"{}ns\" (584 years)", u64::MAX)
             }
         }
     }
 }
 
-/// Tells what was meant; if that is nothing, what there is.
-pub(crate) fn did_you_mean(
+/// Writes the end of a message about an unknown word: the nearest known word, or the known words.
+pub(crate) fn write_suggestion(
     f: &mut fmt::Formatter<'_>,
     nearest: Option<&str>,
     known: &[&str],
@@ -254,12 +253,12 @@ pub(crate) fn did_you_mean(
         return write!(f, "; did you mean {nearest:?}?");
     }
     if known.is_empty() {
-        return f.write_str(": none is announced");
+        return f.write_str("; the list of known names is empty");
     }
-    let told = &known[..known.len().min(MOST_NAMES)];
-    write!(f, "; there are {}", told.join(", "))?;
-    if known.len() > told.len() {
-        write!(f, " and {} more", known.len() - told.len())?;
+    let listed = &known[..known.len().min(MAX_LISTED)];
+    write!(f, "; expected one of {}", listed.join(", "))?;
+    if known.len() > listed.len() {
+        write!(f, " and {} more", known.len() - listed.len())?;
     }
     Ok(())
 }

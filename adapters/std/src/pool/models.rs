@@ -1,8 +1,9 @@
-//! Models of how a ring goes from hand to hand, explored by `loom`:
+//! Models of how a ring passes from thread to thread, for the model checker `loom`. Run them by
 //! `RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch --lib pool::models`.
 //!
-//! As those of the ring in the core's `tests/loom.rs`, they run every interleaving with up to three preemptions; with the
-//! variable `TAILWATCH_WEAKEN` one ordering is weakened.
+//! Like the models of the ring in the core's `tests/loom.rs`, they explore every interleaving with
+//! up to three preemptions. The environment variable `TAILWATCH_WEAKEN` names one ordering to
+//! weaken.
 
 use std::sync::{Arc, atomic};
 
@@ -12,7 +13,8 @@ use tailwatch_core::{Clock, Consumer, EventId, Outcome, Recorder, TickRate, Toke
 use super::*;
 use crate::ClockMode;
 
-/// Explores the model and says how many executions that took: fewer than `least` would mean that its threads never met.
+/// Explores the model and prints the number of executions. Fails on fewer than `least`, because
+/// then the threads of the model did not interleave.
 fn explore(name: &str, least: usize, model: impl Fn(Arc<Pool>) + Sync + Send + 'static) {
     let executions = Arc::new(atomic::AtomicUsize::new(0));
     let mut builder = Builder::new();
@@ -33,7 +35,7 @@ fn event() -> EventId {
     EventId::new(1).unwrap()
 }
 
-/// A clock whose last digit tells who reads it.
+/// A clock that returns the same ticks at every read, whose last digit is the number of the thread.
 struct Stamp(u64);
 
 impl Clock for Stamp {
@@ -48,66 +50,70 @@ impl Clock for Stamp {
     }
 }
 
-/// The open span that threads hand to each other, by a lock that the checker does not know: it orders nothing.
-type Baton = Arc<std::sync::Mutex<Option<Token>>>;
+/// The open span that the threads of a model pass on to each other. The lock is that of `std`,
+/// which the model checker does not see, so it orders nothing in the model.
+type OpenSpan = Arc<std::sync::Mutex<Option<Token>>>;
 
-/// A thread of this number: takes a ring, closes the span that another thread began, begins one, and gives the ring back
-/// while that one lives. How many records it wrote.
-fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, baton: &Baton) -> u64 {
+/// What a thread with this number does: it takes a ring, ends the span that another thread began,
+/// begins a new one, and gives the ring back while that span is open. Returns how many records it
+/// wrote.
+fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, open_span: &OpenSpan) -> u64 {
     let Some(claim) = pool.claim(|| number.to_string().into()) else { return 0 };
     let recorder =
         Recorder::new(pool.ring(claim.slot).attach_producer(), pool.gate(), Stamp(number));
-    let given = baton.lock().unwrap().take();
-    let closed = u64::from(given.is_some());
-    recorder.end(given.unwrap_or(Token::unrecorded()), Outcome::Ok);
+    let received = open_span.lock().unwrap().take();
+    let ended = u64::from(received.is_some());
+    recorder.end(received.unwrap_or(Token::unrecorded()), Outcome::Ok);
     let begun = recorder.start(event(), number);
-    baton.lock().unwrap().replace(begun);
-    closed + 1
+    open_span.lock().unwrap().replace(begun);
+    ended + 1
 }
 
-/// The drain: what it was shown, and under whose name.
+/// A drain of the only ring, which checks that every record comes from the thread whose name the
+/// ring has.
 struct Drain<'p> {
     pool: &'p Pool,
     consumer: Consumer<'p>,
-    thread: Option<Arc<str>>,
+    thread_name: Option<Arc<str>>,
     delivered: u64,
 }
 
 impl<'p> Drain<'p> {
     fn new(pool: &'p Pool) -> Self {
-        Self { pool, consumer: pool.ring(0).attach_consumer(), thread: None, delivered: 0 }
+        Self { pool, consumer: pool.ring(0).attach_consumer(), thread_name: None, delivered: 0 }
     }
 
-    /// As the real one does it.
+    /// Makes a pass in the same steps as the real drain.
     fn pass(&mut self) {
-        let Self { pool, consumer, thread, delivered } = self;
+        let Self { pool, consumer, thread_name, delivered } = self;
         let ending = pool.refresh(0, consumer);
         if consumer.pending() > 0 {
-            let name = thread.get_or_insert_with(|| pool.thread(0));
+            let name = thread_name.get_or_insert_with(|| pool.thread_name(0));
             consumer.drain(|record| {
                 assert_eq!(
                     (record.ticks() % 10).to_string(),
                     **name,
-                    "a thread is blamed for another one's record"
+                    "a record is attributed to another thread"
                 );
                 *delivered += 1;
             });
         }
         if ending {
-            *thread = None;
+            *thread_name = None;
             pool.release(0);
         }
     }
 }
 
-/// Two threads share the only ring, one after the other, and a span of the first is closed by whichever comes next.
+/// Two threads have the only ring one after the other, and the second one ends the span that the
+/// first began.
 #[test]
 fn a_ring_goes_from_thread_to_thread() {
     explore("a ring goes from thread to thread", 20_000, |pool| {
-        let baton = Baton::default();
+        let open_span = OpenSpan::default();
         let thread = |number| {
-            let (pool, baton) = (Arc::clone(&pool), Arc::clone(&baton));
-            thread::spawn(move || thread_with_a_ring(&pool, number, &baton))
+            let (pool, open_span) = (Arc::clone(&pool), Arc::clone(&open_span));
+            thread::spawn(move || thread_with_a_ring(&pool, number, &open_span))
         };
         let (first, second) = (thread(1), thread(2));
         let draining = thread::spawn({
@@ -125,24 +131,24 @@ fn a_ring_goes_from_thread_to_thread() {
         drain.pass();
         assert!(
             !pool.is_taken(0),
-            "the ring of a thread that is gone comes back with the next pass"
+            "the ring of a thread that has ended is free after the next pass"
         );
-        let last = thread_with_a_ring(&pool, 3, &baton);
-        assert_eq!(last, 2, "a span that was open is closed, and one begun");
+        let last = thread_with_a_ring(&pool, 3, &open_span);
+        assert_eq!(last, 2, "the last thread ends the open span and begins another one");
         drain.pass();
         assert_eq!(delivered + drain.delivered, written + last);
     });
 }
 
-/// A thread that is turned away by the gate asks why, while the collector is stopped.
+/// While the collector is stopped, a thread whose event the gate rejects checks for the reason.
 #[test]
-fn who_finds_the_gate_closed_knows_whether_it_is_for_good() {
-    explore("who finds the gate closed knows whether it is for good", 8, |pool| {
+fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
+    explore("a thread that finds the gate closed sees the stop", 8, |pool| {
         let recording = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
                 if !pool.gate().admits(event()) {
-                    assert!(pool.is_stopped(), "nobody but `stop` closed the gate");
+                    assert!(pool.is_stopped(), "the gate is closed, which only `stop` does");
                 }
             }
         });
@@ -151,31 +157,33 @@ fn who_finds_the_gate_closed_knows_whether_it_is_for_good() {
     });
 }
 
-/// What a thread recorded before it, or another thread that it told so, calls `stop`, is in the last pass.
+/// A record that happens before the call of `stop`, on the same thread or another, is delivered in
+/// the last pass.
 #[test]
-fn the_last_pass_finds_what_was_recorded_before_the_stop() {
-    explore("the last pass finds what was recorded before the stop", 100, |pool| {
+fn the_last_pass_delivers_every_record_from_before_the_stop() {
+    explore("the last pass delivers every record from before the stop", 100, |pool| {
         let draining = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
                 let mut drain = Drain::new(&pool);
                 let is_last = pool.is_stopping();
                 drain.pass();
-                assert!(!is_last || drain.delivered == 1, "a record is missing");
+                assert!(!is_last || drain.delivered == 1, "the last pass missed a record");
             }
         });
-        assert_eq!(thread_with_a_ring(&pool, 1, &Baton::default()), 1);
+        assert_eq!(thread_with_a_ring(&pool, 1, &OpenSpan::default()), 1);
         pool.stop();
         draining.join().unwrap();
     });
 }
 
-/// Somebody asks all the time how many records nobody will see; then some come in after the last pass.
+/// A thread reads the count of unregistered records during the last pass; afterwards two records
+/// follow.
 #[test]
-fn what_is_recorded_after_the_last_pass_is_counted() {
-    explore("what is recorded after the last pass is counted", 20, |pool| {
-        let baton = Baton::default();
-        assert_eq!(thread_with_a_ring(&pool, 1, &baton), 1);
+fn records_after_the_last_pass_are_counted() {
+    explore("records after the last pass are counted", 20, |pool| {
+        let open_span = OpenSpan::default();
+        assert_eq!(thread_with_a_ring(&pool, 1, &open_span), 1);
         let draining = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
@@ -183,15 +191,15 @@ fn what_is_recorded_after_the_last_pass_is_counted() {
                 pool.finish();
             }
         });
-        let asking = thread::spawn({
+        let querying = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
-                assert_eq!(pool.unregistered(), 0, "what the last pass delivered is taken for lost")
+                assert_eq!(pool.unregistered(), 0, "a delivered record is counted as unregistered")
             }
         });
         draining.join().unwrap();
-        asking.join().unwrap();
-        let written = thread_with_a_ring(&pool, 1, &baton);
+        querying.join().unwrap();
+        let written = thread_with_a_ring(&pool, 1, &open_span);
         assert_eq!((written, pool.unregistered()), (2, 2));
     });
 }

@@ -1,4 +1,4 @@
-//! What happened between two reports.
+//! The difference between two reports.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use tailwatch_core::{
 use super::{EventReport, Report, Statistics};
 use crate::{Health, report::table};
 
-/// What happened between two reports of a collector; made by [`Report::diff`].
+/// What happened between two reports of a collector. Returned by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ReportDiff {
-    /// How much time lies between them, in nanoseconds.
+    /// The time between the two reports, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Every event, in the order in which they were announced.
+    /// All events, in the order of the reports.
     pub events: Vec<EventDiff>,
     /// Records written into rings.
     pub produced: u64,
@@ -25,57 +25,62 @@ pub struct ReportDiff {
     pub delivered: u64,
     /// Records that were overwritten before they were drained.
     pub overwritten: u64,
-    /// Records that went into no ring.
+    /// Records that were not written, because their thread had no ring or the collector had
+    /// stopped.
     pub unregistered: u64,
 }
 
-/// What happened of one event.
+/// What happened to one event between two reports.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventDiff {
-    /// Its number.
+    /// The event's number.
     pub id: EventId,
-    /// Its name.
+    /// The event's name.
     pub name: &'static str,
-    /// `ns`, or `1` for plain numbers.
+    /// The unit of the samples: `ns`, or `1` for plain numbers.
     pub unit: Unit,
-    /// How its spans ended.
+    /// The outcomes of the spans that ended.
     pub outcomes: Outcomes,
-    /// Its samples; `None` if there were none.
+    /// The statistics of the new samples, or `None` if there are none.
     pub samples: Option<SamplesDiff>,
 }
 
-/// What is to be subtracted is no former state.
+/// The state to be subtracted is not an earlier state of the same event.
 #[derive(Debug)]
 struct NotEarlier;
 
-/// What the samples between two reports come to, in nanoseconds or the event's unit.
+/// The statistics of the samples between two reports, in nanoseconds or as plain numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SamplesDiff {
-    /// Samples that were recorded.
+    /// The number of recorded samples.
     pub count: u64,
-    /// How many there were, those included that sampling left out.
+    /// The estimated number of all samples, including those that sampling left out.
     pub estimated_total: u64,
     /// The mean.
     pub mean: FixedPoint,
     /// The median.
     pub p50: u64,
-    /// 95 % are no larger.
+    /// The 95th percentile.
     pub p95: u64,
-    /// 99 % are no larger.
+    /// The 99th percentile.
     pub p99: u64,
-    /// 99.9 % are no larger.
+    /// The 99.9th percentile.
     pub p99_9: u64,
-    /// How far the four quantiles may be off.
+    /// The largest possible error of the four quantiles.
     pub accuracy: Accuracy,
 }
 
 impl Report {
-    /// What happened since an `earlier` report of the same collector: counts and means are subtracted exactly, quantiles found from
-    /// the difference of the buckets, or of the samples as long as all of them are known. `None` if it is no earlier one.
+    /// Returns what happened since an `earlier` report of the same collector, or `None` if
+    /// `earlier` is not an earlier report.
     ///
-    /// Unlike a window, the time between is yours: from one deployment, request or test to the next.
+    /// Counts and means are subtracted exactly. Quantiles are computed from the difference of the
+    /// histograms, or exactly from the samples if the later report still has all of them.
+    ///
+    /// Use it for intervals that are not windows, such as from one deployment, request or test to
+    /// the next.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, record_value};
@@ -88,7 +93,7 @@ impl Report {
     /// let before = collector.report();
     /// (1..=3).for_each(|n| record_value(Trading::QueueBacklog, n));
     /// collector.flush();
-    /// let diff = collector.report().diff(&before).expect("it is earlier");
+    /// let diff = collector.report().diff(&before).expect("`before` is earlier");
     /// let backlog = diff.event(Trading::QueueBacklog).and_then(|event| event.samples).unwrap();
     /// assert_eq!((backlog.count, backlog.p50, backlog.p99), (3, 2, 3));
     /// # Ok(())
@@ -111,7 +116,7 @@ impl Report {
 }
 
 impl ReportDiff {
-    /// What happened of an event; `None` if it was not announced.
+    /// Returns what happened to an event, or `None` if the collector has no such event.
     pub fn event(&self, event: impl tailwatch_core::Event) -> Option<&EventDiff> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)
@@ -119,7 +124,7 @@ impl ReportDiff {
 }
 
 impl fmt::Display for ReportDiff {
-    /// A line for each event of which something happened.
+    /// Writes one line for each event with new samples.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in {}:", table::value(Unit::Time, self.elapsed_ns))?;
         for EventDiff { name, unit, samples, .. } in &self.events {
@@ -159,7 +164,8 @@ impl EventReport {
 }
 
 impl Statistics {
-    /// Of two totals: what came in between, if anything.
+    /// Returns the statistics of the samples that were added to a total since `earlier`, or `None`
+    /// if none were.
     fn since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
         let values = self.values();
         let before = earlier.map(Statistics::values);
@@ -170,16 +176,17 @@ impl Statistics {
                     Some(DistributionData::Exact(samples)) => samples,
                     Some(DistributionData::Counted { .. }) => return Err(NotEarlier),
                 };
-                let rest = without(samples, before).ok_or(NotEarlier)?;
+                let rest = difference(samples, before).ok_or(NotEarlier)?;
                 let mut moments = Moments::EMPTY;
                 for sample in &rest {
                     moments.add(sample.value(), sample.sampling());
                 }
-                Ok(sum_up(values.converter, &moments, DistributionData::Exact(rest[..].into())))
+                Ok(summarize(values.converter, &moments, DistributionData::Exact(rest[..].into())))
             }
             DistributionData::Counted { buckets, moments, first, counts } => {
-                let former = before
-                    .map_or((Moments::EMPTY, BTreeMap::new()), |before| by_place(&before, buckets));
+                let former = before.map_or((Moments::EMPTY, BTreeMap::new()), |before| {
+                    counts_by_place(&before, buckets)
+                });
                 let mut rest = counts.to_vec();
                 for (place, count) in former.1 {
                     let left = place
@@ -191,7 +198,8 @@ impl Statistics {
                 let taken = |count: &CountWord| *count > 0;
                 let Some(begin) = rest.iter().position(taken) else { return Ok(None) };
                 let end = rest.iter().rposition(taken).unwrap_or(begin);
-                // The extremes are not known but by their buckets and those of all.
+                // The exact minimum and maximum cannot be subtracted. The bounds of the outermost
+                // buckets that are left limit them, and so do the minimum and maximum of the total.
                 let least = buckets
                     .bounds(first + begin)
                     .0
@@ -211,13 +219,13 @@ impl Statistics {
                     first: first + begin,
                     counts: &rest[begin..=end],
                 };
-                Ok(sum_up(values.converter, &moments, known))
+                Ok(summarize(values.converter, &moments, known))
             }
         }
     }
 }
 
-fn sum_up(
+fn summarize(
     converter: UnitConverter,
     moments: &Moments,
     known: DistributionData<'_>,
@@ -240,8 +248,9 @@ fn sum_up(
     })
 }
 
-/// Those of `all` that are not in `some`; `None` if one of these is not in `all`.
-fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
+/// Returns the samples in `all` that are not in `some`, or `None` if `some` has a sample that `all`
+/// has not.
+fn difference(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
     let sorted = |samples: Samples<'_>| {
         let mut samples: Vec<_> = samples.iter().collect();
         samples.sort_unstable();
@@ -253,8 +262,8 @@ fn without(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
     gone.peek().is_none().then_some(rest)
 }
 
-/// How many values there are at each place.
-fn by_place(values: &Distribution<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
+/// Returns the moments of all values and the weight at each place of the histogram.
+fn counts_by_place(values: &Distribution<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
     let mut places = BTreeMap::new();
     match values.known {
         DistributionData::Exact(samples) => {

@@ -1,4 +1,4 @@
-//! The layout of the schema `tailwatch.report/1` where it is not that of the structures.
+//! The parts of the JSON schema `tailwatch.report/1` that differ from the layout of the structs.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use tailwatch_core::{EventId, Outcomes, Summary};
 
 use super::{SlowSample, Statistics, WindowReport, window_name};
 
-/// The numbers of a summary.
+/// The fields of a summary in JSON.
 #[derive(Serialize)]
 struct Numbers {
     count: u64,
@@ -85,7 +85,7 @@ pub(super) fn outcomes<S: Serializer>(
     map.end()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
 pub(super) fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(id.get())
 }

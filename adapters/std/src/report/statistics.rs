@@ -1,4 +1,4 @@
-//! What is known of an event over a window, or since the start.
+//! The statistics of an event over a window or since the start.
 
 use core::fmt;
 
@@ -9,37 +9,40 @@ use tailwatch_core::{
 
 use super::SlowSample;
 
-/// What is known of an event over a window, or since the start: its summary, and all its values as far as they are known, so that
-/// a quantile nobody thought of can still be asked for.
+/// The statistics of an event over a window or since the start.
+///
+/// Beside the summary, it keeps the samples or their histogram, so that any other
+/// [`quantile`](Self::quantile) can be computed later.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Count, extremes, mean, spread, the usual quantiles.
+    /// Count, minimum, maximum, mean, standard deviation and the usual quantiles.
     pub summary: Summary,
-    /// The same, corrected for coordinated omission; `None` unless the event has an expected interval.
+    /// The summary corrected for coordinated omission, or `None` if the event has no expected
+    /// interval.
     pub corrected: Option<Summary>,
-    /// The slowest samples, the slowest first.
+    /// The slowest samples, slowest first.
     pub slowest: Vec<SlowSample>,
     converter: UnitConverter,
-    values: Owned,
+    values: OwnedData,
 }
 
-/// [`DistributionData`], kept.
+/// [`DistributionData`] that owns its samples or counts.
 #[derive(Clone, PartialEq)]
-enum Owned {
+enum OwnedData {
     Exact(Vec<WeightedSample>),
     Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<CountWord> },
 }
 
-impl Owned {
-    /// Keeps what is known now, in the room of what was known before.
-    fn keep(&mut self, known: DistributionData<'_>) {
+impl OwnedData {
+    /// Replaces the data, reusing the allocated memory.
+    fn replace(&mut self, known: DistributionData<'_>) {
         match (&mut *self, known) {
-            (Self::Exact(kept), DistributionData::Exact(samples)) => {
-                kept.clear();
-                // No more than that, or memory would not be what is told.
-                kept.reserve_exact(samples.iter().count());
-                kept.extend(samples.iter());
+            (Self::Exact(owned), DistributionData::Exact(samples)) => {
+                owned.clear();
+                // Exactly, because `Health::memory_bytes` counts no spare capacity.
+                owned.reserve_exact(samples.iter().count());
+                owned.extend(samples.iter());
             }
             (
                 Self::Counted { counts, .. },
@@ -56,7 +59,7 @@ impl Owned {
     }
 }
 
-impl From<DistributionData<'_>> for Owned {
+impl From<DistributionData<'_>> for OwnedData {
     fn from(known: DistributionData<'_>) -> Self {
         match known {
             DistributionData::Exact(samples) => Self::Exact(samples.iter().collect()),
@@ -78,16 +81,16 @@ impl Statistics {
         }
     }
 
-    /// Tells this instead.
-    pub(crate) fn renew(&mut self, summary: Summary, values: Distribution<'_>) {
+    /// Replaces the summary and the values, reusing the allocated memory.
+    pub(crate) fn replace(&mut self, summary: Summary, values: Distribution<'_>) {
         (self.summary, self.converter) = (summary, values.converter);
-        self.values.keep(values.known);
+        self.values.replace(values.known);
     }
 
     pub(super) fn values(&self) -> Distribution<'_> {
         let known = match &self.values {
-            Owned::Exact(samples) => DistributionData::Exact(samples[..].into()),
-            Owned::Counted { buckets, moments, first, counts } => DistributionData::Counted {
+            OwnedData::Exact(samples) => DistributionData::Exact(samples[..].into()),
+            OwnedData::Counted { buckets, moments, first, counts } => DistributionData::Counted {
                 buckets: *buckets,
                 moments: *moments,
                 first: *first,
@@ -97,7 +100,7 @@ impl Statistics {
         Distribution { converter: self.converter, known }
     }
 
-    /// The value at a quantile, in nanoseconds or the event's unit, and how far it may be off.
+    /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
     ///
     /// ```
     /// use tailwatch::{Accuracy, Collector, Quantile, Trading, record_value};
@@ -116,15 +119,18 @@ impl Statistics {
     /// # }
     /// ```
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
-        // There is no summary of nothing.
+        // Statistics always have at least one sample, so the fallback is never used.
         self.values().quantile(quantile).unwrap_or((self.summary.max, self.summary.accuracy))
     }
 
-    /// Buckets that hold something, with how many by weight: of a base-2 exponential histogram, ascending, or where every sample
-    /// is known, one for each of them, in no order. For exporters.
+    /// Returns the buckets that are not empty, with their counts by weight. Intended for exporters.
     ///
-    /// Bounds are those inside: 2^-40 s for what is measured in time, so that a bucket is one of a Prometheus native or an
-    /// OpenTelemetry exponential histogram in seconds; plain numbers as they are.
+    /// They are the buckets of a base-2 exponential histogram, in ascending order. If every sample
+    /// is known, each sample has a bucket of its own, in no particular order.
+    ///
+    /// The bounds of durations are in units of 2^-40 s. So every bucket of the histogram is also a
+    /// bucket of a Prometheus native histogram or an OpenTelemetry exponential histogram in
+    /// seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
         self.values().buckets()
     }

@@ -13,13 +13,15 @@ use crate::{
 const HEADER: [&str; 11] =
     ["event", "window", "count", "min", "mean", "p50", "p95", "p99", "p99.9", "max", "quantiles"];
 
-/// Lines above, below and under the header; rows are many, so there are none between them.
+/// Horizontal lines around the header and at the end. There are none between the rows, of which
+/// there are many.
 const STYLE: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Writes the table, and below it a line of health and one for each violated limit.
+/// Writes the table, followed by a line about the collector's health, a line about sampled events,
+/// if any, and a line for each violated limit.
 pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(HEADER);
@@ -35,7 +37,8 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     let health = &report.health;
     write!(
         f,
-        "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at {} MHz",
+        "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at {} \
+         MHz",
         health.produced,
         health.delivered,
         health.overwritten,
@@ -73,7 +76,8 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     Ok(())
 }
 
-/// A row for each window in which something happened, the last one for the time since the start.
+/// Returns a row for each window with a sample, and at last the row of the total. An event without
+/// any sample has one row with the count 0.
 fn rows(event: &EventReport) -> Vec<[String; 11]> {
     let windows =
         event.windows.iter().map(|window| (window_name(window.length), window.statistics.as_ref()));
@@ -91,7 +95,7 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
 }
 
 fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
-    let told = |number: u64| value(unit, number);
+    let show = |number: u64| value(unit, number);
     let mean = match unit {
         Unit::Time => duration(summary.mean.round()),
         _ => format!("{:.1}", FixedPoint::to_f64(summary.mean)),
@@ -102,11 +106,11 @@ fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     };
     let Summary { count, min, max, p50, p95, p99, p99_9, .. } = *summary;
     let count = if summary.complete { count.to_string() } else { format!("{count} (incomplete)") };
-    let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(told);
+    let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(show);
     [String::new(), window, count, min, mean, p50, p95, p99, p99_9, max, quantiles]
 }
 
-/// A duration or number, for people.
+/// Formats a duration or plain number for people.
 pub(crate) fn value(unit: Unit, value: u64) -> String {
     match unit {
         Unit::Time => duration(value),
@@ -114,7 +118,7 @@ pub(crate) fn value(unit: Unit, value: u64) -> String {
     }
 }
 
-/// Nanoseconds with three or four digits and a unit.
+/// Formats nanoseconds in the unit that needs the fewest digits: ns, µs, ms or s.
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
 fn duration(nanos: u64) -> String {
     match nanos {

@@ -1,4 +1,4 @@
-//! Settings from variables of the environment.
+//! Reads settings from environment variables.
 
 use std::{env, ffi::OsString, path::PathBuf};
 
@@ -9,17 +9,17 @@ const PREFIX: &str = "TAILWATCH_";
 /// The variable that names the configuration file.
 const CONFIG: &str = "TAILWATCH_CONFIG";
 
-/// Which variables there are.
+/// The environment variables to read.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Environment {
-    /// Those of the process.
+    /// The variables of the process.
     #[default]
     Process,
-    /// These, and no others.
+    /// The given variables, instead of those of the process.
     Given(Vec<(OsString, OsString)>),
 }
 
-/// All variables that are read.
+/// Returns the names of all variables that tailwatch reads.
 pub(super) fn variables() -> impl Iterator<Item = String> {
     [CONFIG.to_owned()].into_iter().chain(KEYS.iter().map(|key| variable(key)))
 }
@@ -39,10 +39,11 @@ impl Settings {
                 given.iter().filter(|variable| is_ours(variable)).cloned().collect()
             }
         };
-        // So that of several errors it is always the same that is told.
+        // Sorted, so that of several errors it is always the same one that is reported.
         ours.sort_unstable();
         for (name, value) in ours {
-            // A name that is not Unicode is none of ours, and told as unknown.
+            // A name that is not Unicode becomes one that no variable has, and is reported as
+            // unknown.
             let name = name.to_string_lossy().into_owned();
             let origin = Origin::Environment { variable: name.clone() };
             self.read_variable(&name, value, &origin)
@@ -59,9 +60,9 @@ impl Settings {
     ) -> Result<(), SettingsProblem> {
         if name == CONFIG {
             if value.is_empty() {
-                return Err(Raw::Text("").bad(
+                return Err(Raw::Text("").bad_value(
                     "config_file",
-                    "the path of a file, or unset the variable",
+                    "the path of a file; without a file, unset the variable",
                     None,
                 ));
             }
@@ -70,7 +71,7 @@ impl Settings {
         }
         let Some(key) = KEYS.iter().find(|key| variable(key) == name) else {
             let known: Vec<String> = variables().collect();
-            // What all have in common would make any two of them look near.
+            // Without the common prefix, which would make any two names look similar.
             let bare =
                 |variable: &'_ str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
             let words: Vec<String> = known.iter().map(|known| bare(known)).collect();

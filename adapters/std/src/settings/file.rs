@@ -1,4 +1,6 @@
-//! Settings from a configuration file: TOML, read strictly, with the line of whatever is wrong.
+//! Reads settings from a configuration file in TOML.
+//!
+//! Anything unknown in the file is an error, which names the line.
 
 use std::{
     collections::HashMap,
@@ -13,29 +15,30 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem, value::tell};
+use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem, value::describe};
 use crate::{
     BuildError, ParseLimitsError, Sampling,
-    limits_toml::{EVENT, Reader, SLA, first_key, nearest},
+    limits_toml::{EVENT, LimitsParser, SLA, first_key, nearest},
 };
 
-/// The largest file that is read: no configuration is so long, but some other file may be named by mistake.
-const MOST_BYTES: u64 = 1 << 20;
+/// The largest configuration file that is read, in bytes. The bound keeps a wrong path, such as
+/// that of a huge log file, from being read into memory.
+const MAX_BYTES: u64 = 1 << 20;
 
 const TAILWATCH: &str = "tailwatch";
 const SAMPLING: &str = "sampling";
-/// What stands outside of all tables.
+/// The keys at the top level of the file.
 const TABLES: [&str; 3] = [TAILWATCH, SLA, SAMPLING];
 
 const RATE: &str = "rate";
 const ABOVE: &str = "above";
 const SAMPLE: &str = "sample";
 const MAX_CPU: &str = "max_cpu";
-/// Every key of a `[[sampling]]`.
+/// The keys of a `[[sampling]]` table.
 const SAMPLING_KEYS: &[&str] = &[EVENT, RATE, ABOVE, SAMPLE, MAX_CPU];
 
 impl Settings {
-    /// Reads the file, if one is named.
+    /// Reads the configuration file, if its path is set.
     pub(super) fn read_config_file(&mut self, events: &[EventInfo]) -> Result<(), SettingsError> {
         let Some(path) = self.config_file.value.clone() else { return Ok(()) };
         let bytes = load(&path).map_err(|problem| SettingsError {
@@ -45,7 +48,7 @@ impl Settings {
         self.read_config(&path, &bytes, events)
     }
 
-    /// Takes in what these bytes say, which are those of the file `path`.
+    /// Applies `bytes`, the content of the configuration file at `path`.
     pub(super) fn read_config(
         &mut self,
         path: &Path,
@@ -57,33 +60,33 @@ impl Settings {
             let origin = Origin::File { path: path.to_owned(), line };
             SettingsError { origin, problem: SettingsProblem::NotUnicode { text: None } }
         })?;
-        ConfigFile { path, reader: Reader { text, events } }.read_into(self)
+        ConfigFile { path, parser: LimitsParser { text, events } }.read_into(self)
     }
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes =
         read().map_err(|source| SettingsProblem::Unreadable { path: path.to_owned(), source })?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(SettingsProblem::TooLarge { path: path.to_owned(), most: MOST_BYTES });
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(SettingsProblem::TooLarge { path: path.to_owned(), most: MAX_BYTES });
     }
     Ok(bytes)
 }
 
-/// A file that is read.
+/// A configuration file that is being read.
 struct ConfigFile<'a> {
     path: &'a Path,
-    reader: Reader<'a>,
+    parser: LimitsParser<'a>,
 }
 
 impl ConfigFile<'_> {
     fn read_into(&self, settings: &mut Settings) -> Result<(), SettingsError> {
-        let document = DeTable::parse(self.reader.text).map_err(|error| {
+        let document = DeTable::parse(self.parser.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             self.error(at, SettingsProblem::NotToml { message: error.message().to_owned() })
         })?;
@@ -111,9 +114,9 @@ impl ConfigFile<'_> {
         settings: &mut Settings,
     ) -> Result<(), SettingsError> {
         let DeValue::Table(keys) = table.get_ref() else {
-            return Err(self.not_a_table(table, TAILWATCH, "[tailwatch], once"));
+            return Err(self.not_a_table(table, TAILWATCH, "one [tailwatch] table"));
         };
-        // In the order of the file, not of the alphabet: of several errors the first is told.
+        // In the order of the file, so that the first of several errors is reported.
         let mut keys: Vec<_> = keys.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| key.span().start);
         for (key, value) in keys {
@@ -127,20 +130,20 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    /// The limits of a file take the place of all others.
+    /// Reads the `[[sla]]` tables. They replace the limits of the program and of the events.
     fn read_limits(
         &self,
         sla: &Spanned<DeValue<'_>>,
         settings: &mut Settings,
     ) -> Result<(), SettingsError> {
-        let entries = self.reader.entries(sla).map_err(|ParseLimitsError { line, problem }| {
+        let entries = self.parser.entries(sla).map_err(|ParseLimitsError { line, problem }| {
             SettingsError {
                 origin: Origin::File { path: self.path.to_owned(), line },
                 problem: SettingsProblem::Limits(problem),
             }
         })?;
         let first =
-            entries.first().map_or_else(|| self.reader.line(sla.span().start), |entry| entry.line);
+            entries.first().map_or_else(|| self.parser.line(sla.span().start), |entry| entry.line);
         let limits = entries.iter().map(|entry| (entry.event, entry.limit)).collect();
         settings
             .limits
@@ -154,7 +157,7 @@ impl ConfigFile<'_> {
         sampling: &Spanned<DeValue<'_>>,
         settings: &mut Settings,
     ) -> Result<(), SettingsError> {
-        const WANTED: &str = "[[sampling]], once for each event";
+        const WANTED: &str = "one [[sampling]] table for each event";
         let DeValue::Array(entries) = sampling.get_ref() else {
             return Err(self.not_a_table(sampling, SAMPLING, WANTED));
         };
@@ -166,7 +169,7 @@ impl ConfigFile<'_> {
             let at = entry.span().start;
             let (event, sampling) = self.sampling(at, table)?;
             if let Some(first) = seen.insert(event.id, at) {
-                let first_line = self.reader.line(first);
+                let first_line = self.parser.line(first);
                 return Err(self.error(at, SettingsProblem::SampledTwice { first_line }));
             }
             settings.offer_sampling(event.id, sampling, self.origin(at));
@@ -174,7 +177,7 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    /// What one `[[sampling]]` says, which begins `at`.
+    /// Reads one `[[sampling]]` table, which begins at the byte `at`.
     fn sampling(
         &self,
         at: usize,
@@ -183,19 +186,19 @@ impl ConfigFile<'_> {
         if let Some((at, key)) = first_key(table, |key| !SAMPLING_KEYS.contains(&key)) {
             return Err(self.unknown_key(at, "[[sampling]]", key, SAMPLING_KEYS));
         }
-        let needed = |key| {
+        let required = |key| {
             let missing = SettingsProblem::MissingKey { table: "[[sampling]]", key };
             table.get(key).ok_or_else(|| self.error(at, missing))
         };
-        let event = self.event(needed(EVENT)?)?;
-        let number = |key| self.number(needed(key)?, key);
-        let ways =
+        let event = self.event(required(EVENT)?)?;
+        let number = |key| self.number(required(key)?, key);
+        let given =
             [RATE, ABOVE, SAMPLE, MAX_CPU].into_iter().filter(|key| table.contains_key(*key));
-        let sampling = match ways.collect::<Vec<_>>()[..] {
+        let sampling = match given.collect::<Vec<_>>()[..] {
             [] => return Err(self.error(at, SettingsProblem::NothingSampled)),
             [RATE] => Sampling::Rate(number(RATE)?),
             [MAX_CPU] => Sampling::Budget { max_cpu: number(MAX_CPU)? },
-            // Of `above` and `sample` at least one is there.
+            // `above` or `sample` or both. `number` reports the one that is missing.
             [_] | [ABOVE, SAMPLE] => {
                 Sampling::RateLimit { above: number(ABOVE)?, sample: number(SAMPLE)? }
             }
@@ -213,16 +216,16 @@ impl ConfigFile<'_> {
         let raw = Raw::Toml(value.get_ref());
         let name = value.get_ref().as_str();
         let name = name.ok_or_else(|| {
-            self.error(at, raw.bad(EVENT, "the name of an event, in quotes", None))
+            self.error(at, raw.bad_value(EVENT, "the name of an event, in quotes", None))
         })?;
-        self.reader.events.iter().find(|event| event.name == name).ok_or_else(|| {
-            let names = || self.reader.events.iter().map(|event| event.name);
+        self.parser.events.iter().find(|event| event.name == name).ok_or_else(|| {
+            let names = || self.parser.events.iter().map(|event| event.name);
             let (nearest, known) = (nearest(name, names()), names().collect());
             self.error(at, SettingsProblem::UnknownEvent { name: name.to_owned(), nearest, known })
         })
     }
 
-    /// A number, with or without decimals.
+    /// Reads a number, with or without decimals.
     fn number(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -234,7 +237,7 @@ impl ConfigFile<'_> {
             _ => None,
         };
         number.ok_or_else(|| {
-            let (value, at) = (tell(value.get_ref()), value.span().start);
+            let (value, at) = (describe(value.get_ref()), value.span().start);
             self.error(
                 at,
                 SettingsProblem::BadValue {
@@ -273,6 +276,6 @@ impl ConfigFile<'_> {
     }
 
     fn origin(&self, at: usize) -> Origin {
-        Origin::File { path: self.path.to_owned(), line: self.reader.line(at) }
+        Origin::File { path: self.path.to_owned(), line: self.parser.line(at) }
     }
 }

@@ -1,18 +1,18 @@
-//! What can be wrong with settings from outside of the program.
+//! The errors for settings from the configuration file and the environment.
 
 use core::fmt;
 use std::{error, io, path::PathBuf};
 
 use super::{KEYS, Origin, environment};
-use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::did_you_mean};
+use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::write_suggestion};
 
-/// A setting cannot be, because of what somebody said.
+/// The error returned when a setting is invalid.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// Who said it: the line of a file, a variable, or the program.
+    /// Where the invalid value was set: a line of the file, a variable, or the program.
     pub origin: Origin,
-    /// What is wrong with it.
+    /// What is wrong with the setting.
     pub problem: SettingsProblem,
 }
 
@@ -27,14 +27,14 @@ impl error::Error for SettingsError {
         match &self.problem {
             SettingsProblem::Unreadable { source, .. } => Some(source),
             SettingsProblem::Impossible { error, .. } => error.source(),
-            // What the others wrap is told in full already.
+            // Their `Display` already includes the errors that they wrap.
             _ => None,
         }
     }
 }
 
-/// Tells who said what led to this error; not of the program itself, whose author knows.
-pub(super) fn said_by(origin: &Origin, key: &'static str, error: BuildError) -> BuildError {
+/// Adds the origin to `error`, unless the program itself set the value, whose author needs no hint.
+pub(super) fn with_origin(origin: &Origin, key: &'static str, error: BuildError) -> BuildError {
     if !origin.is_operator() {
         return error;
     }
@@ -42,130 +42,131 @@ pub(super) fn said_by(origin: &Origin, key: &'static str, error: BuildError) -> 
     BuildError::Settings(SettingsError { origin: origin.clone(), problem })
 }
 
-/// What is wrong with a setting. Its Display says what would be right.
+/// The kinds of [`SettingsError`]. The `Display` text names the invalid value and what would be
+/// valid.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsProblem {
-    /// A variable that begins as ours do, and is none of them.
+    /// The name of a variable begins with `TAILWATCH_`, but no setting has this name.
     UnknownVariable {
-        /// What it may have meant.
+        /// The most similar name, if one is similar.
         nearest: Option<String>,
     },
-    /// A text that is not Unicode.
+    /// A value or the configuration file is not valid Unicode.
     NotUnicode {
-        /// What can be read of it; of a file, nothing.
+        /// The value with the invalid parts replaced, or `None` for the file.
         text: Option<String>,
     },
     /// The configuration file cannot be read.
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The configuration file is too large to be one.
+    /// The configuration file is larger than the allowed maximum.
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The largest that is read, in bytes.
+        /// The allowed maximum in bytes.
         most: u64,
     },
-    /// The configuration file is not TOML.
+    /// The configuration file is not valid TOML.
     NotToml {
-        /// What the parser says.
+        /// The message of the TOML parser.
         message: String,
     },
-    /// A key outside of all tables.
+    /// The file has an unknown key outside of all tables.
     UnknownTopLevelKey {
         /// The key.
         key: String,
-        /// What it may have meant.
+        /// The most similar table, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// A key that a table does not have.
+    /// A table has an unknown key.
     UnknownKey {
         /// The table.
         table: &'static str,
         /// The key.
         key: String,
-        /// What it may have meant.
+        /// The most similar known key, if one is similar.
         nearest: Option<&'static str>,
-        /// All that there are.
+        /// All known keys.
         known: &'static [&'static str],
     },
-    /// A value that is another kind of table, or none.
+    /// A value is not the kind of table that it has to be, such as `[sampling]` for `[[sampling]]`.
     NotATable {
         /// The key.
         key: &'static str,
-        /// The type of its value, in the words of TOML.
+        /// The TOML type of the value.
         found: &'static str,
-        /// How it is to begin.
+        /// A description of the right table.
         wanted: &'static str,
     },
-    /// A table lacks a key.
+    /// A table lacks a required key.
     MissingKey {
         /// The table.
         table: &'static str,
         /// The key.
         key: &'static str,
     },
-    /// A value that its key cannot have.
+    /// A key has an invalid value.
     BadValue {
         /// The key.
         key: &'static str,
-        /// The value.
+        /// The value as it was written; for an array, a table or a date, only its type.
         value: String,
-        /// What it is to be.
+        /// A description of a valid value.
         wanted: &'static str,
-        /// What it may have meant.
+        /// The most similar valid word, if one is similar.
         nearest: Option<&'static str>,
     },
-    /// A text is no duration.
+    /// A text is not a valid duration.
     BadDuration {
         /// The key.
         key: &'static str,
         /// The text.
         text: String,
-        /// Why it is none.
+        /// What is wrong with the text.
         problem: DurationProblem,
     },
     /// No event has this name.
     UnknownEvent {
         /// The name.
         name: String,
-        /// The name that it may have meant.
+        /// The most similar name, if one is similar.
         nearest: Option<&'static str>,
-        /// All names.
+        /// The names of all events of the collector.
         known: Vec<&'static str>,
     },
-    /// A `[[sampling]]` that does not say how.
+    /// A `[[sampling]]` table has none of the keys that set a sampling.
     NothingSampled,
-    /// Two keys that exclude each other.
+    /// Two keys of a `[[sampling]]` table exclude each other.
     Beside {
-        /// The one.
+        /// One of the two keys.
         key: &'static str,
-        /// The other.
+        /// The other key.
         other: &'static str,
     },
-    /// The sampling of one event, once more.
+    /// The sampling of one event is set twice.
     SampledTwice {
-        /// Where it stands first.
+        /// The line of the first `[[sampling]]` table.
         first_line: usize,
     },
-    /// A limit that cannot be read.
+    /// A `[[sla]]` table is invalid.
     Limits(ParseLimitsProblem),
-    /// A place for the drain's thread, of which there is none.
+    /// A core or priority is set for the drain thread, but `manual_drain` turns that thread off.
     NoDrainThread {
-        /// The setting.
+        /// The key, `drain_core` or `drain_priority`.
         key: &'static str,
-        /// Who said that there is none.
+        /// The origin of `manual_drain`.
         manual: Origin,
     },
-    /// A value that no collector can have, or that the operating system refuses.
+    /// The value is well-formed but out of range, or the operating system refuses it.
     Impossible {
         /// The key.
         key: &'static str,
-        /// What is wrong with it.
+        /// The error of the builder.
         error: Box<BuildError>,
     },
 }
@@ -178,61 +179,77 @@ impl fmt::Display for SettingsProblem {
                 let known: Vec<String> = environment::variables().collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 match nearest {
+                    // Without the quotes of `write_suggestion`.
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
-                    None => did_you_mean(f, None, &known),
+                    None => write_suggestion(f, None, &known),
                 }
             }
-            Self::NotUnicode { text: Some(text) } => write!(f, "{text:?} is not Unicode"),
-            Self::NotUnicode { text: None } => f.write_str("this line is not Unicode: write the file in UTF-8"),
+            Self::NotUnicode { text: Some(text) } => {
+                write!(f, "the value {text:?} is not valid Unicode")
+            }
+            Self::NotUnicode { text: None } => {
+                f.write_str("this line is not valid UTF-8; save the file as UTF-8")
+            }
             Self::Unreadable { path, source } => {
                 write!(f, "the configuration file {} cannot be read: {source}", path.display())
             }
             Self::TooLarge { path, most } => {
-                write!(f, "the configuration file {} is too large: at most {most} bytes are read", path.display())
+                write!(
+                    f,
+                    "the configuration file {} is too large; the maximum is {most} bytes",
+                    path.display()
+                )
             }
-            Self::NotToml { message } => write!(f, "not TOML: {message}"),
+            Self::NotToml { message } => write!(f, "not valid TOML: {message}"),
             Self::UnknownTopLevelKey { key, nearest } => {
-                write!(f, "unknown key {key:?}")?;
+                write!(f, "unknown top-level key {key:?}; ")?;
                 match nearest {
-                    Some("tailwatch") => f.write_str("; did you mean [tailwatch]?"),
-                    Some(nearest) => write!(f, "; did you mean [[{nearest}]]?"),
-                    None if KEYS.contains(&key.as_str()) => f.write_str(": it stands under [tailwatch]"),
-                    None => f.write_str(": all keys stand under [tailwatch], a [[sla]] or a [[sampling]]"),
+                    Some("tailwatch") => f.write_str("did you mean [tailwatch]?"),
+                    Some(nearest) => write!(f, "did you mean [[{nearest}]]?"),
+                    None if KEYS.contains(&key.as_str()) => {
+                        f.write_str("this key belongs under [tailwatch]")
+                    }
+                    None => f.write_str("expected [tailwatch], [[sla]] or [[sampling]]"),
                 }
             }
             Self::UnknownKey { table, key, nearest, known } => {
                 write!(f, "unknown key {key:?} in {table}")?;
-                did_you_mean(f, *nearest, known)
+                write_suggestion(f, *nearest, known)
             }
-            Self::NotATable { key, found, wanted } => write!(f, "`{key}` is of type {found}: write {wanted}"),
-            Self::MissingKey { table, key } => write!(f, "this {table} has no `{key}`"),
+            Self::NotATable { key, found, wanted } => {
+                write!(f, "`{key}` has type {found}; write {wanted}")
+            }
+            Self::MissingKey { table, key } => write!(f, "missing key `{key}` in {table}"),
             Self::BadValue { key, value, wanted, nearest } => {
-                write!(f, "`{key}` of {value}")?;
+                write!(f, "`{key}` is {value}; ")?;
                 match nearest {
-                    Some(nearest) => write!(f, "; did you mean {nearest:?}?"),
-                    None => write!(f, ": write {wanted}"),
+                    Some(nearest) => write!(f, "did you mean {nearest:?}?"),
+                    None => write!(f, "expected {wanted}"),
                 }
             }
-            Self::BadDuration { key, text, problem } => write!(f, "`{key}` of {text:?} {problem}"),
+            Self::BadDuration { key, text, problem } => write!(f, "`{key}` is {text:?}: {problem}"),
             Self::UnknownEvent { name, nearest, known } => {
                 write!(f, "unknown event {name:?}")?;
-                did_you_mean(f, *nearest, known)
+                write_suggestion(f, *nearest, known)
             }
-            Self::NothingSampled => {
-                f.write_str("this [[sampling]] says nothing: write `rate`, or `above` and `sample`, or `max_cpu`")
+            Self::NothingSampled => f.write_str(
+                "this [[sampling]] sets no sampling; write `rate`, or `above` and `sample`, or \
+                 `max_cpu`",
+            ),
+            Self::Beside { key, other } => {
+                write!(f, "`{key}` cannot be combined with `{other}`; remove one of them")
             }
-            Self::Beside { key, other } => write!(f, "`{key}` beside `{other}`: leave one of them out"),
-            Self::SampledTwice { first_line } => {
-                write!(f, "the sampling of line {first_line} once more: leave one of them out")
-            }
+            Self::SampledTwice { first_line } => write!(
+                f,
+                "the sampling of this event is already set in line {first_line}; remove one of the \
+                 two"
+            ),
             Self::Limits(problem) => problem.fmt(f),
-            Self::NoDrainThread { key, manual } => {
-                write!(
-                    f,
-                    "`{key}` places the drain's thread, and `manual_drain` ({manual}) says that there is none: leave one \
-                     of them out"
-                )
-            }
+            Self::NoDrainThread { key, manual } => write!(
+                f,
+                "`{key}` needs a drain thread, but `manual_drain` ({manual}) turns it off; remove \
+                 one of the two"
+            ),
             Self::Impossible { key, error } => write!(f, "`{key}`: {error}"),
         }
     }

@@ -1,4 +1,4 @@
-//! How the value of a setting is read, from a variable or from TOML, and told.
+//! Reads the values of settings from environment variables and TOML, and formats them.
 
 use core::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::{
     report::window_name,
 };
 
-/// A value as it was written.
+/// A value as it was written, before it is interpreted.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Raw<'a> {
-    /// In a variable: without quotes, whatever it is.
+    /// The text of an environment variable, in which no value is quoted.
     Text(&'a str),
-    /// In a file.
+    /// A TOML value of the configuration file.
     Toml(&'a DeValue<'a>),
 }
 
 impl<'a> Raw<'a> {
-    /// It as a word.
+    /// Returns the value as text, or `None` if it is of another type.
     fn text(&self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
@@ -30,7 +30,8 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// It as a whole number from 0, written as TOML has it wherever it stands.
+    /// Returns the value as a whole number from 0, or `None` if it is none. Both sources use TOML's
+    /// notation, such as `0x400` or `1_024`.
     fn number(&self) -> Option<u64> {
         let of = |value: &DeValue<'_>| match value {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -42,64 +43,67 @@ impl<'a> Raw<'a> {
         }
     }
 
-    fn told(&self) -> String {
+    /// Describes the value in an error message.
+    fn describe(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
-            Self::Toml(value) => tell(value),
+            Self::Toml(value) => describe(value),
         }
     }
 
-    pub(super) fn bad(
+    /// Makes the error for a value that `key` cannot have.
+    pub(super) fn bad_value(
         &self,
         key: &'static str,
         wanted: &'static str,
         nearest: Option<&'static str>,
     ) -> SettingsProblem {
-        SettingsProblem::BadValue { key, value: self.told(), wanted, nearest }
+        SettingsProblem::BadValue { key, value: self.describe(), wanted, nearest }
     }
 
-    /// It as one of some words.
-    fn word<T: Copy>(
+    /// Reads the value as one of a few words, each of which stands for a `T`.
+    fn one_of<T: Copy>(
         &self,
         key: &'static str,
         wanted: &'static str,
         words: &[(&'static str, T)],
     ) -> Result<T, SettingsProblem> {
-        let text = self.text().ok_or_else(|| self.bad(key, wanted, None))?;
+        let text = self.text().ok_or_else(|| self.bad_value(key, wanted, None))?;
         let known = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         known.ok_or_else(|| {
-            self.bad(key, wanted, nearest(text, words.iter().map(|(word, _)| *word)))
+            self.bad_value(key, wanted, nearest(text, words.iter().map(|(word, _)| *word)))
         })
     }
 }
 
-/// A TOML value, for a message.
-pub(super) fn tell(value: &DeValue<'_>) -> String {
+/// Describes a TOML value in an error message.
+pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.to_string(),
         DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-            format!("type {}", value.type_str())
-        }
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
     }
 }
 
-/// What a setting can be.
+/// A type that the value of a setting can have.
 pub(super) trait Value: Sized {
+    /// Reads the value of `key`.
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem>;
-    /// As a variable would have it.
-    fn tell(&self) -> String;
+    /// Formats the value as it is written in an environment variable.
+    fn to_text(&self) -> String;
 }
 
 impl Value for usize {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         let number = raw.number().and_then(|number| Self::try_from(number).ok());
-        number.ok_or_else(|| raw.bad(key, "a whole number, such as 8", None))
+        number.ok_or_else(|| raw.bad_value(key, "a whole number, such as 8", None))
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         self.to_string()
     }
 }
@@ -112,11 +116,11 @@ impl Value for Option<usize> {
         let number = raw.number().and_then(|number| usize::try_from(number).ok());
         number.map(Some).ok_or_else(|| {
             let meant = raw.text().and_then(|text| nearest(text, [NONE]));
-            raw.bad(key, "a whole number, such as 1, or \"none\"", meant)
+            raw.bad_value(key, "a whole number, such as 1, or \"none\"", meant)
         })
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         self.map_or_else(|| NONE.to_owned(), |number| number.to_string())
     }
 }
@@ -127,12 +131,12 @@ impl Value for bool {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         match raw {
             Raw::Toml(DeValue::Boolean(truth)) => Ok(*truth),
-            Raw::Text(_) => raw.word(key, "true or false", &[("true", true), ("false", false)]),
-            Raw::Toml(_) => Err(raw.bad(key, "true or false, without quotes", None)),
+            Raw::Text(_) => raw.one_of(key, "true or false", &[("true", true), ("false", false)]),
+            Raw::Toml(_) => Err(raw.bad_value(key, "true or false, without quotes", None)),
         }
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         self.to_string()
     }
 }
@@ -141,11 +145,11 @@ impl Value for Duration {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         let text = raw
             .text()
-            .ok_or_else(|| raw.bad(key, "a duration in quotes, such as \"100ms\"", None))?;
+            .ok_or_else(|| raw.bad_value(key, "a duration in quotes, such as \"100ms\"", None))?;
         duration(key, text)
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         window_name(*self)
     }
 }
@@ -166,10 +170,10 @@ const CLOCKS: [(&str, ClockSetting); 3] = [
 
 impl Value for ClockSetting {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
-        raw.word(key, "\"ordered\", \"relaxed\" or \"monotonic\"", &CLOCKS)
+        raw.one_of(key, "\"ordered\", \"relaxed\" or \"monotonic\"", &CLOCKS)
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         CLOCKS.iter().find(|(_, clock)| clock == self).map_or("", |(word, _)| word).to_owned()
     }
 }
@@ -177,10 +181,10 @@ impl Value for ClockSetting {
 impl Value for DrainPriority {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         let words = Self::ALL.map(|priority| (priority.name(), priority));
-        raw.word(key, "\"inherited\", \"normal\" or \"idle\"", &words)
+        raw.one_of(key, "\"inherited\", \"normal\" or \"idle\"", &words)
     }
 
-    fn tell(&self) -> String {
+    fn to_text(&self) -> String {
         self.name().to_owned()
     }
 }
@@ -198,30 +202,32 @@ impl Value for Vec<WindowSpec> {
                 .map(|window| match window.get_ref() {
                     DeValue::String(text) => window_of_text(key, text),
                     DeValue::Table(table) => window_of_table(key, table),
-                    other => Err(Raw::Toml(other).bad(key, WINDOW, None)),
+                    other => Err(Raw::Toml(other).bad_value(key, WINDOW, None)),
                 })
                 .collect(),
-            Raw::Toml(_) => Err(raw.bad(key, "a list, such as [\"1s/10\", \"60s/12\"]", None)),
+            Raw::Toml(_) => {
+                Err(raw.bad_value(key, "a list, such as [\"1s/10\", \"60s/12\"]", None))
+            }
         }
     }
 
-    fn tell(&self) -> String {
-        let told =
+    fn to_text(&self) -> String {
+        let text =
             |window: &WindowSpec| format!("{}/{}", window_name(window.length), window.slices);
-        self.iter().map(told).collect::<Vec<_>>().join(",")
+        self.iter().map(text).collect::<Vec<_>>().join(",")
     }
 }
 
 const WINDOW: &str = "length/slices, such as \"1s/10\"";
 
 fn window_of_text(key: &'static str, text: &str) -> Result<WindowSpec, SettingsProblem> {
-    let bad = || Raw::Text(text).bad(key, WINDOW, None);
+    let bad = || Raw::Text(text).bad_value(key, WINDOW, None);
     let (length, slices) = text.split_once('/').ok_or_else(bad)?;
     Ok(WindowSpec::new(duration(key, length.trim())?, slices.trim().parse().map_err(|_| bad())?))
 }
 
 fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec, SettingsProblem> {
-    const TABLE: &str = "window";
+    const TABLE: &str = "a window";
     if let Some((_, unknown)) = first_key(table, |key| !WINDOW_KEYS.contains(&key)) {
         let nearest = nearest(unknown, WINDOW_KEYS.iter().copied());
         return Err(SettingsProblem::UnknownKey {
@@ -231,15 +237,17 @@ fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec,
             known: WINDOW_KEYS,
         });
     }
-    let needed = |key| table.get(key).ok_or(SettingsProblem::MissingKey { table: TABLE, key });
-    let length = Raw::Toml(needed(LENGTH)?.get_ref());
+    let required = |key| table.get(key).ok_or(SettingsProblem::MissingKey { table: TABLE, key });
+    let length = Raw::Toml(required(LENGTH)?.get_ref());
     let length = duration(
         key,
-        length.text().ok_or_else(|| length.bad(LENGTH, "a duration, such as \"1s\"", None))?,
+        length.text().ok_or_else(|| {
+            length.bad_value(LENGTH, "a duration in quotes, such as \"1s\"", None)
+        })?,
     )?;
-    let slices = Raw::Toml(needed(SLICES)?.get_ref());
+    let slices = Raw::Toml(required(SLICES)?.get_ref());
     let number = slices.number().and_then(|number| u16::try_from(number).ok());
-    let number =
-        number.ok_or_else(|| slices.bad(SLICES, "a whole number up to 65535, such as 10", None))?;
+    let number = number
+        .ok_or_else(|| slices.bad_value(SLICES, "a whole number up to 65535, such as 10", None))?;
     Ok(WindowSpec::new(length, number))
 }

@@ -1,4 +1,4 @@
-//! Functions of every shape: what compiles without the attribute compiles with it, and does the same.
+//! Functions of every shape compile and behave with the attribute as without it.
 
 use core::{error::Error, fmt::Display, future::Future, ops::Not, pin::Pin};
 use std::io;
@@ -61,7 +61,7 @@ impl Desk {
 }
 
 #[test]
-fn methods_take_self_in_every_way() {
+fn every_form_of_self_works() {
     let ends = ends_of(|| {
         let mut desk = Desk { name: "desk".to_owned(), ..Desk::default() };
         *desk.place(1).unwrap() += 1;
@@ -117,7 +117,7 @@ impl Venue for Echo {
 }
 
 #[test]
-fn methods_of_traits_are_measured_by_default_and_where_they_are_implemented() {
+fn default_and_implemented_trait_methods_are_measured() {
     let tags = tags_of(|| {
         assert_eq!(Echo.send_twice(4), Ok(5));
         assert_eq!(run(Echo.fill_by_default(7)), Ok("echo"));
@@ -166,7 +166,7 @@ async fn shown_strictly(value: impl Display) -> io::Result<(impl Display, usize)
     Ok((text, usize::try_from(length).map_err(io::Error::other)?))
 }
 
-/// The types of both come from what the function returns alone.
+/// Both types are inferred from the return type alone.
 #[measure(Trading::SignalGeneration, err)]
 fn boxed(is_long: bool) -> Result<Box<dyn Display>, Box<dyn Error>> {
     if is_long { Err("too long")? } else { Ok(Box::new(5)) }
@@ -184,7 +184,7 @@ where
 }
 
 #[test]
-fn generics_lifetimes_and_hidden_types_stay() {
+fn generics_lifetimes_and_impl_trait_work() {
     let ends = ends_of(|| {
         assert_eq!(largest(&[2, 7, 1], &3), &7);
         assert_eq!(longer_than(&["a", "abc"], || 1).unwrap().collect::<Vec<_>>(), ["abc"]);
@@ -254,7 +254,7 @@ async fn down_later(n: u64) -> u64 {
 }
 
 #[test]
-fn functions_may_call_themselves() {
+fn recursive_functions_work() {
     assert_eq!(tags_of(|| assert_eq!(down(3), Err(3))), [3, 2, 1, 0]);
     assert_eq!(tags_of(|| assert_eq!(run(down_later(3)), 3)), [3, 2, 1, 0]);
 }
@@ -263,7 +263,7 @@ fn functions_may_call_themselves() {
 /// `number` points to a number.
 #[measure(Trading::EventBusHandle, err)]
 unsafe fn read(number: *const u32) -> Result<u32, ()> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `number` points to a number.
     Ok(unsafe { number.read() })
 }
 
@@ -272,7 +272,7 @@ unsafe fn read(number: *const u32) -> Result<u32, ()> {
 #[measure(Trading::EventBusHandle)]
 async unsafe fn read_later(number: *const u32) -> u32 {
     pause().await;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees that `number` points to a number.
     unsafe { number.read() }
 }
 
@@ -295,13 +295,13 @@ pub(crate) fn kept(count: u32) -> u32 {
 }
 
 #[test]
-fn qualifiers_and_attributes_stay() {
+fn qualifiers_and_attributes_are_kept() {
     let pointer: extern "C" fn(u32, u32) -> u32 = add;
     let numbers = [5, 6];
     let ends = ends_of(|| {
-        // SAFETY: it points to a number.
+        // SAFETY: the pointer points to a number.
         assert_eq!(unsafe { read(&raw const numbers[0]) }, Ok(5));
-        // SAFETY: the same.
+        // SAFETY: the pointer points to a number.
         assert_eq!(run(unsafe { read_later(&raw const numbers[1]) }), 6);
         assert_eq!(pointer(1, 2), 3);
         assert_eq!(kept(4), 8);
@@ -309,13 +309,13 @@ fn qualifiers_and_attributes_stay() {
     assert_eq!(ends, [OK; 4]);
 }
 
-/// What a user calls as the expansion does is not confused with it.
+/// Items and variables of the user with the names that the generated code uses.
 mod names {
-    // Would be found if a path of the expansion were not absolute.
+    // A relative path in the generated code would find these.
     mod tailwatch {}
     #[derive(Debug, PartialEq)]
     pub(super) struct Outcome;
-    #[expect(dead_code, reason = "it is not to be used")]
+    #[expect(dead_code, reason = "the generated code must not use it")]
     enum Result {
         Ok,
         Err,
@@ -349,21 +349,25 @@ fn names_do_not_clash() {
     assert_eq!(ends, [OK, OK]);
 }
 
-/// Functions that a macro writes.
+/// Defines measured functions.
 macro_rules! functions {
-    ($($name:ident($argument:ident: $type:ty) -> $returned:ty, $event:expr, $tag:expr, $body:block;)+) => {$(
+    ($(
+        $name:ident($argument:ident: $type:ty) -> $returned:ty, $event:expr, $tag:expr, $body:block;
+    )+) => {$(
         #[measure($event, err, tag = $tag)]
         fn $name($argument: $type) -> $returned $body
     )+};
 }
 
 functions! {
-    half(number: u64) -> Result<u64, u64>, Trading::OrderFill, number, { if number > 1 { Ok(number / 2) } else { Err(1_u8)? } };
+    half(number: u64) -> Result<u64, u64>, Trading::OrderFill, number, {
+        if number > 1 { Ok(number / 2) } else { Err(1_u8)? }
+    };
     length(text: &str) -> Result<usize, ()>, Trading::OrderFill, 3 + 4, { Ok(text.len()) };
 }
 
 #[test]
-fn a_macro_may_write_what_is_measured() {
+fn a_macro_may_define_a_measured_function() {
     let tags = tags_of(|| {
         assert_eq!([half(4), half(1)], [Ok(2), Err(1)]);
         assert_eq!(length("abc"), Ok(3));
@@ -371,7 +375,7 @@ fn a_macro_may_write_what_is_measured() {
     assert_eq!(tags, [4, 1, 7]);
 }
 
-/// A crate that passes the library on under a name of its own.
+/// Re-exports the library under another path.
 mod metrics {
     pub(crate) mod watch {
         use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -382,7 +386,8 @@ mod metrics {
 
         pub(crate) static CALLS: AtomicU32 = AtomicU32::new(0);
 
-        /// Shows that this path was taken, and not `::tailwatch`.
+        /// Counts its calls, which shows that the generated code used this path and not
+        /// `::tailwatch`.
         pub(crate) fn measure_cancel_on_drop(
             event: impl ::tailwatch::Event,
         ) -> ::tailwatch::CancelOnDrop {
@@ -393,38 +398,38 @@ mod metrics {
 }
 
 #[metrics::watch::measure(Trading::OrderFill, crate = crate::shapes::metrics::watch)]
-fn passed_on() {}
+fn reexported() {}
 
 #[metrics::watch::measure(Trading::OrderFill, tag = 5, crate = metrics::watch)]
-fn passed_on_tagged() {}
+fn reexported_tagged() {}
 
 #[metrics::watch::measure(Trading::OrderFill, crate = metrics::watch, err)]
-async fn passed_on_later() -> Result<(), ()> {
+async fn reexported_later() -> Result<(), ()> {
     Err(())
 }
 
 #[metrics::watch::measure(Trading::OrderFill, tag = 6, crate = metrics::watch)]
-async fn passed_on_later_tagged() {}
+async fn reexported_later_tagged() {}
 
 #[metrics::watch::measure(Trading::OrderFill, err, tag = 6, crate = metrics::watch)]
-fn passed_on_strictly() -> Result<(), ()> {
+fn reexported_strictly() -> Result<(), ()> {
     Ok(())
 }
 
 #[test]
-fn a_crate_may_pass_the_library_on() {
+fn the_library_may_be_re_exported_under_another_path() {
     let ends = ends_of(|| {
-        passed_on();
-        passed_on_tagged();
-        assert!(run(passed_on_later()).is_err());
-        run(passed_on_later_tagged());
-        passed_on_strictly().unwrap();
+        reexported();
+        reexported_tagged();
+        assert!(run(reexported_later()).is_err());
+        run(reexported_later_tagged());
+        reexported_strictly().unwrap();
     });
     assert_eq!(ends, [OK, OK, ERROR, OK, OK]);
     assert_eq!(metrics::watch::CALLS.load(core::sync::atomic::Ordering::Relaxed), 1);
 }
 
-// Braces around a single expression, on one line, are what the compiler calls superfluous where they are.
+// The compiler would warn about unnecessary braces around a single expression on one line.
 #[rustfmt::skip]
 #[measure(Trading::OrderFill)]
 fn on_one_line(number: u8) -> u8 { number }
@@ -433,7 +438,7 @@ fn on_one_line(number: u8) -> u8 { number }
 #[measure(Trading::OrderFill)]
 async fn on_one_line_later(number: u8) -> u8 { core::future::ready(number).await }
 
-/// A future that ends with another one, which clippy takes for an `await` that was forgotten, in a block.
+/// A future whose output is another future. In a block, clippy would suspect a missing `await`.
 #[measure(Trading::OrderFill)]
 async fn another() -> impl Future<Output = u8> {
     pause().await;
@@ -441,7 +446,7 @@ async fn another() -> impl Future<Output = u8> {
 }
 
 #[test]
-fn lints_see_what_they_would_see_without_the_attribute() {
+fn the_attribute_causes_no_lint() {
     let ends = ends_of(|| {
         assert_eq!(on_one_line(1), 1);
         assert_eq!(run(on_one_line_later(2)), 2);
@@ -450,7 +455,7 @@ fn lints_see_what_they_would_see_without_the_attribute() {
     assert_eq!(ends, [OK; 3]);
 }
 
-/// A plain function that returns a future is measured until it has made it.
+/// A function that is not `async` but returns a future.
 #[measure(Trading::OrderFill)]
 fn made(id: u64) -> impl Future<Output = u64> {
     async move {
@@ -460,7 +465,7 @@ fn made(id: u64) -> impl Future<Output = u64> {
 }
 
 #[test]
-fn a_function_that_returns_a_future_is_measured_until_it_has_made_it() {
+fn a_function_that_returns_a_future_is_measured_until_it_returns() {
     let kinds = kinds_of(|| {
         let future = made(5);
         assert_eq!(kept(1), 2);

@@ -1,6 +1,6 @@
-//! What the tests share.
+//! Helpers shared by the tests.
 
-#![allow(dead_code, reason = "each test is a crate of its own and needs a part of it")]
+#![allow(dead_code, reason = "each test is a crate of its own and uses only some of the helpers")]
 
 use core::{
     sync::atomic::{AtomicU64, Ordering::SeqCst},
@@ -15,7 +15,7 @@ use std::{
 
 use tailwatch::{Collector, Delivery, Kind, Outcome, Record};
 
-/// A delivery, kept.
+/// A copy of a [`Delivery`].
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) event: String,
@@ -28,13 +28,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The tick at which the span of this START or END began: what both have in common.
+    /// Returns the tick at which the span of this START or END began, which is the same for both.
     pub(crate) fn start_tick(&self) -> u64 {
         self.record.ticks() - if self.kind == Kind::Start { 0 } else { self.record.payload() }
     }
 }
 
-/// Keeps what is delivered.
+/// Keeps a copy of every delivery.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
@@ -67,7 +67,7 @@ impl Log {
     }
 }
 
-/// Counts what is delivered, for tests that record too much to keep it.
+/// Counts deliveries, for tests that record too much to keep it all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(Arc<AtomicU64>);
 
@@ -84,30 +84,32 @@ impl Tally {
     }
 }
 
-/// Holds until the test is over: tests of one process install collectors one after the other.
+/// Returns a lock to hold for the whole test, so that the tests of one process, which install
+/// collectors, run one after the other.
 pub(crate) fn in_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    // The test that poisoned it has failed already.
+    // A test that poisoned the lock has failed already; the other tests can still run.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The loss law of a collector that has stopped: `pushed` counted by who recorded, `delivered` by an observer.
+/// Asserts the loss law for a stopped collector. `pushed` is counted by the recording threads,
+/// `delivered` by an observer.
 #[track_caller]
 pub(crate) fn assert_accounted(collector: &Collector, pushed: u64, delivered: u64) {
     let health = collector.health();
     assert_eq!(
         delivered + health.overwritten + health.unregistered,
         pushed,
-        "the loss law: {health:?}"
+        "the loss law does not hold: {health:?}"
     );
-    assert_eq!(health.pending, 0, "nothing is left behind: {health:?}");
+    assert_eq!(health.pending, 0, "records are left in the rings: {health:?}");
     assert_eq!(
         health.delivered, delivered,
-        "the collector counts as its observer does: {health:?}"
+        "the collector and its observer count differently: {health:?}"
     );
 }
 
-/// Runs `work` in a thread of its own, whose panic it passes on; fails if it takes longer than a minute.
+/// Runs `work` in a new thread and passes a panic on. Fails if `work` takes longer than a minute.
 #[track_caller]
 pub(crate) fn without_hanging(work: impl FnOnce() + Send + 'static) {
     let (alive, ended) = mpsc::channel::<()>();
@@ -116,30 +118,33 @@ pub(crate) fn without_hanging(work: impl FnOnce() + Send + 'static) {
         work();
     });
     let waited = ended.recv_timeout(Duration::from_mins(1));
-    assert_ne!(waited, Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
+    assert_ne!(waited, Err(mpsc::RecvTimeoutError::Timeout), "the test has hung for a minute");
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
 }
 
-/// Gives way to other threads until `is_so`; to be called in [`without_hanging`].
-pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
-    while !is_so() {
+/// Yields to other threads until `condition` is true. Call it inside [`without_hanging`], as it has
+/// no timeout of its own.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
         thread::yield_now();
     }
 }
 
-/// Runs `work` in a thread of this name, to its very end: its thread-locals are gone.
+/// Runs `work` in a new thread called `name` and waits until the thread has ended, which includes
+/// the drop of its thread-locals.
 #[track_caller]
 pub(crate) fn in_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    let thread = thread::Builder::new().name(name.to_owned()).spawn(work).expect("a thread");
+    let thread =
+        thread::Builder::new().name(name.to_owned()).spawn(work).expect("the thread starts");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Works for so long.
+/// Keeps the processor busy for `time`.
 pub(crate) fn spin(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
@@ -147,49 +152,58 @@ pub(crate) fn spin(time: Duration) {
     }
 }
 
-/// Says it even if the test passes, which hides what it prints by the macros.
-pub(crate) fn say_loudly(text: &str) {
-    // A stderr that is closed has no reader.
+/// Prints a notice to stderr that is visible even if the test passes: libtest captures only what
+/// the print macros write.
+pub(crate) fn print_notice(text: &str) {
+    // If stderr is closed, nobody can read the notice anyway.
     let _ = writeln!(std::io::stderr(), "\n*** {text}\n");
 }
 
-/// Two lengths between which the one that a span tells has to be, each measured by the operating system's clock: from
-/// just after its begin to just before its end, and from just before its begin to just after its end.
+/// The shortest and the longest duration that a span can have had, measured by the operating
+/// system's clock.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bracket {
-    pub(crate) inner: Duration,
-    pub(crate) outer: Duration,
+pub(crate) struct DurationBounds {
+    /// From just after the span's begin to just before its end.
+    pub(crate) shortest: Duration,
+    /// From just before the span's begin to just after its end.
+    pub(crate) longest: Duration,
 }
 
-impl Bracket {
-    /// Two clocks may differ by 1,000 ppm, as the clock contract has it, and the processor may read the counter a
-    /// microsecond from where the program says.
+impl DurationBounds {
+    /// Asserts that the duration that was recorded for `what` is within these bounds.
+    ///
+    /// The tolerance is 1,000 ppm, by which the clock contract allows two clocks to differ, plus a
+    /// microsecond, as the processor may read the counter that much earlier or later than the
+    /// program asks for it.
     #[track_caller]
-    pub(crate) fn assert_holds(&self, told_ns: u64, what: &str) {
-        let told = Duration::from_nanos(told_ns);
-        let tolerance = self.outer / 1_000 + Duration::from_micros(1);
-        assert!(told + tolerance >= self.inner, "{what}: told {told:?} is shorter than {self:?}");
-        assert!(told <= self.outer + tolerance, "{what}: told {told:?} is longer than {self:?}");
+    pub(crate) fn assert_contain(&self, recorded_ns: u64, what: &str) {
+        let recorded = Duration::from_nanos(recorded_ns);
+        let tolerance = self.longest / 1_000 + Duration::from_micros(1);
+        assert!(
+            recorded + tolerance >= self.shortest,
+            "{what}: {recorded:?}, shorter than {self:?}"
+        );
+        assert!(recorded <= self.longest + tolerance, "{what}: {recorded:?}, longer than {self:?}");
     }
 }
 
-/// Just before and just after a moment.
+/// The moment of an action: a time just before it and one just after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Around {
+pub(crate) struct Moment {
     before: Instant,
     after: Instant,
 }
 
-impl Around {
-    /// Runs `moment`, which is to be short.
-    pub(crate) fn the<T>(moment: impl FnOnce() -> T) -> (T, Self) {
+impl Moment {
+    /// Runs `action`, which should be short, and returns its result and its moment.
+    pub(crate) fn of<T>(action: impl FnOnce() -> T) -> (T, Self) {
         let before = Instant::now();
-        let result = moment();
+        let result = action();
         (result, Self { before, after: Instant::now() })
     }
 
-    /// From this moment to that one.
-    pub(crate) fn to(self, end: Self) -> Bracket {
-        Bracket { inner: end.before - self.after, outer: end.after - self.before }
+    /// Returns the bounds of the time from this moment to `end`.
+    pub(crate) fn to(self, end: Self) -> DurationBounds {
+        DurationBounds { shortest: end.before - self.after, longest: end.after - self.before }
     }
 }

@@ -1,6 +1,6 @@
-//! Arguments after the event that are none, or are given wrongly.
+//! Arguments after the event that are unknown, repeated, or have a wrong value.
 
-#![allow(unused_imports)] // what is not measured does not use its event
+#![allow(unused_imports)] // a function that is not measured does not use its event
 
 use tailwatch::{Trading, measure};
 

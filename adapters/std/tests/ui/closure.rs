@@ -1,6 +1,6 @@
-//! A closure, whose attributes Rust does not allow yet.
+//! A closure: Rust does not allow attributes on closures yet.
 
-#![allow(unused_imports)] // what is not measured does not use its event
+#![allow(unused_imports)] // a function that is not measured does not use its event
 
 use tailwatch::{Trading, measure};
 

@@ -1,6 +1,6 @@
 //! The event is missing.
 
-#![allow(unused_imports)] // what is not measured does not use its event
+#![allow(unused_imports)] // a function that is not measured does not use its event
 
 use tailwatch::{Trading, measure};
 
@@ -28,7 +28,7 @@ fn named() {}
 fn comma() {}
 
 fn main() {
-    // What is measured wrongly is still there: no further error says that it is not.
+    // The functions still exist, so there is no second error about a missing function.
     nothing();
     empty();
     let _ = only_err();

@@ -1,6 +1,6 @@
 //! `err` on a function that obviously returns no `Result`.
 
-#![allow(unused_imports)] // what is not measured does not use its event
+#![allow(unused_imports)] // a function that is not measured does not use its event
 
 use tailwatch::{Trading, measure};
 

@@ -1,4 +1,4 @@
-//! `err` on a function whose type is no `Result`, which the compiler finds.
+//! `err` on a function that returns another type, which only the compiler can detect.
 
 use tailwatch::{Trading, measure};
 

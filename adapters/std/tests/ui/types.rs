@@ -1,4 +1,4 @@
-//! Types that do not fit: the compiler says so where the user wrote them.
+//! Type mismatches, which the compiler reports at the user's own code.
 
 use tailwatch::{Trading, measure};
 

@@ -1,6 +1,6 @@
-//! What the tests share.
+//! Helpers that the tests share.
 
-#![allow(dead_code, reason = "each test is a crate of its own and needs a part of it")]
+#![allow(dead_code, reason = "each test crate uses only some of the helpers")]
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -15,20 +15,20 @@ pub(crate) const OK: Kind = Kind::EndOk;
 pub(crate) const ERROR: Kind = Kind::EndError;
 pub(crate) const CANCELLED: Kind = Kind::EndCancelled;
 
-/// A delivery, kept.
+/// A copy of a record that was delivered to the observer.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) event: EventId,
     pub(crate) kind: Kind,
-    /// Nanoseconds, or a number.
+    /// A duration in nanoseconds, or a plain number.
     pub(crate) value: Option<u64>,
     pub(crate) tag: Option<u64>,
     pub(crate) thread: String,
-    /// When it was recorded.
+    /// When the record was written, in ticks of the clock.
     pub(crate) ticks: u64,
 }
 
-/// Keeps what is delivered.
+/// Collects the records that are delivered to an observer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
 
@@ -47,7 +47,7 @@ impl Log {
         }
     }
 
-    /// All there is, oldest first; it is delivered thread by thread.
+    /// Returns all records, oldest first. They are delivered thread by thread, hence the sorting.
     pub(crate) fn all(&self) -> Vec<Seen> {
         let mut all = self.0.lock().unwrap().clone();
         all.sort_by_key(|seen| seen.ticks);
@@ -58,7 +58,7 @@ impl Log {
         self.0.lock().unwrap().len()
     }
 
-    /// What there is of one event, oldest first.
+    /// Returns the records of one event, oldest first.
     pub(crate) fn of(&self, event: impl Event) -> Vec<Seen> {
         self.all().into_iter().filter(|seen| seen.event == event.id()).collect()
     }
@@ -72,8 +72,10 @@ impl Log {
     }
 }
 
-/// A collector whose records a log keeps, on a runtime whose threads record into it, the current one included. Collectors of other
-/// tests are none of its business.
+/// A collector with a log of its records, and a runtime whose threads record into this collector.
+///
+/// The current thread is registered as well. The collector is not installed, so that tests that run
+/// at the same time do not share it.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) collector: Arc<Collector>,
@@ -83,7 +85,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// What was recorded so far.
+    /// Drains the rings and returns the log of everything recorded so far.
     pub(crate) fn flushed(&self) -> &Log {
         self.collector.flush();
         &self.log
@@ -94,7 +96,7 @@ fn builder() -> Builder {
     Collector::builder().ignore_environment().manual_drain()
 }
 
-/// Starts a collector, and a runtime of as many workers that record into it.
+/// Starts a collector, and a runtime with this many workers that are registered with it.
 fn bench(
     name: &'static str,
     setup: impl FnOnce(Builder) -> Builder,
@@ -105,39 +107,42 @@ fn bench(
     let collector = Arc::new(setup(builder()).observer(log.observer()).start().unwrap());
     collector.register_thread("main").unwrap();
     let registering = Arc::clone(&collector);
-    let (registered, each) = mpsc::channel();
+    let (registered, registrations) = mpsc::channel();
     runtime.on_thread_start(move || {
         let name = format!("{:?}", thread::current().id());
-        // Nobody listens to threads that come later.
+        // Sending fails for threads that start after this function has returned, which does not
+        // matter.
         let _ = registered.send(registering.register_thread(&name));
     });
     let runtime = runtime.enable_all().build().unwrap();
     for _ in 0..workers {
-        each.recv().unwrap().unwrap();
+        registrations.recv().unwrap().unwrap();
     }
     Bench { collector, log, runtime, name }
 }
 
-/// On a runtime that is the current thread.
+/// Creates a bench on a current-thread runtime.
 pub(crate) fn on_current_thread(setup: impl FnOnce(Builder) -> Builder) -> Bench {
     bench("current thread", setup, runtime::Builder::new_current_thread(), 0)
 }
 
-/// On a runtime that is the current thread, with a clock that moves only when it is told to, or when nothing else is to be done.
+/// Creates a bench on a current-thread runtime whose clock is paused: it advances only when the
+/// test advances it, or when all tasks are idle.
 pub(crate) fn paused(setup: impl FnOnce(Builder) -> Builder) -> Bench {
     let mut runtime = runtime::Builder::new_current_thread();
     runtime.start_paused(true);
     bench("current thread, paused", setup, runtime, 0)
 }
 
-/// On a runtime of two workers.
+/// Creates a bench on a runtime with two workers.
 pub(crate) fn on_workers(setup: impl FnOnce(Builder) -> Builder) -> Bench {
     let mut runtime = runtime::Builder::new_multi_thread();
     runtime.worker_threads(2);
     bench("two workers", setup, runtime, 2)
 }
 
-/// Runs `test` on both kinds of runtime, one after the other: a thread is registered with one collector at a time.
+/// Runs `test` on both kinds of runtime, one after the other, because a thread can be registered
+/// with only one collector at a time.
 pub(crate) fn on_both(setup: impl Fn(Builder) -> Builder, test: impl Fn(Bench)) {
     test(on_current_thread(&setup));
     test(on_workers(&setup));

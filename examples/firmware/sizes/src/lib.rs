@@ -1,4 +1,4 @@
-//! What the images share: their runtime, their events, and a clock that is hardly one.
+//! What the images share: the panic handler, the events, the windows and a minimal clock.
 
 #![no_std]
 
@@ -9,33 +9,34 @@ pub mod watched;
 use tailwatch_core::{Clock, TickRate, WindowSpec, events};
 
 events! {
-    /// Four of them, as the budget has it.
+    /// The four events for which the budgets are stated.
     pub enum Four {
-        /// The first.
+        /// The first event.
         Sample = 1,
-        /// The second.
+        /// The second event.
         Filter = 2,
-        /// The third.
+        /// The third event.
         Control = 3,
-        /// The fourth.
+        /// The fourth event.
         Send = 4,
     }
 }
 
-/// The windows of the budget, in five slices each.
+/// The windows for which the budgets are stated, in five slices each.
 pub const WINDOWS: [WindowSpec; 2] = {
     let [second, five] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]
 };
 
-/// The least that a clock can cost, so that sizes are those of what is beside it: a word that somebody else counts up.
+/// A clock that only reads a variable, so that it adds as little as possible to the size of an
+/// image.
 #[derive(Clone, Copy, Debug)]
-pub struct CountWord;
+pub struct MinimalClock;
 
-/// What the clock reads.
+/// The variable that the clock reads. Nothing advances it, because the images are never run.
 pub static TICKS: AtomicU32 = AtomicU32::new(0);
 
-impl Clock for CountWord {
+impl Clock for MinimalClock {
     #[inline]
     fn start(&self) -> u64 {
         u64::from(TICKS.load(Relaxed))
@@ -51,7 +52,7 @@ impl Clock for CountWord {
     }
 }
 
-/// A megahertz.
+/// The rate of the clock: 1 MHz.
 pub const RATE: TickRate = TickRate::from_hz(1_000_000).expect("not zero");
 
 #[cfg(target_os = "none")]

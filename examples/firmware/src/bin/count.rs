@@ -1,6 +1,6 @@
-//! Counts the instructions and the stack that things take: `.ci/check_budgets.py` compares them with what they may take.
+//! Measures instructions and stack. `.ci/check_budgets.py` compares the results with the budgets.
 //!
-//! For `-machine lm3s6965evb`, whose timer goes in steps of less than an instruction.
+//! It runs on `-machine lm3s6965evb`, whose timer has a resolution of less than an instruction.
 
 #![no_std]
 #![no_main]
@@ -14,7 +14,7 @@ use tailwatch_core::{
     Aggregator, Clock, Consumer, EventInfo, Gate, Outcome, Producer, Record, Recorder, Ring, Scope,
     Shape, Slot, Storage, TickRate, WindowSpec, events, storage,
 };
-use tailwatch_firmware::{board, painted, work::execute};
+use tailwatch_firmware::{board, stack_usage, work::execute};
 
 events! {
     enum Four {
@@ -30,22 +30,29 @@ const WINDOWS: [WindowSpec; 2] = {
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]
 };
 
-/// Those of the images in `sizes`.
+/// The shape of the image `histogram` in `sizes`.
 const HISTOGRAM: Shape =
     Shape { samples: 64, in_flight: 8, slowest: 0, ..Shape::small(Four::ALL, &WINDOWS) };
+/// The shape of the image `exact` in `sizes`.
 const EXACT: Shape = Shape { octaves: 0, scale: 0, ..HISTOGRAM };
 
-/// A clock that takes two instructions, which are taken off.
+/// A clock whose reading takes two instructions. `.ci/check_budgets.py` subtracts them.
 #[derive(Clone, Copy, Debug)]
-struct TwoInstructions;
+struct TwoInstructionClock;
 
-impl Clock for TwoInstructions {
+impl Clock for TwoInstructionClock {
     #[inline(always)]
     fn start(&self) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: two constants.
+        // SAFETY: it only loads two constants into registers.
         unsafe {
-            asm!("movs {0}, #9", "movs {1}, #0", out(reg) low, out(reg) high, options(nomem, nostack));
+            asm!(
+                "movs {0}, #9",
+                "movs {1}, #0",
+                out(reg) low,
+                out(reg) high,
+                options(nomem, nostack)
+            );
         }
         u64::from(high) << 32 | u64::from(low)
     }
@@ -62,7 +69,7 @@ impl Clock for TwoInstructions {
 
 const RATE: TickRate = TickRate::from_hz(1_000_000).expect("not zero");
 
-/// How many of the timer's ticks `work` takes.
+/// Returns how many ticks of the timer `work` takes.
 #[inline(always)]
 fn ticks(work: impl FnOnce()) -> u32 {
     let before = SYST::get_current();
@@ -71,14 +78,14 @@ fn ticks(work: impl FnOnce()) -> u32 {
     before.wrapping_sub(after) & 0xFF_FFFF
 }
 
-/// Prints how many of the timer's ticks `work` takes, which does so many things.
+/// Prints how many ticks of the timer `work` takes, which does something `times` times.
 #[inline(always)]
-fn count(row: &str, things: u32, work: impl FnOnce()) {
+fn count(row: &str, times: u32, work: impl FnOnce()) {
     let ticks = ticks(work);
-    println!("ticks {row} {things} {ticks}");
+    println!("ticks {row} {times} {ticks}");
 }
 
-/// Eight times the same, without a loop whose instructions would count.
+/// Repeats an expression eight times, without a loop, whose instructions would be counted.
 macro_rules! eight_times {
     ($($work:tt)*) => {
         $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*;
@@ -87,50 +94,50 @@ macro_rules! eight_times {
 
 #[entry]
 fn main() -> ! {
-    static mut EXACTLY: storage!(EXACT, u16) = <storage!(EXACT, u16)>::new();
-    static mut COUNTED: storage!(HISTOGRAM, u16) = <storage!(HISTOGRAM, u16)>::new();
+    static mut EXACT_STORAGE: storage!(EXACT, u16) = <storage!(EXACT, u16)>::new();
+    static mut HISTOGRAM_STORAGE: storage!(HISTOGRAM, u16) = <storage!(HISTOGRAM, u16)>::new();
     let Some(mut peripherals) = cortex_m::Peripherals::take() else { process::exit(1) };
-    board::fast();
+    board::set_full_clock_rate();
     let timer = &mut peripherals.SYST;
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(0xFF_FFFF);
     timer.clear_current();
     timer.enable_counter();
 
-    // The first ones tell how many ticks an instruction takes, and what counting itself takes.
+    // The first two calibrate: the cost of counting itself, and the ticks per instruction.
     count("nothing", 1, || ());
     count("thousand", 1, || execute(1_000));
     clock();
     spans();
-    drained("exact", EXACT, EXACTLY);
-    drained("histogram", HISTOGRAM, COUNTED);
+    drain_and_report("exact", EXACT, EXACT_STORAGE);
+    drain_and_report("histogram", HISTOGRAM, HISTOGRAM_STORAGE);
     process::exit(0)
 }
 
-/// The 64-bit clock.
+/// Counts the readings of the 64-bit clock.
 fn clock() {
     count("systick", 8, || {
-        eight_times!(take(board::clock().start()));
+        eight_times!(consume(board::clock().start()));
     });
 }
 
-/// Takes a number, which costs nothing.
+/// Uses a number, so that the compiler must compute it. Takes no instruction.
 #[inline(always)]
-fn take(number: u64) {
+fn consume(number: u64) {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     let (low, high) = (number as u32, (number >> 32) as u32);
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly is empty.
     unsafe {
         asm!("/* {0} {1} */", in(reg) low, in(reg) high, options(nomem, nostack, preserves_flags))
     };
 }
 
-/// What a program that is measured pays.
+/// Counts what recording costs the measured program.
 fn spans() {
     static GATE: Gate<5> = Gate::new();
     static RING: Ring<[Slot; 64]> = Ring::new();
     let ring: &Ring = black_box(&RING);
-    let recorder = Recorder::new(ring.attach_producer(), &GATE, TwoInstructions);
+    let recorder = Recorder::new(ring.attach_producer(), &GATE, TwoInstructionClock);
     count("record", 16, || {
         eight_times!(drop(recorder.measure(Four::Sample)));
     });
@@ -143,51 +150,57 @@ fn spans() {
     });
 }
 
+/// The number of spans that fill the ring.
 const SPANS: u32 = 64;
-/// Passes before those that are counted, these, and the ticks of each.
-const BEGINNING: u64 = 4;
-const ROUNDS: u64 = 8;
-const LONG: u64 = 20_000;
-/// A slice of the shorter window, and more than that window.
-const SLICE: u64 = 200_000;
-const LATE: u64 = 1_500_000;
-/// Each stands for 8 of its like.
+/// The number of passes that are made before the counted ones.
+const WARM_UP_PASSES: u64 = 4;
+/// The number of passes whose instructions are counted.
+const COUNTED_PASSES: u64 = 8;
+/// The ticks from one pass to the next.
+const PASS_TICKS: u64 = 20_000;
+/// The ticks of a slice of the shorter window.
+const SLICE_TICKS: u64 = 200_000;
+/// A number of ticks that is more than the shorter window.
+const TOO_LATE_TICKS: u64 = 1_500_000;
+/// The sampling of records that each stand for 8.
 const SAMPLED: u8 = 3;
 
 type FullRing = Ring<[Slot; 2 * SPANS as usize]>;
 
-/// Drains a full ring of spans, and sums up.
-fn drained<S: Storage>(name: &str, shape: Shape, storage: S) {
+/// Counts the instructions of draining a full ring, and the stack of a drain and a report.
+fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
     static RING: FullRing = Ring::new();
     let ring: &Ring = &RING;
     let (producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
     let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, 0, storage) else {
         process::exit(1)
     };
-    // Of the first passes nothing is told: they begin everything. The others are enough for what is put off to come due.
-    let mut all = 0;
-    for round in 0..BEGINNING + ROUNDS {
-        fill(&producer, round * LONG);
+    // The first passes are not counted, because they start slices and fill the buffers. There are
+    // enough counted passes to include the work that the aggregator defers.
+    let mut counted_ticks = 0;
+    for pass in 0..WARM_UP_PASSES + COUNTED_PASSES {
+        fill(&producer, pass * PASS_TICKS);
         consumer.refresh();
-        aggregator.begin_pass((round + 1) * LONG);
+        aggregator.begin_pass((pass + 1) * PASS_TICKS);
         let ticks = ticks(|| {
             aggregator.drain(0, &mut consumer, |_, _| ());
         });
-        all += if round < BEGINNING { 0 } else { ticks };
+        counted_ticks += if pass < WARM_UP_PASSES { 0 } else { ticks };
         aggregator.expire_orphans(aggregator.pass());
     }
-    println!("ticks {name} {} {all}", 2 * SPANS * ROUNDS as u32);
-    let now = (BEGINNING + ROUNDS + 1) * LONG + LATE;
-    // The deepest ways there are within a drain: as many samples of one event as may wait, another slice, and a sample that is too old
-    // for a window; all of them sampled, some of no spans, and so long that their sums have more bits.
-    for from in [now - LONG, now - LONG - SLICE, now - LATE] {
+    println!("ticks {name} {} {counted_ticks}", 2 * SPANS * COUNTED_PASSES as u32);
+    let now = (WARM_UP_PASSES + COUNTED_PASSES + 1) * PASS_TICKS + TOO_LATE_TICKS;
+    // Records that take the deepest paths of a drain: as many staged samples of one event as
+    // possible, a new slice, and samples that are too old for a window. All are sampled, some are
+    // not from spans, and some are so long that their sums need more bits.
+    for from in [now - PASS_TICKS, now - PASS_TICKS - SLICE_TICKS, now - TOO_LATE_TICKS] {
         for number in 0..u64::from(SPANS / 4) {
             producer.push(Record::duration(from + number, Four::ALL[0].id, SAMPLED, 1_000_000));
         }
         fill_with(&producer, from, SPANS / 8, &Four::ALL[..1], SAMPLED);
     }
-    fill_with(&producer, now - LONG, SPANS / 4, &Four::ALL[..1], SAMPLED);
-    let used = painted::stack_of(|| {
+    fill_with(&producer, now - PASS_TICKS, SPANS / 4, &Four::ALL[..1], SAMPLED);
+    let used = stack_usage::stack_used_by(|| {
         drain(&mut aggregator, &mut consumer, now);
         report(&mut aggregator);
     });
@@ -198,18 +211,18 @@ fn fill(producer: &Producer<'_>, from: u64) {
     fill_with(producer, from, SPANS, Four::ALL, 0);
 }
 
-/// Records so many spans of these events in turn, sampled like this.
+/// Records this many spans, of these events in turn, with this sampling.
 fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo], sampling: u8) {
     let mut tick = from;
     for (number, info) in (0..u64::from(spans)).zip(events.iter().cycle()) {
-        let length = 1_000 + number * 7_919 % 900;
+        let duration = 1_000 + number * 7_919 % 900;
         producer.push(Record::start(tick, info.id, sampling, number));
-        producer.push(Record::end(tick + length, info.id, sampling, Outcome::Ok, length));
+        producer.push(Record::end(tick + duration, info.id, sampling, Outcome::Ok, duration));
         tick += 300;
     }
 }
 
-/// A whole pass.
+/// Makes a whole pass.
 #[inline(never)]
 fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>, now: u64) {
     consumer.refresh();
@@ -221,12 +234,12 @@ fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>
     });
 }
 
-/// A summary of each event and period.
+/// Computes a summary of each event and scope.
 #[inline(never)]
 fn report<S: Storage>(aggregator: &mut Aggregator<S>) {
     for EventInfo { id, .. } in Four::ALL {
-        for period in [Scope::Window(0), Scope::Window(1), Scope::Total] {
-            black_box(&aggregator.summary(*id, period));
+        for scope in [Scope::Window(0), Scope::Window(1), Scope::Total] {
+            black_box(&aggregator.summary(*id, scope));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tells the report through `defmt`: what is printed is put together on the host, by `defmt-print`.
+//! Logs the report through `defmt`. `defmt-print` formats it on the host.
 
 #![no_std]
 #![no_main]
@@ -10,11 +10,11 @@ use tailwatch_firmware::firmware;
 
 #[entry]
 fn main() -> ! {
-    static mut STORAGE: firmware::Kept = firmware::Kept::new();
+    static mut STORAGE: firmware::Memory = firmware::Memory::new();
     match firmware::run(STORAGE, |when, item| defmt::info!("{=str} {}", when, item)) {
         Ok(()) => process::exit(0),
-        Err(wrong) => {
-            defmt::error!("{=str}", wrong);
+        Err(error) => {
+            defmt::error!("{=str}", error);
             process::exit(1)
         }
     }

@@ -1,5 +1,8 @@
-//! Checks the core's arithmetic on a processor of 32 bits, where much of it is other code than on a server: record layout, ranks,
-//! selection, histograms, time and windows, each against the plainest way to say the same.
+//! Checks the core's arithmetic on a 32-bit processor, where much of it is different code than on a
+//! server.
+//!
+//! Record layout, selection, bucket bounds, histograms, time conversion and windows are each
+//! compared with the simplest possible computation of the same result.
 
 #![no_std]
 #![no_main]
@@ -23,11 +26,11 @@ fn main() -> ! {
     histograms(&mut random);
     time(&mut random);
     windows(&mut random);
-    println!("numbers: all as they are to be");
+    println!("numbers: all checks passed");
     process::exit(0)
 }
 
-/// Numbers as they come: xorshift (Marsaglia, *Xorshift RNGs*, 2003).
+/// A random number generator: xorshift (Marsaglia, *Xorshift RNGs*, 2003).
 struct Random(u64);
 
 impl Random {
@@ -38,40 +41,42 @@ impl Random {
         self.0
     }
 
+    /// Returns a number below `end`.
     fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// Of any size: as likely small as large.
+    /// Returns a number whose length in bits is evenly distributed, so small ones are as likely as
+    /// large.
     fn any_size(&mut self) -> u64 {
         let shift = self.below(64);
         self.next() >> shift
     }
 }
 
-/// The firmware fails here if they differ.
+/// Panics, which fails the run, if `actual` is not `expected`.
 #[track_caller]
-fn same<T: PartialEq + core::fmt::Debug>(what: &str, told: T, expected: T) {
-    assert!(told == expected, "{what}: {told:?} and not {expected:?}");
+fn check<T: PartialEq + core::fmt::Debug>(what: &str, actual: T, expected: T) {
+    assert!(actual == expected, "{what}: {actual:?} instead of {expected:?}");
 }
 
 const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::MAX];
 
-/// The 16 bytes of a record are where its documentation says they are.
+/// Checks that the bits of a record have the documented layout.
 fn records(random: &mut Random) {
     for _ in 0..1_000 {
         let (ticks, length, number) =
             (random.next(), random.next() & MAX_PAYLOAD, 1 + random.below(2_047));
         let (event, k) = (event(number), random.below(16));
         let end = Record::end(ticks, event, u8::try_from(k).unwrap_or(0), Outcome::Error, length);
-        same("record", end.words(), [ticks, length << 18 | k << 14 | 3 << 11 | number]);
+        check("record", end.words(), [ticks, length << 18 | k << 14 | 3 << 11 | number]);
         let ring = &mut Ring::<[Slot; 8]>::new();
         let (producer, mut consumer) = ring.split();
         producer.push(end);
         consumer.refresh();
         consumer.drain(|record| {
-            same("record through a ring", record.words(), end.words());
-            same("its kind", record.kind(), Kind::EndError);
+            check("record through a ring", record.words(), end.words());
+            check("its kind", record.kind(), Kind::EndError);
         });
     }
 }
@@ -80,8 +85,12 @@ fn event(number: u64) -> EventId {
     u16::try_from(number).ok().and_then(EventId::new).expect("between 1 and 2,047")
 }
 
-/// The smallest value that no fewer than this share does not exceed.
-fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quantile) -> u64 {
+/// Returns the quantile by its definition: the smallest value that at least this share does not
+/// exceed.
+fn quantile_by_counting(
+    values: impl Iterator<Item = (u64, u64)> + Clone,
+    quantile: Quantile,
+) -> u64 {
     let total: u64 = values.clone().map(|(_, weight)| weight).sum();
     let covered = |most: u64| {
         values.clone().filter(|(value, _)| *value <= most).map(|(_, weight)| weight).sum::<u64>()
@@ -90,51 +99,57 @@ fn by_counting(values: impl Iterator<Item = (u64, u64)> + Clone, quantile: Quant
     values.clone().map(|(value, _)| value).filter(is_enough).min().unwrap_or(0)
 }
 
+/// Checks the selection of quantiles from unsorted samples.
 fn selection(random: &mut Random) {
     for len in 1..=40 {
         let mut values = [0; 40];
         values[..len].fill_with(|| random.any_size() >> (u64::BITS - WeightedSample::VALUE_BITS));
         let values = &mut values[..len];
-        let expected =
-            QUANTILES.map(|quantile| by_counting(values.iter().map(|value| (*value, 1)), quantile));
-        same("selection", select::quantiles(values, QUANTILES), Some(expected));
+        let expected = QUANTILES
+            .map(|quantile| quantile_by_counting(values.iter().map(|value| (*value, 1)), quantile));
+        check("selection", select::quantiles(values, QUANTILES), Some(expected));
 
-        let mut weighed = [WeightedSample::default(); 40];
-        for (place, value) in weighed.iter_mut().zip(&*values) {
+        let mut weighted = [WeightedSample::default(); 40];
+        for (place, value) in weighted.iter_mut().zip(&*values) {
             let k = u8::try_from(random.below(6)).unwrap_or(0);
             *place = WeightedSample::new(*value, k).expect("small enough");
         }
-        let weighed = &mut weighed[..len];
-        let pairs = weighed.iter().map(|sample| (sample.value(), sample.weight()));
-        let expected = QUANTILES.map(|quantile| by_counting(pairs.clone(), quantile));
-        same("weighed selection", select::weighted_quantiles(weighed, QUANTILES), Some(expected));
+        let weighted = &mut weighted[..len];
+        let pairs = weighted.iter().map(|sample| (sample.value(), sample.weight()));
+        let expected = QUANTILES.map(|quantile| quantile_by_counting(pairs.clone(), quantile));
+        check(
+            "weighted selection",
+            select::weighted_quantiles(weighted, QUANTILES),
+            Some(expected),
+        );
     }
 }
 
-/// The bounds of buckets are `floor(2^(index / 2^scale))` where powers of that fit 128 bits, and follow each other without a gap
-/// at every scale.
+/// Checks that the buckets of every scale follow each other without a gap, and that their bounds
+/// are `floor(2^(index / 2^scale))` where this can be computed in 128 bits.
 fn bounds() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 0, 60).expect("a range of 60 bits");
         let mut last = buckets.bounds(1).1;
         for place in 2..buckets.places() - 1 {
             let (above, up_to) = buckets.bounds(place);
-            same("bounds without a gap", above, last);
+            check("bounds without a gap", above, last);
             last = up_to;
             if up_to > above {
-                same("the first value of a bucket", buckets.place(above + 1), place);
-                same("the last value of a bucket", buckets.place(up_to), place);
+                check("the first value of a bucket", buckets.place(above + 1), place);
+                check("the last value of a bucket", buckets.place(up_to), place);
             }
-            // Of the place numbered 2 the upper bound has the index 1.
+            // The upper bound of place 2 has the index 1.
             let (index, power) = (place - 1, 1_u32 << scale);
             if scale <= 2 && index < 124 {
                 let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << index;
-                same("a bound", (exceeds(up_to), exceeds(up_to + 1)), (false, true));
+                check("a bound", (exceeds(up_to), exceeds(up_to + 1)), (false, true));
             }
         }
     }
 }
 
+/// Checks that the exact quantile lies within the bounds of a histogram's estimate.
 fn histograms(random: &mut Random) {
     const BUCKETS: Buckets = Buckets::new(3, 4, 30).expect("a range of 34 bits");
     for len in 1..=60 {
@@ -142,14 +157,15 @@ fn histograms(random: &mut Random) {
         let mut values = [0; 60];
         values[..len].fill_with(|| random.any_size() >> 30);
         for value in &values[..len] {
-            same("room in a counter", histogram.record(*value, 0), 0);
+            check("a counter is not full", histogram.record(*value, 0), 0);
         }
         for quantile in QUANTILES {
-            let exact = by_counting(values[..len].iter().map(|value| (*value, 1)), quantile);
+            let exact =
+                quantile_by_counting(values[..len].iter().map(|value| (*value, 1)), quantile);
             let estimate = histogram.quantile(quantile).expect("there are values");
             let is_within = estimate.least <= exact && exact <= estimate.most;
-            same("a quantile within its bucket", is_within, true);
-            same(
+            check("a quantile within its bucket", is_within, true);
+            check(
                 "its estimate, too",
                 estimate.least <= estimate.value && estimate.value <= estimate.most,
                 true,
@@ -158,7 +174,8 @@ fn histograms(random: &mut Random) {
     }
 }
 
-/// Lengths are the exact ratio, to half a unit and the rounding of the multiplier.
+/// Checks that converted durations equal the exact ratio, up to half a unit and the rounding of the
+/// multiplier.
 fn time(random: &mut Random) {
     for _ in 0..1_000 {
         let hz = 1 + random.below(1 << 33);
@@ -168,24 +185,24 @@ fn time(random: &mut Random) {
         );
         let rate = TickRate::from_hz(hz).expect("not 0");
         let exact = u128::from(ticks) << unit.bits();
-        if let Some(told) = TimeScale::new(rate, unit).units(ticks) {
-            let off = (u128::from(told) * u128::from(hz)).abs_diff(exact);
-            same("a length in units", 2 * off <= u128::from(hz) + 2 + (exact >> 60), true);
+        if let Some(units) = TimeScale::new(rate, unit).units(ticks) {
+            let error = (u128::from(units) * u128::from(hz)).abs_diff(exact);
+            check("a duration in units", 2 * error <= u128::from(hz) + 2 + (exact >> 60), true);
         }
         let nanos = (u128::from(ticks) * 1_000_000_000 + u128::from(hz) / 2) / u128::from(hz);
-        same(
-            "a length in nanoseconds",
+        check(
+            "a duration in nanoseconds",
             u128::from(rate.nanos_in_ticks(ticks)),
             nanos.min(u64::MAX.into()),
         );
     }
 }
 
-/// What a window tells is what the list of all samples tells, wherever time has moved to.
+/// Checks the summary of a sliding window against a list of all samples.
 fn windows(random: &mut Random) {
     const EVENTS: &[EventInfo] = &[EventInfo::new(FIRST, "first")];
     const FIRST: EventId = EventId::new(1).expect("an id");
-    // 1 s in slices of 200 ms, at a clock of 1 kHz.
+    // A window of 1 s in slices of 200 ms, with a clock of 1 kHz.
     const WINDOWS: [WindowSpec; 1] = [WindowSpec::new(WindowSpec::SECOND.length, 5)];
     const SHAPE: Shape =
         Shape { octaves: 10, in_flight: 0, slowest: 0, ..Shape::small(EVENTS, &WINDOWS) };
@@ -209,19 +226,27 @@ fn windows(random: &mut Random) {
             list.iter().filter(|(after, _)| *after > start).map(|(_, length)| *length * 1_000_000);
         let count = inside.clone().count() as u64;
         let summary = aggregator.summary(FIRST, Scope::Window(0));
-        same("how many are in the window", summary.map_or(0, |summary| summary.count), count);
+        check(
+            "the number of samples in the window",
+            summary.map_or(0, |summary| summary.count),
+            count,
+        );
         let Some(summary) = summary else { continue };
-        let is_near = |told: u64, exact: u64| told.abs_diff(exact) <= 1;
-        for (quantile, told) in [(Quantile::P50, summary.p50), (Quantile::MAX, summary.max)] {
-            let exact = by_counting(inside.clone().map(|length| (length, 1)), quantile);
-            same("a quantile of the window", is_near(told, exact), true);
+        let is_near = |actual: u64, exact: u64| actual.abs_diff(exact) <= 1;
+        for (quantile, actual) in [(Quantile::P50, summary.p50), (Quantile::MAX, summary.max)] {
+            let exact = quantile_by_counting(inside.clone().map(|length| (length, 1)), quantile);
+            check("a quantile of the window", is_near(actual, exact), true);
         }
         let sum: u64 = inside.clone().sum();
-        same("the mean of the window", is_near(summary.mean.round(), sum / count), true);
+        check("the mean of the window", is_near(summary.mean.round(), sum / count), true);
         let squares: u128 = inside.map(|length| u128::from(length).pow(2)).sum();
         let variance =
             (squares * u128::from(count) - u128::from(sum).pow(2)) / u128::from(count).pow(2);
-        let spread = u64::try_from(variance.isqrt()).unwrap_or(u64::MAX);
-        same("the spread of the window", is_near(summary.stddev.round(), spread), true);
+        let stddev = u64::try_from(variance.isqrt()).unwrap_or(u64::MAX);
+        check(
+            "the standard deviation of the window",
+            is_near(summary.stddev.round(), stddev),
+            true,
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Prints the report on the emulator's host, as text.
+//! Prints the report as text on the emulator's host.
 
 #![no_std]
 #![no_main]
@@ -10,22 +10,22 @@ use tailwatch_firmware::{board::entry, firmware};
 #[cfg(target_arch = "arm")]
 #[entry]
 fn main() -> ! {
-    static mut STORAGE: firmware::Kept = firmware::Kept::new();
+    static mut STORAGE: firmware::Memory = firmware::Memory::new();
     report(STORAGE)
 }
 
 #[cfg(target_arch = "riscv32")]
 #[entry]
 fn main() -> ! {
-    let mut storage = firmware::Kept::new();
+    let mut storage = firmware::Memory::new();
     report(&mut storage)
 }
 
 fn report(storage: impl Storage) -> ! {
     match firmware::run(storage, |when, item| println!("{when} {item}")) {
         Ok(()) => process::exit(0),
-        Err(wrong) => {
-            eprintln!("{wrong}");
+        Err(error) => {
+            eprintln!("{error}");
             process::exit(1)
         }
     }

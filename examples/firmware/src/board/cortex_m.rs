@@ -1,4 +1,4 @@
-//! `SysTick` as the clock and as the timer that interrupts.
+//! Boards with a Cortex-M: `SysTick` is both the clock and the timer that interrupts.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -8,41 +8,41 @@ use tailwatch_bare_metal::clock::SysTick;
 
 use crate::work::PERIOD_MICROS;
 
-/// How fast `SysTick` counts: the emulator's processor runs at this many hertz.
+/// The rate of `SysTick` in hertz, which is that of the emulated processor.
 const HZ: u32 = if cfg!(board = "microbit") { 16_000_000 } else { 200_000_000 };
 
-/// Ticks from one interrupt to the next.
+/// The number of ticks from one interrupt to the next.
 #[expect(clippy::cast_possible_truncation, reason = "24 bits are enough")]
 const PERIOD: u32 = (HZ as u64 * PERIOD_MICROS / 1_000_000) as u32;
 
 static CLOCK: SysTick = SysTick::new(HZ, PERIOD);
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
-/// The board's clock.
+/// The type of the board's clock.
 pub type Clock = &'static SysTick;
 
-/// The board's clock, which counts once the timer is started.
+/// Returns the board's clock, which counts once the timer is started.
 pub fn clock() -> Clock {
     &CLOCK
 }
 
-/// How often the timer has interrupted.
+/// Returns how often the timer has interrupted.
 pub fn interrupts() -> u32 {
     INTERRUPTS.load(Relaxed)
 }
 
-/// Counts an interrupt: the first thing that its handler does.
-pub fn interrupted() {
+/// Counts an interrupt. The handler must call it before anything else.
+pub fn on_interrupt() {
     CLOCK.on_wrap();
-    // Nobody else writes it.
+    // A load and a store are sufficient, because only the handler writes this variable.
     INTERRUPTS.store(INTERRUPTS.load(Relaxed).wrapping_add(1), Relaxed);
 }
 
-/// Starts the timer; whether this is the first time.
-pub fn start() -> bool {
+/// Starts the timer. Returns `false` if it was started before.
+pub fn start_timer() -> bool {
     let Some(mut peripherals) = cortex_m::Peripherals::take() else { return false };
     #[cfg(board = "lm3s6965evb")]
-    fast();
+    set_full_clock_rate();
     let timer = &mut peripherals.SYST;
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(PERIOD - 1);
@@ -52,17 +52,19 @@ pub fn start() -> bool {
     true
 }
 
-/// Has the clock go at the processor's full rate: at the slow one of the beginning, a tick lasts as long as several
-/// instructions.
+/// Runs the clock at the full rate of the processor.
+///
+/// At the slow rate after a reset, one tick lasts as long as several instructions.
 #[cfg(board = "lm3s6965evb")]
-pub fn fast() {
+pub fn set_full_clock_rate() {
     const RCC: *mut u32 = 0x400F_E060 as *mut u32;
     const SYSDIV: u32 = 0xF << 23;
-    // SAFETY: the board's run-mode clock configuration, which nobody else here writes.
+    // SAFETY: this is the run-mode clock configuration register of the board. No other code here
+    // writes it.
     unsafe { RCC.write_volatile(RCC.read_volatile() & !SYSDIV) };
 }
 
-/// Waits for an interrupt.
-pub fn wait() {
+/// Sleeps until an interrupt occurs.
+pub fn wait_for_interrupt() {
     cortex_m::asm::wfi();
 }

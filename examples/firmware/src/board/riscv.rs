@@ -1,4 +1,5 @@
-//! The cycle counter as the clock; the core-local interruptor's timer interrupts.
+//! The RISC-V board: the cycle counter is the clock, and the timer of the core-local interruptor
+//! interrupts.
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -15,20 +16,20 @@ const MTIME_HZ: u64 = 10_000_000;
 #[expect(clippy::cast_possible_truncation, reason = "32 bits are enough")]
 const PERIOD: usize = (MTIME_HZ * PERIOD_MICROS / 1_000_000) as usize;
 
-/// Interrupts so far.
+/// The number of interrupts so far.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
-/// When the next one is due, in 32 bits of the timer's ticks.
+/// When the next interrupt is due: the low 32 bits of the timer's ticks.
 static DUE: AtomicUsize = AtomicUsize::new(0);
 
-/// The processor's cycle counter, of 64 bits.
+/// The 64-bit cycle counter of the processor.
 #[derive(Clone, Copy, Debug)]
 pub struct Cycles;
 
-/// The board's clock.
+/// The type of the board's clock.
 pub type Clock = Cycles;
 
-/// The board's clock.
+/// Returns the board's clock.
 pub fn clock() -> Clock {
     Cycles
 }
@@ -45,41 +46,43 @@ impl tailwatch_core::Clock for Cycles {
     }
 
     fn rate(&self) -> TickRate {
-        // The emulator counts nanoseconds here.
+        // The emulator's `mcycle` counts nanoseconds.
         TickRate::NANOSECONDS
     }
 }
 
-/// How often the timer has interrupted.
+/// Returns how often the timer has interrupted.
 pub fn interrupts() -> u32 {
     INTERRUPTS.load(Relaxed)
 }
 
-/// Counts an interrupt, and asks for the next one: the first thing that its handler does.
-pub fn interrupted() {
-    // Nobody else writes them.
+/// Counts an interrupt and schedules the next one. The handler must call it before anything else.
+pub fn on_interrupt() {
+    // Loads and stores are sufficient, because only the handler writes these variables once the
+    // timer runs.
     INTERRUPTS.store(INTERRUPTS.load(Relaxed).wrapping_add(1), Relaxed);
-    ask_for(DUE.load(Relaxed).wrapping_add(PERIOD));
+    schedule(DUE.load(Relaxed).wrapping_add(PERIOD));
 }
 
-fn ask_for(due: usize) {
+fn schedule(due: usize) {
     DUE.store(due, Relaxed);
-    // SAFETY: the timer's compare register, which nobody else writes. The time stays below 32 bits here: 7 minutes.
+    // SAFETY: this is the compare register of the timer, which no other code writes. The high half
+    // is always 0, because the programs end long before the time exceeds 32 bits, after 7 minutes.
     unsafe {
         MTIMECMP.add(1).write_volatile(0);
         MTIMECMP.write_volatile(due as u32);
     }
 }
 
-/// Starts the timer; whether this is the first time.
-pub fn start() -> bool {
+/// Starts the timer. Returns `false` if it was started before.
+pub fn start_timer() -> bool {
     if DUE.load(Relaxed) != 0 {
         return false;
     }
-    // SAFETY: the timer's count, which may be read.
+    // SAFETY: this is the count of the timer. Reading it has no side effect.
     let now = unsafe { MTIME.read_volatile() };
-    ask_for(now as usize + PERIOD);
-    // SAFETY: there is a handler, and nothing here relies on interrupts being off.
+    schedule(now as usize + PERIOD);
+    // SAFETY: the interrupt has a handler, and no code relies on interrupts being disabled.
     unsafe {
         mie::set_mtimer();
         riscv::interrupt::enable();
@@ -87,7 +90,7 @@ pub fn start() -> bool {
     true
 }
 
-/// Waits for an interrupt.
-pub fn wait() {
+/// Sleeps until an interrupt occurs.
+pub fn wait_for_interrupt() {
     riscv::asm::wfi();
 }

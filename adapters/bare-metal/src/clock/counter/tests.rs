@@ -1,4 +1,4 @@
-//! Counters that wrap, are ticked in time or not, and are interrupted.
+//! Tests with counters that wrap, miss ticks and are interrupted.
 
 use core::cell::Cell;
 
@@ -10,12 +10,16 @@ const RATE: TickRate = TickRate::NANOSECONDS;
 
 proptest! {
     #[test]
-    fn a_counter_that_is_ticked_in_time_is_followed_to_the_tick(
+    fn a_counter_that_is_ticked_in_time_gives_exact_ticks(
         bits in 8..=32_u32,
-        first in prop_oneof![0..1_u64 << 33, Just((1 << 32) - 10), any::<u64>().prop_map(|first| first >> 3)],
+        first in prop_oneof![
+            0..1_u64 << 33,
+            Just((1 << 32) - 10),
+            any::<u64>().prop_map(|first| first >> 3),
+        ],
         steps in proptest::collection::vec((0..=1_000_u64, any::<bool>()), 1..60),
     ) {
-        // Less than a wrap, and than 2^31, from one `tick` to the next.
+        // From one `tick` to the next, less than a wrap and less than 2^31.
         let most = ((1_u64 << bits) - 1).min((1 << 31) - 1);
         let time = Cell::new(first);
         let read = || u32::try_from(time.get() & 0xFFFF_FFFF).unwrap();
@@ -36,19 +40,19 @@ proptest! {
     }
 }
 
-/// An interrupt that ticks, for a while, before a look at the counter.
+/// An interrupt calls `tick` twice, 100 counts apart, just before one of the reads of the counter.
 #[test]
-fn a_tick_in_the_midst_of_a_read_is_no_step_of_the_clock() {
+fn a_tick_in_the_middle_of_a_reading_causes_no_step() {
     struct Racing<'c> {
         time: Cell<u64>,
-        looks: Cell<u32>,
+        reads: Cell<u32>,
         ticks_at: u32,
         clock: Cell<Option<&'c Counter<&'c Racing<'c>>>>,
     }
     impl FreeRunning for &Racing<'_> {
         fn count(&self) -> u32 {
-            let look = self.looks.replace(self.looks.get() + 1);
-            if look == self.ticks_at
+            let read = self.reads.replace(self.reads.get() + 1);
+            if read == self.ticks_at
                 && let Some(clock) = self.clock.get()
             {
                 clock.tick();
@@ -59,22 +63,23 @@ fn a_tick_in_the_midst_of_a_read_is_no_step_of_the_clock() {
         }
     }
     for first in 300..900_u64 {
-        // How long ago it was looked at: with the time that the interrupt takes it may be more than a wrap.
+        // The counts since the last `tick`. With the time that the interrupt takes, this may exceed
+        // a wrap.
         for age in [0, 100, 200, 250] {
             for ticks_at in 0..3 {
                 let racing = Racing {
                     time: Cell::new(first),
-                    looks: Cell::new(0),
+                    reads: Cell::new(0),
                     ticks_at,
                     clock: Cell::new(None),
                 };
                 let clock = Counter::new(&racing, 8, RATE).unwrap();
                 clock.base.store(first - age);
                 racing.clock.set(Some(&clock));
-                let told = clock.now();
+                let now = clock.now();
                 assert!(
-                    (first..=racing.time.get()).contains(&told),
-                    "{first}, {age}, {ticks_at}: {told}"
+                    (first..=racing.time.get()).contains(&now),
+                    "{first}, {age}, {ticks_at}: {now}"
                 );
             }
         }
@@ -82,7 +87,7 @@ fn a_tick_in_the_midst_of_a_read_is_no_step_of_the_clock() {
 }
 
 #[test]
-fn a_wrap_between_two_ticks_too_many_is_seen_as_a_step_back() {
+fn a_missed_tick_shows_as_a_step_back() {
     let time = Cell::new(0_u32);
     let read = || time.get();
     let clock = Counter::new(&read, 16, RATE).unwrap();
@@ -93,7 +98,7 @@ fn a_wrap_between_two_ticks_too_many_is_seen_as_a_step_back() {
 }
 
 #[test]
-fn a_counter_that_stops_tells_the_same_tick_for_ever() {
+fn a_counter_that_stops_gives_the_same_tick_for_ever() {
     let stopped = || 7;
     let clock = Counter::new(&stopped, 32, RATE).unwrap();
     for _ in 0..10 {
@@ -103,7 +108,7 @@ fn a_counter_that_stops_tells_the_same_tick_for_ever() {
 }
 
 #[test]
-fn bits_that_no_counter_has_are_refused_and_the_error_names_them() {
+fn an_unsupported_number_of_bits_is_an_error_that_names_it() {
     let read = || 0;
     for bits in [0, 7, 33, 64] {
         let error = Counter::new(&read, bits, RATE).unwrap_err();

@@ -1,33 +1,35 @@
-//! A model of the timer, advanced at each access, and of the exception that comes at any of them.
+//! Tests with a model of the timer. It advances at each register access, and its exception may be
+//! handled before any of them.
 
 use core::cell::Cell;
 
 use super::*;
 
 const RATE: TickRate = TickRate::NANOSECONDS;
-/// As many accesses as a read makes that goes the long way once.
+/// The number of register accesses of a reading that repeats itself once around a wrap.
 const ACCESSES: usize = 5;
 
-/// The timer as the manual describes it: it has been running for `ticks`, is 0 at each multiple of the period, and its exception has
-/// been pending since then until the handler is entered.
+/// The timer as the manual describes it: it reads 0 at each multiple of the period, and its
+/// exception is pending from then on until the handler is entered.
 #[derive(Debug)]
 struct Timer<'c> {
     period: u32,
+    /// How long the timer has been running.
     ticks: Cell<u64>,
-    /// How many wraps the handler was entered for.
+    /// The number of wraps up to the last one that was handled.
     handled: Cell<u64>,
-    /// Whether a wrap came while another one was pending: the hardware forgets it.
+    /// Whether a wrap occurred while another was pending, in which case the hardware loses it.
     lost: Cell<bool>,
-    /// How many ticks pass before each access.
+    /// The ticks that pass before each access.
     steps: [u32; ACCESSES],
     accesses: Cell<usize>,
-    /// Before which accesses the handler comes, if it is pending: a bit for each.
+    /// A bit for each access: whether the exception, if pending, is handled before it.
     interrupts: u32,
     clock: Cell<Option<&'c SysTick<&'c Timer<'c>>>>,
 }
 
 impl Timer<'_> {
-    /// One that has been running for so long, with its exception pending or not.
+    /// Creates a timer that has been running for `ticks`, with or without a pending exception.
     fn new(period: u32, ticks: u64, is_pending: bool) -> Self {
         Self {
             period,
@@ -78,7 +80,7 @@ impl SysTickRegisters for &Timer<'_> {
     }
 }
 
-/// The clock of this timer, which has counted the wraps that were handled.
+/// Creates a clock over this timer that has counted the wraps handled so far.
 fn clock_of<'c>(timer: &'c Timer<'c>) -> SysTick<&'c Timer<'c>> {
     let clock = SysTick::with_registers(RATE, timer.period, timer).unwrap();
     let counted = timer.handled.get() * u64::from(timer.period);
@@ -87,13 +89,13 @@ fn clock_of<'c>(timer: &'c Timer<'c>) -> SysTick<&'c Timer<'c>> {
     clock
 }
 
-/// Every position of wraps among the accesses of a read, and every set of accesses that the handler comes before: what is read is what
-/// the timer stood at some time during the read. The model is told the time, the clock is not.
+/// Tries every position of wraps among the accesses of a reading, and every set of accesses before
+/// which the handler runs. The result must be a tick at which the timer stood during the reading.
 #[test]
-fn a_read_that_races_the_wrap_tells_a_time_between_its_beginning_and_its_end() {
+fn a_reading_that_races_a_wrap_is_between_its_start_and_its_end() {
     const PERIOD: u32 = 4;
-    let (mut wraps, mut long_ways) = (0, 0);
-    // From a young clock, and from one whose low word is about to wrap.
+    let (mut wraps, mut repeated) = (0, 0);
+    // A clock that has just started, and clocks whose low word is about to wrap.
     for first in [4_u64, (1 << 32) - 8, (1 << 40) - 8] {
         for phase in 0..u64::from(PERIOD) {
             for script in 0..3_u32.pow(5) * 64 {
@@ -102,38 +104,38 @@ fn a_read_that_races_the_wrap_tells_a_time_between_its_beginning_and_its_end() {
                 (timer.steps, timer.interrupts) = (steps, script % 64 / 2);
                 let clock = clock_of(&timer);
                 timer.clock.set(Some(&clock));
-                let told = clock.now();
+                let now = clock.now();
                 if timer.lost.get() {
                     continue;
                 }
-                let [begun, ended] = [first + phase, timer.ticks.get()];
+                let [start, end] = [first + phase, timer.ticks.get()];
                 assert!(
-                    (begun..=ended).contains(&told),
-                    "at {begun}, {script}: steps {steps:?}, interrupts {:b}: {told} is not within {begun}..={ended}",
+                    (start..=end).contains(&now),
+                    "script {script}: steps {steps:?}, interrupts {:b}: {now} is not in {start}..={end}",
                     timer.interrupts
                 );
-                wraps += u32::from(begun / u64::from(PERIOD) != ended / u64::from(PERIOD));
-                long_ways += u32::from(timer.accesses.get() > 2);
-                // Whatever came before, the next read is no earlier.
+                wraps += u32::from(start / u64::from(PERIOD) != end / u64::from(PERIOD));
+                repeated += u32::from(timer.accesses.get() > 2);
+                // The next reading must not be earlier.
                 timer.handle();
-                assert!(clock.now() >= told);
+                assert!(clock.now() >= now);
             }
         }
     }
     assert!(
-        wraps > 10_000 && long_ways > 10_000,
-        "only {wraps} reads raced a wrap, {long_ways} went the long way"
+        wraps > 10_000 && repeated > 10_000,
+        "only {wraps} readings raced a wrap, and {repeated} were repeated"
     );
 }
 
 #[test]
-fn each_tick_of_a_period_is_told_once_and_zero_is_its_first() {
+fn each_tick_of_a_period_is_distinct_and_zero_is_the_first() {
     let timer = Timer::new(5, 0, false);
     let clock = clock_of(&timer);
     timer.clock.set(Some(&clock));
     for tick in 0..100 {
         timer.ticks.set(tick);
-        // Pending as the timer reaches 0; the handler comes a tick later.
+        // The exception is pending from tick 0 of the period on, and handled at tick 1.
         assert_eq!(clock.now(), tick);
         if tick % 5 == 1 {
             timer.handle();
@@ -143,7 +145,7 @@ fn each_tick_of_a_period_is_told_once_and_zero_is_its_first() {
 }
 
 #[test]
-fn periods_count_on_beyond_32_bits() {
+fn ticks_are_counted_beyond_32_bits() {
     let timer = Timer::new(MAX_PERIOD, 0, false);
     let clock = clock_of(&timer);
     timer.clock.set(Some(&clock));
@@ -155,18 +157,18 @@ fn periods_count_on_beyond_32_bits() {
 }
 
 #[test]
-fn an_exception_that_is_held_off_for_more_than_a_period_is_seen_as_a_step_back() {
+fn holding_the_exception_off_for_more_than_a_period_shows_as_a_step_back() {
     let timer = Timer::new(1_000, 0, false);
     let clock = clock_of(&timer);
     timer.ticks.set(1_900);
     let before = clock.now();
-    assert_eq!(before, 1_900, "one wrap that is pending is counted");
+    assert_eq!(before, 1_900, "one pending wrap is counted");
     timer.ticks.set(2_100);
-    assert!(clock.now() < before, "a second one is lost, and shows");
+    assert!(clock.now() < before, "a second wrap is lost");
 }
 
 #[test]
-fn a_period_that_no_timer_has_is_refused_and_the_error_names_it() {
+fn an_unsupported_period_is_an_error_that_names_it() {
     let timer = Timer::new(2, 0, false);
     for period in [0, 1, MAX_PERIOD + 1, u32::MAX] {
         let error = SysTick::with_registers(RATE, period, &timer).unwrap_err();

@@ -1,4 +1,5 @@
-//! A ring for the model checker, in place of `ring_memory.rs`: it makes its atomics itself, so they cannot lie in mapped
+//! The memory of one ring under the model checker, in place of `ring_memory.rs`. The checker's
+//! atomics are objects that have to be constructed, so a ring of them cannot be placed in zeroed
 //! memory.
 
 use core::fmt;
@@ -6,10 +7,14 @@ use std::io;
 
 use tailwatch_core::{Ring, Slot};
 
-/// As in every model, a ring of four records.
+/// A ring of four records, as in every model.
 pub(crate) struct RingMemory(Box<Ring<[Slot; 4]>>);
 
-#[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as what it stands for")]
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::unused_self,
+    reason = "the same signatures as in `ring_memory.rs`"
+)]
 impl RingMemory {
     pub(crate) fn new(_capacity: usize) -> io::Result<Self> {
         Ok(Self(Box::new(Ring::starting_at(0))))

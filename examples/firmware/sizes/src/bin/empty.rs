@@ -1,4 +1,4 @@
-//! The runtime and nothing else: what is taken off the sizes of the others.
+//! The runtime alone. Its size is subtracted from that of the other images.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,5 @@
-//! Four events, windows of 1 s and 5 s, 64 exact samples an event, no histogram: recorded, drained, summed up.
+//! Records, drains and summarizes four events, with windows of 1 s and 5 s, 64 exact samples per
+//! event and no histogram.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,5 @@
-//! The same with histograms at scale 3 from 1 µs to 16 s, whose slices count in 16 bits.
+//! Like the image `exact`, with histograms at scale 3 from 1 µs to 16 s, whose counters in slices
+//! have 16 bits.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,5 @@
-//! A recorder and its ring, at one site: what a program needs that is drained by something else, such as a debugger.
+//! A recorder and its ring, with one measured place: all that a program needs if something else
+//! drains the ring, such as a debugger.
 
 #![no_std]
 #![no_main]
@@ -7,7 +8,7 @@ use core::hint::black_box;
 
 use cortex_m_rt::entry;
 use tailwatch_core::{Gate, Recorder, Ring, Slot};
-use tailwatch_sizes::{CountWord, Four, TICKS};
+use tailwatch_sizes::{Four, MinimalClock, TICKS};
 
 static RING: Ring<[Slot; 64]> = Ring::new();
 static GATE: Gate<5> = Gate::new();
@@ -15,9 +16,9 @@ static GATE: Gate<5> = Gate::new();
 #[entry]
 fn main() -> ! {
     let ring: &Ring = &RING;
-    // Else nobody would read the records, and there would be none.
+    // Otherwise nothing would read the records, and the compiler would remove the ring.
     black_box((ring, &GATE));
-    let recorder = Recorder::new(ring.attach_producer(), &GATE, CountWord);
+    let recorder = Recorder::new(ring.attach_producer(), &GATE, MinimalClock);
     loop {
         let _span = recorder.measure(Four::Sample);
         black_box(&TICKS);

@@ -1,5 +1,7 @@
-//! What is drained from a ring, where a START and its END go together, counts as what is recorded one by one; and what nobody asks for,
-//! so that samples wait from one pass to the next, as what is asked for after every pass.
+//! Compares an aggregator that drains a ring with one that records the same records one by one.
+//!
+//! Draining processes a START together with its END, and is not always followed by queries, so that
+//! samples stay staged from one pass to the next. The results must be the same.
 
 use core::fmt::Write as _;
 
@@ -21,44 +23,55 @@ fn id(id: u16) -> EventId {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A span without others in it: of an event, so many milliseconds ago, this long.
-    SpanGuard(u16, u64, u64),
+    /// A START immediately followed by its END: the event, how many milliseconds ago it began, and
+    /// its length in milliseconds.
+    WholeSpan(u16, u64, u64),
+    /// A START alone: the event, and how many milliseconds ago it began.
     Start(u16, u64),
+    /// An END alone, with the same fields as `WholeSpan`.
     End(u16, u64, u64),
+    /// A FORGET, with the same fields as `Start`.
     Forget(u16, u64),
+    /// A VALUE.
     Number(u64),
-    /// So many milliseconds pass, and what is in the ring is drained; whether it is asked for then.
+    /// Advances the clock by so many milliseconds and drains the ring. Whether the results are
+    /// queried then.
     Pass(u64, bool),
-    /// The clock begins again, so many milliseconds before.
+    /// Restarts the clock so many milliseconds earlier.
     Back(u64),
     Lost,
 }
 
 pub(crate) fn step() -> impl Strategy<Value = Step> {
-    // Few ticks and lengths, so that spans are interchangeable; and some of the future.
+    // Few different ticks and lengths, so that many spans are interchangeable. Some ticks lie in
+    // the future.
     let (event, ago, length) = (1..=4_u16, prop_oneof![0..30_u64, 0..3_000_u64], 0..3_u64);
     prop_oneof![
-        12 => (event.clone(), ago.clone(), length.clone()).prop_map(|(event, ago, length)| Step::SpanGuard(event, ago, length)),
+        12 => (event.clone(), ago.clone(), length.clone())
+            .prop_map(|(event, ago, length)| Step::WholeSpan(event, ago, length)),
         4 => (event.clone(), ago.clone()).prop_map(|(event, ago)| Step::Start(event, ago)),
-        4 => (event.clone(), ago.clone(), length).prop_map(|(event, ago, length)| Step::End(event, ago, length)),
+        4 => (event.clone(), ago.clone(), length)
+            .prop_map(|(event, ago, length)| Step::End(event, ago, length)),
         1 => (event, ago).prop_map(|(event, ago)| Step::Forget(event, ago)),
         1 => (0..5_u64).prop_map(Step::Number),
-        4 => (prop_oneof![0..300_u64, Just(70_000)], any::<bool>()).prop_map(|(pause, asks)| Step::Pass(pause, asks)),
+        4 => (prop_oneof![0..300_u64, Just(70_000)], any::<bool>())
+            .prop_map(|(pause, queries)| Step::Pass(pause, queries)),
         1 => prop_oneof![0..30_u64, Just(2_000)].prop_map(Step::Back),
         1 => Just(Step::Lost),
     ]
 }
 
 impl Step {
-    /// What is recorded then.
+    /// Returns the records that this step writes.
     pub(crate) fn records(&self, now: u64) -> Vec<Record> {
         let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
-        // Some stand for 8 of their like.
+        // Some records stand for 8.
         let k = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
-        // Spans that agree in event and start have the same tag, as nobody knows which of them is open.
+        // Interchangeable spans have the same tag, since either of them may be the one that is
+        // still open.
         let tag = |ago: u64| tick(ago) / MILLISECOND;
         match *self {
-            Self::SpanGuard(event, ago, length) => {
+            Self::WholeSpan(event, ago, length) => {
                 let (start, length) = (tick(ago), length * MILLISECOND);
                 let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
                 vec![Record::start(start, id(event), k(ago), tag(ago)), end]
@@ -123,25 +136,25 @@ impl Both {
     }
 }
 
-/// All that can be asked for.
-pub(crate) fn told<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[EventInfo]) -> String {
-    let mut told = format!("{:?}", aggregator.counters());
+/// Formats the results of every query.
+pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[EventInfo]) -> String {
+    let mut text = format!("{:?}", aggregator.counters());
     for info in infos {
         let _ =
-            write!(told, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
-        let _ = write!(told, "{:?} ", aggregator.oldest(info.id));
-        for period in [Scope::Window(0), Scope::Window(1), Scope::Total] {
+            write!(text, "\n{:?} {:?} ", aggregator.pairing(info.id), aggregator.outcomes(info.id));
+        let _ = write!(text, "{:?} ", aggregator.oldest(info.id));
+        for scope in [Scope::Window(0), Scope::Window(1), Scope::Total] {
             let (plain, corrected) =
-                (aggregator.summary(info.id, period), aggregator.corrected(info.id, period));
-            let _ = write!(told, "{plain:?} {corrected:?} ");
+                (aggregator.summary(info.id, scope), aggregator.corrected(info.id, scope));
+            let _ = write!(text, "{plain:?} {corrected:?} ");
             let mut room = [Exemplar::default(); 2];
-            let _ = write!(told, "{:?} ", aggregator.slowest(info.id, period, &mut room).0);
+            let _ = write!(text, "{:?} ", aggregator.slowest(info.id, scope, &mut room).0);
         }
     }
     aggregator.limits(|status| {
-        let _ = write!(told, "\n{status:?}");
+        let _ = write!(text, "\n{status:?}");
     });
-    told
+    text
 }
 
 fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
@@ -159,15 +172,15 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
         if matches!(step, Step::Lost) {
             both.each(Aggregator::mark_lost);
         }
-        // No more than the ring surely holds.
+        // Drain before the ring can overwrite anything.
         if !matches!(step, Step::Pass(..) | Step::Back(_)) && pending.len() + 2 <= RING - RING / 8 {
             continue;
         }
-        let mut asks = false;
+        let mut queries = false;
         match step {
-            Step::Pass(milliseconds, is_asked) => {
+            Step::Pass(milliseconds, is_queried) => {
                 now += milliseconds * MILLISECOND;
-                asks = is_asked;
+                queries = is_queried;
             }
             Step::Back(milliseconds) => now -= milliseconds * MILLISECOND,
             _ => (),
@@ -181,14 +194,18 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
         prop_assert_eq!(drained.overwritten, 0);
         let expected: Vec<_> =
             pending.drain(..).map(|record| (record, both.one_by_one.record(3, record))).collect();
-        prop_assert_eq!(samples, expected, "the same records, in order, and samples the same");
+        prop_assert_eq!(
+            samples,
+            expected,
+            "both see the same records and samples in the same order"
+        );
         both.each(|aggregator| {
             aggregator.expire_orphans(aggregator.pass());
             aggregator.watch(now, |_| ());
         });
-        let expected = told(&mut both.one_by_one, &both.infos);
-        if asks {
-            prop_assert_eq!(told(&mut both.drained, &both.infos), expected);
+        let expected = results(&mut both.one_by_one, &both.infos);
+        if queries {
+            prop_assert_eq!(results(&mut both.drained, &both.infos), expected);
         }
     }
     Ok(())
@@ -198,7 +215,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_drained_counts_as_what_is_recorded_one_by_one(
+    fn draining_has_the_same_results_as_recording_one_by_one(
         in_flight in prop_oneof![Just(0_usize), Just(2), Just(4), Just(32)],
         samples in prop_oneof![Just(0_usize), Just(1), Just(8), Just(64), Just(100)],
         steps in vec(step(), 0..300),

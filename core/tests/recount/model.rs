@@ -1,4 +1,4 @@
-//! What the aggregator is told, kept in plain lists, and what follows from it by the design.
+//! The model: all records in plain lists, and the results that follow from them by definition.
 
 use core::ops::Range;
 
@@ -7,63 +7,64 @@ use tailwatch_core::{
 };
 
 use crate::{
-    flights::{Flights, Kind},
+    definitions::{Cut, MILLI, Recount, SECOND, Time},
     limits::{Limits, Watched},
-    numbers::{Cut, MILLI, Recount, SECOND, Time},
+    open_spans::{OpenSpans, SpanKey},
     steps::EVENTS,
 };
 
-/// A duration or number that was recorded.
+/// A recorded duration or number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) event: usize,
     /// When it was measured; `None` if it belongs to no window.
     pub(crate) tick: Option<u64>,
-    pub(crate) told: u64,
+    /// In whole nanoseconds, or as a plain number.
+    pub(crate) value: u64,
     pub(crate) sampling: u8,
     pub(crate) start: u64,
     pub(crate) source: u16,
-    /// Of the END of a span.
-    pub(crate) kind: Option<Kind>,
+    /// Set for the END of a span.
+    pub(crate) key: Option<SpanKey>,
 }
 
 impl Sample {
     pub(crate) fn weighted(&self) -> (u64, u64) {
-        (self.told, 1 << self.sampling)
+        (self.value, 1 << self.sampling)
     }
 }
 
-pub(crate) struct Lists {
+pub(crate) struct Model {
     pub(crate) time: Time,
     pub(crate) cuts: Vec<Cut>,
-    /// How many samples of an event are kept.
-    kept: usize,
+    /// How many samples of an event the aggregator buffers.
+    buffered: usize,
     pub(crate) now: u64,
     pub(crate) started: u64,
     pub(crate) pass: u64,
     pub(crate) samples: Vec<Sample>,
     pub(crate) counters: Counters,
     pub(crate) outcomes: [Outcomes; EVENTS],
-    pub(crate) flights: Flights,
+    pub(crate) open_spans: OpenSpans,
     lost: Option<u64>,
     sampled_away: [Option<u64>; EVENTS],
     pub(crate) seen: [Option<u64>; EVENTS],
     pub(crate) limits: [Limits; EVENTS],
 }
 
-impl Lists {
-    pub(crate) fn new(time: Time, cuts: Vec<Cut>, kept: usize, places: usize, now: u64) -> Self {
+impl Model {
+    pub(crate) fn new(time: Time, cuts: Vec<Cut>, buffered: usize, slots: usize, now: u64) -> Self {
         Self {
             time,
             cuts,
-            kept,
+            buffered,
             now,
             started: now,
             pass: 0,
             samples: vec![],
             counters: Counters::default(),
             outcomes: [Outcomes::default(); EVENTS],
-            flights: Flights::new(EVENTS, places),
+            open_spans: OpenSpans::new(EVENTS, slots),
             lost: None,
             sampled_away: [None; EVENTS],
             seen: [None; EVENTS],
@@ -71,7 +72,7 @@ impl Lists {
         }
     }
 
-    /// By how much a record may be later than the drain's own clock: 10 ms.
+    /// How far a record may lie ahead of the drain's clock: 10 ms.
     pub(crate) fn tolerance(&self) -> u64 {
         self.time.ticks(10 * MILLI)
     }
@@ -83,23 +84,23 @@ impl Lists {
             if self.now - now <= self.tolerance() {
                 return;
             }
-            // A clock that begins again: what was before belongs to no window.
+            // The clock has restarted. Earlier samples belong to no window.
             self.now = now;
             self.started = self.started.min(now);
             self.mark_lost();
             self.samples.iter_mut().for_each(|sample| sample.tick = None);
-            self.limits.iter_mut().for_each(Limits::begin_anew);
+            self.limits.iter_mut().for_each(Limits::restart_clock);
             for tick in self.seen.iter_mut().chain(&mut self.sampled_away).flatten() {
                 *tick = now.min(*tick);
             }
         }
         self.now = now;
-        self.flights.abandon(now, self.time.ticks(60 * SECOND));
+        self.open_spans.abandon(now, self.time.ticks(60 * SECOND));
     }
 
     pub(crate) fn mark_lost(&mut self) {
         self.lost = Some(self.now);
-        self.flights.mark_lost(self.now);
+        self.open_spans.mark_lost(self.now);
     }
 
     pub(crate) fn sampled_away(&mut self, event: usize) {
@@ -107,28 +108,29 @@ impl Lists {
     }
 
     pub(crate) fn reset_silence(&mut self, event: usize) {
-        if self.limits[event].quiet.is_none_or(|quiet| quiet.machine.state != SlaState::Violated) {
+        let silence = &self.limits[event].silence;
+        if silence.is_none_or(|silence| silence.machine.state != SlaState::Violated) {
             self.seen[event] = self.seen[event].map(|_| self.now);
         }
     }
 
-    fn see(&mut self, event: usize, tick: u64) {
+    fn note_activity(&mut self, event: usize, tick: u64) {
         self.seen[event] = self.seen[event].max(Some(tick.min(self.now)));
     }
 
-    pub(crate) fn start(&mut self, kind: Kind, tag: u64, sampling: u8) {
-        // What began in the future, or before the beginning, is no span in flight.
-        if kind.1 > self.now + self.tolerance() || kind.1 + self.tolerance() < self.started {
+    pub(crate) fn start(&mut self, key: SpanKey, tag: u64, sampling: u8) {
+        // A START from the future, or from before the creation, opens no span.
+        if key.1 > self.now + self.tolerance() || key.1 + self.tolerance() < self.started {
             self.counters.clock_anomalies += 1;
             return;
         }
-        self.see(kind.0, kind.1);
-        self.flights.start(kind, tag, sampling);
+        self.note_activity(key.0, key.1);
+        self.open_spans.start(key, tag, sampling);
     }
 
-    pub(crate) fn forget(&mut self, kind: Kind, why: DiscardReason) {
-        self.see(kind.0, kind.1);
-        self.flights.end(kind, self.pass);
+    pub(crate) fn discard(&mut self, key: SpanKey, why: DiscardReason) {
+        self.note_activity(key.0, key.1);
+        self.open_spans.end(key, self.pass);
         match why {
             DiscardReason::Discarded => (),
             DiscardReason::ClockSteppedBack => self.counters.clock_anomalies += 1,
@@ -136,27 +138,27 @@ impl Lists {
         }
     }
 
-    /// An END. Whether it is a sample.
+    /// Processes an END. Returns whether it is a sample.
     pub(crate) fn end(
         &mut self,
         tick: u64,
-        kind: Kind,
+        key: SpanKey,
         outcome: Outcome,
         length: u64,
         k: u8,
         source: u16,
     ) -> bool {
-        let outcomes = &mut self.outcomes[kind.0];
+        let outcomes = &mut self.outcomes[key.0];
         match outcome {
             Outcome::Ok => outcomes.ok += 1,
             Outcome::Error => outcomes.error += 1,
             Outcome::Cancelled => outcomes.cancelled += 1,
         }
-        self.flights.end(kind, self.pass);
-        self.length(tick, kind.0, Some(kind), length, k, source)
+        self.open_spans.end(key, self.pass);
+        self.add_duration(tick, key.0, Some(key), length, k, source)
     }
 
-    /// A DURATION. Whether it is a sample.
+    /// Processes a DURATION. Returns whether it is a sample.
     pub(crate) fn duration(
         &mut self,
         tick: u64,
@@ -166,65 +168,65 @@ impl Lists {
         source: u16,
     ) -> bool {
         if length >= MAX_PAYLOAD {
-            self.see(event, tick);
+            self.note_activity(event, tick);
             self.counters.saturated += 1;
             return false;
         }
-        self.length(tick, event, None, length, k, source)
+        self.add_duration(tick, event, None, length, k, source)
     }
 
-    fn length(
+    fn add_duration(
         &mut self,
         tick: u64,
         event: usize,
-        kind: Option<Kind>,
+        key: Option<SpanKey>,
         length: u64,
         sampling: u8,
         source: u16,
     ) -> bool {
-        self.see(event, tick);
+        self.note_activity(event, tick);
         if self.time.units(length) >> WeightedSample::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }
-        let (told, start) = (self.time.told(length), tick.wrapping_sub(length));
-        self.sample(Sample { event, tick: Some(tick), told, sampling, start, source, kind });
+        let (value, start) = (self.time.nanos(length), tick.wrapping_sub(length));
+        self.add_sample(Sample { event, tick: Some(tick), value, sampling, start, source, key });
         true
     }
 
-    /// A VALUE. Whether it is a sample.
+    /// Processes a VALUE. Returns whether it is a sample.
     pub(crate) fn value(
         &mut self,
         tick: u64,
         event: usize,
-        told: u64,
+        value: u64,
         sampling: u8,
         source: u16,
     ) -> bool {
-        self.see(event, tick);
-        if told >= MAX_PAYLOAD || told >> WeightedSample::VALUE_BITS > 0 {
+        self.note_activity(event, tick);
+        if value >= MAX_PAYLOAD || value >> WeightedSample::VALUE_BITS > 0 {
             self.counters.saturated += 1;
             return false;
         }
-        self.sample(Sample {
+        self.add_sample(Sample {
             event,
             tick: Some(tick),
-            told,
+            value,
             sampling,
             start: tick,
             source,
-            kind: None,
+            key: None,
         });
         true
     }
 
-    fn sample(&mut self, mut sample: Sample) {
+    fn add_sample(&mut self, mut sample: Sample) {
         let tick = sample.tick.unwrap();
         if tick > self.now + self.tolerance() {
             self.counters.clock_anomalies += 1;
             sample.tick = None;
         } else {
-            // A little later than the drain's clock is now.
+            // A tick slightly ahead of the drain's clock counts as now.
             let tick = tick.min(self.now);
             sample.tick = Some(tick);
             let of_limits = self.limits[sample.event].watched.iter().map(|watched| &watched.cut);
@@ -242,7 +244,7 @@ impl Lists {
         cut.is_none_or(|cut| sample.tick.is_some_and(|tick| cut.holds(tick, self.now)))
     }
 
-    /// The samples of a window, or all.
+    /// Returns the samples of a window, or all.
     pub(crate) fn members(&self, event: usize, cut: Option<&Cut>) -> Vec<&Sample> {
         self.of_event(event).filter(|sample| self.is_in(sample, cut)).collect()
     }
@@ -251,18 +253,18 @@ impl Lists {
         self.members(event, cut).into_iter().map(Sample::weighted).collect()
     }
 
-    /// Whether no sample of the window is gone from the newest ones of its event, of which so many are kept.
+    /// Returns whether the buffer of the newest samples still holds all samples of the window.
     pub(crate) fn is_exact(&self, event: usize, cut: Option<&Cut>) -> bool {
-        let gone = self.of_event(event).count().saturating_sub(self.kept);
+        let gone = self.of_event(event).count().saturating_sub(self.buffered);
         !self.of_event(event).take(gone).any(|sample| self.is_in(sample, cut))
     }
 
-    /// The time that a window covers, or all since the start, in ticks.
+    /// Returns the ticks that a window covers, or all since the creation.
     pub(crate) fn covered(&self, cut: Option<&Cut>) -> Range<u64> {
         cut.map_or(0, |cut| cut.start(self.now)).max(self.started)..self.now
     }
 
-    /// Whether nothing was lost or sampled away in its time.
+    /// Returns whether nothing of this time was lost or sampled away.
     pub(crate) fn is_complete(&self, event: usize, cut: Option<&Cut>) -> bool {
         let from = self.covered(cut).start;
         let is_in = |tick: Option<u64>| tick.is_some_and(|tick| tick >= from);
@@ -271,7 +273,7 @@ impl Lists {
             && self.members(event, cut).iter().all(|sample| sample.sampling == 0)
     }
 
-    /// The samples that a limit counts.
+    /// Returns the samples that a limit counts.
     pub(crate) fn counted(&self, event: usize, watched: &Watched) -> Vec<&Sample> {
         let samples = self.samples.iter().skip(watched.from);
         samples
@@ -279,14 +281,15 @@ impl Lists {
             .collect()
     }
 
-    /// Judges the limits of an event; tells which were raised or cleared.
+    /// Evaluates the limits of an event. Returns those that were raised or cleared.
     pub(crate) fn watch(&mut self, event: usize) -> Vec<(Limit, SlaState)> {
         let mut limits = core::mem::take(&mut self.limits[event]);
         let counted = |watched: &Watched| {
             self.counted(event, watched).into_iter().map(Sample::weighted).collect()
         };
         let hung = |limit: u64| {
-            self.flights.hung(event, |start| self.time.told(self.now.saturating_sub(start)) > limit)
+            self.open_spans
+                .hung(event, |start| self.time.nanos(self.now.saturating_sub(start)) > limit)
         };
         let changed = limits.watch(self.now, self.seen[event], self.time, counted, hung);
         self.limits[event] = limits;

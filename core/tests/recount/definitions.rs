@@ -1,4 +1,4 @@
-//! Time, slices and quantiles, from their definitions.
+//! Time, windows, slices and quantiles, computed straight from their definitions.
 
 use core::time::Duration;
 
@@ -7,7 +7,8 @@ use tailwatch_core::{Accuracy, Summary, TimeUnit};
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
 
-/// Ticks and what they are told as: rounded to a unit, and from there to a nanosecond.
+/// Converts between ticks, internal units and nanoseconds. Ticks are first rounded to internal
+/// units, and these to nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
     pub(crate) hz: u64,
@@ -24,7 +25,7 @@ impl Time {
         ((u128::from(ticks) << self.bits) + u128::from(self.hz / 2)) / u128::from(self.hz)
     }
 
-    pub(crate) fn told(self, ticks: u64) -> u64 {
+    pub(crate) fn nanos(self, ticks: u64) -> u64 {
         let half = 1 << (self.bits - 1);
         ((self.units(ticks) * u128::from(SECOND) + half) >> self.bits) as u64
     }
@@ -34,10 +35,10 @@ impl Time {
     }
 }
 
-/// How a window is cut: slice(t) = t / slice length.
+/// How a window is cut into slices: slice(t) = t / slice length.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
-    /// Of one slice.
+    /// The length of a slice.
     pub(crate) ticks: u64,
     number: u64,
 }
@@ -48,18 +49,19 @@ impl Cut {
         Self { ticks: time.ticks(nanos), number: slices.into() }
     }
 
-    /// The window is the current slice and the full ones before it.
+    /// Returns whether the window holds `tick`. It consists of the current slice and the full ones
+    /// before it.
     pub(crate) fn holds(&self, tick: u64, now: u64) -> bool {
         tick / self.ticks + self.number > now / self.ticks
     }
 
-    /// The first tick that it holds.
+    /// Returns the first tick that the window holds.
     pub(crate) fn start(&self, now: u64) -> u64 {
         (now / self.ticks).saturating_sub(self.number - 1) * self.ticks
     }
 }
 
-/// Values and their weights, sorted.
+/// Values and their weights, in ascending order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recount(pub(crate) Vec<(u64, u64)>);
 
@@ -76,7 +78,7 @@ impl Recount {
         self.0.iter().map(|(_, weight)| weight).sum()
     }
 
-    /// The value at the rank `max(1, ceil(q·n))`, a value of weight w standing there w times.
+    /// Returns the value at the rank `max(1, ceil(q·n))`. A value of weight w counts w times.
     pub(crate) fn quantile(&self, ppm: u32) -> u64 {
         let rank = (u128::from(ppm) * u128::from(self.weight())).div_ceil(1_000_000).max(1);
         let mut reached = 0;
@@ -86,7 +88,7 @@ impl Recount {
                 return *value;
             }
         }
-        panic!("a quantile of nothing");
+        panic!("there are no values, so there is no quantile");
     }
 
     fn mean(&self) -> f64 {
@@ -104,26 +106,27 @@ impl Recount {
         (squares / self.weight() as f64).sqrt()
     }
 
-    /// Compares a summary with what these values come to, but for `covered` and `complete`. `slack` is what values and
-    /// quantiles may be off besides, in nanoseconds and as a share.
+    /// Compares a summary with these values, except for `covered` and `complete`. `slack` is the
+    /// additional error allowed for values and quantiles, in nanoseconds and as a share.
     pub(crate) fn check(&self, summary: &Summary, slack: (u64, f64)) {
-        let near = |told: u64, exact: u64| {
-            told.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64
+        let near = |actual: u64, exact: u64| {
+            actual.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64
         };
         let Some(((least, _), (most, _))) = self.0.first().zip(self.0.last()) else {
-            panic!("a summary of nothing: {summary:?}");
+            panic!("there are no values, but a summary: {summary:?}");
         };
         assert_eq!(summary.count, self.0.len() as u64);
         assert_eq!(summary.estimated_total, self.weight());
         assert!(near(summary.min, *least), "min of {:?}: {summary:?}", self.0);
         assert!(near(summary.max, *most), "max of {:?}: {summary:?}", self.0);
-        // Numbers with a fraction saturate there.
+        // Mean and standard deviation are fixed-point numbers, which saturate there.
         let saturated = 2_f64.powi(48);
         let (mean, spread) = (self.mean().min(saturated), self.spread().min(saturated));
         let allowed = 1.0 + slack.0 as f64 + slack.1 * *most as f64;
         let within =
-            |told: f64, exact: f64, share: f64| (told - exact).abs() <= allowed + exact * share;
-        // What follows from a sum that is full is told as the largest number. A nanosecond has up to 1,100 units.
+            |actual: f64, exact: f64, share: f64| (actual - exact).abs() <= allowed + exact * share;
+        // Whatever depends on a full sum is reported as the largest number. A nanosecond has up to
+        // 1,100 internal units.
         let (sum_bits, square_bits) =
             if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
         let power_sum = |power| -> f64 {
@@ -141,20 +144,20 @@ impl Recount {
             is_full || within(summary.stddev.to_f64(), spread, 1e-6),
             "stddev {spread}: {summary:?}"
         );
-        for (ppm, told) in [
+        for (ppm, actual) in [
             (500_000, summary.p50),
             (950_000, summary.p95),
             (990_000, summary.p99),
             (999_000, summary.p99_9),
         ] {
-            self.check_quantile(ppm, told, summary.accuracy, slack);
+            self.check_quantile(ppm, actual, summary.accuracy, slack);
         }
     }
 
     pub(crate) fn check_quantile(
         &self,
         ppm: u32,
-        told: u64,
+        actual: u64,
         accuracy: Accuracy,
         slack: (u64, f64),
     ) {
@@ -163,20 +166,20 @@ impl Recount {
         let allowed =
             f64::from(error) / 1e6 * exact as f64 + slack.0 as f64 + slack.1 * exact as f64;
         let is_within = if error == 0 && slack == (0, 0.0) {
-            told == exact
+            actual == exact
         } else {
-            // The largest error that can be told says nothing.
-            error == u32::MAX || told.abs_diff(exact) as f64 <= allowed * (1.0 + 1e-12)
+            // The largest error that can be reported is no bound.
+            error == u32::MAX || actual.abs_diff(exact) as f64 <= allowed * (1.0 + 1e-12)
         };
         assert!(
             is_within,
-            "p{} told as {told}, is {exact}, {accuracy:?}, of {:?}",
+            "p{} is {actual}, expected {exact}, {accuracy:?}, of {:?}",
             f64::from(ppm) / 1e4,
             self.0
         );
         assert!(
-            self.0[0].0 <= told.saturating_add(slack.0)
-                && told <= self.0.last().unwrap().0 + slack.0
+            self.0[0].0 <= actual.saturating_add(slack.0)
+                && actual <= self.0.last().unwrap().0 + slack.0
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Bucket counters of 16 bits that are full.
+//! Bucket counters of 16 bits that become full.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use tailwatch_core::{
     Unit, WindowSpec, storage,
 };
 
-use crate::numbers::{Cut, Recount, SECOND, Time};
+use crate::definitions::{Cut, Recount, SECOND, Time};
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 const fn id(id: u16) -> EventId {
     let Some(id) = EventId::new(id) else { panic!("an id") };
     id
 }
-/// One of numbers, and one of time that is corrected.
+/// One event in plain numbers, and one in time with a corrected summary.
 const EVENTS: [EventInfo; 2] = [
     EventInfo { unit: Unit::One, ..EventInfo::new(id(1), "numbers") },
     EventInfo {
@@ -28,12 +28,13 @@ const INTERVAL: u64 = SECOND / 64;
 const SCALE: u8 = 3;
 const SHAPE: Shape =
     Shape { samples: 4, scale: SCALE, slowest: 1, ..Shape::server(&EVENTS, &WINDOWS) };
-/// A tick is a unit, and an interval a whole number of them.
+/// One tick is one internal unit, and an interval is a whole number of them.
 const HZ: u64 = 1 << 40;
 const INTERVAL_TICKS: u64 = HZ / 64;
 
-/// The bucket `i` with `2^(i/2^s) < value <= 2^((i+1)/2^s)`, found by a logarithm, in which no value drawn here is so close to
-/// a bound that its error shows. What is no more than `least` is together.
+/// Returns the bucket `i` with `2^(i/2^s) < value <= 2^((i+1)/2^s)`, computed with a logarithm. No
+/// value in this test is so close to a bound that its rounding error matters. All values up to
+/// `least` share a bucket.
 fn bucket(value: u64, least: u64) -> i64 {
     if value <= least {
         return if value == 0 { -2 } else { -1 };
@@ -41,20 +42,20 @@ fn bucket(value: u64, least: u64) -> i64 {
     ((value as f64).log2() * f64::from(1_u32 << SCALE)).ceil() as i64 - 1
 }
 
-/// Counters that stop at 65,535: what did not fit.
+/// A model of counters that stop at 65,535. Adds up the weight that did not fit.
 #[derive(Default)]
-struct Full {
-    /// By row, window and number of the slice, and bucket.
+struct FullCounters {
+    /// Keyed by row, window, number of the slice, and bucket.
     counts: BTreeMap<(usize, usize, u64, i64), u64>,
-    left: u64,
+    did_not_fit: u64,
 }
 
-impl Full {
+impl FullCounters {
     fn add(&mut self, key: (usize, usize, u64, i64), weight: u64) {
         let count = self.counts.entry(key).or_default();
         let room = 65_535 - *count;
         *count += weight.min(room);
-        self.left += weight.saturating_sub(room);
+        self.did_not_fit += weight.saturating_sub(room);
     }
 }
 
@@ -62,7 +63,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_does_not_fit_into_a_counter_is_counted_and_quantiles_allow_for_it(
+    fn weight_that_does_not_fit_is_counted_and_quantiles_allow_for_it(
         passes in vec(
             (
                 prop_oneof![2 => 0..SECOND / 5, 1 => 0..SECOND, 1 => 0..7 * SECOND],
@@ -70,8 +71,11 @@ proptest! {
                     (
                         any::<bool>(),
                         prop_oneof![3 => 0..SECOND / 10, 1 => 0..7 * SECOND],
-                        // Few values, so that counters fill up, or any.
-                        prop_oneof![4 => (0..4_u32).prop_map(|n| 1_000 * 7_u64.pow(n)), 1 => 0..1_u64 << 30],
+                        // Few different values, so that counters become full, or any value.
+                        prop_oneof![
+                            4 => (0..4_u32).prop_map(|n| 1_000 * 7_u64.pow(n)),
+                            1 => 0..1_u64 << 30,
+                        ],
                         prop_oneof![3 => 14..16_u8, 1 => 0..16_u8],
                     ),
                     0..25,
@@ -83,18 +87,20 @@ proptest! {
     ) {
         let mut storage = Box::new(<storage!(SHAPE, u16)>::new());
         let rate = TickRate::from_hz(HZ).unwrap();
-        let mut aggregator = Aggregator::new(SHAPE, &WINDOWS, &EVENTS, rate, 0, &mut *storage).unwrap();
+        let mut aggregator =
+            Aggregator::new(SHAPE, &WINDOWS, &EVENTS, rate, 0, &mut *storage).unwrap();
         let time = Time::new(HZ, TimeUnit::Fine);
         let cuts = WINDOWS.map(|spec| Cut::new(spec.length, spec.slices, time));
         let mut samples: [Vec<(u64, u64, u64)>; 2] = Default::default();
-        let mut full = Full::default();
+        let mut full = FullCounters::default();
         let mut now = 0;
         for (step, records) in passes {
             now += time.ticks(step);
             aggregator.begin_pass(now);
             for (is_number, age, value, k) in records {
                 let tick = now.saturating_sub(time.ticks(age));
-                // Durations of up to some intervals, all of them whole numbers of nanoseconds: 5^9 ns are 2^31 units.
+                // Durations of up to a few intervals, all whole numbers of nanoseconds: 5^9 ns are
+                // 2^31 units.
                 let value = if is_number { value } else { (value % 100) << 31 };
                 let (row, record, least) = if is_number {
                     (0, Record::value(tick, EVENTS[0].id, k, value), 1)
@@ -102,17 +108,21 @@ proptest! {
                     (1, Record::duration(tick, EVENTS[1].id, k, value), 256)
                 };
                 prop_assert!(aggregator.record(0, record));
-                samples[row].push((tick, if is_number { value } else { time.told(value) }, 1 << k));
-                for (window, cut) in cuts.iter().enumerate().filter(|(_, cut)| cut.holds(tick, now)) {
+                let shown = if is_number { value } else { time.nanos(value) };
+                samples[row].push((tick, shown, 1 << k));
+                let holding = cuts.iter().enumerate().filter(|(_, cut)| cut.holds(tick, now));
+                for (window, cut) in holding {
                     let slice = tick / cut.ticks;
                     full.add((row, window, slice, bucket(value, least)), 1 << k);
                     if row == 1 {
-                        let missing = (time.told(value) / INTERVAL).saturating_sub(1);
+                        let missing = (time.nanos(value) / INTERVAL).saturating_sub(1);
                         full.add((2, window, slice, bucket(value, least)), 1 << k);
-                        // What is put in comes bucket by bucket.
+                        // The aggregator adds missing samples bucket by bucket, so add their
+                        // weights first.
                         let mut weights = BTreeMap::<i64, u64>::new();
                         for n in 1..=missing {
-                            *weights.entry(bucket(value - n * INTERVAL_TICKS, least)).or_default() += 1 << k;
+                            let bucket = bucket(value - n * INTERVAL_TICKS, least);
+                            *weights.entry(bucket).or_default() += 1 << k;
                         }
                         for (bucket, weight) in weights {
                             full.add((2, window, slice, bucket), weight);
@@ -120,28 +130,33 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(aggregator.counters().full_counters, full.left);
+            prop_assert_eq!(aggregator.counters().full_counters, full.did_not_fit);
             for (row, of_row) in samples.iter().enumerate() {
                 for window in 0..=WINDOWS.len() {
                     let cut = cuts.get(window);
-                    let period = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
-                    let members = of_row.iter().filter(|(tick, ..)| cut.is_none_or(|cut| cut.holds(*tick, now)));
-                    let recount: Recount = members.map(|(_, value, weight)| (*value, *weight)).collect();
-                    let Some(summary) = aggregator.summary(EVENTS[row].id, period) else {
+                    let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
+                    let is_member = |tick| cut.is_none_or(|cut| cut.holds(tick, now));
+                    let members = of_row.iter().filter(|(tick, ..)| is_member(*tick));
+                    let recount: Recount =
+                        members.map(|(_, value, weight)| (*value, *weight)).collect();
+                    let Some(summary) = aggregator.summary(EVENTS[row].id, scope) else {
                         prop_assert!(recount.0.is_empty());
                         continue;
                     };
                     recount.check(&summary, (0, 0.0));
                     if cut.is_none() {
-                        prop_assert_eq!(summary.accuracy == Accuracy::Exact, of_row.len() <= SHAPE.samples);
+                        let is_exact = summary.accuracy == Accuracy::Exact;
+                        prop_assert_eq!(is_exact, of_row.len() <= SHAPE.samples);
                     }
-                    let one = aggregator.quantile(EVENTS[row].id, period, Quantile::from_ppm(ppm).unwrap()).unwrap();
-                    recount.check_quantile(ppm, one.0, one.1, (0, 0.0));
+                    let quantile = Quantile::from_ppm(ppm).unwrap();
+                    let (value, accuracy) =
+                        aggregator.quantile(EVENTS[row].id, scope, quantile).unwrap();
+                    recount.check_quantile(ppm, value, accuracy, (0, 0.0));
                     if row == 1 {
-                        let corrected = aggregator.corrected(EVENTS[1].id, period).unwrap();
+                        let corrected = aggregator.corrected(EVENTS[1].id, scope).unwrap();
                         let expanded = of_row
                             .iter()
-                            .filter(|(tick, ..)| cut.is_none_or(|cut| cut.holds(*tick, now)))
+                            .filter(|(tick, ..)| is_member(*tick))
                             .flat_map(|(_, value, weight)| {
                                 let missing = (value / INTERVAL).saturating_sub(1);
                                 (0..=missing).map(move |n| (value - n * INTERVAL, *weight))

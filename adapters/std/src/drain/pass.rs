@@ -1,0 +1,344 @@
+//! One pass of the drain over all rings.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use tailwatch_core::{Clock, EventInfo, Kind, Record};
+
+use super::{Drain, PUBLISH_EVERY, Reader, Refresh, Thread};
+use crate::{
+    SlaChange, SlaReport,
+    clock::{Anchor, nanos},
+    overhead::Stopwatch,
+    poll_interval::PollInterval,
+    sync::lock,
+};
+
+/// How far converted wall-clock times may deviate from the wall clock before they are converted by
+/// a newer anchor.
+const WALL_TOLERANCE: Duration = Duration::from_micros(100);
+
+/// Which rings a pass drains, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassKind {
+    /// Drains the rings that are due by their poll interval.
+    Due,
+    /// Drains the rings that are due, but at most this many records. The next bounded pass
+    /// continues where this one stops.
+    DueUpTo(usize),
+    /// Drains all rings and publishes a report.
+    All,
+    /// Drains all rings, but at most this many records. Publishes a report once no records are
+    /// left.
+    AllUpTo(usize),
+    /// Drains all rings and publishes a report, as the last pass of the collector. ENDs that still
+    /// wait for their START become orphans.
+    Last,
+}
+
+impl PassKind {
+    /// Whether the pass skips rings that are not due.
+    const fn skips_rings(self) -> bool {
+        matches!(self, Self::Due | Self::DueUpTo(_))
+    }
+
+    /// The maximum number of records that the pass drains, `None` if it is unbounded. It is at
+    /// least 1, because a pass that drained nothing would make no progress.
+    fn max_records(self) -> Option<usize> {
+        match self {
+            Self::DueUpTo(records) | Self::AllUpTo(records) => Some(records.max(1)),
+            Self::Due | Self::All | Self::Last => None,
+        }
+    }
+}
+
+/// The result of a pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassResult {
+    /// How long to pause until the next pass.
+    pub(crate) pause: Duration,
+    /// Whether records that the pass was to drain are left because it was bounded.
+    pub(crate) has_more: bool,
+}
+
+/// What a pass drained from the rings.
+struct DrainedRings {
+    /// The tick of the oldest drained record, or of the pass itself if there was none.
+    oldest_tick: u64,
+    /// Whether any record was drained.
+    has_any: bool,
+    /// Whether records that the pass was to drain are left because it was bounded.
+    has_more: bool,
+}
+
+impl Drain {
+    /// Makes one pass, and adds its processor time to the overhead.
+    pub(crate) fn pass(&mut self, kind: PassKind) -> PassResult {
+        let stopwatch = Stopwatch::start();
+        let result = self.run_pass(kind);
+        self.overhead.add_pass(stopwatch.elapsed());
+        result
+    }
+
+    fn run_pass(&mut self, kind: PassKind) -> PassResult {
+        self.is_last |= kind == PassKind::Last;
+        // The order matters: first a tick (`as_of`), then for each ring whether its thread has
+        // ended and where its head is, and then the time. Records up to a head therefore include
+        // all that were written before the tick, and all of a thread that has ended, and no record
+        // is newer than the time.
+        let as_of = self.pool.clock().start();
+        let Self { readers, pool, .. } = self;
+        for reader in readers.iter_mut() {
+            // A bounded pass does not refresh a ring that an earlier pass left unfinished. If it
+            // did, a fast producer could stay ahead of the drain for ever, and `drained` would
+            // never advance. An unbounded pass finishes every ring.
+            reader.is_unfinished &= kind.max_records().is_some();
+        }
+        let readers = readers.iter_mut().enumerate();
+        let ending: Vec<bool> = readers
+            .map(|(slot, reader)| !reader.is_unfinished && pool.refresh(slot, &mut reader.consumer))
+            .collect();
+        self.take_anchor();
+        let now = self.anchor.monotonic;
+        self.aggregator.begin_pass(self.anchor.ticks);
+        self.note_gate();
+        let DrainedRings { oldest_tick, has_any, has_more } =
+            self.drain_rings(kind, as_of, &ending);
+        if let Some(pass) = self.readers.iter().map(|reader| reader.drained.pass).min() {
+            // After the last pass no START will arrive, so ENDs of the last pass are orphans as
+            // well.
+            self.aggregator.expire_orphans(if kind == PassKind::Last {
+                self.aggregator.pass() + 1
+            } else {
+                pass
+            });
+        }
+        let rate = self.pool.clock().rate();
+        self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest_tick);
+        self.note_unregistered();
+        let changes = self.watch_limits();
+        let produced = self.readers.iter().map(|reader| reader.consumer.produced()).sum();
+        let cost =
+            if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
+        self.adapt_sampling(cost);
+        let since =
+            self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
+        let is_flushed = !kind.skips_rings() && !has_more;
+        if is_flushed || since >= PUBLISH_EVERY || !changes.is_empty() {
+            self.publish();
+        } else {
+            self.has_unpublished |= has_any;
+        }
+        let panics = self.observers.panics();
+        for change in changes {
+            lock(&self.changes).push(change.clone());
+            self.observers.notify_change(&change);
+        }
+        if self.observers.panics() > panics {
+            // This may be the last pass, and the report above does not include these panics.
+            self.publish();
+        }
+        if has_more {
+            return PassResult { pause: Duration::ZERO, has_more };
+        }
+        let due = self
+            .readers
+            .iter()
+            .filter_map(|reader| reader.poll_interval.as_ref())
+            .map(PollInterval::due_at)
+            .min();
+        let pause =
+            due.map_or(self.max_period, |due| due.saturating_duration_since(Instant::now()));
+        let pause = if self.has_unpublished {
+            pause.min(PUBLISH_EVERY.saturating_sub(since))
+        } else {
+            pause
+        };
+        PassResult { pause, has_more }
+    }
+
+    /// Drains the rings that are due in a pass of this kind. `as_of` is a tick from before the
+    /// rings were refreshed. `ending` contains, for each ring, whether its thread has ended; such a
+    /// ring becomes free once it is drained.
+    fn drain_rings(&mut self, kind: PassKind, as_of: u64, ending: &[bool]) -> DrainedRings {
+        let max_records = kind.max_records().unwrap_or(usize::MAX);
+        let now = self.anchor.monotonic;
+        let (mut oldest_tick, mut left, mut next) = (self.anchor.ticks, max_records, None);
+        for slot in (0..ending.len()).cycle().skip(self.first_ring).take(ending.len()) {
+            let ending = ending[slot];
+            let reader = &mut self.readers[slot];
+            let pending = reader.consumer.pending();
+            if !reader.is_unfinished {
+                reader.refreshed = Refresh { pass: self.aggregator.pass(), as_of };
+            }
+            if pending == 0 {
+                reader.drained = reader.refreshed;
+            }
+            if !ending && pending == 0 && !self.pool.is_taken(slot) {
+                reader.poll_interval = None;
+                continue;
+            }
+            if !reader.is_unfinished {
+                let capacity = reader.consumer.capacity();
+                let interval = reader.poll_interval.get_or_insert_with(|| PollInterval::new(now));
+                if !ending && kind.skips_rings() && !interval.is_due(pending, capacity, now) {
+                    continue;
+                }
+                if left > 0 {
+                    interval.update(pending as u64, capacity, now, self.max_period);
+                }
+            }
+            if pending > 0 && left > 0 {
+                oldest_tick = oldest_tick.min(self.drain_ring(slot, left));
+            }
+            let reader = &mut self.readers[slot];
+            let pending_still = reader.consumer.pending();
+            left = left.saturating_sub(pending - pending_still);
+            if pending_still > 0 {
+                reader.is_unfinished = pending_still < pending;
+                next = next.or(Some(slot));
+                continue;
+            }
+            (reader.drained, reader.is_unfinished) = (reader.refreshed, false);
+            if ending {
+                (reader.poll_interval, reader.thread) = (None, None);
+                self.pool.release(slot);
+            }
+        }
+        self.first_ring = next.unwrap_or(0);
+        DrainedRings { oldest_tick, has_any: left < max_records, has_more: next.is_some() }
+    }
+
+    /// Drains at most `max_records` records of one ring. Returns the tick of the first record.
+    fn drain_ring(&mut self, slot: usize, max_records: usize) -> u64 {
+        if self.readers[slot].thread.is_none() {
+            let name = self.pool.thread_name(slot);
+            let (aggregator, readers) = (&mut self.aggregator, &self.readers);
+            let number = self.thread_names.number(&name, |mark| {
+                aggregator.sources(&mut *mark);
+                readers
+                    .iter()
+                    .filter_map(|reader| reader.thread.as_ref())
+                    .for_each(|thread| mark(thread.number));
+            });
+            self.readers[slot].thread = Some(Thread { name, number });
+        }
+        let Self { readers, pool, aggregator, observers, wall_anchor, .. } = self;
+        let Reader { consumer, thread: Some(Thread { name, number }), .. } = &mut readers[slot]
+        else {
+            return u64::MAX;
+        };
+        let mut first = u64::MAX;
+        // The first record is the oldest, because a thread writes its records in the order of its
+        // clock.
+        let mut note = |record| first = if first == u64::MAX { written_at(record) } else { first };
+        if observers.is_empty() {
+            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record));
+        } else {
+            let time = *aggregator.time();
+            let rate = pool.clock().rate();
+            aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
+                note(record);
+                observers.notify_record(record, is_sample, name, wall_anchor, rate, &time);
+            });
+        }
+        first
+    }
+
+    /// Accounts for the events that were not or not fully recorded since the last pass. They are
+    /// not silent, and the summaries of sampled events are incomplete.
+    fn note_gate(&mut self) {
+        for id in lock(&self.sampler).take_thinned() {
+            self.aggregator.sampled_away(id);
+            self.aggregator.reset_silence(id);
+        }
+        for EventInfo { id, .. } in &self.events {
+            if !self.pool.gate().admits(*id) {
+                self.aggregator.reset_silence(*id);
+            }
+        }
+    }
+
+    /// Checks all limits, and returns those that were raised or cleared.
+    fn watch_limits(&mut self) -> Vec<SlaChange> {
+        let as_of = self
+            .readers
+            .iter()
+            .map(|reader| reader.drained.as_of)
+            .min()
+            .unwrap_or(self.started.ticks);
+        let (events, wall_anchor, rate) =
+            (&self.events, &self.wall_anchor, self.pool.clock().rate());
+        let (mut changes, mut touched) = (Vec::new(), Vec::new());
+        self.aggregator.watch(as_of, |change| {
+            let status = &change.status;
+            touched.push(status.event);
+            if let Some(info) = events.iter().find(|info| info.id == status.event) {
+                let since = status.since.map(|since| wall_anchor.unix_ns(rate, since));
+                changes.push(SlaChange {
+                    raised: change.is_raised(),
+                    unix_ns: wall_anchor.unix_ns(rate, change.at),
+                    limit: SlaReport::new(info, status, since),
+                });
+            }
+        });
+        for event in touched {
+            self.pool.set_breached(event, self.aggregator.is_breached(event));
+        }
+        changes
+    }
+
+    /// Passes the current rates and the cost of measuring to the sampler, and changes the gate
+    /// where the sampler decides so.
+    fn adapt_sampling(&mut self, cost: Option<f64>) {
+        let Self { pool, aggregator, sampler, anchor, started, .. } = self;
+        let since_start = anchor.monotonic.saturating_duration_since(started.monotonic);
+        lock(sampler).adjust(
+            since_start,
+            cost,
+            |id| aggregator.moments(id).weight(),
+            |id, k| {
+                pool.update_gate(|gate| {
+                    gate.set_sampling(id, k);
+                });
+            },
+        );
+    }
+
+    /// Takes the anchor of this pass. Counts a leap between the clocks, and replaces the anchor of
+    /// wall-clock times if it has become inexact.
+    fn take_anchor(&mut self) {
+        let clock = self.pool.clock();
+        let anchor = Anchor::take(&clock);
+        self.clock_leaps += u64::from(anchor.disagrees_with(&self.anchor, clock.rate()));
+        self.anchor = anchor;
+        if anchor.unix_ns.abs_diff(self.wall_anchor.unix_ns(clock.rate(), anchor.ticks))
+            > nanos(WALL_TOLERANCE)
+        {
+            self.wall_anchor = anchor;
+        }
+    }
+
+    /// Accounts for records that went into no ring. They make the statistics of the time until now
+    /// incomplete. If ENDs were among them, open spans become uncertain.
+    fn note_unregistered(&mut self) {
+        let (unregistered, lost_ends) = (self.pool.unregistered(), self.pool.lost_ends());
+        if unregistered != self.unregistered {
+            self.unregistered = unregistered;
+            self.aggregator.mark_incomplete();
+        }
+        if lost_ends != self.lost_ends {
+            self.lost_ends = lost_ends;
+            self.aggregator.mark_lost();
+        }
+    }
+}
+
+/// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it:
+/// the tick of a FORGET is that at which its span began.
+fn written_at(record: Record) -> u64 {
+    match record.kind() {
+        Kind::Forget | Kind::Invalid => u64::MAX,
+        _ => record.ticks(),
+    }
+}

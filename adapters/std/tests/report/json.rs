@@ -1,0 +1,255 @@
+//! The JSON of a report has exactly the layout of the schema `tailwatch.report/1`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tailwatch::{Collector, Outcome, Trading, WindowSpec, measure, record_value};
+
+use crate::{support::in_turn, to_json};
+
+#[track_caller]
+pub(crate) fn assert_keys(value: &Value, keys: &[&str]) {
+    let found: BTreeSet<_> =
+        value.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(found, keys.iter().copied().collect());
+}
+
+/// Returns a JSON number that has to be a whole number from 0.
+#[track_caller]
+fn whole(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("not a whole number from 0: {value}"))
+}
+
+#[track_caller]
+fn assert_is_summary(value: &Value) {
+    assert_keys(
+        value,
+        &[
+            "count",
+            "estimated_total",
+            "min",
+            "max",
+            "mean",
+            "stddev",
+            "p50",
+            "p95",
+            "p99",
+            "p99_9",
+            "max_relative_error_ppm",
+            "covered_ns",
+            "complete",
+            "corrected",
+            "slowest",
+        ],
+    );
+    let numbers = [
+        "count",
+        "estimated_total",
+        "min",
+        "max",
+        "p50",
+        "p95",
+        "p99",
+        "p99_9",
+        "max_relative_error_ppm",
+    ];
+    for key in numbers.iter().chain(&["covered_ns"]) {
+        whole(&value[key]);
+    }
+    assert!(value["mean"].is_f64() && value["stddev"].is_f64());
+    assert!(value["complete"].is_boolean());
+    assert!(value["corrected"].is_null(), "no event here has an expected interval");
+    let slowest = value["slowest"].as_array().unwrap();
+    assert!((1..=4).contains(&slowest.len()) && slowest.len() as u64 <= whole(&value["count"]));
+    assert_eq!(slowest[0]["duration"], value["max"]);
+    for slow in slowest {
+        assert_keys(slow, &["start_unix_ns", "duration", "tag", "thread"]);
+        assert!(whole(&slow["start_unix_ns"]) > 1_600_000_000_000_000_000);
+        assert!(slow["tag"].is_u64() || slow["tag"].is_null());
+        assert_eq!(slow["thread"], "main");
+    }
+    assert!(whole(&value["count"]) > 0, "a summary without a sample must be null");
+}
+
+/// Checks the limits of the preset after three order placements. No other event with a limit was
+/// recorded.
+#[track_caller]
+fn assert_are_the_limits_of_the_preset(limits: &Value) {
+    let found: Vec<_> = limits
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|limit| {
+            assert_keys(
+                limit,
+                &[
+                    "event",
+                    "quantile",
+                    "window",
+                    "limit",
+                    "unit",
+                    "state",
+                    "over",
+                    "count",
+                    "observed",
+                    "since_unix_ns",
+                    "raised",
+                    "cleared",
+                ],
+            );
+            assert!(
+                (&limit["window"], &limit["unit"], whole(&limit["over"]))
+                    == (&"60s".into(), &"ns".into(), 0)
+            );
+            assert!(
+                limit["since_unix_ns"].is_null() && limit["raised"] == 0 && limit["cleared"] == 0
+            );
+            if limit["event"] == "order_placement" {
+                assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("ok"), 3));
+                assert!(whole(&limit["observed"]) < 20_000_000);
+            } else {
+                assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("unknown"), 0));
+                assert!(limit["observed"].is_null(), "there is no quantile without a sample");
+            }
+            let text = |key: &str| limit[key].as_str().unwrap().to_owned();
+            (text("event"), text("quantile"), whole(&limit["limit"]) / 1_000_000)
+        })
+        .collect();
+    let expected = [
+        ("candle_processing", "p95", 50),
+        ("candle_processing", "p99", 100),
+        ("signal_generation", "p95", 10),
+        ("signal_generation", "p99", 20),
+        ("order_placement", "p95", 20),
+        ("order_placement", "p99", 50),
+        ("event_bus_publish", "p95", 5),
+        ("event_bus_publish", "p99", 10),
+    ];
+    let expected =
+        expected.map(|(event, quantile, limit)| (event.to_owned(), quantile.to_owned(), limit));
+    assert_eq!(found, expected, "the limits of the preset");
+}
+
+#[test]
+fn the_json_has_exactly_the_layout_of_its_schema() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.register_thread("main").unwrap();
+    drop(measure(Trading::OrderPlacement));
+    measure(Trading::OrderPlacement).end(Outcome::Error);
+    measure(Trading::OrderPlacement).end(Outcome::Cancelled);
+    record_value(Trading::QueueBacklog, 3);
+    collector.stop();
+
+    let json = to_json(&collector);
+    assert_keys(&json, &["schema", "unix_ns", "uptime_ns", "clock", "events", "sla", "health"]);
+    assert_eq!(json["schema"], "tailwatch.report/1");
+    assert!(whole(&json["unix_ns"]) > 1_600_000_000_000_000_000, "nanoseconds since 1970");
+    assert!(whole(&json["uptime_ns"]) > 0);
+    assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
+    assert!(json["clock"]["source"].is_string() && json["clock"]["ordered"].is_boolean());
+    assert!(whole(&json["clock"]["hz"]) > 0 && json["clock"]["drift_ppm"].is_f64());
+    assert_are_the_limits_of_the_preset(&json["sla"]);
+
+    let events = json["events"].as_array().unwrap();
+    let names: Vec<_> = events.iter().map(|event| event["name"].as_str().unwrap()).collect();
+    let expected = [
+        "candle_processing",
+        "signal_generation",
+        "order_placement",
+        "order_fill",
+        "event_bus_publish",
+        "event_bus_handle",
+        "queue_backlog",
+        "gc_pause",
+    ];
+    assert_eq!(names, expected);
+    for (id, event) in (1..).zip(events) {
+        assert_keys(event, &["id", "name", "unit", "windows", "total", "outcomes", "in_flight"]);
+        assert_eq!(event["id"], id);
+        assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
+        assert_keys(&event["windows"], &["1s", "5s", "60s"]);
+        assert_keys(&event["outcomes"], &["ok", "error", "cancelled"]);
+        let in_flight = &event["in_flight"];
+        assert_keys(in_flight, &["open", "uncertain", "untracked", "oldest_ns", "oldest_tag"]);
+        assert!(
+            ["open", "uncertain", "untracked"].iter().all(|key| in_flight[key] == 0),
+            "{in_flight}"
+        );
+        assert!(
+            in_flight["oldest_ns"].is_null() && in_flight["oldest_tag"].is_null(),
+            "{in_flight}"
+        );
+        if id == 3 || id == 7 {
+            assert_is_summary(&event["windows"]["60s"]);
+            assert_is_summary(&event["total"]);
+        } else {
+            let windows = event["windows"].as_object().unwrap();
+            assert!(
+                windows.values().all(Value::is_null),
+                "a window without a sample must be null: {event}"
+            );
+            assert!(event["total"].is_null());
+        }
+        for outcome in ["ok", "error", "cancelled"] {
+            assert_eq!(event["outcomes"][outcome], u64::from(id == 3));
+        }
+    }
+    let health = &json["health"];
+    assert_keys(
+        health,
+        &[
+            "produced",
+            "delivered",
+            "overwritten",
+            "pending",
+            "orphans",
+            "abandoned",
+            "late",
+            "clock_anomalies",
+            "saturated",
+            "invalid",
+            "unknown_events",
+            "unregistered",
+            "observer_panics",
+            "drain_lag_ns",
+            "enabled",
+            "sampling",
+            "overhead_ratio",
+            "memory_bytes",
+        ],
+    );
+    for (key, value) in health.as_object().unwrap() {
+        match key.as_str() {
+            "enabled" => assert_eq!(*value, false),
+            "sampling" => assert_keys(value, &[]),
+            "overhead_ratio" => {
+                assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}");
+            }
+            "produced" | "delivered" => assert_eq!(whole(value), 7),
+            "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
+            "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
+            _ => assert_eq!(whole(value), 0, "{key}"),
+        }
+    }
+}
+
+#[test]
+fn a_report_without_samples_has_null_summaries() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    let json = to_json(&collector);
+    assert_eq!(json["health"]["enabled"], true);
+    for event in json["events"].as_array().unwrap() {
+        assert_keys(&event["windows"], &["1s", "5s", "60s"]);
+        assert!(event["windows"].as_object().unwrap().values().all(Value::is_null));
+        assert!(event["total"].is_null());
+    }
+    for window in WindowSpec::DEFAULT {
+        assert_eq!(collector.stats(Trading::OrderFill, window.length), Ok(None));
+    }
+    assert_eq!(collector.total(Trading::OrderFill), Ok(None));
+    assert_eq!(json["health"]["memory_bytes"], collector.memory_bytes() as u64);
+    // The rings alone: 8 rings of 16,384 records of 16 bytes.
+    assert!(collector.memory_bytes() >= 8 * 16_384 * 16);
+}

@@ -1,0 +1,266 @@
+//! A storage in arrays, whose type contains its shape.
+
+use super::{Absent, EventState, Shape, Storage, StorageParts};
+use crate::{
+    TimeUnit,
+    counter_width::CountWord,
+    exemplars::Exemplar,
+    histogram::Count,
+    in_flight::OpenSpan,
+    packed_moments::PackedMoments,
+    sample_buffer::{EMPTY_SCRATCH, Sample, Scratch},
+    sla::{Rule, Silence, Tally},
+    window::Window,
+};
+
+/// A storage that consists of arrays, for use in a `static`. [`storage!`](crate::storage!) writes
+/// its type.
+#[derive(Debug)]
+// A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so small
+// and frequently used ones come first.
+#[repr(C)]
+pub struct StaticStorage<
+    C,
+    const IDS: usize,
+    const WINDOWS: usize,
+    const ROWS: usize,
+    const CORRECTED: usize,
+    const SLICES: usize,
+    const COUNTS: usize,
+    const TOTALS: usize,
+    const ROOM: usize,
+    const SAMPLES: usize,
+    const SCRATCH: usize,
+    const IN_FLIGHT: usize,
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
+> {
+    windows: [Window; WINDOWS],
+    rows: [u16; IDS],
+    events: [EventState; ROWS],
+    in_flight: [OpenSpan; IN_FLIGHT],
+    slices: [PackedMoments; SLICES],
+    samples: [Sample; SAMPLES],
+    scratch: [Scratch; SCRATCH],
+    limits: [Rule; LIMITS],
+    tallies: [Tally; TALLIES],
+    slowest: [Exemplar; SLOWEST],
+    folded: [CountWord; ROOM],
+    totals: [CountWord; TOTALS],
+    counts: [C; COUNTS],
+    silences: [Silence; SILENCES],
+}
+
+/// Returns `total / parts`, or 0 if `parts` is 0.
+const fn divide_or_zero(total: usize, parts: usize) -> usize {
+    match total.checked_div(parts) {
+        Some(quotient) => quotient,
+        None => 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only the lowest byte is wanted")]
+const fn low_byte(word: usize) -> u8 {
+    word as u8
+}
+
+/// The type of a [`StaticStorage`] for a [`Shape`], which must be a constant.
+///
+/// The slices count in `u32`, or in the type given as the second argument: `u16` or `u64`. See
+/// [`Shape`] for an example.
+#[macro_export]
+macro_rules! storage {
+    ($shape:expr) => {
+        $crate::storage!($shape, u32)
+    };
+    ($shape:expr, $count:ty) => {
+        $crate::StaticStorage<
+            $count,
+            { $shape.ids },
+            { $shape.windows },
+            { $shape.rows() },
+            { $shape.corrected },
+            { $shape.all_slices() },
+            { $shape.all_counts() },
+            { $shape.all_totals() },
+            { $shape.room() },
+            { $shape.all_samples() },
+            { $shape.samples },
+            { $shape.in_flight },
+            { $shape.all_slowest() },
+            { $shape.limits },
+            { $shape.all_tallies() },
+            { $shape.silences },
+            { $shape.numbers },
+            { $shape.histogram() },
+        >
+    };
+}
+
+impl<
+    C: Count,
+    const IDS: usize,
+    const WINDOWS: usize,
+    const ROWS: usize,
+    const CORRECTED: usize,
+    const SLICES: usize,
+    const COUNTS: usize,
+    const TOTALS: usize,
+    const ROOM: usize,
+    const SAMPLES: usize,
+    const SCRATCH: usize,
+    const IN_FLIGHT: usize,
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
+>
+    StaticStorage<
+        C,
+        IDS,
+        WINDOWS,
+        ROWS,
+        CORRECTED,
+        SLICES,
+        COUNTS,
+        TOTALS,
+        ROOM,
+        SAMPLES,
+        SCRATCH,
+        IN_FLIGHT,
+        SLOWEST,
+        LIMITS,
+        TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
+    >
+{
+    /// The shape from which the lengths of the arrays were computed.
+    const SHAPE: Shape = {
+        let events = ROWS - CORRECTED;
+        let slices = divide_or_zero(SLICES, ROWS);
+        Shape {
+            events,
+            ids: IDS,
+            windows: WINDOWS,
+            slices,
+            samples: SCRATCH,
+            scale: low_byte(HISTOGRAM),
+            lowest: low_byte(HISTOGRAM >> 8),
+            octaves: low_byte(HISTOGRAM >> 16),
+            unit: if HISTOGRAM >> 24 == TimeUnit::Fine as usize {
+                TimeUnit::Fine
+            } else {
+                TimeUnit::Coarse
+            },
+            in_flight: IN_FLIGHT,
+            slowest: divide_or_zero(SLOWEST, events * (slices + 2)),
+            corrected: CORRECTED,
+            numbers: NUMBERS,
+            limits: LIMITS,
+            limit_slices: divide_or_zero(TALLIES, LIMITS),
+            silences: SILENCES,
+        }
+    };
+
+    /// Creates an empty storage.
+    #[expect(
+        clippy::new_without_default,
+        reason = "`new` is used in constants, where `Default::default` cannot be called"
+    )]
+    pub const fn new() -> Self {
+        Self {
+            rows: [0; IDS],
+            windows: [Window::EMPTY; WINDOWS],
+            events: [EventState::EMPTY; ROWS],
+            slices: [PackedMoments::EMPTY; SLICES],
+            counts: [C::ZERO; COUNTS],
+            totals: [0; TOTALS],
+            folded: [0; ROOM],
+            samples: [Sample::NONE; SAMPLES],
+            scratch: [EMPTY_SCRATCH; SCRATCH],
+            in_flight: [OpenSpan::EMPTY; IN_FLIGHT],
+            slowest: [Exemplar::EMPTY; SLOWEST],
+            limits: [Rule::EMPTY; LIMITS],
+            tallies: [Tally::EMPTY; TALLIES],
+            silences: [Silence::EMPTY; SILENCES],
+        }
+    }
+}
+
+impl<
+    C: Count,
+    const IDS: usize,
+    const WINDOWS: usize,
+    const ROWS: usize,
+    const CORRECTED: usize,
+    const SLICES: usize,
+    const COUNTS: usize,
+    const TOTALS: usize,
+    const ROOM: usize,
+    const SAMPLES: usize,
+    const SCRATCH: usize,
+    const IN_FLIGHT: usize,
+    const SLOWEST: usize,
+    const LIMITS: usize,
+    const TALLIES: usize,
+    const SILENCES: usize,
+    const NUMBERS: usize,
+    const HISTOGRAM: usize,
+> Storage
+    for &mut StaticStorage<
+        C,
+        IDS,
+        WINDOWS,
+        ROWS,
+        CORRECTED,
+        SLICES,
+        COUNTS,
+        TOTALS,
+        ROOM,
+        SAMPLES,
+        SCRATCH,
+        IN_FLIGHT,
+        SLOWEST,
+        LIMITS,
+        TALLIES,
+        SILENCES,
+        NUMBERS,
+        HISTOGRAM,
+    >
+{
+    type Count = C;
+
+    const ABSENT: Absent = Absent::of(&<Self as core::ops::Deref>::Target::SHAPE);
+
+    #[inline(always)]
+    fn shape(&self) -> Shape {
+        <Self as core::ops::Deref>::Target::SHAPE
+    }
+
+    fn parts(&mut self) -> StorageParts<'_, C> {
+        StorageParts {
+            rows: &mut self.rows,
+            windows: &mut self.windows,
+            events: &mut self.events,
+            slices: &mut self.slices,
+            counts: &mut self.counts,
+            totals: &mut self.totals,
+            folded: &mut self.folded,
+            samples: &mut self.samples,
+            scratch: &mut self.scratch,
+            in_flight: &mut self.in_flight,
+            slowest: &mut self.slowest,
+            limits: &mut self.limits,
+            tallies: &mut self.tallies,
+            silences: &mut self.silences,
+        }
+    }
+}

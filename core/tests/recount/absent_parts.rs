@@ -1,0 +1,141 @@
+//! Storage whose type declares parts absent ([`Storage::ABSENT`]) only makes the code smaller: the
+//! results are the same as with storage whose type declares nothing.
+
+use core::time::Duration;
+
+use proptest::{collection::vec, prelude::*};
+use tailwatch_core::{
+    Aggregator, EventInfo, Quantile, Ring, Shape, Slot, Storage, Threshold, TickRate, Unit,
+    WindowSpec, storage,
+};
+
+use crate::{
+    memory::Memory,
+    ring_drain::{MILLISECOND, RING, Step, results, step},
+};
+
+const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
+/// The events of the steps, all measured in time. A VALUE record is invalid for them.
+const EVENTS: [EventInfo; 4] = {
+    let names = ["one", "two", "three", "four"];
+    let mut events = [EventInfo::new(tailwatch_core::EventId::new(1).unwrap(), ""); 4];
+    let mut number = 0;
+    while number < events.len() {
+        let id = tailwatch_core::EventId::new(number as u16 + 1).unwrap();
+        events[number] = EventInfo::new(id, names[number]);
+        number += 1;
+    }
+    events
+};
+
+/// A shape in which everything that can be absent is absent.
+const BARE: Shape = Shape {
+    samples: 8,
+    octaves: 0,
+    scale: 0,
+    in_flight: 0,
+    slowest: 0,
+    ..Shape::small(&EVENTS, &WINDOWS)
+};
+const WITH_HISTOGRAM: Shape = Shape { octaves: 24, scale: 3, ..BARE };
+const WITH_FINE_HISTOGRAM: Shape = Shape { scale: 4, ..WITH_HISTOGRAM };
+const WITH_OPEN_SPANS: Shape = Shape { in_flight: 8, ..BARE };
+const WITH_EXEMPLARS: Shape = Shape { in_flight: 8, slowest: 2, samples: 0, ..WITH_HISTOGRAM };
+
+/// The same events with everything that an event can ask for.
+const DEMANDING: [EventInfo; 4] = {
+    const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, Duration::from_millis(1))];
+    let mut events = EVENTS;
+    events[0].limits = LIMITS;
+    events[1].max_silence = Some(Duration::from_secs(1));
+    events[2].unit = Unit::One;
+    events[3].expected_interval = Some(Duration::from_micros(300));
+    events
+};
+/// A shape in which nothing is absent.
+const NOTHING_ABSENT: Shape = Shape {
+    samples: 8,
+    octaves: 24,
+    scale: 3,
+    in_flight: 8,
+    slowest: 2,
+    ..Shape::small(&DEMANDING, &WINDOWS)
+};
+const WITHOUT_HISTOGRAM: Shape = Shape { octaves: 0, scale: 0, in_flight: 0, ..NOTHING_ABSENT };
+
+/// Runs the steps on `storage` and on storage in vectors, and compares all results.
+fn agree<S: Storage>(
+    shape: Shape,
+    events: &[EventInfo],
+    storage: S,
+    steps: &[Step],
+) -> Result<(), TestCaseError> {
+    let mut now = 100_000 * MILLISECOND;
+    let begin = now - 10_000 * MILLISECOND;
+    let memory = Memory::<S::Count>::new(&shape);
+    let mut general =
+        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, memory).unwrap();
+    let mut specialised =
+        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, storage).unwrap();
+    let mut rings = [(); 2].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
+    let [(to_general, mut from_general), (to_specialised, mut from_specialised)] =
+        rings.each_mut().map(|ring| ring.split());
+    for step in steps.iter().chain([&Step::Pass(1, true)]) {
+        for record in step.records(now) {
+            to_general.push(record);
+            to_specialised.push(record);
+        }
+        match step {
+            Step::Lost => {
+                general.mark_lost();
+                specialised.mark_lost();
+            }
+            Step::Pass(milliseconds, _) => now += milliseconds * MILLISECOND,
+            Step::Back(milliseconds) => now -= milliseconds * MILLISECOND,
+            _ => continue,
+        }
+        general.begin_pass(now);
+        specialised.begin_pass(now);
+        from_general.refresh();
+        from_specialised.refresh();
+        let (mut some, mut others) = (vec![], vec![]);
+        let drained =
+            general.drain(0, &mut from_general, |record, is_sample| some.push((record, is_sample)));
+        prop_assert_eq!(
+            specialised.drain(0, &mut from_specialised, |record, is_sample| others
+                .push((record, is_sample))),
+            drained
+        );
+        prop_assert_eq!(others, some);
+        general.expire_orphans(general.pass());
+        specialised.expire_orphans(specialised.pass());
+        let (mut some, mut others) = (vec![], vec![]);
+        general.watch(now, |change| some.push(*change));
+        specialised.watch(now, |change| others.push(*change));
+        prop_assert_eq!(others, some);
+        if !matches!(step, Step::Pass(_, false)) {
+            prop_assert_eq!(results(&mut specialised, events), results(&mut general, events));
+            for info in events {
+                prop_assert_eq!(specialised.moments(info.id), general.moments(info.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn absent_parts_do_not_change_any_result(steps in vec(step(), 0..300)) {
+        agree(BARE, &EVENTS, &mut <storage!(BARE, u16)>::new(), &steps)?;
+        agree(WITH_HISTOGRAM, &EVENTS, &mut <storage!(WITH_HISTOGRAM, u16)>::new(), &steps)?;
+        let storage = &mut <storage!(WITH_FINE_HISTOGRAM)>::new();
+        agree(WITH_FINE_HISTOGRAM, &EVENTS, storage, &steps)?;
+        agree(WITH_OPEN_SPANS, &EVENTS, &mut <storage!(WITH_OPEN_SPANS, u16)>::new(), &steps)?;
+        agree(WITH_EXEMPLARS, &EVENTS, &mut <storage!(WITH_EXEMPLARS, u64)>::new(), &steps)?;
+        agree(NOTHING_ABSENT, &DEMANDING, &mut <storage!(NOTHING_ABSENT, u16)>::new(), &steps)?;
+        let storage = &mut <storage!(WITHOUT_HISTOGRAM, u16)>::new();
+        agree(WITHOUT_HISTOGRAM, &DEMANDING, storage, &steps)?;
+    }
+}

@@ -1,0 +1,181 @@
+//! A model of how STARTs and ENDs are paired: the rules of the table of open spans, over maps.
+
+use std::collections::BTreeMap;
+
+use tailwatch_core::Pairing;
+
+/// Event and start tick. Spans that agree in both are interchangeable.
+pub(crate) type SpanKey = (usize, u64);
+
+#[derive(Debug)]
+struct Open {
+    count: u64,
+    sampling: u8,
+    uncertain_since: Option<u64>,
+}
+
+/// The history of a key.
+#[derive(Debug, Default)]
+struct History {
+    tags: Vec<u64>,
+    ends: u64,
+    /// ENDs that were paired with a START whose tag was known.
+    paired_with_tag: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct OpenSpans {
+    /// How many keys fit into the table.
+    room: usize,
+    open: BTreeMap<SpanKey, Open>,
+    /// How many early ENDs there are, and the pass of the last one.
+    early: BTreeMap<SpanKey, (u64, u64)>,
+    history: BTreeMap<SpanKey, History>,
+    pairings: Vec<Pairing>,
+    starts: Vec<u64>,
+    ends: Vec<u64>,
+}
+
+impl OpenSpans {
+    /// Creates the model of a table with so many slots, of which seven eighths are used.
+    pub(crate) fn new(events: usize, slots: usize) -> Self {
+        Self {
+            room: slots.saturating_sub((slots / 8).max(1)),
+            open: BTreeMap::new(),
+            early: BTreeMap::new(),
+            history: BTreeMap::new(),
+            pairings: vec![Pairing::default(); events],
+            starts: vec![0; events],
+            ends: vec![0; events],
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.len() + self.early.len() < self.room
+    }
+
+    pub(crate) fn start(&mut self, key: SpanKey, tag: u64, sampling: u8) {
+        self.starts[key.0] += 1;
+        let history = self.history.entry(key).or_default();
+        history.tags.push(tag);
+        if let Some((count, _)) = self.early.get_mut(&key) {
+            *count -= 1;
+            self.pairings[key.0].paired += 1;
+            history.paired_with_tag += 1;
+            self.early.retain(|_, (count, _)| *count > 0);
+        } else if self.open.contains_key(&key) || self.has_room() {
+            let open =
+                self.open.entry(key).or_insert(Open { count: 0, sampling, uncertain_since: None });
+            open.count += 1;
+        } else {
+            self.pairings[key.0].untracked += 1;
+        }
+    }
+
+    /// Processes an END or a FORGET.
+    pub(crate) fn end(&mut self, key: SpanKey, pass: u64) {
+        self.ends[key.0] += 1;
+        let history = self.history.entry(key).or_default();
+        history.ends += 1;
+        if let Some(open) = self.open.get_mut(&key) {
+            open.count -= 1;
+            self.pairings[key.0].paired += 1;
+            history.paired_with_tag += 1;
+            self.open.retain(|_, open| open.count > 0);
+        } else if self.early.contains_key(&key) || self.has_room() {
+            let early = self.early.entry(key).or_default();
+            *early = (early.0 + 1, pass);
+        } else {
+            self.count_without_start(key.0, 1);
+        }
+    }
+
+    fn count_without_start(&mut self, event: usize, count: u64) {
+        let pairings = &mut self.pairings[event];
+        for _ in 0..count {
+            if pairings.untracked > 0 {
+                pairings.untracked -= 1;
+                pairings.paired += 1;
+            } else {
+                pairings.orphans += 1;
+            }
+        }
+    }
+
+    pub(crate) fn expire_orphans(&mut self, pass: u64) {
+        let expired: Vec<_> = self.early.extract_if(.., |_, (_, last)| *last < pass).collect();
+        for (key, (count, _)) in expired {
+            self.count_without_start(key.0, count);
+        }
+    }
+
+    /// Records were lost at `now`, or the clock restarted there. In the latter case, a later tick
+    /// means nothing.
+    pub(crate) fn mark_lost(&mut self, now: u64) {
+        for open in self.open.values_mut() {
+            open.uncertain_since = Some(open.uncertain_since.map_or(now, |since| since.min(now)));
+        }
+    }
+
+    /// Abandons the spans that have been uncertain for more than `ticks`.
+    pub(crate) fn abandon(&mut self, now: u64, ticks: u64) {
+        let is_over = |since: u64| now.checked_sub(since).is_some_and(|age| age > ticks);
+        let gone: Vec<_> =
+            self.open.extract_if(.., |_, open| open.uncertain_since.is_some_and(is_over)).collect();
+        for (key, open) in gone {
+            self.pairings[key.0].abandoned += open.count;
+        }
+    }
+
+    fn open_of(&self, event: usize) -> impl Iterator<Item = (&SpanKey, &Open)> {
+        self.open.iter().filter(move |((of, _), _)| *of == event)
+    }
+
+    /// Returns the weight of the open spans of `event` for whose start `is_over` holds.
+    pub(crate) fn hung(&self, event: usize, is_over: impl Fn(u64) -> bool) -> u64 {
+        self.open_of(event)
+            .filter(|((_, start), _)| is_over(*start))
+            .map(|(_, open)| open.count << open.sampling)
+            .sum()
+    }
+
+    /// Returns the start of the oldest open span of `event`, and the tags that it can have.
+    pub(crate) fn oldest(&self, event: usize) -> Option<(u64, &[u64])> {
+        let (key, _) = self.open_of(event).min_by_key(|((_, start), _)| *start)?;
+        Some((key.1, &self.history[key].tags))
+    }
+
+    pub(crate) fn pairing(&self, event: usize) -> Pairing {
+        let uncertain = |open: &Open| if open.uncertain_since.is_some() { open.count } else { 0 };
+        Pairing {
+            open: self.open_of(event).map(|(_, open)| open.count).sum(),
+            uncertain: self.open_of(event).map(|(_, open)| uncertain(open)).sum(),
+            early: self
+                .early
+                .iter()
+                .filter(|((of, _), _)| *of == event)
+                .map(|(_, (count, _))| count)
+                .sum(),
+            ..self.pairings[event]
+        }
+    }
+
+    /// Checks that the counts add up: STARTs = paired + open + untracked + abandoned, and ENDs =
+    /// paired + early + orphans.
+    pub(crate) fn check_sums(&self, event: usize, pairing: Pairing) {
+        let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
+        assert_eq!(self.starts[event], paired + open + untracked + abandoned);
+        assert_eq!(self.ends[event], paired + early + orphans);
+    }
+
+    /// Returns whether an exemplar of this key can have this tag. Interchangeable spans may swap
+    /// their tags. Any other span has the tag of its START, unless that never came, came too late,
+    /// or found no room.
+    pub(crate) fn may_have(&self, key: SpanKey, tag: Option<u64>) -> bool {
+        let History { tags, ends, paired_with_tag } = &self.history[&key];
+        match tag {
+            Some(tag) => tags.contains(&tag) && *paired_with_tag > 0,
+            None => paired_with_tag < ends,
+        }
+    }
+}
