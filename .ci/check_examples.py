@@ -1,8 +1,8 @@
-"""Runs the small examples to their end and checks what they print.
+"""Runs the small examples to their end and checks their output.
 
     check_examples.py FOLDER
 
-FOLDER is where cargo puts the built examples.
+FOLDER is the directory into which cargo builds the examples.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import zlib
 
 
 def varint(number):
-    """As postcard has them: seven bits a byte, the lowest first."""
+    """Encodes a number as postcard does: seven bits per byte, the lowest first."""
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
@@ -23,7 +23,10 @@ def varint(number):
 
 
 def frame(*parts):
-    """A frame as the docs of `tailwatch_bare_metal::wire` have it, with nothing of that crate: numbers, or bytes as they are."""
+    """Encodes a frame as the docs of `tailwatch_bare_metal::wire` describe it, without that crate's code.
+
+    Parts that are bytes are copied; numbers are encoded as varints.
+    """
     plain = b"\x01" + b"".join(part if isinstance(part, bytes) else varint(part) for part in parts)
     plain += zlib.crc32(plain).to_bytes(4, "little")
     coded = bytearray()
@@ -36,7 +39,8 @@ def frame(*parts):
 
 
 NAME = varint(len(b"order_fill")) + b"order_fill"
-# Half a frame, as who comes in late sees it; health; counts; a summary of 10 ms; its like with a flipped bit; a limit that is raised.
+# The second half of a frame, as a decoder that starts late receives it; health; counts; a summary
+# over 10 ms; a summary with a flipped bit; a limit that is raised.
 SERIAL = b"".join(
     [
         frame(*range(14))[7:],
@@ -48,7 +52,8 @@ SERIAL = b"".join(
     ]
 )
 
-# Name, arguments, what has to stand in standard output (regular expressions); and what is read from standard input.
+# Name, arguments, regular expressions that standard output must match, and the standard input, if
+# any.
 CASES = [
     ("quickstart", [], [r"^1000 orders: p50 \d+ ns, p99 \d+ ns, max \d+ ns$"]),
     ("periodic_report", ["lines.jsonl"], [r"^in \d+\.\d ms:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "]),
@@ -59,13 +64,13 @@ CASES = [
             r" decode +1s +1000 ",
             r" packets_waiting +1s +1000 ",
             r"^violated: round_trip p99 over 60s: 7000\.0 µs, limit 5000\.0 µs, 1 of 1 over: violated$",
-            r"^heartbeat p95: 80000 ns as measured, 4[0-9]{8} ns as it was waited for$",
+            r"^heartbeat p95: 80000 ns as measured, 4[0-9]{8} ns corrected for coordinated omission$",
         ],
     ),
     (
         "sla_alert",
         [],
-        [r"^VIOLATED order_placement p100 over 500ms: .* over: violated\nkept again order_placement .*: ok$"],
+        [r"^RAISED order_placement p100 over 500ms: .* over: violated\nCLEARED order_placement .*: ok$"],
     ),
     (
         "edge_box",
@@ -92,7 +97,7 @@ CASES = [
         "decode_frames",
         [],
         [
-            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 55 passes, 1 at a clock that stood still$",
+            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 55 passes, 1 of them while the clock stood still$",
             r"^order_fill +140 ok, 5 error, 0 cancelled; 1 open, 0 orphans$",
             r"^order_fill +10 ms +145 +50 ns +95 ns +99 ns +200 ns +900 ns  exact, incomplete$",
             r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, 8 of 145 over; raised 1, cleared 0$",
@@ -104,13 +109,13 @@ CASES = [
 
 
 def check(folder, name, arguments, expected, given=b""):
-    """What is wrong with one example."""
+    """Returns what is wrong with one example."""
     with tempfile.TemporaryDirectory() as here:
         run = subprocess.run([folder / name, *arguments], cwd=here, input=given, capture_output=True, timeout=120)
         stdout, stderr = run.stdout.decode(), run.stderr.decode()
         problems = [] if run.returncode == 0 else [f"exit code {run.returncode}: {stderr}"]
         problems += [
-            f"not printed: {pattern}\n{stdout}" for pattern in expected if re.search(pattern, stdout, re.MULTILINE) is None
+            f"no output matches {pattern}\n{stdout}" for pattern in expected if re.search(pattern, stdout, re.MULTILINE) is None
         ]
         for file in (argument for argument in arguments if "." in argument):
             if not (pathlib.Path(here) / file).stat().st_size:
@@ -129,7 +134,7 @@ def main():
             print(f"check_examples: {case[0]}: {problem}", file=sys.stderr)
     if failures:
         sys.exit(f"check_examples: {failures} problems")
-    print(f"check_examples: {len(CASES)} examples print what they should")
+    print(f"check_examples: all {len(CASES)} examples print what is expected")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     check_feed.py FEED.jsonl[.gz] REPORT.json
 
-Every well-formed message of a known stream is published and handled once, and every second in which a symbol traded
-makes one candle.
+Every well-formed message of a known stream must be published and handled once, and every second in
+which a symbol traded must make one candle.
 """
 
 import gzip
@@ -12,13 +12,13 @@ import sys
 
 
 def known(stream):
-    """Whether the bot decodes this stream; its type is what follows the first `@`."""
+    """Whether the bot decodes this stream. The type of a stream follows the first `@`."""
     _symbol, _, kind = stream.partition("@")
     return kind in ("trade", "bookTicker", "depth") or kind.startswith("depth@")
 
 
 def expected_counts(lines):
-    """The totals that a report on these lines must show."""
+    """Returns the totals that a report on these lines must have."""
     messages = 0
     candles = set()
     for line in lines:
@@ -49,7 +49,7 @@ def main():
         events = json.load(file)["events"]
     found = {event["name"]: (event["total"] or {}).get("count", 0) for event in events}
     problems = [
-        f"{name}: the feed makes {count}, the report says {found.get(name)}"
+        f"{name}: expected {count} by the feed, the report has {found.get(name)}"
         for name, count in expected.items()
         if found.get(name) != count
     ]
@@ -57,7 +57,7 @@ def main():
         print(f"check_feed: {problem}", file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"check_feed: {report} has the counts of {feed}: {expected}")
+    print(f"check_feed: the counts in {report} match {feed}: {expected}")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
-"""Recomputes a report from the trace of the same run, and fails where they disagree.
+"""Recomputes a report from the trace of the same run, and fails if they disagree.
 
     check_report.py REPORT.json TRACE.csv [--lossless] [--require EVENT,…]
     check_report.py --self-test
 
-For the `total` of each event: count, outcomes, min and max exactly; the mean to 1 ns; the quantiles by nearest rank,
-exactly where the report says exact (max_relative_error_ppm 0), else within max_relative_error_ppm of the true value.
-The trace must hold as many records as the report says were delivered.
+The `total` of each event is compared: count, outcomes, min and max exactly, the mean to 1 ns, and
+the quantiles by nearest rank. A quantile must be exact if max_relative_error_ppm is 0, and
+otherwise within max_relative_error_ppm of the true value. The trace must have as many records as
+the report has as delivered.
 
-It shares no code with the project, on purpose: integers, sorting, and the standard library only.
+This script deliberately shares no code with the project. It uses integers, sorting and the standard
+library.
 
---lossless  nothing was overwritten, and nothing is pending
---require   these events have a count
+--lossless  requires that no record was overwritten and none is pending
+--require   requires that these events have samples
 """
 
 import argparse
@@ -31,7 +33,7 @@ OTHER_KINDS = {"start", "forget"}
 
 
 class Recomputed:
-    """What the trace says of one event."""
+    """The samples and outcomes of one event in the trace."""
 
     def __init__(self):
         self.samples = []
@@ -39,22 +41,22 @@ class Recomputed:
 
 
 def nearest_rank(ordered, ppm):
-    """The smallest sample that at least `ppm` millionths of the samples do not exceed."""
+    """Returns the smallest sample that at least `ppm` millionths of the samples do not exceed."""
     rank = max(1, (ppm * len(ordered) + 999_999) // 1_000_000)
     return ordered[rank - 1]
 
 
 def read_trace(lines):
-    """Events by name, the number of records, and what is wrong with the trace itself."""
+    """Returns the events by name, the number of records, and the problems of the trace itself."""
     events, records, problems = {}, 0, []
     rows = csv.reader(lines)
     header = next(rows, None)
     if header != HEADER:
-        return events, records, [f"trace: the header is {header}, not {HEADER}"]
+        return events, records, [f"trace: the header is {header}, expected {HEADER}"]
     for row in rows:
         where = f"trace line {rows.line_num}"
         if len(row) != len(HEADER):
-            problems.append(f"{where}: {len(row)} fields")
+            problems.append(f"{where}: {len(row)} fields, expected {len(HEADER)}")
             continue
         name, kind, _start, amount, outcome, tag, _thread = row
         records += 1
@@ -63,15 +65,15 @@ def read_trace(lines):
             problems.append(f"{where}: unknown kind {kind!r}")
             continue
         if tag and kind != "start":
-            problems.append(f"{where}: a tag on a record of kind {kind}")
+            problems.append(f"{where}: a record of kind {kind} has a tag")
         if kind not in SAMPLE_KINDS:
             continue
         if not amount.isdecimal():
-            problems.append(f"{where}: {amount!r} is no duration or value")
+            problems.append(f"{where}: {amount!r} is not a duration or value")
             continue
         event.samples.append(int(amount))
         if outcome != END_OUTCOME.get(kind, outcome):
-            problems.append(f"{where}: outcome {outcome!r} of a record of kind {kind}")
+            problems.append(f"{where}: a record of kind {kind} has the outcome {outcome!r}")
         if outcome in event.outcomes:
             event.outcomes[outcome] += 1
         elif outcome:
@@ -80,17 +82,17 @@ def read_trace(lines):
 
 
 def check_total(total, samples):
-    """What is wrong with the summary `total` of these samples."""
+    """Returns what is wrong with the summary `total` of these samples."""
     if not samples:
-        return [] if total is None else [f"total is {total}, the trace has no sample"]
+        return [] if total is None else [f"total is {total}, but the trace has no sample"]
     if total is None:
-        return [f"total is null, the trace has {len(samples)} samples"]
+        return [f"total is null, but the trace has {len(samples)} samples"]
 
     problems = []
 
     def same(field, expected):
         if total[field] != expected:
-            problems.append(f"{field} is {total[field]}, the trace says {expected}")
+            problems.append(f"{field} is {total[field]}, expected {expected} by the trace")
 
     ordered = sorted(samples)
     count, ppm = len(ordered), total["max_relative_error_ppm"]
@@ -100,61 +102,62 @@ def check_total(total, samples):
     same("max", ordered[-1])
     mean = Fraction(sum(ordered), count)
     if abs(Fraction(total["mean"]) - mean) > 1:
-        problems.append(f"mean is {total['mean']}, the trace says {float(mean)}")
+        problems.append(f"mean is {total['mean']}, expected {float(mean)} by the trace")
     for field, quantile in QUANTILES_PPM.items():
         true = nearest_rank(ordered, quantile)
         if ppm == 0:
             same(field, true)
         elif abs(total[field] - true) * 1_000_000 > ppm * true:
-            problems.append(f"{field} is {total[field]}, the trace says {true}: further than {ppm} ppm")
+            problems.append(f"{field} is {total[field]}, more than {ppm} ppm away from {true} by the trace")
     return problems
 
 
 def check(report, trace_lines, lossless=False, required=()):
-    """Every disagreement between the parsed report and the lines of the trace."""
+    """Returns every disagreement between the parsed report and the lines of the trace."""
     if report.get("schema") != SCHEMA:
-        return [f"schema is {report.get('schema')!r}, not {SCHEMA!r}"]
+        return [f"schema is {report.get('schema')!r}, expected {SCHEMA!r}"]
     traced, records, problems = read_trace(trace_lines)
     reported = {event["name"]: event for event in report["events"]}
     if len(reported) != len(report["events"]):
-        problems.append("an event is reported twice")
+        problems.append("an event is in the report twice")
     for name in sorted(traced.keys() - reported.keys()):
-        problems.append(f"{name}: in the trace, not in the report")
+        problems.append(f"{name}: in the trace, but not in the report")
 
     for name, event in reported.items():
         expected = traced.get(name, Recomputed())
         problems += [f"{name}: {problem}" for problem in check_total(event["total"], expected.samples)]
         if event["outcomes"] != expected.outcomes:
-            problems.append(f"{name}: outcomes are {event['outcomes']}, the trace says {expected.outcomes}")
+            problems.append(f"{name}: outcomes are {event['outcomes']}, expected {expected.outcomes} by the trace")
     for name in required:
         if not ((reported.get(name) or {}).get("total") or {}).get("count"):
-            problems.append(f"{name}: has no count")
+            problems.append(f"{name}: has no samples")
 
     health = report["health"]
     if health["delivered"] != records:
-        problems.append(f"health: delivered is {health['delivered']}, the trace has {records} records")
+        problems.append(f"health: delivered is {health['delivered']}, but the trace has {records} records")
     if health["produced"] != health["delivered"] + health["overwritten"] + health["pending"]:
         problems.append("health: produced is not delivered + overwritten + pending")
-    # The trace does not tell a saturated duration, which is no sample, from a true one.
+    # In the trace, a saturated duration (which is not a sample) looks like any other duration.
     for field in ["saturated", *(["overwritten", "pending"] if lossless else [])]:
         if health[field] != 0:
-            problems.append(f"health: {field} is {health[field]}")
+            problems.append(f"health: {field} is {health[field]}, expected 0")
     return problems
 
 
-# ---- self-test -------------------------------------------------------------------------------------------------------
+# ---- self-test -----------------------------------------------------------------------------------
 
 
 def specimen():
-    """A report and a trace that agree. The numbers are worked out by hand, not by the functions above."""
+    """Returns a report and a trace that agree. Their numbers were computed by hand, not by the functions above."""
     lines = [",".join(HEADER)]
-    # p99.9 of 1…1,000 is the 999th.
+    # The p99.9 of 1 to 1,000 is 999.
     for n in range(1000, 0, -1):
         kind, outcome = ("end_error", "error") if n <= 3 else ("end_ok", "ok")
         lines += [f"fill,start,{5000 - n},,,{n},main", f"fill,{kind},{5000 - n},{n},{outcome},,main"]
     lines.append("fill,forget,9000,,,,main")
     lines += [f"backlog,value,0,{n},,,bus" for n in (7, 0, 100)]
-    # True quantiles 200,000; reported 1 % off within the 1.09 % allowed.
+    # The true quantiles are 200,000; the reported ones are off by 1 %, which is within the error of
+    # 1.09 %.
     lines += ["pause,duration,0,200000,ok,,probe"] * 600
 
     def total(count, low, high, mean, quantiles, ppm=0):
@@ -178,7 +181,7 @@ def specimen():
 
 
 def self_test():
-    """The specimen passes, and every way to spoil it is rejected."""
+    """The specimen passes, and each change that spoils it is rejected."""
 
     def problems_of(spoil=lambda _report, _lines: None, **options):
         report, lines = copy.deepcopy(specimen())
@@ -217,7 +220,7 @@ def self_test():
         "exact p95": field(0, "p95", 949),
         "exact p99": field(0, "p99", 991),
         "exact p99.9": field(0, "p99_9", 1000),
-        "estimate said to be exact": field(2, "max_relative_error_ppm", 0),
+        "estimate marked as exact": field(2, "max_relative_error_ppm", 0),
         "estimate too low": field(2, "p99", 197_000),
         "estimate too high": field(2, "p50", 203_000),
         "min": field(0, "min", 0),
@@ -227,10 +230,10 @@ def self_test():
         "estimated total": field(0, "estimated_total", 2000),
         "outcome": outcome("error", 2),
         "cancelled": outcome("cancelled", 1),
-        "total gone": no_total,
-        "total of nothing": phantom_total,
-        "record gone": lost_record,
-        "event gone": unreported,
+        "total removed": no_total,
+        "total without samples": phantom_total,
+        "record removed": lost_record,
+        "event removed": unreported,
         "schema": other_schema,
         "header": line(0, ",".join(reversed(HEADER))),
         "kind": line(1, "fill,begin,1,,,1,main"),
@@ -243,10 +246,10 @@ def self_test():
         "saturated": health(saturated=1),
     }
     good = problems_of(lossless=True, required=["fill", "backlog"])
-    failures = [f"the good report is rejected: {problem}" for problem in good]
+    failures = [f"the unchanged specimen is rejected: {problem}" for problem in good]
     failures += [f"not rejected: {name}" for name, spoil in spoilt.items() if not problems_of(spoil)]
     if not problems_of(required=["signal"]):
-        failures.append("not rejected: a required event without a count")
+        failures.append("not rejected: a required event without samples")
     for name in ("overwritten", "pending"):
         loss = health(**{name: 1, "produced": 2605})
         if problems_of(loss):
@@ -269,7 +272,7 @@ def main():
         problems = self_test()
         done = "self-test passed"
     elif arguments.report is None or arguments.trace is None:
-        parser.error("give a report and a trace")
+        parser.error("expected a report and a trace, or --self-test")
     else:
         with open(arguments.report, encoding="utf-8") as file:
             report = json.load(file)

@@ -1,15 +1,18 @@
-"""Checks a report of a run in which one limit was exceeded and kept again.
+"""Checks the report of a run in which one limit was violated and the violation was cleared.
 
     check_sla.py REPORT.json --event E --quantile Q --window W --raised N --cleared M --slowest-tag T [--state S]
     check_sla.py --self-test
 
-The report has exactly one limit: quantile Q of event E over window W. It was raised N times and cleared M times, at a
-time within the run; what it counted does not contradict its state. The slowest of E, since the start and over 60 s, has
-tag T. The slowest of every event are sorted, no more than were counted, and begin with the maximum.
+The report must have exactly one limit: quantile Q of event E over window W. Its violation must have
+been raised N times and cleared M times, the last change must lie within the run, and its counts
+must not contradict its state. The slowest sample of E must have tag T, over the last 60 s and since
+the start. For every event, the slowest samples must be sorted, begin with the maximum, and not
+outnumber the samples.
 
-It shares no code with the project, on purpose: integers, fractions, and the standard library only.
+This script deliberately shares no code with the project. It uses integers, fractions and the
+standard library.
 
---quantile  as the report writes it: p95, p99.9, p100
+--quantile  as the report has it, such as p95, p99.9 or p100
 --state     the limit's state at the end: ok, violated or unknown
 """
 
@@ -22,84 +25,86 @@ from fractions import Fraction
 
 SCHEMA = "tailwatch.report/1"
 STATES = ("ok", "violated", "unknown")
-# By how much a span may seem to end after the report: times since 1970 come from a clock that is set now and then.
+# A span may seem to end this much after the report, because the clock of the times since 1970 is
+# adjusted now and then.
 CLOCK_SLACK_NS = 1_000_000_000
 
 
 def whole(value):
-    """Whether it is an integer that counts something; `true` is one for Python."""
+    """Whether `value` is an integer of at least 0. A bool is not, although Python counts it as an integer."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def share(quantile):
-    """Which share of the samples is not above `quantile`: 19/20 for p95; None if it is not written like a quantile."""
+    """Returns the share that `quantile` stands for, such as 19/20 for p95; None if it is malformed."""
     if not re.fullmatch(r"p\d+([._]\d+)?", quantile):
         return None
     return Fraction(quantile[1:].replace("_", ".")) / 100
 
 
 def exceeds(quantile_share, over, count):
-    """Whether the quantile of `count` samples exceeds a limit that `over` of them exceed."""
+    """Whether the quantile of `count` samples is above a limit that `over` of them exceed."""
     return count > 0 and over > count - max(1, -(-quantile_share * count // 1))
 
 
 def check_limit(limit, report, raised, cleared, state=None):
-    """What is wrong with the one entry `limit`, leaving aside which one it is."""
+    """Returns what is wrong with the entry `limit`, apart from its event, quantile and window."""
     problems = []
     for field, expected in [("raised", raised), ("cleared", cleared), ("state", state)]:
         if expected is not None and limit[field] != expected:
-            problems.append(f"{field} is {limit[field]}, not {expected}")
+            problems.append(f"{field} is {limit[field]}, expected {expected}")
     if limit["state"] not in STATES:
-        problems.append(f"state is {limit['state']!r}, none of {', '.join(STATES)}")
+        problems.append(f"state is {limit['state']!r}, expected one of {', '.join(STATES)}")
 
     since, now = limit["since_unix_ns"], report["unix_ns"]
     begin = now - report["uptime_ns"]
     if limit["raised"] and not (whole(since) and begin <= since <= now):
-        problems.append(f"since_unix_ns is {since}, not within the run, {begin} to {now}")
+        problems.append(f"since_unix_ns is {since}, expected a time within the run, {begin} to {now}")
 
     over, count, quantile_share = limit["over"], limit["count"], share(limit["quantile"])
     if not (whole(over) and whole(count) and over <= count):
-        problems.append(f"{over} of {count} samples cannot be over the limit")
+        problems.append(f"{over} of {count} samples over the limit is impossible")
     elif quantile_share is None:
-        problems.append(f"{limit['quantile']!r} is no quantile: expected one such as p95 or p99.9")
-    # The other way round nothing is certain: a state may stay violated for a while after the limit is kept again.
+        problems.append(f"{limit['quantile']!r} is not a quantile, expected one such as p95 or p99.9")
+    # The reverse is not checked: a limit may stay violated for a while after its samples are within
+    # it again.
     elif limit["state"] == "ok" and exceeds(quantile_share, over, count):
         problems.append(f"state is ok, but {over} of {count} samples are over the limit")
     return problems
 
 
 def check_slowest(summary, unit, now):
-    """What is wrong with the slowest of a summary made at `now`."""
+    """Returns what is wrong with the slowest samples of a summary made at `now`."""
     slowest = summary.get("slowest")
     if not isinstance(slowest, list):
-        return [f"slowest is {slowest!r}, no list"]
+        return [f"slowest is {slowest!r}, expected a list"]
     problems = []
     for span in slowest:
         start, duration, tag, thread = (span.get(field) for field in ("start_unix_ns", "duration", "tag", "thread"))
         if not (whole(start) and whole(duration) and (tag is None or whole(tag)) and isinstance(thread, str)):
-            return [f"{span} is no span"]
+            return [f"{span} in slowest is malformed"]
         if unit == "ns" and start + duration > now + CLOCK_SLACK_NS:
             problems.append(f"{span} ends after the report")
 
     durations = [span["duration"] for span in slowest]
     if durations != sorted(durations, reverse=True):
-        problems.append(f"slowest are not sorted: {durations}")
+        problems.append(f"slowest is not sorted: {durations}")
     if any(duration > summary["max"] for duration in durations):
-        problems.append(f"one of the slowest exceeds max, {summary['max']}: {durations}")
+        problems.append(f"slowest has a sample above max, {summary['max']}: {durations}")
     if len(durations) > summary["count"]:
-        problems.append(f"there are {len(durations)} slowest of {summary['count']} samples")
+        problems.append(f"slowest has {len(durations)} entries, but there are {summary['count']} samples")
     if durations and durations[0] != summary["max"]:
-        problems.append(f"the slowest is {durations[0]}, max is {summary['max']}")
-    # Plain numbers take no time; whether they have a slowest is not for this check to say.
+        problems.append(f"slowest begins with {durations[0]}, but max is {summary['max']}")
+    # Plain numbers are not durations, so they may have an empty list.
     if not durations and unit == "ns":
         problems.append("slowest is empty")
     return problems
 
 
 def check(report, event, quantile, window, raised, cleared, slowest_tag, state=None):
-    """Everything that is wrong with the parsed report."""
+    """Returns everything that is wrong with the parsed report."""
     if report.get("schema") != SCHEMA:
-        return [f"schema is {report.get('schema')!r}, not {SCHEMA!r}"]
+        return [f"schema is {report.get('schema')!r}, expected {SCHEMA!r}"]
     problems = []
     wanted = {"event": event, "quantile": quantile, "window": window}
     limits = [{field: limit[field] for field in wanted} for limit in report["sla"]]
@@ -107,7 +112,7 @@ def check(report, event, quantile, window, raised, cleared, slowest_tag, state=N
         found = check_limit(report["sla"][0], report, raised, cleared, state)
         problems += [f"limit on {quantile} of {event}: {problem}" for problem in found]
     else:
-        problems.append(f"sla: the limits are {limits}, not {[wanted]}")
+        problems.append(f"sla: the limits are {limits}, expected {[wanted]}")
 
     for reported in report["events"]:
         for name, summary in [*reported["windows"].items(), ("total", reported["total"])]:
@@ -117,21 +122,21 @@ def check(report, event, quantile, window, raised, cleared, slowest_tag, state=N
 
     reported = [candidate for candidate in report["events"] if candidate["name"] == event]
     if len(reported) != 1:
-        return [*problems, f"{event}: reported {len(reported)} times"]
+        return [*problems, f"{event}: {len(reported)} times in the report, expected once"]
     for name, summary in [("60s", reported[0]["windows"].get("60s")), ("total", reported[0]["total"])]:
         tags = [span.get("tag") for span in (summary or {}).get("slowest") or []]
         if tags[:1] != [slowest_tag]:
-            problems.append(f"{event}, {name}: the slowest have the tags {tags}, the first is not {slowest_tag}")
+            problems.append(f"{event}, {name}: the tags of slowest are {tags}, expected {slowest_tag} first")
     return problems
 
 
-# ---- self-test -------------------------------------------------------------------------------------------------------
+# ---- self-test -----------------------------------------------------------------------------------
 
 WANTED = {"event": "fill", "quantile": "p95", "window": "1s", "raised": 1, "cleared": 1, "slowest_tag": 5}
 
 
 def specimen():
-    """A good report. The numbers are worked out by hand, not by the functions above."""
+    """Returns a correct report. Its numbers were computed by hand, not by the functions above."""
 
     def span(start, duration, tag):
         return {"start_unix_ns": start, "duration": duration, "tag": tag, "thread": "main"}
@@ -144,9 +149,10 @@ def specimen():
 
     now = 1_700_000_000_000_000_000
     fills = [span(now - 1_900_000_000, 200, 5), span(now - 300_000_000, 90, None), span(now - 800_000_000, 90, 6)]
-    # It ends a second after the report, which is just allowed.
+    # This span ends one second after the report, which is just allowed.
     pause = [span(now + 999_999_000, 1_000, None)]
-    # Of 40 samples the 38th decides: with 2 over the limit it is kept, with 3 it is not.
+    # The p95 of 40 samples is the 38th: within the limit if 2 samples are over it, violated if 3
+    # are.
     limit = {"event": "fill", "quantile": "p95", "window": "1s", "limit": 80, "unit": "ns", "state": "ok", "over": 2,
              "count": 40, "observed": 70, "since_unix_ns": now - 500_000_000, "raised": 1, "cleared": 1}
     return {
@@ -164,10 +170,10 @@ def specimen():
 
 
 def self_test():
-    """The specimen passes, and every way to spoil it is rejected."""
+    """The specimen passes, and each change that spoils it is rejected."""
 
     def problems_of(spoil=lambda _report: None, **options):
-        # By way of JSON, so that no part of it is in two places.
+        # Copied by way of JSON, so that no two parts are the same object.
         report = json.loads(json.dumps(specimen()))
         spoil(report)
         return check(report, **{**WANTED, **options})
@@ -221,62 +227,62 @@ def self_test():
         "limit over another window": limit(window="60s"),
         "raised": limit(raised=2),
         "cleared": limit(cleared=0),
-        "state that is none": limit(state="fine"),
-        "ok in spite of too many over": limit(over=3),
+        "unknown state": limit(state="fine"),
+        "ok with too many over": limit(over=3),
         "ok with all over": limit(over=1, count=1),
         "more over than there are": limit(state="violated", over=41),
-        "over no integer": limit(over=2.0),
-        "raised at no time": limit(since_unix_ns=None),
-        "raised at a broken time": limit(since_unix_ns=now - 0.5),
+        "over not an integer": limit(over=2.0),
+        "raised without a time": limit(since_unix_ns=None),
+        "raised at a fraction of a nanosecond": limit(since_unix_ns=now - 0.5),
         "raised before the start": limit(since_unix_ns=now - 2_000_000_001),
         "raised after the report": limit(since_unix_ns=now + 1),
-        "event gone": unreported,
+        "event removed": unreported,
         "event twice": twice,
-        "total gone": no_total,
-        "60 s gone": no_minute,
-        "slowest gone": no_slowest,
-        "slowest no list": total(0, slowest=None),
+        "total removed": no_total,
+        "60 s removed": no_minute,
+        "slowest removed": no_slowest,
+        "slowest not a list": total(0, slowest=None),
         "slowest empty": total(0, slowest=[]),
         "slowest of 60 s empty": minute(0, slowest=[]),
         "slowest of another event empty": second(1, slowest=[]),
         "not sorted": slowest(2, duration=91),
         "reversed": swapped,
         "longer than max": slowest(0, duration=201),
-        "not as long as max": total(0, max=201),
-        "max of 60 s": minute(0, max=201),
-        "max of another event": second(1, max=999),
-        "more than were counted": total(0, count=2),
+        "slowest below max": total(0, max=201),
+        "slowest of 60 s below max": minute(0, max=201),
+        "slowest of another event below max": second(1, max=999),
+        "more entries than samples": total(0, count=2),
         "another tag": slowest(0, tag=6),
         "no tag": slowest(0, tag=None),
-        "tag no integer": slowest(1, tag="5"),
-        "start no integer": slowest(1, start_unix_ns=0.5),
-        "duration no integer": slowest(1, duration=90.0),
+        "tag not an integer": slowest(1, tag="5"),
+        "start not an integer": slowest(1, start_unix_ns=0.5),
+        "duration not an integer": slowest(1, duration=90.0),
         "start true": slowest(1, start_unix_ns=True),
         "start negative": slowest(1, start_unix_ns=-1),
-        "thread no text": slowest(1, thread=None),
+        "thread not a string": slowest(1, thread=None),
         "ends after the report": slowest(0, start_unix_ns=now + 999_999_801),
-        "number above max": total(2, slowest=[{"start_unix_ns": 0, "duration": 4, "tag": None, "thread": "bus"}]),
+        "plain number above max": total(2, slowest=[{"start_unix_ns": 0, "duration": 4, "tag": None, "thread": "bus"}]),
     }
-    failures = [f"the good report is rejected: {problem}" for problem in problems_of(state="ok")]
+    failures = [f"the unchanged specimen is rejected: {problem}" for problem in problems_of(state="ok")]
     failures += [f"not rejected: {name}" for name, spoil in spoilt.items() if not problems_of(spoil)]
     if not problems_of(state="unknown"):
-        failures.append("not rejected: another state than the one asked for")
+        failures.append("not rejected: a state other than the expected one")
     for name, spoil, options in [
-        ("still violated, though kept again", limit(state="violated", cleared=0), {"cleared": 0}),
+        ("still violated, though within the limit again", limit(state="violated", cleared=0), {"cleared": 0}),
         ("violated", limit(state="violated", over=3, cleared=0), {"cleared": 0}),
-        ("unknown", limit(state="unknown", over=0, count=0), {}),
+        ("unknown state", limit(state="unknown", over=0, count=0), {}),
         ("never raised", limit(since_unix_ns=None, raised=0, cleared=0), {"raised": 0, "cleared": 0}),
         ("no sample", limit(over=0, count=0), {}),
     ]:
         failures += [f"rejected: {name}: {problem}" for problem in problems_of(spoil, **options)]
-    # p99.9 of 1,000 samples is the 999th, p95 of 10 the tenth, p0 the first.
+    # The p99.9 of 1,000 samples is the 999th, the p95 of 10 is the tenth, and the p0 is the first.
     for quantile, over, count, expected in [
         ("p99.9", 1, 1_000, False), ("p99_9", 1, 1_000, False), ("p99_9", 2, 1_000, True), ("p100", 0, 5, False),
         ("p100", 1, 1_000, True), ("p95", 1, 10, True), ("p0", 9, 10, False), ("p0", 10, 10, True), ("95", 0, 10, True),
     ]:
         rejected = bool(problems_of(limit(quantile=quantile, over=over, count=count), quantile=quantile))
         if rejected != expected:
-            failures.append(f"{quantile} with {over} of {count} over the limit: rejected is {rejected}")
+            failures.append(f"{quantile} with {over} of {count} over the limit: rejected is {rejected}, expected {expected}")
     return failures
 
 
@@ -297,13 +303,13 @@ def main():
         problems = self_test()
         done = "self-test passed"
     elif arguments.report is None or any(getattr(arguments, name) is None for name in WANTED):
-        parser.error("give a report, --event, --quantile, --window, --raised, --cleared and --slowest-tag")
+        parser.error("expected a report, --event, --quantile, --window, --raised, --cleared and --slowest-tag, or --self-test")
     else:
         with open(arguments.report, encoding="utf-8") as file:
             report = json.load(file)
         wanted = {name: getattr(arguments, name) for name in WANTED}
         problems = check(report, **wanted, state=arguments.state)
-        done = f"{arguments.report} tells of the limit as it should"
+        done = f"the limit in {arguments.report} is as expected"
 
     for problem in problems[:50]:
         print(f"check_sla: {problem}", file=sys.stderr)

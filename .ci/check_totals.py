@@ -1,9 +1,10 @@
-"""Compares the totals of two bots that replayed the same feed, one of threads and one of tasks.
+"""Compares the totals of two bots that replayed the same feed, one with threads and one with tasks.
 
     check_totals.py REPORT.json OTHER.json
     check_totals.py --self-test
 
-Of each event of the trading preset, but for pauses, which are the machine's: the count and the outcomes.
+Count and outcomes of each event of the trading preset must be equal, except for `gc_pause`: pauses
+depend on the machine.
 """
 
 import json
@@ -21,7 +22,7 @@ EVENTS = (
 
 
 def totals(report):
-    """Count and outcomes by event."""
+    """Returns count and outcomes by event."""
     found = {}
     for event in report["events"]:
         if event["name"] in EVENTS:
@@ -30,7 +31,7 @@ def totals(report):
 
 
 def differences(one, other):
-    """What the two reports do not agree about."""
+    """Returns the differences between the two reports."""
     one, other = totals(one), totals(other)
     missing = [f"{name}: not in both reports" for name in EVENTS if name not in one or name not in other]
     both = [name for name in EVENTS if name in one and name in other]
@@ -38,7 +39,7 @@ def differences(one, other):
 
 
 def self_test():
-    """Differences are found, and nothing else."""
+    """Differences are found, and equal reports have none."""
 
     def report(count, failed=0):
         outcomes = {"ok": count, "error": failed, "cancelled": 0}

@@ -13,7 +13,7 @@ use std::{
 
 use tailwatch_bare_metal::wire::{
     CountsFrame, Decoder, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, SummaryFrame,
-    UnitOf,
+    UnitKind,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -99,7 +99,7 @@ fn show_counts(counts: &CountsFrame) {
 
 fn show_summary(summary: &SummaryFrame) {
     let window = summary.window.map_or("all".into(), |nanos| format!("{} ms", nanos / 1_000_000));
-    let unit = if summary.unit == UnitOf::Time { "ns" } else { "" };
+    let unit = if summary.unit == UnitKind::Time { "ns" } else { "" };
     print!("{:<24}{window:>9}{:>10}", summary.name.as_str(), summary.count);
     for value in [summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max] {
         print!("{:>14}", format!("{value} {unit}").trim_end());

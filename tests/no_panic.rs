@@ -76,9 +76,10 @@ struct References {
 impl References {
     fn read(archive: &[u8]) -> Self {
         let mut references = Self::default();
-        let file = ArchiveFile::parse(archive).expect("an archive");
+        let file = ArchiveFile::parse(archive).expect("a valid archive");
         for (number, member) in file.members().enumerate() {
-            let data = member.expect("a member").data(archive).expect("its data");
+            let data =
+                member.expect("a valid member").data(archive).expect("the data of the member");
             // The other members of the archive hold metadata.
             let Ok(object) = object::File::parse(data) else { continue };
             for symbol in object.symbols() {
@@ -92,7 +93,8 @@ impl References {
                 let to = references.from.entry((number, section.index())).or_default();
                 for (_, relocation) in section.relocations() {
                     let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
-                    let symbol = object.symbol_by_index(symbol).expect("a symbol");
+                    let symbol =
+                        object.symbol_by_index(symbol).expect("the symbol of the relocation");
                     let place = symbol.section_index().map(|section| (number, section));
                     // A function that is local to its object is referenced through its section,
                     // whose name contains the function's.

@@ -23,8 +23,10 @@ fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
     let section = file
         .section_by_index(symbol.section_index().expect("a defined symbol"))
         .expect("the section of the symbol");
-    let start = usize::try_from(symbol.address() - section.address()).expect("an offset");
-    section.data().expect("code")[start..][..usize::try_from(symbol.size()).expect("a size")]
+    let start =
+        usize::try_from(symbol.address() - section.address()).expect("the offset fits `usize`");
+    section.data().expect("the section has data")[start..]
+        [..usize::try_from(symbol.size()).expect("the size fits `usize`")]
         .to_vec()
 }
 
@@ -43,7 +45,7 @@ const MEASURED: [&str; 8] = [
 #[test]
 fn off_leaves_no_code_or_data_in_the_measured_program() {
     let off = probe(&["--features", "off"]);
-    let off = object::File::parse(&*off).expect("a library");
+    let off = object::File::parse(&*off).expect("a valid library");
     let plain = code(&off, "plain");
     for name in MEASURED {
         assert_eq!(code(&off, name), plain, "{name} must have the code of the unmeasured function");
@@ -60,7 +62,7 @@ fn off_leaves_no_code_or_data_in_the_measured_program() {
 
     // With recording, the functions are much larger. So the comparison above can fail.
     let on = probe(&[]);
-    let on = object::File::parse(&*on).expect("a library");
+    let on = object::File::parse(&*on).expect("a valid library");
     for name in MEASURED {
         assert!(code(&on, name).len() > 2 * plain.len(), "{name} must contain recording code");
     }

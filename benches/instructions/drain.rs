@@ -1,4 +1,5 @@
-//! The drain: from a full ring to summaries, at the ticks of a script, since how long spans take changes where they are counted.
+//! The drain, from a full ring to summaries, with the ticks of a script: under callgrind, measured
+//! durations would vary.
 
 use core::{error::Error, hint::black_box, time::Duration};
 
@@ -9,32 +10,33 @@ use tailwatch_core::{
 
 use crate::{count, memory::Memory};
 
-/// Records in a ring at the beginning of a pass: all that it holds.
+/// The records in the ring at the beginning of a pass: the ring is full.
 const RECORDS: u32 = 16_384;
 
-/// Passes, and the ticks from one to the next: the last ones lie in another slice of the shortest window.
+/// The number of passes, and the ticks from one to the next. The last passes lie in another slice
+/// of the shortest window than the first.
 const PASSES: u32 = 16;
 const BETWEEN_PASSES: u64 = 10_000_000;
 
-/// As in the real drain, the last one is the total.
-const PERIODS: [Scope; 4] = [Scope::Window(0), Scope::Window(1), Scope::Window(2), Scope::Total];
+/// All scopes of a summary.
+const SCOPES: [Scope; 4] = [Scope::Window(0), Scope::Window(1), Scope::Window(2), Scope::Total];
 
-/// Of each sample it is counted whether it is longer, as some are.
+/// The limit that samples are compared with. Some samples exceed it.
 const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, Duration::from_nanos(900))];
 
 type FullRing = Ring<[Slot; RECORDS as usize]>;
 
-/// How spans lie in the ring.
+/// How the records of spans follow each other in the ring.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
-    /// A START, and the END behind it.
+    /// Each START is followed by its END.
     OneByOne,
-    /// Two STARTs, and the two ENDs behind them.
+    /// Two STARTs are followed by the two ENDs.
     Nested,
 }
 
-/// An aggregator, the ring that it drains, and the time.
-struct World<'r> {
+/// An aggregator, the ring that it drains, and the current tick.
+struct Fixture<'r> {
     events: Vec<EventInfo>,
     aggregator: Aggregator<Memory<u32>>,
     producer: Producer<'r>,
@@ -42,7 +44,7 @@ struct World<'r> {
     now: u64,
 }
 
-impl<'r> World<'r> {
+impl<'r> Fixture<'r> {
     fn new(
         events: u16,
         limits: &'static [Threshold],
@@ -63,7 +65,8 @@ impl<'r> World<'r> {
         Ok(Self { events, aggregator, producer, consumer, now: 0 })
     }
 
-    /// Fills the ring with spans of all events in turn, of varying lengths below a microsecond.
+    /// Records `records` records: spans of all events in turn, with varying durations of up to 2
+    /// µs.
     fn record(&self, records: u32, order: Order) {
         let spans = u64::from(records / 2);
         let ids = self.events.iter().map(|info| info.id).cycle();
@@ -71,11 +74,11 @@ impl<'r> World<'r> {
         let mut spans = (0..spans).zip(ids).map(span);
         let start = |at, id, tag| self.producer.push(Record::start(at, id, 0, tag));
         let end = |at, id, length| {
-            self.producer.push(Record::end(at + length, id, 0, Outcome::Ok, length))
+            self.producer.push(Record::end(at + length, id, 0, Outcome::Ok, length));
         };
         while let Some((at, id, length, tag)) = spans.next() {
             start(at, id, tag);
-            // The outer one begins as if nothing were in it, and ends behind the other.
+            // The outer span ends after the inner one.
             let mut whole = length;
             if order == Order::Nested
                 && let Some((at, id, length, tag)) = spans.next()
@@ -88,50 +91,50 @@ impl<'r> World<'r> {
         }
     }
 
-    /// A pass over the ring; how many records it took.
+    /// Drains the ring in one pass and returns the number of records.
     fn pass(&mut self) -> u64 {
         let as_of = self.now;
         self.consumer.refresh();
         self.aggregator.begin_pass(as_of + 1);
         let drained = self.aggregator.drain(0, &mut self.consumer, |_, _| ());
         self.aggregator.expire_orphans(self.aggregator.pass());
-        self.aggregator.watch(as_of, |_| ());
+        self.aggregator.evaluate_limits(as_of, |_| ());
         drained.delivered
     }
 
-    /// Has passes over the full ring counted.
+    /// Counts the instructions of passes over the full ring.
     fn count_passes(&mut self, row: &str, order: Order) {
         for _ in 0..PASSES {
             self.record(RECORDS, order);
             self.now += BETWEEN_PASSES;
             let mut taken = 0;
             count(row, RECORDS, || taken = self.pass());
-            assert_eq!(taken, u64::from(RECORDS), "{row}: the ring was full");
+            assert_eq!(taken, u64::from(RECORDS), "{row}: the pass drains a full ring");
         }
         assert_eq!(
             self.aggregator.counters(),
             Counters::default(),
-            "{row}: all of it was in order"
+            "{row}: no record is invalid, late or an orphan"
         );
     }
 
-    /// Has the summaries of all that can be asked for counted.
+    /// Counts the instructions of the summaries of all events over all scopes.
     fn count_summaries(&mut self, row: &str) {
-        let summaries = u32::try_from(self.events.len() * PERIODS.len()).expect("there are few");
-        let mut told = 0;
+        let summaries = u32::try_from(self.events.len() * SCOPES.len()).expect("there are few");
+        let mut found = 0;
         count(row, summaries, || {
             for info in &self.events {
-                for period in PERIODS {
-                    let summary = black_box(self.aggregator.describe(info.id, period));
-                    told += u32::from(summary.is_some());
+                for scope in SCOPES {
+                    let summary = black_box(self.aggregator.describe(info.id, scope));
+                    found += u32::from(summary.is_some());
                 }
             }
         });
-        assert_eq!(told, summaries, "{row}: something happened in each");
+        assert_eq!(found, summaries, "{row}: every event has samples in every scope");
     }
 }
 
-/// Has the drain counted.
+/// Counts the instructions of the drain and of summaries.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     for (row, events, limits, order) in [
         ("drain/1_event", 1, &[] as &[_], Order::OneByOne),
@@ -141,13 +144,13 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         ("drain/8_events/limits", 8, LIMITS, Order::OneByOne),
     ] {
         let mut ring = Box::new(Ring::new());
-        World::new(events, limits, &mut ring)?.count_passes(row, order);
+        Fixture::new(events, limits, &mut ring)?.count_passes(row, order);
     }
 
-    // Few enough samples of each event that all are kept, then too many.
+    // With 4,096 records all samples are kept; with a full ring there are too many of each event.
     for (row, records) in [("summary/exact", 4_096), ("summary/counted", RECORDS)] {
         let mut ring = Box::new(Ring::new());
-        let mut world = World::new(8, LIMITS, &mut ring)?;
+        let mut world = Fixture::new(8, LIMITS, &mut ring)?;
         world.record(records, Order::OneByOne);
         world.now += BETWEEN_PASSES;
         world.pass();

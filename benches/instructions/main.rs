@@ -1,8 +1,10 @@
-//! Fixed pieces of work for who counts instructions: `python3 .ci/check_instructions.py` runs them under callgrind.
+//! Fixed pieces of work whose instructions are counted: `python3 .ci/check_instructions.py` runs
+//! this program under callgrind.
 //!
-//! Each piece is one call of [`tailwatch_counted`], all that callgrind is to count. Before it, a line on stdout tells the row
-//! that it belongs to and of how many units it consists. Everything that could make the counts vary is fixed: the number of spans,
-//! and where time matters, the time.
+//! Each piece of work is one call of [`tailwatch_counted`], the only function that callgrind
+//! counts. A line on stdout before the call names the row that the piece belongs to, and the number
+//! of units in it. Everything that could change the counts is fixed: the number of spans and, where
+//! time matters, the ticks.
 
 mod drain;
 #[path = "../../core/tests/recount/memory.rs"]
@@ -11,7 +13,8 @@ mod spans;
 
 use core::error::Error;
 
-/// Does the work. Callgrind counts from the beginning of this function to its end, and finds it by its name.
+/// Runs `work`. Callgrind finds this function by its name, and counts from its beginning to its
+/// end.
 // SAFETY: nothing else has this name.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -19,7 +22,7 @@ extern "Rust" fn tailwatch_counted(work: &mut dyn FnMut()) {
     work();
 }
 
-/// Has the work counted, as so many units of this row.
+/// Counts the instructions of `work` as `units` units of `row`.
 fn count(row: &str, units: u32, mut work: impl FnMut()) {
     println!("{row} {units}");
     tailwatch_counted(&mut work);

@@ -1,4 +1,4 @@
-//! The hot path: spans and values of a registered thread, which nobody drains meanwhile.
+//! The hot path: spans and values of a registered thread, without a drain beside it.
 
 use core::{
     error::Error,
@@ -17,12 +17,13 @@ use crate::count;
 
 const SPANS: u32 = 65_536;
 
-/// More, as they are drawn: how many of them are recorded depends a little on where the recorder lies in memory.
+/// More spans than in the other rows: sampling is random, and how many are recorded depends
+/// slightly on the address of the recorder.
 const SAMPLED_SPANS: u32 = 1_048_576;
 
 type Work = fn(u32);
 
-/// The forms of a span, and how many records each writes.
+/// The forms of a span, and the number of records that each writes.
 const FORMS: [(&str, u32, Work); 6] = [
     ("guard", 2, guard),
     ("guard_tagged", 2, guard_tagged),
@@ -65,7 +66,7 @@ fn measure_sync(times: u32) {
     }
 }
 
-/// A future that is ready at its first poll, polled where it stands.
+/// A future that is ready at its first poll, polled in place.
 fn measure_async(times: u32) {
     #[measure(Trading::OrderPlacement)]
     async fn work() {
@@ -85,7 +86,7 @@ fn value(times: u32) {
     }
 }
 
-/// Has so many spans counted; how many records they wrote.
+/// Counts the instructions of `times` spans and returns the number of records that they wrote.
 fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 {
     let produced = || {
         collector.flush();
@@ -96,7 +97,7 @@ fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 
     produced() - before
 }
 
-/// Has every form counted.
+/// Counts the instructions of every form.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let start = |mode| -> Result<Collector, Box<dyn Error>> {
         let collector =
@@ -104,10 +105,10 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         collector.register_thread("counted")?;
         match collector.report().clock.source {
             ClockSource::Tsc => Ok(collector),
-            ClockSource::Monotonic => Err(
-                "the processor's counter is not to be trusted here, and spans are counted with it"
-                    .into(),
-            ),
+            ClockSource::Monotonic => {
+                Err("this machine has no reliable counter in the processor, and the rows need it"
+                    .into())
+            }
         }
     };
 
@@ -115,7 +116,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let collector = start(mode)?;
         for (form, records, work) in FORMS {
             let written = count_spans(&collector, &format!("span/{form}/{name}"), SPANS, work);
-            assert_eq!(written, u64::from(records * SPANS), "{form}: all of them were recorded");
+            assert_eq!(written, u64::from(records * SPANS), "{form}: every span is recorded");
         }
     }
 
@@ -123,13 +124,13 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let share = collector.set_sampling_rate(Trading::OrderPlacement, 0.125)?;
     let written = count_spans(&collector, "span/sampled/relaxed", SAMPLED_SPANS, guard);
     let expected = f64::from(2 * SAMPLED_SPANS) * share;
-    #[expect(clippy::cast_precision_loss, reason = "it is far below 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "the count is far below 2^52")]
     let off = (written as f64 / expected - 1.0).abs();
-    assert!(off < 0.02, "of {expected} records, {written} were written");
+    assert!(off < 0.02, "{written} records were written, expected about {expected}");
 
     collector.set_sampling_rate(Trading::OrderPlacement, 1.0)?;
     collector.set_enabled(false);
     let written = count_spans(&collector, "span/disabled", SPANS, guard);
-    assert_eq!(written, 0, "nothing was recorded");
+    assert_eq!(written, 0, "a disabled collector records nothing");
     Ok(())
 }

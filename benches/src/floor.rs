@@ -1,8 +1,8 @@
-//! The floor: two readings of the processor's counter, and nothing else.
+//! The floor: two readings of the processor's counter, without anything else.
 
 use core::hint::black_box;
 
-/// Two readings, neither of which waits for anything.
+/// Two readings, neither of which waits for other instructions.
 #[inline(always)]
 pub(crate) fn relaxed() {
     let start = counter::relaxed();
@@ -10,7 +10,7 @@ pub(crate) fn relaxed() {
     black_box(end.wrapping_sub(start));
 }
 
-/// Two readings, the second of which waits for what is before it.
+/// Two readings; the second one waits for all instructions before it.
 #[inline(always)]
 pub(crate) fn ordered() {
     let start = counter::relaxed();
@@ -29,12 +29,13 @@ pub(crate) mod counter {
     #[inline(always)]
     pub(crate) fn ordered() -> u64 {
         let mut core_number = 0;
-        // SAFETY: every x86-64 processor with an invariant counter has RDTSCP; the pointer is to a local.
+        // SAFETY: every x86-64 processor with an invariant counter has RDTSCP; the pointer is to a
+        // local variable.
         unsafe { core::arch::x86_64::__rdtscp(&raw mut core_number) }
     }
 }
 
-/// Elsewhere the floor is the adapter's own clock.
+/// On other processors the floor is the adapter's own clock.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) mod counter {
     use std::sync::LazyLock;

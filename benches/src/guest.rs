@@ -1,5 +1,5 @@
-//! What measuring takes from the *measured* program: a workload that needs all of the second-level cache, with and without
-//! spans in it, with rings of each size.
+//! The cost of measuring to the measured program: a workload that needs the whole second-level
+//! cache, with and without spans in it, with rings of each size.
 
 use core::{cell::RefCell, error::Error, hint::black_box};
 use std::fs;
@@ -10,24 +10,26 @@ use crate::rounds::{self, Contestant, figure};
 
 const RING_SIZES: [usize; 6] = [1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20];
 
-/// Of the second-level cache, where the machine does not tell.
+/// The size of the second-level cache in bytes, if the machine does not report it.
 const USUAL_L2: usize = 1 << 20;
 
-/// What fits into any first-level cache, beside a span.
+/// The bytes of a workload that fits into any first-level cache, with room for a span.
 const SMALL: usize = 16 << 10;
 
-/// Lines that are visited between two spans: some 100 to 200 ns of work.
+/// The lines visited between two spans: 100 to 200 ns of work.
 const VISITS: u32 = 32;
 
-/// Spans before each turn, so that the cache holds what it can: of large caches all lines are visited several times.
+/// The spans before each turn, which fill the cache: even in large caches they visit all lines
+/// several times.
 const WARM: u32 = 4_096;
 
-/// One line of the cache: the number of the next one to visit.
+/// A cache line: the index of the next line to visit.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Line(u32);
 
-/// A workload: lines that lead from one to the next, at random, so that no processor guesses the next.
+/// A workload: lines that lead from one to the next in random order, so that the processor cannot
+/// predict the next one.
 struct Walk {
     lines: Vec<Line>,
     at: u32,
@@ -45,7 +47,7 @@ impl Walk {
         Self { lines, at: 0 }
     }
 
-    /// Visits some lines.
+    /// Visits [`VISITS`] lines.
     #[inline(never)]
     fn visit(&mut self) {
         for _ in 0..VISITS {
@@ -68,20 +70,21 @@ impl Walk {
     }
 }
 
-/// Bytes of the second-level cache.
+/// Returns the size of the second-level cache in bytes.
 fn second_level() -> Option<usize> {
-    let told = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").ok()?;
-    Some(told.trim().strip_suffix('K')?.parse::<usize>().ok()? << 10)
+    let size = fs::read_to_string("/sys/devices/system/cpu/cpu0/cache/index2/size").ok()?;
+    Some(size.trim().strip_suffix('K')?.parse::<usize>().ok()? << 10)
 }
 
-/// Times everything and prints the table.
+/// Runs the bench and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
-    // A turn is so long that the drain comes by in it, even to the largest ring, which it leaves alone until a quarter is full.
+    // Turns are long enough for the drain to visit even the largest ring, which it leaves alone
+    // until a quarter of it is full.
     let (rounds, times) = if smoke { (3, 20_000) } else { (61, 200_000) };
     let bytes = second_level().unwrap_or(USUAL_L2);
     let start = |size: &usize| Collector::builder().rings(2).ring_capacity(*size).start();
     let collectors = RING_SIZES.iter().map(start).collect::<Result<Vec<_>, _>>()?;
-    // All contestants walk the same lines: others would fall on other places of the cache.
+    // All contestants walk the same lines: other lines would lie in other places of the cache.
     let walks = [SMALL, bytes].map(|bytes| RefCell::new(Walk::new(bytes)));
 
     let mut contestants = Vec::new();
@@ -95,7 +98,7 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         });
         for collector in &collectors {
             let prepare = || {
-                collector.register_thread("bench").expect("a ring for the only thread");
+                collector.register_thread("bench").expect("the only thread gets a ring");
                 walk.borrow_mut().measured(WARM);
             };
             let work = |times| walk.borrow_mut().measured(times);
@@ -111,28 +114,32 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
 
     println!(
         "{:<12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>11}",
-        "", "plain ns", "spans ns", "more ns", "more %", "itself ns", "the rest %"
+        "", "plain ns", "spans ns", "added ns", "added %", "itself ns", "rest %"
     );
     for (number, size) in RING_SIZES.iter().enumerate() {
         let plain = figure(large[0].clone()).median;
         let measured = figure(large[1 + number].clone()).median;
-        let [itself, more] = [small, large].map(|turns| more(&turns[0], &turns[1 + number]));
-        let [more_percent, rest_percent] = [more, more - itself].map(|ns| ns / plain * 100.0);
+        let [itself, added] = [small, large].map(|turns| added(&turns[0], &turns[1 + number]));
+        let [added_percent, rest_percent] = [added, added - itself].map(|ns| ns / plain * 100.0);
         println!(
-            "ring 2^{:<5} {plain:>9.2} {measured:>9.2} {more:>9.2} {more_percent:>9.2} {itself:>9.2} {rest_percent:>11.2}",
+            "ring 2^{:<5} {plain:>9.2} {measured:>9.2} {added:>9.2} {added_percent:>9.2} \
+             {itself:>9.2} {rest_percent:>11.2}",
             size.ilog2()
         );
     }
     println!(
-        "\n{rounds} interleaved rounds; a span around each {VISITS} visits of {bytes} bytes of memory, line by line at random"
+        "\n{rounds} interleaved rounds; one span per {VISITS} visits to random cache lines of \
+         {bytes} bytes of memory"
     );
     println!(
-        "itself: what a span adds where the workload takes {SMALL} bytes; the rest is what it takes from the cache"
+        "itself: what a span adds to a workload of {SMALL} bytes; rest: the remainder, caused by \
+         the cache that recording occupies"
     );
     Ok(())
 }
 
-/// By how many nanoseconds these turns are longer than those of the same rounds.
-fn more(plain: &[f64], measured: &[f64]) -> f64 {
+/// Returns by how many nanoseconds `measured` exceeds `plain`: the median of the differences per
+/// round.
+fn added(plain: &[f64], measured: &[f64]) -> f64 {
     figure(plain.iter().zip(measured).map(|(plain, measured)| measured - plain).collect()).median
 }

@@ -1,4 +1,4 @@
-//! How much the cost of a single record varies, beside that of two bare readings of the counter.
+//! The variation of a single record's cost, compared with that of two bare readings of the counter.
 
 use core::{error::Error, hint::black_box};
 
@@ -6,21 +6,23 @@ use tailwatch::{Clock, ClockMode, Collector, HostClock, Quantile, Trading, measu
 
 use crate::{floor, progress, verdict};
 
-/// Timed in one turn, each alone: as many spans as fill a ring of the default size.
+/// The number of timings in a turn: as many as the spans that fill a ring of the default size.
 const TURN: usize = 8_192;
 
-/// More bytes than any cache holds.
+/// Bytes; more than any cache holds.
 const LARGE: usize = 64 << 20;
 
-/// By how much the p99.9 may exceed that of the bare readings.
+/// The largest allowed ratio of the p99.9 to that of the bare readings.
 const TARGET: f64 = 2.0;
 
 const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P99, Quantile::P99_9, Quantile::MAX];
 
-/// What is timed: nothing, which tells what the timing itself costs; what the others are compared with; those.
+/// What is timed: nothing, which gives the cost of the timing itself; bare readings, which the
+/// others are compared with; a record; a span.
 const NAMES: [&str; 4] = ["nothing", "two bare readings", "a record", "a span"];
 
-/// Does one of [`NAMES`] again and again, each time alone between two readings of the counter that wait for it.
+/// Times the work with this index in [`NAMES`] again and again, each time between two readings of
+/// the counter that wait for it.
 fn turn(work: usize, ticks: &mut [u32]) {
     match work {
         0 => each(|| (), ticks),
@@ -46,26 +48,27 @@ fn each(work: impl Fn(), ticks: &mut [u32]) {
     }
 }
 
-/// What was found of one work on a cold or a warm ring.
+/// The timings of one kind of work on a cold or a warm ring.
 struct Row {
     work: usize,
     is_cold: bool,
-    /// Of each turn the ticks at [`QUANTILES`].
+    /// The ticks at [`QUANTILES`] of each turn.
     turns: Vec<[u32; QUANTILES.len()]>,
-    /// Those of all turns.
+    /// The ticks of all turns.
     all: Vec<u32>,
 }
 
 impl Row {
-    /// Keeps what a turn took.
+    /// Adds the ticks of a turn, and sorts them.
     fn add(&mut self, ticks: &mut [u32]) {
         ticks.sort_unstable();
         self.turns.push(QUANTILES.map(|quantile| at(ticks, quantile)));
         self.all.extend_from_slice(ticks);
     }
 
-    /// The ticks at the quantile of this number: those of the turn in the middle, as what interrupts the machine now and then is not the
-    /// record's. Of the last quantile, which is the maximum, the largest.
+    /// Returns the ticks at the quantile with this index in [`QUANTILES`]: the median over the
+    /// turns, because interruptions of the machine are not part of a record's cost; for the last
+    /// quantile, which is the maximum, the largest over the turns.
     fn at(&self, number: usize) -> f64 {
         let mut turns: Vec<u32> = self.turns.iter().map(|quantiles| quantiles[number]).collect();
         turns.sort_unstable();
@@ -75,14 +78,14 @@ impl Row {
     }
 }
 
-/// The ticks at a quantile, of sorted ones.
+/// Returns the value at `quantile` of sorted ticks.
 fn at(ticks: &[u32], quantile: Quantile) -> u32 {
     let rank = quantile.rank(ticks.len() as u64);
-    ticks[usize::try_from(rank).expect("there are as many") - 1]
+    ticks[usize::try_from(rank).expect("a rank is at most the number of ticks") - 1]
 }
 
-/// All rows, turn after turn. Before a cold turn the caches are filled with something else; before a warm one the ring was gone
-/// round just now.
+/// Times all rows, turn by turn. Before a cold turn, other data fills the caches. Before a warm
+/// turn, the ring has just been written all around.
 fn rows(rounds: u32) -> Vec<Row> {
     let row = |(is_cold, work)| Row { work, is_cold, turns: Vec::new(), all: Vec::new() };
     let mut rows: Vec<_> = [false, true]
@@ -113,14 +116,14 @@ fn rows(rounds: u32) -> Vec<Row> {
     rows
 }
 
-/// Times everything and prints the table.
+/// Runs the bench and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let rounds = if smoke { 5 } else { 201 };
     let collector = Collector::builder().start()?;
     collector.install()?;
     collector.register_thread("bench")?;
     let rows = rows(rounds);
-    let nanos_a_tick = nanos_a_tick()?;
+    let nanos_per_tick = nanos_per_tick()?;
 
     println!(
         "{:<28} {:>7} {:>8} {:>8} {:>10} {:>13}",
@@ -131,14 +134,15 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         let timing = of_kind[0].at(0);
         let net = |row: &Row, number| row.at(number) - timing;
         for row in of_kind {
-            let [p50, p99, p99_9, max] = [0, 1, 2, 3].map(|number| net(row, number) * nanos_a_tick);
+            let [p50, p99, p99_9, max] =
+                [0, 1, 2, 3].map(|number| net(row, number) * nanos_per_tick);
             let name = format!(
                 "{}, {}",
                 NAMES[row.work],
                 if row.is_cold { "cold ring" } else { "warm ring" }
             );
             let ratio = net(row, 2) / net(&of_kind[1], 2);
-            let verdict = if row.work > 1 { verdict::word(ratio <= TARGET) } else { "" };
+            let verdict = if row.work > 1 { verdict::label(ratio <= TARGET) } else { "" };
             let line = format!(
                 "{name:<28} {p50:>7.1} {p99:>8.1} {p99_9:>8.1} {max:>10.0} {ratio:>13.3} {verdict}"
             );
@@ -149,18 +153,16 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "\n{rounds} interleaved rounds of {TURN} each; the drain runs at its normal pace meanwhile"
+        "\n{rounds} interleaved rounds of {TURN} timings each, with the drain running normally\n\
+         quantiles are medians over the rounds; the maximum is over all rounds\n\
+         the median cost of timing nothing is subtracted; a record reads the counter once; a span \
+         is two records"
     );
-    println!("quantiles are those of the round in the middle, the maximum that of all");
-    println!(
-        "less what timing nothing costs, at its median; a record reads the counter once, a span is two records"
-    );
-    for (rounds, most) in [("all rounds together", most_in_all), ("the round in the middle", most)]
-    {
+    for (rounds, most) in [("all rounds together", most_in_all), ("the median round", most)] {
         for (name, most) in NAMES.iter().zip(most).skip(2) {
-            verdict::say(
+            verdict::print(
                 format!(
-                    "p99.9 of {name} in {rounds}, cold or warm, at most {TARGET} x that of {}",
+                    "p99.9 of {name} over {rounds}, cold or warm, at most {TARGET} x that of {}",
                     NAMES[1]
                 ),
                 format!("x {most:.3}"),
@@ -171,8 +173,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// By the clock that spans are measured with.
-fn nanos_a_tick() -> Result<f64, Box<dyn Error>> {
+/// Returns the nanoseconds per tick of the clock that measures spans.
+fn nanos_per_tick() -> Result<f64, Box<dyn Error>> {
     const TICKS: u32 = 1_000_000;
     let rate = HostClock::new(ClockMode::Ordered).rate();
     Ok(f64::from(u32::try_from(rate.nanos_in_ticks(u64::from(TICKS)))?) / f64::from(TICKS))

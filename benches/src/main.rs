@@ -1,4 +1,5 @@
-//! What tailwatch costs, as ratios to the bare clock within one run: `cargo run --release -p tailwatch-benches -- versus`.
+//! Benchmarks of tailwatch, as ratios to a bare clock reading within the same run: `cargo run
+//! --release -p tailwatch-benches -- versus`.
 
 mod drain;
 mod floor;
@@ -35,56 +36,57 @@ struct Options {
 
 #[derive(Debug, Args)]
 struct Effort {
-    /// A few short rounds, to see that it runs: the figures mean little.
+    /// Run a few short rounds, to check that the bench works; the figures mean little
     #[arg(long)]
     smoke: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// Nanoseconds a span in each form and of each peer, beside the floor of its clock mode.
+    /// Nanoseconds per span, for each form and each peer, compared with the floor of its clock mode
     Versus {
         #[command(flatten)]
         effort: Effort,
-        /// Writes what is printed to this file, too.
+        /// Also write the results to this file, as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Nanoseconds a record, from the ring to quantiles that can be asked for.
+    /// Nanoseconds per record, from the ring to quantiles that can be queried
     Drain(Effort),
-    /// Processor time of the drain a record, by how many come.
+    /// The drain's processor time per record, at different record rates
     Rate {
         #[command(flatten)]
         effort: Effort,
-        /// Writes the line of a plot to this file.
+        /// Write the data of the plot to this file, as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// What asking costs, published and ad hoc, after few spans and after many.
+    /// The cost of queries, published and ad hoc, after few spans and after many
     Query {
         #[command(flatten)]
         effort: Effort,
-        /// Writes the lines of a plot to this file.
+        /// Write the data of the plot to this file, as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// How much more two threads record than one, with rings of each size.
+    /// How many more spans two threads record than one, with rings of each size
     Scale(Effort),
-    /// Memory that is resident after a million, a hundred million and a billion spans.
+    /// Resident memory after a million, a hundred million and a billion spans
     Memory(Effort),
-    /// How much the cost of a single record varies, beside that of two bare readings of the counter.
+    /// The variation of a single record's cost, compared with two bare readings of the counter
     Jitter(Effort),
-    /// What the measuring takes from a program that needs the cache for itself, with rings of each size.
+    /// The cost of measuring to a program that needs the whole cache, with rings of each size
     Guest(Effort),
-    /// What the measuring adds to the processing of candles that takes 10 ms, and 10 µs.
+    /// The cost of measuring on top of candle processing that takes 10 ms, and 10 µs
     Realistic(Effort),
-    /// What measuring takes from tokio's tasks and their workers, and whether all of a crowd of tasks is counted.
+    /// The cost of measuring tokio tasks: to a future, and to the worker that the drain shares; and
+    /// whether every one of many tasks is counted
     Tokio(Effort),
-    /// All of them, each in a process of its own.
+    /// All benches, each in a process of its own
     All {
         #[command(flatten)]
         effort: Effort,
-        /// Writes `BENCHMARKS.md` and its plots into this directory.
+        /// Write `BENCHMARKS.md` and its plots into this directory
         #[arg(long, value_name = "DIRECTORY")]
         page: Option<PathBuf>,
     },

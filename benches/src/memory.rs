@@ -1,4 +1,5 @@
-//! Memory that is resident after so many spans of one thread, with default settings and eight events.
+//! Resident memory after given numbers of spans of one thread, with default settings and eight
+//! events.
 
 use core::{error::Error, hint::black_box, time::Duration};
 use std::{fs, thread, time::Instant};
@@ -7,20 +8,21 @@ use tailwatch::{Collector, Trading, Unit, measure, record_value};
 
 use crate::{progress, verdict};
 
-/// Bytes that there may be above what an empty process has.
+/// The target, in bytes above what an empty process has.
 const TARGET: u64 = 5_000_000;
 
-/// By which factor it may grow once every slice of every window was in use: nothing is left that is touched for the first time.
+/// The largest allowed growth factor once every slice of every window has been in use: no memory is
+/// left that is touched for the first time.
 const FLAT: f64 = 1.01;
 
-/// When it is looked at.
+/// When the memory is read.
 #[derive(Clone, Copy)]
 enum Until {
-    /// After so many spans, from the start.
+    /// After this many spans, counted from the start.
     Spans(u64),
-    /// Once the longest window has gone by.
+    /// After the longest window has passed.
     Windows,
-    /// After so many spans more than at the last look.
+    /// After this many more spans than at the previous mark.
     Further(u64),
 }
 
@@ -34,25 +36,26 @@ const MARKS: [Until; 5] = [
 const SMOKE_MARKS: [Until; 3] =
     [Until::Spans(10_000), Until::Spans(100_000), Until::Spans(1_000_000)];
 
-/// The longest of the default windows, and a slice more.
+/// The length of the longest default window, and one slice more.
 const WINDOWS: Duration = Duration::from_secs(66);
 
-/// Between two looks at how far it is.
+/// The spans between two checks of the mark.
 const BATCH: u64 = 1_000_000 / 8;
 
-/// What of this process is in memory, in bytes, counted page by page.
+/// Returns the bytes of this process that are resident, counted page by page.
 fn resident() -> Result<u64, Box<dyn Error>> {
-    let told = fs::read_to_string("/proc/self/smaps_rollup")
-        .map_err(|error| format!("this needs Linux: {error}"))?;
-    let line = told
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")
+        .map_err(|error| format!("this bench needs Linux: {error}"))?;
+    let line = rollup
         .lines()
         .find_map(|line| line.strip_prefix("Rss:"))
-        .ok_or("smaps_rollup tells no Rss")?;
+        .ok_or("/proc/self/smaps_rollup has no line `Rss:`")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim_end().parse()?;
     Ok(kib * 1_024)
 }
 
-/// So many spans, as many of each event; of the one that is a number, numbers.
+/// Records `spans` spans, the same number of each event; for an event that is a plain number,
+/// values.
 fn record(spans: u64) {
     for (info, n) in Trading::ALL.iter().cycle().zip(0..spans) {
         if info.unit == Unit::One {
@@ -64,15 +67,16 @@ fn record(spans: u64) {
     }
 }
 
-/// What was found at one look.
+/// The memory at one mark.
 struct Mark {
     spans: u64,
     after: Duration,
-    /// Bytes above what there was before the collector.
+    /// Bytes above what the process had before the collector.
     above: u64,
 }
 
-/// Records until each of these marks, in this thread; the last one is after a `flush`, which is made here too.
+/// Records in this thread until each of the marks. One more mark follows after a `flush` in this
+/// thread.
 fn marks(collector: &Collector, wanted: &[Until], empty: u64) -> Result<Vec<Mark>, Box<dyn Error>> {
     let (start, mut spans, mut marks) = (Instant::now(), 0, Vec::with_capacity(wanted.len()));
     for until in progress::bar("marks", wanted.len() as u64).wrap_iter(wanted.iter()) {
@@ -97,16 +101,17 @@ fn marks(collector: &Collector, wanted: &[Until], empty: u64) -> Result<Vec<Mark
             above: resident()?.saturating_sub(empty),
         });
     }
-    // Last of all, as it makes a report in this thread: what the allocator keeps of it for the thread comes on top.
+    // The flush comes last, because it makes a report in this thread, and the allocator keeps its
+    // memory for the thread.
     collector.flush();
     marks.push(Mark { spans, after: start.elapsed(), above: resident()?.saturating_sub(empty) });
     Ok(marks)
 }
 
-/// Looks at all marks and prints the table.
+/// Runs the bench and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let wanted = if smoke { &SMOKE_MARKS[..] } else { &MARKS };
-    // What the look itself needs, and the bar, is there before it counts.
+    // A first progress bar and reading allocate what they need, so that it does not count.
     progress::bar("marks", 1).finish_and_clear();
     resident()?;
     let empty = resident()?;
@@ -118,7 +123,7 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         recording.join().map_err(|_| "the recording thread panicked".to_owned())?
     })?;
 
-    println!("{:>15} {:>9} {:>14} {:>11}", "spans", "after s", "bytes above", "x the last");
+    println!("{:>15} {:>9} {:>14} {:>11}", "spans", "after s", "bytes above", "x previous");
     let mut last = None;
     for Mark { spans, after, above } in &marks {
         let growth = last.map_or(String::new(), |last| format!("{:.3}", ratio(*above, last)));
@@ -127,27 +132,25 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         last = Some(*above);
     }
     println!(
-        "\nan empty process has {empty} bytes; the collector tells {} of its own",
+        "\nan empty process has {empty} bytes; the collector reports {} bytes as its own\n\
+         slices come into use one after another over a minute; until then memory grows with time, \
+         not with spans\n\
+         the last row is after a flush, whose report stays in the allocator's memory for the \
+         recording thread",
         collector.memory_bytes()
-    );
-    println!(
-        "slices come into use one after the other, in a minute: until then it grows with time, not with spans"
-    );
-    println!(
-        "the last line is after a flush, whose report lies in a heap that the allocator has for the thread that records"
     );
     let [drained @ .., flushed] = &marks[..] else { return Ok(()) };
     let most = drained.iter().map(|mark| mark.above).max().unwrap_or_default();
-    verdict::say(format!("at most {TARGET} bytes above an empty process"), most, most <= TARGET);
+    verdict::print(format!("at most {TARGET} bytes above an empty process"), most, most <= TARGET);
     let most = flushed.above;
-    verdict::say(
-        format!("at most {TARGET} bytes above an empty process, after a flush too"),
+    verdict::print(
+        format!("at most {TARGET} bytes above an empty process, after a flush"),
         most,
         most <= TARGET,
     );
     if let ([.., full, end], false) = (drained, smoke) {
         let growth = ratio(end.above, full.above);
-        verdict::say(
+        verdict::print(
             "flat once all slices are in use, within 1 %",
             format!("x {growth:.3}"),
             growth <= FLAT,
@@ -156,7 +159,7 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a ratio is told to a few digits")]
+#[expect(clippy::cast_precision_loss, reason = "a ratio is printed with a few digits")]
 fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to as f64
 }

@@ -1,4 +1,5 @@
-//! `BENCHMARKS.md`: every bench's table as it was printed, the machine, the versions and the day, and plots.
+//! Writes `BENCHMARKS.md`: the printed table of every bench, plots, the machine, the versions and
+//! the date.
 
 use core::{error::Error, fmt::Write as _};
 use std::{
@@ -16,28 +17,29 @@ use crate::{
     series,
 };
 
-/// Where plots and the figures behind them go, from where the page lies.
+/// The directory of the plots and their data, relative to that of the page.
 const PLOTS: &str = "benches/plots";
 
-/// The lock file: which version of everything is compiled in.
+/// The lock file, which has the versions of all crates that are compiled in.
 const LOCK: &str = include_str!("../../Cargo.lock");
 
-/// What each bench is about, and whether a plot is made of what it writes.
+/// The benches: name, title, and whether there is a plot of its results.
 const BENCHES: [(&str, &str, bool); 10] = [
-    ("versus", "A span, in each form and of each peer", true),
+    ("versus", "The cost of a span, by form and by peer", true),
     ("drain", "The drain, from the ring to quantiles", false),
-    ("rate", "The drain, by how many records come", true),
-    ("query", "Asking", true),
-    ("scale", "Two threads", false),
+    ("rate", "The drain at different record rates", true),
+    ("query", "Queries", true),
+    ("scale", "Two recording threads", false),
     ("memory", "Memory", false),
-    ("jitter", "How much a single record varies", false),
-    ("guest", "What measuring takes from a program that needs the cache", false),
-    ("realistic", "Candles", false),
-    ("tokio", "Tasks of tokio", false),
+    ("jitter", "Variation of a single record's cost", false),
+    ("guest", "Measuring a program that needs the cache", false),
+    ("realistic", "Candle processing", false),
+    ("tokio", "Tokio tasks", false),
 ];
 
-/// Runs every bench, in processes of their own: there is one installed collector in each, and what the one before left in memory
-/// would count as the next one's. Writes the page into `directory`, if there is one.
+/// Runs every bench in a process of its own: a process has one installed collector, and the memory
+/// that one bench leaves behind would count for the next one. Writes the page into `directory`, if
+/// there is one.
 pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let plots = directory.map(|directory| directory.join(PLOTS));
     if let Some(plots) = &plots {
@@ -59,7 +61,7 @@ pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn E
         let text = String::from_utf8(output.stdout)?;
         print!("{text}");
         if !output.status.success() {
-            return Err(format!("{name}: {}", output.status).into());
+            return Err(format!("bench {name} failed: {}", output.status).into());
         }
         write!(sections, "\n## {title}\n\n")?;
         if let Some(data) = data {
@@ -84,7 +86,7 @@ fn features(bench: &str) -> &'static str {
     if bench == "versus" && cfg!(feature = "peers") { " --features peers" } else { "" }
 }
 
-/// The plot of a bench, from the figures that it wrote.
+/// Draws the plot of `bench` from the data that it wrote.
 fn draw(bench: &str, data: &Path, picture: &Path) -> Result<(), Box<dyn Error>> {
     match bench {
         "versus" => {
@@ -94,24 +96,25 @@ fn draw(bench: &str, data: &Path, picture: &Path) -> Result<(), Box<dyn Error>> 
         "rate" => {
             let axes = Axes {
                 title: "The drain's processor time",
-                x: "records a second",
-                y: "ns a record",
+                x: "records per second",
+                y: "ns per record",
             };
             plot::lines(picture, &axes, &series::read(data)?)
         }
         "query" => {
             let axes = Axes {
-                title: "Asking for everything, 8 events, 3 windows",
+                title: "Querying everything: 8 events, 3 windows",
                 x: "spans recorded",
                 y: "ns",
             };
             plot::lines(picture, &axes, &series::read(data)?)
         }
-        other => Err(format!("{other} has no plot").into()),
+        other => Err(format!("bench {other} has no plot").into()),
     }
 }
 
-/// What a span costs in the outcome of `versus`, cheapest first: floors, a few of our forms, peers and references; warm.
+/// The cost of a warm span in the results of `versus`, cheapest first: the floors, some of
+/// tailwatch's forms, the peers and the references.
 fn spans(outcome: &str) -> Result<Vec<Bar>, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Outcome {
@@ -146,37 +149,35 @@ fn spans(outcome: &str) -> Result<Vec<Bar>, Box<dyn Error>> {
     Ok(bars)
 }
 
-/// What stands above the tables.
+/// The beginning of the page, above the tables.
 fn head(smoke: bool) -> Result<String, Box<dyn Error>> {
     let mut head = String::from("# Benchmarks\n\n");
     let all = if cfg!(feature = "peers") { " --features peers" } else { "" };
     writeln!(
         head,
-        "Written by `cargo run --release -p tailwatch-benches{all} -- all --page .`, not by hand."
-    )?;
-    writeln!(
-        head,
-        "Ratios within one run are what counts; times are those of one machine on one day.\n"
+        "Generated by `cargo run --release -p tailwatch-benches{all} -- all --page .`; do not \
+         edit.\n\
+         Compare ratios within one run: the times are those of one machine on one day.\n"
     )?;
     if smoke {
-        writeln!(head, "**This is a smoke test: its figures mean nothing.**\n")?;
+        writeln!(head, "**This page is from a smoke test: its figures mean nothing.**\n")?;
     }
-    for (what, told) in [
-        ("Day", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+    for (what, text) in [
+        ("Date", humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
         ("Processor", processor()),
         ("System", system()),
-        ("Compiler", said("rustc", &["-V"])),
+        ("Compiler", output_of("rustc", &["-V"])),
         ("Compared with", versions()?),
     ] {
-        writeln!(head, "- {what}: {told}")?;
+        writeln!(head, "- {what}: {text}")?;
     }
     Ok(head)
 }
 
 fn processor() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let told = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!("{}, {cores} cores", model.map_or("unknown", |(_, model)| model))
 }
 
@@ -185,8 +186,8 @@ fn system() -> String {
     format!("{} {} {}", env::consts::OS, release.trim(), env::consts::ARCH)
 }
 
-/// What a program says of itself.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// Returns the standard output of a program, or `unknown` if it cannot be run.
+fn output_of(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(
         |_| "unknown".to_owned(),
@@ -194,7 +195,7 @@ fn said(program: &str, arguments: &[&str]) -> String {
     )
 }
 
-/// The versions of the peers and references, as they were locked.
+/// Returns the versions of the peers and references, from the lock file.
 fn versions() -> Result<String, Box<dyn Error>> {
     #[derive(Deserialize)]
     struct Lock {
@@ -207,13 +208,13 @@ fn versions() -> Result<String, Box<dyn Error>> {
     }
 
     let Lock { package } = toml::from_str(LOCK)?;
-    // Of several versions the newest, which comes last.
+    // If a crate has several versions, the newest one wins, because it comes last.
     let locked: BTreeMap<_, _> =
         package.into_iter().map(|package| (package.name, package.version)).collect();
-    let told = crate::peers::CRATES
+    let versions = crate::peers::CRATES
         .iter()
         .filter_map(|name| Some(format!("{name} {}", locked.get(*name)?)));
-    Ok(told.collect::<Vec<_>>().join(", "))
+    Ok(versions.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

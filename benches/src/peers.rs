@@ -1,4 +1,5 @@
-//! What users would otherwise take for the same job, each by its own best practice; compiled with the feature `peers`.
+//! What users would otherwise take for the same job, each used by its own best practice. Compiled
+//! with the feature `peers`.
 
 #[cfg(feature = "peers")]
 mod counters;
@@ -13,7 +14,7 @@ mod tracers;
 
 use tailwatch::ClockMode;
 
-/// The crates that they come from.
+/// The crates that the peers come from.
 pub(crate) const CRATES: [&str; 18] = [
     "rtrb",
     "heapless",
@@ -35,20 +36,21 @@ pub(crate) const CRATES: [&str; 18] = [
     "tracing-subscriber",
 ];
 
-/// Something that is compared with ours.
+/// An alternative that tailwatch is compared with.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// Which of our forms is used like it, if it does the same job.
+    /// The form of tailwatch's spans that is used like it, if the peer does the same job.
     pub(crate) like: Option<&'static str>,
-    /// Whether its clock waits for the work that it measures.
+    /// The clock mode of tailwatch that its clock corresponds to: `Ordered` if it waits for the
+    /// measured work.
     pub(crate) mode: ClockMode,
-    /// Called before each of its turns, untimed: what its users do now and then, elsewhere.
+    /// Called before each turn, untimed: the work that users do now and then outside the hot path.
     pub(crate) upkeep: Box<dyn FnMut()>,
-    /// Measures an empty body so many times.
+    /// Measures an empty body the given number of times.
     pub(crate) work: Box<dyn FnMut(u32)>,
 }
 
-/// The peers that there are, and those that there are not, with the reason.
+/// The peers that take part, and a text about each one that does not, with the reason.
 #[derive(Default)]
 pub(crate) struct Peers {
     pub(crate) present: Vec<Peer>,
@@ -57,7 +59,7 @@ pub(crate) struct Peers {
 
 #[cfg(feature = "peers")]
 impl Peers {
-    /// Adds one without upkeep.
+    /// Adds a peer without upkeep.
     fn add(
         &mut self,
         name: &'static str,
@@ -65,11 +67,11 @@ impl Peers {
         mode: ClockMode,
         work: impl FnMut(u32) + 'static,
     ) {
-        self.add_kept(name, like, mode, || (), work);
+        self.add_with_upkeep(name, like, mode, || (), work);
     }
 
-    /// Adds one with upkeep.
-    fn add_kept(
+    /// Adds a peer with upkeep.
+    fn add_with_upkeep(
         &mut self,
         name: &'static str,
         like: Option<&'static str>,
@@ -87,7 +89,7 @@ impl Peers {
     }
 }
 
-/// All of them, for turns of at most `times` times.
+/// Returns all peers, for turns of at most `times` spans.
 #[cfg(feature = "peers")]
 pub(crate) fn all(times: u32) -> Peers {
     let mut peers = Peers::default();
@@ -99,11 +101,11 @@ pub(crate) fn all(times: u32) -> Peers {
     peers
 }
 
-/// None of them.
+/// Returns no peers.
 #[cfg(not(feature = "peers"))]
 pub(crate) fn all(_times: u32) -> Peers {
     Peers {
         present: Vec::new(),
-        left_out: vec!["all peers: compile them by `--features peers`".to_owned()],
+        left_out: vec!["all peers: they need `--features peers`".to_owned()],
     }
 }

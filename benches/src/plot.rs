@@ -9,18 +9,18 @@ use crate::series::Series;
 
 const SIZE: (u32, u32) = (880, 480);
 
-/// What the axes show.
+/// The texts of a plot.
 pub(crate) struct Axes {
     pub(crate) title: &'static str,
     pub(crate) x: &'static str,
     pub(crate) y: &'static str,
 }
 
-/// Lines over two logarithmic axes.
+/// Draws lines over two logarithmic axes.
 pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), Box<dyn Error>> {
     let points = || series.iter().flat_map(|line| &line.points);
     let (x, y) = (range(points().map(|point| point.0)), range(points().map(|point| point.1)));
-    // Names of lines stand below all of them.
+    // Room for the names of the lines, below all of them.
     let below = if series.len() > 1 { 12.0 } else { 2.0 };
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -59,15 +59,15 @@ pub(crate) fn lines(path: &Path, axes: &Axes, series: &[Series]) -> Result<(), B
     Ok(())
 }
 
-/// A bar of a plot.
+/// A bar of a bar chart.
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) length: f64,
-    /// It stands out.
+    /// Whether the bar is highlighted.
     pub(crate) is_ours: bool,
 }
 
-/// Bars from the top down, over a logarithmic axis.
+/// Draws bars from the top down, over a logarithmic axis.
 pub(crate) fn bars(path: &Path, axes: &Axes, bars: &[Bar]) -> Result<(), Box<dyn Error>> {
     const HEIGHT: u32 = 24;
     let rows = u32::try_from(bars.len())?;
@@ -107,15 +107,15 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> Range<f64> {
     values.clone().fold(f64::INFINITY, f64::min)..values.fold(f64::MIN_POSITIVE, f64::max)
 }
 
-/// A number with as few digits as can be: 2.5M.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that is asked for")]
+/// Formats a number with as few characters as possible, to three digits: 2.5M.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that plotters requires")]
 fn short(value: &f64) -> String {
     let (scaled, unit) = match *value {
         value if value >= 1e6 => (value / 1e6, "M"),
         value if value >= 1e3 => (value / 1e3, "k"),
         value => (value, ""),
     };
-    // To three digits, then as short as it goes.
+    // Three digits, then without trailing zeros.
     let digits = if scaled >= 100.0 {
         0
     } else if scaled >= 10.0 {
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
-        let told = [0.5, 19.0, 100.0, 1_000.0, 2_500.0, 1e8].map(|value| short(&value));
-        assert_eq!(told, ["0.5", "19", "100", "1k", "2.5k", "100M"]);
+    fn numbers_are_formatted_with_few_characters() {
+        let texts = [0.5, 19.0, 100.0, 1_000.0, 2_500.0, 1e8].map(|value| short(&value));
+        assert_eq!(texts, ["0.5", "19", "100", "1k", "2.5k", "100M"]);
     }
 }

@@ -1,30 +1,31 @@
-//! The processor's time, which others cannot take away.
+//! Processor time, which does not include the time in which others have the core.
 
 use core::time::Duration;
 
-/// What this thread has used of the processor.
+/// Returns the processor time of this thread.
 #[cfg(unix)]
-pub(crate) fn time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(now).expect("it is not negative")
 }
 
-/// What all threads of this process have used of it.
+/// Returns the processor time of all threads of this process.
 #[cfg(unix)]
-pub(crate) fn of_all() -> Duration {
+pub(crate) fn process_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(now).expect("it is not negative")
 }
 
-/// Elsewhere that is not known, either: nothing.
+/// Returns zero: the time is not known on other systems.
 #[cfg(not(unix))]
-pub(crate) fn of_all() -> Duration {
+pub(crate) fn process_time() -> Duration {
     Duration::ZERO
 }
 
-/// Elsewhere it is not known: the time itself, as if nobody else were on the core.
+/// Returns the elapsed time, as if nobody else used the core: processor time is not known on other
+/// systems.
 #[cfg(not(unix))]
-pub(crate) fn time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     static BEGINNING: std::sync::LazyLock<std::time::Instant> =
         std::sync::LazyLock::new(std::time::Instant::now);
     BEGINNING.elapsed()

@@ -1,4 +1,5 @@
-//! What asking costs: four quantiles of all events over all windows, after few spans and after many.
+//! The cost of queries: four quantiles of all events over all windows, after few spans and after
+//! many.
 
 use core::{error::Error, hint::black_box, time::Duration};
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::{
 const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
 const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
-/// After how many spans is asked. From the second on there are more than the exact samples that are kept, in every window.
+/// The number of spans before the queries. From the second entry on, every window has more samples
+/// than the exact samples that are kept.
 const SPANS: [(u32, &str); 5] = [
     (100, "10^2"),
     (10_000, "10^4"),
@@ -28,21 +30,22 @@ const SPANS: [(u32, &str); 5] = [
     (100_000_000, "10^8"),
 ];
 
-/// What is asked, and how many nanoseconds it may take.
-const WAYS: [(&str, Option<f64>); 4] = [
+/// The queries, each with the most nanoseconds that it may take.
+const QUERIES: [(&str, Option<f64>); 4] = [
     ("published: 24 summaries, by stats", Some(5_000.0)),
     ("published: a copy of the report", None),
     ("ad hoc: 24 fresh summaries", Some(150_000.0)),
     ("ad hoc: 96 quantiles, by quantile", None),
 ];
 
-/// By which factor the costs after 10^4 spans and more may differ.
+/// The largest allowed factor between the costs after 10^4 and more spans.
 const FLAT: f64 = 1.10;
 
 type Core = Aggregator<&'static mut storage!(SHAPE)>;
 
-/// How long the span of this number lasts: 1 µs to 8 ms, as many in each octave. The shortest and the longest come often, so that
-/// every slice holds the same range of buckets, however few spans it holds.
+/// Returns the duration of span `n`: 1 µs to 8 ms, the same number in each octave. The shortest and
+/// the longest one come often, so that every slice covers the same range of buckets, even with few
+/// spans.
 fn nanos(n: u32) -> u64 {
     let mixed = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     match n / 8 % 4 {
@@ -56,8 +59,9 @@ fn event(n: u32) -> &'static EventInfo {
     &Trading::ALL[n as usize % Trading::ALL.len()]
 }
 
-/// An aggregator on a clock of its own: half of the spans lie evenly in a minute that ends now, the other half in its last second.
-/// So all slices of all windows are in use, and equally so after few spans and after many.
+/// Returns an aggregator with a clock of its own. Half of its spans are spread evenly over the last
+/// minute, the other half over its last second. So all slices of all windows are in use, in the
+/// same proportion after few spans and after many.
 fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
     const PASSES: u32 = 600;
     const PASS_NANOS: u64 = 100_000_000;
@@ -97,7 +101,7 @@ fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
     Ok(aggregator)
 }
 
-/// A collector that was told so many lengths, of which it has published what it knows.
+/// Returns a collector that has recorded `spans` durations and published its report.
 fn collector(spans: u32) -> Result<Collector, Box<dyn Error>> {
     const BATCH: u32 = 8_192;
     let collector = Collector::builder().rings(1).manual_drain().start()?;
@@ -119,12 +123,12 @@ fn collector(spans: u32) -> Result<Collector, Box<dyn Error>> {
     assert_eq!(
         (health.delivered, health.overwritten),
         (u64::from(spans), 0),
-        "nothing was lost: {health:?}"
+        "records were lost: {health:?}"
     );
     Ok(collector)
 }
 
-/// All events and windows.
+/// Returns all pairs of an event and a window.
 fn everything() -> impl Iterator<Item = (&'static EventInfo, usize, Duration)> {
     let windows = WindowSpec::DEFAULT.iter().enumerate();
     Trading::ALL.iter().flat_map(move |info| {
@@ -132,11 +136,14 @@ fn everything() -> impl Iterator<Item = (&'static EventInfo, usize, Duration)> {
     })
 }
 
-/// The ways of asking, in the order of [`WAYS`].
-fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() + 'c>; WAYS.len()] {
+/// Returns the queries in the order of [`QUERIES`].
+fn queries<'c>(
+    collector: &'c Collector,
+    core: &'c mut Core,
+) -> [Box<dyn FnMut() + 'c>; QUERIES.len()] {
     let stats = || {
         for (info, _, length) in everything() {
-            black_box(collector.stats(info.id, length).expect("such an event and window"));
+            black_box(collector.stats(info.id, length).expect("the event and the window exist"));
         }
     };
     let report = || {
@@ -153,7 +160,7 @@ fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() 
                 black_box(
                     collector
                         .quantile(info.id, length, quantile)
-                        .expect("such an event and window"),
+                        .expect("the event and the window exist"),
                 );
             }
         }
@@ -161,7 +168,7 @@ fn asking<'c>(collector: &'c Collector, core: &'c mut Core) -> [Box<dyn FnMut() 
     [Box::new(stats), Box::new(report), Box::new(summaries), Box::new(quantiles)]
 }
 
-/// Times everything, prints the table and writes the lines of a plot.
+/// Runs the bench, prints the table and writes the data of the plot.
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let (rounds, times) = if smoke { (5, 20) } else { (201, 100) };
     let spans = if smoke { &SPANS[..3] } else { &SPANS };
@@ -171,8 +178,8 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
         spans.iter().map(|(spans, _)| aggregator(*spans)).collect::<Result<Vec<_>, _>>()?;
     let mut contestants = Vec::new();
     for (collector, core) in collectors.iter().zip(&mut cores) {
-        for (mut ask, (name, _)) in asking(collector, core).into_iter().zip(WAYS) {
-            let work = move |times| (0..times).for_each(|_| ask());
+        for (mut query, (name, _)) in queries(collector, core).into_iter().zip(QUERIES) {
+            let work = move |times| (0..times).for_each(|_| query());
             contestants.push(Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) });
         }
     }
@@ -183,50 +190,54 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
         "{:<36} {:>6} {:>11} {:>11} {:>11}",
         "8 events x 3 windows x 4 quantiles", "spans", "median ns", "min", "max"
     );
-    for (way, (name, _)) in WAYS.iter().enumerate() {
-        for ((_, spans), figures) in spans.iter().zip(figures.chunks_exact(WAYS.len())) {
-            let Figure { min, median, max } = figures[way];
+    for (index, (name, _)) in QUERIES.iter().enumerate() {
+        for ((_, spans), figures) in spans.iter().zip(figures.chunks_exact(QUERIES.len())) {
+            let Figure { min, median, max } = figures[index];
             println!("{name:<36} {spans:>6} {median:>11.0} {min:>11.0} {max:>11.0}");
         }
     }
-    println!("\n{rounds} interleaved rounds of {times} times each; the caches are warm");
-    for (way, (name, target)) in WAYS.iter().enumerate() {
+    println!(
+        "\n{rounds} interleaved rounds, each query {times} times per round; the caches are warm"
+    );
+    for (index, (name, target)) in QUERIES.iter().enumerate() {
         let most = figures
             .iter()
-            .skip(way)
-            .step_by(WAYS.len())
+            .skip(index)
+            .step_by(QUERIES.len())
             .map(|figure| figure.median)
             .fold(0.0, f64::max);
         if let Some(target) = target {
-            verdict::say(
+            verdict::print(
                 format!("{name}, at most {target} ns"),
                 format!("{most:.0} ns"),
                 most <= *target,
             );
         }
-        let of_many: Vec<_> = turns.iter().skip(way).step_by(WAYS.len()).skip(1).collect();
+        let of_many: Vec<_> = turns.iter().skip(index).step_by(QUERIES.len()).skip(1).collect();
         let ratios = || of_many.iter().map(|turns| ratio(turns, of_many[0]));
-        // The dearest to the cheapest, wherever they stand.
+        // The ratio of the most to the least expensive, whatever their numbers of spans.
         let spread = ratios().fold(0.0, f64::max) / ratios().fold(f64::INFINITY, f64::min);
         let (from, to) = (spans[1].1, spans[spans.len() - 1].1);
-        verdict::say(
-            format!("{name}, within 10 % from {from} to {to}"),
+        verdict::print(
+            format!("{name}, within 10 % from {from} to {to} spans"),
             format!("x {spread:.3}"),
             spread <= FLAT,
         );
     }
     if let Some(path) = json {
-        let line = |(way, (name, _)): (usize, &(&str, _))| {
-            let medians = figures.iter().skip(way).step_by(WAYS.len()).map(|figure| figure.median);
+        let line = |(index, (name, _)): (usize, &(&str, _))| {
+            let medians =
+                figures.iter().skip(index).step_by(QUERIES.len()).map(|figure| figure.median);
             let points = spans.iter().map(|(spans, _)| f64::from(*spans)).zip(medians).collect();
             Series { name: (*name).to_owned(), points }
         };
-        series::write(path, &WAYS.iter().enumerate().map(line).collect::<Vec<_>>())?;
+        series::write(path, &QUERIES.iter().enumerate().map(line).collect::<Vec<_>>())?;
     }
     Ok(())
 }
 
-/// How much longer these turns are than those of the same rounds: what slows down a round, slows down both.
+/// Returns the median over the rounds of the ratio of `turns` to `to`. What slows a round down
+/// slows both, so the ratio per round is hardly affected.
 fn ratio(turns: &[f64], to: &[f64]) -> f64 {
     figure(turns.iter().zip(to).map(|(turn, to)| turn / to).collect()).median
 }

@@ -1,4 +1,5 @@
-//! What measuring adds to the processing of candles: to 10 ms of it, as a trading bot may have, and to 10 µs, where it can be seen.
+//! The cost of measuring on top of candle processing: of 10 ms, as a trading bot may have, and of
+//! 10 µs, where the cost is large enough to be resolved.
 
 use core::{error::Error, hint::black_box, time::Duration};
 use std::time::Instant;
@@ -11,18 +12,18 @@ use crate::{
     verdict,
 };
 
-/// What it may add to 10 ms, as a share.
+/// The largest allowed addition to 10 ms, as a share.
 const TARGET: f64 = 0.000_1;
 
-/// As many prices are looked back at.
+/// The number of prices that the indicators are computed from.
 const PRICES: u32 = 200;
 
-/// How long the work is, and how many of it are timed at once.
+/// The length of the work, and how many times it runs in a turn.
 const CASES: [(Duration, u32); 2] =
     [(Duration::from_millis(10), 1), (Duration::from_micros(10), 100)];
 
-/// The usual indicators of the last prices, so many times over: an average and a spread that forget, the strength of gains
-/// beside losses. What they come to.
+/// Computes the usual indicators of `prices`, `passes` times: an exponential average, an
+/// exponential variance, and the strength of gains relative to losses. Returns their sum.
 #[inline(never)]
 fn process(prices: &[f64], passes: u32) -> f64 {
     let mut sum = 0.0;
@@ -41,7 +42,7 @@ fn process(prices: &[f64], passes: u32) -> f64 {
     sum
 }
 
-/// Prices that walk at random.
+/// Returns prices that follow a random walk.
 fn prices() -> Vec<f64> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut price = 100.0;
@@ -52,7 +53,7 @@ fn prices() -> Vec<f64> {
     (0..PRICES).map(|_| step()).collect()
 }
 
-/// How many passes take so long.
+/// Returns the number of passes that take `length`.
 fn passes(prices: &[f64], length: Duration) -> u32 {
     const TRIED: u32 = 2_000;
     let times = (0..21).map(|_| {
@@ -65,17 +66,18 @@ fn passes(prices: &[f64], length: Duration) -> u32 {
     u32::try_from(passes).unwrap_or(u32::MAX).max(1)
 }
 
-/// What was found of work of one length.
-struct Found {
+/// The results for work of one length.
+struct Comparison {
     plain_ns: f64,
-    /// What measuring adds, as a share of it.
+    /// The addition by measuring, as a share of the work.
     share: Interval,
-    /// And in nanoseconds a span.
+    /// The addition in nanoseconds per span.
     nanos: Interval,
 }
 
-/// In each round it is done plain, measured, measured and plain, so that a machine that becomes faster or slower favours neither.
-fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Found {
+/// Compares plain and measured work. Each round runs it plain, measured, measured and plain, so
+/// that a machine that becomes faster or slower favours neither.
+fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Comparison {
     let passes = passes(prices, length);
     let plain = |times| {
         for _ in 0..times {
@@ -102,14 +104,14 @@ fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Found
         (plain, measured - plain)
     };
     let of_each = |of: fn((f64, f64)) -> f64| (0..rounds).map(round).map(of).collect::<Vec<_>>();
-    Found {
+    Comparison {
         plain_ns: figure(of_each(|(plain, _)| plain)).median,
         share: Interval::of_median(&of_each(|(plain, more)| more / plain)),
         nanos: Interval::of_median(&of_each(|(_, more)| more)),
     }
 }
 
-/// Times everything and prints the table.
+/// Runs the bench and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let rounds = if smoke { [15, 100] } else { [1_001, 4_001] };
     let collector = Collector::builder().start()?;
@@ -120,9 +122,9 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
 
     println!(
         "{:<9} {:>12} {:>9} {:>21} {:>10} {:>25}",
-        "candle", "plain ns", "more ns", "95 %", "more %", "95 %"
+        "candle", "plain ns", "added ns", "95 %", "added %", "95 %"
     );
-    for ((length, _), Found { plain_ns, share, nanos }) in CASES.iter().zip(&found) {
+    for ((length, _), Comparison { plain_ns, share, nanos }) in CASES.iter().zip(&found) {
         let of_nanos = format!("{:.1} to {:.1}", nanos.low, nanos.high);
         let of_share = format!("{:.5} to {:.5}", share.low * 100.0, share.high * 100.0);
         println!(
@@ -133,27 +135,29 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         );
     }
     println!(
-        "\n{} and {} rounds, each of them plain, measured, measured, plain; medians, with the interval that holds them with 95 % \
-         confidence (bootstrap); the drain runs at its normal pace meanwhile",
+        "\n{} and {} rounds, each in the order plain, measured, measured, plain; medians with \
+         their 95 % confidence intervals (bootstrap), with the drain running normally",
         rounds[0], rounds[1]
     );
     judge(&found[0].share, found[1].nanos.median / found[0].plain_ns);
     Ok(())
 }
 
-/// Whether measuring adds less than the target to the long work. Where the interval is too wide to see that, what a span adds to the
-/// short work is said as a share of the long one: there it can be seen.
+/// Prints whether measuring adds less than the target to the long work. If the interval is too wide
+/// to decide that, what a span adds to the short work, where it is resolved, is printed as a share
+/// of the long one.
 fn judge(share: &Interval, derived: f64) {
     let percent = |share: f64| format!("{:.5} %", share * 100.0);
-    let told =
-        format!("{}, in {} to {}", percent(share.median), percent(share.low), percent(share.high));
-    let target = format!("less than {} of 10 ms, or than the interval's width", percent(TARGET));
+    let measured =
+        format!("{}, {} to {}", percent(share.median), percent(share.low), percent(share.high));
+    let target =
+        format!("less than {} of 10 ms, or less than the interval's width", percent(TARGET));
     if share.high < TARGET {
-        verdict::say(target, told, true);
+        verdict::print(target, measured, true);
     } else {
         let width = percent(share.width());
-        let told = format!("{told}: it is not resolved below the width, {width}");
-        verdict::say(target, told, share.median.abs() < share.width());
+        let measured = format!("{measured} (width {width}; smaller additions are not resolved)");
+        verdict::print(target, measured, share.median.abs() < share.width());
     }
-    println!("by what a span adds to 10 µs, it is {} of 10 ms", percent(derived));
+    println!("computed from what a span adds to 10 µs: {} of 10 ms", percent(derived));
 }

@@ -1,20 +1,21 @@
-//! Interleaved rounds: every contestant runs once in each round, so that a slow moment of the machine hits all alike.
+//! Interleaved rounds: every contestant runs once in each round, so that a slow moment of the
+//! machine affects all of them alike.
 
 use core::time::Duration;
 use std::time::Instant;
 
 use crate::progress;
 
-/// One thing that is timed.
+/// A piece of work that is timed.
 pub(crate) struct Contestant<'c> {
     pub(crate) name: &'static str,
-    /// Called before each of its turns, untimed.
+    /// Called before each turn, untimed.
     pub(crate) prepare: Box<dyn FnMut() + 'c>,
-    /// Does its work so many times.
+    /// Does the work the given number of times.
     pub(crate) work: Box<dyn FnMut(u32) + 'c>,
 }
 
-/// Nanoseconds for one time, over all rounds.
+/// Nanoseconds per repetition, over all rounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figure {
     pub(crate) min: f64,
@@ -22,8 +23,8 @@ pub(crate) struct Figure {
     pub(crate) max: f64,
 }
 
-/// Runs each contestant `times` times in each of `rounds` rounds, after one that does not count: what each took in each round, in
-/// nanoseconds for one time.
+/// Runs each contestant `times` times in each of `rounds` rounds, after one round that does not
+/// count. Returns what each contestant took in each round, in nanoseconds per repetition.
 pub(crate) fn turns(
     contestants: &mut [Contestant<'_>],
     rounds: usize,
@@ -32,8 +33,8 @@ pub(crate) fn turns(
     interleave(contestants, rounds, |contestant| turn(contestant, times))
 }
 
-/// Runs each contestant as many times as `times` says of its name. Each turn follows one that is not timed, which brings code
-/// and memory near.
+/// Runs each contestant as many times per turn as `times` returns for its name. Before each timed
+/// turn runs one that is not timed, which brings code and memory into the caches.
 pub(crate) fn run_each(
     contestants: &mut [Contestant<'_>],
     rounds: usize,
@@ -47,7 +48,7 @@ pub(crate) fn run_each(
     turns.into_iter().map(figure).collect()
 }
 
-/// One turn, in nanoseconds for one time.
+/// Runs one turn and returns nanoseconds per repetition.
 fn turn(contestant: &mut Contestant<'_>, times: u32) -> f64 {
     (contestant.prepare)();
     let start = Instant::now();
@@ -73,7 +74,7 @@ fn interleave(
     turns
 }
 
-/// The figure of these values, of which there is at least one.
+/// Returns minimum, median and maximum of `values`, which must not be empty.
 pub(crate) fn figure(mut values: Vec<f64>) -> Figure {
     values.sort_by(f64::total_cmp);
     let [min, median, max] = [0, values.len() / 2, values.len() - 1].map(|index| values[index]);

@@ -1,4 +1,5 @@
-//! How much more two threads record than one, the drain at its normal pace beside them, with rings of each size.
+//! How many more spans two threads record than one, beside a drain at its normal pace, with rings
+//! of each size.
 
 use core::{error::Error, hint::black_box, time::Duration};
 use std::{
@@ -21,16 +22,17 @@ use crate::{
 const RING_SIZES: [usize; 6] = [1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20];
 const DEFAULT_RING: usize = 1 << 14;
 
-/// How many times as much two threads are to record.
+/// The least that two threads are to record, as a multiple of one.
 const TARGET: f64 = 1.9;
 
-/// Between two looks at the time.
+/// The repetitions between two readings of the clock.
 const BATCH: u32 = 1_000;
 
-/// What goes before: a drain that found nothing to do sleeps for up to 100 ms, and then learns the rate.
+/// The warm-up before a turn. A drain that found nothing to do sleeps for up to 100 ms, and then
+/// adapts to the rate.
 const WARM_UP: Duration = Duration::from_millis(120);
 
-/// What a thread does over and over.
+/// The work that a thread repeats.
 type Work = fn(u32);
 
 fn span(times: u32) {
@@ -40,7 +42,7 @@ fn span(times: u32) {
     }
 }
 
-/// With some work inside, as a program has it that does more than measure.
+/// A span around some work, as in a program that does more than measure.
 fn span_with_work(times: u32) {
     for _ in 0..times {
         let _span = measure(Trading::OrderPlacement);
@@ -56,39 +58,40 @@ fn bare(times: u32) {
     }
 }
 
-/// How often something was done in a second of time, and in a second of the processor's time for it, which others on the same
-/// core take nothing from.
+/// How often the work was done per second of elapsed time, and per second of its own processor
+/// time, which excludes the time in which others had the core.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     by_time: f64,
     by_processor: f64,
-    /// What the others of the process took meanwhile, which is the drain, as a part of a core.
+    /// What the other threads of the process (the drain and the waiting main thread) took
+    /// meanwhile, as a share of one core.
     drain: f64,
 }
 
-/// How a turn went.
+/// The results of a turn.
 struct Turn {
     batches: u32,
     elapsed: Duration,
     processor: Duration,
-    /// When it began, and what the whole process had used of the processor by then.
+    /// When the turn began, and the processor time of the whole process by then.
     began: (Instant, Duration),
 }
 
-/// A thread that works for so long when it is asked to, all those that are asked at once from the same moment on.
+/// A thread that works for a given time on request. All requested threads begin at the same moment.
 struct Worker {
-    ask: Sender<(Duration, Arc<Barrier>)>,
+    requests: Sender<(Duration, Arc<Barrier>)>,
     turn: Receiver<Turn>,
     thread: JoinHandle<()>,
 }
 
 impl Worker {
     fn new(work: Work, collector: Option<Arc<Collector>>) -> Self {
-        let (ask, asked) = mpsc::channel::<(Duration, Arc<Barrier>)>();
-        let (tell, turn) = mpsc::channel();
+        let (requests, received) = mpsc::channel::<(Duration, Arc<Barrier>)>();
+        let (results, turn) = mpsc::channel();
         let thread = thread::spawn(move || {
             if let Some(collector) = &collector {
-                collector.register_thread("worker").expect("a ring for each");
+                collector.register_thread("worker").expect("each worker gets a ring");
             }
             let run = |length| {
                 let (start, mut batches) = (Instant::now(), 0_u32);
@@ -101,32 +104,33 @@ impl Worker {
                     }
                 }
             };
-            for (length, begin) in asked {
+            for (length, begin) in received {
                 run(WARM_UP);
                 begin.wait();
-                let (began, processor) = ((Instant::now(), processor::of_all()), processor::time());
+                let (began, processor) =
+                    ((Instant::now(), processor::process_time()), processor::thread_time());
                 let (batches, elapsed) = run(length);
                 let turn = Turn {
                     batches,
                     elapsed,
-                    processor: processor::time().saturating_sub(processor),
+                    processor: processor::thread_time().saturating_sub(processor),
                     began,
                 };
-                tell.send(turn).expect("somebody waits");
+                results.send(turn).expect("the bench waits for the worker");
             }
         });
-        Self { ask, turn, thread }
+        Self { requests, turn, thread }
     }
 }
 
-/// What is compared with itself: two threads with one.
+/// A kind of work, for which two threads are compared with one.
 struct Case {
     name: String,
-    /// Whether the target is for it.
+    /// Whether the target applies to it.
     judged: bool,
     collector: Option<Arc<Collector>>,
     workers: [Worker; 2],
-    /// Of one thread, and of two together, in each round.
+    /// The rates of one thread, and of two together, in each round.
     rates: [Vec<Rate>; 2],
 }
 
@@ -141,7 +145,7 @@ impl Case {
         let begin = Arc::new(Barrier::new(threads + 1));
         let workers = &self.workers[..threads];
         for worker in workers {
-            worker.ask.send((length, Arc::clone(&begin)))?;
+            worker.requests.send((length, Arc::clone(&begin)))?;
         }
         begin.wait();
         let (mut rate, mut of_workers, mut first) = (Rate::default(), Duration::ZERO, None);
@@ -154,16 +158,16 @@ impl Case {
             of_workers += processor;
         }
         let (start, before) = first.ok_or("there are no workers")?;
-        let others = processor::of_all().saturating_sub(before + of_workers);
+        let others = processor::process_time().saturating_sub(before + of_workers);
         rate.drain = others.as_secs_f64() / start.elapsed().as_secs_f64();
-        // What is left would be drained during somebody else's turn.
+        // Without this, the remaining records would be drained during the turn of another case.
         if let Some(collector) = &self.collector {
             collector.flush();
         }
         Ok(rate)
     }
 
-    /// Two threads as a multiple of one, round by round.
+    /// Returns the ratio of two threads to one, over the rounds.
     fn gain(&self, by: impl Fn(&Rate) -> f64) -> Figure {
         let [one, two] = &self.rates;
         figure(one.iter().zip(two).map(|(one, two)| by(two) / by(one)).collect())
@@ -176,10 +180,11 @@ impl Case {
             .map(|rates| figure(rates.iter().map(|rate| rate.by_time / 1e6).collect()).median);
         let Figure { min, median, max } = self.gain(|rate| rate.by_time);
         let processor = self.gain(|rate| rate.by_processor).median;
-        let verdict = if self.judged { verdict::word(median >= TARGET) } else { "" };
+        let verdict = if self.judged { verdict::label(median >= TARGET) } else { "" };
         let name = &self.name;
         let line = format!(
-            "{name:<34} {one:>9.2} {two:>7.2} {median:>8.3} {min:>7.3} {max:>7.3} {processor:>13.3} {drain:>6.2} {verdict}"
+            "{name:<34} {one:>9.2} {two:>7.2} {median:>8.3} {min:>7.3} {max:>7.3} \
+             {processor:>13.3} {drain:>6.2} {verdict}"
         );
         println!("{}", line.trim_end());
     }
@@ -209,7 +214,7 @@ fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
     Ok(cases)
 }
 
-/// Times everything and prints the table.
+/// Runs the bench and prints the table.
 pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     let (rounds, turn) =
         if smoke { (1, Duration::from_millis(5)) } else { (21, Duration::from_millis(50)) };
@@ -226,29 +231,30 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     }
     println!(
         "{:<34} {:>9} {:>7} {:>8} {:>7} {:>7} {:>13} {:>6}",
-        "million a second", "1 thread", "2", "2 / 1", "min", "max", "by processor", "drain"
+        "million per second", "1 thread", "2", "2 / 1", "min", "max", "by processor", "drain"
     );
     cases.iter().for_each(Case::print);
     let cores = thread::available_parallelism()?;
     println!(
-        "\n{rounds} interleaved rounds of {turn:?} each, on {cores} cores, after {WARM_UP:?} in which the drain, if any, comes to its pace"
+        "\n{rounds} interleaved rounds of {turn:?} each on {cores} cores, after a warm-up of \
+         {WARM_UP:?} in which the drain adapts to the rate\n\
+         by processor: the ratio per second of the threads' own processor time; below 2 they slow \
+         each other down\n\
+         drain: the share of a core that the drain and the waiting main thread take beside two \
+         threads"
     );
-    println!(
-        "by processor: a second of the time that the threads got; short of 2, they hinder each other"
-    );
-    println!("drain: what it, and whoever waits, takes of a core beside two threads");
     if cores.get() < 3 {
-        println!("no core is left for it then: what it takes is missing to the threads");
+        println!("no core is left for the drain, so its time is taken from the threads");
     }
     let gain = |case: &Case| case.gain(|rate| rate.by_time).median;
     println!(
-        "the machine itself: two threads read the counter {:.3} x as often as one",
+        "the machine itself: two threads read the counter {:.3} times as often as one",
         gain(&cases[0])
     );
     let least = cases.iter().filter(|case| case.judged).map(gain).fold(f64::MAX, f64::min);
-    verdict::say(
-        format!("two threads, drain at its normal pace, at least {TARGET} x one"),
-        format!("{least:.3} at the least"),
+    verdict::print(
+        format!("two threads, with the drain running normally, at least {TARGET} x one"),
+        format!("{least:.3} at worst"),
         least >= TARGET,
     );
     let least = cases
@@ -256,13 +262,13 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         .filter(|case| case.judged)
         .map(|case| case.gain(|rate| rate.by_processor).median);
     let least = least.fold(f64::MAX, f64::min);
-    verdict::say(
-        format!("the same by the processor time that the threads got, at least {TARGET} x one"),
-        format!("{least:.3} at the least"),
+    verdict::print(
+        format!("the same by the threads' processor time, at least {TARGET} x one"),
+        format!("{least:.3} at worst"),
         least >= TARGET,
     );
-    for Worker { ask, thread, .. } in cases.into_iter().flat_map(|case| case.workers) {
-        drop(ask);
+    for Worker { requests, thread, .. } in cases.into_iter().flat_map(|case| case.workers) {
+        drop(requests);
         thread.join().map_err(|_| "a worker panicked")?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Figures that a plot shows, on their way from the process that takes them to the one that draws.
+//! The data of a plot, passed from the process that measures to the one that draws.
 
 use core::error::Error;
 use std::{fs, path::Path};

@@ -1,13 +1,13 @@
-//! Whether a target is reached.
+//! Prints whether targets are met.
 
 use core::fmt::Display;
 
-/// The word for it.
-pub(crate) const fn word(reached: bool) -> &'static str {
-    if reached { "pass" } else { "fall-short" }
+/// Returns `pass` or `miss`.
+pub(crate) const fn label(met: bool) -> &'static str {
+    if met { "pass" } else { "miss" }
 }
 
-/// Prints what a target is, and whether it is reached.
-pub(crate) fn say(target: impl Display, measured: impl Display, reached: bool) {
-    println!("target: {target}; measured {measured}: {}", word(reached));
+/// Prints a target, what was measured, and whether the target is met.
+pub(crate) fn print(target: impl Display, measured: impl Display, met: bool) {
+    println!("target: {target}; measured {measured}: {}", label(met));
 }

@@ -1,4 +1,4 @@
-//! A span in each form, and what others offer, beside the floor of its clock mode.
+//! The cost of a span in each form, and of the peers, compared with the floor of the clock mode.
 
 mod aligned;
 mod cold;
@@ -20,10 +20,12 @@ use crate::{
     rounds::{self, Contestant, Figure, figure},
 };
 
-/// Spans of a turn: their records fit into a ring of the usual size, so that nothing is lost unless it is meant to be.
+/// The spans in a turn. Their records fit into a ring of the default size, so that nothing is
+/// overwritten unless it is meant to be.
 const TURN: u32 = 8_000;
 
-/// A turn that the drain takes part in: several of its periods, of which the shortest is 1 ms.
+/// The spans in a turn that the drain takes part in: several of its poll intervals, of which the
+/// shortest is 1 ms.
 const LONG_TURN: u32 = 200_000;
 
 type Work = fn(u32);
@@ -46,10 +48,10 @@ const FORMS: [(&str, &str, Work, Fate); 12] = [
 
 const DRAINED: [&str; 2] = ["span/guard_drained/relaxed", "span/guard_drained/ordered"];
 
-/// The same turns without a drain: what the machine's interruptions make of turns so long.
+/// The same turns without a drain, which show the effect of interruptions on turns of this length.
 const UNDRAINED: [&str; 2] = ["long/span/guard/relaxed", "long/span/guard/ordered"];
 
-/// Forms and what they may cost, as multiples of the floor, in each clock mode.
+/// The most that the forms may cost in each clock mode, as multiples of the floor.
 const MOST: [(&str, [f64; 2]); 4] = [
     ("guard", [1.10, 1.12]),
     ("guard_tagged", [1.13; 2]),
@@ -57,16 +59,17 @@ const MOST: [(&str, [f64; 2]); 4] = [
     ("measure_async", [1.25; 2]),
 ];
 
-/// What a guard may cost when its records are not left alone, as a multiple of what it costs when they are.
+/// The most that a guard may cost while its records are drained or overwritten, as a multiple of
+/// its cost otherwise.
 const MOST_BUSY: f64 = 1.05;
 
-/// What a span may cost that is turned off, as a multiple of the floor.
+/// The most that a span may cost with recording turned off, as a multiple of the floor.
 const MOST_DISABLED: f64 = 0.05;
 
 const MODES: [(ClockMode, &str); 2] =
     [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")];
 
-/// Times everything, prints the tables and writes them to `json`.
+/// Runs the bench, prints the tables and writes them to `json`.
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let rounds = if smoke { 3 } else { 301 };
     let Peers { present, left_out } = peers::all(TURN);
@@ -100,7 +103,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     let row = |(name, figure): (&&'static str, &Figure)| Row::new(*name, *figure, floor(name));
     let pairs = || names.iter().zip(&figures);
     let mut rows: Vec<Row> = pairs().take(copies).chain(pairs().skip(others)).map(row).collect();
-    rows.extend(over_copies(&names[copies..others], &figures[copies..others]));
+    rows.extend(combine_copies(&names[copies..others], &figures[copies..others]));
     for (Contestant { name, .. }, figure) in contestants.iter().zip(&cold_figures) {
         let floor = cold_figures[usize::from(is_ordered(name))].median;
         rows.push(Row::new(format!("cold/{name}"), *figure, floor));
@@ -119,16 +122,18 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     println!("\n{rounds} interleaved rounds of {TURN} spans each; min and max are over rounds");
     for ((_, mode), LongTurns { taken, drained_ns, undrained_ns }) in MODES.iter().zip(&long) {
         println!(
-            "guard_drained/{mode}: {LONG_TURN} spans each, of whose records the drain took {:.0} %; of its thread's own \
-             processor time a span took {drained_ns:.2} ns, and {undrained_ns:.2} ns without a drain",
+            "guard_drained/{mode}: {LONG_TURN} spans per turn; the drain took {:.0} % of their \
+             records; a span took {drained_ns:.2} ns of its thread's processor time, and \
+             {undrained_ns:.2} ns without a drain",
             taken * 100.0
         );
     }
     println!(
         "guard_overflow: a ring of {SMALL_RING} records that nobody drains\n\
-         aligned/: min and max are of the medians at {} places of the code\n\
-         cold/: a single span after a walk through memory, until what it stored has left the core; beside the cold floor",
-        aligned::PLACES
+         aligned/: min and max are over the medians at {} positions of the code\n\
+         cold/: a single span after a walk through memory, timed until its stores have left the \
+         core; compared with the cold floor",
+        aligned::POSITIONS
     );
     if let Some(path) = json {
         outcome.write(path)?;
@@ -136,7 +141,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
-/// The floors, and our forms.
+/// Returns the floors and tailwatch's forms.
 fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     let floor =
         |name, work: Work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) };
@@ -152,7 +157,7 @@ fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     contestants
 }
 
-/// The floors and the guard, at several places.
+/// Returns the floors and the guard, at several positions of the code.
 fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     let mut contestants = Vec::new();
     for (name, copies) in aligned::FLOORS {
@@ -171,11 +176,11 @@ fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     contestants
 }
 
-/// One row for all copies of the same: the floors of both modes, then the guard.
-fn over_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
-    let names = names.iter().step_by(aligned::PLACES);
+/// Returns one row for all copies of the same loop: the floors of both modes, then the guard.
+fn combine_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
+    let names = names.iter().step_by(aligned::POSITIONS);
     let over = |copies: &[Figure]| figure(copies.iter().map(|figure| figure.median).collect());
-    let figures: Vec<Figure> = figures.chunks(aligned::PLACES).map(over).collect();
+    let figures: Vec<Figure> = figures.chunks(aligned::POSITIONS).map(over).collect();
     names
         .zip(&figures)
         .enumerate()
@@ -183,9 +188,9 @@ fn over_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
         .collect()
 }
 
-/// What was asked for, and what was reached.
+/// Returns the targets, with what was measured.
 fn targets(rows: &[Row], peers: &[(&'static str, ClockMode, Option<&'static str>)]) -> Vec<Target> {
-    let row = |name: &str| rows.iter().find(|row| row.name == name).expect("everything was timed");
+    let row = |name: &str| rows.iter().find(|row| row.name == name).expect("every row was timed");
     let mut targets = Vec::new();
     for (form, most) in MOST {
         for ((_, mode), most) in MODES.into_iter().zip(most) {

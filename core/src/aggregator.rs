@@ -42,6 +42,7 @@ const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 /// Counts records and samples that could not be processed normally, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Counters {
     /// Samples that were drained after their window had ended, be it a window of the aggregator or
     /// of a limit. They are missing there, but are part of the total.
@@ -93,7 +94,7 @@ pub struct Outcomes {
 ///    every ring.
 /// 2. Read the clock again and call [`begin_pass`](Self::begin_pass) with it.
 /// 3. [`drain`](Self::drain) every ring.
-/// 4. Call [`expire_orphans`](Self::expire_orphans), then [`watch`](Self::watch) with `as_of`.
+/// 4. Call [`expire_orphans`](Self::expire_orphans), then [`evaluate_limits`](Self::evaluate_limits) with `as_of`.
 ///
 /// Only the time passed to `begin_pass` advances the windows, so a corrupted tick in a record
 /// cannot empty one.
@@ -123,7 +124,7 @@ pub struct Outcomes {
 /// aggregator.begin_pass(20_001); // the clock after it
 /// aggregator.drain(0, &mut consumer, |_, _| ());
 /// aggregator.expire_orphans(aggregator.pass());
-/// aggregator.watch(as_of, |change| println!("{:?}", change.status)); // none: p95 < 20 ms
+/// aggregator.evaluate_limits(as_of, |change| println!("{:?}", change.status)); // none: p95 < 20 ms
 /// let summary = aggregator.summary(event, Scope::Window(0)).unwrap(); // the last second
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);

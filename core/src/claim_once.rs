@@ -23,14 +23,14 @@ use crate::sync::{
 };
 
 /// Something that can be claimed once, such as one end of a ring in a `static`. All zero when new.
-pub struct Once {
+pub struct ClaimOnce {
     /// The name of the latest claimant that found the door open: the address of one of its locals.
     name: AtomicUsize,
     /// 0 while the door is open, 1 once it is closed.
     door: AtomicUsize,
 }
 
-impl Once {
+impl ClaimOnce {
     /// Creates a claim that nobody has won.
     #[cfg(not(tailwatch_loom))]
     #[expect(
@@ -91,9 +91,9 @@ impl Once {
     }
 }
 
-impl fmt::Debug for Once {
+impl fmt::Debug for ClaimOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").field("is_claimed", &self.is_claimed()).finish()
+        f.debug_struct("ClaimOnce").field("is_claimed", &self.is_claimed()).finish()
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
 
     /// Claims, and is interrupted at step `at[0]` by another claim, which is interrupted at step
     /// `at[1]` by a third one, and so on. Counts the winners.
-    fn nested(once: &Once, at: &[u8], winners: &Cell<u32>) {
+    fn nested(once: &ClaimOnce, at: &[u8], winners: &Cell<u32>) {
         let won = once.claim_in_steps(|step| {
             if let [first, rest @ ..] = at
                 && *first == step
@@ -124,7 +124,7 @@ mod tests {
             // There is no step 5, so it stands for "not interrupted".
             let at: Vec<u8> =
                 (0..4).map(|level| u8::try_from(script / 6_u32.pow(level) % 6).unwrap()).collect();
-            let (once, winners) = (Once::new(), Cell::new(0));
+            let (once, winners) = (ClaimOnce::new(), Cell::new(0));
             nested(&once, &at, &winners);
             assert_eq!(winners.get(), 1, "interrupted at {at:?}");
             assert!(!once.claim() && once.is_claimed());
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn at_most_one_of_two_threads_wins() {
         for _ in 0..2_000 {
-            let (once, barrier) = (Once::new(), Barrier::new(2));
+            let (once, barrier) = (ClaimOnce::new(), Barrier::new(2));
             let claim = || {
                 barrier.wait();
                 u32::from(once.claim())

@@ -67,6 +67,7 @@ pub struct Histogram<C, A> {
 /// A bucket that is not empty. It counts the values in `(above, up_to]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Bucket {
     /// The exclusive lower bound. The bucket of the value 0 is the exception: both of its bounds
     /// are 0.

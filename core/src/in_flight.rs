@@ -31,6 +31,7 @@ use crate::{
 /// 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Pairing {
     /// Spans whose START and END have been paired.
     pub paired: u64,

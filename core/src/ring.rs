@@ -148,6 +148,7 @@ const fn is_capacity(capacity: usize) -> bool {
 /// The error returned when a ring cannot have the requested capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct CapacityError {
     /// The requested capacity, in records.
     pub capacity: usize,

@@ -287,26 +287,26 @@ mod compact {
     pub(crate) const EMPTY_SCRATCH: Scratch = 0;
 
     /// The number of samples that a [`Scratch`] can index.
-    const MOST_SAMPLES: usize = 1 << u16::BITS;
+    const MAX_SAMPLES: usize = 1 << u16::BITS;
 
     /// Checks that the sample buffer can represent these windows and samples.
     pub(crate) fn check_capacity(shape: &Shape, windows: &[WindowSpec]) -> Result<(), ConfigError> {
-        if shape.samples > MOST_SAMPLES {
+        if shape.samples > MAX_SAMPLES {
             return Err(ConfigError::TooMany {
                 what: "samples per event",
                 given: shape.samples,
-                most: MOST_SAMPLES,
+                max: MAX_SAMPLES,
             });
         }
         let bits =
             windows.iter().fold(0, |bits, window| bits + Window::slice_number_bits(window.slices));
         if shape.samples > 0 && bits > u16::BITS {
-            let (given, most) = (bits as usize, u16::BITS as usize);
+            let (given, max) = (bits as usize, u16::BITS as usize);
             return Err(ConfigError::TooMany {
                 what: "bits for the slice numbers of all windows \
                        (3 for up to 7 slices, 4 for up to 15)",
                 given,
-                most,
+                max,
             });
         }
         Ok(())
@@ -459,7 +459,7 @@ mod compact {
 
     /// Writes the indices of the samples of a window, or of all samples if `window` is `None`, to
     /// `scratch`. Returns their number and their weight.
-    #[expect(clippy::cast_possible_truncation, reason = "an index is below MOST_SAMPLES")]
+    #[expect(clippy::cast_possible_truncation, reason = "an index is below MAX_SAMPLES")]
     fn select_indices(
         samples: &[Sample],
         scratch: &mut [Scratch],

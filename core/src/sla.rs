@@ -51,6 +51,7 @@ use crate::{EventId, Quantile};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Threshold {
     /// The quantile that is limited.
     pub quantile: Quantile,

@@ -39,6 +39,7 @@ impl Accuracy {
 /// unit of their event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Summary {
     /// The number of recorded samples.
     pub count: u64,

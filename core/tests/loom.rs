@@ -20,7 +20,7 @@ use std::sync::{
 use loom::{model::Builder, sync::Mutex, thread};
 use tailwatch_core::{
     Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate,
-    claim_once::Once,
+    claim_once::ClaimOnce,
 };
 
 /// Creates a record with `n` in both words, so that a mixture of two records is detected.
@@ -255,7 +255,7 @@ fn a_gate_changes_while_spans_are_recorded() {
 #[test]
 fn at_most_one_of_two_claims_wins() {
     explore("at most one of two claims wins", 20, || {
-        let once = Arc::new(Once::new());
+        let once = Arc::new(ClaimOnce::new());
         let claiming = [(); 2].map(|()| {
             let once = Arc::clone(&once);
             thread::spawn(move || u32::from(once.claim()))

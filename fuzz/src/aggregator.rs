@@ -50,7 +50,7 @@ enum Step {
     /// START, its duration in ticks, and the bits to flip in its END.
     Spans(Vec<(u8, u16, u16, u64)>),
     MarkLost,
-    SampledAway(u8),
+    MarkSampled(u8),
     ResetSilence(u8),
     Limits(u8, Vec<(u32, u64, u32, u32)>),
     Silence(u8, u64),
@@ -179,21 +179,19 @@ impl<C: Count> Run<C> {
             }
             Step::Spans(spans) => self.drain(spans),
             Step::MarkLost => self.aggregator.mark_lost(),
-            Step::SampledAway(event) => {
-                self.aggregator.sampled_away(id(IDS[usize::from(*event) % 4]));
+            Step::MarkSampled(event) => {
+                self.aggregator.mark_sampled(id(IDS[usize::from(*event) % 4]));
             }
             Step::ResetSilence(event) => {
                 self.aggregator.reset_silence(id(IDS[usize::from(*event) % 4]));
             }
             Step::Limits(event, limits) => {
                 let limit = |(ppm, limit, window, min_samples): &(u32, u64, u32, u32)| {
-                    Limit::Quantile(Threshold {
-                        quantile: Quantile::from_ppm(ppm % 1_000_001)
-                            .expect("at most 1,000,000 ppm"),
-                        limit: *limit,
-                        window: Duration::from_millis(u64::from(*window)),
-                        min_samples: *min_samples,
-                    })
+                    let quantile =
+                        Quantile::from_ppm(ppm % 1_000_001).expect("at most 1,000,000 ppm");
+                    let window = Duration::from_millis(u64::from(*window));
+                    let threshold = Threshold::value(quantile, *limit);
+                    Limit::Quantile(threshold.over(window).min_samples(*min_samples))
                 };
                 let limits: Vec<_> = limits.iter().map(limit).collect();
                 // Limits that are refused leave the previous limits in place.
@@ -215,7 +213,7 @@ impl<C: Count> Run<C> {
         if now >= self.now || self.now - now > self.tolerance {
             (self.now, self.first) = (now, self.first.min(now));
         }
-        self.aggregator.watch(now, |_| ());
+        self.aggregator.evaluate_limits(now, |_| ());
         self.check();
     }
 

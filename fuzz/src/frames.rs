@@ -18,11 +18,10 @@ enum Piece<'a> {
 }
 
 fn frame_of(number: u64) -> Frame {
-    Frame::from(&ReportItem::Health(Health {
-        produced: number,
-        passes: number / 3,
-        ..Health::default()
-    }))
+    let mut health = Health::default();
+    health.produced = number;
+    health.passes = number / 3;
+    Frame::from(&ReportItem::Health(health))
 }
 
 fn bytes_of(frame: &Frame) -> Vec<u8> {

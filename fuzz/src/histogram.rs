@@ -94,7 +94,7 @@ fn compare<C: Count>(input: &Input) {
     }
     for ppm in input.ppms {
         let quantile = Quantile::from_ppm(ppm % 1_000_001).expect("at most 1,000,000 ppm");
-        let estimate = merged.quantile(quantile).expect("samples");
+        let estimate = merged.quantile(quantile).expect("there are samples");
         let exact = nearest_rank(&sorted, quantile);
         assert!(
             estimate.least <= exact && exact <= estimate.most,

@@ -8,7 +8,7 @@ use tailwatch::{EventId, EventInfo, Limit, Trading, Unit, parse_limits};
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
     Text(&'a str),
-    /// Entries that are nearly right.
+    /// Entries that may be invalid.
     Entries(Vec<Entry<'a>>),
 }
 

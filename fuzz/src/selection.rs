@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
         let n = sorted.len() as u64;
         wanted.map(|quantile| {
             let rank = (u64::from(quantile.ppm()) * n).div_ceil(1_000_000).max(1);
-            sorted[usize::try_from(rank - 1).expect("a rank")]
+            sorted[usize::try_from(rank - 1).expect("the rank fits `usize`")]
         })
     };
     let values: Vec<u64> = samples.iter().map(|(value, _)| *value).collect();
@@ -47,7 +47,9 @@ pub fn run(data: &[u8]) {
     repeated.sort_unstable();
     let mut weighted: Vec<WeightedSample> = samples
         .iter()
-        .map(|(value, k)| WeightedSample::new(*value, *k).expect("small enough"))
+        .map(|(value, k)| {
+            WeightedSample::new(*value, *k).expect("the value is at most `VALUE_BITS` wide")
+        })
         .collect();
     let found = select::weighted_quantiles(&mut weighted, wanted);
     assert_eq!(found, (!values.is_empty()).then(|| by_rank(&repeated)));

@@ -146,6 +146,7 @@ impl fmt::Debug for ChangeQueue<'_> {
 /// The result of a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Pass {
     /// Records that were delivered.
     pub delivered: u64,
@@ -222,7 +223,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             // out for any reason, their absence is no silence.
             let is_sampled = gate.sampling(info.id) > 0;
             if is_sampled {
-                aggregator.sampled_away(info.id);
+                aggregator.mark_sampled(info.id);
             }
             if is_sampled || !gate.admits(info.id) {
                 aggregator.reset_silence(info.id);
@@ -256,7 +257,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         let drained_pass = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
         let as_of = rings.iter().map(|ring| ring.drained.as_of).min().unwrap_or(*now);
         aggregator.expire_orphans(drained_pass);
-        aggregator.watch(as_of, |change| transitions.push(change));
+        aggregator.evaluate_limits(as_of, |change| transitions.push(change));
         pass
     }
 

@@ -42,24 +42,35 @@
 //!
 //! const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 //! // `tailwatch_core::events!` declares events of your own.
-//! const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS); static GATE: Gate<{ SHAPE.ids }> =
-//! Gate::new(); static MAIN: StaticRing<64> = StaticRing::new(); static TIMER: StaticRing<32> =
-//! StaticRing::new();
+//! const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
+//! static GATE: Gate<{ SHAPE.ids }> = Gate::new();
+//! static MAIN: StaticRing<64> = StaticRing::new();
+//! static TIMER: StaticRing<32> = StaticRing::new();
 //!
-//! let mut storage = <storage!(SHAPE, u16)>::new(); let rings =
-//! [MAIN.take_consumer()?, TIMER.take_consumer()?]; let config = DrainConfig { shape: SHAPE,
-//! windows: &WINDOWS, events: Trading::ALL, clock: &CLOCK, gate: &GATE, rings, transitions: None,
-//! }; let mut drain = Drain::new(config, &mut storage)?; let main = MAIN.take_recorder(&GATE,
-//! &CLOCK)?;
+//! let mut storage = <storage!(SHAPE, u16)>::new();
+//! let config = DrainConfig {
+//!     shape: SHAPE,
+//!     windows: &WINDOWS,
+//!     events: Trading::ALL,
+//!     clock: &CLOCK,
+//!     gate: &GATE,
+//!     rings: [MAIN.take_consumer()?, TIMER.take_consumer()?],
+//!     transitions: None,
+//! };
+//! let mut drain = Drain::new(config, &mut storage)?;
+//! let main = MAIN.take_recorder(&GATE, &CLOCK)?;
 //!
 //! // The interrupt handler, which may run in the middle of main's span.
-//! let timer = TIMER.take_recorder(&GATE, &CLOCK)?; let handler = ||
-//! drop(timer.measure(Trading::EventBusHandle));
+//! let timer = TIMER.take_recorder(&GATE, &CLOCK)?;
+//! let handler = || drop(timer.measure(Trading::EventBusHandle));
 //!
-//! let span = main.measure(Trading::CandleProcessing); handler(); drop(span);
+//! let span = main.measure(Trading::CandleProcessing);
+//! handler();
+//! drop(span);
 //!
 //! // The idle loop.
-//! while drain.run(16).has_more {} drain.report(|item| println!("{item}"));
+//! while drain.run(16).has_more {}
+//! drain.report(|item| println!("{item}"));
 //! # assert_eq!(drain.health().delivered, 4);
 //! # Ok::<(), Box<dyn ::core::error::Error>>(())
 //! ```
@@ -68,35 +79,46 @@
 //!
 //! | contexts that record | use | cost |
 //! |---|---|---|
-//! | main, and a few interrupts or priorities | a [`StaticRing`] for each | 16 bytes per record and about 30 per ring; no critical section, so no context delays another |
+//! | main, and a few interrupts or priorities | a [`StaticRing`] for each | 16 bytes per record, and 28 bytes besides on a 32-bit target; no critical section, so no context delays another |
 //! | many contexts, each of which records seldom | one `SharedRecorder` (feature `critical-section`) | a critical section of about 40 instructions at each START and END; one ring for all |
 //!
-//! A *context* is code that does not interrupt itself. Handlers of the same priority do not interrupt each
-//! other, so they form one context and may share a ring, if all of them can reach the one recorder. Size a
-//! ring for the records that its context writes while the idle loop does not run; a span is two records.
+//! A *context* is code that does not interrupt itself. Handlers of the same priority do not
+//! interrupt each other, so they form one context and may share a ring, if all of them can reach
+//! the one recorder. Size a ring for the records that its context writes while the idle loop does
+//! not run; a span is two records.
 //!
-//! A recorder is taken once, and then owned. A handler keeps it in a variable of its own, for which each
-//! framework has a safe way:
+//! A recorder is taken once, and then owned. A handler keeps it in a variable of its own, for which
+//! each framework has a safe way:
 //!
 //! ```text
 //! // cortex-m-rt: a `static mut` inside a handler is accessible there as `&mut`.
 //! #[exception]
-//! fn SysTick() { static mut RECORDER: Option<Recorder<'static, &'static clock::SysTick, IDS>> =
-//! None; CLOCK.on_wrap(); // before anything else if RECORDER.is_none() { *RECORDER =
-//! TIMER.take_recorder(&GATE, &CLOCK).ok(); } let _span = RECORDER.as_ref().map(|recorder|
-//! recorder.measure(Work::Tick)); // … }
+//! fn SysTick() {
+//!     static mut RECORDER: Option<Recorder<'static, &'static clock::SysTick, IDS>> = None;
+//!     CLOCK.on_wrap(); // before anything else
+//!     if RECORDER.is_none() {
+//!         *RECORDER = TIMER.take_recorder(&GATE, &CLOCK).ok();
+//!     }
+//!     let _span = RECORDER.as_ref().map(|recorder| recorder.measure(Work::Tick));
+//!     // …
+//! }
 //!
 //! // RTIC: a local resource of the task, created in `init`.
 //! #[local]
 //! struct Local { recorder: Recorder<'static, &'static clock::SysTick, IDS> }
 //! #[task(binds = TIM2, priority = 2, local = [recorder])]
-//! fn sample(cx: sample::Context) { let _span = cx.local.recorder.measure(Work::Sample); }
+//! fn sample(cx: sample::Context) {
+//!     let _span = cx.local.recorder.measure(Work::Sample);
+//! }
 //!
-//! // embassy: an argument of the task. Use one ring per task, or one per executor: its tasks take turns.
+//! // embassy: an argument of the task. Use one ring per task. Tasks of one executor do not
+//! // interrupt each other, so they may also share a ring.
 //! #[embassy_executor::task]
-//! async fn sensor(recorder: Recorder<'static, EmbassyTime, IDS>) { let span =
-//! recorder.start(Work::Read, 0); // a token; the span includes waiting at `.await` // …
-//! recorder.end(span, Outcome::Ok); }
+//! async fn sensor(recorder: Recorder<'static, EmbassyTime, IDS>) {
+//!     let span = recorder.start(Work::Read, 0); // a token; the span includes waiting at `.await`
+//!     // …
+//!     recorder.end(span, Outcome::Ok);
+//! }
 //! ```
 //!
 //! # Features

@@ -14,6 +14,7 @@ use crate::Drain;
 /// `produced == delivered + overwritten + pending` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Health {
     /// Records that were written to the rings, as far as the drain has seen.
     pub produced: u64,
@@ -40,6 +41,7 @@ pub struct Health {
 /// How often the spans of an event ended, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct EventCounts {
     /// The id of the event.
     pub event: EventId,
@@ -56,6 +58,7 @@ pub struct EventCounts {
 /// The summary of an event over a window, or since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct EventSummary {
     /// The id of the event.
     pub event: EventId,
@@ -72,6 +75,7 @@ pub struct EventSummary {
 /// A limit of an event, and its current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct EventLimit {
     /// The name of the event.
     pub name: &'static str,
@@ -209,8 +213,15 @@ impl fmt::Display for Health {
             still_passes,
             transitions_lost,
         } = self;
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } =
-            counters;
+        let Counters {
+            late,
+            clock_anomalies,
+            saturated,
+            invalid,
+            unknown_events,
+            full_counters,
+            ..
+        } = counters;
         write!(
             f,
             "produced={produced} delivered={delivered} overwritten={overwritten} \

@@ -38,7 +38,8 @@ use crate::StaticRing;
 ///
 /// static GATE: Gate<9> = Gate::new();
 /// static RING: StaticRing<64> = StaticRing::new();
-/// static SHARED: SharedRecorder<'static, &Timer, 9, 64> = SharedRecorder::new(&RING, &GATE, &CLOCK);
+/// static SHARED: SharedRecorder<'static, &Timer, 9, 64> =
+///     SharedRecorder::new(&RING, &GATE, &CLOCK);
 ///
 /// let span = SHARED.measure(Trading::OrderFill); // in main
 /// SHARED.value(Trading::QueueBacklog, 3); // in an interrupt during the span

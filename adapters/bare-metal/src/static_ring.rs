@@ -2,7 +2,9 @@
 
 use core::{error, fmt};
 
-use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, claim_once::Once};
+use tailwatch_core::{
+    Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, claim_once::ClaimOnce,
+};
 
 /// A ring of `N` records for a `static`: one context takes its producer, the drain its consumer.
 ///
@@ -40,8 +42,8 @@ use tailwatch_core::{Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, clai
 /// ```
 pub struct StaticRing<const N: usize> {
     ring: Ring<[Slot; N]>,
-    producer: Once,
-    consumer: Once,
+    producer: ClaimOnce,
+    consumer: ClaimOnce,
 }
 
 impl<const N: usize> StaticRing<N> {
@@ -51,7 +53,7 @@ impl<const N: usize> StaticRing<N> {
         reason = "it is made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
-        Self { ring: Ring::new(), producer: Once::new(), consumer: Once::new() }
+        Self { ring: Ring::new(), producer: ClaimOnce::new(), consumer: ClaimOnce::new() }
     }
 
     fn ring(&self) -> &Ring {
@@ -117,6 +119,7 @@ impl<const N: usize> fmt::Debug for StaticRing<N> {
 /// The error returned when an end of a [`StaticRing`] was taken before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub enum AlreadyTaken {
     /// The producer, which writes records.
     Producer,
@@ -128,9 +131,9 @@ impl fmt::Display for AlreadyTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Producer => {
-                "the ring's producer was taken before; use one ring per context, or a `SharedRecorder`"
+                "the producer was taken before; use one ring per context, or a `SharedRecorder`"
             }
-            Self::Consumer => "the ring's consumer was taken before; only one drain can read a ring",
+            Self::Consumer => "the consumer was taken before; only one drain can read a ring",
         })
     }
 }

@@ -20,13 +20,18 @@
 //! use tailwatch_bare_metal::{Health, ReportItem, wire};
 //!
 //! // On the microcontroller, for each item of a report and each change of a limit:
-//! let item = ReportItem::Health(Health { produced: 3, delivered: 3, ..Health::default() }); let
-//! mut room = [0; wire::MAX_FRAME]; let bytes = wire::encode(&wire::Frame::from(&item), &mut
-//! room)?;
+//! let mut health = Health::default(); // from the report of a drain
+//! (health.produced, health.delivered) = (3, 3);
+//! let item = ReportItem::Health(health);
+//! let mut buffer = [0; wire::MAX_FRAME];
+//! let bytes = wire::encode(&wire::Frame::from(&item), &mut buffer)?;
 //!
 //! // On the host, for bytes as they arrive:
-//! let mut decoder = wire::Decoder::new(); let mut frames = Vec::new(); for chunk in
-//! bytes.chunks(5) { decoder.feed(chunk, |frame| frames.push(frame)); }
+//! let mut decoder = wire::Decoder::new();
+//! let mut frames = Vec::new();
+//! for chunk in bytes.chunks(5) {
+//!     decoder.feed(chunk, |frame| frames.push(frame));
+//! }
 //! assert!(matches!(&frames[..], [wire::Frame::Health(health)] if health.delivered == 3));
 //! assert_eq!(decoder.rejected().total(), 0);
 //! # Ok::<(), wire::BufferTooSmall>(())
@@ -41,7 +46,7 @@ pub use self::{
     encode::{BufferTooSmall, encode},
     frame::{
         CountsFrame, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, Name, SummaryFrame,
-        UnitOf,
+        UnitKind,
     },
 };
 

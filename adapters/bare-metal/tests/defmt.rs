@@ -196,7 +196,7 @@ fn every_type_of_the_module_wire_can_be_logged() {
     can_be_logged::<wire::LimitState>();
     can_be_logged::<wire::Name>();
     can_be_logged::<wire::SummaryFrame>();
-    can_be_logged::<wire::UnitOf>();
+    can_be_logged::<wire::UnitKind>();
 }
 
 #[test]

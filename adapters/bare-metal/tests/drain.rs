@@ -434,7 +434,7 @@ proptest! {
                         rank(999),
                         rank(1_000)
                     );
-                    prop_assert!(line.contains(&expected), "{} does not contain {}", line, expected);
+                    prop_assert!(line.contains(&expected), "{} lacks {}", line, expected);
                 }
             }
         }

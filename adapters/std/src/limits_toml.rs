@@ -100,7 +100,7 @@ impl LimitsParser<'_> {
     fn limits(&self) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
         let document = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.error(at, ParseLimitsProblem::NotToml { message: error.message().to_owned() })
+            self.error(at, ParseLimitsProblem::InvalidToml { message: error.message().to_owned() })
         })?;
         let document = document.get_ref();
         if let Some((at, key)) = first_key(document, |key| key != SLA) {
@@ -147,9 +147,10 @@ impl LimitsParser<'_> {
                 Limit::Silence(_) => (event, None, Duration::ZERO),
             };
             if let Some(first) = seen.insert(identity, at) {
-                return Err(
-                    self.error(at, ParseLimitsProblem::Twice { first_line: self.line(first) })
-                );
+                return Err(self.error(
+                    at,
+                    ParseLimitsProblem::DuplicateLimit { first_line: self.line(first) },
+                ));
             }
             limits.push(Entry { line: self.line(at), event, limit });
         }
@@ -171,14 +172,13 @@ impl LimitsParser<'_> {
 
         if let Some(silence) = table.get(MAX_SILENCE) {
             if let Some((at, key)) = first_key(table, |key| QUANTILE_KEYS.contains(&key)) {
-                return Err(
-                    self.error(at, ParseLimitsProblem::BesideSilence { key: key.to_owned() })
-                );
+                return Err(self
+                    .error(at, ParseLimitsProblem::ConflictsWithSilence { key: key.to_owned() }));
             }
             return Ok((event.id, Limit::Silence(self.duration(silence, MAX_SILENCE)?)));
         }
         if !table.contains_key(QUANTILE) && !table.contains_key(LIMIT) {
-            return Err(self.error(at, ParseLimitsProblem::NothingLimited));
+            return Err(self.error(at, ParseLimitsProblem::MissingLimit));
         }
         let quantile = self.quantile(required(QUANTILE)?)?;
         let limit = self.limit(required(LIMIT)?, event)?;

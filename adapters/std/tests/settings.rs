@@ -195,7 +195,7 @@ fn the_error_for_a_value_out_of_range_names_its_origin() {
     ] {
         let variable = format!("TAILWATCH_{name}");
         let error = refused(Collector::builder().environment([(&variable, value)]));
-        assert!(matches!(error.problem, SettingsProblem::Impossible { .. }), "{error:?}");
+        assert!(matches!(error.problem, SettingsProblem::Rejected { .. }), "{error:?}");
         let message = error.to_string();
         let start = format!("{variable}: `{}`: ", name.to_lowercase());
         assert!(message.starts_with(&start), "{message}");

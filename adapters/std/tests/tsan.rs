@@ -96,7 +96,10 @@ fn rings_go_from_thread_to_thread() {
                         }
                         record(20)
                     });
-                    pushed.fetch_add(worker.expect("a thread").join().expect("no panic"), Relaxed);
+                    pushed.fetch_add(
+                        worker.expect("the thread starts").join().expect("no panic"),
+                        Relaxed,
+                    );
                     if round % 5 == 0 {
                         collector.flush();
                     }
@@ -157,7 +160,7 @@ fn queries_and_setting_changes_during_recording() {
     let changes = Arc::new(Unlocked::<u64>::default());
     let limit = |nanos| {
         let threshold = Threshold::duration(Quantile::P50, Duration::from_nanos(nanos));
-        [Limit::Quantile(Threshold { window: Duration::from_secs(1), ..threshold })]
+        [Limit::Quantile(threshold.over(Duration::from_secs(1)))]
     };
     let trace = TraceWriter::new(io::sink());
     let collector = builder()
@@ -172,10 +175,10 @@ fn queries_and_setting_changes_during_recording() {
     collector.install().expect("no other collector is installed");
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let reporter =
-        Reporter::json_lines(&collector, Duration::from_millis(1), io::sink()).expect("a reporter");
-    let probe =
-        HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1)).expect("a ring");
+    let reporter = Reporter::json_lines(&collector, Duration::from_millis(1), io::sink())
+        .expect("the reporter starts");
+    let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))
+        .expect("a ring is free");
     let is_over = AtomicBool::new(false);
     let mut seen_changes = 0;
     thread::scope(|scope| {
@@ -207,7 +210,9 @@ fn queries_and_setting_changes_during_recording() {
             collector
                 .set_limits(Trading::OrderPlacement, &limit(1 + n % 2 * 1_000_000_000))
                 .expect("a valid limit");
-            collector.set_sampling(Trading::EventBusHandle, Sampling::Rate(0.5)).expect("a rate");
+            collector
+                .set_sampling(Trading::EventBusHandle, Sampling::Rate(0.5))
+                .expect("a valid rate");
             collector.set_event_enabled(Trading::QueueBacklog, n % 2 == 0);
             collector.set_enabled(n % 4 > 0);
             seen_changes += collector.sla_changes().changes.len();
@@ -222,8 +227,8 @@ fn queries_and_setting_changes_during_recording() {
     probe.stop();
     collector.stop();
     std::panic::set_hook(hook);
-    reporter.stop().expect("a sink takes everything");
-    trace.finish().expect("a sink takes everything");
+    reporter.stop().expect("a sink accepts every write");
+    trace.finish().expect("a sink accepts every write");
     seen_changes += collector.sla_changes().changes.len();
     assert_eq!(
         changes.with(|changes| *changes),
@@ -279,7 +284,7 @@ fn several_threads_drain() {
     let collector = collector.start().expect("the collector starts");
     let pushed = thread::scope(|scope| {
         let recording = scope.spawn(|| {
-            collector.register_thread("recorder").expect("a ring");
+            collector.register_thread("recorder").expect("a ring is free");
             record(300)
         });
         for _ in 0..2 {

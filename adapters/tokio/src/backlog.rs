@@ -116,7 +116,7 @@ pub fn watch_backlog<T: Send + 'static>(
 ) -> Result<JoinHandle<()>, SpawnError> {
     let handle = runtime_handle::current()?;
     if period.is_zero() {
-        return Err(SpawnError::NoPeriod);
+        return Err(SpawnError::ZeroPeriod);
     }
     let (sender, event) = (sender.downgrade(), event.id());
     let mut ticks = interval(period);

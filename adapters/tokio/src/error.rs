@@ -24,7 +24,7 @@ pub enum SpawnError {
     /// The collector has stopped.
     Stopped,
     /// The period is zero.
-    NoPeriod,
+    ZeroPeriod,
 }
 
 impl fmt::Display for SpawnError {
@@ -39,7 +39,7 @@ impl fmt::Display for SpawnError {
                  (and without `manual_drain = false` in its settings file or environment)",
             ),
             Self::Stopped => f.write_str("the collector has stopped; start another one"),
-            Self::NoPeriod => f.write_str(
+            Self::ZeroPeriod => f.write_str(
                 "the period must not be zero; tokio's timers have a resolution of one millisecond",
             ),
         }

@@ -28,7 +28,7 @@
 //!
 //! shutdown.cancel();
 //! let report = drain.join().await?;
-//! let placed = report.event(Trading::OrderPlacement).expect("`Trading` is set by default");
+//! let placed = report.event(Trading::OrderPlacement).expect("`Trading` is the default");
 //! assert_eq!(placed.outcomes.ok, 100);
 //! # Ok(())
 //! # }

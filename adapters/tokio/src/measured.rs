@@ -11,7 +11,7 @@ use tailwatch::{CancelOnDrop, Event, EventId, Outcome, measure_cancel_on_drop_ta
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
-/// Adds methods to every future that measure it as a span.
+/// Extends every future with methods that measure it as a span.
 ///
 /// The span starts at the first poll and ends when the future completes. If the future is dropped
 /// before that, the span ends as [`Outcome::Cancelled`]: the branch of a `select!` that lost, a

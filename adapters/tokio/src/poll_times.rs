@@ -71,7 +71,7 @@ impl PollTimeEvents {
     }
 }
 
-/// Adds a method to every future, measured or not, that records the parts of its time.
+/// Extends every future, measured or not, with a method that records the parts of its time.
 pub trait PollTimesExt: Future + Sized {
     /// Records the parts of this future's time as `events`, when it completes or is dropped.
     ///

@@ -72,7 +72,7 @@ pub fn watch_runtime(
 ) -> Result<JoinHandle<()>, SpawnError> {
     let handle = runtime_handle::current()?;
     if period.is_zero() {
-        return Err(SpawnError::NoPeriod);
+        return Err(SpawnError::ZeroPeriod);
     }
     let period = period.min(MAX_PERIOD);
     let metrics = handle.metrics();

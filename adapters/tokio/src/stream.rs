@@ -13,7 +13,7 @@ use tailwatch::{CancelOnDrop, Event, EventId, measure_cancel_on_drop};
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
-/// Adds methods to every stream that measure the time from item to item.
+/// Extends every stream with methods that measure the time from item to item.
 ///
 /// The first span starts at the first poll, and each further span when an item is ready. A span
 /// ends when the next item is ready. It therefore includes the time that the reader takes to

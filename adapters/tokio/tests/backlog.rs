@@ -104,5 +104,5 @@ fn a_watcher_without_a_runtime_or_a_period_is_refused() {
     assert!(matches!(watch(Duration::from_secs(1)), Err(SpawnError::NoRuntime(_))));
     let bench = on_current_thread(|builder| builder);
     let _inside = bench.runtime.enter();
-    assert!(matches!(watch(Duration::ZERO), Err(SpawnError::NoPeriod)));
+    assert!(matches!(watch(Duration::ZERO), Err(SpawnError::ZeroPeriod)));
 }

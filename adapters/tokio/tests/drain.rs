@@ -318,7 +318,7 @@ fn a_slow_receiver_gets_the_number_of_missed_changes() {
     let bench = on_workers(with_a_limit);
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
-        let mut receiver = drain.sla_updates();
+        let mut updates = drain.sla_updates();
         let limit = |quantile| {
             let threshold = Threshold::duration(quantile, Duration::from_millis(1))
                 .over(Duration::from_mins(1));
@@ -335,7 +335,7 @@ fn a_slow_receiver_gets_the_number_of_missed_changes() {
         token.cancel();
         drain.join().await.unwrap();
         let (mut received, mut missed) = (0, 0);
-        while let Some(update) = receiver.next().await {
+        while let Some(update) = updates.next().await {
             match update {
                 SlaUpdate::Change(change) => received += u64::from(change.raised),
                 SlaUpdate::Missed(count) => missed += count,

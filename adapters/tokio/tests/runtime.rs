@@ -86,7 +86,7 @@ fn a_watcher_without_a_runtime_or_a_period_is_refused() {
     let _inside = bench.runtime.enter();
     assert!(matches!(
         watch_runtime(Duration::ZERO, CancellationToken::new()),
-        Err(SpawnError::NoPeriod)
+        Err(SpawnError::ZeroPeriod)
     ));
 }
 

@@ -21,7 +21,7 @@ fn each_gap_before_an_item_is_a_span_and_the_gap_before_the_end_is_discarded() {
             let items: Vec<_> =
                 bench.runtime.block_on(tokio_stream::iter(1..=2).measured_items(FILL).collect());
             assert_eq!(items, [1, 2]);
-            // A FORGET has the tick of its START, so the two may be sorted either way round.
+            // The FORGET has the same tick as its START, so the log may list it first.
             let mut kinds = bench.flushed().kinds(FILL);
             kinds[4..].sort_by_key(|kind| *kind != START);
             assert_eq!(kinds, [START, OK, START, OK, START, DISCARDED]);

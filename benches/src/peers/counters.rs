@@ -1,4 +1,4 @@
-//! Two readings of a clock, and a histogram that somebody else made.
+//! Two readings of a clock, into a histogram from another crate.
 
 use core::hint::black_box;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use tailwatch::ClockMode;
 
 use super::Peers;
 
-/// The longest that is counted, a minute.
+/// The longest duration that the histogram covers: a minute.
 const LONGEST_NS: u64 = 60_000_000_000;
 
 pub(super) fn add(peers: &mut Peers) {
@@ -19,7 +19,8 @@ pub(super) fn add(peers: &mut Peers) {
     add_latency(peers);
 }
 
-/// Only the readings: nothing is kept. The clock of Linux waits for what is before it.
+/// The two readings alone, without a histogram. The clock of Linux waits for the instructions
+/// before it.
 fn add_instant(peers: &mut Peers) {
     peers.add("peer/instant", None, ClockMode::Ordered, |times| {
         for _ in 0..times {
@@ -30,11 +31,11 @@ fn add_instant(peers: &mut Peers) {
     });
 }
 
-/// The histogram is the thread's own: there are no windows, and nobody else can look.
+/// The histogram belongs to one thread: it has no windows, and no other thread can read it.
 fn add_quanta(peers: &mut Peers) {
     let clock = quanta::Clock::new();
     let mut histogram =
-        Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).expect("possible bounds");
+        Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are valid");
     peers.add("peer/quanta_hdrhistogram", Some("explicit"), ClockMode::Relaxed, move |times| {
         for _ in 0..times {
             let start = clock.raw();
@@ -46,7 +47,7 @@ fn add_quanta(peers: &mut Peers) {
 }
 
 fn add_minstant(peers: &mut Peers) {
-    let histogram = AtomicHistogram::new(7, 64).expect("a possible configuration");
+    let histogram = AtomicHistogram::new(7, 64).expect("the configuration is valid");
     peers.add(
         "peer/minstant_atomic_histogram",
         Some("explicit"),
@@ -56,7 +57,7 @@ fn add_minstant(peers: &mut Peers) {
                 let start = minstant::Instant::now();
                 black_box(());
                 let nanos = start.elapsed().as_nanos();
-                // No duration is too long for it.
+                // The histogram covers all durations.
                 let _ = histogram.increment(u64::try_from(nanos).unwrap_or(u64::MAX));
             }
         },
@@ -67,7 +68,7 @@ fn add_latency(peers: &mut Peers) {
     if !cfg!(target_arch = "x86_64") || !latency::rdtsc::has_invariant_tsc() {
         peers
             .left_out
-            .push("latency: it needs the invariant counter of an x86-64 processor".to_owned());
+            .push("latency: needs an x86-64 processor with an invariant counter".to_owned());
         return;
     }
     latency::init();

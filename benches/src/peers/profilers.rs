@@ -1,4 +1,4 @@
-//! Spans of profilers, which keep each one until somebody looks.
+//! Spans of profilers, which keep every span until they are read.
 
 use core::hint::black_box;
 
@@ -12,7 +12,7 @@ pub(super) fn add(peers: &mut Peers) {
     add_hotpath(peers);
 }
 
-/// Without a viewer, as most of the time: memory grows with every span.
+/// Without a connected viewer, as most of the time: memory grows with every span.
 fn add_tracy(peers: &mut Peers) {
     tracy_client::Client::start();
     peers.add("peer/tracy_client", Some("guard"), ClockMode::Relaxed, |times| {
@@ -23,7 +23,7 @@ fn add_tracy(peers: &mut Peers) {
     });
 }
 
-/// A thread of its own counts what the queue brings.
+/// The library's own thread evaluates the spans from a queue.
 fn add_hotpath(peers: &mut Peers) {
     #[hotpath::measure]
     fn work() {
@@ -31,11 +31,17 @@ fn add_hotpath(peers: &mut Peers) {
     }
 
     let guard = HotpathGuardBuilder::new("versus").format(Format::None).build();
-    // Dropped, it would measure no more.
+    // Dropping the guard would end the measurement.
     let keep = move || _ = &guard;
-    peers.add_kept("peer/hotpath", Some("measure_sync"), ClockMode::Relaxed, keep, |times| {
-        for _ in 0..times {
-            work();
-        }
-    });
+    peers.add_with_upkeep(
+        "peer/hotpath",
+        Some("measure_sync"),
+        ClockMode::Relaxed,
+        keep,
+        |times| {
+            for _ in 0..times {
+                work();
+            }
+        },
+    );
 }

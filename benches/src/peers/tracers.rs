@@ -1,4 +1,4 @@
-//! Spans of tracers, which tell more than how long something took, and cost more.
+//! Spans of tracers, which record more than a duration, and cost more.
 
 use core::hint::black_box;
 use std::io;
@@ -19,7 +19,7 @@ pub(super) fn add(peers: &mut Peers) {
     add_tracing(peers);
 }
 
-/// Takes spans and drops them.
+/// A reporter that drops all spans.
 struct Sink;
 
 impl Reporter for Sink {
@@ -28,14 +28,14 @@ impl Reporter for Sink {
     }
 }
 
-/// Spans in a trace: those of a request, say.
+/// The spans in a trace, such as those of one request.
 const TRACE: u32 = 100;
 
-/// A thread of its own takes the traces, as far as there is room.
+/// The library's own thread collects the traces, as long as there is room.
 fn add_fastrace(peers: &mut Peers) {
     fastrace::set_reporter(Sink, Config::default());
     let upkeep = fastrace::flush;
-    peers.add_kept("peer/fastrace", Some("guard"), ClockMode::Relaxed, upkeep, |times| {
+    peers.add_with_upkeep("peer/fastrace", Some("guard"), ClockMode::Relaxed, upkeep, |times| {
         let mut left = times;
         while left > 0 {
             let root = Span::root("request", SpanContext::random());
@@ -49,14 +49,14 @@ fn add_fastrace(peers: &mut Peers) {
     });
 }
 
-/// Each span is a line, when it closes, with its time.
+/// Every span is written as a line with its duration when it closes.
 fn add_tracing(peers: &mut Peers) {
     let lines =
         tracing_subscriber::fmt().with_writer(io::sink).with_span_events(FmtSpan::CLOSE).finish();
     if tracing::subscriber::set_global_default(lines).is_err() {
         peers
             .left_out
-            .push("tracing: another peer has taken its place for a subscriber".to_owned());
+            .push("tracing: another peer has already set the global subscriber".to_owned());
         return;
     }
     peers.add("peer/tracing_fmt", Some("guard"), ClockMode::Ordered, |times| {

@@ -1,4 +1,4 @@
-//! A measured future, beside the plain one and the floor.
+//! A measured future, compared with the plain one and with the floor.
 
 use core::{
     error::Error,
@@ -17,23 +17,23 @@ use crate::{
     verdict,
 };
 
-/// Futures of a turn, whose records fit into a ring.
+/// The futures in a turn; their records fit into a ring.
 const TURN: u32 = 4_000;
 
-/// As many times one that yields is pending.
+/// How many times a future that yields returns pending.
 const YIELDS: u32 = 16;
 
-/// What measuring may add, as a multiple of the floor.
+/// The most that measuring may add, as a multiple of the floor.
 const MOST: f64 = 1.25;
 
 const SPAN: Trading = Trading::OrderPlacement;
 
-/// Is ready at its first poll.
+/// A future that is ready at its first poll.
 async fn ready() {
     black_box(());
 }
 
-/// Is pending so many times.
+/// A future that is pending [`YIELDS`] times.
 async fn yields() {
     let mut left = YIELDS;
     poll_fn(move |_| {
@@ -46,7 +46,7 @@ async fn yields() {
     .await;
 }
 
-/// Polls where it stands: a part of another future, which is inlined there.
+/// Polls a future in place, as a part of another future that the compiler inlines.
 #[inline(always)]
 fn in_place(future: impl Future<Output = ()>) {
     let mut future = pin!(future);
@@ -54,7 +54,8 @@ fn in_place(future: impl Future<Output = ()>) {
     while future.as_mut().poll(&mut context).is_pending() {}
 }
 
-/// Polls as a runtime does, which does not know what it polls; without one, as what it takes besides would only hide the rest.
+/// Polls a future through a `dyn` pointer, as a runtime does. There is no runtime, because its own
+/// cost would hide the rest.
 #[inline(always)]
 fn as_task(future: impl Future<Output = ()>) {
     let mut future = pin!(future);
@@ -72,16 +73,17 @@ fn yielding_times<F: Future<Output = ()>>(make: impl Fn() -> F) -> impl Fn(u32) 
 }
 
 fn parts() -> PollTimeEvents {
-    // Two records besides those of the span.
+    // These events add two records to those of the span.
     PollTimeEvents::NONE.polled(Trading::OrderFill).waiting(Trading::EventBusHandle)
 }
 
-/// The contestants of one clock mode, in this order: floor, ready, measured, yields, measured, split.
+/// Returns the contestants of one clock mode, in this order: floor, ready, measured, yields,
+/// measured, split.
 fn contestants(collector: &Collector, mode: ClockMode) -> [Contestant<'_>; 6] {
     let contestant = |name, work: Box<dyn FnMut(u32)>| {
         let prepare = || {
             collector.flush();
-            collector.register_thread("bench").expect("a ring for the only thread");
+            collector.register_thread("bench").expect("the only thread gets a ring");
         };
         Contestant { name, prepare: Box::new(prepare), work }
     };
@@ -103,12 +105,12 @@ fn contestants(collector: &Collector, mode: ClockMode) -> [Contestant<'_>; 6] {
     ]
 }
 
-/// Times them, in both clock modes, and prints the table.
+/// Runs the bench in both clock modes and prints the table.
 pub(super) fn run(rounds: usize) -> Result<(), Box<dyn Error>> {
     let mut targets = Vec::new();
-    println!("{:<26} {:>9} {:>9} {:>9} {:>8}", "ns a future", "median", "min", "max", "x floor");
+    println!("{:<26} {:>9} {:>9} {:>9} {:>8}", "ns per future", "median", "min", "max", "x floor");
     for (mode, name) in [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")] {
-        // Two rings, as the one of another collector is given back a little later.
+        // Two rings, because this thread's ring of another collector is given back a little later.
         let collector = super::builder().clock_mode(mode).rings(2).start()?;
         let mut contestants = contestants(&collector, mode);
         let figures = rounds::run_each(&mut contestants, rounds, |_| TURN);
@@ -123,12 +125,14 @@ pub(super) fn run(rounds: usize) -> Result<(), Box<dyn Error>> {
             );
         }
         targets.push((
-            format!("a measured ready future, {name}, x floor: at most {MOST}"),
+            format!("a measured ready future, {name}, at most {MOST} x floor"),
             ready / floor,
         ));
         let more = (yields - plain) / floor;
         targets.push((
-            format!("what measuring adds to {YIELDS} yields, {name}, x floor: at most {MOST}"),
+            format!(
+                "measuring a future that yields {YIELDS} times, {name}, adds at most {MOST} x floor"
+            ),
             more,
         ));
         drop(contestants);
@@ -138,9 +142,9 @@ pub(super) fn run(rounds: usize) -> Result<(), Box<dyn Error>> {
             return Err(format!("records were lost: {health:?}").into());
         }
     }
-    println!("\n{rounds} interleaved rounds of {TURN} futures each, polled in place\n");
+    println!("\n{rounds} interleaved rounds of {TURN} futures each\n");
     for (target, measured) in targets {
-        verdict::say(target, format!("{measured:.2}"), measured <= MOST);
+        verdict::print(target, format!("{measured:.2}"), measured <= MOST);
     }
     Ok(())
 }

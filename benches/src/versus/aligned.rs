@@ -1,5 +1,5 @@
-//! The same loops at other places: where a loop begins within a line of the instruction cache is chance, and may cost or save
-//! more than what is compared.
+//! The same loops at other positions. Where a loop begins within a line of the instruction cache is
+//! chance, and may make more difference than what is compared.
 
 use core::hint::black_box;
 
@@ -7,11 +7,11 @@ use tailwatch::{Trading, measure};
 
 use crate::floor;
 
-/// How many places: compilers begin loops at multiples of 16 bytes, and a line has 64.
-pub(super) const PLACES: usize = 4;
+/// The number of positions: compilers align loops to multiples of 16 bytes, and a line has 64.
+pub(super) const POSITIONS: usize = 4;
 
-/// The same loop at each place.
-type Copies = [fn(u32); PLACES];
+/// The same loop at each position.
+type Copies = [fn(u32); POSITIONS];
 
 pub(super) const GUARD: Copies = [guard::<0>, guard::<16>, guard::<32>, guard::<48>];
 
@@ -20,11 +20,12 @@ pub(super) const FLOORS: [(&str, Copies); 2] = [
     ("aligned/floor/ordered", [ordered::<0>, ordered::<16>, ordered::<32>, ordered::<48>]),
 ];
 
-/// Has what follows begin so many bytes behind the beginning of a line; elsewhere than on x86-64, wherever it does.
+/// Makes the following code begin `BYTES` bytes after the beginning of a cache line; only on
+/// x86-64.
 #[inline(always)]
 fn shift<const BYTES: usize>() {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: they are instructions that do nothing.
+    // SAFETY: the inserted instructions do nothing.
     unsafe {
         core::arch::asm!(".p2align 6", ".skip {}, 0x90", const BYTES, options(nomem, nostack, preserves_flags));
     }

@@ -1,5 +1,5 @@
-//! A single span after work that took all of the core's own cache: nothing of the hot path is at hand, and what it stores has
-//! to leave the core before the clock is stopped.
+//! A single span after work that took all of the core's own cache. No code or data of the hot path
+//! is in the cache, and the stores have to leave the core before the clock is stopped.
 
 use core::{
     hint::black_box,
@@ -16,10 +16,11 @@ use crate::{
 /// Several times the second-level cache of today's cores.
 const WALKED_BYTES: usize = 8 << 20;
 
-/// Bytes of a cache line, in words.
+/// The length of a cache line in words of 8 bytes.
 const LINE: usize = 8;
 
-/// Times each contestant once in each of `rounds` rounds; what the timing itself takes is subtracted.
+/// Times each contestant once in each of `rounds` rounds, and subtracts what the timing itself
+/// takes.
 pub(super) fn run(contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Figure> {
     let walked = vec![1_u64; WALKED_BYTES / size_of::<u64>()];
     let mut nothing = |_: u32| black_box(());
@@ -42,20 +43,22 @@ pub(super) fn run(contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Figu
     ticks.into_iter().map(nanos).collect()
 }
 
-/// Ticks for one time, after the walk. All that is timed has last run just before it, however long its round takes.
+/// Returns the ticks of one repetition after the walk. The same work runs just before the walk, so
+/// that every contestant has run equally recently, however long a round takes.
 fn once(walked: &[u64], work: &mut dyn FnMut(u32)) -> f64 {
     work(1);
     black_box(walked.iter().step_by(LINE).sum::<u64>());
     let start = counter::ordered();
     hold();
     work(1);
-    // Orders nothing for another thread, so it has no partner: it is here because it waits for the stores in front of it.
+    // Not for ordering between threads, so it has no partner: the fence waits until the stores
+    // before it have left the core.
     fence(Ordering::SeqCst);
     let end = counter::ordered();
     float(end.wrapping_sub(start))
 }
 
-/// Begins nothing of what follows before the clock was read.
+/// Keeps the following instructions from starting before the clock has been read.
 #[inline(always)]
 fn hold() {
     #[cfg(target_arch = "x86_64")]
@@ -65,7 +68,7 @@ fn hold() {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "numbers of ticks in a short time")]
+#[allow(clippy::cast_precision_loss, reason = "the ticks of a short time are few")]
 fn float(ticks: u64) -> f64 {
     ticks as f64
 }

@@ -1,4 +1,4 @@
-//! The collectors that spans are recorded into: which of them decides what becomes of the records.
+//! The collectors that spans are recorded into. The collector decides what happens to the records.
 
 use core::{cell::Cell, error::Error, time::Duration};
 
@@ -7,85 +7,91 @@ use tailwatch::{Builder, ClockMode, Collector, Sampling};
 use super::{LONG_TURN, TURN, Work, forms};
 use crate::{processor, rounds::Contestant};
 
-/// Records in a ring that is meant to overflow.
+/// The capacity of the ring that is meant to overflow.
 pub(super) const SMALL_RING: usize = 1_024;
 
-/// What becomes of the records of a turn.
+/// What happens to the records of a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
-    /// They wait in the ring until the turn is over.
+    /// They wait in the ring until the turn has ended.
     Kept,
-    /// The same, of one in 16 spans.
+    /// The same, but only 1 span in 16 is recorded.
     Sampled,
-    /// The drain's thread takes them at its own pace.
+    /// The drain's thread drains them at its own pace.
     Drained,
-    /// Nobody takes them: the turn is as long as one that is drained.
+    /// They are not drained, in a turn that is as long as a drained one.
     Undrained,
     /// They overwrite each other in a small ring.
     Overwritten,
-    /// There are none: recording is off.
+    /// There are none, because recording is off.
     Unrecorded,
 }
 
-/// A collector, and what is known of it by who records.
-struct Place {
-    collector: Collector,
-    /// Whether everything is drained between turns.
-    emptied: bool,
-    /// Those who record into it.
+/// A collector, with the turns that record into it.
+struct TurnCollector {
+    inner: Collector,
+    /// Whether the ring is drained between turns.
+    flush_between_turns: bool,
+    /// The number of contestants that record into it.
     contestants: Cell<u64>,
-    /// Processor time of the thread that records, of long turns alone: to ask for it is a system call.
-    own: Cell<Duration>,
+    /// The processor time of the recording thread, in long turns only, because reading it is a
+    /// system call.
+    processor_time: Cell<Duration>,
 }
 
-impl Place {
-    fn new(builder: Builder, emptied: bool) -> Result<Self, Box<dyn Error>> {
+impl TurnCollector {
+    fn new(builder: Builder, flush_between_turns: bool) -> Result<Self, Box<dyn Error>> {
         Ok(Self {
-            collector: builder.start()?,
-            emptied,
+            inner: builder.start()?,
+            flush_between_turns,
             contestants: Cell::default(),
-            own: Cell::default(),
+            processor_time: Cell::default(),
         })
     }
 
-    /// Times `work` in a turn of its own.
-    fn own(&self, work: impl FnOnce()) {
-        let before = processor::time();
+    /// Runs `work` and adds the processor time that it takes.
+    fn timed(&self, work: impl FnOnce()) {
+        let before = processor::thread_time();
         work();
-        self.own.set(self.own.get() + processor::time().saturating_sub(before));
+        let took = processor::thread_time().saturating_sub(before);
+        self.processor_time.set(self.processor_time.get() + took);
     }
 }
 
 /// The collectors of one clock mode.
 pub(super) struct Collectors {
-    spans: Place,
-    values: Place,
-    sampled: Place,
-    drained: Place,
-    undrained: Place,
-    overflowing: Place,
-    off: Place,
+    spans: TurnCollector,
+    values: TurnCollector,
+    sampled: TurnCollector,
+    drained: TurnCollector,
+    undrained: TurnCollector,
+    overflowing: TurnCollector,
+    off: TurnCollector,
 }
 
 impl Collectors {
     pub(super) fn start(mode: ClockMode) -> Result<Self, Box<dyn Error>> {
-        // Two rings, as a turn elsewhere leaves one behind that is given back a little later.
+        // Two rings, because the ring that a turn with another collector leaves behind is given
+        // back a little later.
         let builder = || Collector::builder().ignore_environment().clock_mode(mode).rings(2);
         let manual = || builder().manual_drain();
         Ok(Self {
-            spans: Place::new(manual(), true)?,
-            values: Place::new(manual(), true)?,
-            sampled: Place::new(manual().sampling(forms::SPAN, Sampling::Rate(1.0 / 16.0)), true)?,
-            drained: Place::new(builder(), false)?,
-            undrained: Place::new(manual(), true)?,
-            overflowing: Place::new(manual().ring_capacity(SMALL_RING), true)?,
-            off: Place::new(manual().enabled(false), true)?,
+            spans: TurnCollector::new(manual(), true)?,
+            values: TurnCollector::new(manual(), true)?,
+            sampled: TurnCollector::new(
+                manual().sampling(forms::SPAN, Sampling::Rate(1.0 / 16.0)),
+                true,
+            )?,
+            drained: TurnCollector::new(builder(), false)?,
+            undrained: TurnCollector::new(manual(), true)?,
+            overflowing: TurnCollector::new(manual().ring_capacity(SMALL_RING), true)?,
+            off: TurnCollector::new(manual().enabled(false), true)?,
         })
     }
 
-    /// The contestant that has this become of its records.
+    /// Returns a contestant whose records meet this fate.
     pub(super) fn contestant(&self, name: &'static str, work: Work, fate: Fate) -> Contestant<'_> {
-        let place = match fate {
+        let collector = match fate {
             Fate::Kept if name.starts_with("span/value/") => &self.values,
             Fate::Kept => &self.spans,
             Fate::Sampled => &self.sampled,
@@ -95,32 +101,38 @@ impl Collectors {
             Fate::Unrecorded => &self.off,
         };
         let prepare = move || {
-            if place.emptied {
-                place.collector.flush();
+            if collector.flush_between_turns {
+                collector.inner.flush();
             }
-            place.collector.register_thread("bench").expect("a ring for the only thread");
+            collector.inner.register_thread("bench").expect("the only thread gets a ring");
         };
-        place.contestants.set(place.contestants.get() + 1);
+        collector.contestants.set(collector.contestants.get() + 1);
         let work: Box<dyn FnMut(u32)> = match fate {
-            Fate::Drained | Fate::Undrained => Box::new(move |times| place.own(|| work(times))),
+            Fate::Drained | Fate::Undrained => {
+                Box::new(move |times| collector.timed(|| work(times)))
+            }
             _ => Box::new(work),
         };
         Contestant { name, prepare: Box::new(prepare), work }
     }
 
-    /// Stops them, and says what came of long turns, once it is certain that all records had the fate that they were meant to have.
+    /// Stops the collectors, checks that all records met their intended fate, and returns the
+    /// results of the long turns.
     ///
-    /// Each contestant had so many turns; besides, so many single spans were kept.
+    /// Each contestant had `turns` turns. `singles` is the number of single spans that were also
+    /// kept.
     pub(super) fn check(&self, turns: u64, singles: u64) -> Result<LongTurns, Box<dyn Error>> {
-        let spans = |place: &Place, turn: u32| place.contestants.get() * turns * u64::from(turn);
-        let health = |place: &Place| {
-            place.collector.stop();
-            place.collector.health()
+        let spans = |collector: &TurnCollector, turn: u32| {
+            collector.contestants.get() * turns * u64::from(turn)
+        };
+        let health = |collector: &TurnCollector| {
+            collector.inner.stop();
+            collector.inner.health()
         };
         let [kept, values, sampled] = [&self.spans, &self.values, &self.sampled].map(health);
         let [drained, undrained, overflowing, off] =
             [&self.drained, &self.undrained, &self.overflowing, &self.off].map(health);
-        let right = [
+        let expected = [
             ("kept", &kept, 2 * (spans(&self.spans, TURN) + singles), kept.overwritten == 0),
             ("values", &values, spans(&self.values, TURN), values.overwritten == 0),
             (
@@ -144,35 +156,37 @@ impl Collectors {
             ),
             ("off", &off, 0, true),
         ];
-        for (name, health, produced, as_meant) in right {
+        for (name, health, produced, as_meant) in expected {
             if health.produced != produced || health.unregistered > 0 || !as_meant {
                 return Err(format!(
-                    "{name}: {produced} records should have been produced: {health:?}"
+                    "{name}: the records did not meet their intended fate, expected {produced} \
+                     produced: {health:?}"
                 )
                 .into());
             }
         }
-        let own =
-            |place: &Place| place.own.get().as_secs_f64() * 1e9 / float(spans(place, LONG_TURN));
+        let nanos = |collector: &TurnCollector| {
+            collector.processor_time.get().as_secs_f64() * 1e9 / float(spans(collector, LONG_TURN))
+        };
         Ok(LongTurns {
             taken: float(drained.delivered) / float(drained.produced),
-            drained_ns: own(&self.drained),
-            undrained_ns: own(&self.undrained),
+            drained_ns: nanos(&self.drained),
+            undrained_ns: nanos(&self.undrained),
         })
     }
 }
 
-/// What came of long turns.
+/// The results of the long turns.
 pub(super) struct LongTurns {
-    /// The share of its records that the drain took.
+    /// The share of the records that the drain took.
     pub(super) taken: f64,
-    /// Nanoseconds of the recording thread's own processor time a span, beside the drain.
+    /// The recording thread's processor time per span beside the drain, in nanoseconds.
     pub(super) drained_ns: f64,
-    /// The same, without a drain.
+    /// The same without a drain.
     pub(super) undrained_ns: f64,
 }
 
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+#[allow(clippy::cast_precision_loss, reason = "the figures are printed with a few digits")]
 fn float(count: u64) -> f64 {
     count as f64
 }

@@ -14,7 +14,7 @@ use tailwatch::{
 
 use crate::floor;
 
-/// What all spans are of.
+/// The event of all spans.
 pub(super) const SPAN: Trading = Trading::OrderPlacement;
 
 pub(super) fn guard(times: u32) {
@@ -31,8 +31,9 @@ pub(super) fn guard_tagged(times: u32) {
     }
 }
 
-/// Something that a guard is kept in while it goes from thread to thread. Here it stays, so that it is not the way that is
-/// timed; but anybody may have changed it meanwhile.
+/// A value that holds a guard while it moves from thread to thread. In this bench it stays in one
+/// thread, so that the move is not timed, but `black_box` makes the compiler assume that it was
+/// changed.
 struct Order<T: Send> {
     span: Option<T>,
 }
@@ -71,7 +72,7 @@ pub(super) fn measure_sync(times: u32) {
     }
 }
 
-/// A future that is ready at its first poll, polled where it stands.
+/// A future that is ready at its first poll, polled in place.
 pub(super) fn measure_async(times: u32) {
     #[measure(SPAN)]
     async fn work() {

@@ -1,4 +1,5 @@
-//! What came out: rows beside the floor of their clock mode, and the targets; as a table, and as JSON.
+//! The results: rows with their ratio to the floor of their clock mode, and targets; as a table and
+//! as JSON.
 
 use core::fmt;
 use std::{fs, io, path::Path};
@@ -7,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{rounds::Figure, verdict};
 
-/// What a row is about.
+/// What a row measures.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
@@ -18,7 +19,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By the word of its name that says so.
+    /// Derives the kind from the part of the name that states it.
     pub(super) fn of(name: &str) -> Self {
         let kind = |word| match word {
             "floor" => Some(Self::Floor),
@@ -30,7 +31,7 @@ impl Kind {
     }
 }
 
-/// One thing that was timed.
+/// The result of one contestant.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub(super) name: String,
@@ -53,7 +54,7 @@ impl Row {
     }
 }
 
-/// At most so much may be measured.
+/// An upper bound on a result.
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     name: String,
@@ -70,7 +71,7 @@ impl Target {
     }
 }
 
-/// The floors' medians.
+/// The medians of the floors.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Floors {
     #[serde(rename = "relaxed_ns", serialize_with = "rounded")]
@@ -79,7 +80,7 @@ pub(super) struct Floors {
     pub(super) ordered: f64,
 }
 
-/// All of it.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) floors: Floors,
@@ -93,7 +94,7 @@ impl Outcome {
         print!("{self}");
         println!();
         for Target { name, most, measured, pass } in &self.targets {
-            verdict::say(
+            verdict::print(
                 format_args!("{name} at most {most}"),
                 format_args!("{measured:.3}"),
                 *pass,
@@ -122,8 +123,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// To a thousandth: more was not measured.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+/// Rounds to a thousandth; the measurement is not more precise.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde requires a reference")]
 fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((value * 1000.0).round() / 1000.0)
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_json_has_the_layout_that_is_promised() {
+    fn the_json_layout_is_as_documented() {
         let figure = Figure { min: 1.0, median: 2.0, max: 3.00049 };
         let outcome = Outcome {
             floors: Floors { relaxed: 1.0, ordered: 4.0 },
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_is_about_stands_in_its_name() {
+    fn the_kind_of_a_row_follows_from_its_name() {
         let kinds = [
             "floor/relaxed",
             "cold/floor/ordered",

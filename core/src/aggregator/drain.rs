@@ -140,7 +140,7 @@ impl<S: Storage> Aggregator<S> {
     /// callers that must not be busy for long.
     ///
     /// The records that remain [`pending`](Consumer::pending) are left to another pass. Until they
-    /// are drained, call [`expire_orphans`](Self::expire_orphans) and [`watch`](Self::watch) with
+    /// are drained, call [`expire_orphans`](Self::expire_orphans) and [`evaluate_limits`](Self::evaluate_limits) with
     /// the pass and the tick of the last [`refresh`](Consumer::refresh) up to which this ring has
     /// been drained.
     // Out of line because stacks are small on 32-bit targets: its frame holds a chunk of copied
@@ -201,7 +201,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Notes that sampling may have left out some records of `event` until now. Everything that
     /// covers this time is incomplete, even if no delivered record has a weight above 1.
-    pub fn sampled_away(&mut self, event: EventId) {
+    pub fn mark_sampled(&mut self, event: EventId) {
         let until = self.now.saturating_add(1);
         if let Some(state) = self.state_of(event) {
             state.sampled = until;

@@ -98,7 +98,7 @@ pub enum ConfigError {
         /// How many it asks for.
         given: usize,
         /// The largest supported number.
-        most: usize,
+        max: usize,
     },
     /// The storage does not have the given shape, or one of its arrays does not have the length
     /// that its shape requires.
@@ -175,8 +175,8 @@ impl fmt::Display for ConfigError {
                 "the shape does not fit the windows and events: {what} is {given}, but must be \
                  {needed}"
             ),
-            Self::TooMany { what, given, most } => {
-                write!(f, "{given} {what} are too many: this target supports at most {most}")
+            Self::TooMany { what, given, max } => {
+                write!(f, "{given} {what} are too many: this target supports at most {max}")
             }
             Self::Storage { what, given, needed } => write!(
                 f,

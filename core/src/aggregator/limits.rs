@@ -58,7 +58,7 @@ impl<S: Storage> Aggregator<S> {
     ) -> Result<(), LimitError> {
         let (row, unit) = row_of::<S>(self.storage.parts().rows, event)
             .ok_or(LimitError::UnknownEvent { id: event })?;
-        self.check_limits(row, limits)?;
+        self.validate_limits(row, limits)?;
         let silence = limits
             .clone()
             .find_map(Limit::silence)
@@ -113,7 +113,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Checks that `limits` can replace those of the event in `row`.
-    fn check_limits(
+    fn validate_limits(
         &mut self,
         row: usize,
         limits: &(impl Iterator<Item = Limit> + Clone),
@@ -166,7 +166,7 @@ impl<S: Storage> Aggregator<S> {
     // Out of line because stacks are small on 32-bit targets, and the caller's frame lives for
     // long.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub fn watch(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
+    pub fn evaluate_limits(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
         if !S::ABSENT.limits {
             self.count_hung_spans(as_of);
         }
@@ -220,7 +220,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns whether a limit of `event` was violated at the last [`watch`](Self::watch).
+    /// Returns whether a limit of `event` was violated at the last [`evaluate_limits`](Self::evaluate_limits).
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { rows, events, limits, silences, .. } = self.storage.parts();
         let Some((row, _)) = row_of::<S>(rows, event) else { return false };
@@ -230,7 +230,7 @@ impl<S: Storage> Aggregator<S> {
                 .any(|number| is_violated(limits[number].watch.state))
     }
 
-    /// Calls `visit` with the status of each limit as of the last [`watch`](Self::watch), event by
+    /// Calls `visit` with the status of each limit as of the last [`evaluate_limits`](Self::evaluate_limits), event by
     /// event.
     pub fn limits(&mut self, mut visit: impl FnMut(&SlaStatus)) {
         for row in 0..self.shape().events {

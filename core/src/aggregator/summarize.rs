@@ -221,7 +221,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Calls `visit` with the source of each stored exemplar. The same source may be visited
     /// several times.
-    pub fn sources(&mut self, mut visit: impl FnMut(u16)) {
+    pub fn exemplar_sources(&mut self, mut visit: impl FnMut(u16)) {
         for exemplar in self.storage.parts().slowest.iter().filter(|slot| slot.is_in_use()) {
             visit(exemplar.source());
         }

@@ -202,7 +202,7 @@ proptest! {
                 aggregator.record(0, record);
             }
             aggregator.expire_orphans(aggregator.pass());
-            aggregator.watch(now, |_| ());
+            aggregator.evaluate_limits(now, |_| ());
             aggregator.limits(|_| ());
         }
         let counters = aggregator.counters();
@@ -397,7 +397,7 @@ fn a_start_from_the_future_or_before_the_creation_opens_no_span() {
     }
     assert_eq!(aggregator.counters(), Counters { clock_anomalies: 4, ..Counters::default() });
     assert_eq!(aggregator.pairing(event).open, 0);
-    aggregator.watch(1_001 * SECOND, |_| panic!("no span is open"));
+    aggregator.evaluate_limits(1_001 * SECOND, |_| panic!("no span is open"));
     // A START from an unsynchronised core.
     aggregator.record(0, Record::start(1_001 * SECOND + MILLI, event, 0, 7));
     assert_eq!(aggregator.pairing(event).open, 1);
@@ -412,7 +412,7 @@ fn the_observed_value_lies_on_the_right_side_of_the_limit() {
     for _ in 0..40 {
         aggregator.record(0, end(10 * SECOND, MILLI));
     }
-    aggregator.watch(10 * SECOND, |_| ());
+    aggregator.evaluate_limits(10 * SECOND, |_| ());
     let [p95, p99] = status(&mut aggregator, event)[..] else { panic!("two limits") };
     // One in 41 hangs: p95 tolerates it, p99 does not.
     assert_eq!((p95.state, p95.over, p95.count, p95.observed), (SlaState::Ok, 1, 41, Some(MILLI)));
@@ -433,7 +433,7 @@ fn an_event_that_is_switched_off_is_not_silent_but_a_violation_stays() {
             if second >= off_from {
                 aggregator.reset_silence(event.id());
             }
-            aggregator.watch(second * SECOND, |_| ());
+            aggregator.evaluate_limits(second * SECOND, |_| ());
         }
         let [silence] = status(&mut aggregator, event)[..] else { panic!("one limit") };
         assert_eq!((silence.state, silence.cleared), (expected, 0));

@@ -389,6 +389,7 @@ fn middle(from: u64, to: u64) -> u64 {
 /// An estimate of a value of which only the bucket is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Estimate {
     /// The geometric midpoint of the bucket, limited to `least..=most`.
     pub value: u64,

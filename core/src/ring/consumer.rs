@@ -24,6 +24,7 @@ const CHUNK: usize = if cfg!(tailwatch_loom) {
 /// The numbers of records that one pass over a ring delivered and found overwritten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Drained {
     /// Records that were delivered.
     pub delivered: u64,

@@ -110,8 +110,8 @@ fn agree<S: Storage>(
         general.expire_orphans(general.pass());
         specialised.expire_orphans(specialised.pass());
         let (mut some, mut others) = (vec![], vec![]);
-        general.watch(now, |change| some.push(*change));
-        specialised.watch(now, |change| others.push(*change));
+        general.evaluate_limits(now, |change| some.push(*change));
+        specialised.evaluate_limits(now, |change| others.push(*change));
         prop_assert_eq!(others, some);
         if !matches!(step, Step::Pass(_, false)) {
             prop_assert_eq!(results(&mut specialised, events), results(&mut general, events));

@@ -252,8 +252,8 @@ impl<'a> Harness<'a> {
                 self.model.mark_lost();
             }
             Step::SampledAway(event) => {
-                self.aggregator.sampled_away(id(*event));
-                self.model.sampled_away(*event);
+                self.aggregator.mark_sampled(id(*event));
+                self.model.mark_sampled(*event);
             }
             Step::ResetSilence(event) => {
                 self.aggregator.reset_silence(id(*event));
@@ -341,7 +341,7 @@ impl<'a> Harness<'a> {
             .map(|changed| (now, changed))
             .collect();
         let mut changes = vec![];
-        self.aggregator.watch(now, |change| changes.push(*change));
+        self.aggregator.evaluate_limits(now, |change| changes.push(*change));
         let mut statuses = vec![];
         self.aggregator.limits(|status| statuses.push(*status));
         for change in &changes {

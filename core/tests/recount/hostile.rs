@@ -53,7 +53,7 @@ fn limit() -> impl Strategy<Value = Limit> {
     prop_oneof![
         5 => threshold.prop_map(|(ppm, limit, window, min_samples)| {
             let quantile = Quantile::from_ppm(ppm).unwrap();
-            Limit::Quantile(Threshold { quantile, limit, window, min_samples })
+            Limit::Quantile(Threshold::value(quantile, limit).over(window).min_samples(min_samples))
         }),
         1 => duration().prop_map(Limit::Silence),
     ]
@@ -84,9 +84,9 @@ fn step() -> impl Strategy<Value = Step> {
 /// Makes every query.
 fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
     let (mut visited, mut sources) = (0, 0);
-    aggregator.watch(u64::MAX, |change| visited += usize::from(change.is_raised()));
+    aggregator.evaluate_limits(u64::MAX, |change| visited += usize::from(change.is_raised()));
     aggregator.limits(|status| visited += usize::from(status.observed.is_some()));
-    aggregator.sources(|_| sources += 1);
+    aggregator.exemplar_sources(|_| sources += 1);
     let mut room = [Exemplar::default(); 3];
     for event in [1, 2, 3, 2_047, 5].map(|id| EventId::new(id).unwrap()) {
         for scope in [Scope::Window(0), Scope::Window(1), Scope::Window(9), Scope::Total] {

@@ -83,7 +83,7 @@ fn a_duration_that_is_rounded_up_above_its_limit_exceeds_it() {
             Aggregator::new(shape, &WindowSpec::DEFAULT, &[EVENT], rate, 0, memory).unwrap();
         aggregator.set_limits(EVENT.id, &[Limit::Quantile(limit)]).unwrap();
         assert!(aggregator.record(0, Record::duration(0, EVENT.id, 0, length)));
-        aggregator.watch(0, |_| ());
+        aggregator.evaluate_limits(0, |_| ());
         let mut statuses = vec![];
         aggregator
             .limits(|status| statuses.push((status.over, status.observed.unwrap() - limit.limit)));

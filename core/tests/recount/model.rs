@@ -47,7 +47,7 @@ pub(crate) struct Model {
     pub(crate) outcomes: [Outcomes; EVENTS],
     pub(crate) open_spans: OpenSpans,
     lost: Option<u64>,
-    sampled_away: [Option<u64>; EVENTS],
+    mark_sampled: [Option<u64>; EVENTS],
     pub(crate) seen: [Option<u64>; EVENTS],
     pub(crate) limits: [Limits; EVENTS],
 }
@@ -66,7 +66,7 @@ impl Model {
             outcomes: [Outcomes::default(); EVENTS],
             open_spans: OpenSpans::new(EVENTS, slots),
             lost: None,
-            sampled_away: [None; EVENTS],
+            mark_sampled: [None; EVENTS],
             seen: [None; EVENTS],
             limits: Default::default(),
         }
@@ -90,7 +90,7 @@ impl Model {
             self.mark_lost();
             self.samples.iter_mut().for_each(|sample| sample.tick = None);
             self.limits.iter_mut().for_each(Limits::restart_clock);
-            for tick in self.seen.iter_mut().chain(&mut self.sampled_away).flatten() {
+            for tick in self.seen.iter_mut().chain(&mut self.mark_sampled).flatten() {
                 *tick = now.min(*tick);
             }
         }
@@ -103,8 +103,8 @@ impl Model {
         self.open_spans.mark_lost(self.now);
     }
 
-    pub(crate) fn sampled_away(&mut self, event: usize) {
-        self.sampled_away[event] = Some(self.now);
+    pub(crate) fn mark_sampled(&mut self, event: usize) {
+        self.mark_sampled[event] = Some(self.now);
     }
 
     pub(crate) fn reset_silence(&mut self, event: usize) {
@@ -135,6 +135,7 @@ impl Model {
             DiscardReason::Discarded => (),
             DiscardReason::ClockSteppedBack => self.counters.clock_anomalies += 1,
             DiscardReason::TooLong => self.counters.saturated += 1,
+            other => panic!("the model does not know {other:?}"),
         }
     }
 
@@ -269,7 +270,7 @@ impl Model {
         let from = self.covered(cut).start;
         let is_in = |tick: Option<u64>| tick.is_some_and(|tick| tick >= from);
         !is_in(self.lost)
-            && !is_in(self.sampled_away[event])
+            && !is_in(self.mark_sampled[event])
             && self.members(event, cut).iter().all(|sample| sample.sampling == 0)
     }
 

@@ -147,17 +147,12 @@ impl OpenSpans {
 
     pub(crate) fn pairing(&self, event: usize) -> Pairing {
         let uncertain = |open: &Open| if open.uncertain_since.is_some() { open.count } else { 0 };
-        Pairing {
-            open: self.open_of(event).map(|(_, open)| open.count).sum(),
-            uncertain: self.open_of(event).map(|(_, open)| uncertain(open)).sum(),
-            early: self
-                .early
-                .iter()
-                .filter(|((of, _), _)| *of == event)
-                .map(|(_, (count, _))| count)
-                .sum(),
-            ..self.pairings[event]
-        }
+        let early = self.early.iter().filter(|((of, _), _)| *of == event);
+        let mut pairing = self.pairings[event];
+        pairing.open = self.open_of(event).map(|(_, open)| open.count).sum();
+        pairing.uncertain = self.open_of(event).map(|(_, open)| uncertain(open)).sum();
+        pairing.early = early.map(|(_, (count, _))| count).sum();
+        pairing
     }
 
     /// Checks that the counts add up: STARTs = paired + open + untracked + abandoned, and ENDs =

@@ -201,7 +201,7 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
         );
         both.each(|aggregator| {
             aggregator.expire_orphans(aggregator.pass());
-            aggregator.watch(now, |_| ());
+            aggregator.evaluate_limits(now, |_| ());
         });
         let expected = results(&mut both.one_by_one, &both.infos);
         if queries {

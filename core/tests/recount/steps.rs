@@ -27,7 +27,8 @@ pub(crate) const WINDOWS: [&[WindowSpec]; 4] = [
 
 const fn limit(ppm: u32, limit: u64, window_millis: u64, min_samples: u32) -> Threshold {
     let Some(quantile) = Quantile::from_ppm(ppm) else { panic!("the ppm are at most 1,000,000") };
-    Threshold { quantile, limit, window: Duration::from_millis(window_millis), min_samples }
+    let window = Duration::from_millis(window_millis);
+    Threshold::value(quantile, limit).over(window).min_samples(min_samples)
 }
 /// The limits that events have, some at a time. Two of them differ only in `min_samples`.
 pub(crate) const LIMITS: [Threshold; 9] = [

@@ -4,8 +4,8 @@
 //! A program that uses tailwatch adds four things:
 //!
 //! 1. A *clock* that every context reads. Here it is the board's, in a `static`.
-//! 2. A *ring* for each context that records, in a `static`. Here these are main and the timer
-//!    interrupt. Neither waits for the other, and interrupts are never disabled.
+//! 2. A *ring* for each context that records, in a `static`. Here the contexts are main and the
+//!    timer interrupt. Neither waits for the other, and interrupts are never disabled.
 //! 3. *Storage* whose size follows from a [`Shape`]. It is all zero at first, so it takes no flash.
 //! 4. A call of [`Drain::run`] *from the idle loop*. Each call drains a bounded number of records.
 

@@ -13,10 +13,10 @@ use tailwatch_core::sync::{
 /// A clock adds to it what the counter has counted since. Reading and writing are wait-free and
 /// need only loads and stores.
 ///
-/// One context at a time may write it. Any context may read it, even one that interrupts the writer
-/// between its two stores: the second word counts *halves* of the range of the first, so an old
-/// second word and a new first word still give the right tick, as long as a step is less than 2^31.
-/// The time drivers of embassy use the same method.
+/// Writers must not interrupt each other. Any context may read it, even one that interrupts the
+/// writer between its two stores: the second word counts *halves* of the range of the first, so an
+/// old second word and a new first word still give the right tick, as long as a step is less than
+/// 2^31. The time drivers of embassy use the same method.
 ///
 /// It is public for [`CycleCounter::with_registers`](super::CycleCounter::with_registers).
 pub struct Base {

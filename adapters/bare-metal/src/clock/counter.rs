@@ -99,7 +99,8 @@ impl<F: FreeRunning> Counter<F> {
 
     /// Notes the current count, so that the counter may wrap once more. Lock-free.
     ///
-    /// Several contexts may call it, as long as no call is interrupted for a whole wrap period.
+    /// Calls must not interrupt each other, so call it from one context, or from contexts of the
+    /// same priority. No call may be interrupted for a whole wrap period.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
@@ -148,6 +149,7 @@ impl<F> fmt::Debug for Counter<F> {
 /// The error returned by [`Counter::new`] for a number of bits outside 8 to 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct BitsError {
     /// The requested number of bits.
     pub bits: u32,

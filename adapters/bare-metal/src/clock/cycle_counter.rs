@@ -39,13 +39,14 @@ pub trait CycleRegisters {
 /// use tailwatch_core::TickRate;
 ///
 /// #[derive(Debug)]
-/// struct Emulated; // an emulator's counter, which does not count; on a chip: CycleCounter::new(rate)
+/// struct Emulated; // stands for an emulator's counter, which does not count
 /// impl CycleRegisters for Emulated {
 ///     fn enable(&self) {}
 ///     fn is_missing(&self) -> bool { false }
 ///     fn count(&self) -> u32 { 0 }
 /// }
 ///
+/// // On a chip, use `CycleCounter::new(rate)`.
 /// let rate = TickRate::from_hz(168_000_000).unwrap();
 /// let error = CycleCounter::with_registers(rate, &Base::new(), Emulated).unwrap_err();
 /// assert_eq!(error, CycleCounterError::Stopped { count: 0 });
@@ -114,7 +115,8 @@ impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
 
     /// Notes the current count, so that the counter may wrap once more. Lock-free.
     ///
-    /// Several contexts may call it, as long as no call is interrupted for 2^31 cycles.
+    /// Calls must not interrupt each other, so call it from one context, or from contexts of the
+    /// same priority. No call may be interrupted for 2^31 cycles.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
@@ -155,12 +157,12 @@ impl fmt::Display for CycleCounterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => f.write_str(
-                "this processor has no cycle counter (DWT_CTRL.NOCYCCNT is set); use SysTick or a timer",
+                "the processor has no cycle counter (DWT_CTRL.NOCYCCNT); use SysTick or a timer",
             ),
             Self::Stopped { count } => write!(
                 f,
-                "the cycle counter stands still at {count}, because it is absent, locked or emulated; \
-                 use SysTick or a timer"
+                "the cycle counter stands still at {count}, because it is absent, locked or \
+                 emulated; use SysTick or a timer"
             ),
         }
     }

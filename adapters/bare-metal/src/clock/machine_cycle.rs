@@ -105,6 +105,7 @@ impl<R: MachineRegisters> Clock for MachineCycle<R> {
 /// The error returned when the counter of a [`MachineCycle`] does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct MachineCycleError {
     /// The cycle at which it stands.
     pub cycles: u64,

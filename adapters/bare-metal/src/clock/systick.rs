@@ -34,7 +34,7 @@ pub trait SysTickRegisters {
 /// - Call [`on_wrap`](Self::on_wrap) at the very beginning of the exception handler.
 /// - Prevent contexts that read the clock from interrupting this handler: give `SysTick` the
 ///   highest priority among them. By default, all have the same priority, which is sufficient. A
-///   reader that interrupts the handler before `on_wrap` reads a tick that is a period too early.
+///   reader that interrupts the handler before `on_wrap` reads a tick that is a period too low.
 /// - Do not hold the exception off for a whole period. Each time this happens, the clock loses a
 ///   period and steps back. A span or a drain that sees the step counts it as a clock anomaly.
 ///
@@ -46,7 +46,9 @@ pub trait SysTickRegisters {
 ///
 /// // #[exception]
 /// # #[allow(non_snake_case)]
-/// fn SysTick() { CLOCK.on_wrap(); }
+/// fn SysTick() {
+///     CLOCK.on_wrap();
+/// }
 /// ```
 #[derive(Debug)]
 pub struct SysTick<R = CortexM> {
@@ -209,6 +211,7 @@ impl<R: SysTickRegisters> Clock for SysTick<R> {
 /// The error returned for a [`SysTick`] period outside 2 to 2^24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct PeriodError {
     /// The requested period in ticks.
     pub period: u32,
@@ -218,7 +221,7 @@ impl fmt::Display for PeriodError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the period of a SysTick, its reload value plus one, must be 2 to {MAX_PERIOD} ticks, not {}",
+            "a SysTick period (the reload value plus one) must be 2 to {MAX_PERIOD} ticks, not {}",
             self.period
         )
     }

@@ -19,6 +19,7 @@ pub struct Decoder {
 /// Counts of byte sequences between two zero bytes that were not a valid frame, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Rejected {
     /// Longer than [`MAX_FRAME`].
     pub too_long: u64,

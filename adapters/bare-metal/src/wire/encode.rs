@@ -47,6 +47,7 @@ impl<'b> Flavor for WithChecksum<'b> {
 /// The error returned by [`encode`] when the buffer is too small for the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct BufferTooSmall {
     /// The length of the buffer in bytes.
     pub room: usize,

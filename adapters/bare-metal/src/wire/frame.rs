@@ -85,7 +85,7 @@ pub struct CountsFrame {
 /// The unit of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum UnitOf {
+pub enum UnitKind {
     /// Nanoseconds.
     Time,
     /// Plain numbers.
@@ -102,7 +102,7 @@ pub enum UnitOf {
 pub struct SummaryFrame {
     pub event: u16,
     pub name: Name,
-    pub unit: UnitOf,
+    pub unit: UnitKind,
     /// The length of the window; `None` for the total since the start.
     pub window: Option<u64>,
     pub count: u64,
@@ -210,8 +210,15 @@ impl From<&Health> for HealthFrame {
             still_passes,
             transitions_lost,
         } = *health;
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, full_counters } =
-            counters;
+        let Counters {
+            late,
+            clock_anomalies,
+            saturated,
+            invalid,
+            unknown_events,
+            full_counters,
+            ..
+        } = counters;
         Self {
             produced,
             delivered,
@@ -233,7 +240,7 @@ impl From<&Health> for HealthFrame {
 impl From<&EventCounts> for CountsFrame {
     fn from(counts: &EventCounts) -> Self {
         let EventCounts { event, name: full_name, outcomes, pairing, oldest } = *counts;
-        let Pairing { paired, open, uncertain, untracked, abandoned, early, orphans } = pairing;
+        let Pairing { paired, open, uncertain, untracked, abandoned, early, orphans, .. } = pairing;
         Self {
             event: event.get(),
             name: name(full_name),
@@ -261,7 +268,7 @@ impl From<&EventSummary> for SummaryFrame {
         Self {
             event: event.get(),
             name: name(full_name),
-            unit: if unit == Unit::Time { UnitOf::Time } else { UnitOf::One },
+            unit: if unit == Unit::Time { UnitKind::Time } else { UnitKind::One },
             window: window.map(nanos),
             count,
             estimated_total,
@@ -283,8 +290,9 @@ impl From<&EventSummary> for SummaryFrame {
 impl From<&EventLimit> for LimitFrame {
     fn from(limit: &EventLimit) -> Self {
         let EventLimit { name: full_name, status } = *limit;
-        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } =
-            status;
+        let SlaStatus {
+            event, limit, state, over, count, observed, since, raised, cleared, ..
+        } = status;
         Self {
             event: event.get(),
             name: name(full_name),

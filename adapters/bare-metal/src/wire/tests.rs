@@ -4,8 +4,9 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use tailwatch_core::{
-    Accuracy, Counters, EventId, EventInfo, FixedPoint, Limit, Outcomes, Pairing, Quantile,
-    SlaState, SlaStatus, StatusChange, Summary, Threshold, Unit,
+    Accuracy, Aggregator, Counters, EventId, EventInfo, FixedPoint, Limit, Outcome, Outcomes,
+    Pairing, Quantile, Record, Scope, Shape, SlaState, SlaStatus, StatusChange, Summary, Threshold,
+    TickRate, Unit, WindowSpec, storage,
 };
 
 use super::*;
@@ -18,16 +19,36 @@ const ID: EventId = match EventId::new(2_047) {
 /// 39 characters of 2 bytes each.
 const LONG: &str = "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü";
 
+/// Returns a summary and the statuses of both kinds of limit, as an aggregator computes them.
+fn computed() -> (Summary, Vec<SlaStatus>) {
+    const EVENTS: &[EventInfo] = &[EventInfo::new(ID, "order_fill")];
+    const SHAPE: Shape =
+        Shape { limits: 1, silences: 1, ..Shape::small(EVENTS, &[WindowSpec::SECOND]) };
+    let storage = Box::leak(Box::new(<storage!(SHAPE)>::new()));
+    let windows = [WindowSpec::SECOND];
+    let mut aggregator =
+        Aggregator::new(SHAPE, &windows, EVENTS, TickRate::NANOSECONDS, 0, storage).unwrap();
+    let limits = [
+        Limit::Quantile(Threshold::value(Quantile::MAX, 1)),
+        Limit::Silence(Duration::from_secs(1)),
+    ];
+    aggregator.set_limits(ID, &limits).unwrap();
+    aggregator.record(0, Record::end(9, ID, 0, Outcome::Ok, 5));
+    let mut statuses = vec![];
+    aggregator.limits(|status| statuses.push(*status));
+    (aggregator.summary(ID, Scope::Total).unwrap(), statuses)
+}
+
 /// Returns an item of each kind in which all numbers are `n`.
 fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
-    let counters = Counters {
-        late: n,
-        clock_anomalies: n,
-        saturated: n,
-        invalid: n,
-        unknown_events: n,
-        full_counters: n,
-    };
+    let (mut summary, statuses) = computed();
+    let mut counters = Counters::default();
+    counters.late = n;
+    counters.clock_anomalies = n;
+    counters.saturated = n;
+    counters.invalid = n;
+    counters.unknown_events = n;
+    counters.full_counters = n;
     let health = Health {
         produced: n,
         delivered: n,
@@ -38,54 +59,47 @@ fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
         still_passes: n,
         transitions_lost: n,
     };
-    let pairing = Pairing {
-        paired: n,
-        open: n,
-        uncertain: n,
-        untracked: n,
-        abandoned: n,
-        early: n,
-        orphans: n,
-    };
+    let mut pairing = Pairing::default();
+    pairing.paired = n;
+    pairing.open = n;
+    pairing.uncertain = n;
+    pairing.untracked = n;
+    pairing.abandoned = n;
+    pairing.early = n;
+    pairing.orphans = n;
     let outcomes = Outcomes { ok: n, error: n, cancelled: n };
-    let summary = Summary {
-        count: n,
-        estimated_total: n,
-        min: n,
-        max: n,
-        mean: FixedPoint::from_bits(n),
-        stddev: FixedPoint::from_bits(n),
-        p50: n,
-        p95: n,
-        p99: n,
-        p99_9: n,
-        accuracy: Accuracy::WithinPpm(u32::try_from(n).unwrap_or(u32::MAX)),
-        covered: n,
-        complete: true,
-    };
+    summary.count = n;
+    summary.estimated_total = n;
+    summary.min = n;
+    summary.max = n;
+    summary.mean = FixedPoint::from_bits(n);
+    summary.stddev = FixedPoint::from_bits(n);
+    summary.p50 = n;
+    summary.p95 = n;
+    summary.p99 = n;
+    summary.p99_9 = n;
+    summary.accuracy = Accuracy::WithinPpm(u32::try_from(n).unwrap_or(u32::MAX));
+    summary.covered = n;
+    summary.complete = true;
     let window = Some(Duration::from_nanos(n));
-    let limit = |limit| {
-        ReportItem::Limit(EventLimit {
-            name,
-            status: SlaStatus {
-                event: ID,
-                limit,
-                state: SlaState::Violated,
-                over: n,
-                count: n,
-                observed: Some(n),
-                since: Some(n),
-                raised: n,
-                cleared: n,
-            },
-        })
+    let limit = |mut status: SlaStatus, limit| {
+        status.limit = limit;
+        status.state = SlaState::Violated;
+        status.over = n;
+        status.count = n;
+        status.observed = Some(n);
+        status.since = Some(n);
+        status.raised = n;
+        status.cleared = n;
+        ReportItem::Limit(EventLimit { name, status })
     };
+    let threshold = Threshold::value(Quantile::MAX, n).over(Duration::from_nanos(n));
     [
         ReportItem::Health(health),
         ReportItem::Counts(EventCounts { event: ID, name, outcomes, pairing, oldest: Some(n) }),
         ReportItem::Summary(EventSummary { event: ID, name, unit: Unit::Time, window, summary }),
-        limit(Limit::Quantile(Threshold::value(Quantile::MAX, n).over(Duration::from_nanos(n)))),
-        limit(Limit::Silence(Duration::MAX)),
+        limit(statuses[0], Limit::Quantile(threshold)),
+        limit(statuses[1], Limit::Silence(Duration::MAX)),
     ]
 }
 

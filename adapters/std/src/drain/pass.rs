@@ -215,7 +215,7 @@ impl Drain {
             let name = self.pool.thread_name(slot);
             let (aggregator, readers) = (&mut self.aggregator, &self.readers);
             let number = self.thread_names.number(&name, |mark| {
-                aggregator.sources(&mut *mark);
+                aggregator.exemplar_sources(&mut *mark);
                 readers
                     .iter()
                     .filter_map(|reader| reader.thread.as_ref())
@@ -249,7 +249,7 @@ impl Drain {
     /// not silent, and the summaries of sampled events are incomplete.
     fn note_gate(&mut self) {
         for id in lock(&self.sampler).take_thinned() {
-            self.aggregator.sampled_away(id);
+            self.aggregator.mark_sampled(id);
             self.aggregator.reset_silence(id);
         }
         for EventInfo { id, .. } in &self.events {
@@ -270,7 +270,7 @@ impl Drain {
         let (events, wall_anchor, rate) =
             (&self.events, &self.wall_anchor, self.pool.clock().rate());
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
-        self.aggregator.watch(as_of, |change| {
+        self.aggregator.evaluate_limits(as_of, |change| {
             let status = &change.status;
             touched.push(status.event);
             if let Some(info) = events.iter().find(|info| info.id == status.event) {

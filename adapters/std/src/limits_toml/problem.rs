@@ -34,7 +34,7 @@ impl error::Error for ParseLimitsError {}
 #[non_exhaustive]
 pub enum ParseLimitsProblem {
     /// The text is not valid TOML.
-    NotToml {
+    InvalidToml {
         /// The message of the TOML parser.
         message: String,
     },
@@ -62,9 +62,9 @@ pub enum ParseLimitsProblem {
         key: &'static str,
     },
     /// A `[[sla]]` table limits neither a quantile nor silence.
-    NothingLimited,
+    MissingLimit,
     /// A `[[sla]]` table with `max_silence` also has a key for a limit on a quantile.
-    BesideSilence {
+    ConflictsWithSilence {
         /// The key.
         key: String,
     },
@@ -127,7 +127,7 @@ pub enum ParseLimitsProblem {
     },
     /// An earlier `[[sla]]` table has the same event, quantile, window and limit, or limits the
     /// silence of the same event.
-    Twice {
+    DuplicateLimit {
         /// The line of the earlier table.
         first_line: usize,
     },
@@ -159,7 +159,7 @@ pub enum DurationProblem {
 impl fmt::Display for ParseLimitsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotToml { message } => write!(f, "not valid TOML: {message}"),
+            Self::InvalidToml { message } => write!(f, "not valid TOML: {message}"),
             Self::NoLimits => f.write_str("no limits; write at least one [[sla]] table"),
             Self::SingleTable => {
                 f.write_str("`sla` is a single table; write one [[sla]] table for each limit")
@@ -176,10 +176,10 @@ impl fmt::Display for ParseLimitsProblem {
                 write_suggestion(f, *nearest, &super::KEYS)
             }
             Self::MissingKey { key } => write!(f, "missing key `{key}` in [[sla]]"),
-            Self::NothingLimited => f.write_str(
+            Self::MissingLimit => f.write_str(
                 "this [[sla]] sets no limit; write `quantile` and `limit`, or `max_silence`",
             ),
-            Self::BesideSilence { key } => write!(
+            Self::ConflictsWithSilence { key } => write!(
                 f,
                 "`{key}` cannot be combined with `max_silence`; write one [[sla]] table for each \
                  limit"
@@ -212,7 +212,7 @@ impl fmt::Display for ParseLimitsProblem {
             Self::OutOfRange { key, number, most } => {
                 write!(f, "`{key}` is {number}; expected a whole number from 1 to {most}")
             }
-            Self::Twice { first_line } => {
+            Self::DuplicateLimit { first_line } => {
                 write!(f, "this limit is already set in line {first_line}; remove one of the two")
             }
         }

@@ -64,21 +64,18 @@ fn message(text: &str) -> String {
 }
 
 fn good() -> Vec<(EventId, Limit)> {
-    let threshold = |quantile, limit| Threshold {
-        quantile,
-        limit,
-        window: Duration::from_mins(1),
-        min_samples: 1,
+    let threshold = |quantile, limit| {
+        Threshold::value(quantile, limit).over(Duration::from_mins(1)).min_samples(1)
     };
     vec![
         (Trading::OrderPlacement.id(), Limit::Quantile(threshold(Quantile::P95, 20_000_000))),
         (
             Trading::OrderPlacement.id(),
-            Limit::Quantile(Threshold {
-                window: Duration::from_secs(5),
-                min_samples: 1_000,
-                ..threshold(Quantile::P99_9, 1_500_000_000)
-            }),
+            Limit::Quantile(
+                threshold(Quantile::P99_9, 1_500_000_000)
+                    .over(Duration::from_secs(5))
+                    .min_samples(1_000),
+            ),
         ),
         (Trading::QueueBacklog.id(), Limit::Quantile(threshold(Quantile::MAX, 64))),
         (Trading::OrderFill.id(), Limit::Silence(Duration::from_secs(90))),
@@ -114,7 +111,7 @@ fn limits_may_be_written_as_a_list_of_inline_tables() {
 #[test]
 fn the_error_for_invalid_toml_names_the_line() {
     let problem = refused("[[sla]]\nevent = #!\n");
-    let ParseLimitsProblem::NotToml { message: parser_message } = &problem else {
+    let ParseLimitsProblem::InvalidToml { message: parser_message } = &problem else {
         panic!("{problem}");
     };
     assert!(!parser_message.is_empty());
@@ -221,7 +218,7 @@ fn max_silence_cannot_be_combined_with_other_limits() {
         [("quantile", "'p95'"), ("limit", "'20ms'"), ("window", "'5s'"), ("min_samples", "2")]
     {
         let problem = refused(&format!("{FILL}max_silence = '5s'\n{key} = {value} #!"));
-        assert_eq!(problem, ParseLimitsProblem::BesideSilence { key: key.into() });
+        assert_eq!(problem, ParseLimitsProblem::ConflictsWithSilence { key: key.into() });
     }
     assert_eq!(
         message(&format!("{FILL}max_silence = '5s'\nlimit = '20ms' #!")),
@@ -457,7 +454,7 @@ fn the_same_limit_twice_is_refused() {
         quantile = 'p95.0'\nevent = 'order_placement'";
     assert_eq!(
         refused(&format!("\n{PLACEMENT}{FILL}max_silence = '5s'\n{again}")),
-        ParseLimitsProblem::Twice { first_line: 2 }
+        ParseLimitsProblem::DuplicateLimit { first_line: 2 }
     );
     assert_eq!(
         message(&format!(
@@ -485,7 +482,7 @@ fn the_same_limit_twice_is_refused() {
         "{FILL}max_silence = '5s'\n{}max_silence = '6s'",
         FILL.replacen("[[sla]]", "[[sla]] #!", 1)
     );
-    assert!(matches!(refused(&silences), ParseLimitsProblem::Twice { first_line: 1 }));
+    assert!(matches!(refused(&silences), ParseLimitsProblem::DuplicateLimit { first_line: 1 }));
 }
 
 #[test]
@@ -495,7 +492,7 @@ fn deep_nesting_is_refused() {
     {
         assert!(matches!(
             read(&text),
-            Err(ParseLimitsError { problem: ParseLimitsProblem::NotToml { .. }, .. })
+            Err(ParseLimitsError { problem: ParseLimitsProblem::InvalidToml { .. }, .. })
         ));
     }
 }

@@ -88,7 +88,7 @@ impl ConfigFile<'_> {
     fn read_into(&self, settings: &mut Settings) -> Result<(), SettingsError> {
         let document = DeTable::parse(self.parser.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.error(at, SettingsProblem::NotToml { message: error.message().to_owned() })
+            self.error(at, SettingsProblem::InvalidToml { message: error.message().to_owned() })
         })?;
         let document = document.get_ref();
         if let Some((at, key)) = first_key(document, |key| !TABLES.contains(&key)) {
@@ -170,7 +170,7 @@ impl ConfigFile<'_> {
             let (event, sampling) = self.sampling(at, table)?;
             if let Some(first) = seen.insert(event.id, at) {
                 let first_line = self.parser.line(first);
-                return Err(self.error(at, SettingsProblem::SampledTwice { first_line }));
+                return Err(self.error(at, SettingsProblem::DuplicateSampling { first_line }));
             }
             settings.offer_sampling(event.id, sampling, self.origin(at));
         }
@@ -195,18 +195,20 @@ impl ConfigFile<'_> {
         let given =
             [RATE, ABOVE, SAMPLE, MAX_CPU].into_iter().filter(|key| table.contains_key(*key));
         let sampling = match given.collect::<Vec<_>>()[..] {
-            [] => return Err(self.error(at, SettingsProblem::NothingSampled)),
+            [] => return Err(self.error(at, SettingsProblem::MissingSampling)),
             [RATE] => Sampling::Rate(number(RATE)?),
             [MAX_CPU] => Sampling::Budget { max_cpu: number(MAX_CPU)? },
             // `above` or `sample` or both. `number` reports the one that is missing.
             [_] | [ABOVE, SAMPLE] => {
                 Sampling::RateLimit { above: number(ABOVE)?, sample: number(SAMPLE)? }
             }
-            [other, .., key] => return Err(self.error(at, SettingsProblem::Beside { key, other })),
+            [other, .., key] => {
+                return Err(self.error(at, SettingsProblem::ConflictingKeys { key, other }));
+            }
         };
         let sampling = sampling.check().map_err(|error| {
             let error = Box::new(BuildError::Sampling(error));
-            self.error(at, SettingsProblem::Impossible { key: SAMPLING, error })
+            self.error(at, SettingsProblem::Rejected { key: SAMPLING, error })
         })?;
         Ok((event, sampling))
     }

@@ -26,7 +26,7 @@ impl error::Error for SettingsError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.problem {
             SettingsProblem::Unreadable { source, .. } => Some(source),
-            SettingsProblem::Impossible { error, .. } => error.source(),
+            SettingsProblem::Rejected { error, .. } => error.source(),
             // Their `Display` already includes the errors that they wrap.
             _ => None,
         }
@@ -38,7 +38,7 @@ pub(super) fn with_origin(origin: &Origin, key: &'static str, error: BuildError)
     if !origin.is_operator() {
         return error;
     }
-    let problem = SettingsProblem::Impossible { key, error: Box::new(error) };
+    let problem = SettingsProblem::Rejected { key, error: Box::new(error) };
     BuildError::Settings(SettingsError { origin: origin.clone(), problem })
 }
 
@@ -72,7 +72,7 @@ pub enum SettingsProblem {
         most: u64,
     },
     /// The configuration file is not valid TOML.
-    NotToml {
+    InvalidToml {
         /// The message of the TOML parser.
         message: String,
     },
@@ -140,16 +140,16 @@ pub enum SettingsProblem {
         known: Vec<&'static str>,
     },
     /// A `[[sampling]]` table has none of the keys that set a sampling.
-    NothingSampled,
+    MissingSampling,
     /// Two keys of a `[[sampling]]` table exclude each other.
-    Beside {
+    ConflictingKeys {
         /// One of the two keys.
         key: &'static str,
         /// The other key.
         other: &'static str,
     },
     /// The sampling of one event is set twice.
-    SampledTwice {
+    DuplicateSampling {
         /// The line of the first `[[sampling]]` table.
         first_line: usize,
     },
@@ -163,7 +163,7 @@ pub enum SettingsProblem {
         manual: Origin,
     },
     /// The value is well-formed but out of range, or the operating system refuses it.
-    Impossible {
+    Rejected {
         /// The key.
         key: &'static str,
         /// The error of the builder.
@@ -200,7 +200,7 @@ impl fmt::Display for SettingsProblem {
                     path.display()
                 )
             }
-            Self::NotToml { message } => write!(f, "not valid TOML: {message}"),
+            Self::InvalidToml { message } => write!(f, "not valid TOML: {message}"),
             Self::UnknownTopLevelKey { key, nearest } => {
                 write!(f, "unknown top-level key {key:?}; ")?;
                 match nearest {
@@ -232,14 +232,14 @@ impl fmt::Display for SettingsProblem {
                 write!(f, "unknown event {name:?}")?;
                 write_suggestion(f, *nearest, known)
             }
-            Self::NothingSampled => f.write_str(
+            Self::MissingSampling => f.write_str(
                 "this [[sampling]] sets no sampling; write `rate`, or `above` and `sample`, or \
                  `max_cpu`",
             ),
-            Self::Beside { key, other } => {
+            Self::ConflictingKeys { key, other } => {
                 write!(f, "`{key}` cannot be combined with `{other}`; remove one of them")
             }
-            Self::SampledTwice { first_line } => write!(
+            Self::DuplicateSampling { first_line } => write!(
                 f,
                 "the sampling of this event is already set in line {first_line}; remove one of the \
                  two"
@@ -250,7 +250,7 @@ impl fmt::Display for SettingsProblem {
                 "`{key}` needs a drain thread, but `manual_drain` ({manual}) turns it off; remove \
                  one of the two"
             ),
-            Self::Impossible { key, error } => write!(f, "`{key}`: {error}"),
+            Self::Rejected { key, error } => write!(f, "`{key}`: {error}"),
         }
     }
 }

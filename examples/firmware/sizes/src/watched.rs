@@ -32,7 +32,7 @@ pub fn run<S: Storage>(shape: Shape, storage: S) -> ! {
         aggregator.begin_pass(MinimalClock.start());
         aggregator.drain(0, &mut consumer, |_, _| ());
         aggregator.expire_orphans(aggregator.pass());
-        aggregator.watch(as_of, |change| {
+        aggregator.evaluate_limits(as_of, |change| {
             black_box(change);
         });
         for event in Four::ALL {
