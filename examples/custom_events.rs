@@ -1,6 +1,5 @@
-//! Events of your own: names, units, limits, an expected pace, and sampling of the chatty one.
-//!
-//! `cargo run --release --example custom_events`
+//! Events of your own, with names, units, limits, an expected interval, and sampling of a frequent
+//! one.
 
 use core::{error::Error, time::Duration};
 
@@ -9,7 +8,7 @@ use tailwatch::{
 };
 
 events! {
-    /// What my gateway does.
+    /// The events of a gateway.
     pub enum Gateway {
         /// Decoding one packet.
         Decode = 20,
@@ -18,17 +17,17 @@ events! {
             limits: &[Threshold::duration(Quantile::P99, Duration::from_millis(5))],
             max_silence: Some(Duration::from_secs(30)),
         },
-        /// A heartbeat that is due every 10 ms: a late one has held up others.
+        /// A heartbeat that is due every 10 ms. A late one has delayed the next ones.
         Heartbeat = 22 { expected_interval: Some(Duration::from_millis(10)) },
-        /// Packets that wait: a number, not a time.
+        /// The number of waiting packets: a plain number, not a duration.
         Backlog = 23 { unit: Unit::One, name: "packets_waiting" },
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let chatty = Sampling::RateLimit { above: 100_000.0, sample: 0.1 };
+    let sampling = Sampling::RateLimit { above: 100_000.0, sample: 0.1 };
     let collector =
-        Collector::builder().events(Gateway::ALL).sampling(Gateway::Decode, chatty).start()?;
+        Collector::builder().events(Gateway::ALL).sampling(Gateway::Decode, sampling).start()?;
     collector.install()?;
 
     for packet in 0..1_000 {
@@ -38,17 +37,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..99 {
         record_duration(Gateway::Heartbeat, Duration::from_micros(80));
     }
-    record_duration(Gateway::Heartbeat, Duration::from_millis(500)); // once it hung
+    record_duration(Gateway::Heartbeat, Duration::from_millis(500)); // it hung once
     record_duration(Gateway::RoundTrip, Duration::from_millis(7));
 
     collector.stop();
     println!("{}", collector.report());
     let heartbeat =
         collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
-    let heartbeat = heartbeat.ok_or("no heartbeat")?;
-    let corrected = heartbeat.corrected.ok_or("no expected interval")?;
+    let heartbeat = heartbeat.ok_or("no heartbeat was recorded")?;
+    let corrected = heartbeat.corrected.ok_or("heartbeats have no expected interval")?;
     println!(
-        "heartbeat p95: {} ns as measured, {} ns as it was waited for",
+        "heartbeat p95: {} ns as measured, {} ns corrected for coordinated omission",
         heartbeat.summary.p95, corrected.p95
     );
     Ok(())

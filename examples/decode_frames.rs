@@ -1,4 +1,5 @@
-//! Shows the reports that firmware sends over a serial line: reads frames from a file, a device or standard input, as a table.
+//! Prints the reports that firmware sends over a serial line as tables. The frames are read from a
+//! file, a device or standard input.
 //!
 //! ```sh
 //! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example decode_frames -- /dev/ttyACM0
@@ -62,11 +63,12 @@ fn show(frame: &Frame) {
     }
 }
 
-/// The first frame of a report: the table's head stands below it.
+/// Health is the first frame of a report, so the head of the table follows it.
 fn show_health(health: &HealthFrame) {
     println!(
-        "\n{} records: {} delivered, {} overwritten, {} pending; {} late, {} clock anomalies, {} saturated, {} invalid, {} of \
-         unknown events; {} passes, {} at a clock that stood still",
+        "\n{} records: {} delivered, {} overwritten, {} pending; {} late, {} clock anomalies, \
+         {} saturated, {} invalid, {} of unknown events; \
+         {} passes, {} of them while the clock stood still",
         health.produced,
         health.delivered,
         health.overwritten,

@@ -1,6 +1,9 @@
-//! A co-located box: the bot on its own core, pinned, its rings locked in memory; no drain on the trading core.
+//! A co-located box: the bot is pinned to a core of its own, its rings are locked in memory, and
+//! the drain runs on another core.
 //!
-//! Settings stand in the program here; the operator of the box has the last word, by a file and by variables:
+//! The program has its own settings. The operator of the box can override them by a file and by
+//! environment variables:
+//!
 //! `TAILWATCH_DRAIN_CORE=0 TAILWATCH_MLOCK=false cargo run --release --example edge_box`
 
 use core::{error::Error, hint::black_box, time::Duration};
@@ -9,10 +12,12 @@ use core_affinity::CoreId;
 use tailwatch::{BuildError, Collector, DrainPriority, Trading, measure_tagged};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let cores = core_affinity::get_core_ids().ok_or("no cores to pin to")?;
-    let (&trading, others) = cores.split_last().ok_or("no core at all")?;
+    let cores =
+        core_affinity::get_core_ids().ok_or("the cores of this machine cannot be listed")?;
+    let (&trading, others) = cores.split_last().ok_or("this process may run on no core")?;
 
-    // The drain lives elsewhere. On a box with a single core it can only be given less of it.
+    // The drain runs on another core. A machine with a single core can only give it a lower
+    // priority.
     let set_up = |locked: bool| {
         let builder = Collector::builder().rings(2).ring_capacity(131_072).mlock(locked);
         match others.first() {
@@ -22,15 +27,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let collector = match set_up(true).start() {
         Err(BuildError::Lock { .. }) => {
-            eprintln!("the rings are not locked in memory: RLIMIT_MEMLOCK is too low");
+            eprintln!("the rings cannot be locked in memory, because RLIMIT_MEMLOCK is too low");
             set_up(false).start()?
         }
         started => started?,
     };
     collector.install()?;
-    println!("{}", collector.explain()); // what is in force, and why
+    println!("{}", collector.explain()); // the settings in force and their sources
 
-    // Before the first order: a ring for this thread, and the thread on its core.
+    // Pin the thread and give it a ring before the first order.
     if !core_affinity::set_for_current(trading) {
         return Err(format!("this thread could not be pinned to core {}", trading.id).into());
     }
@@ -41,8 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     collector.stop();
-    let minute =
-        collector.stats(Trading::OrderPlacement, Duration::from_mins(1))?.ok_or("no orders")?;
+    let minute = collector
+        .stats(Trading::OrderPlacement, Duration::from_mins(1))?
+        .ok_or("no order was measured")?;
     println!("{} orders, p99.9 {} ns, max {} ns", minute.count, minute.p99_9, minute.max);
     println!(
         "{} of {} records overwritten",

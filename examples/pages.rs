@@ -1,4 +1,7 @@
-//! The pages of the documentation as modules, so that `cargo test` compiles and runs their examples.
+//! The pages of the documentation as modules, so that `cargo test` compiles and runs their code
+//! blocks.
+
+#![allow(clippy::doc_markdown, reason = "the pages write names as prose where it reads better")]
 
 #[doc = include_str!("../README.md")]
 pub mod readme {}

@@ -1,4 +1,5 @@
-//! A table on standard error at a beat, and JSON lines in a file, while the program works.
+//! Prints a table on standard error twice a second, and writes JSON lines to a file, while the
+//! program works.
 //!
 //! `cargo run --release --example periodic_report -- report.jsonl`
 
@@ -10,7 +11,8 @@ use tailwatch::{Collector, HiccupProbe, Reporter, Trading, time};
 fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::builder().start()?;
     collector.install()?;
-    // How long the whole process, or its core, stood still: to tell a slow span from a slow machine.
+    // Measures how long the whole process or its core stood still, to distinguish a slow span from
+    // a slow machine.
     let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))?;
     let table = Reporter::table(&collector, Duration::from_millis(500), io::stderr())?;
     let lines = match env::args_os().nth(1) {
@@ -26,9 +28,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     probe.stop();
-    collector.stop(); // so that the last report has everything
+    collector.stop(); // so that the last report has all records
     table.stop()?;
     lines.map_or(Ok(()), Reporter::stop)?;
-    println!("{}", collector.report().diff(&before).ok_or("the report before is not earlier")?);
+    println!(
+        "{}",
+        collector.report().diff(&before).ok_or("the first report is not older than the second")?
+    );
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! An alert: a hook posts to a webhook when a limit is violated, and when it is kept again.
+//! Alerts: a hook posts to a webhook when the violation of a limit is raised and when it is
+//! cleared.
 //!
-//! The webhook is a few lines on loopback here; in earnest it is your chat or your pager.
+//! Here the webhook is a small server on loopback; in production it is your chat or your pager.
 //!
 //! `cargo run --release --example sla_alert`
 
@@ -22,17 +23,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = webhook.local_addr()?;
     let receiver = thread::spawn(move || receive(&webhook));
 
-    // A hook runs in the thread that drains: it hands on, and another thread takes its time.
+    // A hook runs in the thread that drains, so it must not wait. It hands the change over, and
+    // another thread posts it.
     let (alert, alerts) = mpsc::channel::<SlaChange>();
     let sender = thread::spawn(move || {
         for change in alerts {
-            let text = format!(
-                "{} {}",
-                if change.raised { "VIOLATED" } else { "kept again" },
-                change.limit
-            );
+            let text =
+                format!("{} {}", if change.raised { "RAISED" } else { "CLEARED" }, change.limit);
             if let Err(error) = post(address, &text) {
-                eprintln!("the alert was not sent: {error}");
+                eprintln!("the alert could not be sent: {error}");
             }
         }
     });
@@ -48,7 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for order in 0..200 {
         if collector.breached(Trading::OrderPlacement) {
-            // The kill switch: nothing would be sent now. Here the bot goes on, to see it kept again.
+            // The kill switch: a real bot would send no orders now. This one goes on, so that the
+            // violation is cleared.
             time(Trading::SignalGeneration, || thread::sleep(Duration::from_millis(1)));
         }
         let _placing = measure_tagged(Trading::OrderPlacement, order);
@@ -56,16 +56,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     collector.stop();
-    drop(collector); // and with it the hook, so that the sender ends
+    drop(collector); // drops the hook too, so the sender ends
     sender.join().map_err(|_| "the sender panicked")?;
-    post(address, "")?; // and with it the webhook
+    post(address, "")?; // ends the webhook
     for text in receiver.join().map_err(|_| "the webhook panicked")?? {
         println!("{text}");
     }
     Ok(())
 }
 
-/// Sends a text by HTTP.
+/// Posts a text by HTTP.
 fn post(address: SocketAddr, text: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -78,7 +78,7 @@ fn post(address: SocketAddr, text: &str) -> std::io::Result<()> {
     BufReader::new(stream).read_line(&mut answer).map(drop)
 }
 
-/// Takes texts until an empty one comes.
+/// Receives texts until an empty one arrives, and returns them.
 fn receive(webhook: &TcpListener) -> std::io::Result<Vec<String>> {
     let take = |stream: TcpStream| {
         let mut reader = BufReader::new(stream);

@@ -120,7 +120,8 @@ impl<'r> Fixture<'r> {
 
     /// Counts the instructions of the summaries of all events over all scopes.
     fn count_summaries(&mut self, row: &str) {
-        let summaries = u32::try_from(self.events.len() * SCOPES.len()).expect("there are few");
+        let summaries =
+            u32::try_from(self.events.len() * SCOPES.len()).expect("the summaries are few");
         let mut found = 0;
         count(row, summaries, || {
             for info in &self.events {

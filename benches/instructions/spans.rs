@@ -1,4 +1,4 @@
-//! The hot path: spans and values of a registered thread, without a drain beside it.
+//! The hot path: spans and values of a registered thread, while no drain runs.
 
 use core::{
     error::Error,

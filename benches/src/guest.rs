@@ -1,5 +1,5 @@
 //! The cost of measuring to the measured program: a workload that needs the whole second-level
-//! cache, with and without spans in it, with rings of each size.
+//! cache, with and without spans in it, for several ring sizes.
 
 use core::{cell::RefCell, error::Error, hint::black_box};
 use std::fs;

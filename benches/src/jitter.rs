@@ -158,11 +158,12 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
          the median cost of timing nothing is subtracted; a record reads the counter once; a span \
          is two records"
     );
-    for (rounds, most) in [("all rounds together", most_in_all), ("the median round", most)] {
+    for (rounds, most) in [("over all rounds together", most_in_all), ("in the median round", most)]
+    {
         for (name, most) in NAMES.iter().zip(most).skip(2) {
             verdict::print(
                 format!(
-                    "p99.9 of {name} over {rounds}, cold or warm, at most {TARGET} x that of {}",
+                    "p99.9 of {name} {rounds}, cold or warm, at most {TARGET} x that of {}",
                     NAMES[1]
                 ),
                 format!("x {most:.3}"),

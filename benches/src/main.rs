@@ -69,13 +69,13 @@ enum Bench {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// How many more spans two threads record than one, with rings of each size
+    /// How many more spans two threads record than one, for several ring sizes
     Scale(Effort),
     /// Resident memory after a million, a hundred million and a billion spans
     Memory(Effort),
     /// The variation of a single record's cost, compared with two bare readings of the counter
     Jitter(Effort),
-    /// The cost of measuring to a program that needs the whole cache, with rings of each size
+    /// The cost of measuring to a program that needs the whole cache, for several ring sizes
     Guest(Effort),
     /// The cost of measuring on top of candle processing that takes 10 ms, and 10 µs
     Realistic(Effort),

@@ -6,14 +6,14 @@ use core::time::Duration;
 #[cfg(unix)]
 pub(crate) fn thread_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(now).expect("it is not negative")
+    Duration::try_from(now).expect("processor time is not negative")
 }
 
 /// Returns the processor time of all threads of this process.
 #[cfg(unix)]
 pub(crate) fn process_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::try_from(now).expect("it is not negative")
+    Duration::try_from(now).expect("processor time is not negative")
 }
 
 /// Returns zero: the time is not known on other systems.

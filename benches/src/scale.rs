@@ -1,5 +1,5 @@
-//! How many more spans two threads record than one, beside a drain at its normal pace, with rings
-//! of each size.
+//! How many more spans two threads record than one while the drain runs normally, for several ring
+//! sizes.
 
 use core::{error::Error, hint::black_box, time::Duration};
 use std::{
@@ -240,8 +240,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
          {WARM_UP:?} in which the drain adapts to the rate\n\
          by processor: the ratio per second of the threads' own processor time; below 2 they slow \
          each other down\n\
-         drain: the share of a core that the drain and the waiting main thread take beside two \
-         threads"
+         drain: the share of a core that the drain and the waiting main thread take while two \
+         threads record"
     );
     if cores.get() < 3 {
         println!("no core is left for the drain, so its time is taken from the threads");

@@ -24,8 +24,8 @@ use crate::{
 /// overwritten unless it is meant to be.
 const TURN: u32 = 8_000;
 
-/// The spans in a turn that the drain takes part in: several of its poll intervals, of which the
-/// shortest is 1 ms.
+/// The spans in a long turn, in which the drain takes part: it lasts for several poll intervals, of
+/// which the shortest is 1 ms.
 const LONG_TURN: u32 = 200_000;
 
 type Work = fn(u32);

@@ -1,7 +1,19 @@
-//! Turns drained records into summaries and SLA states.
+//! Turns drained records into summaries of events and states of limits.
 //!
 //! [`Aggregator`] connects the other parts of the crate: it pairs STARTs with ENDs, collects
 //! samples in sliding windows and evaluates limits.
+//!
+//! These words are used in all files of this module:
+//!
+//! - A *pass* is one round of the drain, the loop that reads all rings.
+//! - A *row* is the index of an event in the arrays of the storage, or that of a corrected summary:
+//!   the events come first, then the summaries that are corrected for coordinated omission.
+//! - A *slice* is a part of a window, not a Rust slice. Each window consists of a fixed number of
+//!   slices, of which the oldest expires when a new one begins.
+//! - Samples are *staged* per event first, and later *committed* together to the total and to the
+//!   slices: see `accumulate`.
+//! - A *rule* is a limit on a quantile, as it is stored and evaluated. A *tally* is what a rule has
+//!   counted in one slice of its window.
 
 mod accumulate;
 mod coordinated_omission;
@@ -14,12 +26,12 @@ mod summarize;
 use crate::{
     Buckets, EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit,
     WindowSpec,
-    clock::nanos_of,
+    clock::nanos_from_duration,
     counter_width, exemplars,
     in_flight::{Occupancy, OpenSpanTable, SHORTCUTS},
     sample_buffer,
     select::WeightedSample,
-    storage::{EventState, Shape, Storage, StorageParts},
+    storage::{RowState, Shape, Storage, StorageParts},
 };
 
 pub(crate) use self::accumulate::Staged;
@@ -28,76 +40,91 @@ pub use self::{
     summarize::{Distribution, DistributionData, Scope},
 };
 
-/// Flags, in [`StorageParts::rows`], an event whose unit is [`Unit::One`].
+/// The bit that is set in an entry of [`StorageParts::row_of_id`] if the event's unit is
+/// [`Unit::One`].
 const UNIT_ONE: u16 = 0x8000;
 
-/// How far a record's tick may lie ahead of the drain's clock, in nanoseconds, before it counts as
-/// a clock anomaly. Clocks of unsynchronised cores differ by less; a corrupted tick is usually off
-/// by more.
+/// How far a record's tick may lie ahead of the time of the pass, in nanoseconds, before it counts
+/// as a clock anomaly. The clocks of unsynchronised cores differ by less than this. A corrupted
+/// tick is usually off by more.
 const TOLERANCE_NANOS: u64 = 10_000_000;
 
-/// How long an uncertain span stays open, in nanoseconds, before it counts as abandoned.
+/// How long a span stays open after it has become uncertain, in nanoseconds, before it counts as
+/// abandoned. A span becomes uncertain when records are lost, because its END may be among them.
 const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 
-/// Counts records and samples that could not be processed normally, by cause.
+/// The numbers of records and samples that could not be processed normally, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Samples that were drained after their window had ended, be it a window of the aggregator or
-    /// of a limit. They are missing there, but are part of the total.
+    /// Samples that were drained too late for a window: it had already moved past them. The window
+    /// is one of the aggregator or one of a limit. A late sample is missing in that window, but is
+    /// part of the total.
     pub late: u64,
-    /// Clock readings that cannot be right: spans that ended before they began, records from the
-    /// future (samples count in the total only, STARTs are ignored), STARTs from before the
-    /// aggregator was created (ignored), and passes at which the drain's clock had stepped back.
+    /// Clock readings that cannot be right:
+    ///
+    /// - spans that ended before they began; they produce no sample
+    /// - samples from the future, more than 10 ms ahead of the time of the pass; they count in the
+    ///   total only
+    /// - STARTs from the future, or from more than 10 ms before the aggregator was created; they
+    ///   are ignored
+    /// - passes whose time is before that of the previous pass
     pub clock_anomalies: u64,
     /// Durations and values that are too large. They produce no sample and count in no limit.
     ///
-    /// Spans must be shorter than 2^46 ticks. Durations measured elsewhere (in ticks) and plain
-    /// numbers must be below 2^46 − 1. Besides, every duration must be below 2^60 internal units
-    /// of time. On 32-bit targets, durations in internal units and plain numbers must be below
-    /// 2^44; for durations, this is 4.5 hours in the coarse unit and 16 s in the fine one.
+    /// - Spans must be shorter than 2^46 ticks.
+    /// - Durations measured elsewhere must be below 2^46 − 1 ticks, and plain numbers below
+    ///   2^46 − 1.
+    /// - Every duration must be below 2^60 internal units of time ([`TimeUnit`](crate::TimeUnit)).
+    /// - On 32-bit targets, durations in internal units and plain numbers must be below 2^44. For
+    ///   durations, this is 4.5 hours in the coarse unit and 16 s in the fine unit.
     pub saturated: u64,
-    /// Records of kind 0 or event 0, of a kind that does not match the event's unit, or with an
-    /// unknown reason for a FORGET.
+    /// Records of kind 0 or event 0, of a kind that does not match the event's unit, and FORGETs
+    /// with an unknown reason.
     pub invalid: u64,
     /// Records of an event that was not passed to [`Aggregator::new`].
     pub unknown_events: u64,
-    /// The weight that did not fit into full histogram counters. Count, mean and limits still
-    /// include it, and the accuracy of quantiles allows for it.
+    /// The weight that histogram counters did not take up because they were saturated. Count, mean
+    /// and limits still include it, and the accuracy of quantiles allows for it.
     ///
-    /// On 32-bit targets also the weight that did not fit into the sums of a slice, which hold
-    /// 2^32 − 1. The slice's mean and weight then saturate at the largest representable number.
+    /// On 32-bit targets, this also counts the weight that a slice of a window did not take up: the
+    /// weight of a slice saturates at 2^32 − 1. The weight and mean of summaries that include the
+    /// slice are then reported as the largest number of their type.
     pub full_counters: u64,
 }
 
-/// How an event's spans ended. On 32-bit targets, each count saturates at 2^32 − 1.
+/// The numbers of an event's ENDs, by outcome. On 32-bit targets, each number saturates at
+/// 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
-    /// Spans whose work succeeded.
+    /// ENDs with [`Outcome::Ok`](crate::Outcome::Ok): the work succeeded.
     pub ok: u64,
-    /// Spans whose work failed.
+    /// ENDs with [`Outcome::Error`](crate::Outcome::Error): the work failed.
     pub error: u64,
-    /// Spans whose work was given up.
+    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): the work was abandoned.
     pub cancelled: u64,
 }
 
-/// Turns the records of all rings into summaries and SLA states.
+/// Turns the records of all rings into [summaries](crate::Summary) of events and
+/// [states](crate::SlaState) of limits.
 ///
 /// It pairs STARTs with ENDs, sorts samples into windows, and evaluates limits. It allocates
-/// nothing: all its memory is the `storage` that it is created with.
+/// nothing: all its memory is the [`Storage`] that it is created with.
 ///
-/// One *pass* over the rings consists of these steps:
+/// The caller runs the drain, a loop whose rounds are called *passes*. A pass consists of these
+/// steps:
 ///
-/// 1. Read the clock (this is `as_of` below), then call [`refresh`](crate::Consumer::refresh) on
-///    every ring.
-/// 2. Read the clock again and call [`begin_pass`](Self::begin_pass) with it.
-/// 3. [`drain`](Self::drain) every ring.
-/// 4. Call [`expire_orphans`](Self::expire_orphans), then [`evaluate_limits`](Self::evaluate_limits) with `as_of`.
+/// 1. Read the clock (this tick is `as_of` in step 4), then call
+///    [`refresh`](crate::Consumer::refresh) on the consumer of every ring.
+/// 2. Read the clock again and call [`begin_pass`](Self::begin_pass) with this tick.
+/// 3. Call [`drain`](Self::drain) with the consumer of every ring.
+/// 4. Call [`expire_orphans`](Self::expire_orphans) with [`pass`](Self::pass), then
+///    [`evaluate_limits`](Self::evaluate_limits) with `as_of`.
 ///
-/// Only the time passed to `begin_pass` advances the windows, so a corrupted tick in a record
-/// cannot empty one.
+/// Only the tick passed to `begin_pass` advances the windows. A corrupted tick in a record
+/// therefore cannot make the samples of a window expire.
 ///
 /// ```
 /// use tailwatch_core::{
@@ -115,16 +142,17 @@ pub struct Outcomes {
 /// let (producer, mut consumer) = ring.split();
 /// let event = Trading::OrderPlacement.id();
 /// for n in 1..=10 {
-///     // The clock makes one tick per nanosecond.
+///     // At `TickRate::NANOSECONDS`, a tick is a nanosecond.
 ///     producer.push(Record::end(n * 1_000, event, 0, Outcome::Ok, n * 100));
 /// }
 ///
-/// let as_of = 20_000; // the clock before the ring is refreshed
+/// let as_of = 20_000; // a reading of the clock before the ring is refreshed
 /// consumer.refresh();
-/// aggregator.begin_pass(20_001); // the clock after it
+/// aggregator.begin_pass(20_001); // a reading of the clock after that
 /// aggregator.drain(0, &mut consumer, |_, _| ());
 /// aggregator.expire_orphans(aggregator.pass());
-/// aggregator.evaluate_limits(as_of, |change| println!("{:?}", change.status)); // none: p95 < 20 ms
+/// // Prints nothing: the limits of the event, such as a p95 of 20 ms, are not violated.
+/// aggregator.evaluate_limits(as_of, |change| println!("{:?}", change.status));
 /// let summary = aggregator.summary(event, Scope::Window(0)).unwrap(); // the last second
 /// assert_eq!((summary.count, summary.p50, summary.max), (10, 500, 1_000));
 /// assert_eq!(summary.accuracy, Accuracy::Exact);
@@ -133,45 +161,57 @@ pub struct Outcomes {
 #[derive(Debug)]
 pub struct Aggregator<S> {
     storage: S,
+    /// The number of ticks per second.
     rate: TickRate,
+    /// Converts ticks to internal units of time.
     time: TimeScale,
+    /// [`TOLERANCE_NANOS`] in ticks.
     tolerance: u64,
+    /// The tick of the aggregator's creation, or the tick at which the clock restarted if that is
+    /// lower.
     started: u64,
+    /// The time of the current pass, in ticks.
     now: u64,
-    /// The first tick at which a span can begin: `started` less the tolerance.
+    /// The first tick at which a span can begin: `started` minus the tolerance.
     earliest: u64,
     /// The last tick that is not in the future: `now` plus the tolerance.
     latest: u64,
-    /// One more than the last tick at which records were reported lost; 0 if none were.
+    /// One more than the time of the last pass in which records were reported lost; 0 if none were.
     lost_until: u64,
     /// The number of passes that have begun.
     pass: u64,
+    /// The state of the table of open spans, except for its entries, which are in the storage.
     occupancy: Occupancy,
-    /// How long an uncertain span stays open, in ticks, before it counts as abandoned.
+    /// [`ABANDON_AFTER_NANOS`] in ticks.
     abandon_after: u64,
     counters: Counters,
 }
 
-/// Where a sample came from, as it is stored in an exemplar.
+/// What is stored in an [exemplar](crate::Exemplar) in addition to the sample's value: the facts by
+/// which a user finds the span.
 #[derive(Clone, Copy)]
 struct SpanOrigin {
+    /// The tick at which the span began. For a plain number, the tick at which it was recorded.
     start: u64,
+    /// The tag of the START; `None` if there was no START, or if it has not been seen yet.
     tag: Option<u64>,
+    /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
-    /// The sample belongs to a span whose START has not been seen yet.
+    /// Whether the sample is of a span whose START has not been seen yet. If the START arrives, its
+    /// tag is added to the exemplar.
     awaits_tag: bool,
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// Creates an aggregator of `events` over `windows`.
+    /// Creates an aggregator that summarises `events` over `windows` and since its creation.
     ///
-    /// `now` is the current tick of a clock that runs at `rate`, and no later than the first
-    /// record. `storage` must be empty and have exactly this `shape`.
+    /// `now` is a tick that was read before the first record was written, on a clock that makes
+    /// `rate` ticks per second. `storage` must be empty and have exactly this `shape`.
     ///
     /// # Errors
     ///
     /// Returns an error if windows, events, shape and storage do not fit together. The error names
-    /// the offending value.
+    /// the value that does not fit.
     pub fn new(
         shape: Shape,
         windows: &[WindowSpec],
@@ -183,26 +223,25 @@ impl<S: Storage> Aggregator<S> {
         error::check(shape, windows, events, &mut storage)?;
         let shape = storage.shape();
         let parts = storage.parts();
-        let (mut first, mut shift) = (0, 0);
+        // The index of a window's first slice, and the lowest of the bits that hold the numbers of
+        // its slices in buffered samples.
+        let (mut first_slice, mut shift) = (0, 0);
         for (window, spec) in parts.windows.iter_mut().zip(windows) {
             let WindowSpec { length, slices } = *spec;
-            if !window.set_up(spec, rate, now, first) {
+            if !window.set_up(spec, rate, now, first_slice) {
                 return Err(ConfigError::SliceTooShort { length, slices, hz: rate.hz() });
             }
-            first += usize::from(spec.slices);
-            shift = sample_buffer::number_slices(window, shift);
+            first_slice += usize::from(spec.slices);
+            shift = sample_buffer::assign_number_bits(window, shift);
         }
         let has_room_for_limits = shape.limits + shape.silences > 0;
-        let mut corrected = events.len();
+        let mut corrected_row = events.len();
         for (row, info) in events.iter().enumerate() {
-            let number = row_number(row) + 1;
-            parts.rows[usize::from(info.id.get())] = if !S::ABSENT.numbers && info.unit == Unit::One
-            {
-                number | UNIT_ONE
-            } else {
-                number
-            };
-            let state = &mut parts.events[row];
+            // 0 stands for an unknown event, so an entry is the row plus 1.
+            let entry = row_number(row) + 1;
+            parts.row_of_id[usize::from(info.id.get())] =
+                if !S::ABSENT.numbers && info.unit == Unit::One { entry | UNIT_ONE } else { entry };
+            let state = &mut parts.rows[row];
             state.id = info.id.get();
             if !has_room_for_limits && !info.limits.is_empty() {
                 return Err(ConfigError::Limit {
@@ -213,12 +252,11 @@ impl<S: Storage> Aggregator<S> {
             if !S::ABSENT.corrected
                 && let Some(interval) = info.expected_interval
             {
-                // `check` has refused intervals of 584 years or more, so the fallback is never
-                // used.
-                let nanos = nanos_of(interval).unwrap_or(u64::MAX);
+                // The fallback is never used: `check` has refused intervals of 2^64 ns or more.
+                let nanos = nanos_from_duration(interval).unwrap_or(u64::MAX);
                 state.interval_nanos = nanos;
-                state.corrected = row_number(corrected);
-                corrected += 1;
+                state.corrected = row_number(corrected_row);
+                corrected_row += 1;
             }
         }
         let tolerance = rate.ticks_in_nanos(TOLERANCE_NANOS);
@@ -247,7 +285,7 @@ impl<S: Storage> Aggregator<S> {
         created
     }
 
-    /// Returns the conversion from ticks to internal units of time.
+    /// Returns the scale that converts ticks to the aggregator's internal unit of time.
     pub const fn time(&self) -> &TimeScale {
         &self.time
     }
@@ -258,37 +296,42 @@ impl<S: Storage> Aggregator<S> {
         self.storage.shape()
     }
 
-    /// Returns the counts of records and samples that could not be processed normally.
+    /// Returns the numbers of records and samples that could not be processed normally.
+    ///
+    /// Takes time linear in the number of events and in the histogram buckets of their staged
+    /// samples: those that are not yet in the windows and the total.
     pub fn counters(&mut self) -> Counters {
-        // Only committing shows whether the staged samples fit into the counters.
+        // Only committing the staged samples shows whether they fit into the counters.
         self.commit_all();
         self.counters
     }
 
-    /// Returns the table of open spans, ready for use.
+    /// Borrows the table of open spans together with the counts that it updates.
     #[inline]
     fn in_flight(&mut self) -> OpenSpanTable<'_> {
-        let StorageParts { in_flight, events, .. } = self.storage.parts();
-        OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, events }
+        let StorageParts { in_flight, rows, .. } = self.storage.parts();
+        OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, rows }
     }
 
-    /// Processes one record, whatever its bits, and returns whether it produced a sample. A valid
-    /// END, VALUE or DURATION does.
+    /// Processes one record and returns whether it produced a sample. An END, VALUE or DURATION
+    /// does if it is valid. A record may consist of any bits: if it is invalid, it is counted as
+    /// such, and it never causes a panic.
     ///
-    /// `source` is a number chosen by the caller, such as that of a ring or a thread. Exemplars
-    /// refer to it.
+    /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
+    /// in the [exemplar](crate::Exemplar) if the sample becomes one.
     ///
-    /// Takes constant time, with two exceptions. A sample that lies in other slices than the
-    /// event's previous one takes time linear in the buckets of the histogram; on 32-bit targets
-    /// also in the slices of the windows. A sample that is corrected for coordinated omission takes
-    /// time linear in the buckets below it.
+    /// Takes constant time on average, with two exceptions. If a sample lies in other slices of the
+    /// windows than the event's previous one, the time is linear in the buckets of the histogram
+    /// and, on 32-bit targets, in the slices of the windows. If a sample is corrected for
+    /// coordinated omission, the time is linear in the buckets below its own.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
         self.record_with_next(source, &record, None).1
     }
 
-    /// Processes `record`, together with `next` if the two are a whole span. Returns how many of
-    /// the two records were processed, and whether the last of these produced a sample.
+    /// Processes `record`, and also `next`, the record after it in the ring, if the two are the
+    /// START and END of one span. Returns how many of the two records were processed, and whether
+    /// the last processed one produced a sample.
     #[inline(always)]
     fn record_with_next(
         &mut self,
@@ -300,7 +343,7 @@ impl<S: Storage> Aggregator<S> {
             counter_width::increment(&mut self.counters.invalid);
             return (1, false);
         };
-        let Some((row, unit)) = row_of::<S>(self.storage.parts().rows, event) else {
+        let Some((row, unit)) = row_of::<S>(self.storage.parts().row_of_id, event) else {
             counter_width::increment(&mut self.counters.unknown_events);
             return (1, false);
         };
@@ -309,7 +352,8 @@ impl<S: Storage> Aggregator<S> {
         }
         match next {
             Some(end)
-                if end.outcome_of(*record).is_some() && self.can_bypass_table(record.ticks()) =>
+                if end.outcome_index_of(*record).is_some()
+                    && self.can_bypass_table(record.ticks()) =>
             {
                 (2, self.record_non_start(row, unit, end, Some(record), source))
             }
@@ -320,8 +364,8 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns whether a span that begins at `tick`, and whose END is the next record, can be
-    /// counted without touching the table of open spans.
+    /// Returns whether a span that begins at `tick` can be counted without accessing the table of
+    /// open spans, given that its END is the next record.
     fn can_bypass_table(&mut self, tick: u64) -> bool {
         (S::ABSENT.in_flight || self.in_flight().can_be_bypassed()) && self.can_begin(tick)
     }
@@ -345,8 +389,10 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Processes a record other than a START and returns whether it produced a sample. `start` is
-    /// the START if it came immediately before; then it has not been processed on its own.
+    /// Processes a record other than a START and returns whether it produced a sample.
+    ///
+    /// `start` is the span's START if it was the record right before this END. Such a START is
+    /// processed here, together with its END. In all other cases, `start` is `None`.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn record_non_start(
@@ -363,13 +409,14 @@ impl<S: Storage> Aggregator<S> {
         let value = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
-                let state = &mut self.storage.parts().events[row];
+                let state = &mut self.storage.parts().rows[row];
                 counter_width::add(&mut state.outcomes[outcome], 1);
                 origin.start = ticks.wrapping_sub(payload);
                 if let Some(start) = start {
                     counter_width::add(&mut state.pairing.paired, 1);
-                    // Without a table of open spans, exemplars have no tags. Adjacent pairs are no
-                    // exception, so that a tag does not depend on what is recorded in between.
+                    // Without a table of open spans, an exemplar has no tag even if its START and
+                    // END are adjacent. Otherwise, whether it has one would depend on what else was
+                    // recorded between them.
                     origin.tag = (!S::ABSENT.in_flight).then_some(start.payload());
                 } else {
                     origin.tag = self.end_span(row, origin.start);
@@ -407,7 +454,7 @@ impl<S: Storage> Aggregator<S> {
     fn discard_span(&mut self, row: usize, record: Record) {
         self.note_activity(row, record.ticks());
         self.end_span(row, record.ticks());
-        // These are the reasons in the table of `record.rs`.
+        // The numbers are those of `DiscardReason`.
         match record.payload() {
             0 => (),
             1 => counter_width::increment(&mut self.counters.clock_anomalies),
@@ -416,31 +463,33 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns whether a span can have begun at `tick`. With a START from the future, a span would
-    /// never count as hung. With one from before the aggregator was created, it would at once.
+    /// Returns whether a span can have begun at `tick`: not in the future, where it would never
+    /// become old enough to count as hung, and not before the aggregator was created, in which case
+    /// it might count as hung at once.
     #[inline]
     const fn can_begin(&self, tick: u64) -> bool {
         tick >= self.earliest && !self.is_future(tick)
     }
 
-    /// Returns whether `tick` lies ahead of the drain's clock by more than the tolerance.
+    /// Returns whether `tick` lies ahead of the time of the pass by more than the tolerance.
     #[inline]
     const fn is_future(&self, tick: u64) -> bool {
         tick > self.latest
     }
 
-    /// Notes that the event was recorded at `tick`, which ends a silence.
+    /// Notes that a record of the event was written at `tick`, which ends a silence.
     #[inline]
     fn note_activity(&mut self, row: usize, tick: u64) {
         if S::ABSENT.silences {
             return;
         }
         let now = self.now;
-        let seen = &mut self.storage.parts().events[row].seen;
+        let seen = &mut self.storage.parts().rows[row].seen;
         *seen = (*seen).max(tick.min(now).saturating_add(1));
     }
 
-    /// Closes the span that began at `start`. Returns its tag if its START has been seen.
+    /// Closes the span that began at tick `start`. Returns the span's tag; `None` if its START has
+    /// not been seen.
     #[inline]
     fn end_span(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
@@ -451,8 +500,8 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Pairs a START or END with its counterpart: see [`OpenSpanTable::pair`]. Without a table, the
-    /// record only counts as unpaired.
+    /// Pairs a START or END with its counterpart: see [`OpenSpanTable::pair`] for the parameters
+    /// and the result. If the storage has no table of open spans, the record counts as unpaired.
     #[inline(never)]
     fn pair(
         &mut self,
@@ -464,35 +513,40 @@ impl<S: Storage> Aggregator<S> {
     ) -> Option<u64> {
         let row = self.bounded_row(row);
         if S::ABSENT.in_flight {
-            self.storage.parts().events[row].pairing.count_unpaired(is_end);
+            self.storage.parts().rows[row].pairing.count_unpaired(is_end);
             return None;
         }
         self.in_flight().pair(row_number(row), start, is_end, tag_or_pass, sampling)
     }
 
-    /// Stores `tag` in the exemplars of a span whose END was drained before its START.
+    /// Stores `tag` in the exemplars of the span that began at tick `start`. Its END was drained
+    /// before its START, so they have no tag yet.
     #[cold]
     fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
-        let (k, lists) = (self.shape().slowest, self.shape().lists());
-        if k > 0 && !S::ABSENT.slowest {
-            let of_event = &mut self.storage.parts().slowest[row * lists * k..][..lists * k];
-            of_event
-                .chunks_exact_mut(k)
+        let (per_list, lists) = (self.shape().slowest, self.shape().exemplar_lists());
+        if per_list > 0 && !S::ABSENT.slowest {
+            let len = lists * per_list;
+            let exemplars_of_event = &mut self.storage.parts().slowest[row * len..][..len];
+            exemplars_of_event
+                .chunks_exact_mut(per_list)
                 .for_each(|list| exemplars::set_awaited_tag(list, start, tag));
         }
     }
 
-    /// Returns `row`, which must be a valid row. On 32-bit targets, the `min` lets the compiler
-    /// omit later bounds checks, which saves flash.
+    /// Returns `row`, which must be a valid row.
+    ///
+    /// On 32-bit targets, the `min` proves to the compiler that the row is valid, so that it can
+    /// omit later bounds checks. This saves flash.
     #[inline(always)]
     fn bounded_row(&self, row: usize) -> usize {
         debug_assert!(row < self.shape().rows(), "the row exists");
         if cfg!(target_pointer_width = "64") { row } else { row.min(self.shape().rows() - 1) }
     }
 
-    /// Converts ticks to nanoseconds; saturates at 2^64 − 1.
+    /// Converts a number of ticks to nanoseconds. Saturates at 2^64 − 1.
     fn nanos(&self, ticks: u64) -> u64 {
-        // The unit comes from the shape because that is a constant for storage in arrays.
+        // The unit is also in `self.time`. It is taken from the shape because that is a constant
+        // for storage in arrays, which makes the conversion cheaper.
         self.time.units(ticks).map_or(u64::MAX, |units| self.shape().unit.nanos(units))
     }
 
@@ -503,28 +557,30 @@ impl<S: Storage> Aggregator<S> {
     }
 }
 
-/// Returns the row in the width that the table of open spans stores.
+/// Converts a row to the width in which the table of open spans and the rules store it.
 #[expect(clippy::cast_possible_truncation, reason = "there are at most 2 * 2,047 rows")]
 const fn row_number(row: usize) -> u16 {
     row as u16
 }
 
-/// Returns the row of an event and the unit of its values; `None` for an unknown event.
+/// Returns the row of an event and the unit of its values; `None` for an unknown event. `row_of_id`
+/// is [`StorageParts::row_of_id`].
 #[inline]
-fn row_of<S: Storage>(rows: &[u16], event: EventId) -> Option<(usize, Unit)> {
-    let row = *rows.get(usize::from(event.get()))?;
-    usize::from(row & !UNIT_ONE).checked_sub(1).map(|number| (number, unit_in::<S>(row)))
+fn row_of<S: Storage>(row_of_id: &[u16], event: EventId) -> Option<(usize, Unit)> {
+    let entry = *row_of_id.get(usize::from(event.get()))?;
+    usize::from(entry & !UNIT_ONE).checked_sub(1).map(|row| (row, unit_in::<S>(entry)))
 }
 
-/// Returns the unit of a row's values. The row of a corrected summary has id 0 and holds durations.
-fn unit_of<S: Storage>(rows: &[u16], state: &EventState) -> Unit {
-    if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(rows[usize::from(state.id)]) }
+/// Returns the unit of a row's values, given the row's state. The row of a corrected summary has
+/// the id 0. The entry of this id in `row_of_id` is 0, which stands for durations, as it should.
+fn unit_of<S: Storage>(row_of_id: &[u16], state: &RowState) -> Unit {
+    if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(row_of_id[usize::from(state.id)]) }
 }
 
-/// Returns the unit that is encoded in an entry of [`StorageParts::rows`].
+/// Returns the unit that is encoded in an entry of [`StorageParts::row_of_id`].
 #[inline(always)]
-const fn unit_in<S: Storage>(row: u16) -> Unit {
-    if S::ABSENT.numbers || row & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
+const fn unit_in<S: Storage>(entry: u16) -> Unit {
+    if S::ABSENT.numbers || entry & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
 }
 
 #[cfg(test)]

@@ -1,87 +1,94 @@
-//! The memory layout of the bucket counts of a row's slices.
+//! The memory layout of the bucket counts of one event's slices.
 //!
-//! A few neighbouring places of a histogram form a *block*. The blocks of all slices for the same
-//! places are adjacent: first block 0 of every slice, then block 1 of every slice, and so on. This
-//! has two advantages:
+//! A window is cut into intervals of equal length, its *slices*. Each slice of each window has a
+//! histogram for every *row*: an event, or the summary of an event that is corrected for
+//! coordinated omission. The slices of a row are numbered through all windows.
 //!
-//! - Staged samples are committed, and the slices of a window are summed, by whole blocks. One
+//! A few neighbouring buckets form a *block*. The blocks of all slices of a row for the same
+//! buckets are adjacent: first come block 0 of every slice, then block 1 of every slice, and so on.
+//! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 …. This has two advantages:
+//!
+//! - Counts are added to a slice, and those of a window's slices summed, by whole blocks. One
 //!   vector instruction adds several counts.
-//! - The samples of an event usually fall into few places, the same ones in all slices. Their
+//! - The samples of an event usually fall into few buckets, the same ones in all slices. Their
 //!   counts then touch few pages of memory.
 
 use core::ops::Range;
 
 use crate::{
-    counter_width::{CountWord, narrow, widen},
+    counter_width::{CountWord, saturating_word, widen},
     histogram::Count,
     packed_moments::PackedMoments,
     storage::Shape,
 };
 
-/// The number of places in a block: 16 counters of 32 bits fill a cache line of 64 bytes. On 32-bit
-/// targets a block is a single place, because these have no vector instructions to add several
-/// counts and no memory to spare for padding.
+/// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes. On
+/// 32-bit targets a block is a single bucket, because these have no vector instructions to add
+/// several counts and no memory to spare for padding.
 pub(crate) const BLOCK: usize = if IN_BLOCKS { 16 } else { 1 };
 
-/// Whether a block has more than one place.
+/// Whether a block has more than one bucket.
 const IN_BLOCKS: bool = cfg!(target_pointer_width = "64");
 
-/// Rounds a number of places up to whole blocks.
+/// Rounds a number of buckets up to whole blocks.
 #[inline(always)]
-pub(crate) const fn padded(places: usize) -> usize {
-    places.next_multiple_of(BLOCK)
+pub(crate) const fn padded(buckets: usize) -> usize {
+    buckets.next_multiple_of(BLOCK)
 }
 
-/// Returns the indices of the blocks that contain the given places.
-fn blocks(places: &Range<usize>) -> Range<usize> {
-    places.start / BLOCK..places.end.div_ceil(BLOCK)
+/// Returns the indices of the blocks that contain the buckets with the given indices.
+fn blocks(buckets: &Range<usize>) -> Range<usize> {
+    buckets.start / BLOCK..buckets.end.div_ceil(BLOCK)
 }
 
-/// Splits the counts of all places into blocks.
+/// Splits the counts of a histogram's buckets into blocks.
 fn by_blocks(counts: &[CountWord]) -> &[[CountWord; BLOCK]] {
     counts.as_chunks().0
 }
 
 /// Returns whether all counts of a block are 0.
-// The fold avoids a branch for each count.
+// Without a branch for each count, the compiler checks several counts by one vector instruction.
 #[inline]
 fn is_empty(block: &[CountWord; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count) == 0
 }
 
-/// The bucket counts of a row's slices.
+/// The bucket counts of one row's slices.
 pub(crate) struct BucketCounts<'a, C> {
+    /// The blocks in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],
+    /// The number of slices in all windows together.
     slices: usize,
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
-    /// Borrows the counts of one row from the counts of all rows.
+    /// Borrows the counts of one row from `all`, the counts of all rows.
     #[inline(always)]
     pub(crate) fn of(all: &'a mut [C], shape: Shape, row: usize) -> Self {
-        let of_row = shape.room() * shape.slices;
-        Self { blocks: all[row * of_row..][..of_row].as_chunks_mut().0, slices: shape.slices }
+        let row_len = shape.padded_buckets() * shape.slices;
+        Self { blocks: all[row * row_len..][..row_len].as_chunks_mut().0, slices: shape.slices }
     }
 
-    /// Adds `weight` to the counter of a place in a slice. Returns the weight that did not fit.
-    pub(crate) fn add(&mut self, slice: usize, place: usize, weight: u64) -> u64 {
-        self.blocks[place / BLOCK * self.slices + slice][place % BLOCK].add(weight)
+    /// Adds `weight` to the counter of a bucket in a slice. Returns the weight that did not fit.
+    pub(crate) fn add(&mut self, slice: usize, bucket: usize, weight: u64) -> u64 {
+        self.blocks[bucket / BLOCK * self.slices + slice][bucket % BLOCK].add(weight)
     }
 
-    /// Returns the sum of a place's counts over `slices` slices from `first` on, saturating at
-    /// [`CountWord::MAX`].
+    /// Returns the sum of a bucket's counts in `slices` consecutive slices, of which `first` is the
+    /// first, saturating at [`CountWord::MAX`].
     #[inline(always)]
-    pub(crate) fn sum_at(&self, place: usize, first: usize, slices: usize) -> CountWord {
-        let of_place = self.blocks.iter().skip(place / BLOCK * self.slices + first).take(slices);
-        of_place.fold(0, |sum: CountWord, counts| {
-            sum.saturating_add(narrow(counts[place % BLOCK].get()))
+    pub(crate) fn sum_at(&self, bucket: usize, first: usize, slices: usize) -> CountWord {
+        let blocks = self.blocks.iter().skip(bucket / BLOCK * self.slices + first).take(slices);
+        blocks.fold(0, |sum: CountWord, counts| {
+            sum.saturating_add(saturating_word(counts[bucket % BLOCK].get()))
         })
     }
 
-    /// Adds counts to a slice. Returns the weight that did not fit.
+    /// Adds a histogram's counts to those of a slice. Returns the weight that did not fit.
     ///
-    /// `counts` holds the counts of all places, of which at most those in `used` are not 0.
-    /// `weight` is the weight of the slice after the addition.
+    /// `counts` holds a count for each bucket, and `used` is a range of bucket indices outside of
+    /// which all counts are 0. `weight` is the weight of all samples in the slice, including those
+    /// that this call adds.
     pub(crate) fn add_all(
         &mut self,
         slice: usize,
@@ -91,9 +98,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     ) -> u64 {
         let mut excess = 0_u64;
         if !IN_BLOCKS {
-            for place in used.clone() {
-                let count = &mut self.blocks[place * self.slices + slice][0];
-                excess += widen(count.add_word(counts[place]));
+            for bucket in used.clone() {
+                let count = &mut self.blocks[bucket * self.slices + slice][0];
+                excess += widen(count.add_word(counts[bucket]));
             }
             return excess;
         }
@@ -105,7 +112,7 @@ impl<'a, C: Count> BucketCounts<'a, C> {
             }
             let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
             if fits {
-                counts.for_each(|(count, more)| *count = count.plus(C::of(widen(*more))));
+                counts.for_each(|(count, more)| *count = count.plus(C::from_u64(widen(*more))));
             } else {
                 counts.for_each(|(count, more)| {
                     excess = excess.saturating_add(count.add(widen(*more)));
@@ -115,12 +122,13 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         excess
     }
 
-    /// Sums the counts of a window's slices and writes them to `sums`, which is indexed by place.
-    /// Writes only the blocks that contain the places in `used`.
+    /// Sums the counts of a window's slices for each bucket and writes the sums to `sums`, which
+    /// has an element for each bucket. Writes only the blocks that contain the buckets in `used`, a
+    /// range of indices.
     ///
-    /// `first` is the window's first slice, `moments` are the moments of each of its slices, and
-    /// `weight` is their total weight. `totals` are the row's counts since the start: where such a
-    /// count is 0, the counts of the slices are 0, too.
+    /// `first` is the index of the window's first slice, `moments` are the moments of its slices in
+    /// order, and `weight` is their total weight. `totals` are the row's counts since the start:
+    /// where such a count is 0, the counts of the slices must be 0, too.
     pub(crate) fn sum(
         &self,
         (first, moments, weight): (usize, &[PackedMoments], u64),
@@ -129,31 +137,30 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         sums: &mut [CountWord],
     ) {
         if !IN_BLOCKS {
-            for place in used.clone() {
-                let of_slices = &self.blocks[place * self.slices + first..][..moments.len()];
-                sums[place] = of_slices
-                    .iter()
-                    .fold(0, |sum: CountWord, count| sum.saturating_add(narrow(count[0].get())));
+            for bucket in used.clone() {
+                let slices = &self.blocks[bucket * self.slices + first..][..moments.len()];
+                sums[bucket] = slices.iter().fold(0, |sum: CountWord, count| {
+                    sum.saturating_add(saturating_word(count[0].get()))
+                });
             }
             return;
         }
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
-            // Most blocks were never used. They need not be read in every slice.
+            // The counts of most blocks are 0 since the start, so no slice needs to be read.
             if is_empty(&by_blocks(totals)[block]) {
                 sums[block] = [0; BLOCK];
                 continue;
             }
-            let of_slices = &self.blocks[block * self.slices + first..][..moments.len()];
-            // Skip empty slices: each saves fetching a cache line.
-            let counted = of_slices
+            // Skipping a slice without samples saves fetching a cache line.
+            let counted = self.blocks[block * self.slices + first..][..moments.len()]
                 .iter()
                 .zip(moments)
                 .filter(|(_, moments)| moments.count() > 0)
                 .map(|(counts, _)| counts);
             sums[block] = if fits {
-                narrow_sum(counted).map(|sum| narrow(sum.get()))
+                narrow_sum(counted).map(|sum| saturating_word(sum.get()))
             } else {
                 wide_sum(counted)
             };
@@ -162,8 +169,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 
     /// Sets all counts of a slice to 0.
     ///
-    /// `used` must include every place of the slice whose count is not 0. `totals` are the row's
-    /// counts since the start: where such a count is 0, the count of the slice is 0, too.
+    /// `used`, a range of bucket indices, must include every bucket of the slice with a count other
+    /// than 0. `totals` are the row's counts since the start: where such a count is 0, the count of
+    /// the slice must be 0, too.
     pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[CountWord]) {
         for block in blocks(used) {
             if !IN_BLOCKS || !is_empty(&by_blocks(totals)[block]) {
@@ -173,17 +181,18 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     }
 }
 
-/// Returns whether no counter of type `C` can overflow while the total weight is at most `weight`.
+/// Returns whether no counter of type `C` can overflow if `weight` is the total weight of the
+/// samples, which no single count can be greater than.
 ///
-/// Always `false` on 32-bit targets. There, the weight of a slice's moments saturates at 2^32 − 1,
-/// while the sum of its counts can exceed that.
+/// Always `false` on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so
+/// it may be less than the sum of the slice's counts.
 fn fits<C: Count>(weight: u64) -> bool {
     cfg!(target_pointer_width = "64") && weight <= C::MAX
 }
 
-/// Sums blocks in counters of type `C`. The caller guarantees that the sums fit.
-// This must be a function of its own. If it were inlined, the compiler would widen the counts while
-// adding them, and a vector instruction would add only half as many.
+/// Sums blocks in counters of type `C`. The sums must fit: see [`fits`].
+// This must be a function of its own. If it were inlined, the compiler would convert the counts to
+// 64 bits before it adds them, and a vector instruction would add fewer of them.
 #[inline(never)]
 fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [C; BLOCK] {
     let mut sums = [C::ZERO; BLOCK];
@@ -193,13 +202,14 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
     sums
 }
 
-/// Sums blocks in counters of 64 bits, which cannot overflow: a window has fewer than 2^64 samples.
+/// Sums blocks in counters of 64 bits. These cannot overflow, because the samples of a window have
+/// a total weight of less than 2^64.
 fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [CountWord; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {
         sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_add(count.get()));
     }
-    sums.map(narrow)
+    sums.map(saturating_word)
 }
 
 #[cfg(test)]
@@ -217,36 +227,39 @@ mod tests {
         EventInfo::new(EventId::new(2).unwrap(), "b"),
     ];
     const SHAPE: Shape = Shape::server(&EVENTS, &[WindowSpec::SECOND]);
-    const PLACES: usize = SHAPE.places();
+    const BUCKETS: usize = SHAPE.buckets_per_histogram();
 
-    /// A slice, the samples to add to it as (place, weight), and whether to clear it afterwards.
+    /// The index of a slice, the samples to add to it as (bucket, weight), and whether to clear the
+    /// slice afterwards.
     type Step = (usize, Vec<(usize, u64)>, bool);
 
-    /// Compares the counts with a plain table of slices and places. The counters have 16 bits, so
-    /// that some of them fill up.
+    /// Compares the counts with a plain table of slices and buckets. The counters have 16 bits, so
+    /// that some of them saturate.
     fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
         let mut all = vec![0_u16; SHAPE.all_counts()];
-        let mut plain = vec![vec![0_u64; PLACES]; SHAPE.slices];
-        let (mut totals, mut sums) = (vec![0; SHAPE.room()], vec![CountWord::MAX; SHAPE.room()]);
+        let mut plain = vec![vec![0_u64; BUCKETS]; SHAPE.slices];
+        let (mut totals, mut sums) =
+            (vec![0; SHAPE.padded_buckets()], vec![CountWord::MAX; SHAPE.padded_buckets()]);
         let mut moments = vec![PackedMoments::EMPTY; SHAPE.slices];
-        let weigh = |sums: &mut PackedMoments, weight: u64| {
+        // Adds a weight of less than 2^16 as samples whose weights are powers of two.
+        let add_weight = |sums: &mut PackedMoments, weight: u64| {
             (0..16).filter(|bit| weight >> bit & 1 == 1).for_each(|bit| {
                 assert_eq!(sums.merge(&Moments::of(WeightedSample::new(1, bit).unwrap())), 0);
             });
         };
         for (slice, added, clears) in steps {
             let mut counts = BucketCounts::of(&mut all, SHAPE, 1);
-            let mut staged = vec![0; SHAPE.room()];
-            for (place, weight) in &added {
-                staged[*place] += narrow(*weight);
-                totals[*place] += narrow(*weight);
-                weigh(&mut moments[slice], *weight);
+            let mut staged = vec![0; SHAPE.padded_buckets()];
+            for (bucket, weight) in &added {
+                staged[*bucket] += saturating_word(*weight);
+                totals[*bucket] += saturating_word(*weight);
+                add_weight(&mut moments[slice], *weight);
             }
-            let first = added.iter().map(|(place, _)| *place).min().unwrap_or(0);
-            let used = first..added.iter().map(|(place, _)| *place + 1).max().unwrap_or(0);
+            let first = added.iter().map(|(bucket, _)| *bucket).min().unwrap_or(0);
+            let used = first..added.iter().map(|(bucket, _)| *bucket + 1).max().unwrap_or(0);
             let mut excess = 0;
-            if let [(place, weight)] = added[..] {
-                excess += counts.add(slice, place, weight);
+            if let [(bucket, weight)] = added[..] {
+                excess += counts.add(slice, bucket, weight);
             } else {
                 excess += counts.add_all(slice, &staged, &used, moments[slice].weight());
             }
@@ -258,7 +271,7 @@ mod tests {
             }
             prop_assert_eq!(excess, expected);
             if clears {
-                counts.clear(slice, &(0..PLACES), &totals);
+                counts.clear(slice, &(0..BUCKETS), &totals);
                 plain[slice].fill(0);
                 moments[slice] = PackedMoments::EMPTY;
             }
@@ -266,11 +279,11 @@ mod tests {
             for sums in &moments {
                 sums.add_to(&mut whole);
             }
-            counts.sum((0, &moments, whole.weight()), &(0..PLACES), &totals, &mut sums);
+            counts.sum((0, &moments, whole.weight()), &(0..BUCKETS), &totals, &mut sums);
             let expected: Vec<u64> =
-                (0..PLACES).map(|place| plain.iter().map(|slice| slice[place]).sum()).collect();
+                (0..BUCKETS).map(|bucket| plain.iter().map(|slice| slice[bucket]).sum()).collect();
             prop_assert_eq!(
-                sums[..PLACES].iter().copied().map(widen).collect::<Vec<_>>(),
+                sums[..BUCKETS].iter().copied().map(widen).collect::<Vec<_>>(),
                 expected
             );
         }
@@ -283,12 +296,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_count_like_a_plain_table(
+        fn counts_in_blocks_equal_those_of_a_plain_table(
             steps in proptest::collection::vec(
                 (
                     0..SHAPE.slices,
                     proptest::collection::vec(
-                        (0..PLACES, prop_oneof![1..100_u64, 1..60_000_u64]),
+                        (0..BUCKETS, prop_oneof![1..100_u64, 1..60_000_u64]),
                         0..6,
                     ),
                     proptest::bool::weighted(0.2),

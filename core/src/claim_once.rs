@@ -1,15 +1,21 @@
 //! A claim that only one context can win, on targets without compare-and-swap.
 //!
-//! The method is the entry of Lamport's fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*,
-//! ACM TOCS 5:1, 1987), which needs only loads and stores. A claimant writes its name, checks that
-//! the door is open, closes the door, and has won if the name is still its own.
+//! A *context* is a thread, a task or an interrupt handler. The method is the entry of Lamport's
+//! fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*, ACM TOCS 5:1, 1987), which needs
+//! only loads and stores. The *door* is open until a claimant closes it. A claimant
 //!
-//! Two claimants cannot both win. Suppose that both did, and that the name of A was written before
-//! the name of B. A read its own name back, so it did so before B wrote. By then A had closed the
-//! door, so B found the door closed and lost. This argument needs that at least one of two
-//! claimants sees what the other stored before its fence, which the two `SeqCst` fences ensure.
+//! 1. writes its name,
+//! 2. gives up if the door is closed,
+//! 3. closes the door,
+//! 4. and has won if the name is still its own.
 //!
-//! | place | ordering | partner | what breaks without it | model |
+//! Two claimants A and B cannot both win. Suppose that A writes its name before B does. A wins only
+//! if it reads its own name back in step 4, and so does not see what B writes in step 1. The
+//! `SeqCst` fences after step 1 and before step 4 have a total order. In this order, A's fence
+//! before step 4 must precede B's fence after step 1: otherwise A would see B's name. So B sees
+//! everything that A stored before that fence. It finds the door closed in step 2 and gives up.
+//!
+//! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
 //! | `once: before the door is looked at` | a claim, fence between its name and the door, `SeqCst` | another claim, fence between the door and the name, `SeqCst` | two claims win | `at_most_one_of_two_claims_wins` |
 //! | `once: before the name is looked at` | a claim, fence between the door and the name, `SeqCst` | another claim, fence between its name and the door, `SeqCst` | two claims win | `at_most_one_of_two_claims_wins` |
@@ -22,70 +28,74 @@ use crate::sync::{
     fence_at,
 };
 
-/// Something that can be claimed once, such as one end of a ring in a `static`. All zero when new.
+/// A claim to something that only one context may have, such as the producer of a ring in a
+/// `static`. All zero when new.
 pub struct ClaimOnce {
-    /// The name of the latest claimant that found the door open: the address of one of its locals.
+    /// The name that was written last: the address of a local variable of its claimant.
     name: AtomicUsize,
     /// 0 while the door is open, 1 once it is closed.
     door: AtomicUsize,
 }
 
 impl ClaimOnce {
-    /// Creates a claim that nobody has won.
+    /// Creates a claim that is still open to everyone.
     #[cfg(not(tailwatch_loom))]
     #[expect(
         clippy::new_without_default,
-        reason = "it is made in constants, where `Default` cannot be called"
+        reason = "claims are made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
         Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Creates a claim that nobody has won.
+    /// Creates a claim that is still open to everyone.
     #[cfg(tailwatch_loom)]
     pub fn new() -> Self {
         Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Tries to win the claim, and returns whether this call did. Wait-free.
+    /// Tries to win the claim, and returns whether this call has won. Wait-free.
     ///
-    /// Among calls that interrupt each other on one core, exactly one wins: if a call is
-    /// interrupted before it closes the door, the interrupting call wins and the interrupted one
-    /// finds the door closed or another name. Among calls that run at once on several cores, at
-    /// most one wins, and possibly none.
+    /// Among calls that interrupt each other on one core, exactly one wins. Among calls that run at
+    /// once on several cores, at most one wins, and possibly none.
+    // On one core: a call that interrupts another before the door is closed wins, and the
+    // interrupted call finds the door closed or a name that is not its own.
     pub fn claim(&self) -> bool {
         self.claim_in_steps(|_| ())
     }
 
-    /// Does the work of [`claim`](Self::claim), and calls `before` with the number of each step,
-    /// from 0.
+    /// Does the work of [`claim`](Self::claim). Calls `before_access` before each access to the
+    /// shared words, with the number of the access from 0. A test uses that to interrupt the call.
     #[inline(always)]
-    fn claim_in_steps(&self, mut before: impl FnMut(u8)) -> bool {
-        // The address of a local is a unique name: no two calls in progress share one.
+    fn claim_in_steps(&self, mut before_access: impl FnMut(u8)) -> bool {
+        // The address of a local variable is a unique name: no two calls in progress share it.
         let local = 0_u8;
-        let me = core::ptr::from_ref(&local).addr();
-        before(0);
+        let own_name = core::ptr::from_ref(&local).addr();
+        before_access(0);
+        // A call that finds the door closed must not write its name. It may have interrupted the
+        // claimant that closed the door, and that claimant would no longer find its own name.
         if self.door.load(Relaxed) != 0 {
             return false;
         }
-        before(1);
-        self.name.store(me, Relaxed);
-        before(2);
-        // Paired with the fence below in another claim. Without it, two claims could each miss what
-        // the other stored: both would find the door open, and their own name afterwards.
+        before_access(1);
+        self.name.store(own_name, Relaxed);
+        before_access(2);
+        // Paired with the fence below in another claim. Without this fence, two claims could each
+        // miss what the other stored: both would find the door open, and later their own name.
         fence_at("once: before the door is looked at", SeqCst);
         if self.door.load(Relaxed) != 0 {
             return false;
         }
-        before(3);
+        before_access(3);
         self.door.store(1, Relaxed);
-        before(4);
-        // Paired with the fence above in another claim, with the same consequence.
+        before_access(4);
+        // Paired with the fence above in another claim. Without this fence, too, two claims could
+        // each miss what the other stored, and both win.
         fence_at("once: before the name is looked at", SeqCst);
-        self.name.load(Relaxed) == me
+        self.name.load(Relaxed) == own_name
     }
 
-    /// Returns whether no further claim can win, because one has won or the door is closed.
+    /// Returns whether a claim has closed the door. No later claim can win then.
     pub fn is_claimed(&self) -> bool {
         self.door.load(Relaxed) != 0
     }
@@ -105,14 +115,15 @@ mod tests {
 
     use super::*;
 
-    /// Claims, and is interrupted at step `at[0]` by another claim, which is interrupted at step
-    /// `at[1]` by a third one, and so on. Counts the winners.
-    fn nested(once: &ClaimOnce, at: &[u8], winners: &Cell<u32>) {
-        let won = once.claim_in_steps(|step| {
-            if let [first, rest @ ..] = at
-                && *first == step
+    /// Makes a claim that is interrupted before its access number `interrupt_at[0]` by a second
+    /// claim, which is interrupted before its access number `interrupt_at[1]` by a third claim, and
+    /// so on. Counts the winners.
+    fn nested_claims(once: &ClaimOnce, interrupt_at: &[u8], winners: &Cell<u32>) {
+        let won = once.claim_in_steps(|access| {
+            if let [first, rest @ ..] = interrupt_at
+                && *first == access
             {
-                nested(once, rest, winners);
+                nested_claims(once, rest, winners);
             }
         });
         winners.set(winners.get() + u32::from(won));
@@ -120,13 +131,14 @@ mod tests {
 
     #[test]
     fn exactly_one_claim_wins_at_whatever_steps_claims_interrupt_each_other() {
-        for script in 0..6_u32.pow(4) {
-            // There is no step 5, so it stands for "not interrupted".
-            let at: Vec<u8> =
-                (0..4).map(|level| u8::try_from(script / 6_u32.pow(level) % 6).unwrap()).collect();
+        // Each digit to base 6 is the access at which one claim is interrupted. There is no access
+        // 5, so this digit stands for "not interrupted".
+        for digits in 0..6_u32.pow(4) {
+            let interrupt_at: Vec<u8> =
+                (0..4).map(|level| u8::try_from(digits / 6_u32.pow(level) % 6).unwrap()).collect();
             let (once, winners) = (ClaimOnce::new(), Cell::new(0));
-            nested(&once, &at, &winners);
-            assert_eq!(winners.get(), 1, "interrupted at {at:?}");
+            nested_claims(&once, &interrupt_at, &winners);
+            assert_eq!(winners.get(), 1, "interrupted at {interrupt_at:?}");
             assert!(!once.claim() && once.is_claimed());
         }
     }

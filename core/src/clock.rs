@@ -1,34 +1,40 @@
 //! Time: raw ticks on the hot path, nanoseconds in reports, and the conversions between them.
+//!
+//! A *tick* is one unit of a [`Clock`]. "At tick t" means at the moment when the clock reads t.
 
 use core::{fmt, num::NonZeroU64, time::Duration};
 
-use crate::wide_math::{self, clamp, product_of_words};
+use crate::wide_math::{self, product_of_words, saturating_u64};
 
-/// A source of ticks.
+/// A clock that recorders read at the start and at the end of a span. It counts time in *ticks*, a
+/// raw unit of its own.
 ///
 /// An implementation must ensure that:
 ///
-/// - all threads that record for the same aggregator can compare their ticks,
+/// - ticks that different threads read for the same [`Aggregator`](crate::Aggregator) can be
+///   compared with each other,
 /// - the clock runs at a fixed [`TickRate`],
 /// - reading the clock neither blocks nor fails.
 ///
-/// If the clock nevertheless steps back during a span, the span gets no latency and is counted as a
-/// clock anomaly.
+/// If the clock nevertheless steps back during a span, the span gets no latency and counts as a
+/// [clock anomaly](crate::Counters::clock_anomalies).
 pub trait Clock {
-    /// Returns the tick at the start of a span.
+    /// Reads the clock at the start of a span, and returns the current tick.
     fn start(&self) -> u64;
 
-    /// Returns the tick at the end of a span.
+    /// Reads the clock at the end of a span, and returns the current tick.
     ///
-    /// An *ordered* clock waits until the measured work is done. A *relaxed* clock lets the
-    /// processor read the tick earlier, which saves a few nanoseconds.
+    /// A processor may execute the instruction that reads a tick before earlier instructions are
+    /// done. An implementation can be *ordered*: it makes the processor finish the measured work
+    /// first. Or it can be *relaxed*: it allows the earlier reading, which saves a few nanoseconds.
     fn end(&self) -> u64;
 
-    /// Returns the fixed ratio of ticks to time.
+    /// Returns how many ticks the clock makes per second.
     fn rate(&self) -> TickRate;
 }
 
-/// Lets recorders share a clock, such as one in a `static`.
+/// A reference to a clock is a clock, so that several recorders can share one, for example in a
+/// `static`.
 impl<C: Clock + ?Sized> Clock for &C {
     #[inline(always)]
     fn start(&self) -> u64 {
@@ -46,16 +52,16 @@ impl<C: Clock + ?Sized> Clock for &C {
     }
 }
 
-/// The number of ticks per second of a clock: the fixed ratio of ticks to time.
+/// The fixed number of ticks that a [`Clock`] makes per second. At least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TickRate(NonZeroU64);
 
 impl TickRate {
-    /// One tick per nanosecond.
+    /// The rate of a clock that makes one tick per nanosecond.
     pub const NANOSECONDS: Self = Self(NonZeroU64::new(1_000_000_000).expect("not zero"));
 
-    /// Creates a rate of `hz` ticks per second; `None` for 0.
+    /// Creates a rate of `hz` ticks per second. Returns `None` if `hz` is 0.
     pub const fn from_hz(hz: u64) -> Option<Self> {
         match NonZeroU64::new(hz) {
             Some(hz) => Some(Self(hz)),
@@ -63,45 +69,52 @@ impl TickRate {
         }
     }
 
-    /// Returns the ticks per second.
+    /// Returns the number of ticks per second.
     pub const fn hz(self) -> u64 {
         self.0.get()
     }
 
-    /// Converts nanoseconds to ticks, rounded to the nearest. Saturates at 2^64 − 1.
+    /// Converts a duration of `nanos` nanoseconds to ticks, rounded to the nearest tick. Saturates
+    /// at 2^64 − 1.
     pub const fn ticks_in_nanos(self, nanos: u64) -> u64 {
-        clamp(wide_math::quotient(
+        saturating_u64(wide_math::quotient(
             wide_math::product(nanos, self.hz()) + 500_000_000,
             1_000_000_000,
         ))
     }
 
-    /// Converts ticks to nanoseconds, rounded to the nearest. Saturates at 2^64 − 1.
+    /// Converts a duration in ticks to nanoseconds, rounded to the nearest nanosecond. Saturates at
+    /// 2^64 − 1.
     ///
-    /// Use [`TimeScale`] instead for a duration that also appears in a report: reports use it, and
-    /// the two conversions may differ by a nanosecond.
+    /// Use [`TimeScale::nanos`] instead if the result is compared with a duration in a report.
+    /// Reports use that conversion, and the two may differ by a nanosecond.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
         let hz = self.hz();
-        clamp(wide_math::quotient(wide_math::product(ticks, 1_000_000_000) + (hz / 2) as u128, hz))
+        saturating_u64(wide_math::quotient(
+            wide_math::product(ticks, 1_000_000_000) + (hz / 2) as u128,
+            hz,
+        ))
     }
 }
 
-/// The unit of time inside histograms: a second divided by a power of two.
+/// The unit in which an [`Aggregator`](crate::Aggregator) counts durations: a second divided by a
+/// power of two.
 ///
-/// With such a unit, the buckets of our histograms are exactly the buckets of a base-2 exponential
-/// histogram in seconds.
+/// With such a unit, the buckets of its histograms are exactly the buckets of a base-2 exponential
+/// histogram of seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TimeUnit {
     /// 2^-40 s (0.9 ps), for servers.
     Fine,
-    /// 2^-30 s (0.9 ns), for targets where wide arithmetic is expensive. For durations below 200 ns
-    /// the rounding to this unit is coarser than the buckets of the histogram.
+    /// 2^-30 s (0.9 ns), for targets where 128-bit arithmetic is expensive. For durations below 200
+    /// ns, this unit is coarser than the buckets of a histogram.
     Coarse,
 }
 
 impl TimeUnit {
-    /// Returns the exponent of the unit, which is 2^-`bits` s: 40 or 30.
+    /// Returns the b of a unit of 2^-b s: 40 for [`Fine`](Self::Fine), 30 for
+    /// [`Coarse`](Self::Coarse).
     pub const fn bits(self) -> u32 {
         match self {
             Self::Fine => 40,
@@ -109,23 +122,28 @@ impl TimeUnit {
         }
     }
 
-    /// Converts units to nanoseconds, rounded to the nearest. Saturates at 2^64 − 1.
+    /// Converts a duration in this unit to nanoseconds, rounded to the nearest nanosecond.
+    /// Saturates at 2^64 − 1.
     pub const fn nanos(self, units: u64) -> u64 {
         let half = 1_u64 << (self.bits() - 1);
         if cfg!(target_pointer_width = "64") {
-            clamp((wide_math::product(units, 1_000_000_000) + half as u128) >> self.bits())
+            saturating_u64((wide_math::product(units, 1_000_000_000) + half as u128) >> self.bits())
         } else {
             self.nanos_by_words(units, half)
         }
     }
 
-    /// Converts units to nanoseconds after adding `more` times 2^-`bits` ns, rounded down.
-    /// Saturates at 2^64 − 1. Does without a 128-bit product.
+    /// Returns (`units` · 10^9 + `addend`) / 2^[`bits`](Self::bits), rounded down. Saturates at
+    /// 2^64 − 1.
+    ///
+    /// This is `units` in nanoseconds: rounded down if `addend` is 0, and rounded to the nearest if
+    /// it is 2^(bits − 1). Does without a 128-bit product.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
-    pub(crate) const fn nanos_by_words(self, units: u64, more: u64) -> u64 {
+    pub(crate) const fn nanos_by_words(self, units: u64, addend: u64) -> u64 {
         let high = product_of_words((units >> u32::BITS) as u32, 1_000_000_000);
-        let low = product_of_words(units as u32, 1_000_000_000) + more;
+        let low = product_of_words(units as u32, 1_000_000_000) + addend;
+        // The dividend is high·2^32 + low. The divisor is 2^40 = 2^32·2^8 or 2^30.
         match self {
             Self::Fine => (high + (low >> u32::BITS)) >> 8,
             Self::Coarse => (high << 2).saturating_add(low >> 30),
@@ -134,55 +152,63 @@ impl TimeUnit {
 }
 
 impl TimeUnit {
-    /// Converts nanoseconds to units, rounded to the nearest. Saturates at 2^64 − 1.
+    /// Converts a duration in nanoseconds to this unit, rounded to the nearest unit. Saturates at
+    /// 2^64 − 1.
     pub(crate) const fn units_in_nanos(self, nanos: u64) -> u64 {
-        clamp(wide_math::quotient(((nanos as u128) << self.bits()) + 500_000_000, 1_000_000_000))
+        saturating_u64(wide_math::quotient(
+            ((nanos as u128) << self.bits()) + 500_000_000,
+            1_000_000_000,
+        ))
     }
 
-    /// Returns the largest number of units that [`nanos`](Self::nanos) converts to at most `nanos`
-    /// nanoseconds. Saturates at 2^64 − 1.
+    /// Returns the longest duration, in this unit, that [`nanos`](Self::nanos) converts to at most
+    /// `nanos` nanoseconds. Saturates at 2^64 − 1.
     pub(crate) const fn max_units_within_nanos(self, nanos: u64) -> u64 {
-        // u·10^9 + 2^(bits-1) >= (nanos + 1)·2^bits holds from the first u that converts to `nanos + 1`.
-        // The result is the u before it.
-        let reached = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
-        clamp(wide_math::quotient(reached - 1, 1_000_000_000))
+        // u units convert to (u·10^9 + 2^(bits − 1)) / 2^bits nanoseconds, rounded down. That
+        // exceeds `nanos` if u·10^9 >= (nanos + 1)·2^bits − 2^(bits − 1) = too_long. So the largest
+        // u that does not is (too_long − 1) / 10^9, rounded down.
+        let too_long = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
+        saturating_u64(wide_math::quotient(too_long - 1, 1_000_000_000))
     }
 }
 
-/// Converts ticks to a [`TimeUnit`] by one multiplication and one shift.
+/// Converts durations in ticks to a [`TimeUnit`], by one multiplication and one shift.
 ///
-/// The method is that of the Linux kernel's `clocksource` (`mult` and `shift`). The multiplier has
-/// 62 bits here, so its rounding changes a duration by less than 2^-61 of it.
+/// The method is that of the Linux kernel's `clocksource` (`mult` and `shift`). Here, the
+/// multiplier is at least 2^61, so its rounding changes a duration by at most 2^-62 of it.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TimeScale {
+    /// The number of units per tick, times 2^`shift`.
     multiplier: u64,
     shift: u32,
     unit: TimeUnit,
 }
 
 impl TimeScale {
-    /// Creates a conversion from ticks at `rate` to `unit`.
+    /// Creates the conversion from ticks of a clock that runs at `rate` to `unit`.
     #[inline(always)]
     pub const fn new(rate: TickRate, unit: TimeUnit) -> Self {
-        // The multiplier is 2^(bits + shift) / hz with 62 significant bits.
+        // The multiplier is 2^(bits + shift) / hz, rounded to the nearest. This shift makes it lie
+        // between 2^61 and 2^62: bits + shift = 62 + log_hz, and hz is in 2^log_hz..2^(log_hz + 1).
         let hz = rate.hz();
         let log_hz = hz.ilog2();
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
         Self {
-            multiplier: clamp(wide_math::quotient(numerator + (hz / 2) as u128, hz)),
+            multiplier: saturating_u64(wide_math::quotient(numerator + (hz / 2) as u128, hz)),
             shift,
             unit,
         }
     }
 
-    /// Returns the unit that ticks are converted to.
+    /// Returns the unit to which this scale converts ticks.
     pub const fn unit(&self) -> TimeUnit {
         self.unit
     }
 
-    /// Converts ticks to units, rounded to the nearest; `None` if the result exceeds 64 bits.
+    /// Converts a duration in ticks to the [unit](Self::unit), rounded to the nearest. Returns
+    /// `None` if the result does not fit into 64 bits.
     #[cfg_attr(target_pointer_width = "64", inline)]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
@@ -194,28 +220,29 @@ impl TimeScale {
         self.units_of_u64(ticks)
     }
 
-    /// Returns whether this scale may use [`units_of_u32`](Self::units_of_u32). In the coarse unit
-    /// it may for clocks from 4 Hz to 8.5 GHz.
+    /// Returns whether [`units_of_u32`](Self::units_of_u32) works for this scale. With the coarse
+    /// unit, it works for clocks from 4 Hz to 8.5 GHz.
     ///
-    /// The shift must be in 34…64: the bit that decides the rounding is then above the lowest 32
-    /// bits of the product, and what remains to be shifted is less than a word.
+    /// The shift must be 34 to 64. `units_of_u32` drops the lowest 32 bits of the product, so bit
+    /// `shift − 1`, which decides the rounding, must not be among them. After that, it shifts right
+    /// by `shift − 33` bits, which must be 1 to 31.
     const fn has_u32_path(&self) -> bool {
         self.shift > u32::BITS + 1 && self.shift <= 2 * u32::BITS
     }
 
-    /// Converts ticks that fit 32 bits, with only two multiplications on targets with 32-bit
-    /// registers.
+    /// Converts a duration in ticks that fits into 32 bits. Needs only two multiplications on
+    /// targets with 32-bit registers.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
     const fn units_of_u32(&self, ticks: u32) -> u64 {
         let (low, high) = (self.multiplier as u32, (self.multiplier >> u32::BITS) as u32);
-        // The product without its lowest 32 bits, which are below the bit that decides the
-        // rounding.
+        // ticks · multiplier without the lowest 32 bits, which do not affect the rounding.
         let product = product_of_words(ticks, high) + (product_of_words(ticks, low) >> u32::BITS);
+        // Rounds to the nearest: shifts all but one bit out, adds half a unit, and shifts the rest.
         (wide_math::shift_right(product, self.shift - u32::BITS - 1) + 1) >> 1
     }
 
-    /// Converts any number of ticks; `None` if the result exceeds 64 bits.
+    /// Converts any duration in ticks. Returns `None` if the result does not fit into 64 bits.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     const fn units_of_u64(&self, ticks: u64) -> Option<u64> {
         let product = wide_math::product(ticks, self.multiplier);
@@ -225,11 +252,11 @@ impl TimeScale {
             // The same value, with one 128-bit shift by a variable amount instead of two.
             ((product >> (self.shift - 1)) + 1) >> 1
         };
-        if units > u64::MAX as u128 { None } else { Some(clamp(units)) }
+        if units > u64::MAX as u128 { None } else { Some(saturating_u64(units)) }
     }
 
-    /// Converts ticks to units and these to nanoseconds, rounding to the nearest each time.
-    /// Saturates at 2^64 − 1.
+    /// Converts a duration in ticks to the [unit](Self::unit) and the result to nanoseconds, each
+    /// time rounded to the nearest. Saturates at 2^64 − 1.
     pub const fn nanos(&self, ticks: u64) -> u64 {
         match self.units(ticks) {
             Some(units) => self.unit.nanos(units),
@@ -250,21 +277,21 @@ impl fmt::Debug for TimeScale {
     }
 }
 
-/// Returns the nanoseconds of a duration; `None` if there are more than 2^64 − 1.
-pub(crate) const fn nanos_of(length: Duration) -> Option<u64> {
+/// Converts a [`Duration`] to nanoseconds. Returns `None` if it is 2^64 ns (584 years) or longer.
+pub(crate) const fn nanos_from_duration(length: Duration) -> Option<u64> {
     let nanos = wide_math::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
-    if nanos > u64::MAX as u128 { None } else { Some(clamp(nanos)) }
+    if nanos > u64::MAX as u128 { None } else { Some(saturating_u64(nanos)) }
 }
 
 /// Converts nanoseconds to a [`Duration`].
 ///
-/// Does without [`Duration::from_nanos`], whose division would be a second copy of the one in
-/// [`wide_math`].
+/// Does without [`Duration::from_nanos`], because that contains a division of its own. This
+/// function shares the one in [`wide_math`], which saves flash.
 #[expect(clippy::cast_possible_truncation, reason = "less than a second")]
-pub(crate) fn duration_of(nanos: u64) -> Duration {
+pub(crate) fn duration_from_nanos(nanos: u64) -> Duration {
     let (seconds, nanos) = wide_math::div_rem(nanos, 1_000_000_000);
-    // The compiler cannot see through the call that the remainder is less than a second. `min`
-    // spares the overflow check, with its panic, inside `Duration::new`.
+    // The division is a call, so the compiler does not know that the remainder is less than a
+    // second. With `min`, it can remove the overflow check inside `Duration::new`, and its panic.
     Duration::new(seconds, (nanos as u32).min(999_999_999))
 }
 
@@ -276,15 +303,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn units_differ_from_the_exact_ratio_by_at_most_half_a_unit(
-            hz in prop_oneof![1_u64..=1 << 20, 1_000_000..5_000_000_000_u64, any::<u64>().prop_map(|hz| hz | 1)],
+        fn converted_units_differ_from_the_exact_ratio_by_at_most_half_a_unit(
+            hz in prop_oneof![
+                1_u64..=1 << 20,
+                1_000_000..5_000_000_000_u64,
+                any::<u64>().prop_map(|hz| hz | 1), // not 0
+            ],
             ticks in prop_oneof![0_u64..=1 << 46, any::<u64>()],
             unit in prop_oneof![Just(TimeUnit::Fine), Just(TimeUnit::Coarse)],
         ) {
             let scale = TimeScale::new(TickRate::from_hz(hz).unwrap(), unit);
             let exact = num_bigint::BigUint::from(ticks) << unit.bits();
             if let Some(units) = scale.units(ticks) {
-                // |units·hz − ticks·2^bits| <= hz/2, plus the error from rounding the multiplier.
+                // |units − ticks·2^bits/hz| must be at most 1/2, plus the error from rounding the
+                // multiplier. Here both sides are multiplied by hz.
                 let converted = num_bigint::BigUint::from(units) * hz;
                 let difference =
                     if converted > exact { converted - &exact } else { &exact - converted };
@@ -323,21 +355,24 @@ mod tests {
         fn nanoseconds_by_words_agree_with_the_128_bit_product(units: u64, shift in 0..64_u32) {
             let units = units >> shift;
             for unit in [TimeUnit::Fine, TimeUnit::Coarse] {
-                for more in [0, 1 << (unit.bits() - 1)] {
-                    let whole = u128::from(units) * 1_000_000_000 + u128::from(more);
-                    prop_assert_eq!(unit.nanos_by_words(units, more), clamp(whole >> unit.bits()));
+                for addend in [0, 1 << (unit.bits() - 1)] {
+                    let dividend = u128::from(units) * 1_000_000_000 + u128::from(addend);
+                    prop_assert_eq!(
+                        unit.nanos_by_words(units, addend),
+                        saturating_u64(dividend >> unit.bits())
+                    );
                 }
             }
         }
 
         #[test]
-        fn the_largest_number_of_units_within_a_limit_is_found(
+        fn the_longest_duration_within_a_number_of_nanoseconds_is_found(
             nanos in prop_oneof![0_u64..=1 << 40, any::<u64>()],
         ) {
             for unit in [TimeUnit::Fine, TimeUnit::Coarse] {
-                let most = unit.max_units_within_nanos(nanos);
-                prop_assert!(unit.nanos(most) <= nanos);
-                prop_assert!(most == u64::MAX || unit.nanos(most + 1) > nanos);
+                let longest = unit.max_units_within_nanos(nanos);
+                prop_assert!(unit.nanos(longest) <= nanos);
+                prop_assert!(longest == u64::MAX || unit.nanos(longest + 1) > nanos);
             }
         }
     }
@@ -354,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_values_saturate() {
+    fn conversions_of_extreme_values_saturate() {
         let slow = TickRate::from_hz(1).unwrap();
         assert_eq!(TimeScale::new(slow, TimeUnit::Fine).units(u64::MAX), None);
         assert_eq!(TimeScale::new(slow, TimeUnit::Fine).nanos(u64::MAX), u64::MAX);

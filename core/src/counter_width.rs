@@ -1,24 +1,25 @@
-//! The width of the counters in memory.
+//! The width of the counters that an aggregator keeps for each event and each bucket.
 //!
-//! On 32-bit targets, memory is scarce and operations on 64-bit numbers take two instructions or
-//! more, so that counters have 32 bits there. Reported numbers have 64 bits on every target.
+//! On 32-bit targets, memory is scarce and an operation on a 64-bit number takes two instructions
+//! or more. Such counters therefore have 32 bits there and saturate. Numbers returned to the user,
+//! such as [`Counters`](crate::Counters), have 64 bits on every target.
 
-/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter is never full, and
-/// 32 bits on 32-bit targets, where a full counter stays full.
+/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter cannot reach its
+/// maximum in practice, and 32 bits on 32-bit targets, where a counter saturates.
 #[cfg(target_pointer_width = "64")]
 pub type CountWord = u64;
-/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter is never full, and
-/// 32 bits on 32-bit targets, where a full counter stays full.
+/// The type of a counter in memory: 64 bits on 64-bit targets, where a counter cannot reach its
+/// maximum in practice, and 32 bits on 32-bit targets, where a counter saturates.
 #[cfg(not(target_pointer_width = "64"))]
 pub type CountWord = u32;
 
-/// Converts a number to a counter, saturating at [`CountWord::MAX`].
+/// Converts a 64-bit number to a counter, saturating at [`CountWord::MAX`].
 #[inline(always)]
-pub(crate) fn narrow(number: u64) -> CountWord {
+pub(crate) fn saturating_word(number: u64) -> CountWord {
     CountWord::try_from(number).unwrap_or(CountWord::MAX)
 }
 
-/// Converts a counter to a number with 64 bits.
+/// Converts a counter to a 64-bit number.
 #[inline(always)]
 #[cfg_attr(
     target_pointer_width = "64",
@@ -28,7 +29,7 @@ pub(crate) const fn widen(counter: CountWord) -> u64 {
     counter as u64
 }
 
-/// Adds `more` to a counter. On 32-bit targets, a full counter stays full.
+/// Adds `more` to a counter. On 32-bit targets, the counter saturates.
 #[inline(always)]
 pub(crate) const fn add(counter: &mut CountWord, more: CountWord) {
     *counter = if cfg!(target_pointer_width = "64") {
@@ -38,7 +39,10 @@ pub(crate) const fn add(counter: &mut CountWord, more: CountWord) {
     };
 }
 
-/// Increments the counter of a rare event. On 32-bit targets this is not inlined, to save flash.
+/// Increments a counter of anomalies, one of [`Counters`](crate::Counters).
+///
+/// These have 64 bits even on 32-bit targets: there are few of them, and anomalies are rare. On
+/// 32-bit targets this function is not inlined, which saves flash at each of its many calls.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn increment(counter: &mut u64) {

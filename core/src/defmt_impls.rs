@@ -1,5 +1,5 @@
-//! `defmt::Format` for the types that are not plain data. Their output is short: it does not copy
-//! large memory, and atomics have no `Format`.
+//! `defmt::Format` for the types that cannot derive it, because they contain atomics, or whose
+//! fields would be too much to log. They log a few numbers instead.
 
 use defmt::{Format, Formatter, write};
 
@@ -94,8 +94,8 @@ impl<C> Format for StorageParts<'_, C> {
     fn format(&self, f: Formatter<'_>) {
         write!(
             f,
-            "StorageParts {{ events: {=usize}, windows: {=usize} }}",
-            self.events.len(),
+            "StorageParts {{ rows: {=usize}, windows: {=usize} }}",
+            self.rows.len(),
             self.windows.len()
         );
     }
@@ -110,7 +110,7 @@ impl<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const PLACES: usize,
+    const PADDED_BUCKETS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -130,7 +130,7 @@ impl<
         SLICES,
         COUNTS,
         TOTALS,
-        PLACES,
+        PADDED_BUCKETS,
         SAMPLES,
         SCRATCH,
         IN_FLIGHT,
@@ -148,7 +148,7 @@ impl<
 }
 
 impl Format for FixedPoint {
-    /// Prints one decimal, like `Display` without a precision.
+    /// Logs the number rounded to one decimal, like `Display` without a precision.
     fn format(&self, f: Formatter<'_>) {
         let (whole, fraction) =
             (self.to_bits() >> FRACTION_BITS, self.to_bits() & ((1 << FRACTION_BITS) - 1));

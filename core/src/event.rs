@@ -1,10 +1,12 @@
-//! Events: the things that are measured, each with a number in records and a name in reports.
+//! Events: the named things that are measured.
+//!
+//! Records identify an event by its number, reports by its name.
 
 use core::{fmt, num::NonZeroU16, time::Duration};
 
 use crate::sla::Threshold;
 
-/// The number of an event in records, 1…2,047; 0 is reserved.
+/// The number that identifies an event in [records](crate::Record), 1…2,047; 0 is reserved.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventId(NonZeroU16);
@@ -13,7 +15,8 @@ impl EventId {
     /// The largest id that a record can carry.
     pub const MAX: u16 = 2_047;
 
-    /// Creates an event id; `None` if `id` is 0 or above [`EventId::MAX`].
+    /// Creates the event id with the number `id`. Returns `None` if `id` is 0 or above
+    /// [`EventId::MAX`].
     #[inline]
     pub const fn new(id: u16) -> Option<Self> {
         match NonZeroU16::new(id) {
@@ -22,7 +25,7 @@ impl EventId {
         }
     }
 
-    /// Returns the number.
+    /// Returns the id as a number, 1…2,047.
     #[inline]
     pub const fn get(self) -> u16 {
         self.0.get()
@@ -41,12 +44,12 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A thing that is measured.
+/// A named thing that is measured, such as handling a message or the length of a queue.
 ///
-/// The macro [`events!`](crate::events!) implements it for an enum. [`EventId`] implements it as
-/// well.
+/// The macro [`events!`](crate::events!) declares an enum of events and implements this trait for
+/// it. [`EventId`] implements the trait too, for code that only has the number of an event.
 pub trait Event: Copy {
-    /// Returns the number of the event in records.
+    /// Returns the number that identifies the event in records.
     fn id(self) -> EventId;
 }
 
@@ -57,15 +60,19 @@ impl Event for EventId {
     }
 }
 
-/// The unit an event is measured in.
+/// Which kind of quantity an event measures: durations or plain numbers.
+///
+/// A record of the other kind counts as [invalid](crate::Counters::invalid) and gives no sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Unit {
-    /// Time, for spans and durations. Reports show nanoseconds.
+    /// Durations: spans (START and END), and durations that were not measured by a span. Reports
+    /// show them in nanoseconds.
     #[default]
     Time,
-    /// Plain numbers, for values such as the length of a queue.
+    /// Plain numbers, such as the length of a queue, recorded by
+    /// [`Recorder::value`](crate::Recorder::value).
     One,
 }
 
@@ -78,42 +85,51 @@ impl fmt::Display for Unit {
     }
 }
 
-/// The declaration of an event.
+/// The declaration of an event: its number, name and unit, and what is expected of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventInfo {
-    /// The number in records.
+    /// The number that identifies the event in records. The events of an aggregator must all have
+    /// different numbers.
     pub id: EventId,
-    /// The name in reports, in snake case.
+    /// The name of the event in reports, in snake case.
     pub name: &'static str,
-    /// The unit that the event is measured in.
+    /// Whether the event measures durations or plain numbers.
     pub unit: Unit,
-    /// The thresholds that the event must keep until others are set at run time.
+    /// The limits on quantiles of the event. They apply until
+    /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces them.
     pub limits: &'static [Threshold],
-    /// The longest time that the event may go without any record; more is a violation.
-    pub max_silence: Option<Duration>,
-    /// The interval between two spans, for an event that is meant to happen at a fixed rate.
+    /// The longest time that the event may go without any record. A longer silence is a violation.
+    /// `None` means that any silence is allowed.
     ///
-    /// With it, the aggregator keeps a second summary that is corrected for coordinated omission: a
-    /// span that lasts several intervals kept other spans from starting, and those would have
-    /// waited for the rest of it. The rule is that of `recordValueWithExpectedInterval` in
-    /// `HdrHistogram`.
+    /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces this limit too.
+    pub max_silence: Option<Duration>,
+    /// The intended interval between the starts of two spans, for an event that is meant to happen
+    /// at a fixed rate. `None` for all other events.
+    ///
+    /// If it is given, the aggregator keeps a second summary of the event, which is corrected for
+    /// coordinated omission: while a span lasts longer than the interval, the program does not
+    /// start the spans that are due, so their long waits are missing from the plain summary. The
+    /// correction adds a sample for each missing span, by the rule of
+    /// `recordValueWithExpectedInterval` in `HdrHistogram`.
     pub expected_interval: Option<Duration>,
 }
 
 impl EventInfo {
-    /// Declares an event that is measured in time, without limits and without an expected interval.
+    /// Declares an event that measures durations, without any limit and without an expected
+    /// interval.
     pub const fn new(id: EventId, name: &'static str) -> Self {
         Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
     }
 }
 
-/// Declares a set of events: an enum whose variants can be measured.
+/// Declares a set of events: an enum with one variant for each event, which implements [`Event`].
 ///
-/// Each variant is given its number in records, 1…2,047. Braces behind the number set fields of
-/// [`EventInfo`]: `name`, `unit`, `limits`, `max_silence`, `expected_interval`. By default, an
-/// event is named after its variant in snake case and is measured in time, without limits. The
-/// constant `ALL` of the enum holds the declarations of all its events.
+/// Each variant has a number, 1…2,047, which identifies the event in records. Braces behind the
+/// number set fields of [`EventInfo`]: `name`, `unit`, `limits`, `max_silence` and
+/// `expected_interval`. By default, an event has the name of its variant in snake case, measures
+/// durations and has no limits. The constant `ALL` of the enum holds the [`EventInfo`] of each
+/// variant.
 ///
 /// A number that is out of range or used twice does not compile.
 ///
@@ -191,7 +207,8 @@ macro_rules! events {
     };
 }
 
-/// Returns the event numbered `id`, for use in constants.
+/// Returns the event id with the number `id`. The expansion of [`events!`](crate::events!) calls it
+/// in constants.
 ///
 /// # Panics
 ///

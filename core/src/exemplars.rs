@@ -1,90 +1,107 @@
-//! Exemplars: the slowest samples of a scope, with the information that identifies them.
+//! Exemplars: the slowest samples of a window or of the time since the start, with the information
+//! that identifies them.
 //!
 //! "p99.9 was 80 ms" does not explain anything, but "order 4711, at 14:03:07.2, on the order
-//! thread" shows where to look. A list of the K slowest samples cannot be corrected when some of
-//! them leave the window. Therefore each slice has a list of its own, and a query merges the lists
-//! of the window's slices. A list is sorted, the slowest sample first, and its unused entries are
-//! at the end.
+//! thread" shows where to look.
+//!
+//! When one of the slowest samples leaves a window, the next slower one has to take its place,
+//! which a single list of the slowest samples no longer contains. Therefore each slice (a window is
+//! cut into intervals of equal length, its slices) has a list of its own, and a query merges the
+//! lists of the window's slices. A list has a fixed length. It is sorted, the slowest sample first,
+//! and its unused entries are at the end.
 
-/// One of the slowest samples, or an unused entry of a list, which is all zero.
+/// One of the slowest samples of an event (the largest, for plain numbers), or an unused entry of a
+/// list, which is all zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Exemplar {
+    /// The sample, in internal units.
     value: u64,
+    /// The tick at which the span started or the plain number was recorded.
     start: u64,
-    /// From the highest bit: 16 bits of the source, 1 bit that is set if the entry is in use, and
-    /// 47 bits of the tag field. The tag field is the tag plus 1, or 0 if there is no tag, or
-    /// [`AWAITED`].
-    marks: u64,
+    /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
+    /// 47 bits. The tag field is the tag plus 1, or 0 if there is no tag, or [`AWAITED`].
+    source_and_tag: u64,
 }
 
+/// The bit that is set if an entry is in use.
 const IN_USE: u64 = 1 << 47;
-/// The tag field of a span whose START is still to come. Larger than any tag plus 1. Also the mask
-/// of the tag field.
+/// The tag field of a span whose END has arrived before its START, which has the tag. Larger than
+/// any tag plus 1. Because all its bits are set, this is also the mask of the tag field.
 const AWAITED: u64 = IN_USE - 1;
+/// The position of the lowest bit of the source.
 const SOURCE_SHIFT: u32 = 48;
 
 impl Exemplar {
-    pub(crate) const EMPTY: Self = Self { value: 0, start: 0, marks: 0 };
+    /// An unused entry.
+    pub(crate) const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
 
+    /// Creates an entry in use. `tag` is `None` if the sample has no tag or if its tag is not known
+    /// yet: see [`awaiting_tag`](Self::awaiting_tag).
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
-        let mut exemplar = Self { value, start, marks: u64::from(source) << SOURCE_SHIFT | IN_USE };
+        let mut exemplar =
+            Self { value, start, source_and_tag: u64::from(source) << SOURCE_SHIFT | IN_USE };
         exemplar.set_tag(tag);
         exemplar
     }
 
-    /// Marks the tag as still to come, with the START of the span.
+    /// Notes that the tag is not known yet: it will arrive with the START of the span, from a ring
+    /// that is drained later than the ring with the END.
     pub(crate) const fn awaiting_tag(self) -> Self {
-        Self { marks: self.marks | AWAITED, ..self }
+        Self { source_and_tag: self.source_and_tag | AWAITED, ..self }
     }
 
     const fn awaits_tag(&self) -> bool {
-        self.marks & AWAITED == AWAITED
+        self.source_and_tag & AWAITED == AWAITED
     }
 
     pub(crate) const fn is_in_use(&self) -> bool {
-        self.marks & IN_USE != 0
+        self.source_and_tag & IN_USE != 0
     }
 
-    // A tag has 46 bits, so that the tag plus 1 fits into the 47 bits of the field.
     fn set_tag(&mut self, tag: Option<u64>) {
-        self.marks = self.marks & !AWAITED | tag.map_or(0, |tag| (tag + 1) & AWAITED);
+        // A tag has 46 bits, so the tag plus 1 fits into the 47 bits of the field.
+        self.source_and_tag =
+            self.source_and_tag & !AWAITED | tag.map_or(0, |tag| (tag + 1) & AWAITED);
     }
 
-    /// Returns the value in internal units: units of time, or a plain number. A
-    /// [`UnitConverter`](crate::UnitConverter) converts it.
+    /// Returns the sample in internal units, which a [`UnitConverter`](crate::UnitConverter)
+    /// converts to nanoseconds or a plain number.
     pub const fn value(&self) -> u64 {
         self.value
     }
 
-    /// Returns the tick at which the span started. For a plain number, this is the tick at which it
-    /// was recorded.
+    /// Returns the tick (clock reading) at which the span started. For a plain number, this is the
+    /// tick at which it was recorded.
     pub const fn start(&self) -> u64 {
         self.start
     }
 
-    /// Returns the tag of the span's START, or `None` if the START was not seen.
+    /// Returns the tag that the span was given at its START. Returns `None` if the START has not
+    /// been drained or the storage has no table of open spans, and for samples without a START:
+    /// plain numbers and durations that were not measured by a span.
     pub const fn tag(&self) -> Option<u64> {
-        if self.awaits_tag() { None } else { (self.marks & AWAITED).checked_sub(1) }
+        if self.awaits_tag() { None } else { (self.source_and_tag & AWAITED).checked_sub(1) }
     }
 
-    /// Returns the source that delivered the sample: the number that the caller of
-    /// [`Aggregator::record`](crate::Aggregator::record) passed.
+    /// Returns the source of the sample: the number that the caller passed to
+    /// [`Aggregator::record`](crate::Aggregator::record) or
+    /// [`Aggregator::drain`](crate::Aggregator::drain), such as that of a ring.
     pub const fn source(&self) -> u16 {
-        (self.marks >> SOURCE_SHIFT) as u16
+        (self.source_and_tag >> SOURCE_SHIFT) as u16
     }
 }
 
-/// Returns whether a sample of this value belongs into the list: the list is not full, or the value
-/// exceeds the smallest one in it.
+/// Returns whether a sample with this value belongs into the list: an entry is unused, or the value
+/// is greater than the smallest one in the list.
 #[inline]
 pub(crate) fn is_slow(list: &[Exemplar], value: u64) -> bool {
     list.last().is_some_and(|last| !last.is_in_use() || value > last.value)
 }
 
 /// Returns the smallest value for which [`is_slow`] returns `true`, or `u64::MAX` if the list has
-/// no entries.
-pub(crate) fn slow_from(list: &[Exemplar]) -> u64 {
+/// the length 0.
+pub(crate) fn min_slow_value(list: &[Exemplar]) -> u64 {
     match list.last() {
         Some(fastest) if fastest.is_in_use() => fastest.value.saturating_add(1),
         Some(_) => 0,
@@ -92,22 +109,24 @@ pub(crate) fn slow_from(list: &[Exemplar]) -> u64 {
     }
 }
 
-/// Inserts an exemplar at its position in the list. Drops the last entry if the list is full. Among
-/// equal values, the earlier one stays in front.
+/// Inserts an exemplar at its position in the list and drops the last entry, which is the fastest
+/// one or unused. Among equal values, the one inserted first stays in front. Does nothing if every
+/// entry is in use and none is faster.
 pub(crate) fn insert(list: &mut [Exemplar], exemplar: Exemplar) {
-    let place = list.partition_point(|other| other.is_in_use() && other.value >= exemplar.value);
-    if let Some(rest) = list.get_mut(place..)
+    let position = list.partition_point(|other| other.is_in_use() && other.value >= exemplar.value);
+    if let Some(rest) = list.get_mut(position..)
         && !rest.is_empty()
     {
+        // Moves the last entry to the front, where the new one replaces it.
         rest.rotate_right(1);
         rest[0] = exemplar;
     }
 }
 
-/// Inserts the exemplars of another list.
+/// Inserts those exemplars of another list that are slow enough.
 pub(crate) fn merge(list: &mut [Exemplar], others: &[Exemplar]) {
     for exemplar in others {
-        // The other list is sorted: if this one is not slow enough, neither are the following ones.
+        // `others` is sorted: if one of them is not slow enough, neither are the following ones.
         if !exemplar.is_in_use() || !is_slow(list, exemplar.value) {
             return;
         }
@@ -115,15 +134,16 @@ pub(crate) fn merge(list: &mut [Exemplar], others: &[Exemplar]) {
     }
 }
 
-/// Returns the entries of a list that are in use.
+/// Returns the entries of a list that are in use, which are at its beginning.
 pub(crate) fn in_use(list: &[Exemplar]) -> &[Exemplar] {
     &list[..list.partition_point(Exemplar::is_in_use)]
 }
 
-/// Sets the tag of the exemplar that started at `start` and awaits its tag, if there is one.
+/// Sets the tag of the first exemplar in the list that awaits its tag and whose span started at
+/// `start`. Does nothing if there is none.
 pub(crate) fn set_awaited_tag(list: &mut [Exemplar], start: u64, tag: u64) {
-    let awaiting = |exemplar: &&mut Exemplar| exemplar.awaits_tag() && exemplar.start == start;
-    if let Some(exemplar) = list.iter_mut().find(awaiting) {
+    let is_awaiting = |exemplar: &&mut Exemplar| exemplar.awaits_tag() && exemplar.start == start;
+    if let Some(exemplar) = list.iter_mut().find(is_awaiting) {
         exemplar.set_tag(Some(tag));
     }
 }
@@ -139,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_keeps_the_slowest_samples(
+        fn a_list_contains_the_slowest_samples_in_order(
             values in proptest::collection::vec(0..40_u64, 0..60),
             len in 0..6_usize,
         ) {
@@ -160,7 +180,7 @@ mod tests {
         }
 
         #[test]
-        fn an_exemplar_returns_what_it_was_created_with(
+        fn an_exemplar_returns_the_values_it_was_created_with(
             value: u64,
             start: u64,
             tag in proptest::option::of(0..=crate::MAX_PAYLOAD),

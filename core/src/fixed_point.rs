@@ -4,7 +4,9 @@ use core::fmt;
 
 use crate::wide_math;
 
-/// An unsigned fixed-point number with 16 fractional bits. It saturates just below 2^48.
+/// An unsigned fixed-point number with 16 fractional bits: a 64-bit integer divided by 2^16.
+///
+/// The largest one is just below 2^48. Results that would be larger become this number.
 ///
 /// Means and standard deviations have this type, so that a microcontroller needs no floating point
 /// to compute and print them.
@@ -19,10 +21,11 @@ use crate::wide_math;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct FixedPoint(u64);
 
+/// The number of fractional bits of a [`FixedPoint`].
 pub(crate) const FRACTION_BITS: u32 = 16;
 
 impl FixedPoint {
-    /// Zero.
+    /// The number 0.
     pub const ZERO: Self = Self(0);
 
     /// Creates the number `bits` / 2^16.
@@ -30,14 +33,14 @@ impl FixedPoint {
         Self(bits)
     }
 
-    /// Returns the number times 2^16.
+    /// Returns the number times 2^16, which is always an integer.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// Creates the number `bits` / 2^16, saturating.
+    /// Creates the number `bits` / 2^16, or the largest one if `bits` has more than 64 bits.
     pub(crate) const fn from_wide(bits: u128) -> Self {
-        Self(wide_math::clamp(bits))
+        Self(wide_math::saturating_u64(bits))
     }
 
     /// Returns `numerator / denominator`, rounded to the nearest; zero if `denominator` is 0.
@@ -57,7 +60,8 @@ impl FixedPoint {
         (self.0 >> FRACTION_BITS) + ((self.0 >> (FRACTION_BITS - 1)) & 1)
     }
 
-    /// Converts to a floating-point number. Exact up to 2^37.
+    /// Converts to a floating-point number. The result is exact up to 2^37, and rounded to 53
+    /// significant bits above that.
     #[expect(clippy::cast_precision_loss, reason = "the docs state where it is exact")]
     pub const fn to_f64(self) -> f64 {
         self.0 as f64 / 65_536.0
@@ -65,13 +69,14 @@ impl FixedPoint {
 }
 
 impl fmt::Display for FixedPoint {
-    /// Prints with the requested precision, at most 4 decimal digits; with 1 digit by default.
+    /// Prints as many digits behind the point as the format requests, at most 4. The default is 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(1).min(4);
         let power = 10_u64.pow(u32::try_from(digits).unwrap_or(4));
         let (whole, fraction) = (self.0 >> FRACTION_BITS, self.0 & ((1 << FRACTION_BITS) - 1));
         let scaled = (fraction * power + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
-        // If the fraction rounds up to 1, `scaled / power` carries it into the integer part.
+        // `scaled` is the rounded fraction in units of the last digit. If it rounds up to a whole,
+        // `scaled / power` is 1 and carries into the integer part.
         write!(f, "{}", whole + scaled / power)?;
         if digits > 0 {
             write!(f, ".{:0digits$}", scaled % power)?;
@@ -88,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_prints_like_a_float() {
+    fn a_fixed_point_number_prints_like_a_float() {
         for (numerator, denominator) in
             [(0, 1), (1, 3), (2, 3), (999, 1_000), (1_000_000, 7), (5, 2)]
         {

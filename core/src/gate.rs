@@ -1,4 +1,4 @@
-//! The gate: switches that decide which events are recorded, and what share of them.
+//! The gate: switches that decide which events are recorded, and what share of their occurrences.
 
 use core::fmt;
 
@@ -7,26 +7,32 @@ use crate::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
+// The bits of a gate's byte. All of them are 0 for an event that is always recorded.
+
 /// Set in every byte while the master switch is off.
 const ALL_OFF: u8 = 0x80;
 /// Set in the byte of an event whose own switch is off.
 const EVENT_OFF: u8 = 0x40;
 /// Set in every byte once the gate is closed permanently.
 const CLOSED: u8 = 0x20;
-/// The bits of k, for an event that is sampled 1 in 2^k.
+/// The four bits that hold k, for an event that is sampled 1 in 2^k.
 const SAMPLING: u8 = 0x0F;
 
-/// Decides which events are recorded: one byte for each event id below `IDS`, and a master switch.
+/// Decides which events are recorded. It has a master switch for all events, and a switch and a
+/// sampling for each event whose id is below `IDS`.
 ///
-/// An event is recorded never, always, or 1 in 2^k times. A new gate is all zero and admits
-/// everything. A recorder reads one byte at START, wait-free with a relaxed load; the END of the
-/// span follows the decision made at START. An event whose id is `IDS` or more obeys only the
-/// master switch.
+/// An event is recorded always, never, or 1 in 2^k times. A new gate is all zero and admits
+/// everything. An event whose id is `IDS` or more has neither a switch nor a sampling of its own:
+/// it is always recorded, unless the master switch is off or the gate is closed.
+///
+/// A [`Recorder`](crate::Recorder) reads the gate at the START of a span, wait-free by a relaxed
+/// load of one byte. The END of the span is recorded if the START was, whatever the gate has become
+/// in between.
 ///
 /// # Limits
 ///
-/// Only one thread at a time may change the switches. Two threads at once could undo each other's
-/// change, because a byte is changed by a load and a store: some targets have no compare-and-swap.
+/// Only one thread at a time may change a gate. Two threads at once could undo each other's change:
+/// every change is a load and a store, because some targets have no compare-and-swap.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Gate};
@@ -45,7 +51,8 @@ const SAMPLING: u8 = 0x0F;
 /// assert_eq!((gate.admits(order), gate.sampling(order)), (true, 3)); // 1 in 8
 /// ```
 pub struct Gate<const IDS: usize> {
-    /// Indexed by event id. Byte 0 holds the master switch alone, because no event has the id 0.
+    /// One byte for each event id, whose bits the constants above define. Byte 0 belongs to no
+    /// event: only the master switch and closing the gate change it.
     switches: [AtomicU8; IDS],
 }
 
@@ -67,13 +74,14 @@ impl<const IDS: usize> Gate<IDS> {
         Self { switches: core::array::from_fn(|_| AtomicU8::new(0)) }
     }
 
+    /// Returns the byte that decides about `event`: its own, or byte 0 if it has none.
     #[inline(always)]
     fn switch(&self, event: EventId) -> &AtomicU8 {
         let id = usize::from(event.get());
         &self.switches[if id < IDS { id } else { 0 }]
     }
 
-    /// Returns the current decision for `event`.
+    /// Returns whether and how to record `event` at this moment.
     #[inline(always)]
     pub(crate) fn decision(&self, event: EventId) -> Decision {
         // Relaxed: no other memory depends on a switch. A change takes effect once this load sees
@@ -81,21 +89,22 @@ impl<const IDS: usize> Gate<IDS> {
         Decision(self.switch(event).load(Relaxed))
     }
 
-    /// Returns whether `event` is recorded, always or 1 in 2^k times.
+    /// Returns whether `event` is recorded at all, be it always or 1 in 2^k times.
     #[inline(always)]
     pub fn admits(&self, event: EventId) -> bool {
         !self.decision(event).is_off()
     }
 
-    /// Returns k if `event` is sampled 1 in 2^k; 0 if it is not sampled.
+    /// Returns the k of an event that is sampled 1 in 2^k; 0 if the event is not sampled.
     pub fn sampling(&self, event: EventId) -> u8 {
         self.decision(event).sampling()
     }
 
-    /// Samples `event` 1 in 2^`sampling`, and returns the sampling that is now in force.
+    /// Records 1 in 2^`sampling` occurrences of `event` from now on, and all of them if `sampling`
+    /// is 0. Returns the sampling that is now in force.
     ///
-    /// `sampling` is limited to 15, because a record has 4 bits for it. An event whose id is `IDS`
-    /// or more cannot be sampled; for such an event nothing changes.
+    /// A `sampling` above 15 becomes 15, because a record has 4 bits for it. An event whose id is
+    /// `IDS` or more cannot be sampled: nothing changes, and the result is 0.
     pub fn set_sampling(&self, event: EventId, sampling: u8) -> u8 {
         if let Some(switch) = self.switches.get(usize::from(event.get())) {
             switch.store((switch.load(Relaxed) & !SAMPLING) | sampling.min(SAMPLING), Relaxed);
@@ -103,7 +112,9 @@ impl<const IDS: usize> Gate<IDS> {
         self.sampling(event)
     }
 
-    /// Turns the master switch, which applies to all events, on or off.
+    /// Turns the master switch on or off. While it is off, no event is recorded.
+    ///
+    /// The switches and samplings of the events keep their state in the meantime.
     pub fn set_enabled(&self, enabled: bool) {
         for switch in &self.switches {
             let rest = switch.load(Relaxed) & !ALL_OFF;
@@ -111,10 +122,10 @@ impl<const IDS: usize> Gate<IDS> {
         }
     }
 
-    /// Turns everything off permanently: no switch turns anything on again.
+    /// Closes the gate permanently: no event is recorded any more, whatever switches are turned on.
     ///
-    /// [`Recorder::try_start`](crate::Recorder::try_start) distinguishes a closed gate from one
-    /// that is switched off.
+    /// A recorder can distinguish a closed gate from one that is switched off: see
+    /// [`Disabled::is_final`](crate::Disabled::is_final).
     pub fn close(&self) {
         for switch in &self.switches {
             switch.store(switch.load(Relaxed) | CLOSED, Relaxed);
@@ -126,10 +137,9 @@ impl<const IDS: usize> Gate<IDS> {
         self.switches[0].load(Relaxed) & (ALL_OFF | CLOSED) == 0
     }
 
-    /// Turns the switch of `event` on or off.
+    /// Turns the switch of one event on or off. While it is off, the event is not recorded.
     ///
-    /// An event whose id is `IDS` or more has no switch of its own; for such an event nothing
-    /// changes.
+    /// An event whose id is `IDS` or more has no switch of its own: nothing changes.
     pub fn set_event_enabled(&self, event: EventId, enabled: bool) {
         if let Some(switch) = self.switches.get(usize::from(event.get())) {
             let rest = switch.load(Relaxed) & !EVENT_OFF;
@@ -138,12 +148,13 @@ impl<const IDS: usize> Gate<IDS> {
     }
 }
 
-/// What the gate decided for an event: the event's byte.
+/// Whether and how to record an event: a copy of the event's byte in the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision(u8);
 
 impl Decision {
-    /// Returns whether the event is always recorded: the usual case, which takes one comparison.
+    /// Returns whether the event is always recorded. This is the usual case, so it takes a single
+    /// comparison.
     #[inline(always)]
     pub(crate) const fn is_always(self) -> bool {
         self.0 == 0
@@ -152,16 +163,17 @@ impl Decision {
     /// Returns whether the event is not recorded at all.
     #[inline(always)]
     pub(crate) const fn is_off(self) -> bool {
+        // `CLOSED` is the lowest of the three bits that turn an event off.
         self.0 >= CLOSED
     }
 
     /// Returns whether the gate is closed permanently.
     #[inline(always)]
-    pub(crate) const fn is_final(self) -> bool {
+    pub(crate) const fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
-    /// Returns k: the event is recorded 1 in 2^k times.
+    /// Returns k, where the event is recorded 1 in 2^k times unless it is off.
     #[inline(always)]
     pub(crate) const fn sampling(self) -> u8 {
         self.0 & SAMPLING
@@ -181,9 +193,10 @@ mod tests {
     #[test]
     fn switches_and_sampling_are_independent_of_each_other() {
         let gate = Gate::<5>::new();
+        // The gate has no byte for the event `beyond`.
         let [one, other, beyond] = [1, 2, 2_047].map(|id| EventId::new(id).unwrap());
         assert_eq!(gate.set_sampling(one, 4), 4);
-        assert_eq!(gate.set_sampling(one, 200), 15, "a record has no room for more");
+        assert_eq!(gate.set_sampling(one, 200), 15, "a record has 4 bits for the sampling");
         gate.set_event_enabled(one, false);
         gate.set_enabled(false);
         assert!(![one, other, beyond].into_iter().any(|event| gate.admits(event)));
@@ -195,7 +208,7 @@ mod tests {
         assert_eq!(
             gate.set_sampling(beyond, 3),
             0,
-            "an event beyond the gate must not change the master switch's byte"
+            "an event without a byte must not change the byte of the master switch"
         );
         assert!(gate.is_enabled() && gate.decision(beyond).is_always());
         gate.close();

@@ -2,10 +2,13 @@
 //! within a stated relative error.
 //!
 //! The buckets are *base-2 exponential*, as in the native histograms of Prometheus and the
-//! exponential histograms of OpenTelemetry. At scale `s`, each power of two is cut into 2^s
-//! buckets. Bucket `i` counts the values in `(2^(i/2^s), 2^((i+1)/2^s)]`, so an exact power of two
-//! belongs to the lower bucket. A quantile is estimated by the geometric midpoint of the bucket it
-//! falls into. The error of this estimate is at most:
+//! exponential histograms of OpenTelemetry. At *scale* `s`, each octave (the values from one power
+//! of two to the next) is cut into 2^s buckets. For each integer `i`, one bucket counts the values
+//! in `(2^(i/2^s), 2^((i+1)/2^s)]`, so an exact power of two belongs to the bucket that ends at it.
+//! [`Buckets`] describes which of these buckets a histogram has.
+//!
+//! A quantile is estimated by the geometric midpoint of the bucket it falls into. The relative
+//! error of this estimate is at most 2^(1/2^(s+1)) − 1, not counting its rounding to an integer:
 //!
 //! | scale | relative error | buckets for a factor of 1,000 |
 //! |---|---|---|
@@ -18,9 +21,11 @@
 //!
 //! A t-digest is smaller for the same error in the tails. But its result depends on the order in
 //! which the samples arrive, two digests merge only approximately, and it needs floating point.
-//! tailwatch merges the slices of a window all the time, also on processors without floating
-//! point, and a report must equal a recount of its trace. Buckets merge exactly, in any order, with
-//! integers alone.
+//!
+//! tailwatch cuts a window into *slices* (intervals of equal length, each with its own bucket
+//! counts) and merges them for each query. This must be exact, because a report must equal a
+//! recount of the records it was made from, and it must work on processors without floating point.
+//! Buckets merge exactly, in any order, with integers alone.
 
 mod bounds;
 mod buckets;
@@ -35,19 +40,19 @@ pub use self::{
 };
 use crate::{Moments, Quantile};
 
-/// A histogram: counts of values by bucket, with their exact count, sum and extremes.
+/// Counts values in buckets, and keeps their exact count, sum and extremes.
 ///
 /// The counters have the type `C` (`u16`, `u32` or `u64`) and live in `A`, which is an array, a
-/// boxed slice or a borrowed slice. [`merge`](Self::merge) adds counters, and
-/// [`downscale`](Self::downscale) halves bucket indices. As long as no counter is full, the result
-/// of either is bit for bit the same as if every value had been recorded there in the first place.
-/// The histogram uses integers only and does not allocate.
+/// boxed slice or a borrowed slice. [`merge`](Self::merge) adds the values of another histogram,
+/// and [`downscale`](Self::downscale) halves the number of buckets. As long as no counter is
+/// saturated, the result of either is bit for bit the same as if every value had been recorded in
+/// the resulting histogram. The histogram uses integers only and does not allocate.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, histogram::{Buckets, Histogram}};
 ///
 /// const BUCKETS: Buckets = Buckets::new(5, 0, 40).unwrap();
-/// let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.places()]).unwrap();
+/// let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.len()]).unwrap();
 /// for value in 1..=1_000 {
 ///     histogram.record(value, 0);
 /// }
@@ -59,9 +64,12 @@ use crate::{Moments, Quantile};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Histogram<C, A> {
     buckets: Buckets,
+    /// The moments of all recorded values, including those that saturated counters lack.
     moments: Moments,
+    /// One counter for each bucket. After a [`downscale`](Self::downscale), it is longer than
+    /// needed, and the surplus counters are 0.
     counts: A,
-    width: PhantomData<C>,
+    counter: PhantomData<C>,
 }
 
 /// A bucket that is not empty. It counts the values in `(above, up_to]`.
@@ -69,26 +77,26 @@ pub struct Histogram<C, A> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Bucket {
-    /// The exclusive lower bound. The bucket of the value 0 is the exception: both of its bounds
-    /// are 0.
+    /// The exclusive lower bound. The bucket that counts the value 0 is the exception: both of its
+    /// bounds are 0.
     pub above: u64,
     /// The inclusive upper bound: the largest value that the bucket counts.
     pub up_to: u64,
-    /// The weight of the values in the bucket.
+    /// The total weight of the values in the bucket: the number of events that they stand for.
     pub count: u64,
 }
 
 impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
     /// Creates an empty histogram.
     ///
-    /// Returns `None` unless `counts` has exactly [`Buckets::places`] counters, all of them 0.
+    /// Returns `None` unless `counts` has exactly [`Buckets::len`] counters, all of them 0.
     pub fn new(buckets: Buckets, counts: A) -> Option<Self> {
         let empty = counts.as_ref().iter().all(|count| count.get() == 0);
-        (empty && counts.as_ref().len() == buckets.places()).then_some(Self {
+        (empty && counts.as_ref().len() == buckets.len()).then_some(Self {
             buckets,
             moments: Moments::EMPTY,
             counts,
-            width: PhantomData,
+            counter: PhantomData,
         })
     }
 
@@ -97,19 +105,20 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         self.buckets
     }
 
-    /// Returns the exact count, sum and extremes of the recorded values.
+    /// Returns the exact count, weight, sum, sum of squares and extremes of the recorded values.
     pub const fn moments(&self) -> &Moments {
         &self.moments
     }
 
-    /// Returns the counters, indexed by [place](Buckets::place).
+    /// Returns the counters of the buckets, which [`Buckets::index`] indexes. After a
+    /// [`downscale`](Self::downscale), unused counters follow, which are 0.
     pub fn counts(&self) -> &[C] {
         self.counts.as_ref()
     }
 
     /// Estimates the value at a quantile. Returns `None` if the histogram is empty.
     ///
-    /// Takes time linear in the number of places between the smallest and the largest value.
+    /// Takes time linear in the number of buckets between the smallest and the largest value.
     pub fn quantile(&self, quantile: Quantile) -> Option<Estimate> {
         let [estimate] = self.quantiles([quantile])?;
         Some(estimate)
@@ -118,21 +127,22 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
     /// Estimates the values at several quantiles, which must be in ascending order. Returns `None`
     /// if the histogram is empty.
     ///
-    /// Takes time linear in the number of places between the smallest and the largest value.
+    /// A quantile that is smaller than the one before it gets the estimate of that one. Takes time
+    /// linear in the number of buckets between the smallest and the largest value.
     pub fn quantiles<const K: usize>(&self, quantiles: [Quantile; K]) -> Option<[Estimate; K]> {
         let counts = self.counts();
         (self.moments.count() > 0).then(|| {
             let [first, last] =
-                [self.moments.min(), self.moments.max()].map(|value| self.buckets.place(value));
+                [self.moments.min(), self.moments.max()].map(|value| self.buckets.index(value));
             estimate(self.buckets, &self.moments, &counts[first..=last], quantiles)
         })
     }
 
-    /// Returns the buckets that are not empty, in ascending order.
+    /// Returns an iterator over the buckets that are not empty, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = Bucket> {
         self.counts().iter().enumerate().filter(|(_, count)| count.get() > 0).map(
-            |(place, count)| {
-                let (above, up_to) = self.buckets.bounds(place);
+            |(index, count)| {
+                let (above, up_to) = self.buckets.bounds(index);
                 Bucket { above, up_to, count: count.get() }
             },
         )
@@ -140,18 +150,19 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
 }
 
 impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
-    /// Records a value of weight 2^`sampling`. Returns the weight that did not fit into the
-    /// counter, which is 0 unless the counter is full.
+    /// Records a value that stands for 2^`sampling` events, which is its weight. Returns the weight
+    /// that did not fit into the counter, which is 0 unless the counter is saturated.
     ///
-    /// The [moments](Self::moments) include the full weight in any case, and the bounds of a
-    /// quantile are widened by the weight that the counters lack. Takes constant time.
+    /// `sampling` must be less than 64. The [moments](Self::moments) include the whole weight in
+    /// any case. If counters lack some weight, the bounds of quantiles allow for all the buckets
+    /// that it may belong to. Takes constant time.
     pub fn record(&mut self, value: u64, sampling: u8) -> u64 {
         self.moments.add(value, sampling);
-        self.counts.as_mut()[self.buckets.place(value)].add(1 << sampling)
+        self.counts.as_mut()[self.buckets.index(value)].add(1 << sampling)
     }
 
-    /// Adds the counts of another histogram. Returns the weight that did not fit into the
-    /// counters.
+    /// Adds the values of another histogram. Returns the weight that did not fit into the counters,
+    /// which is 0 unless a counter is saturated.
     ///
     /// Returns `None` and adds nothing if the other histogram has a different scale or range.
     pub fn merge<D: Count, B: AsRef<[D]>>(&mut self, other: &Histogram<D, B>) -> Option<u64> {
@@ -166,19 +177,19 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
         )
     }
 
-    /// Lowers the scale by one: every two neighbouring buckets become one. Returns the weight that
-    /// did not fit into the counters.
+    /// Lowers the scale by 1: every two neighbouring buckets of the range become one. Returns the
+    /// weight that did not fit into the counters, which is 0 unless a counter is saturated.
     ///
-    /// The counters behind the new number of [`Buckets::places`] are 0 and no longer used. At scale
-    /// 0 this returns `None` and changes nothing.
+    /// The histogram then has [`Buckets::len`] counters of the new buckets. The remaining counters
+    /// are 0 and no longer used. At scale 0 this returns `None` and changes nothing.
     pub fn downscale(&mut self) -> Option<u64> {
         let coarser = self.buckets.coarser()?;
         let counts = self.counts.as_mut();
         let mut excess = 0_u64;
-        for place in 0..self.buckets.places() {
-            let to = self.buckets.coarser_place(place);
-            if to != place {
-                let moved = core::mem::take(&mut counts[place]).get();
+        for from in 0..self.buckets.len() {
+            let to = self.buckets.coarser_index(from);
+            if to != from {
+                let moved = core::mem::take(&mut counts[from]).get();
                 excess = excess.saturating_add(counts[to].add(moved));
             }
         }
@@ -189,8 +200,8 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 
 /// Estimates the values at the given quantiles, which must be in ascending order.
 ///
-/// `counts` holds the counts from the place of the smallest value to the place of the largest.
-/// `moments` must not be empty.
+/// `moments` are those of all values and must not be empty. `counts` holds the counts from the
+/// bucket of the smallest value to the bucket of the largest; it is empty if there is no histogram.
 #[inline(always)]
 pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
@@ -205,6 +216,7 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     }
 }
 
+/// Computes [`estimate`] with the bounds of the scales up to `FINEST` (see [`COARSE_SCALE`]).
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     buckets: Buckets,
@@ -213,59 +225,60 @@ fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
     quantiles: [Quantile; K],
 ) -> [Estimate; K] {
     let (min, max) = (moments.min(), moments.max());
-    // The storage has no histogram, so only the extremes are known.
+    // Without a histogram, only the extremes are known.
     if counts.is_empty() {
         return [Estimate::between(min, max); K];
     }
-    let first = buckets.place_by::<FINEST>(min);
+    let first = buckets.index_by::<FINEST>(min);
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
-    let (places, counted) = locate(counts, first, ranks);
+    let (highest, counted) = find_buckets(counts, first, ranks);
+    let mut estimates = highest.map(|index| buckets.estimate_by::<FINEST>(index, min, max));
     let missing = moments.weight().saturating_sub(counted);
-    let mut estimates = places.map(|place| buckets.estimate_by::<FINEST>(place, min, max));
     if missing > 0 {
-        // Some counters are full. The missing weight may lie anywhere. The upper bounds assume that
-        // all of it lies above the rank, the lower bounds that all of it lies below.
+        // Some counters are saturated, and the weight that they lack may lie anywhere. The upper
+        // bounds assume that all of it lies above the rank. The lower bounds assume that all of it
+        // lies below the rank, so `rank − missing` of the counted weight reaches the rank.
         let (lowest, _) =
-            locate(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
-        for (estimate, lowest) in estimates.iter_mut().zip(lowest) {
-            let least = buckets.estimate_by::<FINEST>(lowest, min, max).least;
+            find_buckets(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
+        for (estimate, index) in estimates.iter_mut().zip(lowest) {
+            let least = buckets.estimate_by::<FINEST>(index, min, max).least;
             *estimate = Estimate::between(least, estimate.most);
         }
     }
     estimates
 }
 
-/// The number of counts that [`locate`] adds up at once. Most chunks of this size contain none of
-/// the wanted ranks, so their counts need not be looked at one by one.
+/// The number of counts that [`find_buckets`] adds up at once. Most chunks of this size contain
+/// none of the wanted ranks, so their counts need not be looked at one by one.
 const CHUNK: usize = 16;
 
-/// Finds the places that contain the given ranks, which must be in ascending order. Returns them
-/// with the sum of all counts.
+/// Finds the buckets that contain the given ranks, which must be in ascending order. Returns the
+/// indices of these buckets and the sum of all counts.
 ///
-/// `first` is the place of the first count. A rank beyond the sum of all counts gets the last
-/// place.
+/// `counts` must not be empty, and `first` is the index of the bucket of its first count. A rank
+/// beyond the sum of all counts gets the last bucket.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn locate<C: Count, const K: usize>(
+fn find_buckets<C: Count, const K: usize>(
     counts: &[C],
     first: usize,
     ranks: [u64; K],
 ) -> ([usize; K], u64) {
-    let (mut places, mut place, mut found, mut reached) =
+    let (mut indices, mut index, mut found, mut reached) =
         ([first + counts.len() - 1; K], first, 0, 0_u64);
     for counts in counts.chunks(if cfg!(target_pointer_width = "64") { CHUNK } else { 1 }) {
         let after = reached.saturating_add(sum(counts));
         if ranks.get(found).is_some_and(|rank| *rank <= after) {
-            for (place, count) in (place..).zip(counts) {
+            for (index, count) in (index..).zip(counts) {
                 reached = reached.saturating_add(count.get());
                 while ranks.get(found).is_some_and(|rank| *rank <= reached) {
-                    places[found] = place;
+                    indices[found] = index;
                     found += 1;
                 }
             }
         }
-        (reached, place) = (after, place + counts.len());
+        (reached, index) = (after, index + counts.len());
     }
-    (places, reached)
+    (indices, reached)
 }
 
 /// Returns the sum of at most [`CHUNK`] counts, saturating at `u64::MAX`.
@@ -273,11 +286,12 @@ fn sum<C: Count>(counts: &[C]) -> u64 {
     /// A sum of [`CHUNK`] counts needs at most this many bits more than the largest of them.
     const SPARE: u32 = CHUNK.ilog2();
     let counts = counts.iter().map(|count| count.get());
-    // The usual counts are small enough that the sum cannot overflow. Checking this once for all of
-    // them is cheaper than a saturating addition for each.
-    let (all, sum) =
-        counts.clone().fold((0, 0_u64), |(all, sum), count| (all | count, sum.wrapping_add(count)));
-    if all.leading_zeros() >= SPARE { sum } else { counts.fold(0, u64::saturating_add) }
+    // The usual counts are small enough that the sum cannot overflow. The bitwise OR of all counts
+    // shows this in one check, which is cheaper than a saturating addition for each count.
+    let (bits, sum) = counts
+        .clone()
+        .fold((0, 0_u64), |(bits, sum), count| (bits | count, sum.wrapping_add(count)));
+    if bits.leading_zeros() >= SPARE { sum } else { counts.fold(0, u64::saturating_add) }
 }
 
 #[cfg(test)]

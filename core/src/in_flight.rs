@@ -1,55 +1,71 @@
-//! Open spans: pairs STARTs with ENDs, counts the spans in between, and finds the oldest one.
+//! The table of open spans: pairs STARTs with ENDs, counts the open spans of each event, and finds
+//! the oldest open span.
 //!
-//! STARTs and ENDs are paired by event and start tick in a table of bounded size. Spans that agree
-//! in both are interchangeable, so the table only counts them. Rings are drained one after the
-//! other. The END of a span that ended on another thread may therefore arrive before its START.
-//! Such an END is *early*: it waits until every ring has been drained as far as it was filled when
-//! that END arrived.
+//! An END contains the tick at which its span began, so a START and an END are paired if they agree
+//! in event and start tick. Spans that agree in both are interchangeable: they share one entry of
+//! the table, which counts them.
 //!
-//! These equations always hold for each event:
+//! Rings are drained one after the other. If a span begins on one thread and ends on another, its
+//! END may therefore be drained before its START. Such an END is *early*. It waits in the table for
+//! its START, until every ring has been drained past the position that its producer had reached
+//! when the END was drained. If the START has not arrived by then, it never will, and the END is an
+//! *orphan*.
 //!
-//! | records | equal |
+//! A START is *untracked* if it finds no room in the table, whose size is fixed.
+//!
+//! When records are lost, all open spans become *uncertain*: their ENDs may be among the lost
+//! records. An uncertain span is *abandoned* after a while, because it might otherwise stay open
+//! for ever.
+//!
+//! These equations always hold for each event, where ENDs include FORGETs:
+//!
+//! | number of | equals |
 //! |---|---|
 //! | STARTs | paired + open + untracked + abandoned |
-//! | ENDs and FORGETs | paired + early + orphans |
+//! | ENDs | paired + early + orphans |
 //!
-//! A START is *untracked* if it finds no room in the table. Since overwritten records can leave a
-//! span open for ever, the spans that are open at the time of a loss become *uncertain* and are
-//! abandoned after a while. If nothing is lost, the table has room and every span is closed, all
-//! counts but `paired` are 0 in the end.
+//! If no record is lost, the table never runs out of room and every span ends, all of these numbers
+//! except `paired` are 0 at the end.
 //!
 //! The table is a hash table with linear probing and deletion by backward shift (Knuth, TAOCP
 //! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. On
-//! 32-bit targets, where flash may be scarce, a small table is searched linearly instead.
+//! 32-bit targets, where flash may be scarce, a small table is searched from its first entry
+//! instead.
 
 use crate::{
     counter_width::{self, CountWord, widen},
-    storage::EventState,
+    storage::RowState,
 };
 
-/// How an event's STARTs and ENDs have been paired. On 32-bit targets, each count saturates at
-/// 2^32 − 1.
+/// How many STARTs and ENDs of an event have been paired, and what became of the others.
+///
+/// `open`, `uncertain` and `early` are the present numbers. `paired`, `abandoned` and `orphans` are
+/// totals since the aggregator was created. ENDs include FORGETs, which close a span without a
+/// duration. On 32-bit targets, each number saturates at 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Pairing {
-    /// Spans whose START and END have been paired.
+    /// Spans whose START has been paired with an END.
     pub paired: u64,
-    /// Spans that have begun and not ended.
+    /// Spans whose START has arrived and whose END has not. Includes the uncertain spans.
     pub open: u64,
-    /// The open spans whose END may have been overwritten.
+    /// Open spans that are uncertain: records have been lost since they began, and their ENDs may
+    /// be among these.
     pub uncertain: u64,
-    /// STARTs that found no room in the table and whose END has not arrived yet.
+    /// STARTs that found no room in the table of open spans, minus those whose ENDs have arrived.
+    /// Without an entry in the table, the END of an untracked START cannot be recognised as such.
+    /// Therefore an END that finds no START counts as that of an untracked START if there is any.
     pub untracked: u64,
-    /// Uncertain spans that are no longer waited for.
+    /// Uncertain spans that were given up a minute after the loss of records.
     pub abandoned: u64,
-    /// ENDs that wait for their START.
+    /// ENDs that arrived before their STARTs and wait for them.
     pub early: u64,
-    /// ENDs whose START never arrived.
+    /// ENDs whose STARTs never arrived.
     pub orphans: u64,
 }
 
-/// [`Pairing`] as it is stored: with counts of register width.
+/// A [`Pairing`] as it is stored. Its counts are as wide as a register of the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct PackedPairing {
@@ -66,7 +82,8 @@ impl PackedPairing {
     pub(crate) const EMPTY: Self =
         Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
 
-    /// Counts a START or END that finds neither a counterpart nor room in the table.
+    /// Counts a START, or an END if `is_end`, that finds neither its counterpart nor room in the
+    /// table.
     pub(crate) fn count_unpaired(&mut self, is_end: bool) {
         if is_end {
             count_without_start(self, 1);
@@ -75,7 +92,7 @@ impl PackedPairing {
         }
     }
 
-    /// Converts the counts to 64 bits.
+    /// Returns the pairing with counts of 64 bits.
     pub(crate) fn unpacked(&self) -> Pairing {
         Pairing {
             paired: widen(self.paired),
@@ -89,24 +106,27 @@ impl PackedPairing {
     }
 }
 
-/// A slot of the table: the open spans, or the early ENDs, of one event and start tick. It is empty
-/// if its count is 0.
+/// An entry of the table: the open spans, or the early ENDs, of one event and start tick. The entry
+/// is empty if its `count` is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OpenSpan {
+    /// The tick at which the spans began.
     start: u64,
-    /// For open spans, the tag of the last START. For early ENDs, 1 if the sample of one of them is
-    /// an exemplar that needs the tag of its START, else 0.
+    /// For open spans: the tag of the START that arrived last. For early ENDs: 1 if the sample of
+    /// any of them is an exemplar, which needs the tag of the START, and 0 otherwise.
     tag: u64,
-    /// For open spans, one more than the tick at which they became uncertain, or 0. For early ENDs,
-    /// the pass of the last one.
+    /// For open spans: one more than the tick at which they became uncertain, or 0 if they are not.
+    /// For early ENDs: the number of the pass in which the last of them was drained.
     mark: u64,
-    /// How many spans or ENDs there are; 0 in an empty slot.
+    /// The number of open spans or early ENDs; 0 if the entry is empty.
     count: u32,
-    /// The row of the event.
+    /// The row of the event: its index in the arrays of the storage.
     row: u16,
+    /// Whether this entry is for early ENDs. Otherwise, it is for open spans.
     early: bool,
-    /// The k of the last START, whose span stands for 2^k spans.
+    /// For open spans: each of them stands for 2^`sampling` spans, as given by the START that
+    /// arrived last.
     sampling: u8,
 }
 
@@ -114,23 +134,25 @@ impl OpenSpan {
     pub(crate) const EMPTY: Self =
         Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 
-    /// Returns whether this is the entry of the given key.
+    /// Returns whether this is the entry of the given key, that is, of this row, start tick and
+    /// kind (early ENDs or open spans).
     const fn matches(&self, row: u16, start: u64, early: bool) -> bool {
         self.count > 0 && self.row == row && self.start == start && self.early == early
     }
 }
 
-/// The state of the table besides its slots.
+/// The state of the table, except for its entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Occupancy {
-    /// The number of used slots, including one for `newest`.
+    /// The number of used entries. `newest` counts as one of them, because there must be room for
+    /// it in the table.
     used: usize,
-    /// The span that began last, unless it is in the table. Most spans end before another one
-    /// begins, and so never enter the table.
+    /// The open span that began last, unless it is already in the table; otherwise empty. Most
+    /// spans end before another one begins, and so never enter the table.
     newest: OpenSpan,
-    /// The number of slots with early ENDs.
+    /// The number of entries with early ENDs.
     early: usize,
-    /// The number of slots with uncertain spans.
+    /// The number of entries with uncertain spans.
     uncertain: usize,
 }
 
@@ -141,30 +163,36 @@ impl Occupancy {
     }
 }
 
-/// The table of open spans with everything that its operations need.
+/// The table of open spans, together with all state that its operations change.
 #[derive(Debug)]
 pub(crate) struct OpenSpanTable<'t> {
+    /// The entries. Their number is a power of two or 0.
     pub(crate) table: &'t mut [OpenSpan],
+    /// The state of the table, except for its entries.
     pub(crate) occupancy: &'t mut Occupancy,
-    pub(crate) events: &'t mut [EventState],
+    /// The states of all rows, which contain the [`PackedPairing`] of each event.
+    pub(crate) rows: &'t mut [RowState],
 }
 
-/// The largest table that is searched linearly on 32-bit targets.
+/// The largest number of entries with which a table is searched linearly on 32-bit targets.
 const MAX_LINEAR_LEN: usize = 64;
 
-/// Whether frequent cases have fast paths. On 32-bit targets, all cases go through the table, which
-/// takes less flash.
+/// Whether there are fast paths for frequent cases, such as spans that never enter the table. On
+/// 32-bit targets, all spans go through the table, which takes less flash.
 pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
 
 impl OpenSpanTable<'_> {
-    /// Processes the START of a span. Returns whether its END came before and [needs its
-    /// tag](Self::await_tag).
+    /// Processes a START of the event in `row`, at tick `start`. The span stands for 2^`sampling`
+    /// spans. Returns whether the span's END arrived before and its exemplar [needs
+    /// `tag`](Self::await_tag).
     ///
-    /// Takes constant time unless the table is crowded.
+    /// Takes time linear in the number of used entries that the search passes: on average 2 or 3 in
+    /// a table that is half full, about 32 in a full one. On 32-bit targets, a small table may be
+    /// searched completely.
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         // The frequent case: there are no early ENDs that the START could be paired with, and no
-        // uncertain spans that it could be interchangeable with.
+        // uncertain spans with which the new span could share an entry.
         if SHORTCUTS
             && self.occupancy.early == 0
             && self.occupancy.uncertain == 0
@@ -177,21 +205,22 @@ impl OpenSpanTable<'_> {
             self.occupancy.newest =
                 OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
             self.occupancy.used += 1;
-            self.events[usize::from(row)].pairing.open += 1;
+            self.rows[usize::from(row)].pairing.open += 1;
             return false;
         }
         self.pair(row, start, false, tag, sampling).is_some_and(|flag| flag > 0)
     }
 
-    /// Returns whether a counter of the event's open spans or early ENDs is full.
+    /// Returns whether the number of the event's open spans or early ENDs is saturated, which can
+    /// only happen on 32-bit targets.
     #[inline(always)]
     fn is_count_full(&self, row: u16) -> bool {
-        let pairing = &self.events[usize::from(row)].pairing;
+        let pairing = &self.rows[usize::from(row)].pairing;
         cfg!(not(target_pointer_width = "64"))
             && (pairing.open == CountWord::MAX || pairing.early == CountWord::MAX)
     }
 
-    /// Moves the newest span into the table, so that it can be found there.
+    /// Moves the newest span into the table, if it is not there yet, so that it can be found there.
     pub(crate) fn spill_newest(&mut self) {
         let OpenSpan { start, tag, count, row, sampling, .. } = self.occupancy.newest;
         if !SHORTCUTS || count == 0 {
@@ -199,7 +228,7 @@ impl OpenSpanTable<'_> {
         }
         self.occupancy.newest = OpenSpan::EMPTY;
         self.occupancy.used -= 1;
-        let home = home(self.table.len(), row, start);
+        let home = home_index(self.table.len(), row, start);
         if self.table[home].count == 0 {
             self.occupancy.used += 1;
             self.table[home] = OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
@@ -207,67 +236,72 @@ impl OpenSpanTable<'_> {
             entry.tag = tag;
             entry.sampling = sampling;
         } else {
-            // The slot cannot count any more spans.
-            let pairing = &mut self.events[usize::from(row)].pairing;
+            // The count of the entry is saturated. The room that `newest` had reserved in the table
+            // is the only other reason for `insert` to fail, and cannot be missing.
+            let pairing = &mut self.rows[usize::from(row)].pairing;
             pairing.open -= 1;
             counter_width::add(&mut pairing.untracked, 1);
         }
     }
 
-    /// Returns whether a span that begins and ends before anything else happens can be counted
-    /// without accessing the table: there is room for it, and no END waits for a START.
+    /// Returns whether a span whose END directly follows its START can be counted without accessing
+    /// the table: there would be room for it, and no early END waits for a START.
     pub(crate) fn can_be_bypassed(&self) -> bool {
         self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }
 
-    /// Processes the END or FORGET, in the pass numbered `pass`, of a span that began at `start`.
-    /// Returns the span's tag if its START has been seen.
+    /// Processes an END or FORGET of the event in `row`, for a span that began at tick `start`.
+    /// `pass` is the number of the current pass. Returns the span's tag; `None` if its START has
+    /// not been seen.
     ///
-    /// Takes constant time unless the table is crowded.
+    /// Takes as long as [`start`](Self::start).
     #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
         if !SHORTCUTS {
             return self.pair(row, start, true, pass, 0);
         }
-        // The most frequent case: it is the newest span.
+        // The most frequent case: the span is the newest one.
         if self.occupancy.newest.matches(row, start, false) {
             let tag = self.occupancy.newest.tag;
             self.occupancy.newest = OpenSpan::EMPTY;
             self.count_closed(row);
             return Some(tag);
         }
-        // The next most frequent case: it is alone in its home slot, and the next slot is empty, so
-        // that no entry has to be shifted back.
-        let slot = home(self.table.len(), row, start);
-        if let Some(entry) = self.table.get(slot)
+        // The next most frequent case: the span is alone in the entry where the search for it
+        // begins, and the next entry is empty, so no entry has to be shifted back.
+        let index = home_index(self.table.len(), row, start);
+        if let Some(entry) = self.table.get(index)
             && entry.matches(row, start, false)
             && entry.count == 1
             && entry.mark == 0
-            && self.table[(slot + 1) & (self.table.len() - 1)].count == 0
+            && self.table[(index + 1) & (self.table.len() - 1)].count == 0
         {
             let tag = entry.tag;
-            self.table[slot] = OpenSpan::EMPTY;
+            self.table[index] = OpenSpan::EMPTY;
             self.count_closed(row);
             return Some(tag);
         }
         self.pair(row, start, true, pass, 0)
     }
 
-    /// Updates the counts for a span that was closed and whose slot is empty now.
+    /// Updates the counts for a span that has ended. Its entry is empty now.
     #[inline]
     fn count_closed(&mut self, row: u16) {
         self.occupancy.used -= 1;
-        let pairing = &mut self.events[usize::from(row)].pairing;
+        let pairing = &mut self.rows[usize::from(row)].pairing;
         pairing.open -= 1;
         counter_width::add(&mut pairing.paired, 1);
     }
 
-    /// Pairs a START or END with its counterpart. This is the general case, for any state of the
-    /// table.
+    /// Pairs a START, or an END if `is_end`, with its counterpart, or stores it in the table. This
+    /// is the general case of [`start`](Self::start) and [`end`](Self::end).
     ///
-    /// `tag_or_pass` is the tag of a START, or the pass of an END; an END ignores `sampling`. A
-    /// paired END returns its START's tag. A paired START returns 1 if an exemplar [needs its
-    /// tag](Self::await_tag), else 0.
+    /// `tag_or_pass` is the tag of a START, or the number of the current pass for an END.
+    /// `sampling` is ignored for an END.
+    ///
+    /// Returns `None` if the counterpart is not in the table. Otherwise returns, for an END, the
+    /// tag of its START, and for a START, 1 if an exemplar [needs its tag](Self::await_tag) or else
+    /// 0.
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(crate) fn pair(
@@ -280,9 +314,9 @@ impl OpenSpanTable<'_> {
     ) -> Option<u64> {
         self.spill_newest();
         let is_full = self.is_count_full(row);
-        let pairing = &mut self.events[usize::from(row)].pairing;
-        if let Some(slot) = find(self.table, row, start, !is_end) {
-            let OpenSpan { tag, mark, .. } = self.table[slot];
+        let pairing = &mut self.rows[usize::from(row)].pairing;
+        if let Some(index) = find(self.table, row, start, !is_end) {
+            let OpenSpan { tag, mark, .. } = self.table[index];
             counter_width::add(&mut pairing.paired, 1);
             if is_end {
                 pairing.open -= 1;
@@ -290,13 +324,13 @@ impl OpenSpanTable<'_> {
             } else {
                 pairing.early -= 1;
             }
-            self.table[slot].count -= 1;
-            if self.table[slot].count == 0 {
-                remove(self.table, self.occupancy, slot);
+            self.table[index].count -= 1;
+            if self.table[index].count == 0 {
+                remove(self.table, self.occupancy, index);
             }
             return Some(tag);
         }
-        // An entry with the same key may be in the table already. Then one more takes no room.
+        // If the table has an entry of this key already, `insert` needs no room for another one.
         let entry =
             if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
         let Some(entry) = entry else {
@@ -307,7 +341,8 @@ impl OpenSpanTable<'_> {
             entry.mark = tag_or_pass;
             pairing.early += 1;
         } else {
-            // It is interchangeable with the spans in its slot, so it is as uncertain as they are.
+            // The span is interchangeable with those that share its entry, so it is uncertain if
+            // they are.
             pairing.uncertain += CountWord::from(entry.mark > 0);
             pairing.open += 1;
             (entry.tag, entry.sampling) = (tag_or_pass, sampling);
@@ -315,35 +350,36 @@ impl OpenSpanTable<'_> {
         None
     }
 
-    /// Notes that the sample of the early END with this `start` is an exemplar, which needs the tag
-    /// of its START.
+    /// Notes that the sample of the early END of the event in `row`, for the span that began at
+    /// tick `start`, is an exemplar: it needs the tag of the START when that arrives.
     pub(crate) fn await_tag(&mut self, row: u16, start: u64) {
-        if let Some(slot) = find(self.table, row, start, true) {
-            self.table[slot].tag = 1;
+        if let Some(index) = find(self.table, row, start, true) {
+            self.table[index].tag = 1;
         }
     }
 
-    /// Marks all open spans as uncertain: their ENDs may be among the records that were lost.
+    /// Marks all open spans as uncertain as of the tick `now`, because their ENDs may be among
+    /// records that were lost.
     #[inline(always)]
     pub(crate) fn mark_lost(&mut self, now: u64) {
         self.spill_newest();
         let mark = now.saturating_add(1);
         for entry in self.table.iter_mut().filter(|entry| entry.count > 0 && !entry.early) {
             if entry.mark == 0 {
-                self.events[usize::from(entry.row)].pairing.uncertain +=
-                    CountWord::from(entry.count);
+                self.rows[usize::from(entry.row)].pairing.uncertain += CountWord::from(entry.count);
                 self.occupancy.uncertain += 1;
             }
-            // A mark from before the clock restarted lies in the future. Lower it, or the span
-            // would never be abandoned.
+            // This applies to new marks, which are still 0 (minus 1 wraps around to the largest
+            // number), and to marks from before a restart of the clock, which lie in the future. If
+            // the latter were not lowered, their spans would not be abandoned for a long time.
             if entry.mark.wrapping_sub(1) >= now {
                 entry.mark = mark;
             }
         }
     }
 
-    /// Returns the start tick and the tag of an event's oldest open span. Takes time linear in the
-    /// size of the table.
+    /// Returns the start tick and the tag of the oldest open span of the event in `row`; `None` if
+    /// there is no open span. Takes time linear in the size of the table.
     pub(crate) fn oldest(&mut self, row: u16) -> Option<(u64, u64)> {
         self.spill_newest();
         self.table
@@ -353,25 +389,29 @@ impl OpenSpanTable<'_> {
             .min_by_key(|(start, _)| *start)
     }
 
-    /// If `early`, removes the early ENDs of passes before the pass `before`; they are orphans,
-    /// since every ring has been drained up to them. Otherwise, abandons the spans that became
-    /// uncertain before the tick `before`.
+    /// Removes old entries of one kind.
+    ///
+    /// - If `early_ends`, these are the early ENDs that were drained in passes before the pass with
+    ///   the number `before`. They count as orphans or as the ENDs of untracked STARTs.
+    /// - Otherwise, these are the spans that became uncertain before the tick `before`. They count
+    ///   as abandoned.
+    // One function for both, to save flash.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
-    pub(crate) fn remove_older(&mut self, early: bool, before: u64) {
-        if (if early { self.occupancy.early } else { self.occupancy.uncertain }) == 0 {
+    pub(crate) fn remove_older(&mut self, early_ends: bool, before: u64) {
+        if (if early_ends { self.occupancy.early } else { self.occupancy.uncertain }) == 0 {
             return;
         }
-        let mut slot = 0;
-        while let Some(entry) = self.table.get(slot) {
-            let mark = if early { entry.mark } else { entry.mark.wrapping_sub(1) };
-            if entry.count == 0 || entry.early != early || mark >= before {
-                slot += 1;
+        let mut index = 0;
+        while let Some(entry) = self.table.get(index) {
+            let mark = if early_ends { entry.mark } else { entry.mark.wrapping_sub(1) };
+            if entry.count == 0 || entry.early != early_ends || mark >= before {
+                index += 1;
                 continue;
             }
             let count = CountWord::from(entry.count);
-            let pairing = &mut self.events[usize::from(entry.row)].pairing;
-            if early {
+            let pairing = &mut self.rows[usize::from(entry.row)].pairing;
+            if early_ends {
                 pairing.early -= count;
                 count_without_start(pairing, count);
             } else {
@@ -379,14 +419,16 @@ impl OpenSpanTable<'_> {
                 pairing.uncertain -= count;
                 counter_width::add(&mut pairing.abandoned, count);
             }
-            // Removal may move another entry into this slot, so visit it again.
-            remove(self.table, self.occupancy, slot);
+            // `remove` may move another entry to this index, so visit the index again.
+            remove(self.table, self.occupancy, index);
         }
     }
 }
 
-/// Iterates over the row, start tick and weight of the open spans. The newest span must be in the
-/// table: see [`OpenSpanTable::spill_newest`].
+/// Returns an iterator over the open spans in the table. An item is the row of the event, the start
+/// tick, and the weight of the spans that share both: how many spans they stand for.
+///
+/// The newest span must have been moved into the table: see [`OpenSpanTable::spill_newest`].
 pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, u64)> {
     table
         .iter()
@@ -394,8 +436,8 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
         .map(|entry| (entry.row, entry.start, u64::from(entry.count) << entry.sampling))
 }
 
-/// Counts ENDs without a START in the table. Their STARTs are untracked, as far as there are any,
-/// or else were lost.
+/// Counts ENDs that found no START in the table. As long as there are untracked STARTs, these ENDs
+/// are taken to be theirs. The others are orphans, whose STARTs were lost.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
     let untracked = pairing.untracked.min(count);
@@ -404,28 +446,31 @@ fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
     counter_width::add(&mut pairing.orphans, count - untracked);
 }
 
-/// Returns whether the table is searched linearly. Its entries then have no home slots.
+/// Returns whether the table is searched from its first entry on, instead of by hashing.
 #[inline(always)]
 const fn is_linear(table: &[OpenSpan]) -> bool {
     !SHORTCUTS && table.len() <= MAX_LINEAR_LEN
 }
 
-/// Returns the home slot of a key, where the search for it begins (Fibonacci hashing: Knuth, TAOCP
-/// volume 3, section 6.4). `len` must be a power of two or 0.
+/// Returns the home of a key in a table of `len` entries: the index at which the search for the key
+/// begins. Computed by Fibonacci hashing (Knuth, TAOCP volume 3, section 6.4). `len` must be a
+/// power of two or 0.
 #[inline]
-fn home(len: usize, row: u16, start: u64) -> usize {
+fn home_index(len: usize, row: u16, start: u64) -> usize {
     let hash = (start ^ (u64::from(row) << 48)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    // For a `len` of 0, the mask has all bits set. Callers do not use the slot as an index then.
+    // For a `len` of 0, the mask has all bits set, and the result is no valid index. Callers check
+    // that the table has entries before they use it.
     (hash >> 32) as usize & len.wrapping_sub(1)
 }
 
-/// Returns the slot of a key; `None` if it is not in the table.
+/// Returns the index of the entry of a key; `None` if the key is not in the table.
 fn find(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
-    search(table, row, start, early).filter(|slot| table[*slot].count > 0)
+    search(table, row, start, early).filter(|index| table[*index].count > 0)
 }
 
-/// Returns the slot of a key, or the empty slot where it belongs. Returns `None` if a table is full
-/// or has no slots.
+/// Returns the index of the entry of a key or, if the key is not in the table, of the empty entry
+/// in which it belongs. Returns `None` if the table has no entries, or if it is searched linearly
+/// and has neither.
 fn search(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
     if table.is_empty() {
         return None;
@@ -435,23 +480,24 @@ fn search(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize
         return existing.or_else(|| table.iter().position(|entry| entry.count == 0));
     }
     let mask = table.len() - 1;
-    let mut slot = home(table.len(), row, start);
-    // This ends: `has_room` keeps at least one slot empty.
-    while table[slot].count > 0 && !table[slot].matches(row, start, early) {
-        slot = (slot + 1) & mask;
+    let mut index = home_index(table.len(), row, start);
+    // The loop ends because `has_room` keeps at least one entry empty.
+    while table[index].count > 0 && !table[index].matches(row, start, early) {
+        index = (index + 1) & mask;
     }
-    Some(slot)
+    Some(index)
 }
 
-/// Returns whether another slot may be used. An eighth of the slots, and at least one, stay empty,
-/// so that searches are short and end.
+/// Returns whether another entry may be used. An eighth of the entries, and at least one, stay
+/// empty, so that searches are short and end.
 #[inline]
 const fn has_room(table: &[OpenSpan], occupancy: &Occupancy) -> bool {
     let reserve = if table.len() < 8 { 1 } else { table.len() / 8 };
     occupancy.used + reserve < table.len()
 }
 
-/// Adds one to the count of a key, in a new slot if necessary. Returns `None` if there is no room.
+/// Increments the count of a key's entry, which is created if necessary. Returns the entry, or
+/// `None` if there is no room for it or its count is saturated.
 fn insert<'t>(
     table: &'t mut [OpenSpan],
     occupancy: &mut Occupancy,
@@ -459,21 +505,22 @@ fn insert<'t>(
     start: u64,
     early: bool,
 ) -> Option<&'t mut OpenSpan> {
-    let slot = search(table, row, start, early)?;
-    if table[slot].count == 0 {
+    let index = search(table, row, start, early)?;
+    if table[index].count == 0 {
         if !has_room(table, occupancy) {
             return None;
         }
         occupancy.used += 1;
         occupancy.early += usize::from(early);
-        table[slot] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
+        table[index] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
     }
-    let entry = &mut table[slot];
+    let entry = &mut table[index];
     entry.count = entry.count.checked_add(1)?;
     Some(entry)
 }
 
-/// Empties a slot and shifts back the entries behind it that a search could not reach otherwise.
+/// Empties the entry at index `hole`. Then moves back those of the following entries that a search
+/// would not find any more, because it stops at an empty entry.
 #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
 fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
@@ -485,18 +532,19 @@ fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
         return;
     }
     let mask = table.len() - 1;
-    let mut slot = hole;
+    let mut index = hole;
     loop {
-        slot = (slot + 1) & mask;
-        let OpenSpan { row, start, count, .. } = table[slot];
+        index = (index + 1) & mask;
+        let OpenSpan { row, start, count, .. } = table[index];
         if count == 0 {
             break;
         }
-        let home_slot = home(table.len(), row, start);
-        // The entry may fill the hole unless its home slot lies behind the hole.
-        if (slot.wrapping_sub(home_slot) & mask) >= (slot.wrapping_sub(hole) & mask) {
-            table[hole] = core::mem::take(&mut table[slot]);
-            hole = slot;
+        let entry_home = home_index(table.len(), row, start);
+        // The entry at `index` may move to `hole` unless its home lies between the two: its
+        // distance from its home must be at least its distance from the hole.
+        if (index.wrapping_sub(entry_home) & mask) >= (index.wrapping_sub(hole) & mask) {
+            table[hole] = core::mem::take(&mut table[index]);
+            hole = index;
         }
     }
     table[hole] = OpenSpan::EMPTY;

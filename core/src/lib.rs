@@ -2,28 +2,31 @@
 //! percentiles, without an operating system and without allocating.
 //!
 //! A [`Recorder`] writes 16-byte [records](Record) into a [ring] on the hot path. The
-//! [`Aggregator`] drains the rings and turns their records into percentiles over sliding windows.
-//! An adapter adds what only a platform can supply: a [`Clock`] and the loop that drains the rings.
+//! [`Aggregator`] reads the records from all rings (it *drains* the rings) and computes percentiles
+//! over sliding windows. An adapter adds what only a platform can supply: a [`Clock`], and the loop
+//! that drains the rings again and again.
 //!
 //! Programs with threads use the crate `tailwatch`, which is such an adapter. Use this crate
 //! directly on bare metal, or to write an adapter.
 //!
 //! # Limits
 //!
-//! - This crate starts no thread, brings no clock of its own and writes no file.
+//! - This crate starts no thread, contains no implementation of [`Clock`] and writes no file.
 //! - Recording is not async-signal-safe. Two contexts (threads, tasks or interrupts) cannot share a
-//!   recorder: each needs its own ring.
+//!   recorder: each needs a recorder and a ring of its own.
 //! - A ring that is not drained in time overwrites its oldest records. The loss is counted, not
 //!   prevented, because preventing it would make the hot path wait.
-//! - A percentile over a window covers the samples that ended in that window, by nearest rank and
-//!   without interpolation. It is exact until the window holds more samples than the storage keeps;
-//!   beyond that it comes from a histogram, and the summary states its error.
+//! - A percentile over a window covers the spans that ended, and the values that were recorded, in
+//!   that window. It is found by nearest rank, without interpolation. It is exact until the window
+//!   holds more samples than the [`Storage`] keeps. Beyond that, it is estimated from a histogram,
+//!   and [`Summary::accuracy`] states the error.
 //!
 //! # Examples
 //!
-//! The docs of [`Recorder`] show how to record, those of [`Aggregator`] how to drain a ring and
-//! query percentiles.
+//! The docs of [`Recorder`] show how to record. The docs of [`Aggregator`] show how to drain a ring
+//! and query percentiles.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(
     test,
@@ -31,7 +34,7 @@
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "test oracles compute in other number types than the code under test"
+        reason = "tests compute expected values in other number types than the code under test"
     )
 )]
 
@@ -90,7 +93,7 @@ pub use self::{
     sample_buffer::{Sample, Samples, Scratch},
     select::WeightedSample,
     sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, StatusChange, Tally, Threshold},
-    storage::{Absent, EventState, Shape, StaticStorage, Storage, StorageParts},
+    storage::{Absent, RowState, Shape, StaticStorage, Storage, StorageParts},
     summary::{Accuracy, Summary, UnitConverter},
     window::{Window, WindowSpec},
 };

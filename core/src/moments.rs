@@ -1,32 +1,39 @@
 //! Count, extremes, mean and standard deviation, in integer arithmetic.
 
-use self::sum::narrow;
+use self::sum::saturating_sum;
 use crate::{FixedPoint, TimeUnit, fixed_point::FRACTION_BITS, select::WeightedSample, wide_math};
 
 /// The count, weight, extremes, sum and sum of squares of a set of samples.
 ///
-/// All of them are exact integers, so that merging is addition and its order does not matter. A
-/// sample of weight `w` counts once in `count`, and `w` times in the weight and in both sums.
+/// All of them are exact integers, so samples and sets of samples can be added in any order, with
+/// the same result. A sample of weight `w`, which stands for `w` events, counts once in the count,
+/// and `w` times in the weight and in both sums.
 ///
 /// # Limits
 ///
-/// The sums saturate, and a mean or deviation that follows from a full sum is reported as the
-/// largest number:
+/// The sums saturate. A mean or standard deviation that is computed from a saturated sum is the
+/// largest number of its type.
 ///
-/// - On 64-bit targets, both sums are full at 2^128. For durations of a minute, in the fine unit of
-///   2^-40 s, the sum of squares is full after 2^36 samples.
-/// - On 32-bit targets, the sum is full at 2^64: after 544 years in the coarse unit of 2^-30 s. The
-///   sum of squares counts as full at 2^96: for durations of a minute after 2^24 samples. The mean
-///   and the deviation are also reported as the largest number once the weight or the mean reaches
-///   2^47.
+/// - On 64-bit targets, both sums saturate at 2^128 − 1. In the unit [`TimeUnit::Fine`], the sum of
+///   squares reaches this after 2^36 durations of a minute.
+/// - On 32-bit targets, the sum saturates at 2^64 − 1: in the unit [`TimeUnit::Coarse`], once the
+///   durations add up to 544 years. The sum of squares counts as saturated from 2^96 on: after 2^24
+///   durations of a minute. Mean and standard deviation are also the largest number if the weight
+///   or the mean is at least 2^47, because the division would need more than 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Moments {
+    /// The number of samples.
     count: u64,
+    /// The sum of the samples' weights.
     weight: u64,
+    /// The smallest value, or 0 if there are no samples.
     min: u64,
+    /// The largest value, or 0 if there are no samples.
     max: u64,
+    /// The sum of the values, each multiplied by its weight.
     sum: Sum,
+    /// The sum of the squares of the values, each multiplied by its weight.
     squares: u128,
 }
 
@@ -37,41 +44,45 @@ type Sum = u128;
 #[cfg(not(target_pointer_width = "64"))]
 type Sum = u64;
 
-/// A mean or standard deviation as a fixed-point number with 16 fractional bits.
+/// A mean or standard deviation as a fixed-point number with 16 fractional bits. 64 bits are not
+/// enough on 64-bit targets, where values alone have up to 60 bits.
 #[cfg(target_pointer_width = "64")]
-pub(crate) type Bits = u128;
-/// A mean or standard deviation as a fixed-point number with 16 fractional bits.
+pub(crate) type RawFixed = u128;
+/// A mean or standard deviation as a fixed-point number with 16 fractional bits. 64 bits are enough
+/// on 32-bit targets, where values have at most 44 bits.
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) type Bits = u64;
+pub(crate) type RawFixed = u64;
 
-/// The fractional bits of a variance. Its square root has half as many, which is 16.
+/// The number of fractional bits of a variance. Its square root has half as many, which is 16.
 const SQUARE_BITS: u32 = 2 * FRACTION_BITS;
 
 #[cfg(target_pointer_width = "64")]
 mod sum {
-    use super::{Bits, FRACTION_BITS, SQUARE_BITS};
+    use super::{FRACTION_BITS, RawFixed, SQUARE_BITS};
     use crate::wide_math;
 
-    pub(super) const fn narrow(sum: u128) -> u128 {
+    /// Converts to the type of a sum of values, which is `u128` here.
+    pub(super) const fn saturating_sum(sum: u128) -> u128 {
         sum
     }
 
-    /// Returns the quotient and the remainder.
+    /// Returns the quotient and the remainder of `sum / n`.
     #[expect(clippy::cast_possible_truncation, reason = "a remainder is less than the divisor")]
-    const fn divided(sum: u128, n: u64) -> (u128, u64) {
+    const fn div_rem(sum: u128, n: u64) -> (u128, u64) {
         (sum / n as u128, (sum % n as u128) as u64)
     }
 
-    /// Returns the mean and the standard deviation of samples of weight `n`.
+    /// Returns the mean and the standard deviation of samples with the total weight `n`.
     #[inline(always)]
-    pub(super) fn mean_and_deviation(sum: u128, squares: u128, n: u64) -> [Bits; 2] {
+    pub(super) fn mean_and_deviation(sum: u128, squares: u128, n: u64) -> [RawFixed; 2] {
         [mean(sum, n), deviation(sum, squares, n)]
     }
 
     #[inline(always)]
     const fn mean(sum: u128, n: u64) -> u128 {
-        let (whole, rest) = divided(sum, n);
-        // The remainder is below n, so 16 more bits always fit.
+        let (whole, rest) = div_rem(sum, n);
+        // Splitting off the integer part keeps the dividend small: `rest` is less than n, so it has
+        // at most 64 bits, and 16 more always fit. Adding n / 2 rounds to nearest.
         (whole << FRACTION_BITS)
             + wide_math::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
     }
@@ -81,22 +92,24 @@ mod sum {
         if squares == u128::MAX {
             return u128::MAX;
         }
-        // n²·variance = n·Σx² − (Σx)², which is exact if it fits into 128 bits.
+        // n²·variance = n·Σx² − (Σx)². All of this is an integer, which is used if both terms fit
+        // into 128 bits.
         let exact = u128::from(n)
             .checked_mul(squares)
             .zip(sum.checked_mul(sum))
             .map(|(squares, square)| squares.saturating_sub(square));
         let numerator = exact.unwrap_or_else(|| {
-            // Otherwise use n·variance = Σx² − (Σx)²/n. The quotient is split into the quotient and
-            // the remainder of Σx / n, so that no product exceeds Σx².
-            let (whole, rest) = divided(sum, n);
+            // If not, use n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
+            // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·(Σx + rest) + rest²/n.
+            // No term is greater than Σx², because the variance is not negative.
+            let (whole, rest) = div_rem(sum, n);
             let square = whole.saturating_mul(sum.saturating_add(rest.into()));
             squares.saturating_sub(
                 square.saturating_add(wide_math::quotient(wide_math::product(rest, rest), n)),
             )
         });
-        // A numerator without room for the fractional bits is at least 2^96. Its root is computed
-        // as an integer, without a fraction.
+        // If the 32 fractional bits do not fit behind the numerator, it is at least 2^96. The root
+        // is then computed as an integer, without a fraction.
         let has_room = numerator.leading_zeros() >= SQUARE_BITS;
         let numerator = if has_room { numerator << SQUARE_BITS } else { numerator };
         let mut variance = wide_math::quotient(numerator, n);
@@ -110,27 +123,31 @@ mod sum {
 
 #[cfg(not(target_pointer_width = "64"))]
 mod sum {
-    use super::{Bits, FRACTION_BITS, SQUARE_BITS};
+    use super::{FRACTION_BITS, RawFixed, SQUARE_BITS};
     use crate::wide_math;
 
-    pub(super) const fn narrow(sum: u128) -> u64 {
-        wide_math::clamp(sum)
+    /// Converts to the type of a sum of values, which is `u64` here, saturating at [`u64::MAX`].
+    pub(super) const fn saturating_sum(sum: u128) -> u64 {
+        wide_math::saturating_u64(sum)
     }
 
-    /// Returns the mean and the standard deviation of samples of weight `n`.
-    pub(super) fn mean_and_deviation(sum: u64, squares: u128, n: u64) -> [Bits; 2] {
+    /// Returns the mean and the standard deviation of samples with the total weight `n`.
+    pub(super) fn mean_and_deviation(sum: u64, squares: u128, n: u64) -> [RawFixed; 2] {
         let (whole, rest) = wide_math::div_rem(sum, n);
-        // There is no room for the 16 fractional bits and for rounding.
+        // From 2^47 on, the mean with its 16 fractional bits, or the dividend below (a remainder
+        // less than n with 16 more bits, plus n / 2), might not fit into 64 bits.
         if (whole | n) >> (u64::BITS - FRACTION_BITS - 1) != 0 {
-            return [Bits::MAX; 2];
+            return [RawFixed::MAX; 2];
         }
         let mean =
             (whole << FRACTION_BITS) + wide_math::div_rem((rest << FRACTION_BITS) + n / 2, n).0;
         if squares >> (u128::BITS - SQUARE_BITS) != 0 {
-            return [mean, Bits::MAX];
+            return [mean, RawFixed::MAX];
         }
-        // n·variance = Σx² − whole·(Σx + rest) − rest²/n, where Σx = whole·n + rest. No term
-        // exceeds Σx², and no intermediate result is negative.
+        // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
+        // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
+        // No term is greater than Σx², and no intermediate result is negative, because the variance
+        // is not negative. rest²/n is computed with 32 fractional bits.
         let above = squares
             .wrapping_sub(wide_math::product(whole, sum))
             .wrapping_sub(wide_math::product(whole, rest));
@@ -146,9 +163,9 @@ impl Moments {
     /// The moments of no samples.
     pub const EMPTY: Self = Self { count: 0, weight: 0, min: 0, max: 0, sum: 0, squares: 0 };
 
-    /// Creates moments from their parts: count and weight, minimum and maximum, both sums.
+    /// Creates moments from the values of their fields.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn of_parts(
+    pub(crate) const fn from_parts(
         [count, weight]: [u64; 2],
         [min, max]: [u64; 2],
         sum: u64,
@@ -170,35 +187,33 @@ impl Moments {
     }
 
     /// Returns the moments of a single sample.
-    ///
-    /// On 32-bit targets, a value has at most 44 bits, so that its product with a weight always
-    /// fits into 64 bits.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn of(sample: WeightedSample) -> Self {
         let (value, sampling) = (sample.value(), sample.sampling());
         if cfg!(target_pointer_width = "64") {
-            Self::of_any(value, sampling)
+            Self::of_any_value(value, sampling)
         } else {
-            Self::of_narrow(value, sampling)
+            // A value has at most 44 bits here, so its product with a weight of at most 2^15 fits.
+            Self::of_small_value(value, sampling)
         }
     }
 
-    /// Returns the moments of a sample of any value and the weight 2^`sampling`.
+    /// Returns the moments of a sample with any value and the weight 2^`sampling`.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    fn of_any(value: u64, sampling: u8) -> Self {
+    fn of_any_value(value: u64, sampling: u8) -> Self {
         if value.leading_zeros() >= u32::from(sampling) {
-            return Self::of_narrow(value, sampling);
+            return Self::of_small_value(value, sampling);
         }
         let square = wide_math::product(value, value);
         let fits = square.leading_zeros() >= u32::from(sampling);
         let squares = if fits { square << sampling } else { u128::MAX };
-        let sum = narrow(u128::from(value) << sampling);
+        let sum = saturating_sum(u128::from(value) << sampling);
         Self { count: 1, weight: 1 << sampling, min: value, max: value, sum, squares }
     }
 
     /// Returns the moments of a sample whose product of value and weight fits into 64 bits.
     #[inline(always)]
-    fn of_narrow(value: u64, sampling: u8) -> Self {
+    fn of_small_value(value: u64, sampling: u8) -> Self {
         let weighted = value << sampling;
         let squares = wide_math::product(value, weighted);
         Self {
@@ -211,61 +226,69 @@ impl Moments {
         }
     }
 
-    /// Adds samples. Has the same result as adding one after the other, and is faster.
+    /// Adds at most 2^17 samples: the aggregator adds batches of at most 64. Has the same result as
+    /// [`add`](Self::add) for each sample, and is faster.
     #[cfg(any(target_pointer_width = "64", test))]
     #[inline]
     pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = WeightedSample> + Clone) {
-        let (mut sums, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
+        // If every value is less than 2^48, nothing overflows: a value times a weight of at most
+        // 2^15 fits into 64 bits, and the sum of 2^17 products of a value and a weighted value fits
+        // into 128 bits. `bits` shows afterwards whether this was so.
+        let (mut added, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
-            // A value below 2^48 times a weight of at most 2^15 fits into 64 bits, and the sum of
-            // 2^17 such squares fits into 128 bits.
             let weighted = value.wrapping_mul(sample.weight());
             bits |= value;
-            sums.min = sums.min.min(value);
-            sums.max = sums.max.max(value);
-            sums.count += 1;
-            sums.weight += sample.weight();
+            added.min = added.min.min(value);
+            added.max = added.max.max(value);
+            added.count += 1;
+            added.weight += sample.weight();
             sum += u128::from(weighted);
-            sums.squares = sums.squares.wrapping_add(wide_math::product(value, weighted));
+            added.squares = added.squares.wrapping_add(wide_math::product(value, weighted));
         }
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
-            self.merge(&Self { sum: narrow(sum), ..sums });
+            self.merge(&Self { sum: saturating_sum(sum), ..added });
         } else {
             samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
         }
     }
 
-    /// Adds a sample of weight 2^`sampling`.
+    /// Adds a sample that stands for 2^`sampling` events, which is its weight. `sampling` must be
+    /// less than 64.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn add(&mut self, value: u64, sampling: u8) {
-        self.merge(&Self::of_any(value, sampling));
+        self.merge(&Self::of_any_value(value, sampling));
     }
 
-    /// Adds `count` samples of weight 2^`sampling` each, spaced evenly between `value`, which is
-    /// not included, and `least`, which is: `value − step`, `value − 2·step`, …, `least`.
+    /// Adds `count` samples of weight 2^`sampling` each: `value − step`, `value − 2·step`, …,
+    /// `least`.
     ///
-    /// The step `(value − least) / count` need not be an integer; it is not rounded. Takes constant
-    /// time. Adds nothing if `least` exceeds `value` or `count` is 0.
+    /// The step is `(value − least) / count`. It need not be an integer, and the sums are computed
+    /// from the exact step. Takes constant time. Adds nothing if `least` is greater than `value` or
+    /// `count` is 0.
     pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
         let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
         self.max = self.max.max(value - wide_math::div_rem(distance, count).0);
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
-        // The terms are v − j·d/n for j = 1…n. Their sum is n·v − d·(n + 1)/2. The sum of their
-        // squares is n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n.
+        // The samples are v − j·d/n for j = 1…n, where v is `value`, d the distance and n the
+        // count. Their sum is n·v − d·(n + 1)/2, because Σj = n·(n + 1)/2. The sum of their squares
+        // is n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n, because Σj² = n·(n + 1)·(2n + 1)/6. In
+        // the third term, (n + 1)·(2n + 1)/n = 2n + 3 + 1/n.
         let [n, v, d] = [count, value, distance].map(u128::from);
         let times = wide_math::saturating_product;
         let sum = times(n, v).saturating_sub(times(d, n + 1) / 2);
-        let of_steps = times(d * d, 2 * n + 3).saturating_add(wide_math::quotient(d * d, count));
-        let of_steps = wide_math::quotient(of_steps, 6);
-        let squares = times(n, v * v).saturating_add(of_steps).saturating_sub(times(v * d, n + 1));
-        self.sum = self.sum.saturating_add(narrow(times(sum, 1 << sampling)));
+        let third_term_times_6 =
+            times(d * d, 2 * n + 3).saturating_add(wide_math::quotient(d * d, count));
+        let third_term = wide_math::quotient(third_term_times_6, 6);
+        let squares =
+            times(n, v * v).saturating_add(third_term).saturating_sub(times(v * d, n + 1));
+        self.sum = self.sum.saturating_add(saturating_sum(times(sum, 1 << sampling)));
         self.squares = self.squares.saturating_add(times(squares, 1 << sampling));
     }
 
-    /// Adds the samples of another set.
+    /// Adds the samples of `other`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -282,10 +305,14 @@ impl Moments {
     /// Returns the moments of the samples that were added since `earlier`, an earlier state of the
     /// same moments.
     ///
-    /// Extremes cannot be subtracted, so the caller passes `min` and `max` of these samples.
-    /// Returns `None` if `earlier` is not an earlier state.
+    /// Extremes cannot be subtracted, so the caller passes `min` and `max` of these samples. A
+    /// saturated weight or sum does not show how much was added, so it stays saturated in the
+    /// result.
+    ///
+    /// Returns `None` if the count, weight, sum or sum of squares of `earlier` is greater than
+    /// here, because then it cannot be an earlier state. Unrelated moments whose numbers are all
+    /// smaller are not detected.
     pub fn since(&self, earlier: &Self, min: u64, max: u64) -> Option<Self> {
-        // A full sum does not show how much was added, so the difference is reported as full, too.
         Some(Self {
             count: self.count.checked_sub(earlier.count)?,
             weight: if self.weight == u64::MAX {
@@ -324,15 +351,16 @@ impl Moments {
         self.max
     }
 
-    /// Returns the mean and the population standard deviation (not the sample standard deviation).
+    /// Returns the mean and the population standard deviation (not the sample standard deviation),
+    /// which are 0 if there are no samples.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) fn mean_and_deviation(&self) -> [Bits; 2] {
+    pub(crate) fn mean_and_deviation(&self) -> [RawFixed; 2] {
         if self.weight == 0 {
             return [0; 2];
         }
-        // A full sum does not show how much more was added.
+        // The excess over a saturated sum is unknown.
         if self.sum == Sum::MAX {
-            return [Bits::MAX; 2];
+            return [RawFixed::MAX; 2];
         }
         sum::mean_and_deviation(self.sum, self.squares, self.weight)
     }
@@ -344,29 +372,30 @@ impl Default for Moments {
     }
 }
 
-/// Converts a mean or standard deviation from units of time to nanoseconds.
+/// Converts a mean or standard deviation of durations from `unit` to nanoseconds.
 #[cfg(target_pointer_width = "64")]
-pub(crate) fn fixed_nanos(bits: Bits, unit: TimeUnit) -> FixedPoint {
-    FixedPoint::from_wide(bits.saturating_mul(1_000_000_000) >> unit.bits())
+pub(crate) fn fixed_nanos(raw: RawFixed, unit: TimeUnit) -> FixedPoint {
+    FixedPoint::from_wide(raw.saturating_mul(1_000_000_000) >> unit.bits())
 }
 
-/// Converts a mean or standard deviation from units of time to nanoseconds.
+/// Converts a mean or standard deviation of durations from `unit` to nanoseconds.
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) const fn fixed_nanos(bits: Bits, unit: TimeUnit) -> FixedPoint {
-    // A sample has at most 44 bits, so `Bits::MAX` always stands for a full sum.
-    FixedPoint::from_bits(if bits == Bits::MAX { bits } else { unit.nanos_by_words(bits, 0) })
+pub(crate) const fn fixed_nanos(raw: RawFixed, unit: TimeUnit) -> FixedPoint {
+    // Values have at most 44 bits, so `RawFixed::MAX` is never an actual mean: it marks a result
+    // that could not be computed and stays the largest number.
+    FixedPoint::from_bits(if raw == RawFixed::MAX { raw } else { unit.nanos_by_words(raw, 0) })
 }
 
-/// Returns a mean or standard deviation of plain numbers.
+/// Converts a mean or standard deviation of plain numbers, which keep their unit.
 #[cfg(target_pointer_width = "64")]
-pub(crate) const fn fixed_numbers(bits: Bits) -> FixedPoint {
-    FixedPoint::from_wide(bits)
+pub(crate) const fn fixed_numbers(raw: RawFixed) -> FixedPoint {
+    FixedPoint::from_wide(raw)
 }
 
-/// Returns a mean or standard deviation of plain numbers.
+/// Converts a mean or standard deviation of plain numbers, which keep their unit.
 #[cfg(not(target_pointer_width = "64"))]
-pub(crate) const fn fixed_numbers(bits: Bits) -> FixedPoint {
-    FixedPoint::from_bits(bits)
+pub(crate) const fn fixed_numbers(raw: RawFixed) -> FixedPoint {
+    FixedPoint::from_bits(raw)
 }
 
 #[cfg(test)]
@@ -382,7 +411,8 @@ mod tests {
     /// The number of high bits that are 0 in the value of every sample.
     const SPARE: u32 = u64::BITS - WeightedSample::VALUE_BITS;
 
-    fn of(values: &[u64]) -> Moments {
+    /// Adds values of weight 1.
+    fn moments_of(values: &[u64]) -> Moments {
         let mut moments = Moments::EMPTY;
         for value in values {
             moments.add(*value, 0);
@@ -398,7 +428,7 @@ mod tests {
                 1..100,
             )
         ) {
-            let moments = of(&values);
+            let moments = moments_of(&values);
             let n = values.len();
             let sum: BigUint = values.iter().map(|value| BigUint::from(*value)).sum();
             let squares: BigUint = values.iter().map(|value| BigUint::from(*value).pow(2)).sum();
@@ -408,8 +438,10 @@ mod tests {
             prop_assert!(difference(exact_mean, mean) <= BigUint::from(1_u8));
             let variance: BigUint = ((squares * n - sum.pow(2)) << 32) / (n * n);
             let exact_deviation = variance.sqrt();
-            // If n times the deviation exceeds 48 bits, the fraction is dropped: an error of up to
-            // 1.
+            // Here n is less than 2^7. If the deviation is less than 2^41, n times the deviation
+            // has at most 48 bits, and the fraction is computed. If it is greater, the fraction may
+            // be dropped, and the variance may be rounded down before its root is. Each costs less
+            // than 1, which is 2^16 in units of the lowest fractional bit.
             let is_small = exact_deviation < BigUint::from(1_u8) << 57;
             let allowed = if is_small { 1_u64 } else { 1 << 17 };
             prop_assert!(difference(exact_deviation, deviation) <= BigUint::from(allowed));
@@ -423,9 +455,9 @@ mod tests {
             count in 0..200_u64,
             sampling in 0..16_u8,
         ) {
-            let mut whole = of(&before);
+            let mut whole = moments_of(&before);
             whole.add_series(least + count * step, least, count, sampling);
-            let mut terms = of(&before);
+            let mut terms = moments_of(&before);
             for j in 0..count {
                 terms.add(least + j * step, sampling);
             }
@@ -442,37 +474,37 @@ mod tests {
                 let value = value >> size >> shift >> (60 - WeightedSample::VALUE_BITS);
                 WeightedSample::new(value, k).unwrap()
             });
-            let (mut all, mut each) = (of(&before), of(&before));
+            let (mut all, mut each) = (moments_of(&before), moments_of(&before));
             all.add_all(samples.clone());
             samples.for_each(|sample| each.add(sample.value(), sample.sampling()));
             prop_assert_eq!(all, each);
         }
 
         #[test]
-        fn merging_equals_adding_everything_to_one(
+        fn merging_equals_adding_all_samples_to_one_set(
             values in proptest::collection::vec(any::<u64>(), 0..50),
             cut in 0..50_usize,
         ) {
             let (left, right) = values.split_at(cut.min(values.len()));
-            let mut merged = of(right);
-            merged.merge(&of(left));
-            prop_assert_eq!(merged, of(&values));
+            let mut merged = moments_of(right);
+            merged.merge(&moments_of(left));
+            prop_assert_eq!(merged, moments_of(&values));
         }
 
         #[test]
-        fn since_returns_what_was_added_later(
+        fn since_returns_the_samples_added_later(
             values in proptest::collection::vec(0..1_u64 << WeightedSample::VALUE_BITS, 1..50),
             cut in 0..50_usize,
         ) {
             let (before, after) = values.split_at(cut.min(values.len() - 1));
-            let rest = of(after);
-            let since = of(&values).since(&of(before), rest.min(), rest.max());
+            let rest = moments_of(after);
+            let since = moments_of(&values).since(&moments_of(before), rest.min(), rest.max());
             prop_assert_eq!(since, Some(rest));
-            prop_assert_eq!(of(before).since(&of(&values), 0, 0), None);
+            prop_assert_eq!(moments_of(before).since(&moments_of(&values), 0, 0), None);
         }
 
         #[test]
-        fn a_weighted_sample_counts_as_that_many_samples(
+        fn a_sample_of_weight_n_enters_the_sums_like_n_samples(
             values in proptest::collection::vec(0..1_u64 << 40, 1..20),
             sampling in 0..5_u8,
         ) {
@@ -482,16 +514,17 @@ mod tests {
             }
             let repeat = |value: &u64| core::iter::repeat_n(*value, 1 << sampling);
             let repeated: Vec<u64> = values.iter().flat_map(repeat).collect();
-            let repeated = of(&repeated);
+            let repeated = moments_of(&repeated);
             prop_assert_eq!(weighted.count(), values.len() as u64);
             prop_assert_eq!(weighted.weight(), repeated.count());
             prop_assert_eq!(weighted.mean_and_deviation(), repeated.mean_and_deviation());
         }
     }
 
-    /// On 32-bit targets, the sum that rounds the mean has to fit into 64 bits.
+    /// On 32-bit targets, the dividend that rounds the mean has to fit into 64 bits, so there is no
+    /// mean from a weight of 2^47 on.
     #[test]
-    fn the_mean_is_rounded_right_up_to_the_largest_weight() {
+    fn the_mean_is_rounded_correctly_up_to_the_largest_weight() {
         let mut moments = Moments::EMPTY;
         moments.add(0, 0);
         (1..47).for_each(|sampling| moments.add(1, sampling));
@@ -500,12 +533,13 @@ mod tests {
             ((1 << 47) - 1, 1 << FRACTION_BITS)
         );
         moments.add(1, 47);
-        let mean = if cfg!(target_pointer_width = "64") { 1 << FRACTION_BITS } else { Bits::MAX };
+        let mean =
+            if cfg!(target_pointer_width = "64") { 1 << FRACTION_BITS } else { RawFixed::MAX };
         assert_eq!((moments.weight(), moments.mean_and_deviation()[0]), ((1 << 48) - 1, mean));
     }
 
     #[test]
-    fn sums_of_the_largest_values_saturate() {
+    fn sums_of_the_largest_values_saturate_without_a_panic() {
         let mut moments = Moments::EMPTY;
         for _ in 0..10 {
             moments.add(u64::MAX, 15);

@@ -1,4 +1,8 @@
-//! The moments of a slice, as they are stored.
+//! The moments of the samples in one slice of a window, as they are stored.
+//!
+//! Each window is cut into intervals of equal length, its slices, and every event has moments for
+//! each of them. The samples of an event that are *staged*, that is, not yet added to the slices,
+//! have such moments, too.
 //!
 //! On 64-bit targets, [`Moments`](crate::Moments) are stored unchanged (`wide`). On 32-bit targets
 //! they are packed into 40 bytes instead of 64 (`compact`).
@@ -12,15 +16,16 @@ pub use self::wide::PackedMoments;
 mod wide {
     use crate::{Moments, sample_buffer::Sample};
 
-    /// The moments of a slice's samples.
+    /// The moments of the samples in one slice of a window.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct PackedMoments(Moments);
 
     impl PackedMoments {
+        /// The moments of no samples.
         pub(crate) const EMPTY: Self = Self(Moments::EMPTY);
 
-        /// Returns the unpacked moments.
+        /// Returns the moments, which are not packed in this representation.
         #[inline(always)]
         pub(crate) const fn moments(&self) -> Moments {
             self.0
@@ -44,21 +49,21 @@ mod wide {
             self.0.weight()
         }
 
-        /// Merges `other`. Returns the weight that did not fit, which is always 0 in this
-        /// representation.
+        /// Adds the samples of `other`. Returns the weight that did not fit, which is always 0 in
+        /// this representation.
         #[inline(always)]
         pub(crate) fn merge(&mut self, other: &Moments) -> u64 {
             self.0.merge(other);
             0
         }
 
-        /// Adds a sample.
+        /// Adds one sample.
         #[inline(always)]
         pub(crate) fn add(&mut self, sample: Sample) {
             self.0.merge(&Moments::of(sample.weighted()));
         }
 
-        /// Adds samples.
+        /// Adds at most 2^17 samples: the aggregator adds batches of at most 64.
         #[inline(always)]
         pub(crate) fn add_all(&mut self, samples: &[Sample]) {
             self.0.add_all(samples.iter().map(|sample| sample.weighted()));
@@ -71,18 +76,22 @@ mod compact {
     use core::mem;
 
     use crate::{
-        Moments, counter_width::narrow, sample_buffer::Sample, wide_math::product_of_words,
+        Moments, counter_width::saturating_word, sample_buffer::Sample, wide_math::product_of_words,
     };
 
-    /// The moments of a slice's samples.
+    /// The moments of the samples in one slice of a window.
     ///
-    /// Once the weight is full, at 2^32 − 1, it stays full, and so do both sums. A full weight or
-    /// sum is reported as the largest number. The sum of squares is full at 2^96 − 1.
+    /// The count and the weight saturate at 2^32 − 1, the sum at 2^64 − 1 and the sum of squares at
+    /// 2^96 − 1. When the weight saturates, both sums are set to their maximum, too, because they
+    /// no longer belong to a known weight. The minimum and the maximum stay exact.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct PackedMoments {
+        /// The number of samples.
         count: u32,
+        /// The sum of the samples' weights.
         weight: u32,
+        /// The sum of the values, each multiplied by its weight.
         sum: u64,
         /// The low 64 bits of the sum of squares.
         squares: u64,
@@ -92,14 +101,15 @@ mod compact {
         min: u32,
         /// The low 32 bits of the maximum.
         max: u32,
-        /// The high bits of the minimum. 16 bits are enough, because the value of a
+        /// The other bits of the minimum. 16 bits are enough, because the value of a
         /// [`WeightedSample`](crate::WeightedSample) has at most 44 bits on these targets.
         min_above: u16,
-        /// The high bits of the maximum.
+        /// The other bits of the maximum.
         max_above: u16,
     }
 
     impl PackedMoments {
+        /// The moments of no samples.
         pub(crate) const EMPTY: Self = Self {
             count: 0,
             weight: 0,
@@ -120,15 +130,16 @@ mod compact {
             (self.max_above as u64) << u32::BITS | self.max as u64
         }
 
-        /// Returns the unpacked moments. A full weight or sum becomes a full one of [`Moments`], so
-        /// that the bounds of quantiles allow for any weight that the slice lacks.
+        /// Returns the unpacked moments. A saturated weight or sum becomes the largest number of
+        /// its type in [`Moments`]. The bounds of quantiles then allow for any amount of weight
+        /// that this slice lacks.
         #[inline(never)]
         pub(crate) fn moments(&self) -> Moments {
             let weight = if self.weight == u32::MAX { u64::MAX } else { self.weight.into() };
             let squares = u128::from(self.squares_above) << u64::BITS | u128::from(self.squares);
-            let is_full = self.squares == u64::MAX && self.squares_above == u32::MAX;
-            let squares = if is_full { u128::MAX } else { squares };
-            Moments::of_parts(
+            let is_saturated = self.squares == u64::MAX && self.squares_above == u32::MAX;
+            let squares = if is_saturated { u128::MAX } else { squares };
+            Moments::from_parts(
                 [self.count.into(), weight],
                 [self.min(), self.max()],
                 self.sum,
@@ -146,28 +157,29 @@ mod compact {
             self.count as u64
         }
 
-        /// Returns the total weight of the samples.
+        /// Returns the total weight of the samples as it is stored: at most 2^32 − 1, unlike the
+        /// weight in [`moments`](Self::moments).
         pub(crate) const fn weight(&self) -> u64 {
             self.weight as u64
         }
 
-        /// Packs moments.
+        /// Packs `moments`, saturating what does not fit.
         #[expect(clippy::cast_possible_truncation, reason = "numbers are split into words")]
-        fn of(moments: &Moments) -> Self {
+        fn pack(moments: &Moments) -> Self {
             let (min, max) = (moments.min(), moments.max());
-            let [count, weight] = [moments.count(), moments.weight()].map(narrow);
+            let [count, weight] = [moments.count(), moments.weight()].map(saturating_word);
             let (sum, squares) = (moments.sum(), moments.squares());
-            // Once the weight is full, the sums are not known any more, either. They are marked as
-            // full. The extremes stay exact.
+            // A mean cannot be computed without the weight. Saturated sums make it the largest
+            // number, as if the sum itself had not fitted.
             let (sum, squares) =
                 if weight == u32::MAX { (u64::MAX, u128::MAX) } else { (sum, squares) };
-            let is_full = squares >> (u64::BITS + u32::BITS) != 0;
+            let is_saturated = squares >> (u64::BITS + u32::BITS) != 0;
             Self {
                 count,
                 weight,
                 sum,
-                squares: if is_full { u64::MAX } else { squares as u64 },
-                squares_above: if is_full { u32::MAX } else { (squares >> u64::BITS) as u32 },
+                squares: if is_saturated { u64::MAX } else { squares as u64 },
+                squares_above: if is_saturated { u32::MAX } else { (squares >> u64::BITS) as u32 },
                 min: min as u32,
                 max: max as u32,
                 min_above: (min >> u32::BITS) as u16,
@@ -175,20 +187,24 @@ mod compact {
             }
         }
 
-        /// Merges `other`. Returns the weight that did not fit.
+        /// Adds the samples of `other`. Returns the weight that did not fit.
         #[inline(never)]
         pub(crate) fn merge(&mut self, other: &Moments) -> u64 {
             let mut moments = self.moments();
             moments.merge(other);
-            let before = mem::replace(self, Self::of(&moments)).weight();
+            let before = mem::replace(self, Self::pack(&moments)).weight();
             other.weight() - (self.weight() - before)
         }
 
-        /// Adds a sample. The weight so far must be below 2^31.
+        /// Adds one sample.
+        ///
+        /// The weight before must be at most 2^31, so that the count and the weight cannot overflow
+        /// here. The aggregator calls this for staged samples only. Once their weight is greater,
+        /// it adds them to the slices and starts again from [`EMPTY`](Self::EMPTY).
         #[inline(never)]
         pub(crate) fn add(&mut self, sample: Sample) {
-            // Most samples have the weight 1 and are below 2^32 units, which is 4 s in the coarse
-            // unit.
+            // Most samples have the weight 1 and are less than 2^32, which is 4 s in the coarse
+            // unit of time. They take a path with less 64-bit and 128-bit arithmetic.
             let Some(value) = sample.unweighted_u32() else {
                 self.merge(&Moments::of(sample.weighted()));
                 return;
@@ -203,12 +219,12 @@ mod compact {
             self.weight += 1;
             self.sum = self.sum.saturating_add(value.into());
             let (low, carry) = self.squares.overflowing_add(product_of_words(value, value));
-            let (above, is_full) = self.squares_above.overflowing_add(carry.into());
-            self.squares = if is_full { u64::MAX } else { low };
-            self.squares_above = if is_full { u32::MAX } else { above };
+            let (above, is_saturated) = self.squares_above.overflowing_add(carry.into());
+            self.squares = if is_saturated { u64::MAX } else { low };
+            self.squares_above = if is_saturated { u32::MAX } else { above };
         }
 
-        /// Adds samples.
+        /// Adds samples one by one, like [`add`](Self::add) and with the same limit on the weight.
         pub(crate) fn add_all(&mut self, samples: &[Sample]) {
             samples.iter().for_each(|sample| self.add(*sample));
         }

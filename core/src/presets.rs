@@ -1,15 +1,16 @@
-//! Predefined sets of events.
+//! A predefined set of events.
 
 use core::time::Duration;
 
 use crate::{Quantile, Threshold, Unit, events};
 
+/// Creates a limit of `millis` milliseconds on a quantile, over the default window of 60 s.
 const fn millis(quantile: Quantile, millis: u64) -> Threshold {
     Threshold::duration(quantile, Duration::from_millis(millis))
 }
 
 events! {
-    /// Eight events of a trading bot, with typical limits.
+    /// Eight events of a trading bot. Four of them have typical limits on p95 and p99, over 60 s.
     ///
     /// ```
     /// use tailwatch_core::{Event, Trading};
@@ -23,9 +24,9 @@ events! {
         CandleProcessing = 1 { limits: &[millis(Quantile::P95, 50), millis(Quantile::P99, 100)] },
         /// Computing a signal.
         SignalGeneration = 2 { limits: &[millis(Quantile::P95, 10), millis(Quantile::P99, 20)] },
-        /// Sending an order, up to its acknowledgement.
+        /// Sending an order, until it is acknowledged.
         OrderPlacement = 3 { limits: &[millis(Quantile::P95, 20), millis(Quantile::P99, 50)] },
-        /// An order from being sent to being filled.
+        /// The life of an order from being sent to being filled.
         OrderFill = 4,
         /// Publishing a message to the event bus.
         EventBusPublish = 5 { limits: &[millis(Quantile::P95, 5), millis(Quantile::P99, 10)] },
@@ -33,7 +34,8 @@ events! {
         EventBusHandle = 6,
         /// The number of messages that wait in the event bus.
         QueueBacklog = 7 { unit: Unit::One },
-        /// A pause during which the whole process, or its processor core, stood still.
+        /// A pause during which the whole process, or the processor core that it runs on, stood
+        /// still.
         GcPause = 8,
     }
 }

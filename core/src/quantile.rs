@@ -1,14 +1,17 @@
-//! Quantiles and ranks, in integer arithmetic.
+//! Quantiles and the ranks of samples, in integer arithmetic.
 
 use core::{error, fmt, str::FromStr};
 
 use crate::wide_math::{self, product_of_words};
 
-/// A quantile between 0 and 1, in parts per million (ppm): `p99.9` is 999,000 ppm.
+/// A quantile: a share of all samples, from 0 to 1 in parts per million (ppm). `p99.9` is 999,000
+/// ppm.
 ///
-/// The quantile `q` of `n` sorted samples is the sample at the *nearest rank*,
-/// `max(1, ceil(q·n))`. It is always one of the samples, never interpolated between two. `p99.9` of
-/// 1,000 samples is the 999th smallest.
+/// The value at the quantile `q` of `n` samples in ascending order is the sample at the *nearest
+/// rank*, `max(1, ceil(q·n))`, counted from 1. It is always one of the samples, never interpolated
+/// between two: the value at `p99.9` of 1,000 samples is the 999th smallest.
+///
+/// As text, a quantile is written as `p` and a percentage with up to four decimals.
 ///
 /// ```
 /// use tailwatch_core::Quantile;
@@ -20,25 +23,30 @@ use crate::wide_math::{self, product_of_words};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// In ppm, at most `MILLION`.
 pub struct Quantile(u32);
 
 const MILLION: u32 = 1_000_000;
 
 impl Quantile {
-    /// The smallest sample.
+    /// The quantile 0, which is at the smallest sample.
     pub const MIN: Self = Self(0);
-    /// The median.
+    /// The quantile 0.5, which is at the median.
     pub const P50: Self = Self(500_000);
-    /// The smallest sample such that at least 95 % of all samples are no larger.
+    /// The quantile 0.95, which is at the smallest sample such that at least 95 % of all samples
+    /// are no larger.
     pub const P95: Self = Self(950_000);
-    /// The smallest sample such that at least 99 % of all samples are no larger.
+    /// The quantile 0.99, which is at the smallest sample such that at least 99 % of all samples
+    /// are no larger.
     pub const P99: Self = Self(990_000);
-    /// The smallest sample such that at least 99.9 % of all samples are no larger.
+    /// The quantile 0.999, which is at the smallest sample such that at least 99.9 % of all samples
+    /// are no larger.
     pub const P99_9: Self = Self(999_000);
-    /// The largest sample.
+    /// The quantile 1, which is at the largest sample.
     pub const MAX: Self = Self(MILLION);
 
-    /// Creates the quantile of `ppm` parts per million. Returns `None` above 1,000,000.
+    /// Creates the quantile of `ppm` parts per million. Returns `None` if `ppm` is greater than
+    /// 1,000,000.
     pub const fn from_ppm(ppm: u32) -> Option<Self> {
         if ppm <= MILLION { Some(Self(ppm)) } else { None }
     }
@@ -48,22 +56,24 @@ impl Quantile {
         self.0
     }
 
-    /// Returns the rank of this quantile among `n` samples, counted from 1. Returns 0 if `n` is 0.
+    /// Returns the nearest rank of this quantile among `n` samples, counted from 1, or 0 if `n` is
+    /// 0.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(clippy::cast_possible_truncation, reason = "a rank is at most n")]
     pub const fn rank(self, n: u64) -> u64 {
         if n == 0 {
             return 0;
         }
-        // `n * ppm` may need more than 64 bits. Split n into millions and a remainder: the product
-        // of the remainder always fits.
-        let (millions, left) = wide_math::div_rem(n, MILLION as u64);
-        let of_left = wide_math::div_rem(
-            product_of_words(left as u32, self.0) + (MILLION - 1) as u64,
+        // ceil(n·ppm / 10^6), where n·ppm may need more than 64 bits. With n = millions·10^6 +
+        // rest, this is millions·ppm + ceil(rest·ppm / 10^6). The first product is at most n, and
+        // the second is less than 10^12.
+        let (millions, rest) = wide_math::div_rem(n, MILLION as u64);
+        let rank_in_rest = wide_math::div_rem(
+            product_of_words(rest as u32, self.0) + (MILLION - 1) as u64,
             MILLION as u64,
         )
         .0;
-        let rank = wide_math::product(millions, self.0 as u64) as u64 + of_left;
+        let rank = wide_math::product(millions, self.0 as u64) as u64 + rank_in_rest;
         if rank == 0 { 1 } else { rank }
     }
 }
@@ -90,7 +100,7 @@ impl fmt::Display for Quantile {
     }
 }
 
-/// The error returned when a text is not a quantile.
+/// The error returned when a text is not a quantile such as `p99.9`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ParseQuantileError;
@@ -109,18 +119,19 @@ impl FromStr for Quantile {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = text.strip_prefix('p').ok_or(ParseQuantileError)?;
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-        let digits = |s: &str, longest: usize| {
-            (1..=longest).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit())
+        let is_number = |text: &str, max_digits: usize| {
+            (1..=max_digits).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
         };
-        if !digits(whole, 3) || !digits(decimals, 4) {
+        if !is_number(whole, 3) || !is_number(decimals, 4) {
             return Err(ParseQuantileError);
         }
         let whole: u32 = whole.parse().map_err(|_| ParseQuantileError)?;
-        let mut parts: u32 = decimals.parse().map_err(|_| ParseQuantileError)?;
+        // One percent is 10,000 ppm, so four decimals of a percentage are ppm.
+        let mut ppm: u32 = decimals.parse().map_err(|_| ParseQuantileError)?;
         for _ in decimals.len()..4 {
-            parts *= 10;
+            ppm *= 10;
         }
-        Self::from_ppm(whole * 10_000 + parts).ok_or(ParseQuantileError)
+        Self::from_ppm(whole * 10_000 + ppm).ok_or(ParseQuantileError)
     }
 }
 
@@ -132,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rank_is_the_smallest_that_covers_the_share() {
+    fn a_rank_is_the_smallest_number_that_is_at_least_the_share_of_n() {
         for n in 1..=2_003_u64 {
             for ppm in
                 [0, 1, 333_333, 500_000, 500_001, 950_000, 990_000, 999_000, 999_999, 1_000_000]
@@ -158,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn text_round_trips_and_malformed_text_is_refused() {
+    fn a_quantile_survives_formatting_and_parsing_and_malformed_text_is_refused() {
         for ppm in (0..=1_000_000).step_by(37) {
             let quantile = Quantile(ppm);
             assert_eq!(quantile.to_string().parse(), Ok(quantile));

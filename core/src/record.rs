@@ -1,57 +1,61 @@
 //! The record: the 16 bytes that the hot path writes into a ring.
 //!
-//! A record is two 64-bit words. Bits are numbered from the least significant one, 0.
+//! A record is two 64-bit words. Bits are numbered from the least significant one, which is bit 0.
 //!
 //! | word | bits | field | meaning |
 //! |---|---|---|---|
-//! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; a FORGET holds the tick of its START instead |
+//! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; in a FORGET, the tick of the START of the span that it closes |
 //! | 1 | 63…18 | payload | 46 bits; the meaning depends on the kind |
-//! | 1 | 17…14 | sampling | k: the event is sampled 1 in 2^k, so a sample has a weight of 2^k |
+//! | 1 | 17…14 | sampling | k: the event was sampled 1 in 2^k, so the record stands for 2^k occurrences |
 //! | 1 | 13…11 | kind | see the next table |
 //! | 1 | 10…0 | event | the event id, 1…2,047; 0 is reserved |
 //!
 //! | kind | name | payload |
 //! |---|---|---|
 //! | 0 | invalid | none; reserved for TAG, see below |
-//! | 1 | START | the tag, of which the low 46 bits are kept |
-//! | 2 | `END_OK` | the duration in ticks |
-//! | 3 | `END_ERROR` | the duration in ticks |
-//! | 4 | `END_CANCELLED` | the duration in ticks |
-//! | 5 | VALUE | the number; 2^46 − 1 means that the number was too large |
-//! | 6 | DURATION | a duration in ticks that was measured elsewhere; 2^46 − 1 means that it was too large |
+//! | 1 | START | the low 46 bits of the tag |
+//! | 2 | `END_OK` | the duration of the span in ticks |
+//! | 3 | `END_ERROR` | the duration of the span in ticks |
+//! | 4 | `END_CANCELLED` | the duration of the span in ticks |
+//! | 5 | VALUE | a number; 2^46 − 1 means that the number was 2^46 − 1 or larger |
+//! | 6 | DURATION | a duration in ticks that was not measured by a START and an END; 2^46 − 1 means that it was 2^46 − 1 ticks or longer |
 //! | 7 | FORGET | bits 3…0: the reason, see the next table; bits 45…4: a magnitude, 0 unless the reason has one |
 //!
-//! | reason | why the span has no latency |
+//! | reason | why the FORGET was written |
 //! |---|---|
 //! | 0 | the caller discarded the span |
 //! | 1 | the clock stepped back: it read less at END than at START |
-//! | 2 | the duration needs more than 46 bits |
+//! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
 //! | 3 (reserved) | the span was handed over to another process |
-//! | 4 (reserved) | a difference was negative: the magnitude is its amount in ticks, and the record closes no START |
+//! | 4 (reserved) | a computed duration was negative: the magnitude is its amount in ticks, and the FORGET closes no span |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
-//! overwritten, and however spans of one event overlap.
+//! overwritten, and also when spans of one event overlap.
 //!
 //! # Reserved
 //!
-//! This version writes neither the reserved reasons nor TAG. TAG is kind 0 with an event other than
-//! 0; its payload is a tag. A TAG directly after a DURATION of the same event and tick in the same
-//! ring belongs to that DURATION, even across two passes. Every other TAG adds a second tag to the
-//! newest open span of the event whose START has the same tick.
+//! This version writes neither the reserved reasons nor the reserved record TAG, which carries a
+//! further tag as its payload. A TAG is a record of kind 0 whose event is not 0.
+//!
+//! - A TAG directly behind a DURATION in the same ring, with the same event and tick, belongs to
+//!   that DURATION, even if the ring was drained once between the two.
+//! - Every other TAG adds its tag to the newest open span whose START has the same event and tick.
 //!
 //! The aggregator of this version counts a TAG as invalid. A FORGET whose payload is above 2 closes
-//! its span and counts as invalid as well.
+//! its span and also counts as invalid.
 
 use core::fmt;
 
 use crate::event::EventId;
 
+// The positions of the fields of word 1. Each field starts where the field below it ends.
 const EVENT_BITS: u32 = 11;
 const KIND_SHIFT: u32 = EVENT_BITS;
 const SAMPLING_SHIFT: u32 = KIND_SHIFT + 3;
 const PAYLOAD_SHIFT: u32 = SAMPLING_SHIFT + 4;
 
-/// The largest payload, 2^46 − 1. In a VALUE or DURATION it means that the number did not fit.
+/// The largest payload, 2^46 − 1. In a VALUE or DURATION, it stands for every number that is
+/// 2^46 − 1 or larger.
 pub const MAX_PAYLOAD: u64 = (1 << (64 - PAYLOAD_SHIFT)) - 1;
 
 /// How a span ended.
@@ -63,8 +67,8 @@ pub enum Outcome {
     Ok = 2,
     /// The work failed.
     Error = 3,
-    /// The work was abandoned: its future was dropped before completion, or a panic unwound through
-    /// it.
+    /// The work was abandoned. For example, its future was dropped before completion, or a panic
+    /// unwound through it.
     Cancelled = 4,
 }
 
@@ -78,7 +82,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a span was closed without a latency: the payload of a FORGET.
+/// Why a FORGET closed a span without a latency. The number of the variant is the payload of the
+/// FORGET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -92,12 +97,15 @@ pub enum DiscardReason {
     TooLong = 2,
 }
 
-/// The kind of a record, which decides the meaning of its payload.
+/// What a record stands for: START, END (one kind for each [`Outcome`]), VALUE, DURATION or FORGET.
+///
+/// The kind decides the meaning of the [payload](Record::payload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Kind {
-    /// Not a valid record. No recorder writes this kind; an empty slot holds it.
+    /// Not a valid record. No recorder writes this kind. A [slot](crate::Slot) that was never
+    /// written has it, because such a slot is all zero.
     Invalid = 0,
     /// START: a span began.
     Start = 1,
@@ -107,15 +115,16 @@ pub enum Kind {
     EndError = 3,
     /// END: a span ended with [`Outcome::Cancelled`].
     EndCancelled = 4,
-    /// VALUE: a number was measured.
+    /// VALUE: a plain number was measured, such as the length of a queue.
     Value = 5,
-    /// DURATION: a duration was measured elsewhere.
+    /// DURATION: a finished duration was recorded that was not measured by a START and an END.
     Duration = 6,
-    /// FORGET: a span was closed without a latency; see [`DiscardReason`].
+    /// FORGET: a span was closed without a latency. [`DiscardReason`] lists the reasons.
     Forget = 7,
 }
 
 impl Kind {
+    /// All kinds, indexed by their number in records.
     const ALL: [Self; 8] = [
         Self::Invalid,
         Self::Start,
@@ -153,11 +162,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One entry of a ring, 16 bytes.
+/// What the hot path writes into one [slot](crate::Slot) of a ring: 16 bytes.
 ///
-/// Any two 64-bit words decode to a record without an error, though not necessarily to one that a
-/// recorder would write. The constructors take `sampling` as the k of 1 in 2^k and keep its low 4
-/// bits.
+/// Any two 64-bit words can be read as a record without an error, even if no recorder would write
+/// them.
+///
+/// In all constructors, `sampling` is the k of an event that is sampled 1 in 2^k, or 0 for an event
+/// that is not sampled. Only its low 4 bits are stored.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Kind, Outcome, Record};
@@ -169,20 +180,23 @@ impl fmt::Display for Kind {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Record {
+    /// Word 0.
     ticks: u64,
+    /// Word 1: payload, sampling, kind and event.
     word: u64,
 }
 
 impl Record {
-    /// The content of an empty slot, all zero: kind [`Kind::Invalid`], event 0.
+    /// The content of a slot that was never written. All zero: kind [`Kind::Invalid`], event id 0.
     pub const EMPTY: Self = Self { ticks: 0, word: 0 };
 
-    /// Creates a record from its two words, in the layout of the ring.
+    /// Creates a record from its two words: first the ticks, then the word that packs the other
+    /// fields.
     pub const fn from_words(words: [u64; 2]) -> Self {
         Self { ticks: words[0], word: words[1] }
     }
 
-    /// Returns the two words, in the layout of the ring.
+    /// Returns the two words: first the ticks, then the word that packs the other fields.
     pub const fn words(self) -> [u64; 2] {
         [self.ticks, self.word]
     }
@@ -192,14 +206,15 @@ impl Record {
         Self::of_span(ticks, Self::span_bits(event, sampling), kind, payload)
     }
 
-    /// Returns the bits that all records of a span share: event id and sampling. They are never 0,
-    /// because no event has the id 0.
+    /// Returns the bits of word 1 that all records of a span share: event id and sampling. They are
+    /// never 0, because no event has the id 0.
     #[inline]
     pub(crate) const fn span_bits(event: EventId, sampling: u8) -> usize {
         ((sampling as usize & 0xF) << SAMPLING_SHIFT) | event.get() as usize
     }
 
-    /// Creates a record of the span that [`span_bits`](Self::span_bits) describe.
+    /// Creates a record of a span. `span_bits` holds its event and sampling, as returned by
+    /// [`span_bits`](Self::span_bits). `kind` is the number of a [`Kind`].
     #[inline]
     pub(crate) const fn of_span(ticks: u64, span_bits: usize, kind: u8, payload: u64) -> Self {
         Self {
@@ -215,9 +230,9 @@ impl Record {
         Self::new(ticks, event, sampling, Kind::Start as u8, tag)
     }
 
-    /// Creates an END: a span of `event` ends at `ticks` after `duration` ticks.
+    /// Creates an END: a span of `event` ends at `ticks` and has lasted `duration` ticks.
     ///
-    /// The duration must be at most [`MAX_PAYLOAD`]; higher bits are lost.
+    /// The duration must be at most [`MAX_PAYLOAD`]: only its low 46 bits are stored.
     #[inline]
     pub const fn end(
         ticks: u64,
@@ -229,10 +244,10 @@ impl Record {
         Self::new(ticks, event, sampling, outcome as u8, duration)
     }
 
-    /// Creates a VALUE: a number that was measured at `ticks`.
+    /// Creates a VALUE: the number `value` was measured at `ticks`.
     ///
-    /// A number of [`MAX_PAYLOAD`] or more is stored as [`MAX_PAYLOAD`], which the aggregator
-    /// counts as saturated instead of as a sample.
+    /// A number of [`MAX_PAYLOAD`] or more is stored as [`MAX_PAYLOAD`]. Such a record gives no
+    /// sample; the aggregator only counts it, as [saturated](crate::Counters::saturated).
     #[inline]
     pub const fn value(ticks: u64, event: EventId, sampling: u8, value: u64) -> Self {
         Self::new(
@@ -244,10 +259,11 @@ impl Record {
         )
     }
 
-    /// Creates a DURATION: a duration in ticks that ended at `ticks` and was measured elsewhere.
+    /// Creates a DURATION: `duration` ticks that ended at `ticks` and were not measured by a START
+    /// and an END.
     ///
-    /// A duration of [`MAX_PAYLOAD`] ticks or more is stored as [`MAX_PAYLOAD`], which the
-    /// aggregator counts as saturated instead of as a sample.
+    /// A duration of [`MAX_PAYLOAD`] ticks or longer is stored as [`MAX_PAYLOAD`]. Such a record
+    /// gives no sample; the aggregator only counts it, as [saturated](crate::Counters::saturated).
     #[inline]
     pub const fn duration(ticks: u64, event: EventId, sampling: u8, duration: u64) -> Self {
         let payload = if duration < MAX_PAYLOAD { duration } else { MAX_PAYLOAD };
@@ -266,43 +282,48 @@ impl Record {
         Self::new(start_ticks, event, sampling, Kind::Forget as u8, reason as u64)
     }
 
-    /// Returns when it happened, in raw ticks. For a FORGET this is the start of its span.
+    /// Returns the tick at which it happened, in raw ticks of the clock. A FORGET has the tick of
+    /// the START of the span that it closes.
     pub const fn ticks(self) -> u64 {
         self.ticks
     }
 
-    /// Returns the kind.
+    /// Returns which kind of record this is: START, END (with its outcome), VALUE, DURATION or
+    /// FORGET.
     pub const fn kind(self) -> Kind {
         Kind::ALL[(self.word >> KIND_SHIFT) as usize & 7]
     }
 
-    /// Returns the event; `None` for the reserved id 0.
+    /// Returns the id of the event; `None` if the record has the reserved id 0.
     pub const fn event(self) -> Option<EventId> {
         EventId::new((self.word & ((1 << EVENT_BITS) - 1)) as u16)
     }
 
     /// Returns the index of the outcome (0 ok, 1 error, 2 cancelled) if `start` is a START and
-    /// `self` is the END of the same span: same event, same sampling, and a duration that leads
-    /// back to its tick.
+    /// `self` is the END of the same span: both have the same event, and the duration of `self`
+    /// leads back to the tick of `start`. Otherwise returns `None`.
     #[inline]
-    pub(crate) const fn outcome_of(self, start: Self) -> Option<usize> {
+    pub(crate) const fn outcome_index_of(self, start: Self) -> Option<usize> {
         let kind = (self.word >> KIND_SHIFT) as usize & 7;
-        let begun = self.word & ((1 << EVENT_BITS) - 1) | (Kind::Start as u64) << KIND_SHIFT;
-        let is_of_event = start.word & ((1 << SAMPLING_SHIFT) - 1) == begun;
-        let is_of_span = is_of_event && self.ticks.wrapping_sub(self.payload()) == start.ticks;
-        if is_of_span && kind >= Kind::EndOk as usize && kind <= Kind::EndCancelled as usize {
+        let start_of_event =
+            self.word & ((1 << EVENT_BITS) - 1) | (Kind::Start as u64) << KIND_SHIFT;
+        let is_same_event = start.word & ((1 << SAMPLING_SHIFT) - 1) == start_of_event;
+        let is_same_span = is_same_event && self.ticks.wrapping_sub(self.payload()) == start.ticks;
+        if is_same_span && kind >= Kind::EndOk as usize && kind <= Kind::EndCancelled as usize {
             Some(kind - Kind::EndOk as usize)
         } else {
             None
         }
     }
 
-    /// Returns k: the event is sampled 1 in 2^k, so a sample from this record has a weight of 2^k.
+    /// Returns the k of an event that was sampled 1 in 2^k: the record stands for 2^k occurrences.
+    /// 0 if the event was not sampled.
     pub const fn sampling(self) -> u8 {
         (self.word >> SAMPLING_SHIFT & 0xF) as u8
     }
 
-    /// Returns the payload, 46 bits, whose meaning depends on the kind.
+    /// Returns the payload, 46 bits: the tag of a START, the duration in ticks of an END or a
+    /// DURATION, the number of a VALUE, or the [reason](DiscardReason) of a FORGET.
     pub const fn payload(self) -> u64 {
         self.word >> PAYLOAD_SHIFT
     }

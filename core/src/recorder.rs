@@ -7,14 +7,16 @@ use crate::{
     ring::Producer, sync::Cell,
 };
 
-/// Whether the usual case has code of its own beside the general code. Targets with 32-bit
-/// registers do without: a few more instructions per span, for half the flash.
+/// Whether the usual case (an event that is not sampled, a duration that fits an END) has code of
+/// its own in addition to the general code. Targets with 32-bit registers have only the general
+/// code: a span costs a few more instructions, but half the flash.
 const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 
-/// Records the events of one thread, task or interrupt into its ring.
+/// Records the events of one thread, task or interrupt into a [`Ring`](crate::Ring) of its own.
 ///
-/// Recording is wait-free, and it never panics, allocates, blocks or fails. On a 64-bit target a
-/// span takes two reads of the clock, six stores and predictable branches.
+/// Recording is wait-free, and it never panics, allocates, blocks or fails. On a 64-bit target, a
+/// span takes two reads of the clock, three stores for each of its two records, and predictable
+/// branches.
 ///
 /// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
 /// to another thread, but two threads cannot use it at once.
@@ -22,8 +24,8 @@ const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 /// ```
 /// use tailwatch_core::{Clock, Event, Gate, Outcome, Recorder, Ring, Slot, TickRate, Trading};
 ///
-/// struct Counter(core::cell::Cell<u64>); // a clock that ticks at every read
-/// impl Clock for Counter {
+/// struct CountingClock(core::cell::Cell<u64>); // a clock that advances by one tick at every read
+/// impl Clock for CountingClock {
 ///     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1) }
 ///     fn end(&self) -> u64 { self.start() }
 ///     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
@@ -32,7 +34,7 @@ const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 /// let gate = Gate::<9>::new();
 /// let mut ring = Ring::<[Slot; 64]>::new();
 /// let (producer, mut consumer) = ring.split();
-/// let recorder = Recorder::new(producer, &gate, Counter(0.into()));
+/// let recorder = Recorder::new(producer, &gate, CountingClock(0.into()));
 /// {
 ///     let _handling = recorder.measure(Trading::EventBusHandle);
 ///     let placing = recorder.measure_tagged(Trading::OrderPlacement, 4711); // nested
@@ -53,60 +55,66 @@ pub struct Recorder<'r, C, const IDS: usize> {
 
 /// The random number generator that selects which occurrences of a sampled event are recorded.
 ///
-/// It is a linear congruential generator of which the high bits are used. The multiplier is that of
-/// PCG (O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms for
-/// Random Number Generation*, 2014). Over the period of 2^32 draws, each pattern of k high bits
-/// comes up in exactly 1 of 2^k draws. All generators walk the same cycle. Each adds the address of
-/// its recorder as a salt, so that two recorders do not select alike.
+/// It is a linear congruential generator with a state of 32 bits, whose high bits are used. The
+/// multiplier is that of PCG (O'Neill, *PCG: A Family of Simple Fast Space-Efficient Statistically
+/// Good Algorithms for Random Number Generation*, 2014). Over the period of 2^32 draws, each
+/// pattern of k high bits comes up in exactly 1 of 2^k draws.
 ///
-/// A counter would be cheaper, but recording every n-th occurrence of a periodic event would show
-/// only one phase of its period.
+/// All generators start at the same state and so draw the same sequence. Each adds a salt, the
+/// address of its recorder, so that two recorders do not select the same occurrences.
+///
+/// A counter would be cheaper. But if it recorded every n-th occurrence of an event that repeats a
+/// pattern, it could hit the same part of the pattern every time.
 #[derive(Debug)]
 struct SampleRng(Cell<u32>);
 
 impl SampleRng {
-    /// Returns `true` with a probability of 1 in 2^`sampling`; `sampling` is 1 to 15.
+    /// Returns `true` with a probability of 1 in 2^`sampling`. `sampling` must be 1 to 15.
     #[expect(clippy::cast_possible_truncation, reason = "any bits of an address will do")]
     fn draw(&self, sampling: u8, salt: usize) -> bool {
         let state = self.0.get().wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
         self.0.set(state);
-        // The salt is an address, and addresses differ mostly in their low bits. The multiplication
-        // spreads them to the high bits (Fibonacci hashing; Knuth, TAOCP 3, 6.4).
+        // The salt is an address, and addresses differ mostly in their low bits. Only high bits are
+        // used below, so the multiplication spreads the difference to them (Fibonacci hashing;
+        // Knuth, TAOCP volume 3, section 6.4).
         let salt = (salt as u32).wrapping_mul(0x9E37_79B9);
         state.wrapping_add(salt) >> (u32::BITS - u32::from(sampling)) == 0
     }
 }
 
-/// An open span: what START hands to END.
+/// A span that was started and is not closed yet. [`Recorder::start`] returns it, and
+/// [`Recorder::end`] or [`Recorder::discard`] takes it back.
 ///
-/// A token is plain data without a reference to a ring. Another recorder may close it, even in
-/// another thread, as long as both recorders feed the same aggregator and read the same clock.
-/// Dropping a token does not close its span, which then stays in flight; pass every token to
-/// [`Recorder::end`] or [`Recorder::discard`].
+/// A token is plain data without a reference to a ring. Another recorder may close its span, even
+/// in another thread, as long as the rings of both are drained by the same
+/// [`Aggregator`](crate::Aggregator) and both read the same clock. Dropping a token does not close
+/// its span: the aggregator then keeps counting the span as in flight.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass the token to `end` or `discard`"]
 pub struct Token {
+    /// The tick of the START.
     start: u64,
-    /// Event and sampling, in the bits of a record; 0 for a span that is not recorded. They are
-    /// packed into one word so that a token stays in registers.
+    /// The event and its sampling, as [`Record::span_bits`] packs them; 0 for a span that is not
+    /// recorded. They share one word so that a token stays in registers.
     span_bits: usize,
 }
 
-/// The error returned when the [`Gate`] does not admit an event.
+/// The error of [`Recorder::try_start`] when the [`Gate`] does not admit an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Disabled {
-    /// Whether the gate is [closed](Gate::close) permanently, rather than switched off.
+    /// `true` if the gate is [closed](Gate::close) permanently, `false` if the event or all events
+    /// are switched off and can be switched on again.
     pub is_final: bool,
 }
 
 impl fmt::Display for Disabled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_final {
-            "the gate is closed permanently"
+            "the gate is closed permanently, so no event is recorded any more"
         } else {
-            "the gate is off for this event"
+            "the gate is switched off, for this event or for all events"
         })
     }
 }
@@ -114,13 +122,13 @@ impl fmt::Display for Disabled {
 impl error::Error for Disabled {}
 
 impl Token {
-    /// Returns the token of a span that is not recorded. Closing it does nothing.
+    /// Returns the token of a span that is not recorded. Ending or discarding it does nothing.
     #[inline]
     pub const fn unrecorded() -> Self {
         Self { start: 0, span_bits: 0 }
     }
 
-    /// Returns whether the span is recorded.
+    /// Returns whether the span is recorded, that is whether its START is in a ring.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
         self.span_bits != 0
@@ -128,41 +136,44 @@ impl Token {
 }
 
 impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
-    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`,
-    /// with ticks of `clock`.
+    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`.
+    /// The ticks in its records are read from `clock`.
     #[cfg(not(tailwatch_loom))]
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
-    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`,
-    /// with ticks of `clock`.
+    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`.
+    /// The ticks in its records are read from `clock`.
     #[cfg(tailwatch_loom)]
     pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
-    /// Returns the clock.
+    /// Returns the clock from which this recorder reads the ticks in its records.
     pub const fn clock(&self) -> &C {
         &self.clock
     }
 
-    /// Starts a span that ends when the returned guard is dropped.
+    /// Starts a span without a tag. It ends when the returned guard is dropped.
     #[inline(always)]
     pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS> {
         self.measure_tagged(event, 0)
     }
 
-    /// Like [`measure`](Self::measure), with a tag such as an order number. The low 46 bits are
-    /// kept.
+    /// Like [`measure`](Self::measure), but gives the span a tag: a number such as that of an
+    /// order. Only the low 46 bits of the tag are recorded.
     #[inline(always)]
     pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS> {
         SpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
-    /// Starts a span with a tag, of which the low 46 bits are kept.
+    /// Starts a span with a tag, of which only the low 46 bits are recorded. Pass 0 for a span that
+    /// needs no tag.
     ///
-    /// Close it with [`end`](Self::end) or [`discard`](Self::discard).
+    /// Close the span by passing the token to [`end`](Self::end) or [`discard`](Self::discard). If
+    /// the gate or sampling skips this occurrence, the span is not recorded, and closing it does
+    /// nothing.
     #[inline(always)]
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         self.try_start(event, tag).unwrap_or(Token::unrecorded())
@@ -170,12 +181,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Like [`start`](Self::start), but returns an error if the gate does not admit the event.
     ///
-    /// This method is for adapters, which may count the spans that come after the gate was closed.
+    /// This method is for adapters that count the spans which start after the gate was closed.
     ///
     /// # Errors
     ///
-    /// Returns [`Disabled`] if the gate does not admit the event. A span that sampling skips is not
-    /// an error: it gets an unrecorded token.
+    /// Returns [`Disabled`] if the gate does not admit the event. It is no error if sampling skips
+    /// this occurrence: the result is then [`Token::unrecorded`].
     #[inline(always)]
     pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, Disabled> {
         let event = event.id();
@@ -183,15 +194,16 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         if FAST_PATH && decision.is_always() {
             Ok(self.begin(event, 0, tag))
         } else if decision.is_off() {
-            Err(Disabled { is_final: decision.is_final() })
+            Err(Disabled { is_final: decision.is_closed() })
         } else if FAST_PATH {
             Ok(self.start_sampled(event, decision, tag))
         } else {
-            let sampling = if decision.is_always() { Some(0) } else { self.draw(decision) };
+            let sampling = if decision.is_always() { Some(0) } else { self.apply(decision) };
             Ok(sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag)))
         }
     }
 
+    /// Reads the clock and writes the START.
     #[inline(always)]
     fn begin(&self, event: EventId, sampling: u8, tag: u64) -> Token {
         let start = self.clock.start();
@@ -199,27 +211,30 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         Token { start, span_bits: Record::span_bits(event, sampling) }
     }
 
-    /// Not inlined, so that programs that do not sample do not carry this code at every call site.
+    /// Starts a span of an event that is not switched off but sampled.
+    ///
+    /// Not inlined, because most programs do not sample and should not carry this code at every
+    /// call site.
     #[inline(never)]
     fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
-        match self.draw(decision) {
+        match self.apply(decision) {
             Some(sampling) => self.begin(event, sampling, tag),
             None => Token::unrecorded(),
         }
     }
 
-    /// Returns the sampling with which to record `event` this time; `None` if it is not to be
-    /// recorded.
+    /// Decides whether to record this occurrence of `event`. Returns the sampling to write into the
+    /// record, or `None` if the occurrence is not recorded.
     #[inline(always)]
     fn decide(&self, event: EventId) -> Option<u8> {
         let decision = self.gate.decision(event);
-        if decision.is_always() { Some(0) } else { self.draw(decision) }
+        if decision.is_always() { Some(0) } else { self.apply(decision) }
     }
 
-    /// Applies a decision other than "always": returns the sampling to record with, or `None` if
-    /// the event is switched off or is not selected this time.
+    /// Decides as [`decide`](Self::decide) does, for an event that the gate does not always admit:
+    /// it may be switched off, or sampled, in which case the random number generator decides.
     #[inline(never)]
-    fn draw(&self, decision: Decision) -> Option<u8> {
+    fn apply(&self, decision: Decision) -> Option<u8> {
         let sampling = decision.sampling();
         if decision.is_off() {
             None
@@ -230,7 +245,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Ends a span with this outcome. An unrecorded token does nothing.
+    /// Ends a span with the given outcome. Does nothing if the token is unrecorded.
     #[inline(always)]
     pub fn end(&self, token: Token, outcome: Outcome) {
         if !token.is_recorded() {
@@ -243,22 +258,25 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         self.end_at(token, outcome, end);
     }
 
-    /// Ends a recorded span at the tick `end` in the usual case, and returns `true`.
+    /// Ends a span at the tick `end` and returns `true`, or returns `false` without having done
+    /// anything.
     ///
-    /// In two rare cases it does nothing and returns `false`: if a record cannot carry the
-    /// duration, and if the producer has to reserve records first. Then call
-    /// [`end_at`](Self::end_at), which handles all cases.
+    /// `false` is rare. It means that an END cannot hold the duration, or that the producer has to
+    /// [reserve](crate::ring) records first. The caller must then call [`end_at`](Self::end_at),
+    /// which handles all cases.
     ///
-    /// This method is for adapters, which have rare cases of their own and make one cold call for
-    /// all of them.
+    /// This method is for adapters that have rare cases of their own. They can handle these and the
+    /// rare cases of this method in one cold function.
     ///
-    /// The token must be of a [recorded](Token::is_recorded) span.
+    /// `end` must come from a clock with the same ticks as the clock of the START. The token must
+    /// be [recorded](Token::is_recorded); otherwise an [invalid](crate::Counters::invalid) record
+    /// is written.
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
         let duration = end.wrapping_sub(token.start);
         match self.producer.next_reserved() {
-            // One comparison covers two cases: the duration of an `end` before the start wraps
-            // around to more than a record can carry.
+            // One comparison excludes two cases. A duration can be too long for a record. And if
+            // `end` is before the start, the difference wraps around to more than a record holds.
             Some(seq) if duration <= MAX_PAYLOAD => {
                 self.producer
                     .push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
@@ -268,12 +286,13 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Ends a span at the tick `end`, which must come from this recorder's clock.
+    /// Ends a span at the tick `end`. Does nothing if the token is unrecorded.
     ///
-    /// If the duration is negative or needs more than 46 bits, the span is closed without a latency
-    /// and counted; see [`DiscardReason`].
+    /// `end` must come from a clock with the same ticks as the clock of the START. If the duration
+    /// is negative or needs more than 46 bits, the span is closed without a latency, and the
+    /// aggregator counts it; see [`DiscardReason`].
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
-    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
+    #[expect(clippy::needless_pass_by_value, reason = "a token must not be used twice")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
         let duration = end.wrapping_sub(token.start);
         if !token.is_recorded() {
@@ -287,21 +306,23 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
                 duration,
             ));
         }
-        // Read as a signed number, so that a clock that wrapped past 2^64 still counts as going
-        // forward.
-        let backwards = duration.cast_signed() < 0;
+        // The sign of the wrapping difference decides, not a comparison of `end` with the start:
+        // a tick count that has wrapped past 2^64 has not stepped back.
+        let stepped_back = duration.cast_signed() < 0;
         self.push_forget(
             &token,
-            if backwards { DiscardReason::ClockSteppedBack } else { DiscardReason::TooLong },
+            if stepped_back { DiscardReason::ClockSteppedBack } else { DiscardReason::TooLong },
         );
     }
 
-    /// Closes a span without a latency, so that it enters no statistics.
-    #[expect(clippy::needless_pass_by_value, reason = "a span is closed once")]
+    /// Closes a span without a latency, so that it enters no statistics. Does nothing if the token
+    /// is unrecorded.
+    #[expect(clippy::needless_pass_by_value, reason = "a token must not be used twice")]
     pub fn discard(&self, token: Token) {
         self.push_forget(&token, DiscardReason::Discarded);
     }
 
+    /// Closes a span by a FORGET, if it is recorded.
     fn push_forget(&self, token: &Token, reason: DiscardReason) {
         if token.is_recorded() {
             self.producer.push(Record::of_span(
@@ -313,10 +334,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Records a number, such as the length of a queue, and returns whether the gate and sampling
-    /// let it be recorded.
+    /// Records a plain number, such as the length of a queue. The event must have
+    /// [`Unit::One`](crate::Unit::One).
     ///
-    /// A number of 2^46 − 1 or more is counted as saturated and gives no sample.
+    /// Returns `false` if the gate or sampling skips this occurrence. A number of 2^46 − 1 or more
+    /// is recorded, but gives no sample: the aggregator only counts it, as
+    /// [saturated](crate::Counters::saturated).
     #[inline(always)]
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
@@ -327,10 +350,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         sampling.is_some()
     }
 
-    /// Records a duration in ticks that was measured elsewhere and ended just now, and returns
-    /// whether the gate and sampling let it be recorded.
+    /// Records a duration of `ticks` that ended just now and was not measured by a span of this
+    /// crate.
     ///
-    /// A duration of 2^46 − 1 ticks or more is counted as saturated and gives no sample.
+    /// Returns `false` if the gate or sampling skips this occurrence. A duration of 2^46 − 1 ticks
+    /// or longer is recorded, but gives no sample: the aggregator only counts it, as
+    /// [saturated](crate::Counters::saturated).
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
@@ -342,9 +367,10 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 }
 
-/// A span that ends when the guard is dropped, with [`Outcome::Ok`].
+/// A guard that ends its span with [`Outcome::Ok`] when it is dropped.
 ///
-/// [`end`](Self::end) ends it with another outcome, [`discard`](Self::discard) without a latency.
+/// [`end`](Self::end) ends the span earlier or with another outcome. [`discard`](Self::discard)
+/// closes the span without a latency.
 #[derive(Debug)]
 #[must_use = "the span ends when its guard is dropped; bind the guard to a variable"]
 pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize> {
@@ -353,7 +379,7 @@ pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize> {
 }
 
 impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
-    /// Ends the span now with this outcome.
+    /// Ends the span now, with the given outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
@@ -384,7 +410,7 @@ mod tests {
     use super::*;
     use crate::{Ring, Slot, TickRate, Trading};
 
-    /// A clock that stands at the tick the test sets.
+    /// A clock that stands still at the tick that the test last set.
     #[derive(Debug)]
     struct ManualClock(Cell<u64>);
 
@@ -400,7 +426,8 @@ mod tests {
         }
     }
 
-    /// Returns the records that `work` writes, as (ticks, kind, payload).
+    /// Returns the records that `work` writes, as (ticks, kind, payload). `work` gets a recorder,
+    /// its clock and its gate.
     fn recorded(
         work: impl FnOnce(&Recorder<'_, &ManualClock, 9>, &ManualClock, &Gate<9>),
     ) -> Vec<(u64, Kind, u64)> {
@@ -436,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_a_record_cannot_carry_becomes_a_forget_with_its_reason() {
+    fn a_duration_that_does_not_fit_an_end_becomes_a_forget_with_its_reason() {
         let seen = recorded(|recorder, clock, _| {
             for (start, end) in [(100, 99), (0, MAX_PAYLOAD + 1), (0, MAX_PAYLOAD), (u64::MAX, 4)] {
                 clock.0.set(start);
@@ -451,13 +478,13 @@ mod tests {
             (100, Kind::Forget, DiscardReason::ClockSteppedBack as u64),
             (0, Kind::Forget, DiscardReason::TooLong as u64),
             (MAX_PAYLOAD, Kind::EndOk, MAX_PAYLOAD),
-            (4, Kind::EndOk, 5), // the clock wrapped past 2^64
+            (4, Kind::EndOk, 5), // the tick count wrapped past 2^64
         ];
         assert_eq!(closing, expected);
     }
 
     #[test]
-    fn the_gate_decides_at_start_and_end_follows() {
+    fn a_span_is_recorded_if_the_gate_admitted_its_start() {
         let seen = recorded(|recorder, clock, gate| {
             let recorded = recorder.measure(Trading::OrderFill);
             gate.set_enabled(false);
@@ -472,21 +499,22 @@ mod tests {
         assert_eq!(seen, [(0, Kind::Start, 0), (7, Kind::EndOk, 7)]);
     }
 
-    /// 1 in 2^k of 40,000 spans is recorded, each with START and END. The number of them is within
-    /// 6 standard deviations of the binomial distribution.
+    /// Starts 40,000 spans with each sampling. The number of recorded ones must be within 6
+    /// standard deviations of the mean of a binomial distribution.
     #[test]
-    fn sampling_records_its_share_and_each_start_has_its_end() {
+    fn sampling_records_the_requested_share_and_each_start_has_its_end() {
         for k in 1..=8_u8 {
             let (mut starts, mut last) = (0_u64, None);
             for round in 0..2_000 {
                 let seen = recorded(|recorder, clock, gate| {
-                    // A seed for each round, because equal seeds would draw the same sequence.
+                    // Each round has another seed: from the same seed, it would draw the same
+                    // sequence again.
                     recorder.rng.0.set(1 + round * 77_777);
                     gate.set_sampling(Trading::OrderFill.id(), k);
                     for _ in 0..20 {
                         let span = recorder.measure(Trading::OrderFill);
                         clock.0.set(clock.0.get() + 1);
-                        // Must not matter: the span was decided at START.
+                        // The END must not depend on this, because the START was before it.
                         gate.set_sampling(Trading::OrderFill.id(), 0);
                         drop(span);
                         gate.set_sampling(Trading::OrderFill.id(), k);
@@ -504,7 +532,7 @@ mod tests {
                         ),
                     }
                 }
-                assert_eq!(last, None, "a START without its END");
+                assert_eq!(last, None, "a START has no END");
             }
             let p = 0.5_f64.powi(i32::from(k));
             let deviation = (40_000.0 * p * (1.0 - p)).sqrt();
@@ -516,22 +544,22 @@ mod tests {
     }
 
     #[test]
-    fn a_sampled_value_carries_its_sampling() {
+    fn the_record_of_a_sampled_value_contains_the_sampling() {
         let gate = Gate::<9>::new();
         let mut ring = Ring::<[Slot; 64]>::new();
         let (producer, mut consumer) = ring.split();
         let clock = ManualClock(Cell::new(0));
         let recorder = Recorder::new(producer, &gate, &clock);
         gate.set_sampling(Trading::QueueBacklog.id(), 2);
-        let taken = (0..40).filter(|n| recorder.value(Trading::QueueBacklog, *n)).count();
+        let admitted = (0..40).filter(|n| recorder.value(Trading::QueueBacklog, *n)).count();
         consumer.refresh();
         let mut seen = 0;
         consumer.drain(|record| {
             assert_eq!(record.sampling(), 2);
             seen += 1;
         });
-        assert_eq!(seen, taken);
-        assert!((1..30).contains(&taken), "1 in 4 of 40: {taken}");
+        assert_eq!(seen, admitted);
+        assert!((1..30).contains(&admitted), "{admitted} of 40 at a sampling of 1 in 4");
     }
 
     #[test]

@@ -1,44 +1,55 @@
 //! A ring of records between one producer and one consumer, in which new records overwrite the
 //! oldest.
 //!
-//! The ring is a fixed array. Pushing is wait-free and never fails: a full ring overwrites its
-//! oldest record, and the consumer counts the records that it lost. For each consumer, this holds
-//! exactly: `produced == delivered + overwritten + pending`.
+//! The ring is a fixed array. Pushing a record is wait-free and never fails: once the array is
+//! full, each push overwrites the oldest record, whether or not the consumer has read it. The
+//! consumer counts the records that it lost this way. Its counts always satisfy
+//! `produced == delivered + overwritten + pending`.
 //!
 //! # The protocol
 //!
 //! Neither side locks, waits or uses compare-and-swap. Both need only loads and stores of machine
-//! words, which a Cortex-M0 has as well. The producer never reads what the consumer writes, so a
-//! slow, dead or absent consumer costs the hot path nothing.
+//! words, which even a Cortex-M0 has. The producer never reads what the consumer writes, so a slow,
+//! dead or absent consumer costs the hot path nothing.
 //!
-//! Three counters count records. They wrap at the range of `usize`.
+//! Records have *sequence numbers*, in the order in which they are pushed. The record with number
+//! `q`, or record `q` for short, is written to slot `q % capacity`, where it overwrites record
+//! `q - capacity`. Three counters hold such numbers. They wrap at the range of `usize`.
 //!
-//! - `head` counts the published records. The producer writes it.
-//! - `reserved` runs ahead of `head` by up to [`batch`] records. Every record below it *may*
-//!   already be in the process of being written, and thereby of overwriting an older one. The
-//!   producer writes it once per [`batch`] records, *before* it writes those records.
-//! - `tail` counts the records that the consumer has finished with. The consumer writes it, so that
-//!   the next consumer can continue from there.
+//! - `head` is the number of the next record to publish. Every record below it is published: its
+//!   words are visible to a consumer that sees this `head`. The producer writes it.
+//! - `reserved` is ahead of `head` by up to [`batch`] records. The producer *may* already be
+//!   writing any record below it, and thereby overwriting an older record. The producer writes this
+//!   counter once per [`batch`] records, *before* it writes any of them.
+//! - `tail` is the number of the next record to consume. The consumer writes it, so that the next
+//!   consumer can continue from there.
 //!
 //! ```text
 //! producer                                    consumer
-//!   seq = head                                  h = head, once for the whole pass  (Acquire)
+//!   seq = head                                  h = head, once per refresh          (Acquire)
 //!   if seq == reserved:                         skip all records before h - capacity
 //!      reserved = seq + batch     (Relaxed)     for each chunk:
 //!      fence                      (Release)        copy the words of its records   (Relaxed)
 //!   store the words of the record (Relaxed)        fence                           (Acquire)
 //!   head = seq + 1                (Release)        r = reserved                    (Relaxed)
-//!                                                  record q is whole iff r - q <= capacity
+//!                                                  record q is intact iff r - q <= capacity
 //! ```
 //!
-//! | place | ordering | partner | what breaks without it | model |
+//! A copied record `q` is *intact* unless the producer may have begun to overwrite it in the
+//! meantime. Record `q + capacity` overwrites it, and the producer writes that record only once
+//! `reserved` is above its number. So record `q` is intact if `r <= q + capacity`.
+//!
+//! The orderings above, and those with which a producer attaches to a ring, have names in the
+//! source. This table gives the reason for each:
+//!
+//! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
 //! | `ring: head is published` | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
-//! | `ring: a look at head` | consumer, `head` load, Acquire | producer, `head` store, Release | the same | `a_producer_laps_a_consumer` |
-//! | `ring: reserved is announced` | producer, fence after the `reserved` store, Release | consumer, fence before the `reserved` load, Acquire | the consumer copies words of a newer record without seeing that they were reserved, and delivers a torn record | `counters_wrap` |
-//! | `ring: before reserved is read` | consumer, fence before the `reserved` load, Acquire | both fences of the producer, Release | the same | `a_consumer_attaches_to_a_lapped_ring` |
-//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before the `reserved` load, Acquire | the same, for the records that the reservation of the *previous* producer still covers: a fence orders only the stores of its own thread | `a_second_producer_takes_over` |
-//! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the previous producer's `head` store, Release | nothing, as long as the hand-over itself orders the two producers, which the contract requires; for a ring that outlives its process in a mapped file, nothing else orders them | none |
+//! | `ring: a look at head` | consumer, `head` load, Acquire | producer, `head` store, Release | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
+//! | `ring: reserved is announced` | producer, fence after the `reserved` store, Release | consumer, fence before the `reserved` load, Acquire | the consumer copies words of a newer record without seeing that it was reserved, and delivers a torn record | `counters_wrap` |
+//! | `ring: before reserved is read` | consumer, fence before the `reserved` load, Acquire | both fences of the producer, Release | the consumer copies words of a newer record without seeing that it was reserved, and delivers a torn record | `a_consumer_attaches_to_a_lapped_ring` |
+//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before the `reserved` load, Acquire | a torn record is delivered, if the newer record was reserved by the *previous* producer: the fence after its reservation orders only the stores of its own thread | `a_second_producer_takes_over` |
+//! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the previous producer's `head` store, Release | nothing, as long as the hand-over itself orders the two producers, which [`Ring::attach_producer`] requires; for a ring that outlives its process in a mapped file, nothing else orders them | none |
 //!
 //! `.ci/run loom` weakens one ordering after the other and requires that the model in its row
 //! fails. The models are in `tests/loom.rs` and run under the model checker loom. The hand-over
@@ -46,15 +57,17 @@
 //! hands the ring over: by the lock of a pool, or by the end of a borrow.
 //!
 //! A slot stores its record as an array of atomic machine words. A data race on plain memory would
-//! be undefined behaviour; a race on relaxed atomics is not, and the consumer detects a torn record
-//! afterwards. This is the idea of a seqlock. The counter that announces writes in advance comes
-//! from Aeron's broadcast buffer, the word-wise atomic copy from the fallback of portable-atomic.
+//! be undefined behaviour. A race on relaxed atomics is not: at worst the consumer reads a torn
+//! record, a mixture of several, and detects that afterwards. This is the idea of a seqlock. The
+//! counter that announces writes in advance comes from Aeron's broadcast buffer, the word-wise
+//! atomic copy from the fallback of portable-atomic.
 //!
 //! # Limits
 //!
-//! - Only the newest `capacity − batch` records are sure to be readable.
-//! - A consumer that is away while the counters run through their whole range (2^64 records; 2^32
-//!   on 32-bit targets) miscounts the overwritten records by a multiple of that range.
+//! - Only the newest `capacity − batch` records are sure to be readable, because the producer may
+//!   already be overwriting the [`batch`] records before them.
+//! - Each time the counters run through their whole range (2^64 records; 2^32 on 32-bit targets)
+//!   between two drains, that many overwritten records are missing from the consumer's counts.
 
 mod consumer;
 mod producer;
@@ -69,8 +82,10 @@ pub use self::{
 };
 use crate::sync::{AtomicUsize, Ordering::Relaxed};
 
-/// Returns how many records a producer reserves at once in a ring of this capacity: an eighth of
-/// it, at least 1 and at most 64.
+/// Returns how many records a producer reserves at once in a ring of `capacity` records: an eighth
+/// of the capacity, at least 1 and at most 64.
+///
+/// The [protocol](self#the-protocol) explains reservations.
 pub const fn batch(capacity: usize) -> usize {
     if cfg!(tailwatch_loom) {
         // The models use small rings, in which an eighth would be a batch of one. They must cover
@@ -84,8 +99,11 @@ pub const fn batch(capacity: usize) -> usize {
     }
 }
 
-/// The counters that the producer writes. They have cache lines of their own, so that the
-/// consumer's writes to `tail` do not take the lines away from the producer.
+/// The counters that the producer writes; the docs of this module explain them.
+///
+/// On 64-bit targets they have cache lines of their own, so that the consumer's stores to `tail` do
+/// not take the lines away from the producer. 128 bytes are two usual cache lines, because
+/// processors prefetch lines in pairs.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(128)))]
@@ -94,7 +112,7 @@ struct Published {
     reserved: AtomicUsize,
 }
 
-/// The counter that the consumer writes.
+/// The counter that the consumer writes; the docs of this module explain it.
 #[derive(Debug)]
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(128)))]
@@ -102,11 +120,15 @@ struct Consumed {
     tail: AtomicUsize,
 }
 
-/// A ring of records that overwrites the oldest; see the [module](self) for its protocol.
+/// A ring of records, written by one [`Producer`] and read by one [`Consumer`]. Once the ring is
+/// full, each new record overwrites the oldest one.
 ///
-/// A `Ring<[Slot; N]>` is placed in a `static` or on the heap. A reference to it coerces to the
-/// unsized `&Ring` that all other code takes. A ring contains no pointers and is all zero when new,
-/// so it can also be placed in `.bss`, in fresh pages or in a mapped file.
+/// A `Ring<[Slot; N]>` holds `N` records and can be placed in a `static` or on the heap. A
+/// reference to it coerces to the unsized `&Ring` that all other code takes. A ring contains no
+/// pointers and is all zero when new, so it can also be placed in `.bss`, in fresh pages or in a
+/// mapped file.
+///
+/// The docs of the [module](self) describe the protocol between the two sides.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Record, Ring, Slot};
@@ -115,13 +137,13 @@ struct Consumed {
 /// let (producer, mut consumer) = ring.split();
 /// let event = EventId::new(1).unwrap();
 /// for n in 0..100 {
-///     producer.push(Record::value(n, event, 0, n)); // wait-free, and never full
+///     producer.push(Record::value(n, event, 0, n)); // wait-free, even if the ring is full
 /// }
 /// let mut seen = Vec::new();
 /// consumer.refresh();
 /// let drained = consumer.drain(|record| seen.push(record.payload()));
 /// assert_eq!(drained.delivered + drained.overwritten, 100);
-/// assert_eq!(seen.last(), Some(&99)); // the oldest were overwritten
+/// assert_eq!(seen.last(), Some(&99)); // the newest records are there, the oldest are overwritten
 /// ```
 ///
 /// A capacity that is not a power of two, or is below 8, does not compile:
@@ -139,9 +161,10 @@ pub struct Ring<S: ?Sized = [Slot]> {
 /// The smallest capacity of a ring, in records.
 pub const MIN_CAPACITY: usize = if cfg!(tailwatch_loom) { 2 } else { 8 };
 
-const fn is_capacity(capacity: usize) -> bool {
-    // The upper bound leaves the wrapping difference of two counters unambiguous: "ahead" is less
-    // than half of their range.
+/// Returns whether a ring can have this capacity, in records.
+const fn is_valid_capacity(capacity: usize) -> bool {
+    // The upper bound is a quarter of the counters' range. It keeps the difference of two counters
+    // below half of the range, where it cannot be confused with a negative difference.
     capacity.is_power_of_two() && capacity >= MIN_CAPACITY && capacity <= 1 << (usize::BITS - 2)
 }
 
@@ -158,8 +181,8 @@ impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a ring cannot hold {} records: the capacity must be a power of two, at least \
-             {MIN_CAPACITY}, and its records must fit the address space",
+            "a ring cannot hold {} records: its capacity must be a power of two, at least \
+             {MIN_CAPACITY}, and not larger than the address space allows",
             self.capacity
         )
     }
@@ -175,7 +198,9 @@ impl<const N: usize> Ring<[Slot; N]> {
         reason = "rings are made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
-        const { assert!(is_capacity(N), "a ring's capacity must be a power of two, at least 8") };
+        const {
+            assert!(is_valid_capacity(N), "a ring's capacity must be a power of two, at least 8");
+        };
         Self {
             published: Published { head: AtomicUsize::new(0), reserved: AtomicUsize::new(0) },
             consumed: Consumed { tail: AtomicUsize::new(0) },
@@ -183,10 +208,11 @@ impl<const N: usize> Ring<[Slot; N]> {
         }
     }
 
-    /// Creates an empty ring whose counters start at `first`, to model that they wrap.
+    /// Creates an empty ring whose first record has the number `first`. A model that starts near
+    /// the end of the range covers counters that wrap.
     #[cfg(tailwatch_loom)]
     pub fn starting_at(first: usize) -> Self {
-        assert!(is_capacity(N), "a ring's capacity must be a power of two, at least 2");
+        assert!(is_valid_capacity(N), "a ring's capacity must be a power of two, at least 2");
         Self {
             published: Published {
                 head: AtomicUsize::new(first),
@@ -197,7 +223,7 @@ impl<const N: usize> Ring<[Slot; N]> {
         }
     }
 
-    /// Returns the two ends of the ring.
+    /// Returns the producer, which writes records, and the consumer, which reads them.
     pub fn split(&mut self) -> (Producer<'_>, Consumer<'_>) {
         let ring: &Ring = self;
         (ring.attach_producer(), ring.attach_consumer())
@@ -205,35 +231,36 @@ impl<const N: usize> Ring<[Slot; N]> {
 }
 
 impl Ring {
-    /// Returns the capacity, in records.
+    /// Returns how many records the ring holds.
     #[inline]
     pub const fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// Returns the number of records that are published and not consumed yet.
+    /// Returns the number of records that are published and not consumed yet. It exceeds the
+    /// capacity if records have been overwritten that the consumer has not counted yet.
     ///
-    /// Any thread may call it. The number is approximate while a producer or consumer is at work,
-    /// because the two counters are read with relaxed loads, one after the other.
+    /// Any thread may call this method. The number is approximate while a producer or consumer is
+    /// at work, because two counters are read one after the other, with relaxed loads.
     pub fn pending(&self) -> usize {
         let tail = self.consumed.tail.load(Relaxed);
         self.published.head.load(Relaxed).wrapping_sub(tail)
     }
 
-    /// Attaches a producer.
+    /// Creates a producer, which appends records behind those of the previous producer.
     ///
     /// The caller must ensure that the ring has *one* producer at a time, and that all pushes of
-    /// the previous one happen before this call (by joining its thread, or by a lock). Two
-    /// producers at once do not violate memory safety, but they write torn records.
+    /// the previous producer happen before this call, for example by joining its thread or by a
+    /// lock. Two producers at once do not violate memory safety, but they write torn records.
     pub fn attach_producer(&self) -> Producer<'_> {
         Producer::attach(self)
     }
 
-    /// Attaches a consumer, which continues where the previous one stopped.
+    /// Creates a consumer, which continues where the previous consumer stopped.
     ///
     /// The caller must ensure that the ring has *one* consumer at a time, and that everything the
-    /// previous one did happens before this call. Two consumers at once do not violate memory
-    /// safety, but they deliver records twice.
+    /// previous consumer did happens before this call, for example by joining its thread or by a
+    /// lock. Two consumers at once do not violate memory safety, but they deliver records twice.
     pub fn attach_consumer(&self) -> Consumer<'_> {
         Consumer::attach(self)
     }
@@ -245,7 +272,7 @@ impl Ring {
     /// Returns a [`CapacityError`] if `capacity` is not a power of two, is below [`MIN_CAPACITY`]
     /// or is too large for the address space.
     pub fn layout(capacity: usize) -> Result<Layout, CapacityError> {
-        if !is_capacity(capacity) {
+        if !is_valid_capacity(capacity) {
             return Err(CapacityError { capacity });
         }
         let layout = Layout::array::<Slot>(capacity)
@@ -254,15 +281,16 @@ impl Ring {
         Ok(layout.0.pad_to_align())
     }
 
-    /// Returns the ring that is stored in `memory`. All-zero memory is an empty ring.
+    /// Returns the ring of `capacity` records that is stored in `memory`. All-zero memory is an
+    /// empty ring.
     ///
-    /// Every content is a valid ring. Arbitrary content gives meaningless counters and records, but
-    /// a consumer never panics on them or reads outside the ring, and
-    /// [`Aggregator`](crate::Aggregator) counts the invalid records.
+    /// Memory with any other content is a valid ring too. If no ring left that content there, the
+    /// counters and records have no meaning. But a consumer never panics on them or reads outside
+    /// the ring, and [`Aggregator`](crate::Aggregator) counts the invalid records.
     ///
     /// # Errors
     ///
-    /// Returns a [`CapacityError`] in the same cases as [`Ring::layout`].
+    /// Returns a [`CapacityError`] if [`Ring::layout`] returns one for this capacity.
     ///
     /// # Safety
     ///
@@ -279,8 +307,9 @@ impl Ring {
         let ring = core::ptr::slice_from_raw_parts(memory.as_ptr(), capacity) as *const Self;
         debug_assert_eq!(align_of::<Ring<[Slot; 0]>>(), layout.align());
         // SAFETY: the caller guarantees that the memory is valid, aligned and initialised
-        // throughout `'a`. Apart from padding, a ring consists only of atomic integers (`repr(C)`).
-        // Every content is valid for them, and the ring is changed only through them.
+        // throughout `'a`. Apart from padding, a ring consists only of atomic integers, in an order
+        // that `repr(C)` fixes. Any bits are valid for them, and the ring is changed only through
+        // them.
         Ok(unsafe { &*ring })
     }
 }

@@ -1,32 +1,35 @@
 //! The sample buffer: the newest samples of each event, from which exact quantiles are found.
 //!
-//! A query needs to select the samples that belong to its window. There are two representations of
-//! a sample for this:
+//! A query has to select the samples that belong to its window. A window is cut into intervals of
+//! equal length, its *slices*. There are two representations of a sample:
 //!
-//! - `wide`, on 64-bit targets: 16 bytes, a [`WeightedSample`] and its tick. A sample belongs to a
-//!   window if its tick does.
+//! - `wide`, on 64-bit targets: 16 bytes, a [`WeightedSample`] and its tick (clock reading). A
+//!   sample belongs to a window if its tick does.
 //! - `compact`, on 32-bit targets: 8 bytes. 44 bits hold the value and 4 the weight. The other 16
-//!   bits hold, for each window, the number of the slice that the sample belongs to, in as many
-//!   bits as this window's slice numbers need. When a slice expires, its number is removed from its
-//!   samples, so that they do not count for the slice that reuses the number.
+//!   bits are divided among the windows: those of a window hold the number of the slice that the
+//!   sample belongs to, or 0 if it is in none. When a slice expires, its number is removed from its
+//!   samples, so that they are not taken for samples of the slice that reuses the number.
+//!
+//! The buffer keeps a fixed number of samples per event. Quantiles of a window are exact as long as
+//! none of its samples has been *evicted*, that is, replaced by a newer one.
 
 #[cfg(not(target_pointer_width = "64"))]
 pub use self::compact::Scratch;
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) use self::compact::{
-    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, check_capacity, clear_membership,
-    number_slices, quantiles, remove_slice,
+    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
+    clear_membership, quantiles, remove_slice,
 };
 #[cfg(target_pointer_width = "64")]
 pub use self::wide::Scratch;
 #[cfg(target_pointer_width = "64")]
 pub(crate) use self::wide::{
-    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, check_capacity, clear_membership,
-    number_slices, quantiles, remove_slice,
+    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
+    clear_membership, quantiles, remove_slice,
 };
 use crate::select::WeightedSample;
 
-/// A sample in the sample buffer: a value, its weight, and the windows that it belongs to.
+/// An element of the sample buffer: a value, its weight, and the windows that it belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Sample(Inner);
@@ -37,6 +40,7 @@ type Inner = wide::StoredSample;
 type Inner = compact::StoredSample;
 
 impl Sample {
+    /// An unused element, which belongs to no window.
     pub(crate) const NONE: Self = Self(Inner::NONE);
 
     #[inline(always)]
@@ -54,7 +58,7 @@ impl Sample {
         self.0.membership()
     }
 
-    /// Returns the value if it fits into 32 bits and the weight is 1, as for most samples.
+    /// Returns the value if it fits into 32 bits and the weight is 1, which is so for most samples.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
     pub(crate) const fn unweighted_u32(self) -> Option<u32> {
@@ -66,20 +70,23 @@ impl Sample {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Samples<'a> {
+    /// Some of the samples. On 64-bit targets, all of them.
     list: &'a [WeightedSample],
-    /// More samples: a part of the sample buffer, and the indices of the selected samples in it.
+    /// The other samples: a part of the sample buffer, and the indices of the wanted samples in it.
     #[cfg(not(target_pointer_width = "64"))]
     selected: (&'a [Sample], &'a [Scratch]),
 }
 
 impl<'a> Samples<'a> {
-    /// Returns the samples of the buffer that [`quantiles`] has selected.
+    /// Returns the samples that [`quantiles`] has selected from the buffer. `scratch` is the part
+    /// of the scratch memory that it has filled.
     #[cfg(target_pointer_width = "64")]
     pub(crate) const fn selected(_: &'a [Sample], scratch: &'a [Scratch]) -> Self {
         Self { list: scratch }
     }
 
-    /// Returns the samples of the buffer that [`quantiles`] has selected.
+    /// Returns the samples that [`quantiles`] has selected from `buffer`. `scratch` is the part of
+    /// the scratch memory that it has filled.
     #[cfg(not(target_pointer_width = "64"))]
     pub(crate) const fn selected(buffer: &'a [Sample], scratch: &'a [Scratch]) -> Self {
         Self { list: &[], selected: (buffer, scratch) }
@@ -119,22 +126,23 @@ mod wide {
         window::Window,
     };
 
-    /// An element of the memory in which quantiles are selected: a copy of a sample.
+    /// An element of the scratch memory in which quantiles are found: a copy of a sample.
     pub type Scratch = WeightedSample;
 
     pub(crate) const EMPTY_SCRATCH: Scratch = WeightedSample::ZERO;
 
-    /// Checks that the sample buffer can represent these windows and samples, which it always can.
+    /// Returns `Ok`: this representation has no limit on the number of samples, windows or slices.
     #[expect(clippy::unnecessary_wraps, reason = "the compact representation can fail")]
     pub(crate) const fn check_capacity(_: &Shape, _: &[WindowSpec]) -> Result<(), ConfigError> {
         Ok(())
     }
 
-    /// Does nothing: slice numbers are not stored.
-    pub(crate) const fn number_slices(_: &mut Window, shift: u8) -> u8 {
+    /// Does nothing, because this representation does not store slice numbers. Returns `shift`.
+    pub(crate) const fn assign_number_bits(_: &mut Window, shift: u8) -> u8 {
         shift
     }
 
+    /// A sample in 16 bytes.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(super) struct StoredSample {
@@ -162,7 +170,8 @@ mod wide {
         }
     }
 
-    /// The slices that a tick belongs to. Not needed here, because samples have ticks.
+    /// The slices that a tick belongs to. Empty, because this representation stores the tick
+    /// itself.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct SliceSet;
@@ -175,7 +184,7 @@ mod wide {
         pub(crate) const fn add(self, _: &Window, _: usize) {}
     }
 
-    /// The windows that a sample belongs to, given by its tick plus 1. 0 stands for no window.
+    /// Which windows a sample belongs to, as the sample's tick plus 1, or 0 for no window.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Membership(u64);
@@ -189,7 +198,8 @@ mod wide {
         }
     }
 
-    /// The latest [`Membership`] of all samples that newer ones have replaced in the buffer.
+    /// Which samples newer ones have replaced in an event's buffer, as the latest [`Membership`]
+    /// among them.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Evicted(u64);
@@ -197,7 +207,7 @@ mod wide {
     impl Evicted {
         pub(crate) const NONE: Self = Self(0);
 
-        /// Notes that a sample was replaced. The membership of an empty entry is 0 and has no
+        /// Notes that a sample was replaced. An unused element has the membership 0, which has no
         /// effect.
         #[inline(always)]
         pub(crate) fn note(&mut self, membership: Membership) {
@@ -205,8 +215,10 @@ mod wide {
         }
 
         /// Returns whether one of the replaced samples belongs to the window, or to the total if
-        /// `window` is `None`. `count` is the number of samples since the start, of which the
-        /// buffer has room for `capacity`.
+        /// `window` is `None`.
+        ///
+        /// `count` is the number of the event's samples since the start, and `capacity` is the
+        /// number of samples that its buffer can hold.
         #[inline(always)]
         pub(crate) fn is_in(
             self,
@@ -217,7 +229,8 @@ mod wide {
         }
     }
 
-    /// Selects the samples of a window: those since its first tick.
+    /// Selects the samples that belong to a window, given by its first tick. A sample belongs to
+    /// the window if its tick is at least this one, so that its [`Membership`] is greater.
     #[derive(Clone, Copy)]
     pub(crate) struct WindowFilter(u64);
 
@@ -228,12 +241,13 @@ mod wide {
         }
     }
 
-    /// Does nothing: the ticks of samples show that they no longer belong to the window.
+    /// Does nothing when a slice expires: its samples have ticks before the window's first one, so
+    /// they no longer belong to the window.
     #[inline(always)]
     pub(crate) const fn remove_slice(_: &mut [Sample], _: WindowFilter, _: usize) {}
 
-    /// Removes all samples from all windows. This is needed when the clock restarts, because old
-    /// ticks cannot be compared with new ones.
+    /// Removes all samples from all windows. This is needed when the clock steps back, because
+    /// ticks from before cannot be compared with later ones.
     pub(crate) fn clear_membership(samples: &mut [Sample]) {
         for Sample(stored) in samples {
             stored.membership = Membership::NONE;
@@ -241,10 +255,12 @@ mod wide {
     }
 
     /// Copies the samples of a window, or all samples if `window` is `None`, to `scratch` and
-    /// writes their quantiles to `found`. Returns the number of samples, or `None` if there are
-    /// none.
+    /// writes the values at the given quantiles to `found`. Returns the number of samples copied,
+    /// or `None` if there are none.
     ///
-    /// `count` must be this number. `is_weighted` must be `true` unless every weight is 1.
+    /// `samples` must hold all samples of the window: the caller has checked this with
+    /// [`Evicted::is_in`]. `count` is their number. `is_weighted` must be `true` unless every
+    /// weight is 1.
     #[inline(always)]
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
@@ -255,7 +271,7 @@ mod wide {
     ) -> Option<usize> {
         let mut selected = 0;
         for Sample(StoredSample { weighted, membership }) in samples {
-            // The total also includes the samples that belong to no window.
+            // Without a `window`, even the samples that belong to no window are selected.
             if window.is_none_or(|window| membership.0 > window.0) {
                 scratch[selected] = *weighted;
                 selected += 1;
@@ -281,7 +297,7 @@ mod compact {
         window::Window,
     };
 
-    /// An element of the memory in which quantiles are selected: the index of a sample.
+    /// An element of the scratch memory in which quantiles are found: the index of a sample.
     pub type Scratch = u16;
 
     pub(crate) const EMPTY_SCRATCH: Scratch = 0;
@@ -289,7 +305,8 @@ mod compact {
     /// The number of samples that a [`Scratch`] can index.
     const MAX_SAMPLES: usize = 1 << u16::BITS;
 
-    /// Checks that the sample buffer can represent these windows and samples.
+    /// Checks that a [`Scratch`] can index every sample of an event, and that a [`Membership`] can
+    /// hold a slice number for every window.
     pub(crate) fn check_capacity(shape: &Shape, windows: &[WindowSpec]) -> Result<(), ConfigError> {
         if shape.samples > MAX_SAMPLES {
             return Err(ConfigError::TooMany {
@@ -298,8 +315,7 @@ mod compact {
                 max: MAX_SAMPLES,
             });
         }
-        let bits =
-            windows.iter().fold(0, |bits, window| bits + Window::slice_number_bits(window.slices));
+        let bits = windows.iter().fold(0, |bits, window| bits + Window::number_bits(window.slices));
         if shape.samples > 0 && bits > u16::BITS {
             let (given, max) = (bits as usize, u16::BITS as usize);
             return Err(ConfigError::TooMany {
@@ -312,22 +328,24 @@ mod compact {
         Ok(())
     }
 
-    /// Assigns this window's slice numbers to the bits that begin at `shift`. Returns the next free
-    /// bit.
-    pub(crate) const fn number_slices(window: &mut Window, shift: u8) -> u8 {
-        window.number_slices(shift)
+    /// Assigns the bits of a [`Membership`] from `shift` on to the window's slice numbers. Returns
+    /// the first bit behind them.
+    pub(crate) const fn assign_number_bits(window: &mut Window, shift: u8) -> u8 {
+        window.assign_number_bits(shift)
     }
 
-    /// A sample in 64 bits. `high` consists of, from its highest bit, the 12 high bits of the
-    /// value, the 4 bits `k` of the weight 2^k, and the 16 bits of the [`Membership`]. `low` is the
-    /// 32 low bits of the value.
+    /// A sample in 64 bits.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(super) struct StoredSample {
+        /// From the highest bit on: the 12 high bits of the value, 4 bits with the binary logarithm
+        /// of the weight, and the 16 bits of the [`Membership`].
         high: u32,
+        /// The 32 low bits of the value.
         low: u32,
     }
 
+    /// The position in `high` of the lowest bit that belongs to the value.
     const VALUE_SHIFT: u32 = u16::BITS + WeightedSample::SAMPLING_BITS;
     const _: () = assert!(WeightedSample::VALUE_BITS + VALUE_SHIFT == u64::BITS);
 
@@ -349,7 +367,7 @@ mod compact {
 
         #[inline(always)]
         pub(super) const fn weighted(self) -> WeightedSample {
-            WeightedSample::of(self.value(), (self.high >> u16::BITS) as u8 & 0xF)
+            WeightedSample::from_checked_parts(self.value(), (self.high >> u16::BITS) as u8 & 0xF)
         }
 
         #[inline(always)]
@@ -363,8 +381,8 @@ mod compact {
         }
     }
 
-    /// The slices that a tick belongs to: for each window, in the window's bits, the number of the
-    /// slice counted from 1, or 0 if the tick is outside the window.
+    /// The slices that a tick belongs to. The bits of each window hold the number of the slice,
+    /// counted from 1, or 0 if the tick is outside the window.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct SliceSet(u16);
@@ -372,13 +390,14 @@ mod compact {
     impl SliceSet {
         pub(crate) const NONE: Self = Self(0);
 
-        /// Adds the window's slice at this place.
-        pub(crate) const fn add(&mut self, window: &Window, place: usize) {
-            self.0 |= WindowFilter::of(window).slice_bits(place);
+        /// Adds a slice of `window`, given by its index among the slices of all windows. Must be
+        /// called at most once for each window.
+        pub(crate) const fn add(&mut self, window: &Window, slice: usize) {
+            self.0 |= WindowFilter::of(window).slice_bits(slice);
         }
     }
 
-    /// The windows and slices that a sample belongs to, in the format of [`SliceSet`].
+    /// Which windows a sample belongs to, as a [`SliceSet`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Membership(u16);
@@ -392,8 +411,8 @@ mod compact {
         }
     }
 
-    /// The samples that newer ones have replaced in the buffer. Not recorded here: [`quantiles`]
-    /// sees from the number of samples whether one is missing.
+    /// Which samples newer ones have replaced in an event's buffer. Empty in this representation:
+    /// [`quantiles`] finds out from the number of samples whether any is missing.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct Evicted;
@@ -410,42 +429,46 @@ mod compact {
         }
     }
 
-    /// Selects the samples of a window: those with a slice number in the window's bits.
+    /// Selects the samples that belong to a window: those whose slice number in the window's bits
+    /// is not 0.
     #[derive(Clone, Copy)]
     pub(crate) struct WindowFilter {
-        /// The place of the window's first slice, which has the number 1.
+        /// The index of the window's first slice among the slices of all windows. This slice has
+        /// the number 1.
         first: usize,
-        /// The lowest of the window's bits.
+        /// The position of the lowest of the window's bits.
         shift: u8,
-        /// All of the window's bits.
+        /// The window's bits, all set.
         mask: u16,
     }
 
     impl WindowFilter {
         pub(crate) const fn of(window: &Window) -> Self {
-            let (shift, mask) = window.shift_and_mask();
-            Self { first: window.places().start, shift, mask }
+            let (shift, mask) = window.number_shift_and_mask();
+            Self { first: window.slice_indices().start, shift, mask }
         }
 
-        /// Returns whether the window contains a sample.
+        /// Returns whether a sample with this membership belongs to the window.
         const fn contains(self, membership: Membership) -> bool {
             membership.0 & self.mask != 0
         }
 
-        /// Returns the number of the slice at this place, in the window's bits.
+        /// Returns the number of a slice, shifted to the window's bits. `slice` is the index of the
+        /// slice among the slices of all windows.
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the number fits into the window's bits"
         )]
-        const fn slice_bits(self, place: usize) -> u16 {
-            ((place - self.first + 1) as u16) << self.shift
+        const fn slice_bits(self, slice: usize) -> u16 {
+            ((slice - self.first + 1) as u16) << self.shift
         }
     }
 
-    /// Removes the samples of the slice at this place from the window, because the slice expires.
+    /// Removes the samples of a slice from the window when the slice expires. `slice` is its index
+    /// among the slices of all windows.
     #[inline(never)]
-    pub(crate) fn remove_slice(samples: &mut [Sample], window: WindowFilter, place: usize) {
-        let bits = window.slice_bits(place);
+    pub(crate) fn remove_slice(samples: &mut [Sample], window: WindowFilter, slice: usize) {
+        let bits = window.slice_bits(slice);
         for Sample(StoredSample { high, .. }) in samples {
             if *high as u16 & window.mask == bits {
                 *high &= !u32::from(window.mask);
@@ -453,12 +476,13 @@ mod compact {
         }
     }
 
-    /// Does nothing: when the clock restarts, all slices expire, which removes all samples.
+    /// Does nothing when the clock steps back: all slices expire then, and [`remove_slice`] removes
+    /// their samples.
     #[inline(always)]
     pub(crate) const fn clear_membership(_: &mut [Sample]) {}
 
     /// Writes the indices of the samples of a window, or of all samples if `window` is `None`, to
-    /// `scratch`. Returns their number and their weight.
+    /// `scratch`. Returns the number and the total weight of these samples.
     #[expect(clippy::cast_possible_truncation, reason = "an index is below MAX_SAMPLES")]
     fn select_indices(
         samples: &[Sample],
@@ -477,17 +501,20 @@ mod compact {
     }
 
     /// Sorts the selected indices by the values of their samples.
-    // A function of its own: its stack frame is gone before the quantiles are computed.
+    // This is a function of its own so that its stack frame is released before the quantiles are
+    // computed.
     fn sort(samples: &[Sample], selected: &mut [Scratch]) {
         select::shell_sort(selected, |index| {
             samples.get(usize::from(*index)).map_or(0, |sample| sample.0.value())
         });
     }
 
-    /// Selects the samples of a window, or all samples if `window` is `None`: writes their indices
-    /// to `scratch` and their quantiles to `found`. Returns the number of samples.
+    /// Writes the indices of the samples of a window, or of all samples if `window` is `None`, to
+    /// `scratch`, in ascending order of their values, and the values at the given quantiles to
+    /// `found`. Returns the number of these samples.
     ///
-    /// Returns `None` if the buffer does not have all `count` samples any more.
+    /// `count` is the number of samples that were recorded in the window. Returns `None` if the
+    /// buffer does not hold all of them any more. The second part of the pair is not used here.
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],
@@ -501,8 +528,8 @@ mod compact {
         }
         let indices = &mut scratch[..selected];
         sort(samples, indices);
-        // A rank is at least 1, so the loop sets `value` before it is used. The total weight is at
-        // most 2^16 samples of weight 2^15, which fits into a `u32`.
+        // A rank is at least 1, so the loop sets `value` before it is used. `reached` fits into a
+        // `u32`, because there are at most 2^16 samples of weight 2^15.
         let (mut value, mut reached) = (0, 0_u32);
         let mut rest = indices.iter();
         for (found, quantile) in found.iter_mut().zip(quantiles) {

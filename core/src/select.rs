@@ -1,10 +1,12 @@
-//! Exact quantiles of the samples in an array, by selection.
+//! Finds exact quantiles of the samples in an array, by selection or sorting.
 //!
-//! Selection is the standard library's `select_nth_unstable` (introselect: quickselect that falls
-//! back to median of medians), which is linear in the worst case. Several quantiles are found from
-//! the largest to the smallest, each among the samples that the previous selection left below it.
+//! On 64-bit targets, samples without weights are selected by the standard library's
+//! `select_nth_unstable` (introselect: quickselect that falls back to median of medians), which
+//! takes linear time even in the worst case. Several quantiles are found from the largest to the
+//! smallest, each among the samples that the previous selection left below it. Weighted samples are
+//! sorted by the standard library.
 //!
-//! On 32-bit targets, flash is scarce and samples are few. There, the samples are sorted by
+//! On 32-bit targets, flash is scarce and samples are few. There, all samples are sorted by
 //! Shellsort, which takes about 100 bytes of code. The standard library's sorting and selection
 //! take 7,000 bytes.
 
@@ -13,10 +15,11 @@ use crate::Quantile;
 /// Whether to use the standard library's sorting and selection, which are fast but large.
 const USE_STD: bool = cfg!(target_pointer_width = "64");
 
-/// Returns the quantiles of `samples` by nearest rank, or `None` if there are no samples. Reorders
-/// the samples.
+/// Returns the values at the given quantiles by [nearest rank](Quantile), or `None` if there are no
+/// samples. Reorders the samples.
 ///
-/// `quantiles` must be in ascending order.
+/// `quantiles` must be in ascending order. Otherwise some results may be too small (they are still
+/// values of samples), and debug builds panic.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, select};
@@ -46,8 +49,8 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
             reason = "a rank is at most the number of samples"
         )]
         let index = (quantile.rank(count) - 1) as usize;
-        // Only quantiles that are not in ascending order give an index out of range. The last of
-        // the remaining samples is then the largest of them.
+        // `rest` ends at the index of the next larger quantile, so the index is out of range only
+        // if the quantiles are not in ascending order. Then the last of the rest is used.
         let index = index.min(rest.len() - 1);
         *value = if USE_STD { *rest.select_nth_unstable(index).1 } else { rest[index] };
         rest = &mut rest[..=index];
@@ -55,8 +58,9 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
     Some(found)
 }
 
-/// Sorts by Shellsort with the gaps 1, 3, 7, 15, … (Hibbard, 1963; Knuth, TAOCP 3, 5.2.1). Takes
-/// time proportional to n^1.5 in the worst case and does not recurse.
+/// Sorts `samples` in ascending order of `key`, by Shellsort with the gaps 1, 3, 7, 15, … (Hibbard,
+/// 1963; Knuth, TAOCP 3, 5.2.1). Takes time proportional to n^1.5 in the worst case and does not
+/// recurse.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
     let mut gap = 0;
@@ -77,23 +81,29 @@ pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) ->
     }
 }
 
-/// A sample and its weight, packed into 64 bits. Weighted samples are ordered by value.
+/// A value and its weight, packed into 64 bits. The weight is the number of events that the sample
+/// stands for: 2^`sampling`, or 1 if nothing was left out by sampling.
+///
+/// Weighted samples are ordered by value, and samples with the same value by weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// The lowest four bits are `sampling`, and the value is in the bits above.
 pub struct WeightedSample(u64);
 
 impl WeightedSample {
-    /// The number of bits of a value: values are smaller than 2^`VALUE_BITS`.
+    /// The largest number of bits in a value: 60 on 64-bit targets, 44 on 32-bit targets.
     ///
-    /// 60 on 64-bit targets. 44 on 32-bit targets, where the other bits of a stored sample hold the
-    /// slices that the sample belongs to.
+    /// On 32-bit targets, the sample buffer stores a sample in 64 bits, of which 16 hold the slices
+    /// of the windows that the sample belongs to.
     pub const VALUE_BITS: u32 = if USE_STD { u64::BITS - Self::SAMPLING_BITS } else { 44 };
+    /// The number of bits that hold `sampling`.
     pub(crate) const SAMPLING_BITS: u32 = 4;
 
     #[cfg(target_pointer_width = "64")]
     pub(crate) const ZERO: Self = Self(0);
 
-    /// Creates a sample of weight 2^`sampling`. `sampling` is at most 15; higher bits are ignored.
+    /// Creates a sample that stands for 2^`sampling` events, which is its weight. Only the lowest
+    /// four bits of `sampling` are used, so the weight is at most 2^15.
     ///
     /// Returns `None` if the value needs more than [`VALUE_BITS`](Self::VALUE_BITS) bits.
     pub const fn new(value: u64, sampling: u8) -> Option<Self> {
@@ -103,19 +113,20 @@ impl WeightedSample {
         Some(Self(value << Self::SAMPLING_BITS | (sampling as u64 & 0xF)))
     }
 
-    /// Creates a sample from the parts of an earlier one, without checking them.
+    /// Creates a sample from the value and `sampling` of an earlier one, which need no check.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
-    pub(crate) const fn of(value: u64, sampling: u8) -> Self {
+    pub(crate) const fn from_checked_parts(value: u64, sampling: u8) -> Self {
         Self(value << Self::SAMPLING_BITS | sampling as u64)
     }
 
-    /// Returns the value.
+    /// Returns the value without the weight.
     pub const fn value(self) -> u64 {
         self.0 >> Self::SAMPLING_BITS
     }
 
-    /// Returns the `k` of the weight 2^k.
+    /// Returns the binary logarithm of the [weight](Self::weight): the sample stands for
+    /// 2^`sampling` events.
     pub const fn sampling(self) -> u8 {
         (self.0 & 0xF) as u8
     }
@@ -127,16 +138,18 @@ impl WeightedSample {
     }
 }
 
-/// Returns the quantiles of weighted samples by nearest rank, or `None` if there are no samples.
+/// Returns the values at the given quantiles of weighted samples by [nearest rank](Quantile), or
+/// `None` if there are no samples. A sample of weight `w` counts as `w` samples of the same value.
 /// Sorts the samples.
 ///
-/// `quantiles` must be in ascending order.
+/// `quantiles` must be in ascending order. Otherwise some results may be too large (they are still
+/// values of samples), and debug builds panic.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, select::{self, WeightedSample}};
 ///
-/// let mut samples = [(20, 0), (10, 3), (90, 0)] // 10 has the weight 2^3 = 8
-///     .map(|(value, k)| WeightedSample::new(value, k).unwrap());
+/// let mut samples = [(20, 0), (10, 3), (90, 0)] // 10 has the weight 2^3 = 8, the others 2^0 = 1
+///     .map(|(value, sampling)| WeightedSample::new(value, sampling).unwrap());
 /// let quantiles = [Quantile::P50, Quantile::MAX];
 /// assert_eq!(select::weighted_quantiles(&mut samples, quantiles), Some([10, 90]));
 /// ```
@@ -166,27 +179,28 @@ pub fn weighted_quantiles<const K: usize>(
     (!samples.is_empty()).then_some(found)
 }
 
-/// Returns one quantile of weighted samples, or `None` if there are no samples. Does not reorder
-/// them.
+/// Returns the value at one quantile of weighted samples by nearest rank, or `None` if there are no
+/// samples. Does not reorder them.
 ///
-/// Bisects the range of the values, which takes at most 60 passes over the samples and no extra
-/// memory.
+/// Bisects the range of the values. This goes through the samples about 60 times at most, once for
+/// each bit of a value, and takes no extra memory.
 pub(crate) fn quantile_by_bisection(
     samples: &(impl Iterator<Item = WeightedSample> + Clone),
     quantile: Quantile,
 ) -> Option<u64> {
     let total = samples.clone().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let rank = quantile.rank(total);
-    let reached = |value: u64| {
-        let below = samples.clone().filter(|sample| sample.value() <= value);
-        below.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
+    let weight_up_to = |value: u64| {
+        let included = samples.clone().filter(|sample| sample.value() <= value);
+        included.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
     };
     let (mut low, mut high) =
         (samples.clone().map(WeightedSample::value).min()?, samples.clone().max()?.value());
-    // The smallest value with enough weight at or below it is the value of a sample.
+    // Finds the smallest value up to which the weight reaches the rank. This is the value of a
+    // sample, because only there the weight increases.
     while low < high {
         let middle = low + (high - low) / 2;
-        if reached(middle) >= rank { high = middle } else { low = middle + 1 }
+        if weight_up_to(middle) >= rank { high = middle } else { low = middle + 1 }
     }
     Some(low)
 }
@@ -200,20 +214,21 @@ mod tests {
 
     use super::*;
 
-    fn by_sorting(samples: &[u64], quantile: Quantile) -> u64 {
+    /// Finds a quantile by its definition: the smallest sample x such that at least the given share
+    /// of all samples is at most x.
+    fn by_definition(samples: &[u64], quantile: Quantile) -> u64 {
         let mut sorted = samples.to_vec();
         sorted.sort_unstable();
-        // The smallest sample x such that at least a share q of all samples is at most x.
-        let enough = |x: &u64| {
+        let covers_share = |x: &u64| {
             let covered = sorted.iter().filter(|y| *y <= x).count() as u128;
             covered * 1_000_000 >= u128::from(quantile.ppm()) * sorted.len() as u128
         };
-        *sorted.iter().find(|x| enough(x)).unwrap()
+        *sorted.iter().find(|x| covers_share(x)).unwrap()
     }
 
     proptest! {
         #[test]
-        fn selection_agrees_with_sorting(
+        fn selection_agrees_with_the_definition_of_a_quantile(
             samples in proptest::collection::vec(prop_oneof![any::<u64>(), 0..10_u64], 1..300),
             mut ppms in proptest::array::uniform4(
                 prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)]
@@ -222,7 +237,7 @@ mod tests {
             ppms.sort_unstable();
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
             let found = quantiles(&mut samples.clone(), wanted).unwrap();
-            prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&samples, quantile)));
+            prop_assert_eq!(found, wanted.map(|quantile| by_definition(&samples, quantile)));
         }
     }
 
@@ -240,18 +255,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_weighted_sample_counts_as_that_many_samples(
+        fn a_sample_of_weight_n_counts_as_n_samples(
             samples in proptest::collection::vec((0..50_u64, 0..6_u64), 1..80),
             mut ppms in proptest::array::uniform4(0..=1_000_000_u32),
         ) {
             ppms.sort_unstable();
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
-            let repeat = |(value, k): &(u64, u64)| core::iter::repeat_n(*value, 1 << *k);
+            let repeat =
+                |(value, sampling): &(u64, u64)| core::iter::repeat_n(*value, 1 << *sampling);
             let repeated: Vec<u64> = samples.iter().flat_map(repeat).collect();
-            let weigh = |(value, k): &(u64, u64)| WeightedSample::new(*value, *k as u8).unwrap();
-            let mut weighted: Vec<WeightedSample> = samples.iter().map(weigh).collect();
+            let to_weighted = |(value, sampling): &(u64, u64)| {
+                WeightedSample::new(*value, *sampling as u8).unwrap()
+            };
+            let mut weighted: Vec<WeightedSample> = samples.iter().map(to_weighted).collect();
             let found = weighted_quantiles(&mut weighted, wanted).unwrap();
-            prop_assert_eq!(found, wanted.map(|quantile| by_sorting(&repeated, quantile)));
+            prop_assert_eq!(found, wanted.map(|quantile| by_definition(&repeated, quantile)));
             let weighted = weighted.iter().copied();
             let bisected = wanted.map(|quantile| quantile_by_bisection(&weighted, quantile));
             prop_assert_eq!(found.map(Some), bisected);
@@ -262,17 +280,19 @@ mod tests {
     fn a_value_that_is_too_large_is_refused() {
         let bits = if cfg!(target_pointer_width = "64") { 60 } else { 44 };
         assert_eq!(WeightedSample::new(1 << bits, 0), None);
-        let most = WeightedSample::new((1 << bits) - 1, 15).unwrap();
-        assert_eq!((most.value(), most.weight()), ((1 << bits) - 1, 32_768));
+        let largest = WeightedSample::new((1 << bits) - 1, 15).unwrap();
+        assert_eq!((largest.value(), largest.weight()), ((1 << bits) - 1, 32_768));
     }
 
-    /// Tests both ends, the usual quantiles, and both sides of a step from one rank to the next.
+    /// Tests the smallest and the largest quantile, the usual ones, and the ppm around `step`,
+    /// where the rank increases by 1.
     #[test]
     fn quantiles_have_the_exact_rank_for_every_small_number_of_samples() {
         assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);
         for n in 1..=3_000_u64 {
-            // The numbers 1 to n in a mixed order: 2,741 is a prime. For n = 2,741 the formula
-            // gives the same number n times, so that case uses descending numbers instead.
+            // The numbers 1 to n in a mixed order, because 2,741 is a prime: the remainders of its
+            // multiples by n are all different. Only n = 2,741 is an exception, for which all
+            // remainders are 0. There, the numbers are in descending order instead.
             let mut samples: Vec<u64> = (1..=n).map(|i| i * 2_741 % n + 1).collect();
             if n == 2_741 {
                 samples = (1..=n).rev().collect();
@@ -293,7 +313,7 @@ mod tests {
             ];
             ppms = ppms.map(|ppm| ppm.min(1_000_000));
             ppms.sort_unstable();
-            // Each sample equals its rank.
+            // The samples are 1 to n, so each equals its rank.
             let expected = ppms.map(|ppm| (u64::from(ppm) * n).div_ceil(1_000_000).max(1));
             let wanted = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
             assert_eq!(quantiles(&mut samples, wanted), Some(expected), "{n} samples");

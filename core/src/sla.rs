@@ -1,31 +1,42 @@
-//! Limits on events, and the states that result from them.
+//! Limits on events, and their states.
 //!
-//! A limit on a quantile is watched by counting how many samples in its window exceed the
-//! threshold. The quantile exceeds the threshold if and only if more samples do than lie above the
-//! quantile's rank: `over > n − rank(n)`. This is exact, whatever the histogram's error. A sample
-//! exceeds a threshold if its duration, rounded to whole nanoseconds, is greater. An open span that
-//! is older than the threshold already counts as a sample above it, so that a hang is detected
-//! while it lasts.
+//! An event can have limits on quantiles ("p95 of the last 60 s is at most 20 ms") and a limit on
+//! its silence ("there is a record at least every 5 s").
+//!
+//! Whether a quantile exceeds its threshold is decided by counting, which is exact whatever the
+//! error of the histogram. Of n samples, the quantile is the one at rank(n) in ascending order, and
+//! n − rank(n) samples come after it. The quantile exceeds the threshold if and only if more
+//! samples than these exceed it: `over > n − rank(n)`. A sample exceeds the threshold if its
+//! duration, rounded to whole nanoseconds, is greater. An open span that is older than the
+//! threshold is called *hung*. It already counts as a sample above the threshold, so a hang is
+//! detected while it lasts.
 //!
 //! | state | meaning |
 //! |---|---|
-//! | unknown | there are fewer samples than required, and no hung span causes a violation |
-//! | ok | the limit is not exceeded |
-//! | violated | the limit is exceeded, or was exceeded less than one slice length ago |
+//! | unknown | there are too few samples to decide, and no hung spans that decide it |
+//! | ok | the quantile does not exceed the threshold |
+//! | violated | the quantile exceeds the threshold, or did so less than one slice length ago |
 //!
-//! A violation is *raised* immediately. It is *cleared* once the value has stayed within the limit
-//! for as long as one slice of the window, so that a value close to its limit does not flap. Too
-//! few samples never clear a violation: missing samples do not prove that all is well.
+//! A violation is *raised* by the first evaluation that finds the threshold exceeded. It is
+//! *cleared* once the quantile has stayed within the threshold for as long as one slice of the
+//! window lasts. A quantile close to its threshold therefore does not raise and clear a violation
+//! all the time. Too few samples never clear a violation: missing samples do not prove that all is
+//! well.
+//!
+//! A limit on silence is violated if the time since the event's last record is longer than allowed.
+//! The violation is cleared by the next record.
 //!
 //! # Limitations
 //!
-//! - A sample that is drained after its window has ended is missing there, and counts as late. The
-//!   pause between two passes must therefore be shorter than the window less one slice.
-//! - A span that found no room in the table of open spans does not count while it hangs.
-//! - If records were overwritten, the END of a span may be among them. Such a span counts as hung
-//!   until it is abandoned a minute later, and so does a span that really hangs.
-//! - A thread that is suspended between reading the clock and writing its END keeps its span open
-//!   for that time.
+//! - A sample that is drained too late for the window of a limit does not count in it: the counter
+//!   [`late`](crate::Counters::late) counts such samples. The pause between two passes must
+//!   therefore be shorter than the window minus one slice.
+//! - A span that found no room in the table of open spans does not count as hung.
+//! - If records are lost, the END of an open span may be among them. Such a span counts as hung
+//!   once it is older than the threshold, although it may have ended. A minute after the loss it is
+//!   given up, although it may still hang.
+//! - If a thread is suspended between reading the clock and writing its END, its span stays open
+//!   for this time and may count as hung.
 //! - Silence is not watched while an event is switched off or sampled.
 
 mod rule;
@@ -36,11 +47,8 @@ pub(crate) use self::rule::{NO_RULE, window_for};
 pub use self::rule::{Rule, Silence, Tally};
 use crate::{EventId, Quantile};
 
-/// A limit on a quantile of an event over a window, such as "p95 of the last 60 s is at most 20
-/// ms".
-///
-/// A sample equal to the limit is within it. With fewer than `min_samples` samples, the state is
-/// unknown.
+/// A limit on a quantile of an event's samples over a window, such as "p95 of the last 60 s is at
+/// most 20 ms".
 ///
 /// ```
 /// use core::time::Duration;
@@ -53,26 +61,31 @@ use crate::{EventId, Quantile};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Threshold {
-    /// The quantile that is limited.
+    /// The quantile that must not exceed `limit`.
     pub quantile: Quantile,
-    /// The largest value within the limit, in nanoseconds, or in plain numbers for events of
-    /// [`Unit::One`](crate::Unit::One).
+    /// The threshold: the largest value that the quantile may have. In nanoseconds, or a plain
+    /// number for events of [`Unit::One`](crate::Unit::One).
     pub limit: u64,
-    /// The length of the window. It need not be a configured one; another window serves this limit
-    /// only and has no summaries.
+    /// The length of the window.
+    ///
+    /// If the aggregator has a window of this length, the limit's window is cut into the same
+    /// number of slices. Otherwise, it is a window for this limit only, of which there are no
+    /// summaries.
     pub window: Duration,
-    /// With fewer samples (recorded ones, not by weight), the state is unknown. Only a violation in
-    /// which spans hang does not wait for this many.
+    /// The smallest number of samples in the window from which the limit is judged. With fewer
+    /// samples, its state is [`SlaState::Unknown`]. This is the number of recorded samples, without
+    /// regard to their weight. A violation that involves hung spans is raised even with fewer.
     pub min_samples: u32,
 }
 
 impl Threshold {
-    /// Creates a limit on a duration, over 60 s and from the first sample on.
+    /// Creates a limit on a quantile of durations, over a window of 60 s and with a `min_samples`
+    /// of 1.
     ///
     /// # Panics
     ///
-    /// Panics if the duration is 2^64 ns (584 years) or longer. In a constant, this is a
-    /// compile-time error.
+    /// Panics if `limit` is 2^64 ns (584 years) or longer. In a constant, this is a compile-time
+    /// error.
     pub const fn duration(quantile: Quantile, limit: Duration) -> Self {
         let nanos = limit.as_nanos();
         assert!(nanos <= u64::MAX as u128, "a limit must be less than 2^64 ns");
@@ -80,36 +93,38 @@ impl Threshold {
         Self::value(quantile, nanos as u64)
     }
 
-    /// Creates a limit on a plain number, over 60 s and from the first sample on.
+    /// Creates a limit on a quantile of plain numbers, over a window of 60 s and with a
+    /// `min_samples` of 1.
     pub const fn value(quantile: Quantile, limit: u64) -> Self {
         Self { quantile, limit, window: Duration::from_mins(1), min_samples: 1 }
     }
 
-    /// Returns the same limit over another window.
+    /// Returns this limit with its window changed to `window`.
     pub const fn over(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
-    /// Returns the same limit with another minimum number of samples.
+    /// Returns this limit with its minimum number of samples changed to `min_samples`.
     pub const fn min_samples(self, min_samples: u32) -> Self {
         Self { min_samples, ..self }
     }
 }
 
-/// A bound that an event must stay within.
+/// A bound on an event: on a quantile of its durations or values, or on its silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
-    /// A bound on a quantile of the event's samples over a window.
+    /// The largest value that a quantile of the event's samples over a window may have.
     Quantile(Threshold),
-    /// A bound on the time without any record of the event. It applies from the first record on: an
-    /// event that has never happened has not stopped. It is not watched while the event is switched
-    /// off or sampled.
+    /// The longest time that may pass without any record of the event.
+    ///
+    /// The limit is watched from the event's first record on: an event that has never happened
+    /// cannot have stopped. It is not watched while the event is switched off or sampled.
     Silence(Duration),
 }
 
 impl Limit {
-    /// Returns the limit if it is one on a quantile.
+    /// Returns the threshold if this is a limit on a quantile.
     pub(crate) fn threshold(self) -> Option<Threshold> {
         match self {
             Self::Quantile(threshold) => Some(threshold),
@@ -117,7 +132,7 @@ impl Limit {
         }
     }
 
-    /// Returns the longest allowed silence if the limit is one on silence.
+    /// Returns the longest allowed silence if this is a limit on silence.
     pub(crate) fn silence(self) -> Option<Duration> {
         match self {
             Self::Quantile(_) => None,
@@ -125,8 +140,8 @@ impl Limit {
         }
     }
 
-    /// Returns whether an event cannot have both limits, because they differ at most in
-    /// `min_samples` or both bound its silence.
+    /// Returns whether one event cannot have both limits: because they differ at most in
+    /// `min_samples`, or because both are limits on silence.
     pub(crate) fn is_duplicate_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Quantile(one), Self::Quantile(other)) => {
@@ -138,17 +153,20 @@ impl Limit {
     }
 }
 
-/// The state of a limit.
+/// The state of a [`Limit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum SlaState {
-    /// There are too few samples to decide.
+    /// The limit was not evaluated yet, or there are too few samples to decide. For a limit on
+    /// silence: the event has no record yet.
     #[default]
     Unknown = 0,
-    /// The limit is not exceeded.
+    /// The event is within the limit.
     Ok = 1,
-    /// The limit is exceeded, or was so recently that it is not cleared yet.
+    /// The event is not within the limit, or was not until recently: a violation of a limit on a
+    /// quantile ends only after the event has been within the limit for the length of a slice of
+    /// the window.
     Violated = 2,
 }
 
@@ -162,85 +180,92 @@ impl fmt::Display for SlaState {
     }
 }
 
-/// The status of a limit as of its last evaluation.
+/// The status of a [`Limit`] as of its last evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {
     /// The event that the limit belongs to.
     pub event: EventId,
-    /// The limit.
+    /// The limit that was evaluated.
     pub limit: Limit,
-    /// Its state.
+    /// The state of the limit.
     pub state: SlaState,
-    /// The weight of the samples that exceed the limit, including hung spans. For silence, 1 while
-    /// the limit is violated, else 0.
+    /// The weight of the samples in the window that exceed the threshold: how many events they
+    /// stand for. Hung spans, which are open and older than the threshold, are included. For a
+    /// limit on silence, this is 1 while it is violated, and 0 otherwise.
     pub over: u64,
-    /// The weight of all samples in the window, including hung spans. For silence, 1 if the event
-    /// was ever recorded, else 0.
+    /// The weight of all samples in the window and of the hung spans. For a limit on silence, this
+    /// is 1 if the event has any record, and 0 otherwise.
     pub count: u64,
-    /// The current value of what is limited, in nanoseconds or plain numbers: the quantile, or the
-    /// age of the oldest hung span where that is greater; for silence, the time since the last
-    /// record.
+    /// The current value of what is limited, in nanoseconds or as a plain number.
     ///
-    /// `None` if there are no samples, or if the limit has a window of its own, for which only the
-    /// state is computed.
+    /// For a limit on a quantile, this is the quantile of the samples in the window. While hung
+    /// spans contribute to a violation, it is the age of the oldest open span if that is greater.
+    /// For a limit on silence, it is the time since the event's last record.
+    ///
+    /// `None` if there are no samples or no record. The quantile is also unknown if the aggregator
+    /// has no window of the same length as the limit's.
     pub observed: Option<u64>,
-    /// The tick at which it was last raised or cleared.
+    /// The tick of the pass in which a violation of this limit was last raised or cleared; `None`
+    /// if there was no violation yet.
     pub since: Option<u64>,
-    /// How often it has been raised.
+    /// How many violations of this limit have been raised since the limit was set.
     pub raised: u64,
-    /// How often it has been cleared.
+    /// How many violations of this limit have been cleared since the limit was set.
     pub cleared: u64,
 }
 
-/// A change of a limit's state: raised if the new state is violated, else cleared.
+/// The report that a limit became violated, or that its violation is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
-    /// The new status.
+    /// The status of the limit after the change.
     pub status: SlaStatus,
-    /// The tick of the pass that detected the change.
+    /// The tick of the pass that found the change.
     pub at: u64,
 }
 
 impl StatusChange {
-    /// Returns whether the limit was raised. Otherwise, it was cleared.
+    /// Returns `true` if a violation was raised: the limit became violated. Returns `false` if the
+    /// violation was cleared: the event is within the limit again.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated
     }
 }
 
-/// The error returned when limits cannot be watched.
+/// The error returned when limits cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LimitError {
     /// The event is not one of those that the aggregator was created with.
     UnknownEvent {
-        /// Its id.
+        /// The id of the event.
         id: EventId,
     },
-    /// A limit is 0, so every sample above 0 would violate it.
+    /// The threshold of a limit, or the longest allowed silence, is 0. Every sample above 0, and
+    /// any silence, would violate such a limit.
     Zero {
-        /// The limited quantile, or `None` for a limit on silence.
+        /// The quantile of the limit; `None` for a limit on silence.
         quantile: Option<Quantile>,
     },
-    /// A window has a length of 0, is 2^64 ns or longer, or has slices shorter than a tick.
+    /// The window of a limit has the length 0, is 2^64 ns (584 years) or longer, or would have
+    /// slices shorter than a tick of the clock.
     Window {
-        /// The window.
+        /// The length of the window.
         window: Duration,
     },
-    /// There are two limits that differ at most in `min_samples`, or two limits on silence.
+    /// An event has two limits that differ at most in `min_samples`, or two limits on silence.
     Duplicate {
-        /// The second of the two.
+        /// The second of the two limits.
         limit: Limit,
     },
-    /// There are more limits than the storage has room for.
+    /// There are more limits on quantiles than the storage has room for.
     NoRoom {
-        /// How many limits of all events together it has room for.
+        /// How many limits on quantiles the storage has room for, counting those of all events.
         room: usize,
     },
-    /// There is a limit on silence, but the storage has no room for one: see
+    /// There is a limit on silence, but the storage has no room for any: see
     /// [`Shape::silences`](crate::Shape::silences).
     NoRoomForSilence,
 }
@@ -249,25 +274,30 @@ impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::UnknownEvent { id } => {
-                write!(f, "event {id} is unknown, so it cannot have limits")
+                write!(f, "event {id} is not one of the measured events, so it cannot have limits")
             }
             Self::Zero { quantile: Some(quantile) } => {
-                write!(f, "the limit on {quantile} is 0, but must be at least 1")
+                write!(
+                    f,
+                    "the limit on {quantile} is 0, but must be at least 1 (1 ns for durations)"
+                )
             }
             Self::Zero { quantile: None } => {
                 f.write_str("the limit on silence is 0, but must be at least 1 ns")
             }
             Self::Window { window } => write!(
                 f,
-                "a limit over a window of {window:?} is not possible: each slice must last at \
-                 least one tick of the clock, and the window less than 584 years"
+                "a limit over a window of {window:?} is not possible: the window must be shorter \
+                 than 584 years (2^64 ns), and each of its slices must last at least one tick of \
+                 the clock"
             ),
             Self::Duplicate {
                 limit: Limit::Quantile(Threshold { quantile, window, limit, .. }),
             } => {
                 write!(
                     f,
-                    "there are two limits of {limit} on {quantile} over {window:?}; remove one"
+                    "an event cannot have two limits of {limit} on {quantile} over {window:?}; \
+                     remove one of them"
                 )
             }
             Self::Duplicate { limit: Limit::Silence(_) } => {
@@ -275,12 +305,13 @@ impl fmt::Display for LimitError {
             }
             Self::NoRoom { room } => write!(
                 f,
-                "too many limits: there is room for {room}, over all events; the std adapter has \
-                 room for twice as many as it is started with, plus two per event"
+                "too many limits on quantiles: there is room for {room}, counting those of all \
+                 events; the std adapter has room for twice as many as it is started with, plus \
+                 two per event"
             ),
             Self::NoRoomForSilence => f.write_str(
-                "there is no room for a limit on silence: the shape's `silences` must be the \
-                 number of events",
+                "there is no room for limits on silence: `silences` of the storage's shape must be \
+                 the number of events",
             ),
         }
     }

@@ -1,54 +1,63 @@
-//! Converts the names of event variants to snake case at compile time: `OrderPlacement` becomes
-//! `order_placement`. Used by the expansion of [`events!`](crate::events!).
+//! Converts the names of enum variants to snake case at compile time: `OrderPlacement` becomes
+//! `order_placement`. The expansion of [`events!`](crate::events!) uses it to name events.
+//!
+//! Only ASCII letters change their case. The loops count by hand, because constants cannot use
+//! iterators.
 
-/// Returns whether snake case puts an underscore before the byte at `at`.
+/// Returns whether snake case puts an underscore before the byte at `index`.
 ///
-/// It does so before a capital that follows a lower-case letter or digit, and before the last
-/// capital of an abbreviation (`HTTPServer` → `http_server`).
-const fn needs_underscore_before(name: &[u8], at: usize) -> bool {
-    if at == 0 || !name[at].is_ascii_uppercase() {
+/// This is the case for a capital that follows a lower-case letter or a digit, and for the last
+/// capital of an abbreviation if a lower-case letter follows it (`HTTPServer` → `http_server`).
+const fn needs_underscore_before(name: &[u8], index: usize) -> bool {
+    if index == 0 || !name[index].is_ascii_uppercase() {
         return false;
     }
-    let before = name[at - 1];
-    let after_is_lower = at + 1 < name.len() && name[at + 1].is_ascii_lowercase();
-    before.is_ascii_lowercase()
-        || before.is_ascii_digit()
-        || (before.is_ascii_uppercase() && after_is_lower)
+    let previous = name[index - 1];
+    let next_is_lower = index + 1 < name.len() && name[index + 1].is_ascii_lowercase();
+    previous.is_ascii_lowercase()
+        || previous.is_ascii_digit()
+        || (previous.is_ascii_uppercase() && next_is_lower)
 }
 
 /// Returns the length of `name` in snake case, in bytes.
 pub const fn snake_len(name: &[u8]) -> usize {
     let mut len = name.len();
-    let mut at = 0;
-    while at < name.len() {
-        len += needs_underscore_before(name, at) as usize;
-        at += 1;
+    let mut index = 0;
+    while index < name.len() {
+        len += needs_underscore_before(name, index) as usize;
+        index += 1;
     }
     len
 }
 
-/// Converts `name` to snake case. `N` must be [`snake_len`] of `name`.
+/// Converts `name` to snake case.
+///
+/// `N` must be [`snake_len`] of `name`. If it is larger, the rest of the result is 0.
+///
+/// # Panics
+///
+/// Panics if `N` is smaller. In a constant this is a compile-time error.
 pub const fn snake<const N: usize>(name: &[u8]) -> [u8; N] {
     let mut out = [0; N];
-    let (mut at, mut to) = (0, 0);
-    while at < name.len() {
-        if needs_underscore_before(name, at) {
-            out[to] = b'_';
-            to += 1;
+    let (mut read, mut written) = (0, 0);
+    while read < name.len() {
+        if needs_underscore_before(name, read) {
+            out[written] = b'_';
+            written += 1;
         }
-        out[to] = name[at].to_ascii_lowercase();
-        to += 1;
-        at += 1;
+        out[written] = name[read].to_ascii_lowercase();
+        written += 1;
+        read += 1;
     }
     out
 }
 
-/// Returns the bytes as a string.
+/// Converts the bytes that [`snake`] returned back to a string.
 ///
 /// # Panics
 ///
-/// Panics if the bytes are not UTF-8, which the bytes of an identifier always are. In a constant
-/// this is a compile-time error.
+/// Panics if the bytes are not UTF-8. This cannot happen for the name of an identifier. In a
+/// constant it is a compile-time error.
 pub const fn as_str(bytes: &'static [u8]) -> &'static str {
     match core::str::from_utf8(bytes) {
         Ok(name) => name,

@@ -1,10 +1,11 @@
-//! The memory of an aggregator: the [`Storage`] trait and the arrays that a storage consists of.
+//! The memory of an [`Aggregator`](crate::Aggregator): the [`Storage`] trait and the arrays that a
+//! storage consists of.
 
-mod event_state;
+mod row_state;
 mod shape;
 mod static_storage;
 
-pub use self::{event_state::EventState, shape::Shape, static_storage::StaticStorage};
+pub use self::{row_state::RowState, shape::Shape, static_storage::StaticStorage};
 use crate::{
     counter_width::CountWord,
     exemplars::Exemplar,
@@ -17,56 +18,70 @@ use crate::{
 };
 
 /// The arrays of a storage. Their lengths follow from its [`Shape`].
+///
+/// Several arrays are divided into *rows* of equal length. Each event has a row. So has the
+/// corrected summary of each event with an expected interval: a second summary of this event's
+/// samples, corrected for coordinated omission. The rows of the events come first.
+///
+/// Each window is cut into intervals of equal length, its *slices*. The slices of a row are those
+/// of the first window, then those of the second, and so on.
+///
+/// New samples are *staged*: they are first collected for each event, and later added together to
+/// their slices and to the total since the start.
 #[derive(Debug)]
 pub struct StorageParts<'s, C> {
-    /// For each event id, the number of its row.
-    pub rows: &'s mut [u16],
+    /// The row of each event, indexed by event id: the index of the row plus 1, or 0 if there is no
+    /// such event. The highest bit is set if the event measures plain numbers.
+    pub row_of_id: &'s mut [u16],
     /// The windows, which are the same for all events.
     pub windows: &'s mut [Window],
-    /// The state of each row: of each event, then of each corrected summary.
-    pub events: &'s mut [EventState],
-    /// The slices of all windows, row after row.
+    /// The state of each row that does not belong to a single slice.
+    pub rows: &'s mut [RowState],
+    /// The count, sums and extremes of the samples in each slice, row after row.
     pub slices: &'s mut [PackedMoments],
-    /// The bucket counts of the slices, row after row. Within a row, a few neighbouring places form
-    /// a block, and the blocks of all slices for the same places are adjacent.
+    /// The bucket counts of the slices, row after row. Within a row, a few neighbouring buckets
+    /// form a block, and the blocks of all slices for the same buckets are adjacent.
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
     pub totals: &'s mut [CountWord],
-    /// Memory in which the bucket counts of a window are summed.
+    /// Temporary memory in which a query sums the bucket counts of a window's slices.
     pub folded: &'s mut [CountWord],
-    /// The sample buffer of each event: its newest samples.
+    /// The sample buffer of each event: its newest samples, from which exact quantiles are found.
     pub samples: &'s mut [Sample],
-    /// Memory in which exact quantiles are selected from the samples of one event.
+    /// Temporary memory in which a query selects or sorts the buffered samples of one event.
     pub scratch: &'s mut [Scratch],
-    /// The table of open spans.
+    /// The table of open spans: those whose START has been drained, but not their END.
     pub in_flight: &'s mut [OpenSpan],
-    /// The exemplars of each event: those of its slices, those since the start, and those of its
-    /// staged samples.
+    /// The exemplars (slowest samples) of each event: a list for each of its slices, one for the
+    /// time since the start, and one for its staged samples.
     pub slowest: &'s mut [Exemplar],
-    /// The quantile limits that are watched.
+    /// The limits on quantiles, each with its own window and state.
     pub limits: &'s mut [Rule],
-    /// The counts of the limits, in the slices of their windows.
+    /// For each limit on a quantile, and each slice of its window, the number of samples and how
+    /// many of them exceed the threshold.
     pub tallies: &'s mut [Tally],
-    /// The limit on the silence of each event. Empty if no event can have one.
+    /// The limit on the silence of each event, with its state. Empty if no event can have such a
+    /// limit.
     pub silences: &'s mut [Silence],
 }
 
-/// The features that a storage has no room for.
+/// The features that a storage has no room for: a field is `true` if there is no such feature.
 #[expect(clippy::struct_excessive_bools, reason = "the features are independent of each other")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Absent {
-    /// There are no corrected summaries, because no event has an expected interval.
+    /// No event has an expected interval, so there are no summaries that are corrected for
+    /// coordinated omission.
     pub corrected: bool,
     /// There are no limits on quantiles.
     pub limits: bool,
-    /// There are no exemplars.
+    /// There are no exemplars, which are the slowest samples with their tags.
     pub slowest: bool,
     /// There are no histograms.
     pub histogram: bool,
     /// There are no limits on silence.
     pub silences: bool,
-    /// No event is measured in plain numbers.
+    /// No event measures plain numbers.
     pub numbers: bool,
     /// There is no table of open spans.
     pub in_flight: bool,
@@ -84,8 +99,8 @@ impl Absent {
         in_flight: false,
     };
 
-    /// Returns whether a feature is absent here but not in `other`.
-    pub(crate) const fn exceeds(self, other: Self) -> bool {
+    /// Returns whether any feature is absent here but not in `other`.
+    pub(crate) const fn declares_more_than(self, other: Self) -> bool {
         (self.corrected && !other.corrected)
             || (self.limits && !other.limits)
             || (self.slowest && !other.slowest)
@@ -95,7 +110,7 @@ impl Absent {
             || (self.in_flight && !other.in_flight)
     }
 
-    /// Returns the features that a shape has no room for.
+    /// Returns the features that a storage of this shape has no room for.
     pub const fn of(shape: &Shape) -> Self {
         Self {
             corrected: shape.corrected == 0,
@@ -109,25 +124,28 @@ impl Absent {
     }
 }
 
-/// The memory of an aggregator: arrays in a `static` ([`storage!`](crate::storage!)), or boxed
-/// slices in the std adapter.
+/// The memory of an [`Aggregator`](crate::Aggregator): arrays in a `static`
+/// ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
 ///
-/// An empty storage is all zero.
+/// In an empty storage, all numbers are 0.
 pub trait Storage {
-    /// The type of the bucket counters in the slices. A full counter stays full. This widens the
-    /// bounds of quantiles, and their [`Accuracy`](crate::Accuracy) reports it.
+    /// The type of the bucket counters in the slices of windows. A counter saturates at its
+    /// maximum. Quantiles then become less accurate, which their [`Accuracy`](crate::Accuracy)
+    /// includes.
     type Count: Count;
 
-    /// The features that this type of storage never has room for. No code is generated for them,
-    /// which matters where flash is scarce.
+    /// The features that no storage of this type has room for. No code is generated for them, which
+    /// matters where flash is scarce.
     ///
-    /// Every feature declared here must also be absent from the [`shape`](Self::shape).
+    /// A feature may be `true` here only if the [`shape`](Self::shape) has no room for it either:
+    /// [`Aggregator::new`](crate::Aggregator::new) returns an error otherwise.
     const ABSENT: Absent = Absent::NOTHING;
 
-    /// Returns the shape, which must never change. If the shape is a constant, as for
-    /// [`StaticStorage`], the compiler computes much that depends on it.
+    /// Returns the shape, which must be the same at every call. If it is a constant, as for
+    /// [`StaticStorage`], the compiler can evaluate much of what depends on it.
     fn shape(&self) -> Shape;
 
-    /// Returns the arrays.
+    /// Returns the arrays. Their lengths must fit the [`shape`](Self::shape), which
+    /// [`Aggregator::new`](crate::Aggregator::new) checks.
     fn parts(&mut self) -> StorageParts<'_, Self::Count>;
 }

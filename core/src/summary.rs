@@ -1,23 +1,25 @@
-//! The summary of an event over a window or since the start.
+//! The summary of an event over a window or since the start, and the conversion of its numbers from
+//! internal units.
 
 use crate::{
     Estimate, FixedPoint, Quantile, TimeUnit, Unit,
-    moments::{Bits, Moments, fixed_nanos, fixed_numbers},
+    moments::{Moments, RawFixed, fixed_nanos, fixed_numbers},
     wide_math,
 };
 
-/// The accuracy of quantiles, such as those of a [`Summary`].
+/// How accurate quantiles are, such as those of a [`Summary`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
-    /// The quantiles are exact: each is the sample at the nearest rank.
+    /// The quantiles are exact: each is the sample at the [nearest rank](Quantile).
     Exact,
-    /// The quantiles are estimated from a histogram. Each is off by at most this many parts per
-    /// million of the sample at the nearest rank.
+    /// The quantiles are estimated from a [histogram](crate::histogram). Each differs from the
+    /// sample at the nearest rank by at most this many parts per million of that sample.
     ///
-    /// The bound holds for these particular quantiles and includes the rounding to integers. It is
-    /// usually at most the error of the histogram's scale. It is larger for durations of a few
-    /// nanoseconds and for samples outside the histogram's range.
+    /// The bound holds for these particular quantiles and includes the rounding to integers.
+    /// Usually it is no greater than the error of the histogram's scale. It is greater for
+    /// durations of a few nanoseconds, for samples outside the histogram's range, if counters are
+    /// saturated, and without histograms. `u32::MAX` means that there is no bound.
     WithinPpm(u32),
 }
 
@@ -41,24 +43,27 @@ impl Accuracy {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Summary {
-    /// The number of recorded samples.
+    /// The number of recorded samples. In a summary that is corrected for coordinated omission,
+    /// this includes the samples that the correction added.
     pub count: u64,
-    /// The weight of the samples: an estimate of their number if sampling had left out none.
+    /// The total weight of the samples: an estimate of how many samples there would be if sampling
+    /// had left out none.
     pub estimated_total: u64,
     /// The smallest sample.
     pub min: u64,
     /// The largest sample.
     pub max: u64,
-    /// The mean.
+    /// The mean of the samples, each counted with its weight. It is the largest number of its type
+    /// if the sum of the samples is [saturated](Moments).
     pub mean: FixedPoint,
-    /// The population standard deviation.
+    /// The population standard deviation of the samples, each counted with its weight.
     ///
-    /// This is the largest number of its type once the sum of squares is full. On 64-bit targets
-    /// this happens at 2^128 square units: in the fine unit, after about 54,000 durations of 20
-    /// hours. On 32-bit targets it happens at 2^96 square units: in the coarse unit, after about
-    /// 5,300 durations of an hour.
+    /// It is the largest number of its type if the sum of squares is saturated. On 64-bit targets
+    /// this happens at 2^128 square units: in the unit [`TimeUnit::Fine`], after about 54,000
+    /// durations of 20 hours. On 32-bit targets it happens at 2^96 square units: in the unit
+    /// [`TimeUnit::Coarse`], after about 5,300 durations of an hour.
     pub stddev: FixedPoint,
-    /// The median.
+    /// The median: the smallest sample such that at least 50 % of all samples are no larger.
     pub p50: u64,
     /// The smallest sample such that at least 95 % of all samples are no larger.
     pub p95: u64,
@@ -68,39 +73,40 @@ pub struct Summary {
     pub p99_9: u64,
     /// The accuracy of the four quantiles.
     pub accuracy: Accuracy,
-    /// The time that the summary covers, in nanoseconds. For a window, this lies between its length
-    /// minus one slice and its length, but is never longer than the time since the start.
+    /// The time that the summary covers, in nanoseconds. For a window, this is at least its length
+    /// minus one slice and at most its length, but never longer than the time since the start.
     pub covered: u64,
-    /// Whether the summary includes every sample of this time: `false` if records were lost or left
-    /// out by sampling.
+    /// Whether the summary includes every sample of the covered time. It is `false` if records of
+    /// this time may have been lost, or were left out by sampling.
     pub complete: bool,
 }
 
-/// As many quantiles as a summary has.
+/// Four quantiles, the number that a summary has.
 pub(crate) type Quantiles = [Quantile; 4];
 
-/// The values at these quantiles, in internal units.
+/// The values at four quantiles, in internal units.
 pub(crate) type QuantileValues = [u64; QUANTILES.len()];
 
 /// The quantiles of a summary, in ascending order.
 pub(crate) const QUANTILES: Quantiles =
     [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
 
-/// Converts values from the internal unit of the statistics to the unit in which they are reported.
+/// Converts values from the internal unit, in which the aggregator stores them, to the unit in
+/// which they are reported.
 ///
-/// Durations are counted in a [`TimeUnit`] and reported in nanoseconds. Plain numbers are not
-/// changed.
+/// Durations are stored in a [`TimeUnit`], a binary fraction of a second, and reported in
+/// nanoseconds. Plain numbers are stored and reported unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnitConverter {
-    /// The unit of the event.
+    /// Whether the values are durations or plain numbers.
     pub unit: Unit,
-    /// The internal unit of time.
+    /// The internal unit of durations. Not used for plain numbers.
     pub time: TimeUnit,
 }
 
 impl UnitConverter {
-    /// Converts a value.
+    /// Converts a single value.
     pub fn value(self, internal: u64) -> u64 {
         match self.unit {
             Unit::Time => self.time.nanos(internal),
@@ -108,14 +114,16 @@ impl UnitConverter {
         }
     }
 
-    fn fixed(self, bits: Bits) -> FixedPoint {
+    /// Converts a mean or standard deviation.
+    fn fixed_point(self, raw: RawFixed) -> FixedPoint {
         match self.unit {
-            Unit::Time => fixed_nanos(bits, self.time),
-            Unit::One => fixed_numbers(bits),
+            Unit::Time => fixed_nanos(raw, self.time),
+            Unit::One => fixed_numbers(raw),
         }
     }
 
-    /// Creates a summary from moments and quantiles in internal units.
+    /// Creates a summary from moments and the values at its quantiles, which are in internal units.
+    /// The last three parameters become fields of the [`Summary`] as they are.
     pub(crate) fn summary(
         self,
         moments: &Moments,
@@ -124,7 +132,7 @@ impl UnitConverter {
         (covered, complete): (u64, bool),
     ) -> Summary {
         let [mean, stddev] = moments.mean_and_deviation();
-        let (mean, stddev) = (self.fixed(mean), self.fixed(stddev));
+        let (mean, stddev) = (self.fixed_point(mean), self.fixed_point(stddev));
         let [p50, p95, p99, p99_9] = *quantiles;
         let mut values = [moments.min(), moments.max(), p50, p95, p99, p99_9];
         for value in &mut values {
@@ -148,44 +156,46 @@ impl UnitConverter {
         }
     }
 
-    /// Returns the accuracy that holds for all of these estimates once they are converted.
+    /// Returns the accuracy of the converted values of these estimates, which is that of the least
+    /// accurate one.
     pub(crate) fn accuracy(self, estimates: &[Estimate]) -> Accuracy {
         Accuracy::WithinPpm(
             estimates.iter().map(|estimate| self.error_ppm(estimate)).max().unwrap_or(0),
         )
     }
 
-    /// Converts the mean.
+    /// Returns the mean of samples whose moments are in internal units.
     pub fn mean(self, moments: &Moments) -> FixedPoint {
-        self.fixed(moments.mean_and_deviation()[0])
+        self.fixed_point(moments.mean_and_deviation()[0])
     }
 
-    /// Converts an estimate. Returns the converted value and its accuracy.
+    /// Converts the estimate of a value. Returns the converted value and its accuracy.
     pub fn estimate(self, estimate: Estimate) -> (u64, Accuracy) {
         (self.value(estimate.value), self.accuracy(&[estimate]))
     }
 
-    /// Returns how far a converted estimate can be from the converted sample that it estimates, in
-    /// parts per million of that sample, rounded up.
+    /// Returns the largest possible difference between the converted estimate and the converted
+    /// sample that it estimates, in parts per million of this sample, rounded up.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn error_ppm(self, estimate: &Estimate) -> u32 {
         let (value, least, most) =
             (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
+        // The relative error is greatest if the sample is at either end.
         ratio_ppm(value - least, least).max(ratio_ppm(most - value, most))
     }
 }
 
-/// Returns `difference / of` in parts per million, rounded up. Returns `u32::MAX` if this is too
-/// large or `of` is 0, and 0 if `difference` is 0.
+/// Returns `part / whole` in parts per million, rounded up. Returns 0 if `part` is 0. If only
+/// `whole` is 0, or if the result does not fit, returns `u32::MAX`.
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn ratio_ppm(difference: u64, of: u64) -> u32 {
-    match (difference, of) {
+fn ratio_ppm(part: u64, whole: u64) -> u32 {
+    match (part, whole) {
         (0, _) => 0,
         (_, 0) => u32::MAX,
         // ceil(a / b) = floor((a − 1) / b) + 1
         _ => {
-            let below = wide_math::quotient(wide_math::product(difference, 1_000_000) - 1, of);
-            u32::try_from(below).map_or(u32::MAX, |below| below.saturating_add(1))
+            let floor = wide_math::quotient(wide_math::product(part, 1_000_000) - 1, whole);
+            u32::try_from(floor).map_or(u32::MAX, |floor| floor.saturating_add(1))
         }
     }
 }

@@ -1,15 +1,21 @@
 //! Atomics and fences, and names for their orderings.
 //!
-//! This crate and the adapters import atomics only from here, so that `--cfg tailwatch_loom`
-//! replaces all of them by those of the model checker loom. The cfg has a name of its own, because
-//! flags apply to all crates of a build: `--cfg loom` would change the atomics of tokio as well,
-//! and a program that models its own code with `--cfg loom` would change ours.
+//! This crate and the adapters import atomics only from here. `--cfg tailwatch_loom` then replaces
+//! all of them by the atomics of the model checker loom. The cfg is not called `loom`, because a
+//! cfg applies to all crates of a build: `--cfg loom` would also change the atomics of tokio, and a
+//! program that models its own code with `--cfg loom` would change ours.
 //!
-//! Every ordering other than `Relaxed` is written with [`at`] or [`fence_at`] and has a name. A
-//! table row under that name gives the reason for the ordering. The tables are in the docs of
-//! [`ring`](crate::ring), of [`claim_once`](crate::claim_once) and of the std adapter's pool. In a
-//! loom build, the environment variable `TAILWATCH_WEAKEN` names one ordering to weaken, so that a
-//! check can see the model in its row fail. Other builds compile the names away.
+//! Every ordering other than `Relaxed` is written as `at("name", ordering)` or
+//! `fence_at("name", ordering)`. [`at`] returns its second argument, and [`fence_at`] is a fence
+//! with that ordering: the name only identifies the ordering. A table has a row under each name,
+//! which gives the reason for the ordering and names a loom model that fails without it. The tables
+//! are in the docs of [`ring`](crate::ring), of [`claim_once`](crate::claim_once) and of the std
+//! adapter's pool.
+//!
+//! `.ci/check_orderings.py` checks the tables. In a loom build, the environment variable
+//! `TAILWATCH_WEAKEN` names one ordering: `at` then returns `Relaxed`, and `fence_at` does nothing.
+//! The check sets the variable to each name in turn and requires that the model in the row of the
+//! name fails. Other builds compile the names away.
 
 #[cfg(not(tailwatch_loom))]
 pub use core::{
@@ -22,14 +28,15 @@ pub use loom::{
     sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-/// Returns the ordering, which has this name in a table of the docs.
+/// Returns `ordering`. The name is that of its row in a table; see the [module](self).
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
 pub const fn at(_name: &str, ordering: Ordering) -> Ordering {
     ordering
 }
 
-/// Executes a fence, which has this name in a table of the docs.
+/// Executes a fence with this ordering. The name is that of its row in a table; see the
+/// [module](self).
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
 pub fn fence_at(_name: &str, ordering: Ordering) {
@@ -52,12 +59,12 @@ mod weakening {
         WEAKENED.get_or_init(|| env::var("TAILWATCH_WEAKEN").ok()).as_deref() == Some(name)
     }
 
-    /// Returns the ordering, or `Relaxed` if `name` is weakened.
+    /// Returns `ordering`, or `Relaxed` if `TAILWATCH_WEAKEN` is `name`.
     pub fn at(name: &str, ordering: Ordering) -> Ordering {
         if is_weakened(name) { Ordering::Relaxed } else { ordering }
     }
 
-    /// Executes the fence, unless `name` is weakened.
+    /// Executes a fence with this ordering, or does nothing if `TAILWATCH_WEAKEN` is `name`.
     pub fn fence_at(name: &str, ordering: Ordering) {
         if !is_weakened(name) {
             fence(ordering);

@@ -1,20 +1,22 @@
-//! 64-bit and 128-bit arithmetic with small code.
+//! 64-bit and 128-bit arithmetic that needs little code on targets with 32-bit registers.
 //!
-//! On targets with 32-bit registers, the compiler expands every 128-bit division or checked product
-//! in place, up to a kilobyte each. There, these functions are slow but small, and exist once each.
-//! On 64-bit targets they are the plain operators.
+//! There, the compiler expands every 128-bit division or checked product in place, up to a kilobyte
+//! each. The functions of this module are slower, but each exists only once. On 64-bit targets they
+//! are the plain operators.
+//!
+//! In this module, a *word* has 32 bits.
 
 /// Whether to use the plain operators.
-const PLAIN: bool = cfg!(target_pointer_width = "64");
+const USE_OPERATORS: bool = cfg!(target_pointer_width = "64");
 
-/// Returns the product, which always fits.
+/// Returns the product of two 64-bit numbers, which always fits into 128 bits.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn product(a: u64, b: u64) -> u128 {
-    if PLAIN { a as u128 * b as u128 } else { product_by_words(a, b) }
+    if USE_OPERATORS { a as u128 * b as u128 } else { product_by_words(a, b) }
 }
 
-/// Computes [`product`] from the products of 32-bit words.
+/// Computes [`product`] from the products of words, as in long multiplication.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
 const fn product_by_words(a: u64, b: u64) -> u128 {
@@ -22,16 +24,17 @@ const fn product_by_words(a: u64, b: u64) -> u128 {
     let [a_low, a_high, b_low, b_high] =
         [a as u32, (a >> u32::BITS) as u32, b as u32, (b >> u32::BITS) as u32];
     let low = product_of_words(a_low, b_low);
+    // No sum overflows: (2^32 − 1)^2 + 2·(2^32 − 1) = 2^64 − 1.
     let crossed = product_of_words(a_high, b_low) + (low >> u32::BITS);
-    let other = product_of_words(a_low, b_high) + (crossed & LOW);
-    let high = product_of_words(a_high, b_high) + (crossed >> u32::BITS) + (other >> u32::BITS);
-    (high as u128) << u64::BITS | (other << u32::BITS | low & LOW) as u128
+    let middle = product_of_words(a_low, b_high) + (crossed & LOW);
+    let high = product_of_words(a_high, b_high) + (crossed >> u32::BITS) + (middle >> u32::BITS);
+    (high as u128) << u64::BITS | (middle << u32::BITS | low & LOW) as u128
 }
 
-/// Returns the full product of two 32-bit words.
+/// Returns the full 64-bit product of two words.
 ///
-/// `ARMv6-M` has no instruction for the upper half of such a product, so it is computed from the
-/// products of 16-bit halves there.
+/// `ARMv6-M` has no instruction that returns the upper half of such a product. There, the product
+/// is computed from products of 16-bit halves.
 #[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
 #[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
@@ -42,6 +45,7 @@ pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
     }
 }
 
+/// Computes [`product_of_words`] from the products of 16-bit halves.
 #[inline(always)]
 const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
     let [a_low, a_high, b_low, b_high] = [a & 0xFFFF, a >> 16, b & 0xFFFF, b >> 16];
@@ -49,15 +53,16 @@ const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
     (((a_high * b_high) as u64) << 32 | (a_low * b_low) as u64) + (crossed << 16)
 }
 
-/// Shifts right by 1 to 31 bits.
+/// Shifts `number` right by `by` bits, which must be 1 to 31.
 ///
-/// On targets with 32-bit registers, a 64-bit shift by an arbitrary amount is a library call. A
-/// shift that is known to be in this range needs none.
+/// On targets with 32-bit registers, a 64-bit shift by a variable amount is a library call. A shift
+/// by 1 to 31 bits can do without: it only moves bits between neighbouring words.
 #[inline(always)]
 pub(crate) const fn shift_right(number: u64, by: u32) -> u64 {
-    if PLAIN { number >> by } else { shift_right_by_words(number, by) }
+    if USE_OPERATORS { number >> by } else { shift_right_by_words(number, by) }
 }
 
+/// Computes [`shift_right`] word by word.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
 const fn shift_right_by_words(number: u64, by: u32) -> u64 {
@@ -65,14 +70,14 @@ const fn shift_right_by_words(number: u64, by: u32) -> u64 {
     ((high >> by) as u64) << u32::BITS | (low >> by | high << (u32::BITS - by)) as u64
 }
 
-/// Returns the product; `None` if it does not fit.
+/// Returns the product; `None` if it does not fit into 128 bits.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn checked_product(a: u128, b: u128) -> Option<u128> {
-    if PLAIN { a.checked_mul(b) } else { checked_product_by_halves(a, b) }
+    if USE_OPERATORS { a.checked_mul(b) } else { checked_product_by_halves(a, b) }
 }
 
-/// Returns the product. Saturates at 2^128 − 1.
+/// Returns the product, or 2^128 − 1 if it does not fit into 128 bits.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
@@ -82,49 +87,51 @@ pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
     }
 }
 
-/// Returns the quotient, rounded down. `divisor` must not be 0.
+/// Returns `dividend / divisor`, rounded down. `divisor` must not be 0.
 #[inline(always)]
 pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
-    if PLAIN {
+    if USE_OPERATORS {
         return dividend / divisor as u128;
     }
     divide(&mut dividend, divisor);
     dividend
 }
 
-/// Returns the quotient and the remainder of a 64-bit division. `divisor` must not be 0.
+/// Returns the quotient and the remainder of `dividend / divisor`. `divisor` must not be 0.
 #[inline(always)]
 pub(crate) const fn div_rem(dividend: u64, divisor: u64) -> (u64, u64) {
-    if PLAIN {
+    if USE_OPERATORS {
         return (dividend / divisor, dividend % divisor);
     }
     let mut wide = dividend as u128;
-    let rest = divide(&mut wide, divisor);
-    (low(wide), rest)
+    let remainder = divide(&mut wide, divisor);
+    (low_half(wide), remainder)
 }
 
-/// Returns the square root, rounded down.
+/// Returns the square root of `square`, rounded down.
 #[cfg_attr(target_pointer_width = "64", inline(always))]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 pub(crate) const fn isqrt(square: u128) -> u64 {
-    if PLAIN { low(square.isqrt()) } else { isqrt_by_digits(square) }
+    if USE_OPERATORS { low_half(square.isqrt()) } else { isqrt_by_digits(square) }
 }
 
-/// Converts to 64 bits. Saturates at 2^64 − 1.
+/// Converts a 128-bit number to 64 bits. A number that does not fit becomes 2^64 − 1.
 #[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
 #[cfg_attr(target_pointer_width = "64", inline)]
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-pub(crate) const fn clamp(wide: u128) -> u64 {
+pub(crate) const fn saturating_u64(wide: u128) -> u64 {
     if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
 }
 
-/// Computes [`checked_product`] from the products of 64-bit halves.
+/// Computes [`checked_product`] from products of 64-bit halves.
 const fn checked_product_by_halves(a: u128, b: u128) -> Option<u128> {
-    let [a_low, a_high, b_low, b_high] = [low(a), low(a >> 64), low(b), low(b >> 64)];
+    let [a_low, a_high] = [low_half(a), low_half(a >> 64)];
+    let [b_low, b_high] = [low_half(b), low_half(b >> 64)];
     if a_high != 0 && b_high != 0 {
         return None;
     }
-    // At least one of the high halves is 0.
+    // Of the two products of a high and a low half, at least one is 0 here, because one of the high
+    // halves is 0.
     let crossed = if a_high != 0 { product(a_high, b_low) } else { product(a_low, b_high) };
     if crossed >> 64 != 0 {
         return None;
@@ -132,43 +139,47 @@ const fn checked_product_by_halves(a: u128, b: u128) -> Option<u128> {
     product(a_low, b_low).checked_add(crossed << 64)
 }
 
+/// Returns the low 64 bits.
 #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-const fn low(wide: u128) -> u64 {
+const fn low_half(wide: u128) -> u64 {
     wide as u64
 }
 
-/// Replaces the dividend in `number` by the quotient and returns the remainder. Long division, one
-/// binary digit at a time.
+/// Divides `number` by `divisor`: replaces `number` by the quotient, rounded down, and returns the
+/// remainder. This is long division with binary digits.
 #[inline(never)]
 const fn divide(number: &mut u128, divisor: u64) -> u64 {
-    // `digits` shifts left: the digits of the dividend leave it at the top, and those of the
-    // quotient enter at the bottom.
-    let (mut rest, mut digits, mut left) = (0_u64, *number, u128::BITS);
-    while left > u32::BITS && digits >> (u128::BITS - u32::BITS) == 0 {
+    // `digits` shifts left: the digits of the dividend leave it at the top, and the digits of the
+    // quotient enter it at the bottom.
+    let (mut remainder, mut digits, mut digits_left) = (0_u64, *number, u128::BITS);
+    // While the next 32 digits of the dividend are 0, so are those of the quotient.
+    while digits_left > u32::BITS && digits >> (u128::BITS - u32::BITS) == 0 {
         digits <<= u32::BITS;
-        left -= u32::BITS;
+        digits_left -= u32::BITS;
     }
-    while left > 0 {
-        let exceeds = rest >> 63 != 0;
-        rest = rest << 1 | low(digits >> 127);
+    while digits_left > 0 {
+        // With the next digit, the remainder may need 65 bits. It is then above the divisor, and
+        // the wrapping subtraction gives the right result.
+        let needs_65_bits = remainder >> 63 != 0;
+        remainder = remainder << 1 | low_half(digits >> 127);
         digits <<= 1;
-        if exceeds || rest >= divisor {
-            rest = rest.wrapping_sub(divisor);
+        if needs_65_bits || remainder >= divisor {
+            remainder = remainder.wrapping_sub(divisor);
             digits |= 1;
         }
-        left -= 1;
+        digits_left -= 1;
     }
     *number = digits;
-    rest
+    remainder
 }
 
-/// Computes [`isqrt`], one binary digit at a time.
+/// Computes [`isqrt`], one binary digit of the root at a time, from the highest.
 const fn isqrt_by_digits(square: u128) -> u64 {
     let (mut root, mut digit) = (0, 1 << 63);
     while digit > 0 {
-        let next = root | digit;
-        if product(next, next) <= square {
-            root = next;
+        let candidate = root | digit;
+        if product(candidate, candidate) <= square {
+            root = candidate;
         }
         digit >>= 1;
     }
@@ -181,6 +192,7 @@ mod tests {
 
     use super::*;
 
+    /// Generates numbers of all lengths. (Of uniformly distributed numbers, almost all are long.)
     fn any_size() -> impl Strategy<Value = u128> {
         prop_oneof![
             (any::<u128>(), 0..128_u32).prop_map(|(wide, shift)| wide >> shift),
@@ -191,9 +203,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_small_versions_agree_with_the_plain_operators(a in any_size(), b in any_size()) {
+        fn versions_for_32_bit_targets_agree_with_the_operators(a in any_size(), b in any_size()) {
             prop_assert_eq!(checked_product_by_halves(a, b), a.checked_mul(b));
-            let divisor = (low(b) | low(b >> 64)).max(1);
+            let divisor = (low_half(b) | low_half(b >> 64)).max(1);
             let mut digits = a;
             prop_assert_eq!(u128::from(divide(&mut digits, divisor)), a % u128::from(divisor));
             prop_assert_eq!(digits, a / u128::from(divisor));
@@ -214,7 +226,7 @@ mod tests {
         }
 
         #[test]
-        fn the_root_of_a_square_is_exact(root: u64) {
+        fn the_square_root_is_exact_for_squares_and_the_numbers_before_them(root: u64) {
             let square = u128::from(root) * u128::from(root);
             prop_assert_eq!(isqrt_by_digits(square), root);
             prop_assert_eq!(isqrt_by_digits(square.saturating_sub(1)), root.saturating_sub(1));

@@ -1,17 +1,19 @@
-//! Sliding windows, cut into slices.
+//! Sliding windows, which are cut into slices.
 //!
-//! A slice starts at a multiple of its length. A window consists of the current slice, which is not
-//! over yet, and the complete slices before it. The time it covers therefore varies between its
-//! length minus one slice and its length.
+//! A *slice* of a window is an interval of time (not a Rust slice). Its start, in ticks, is a
+//! multiple of its length. A window consists of the current slice, which is not over yet, and the
+//! complete slices before it. The time that a window covers therefore varies between its length
+//! minus one slice and its length.
 //!
-//! Each event has an array of slices, in which every window has a range of *places* (indices). A
-//! window reuses its places in turn.
+//! A window owns a range of indices, one for each of its slices. Whatever is kept per slice (sums,
+//! bucket counts, exemplars) is in arrays with these indices. A new slice takes over the index of
+//! the slice that leaves the window.
 
 use core::{ops::Range, time::Duration};
 
 use crate::{
     TickRate,
-    clock::{duration_of, nanos_of},
+    clock::{duration_from_nanos, nanos_from_duration},
     wide_math,
 };
 
@@ -19,49 +21,57 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowSpec {
-    /// The longest time that the window reaches back.
+    /// The longest time that the window covers. Right after a new slice has begun, the window
+    /// covers almost one slice less.
     pub length: Duration,
-    /// The number of slices. The window advances by one slice at a time. The length of a slice must
-    /// be a whole number of nanoseconds.
+    /// The number of slices, at least 1. The window advances by one slice at a time.
+    ///
+    /// The length of a slice must be a whole number of nanoseconds. It is rounded to a whole number
+    /// of ticks, which must not be 0.
     pub slices: u16,
 }
 
 impl WindowSpec {
-    /// 1 s in slices of 100 ms.
+    /// The last second, in slices of 100 ms.
     pub const SECOND: Self = Self::new(Duration::from_secs(1), 10);
-    /// 5 s in slices of 500 ms.
+    /// The last 5 s, in slices of 500 ms.
     pub const FIVE_SECONDS: Self = Self::new(Duration::from_secs(5), 10);
-    /// 60 s in slices of 5 s.
+    /// The last 60 s, in slices of 5 s.
     pub const MINUTE: Self = Self::new(Duration::from_mins(1), 12);
-    /// 1 s, 5 s and 60 s.
+    /// The windows of 1 s, 5 s and 60 s.
     pub const DEFAULT: [Self; 3] = [Self::SECOND, Self::FIVE_SECONDS, Self::MINUTE];
 
-    /// Creates the specification of a window.
+    /// Specifies a window of this length that is cut into this number of slices.
     pub const fn new(length: Duration, slices: u16) -> Self {
         Self { length, slices }
     }
 }
 
-/// The position of a window. All zero until it is set up.
+/// The state of a window in the [`Storage`](crate::Storage) of an aggregator: its slices, and which
+/// of them is the current one. All zero until the aggregator is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
+    /// The longest time that the window covers, in nanoseconds.
     length_nanos: u64,
+    /// The length of a slice, in ticks.
     slice_ticks: u64,
-    /// The first tick of the current slice, a multiple of `slice_ticks`. Stored so that placing a
-    /// record needs no division.
+    /// The first tick of the current slice, a multiple of `slice_ticks`. It is stored so that
+    /// finding the slice of a record needs no division.
     slice_start: u64,
-    /// The place of the current slice.
-    current_place: usize,
-    /// The first place of this window.
-    first: usize,
+    /// The index of the current slice.
+    current_index: usize,
+    /// The smallest index of this window's slices.
+    first_index: usize,
+    /// The number of slices.
     slices: u16,
-    /// The bits of a buffered sample that hold the number of its slice in this window.
+    /// The bits of a sample in the sample buffer that hold the number of its slice in this window.
+    /// On 64-bit targets, the sample buffer stores the slices in another way.
     #[cfg(not(target_pointer_width = "64"))]
-    mask: u16,
-    /// The position of the lowest bit of `mask`.
+    number_mask: u16,
+    /// The position of the lowest bit in `number_mask`.
     #[cfg(not(target_pointer_width = "64"))]
-    shift: u8,
+    number_shift: u8,
 }
 
 impl Window {
@@ -69,34 +79,39 @@ impl Window {
         length_nanos: 0,
         slice_ticks: 0,
         slice_start: 0,
-        current_place: 0,
-        first: 0,
+        current_index: 0,
+        first_index: 0,
         slices: 0,
         #[cfg(not(target_pointer_width = "64"))]
-        mask: 0,
+        number_mask: 0,
         #[cfg(not(target_pointer_width = "64"))]
-        shift: 0,
+        number_shift: 0,
     };
 
-    /// Creates the window that ends at `now` and whose places start at `first`; `None` in the cases
-    /// in which [`set_up`](Self::set_up) returns `false`.
-    pub(crate) fn new(spec: &WindowSpec, rate: TickRate, now: u64, first: usize) -> Option<Self> {
+    /// Creates a window and sets it up. Returns `None` if [`set_up`](Self::set_up) returns `false`.
+    pub(crate) fn new(
+        spec: &WindowSpec,
+        rate: TickRate,
+        now: u64,
+        first_index: usize,
+    ) -> Option<Self> {
         let mut window = Self::EMPTY;
-        window.set_up(spec, rate, now, first).then_some(window)
+        window.set_up(spec, rate, now, first_index).then_some(window)
     }
 
-    /// Sets up the window in place, to end at `now` and with places that start at `first`.
+    /// Sets up the window in place: the slice that contains the tick `now` becomes the current one,
+    /// and the slices get the indices from `first_index` on. `rate` is that of the clock.
     ///
-    /// Returns `false` if there are no slices, a slice is shorter than a tick, or the length does
-    /// not fit 64 bits of nanoseconds.
+    /// Returns `false` if the window has no slices, if the length of a slice is rounded to 0 ticks,
+    /// or if the window is 2^64 ns or longer.
     pub(crate) fn set_up(
         &mut self,
         spec: &WindowSpec,
         rate: TickRate,
         now: u64,
-        first: usize,
+        first_index: usize,
     ) -> bool {
-        let Some(length_nanos) = nanos_of(spec.length) else { return false };
+        let Some(length_nanos) = nanos_from_duration(spec.length) else { return false };
         if spec.slices == 0 {
             return false;
         }
@@ -107,14 +122,14 @@ impl Window {
         }
         (self.length_nanos, self.slice_ticks, self.slices) =
             (length_nanos, slice_ticks, spec.slices);
-        (self.first, self.current_place) = (first, first);
+        (self.first_index, self.current_index) = (first_index, first_index);
         self.slice_start = now - wide_math::div_rem(now, slice_ticks).1;
         true
     }
 
-    /// Returns the longest time that the window reaches back.
+    /// Returns the longest time that the window covers.
     pub(crate) fn length(&self) -> Duration {
-        duration_of(self.length_nanos)
+        duration_from_nanos(self.length_nanos)
     }
 
     /// Returns the number of slices.
@@ -127,12 +142,13 @@ impl Window {
         self.slice_ticks
     }
 
-    /// Returns the places of this window's slices among the slices of an event.
-    pub(crate) const fn places(&self) -> Range<usize> {
-        self.first..self.first + self.slices as usize
+    /// Returns the indices of this window's slices.
+    pub(crate) const fn slice_indices(&self) -> Range<usize> {
+        self.first_index..self.first_index + self.slices as usize
     }
 
-    /// Returns the first tick that belongs to the window.
+    /// Returns the first tick of the window, that is of its oldest slice. It is 0 if the slices
+    /// would reach back beyond tick 0.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn start(&self) -> u64 {
         if cfg!(target_pointer_width = "64") {
@@ -140,115 +156,127 @@ impl Window {
                 .slice_start
                 .saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
         }
-        let (mut start, mut before) = (self.slice_start, self.slices - 1);
-        while before > 0 {
+        // A loop, because 64-bit multiplications are expensive on targets with 32-bit registers.
+        let (mut start, mut slices_before) = (self.slice_start, self.slices - 1);
+        while slices_before > 0 {
             start = start.saturating_sub(self.slice_ticks);
-            before -= 1;
+            slices_before -= 1;
         }
         start
     }
 
-    /// Advances to the slice of `now`, and calls `clear` with each place that a new slice takes
-    /// over.
+    /// Makes the slice that contains the tick `now` the current one. Calls `clear` with the index
+    /// of each slice that has left the window, because a new slice takes over that index.
     ///
-    /// A `now` before the current slice changes nothing, unless `restart` is set: then the clock
-    /// has stepped back, the window moves to `now` all the same, and all places are cleared.
+    /// A `now` before the current slice changes nothing, unless `restart` is set. With `restart`,
+    /// the window moves to `now` even if that is earlier, as it is when the clock has stepped back,
+    /// and `clear` is called with all indices.
     pub(crate) fn advance(&mut self, now: u64, restart: bool, mut clear: impl FnMut(usize)) {
-        if !restart && !self.ends_by(now) {
+        if !restart && !self.is_slice_over(now) {
             return;
         }
-        let before = self.slice_start;
+        let previous_start = self.slice_start;
         self.slice_start = now - wide_math::div_rem(now, self.slice_ticks).1;
-        // One slice at a time, because divisions are expensive on targets with 32-bit registers.
-        // After as many steps as there are slices, every place has been cleared.
-        let mut passed = self.slice_start.wrapping_sub(before);
+        // One slice at a time instead of dividing `ticks_left` by the length of a slice, because
+        // divisions are expensive on targets with 32-bit registers. The number of steps is limited
+        // to the number of slices: after that many, every index has been cleared.
+        let mut ticks_left = self.slice_start.wrapping_sub(previous_start);
         for _ in 0..self.slices {
-            if !restart && passed == 0 {
+            if !restart && ticks_left == 0 {
                 return;
             }
-            passed = passed.wrapping_sub(self.slice_ticks);
-            let next = self.current_place + 1;
-            self.current_place = if next < self.places().end { next } else { self.first };
-            clear(self.current_place);
+            ticks_left = ticks_left.wrapping_sub(self.slice_ticks);
+            let next = self.current_index + 1;
+            self.current_index =
+                if next < self.slice_indices().end { next } else { self.first_index };
+            clear(self.current_index);
         }
     }
 
-    /// Returns whether the current slice is over at `now`.
+    /// Returns whether the current slice is over at the tick `now`.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(crate) const fn ends_by(&self, now: u64) -> bool {
+    pub(crate) const fn is_slice_over(&self, now: u64) -> bool {
         now >= self.slice_start.saturating_add(self.slice_ticks)
     }
 
-    /// Returns the number of bits that can number `slices` slices from 1.
+    /// Returns how many bits are needed to number `slices` slices from 1. (The number 0 stands for
+    /// no slice.)
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn slice_number_bits(slices: u16) -> u32 {
+    pub(crate) const fn number_bits(slices: u16) -> u32 {
         u16::BITS - slices.leading_zeros()
     }
 
-    /// Assigns this window's slice number to the bits of a buffered sample that start at `shift`,
-    /// and returns the next free bit.
+    /// Chooses the bits of a sample in the sample buffer that hold the number of its slice in this
+    /// window: as many as needed, from bit `shift` on. Returns the next free bit.
     #[cfg(not(target_pointer_width = "64"))]
     #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
-    pub(crate) const fn number_slices(&mut self, shift: u8) -> u8 {
-        let bits = Self::slice_number_bits(self.slices);
-        (self.shift, self.mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
+    pub(crate) const fn assign_number_bits(&mut self, shift: u8) -> u8 {
+        let bits = Self::number_bits(self.slices);
+        (self.number_shift, self.number_mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
         let next = shift as u32 + bits;
-        // The slice numbers of all windows may need more than 16 bits if no samples are buffered,
-        // in which case the result is not used.
+        // Without a sample buffer, the numbers of all windows may need more than 16 bits. The bits
+        // are then not used, and this bound only avoids an overflow for the next window.
         if next >= u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
     }
 
-    /// Returns the lowest bit and the mask of the bits that hold this window's slice number in a
-    /// buffered sample.
+    /// Returns which bits of a sample in the sample buffer hold the number of its slice in this
+    /// window: the position of the lowest one, and a mask of all.
     #[cfg(not(target_pointer_width = "64"))]
-    pub(crate) const fn shift_and_mask(&self) -> (u8, u16) {
-        (self.shift, self.mask)
+    pub(crate) const fn number_shift_and_mask(&self) -> (u8, u16) {
+        (self.number_shift, self.number_mask)
     }
 
-    /// Returns the place of the slice that `tick` belongs to; `None` if `tick` is before the
-    /// window. A tick after the current slice counts as part of it.
+    /// Returns the index of the slice that contains `tick`, or `None` if `tick` is before the
+    /// window. A tick after the current slice counts as part of the current slice.
     #[inline]
-    pub(crate) fn place(&self, tick: u64) -> Option<usize> {
+    pub(crate) fn slice_index(&self, tick: u64) -> Option<usize> {
         if tick >= self.slice_start {
-            Some(self.current_place)
+            Some(self.current_index)
         } else {
-            self.slice(tick).map(|(place, _)| place)
+            self.slice_index_and_start(tick).map(|(index, _)| index)
         }
     }
 
-    /// Like [`place`](Self::place), but also returns the first tick of the slice.
+    /// Like [`slice_index`](Self::slice_index), but also returns the first tick of the slice.
     #[expect(clippy::cast_possible_truncation, reason = "less than the number of slices")]
-    pub(crate) fn slice(&self, tick: u64) -> Option<(usize, u64)> {
+    pub(crate) fn slice_index_and_start(&self, tick: u64) -> Option<(usize, u64)> {
         if cfg!(not(target_pointer_width = "64")) {
-            return self.slice_by_steps(tick);
+            return self.search_slice(tick);
         }
         if tick >= self.slice_start {
-            return Some((self.current_place, self.slice_start));
+            return Some((self.current_index, self.slice_start));
         }
         if tick < self.start() {
             return None;
         }
+        // How many slices before the current one: (slice_start − tick) / slice_ticks, rounded up.
         let back = (self.slice_start - 1 - tick) / self.slice_ticks + 1;
-        let turn =
-            if self.current_place < self.first + back as usize { self.slices as usize } else { 0 };
+        // Going back from the first index continues at the last one.
+        let wrap = if self.current_index < self.first_index + back as usize {
+            self.slices as usize
+        } else {
+            0
+        };
         Some((
-            self.current_place + turn - back as usize,
+            self.current_index + wrap - back as usize,
             self.slice_start - back * self.slice_ticks,
         ))
     }
 
-    /// Computes [`slice`](Self::slice) by searching from the newest slice backwards, for targets
-    /// with 32-bit registers: slices are few, and divisions are expensive there.
-    fn slice_by_steps(&self, tick: u64) -> Option<(usize, u64)> {
-        let (mut place, mut from) = (self.current_place, self.slice_start);
+    /// Does the work of [`slice_index_and_start`](Self::slice_index_and_start) on targets with
+    /// 32-bit registers: searches from the current slice backwards. Slices are few, and divisions
+    /// are expensive there.
+    fn search_slice(&self, tick: u64) -> Option<(usize, u64)> {
+        let (mut index, mut start) = (self.current_index, self.slice_start);
         for _ in 0..self.slices {
-            if tick >= from {
-                return Some((place, from));
+            if tick >= start {
+                return Some((index, start));
             }
-            place = if place == self.first { self.places().end - 1 } else { place - 1 };
-            // Cannot wrap: `from` is a multiple of `slice_ticks`, and not 0 because it is above
+            index =
+                if index == self.first_index { self.slice_indices().end - 1 } else { index - 1 };
+            // Cannot wrap: `start` is a multiple of `slice_ticks`, and not 0 because it is above
             // `tick`.
-            from = from.wrapping_sub(self.slice_ticks);
+            start = start.wrapping_sub(self.slice_ticks);
         }
         None
     }
@@ -266,60 +294,66 @@ mod tests {
     const TICK: TickRate = TickRate::NANOSECONDS;
 
     proptest! {
-        /// Compares with a list of all ticks in the window, searched after each step.
+        /// Counts ticks by the index of their slice, and compares with a list of all ticks in the
+        /// window. In each step, `step` is the time since the previous step, and `age` is how long
+        /// ago the counted tick was.
         #[test]
-        fn a_window_has_the_same_ticks_as_a_list(
-            slice in 1..50_u64,
+        fn a_window_counts_the_same_ticks_as_a_list(
+            slice_ticks in 1..50_u64,
             slices in 1..12_u16,
-            first in prop_oneof![0..1_000_u64, Just(u64::MAX / 2)],
+            first_now in prop_oneof![0..1_000_u64, Just(u64::MAX / 2)],
             steps in proptest::collection::vec((0..400_u64, 0..200_u64), 1..60),
         ) {
-            let spec = WindowSpec::new(Duration::from_nanos(slice * u64::from(slices)), slices);
-            let mut window = Window::new(&spec, TICK, first, 3).unwrap();
-            let mut counted = vec![0; 3 + usize::from(slices)];
-            let mut seen: Vec<u64> = vec![];
-            let mut now = first;
+            let length = Duration::from_nanos(slice_ticks * u64::from(slices));
+            let (spec, first_index) = (WindowSpec::new(length, slices), 3);
+            let mut window = Window::new(&spec, TICK, first_now, first_index).unwrap();
+            let mut counts = vec![0; first_index + usize::from(slices)];
+            let mut list: Vec<u64> = vec![];
+            let mut now = first_now;
             for (step, age) in steps {
                 now += step;
-                window.advance(now, false, |place| counted[place] = 0);
+                window.advance(now, false, |index| counts[index] = 0);
                 let tick = now.saturating_sub(age);
-                let oldest = (now / slice).saturating_sub(u64::from(slices) - 1);
-                prop_assert_eq!(window.start(), oldest * slice);
-                prop_assert_eq!(window.place(tick).is_some(), tick / slice >= oldest);
-                prop_assert_eq!(window.slice_by_steps(tick), window.slice(tick));
-                let start = window.slice(tick).map(|(_, start)| start);
-                prop_assert_eq!(start, (tick / slice >= oldest).then_some(tick / slice * slice));
-                if let Some(place) = window.place(tick) {
-                    counted[place] += 1;
+                // Slices are numbered from tick 0 on.
+                let slice = tick / slice_ticks;
+                let oldest = (now / slice_ticks).saturating_sub(u64::from(slices) - 1);
+                prop_assert_eq!(window.start(), oldest * slice_ticks);
+                prop_assert_eq!(window.slice_index(tick).is_some(), slice >= oldest);
+                prop_assert_eq!(window.search_slice(tick), window.slice_index_and_start(tick));
+                let start = window.slice_index_and_start(tick).map(|(_, start)| start);
+                prop_assert_eq!(start, (slice >= oldest).then_some(slice * slice_ticks));
+                if let Some(index) = window.slice_index(tick) {
+                    counts[index] += 1;
                 }
-                seen.push(tick);
-                seen.retain(|tick| tick / slice >= oldest);
-                prop_assert_eq!(counted[3..].iter().sum::<usize>(), seen.len());
+                list.push(tick);
+                list.retain(|tick| tick / slice_ticks >= oldest);
+                prop_assert_eq!(counts[first_index..].iter().sum::<usize>(), list.len());
             }
         }
     }
 
     #[test]
-    fn a_long_idle_time_clears_every_place_once() {
+    fn a_long_idle_time_clears_every_index_once() {
         let mut window = Window::new(&WindowSpec::SECOND, TICK, 0, 0).unwrap();
         let mut cleared = vec![];
-        window.advance(1 << 62, false, |place| cleared.push(place));
+        window.advance(1 << 62, false, |index| cleared.push(index));
         assert_eq!(cleared.len(), 10);
         assert_eq!(cleared.iter().collect::<BTreeSet<_>>().len(), 10);
         window.advance(5, false, |_| panic!("nothing to clear, because the clock stepped back"));
     }
 
     #[test]
-    fn the_largest_tick_has_a_place() {
+    fn the_largest_tick_is_in_the_window() {
         let mut window = Window::new(&WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
         window.advance(u64::MAX, false, |_| ());
         window.advance(u64::MAX, false, |_| ());
-        assert!(window.place(u64::MAX).is_some());
-        assert_eq!(window.place(0), None);
+        assert!(window.slice_index(u64::MAX).is_some());
+        assert_eq!(window.slice_index(0), None);
     }
 
     #[test]
-    fn a_slice_shorter_than_a_tick_is_refused() {
+    fn a_window_without_slices_or_with_slices_of_0_ticks_is_refused() {
+        // A tick is 250 ms, so slices of 100 ms are rounded to 0 ticks.
         let slow = TickRate::from_hz(4).unwrap();
         assert_eq!(Window::new(&WindowSpec::SECOND, slow, 0, 0), None);
         assert_eq!(Window::new(&WindowSpec::new(Duration::from_secs(1), 0), TICK, 0, 0), None);

@@ -1,15 +1,16 @@
-//! Models of the ring, the gate and the claim, run under the model checker loom:
+//! Models of the ring, the gate and [`ClaimOnce`], run under the model checker loom:
 //!
 //! ```text
 //! RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch-core --test loom
 //! ```
 //!
 //! Each model runs every interleaving of its threads with up to three preemptions, and every value
-//! that the memory model lets a load see. Rings have four records here, and reservations and copied
-//! chunks two. These are the smallest numbers that exercise all parts of the protocol.
+//! that the memory model lets a load see. In these builds a ring has four slots, and a reservation
+//! and a copied chunk have two records each. These are the smallest numbers that exercise all parts
+//! of the ring's protocol, which the docs of `tailwatch_core::ring` describe.
 //!
 //! The environment variable `TAILWATCH_WEAKEN` names one ordering to weaken (see
-//! `tailwatch_core::sync`). The models that need it then fail.
+//! `tailwatch_core::sync`). The models that need this ordering then fail.
 #![cfg(tailwatch_loom)]
 
 use std::sync::{
@@ -28,9 +29,10 @@ fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)
 }
 
-/// Checks that consumers see whole records, in order and none twice, and counts them.
+/// Checks that consumers deliver intact records, in order and none twice, and counts them.
 #[derive(Default)]
 struct Seen {
+    /// One more than the number of the last delivered record.
     next: u64,
     delivered: u64,
     overwritten: u64,
@@ -38,7 +40,7 @@ struct Seen {
 
 impl Seen {
     /// Drains the ring once.
-    fn pass(&mut self, consumer: &mut Consumer<'_>) {
+    fn drain(&mut self, consumer: &mut Consumer<'_>) {
         consumer.refresh();
         let drained = consumer.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
@@ -50,9 +52,10 @@ impl Seen {
     }
 }
 
-/// Explores the model and prints the number of executions. Requires at least `least` of them,
-/// because a model whose threads never touch the same memory has few.
-fn explore(name: &str, least: usize, model: impl Fn() + Sync + Send + 'static) {
+/// Runs the model in all its executions and prints how many there are. Requires at least
+/// `min_executions`: if there are fewer, the threads of the model do not touch the same memory, and
+/// the model checks nothing.
+fn explore(name: &str, min_executions: usize, model: impl Fn() + Sync + Send + 'static) {
     let executions = Arc::new(AtomicUsize::new(0));
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -65,38 +68,43 @@ fn explore(name: &str, least: usize, model: impl Fn() + Sync + Send + 'static) {
     });
     let executions = executions.load(Relaxed);
     println!("{name}: {executions} executions");
-    assert!(executions >= least, "{name}: only {executions} executions, expected at least {least}");
+    assert!(
+        executions >= min_executions,
+        "{name}: only {executions} executions, expected at least {min_executions}"
+    );
 }
 
-type Shared = Arc<Ring<[Slot; 4]>>;
+type SharedRing = Arc<Ring<[Slot; 4]>>;
 
-fn push(ring: &Shared, records: core::ops::Range<u64>) {
+/// Attaches a producer and pushes records with these numbers.
+fn push(ring: &SharedRing, records: core::ops::Range<u64>) {
     let ring: &Ring = &**ring;
     let producer = ring.attach_producer();
     records.for_each(|n| producer.push(numbered(n)));
 }
 
 /// Attaches a consumer in a new thread and drains the ring once.
-fn spawn_consumer(shared: &Shared) -> thread::JoinHandle<Seen> {
+fn spawn_consumer(shared: &SharedRing) -> thread::JoinHandle<Seen> {
     let shared = Arc::clone(shared);
     thread::spawn(move || {
         let ring: &Ring = &*shared;
         let mut seen = Seen::default();
-        seen.pass(&mut ring.attach_consumer());
+        seen.drain(&mut ring.attach_consumer());
         seen
     })
 }
 
-/// A producer pushes six records into a ring of four while a consumer drains it.
+/// A producer pushes six records into a ring of four while a consumer drains it. `first` is the
+/// counters' value in the empty ring.
 fn lap_a_consumer(name: &str, first: usize) {
     explore(name, 4_000, move || {
-        let shared: Shared = Arc::new(Ring::starting_at(first));
+        let shared: SharedRing = Arc::new(Ring::starting_at(first));
         let reading = spawn_consumer(&shared);
         push(&shared, 0..6);
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
         let mut consumer = ring.attach_consumer();
-        seen.pass(&mut consumer);
+        seen.drain(&mut consumer);
         assert_eq!(
             seen.next, 6,
             "the newest record must be delivered once nothing is pushed any more"
@@ -116,79 +124,79 @@ fn counters_wrap() {
     lap_a_consumer("counters wrap", usize::MAX - 2);
 }
 
-/// A lock hands the ring from one producer to the next while a consumer reads. The second producer
-/// uses up the records that the first one reserved but did not write.
+/// A lock hands the ring from one producer to the next while a consumer drains it. The second
+/// producer writes a record that the first one reserved but did not write.
 #[test]
 fn a_second_producer_takes_over() {
     explore("a second producer takes over", 200_000, || {
-        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
+        // The number of the next record to push. Its lock is the one that hands the ring over.
         let next = Arc::new(Mutex::new(0));
-        let turn = |shared: &Shared, next: &Arc<Mutex<u64>>| {
+        let take_turn = |shared: &SharedRing, next: &Arc<Mutex<u64>>| {
             let mut next = next.lock().unwrap();
-            // Five records end in the middle of a reservation, after one record of the first lap
-            // was overwritten.
-            let until = if *next == 0 { 5 } else { 7 };
-            push(shared, *next..until);
-            *next = until;
+            // The fifth record overwrites the first, and is the first of a reservation of two.
+            let end = if *next == 0 { 5 } else { 7 };
+            push(shared, *next..end);
+            *next = end;
         };
         let reading = spawn_consumer(&shared);
         let other = thread::spawn({
             let (shared, next) = (Arc::clone(&shared), Arc::clone(&next));
-            move || turn(&shared, &next)
+            move || take_turn(&shared, &next)
         });
-        turn(&shared, &next);
+        take_turn(&shared, &next);
         other.join().unwrap();
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
-        seen.pass(&mut ring.attach_consumer());
+        seen.drain(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (7, 7));
     });
 }
 
-/// The producer has lapped the ring before a consumer attaches, and continues to push while it
-/// reads.
+/// The producer has already overwritten a record when a consumer attaches, and pushes further
+/// records while the consumer drains the ring.
 #[test]
 fn a_consumer_attaches_to_a_lapped_ring() {
     explore("a consumer attaches to a lapped ring", 70_000, || {
-        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
         push(&shared, 0..5);
         let reading = spawn_consumer(&shared);
         push(&shared, 5..9);
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
-        seen.pass(&mut ring.attach_consumer());
+        seen.drain(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (9, 9));
     });
 }
 
-/// A second consumer continues where the first one stopped, while the producer continues to push.
+/// A second consumer continues where the first one stopped, while the producer pushes.
 #[test]
 fn a_second_consumer_takes_over() {
     explore("a second consumer takes over", 7_000, || {
-        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
         let reading = thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
                 let ring: &Ring = &*shared;
                 let mut seen = Seen::default();
-                seen.pass(&mut ring.attach_consumer());
-                seen.pass(&mut ring.attach_consumer());
+                seen.drain(&mut ring.attach_consumer());
+                seen.drain(&mut ring.attach_consumer());
                 seen
             }
         });
         push(&shared, 0..5);
         let mut seen = reading.join().unwrap();
         let ring: &Ring = &*shared;
-        seen.pass(&mut ring.attach_consumer());
+        seen.drain(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (5, 5));
     });
 }
 
-/// A clock that ticks at every read.
+/// A clock that advances by one tick at every read.
 #[derive(Default)]
-struct Counter(core::cell::Cell<u64>);
+struct CountingClock(core::cell::Cell<u64>);
 
-impl Clock for Counter {
+impl Clock for CountingClock {
     fn start(&self) -> u64 {
         self.0.replace(self.0.get() + 1)
     }
@@ -200,19 +208,20 @@ impl Clock for Counter {
     }
 }
 
-/// One thread turns the master switch and another the switch of an event, one after the other by a
-/// lock, while a third one records.
+/// One thread turns the master switch off, another turns the switch of an event off and on again,
+/// and a third one records spans. A lock ensures that only one thread at a time changes the gate.
 #[test]
 fn a_gate_changes_while_spans_are_recorded() {
     explore("a gate changes while spans are recorded", 700, || {
         let event = EventId::new(1).unwrap();
         let gate = Arc::new((Gate::<2>::new(), Mutex::new(())));
-        let shared: Shared = Arc::new(Ring::starting_at(0));
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
         let recording = thread::spawn({
             let (gate, shared) = (Arc::clone(&gate), Arc::clone(&shared));
             move || {
                 let ring: &Ring = &*shared;
-                let recorder = Recorder::new(ring.attach_producer(), &gate.0, Counter::default());
+                let recorder =
+                    Recorder::new(ring.attach_producer(), &gate.0, CountingClock::default());
                 let span = || {
                     let token = recorder.start(event, 0);
                     let recorded = token.is_recorded();
@@ -225,12 +234,12 @@ fn a_gate_changes_while_spans_are_recorded() {
         let switching = thread::spawn({
             let gate = Arc::clone(&gate);
             move || {
-                let _turning = gate.1.lock().unwrap();
+                let _guard = gate.1.lock().unwrap();
                 gate.0.set_enabled(false);
             }
         });
         {
-            let _turning = gate.1.lock().unwrap();
+            let _guard = gate.1.lock().unwrap();
             gate.0.set_event_enabled(event, false);
             gate.0.set_event_enabled(event, true);
         }
@@ -251,7 +260,7 @@ fn a_gate_changes_while_spans_are_recorded() {
     });
 }
 
-/// Two cores claim the same thing at once.
+/// Two threads claim the same [`ClaimOnce`] at the same time.
 #[test]
 fn at_most_one_of_two_claims_wins() {
     explore("at most one of two claims wins", 20, || {

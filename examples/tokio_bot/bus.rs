@@ -1,6 +1,7 @@
 //! The event bus, and the market-data stage that fills it.
 //!
-//! The bus is a bounded channel. A full one makes the sender wait, and the wait is part of what is measured.
+//! The bus is a bounded channel. The sender waits while it is full, and the wait is part of the
+//! measured time.
 
 use core::net::SocketAddr;
 use std::sync::Arc;
@@ -18,19 +19,20 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 use tungstenite::Message as Frame;
 
 use crate::{
-    lines, measure::RING_CAPACITY, message::Message, net::PATIENCE, stop::Stop,
+    lines, measure::RING_CAPACITY, message::Message, net::PEER_TIMEOUT, stop::Stop,
     summary::MarketDataSummary,
 };
 
-/// Messages that wait at most.
+/// The most messages that wait in the bus.
 const CAPACITY: usize = 4096;
 
-/// How many messages are published before what they recorded has to be drained, as nothing else holds the bot back at full speed. All
-/// stages may run on one worker, whose ring then takes at most nine records of each message: these and a full bus fit into it.
-const SETTLE_EVERY: u64 = RING_CAPACITY as u64 / 16;
-const _: () = assert!(9 * (SETTLE_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
+/// The number of published messages after which their records are drained. At full speed nothing
+/// else slows the bot down. All stages may run on one worker, which then writes at most nine
+/// records per message, so those of this many messages and of a full bus fit into its ring.
+const FLUSH_EVERY: u64 = RING_CAPACITY as u64 / 16;
+const _: () = assert!(9 * (FLUSH_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
 
-/// A bus, empty, whose sender records how many messages wait.
+/// Returns an empty bus. Its sender records how many messages wait.
 pub(crate) fn bus() -> (MeasuredSender<Message>, Receiver<Message>) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     (MeasuredSender::new(sender, Trading::QueueBacklog), receiver)
@@ -45,7 +47,8 @@ pub(crate) struct MarketData {
 }
 
 impl MarketData {
-    /// Connects. Once `stop` is set, the server has to close the connection within [`PATIENCE`] of its last message.
+    /// Connects. Once `stop` is set, the server has to close the connection within [`PEER_TIMEOUT`]
+    /// of its last message.
     pub(crate) async fn connect(
         address: SocketAddr,
         stop: Stop,
@@ -53,13 +56,13 @@ impl MarketData {
     ) -> Result<Self, String> {
         let stream = lines::connect(address).await.map_err(|error| error.to_string())?;
         let handshake =
-            timeout(PATIENCE, client_async(format!("ws://{address}/stream"), stream)).await;
+            timeout(PEER_TIMEOUT, client_async(format!("ws://{address}/stream"), stream)).await;
         let (socket, _) =
             handshake.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         Ok(Self { socket, stop, drain })
     }
 
-    /// Decodes and publishes until the connection is closed.
+    /// Decodes and publishes messages until the connection is closed.
     pub(crate) async fn run(mut self, bus: MeasuredSender<Message>) -> MarketDataSummary {
         let mut summary = MarketDataSummary::default();
         let failure = self.publish_all(&bus, &mut summary.published).await.err();
@@ -76,24 +79,27 @@ impl MarketData {
             let Frame::Text(text) = frame else { continue };
             let message = Message::decode(&text).map_err(|error| error.to_string())?;
             let is_stream = message.is_stream();
-            publish(bus, message).await.map_err(|_| "the strategy is gone")?;
+            publish(bus, message).await.map_err(|_| "the strategy has ended")?;
             *published += u64::from(is_stream);
-            if published.is_multiple_of(SETTLE_EVERY) {
+            if published.is_multiple_of(FLUSH_EVERY) {
                 self.drain.flush().await;
             }
         }
         Ok(())
     }
 
-    /// The next frame; `None` once the connection is closed in order.
+    /// Waits for the next frame. Returns `None` once the connection is closed in order, and an
+    /// empty ping when the run is stopped.
     async fn next(&mut self) -> Result<Option<Frame>, String> {
         let frame = if self.stop.is_set() {
-            let next = timeout(PATIENCE, self.socket.next()).await;
-            next.map_err(|_| "stopped, but the server does not close the connection")?
+            let next = timeout(PEER_TIMEOUT, self.socket.next()).await;
+            next.map_err(|_| "the run was stopped, but the server did not close the connection")?
         } else {
             select! {
                 frame = self.socket.next() => frame,
-                () = self.stop.token().cancelled() => return Ok(Some(Frame::Ping(tungstenite::Bytes::new()))),
+                () = self.stop.token().cancelled() => {
+                    return Ok(Some(Frame::Ping(tungstenite::Bytes::new())));
+                }
             }
         };
         frame.transpose().map_err(|error| error.to_string())
@@ -107,7 +113,7 @@ async fn publish(
     if message.is_stream() {
         bus.send(message).try_measured(Trading::EventBusPublish).await
     } else {
-        // A snapshot travels on it too, but is not of a stream and comes once a feed.
+        // Snapshots are not measured: they belong to no stream and come once per feed.
         bus.inner().send(message).await
     }
 }

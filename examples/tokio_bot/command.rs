@@ -7,15 +7,17 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::options::Options;
 
-/// As many workers as a machine may have.
+/// The largest accepted number of workers.
 const MOST_WORKERS: u64 = 64;
 
-/// A trading bot of tokio's tasks, measured by tailwatch: market data in over a WebSocket, orders out over TCP, latencies in a table.
+/// A trading bot of tokio tasks, measured by tailwatch: market data in over a WebSocket, orders out
+/// over TCP, latencies in a table
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tokio_bot", version)]
 pub(crate) struct Command {
-    /// Threads of the runtime; with 0 or 1 everything runs on the current one
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=MOST_WORKERS))]
+    /// Number of worker threads of the runtime; 0 or 1 runs everything on the main thread
+    #[arg(long, value_name = "N", default_value_t = 2,
+          value_parser = clap::value_parser!(u64).range(..=MOST_WORKERS))]
     workers: u64,
 
     #[command(flatten)]
@@ -23,7 +25,7 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// The runtime that was asked for.
+    /// Returns the runtime that the options ask for.
     pub(crate) fn runtime(&self) -> io::Result<Runtime> {
         let mut builder = if self.workers() < 2 {
             Builder::new_current_thread()
@@ -36,7 +38,8 @@ impl Command {
         builder.enable_all().build()
     }
 
-    /// Threads that record, each with a ring of its own: workers, the main thread, the hiccup probe.
+    /// Returns the number of recording threads, each with a ring of its own: workers, the main
+    /// thread, the hiccup probe.
     pub(crate) fn recording_threads(&self) -> usize {
         self.workers() + 2
     }

@@ -1,4 +1,5 @@
-//! JSON values by line, over a socket: the bot's side of the mock exchange, for tasks.
+//! A socket that carries JSON values, one per line: the bot's end of a connection to the mock
+//! exchange, for tasks.
 
 use core::net::SocketAddr;
 use std::io;
@@ -13,7 +14,7 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use crate::{exchange::Hello, net::PATIENCE};
+use crate::{exchange::Hello, net::PEER_TIMEOUT};
 
 /// A connection to the exchange.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Connects, and says what for.
+    /// Connects, and sends the line that states the purpose of the connection.
     pub(crate) async fn connect(address: SocketAddr, hello: Hello) -> io::Result<Self> {
         let stream = connect(address).await?;
         let (incoming, outgoing) = stream.into_split();
@@ -32,14 +33,15 @@ impl Lines {
         Ok(lines)
     }
 
-    /// One write a line: two would be two packets.
+    /// Sends a value by a single write: two writes would be two packets.
     pub(crate) async fn send(&mut self, value: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
         self.outgoing.write_all(&line).await
     }
 
-    /// The next value, or `None` once the other side has closed. It may be dropped half way: nothing is lost.
+    /// Waits for the next value. Returns `None` once the exchange has closed the connection. Cancel
+    /// safe: if the future is dropped, no value is lost.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         match self.incoming.next_line().await? {
             Some(line) => Ok(Some(serde_json::from_str(&line)?)),
@@ -48,9 +50,9 @@ impl Lines {
     }
 }
 
-/// Connects to this machine's other side, which is not waited for for ever.
+/// Connects to a server on this machine, within [`PEER_TIMEOUT`].
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(PATIENCE, TcpStream::connect(address)).await.map_err(timed_out)??;
+    let stream = timeout(PEER_TIMEOUT, TcpStream::connect(address)).await.map_err(timed_out)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

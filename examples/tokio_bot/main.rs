@@ -1,18 +1,20 @@
-//! The trading bot, with tasks of tokio's for stages: the same market, strategy, exchange and outputs, and the same totals.
+//! The trading bot with tokio tasks as its stages. It has the same market, strategy, exchange and
+//! outputs as `trading_bot`, and the same totals.
 //!
-//! What is the same stands in `trading_bot/`; here is what tasks do otherwise:
+//! It shares the code in `trading_bot/`. This directory has what differs for tasks:
 //!
 //! | event | what is measured | how |
 //! |---|---|---|
-//! | `EventBusPublish`, `QueueBacklog` | handing a message to the bus; its length before that | a measured future; a `MeasuredSender` |
-//! | `EventBusHandle`, `CandleProcessing`, `SignalGeneration` | the strategy's work | guards, as it awaits nothing |
-//! | `OrderPlacement` | from sending an order to its acknowledgement | a measured future, an `Err` is an error |
+//! | `EventBusPublish`, `QueueBacklog` | handing a message to the bus; the length of the bus before that | a measured future; a `MeasuredSender` |
+//! | `EventBusHandle`, `CandleProcessing`, `SignalGeneration` | the strategy's work | guards, because the strategy awaits nothing |
+//! | `OrderPlacement` | from sending an order to its acknowledgement | a measured future, which records an `Err` as `Outcome::Error` |
 //! | `OrderFill` | from sending an order to its fill | a span that another task ends |
-//! | `GcPause` | how late a sleeping thread is woken | a thread, as tasks would see their runtime's pauses |
-//! | those of `Runtime` | how long tasks wait for their worker, how many there are | `watch_runtime` |
+//! | `GcPause` | how late a sleeping thread is woken | a thread, because a task would measure the pauses of its runtime |
+//! | those of `RuntimeEvent` | how long tasks wait for a worker, how many tasks there are | `watch_runtime` |
 //!
-//! The drain is a task as well. `--workers N` says how many threads the runtime has; with 0 or 1 everything runs on one, the drain
-//! included. The other options are those of `trading_bot`, but for `--pin-drain`: a task has no core of its own.
+//! The drain is a task as well. `--workers N` sets the number of the runtime's threads; 0 or 1 runs
+//! everything on one thread, the drain included. The other options are those of `trading_bot`,
+//! except `--pin-drain`, because a task has no core of its own.
 
 mod bus;
 mod command;
@@ -28,7 +30,7 @@ mod candle;
 #[path = "../trading_bot/clock.rs"]
 mod clock;
 #[path = "../trading_bot/exchange.rs"]
-#[allow(dead_code, reason = "its client is for threads")]
+#[allow(dead_code, reason = "the bot's end in it is for threads")]
 mod exchange;
 #[path = "../trading_bot/feed.rs"]
 mod feed;
@@ -51,7 +53,7 @@ mod replay;
 #[path = "../trading_bot/signal.rs"]
 mod signal;
 #[path = "../trading_bot/stall.rs"]
-#[allow(dead_code, reason = "a thread waits otherwise than a task")]
+#[allow(dead_code, reason = "a thread waits differently from a task")]
 mod stall;
 #[path = "../trading_bot/strategy.rs"]
 mod strategy;
@@ -77,19 +79,19 @@ use crate::{
     command::Command,
     output::Outputs,
     pipeline::Pipeline,
-    progress::{Notes, Progress, Sparing},
+    progress::{Notes, ProblemLimiter, Progress},
     replay::{Replay, Source},
     stop::Stop,
 };
 
-/// Of the built-in market and of the mock exchange's delays.
+/// The seed of the built-in market and of the mock exchange's delays.
 const SEED: u64 = 20_240_808;
 
-/// How long the hiccup probe sleeps at a time, and how often the runtime is looked at.
+/// How long the hiccup probe sleeps at a time, and how often the runtime's metrics are read.
 const HICCUP_PERIOD: Duration = Duration::from_millis(1);
 const RUNTIME_PERIOD: Duration = Duration::from_millis(10);
 
-/// How often the bar moves and the clock is looked at.
+/// The interval at which the progress bar is updated and the time limit is checked.
 const TICK: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -98,7 +100,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With standard error gone there is nobody left to tell.
+            // If standard error is closed, the message cannot go anywhere.
             let _ = writeln!(io::stderr().lock(), "tokio_bot: {error}");
             ExitCode::FAILURE
         }
@@ -109,7 +111,7 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let options = &command.options;
     if let Some(core) = options.pin_drain {
         return Err(format!(
-            "--pin-drain {core}: the drain is a task, and goes where the runtime's workers are"
+            "--pin-drain {core}: the drain is a task and has no thread of its own to pin"
         )
         .into());
     }
@@ -126,13 +128,13 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     stop.on_interrupt()?;
     let progress = Progress::new(options.run_limit());
     let notes = progress.notes();
-    let (spoken, mut sparing) = (progress.notes(), Sparing::default());
+    let (feed_notes, mut limiter) = (progress.notes(), ProblemLimiter::default());
     let replay = Replay::start(source, options.speed(), stop.flag(), move |notice| {
-        if let Some(text) = sparing.of_feed(&notice) {
-            spoken.say(&text);
+        if let Some(text) = limiter.text(&notice) {
+            feed_notes.print(&text);
         }
     })?;
-    let (mut notices, reports) = (drain.sla_updates(), drain.reports());
+    let (mut updates, reports) = (drain.sla_updates(), drain.reports());
     let pipeline =
         Pipeline::start(replay.addr(), SEED, &stop, options.stall, &notes, &drain).await?;
     let mut pipeline = pin!(pipeline.join());
@@ -144,39 +146,39 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let summary = loop {
         select! {
             summary = &mut pipeline => break summary,
-            Some(notice) = notices.next() => tell(&notice, &notes),
+            Some(update) = updates.next() => print_sla_update(&update, &notes),
             _ = ticks.tick() => {
                 let elapsed = start.elapsed();
                 if options.run_limit().is_some_and(|limit| elapsed >= limit) {
                     stop.now();
                 } else if elapsed >= next_table {
                     next_table = elapsed.saturating_add(options.report_every());
-                    notes.say(&reports.borrow().to_string());
+                    notes.print(&reports.borrow().to_string());
                 }
                 progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
             }
         }
     };
-    // Nothing is sent any more, so that these end at once.
+    // The replay has ended, so these end at once.
     let tally = replay.join();
     probe.stop();
     watching.cancel();
     watcher.await?;
     draining.cancel();
-    let drain = Arc::into_inner(drain).ok_or("all tasks have ended")?;
+    let drain = Arc::into_inner(drain).ok_or("a task still holds the drain")?;
     let report = drain.join().await?;
-    while let Some(notice) = notices.next().await {
-        tell(&notice, &notes);
+    while let Some(update) = updates.next().await {
+        print_sla_update(&update, &notes);
     }
     progress.finish();
 
-    summary.tell(&tally, options.stall, &notes);
+    summary.print(&tally, options.stall, &notes);
     let traced = trace.map_or(Ok(()), |trace| trace.finish());
     let failures = summary.failures(&tally, &report, stop.is_set(), outputs.write(&report, traced));
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntokio_bot: ").into()) }
 }
 
-/// Starts the collector, and makes it the one that every thread records into.
+/// Starts the collector and installs it, so that every thread records into it.
 fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector>, Box<dyn Error>> {
     let builder = measure::builder(&command.options, trace)?;
     let builder =
@@ -186,11 +188,15 @@ fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector
     Ok(Arc::new(collector))
 }
 
-/// Says which limit was violated, or is kept again.
-fn tell(notice: &SlaUpdate, notes: &Notes) {
-    match notice {
-        SlaUpdate::Change(change) => notes.say(&measure::line(change)),
-        SlaUpdate::Missed(count) => measure::missed(*count).iter().for_each(|line| notes.say(line)),
+/// Prints a violation that was raised or cleared.
+fn print_sla_update(update: &SlaUpdate, notes: &Notes) {
+    match update {
+        SlaUpdate::Change(change) => notes.print(&measure::sla_line(change)),
+        SlaUpdate::Missed(count) => {
+            if let Some(line) = measure::missed_line(*count) {
+                notes.print(&line);
+            }
+        }
         _ => {}
     }
 }

@@ -1,7 +1,8 @@
-//! The last two stages: orders go out in one task, fills come in in another.
+//! The last two stages: one task places orders, another receives their fills.
 //!
-//! An order is two spans: `OrderPlacement`, a measured future from sending it to its acknowledgement, and `OrderFill`, which travels
-//! ahead of the order to the task that takes its fill. Both carry the order's id as their tag.
+//! Two spans measure an order. `OrderPlacement` is a measured future from sending the order to its
+//! acknowledgement. `OrderFill` is sent to the fills task before the order goes out, and ends there
+//! with the fill. Both spans have the order's id as their tag.
 
 use core::net::SocketAddr;
 use std::{collections::HashMap, io};
@@ -17,7 +18,7 @@ use tokio::{
 use crate::{
     exchange::{Ack, Fill, Hello, Order},
     lines::{Lines, timed_out},
-    net::PATIENCE,
+    net::PEER_TIMEOUT,
     progress::Notes,
     stall::Stall,
     stop::Stop,
@@ -25,14 +26,14 @@ use crate::{
     summary::{FillsSummary, OrdersSummary},
 };
 
-/// An order on its way, with the span that its fill will end.
+/// A sent order, with the span that its fill ends.
 #[derive(Debug)]
 pub(crate) struct OpenOrder {
     id: u64,
     fill: CancelOnDrop,
 }
 
-/// Holds the order back that is to be stalled.
+/// Delays the order that is to be stalled.
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) stall: Option<Stall>,
@@ -44,14 +45,14 @@ impl Hold {
     async fn order(&self, id: u64) {
         let Some(stall) = self.stall.filter(|stall| stall.order == id) else { return };
         if self.stop.token().run_until_cancelled(sleep(stall.delay)).await.is_none() {
-            self.notes.say(&format!(
-                "order {id} was stalled for less than was asked for: the run was stopped"
+            self.notes.print(&format!(
+                "the stall of order {id} was cut short, because the run was stopped"
             ));
         }
     }
 }
 
-/// The bot's side of order entry.
+/// The bot's end of order entry.
 #[derive(Debug)]
 pub(crate) struct OrderEntry(Lines);
 
@@ -63,10 +64,10 @@ impl OrderEntry {
     /// Sends an order and waits for its acknowledgement.
     async fn place(&mut self, order: &Order) -> io::Result<()> {
         self.0.send(order).await?;
-        match timeout(PATIENCE, self.0.next::<Ack>()).await.map_err(timed_out)?? {
+        match timeout(PEER_TIMEOUT, self.0.next::<Ack>()).await.map_err(timed_out)?? {
             Some(ack) if ack.id == order.id => Ok(()),
             Some(ack) => Err(io::Error::other(format!(
-                "order {} sent, but {} acknowledged",
+                "order {} was sent, but order {} was acknowledged",
                 order.id, ack.id
             ))),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -74,8 +75,8 @@ impl OrderEntry {
     }
 }
 
-/// Places an order for every intent, one after the other. After an error the connection's state is unknown, and no further order is
-/// sent over it.
+/// Places an order for every intent, one after another. After an error the state of the connection
+/// is unknown, so no further order is sent over it.
 pub(crate) async fn place_all(
     mut entry: OrderEntry,
     mut intents: Receiver<Intent>,
@@ -95,7 +96,7 @@ pub(crate) async fn place_all(
         if let Err(unsent) = open.send(OpenOrder { id, fill }).await {
             unsent.0.fill.end(Outcome::Error);
             summary.failed += 1;
-            summary.failure = Some("orders: nobody waits for fills any more".to_owned());
+            summary.failure = Some("orders: the fills stage has ended".to_owned());
             continue;
         }
         let placing = async {
@@ -113,7 +114,7 @@ pub(crate) async fn place_all(
     summary
 }
 
-/// The bot's side of the fills.
+/// The bot's end of the stream of fills.
 #[derive(Debug)]
 pub(crate) struct FillStream(Lines);
 
@@ -123,15 +124,15 @@ impl FillStream {
     }
 }
 
-/// Takes fills until the exchange closes the connection; if it does not, until it has been quiet for long enough after the last
-/// order.
+/// Receives fills until the exchange closes the connection, or, after the last order, until the
+/// connection has been quiet for [`PEER_TIMEOUT`].
 pub(crate) async fn take_all(
     mut stream: FillStream,
     mut open: Receiver<OpenOrder>,
 ) -> FillsSummary {
     let (mut summary, mut waiting) = (FillsSummary::default(), HashMap::new());
     summary.failure = take(&mut stream.0, &mut open, &mut waiting, &mut summary.filled).await.err();
-    // Ends with the order task, also when this side is over first.
+    // Waits for the end of the orders task, even if this task has failed before.
     while let Some(OpenOrder { id, fill }) = open.recv().await {
         waiting.insert(id, fill);
     }
@@ -151,8 +152,8 @@ async fn take(
     let mut are_orders_over = false;
     loop {
         let next = if are_orders_over {
-            let next = timeout(PATIENCE, stream.next::<Fill>()).await;
-            next.map_err(|_| "fills: the exchange does not close the connection")?
+            let next = timeout(PEER_TIMEOUT, stream.next::<Fill>()).await;
+            next.map_err(|_| "fills: the exchange did not close the connection")?
         } else {
             select! {
                 next = stream.next::<Fill>() => next,
@@ -166,13 +167,13 @@ async fn take(
         let Some(Fill { id, .. }) = next.map_err(|error| format!("fills: {error}"))? else {
             return Ok(());
         };
-        // It was sent ahead of the order, and so is here by now.
+        // The open order was sent here before the order went out, so it has arrived by now.
         while let Ok(OpenOrder { id, fill }) = open.try_recv() {
             waiting.insert(id, fill);
         }
         let fill = waiting
             .remove(&id)
-            .ok_or_else(|| format!("fills: order {id} was filled, but is not open"))?;
+            .ok_or_else(|| format!("fills: order {id} was filled, but it is not open"))?;
         fill.end(Outcome::Ok);
         *filled += 1;
     }

@@ -1,13 +1,15 @@
-//! The tasks, how they are joined, and how they end.
+//! The tasks, how they are connected, and how they end.
 //!
 //! ```text
 //! replay ──WebSocket──▶ market data ──bus──▶ strategy ──intents──▶ orders ──TCP──▶ exchange
 //! (thread)                                                            └─open──▶ fills ◀──TCP──┘ (threads)
 //! ```
 //!
-//! The end runs down the same way: when the replay closes its connection, market data drops its end of the bus; the strategy takes
-//! what is in it, closes the last candles and drops the intents; the order task places what is left and closes order entry; the
-//! exchange sends the last fills and closes theirs. Every wait on a connection has a limit.
+//! The end runs along the same path. When the replay closes its connection, market data drops its
+//! end of the bus. The strategy handles the remaining messages, closes the last candles and drops
+//! its end of the intents. The orders task places the remaining orders and closes order entry. The
+//! exchange sends the last fills and closes the stream of fills. Every wait on a connection has a
+//! time limit.
 
 use core::net::SocketAddr;
 use std::sync::Arc;
@@ -29,12 +31,12 @@ use crate::{
     summary::{FillsSummary, MarketDataSummary, OrdersSummary, RunSummary},
 };
 
-/// Intents that wait for the order task at most.
+/// The most intents that wait for the orders task.
 const INTENTS: usize = 1024;
-/// Orders whose fill is not looked for yet, at most.
+/// The most orders that wait for the fills task to read them.
 const OPEN_ORDERS: usize = 1024;
 
-/// A bot at work.
+/// A running bot.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     exchange: MockExchange,
@@ -44,21 +46,24 @@ pub(crate) struct Pipeline {
     fills: JoinHandle<FillsSummary>,
 }
 
-/// What could not be set up.
+/// The error returned when a part of the bot cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
+#[error("{what} cannot be started: {why}")]
 pub(crate) struct StartError {
     what: &'static str,
     why: String,
 }
 
-fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
+fn start_error<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
     move |why| StartError { what, why: why.to_string() }
 }
 
 impl Pipeline {
-    /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the market to end;
-    /// `seed` is of the mock exchange's delays; `stall` makes one order slow; `drain` is what drains what is recorded.
+    /// Starts all stages, each before the one that feeds it, and connects to the market.
+    ///
+    /// `market` is the address of the replay server, and `stop` ends the replay. `seed` determines
+    /// the delays of the mock exchange. `stall` delays one order. `drain` is the task that drains
+    /// all records.
     pub(crate) async fn start(
         market: SocketAddr,
         seed: u64,
@@ -67,12 +72,14 @@ impl Pipeline {
         notes: &Notes,
         drain: &Arc<DrainTask>,
     ) -> Result<Self, StartError> {
-        let exchange = MockExchange::start(seed).map_err(starting("the mock exchange"))?;
-        let fill_stream =
-            FillStream::connect(exchange.address).await.map_err(starting("the stream of fills"))?;
-        let entry = OrderEntry::connect(exchange.address).await.map_err(starting("order entry"))?;
+        let exchange = MockExchange::start(seed).map_err(start_error("the mock exchange"))?;
+        let fill_stream = FillStream::connect(exchange.address)
+            .await
+            .map_err(start_error("the stream of fills"))?;
+        let entry =
+            OrderEntry::connect(exchange.address).await.map_err(start_error("order entry"))?;
         let connection = MarketData::connect(market, stop.clone(), Arc::clone(drain)).await;
-        let connection = connection.map_err(starting("market data"))?;
+        let connection = connection.map_err(start_error("market data"))?;
 
         let (opened, open) = mpsc::channel(OPEN_ORDERS);
         let fills = tokio::spawn(orders::take_all(fill_stream, open));
@@ -91,14 +98,15 @@ impl Pipeline {
         Ok(Self { exchange, market_data, strategy, orders, fills })
     }
 
-    /// Waits for the end of all tasks.
+    /// Waits for all tasks to end.
     pub(crate) async fn join(self) -> RunSummary {
         let mut failures = Vec::new();
         let market_data = join("market data", self.market_data, &mut failures).await;
         let strategy = join("strategy", self.strategy, &mut failures).await;
         let orders = join("orders", self.orders, &mut failures).await;
         let fills = join("fills", self.fills, &mut failures).await;
-        // Its threads have nothing more to do by now, but a task waits for no thread.
+        // The exchange's threads have nothing left to do by now, but a task must not block on a
+        // thread.
         match spawn_blocking(|| self.exchange.join()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => failures.push(format!("the mock exchange: {error}")),
@@ -142,10 +150,11 @@ mod tests {
 
     const MESSAGES: usize = 20_000;
 
-    /// Two pipelines at once would record into the same collector.
+    /// Keeps two pipelines from running at once, which would record into the same collector.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// The generator's messages as a feed of some lines that are damaged, and how many candles are in it.
+    /// Returns a feed of the generator's messages and two damaged lines, and the number of candles
+    /// in it.
     fn feed() -> (Source, u64) {
         let (mut text, mut seconds) = (String::from("no feed line\n1 no JSON\n"), HashSet::new());
         for generated in Generator::new(3).take(MESSAGES) {
@@ -162,7 +171,7 @@ mod tests {
         (Source::Feed(feed), seconds.len() as u64)
     }
 
-    /// Samples by event, as an observer saw them.
+    /// The samples that an observer saw, by event.
     type Counts = HashMap<String, Vec<u64>>;
 
     struct Run {
@@ -213,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feed_is_measured_from_end_to_end_on_one_thread_or_several() {
+    fn a_feed_is_measured_from_end_to_end_on_one_or_several_threads() {
         for workers in ["0", "3"] {
             let (feed, candles) = feed();
             let Run { summary, tally, counts, overwritten } = run(workers, feed, 0, None);
@@ -251,12 +260,12 @@ mod tests {
         let stall = Stall { delay: Duration::from_millis(60), order: 2 };
         let Run { summary, counts, .. } = run("0", feed().0, 0, Some(stall));
         assert_eq!(summary.failures, [""; 0]);
-        // One order after the other.
+        // Orders are placed one after another, so the second sample is that of order 2.
         assert!(Duration::from_nanos(counts["order_placement"][1]) >= stall.delay);
     }
 
     #[test]
-    fn a_run_that_is_stopped_handles_what_is_in_flight() {
+    fn a_stopped_run_handles_the_messages_in_flight() {
         for workers in ["0", "2"] {
             let Run { summary, tally, .. } =
                 run(workers, Source::Generated(Box::new(Generator::new(5))), 5_000, None);

@@ -1,11 +1,11 @@
-//! The end of the run before the feed's: told to tasks by a token, to threads by a flag.
+//! Ends the run before the end of the feed, by a token for tasks and a flag for threads.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-/// Whether the run is to end. Copies are of the same run.
+/// The request to stop the run. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop {
     flag: Arc<AtomicBool>,
@@ -13,7 +13,7 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Ends the run, in order.
+    /// Stops the run in order.
     pub(crate) fn now(&self) {
         self.flag.store(true, Ordering::Relaxed);
         self.token.cancel();
@@ -23,17 +23,18 @@ impl Stop {
         self.token.is_cancelled()
     }
 
-    /// For threads.
+    /// Returns the flag for threads.
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
     }
 
-    /// For tasks.
+    /// Returns the token for tasks.
     pub(crate) fn token(&self) -> &CancellationToken {
         &self.token
     }
 
-    /// The first interrupt ends the run in order, with its report; the second one ends it at once.
+    /// Makes the first interrupt stop the run in order, with its report, and the second one exit at
+    /// once.
     pub(crate) fn on_interrupt(&self) -> Result<(), ctrlc::Error> {
         let stop = self.clone();
         ctrlc::set_handler(move || {

@@ -1,15 +1,17 @@
-//! The order book as far as the bot needs it: the top, from whichever source is newer.
+//! The part of the order book that the bot needs: the top, from whichever source is newer.
 //!
-//! `bookTicker` carries the top with an update id; `depth` carries changes to levels, which mean something only on
-//! top of a snapshot, and only while no update is missing between two messages. The rules are the exchange's own:
-//! changes that come before the snapshot are kept; the first one used covers the id after the snapshot's; each next
-//! one must follow without a gap. After a gap the levels are unknown until another snapshot, and only `bookTicker`
-//! speaks.
+//! `bookTicker` has the top with an update id. `depth` has changes to levels. Changes are of use
+//! only after a snapshot, and only while no update is missing between two messages. The rules are
+//! the exchange's own: changes that come before the snapshot are kept, the first one that is used
+//! covers the id after the snapshot's, and each further one must follow without a gap. After a gap
+//! the levels are unknown until the next snapshot, and the top comes from `bookTicker` alone.
 //!
-//! A snapshot names no symbol: it belongs to the symbol whose changes cover its id.
+//! A snapshot has no symbol. It belongs to the symbol whose changes cover the id after the
+//! snapshot's.
 //!
-//! Limits: [`KEPT_CHANGES`] changes wait for a snapshot, [`KEPT_LEVELS`] levels are kept a side (the ones nearest to the
-//! top), one snapshot waits for its symbol. There is no limit on the number of symbols.
+//! Limits: at most [`KEPT_CHANGES`] changes per symbol wait for a snapshot, at most [`KEPT_LEVELS`]
+//! levels per side are kept (those nearest to the top), and one snapshot waits for its symbol. The
+//! number of symbols is not limited.
 
 use core::mem;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,7 +23,8 @@ use crate::message::{BookTicker, Depth, Level, Snapshot};
 const KEPT_CHANGES: usize = 256;
 const KEPT_LEVELS: usize = 5_000;
 
-/// Best bid and best ask, each with its quantity, and the update they are from.
+/// The best bid and the best ask, each with its quantity, and the id of the update that they are
+/// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Top {
     pub(crate) update_id: u64,
@@ -80,9 +83,9 @@ struct Book {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     by_symbol: HashMap<String, Book>,
-    /// A snapshot that no symbol's changes cover yet.
+    /// A snapshot whose id no symbol's changes cover yet.
     unclaimed: Option<Snapshot>,
-    /// How often changes were missing, so that levels had to be given up.
+    /// The number of times that changes were missing, so that the levels became unknown.
     pub(crate) gaps: u64,
 }
 
@@ -122,7 +125,7 @@ impl Books {
         self.seed();
     }
 
-    /// The newest top that is known of a symbol.
+    /// Returns the newest known top of a symbol.
     pub(crate) fn top(&self, symbol: &str) -> Option<Top> {
         let book = self.by_symbol.get(symbol)?;
         let levels = book.levels.as_ref().and_then(Levels::top);
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_ticker_wins_whatever_comes_last() {
+    fn the_ticker_with_the_higher_update_id_wins() {
         let (mut books, symbol) = (Books::default(), "A");
         assert_eq!(books.top("A"), None);
         books.on_ticker(symbol, &ticker(10, 5, 6));
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_before_the_snapshot_are_not_lost() {
+    fn changes_before_the_snapshot_are_applied_to_it() {
         let (mut books, a, b) = (Books::default(), "A", "B");
         books.on_depth(b, depth(5_000, 5_010, &[(1, 1)], &[(2, 1)]));
         books.on_depth(a, depth(90, 99, &[(7, 1)], &[]));

@@ -1,8 +1,8 @@
-//! The event bus: what market data hands to the strategy, and the market-data stage that fills it.
+//! The event bus between market data and the strategy, and the market-data stage that fills it.
 //!
-//! The bus is a bounded channel. A full one makes the sender wait, and the wait is part of what is measured: nothing is
-//! dropped between the feed and the strategy. A snapshot travels on it too, but is not of a stream and comes once a
-//! feed, so it would only blur what is measured.
+//! The bus is a bounded channel. The sender waits while it is full, so no message is dropped
+//! between the feed and the strategy, and the wait is part of the measured time. Snapshots travel
+//! on the bus too, but they are not measured: they belong to no stream and come once per feed.
 
 use core::{
     net::SocketAddr,
@@ -17,19 +17,20 @@ use tungstenite::{Error as WsError, Message as Frame, WebSocket};
 
 use crate::{measure::RING_CAPACITY, message::Message, net, summary::MarketDataSummary};
 
-/// Messages that wait at most.
+/// The most messages that wait in the bus.
 const CAPACITY: usize = 4096;
 
-/// How often a quiet connection is left to look whether the run is over.
-const LOOK_UP: Duration = Duration::from_millis(250);
+/// How long a read from a quiet connection waits before the stop flag is checked.
+const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How many messages are published before what they recorded has to be drained. At full speed nothing else would hold the bot
-/// back: a drain that gets no time on a busy machine would be lapped. Of one message at most six records come in one
-/// thread, so that this many, and a full bus, fit into a ring.
-const SETTLE_EVERY: u64 = RING_CAPACITY as u64 / 8;
-const _: () = assert!(6 * (SETTLE_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
+/// The number of published messages after which their records are drained. At full speed nothing
+/// else slows the bot down, so a drain that gets no processor time on a busy machine would lose
+/// records. A thread writes at most six records per message, so those of this many messages and of
+/// a full bus fit into a ring.
+const FLUSH_EVERY: u64 = RING_CAPACITY as u64 / 8;
+const _: () = assert!(6 * (FLUSH_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
 
-/// A bus, empty.
+/// Returns an empty bus.
 pub(crate) fn bus() -> (Sender<Message>, Receiver<Message>) {
     bounded(CAPACITY)
 }
@@ -38,28 +39,29 @@ pub(crate) fn bus() -> (Sender<Message>, Receiver<Message>) {
 pub(crate) struct MarketData {
     socket: WebSocket<TcpStream>,
     stop: Arc<AtomicBool>,
-    /// Called now and then, between messages.
-    settle: Box<dyn Fn() + Send>,
+    /// Drains all records; called between messages.
+    flush_collector: Box<dyn Fn() + Send>,
 }
 
 impl MarketData {
-    /// Connects. Once `stop` is set, the server has to close the connection within [`net::PATIENCE`] of its last message.
+    /// Connects. Once `stop` is set, the server has to close the connection within
+    /// [`net::PEER_TIMEOUT`] of its last message.
     ///
-    /// `settle` is called once in [`SETTLE_EVERY`] messages.
+    /// `flush_collector` is called after every [`FLUSH_EVERY`] messages.
     pub(crate) fn connect(
         address: SocketAddr,
         stop: Arc<AtomicBool>,
-        settle: impl Fn() + Send + 'static,
+        flush_collector: impl Fn() + Send + 'static,
     ) -> Result<Self, String> {
         let stream = net::connect(address).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(net::PATIENCE)).map_err(|error| error.to_string())?;
+        stream.set_read_timeout(Some(net::PEER_TIMEOUT)).map_err(|error| error.to_string())?;
         let (socket, _) = tungstenite::client(format!("ws://{address}/stream"), stream)
             .map_err(|error| error.to_string())?;
-        socket.get_ref().set_read_timeout(Some(LOOK_UP)).map_err(|error| error.to_string())?;
-        Ok(Self { socket, stop, settle: Box::new(settle) })
+        socket.get_ref().set_read_timeout(Some(READ_TIMEOUT)).map_err(|error| error.to_string())?;
+        Ok(Self { socket, stop, flush_collector: Box::new(flush_collector) })
     }
 
-    /// Decodes and publishes until the connection is closed.
+    /// Decodes and publishes messages until the connection is closed.
     pub(crate) fn run(mut self, bus: &Sender<Message>) -> MarketDataSummary {
         let mut summary = MarketDataSummary::default();
         let failure = self.publish_all(bus, &mut summary.published).err();
@@ -78,10 +80,10 @@ impl MarketData {
                     if !self.stop.load(Ordering::Relaxed) {
                         continue;
                     }
-                    if quiet_since.get_or_insert_with(Instant::now).elapsed() > net::PATIENCE {
-                        return Err(
-                            "stopped, but the server does not close the connection".to_owned()
-                        );
+                    if quiet_since.get_or_insert_with(Instant::now).elapsed() > net::PEER_TIMEOUT {
+                        return Err("the run was stopped, but the server did not close the \
+                                    connection"
+                            .to_owned());
                     }
                     continue;
                 }
@@ -90,16 +92,16 @@ impl MarketData {
             quiet_since = None;
             let message = Message::decode(&text).map_err(|error| error.to_string())?;
             let is_stream = message.is_stream();
-            publish(bus, message).map_err(|Gone| "the strategy is gone")?;
+            publish(bus, message).map_err(|Gone| "the strategy has ended")?;
             *published += u64::from(is_stream);
-            if published.is_multiple_of(SETTLE_EVERY) {
-                (self.settle)();
+            if published.is_multiple_of(FLUSH_EVERY) {
+                (self.flush_collector)();
             }
         }
     }
 }
 
-/// Nobody receives any more.
+/// The error returned when the bus has no receiver any more.
 struct Gone;
 
 fn publish(bus: &Sender<Message>, message: Message) -> Result<(), Gone> {
@@ -123,14 +125,15 @@ mod tests {
         r#"{"stream":"x@bookTicker","data":{"u":1,"b":"1","B":"1","a":"2","A":"1"}}"#;
     const SNAPSHOT: &str = r#"{"lastUpdateId":7,"bids":[],"asks":[]}"#;
 
-    /// What market data makes of a server that says this and closes, or goes away without a word.
+    /// Runs market data against a server that sends `frames` and then closes the connection, or,
+    /// unless `closes`, drops it. Returns the summary and the number of messages in the bus.
     fn run(frames: &'static [&'static str], closes: bool) -> (MarketDataSummary, usize) {
         let (listener, address) = net::listen().unwrap();
         let server = thread::spawn(move || {
             let mut socket = tungstenite::accept(net::accept(&listener).unwrap()).unwrap();
-            // A client that has enough leaves before everything is said.
-            let said = frames.iter().try_for_each(|&frame| socket.send(Frame::text(frame)));
-            if closes && said.and_then(|()| socket.close(None)).is_ok() {
+            // The client may leave before all frames are sent.
+            let sent = frames.iter().try_for_each(|&frame| socket.send(Frame::text(frame)));
+            if closes && sent.and_then(|()| socket.close(None)).is_ok() {
                 while socket.read().is_ok() {}
             }
         });
@@ -149,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_breaks_off_is_a_failure() {
+    fn a_dropped_connection_is_a_failure() {
         let (summary, waiting) = run(&[TICKER], false);
         assert_eq!((summary.published, waiting), (1, 1));
         assert!(summary.failure.is_some());
     }
 
     #[test]
-    fn a_message_that_makes_no_sense_is_a_failure() {
+    fn a_malformed_message_is_a_failure() {
         let (summary, waiting) = run(&[TICKER, "nonsense", TICKER], true);
         assert_eq!((summary.published, waiting), (1, 1));
         assert!(summary.failure.is_some_and(|failure| failure.contains("not JSON")));

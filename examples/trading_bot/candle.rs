@@ -1,11 +1,13 @@
 //! One-second candles from trades, by the exchange's trade time.
 //!
-//! A second without trades makes no candle. A candle is closed by the first trade of a later second, the last one at
-//! the end of the feed. A trade that comes late, for a second already closed, amends that second's candle, so that
-//! there are as many candles as distinct seconds with trades; if that second had none, it gets one, out of order.
+//! A second without trades has no candle. A candle is closed by the first trade of a later second,
+//! and the last one at the end of the feed. A late trade, of a second that is already closed,
+//! amends the candle of that second; if there is none, it makes one, out of order. So there are as
+//! many candles as seconds with trades.
 //!
-//! Limit: a series remembers the prices of its last [`REMEMBERED`] closed candles, and of all others which seconds they were. A
-//! trade for a second whose candle is forgotten is counted as too late and amends nothing.
+//! Limit: a series keeps the prices of its newest [`REMEMBERED`] closed candles, and only the
+//! seconds of all others. A trade of a second whose candle is not kept any more is counted as too
+//! late and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use rust_decimal::Decimal;
 
 use crate::message::Trade;
 
-/// An hour of a market that trades every second: well under a megabyte a symbol.
+/// One hour of a market that trades every second: well under a megabyte per symbol.
 const REMEMBERED: usize = 3_600;
 
 /// Open, high, low, close and volume of one second.
@@ -26,7 +28,8 @@ pub(crate) struct Candle {
     pub(crate) close: Decimal,
     pub(crate) volume: Decimal,
     pub(crate) trades: u64,
-    /// Times of the trades that set `open` and `close`: arrival order is not trade order. Among equal times it is.
+    /// The trade times of `open` and `close`, because trades may arrive out of the order of their
+    /// times. For equal times the order of arrival counts.
     first_ms: u64,
     last_ms: u64,
 }
@@ -65,16 +68,16 @@ fn second_of(trade: &Trade) -> u64 {
     trade.trade_time_ms / 1000
 }
 
-/// What became of a trade.
+/// What a trade did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Added {
-    /// In the open candle.
+    /// It went into the open candle.
     Open,
-    /// In a candle closed before.
+    /// It amended a closed candle.
     Amended,
-    /// It made a candle for a second that lies before others and had none; that candle is closed at once.
+    /// It made a candle for an earlier second that had none. That candle is closed at once.
     OutOfOrder(Candle),
-    /// The prices of its candle are forgotten: it amends nothing.
+    /// Its candle is not kept any more, so it changed nothing.
     TooLate,
 }
 
@@ -84,14 +87,15 @@ pub(crate) struct Series {
     open: Option<Candle>,
     closed: BTreeMap<u64, Candle>,
     remembered: usize,
-    /// The seconds of all candles ever closed.
+    /// The seconds of all closed candles.
     seconds: Seconds,
 }
 
-/// A set of seconds, as ranges: seconds of a market that trades all the time take no room.
+/// A set of seconds, stored as ranges: the seconds of a market that trades all the time take one
+/// range.
 #[derive(Debug, Default)]
 struct Seconds {
-    /// First second and the one after the last, of each range.
+    /// The ranges, from the first second to the one after the last.
     ranges: BTreeMap<u64, u64>,
 }
 
@@ -126,12 +130,13 @@ impl Series {
         Self { open: None, closed: BTreeMap::new(), remembered, seconds: Seconds::default() }
     }
 
-    /// Whether the open candle is over when this trade comes: [`Series::close`] goes before [`Series::add`] then.
+    /// Whether this trade ends the open candle. If so, [`Series::close`] must be called before
+    /// [`Series::add`].
     pub(crate) fn is_over_at(&self, trade: &Trade) -> bool {
         self.open.as_ref().is_some_and(|candle| second_of(trade) > candle.second)
     }
 
-    /// Whether this trade makes a candle of its own, for a second before others: [`Added::OutOfOrder`].
+    /// Whether this trade makes a candle for an earlier second: [`Added::OutOfOrder`].
     pub(crate) fn is_out_of_order(&self, trade: &Trade) -> bool {
         let second = second_of(trade);
         let last = self.open.as_ref().map(|candle| candle.second).or(self
@@ -146,7 +151,7 @@ impl Series {
         self.open.is_some()
     }
 
-    /// Closes the open candle, if there is one.
+    /// Closes the open candle, if there is one, and returns it.
     pub(crate) fn close(&mut self) -> Option<Candle> {
         let candle = self.open.take()?;
         self.remember(candle.clone());
@@ -163,7 +168,7 @@ impl Series {
             Some(candle) if candle.second < second => {
                 debug_assert!(
                     false,
-                    "a candle that is over is closed before the next trade is added"
+                    "close must be called before a trade of a later second is added"
                 );
             }
             None if self.closed.last_key_value().is_none_or(|(&last, _)| last < second) => {
@@ -203,7 +208,8 @@ mod tests {
         Trade { event_time_ms: 0, trade_time_ms, price: price.into(), quantity: quantity.into() }
     }
 
-    /// Feeds trades as the strategy does; the candles made, in the order they were made.
+    /// Adds trades as the strategy does. Returns the seconds of the candles in the order in which
+    /// they were made, and the number of trades that were too late.
     fn feed(series: &mut Series, trades: &[Trade]) -> (Vec<u64>, usize) {
         let (mut made, mut too_late) = (Vec::new(), 0);
         for trade in trades {
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn candles_equal_a_recount_whatever_the_order_of_arrival() {
+    fn candles_equal_a_recount_for_any_order_of_arrival() {
         for seed in 0..50 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut now = 1_000_000;
@@ -244,7 +250,7 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(made, expected, "one candle for each second that traded");
             for (second, mut trades) in seconds {
-                // Stable: arrival decides among equal times.
+                // The sort is stable, so the order of arrival decides among equal times.
                 trades.sort_by_key(|trade| trade.trade_time_ms);
                 let candle = &series.closed[&second];
                 assert_eq!(candle.open, trades[0].price);
@@ -258,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_candle_a_second_however_little_is_remembered() {
+    fn there_is_one_candle_per_second_even_if_few_are_kept() {
         for seed in 0..50 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut trades: Vec<_> =
@@ -281,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_order_is_known_before_it_is_added() {
+    fn is_out_of_order_predicts_the_result_of_add() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut series = Series::remembering(5);
         for _ in 0..2_000 {
@@ -295,19 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn a_second_without_trades_makes_no_candle() {
+    fn a_second_without_trades_has_no_candle() {
         let mut series = Series::default();
         let made = feed(&mut series, &[trade(1_000, 5, 1), trade(9_999, 6, 1)]);
         assert_eq!(made, (vec![1, 9], 0));
     }
 
     #[test]
-    fn nothing_makes_nothing() {
+    fn no_trades_make_no_candles() {
         assert_eq!(feed(&mut Series::default(), &[]), (vec![], 0));
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_too_late_is_told() {
+    fn memory_is_bounded_and_late_trades_are_reported() {
         let mut series = Series::remembering(10);
         let trades: Vec<_> = (0..1_000).map(|n| trade(n * 1_000, 5, 1)).collect();
         assert_eq!(feed(&mut series, &trades).0.len(), 1_000);

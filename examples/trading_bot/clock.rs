@@ -1,15 +1,17 @@
-//! Whether a recording's clock was behind the exchange's, so that messages were received before they were sent.
+//! Detects whether the clock of a recording was behind the exchange's, so that messages seem to
+//! have been received before they were sent.
 //!
-//! Nothing in the bot depends on it: no latency is computed across the two clocks, and nothing is dropped. It is said
-//! once, because whoever subtracts the two times will wonder.
+//! Nothing in the bot depends on it: no latency is computed across the two clocks, and no message
+//! is dropped. A notice is printed once, to explain negative differences of the two times in the
+//! recording.
 //!
-//! Limit: `bookTicker` carries no event time.
+//! Limit: `bookTicker` has no event time.
 
 use core::time::Duration;
 
 use crate::feed::Line;
 
-/// How long before it was sent a message was received, if it was.
+/// Returns by how much a message was received before it was sent, if it was.
 pub(crate) fn behind(line: &Line) -> Option<Duration> {
     let sent_ns = line.message.event_time_ms()?.saturating_mul(1_000_000);
     sent_ns.checked_sub(line.received_ns).filter(|behind| *behind > 0).map(Duration::from_nanos)
@@ -29,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_message_received_before_it_was_sent_tells() {
+    fn only_a_message_received_before_it_was_sent_is_behind() {
         assert_eq!(behind(&trade(3_000_000, 5)), Some(Duration::from_millis(2)));
         assert_eq!(behind(&trade(3_000_000, 3)), None);
         assert_eq!(behind(&trade(9_000_000, 4)), None);

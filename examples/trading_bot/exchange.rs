@@ -1,9 +1,11 @@
-//! A mock exchange on loopback TCP: it acknowledges every order and fills it whole a little later.
+//! A mock exchange on loopback TCP. It acknowledges every order and fills it completely a little
+//! later.
 //!
-//! Both directions are JSON, one value a line. There are two connections, as with real exchanges: order entry, where
-//! each order is answered by its acknowledgement, and a stream of fills. Each opens with a line that says which it
-//! is. Fills come 50–500 µs after the order, from a seeded generator, in the order of the orders. No rejections,
-//! no partial fills, no prices of its own: an order is filled at its limit.
+//! Both sides send JSON, one value per line. There are two connections, as with real exchanges:
+//! order entry, where each order is answered by its acknowledgement, and a stream of fills. The
+//! first line of a connection states which one it is. A fill is due 50–500 µs after its order (by a
+//! seeded generator), and fills are sent in the sequence of the orders. There are no rejections and
+//! no partial fills, and every order is filled at its own price.
 
 use core::{net::SocketAddr, time::Duration};
 use std::{
@@ -19,13 +21,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{net, signal::Side};
 
-/// An order as it goes over the wire.
+/// An order, as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) id: u64,
     pub(crate) symbol: String,
     pub(crate) side: WireSide,
-    /// Decimal strings: JSON numbers would be read as binary floating point.
+    /// A decimal string, as is `quantity`: JSON numbers would be read as binary floating point.
     price: String,
     quantity: String,
 }
@@ -78,7 +80,7 @@ pub(crate) enum Hello {
     Fills,
 }
 
-/// An exchange that runs until its order entry is closed and its last fill is out.
+/// An exchange that runs until its order entry is closed and its last fill is sent.
 #[derive(Debug)]
 pub(crate) struct MockExchange {
     pub(crate) address: SocketAddr,
@@ -94,9 +96,9 @@ impl MockExchange {
         Ok(Self { address, thread })
     }
 
-    /// How many orders it filled.
+    /// Waits for the exchange to end and returns how many orders it filled.
     pub(crate) fn join(self) -> io::Result<u64> {
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the mock exchange panicked")))
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
     }
 }
 
@@ -104,7 +106,7 @@ fn trade(listener: &TcpListener, seed: u64) -> io::Result<u64> {
     let (mut entry, mut fills) = (None, None);
     while entry.is_none() || fills.is_none() {
         let mut lines = Lines::new(net::accept(listener)?);
-        lines.limit(Some(net::PATIENCE))?;
+        lines.set_read_timeout(Some(net::PEER_TIMEOUT))?;
         match lines.next::<Hello>()? {
             Some(Hello::OrderEntry) => entry = Some(lines),
             Some(Hello::Fills) => fills = Some(lines),
@@ -112,8 +114,8 @@ fn trade(listener: &TcpListener, seed: u64) -> io::Result<u64> {
         }
     }
     let (Some(mut entry), Some(fills)) = (entry, fills) else { return Ok(0) };
-    // An order may be a long time coming; a client that dies closes the connection.
-    entry.limit(None)?;
+    // The next order may take long. A client that dies closes the connection.
+    entry.set_read_timeout(None)?;
 
     let (matched, to_fill) = crossbeam_channel::bounded(1024);
     let thread = thread::Builder::new()
@@ -122,7 +124,7 @@ fn trade(listener: &TcpListener, seed: u64) -> io::Result<u64> {
     let taken = take_orders(&mut entry, &matched, seed);
     drop(matched);
     let filled =
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the exchange's fills panicked")));
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("its fills thread panicked")));
     taken.and(filled)
 }
 
@@ -133,7 +135,7 @@ fn take_orders(entry: &mut Lines, matched: &Sender<(Instant, Fill)>, seed: u64) 
         entry.send(&Ack { id: order.id })?;
         let fill = Fill { id: order.id, price: order.price, quantity: order.quantity };
         if matched.send((due, fill)).is_err() {
-            return Err(io::Error::other("nobody takes fills any more"));
+            return Err(io::Error::other("its fills thread has ended"));
         }
     }
     Ok(())
@@ -149,13 +151,13 @@ fn fill_all(mut stream: Lines, matched: &Receiver<(Instant, Fill)>) -> io::Resul
     Ok(filled)
 }
 
-/// The bot's side of order entry.
+/// The bot's end of order entry.
 pub(crate) struct OrderEntry(Lines);
 
 impl OrderEntry {
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
         let mut lines = Lines::new(net::connect(address)?);
-        lines.limit(Some(net::PATIENCE))?;
+        lines.set_read_timeout(Some(net::PEER_TIMEOUT))?;
         lines.send(&Hello::OrderEntry)?;
         Ok(Self(lines))
     }
@@ -166,7 +168,7 @@ impl OrderEntry {
         match self.0.next::<Ack>()? {
             Some(ack) if ack.id == order.id => Ok(()),
             Some(ack) => Err(io::Error::other(format!(
-                "order {} sent, but {} acknowledged",
+                "order {} was sent, but order {} was acknowledged",
                 order.id, ack.id
             ))),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -174,23 +176,23 @@ impl OrderEntry {
     }
 }
 
-/// The bot's side of the fills.
+/// The bot's end of the stream of fills.
 pub(crate) struct FillStream(Lines);
 
-/// What the fills' connection had to say.
+/// The result of a read from the stream of fills.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextFill {
     Fill(Fill),
-    /// Nothing within the time limit.
+    /// No fill within the time limit.
     Quiet,
-    /// The exchange has closed it: every order is filled.
+    /// The exchange has closed the connection: every order is filled.
     Closed,
 }
 
 impl FillStream {
     pub(crate) fn connect(address: SocketAddr, limit: Duration) -> io::Result<Self> {
         let mut lines = Lines::new(net::connect(address)?);
-        lines.limit(Some(limit))?;
+        lines.set_read_timeout(Some(limit))?;
         lines.send(&Hello::Fills)?;
         Ok(Self(lines))
     }
@@ -205,10 +207,10 @@ impl FillStream {
     }
 }
 
-/// JSON values by line, over a socket.
+/// A socket that carries JSON values, one per line.
 struct Lines {
     stream: BufReader<TcpStream>,
-    /// Survives a read that ran into its time limit in the middle of a line.
+    /// The beginning of a line, kept when a read reaches its time limit in the middle of the line.
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
 }
@@ -218,11 +220,11 @@ impl Lines {
         Self { stream: BufReader::new(stream), incoming: Vec::new(), outgoing: Vec::new() }
     }
 
-    fn limit(&mut self, limit: Option<Duration>) -> io::Result<()> {
+    fn set_read_timeout(&mut self, limit: Option<Duration>) -> io::Result<()> {
         self.stream.get_ref().set_read_timeout(limit)
     }
 
-    /// One write a line: two would be two packets.
+    /// Sends a value by a single write: two writes would be two packets.
     fn send(&mut self, value: &impl Serialize) -> io::Result<()> {
         self.outgoing.clear();
         serde_json::to_writer(&mut self.outgoing, value)?;
@@ -252,14 +254,16 @@ mod tests {
     #[test]
     fn every_order_is_acknowledged_and_filled_once() {
         let exchange = MockExchange::start(1).unwrap();
-        let mut fills = FillStream::connect(exchange.address, net::PATIENCE).unwrap();
+        let mut fills = FillStream::connect(exchange.address, net::PEER_TIMEOUT).unwrap();
         let mut entry = OrderEntry::connect(exchange.address).unwrap();
         for id in 1..=50 {
             entry.place(&order(id)).unwrap();
         }
         drop(entry);
         for id in 1..=50 {
-            let NextFill::Fill(fill) = fills.next().unwrap() else { panic!("no fill of {id}") };
+            let NextFill::Fill(fill) = fills.next().unwrap() else {
+                panic!("order {id} was not filled")
+            };
             assert_eq!((fill.id, &*fill.price, &*fill.quantity), (id, "61773.5000", "0.001"));
         }
         assert_eq!(fills.next().unwrap(), NextFill::Closed);
@@ -267,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_talks_nonsense_is_an_error_and_no_panic() {
+    fn a_malformed_order_is_an_error() {
         let exchange = MockExchange::start(1).unwrap();
-        let _fills = FillStream::connect(exchange.address, net::PATIENCE).unwrap();
+        let _fills = FillStream::connect(exchange.address, net::PEER_TIMEOUT).unwrap();
         let mut entry = OrderEntry::connect(exchange.address).unwrap();
         entry.0.send(&"nonsense").unwrap();
         assert!(exchange.join().is_err());
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_not_the_end() {
+    fn a_quiet_stream_of_fills_is_not_closed() {
         let exchange = MockExchange::start(1).unwrap();
         let mut fills = FillStream::connect(exchange.address, Duration::from_millis(1)).unwrap();
         let mut entry = OrderEntry::connect(exchange.address).unwrap();
@@ -288,7 +292,7 @@ mod tests {
             match fills.next().unwrap() {
                 NextFill::Quiet => {}
                 NextFill::Fill(fill) => break assert_eq!(fill.id, 9),
-                NextFill::Closed => panic!("closed without the fill"),
+                NextFill::Closed => panic!("closed before the fill"),
             }
         }
     }

@@ -1,9 +1,11 @@
-//! A recorded feed: lines of `<local receive time, ns> <raw message>`, plain or gzip, read one at a time.
+//! A recorded feed: lines of `<local receive time in ns> <raw message>`, plain or gzip, read one at
+//! a time.
 //!
-//! Memory is bounded by one line of at most [`MAX_LINE_BYTES`]; a longer one is skipped to its end. Lines are decoded
-//! here, where file and line number are known, so that whatever is wrong with one can say where it stands. After
-//! damage to the file itself, such as a gzip stream that breaks off, the lines before it are delivered and the one it
-//! cut is not; a decompressor may also withhold the last few kilobytes before the damage.
+//! Memory is bounded by one line of at most [`MAX_LINE_BYTES`]; a longer line is skipped. Lines are
+//! decoded here, where file and line number are known, so that problems can name them. If the file
+//! itself is damaged, such as a truncated gzip stream, the lines before the damage are delivered
+//! and the damaged one is not. A decompressor may also withhold the last few kilobytes before the
+//! damage.
 
 use core::str;
 use std::{
@@ -17,7 +19,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::message::{DecodeError, Message, Quoted};
 
-/// The longest line that is read. The largest real ones, depth snapshots of 5000 levels, are below half a megabyte.
+/// The longest line that is read, in bytes. The largest real ones, depth snapshots of 5,000 levels,
+/// are below half a megabyte.
 pub(crate) const MAX_LINE_BYTES: usize = 4 << 20;
 
 /// The first two bytes of every gzip file.
@@ -28,35 +31,35 @@ pub(crate) struct Feed {
     file: Arc<Path>,
     reader: Box<dyn BufRead + Send>,
     gzip: bool,
-    /// The number of the last line that was begun, counted from 1.
+    /// The number of the line that is being read, or was read last, counted from 1.
     line: u64,
     buffer: Vec<u8>,
     ended: bool,
 }
 
-/// What a feed consists of.
+/// An item of a feed.
 #[derive(Debug)]
 pub(crate) enum FeedItem {
     /// A line with a message.
     Line(Line),
-    /// A line, or a rest of the file, that cannot be used.
+    /// A line, or the rest of the file, that cannot be used.
     Problem(Problem),
 }
 
-/// A line with a message that decodes.
+/// A line whose message could be decoded.
 #[derive(Debug)]
 pub(crate) struct Line {
-    /// Its number in the file, counted from 1.
+    /// The line number in the file, counted from 1.
     pub(crate) number: u64,
-    /// When the recorder received the message, ns since the Unix epoch.
+    /// The time when the recorder received the message, ns since the Unix epoch.
     pub(crate) received_ns: u64,
     /// The message as it was received.
     pub(crate) text: String,
-    /// The message decoded.
+    /// The decoded message.
     pub(crate) message: Message,
 }
 
-/// What is wrong, and where.
+/// A problem and its place in the file.
 #[derive(Debug, thiserror::Error)]
 #[error("{}:{line}: {cause}", file.display())]
 pub(crate) struct Problem {
@@ -66,12 +69,12 @@ pub(crate) struct Problem {
     pub(crate) cause: Cause,
 }
 
-/// What can be wrong with a line.
+/// The reason why a line or the rest of a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cause {
     #[error("not UTF-8 text (from byte {} of the line)", valid_up_to + 1)]
     NotUtf8 { valid_up_to: usize },
-    #[error("expected a receive time in ns at the start of the line, found `{}`", Quoted(.0))]
+    #[error("the line must begin with a receive time in ns, found `{}`", Quoted(.0))]
     BadTimestamp(String),
     #[error("the line is longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
@@ -80,11 +83,11 @@ pub(crate) enum Cause {
     Message(#[from] DecodeError),
     #[error("the gzip data is truncated or corrupt ({0}); the feed ends here")]
     CorruptGzip(#[source] io::Error),
-    #[error("cannot be read on ({0}); the feed ends here")]
+    #[error("the file cannot be read further ({0}); the feed ends here")]
     Unreadable(#[source] io::Error),
 }
 
-/// A feed that cannot be read at all.
+/// The error returned when a feed cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FeedError {
     #[error("{}: cannot be opened: {source}", path.display())]
@@ -94,7 +97,7 @@ pub(crate) enum FeedError {
 }
 
 impl Cause {
-    /// The kind of problem, to count by.
+    /// Returns the kind of problem, to count problems by.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::NotUtf8 { .. } => "not UTF-8",
@@ -109,7 +112,7 @@ impl Cause {
     }
 }
 
-/// How the reading of a line went.
+/// The result of reading a line.
 enum ReadLine {
     /// The line is in the buffer.
     Whole,
@@ -118,20 +121,21 @@ enum ReadLine {
 }
 
 impl Feed {
-    /// Opens a feed. Whether it is compressed is told by its first bytes, not by its name.
+    /// Opens a feed. It is read as gzip if its first bytes are those of a gzip file, whatever its
+    /// name.
     pub(crate) fn open(path: &Path) -> Result<Self, FeedError> {
         let file =
             File::open(path).map_err(|source| FeedError::Open { path: path.to_owned(), source })?;
         Self::read(path, file)
     }
 
-    /// A feed of these bytes, which are those of the file `path`.
+    /// Returns a feed of the bytes of `file`. Problems name `path` as their file.
     pub(crate) fn read(
         path: &Path,
         mut file: impl Read + Send + 'static,
     ) -> Result<Self, FeedError> {
         let failed = |source| FeedError::Open { path: path.to_owned(), source };
-        // Read rather than seek back, so that a pipe is as good as a file.
+        // Chained in front of the rest instead of seeking back, so that a pipe works too.
         let mut magic = Vec::new();
         (&mut file).take(2).read_to_end(&mut magic).map_err(failed)?;
         if magic.is_empty() {
@@ -140,7 +144,7 @@ impl Feed {
         let gzip = magic == GZIP_MAGIC;
         let whole = BufReader::with_capacity(64 << 10, io::Cursor::new(magic).chain(file));
         let reader: Box<dyn BufRead + Send> = if gzip {
-            // A recording that was appended to has several members, one after the other.
+            // A recording that was appended to has several gzip members.
             Box::new(BufReader::with_capacity(64 << 10, MultiGzDecoder::new(whole)))
         } else {
             Box::new(whole)
@@ -148,7 +152,7 @@ impl Feed {
         Ok(Self { file: Arc::from(path), reader, gzip, line: 0, buffer: Vec::new(), ended: false })
     }
 
-    /// Reads up to the next line end into the buffer.
+    /// Reads up to the end of the line into the buffer.
     fn read_line(&mut self) -> io::Result<ReadLine> {
         self.buffer.clear();
         let (mut any, mut too_long) = (false, false);
@@ -157,7 +161,7 @@ impl Feed {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    // The line the damage stands in, whether or not some of it could be read.
+                    // Counts the damaged line, even if none of it could be read.
                     self.line += u64::from(!any);
                     return Err(error);
                 }
@@ -189,7 +193,7 @@ impl Feed {
         }
     }
 
-    /// Takes the line in the buffer apart; `None` for a blank one.
+    /// Decodes the line in the buffer. Returns `None` for a blank line.
     fn parse(&self) -> Option<Result<Line, Cause>> {
         let text = match str::from_utf8(&self.buffer) {
             Ok(text) => text.trim(),
@@ -199,7 +203,7 @@ impl Feed {
             return None;
         }
         let (stamp, message) = text.split_once([' ', '\t']).unwrap_or((text, ""));
-        // `parse` alone would also take a plus sign.
+        // `parse` alone would also accept a plus sign.
         let digits = stamp.bytes().all(|byte| byte.is_ascii_digit());
         let Some(received_ns) = stamp.parse().ok().filter(|_| digits) else {
             return Some(Err(Cause::BadTimestamp(stamp.to_owned())));
@@ -232,7 +236,8 @@ impl Iterator for Feed {
                 Ok(ReadLine::TooLong) => return Some(self.problem(Cause::TooLong)),
                 Ok(ReadLine::End) => self.ended = true,
                 Err(error) => {
-                    // What a broken decompressor says when asked again is not to be relied on.
+                    // A decompressor that failed must not be asked again: its further output is
+                    // unspecified.
                     self.ended = true;
                     let cause = if self.gzip {
                         Cause::CorruptGzip(error)
@@ -264,10 +269,10 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
     use std::{fs, io::Write};
 
-    /// What the tests compare: the line number, and the receive time or the kind of problem.
+    /// The line number, and the receive time or the kind of problem.
     type Seen = (u64, Result<u64, &'static str>);
 
-    /// A feed over `bytes`. The file is gone again when this returns, which an open feed does not mind.
+    /// Opens a feed of `bytes`. The file is removed again; the open feed does not need its name.
     fn open(bytes: &[u8]) -> Result<Feed, FeedError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -317,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_raw_message_is_kept_as_it_was() {
+    fn the_raw_message_is_unchanged() {
         let mut feed = open(lines(7..=7).as_bytes()).expect("opens");
         let Some(FeedItem::Line(found)) = feed.next() else { panic!("no line") };
         assert_eq!(found.text, line(7).trim_end().strip_prefix("7 ").expect("the prefix"));
@@ -340,7 +345,8 @@ mod tests {
         let text = lines(1..=5_000);
         let whole = gzip(&text);
         for keep in [3, 12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
-            // The oracle: the same bytes, decompressed at once, and the complete lines among what came out.
+            // What is expected: the same bytes, decompressed at once, and the complete lines in the
+            // result.
             let mut decoded = Vec::new();
             flate2::read::GzDecoder::new(&whole[..keep])
                 .read_to_end(&mut decoded)
@@ -367,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_of_each_kind_are_told_and_passed_over() {
+    fn bad_lines_of_each_kind_are_reported_and_skipped() {
         let mut bytes = line(1).into_bytes();
         bytes.extend_from_slice(b"2 {\"stream\":\"x@trade\xff\"}\n");
         bytes.extend_from_slice(b"+3 {}\n\n \t \n");
@@ -393,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_long_is_skipped_to_its_end() {
+    fn a_line_that_is_too_long_is_skipped() {
         let prefix = line(2).trim_end().to_owned();
         let fits = prefix.clone() + &" ".repeat(MAX_LINE_BYTES - prefix.len()) + "\n";
         let over = prefix.clone() + &" ".repeat(MAX_LINE_BYTES - prefix.len() + 1) + "\n";
@@ -410,22 +416,21 @@ mod tests {
     }
 
     #[test]
-    fn problems_say_where_they_are() {
+    fn problems_name_file_and_line() {
         let mut feed = open((line(1) + "oops {}\n").as_bytes()).expect("opens");
         let Some(FeedItem::Problem(problem)) = feed.by_ref().nth(1) else { panic!("no problem") };
         let file = feed.file.display();
-        let expected = format!(
-            "{file}:2: expected a receive time in ns at the start of the line, found `oops`"
-        );
+        let expected =
+            format!("{file}:2: the line must begin with a receive time in ns, found `oops`");
         assert_eq!(problem.to_string(), expected);
     }
 
     #[test]
-    fn files_that_cannot_be_read_are_told_apart() {
+    fn empty_missing_and_unreadable_files_are_distinct_errors() {
         assert!(matches!(open(b""), Err(FeedError::Empty { .. })));
         assert!(read(b"x").len() == 1);
         let missing = Path::new("no/such/feed.jsonl");
-        let error = Feed::open(missing).expect_err("there is none").to_string();
+        let error = Feed::open(missing).expect_err("the file does not exist").to_string();
         assert!(
             error.starts_with(&format!("{}: cannot be opened: ", missing.display())),
             "{error}"

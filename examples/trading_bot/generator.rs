@@ -1,10 +1,12 @@
-//! Generated market data: the messages of [`crate::message`] for BTCUSDT, repeatable from a seed and without end.
+//! Generated market data: an endless sequence of the messages of [`crate::message`] for BTCUSDT,
+//! repeatable from a seed.
 //!
-//! Made so that every part of the bot has work, not to look like a market in any statistical sense: the price swings
-//! up and down every 12 s with noise on top, which makes moving averages cross every few seconds, and messages come in
-//! bursts as real ones do. A market second has about 200 trades, about 600 book tickers and 10 depth updates; a
-//! snapshot of the book comes first, and book tickers and depth updates describe that one book consistently. All
-//! arithmetic is on integers, so that a seed gives the same messages on every machine.
+//! It gives every part of the bot work; it does not resemble a market statistically. The price
+//! swings up and down every 12 s, with noise, which makes moving averages cross every few seconds.
+//! Messages come in bursts, as real ones do. A second of market time has about 200 trades, about
+//! 600 book tickers and 10 depth updates. A snapshot of the book comes first, and book tickers and
+//! depth updates describe that book consistently. All arithmetic is on integers, so that a seed
+//! gives the same messages on every machine.
 
 use core::fmt::Write as _;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,34 +16,35 @@ use fastrand::Rng;
 const SYMBOL: &str = "BTCUSDT";
 const STREAM: &str = "btcusdt";
 
-/// Where market time begins, ms since the Unix epoch (2024-01-01 00:00 UTC); fixed, as nothing may depend on today.
+/// The beginning of market time, ms since the Unix epoch (2024-01-01 00:00 UTC). It is fixed, so
+/// that nothing depends on the current date.
 const BEGIN_MS: u64 = 1_704_067_200_000;
 /// The time between two depth updates.
 const SLOT_MS: u64 = 100;
-/// The network's share of a receive time: at least so much, and at most so much more.
+/// The delay from sending to receiving: at least [`DELAY_NS`], plus less than [`JITTER_NS`].
 const DELAY_NS: u64 = 2_000_000;
 const JITTER_NS: u64 = 3_000_000;
 
-/// Prices count in cents.
+/// Prices are in cents.
 const BASE_PRICE: u64 = 6_180_000;
 const SWING: u64 = 4_000;
 const SWING_PERIOD_MS: u64 = 12_000;
 const NOISE: u64 = 150;
 
-/// The book: levels on each side, and the cents between two of them.
+/// The levels on each side of the book, and the cents between two levels.
 const LEVELS: u64 = 10;
 const LEVEL_STEP: u64 = 50;
 
-/// Trades in a slot; with book tickers for each this gives the rates above.
+/// The number of trades in a slot, and of book tickers after each trade; they give the rates above.
 const TRADES: core::ops::RangeInclusive<u64> = 10..=30;
 const TICKERS_PER_TRADE: u64 = 3;
-/// Bursts in a slot.
+/// The number of bursts in a slot.
 const BURSTS: core::ops::RangeInclusive<u64> = 1..=4;
 
 /// A generated message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Generated {
-    /// When a recorder would have received it, ns since the Unix epoch.
+    /// The time when a recorder would have received it, ns since the Unix epoch.
     pub(crate) received_ns: u64,
     /// The raw message.
     pub(crate) text: String,
@@ -54,7 +57,7 @@ pub(crate) struct Generated {
 pub(crate) struct Generator {
     rng: Rng,
     book: Book,
-    /// The book as the last depth update or the snapshot told it.
+    /// The book as of the last depth update or the snapshot.
     published: Book,
     now_ms: u64,
     received_ns: u64,
@@ -72,7 +75,7 @@ struct Book {
 }
 
 impl Book {
-    /// The best bid and the best ask, each as price and quantity.
+    /// Returns the best bid and the best ask, each as price and quantity.
     fn top(&self) -> [(u64, u64); 2] {
         let pair = |entry: Option<(&u64, &u64)>| {
             entry.map_or((0, 0), |(&price, &quantity)| (price, quantity))
@@ -82,7 +85,7 @@ impl Book {
 }
 
 impl Generator {
-    /// Starts over from `seed`.
+    /// Returns the generator for `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         let mut generator = Self {
             rng: Rng::with_seed(seed),
@@ -107,16 +110,16 @@ impl Generator {
         generator
     }
 
-    /// Queues a message sent by the exchange at `event_ms`. Receive times never step back, as no clock of one recorder
-    /// does over so short a time.
+    /// Queues a message that the exchange sends at `event_ms`. Receive times never step back, as
+    /// the clock of a single recorder does not over so short a time.
     fn emit(&mut self, event_ms: u64, text: String, is_stream: bool) {
         let arrival = event_ms * 1_000_000 + DELAY_NS + self.rng.u64(..JITTER_NS);
-        // Messages of one burst arrive right after each other, whatever delay was drawn for each.
+        // Messages of one burst arrive one after another, even if a later one has a shorter delay.
         self.received_ns = arrival.max(self.received_ns + 1_000);
         self.ready.push_back(Generated { received_ns: self.received_ns, text, is_stream });
     }
 
-    /// The middle of the market: a triangle wave with noise.
+    /// Returns the price in the middle of the book: a triangle wave with noise.
     fn middle(&mut self, at_ms: u64) -> u64 {
         let phase = at_ms % SWING_PERIOD_MS;
         let rising = phase.min(SWING_PERIOD_MS - phase);
@@ -124,7 +127,7 @@ impl Generator {
         BASE_PRICE - SWING + swing - NOISE + self.rng.u64(..=2 * NOISE)
     }
 
-    /// Puts the book around the price of a moment; levels that stay keep their quantities.
+    /// Moves the book to the price at `at_ms`. Levels that stay keep their quantities.
     fn move_book(&mut self, at_ms: u64) {
         let middle = self.middle(at_ms);
         let lowest_ask = middle.div_ceil(LEVEL_STEP) * LEVEL_STEP;
@@ -151,9 +154,9 @@ impl Generator {
         for (index, offset) in bursts.iter().enumerate() {
             let at_ms = self.now_ms + offset;
             self.move_book(at_ms);
-            // The best prices are others now, and the exchange tells that at once.
+            // The best prices have changed, which the exchange publishes at once.
             self.ticker(at_ms);
-            // The last burst takes what is left, so that a slot has as many as was drawn.
+            // The last burst takes the rest, so that the slot has the drawn number of trades.
             let share = if index + 1 == bursts.len() { trades } else { self.rng.u64(..=trades) };
             trades -= share;
             for _ in 0..share {
@@ -167,7 +170,7 @@ impl Generator {
         self.depth();
     }
 
-    /// A trade at one side's best price.
+    /// Emits a trade at the best price of one side.
     fn trade(&mut self, at_ms: u64) {
         let buyer_is_maker = self.rng.bool();
         let [(bid, _), (ask, _)] = self.book.top();
@@ -182,7 +185,7 @@ impl Generator {
         self.emit(at_ms, text, true);
     }
 
-    /// A new quantity at one side's best price.
+    /// Changes the quantity at the best price of one side and emits a book ticker.
     fn ticker(&mut self, at_ms: u64) {
         let [(bid, _), (ask, _)] = self.book.top();
         let changed = self.quantity();
@@ -204,7 +207,7 @@ impl Generator {
         self.emit(at_ms, text, true);
     }
 
-    /// What became of the book since the last depth update.
+    /// Emits the changes of the book since the last depth update.
     fn depth(&mut self) {
         self.update_id += 1;
         let text = format!(
@@ -234,7 +237,8 @@ impl Iterator for Generator {
     }
 }
 
-/// The levels to set to get from one side of a book to another; a level that is gone has a quantity of zero.
+/// Returns the levels to set to turn one side of a book into another. A removed level has a
+/// quantity of zero.
 fn changes(from: &BTreeMap<u64, u64>, to: &BTreeMap<u64, u64>) -> BTreeMap<u64, u64> {
     let gone = from.keys().filter(|price| !to.contains_key(price)).map(|&price| (price, 0));
     let set = to
@@ -244,7 +248,7 @@ fn changes(from: &BTreeMap<u64, u64>, to: &BTreeMap<u64, u64>) -> BTreeMap<u64, 
     gone.chain(set).collect()
 }
 
-/// Levels as the exchange writes them.
+/// Formats levels as the exchange does.
 fn levels<'a>(side: impl Iterator<Item = (&'a u64, &'a u64)>) -> String {
     let mut text = String::from("[");
     for (index, (&at, &offered)) in side.enumerate() {
@@ -255,12 +259,12 @@ fn levels<'a>(side: impl Iterator<Item = (&'a u64, &'a u64)>) -> String {
     text + "]"
 }
 
-/// Cents as the exchange writes a price.
+/// Formats a price in cents as the exchange does.
 fn price(cents: u64) -> String {
     format!("{}.{:02}000000", cents / 100, cents % 100)
 }
 
-/// A quantity as the exchange writes it.
+/// Formats a quantity in units of 0.00001 as the exchange does.
 fn quantity(units: u64) -> String {
     format!("{}.{:05}000", units / 100_000, units % 100_000)
 }
@@ -271,7 +275,7 @@ mod tests {
     use crate::message::{BookTicker, Level, Message, Payload};
     use rust_decimal::{Decimal, prelude::ToPrimitive};
 
-    /// The messages of the first `seconds` of market time.
+    /// Returns the messages of the first `seconds` of market time.
     fn market(seed: u64, seconds: u64) -> impl Iterator<Item = (u64, Message)> {
         let end = (BEGIN_MS + seconds * 1_000) * 1_000_000;
         Generator::new(seed).take_while(move |generated| generated.received_ns < end).map(
@@ -284,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_repeats_itself_and_another_does_not() {
+    fn equal_seeds_give_equal_messages_and_others_do_not() {
         let texts = |seed| Generator::new(seed).take(5_000).collect::<Vec<_>>();
         assert_eq!(texts(1), texts(1));
         assert_ne!(texts(1), texts(2));
     }
 
     #[test]
-    fn the_snapshot_comes_first_and_rates_are_as_promised() {
+    fn the_snapshot_comes_first_and_rates_are_as_documented() {
         let (mut trades, mut tickers, mut depths, mut snapshots) = (0, 0, 0, 0);
         for (index, (_, message)) in market(3, 30).enumerate() {
             match message.payload {
@@ -311,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn times_do_not_step_back_and_receiving_follows_sending() {
+    fn times_do_not_step_back_and_messages_are_received_after_they_are_sent() {
         let (mut received_before, mut event_before) = (0, 0);
         for (received, message) in market(4, 20) {
             assert!(received > received_before);
@@ -329,7 +333,10 @@ mod tests {
         fn apply(side: &mut BTreeMap<Decimal, Decimal>, changed: &[Level]) {
             for level in changed {
                 if level.quantity.is_zero() {
-                    assert!(side.remove(&level.price).is_some(), "removes a level that is there");
+                    assert!(
+                        side.remove(&level.price).is_some(),
+                        "only existing levels are removed"
+                    );
                 } else {
                     side.insert(level.price, level.quantity);
                 }

@@ -1,23 +1,24 @@
-//! A small but honest trading bot, measured with tailwatch.
+//! A small trading bot, measured with tailwatch.
 //!
-//! A replay server sends exchange messages over a real loopback WebSocket; the bot decodes them, keeps the top of the
-//! book, builds one-second candles, looks for an EMA cross, places orders with a mock exchange over loopback TCP and
-//! receives their fills. Each stage is a thread, and all eight events of the trading preset are measured where they
-//! happen:
+//! A replay server sends exchange messages over a loopback WebSocket. The bot decodes them, keeps
+//! the top of the book, builds one-second candles, looks for a crossing of two exponential moving
+//! averages, places orders with a mock exchange over loopback TCP and receives their fills. Each
+//! stage is a thread, and all eight events of the trading preset are measured where they happen:
 //!
 //! | event | what is measured | thread |
 //! |---|---|---|
 //! | `EventBusPublish` | handing a decoded message to the bus | market-data |
-//! | `QueueBacklog` | length of the bus before that | market-data |
-//! | `EventBusHandle` | all that one message causes | strategy |
-//! | `CandleProcessing` | closing a candle, with its signal and order intent | strategy |
-//! | `SignalGeneration` | the averages' update | strategy |
+//! | `QueueBacklog` | the length of the bus before that | market-data |
+//! | `EventBusHandle` | all work caused by one message | strategy |
+//! | `CandleProcessing` | closing a candle, signal and order intent included | strategy |
+//! | `SignalGeneration` | updating the averages | strategy |
 //! | `OrderPlacement` | from sending an order to its acknowledgement | orders |
-//! | `OrderFill` | from sending an order to its fill | orders, ended on fills |
+//! | `OrderFill` | from sending an order to its fill | begins on orders, ends on fills |
 //! | `GcPause` | how late a sleeping thread is woken | hiccup |
 //!
-//! Run it without arguments for a built-in market, or with `--feed FILE` for a recorded one; `--help` tells the rest.
-//! The exit code is not 0 if no message could be processed, an output could not be written, or the bot itself failed.
+//! Without arguments it runs on a built-in market, with `--feed FILE` on a recorded one; `--help`
+//! lists all options. The exit code is not 0 if no message could be processed, an output could not
+//! be written, or the bot itself failed.
 
 mod book;
 mod bus;
@@ -60,27 +61,28 @@ use crate::{
     options::Options,
     output::Outputs,
     pipeline::Pipeline,
-    progress::{Notes, Progress, Sparing},
+    progress::{Notes, ProblemLimiter, Progress},
     replay::{Replay, Source},
 };
 
-/// Of the built-in market and of the mock exchange's delays.
+/// The seed of the built-in market and of the mock exchange's delays.
 const SEED: u64 = 20_240_808;
 
 /// How long the hiccup probe sleeps at a time.
 const HICCUP_PERIOD: Duration = Duration::from_millis(1);
 
-/// Threads that record, each with a ring of its own: market data, strategy, orders, fills, hiccup.
+/// The number of recording threads, each with a ring of its own: market data, strategy, orders,
+/// fills, hiccup probe.
 const RECORDING_THREADS: usize = 5;
 
-/// How often the bar moves and the clock is looked at.
+/// The interval at which the progress bar is updated and the time limit is checked.
 const TICK: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With standard error gone there is nobody left to tell.
+            // If standard error is closed, the message cannot go anywhere.
             let _ = writeln!(io::stderr().lock(), "trading_bot: {error}");
             ExitCode::FAILURE
         }
@@ -97,21 +99,21 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(Arc::clone(&stop))?;
     let progress = Progress::new(options.run_limit());
-    let (notes, mut sparing) = (progress.notes(), Sparing::default());
+    let (notes, mut limiter) = (progress.notes(), ProblemLimiter::default());
     let replay = Replay::start(source, options.speed(), Arc::clone(&stop), move |notice| {
-        if let Some(text) = sparing.of_feed(&notice) {
-            notes.say(&text);
+        if let Some(text) = limiter.text(&notice) {
+            notes.print(&text);
         }
     })?;
     let drained = Arc::clone(&collector);
-    let settle = move || drained.flush();
+    let flush_collector = move || drained.flush();
     let pipeline = Pipeline::start(
         replay.addr(),
         SEED,
         Arc::clone(&stop),
         options.stall,
         &progress.notes(),
-        settle,
+        flush_collector,
     )?;
     let sent = replay.sent_counter();
     watch(
@@ -119,10 +121,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &pipeline,
         &stop,
         || {
-            changes(&collector, &progress.notes());
+            print_sla_changes(&collector, &progress.notes());
             progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
         },
-        || progress.notes().say(&collector.report().to_string()),
+        || progress.notes().print(&collector.report().to_string()),
     );
     let summary = pipeline.join();
     let tally = replay.join();
@@ -131,8 +133,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.finish();
 
     let report = collector.report();
-    changes(&collector, &progress.notes());
-    summary.tell(&tally, options.stall, &progress.notes());
+    print_sla_changes(&collector, &progress.notes());
+    summary.print(&tally, options.stall, &progress.notes());
     let traced = trace.map_or(Ok(()), |trace| trace.finish());
     let failures = summary.failures(
         &tally,
@@ -143,24 +145,26 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\ntrading_bot: ").into()) }
 }
 
-/// Starts the collector, and makes it the one that every thread records into.
+/// Starts the collector and installs it, so that every thread records into it.
 fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Box<dyn Error>> {
     let collector = measure::builder(options, trace)?.rings(RECORDING_THREADS).start()?;
     collector.install()?;
     Ok(collector)
 }
 
-/// Says which limits were violated, or are kept again, since the last time.
-fn changes(collector: &Collector, notes: &Notes) {
+/// Prints the violations that were raised or cleared since the last call.
+fn print_sla_changes(collector: &Collector, notes: &Notes) {
     let taken = collector.sla_changes();
-    for line in
-        measure::missed(taken.missed).into_iter().chain(taken.changes.iter().map(measure::line))
+    for line in measure::missed_line(taken.missed)
+        .into_iter()
+        .chain(taken.changes.iter().map(measure::sla_line))
     {
-        notes.say(&line);
+        notes.print(&line);
     }
 }
 
-/// The first interrupt ends the run in order, with its report; the second one ends it at once.
+/// Makes the first interrupt stop the run in order, with its report, and the second one exit at
+/// once.
 fn stop_on_interrupt(stop: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
         if stop.swap(true, Ordering::Relaxed) {
@@ -169,7 +173,8 @@ fn stop_on_interrupt(stop: Arc<AtomicBool>) -> Result<(), ctrlc::Error> {
     })
 }
 
-/// Shows progress and tables until all stages have ended; sets `stop` when the time is over.
+/// Shows progress and tables until all stages have ended. Sets `stop` when the time limit is
+/// reached.
 fn watch(
     options: &Options,
     pipeline: &Pipeline,

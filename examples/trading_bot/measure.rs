@@ -1,4 +1,4 @@
-//! How the bot sets the library up; the measuring itself stands where the work is done.
+//! Sets the collector up. The measuring itself is in the modules that do the work.
 
 use core::time::Duration;
 use std::{
@@ -14,19 +14,21 @@ use tailwatch::{
 
 use crate::options::Options;
 
-/// At full speed market data records three times a message, some 10^6 times a second: this is a quarter of a second of
-/// it, time enough for a drain that shares its core with everybody else.
+/// The records in a ring. At full speed market data writes three records per message, about 10^6
+/// per second. So a ring lasts for a quarter of a second, which is enough for a drain that shares
+/// its core with other threads.
 pub(crate) const RING_CAPACITY: usize = 262_144;
 
-/// The longest rest of the drain: short beside what a ring holds.
-const LONGEST_REST: Duration = Duration::from_millis(5);
+/// The longest poll interval of the drain: short compared with how long a ring lasts.
+const LONGEST_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Sets a collector up as the options ask for.
+/// Returns a builder of the collector that the options ask for.
 pub(crate) fn builder(
     options: &Options,
     trace: Option<&TraceWriter>,
 ) -> Result<Builder, LimitsFileError> {
-    let mut builder = Collector::builder().ring_capacity(RING_CAPACITY).max_period(LONGEST_REST);
+    let mut builder =
+        Collector::builder().ring_capacity(RING_CAPACITY).max_period(LONGEST_POLL_INTERVAL);
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
     }
@@ -39,18 +41,19 @@ pub(crate) fn builder(
     Ok(builder)
 }
 
-/// A file of limits that is none.
+/// The error returned for a file of limits that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitsFileError {
     #[error("--sla {path}: cannot be read: {cause}", path = .0.display(), cause = .1)]
     Read(PathBuf, io::Error),
-    #[error("--sla {path}: is larger than {MOST_BYTES} bytes, which no file of limits is", path = .0.display())]
+    #[error("--sla {path}: the file is larger than {MOST_BYTES} bytes", path = .0.display())]
     TooLarge(PathBuf),
     #[error("--sla {path}: {cause}", path = .0.display(), cause = .1)]
     Limits(PathBuf, ParseLimitsError),
 }
 
-/// Far more than limits take; a device that never ends is not read for ever.
+/// The largest file of limits that is read, in bytes: far more than limits take. A device that
+/// never ends is not read forever.
 const MOST_BYTES: u64 = 1 << 20;
 
 fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
@@ -65,14 +68,17 @@ fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
         .map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
 }
 
-/// What to say of a limit that was violated, or is kept again.
-pub(crate) fn line(SlaChange { raised, limit, .. }: &SlaChange) -> String {
-    format!("{}: {limit}", if *raised { "limit violated" } else { "limit kept again" })
+/// Formats a change of a limit for the console.
+pub(crate) fn sla_line(SlaChange { raised, limit, .. }: &SlaChange) -> String {
+    format!("{}: {limit}", if *raised { "violation raised" } else { "violation cleared" })
 }
 
-/// What to say of changes that nobody can tell any more.
-pub(crate) fn missed(count: u64) -> Option<String> {
-    (count > 0).then(|| format!("{count} older changes of limits are not told"))
+/// Formats the number of changes that were dropped before they could be printed; `None` if there
+/// are none.
+pub(crate) fn missed_line(count: u64) -> Option<String> {
+    (count > 0).then(|| {
+        format!("{count} older changes of limits were dropped before they could be printed")
+    })
 }
 
 #[cfg(test)]
@@ -80,21 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_limits_is_read_or_its_error_names_file_and_line() {
+    fn a_file_of_limits_is_read_and_errors_name_file_and_line() {
         let path = std::env::temp_dir().join(format!("trading_bot_limits_{}", std::process::id()));
-        let error = |text: &str| {
+        let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             read_limits(&path).map_err(|error| error.to_string())
         };
         let entry = "[[sla]]\nevent = 'order_placement'\nquantile = 'p95'\n";
-        assert_eq!(error(&format!("{entry}limit = '20ms'")).map(|limits| limits.len()), Ok(1));
+        assert_eq!(read(&format!("{entry}limit = '20ms'")).map(|limits| limits.len()), Ok(1));
         let name = path.display();
-        let told = error(&format!("{entry}limit = '20mz'")).unwrap_err();
+        let error = read(&format!("{entry}limit = '20mz'")).unwrap_err();
         assert!(
-            told.starts_with(&format!("--sla {name}: line 4: ")) && told.contains("ms"),
-            "{told}"
+            error.starts_with(&format!("--sla {name}: line 4: ")) && error.contains("ms"),
+            "{error}"
         );
-        assert!(error(&"#".repeat(1 << 21)).unwrap_err().contains("larger"));
+        assert!(read(&"#".repeat(1 << 21)).unwrap_err().contains("larger"));
         std::fs::remove_file(&path).unwrap();
         assert!(read_limits(&path).unwrap_err().to_string().contains("cannot be read"));
     }

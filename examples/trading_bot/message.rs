@@ -1,9 +1,11 @@
-//! Market data messages: Binance's combined streams and its REST depth snapshot, decoded into owned types.
+//! Market data messages: Binance's combined streams and its REST depth snapshot, decoded into owned
+//! types.
 //!
-//! Prices and quantities arrive as decimal strings and stay decimal: a price that went through binary floating point
-//! no longer equals the level it belongs to. Only what the bot uses is kept; unknown fields are ignored. Known are the
-//! streams `trade`, `bookTicker`, `depth` and `depth@<number>ms`, for any symbol. A stream name without an `@` has no
-//! type and counts as unknown.
+//! Prices and quantities arrive as decimal strings and stay decimal: a price that was converted to
+//! binary floating point no longer equals the level that it belongs to. Only what the bot uses is
+//! kept; unknown fields are ignored. The known streams are `trade`, `bookTicker`, `depth` and
+//! `depth@<number>ms`, for any symbol. A stream name without an `@` has no type and counts as
+//! unknown.
 
 use core::fmt;
 
@@ -11,22 +13,22 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
-/// Characters of a message's own text that an error repeats at most: a damaged line may be megabytes long.
+/// The most characters of a message that an error quotes: a damaged line may be megabytes long.
 const QUOTED_CHARS: usize = 80;
 
 /// One decoded message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// The instrument as the payload names it (`BTCUSDT`); empty for a [`Payload::Snapshot`], which names none.
+    /// The symbol in the payload (`BTCUSDT`); empty for a [`Payload::Snapshot`], which has none.
     pub(crate) symbol: String,
-    /// What happened.
+    /// The decoded payload.
     pub(crate) payload: Payload,
 }
 
-/// The message kinds the bot knows.
+/// The kinds of message that the bot decodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Payload {
-    /// Two orders met.
+    /// A trade.
     Trade(Trade),
     /// The best bid and ask changed.
     BookTicker(BookTicker),
@@ -36,7 +38,7 @@ pub(crate) enum Payload {
     Snapshot(Snapshot),
 }
 
-/// A price and the quantity offered at it; in a [`Depth`] a quantity of zero removes the level.
+/// A price and the quantity offered at it. In a [`Depth`] a quantity of zero removes the level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
     pub(crate) price: Decimal,
@@ -47,7 +49,7 @@ pub(crate) struct Level {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[expect(
     clippy::struct_field_names,
-    reason = "`trade_time_ms` is the exchange's word, as opposed to its event time"
+    reason = "the exchange distinguishes trade time and event time"
 )]
 pub(crate) struct Trade {
     /// When the exchange sent the message, ms since the Unix epoch.
@@ -62,7 +64,7 @@ pub(crate) struct Trade {
     pub(crate) quantity: Decimal,
 }
 
-/// The best bid and ask. Unlike the other streams it carries no event time.
+/// The best bid and ask. This stream is the only one without an event time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BookTicker {
     pub(crate) update_id: u64,
@@ -97,35 +99,37 @@ pub(crate) struct Snapshot {
     pub(crate) asks: Vec<Level>,
 }
 
-/// Why a text is no message the bot can use.
+/// The error returned for a text that is not a message the bot can use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecodeError {
     /// The text does not follow JSON's grammar.
     #[error("not JSON: {}", Quoted(&.0.to_string()))]
     NotJson(#[source] serde_json::Error),
-    /// A stream message, but of a type the bot does not know; holds the full stream name.
+    /// A message of a stream whose type the bot does not know; holds the full stream name.
     #[error("unknown stream `{}`", Quoted(.0))]
     UnknownStream(String),
-    /// JSON, but not the fields that this kind of message has.
+    /// JSON, but without the fields that this kind of message must have.
     #[error("malformed message{}: {}", OfStream(stream), Quoted(cause))]
     Malformed {
-        /// The stream name; empty where the message names none.
+        /// The stream name; empty if the message has none.
         stream: String,
-        /// What is wrong with it.
+        /// What is wrong with the message.
         cause: String,
     },
 }
 
 impl Message {
-    /// Decodes one raw message: a combined-stream message (`stream`, `data`) or a REST snapshot (`lastUpdateId`).
+    /// Decodes one raw message: a combined-stream message (`stream`, `data`) or a REST snapshot
+    /// (`lastUpdateId`).
     pub(crate) fn decode(text: &str) -> Result<Self, DecodeError> {
-        // The grammar of the whole text is checked first. A typed reader gives up at the first field that does not
-        // fit, and a cut-off line would then be reported as a malformed message instead of as no JSON.
+        // The grammar of the whole text is checked first. A typed reader stops at the first field
+        // that does not fit, so a truncated line would be reported as a malformed message instead
+        // of as not JSON.
         let raw: &RawValue = serde_json::from_str(text).map_err(DecodeError::NotJson)?;
         let head: Head<'_> = object(raw, "")?;
         let Some(stream) = head.stream else {
             if head.last_update_id.is_none() {
-                return Err(malformed("", "neither `stream` nor `lastUpdateId` is there"));
+                return Err(malformed("", "missing field `stream` or `lastUpdateId`"));
             }
             return Ok(Self {
                 symbol: String::new(),
@@ -145,7 +149,8 @@ impl Message {
             Kind::BookTicker => Payload::BookTicker(object::<WireTicker>(data, &stream)?.into()),
             Kind::Depth => Payload::Depth(object(data, &stream)?),
         };
-        // Stream names are the symbol in lower case, so the prefix tells it where the payload does not.
+        // A stream name begins with the symbol in lower case, which serves if the payload has no
+        // symbol.
         let symbol =
             object::<Named>(data, &stream)?.symbol.unwrap_or_else(|| prefix.to_uppercase());
         if symbol.is_empty() {
@@ -154,7 +159,8 @@ impl Message {
         Ok(Self { symbol, payload })
     }
 
-    /// When the exchange sent the message, where it says so.
+    /// Returns when the exchange sent the message, ms since the Unix epoch, if the message has that
+    /// time.
     pub(crate) fn event_time_ms(&self) -> Option<u64> {
         match &self.payload {
             Payload::Trade(trade) => Some(trade.event_time_ms),
@@ -178,7 +184,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The type named by what follows a stream's first `@`.
+    /// Parses the type, which follows a stream's first `@`.
     fn of(name: &str) -> Option<Self> {
         match name {
             "trade" => Some(Self::Trade),
@@ -193,7 +199,8 @@ impl Kind {
     }
 }
 
-/// What tells the kinds of message apart; the payload stays unread until its kind is known.
+/// The fields by which the kinds of message differ. The payload stays unparsed until its kind is
+/// known.
 #[derive(Deserialize)]
 struct Head<'a> {
     stream: Option<String>,
@@ -203,7 +210,7 @@ struct Head<'a> {
     last_update_id: Option<&'a RawValue>,
 }
 
-/// The symbol, which stands in every stream payload.
+/// The symbol, a field of every stream payload.
 #[derive(Deserialize)]
 struct Named {
     #[serde(rename = "s")]
@@ -242,7 +249,7 @@ impl<'de> Deserialize<'de> for Level {
     }
 }
 
-/// A decimal string, taken exactly or not at all.
+/// A decimal string, which is decoded exactly or refused.
 struct Exact(Decimal);
 
 impl<'de> Deserialize<'de> for Exact {
@@ -251,7 +258,7 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
-/// Reads a decimal string. JSON numbers are refused: their digits may already have been rounded by their writer.
+/// Decodes a decimal string. JSON numbers are refused: their writer may already have rounded them.
 fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
     struct Text;
 
@@ -263,7 +270,8 @@ fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Err
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
-            // The library also reads signs and digit separators, neither of which an exchange writes.
+            // The library also accepts signs and digit separators, which an exchange does not
+            // write.
             if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
                 return Err(E::invalid_value(de::Unexpected::Str(text), &self));
             }
@@ -275,13 +283,15 @@ fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Err
     deserializer.deserialize_str(Text)
 }
 
-/// Reads a JSON object. The check for the brace is there because derived readers also accept arrays, by position.
+/// Decodes a JSON object. The brace is checked because derived readers also accept arrays, by
+/// position.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue, stream: &str) -> Result<T, DecodeError> {
     if !raw.get().starts_with('{') {
         return Err(malformed(stream, "expected a JSON object"));
     }
     serde_json::from_str(raw.get()).map_err(|error| {
-        // The position counts from where this part begins, which would mislead beside the line of the feed.
+        // The position counts from the beginning of this part, which would mislead beside the line
+        // of the feed.
         let text = error.to_string();
         malformed(stream, text.rsplit_once(" at line ").map_or(text.as_str(), |(cause, _)| cause))
     })
@@ -291,7 +301,7 @@ fn malformed(stream: &str, cause: &str) -> DecodeError {
     DecodeError::Malformed { stream: stream.to_owned(), cause: cause.to_owned() }
 }
 
-/// Foreign text as an error message shows it: escaped, as it goes to a terminal, and not longer than is of use.
+/// Text of a message, as an error shows it: escaped, because it goes to a terminal, and truncated.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -308,7 +318,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// ` of stream …`, or nothing where there is none to name.
+/// Writes ` of stream …`, or nothing if the name is empty.
 struct OfStream<'a>(&'a str);
 
 impl fmt::Display for OfStream<'_> {
@@ -333,7 +343,7 @@ mod tests {
     }
 
     fn error(text: &str) -> DecodeError {
-        Message::decode(text).expect_err("must be refused")
+        Message::decode(text).expect_err("the text is refused")
     }
 
     #[test]
@@ -364,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_known_with_and_without_a_speed() {
+    fn depth_streams_are_known_with_and_without_a_speed() {
         for kind in ["depth", "depth@100ms", "depth@1000ms"] {
             let text = format!(
                 r#"{{"stream":"x@{kind}","data":{{"E":5,"s":"X","U":1,"u":3,"b":[["1.5","0.0"]],"a":[["2","4"],["3","5"]]}}}}"#
@@ -382,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_no_stream_message() {
+    fn a_snapshot_is_not_a_stream_message() {
         let message =
             Message::decode(r#"{"lastUpdateId":9,"bids":[["1","2"]],"asks":[["3","4"]]}"#)
                 .expect("well-formed");
@@ -405,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_streams_are_named() {
+    fn errors_name_unknown_streams() {
         for stream in [
             "x@kline_1m",
             "x@depth5@100ms",
@@ -425,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_grammar_is_told_apart_from_wrong_fields() {
+    fn invalid_json_and_wrong_fields_are_distinct_errors() {
         for text in
             ["", "hello", r#"{"stream":5,"data":"#, r#"{"stream":"x@trade","data":{}} tail"#]
         {
@@ -455,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_quote_little_and_nothing_that_steers_a_terminal() {
+    fn errors_quote_few_characters_and_escape_control_characters() {
         let stream = format!("x@\\u001b[2J{}", "y".repeat(10_000));
         let text = error(&format!(r#"{{"stream":"{stream}","data":{{}}}}"#)).to_string();
         assert!(text.len() < 200 && !text.contains('\u{1b}'), "{text}");

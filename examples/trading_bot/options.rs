@@ -1,6 +1,7 @@
-//! The command line: what was asked for, and the defaults that depend on where the messages come from.
+//! The command line, with the defaults that depend on the source of the messages.
 //!
-//! Only what can be told from the text is checked here; files are opened by [`crate::feed`] and [`crate::output`].
+//! Only the text of the options is checked here; [`crate::feed`] and [`crate::output`] open the
+//! files.
 
 use core::{str::FromStr, time::Duration};
 use std::path::{Path, PathBuf};
@@ -9,30 +10,35 @@ use clap::Parser;
 
 use crate::stall::Stall;
 
-/// How long a run on generated messages lasts unless told otherwise: they never end by themselves.
+/// The length of a run on generated messages, which never end, unless `--seconds` is given.
 const GENERATED_SECONDS: u64 = 15;
 
-/// How much faster than real time generated messages come unless told otherwise: enough of them for a full table.
+/// The factor by which generated messages are faster than real time unless `--speed` is given. It
+/// gives enough messages for a full table.
 const GENERATED_FACTOR: f64 = 10.0;
 
-/// The longest time span that can be asked for, one year: far from where adding it to a clock reading overflows.
+/// The largest number of seconds that the options accept, one year: far from where adding it to a
+/// clock reading overflows.
 const LONGEST_SECONDS: u64 = 365 * 24 * 60 * 60;
 
-/// A trading bot measured by tailwatch: market data in over a WebSocket, orders out over TCP, latencies in a table.
+/// A trading bot measured by tailwatch: market data in over a WebSocket, orders out over TCP,
+/// latencies in a table
 #[derive(Debug, Clone, Parser)]
 #[command(name = "trading_bot", version)]
 pub(crate) struct Options {
-    /// Recorded messages to replay, one `<receive time in ns> <JSON>` a line, plain or gzip [default: built-in
-    /// generator]
+    /// Replay recorded messages: lines of `<receive time in ns> <JSON>`, plain or gzip [default: a
+    /// built-in market]
     #[arg(long, value_name = "FILE")]
     pub(crate) feed: Option<PathBuf>,
 
-    /// How fast to replay: `real`, `max`, or a factor such as 10 or 0.5 [default: real with --feed, 10 without]
+    /// Replay speed: `real`, `max`, or a factor such as 10 or 0.5 [default: real with --feed, 10
+    /// without]
     #[arg(long, value_name = "real|max|FACTOR")]
     speed: Option<Speed>,
 
-    /// Stop after so many seconds [default: the feed's end with --feed, 15 without]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
+    /// Stop after N seconds [default: the end of the feed with --feed, 15 without]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
     seconds: Option<u64>,
 
     /// Seconds between two tables while the bot runs
@@ -40,11 +46,11 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u64).range(1..=LONGEST_SECONDS))]
     report_every: u64,
 
-    /// Watch the limits of this TOML file instead of the preset's
+    /// Watch the limits in this TOML file instead of those of the preset
     #[arg(long, value_name = "FILE")]
     pub(crate) sla: Option<PathBuf>,
 
-    /// Delay one order while it is placed: `200ms@5` delays the fifth by 200 ms
+    /// Delay one order while it is placed: `200ms@5` delays the fifth order by 200 ms
     #[arg(long, value_name = "D@N")]
     pub(crate) stall: Option<Stall>,
 
@@ -52,49 +58,50 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
 
-    /// Write every delivered record to a CSV file
+    /// Write every delivered record to this CSV file
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
-    /// Pin the thread that collects the measurements to this core
+    /// Pin the drain's thread to this core (`trading_bot` only)
     #[arg(long, value_name = "CORE")]
     pub(crate) pin_drain: Option<usize>,
 }
 
 impl Options {
-    /// How fast messages are replayed.
+    /// Returns the speed of the replay.
     pub(crate) fn speed(&self) -> Speed {
         let default = if self.feed.is_some() { 1.0 } else { GENERATED_FACTOR };
         self.speed.unwrap_or(Speed::Factor(default))
     }
 
-    /// After which time the run is stopped; `None` runs to the end of the feed.
+    /// Returns the time after which the run is stopped; `None` runs to the end of the feed.
     pub(crate) fn run_limit(&self) -> Option<Duration> {
         let default = self.feed.is_none().then_some(GENERATED_SECONDS);
         self.seconds.or(default).map(Duration::from_secs)
     }
 
-    /// The time between two tables.
+    /// Returns the time between two tables.
     pub(crate) fn report_every(&self) -> Duration {
         Duration::from_secs(self.report_every)
     }
 
-    /// Whether standard output belongs to the JSON report, so that everything else has to go elsewhere.
+    /// Whether the JSON report goes to standard output, so that everything else has to go
+    /// elsewhere.
     pub(crate) fn json_to_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
     }
 }
 
-/// The pace of a replay.
+/// The speed of a replay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Speed {
-    /// So many times as fast as the messages were received; finite and greater than zero.
+    /// A multiple of the speed at which the messages were received; finite and greater than zero.
     Factor(f64),
-    /// As fast as the connection takes them.
+    /// As fast as the connection allows.
     Max,
 }
 
-/// A speed that is none.
+/// The error returned for an invalid speed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected `real`, `max` or a factor greater than 0, such as 10 or 0.5")]
 pub(crate) struct SpeedError;
@@ -139,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_wins() {
+    fn given_options_override_the_defaults() {
         let options = parse(&[
             "--feed",
             "x",
@@ -170,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_values_are_refused() {
+    fn invalid_values_are_refused() {
         for arguments in [
             ["--speed", "0"],
             ["--speed", "inf"],
@@ -194,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn factors_are_read_as_numbers() {
+    fn speeds_are_parsed() {
         assert_eq!("0.5".parse(), Ok(Speed::Factor(0.5)));
         assert_eq!("real".parse(), Ok(Speed::Factor(1.0)));
     }

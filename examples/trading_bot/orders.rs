@@ -1,8 +1,9 @@
-//! The last two stages: orders go out on one thread, fills come in on another.
+//! The last two stages: one thread places orders, another receives their fills.
 //!
-//! An order is two spans. `OrderPlacement` is from sending it to its acknowledgement and stays on the order thread.
-//! `OrderFill` begins there too, but ends on the fills thread: its token travels ahead of the order, so that the fill
-//! can never come before it. Both carry the order's id as their tag.
+//! Two spans measure an order. `OrderPlacement` lasts from sending it to its acknowledgement, on
+//! the orders thread. `OrderFill` begins on that thread too, but ends on the fills thread. Its
+//! token is sent to the fills thread before the order goes out, so it always arrives before the
+//! fill. Both spans have the order's id as their tag.
 
 use core::time::Duration;
 use std::{collections::HashMap, time::Instant};
@@ -12,22 +13,23 @@ use tailwatch::{Outcome, Token, Trading, measure_tagged, record_end, record_star
 
 use crate::{
     exchange::{FillStream, NextFill, Order, OrderEntry},
-    net::PATIENCE,
+    net::PEER_TIMEOUT,
     strategy::Intent,
     summary::{FillsSummary, OrdersSummary},
 };
 
-/// How often the fills thread looks up from a quiet connection.
-pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
+/// How long the fills thread waits for a fill before it checks whether the orders have ended.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// An order on its way, with the span that its fill will end.
+/// A sent order, with the token of the span that its fill ends.
 pub(crate) struct OpenOrder {
     id: u64,
     fill: Token,
 }
 
-/// Places an order for every intent, one after the other. After an error the connection's state is unknown, and no
-/// further order is sent over it. `hold` is called with each order's id when its placement has begun, before it is sent.
+/// Places an order for every intent, one after another. After an error the state of the connection
+/// is unknown, so no further order is sent over it. `hold` is called with each order's id after the
+/// placement has begun and before the order is sent.
 pub(crate) fn place_all(
     mut entry: OrderEntry,
     intents: &Receiver<Intent>,
@@ -45,7 +47,7 @@ pub(crate) fn place_all(
         if let Err(unsent) = open.send(OpenOrder { id, fill }) {
             record_end(unsent.into_inner().fill, Outcome::Error);
             summary.failed += 1;
-            summary.failure = Some("orders: nobody waits for fills any more".to_owned());
+            summary.failure = Some("orders: the fills stage has ended".to_owned());
             continue;
         }
         let span = measure_tagged(Trading::OrderPlacement, id);
@@ -63,8 +65,8 @@ pub(crate) fn place_all(
     summary
 }
 
-/// Takes fills until the exchange closes the connection; if it does not, until it has been quiet for long enough after
-/// the last order.
+/// Receives fills until the exchange closes the connection, or, after the last order, until the
+/// connection has been quiet for [`PEER_TIMEOUT`].
 pub(crate) fn take_all(mut stream: FillStream, open: &Receiver<OpenOrder>) -> FillsSummary {
     let mut summary = FillsSummary::default();
     let mut waiting = HashMap::new();
@@ -88,15 +90,15 @@ pub(crate) fn take_all(mut stream: FillStream, open: &Receiver<OpenOrder>) -> Fi
                     }
                     None => {
                         break Some(format!(
-                            "fills: order {} was filled, but is not open",
+                            "fills: order {} was filled, but it is not open",
                             fill.id
                         ));
                     }
                 }
             }
             Ok(NextFill::Quiet) if orders_over => {
-                if quiet_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                    break Some("fills: the exchange does not close the connection".to_owned());
+                if quiet_since.get_or_insert_with(Instant::now).elapsed() > PEER_TIMEOUT {
+                    break Some("fills: the exchange did not close the connection".to_owned());
                 }
             }
             Ok(NextFill::Quiet) => {}
@@ -104,7 +106,7 @@ pub(crate) fn take_all(mut stream: FillStream, open: &Receiver<OpenOrder>) -> Fi
             Err(error) => break Some(format!("fills: {error}")),
         }
     };
-    // Ends with the order thread, also when this side is over first.
+    // Waits for the end of the orders thread, even if this thread has failed before.
     waiting.extend(open.iter().map(|order| (order.id, order.fill)));
     for token in waiting.into_values() {
         record_end(token, Outcome::Error);
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn every_intent_is_placed_and_filled() {
         let exchange = MockExchange::start(3).unwrap();
-        let stream = FillStream::connect(exchange.address, LOOK_UP).unwrap();
+        let stream = FillStream::connect(exchange.address, READ_TIMEOUT).unwrap();
         let entry = OrderEntry::connect(exchange.address).unwrap();
         let (intents, wanted) = crossbeam_channel::unbounded();
         let (opened, open) = crossbeam_channel::bounded(4);
@@ -151,9 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_breaks_off_leaves_nothing_open() {
+    fn a_broken_connection_leaves_no_order_open() {
         let (listener, address) = crate::net::listen().unwrap();
-        let stream = FillStream::connect(address, LOOK_UP).unwrap();
+        let stream = FillStream::connect(address, READ_TIMEOUT).unwrap();
         let entry = OrderEntry::connect(address).unwrap();
         drop(listener);
         let (intents, wanted) = crossbeam_channel::unbounded();

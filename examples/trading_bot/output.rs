@@ -1,4 +1,5 @@
-//! Where results go. Files are opened before the run, so that one which cannot be written costs no run.
+//! The outputs of a run. Files are opened before the run, so that a file that cannot be written
+//! costs no run.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -9,18 +10,18 @@ use tailwatch::Report;
 
 use crate::options::Options;
 
-/// An output that failed, by name.
+/// The error of an output.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
-    #[error("{option} {path}: cannot be written: {cause}", path = path.display())]
+    #[error("{option} {path}: the file cannot be written: {cause}", path = path.display())]
     Open { option: &'static str, path: PathBuf, cause: io::Error },
-    #[error("{option} {path}: is also {other}", path = path.display())]
+    #[error("{option} {path}: the file is also the one of {other}", path = path.display())]
     SameFile { option: &'static str, path: PathBuf, other: &'static str },
     #[error("{0}: writing failed: {1}")]
     Write(String, io::Error),
 }
 
-/// The outputs asked for.
+/// The outputs that the options ask for.
 pub(crate) struct Outputs {
     json: Option<Json>,
     pub(crate) trace: Option<File>,
@@ -33,7 +34,7 @@ enum Json {
 
 impl Outputs {
     pub(crate) fn open(options: &Options) -> Result<Self, OutputError> {
-        // Opening truncates: an output that is an input would destroy it.
+        // Opening a file truncates it, so an output must not be one of the inputs.
         let mut taken: Vec<(&'static str, PathBuf)> = Vec::new();
         for (option, input) in [("--feed", &options.feed), ("--sla", &options.sla)] {
             let known = input.as_deref().and_then(|path| fs::canonicalize(path).ok());
@@ -49,19 +50,21 @@ impl Outputs {
         Ok(Self { json, trace })
     }
 
-    /// Writes what was asked for, each whatever became of the others; what could not be written. The trace was written before.
+    /// Writes the table and the JSON report, each even if the other fails, and returns the errors.
+    /// `traced` is the result of the trace, which was written during the run.
     pub(crate) fn write(mut self, report: &Report, traced: io::Result<()>) -> Vec<String> {
         let table = self.write_table(&report.to_string());
         let json = self.write_json(report);
-        let traced = traced
-            .map_err(|error| format!("--trace: writing failed, the file is not complete: {error}"));
+        let traced = traced.map_err(|error| {
+            format!("--trace: writing failed, so the file is incomplete: {error}")
+        });
         let failed = [table, json]
             .into_iter()
             .filter_map(|written| written.err().map(|error| error.to_string()));
         failed.chain(traced.err()).collect()
     }
 
-    /// Writes the JSON report, if one was asked for.
+    /// Writes the JSON report, if the options ask for one.
     fn write_json(&mut self, report: &impl Serialize) -> Result<(), OutputError> {
         match &mut self.json {
             None => Ok(()),
@@ -72,7 +75,8 @@ impl Outputs {
         }
     }
 
-    /// The final table goes to standard output, unless that is taken by the JSON.
+    /// Writes the table to standard output, or to standard error if the JSON report goes to
+    /// standard output.
     fn write_table(&self, table: &str) -> Result<(), OutputError> {
         if matches!(self.json, Some(Json::Stdout)) {
             writeln!(io::stderr().lock(), "{table}")
@@ -106,7 +110,8 @@ fn create(
         path: path.to_owned(),
         cause,
     })?;
-    // A terminal or a null device may be used twice; what it is called is known once it is there.
+    // Only regular files are remembered: a terminal or a null device may be used twice. The path
+    // can be resolved only now, because the file may not have existed before.
     if path.is_file() {
         taken.extend(fs::canonicalize(path).ok().map(|path| (option, path)));
     }
@@ -130,7 +135,9 @@ mod tests {
         for option in ["--json", "--trace"] {
             let error = open(&[option, "no/such/folder/file"]).err().unwrap().to_string();
             assert!(
-                error.starts_with(&format!("{option} no/such/folder/file: cannot be written: ")),
+                error.starts_with(&format!(
+                    "{option} no/such/folder/file: the file cannot be written: "
+                )),
                 "{error}"
             );
             assert!(open(&[option, "."]).is_err());
@@ -145,10 +152,13 @@ mod tests {
         let input = folder.join("input");
         fs::write(&input, "1 {}\n").unwrap();
         let input = input.to_str().unwrap();
-        for of_input in ["--feed", "--sla"] {
+        for input_option in ["--feed", "--sla"] {
             for option in ["--json", "--trace"] {
-                let error = open(&[of_input, input, option, input]).err().unwrap().to_string();
-                assert_eq!(error, format!("{option} {input}: is also {of_input}"));
+                let error = open(&[input_option, input, option, input]).err().unwrap().to_string();
+                assert_eq!(
+                    error,
+                    format!("{option} {input}: the file is also the one of {input_option}")
+                );
             }
         }
         assert_eq!(fs::read_to_string(input).unwrap(), "1 {}\n");

@@ -1,13 +1,15 @@
-//! The threads, how they are joined, and how they end.
+//! The threads, how they are connected, and how they end.
 //!
 //! ```text
 //! replay ──WebSocket──▶ market-data ──bus──▶ strategy ──intents──▶ orders ──TCP──▶ exchange
 //!                                                                     └─open──▶ fills ◀──TCP──┘
 //! ```
 //!
-//! The end runs down the same way: when the replay closes its connection, market data drops its end of the bus; the
-//! strategy drains it, closes the last candles and drops the intents; the order thread places what is left and closes
-//! order entry; the exchange sends the last fills and closes theirs. Every wait on a connection has a limit.
+//! The end runs along the same path. When the replay closes its connection, market data drops its
+//! end of the bus. The strategy handles the remaining messages, closes the last candles and drops
+//! its end of the intents. The orders thread places the remaining orders and closes order entry.
+//! The exchange sends the last fills and closes the stream of fills. Every wait on a connection has
+//! a time limit.
 
 use core::{net::SocketAddr, sync::atomic::AtomicBool};
 use std::{
@@ -28,12 +30,12 @@ use crate::{
     summary::{FillsSummary, MarketDataSummary, OrdersSummary, RunSummary},
 };
 
-/// Intents that wait for the order thread at most.
+/// The most intents that wait for the orders thread.
 const INTENTS: usize = 1024;
-/// Orders whose fill is not looked for yet, at most.
+/// The most orders that wait for the fills thread to read them.
 const OPEN_ORDERS: usize = 1024;
 
-/// A bot at work.
+/// A running bot.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     exchange: MockExchange,
@@ -44,37 +46,39 @@ pub(crate) struct Pipeline {
     ended: Receiver<()>,
 }
 
-/// What could not be set up.
+/// The error returned when a part of the bot cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {why}")]
+#[error("{what} cannot be started: {why}")]
 pub(crate) struct StartError {
     what: &'static str,
     why: String,
 }
 
-fn starting<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
+fn start_error<E: ToString>(what: &'static str) -> impl FnOnce(E) -> StartError {
     move |why| StartError { what, why: why.to_string() }
 }
 
 impl Pipeline {
-    /// Starts everything, the stages before what feeds them, and connects to the `market`. `stop` is what tells the
-    /// market to end; `seed` is of the mock exchange's delays; `stall` makes one order slow; `settle` has what was
-    /// recorded drained.
+    /// Starts all stages, each before the one that feeds it, and connects to the market.
+    ///
+    /// `market` is the address of the replay server, and `stop` is the flag that ends the replay.
+    /// `seed` determines the delays of the mock exchange. `stall` delays one order.
+    /// `flush_collector` drains all records.
     pub(crate) fn start(
         market: SocketAddr,
         seed: u64,
         stop: Arc<AtomicBool>,
         stall: Option<Stall>,
         notes: &Notes,
-        settle: impl Fn() + Send + 'static,
+        flush_collector: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
         let (running, ended) = bounded::<()>(0);
         let stages = Stages { running, notes: notes.clone() };
 
-        let exchange = MockExchange::start(seed).map_err(starting("the mock exchange"))?;
-        let fill_stream = FillStream::connect(exchange.address, orders::LOOK_UP)
-            .map_err(starting("the stream of fills"))?;
-        let entry = OrderEntry::connect(exchange.address).map_err(starting("order entry"))?;
+        let exchange = MockExchange::start(seed).map_err(start_error("the mock exchange"))?;
+        let fill_stream = FillStream::connect(exchange.address, orders::READ_TIMEOUT)
+            .map_err(start_error("the stream of fills"))?;
+        let entry = OrderEntry::connect(exchange.address).map_err(start_error("order entry"))?;
 
         let (opened, open) = bounded(OPEN_ORDERS);
         let fills = stages.spawn("fills", move || orders::take_all(fill_stream, &open))?;
@@ -82,8 +86,8 @@ impl Pipeline {
         let (order_notes, stopped) = (notes.clone(), Arc::clone(&stop));
         let hold = move |id| {
             if stall.is_some_and(|stall| !stall.hold(id, &stopped)) {
-                order_notes.say(&format!(
-                    "order {id} was stalled for less than was asked for: the run was stopped"
+                order_notes.print(&format!(
+                    "the stall of order {id} was cut short, because the run was stopped"
                 ));
             }
         };
@@ -96,18 +100,18 @@ impl Pipeline {
             strategy.finish()
         })?;
 
-        let connection =
-            MarketData::connect(market, stop, settle).map_err(starting("market data"))?;
+        let connection = MarketData::connect(market, stop, flush_collector)
+            .map_err(start_error("market data"))?;
         let market_data = stages.spawn("market-data", move || connection.run(&publish))?;
         Ok(Self { exchange, market_data, strategy, orders, fills, ended })
     }
 
-    /// A channel that is closed once all stages have ended; nothing is ever sent.
+    /// Returns a channel that is closed when all stages have ended. Nothing is ever sent on it.
     pub(crate) fn ended(&self) -> &Receiver<()> {
         &self.ended
     }
 
-    /// Waits for the end of all threads.
+    /// Waits for all threads to end.
     pub(crate) fn join(self) -> RunSummary {
         let mut failures = Vec::new();
         let market_data = join("market data", self.market_data, &mut failures);
@@ -127,7 +131,7 @@ struct Stages {
 }
 
 impl Stages {
-    /// A thread with a ring of its own, taken before its first message.
+    /// Starts a stage on a thread of its own, which gets its ring before the first message.
     fn spawn<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -135,19 +139,20 @@ impl Stages {
     ) -> Result<JoinHandle<T>, StartError> {
         let (running, notes) = (self.running.clone(), self.notes.clone());
         let run = move || {
-            // Dropped at the end, also when the stage panics.
+            // Dropped when the stage ends, even by a panic.
             let _running = running;
             register(name, &notes);
             stage()
         };
-        thread::Builder::new().name(name.to_owned()).spawn(run).map_err(starting(name))
+        thread::Builder::new().name(name.to_owned()).spawn(run).map_err(start_error(name))
     }
 }
 
-/// A thread without a ring still does its work, unmeasured; the report's health counts what it could not record.
+/// Registers this thread, which gives it a ring. If that fails, the thread works unmeasured, and
+/// the report's health counts its lost records.
 fn register(name: &str, notes: &Notes) {
     if let Err(error) = register_thread(name) {
-        notes.say(&format!("{name} is not measured: {error}"));
+        notes.print(&format!("{name} is not measured: {error}"));
     }
 }
 
@@ -180,10 +185,12 @@ mod tests {
 
     const MESSAGES: usize = 20_000;
 
-    /// Two pipelines at once would record into the same collector under the same names.
+    /// Keeps two pipelines from running at once, which would record into the same collector under
+    /// the same thread names.
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// The generator's messages as a feed of some lines that are damaged, and how many candles are in it.
+    /// Returns a feed of the generator's messages and two damaged lines, and the number of candles
+    /// in it.
     fn feed() -> (Feed, u64) {
         let (mut text, mut seconds) = (String::from("no feed line\n1 no JSON\n"), HashSet::new());
         for generated in Generator::new(3).take(MESSAGES) {
@@ -215,7 +222,8 @@ mod tests {
         (pipeline.join(), replay.join())
     }
 
-    /// Tests of other modules record as well, on threads of other names, while this one has a collector installed.
+    /// While this test has a collector installed, tests of other modules record into it too, but on
+    /// threads of other names.
     #[test]
     fn a_feed_is_measured_from_end_to_end() {
         let _alone = ALONE.lock();
@@ -264,7 +272,7 @@ mod tests {
         }
     }
 
-    /// That the other orders are not held is shown where nothing has to be timed, in [`crate::stall`].
+    /// The tests of [`crate::stall`] show that no other order is delayed; they need no timing.
     #[test]
     fn a_stall_is_measured_as_part_of_its_order() {
         let _alone = ALONE.lock();
@@ -273,7 +281,7 @@ mod tests {
         let observe = move |delivery: &Delivery<'_>| {
             if (delivery.event, delivery.thread) == ("order_placement", "orders") {
                 let mut seen = seen.lock().unwrap();
-                // One order after the other: each END is of the START before it.
+                // Orders are placed one after another, so an END belongs to the START before it.
                 match (delivery.tag, seen.last_mut()) {
                     (Some(id), _) => seen.push((id, None)),
                     (None, Some(order)) => order.1 = delivery.duration_ns_or_value,
@@ -298,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_stopped_handles_what_is_in_flight() {
+    fn a_stopped_run_handles_the_messages_in_flight() {
         let _alone = ALONE.lock();
         let (summary, tally) = run(Source::Generated(Box::new(Generator::new(5))), 5_000, None);
         assert_eq!(summary.failures, [""; 0]);

@@ -1,6 +1,6 @@
-//! What is seen while it runs: a bar on standard error, and texts that do not break it.
+//! The progress bar on standard error, and texts that do not garble it.
 //!
-//! Where standard error is no terminal there is no bar, only the texts.
+//! If standard error is not a terminal, there is no bar, only the texts.
 
 use core::time::Duration;
 use std::{
@@ -13,60 +13,70 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::replay::Notice;
 
-/// The first problems of a kind are printed in full, so that a feed that is damaged throughout does not bury the rest.
+/// The number of problems of a kind that are printed. A feed that is damaged throughout would bury
+/// everything else.
 const PRINTED_PER_KIND: u64 = 5;
 
-/// A place to say something on standard error. Copies speak to the same bar.
+/// A handle that prints texts on standard error without garbling the progress bar. Clones share the
+/// bar.
 #[derive(Debug, Clone)]
 pub(crate) struct Notes(ProgressBar);
 
 impl Notes {
-    /// Without a bar.
+    /// Returns a handle without a bar.
     #[cfg(test)]
     pub(crate) fn without_bar() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// Prints a text on lines of its own. A standard error that is gone is no reason to stop.
-    pub(crate) fn say(&self, text: &str) {
+    /// Prints a text on lines of its own. An error is ignored: a closed standard error is no reason
+    /// to stop.
+    pub(crate) fn print(&self, text: &str) {
         self.0.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{text}");
         });
     }
 }
 
-/// Tells the first few problems of each kind; counting them all is up to whoever finds them.
+/// Limits the printed problems to the first few of each kind. The replay counts all problems.
 #[derive(Debug, Default)]
-pub(crate) struct Sparing {
-    told: HashMap<&'static str, u64>,
+pub(crate) struct ProblemLimiter {
+    printed: HashMap<&'static str, u64>,
 }
 
-impl Sparing {
-    /// What to print of what is worth saying about a feed, if anything.
-    pub(crate) fn of_feed(&mut self, notice: &Notice<'_>) -> Option<String> {
+impl ProblemLimiter {
+    /// Returns the text to print for a notice, if any.
+    pub(crate) fn text(&mut self, notice: &Notice<'_>) -> Option<String> {
         match notice {
-            Notice::Problem(problem) => self.tell(problem.cause.kind(), problem),
+            Notice::Problem(problem) => self.problem(problem.cause.kind(), problem),
             Notice::ClockBehind { line, behind } => Some(format!(
-                "line {line} was received {behind:.2?} before it was sent: the recording's clock was behind the exchange's. \
-                 All messages are used all the same; this is said once."
+                "line {line} was received {behind:.2?} before it was sent: the recording's clock \
+                 was behind the exchange's; all messages are used, and this is printed only once"
             )),
         }
     }
 
-    /// What to print of a problem, if anything.
-    pub(crate) fn tell(&mut self, kind: &'static str, problem: &impl ToString) -> Option<String> {
-        let told = self.told.entry(kind).or_default();
-        *told = told.saturating_add(1);
-        if *told > PRINTED_PER_KIND {
+    /// Returns the text to print for a problem, if any.
+    pub(crate) fn problem(
+        &mut self,
+        kind: &'static str,
+        problem: &impl ToString,
+    ) -> Option<String> {
+        let printed = self.printed.entry(kind).or_default();
+        *printed = printed.saturating_add(1);
+        if *printed > PRINTED_PER_KIND {
             return None;
         }
-        let rest =
-            if *told == PRINTED_PER_KIND { "\n(more of this kind are only counted)" } else { "" };
+        let rest = if *printed == PRINTED_PER_KIND {
+            "\n(more of this kind are only counted)"
+        } else {
+            ""
+        };
         Some(problem.to_string() + rest)
     }
 }
 
-/// The bar.
+/// The progress bar.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -75,7 +85,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// How many messages there will be nobody knows, so that the bar goes by the time allowed, if that is limited.
+    /// Returns a bar that shows the elapsed time as a share of `limit`, if there is one: the number
+    /// of messages is not known in advance.
     pub(crate) fn new(limit: Option<Duration>) -> Self {
         let (bar, template) = match limit {
             Some(limit) => {
@@ -89,12 +100,12 @@ impl Progress {
         Self { bar, limit, start: Instant::now() }
     }
 
-    /// A place to say something beside the bar.
+    /// Returns a handle that prints texts without garbling the bar.
     pub(crate) fn notes(&self) -> Notes {
         Notes(self.bar.clone())
     }
 
-    /// Shows how far it is: so many messages were replayed, which may be all.
+    /// Shows how many messages have been replayed, and whether these are all.
     pub(crate) fn update(&self, sent: u64, all: bool) {
         if let Some(limit) = self.limit {
             self.bar.set_position(millis(self.start.elapsed().min(limit)));
@@ -103,7 +114,7 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -118,10 +129,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_are_told_sparingly_by_kind() {
-        let mut sparing = Sparing::default();
-        let told: Vec<_> = (0..20).filter_map(|number| sparing.tell("not JSON", &number)).collect();
-        assert_eq!(told, ["0", "1", "2", "3", "4\n(more of this kind are only counted)"]);
-        assert_eq!(sparing.tell("not UTF-8", &"x").as_deref(), Some("x"));
+    fn the_first_problems_of_each_kind_are_printed() {
+        let mut limiter = ProblemLimiter::default();
+        let printed: Vec<_> =
+            (0..20).filter_map(|number| limiter.problem("not JSON", &number)).collect();
+        assert_eq!(printed, ["0", "1", "2", "3", "4\n(more of this kind are only counted)"]);
+        assert_eq!(limiter.problem("not UTF-8", &"x").as_deref(), Some("x"));
     }
 }

@@ -1,10 +1,11 @@
-//! The market side of the bot's connection: a WebSocket server on loopback that sends a feed's messages to one client.
+//! The market's end of the bot's connection: a WebSocket server on loopback that sends the messages
+//! of a feed to one client.
 //!
-//! Messages are sent as they stand in the feed, paced by the times they were received at (see [`pace`]).
-//! Every wait is short enough for a stop to be prompt, and none is without limit when the client does not come, does
-//! not read or does not answer; all of that ends the replay in order, and the [`Tally`] tells.
+//! Messages are sent unchanged, paced by their receive times (see [`pace`]). Every wait is short
+//! enough for a prompt stop, and has a limit if the client does not connect, read or answer. Each
+//! of these ends the replay in order, with an entry in the [`Tally`].
 
-// By its path, as another bot has this file by its own.
+// By its path, because `tokio_bot` includes this file by a path too.
 #[path = "replay/pace.rs"]
 mod pace;
 
@@ -37,22 +38,23 @@ use crate::{
     replay::pace::{Due, Pace},
 };
 
-/// No wait is longer before the stop flag is looked at again.
-const NAP: Duration = Duration::from_millis(50);
-/// How long to wait for a client, and for each one's handshake.
+/// The longest wait before the stop flag is checked again.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// The longest waits for a client, and for the handshake of each connection.
 const CLIENT_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a client may take to read what is still on its way and answer the close; shorter once a stop was asked for.
+/// How long a client may take to read the remaining messages and answer the close: normally, and
+/// after a stop.
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 const STOPPED_CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// Messages between two looks at what the client sends, where no wait gives the occasion.
-const ADJUST_EVERY: u64 = 256;
-/// Items of a feed that are read ahead.
+/// The messages between two reads from the client, if the replay does not wait in between.
+const READ_CLIENT_EVERY: u64 = 256;
+/// The items of a feed that are read ahead.
 const READ_AHEAD: usize = 1_024;
-/// Bytes gathered for one write to the socket.
+/// The bytes that are gathered for one write to the socket.
 const WRITE_BYTES: usize = 16 << 10;
 
-/// Where the messages come from.
+/// The source of the messages.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A recorded feed; the replay ends with it.
@@ -62,7 +64,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The feed in this file; without one, a market from this seed.
+    /// Opens the feed in this file, or, without one, the generated market for this seed.
     pub(crate) fn open(feed: Option<&Path>, seed: u64) -> Result<Self, FeedError> {
         match feed {
             Some(path) => Feed::open(path).map(Self::Feed),
@@ -71,20 +73,20 @@ impl Source {
     }
 }
 
-/// What a replay did.
+/// The results of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Well-formed stream messages handed to the connection.
+    /// Well-formed stream messages that were handed to the connection.
     pub(crate) sent: u64,
-    /// Snapshots handed to the connection.
+    /// Snapshots that were handed to the connection.
     pub(crate) snapshots: u64,
     /// Problems by kind.
     pub(crate) problems: BTreeMap<&'static str, u64>,
     /// Problems of all kinds.
     pub(crate) total_problems: u64,
-    /// The client went away before the end, so that not everything sent was received.
+    /// Whether the client left before the end, so that not every sent message was received.
     pub(crate) client_left: bool,
-    /// No client came within the time allowed, so that nothing was sent.
+    /// Whether no client connected within the time limit, so that nothing was sent.
     pub(crate) no_client: bool,
 }
 
@@ -97,8 +99,9 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Opens a port on loopback and replays `source` to the first client that connects, on a thread of its own, until
-    /// it ends or `stop` is set. `on_notice` is called there for what is worth saying about the feed.
+    /// Opens a port on loopback and replays `source` to the first client that connects, on a thread
+    /// of its own, until the source ends or `stop` is set. That thread calls `on_notice` with
+    /// notices about the feed.
     pub(crate) fn start(
         source: Source,
         speed: Speed,
@@ -106,24 +109,24 @@ impl Replay {
         on_notice: impl FnMut(Notice<'_>) + Send + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        // There is no accepting with a time limit.
+        // `accept` has no time limit.
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let sent = Arc::new(AtomicU64::new(0));
         let live = Arc::clone(&sent);
         let thread = thread::Builder::new().name("replay".to_owned()).spawn(move || {
-            Sender { stop, live, on_notice, behind_said: false, tally: Tally::default() }
+            Sender { stop, live, on_notice, clock_reported: false, tally: Tally::default() }
                 .run(&listener, source, speed)
         })?;
         Ok(Self { addr, sent, thread })
     }
 
-    /// Where to connect to.
+    /// Returns the address to connect to.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// [`Tally::sent`] while it grows.
+    /// Returns a counter that follows [`Tally::sent`] during the replay.
     pub(crate) fn sent_counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.sent)
     }
@@ -133,26 +136,26 @@ impl Replay {
         self.thread.is_finished()
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the replay.
     pub(crate) fn join(self) -> Tally {
         self.thread.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
     }
 }
 
-/// Why there is nobody to send to.
+/// Why no client connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoClient {
     Stopped,
     TimedOut,
 }
 
-/// Something about the feed that is worth saying.
+/// A notice about the feed.
 #[derive(Debug)]
 pub(crate) enum Notice<'n> {
     /// A line that could not be used.
     Problem(&'n Problem),
-    /// The first line that was received, by the recording's clock, before it was sent by the exchange's. Said once; nothing
-    /// depends on it.
+    /// The first line whose receive time, by the recording's clock, is before its send time, by the
+    /// exchange's. There is at most one such notice, and nothing depends on it.
     ClockBehind { line: u64, behind: Duration },
 }
 
@@ -170,7 +173,7 @@ struct Sender<F> {
     stop: Arc<AtomicBool>,
     live: Arc<AtomicU64>,
     on_notice: F,
-    behind_said: bool,
+    clock_reported: bool,
     tally: Tally,
 }
 
@@ -182,7 +185,7 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
                 self.tally.client_left =
                     halt == Some(Halt::ClientLeft) || self.close(&mut socket).is_err();
             }
-            Err(without) => self.tally.no_client = without == NoClient::TimedOut,
+            Err(reason) => self.tally.no_client = reason == NoClient::TimedOut,
         }
         self.tally
     }
@@ -191,7 +194,8 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Waits for a client. A connection that speaks no WebSocket is dropped, and the waiting goes on.
+    /// Waits for a client. A connection without a WebSocket handshake is dropped, and the wait goes
+    /// on.
     fn connect(&self, listener: &TcpListener) -> Result<Socket, NoClient> {
         let deadline = Instant::now() + CLIENT_LIMIT;
         while Instant::now() < deadline {
@@ -204,8 +208,8 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
                         return Ok(socket);
                     }
                 }
-                // What else can go wrong here, such as a client gone already, may also pass.
-                Err(_) => thread::sleep(NAP / 10),
+                // Other errors, such as a client that has left already, may be temporary.
+                Err(_) => thread::sleep(STOP_CHECK_INTERVAL / 10),
             }
         }
         Err(NoClient::TimedOut)
@@ -215,11 +219,11 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         let mut pace = Pace::new(speed);
         match source {
             Source::Feed(feed) => {
-                let items = read_beside(feed);
-                while let Some(item) = self.next_of(&items)? {
+                let items = read_ahead(feed);
+                while let Some(item) = self.next_item(&items)? {
                     match item {
                         FeedItem::Line(line) => {
-                            self.look_at_clock(&line);
+                            self.check_clock(&line);
                             let is_stream = line.message.is_stream();
                             self.send(socket, pace.due(line.received_ns), line.text, is_stream)?;
                         }
@@ -245,13 +249,13 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         Ok(())
     }
 
-    /// The next item of a feed, which may be a pipe that is quiet for long.
-    fn next_of(&self, items: &Receiver<FeedItem>) -> Result<Option<FeedItem>, Halt> {
+    /// Waits for the next item of a feed, which may be a pipe that is quiet for long.
+    fn next_item(&self, items: &Receiver<FeedItem>) -> Result<Option<FeedItem>, Halt> {
         loop {
             if self.stopped() {
                 return Err(Halt::Stopped);
             }
-            match items.recv_timeout(NAP) {
+            match items.recv_timeout(STOP_CHECK_INTERVAL) {
                 Ok(item) => return Ok(Some(item)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -259,9 +263,9 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         }
     }
 
-    fn look_at_clock(&mut self, line: &Line) {
-        if let Some(behind) = clock::behind(line).filter(|_| !self.behind_said) {
-            self.behind_said = true;
+    fn check_clock(&mut self, line: &Line) {
+        if let Some(behind) = clock::behind(line).filter(|_| !self.clock_reported) {
+            self.clock_reported = true;
             (self.on_notice)(Notice::ClockBehind { line: line.number, behind });
         }
     }
@@ -277,12 +281,12 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         if self.stopped() {
             return Err(Halt::Stopped);
         }
-        if (self.tally.sent + self.tally.snapshots).is_multiple_of(ADJUST_EVERY) {
-            look(socket)?;
+        if (self.tally.sent + self.tally.snapshots).is_multiple_of(READ_CLIENT_EVERY) {
+            read_pending(socket)?;
         }
         self.wait(socket, due)?;
         let written = socket.write(Frame::text(text));
-        // A message that the socket did not take yet is kept, so it is sent in either case.
+        // The WebSocket keeps a message that the socket did not take yet, so it counts as sent too.
         let kept = match &written {
             Ok(()) => true,
             Err(WsError::Io(error)) => is_temporary(error),
@@ -294,17 +298,17 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         } else if kept {
             self.tally.snapshots += 1;
         }
-        self.settle(socket, written)
+        self.finish_write(socket, written)
     }
 
-    /// Waits until a message is due; what was written before goes out first.
+    /// Sends the messages written before, then waits until the next one is due.
     fn wait(&self, socket: &mut Socket, due: Due) -> Result<(), Halt> {
         let mut flushed = false;
         loop {
             let left = match due {
                 Due::Now => return Ok(()),
                 Due::At(instant) => instant.saturating_duration_since(Instant::now()),
-                Due::Never => NAP,
+                Due::Never => STOP_CHECK_INTERVAL,
             };
             if left.is_zero() {
                 return Ok(());
@@ -314,18 +318,23 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
             }
             if !flushed {
                 let result = socket.flush();
-                self.settle(socket, result)?;
+                self.finish_write(socket, result)?;
                 flushed = true;
-                // That took time: look at the clock again.
+                // Flushing took time, so the rest of the wait is computed again.
                 continue;
             }
-            look(socket)?;
-            thread::sleep(left.min(NAP));
+            read_pending(socket)?;
+            thread::sleep(left.min(STOP_CHECK_INTERVAL));
         }
     }
 
-    /// Waits until the client takes what is written. The socket's own time limit makes the stop flag be seen.
-    fn settle(&self, socket: &mut Socket, mut result: Result<(), WsError>) -> Result<(), Halt> {
+    /// Waits until the socket has taken what was written. The socket's own time limit lets the stop
+    /// flag be checked in between.
+    fn finish_write(
+        &self,
+        socket: &mut Socket,
+        mut result: Result<(), WsError>,
+    ) -> Result<(), Halt> {
         loop {
             match result {
                 Ok(()) => return Ok(()),
@@ -340,7 +349,8 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
         }
     }
 
-    /// Sends what is left and the close, and waits for the client's answer, which says that it has read everything.
+    /// Sends the remaining messages and the close, and waits for the client's answer, which shows
+    /// that it has read everything.
     fn close(&self, socket: &mut Socket) -> Result<(), Halt> {
         let begin = Instant::now();
         let mut stop_seen = None;
@@ -358,13 +368,15 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
                     if begin.elapsed() > CLOSE_LIMIT {
                         return Err(Halt::ClientLeft);
                     }
-                    // Either direction may be what is stuck, and each try is limited by the socket.
+                    // Either direction may be blocked. Each try is limited by the socket's time
+                    // limit.
                     result = match socket.flush() {
                         Ok(()) => socket.read().map(drop),
                         failed => failed,
                     };
                 }
-                // A client that leaves at the close instead of answering it has read that far all the same.
+                // A client that leaves at the close without answering it has still read everything
+                // before.
                 Err(
                     WsError::ConnectionClosed
                     | WsError::AlreadyClosed
@@ -377,13 +389,14 @@ impl<F: FnMut(Notice<'_>)> Sender<F> {
     }
 }
 
-/// Reads a feed on a thread of its own, a little ahead. It is not waited for: a pipe may never speak again.
-fn read_beside(feed: Feed) -> Receiver<FeedItem> {
+/// Reads a feed ahead on a thread of its own. The thread is not joined, because reading from a pipe
+/// may never return.
+fn read_ahead(feed: Feed) -> Receiver<FeedItem> {
     let (items, read) = bounded(READ_AHEAD);
     thread::spawn(move || {
         for item in feed {
             if items.send(item).is_err() {
-                // Nobody wants more.
+                // The replay has ended.
                 return;
             }
         }
@@ -391,21 +404,22 @@ fn read_beside(feed: Feed) -> Receiver<FeedItem> {
     read
 }
 
-/// Makes a fresh connection a WebSocket; `None` where the other side does not take part.
+/// Performs the WebSocket handshake on a new connection. Returns `None` if it fails.
 fn handshake(stream: TcpStream) -> Option<Socket> {
-    // Some systems hand the listener's mode down to the connection.
+    // On some systems the connection inherits the listener's mode.
     stream.set_nonblocking(false).ok()?;
     stream.set_nodelay(true).ok()?;
     stream.set_read_timeout(Some(HANDSHAKE_LIMIT)).ok()?;
-    stream.set_write_timeout(Some(NAP)).ok()?;
+    stream.set_write_timeout(Some(STOP_CHECK_INTERVAL)).ok()?;
     let config = WebSocketConfig::default().write_buffer_size(WRITE_BYTES);
     let socket = tungstenite::accept_with_config(stream, Some(config)).ok()?;
-    socket.get_ref().set_read_timeout(Some(NAP)).ok()?;
+    socket.get_ref().set_read_timeout(Some(STOP_CHECK_INTERVAL)).ok()?;
     Some(socket)
 }
 
-/// Reads what the client has sent, without waiting: pings are answered by that, and a leaving client is noticed.
-fn look(socket: &mut Socket) -> Result<(), Halt> {
+/// Reads what the client has sent, without waiting. This answers pings and detects a client that
+/// leaves.
+fn read_pending(socket: &mut Socket) -> Result<(), Halt> {
     let nonblocking =
         |socket: &Socket, on| socket.get_ref().set_nonblocking(on).map_err(|_| Halt::ClientLeft);
     nonblocking(socket, true)?;
@@ -419,7 +433,8 @@ fn look(socket: &mut Socket) -> Result<(), Halt> {
     }
 }
 
-/// Whether an operation on the socket only ran into its time limit, however the system calls that.
+/// Whether an operation on the socket only reached its time limit. Systems differ in the error
+/// kind.
 fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -459,7 +474,7 @@ mod tests {
         tungstenite::connect(format!("ws://{}", replay.addr())).expect("connects").0
     }
 
-    /// Reads text messages up to the close, and answers that.
+    /// Reads text messages up to the close, and answers it.
     fn read_all(client: &mut Client) -> Vec<String> {
         let mut texts = Vec::new();
         loop {
@@ -467,20 +482,20 @@ mod tests {
                 Ok(Frame::Text(text)) => texts.push(text.to_string()),
                 Ok(_) => {}
                 Err(WsError::ConnectionClosed) => return texts,
-                Err(error) => panic!("no proper close: {error}"),
+                Err(error) => panic!("the connection was not closed in order: {error}"),
             }
         }
     }
 
     #[test]
-    fn the_well_formed_messages_arrive_as_they_are_and_the_rest_is_told() {
+    fn well_formed_messages_arrive_unchanged_and_the_others_are_reported() {
         let snapshot = r#"{"lastUpdateId":1,"bids":[],"asks":[]}"#;
-        // More than fits into the socket's buffers at once.
+        // More messages than fit into the socket's buffers.
         let trades: Vec<String> = (1..=50_000).map(trade).collect();
         let head = format!("1 {snapshot}\noops\n2 {{\n3 {{\"stream\":\"x@y\"}}\n4 {{\n5 ");
         let text = head + &trades.join("\n5 ") + "\n6 {}";
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&told);
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&notices);
         let replay = Replay::start(feed(&text), Speed::Max, Arc::default(), move |notice| {
             lines.lock().expect("not poisoned").push(match notice {
                 Notice::Problem(problem) => ("problem", problem.line),
@@ -508,7 +523,7 @@ mod tests {
         };
         assert_eq!(replay.join(), expected);
         assert_eq!(sent.load(Ordering::Relaxed), 50_000);
-        // The first trade is in line 6, received 5 ns after 1970 and sent 1 ms after it.
+        // The first trade is in line 6. It was received 5 ns after 1970 and sent 1 ms after 1970.
         let expected = [
             ("problem", 2),
             ("problem", 3),
@@ -517,11 +532,11 @@ mod tests {
             ("clock", 6),
             ("problem", 50_006),
         ];
-        assert_eq!(*told.lock().expect("not poisoned"), expected);
+        assert_eq!(*notices.lock().expect("not poisoned"), expected);
     }
 
     #[test]
-    fn a_stop_ends_an_endless_source_with_a_proper_close() {
+    fn a_stop_ends_an_endless_source_and_closes_the_connection() {
         for speed in [Speed::Max, Speed::Factor(1_000.0), Speed::Factor(1e-300)] {
             let stop = Arc::new(AtomicBool::new(false));
             let replay = start(Source::Generated(Box::new(Generator::new(1))), speed, &stop);
@@ -536,7 +551,7 @@ mod tests {
             );
             let texts = [vec![first], rest].concat();
             let generated = Generator::new(1).map(|message| message.text).take(texts.len());
-            assert!(generated.eq(texts), "what was sent is what was generated");
+            assert!(generated.eq(texts), "the generated messages arrive unchanged");
         }
     }
 
@@ -562,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_without_handshake_does_not_take_the_place_of_the_client() {
+    fn a_connection_without_a_handshake_is_not_the_client() {
         let replay = start(feed(&format!("1 {}", trade(1))), Speed::Max, &Arc::default());
         drop(TcpStream::connect(replay.addr()).expect("connects"));
         assert_eq!(read_all(&mut connect(&replay)), [trade(1)]);

@@ -1,7 +1,9 @@
-//! The signal: a fast and a slow exponential moving average of candle closes, and the moment they cross.
+//! The signal: a fast and a slow exponential moving average (EMA) of candle closes, and the moment
+//! when they cross.
 //!
-//! It is here to be measured, not to earn money. Averages are `f64`: they are estimates, and no price is made of them.
-//! Candles that are amended after their close do not change them.
+//! It is work to be measured, not a way to earn money. The averages are `f64`, because they are
+//! estimates and no price is computed from them. Amending a candle after its close does not change
+//! them.
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -21,12 +23,13 @@ pub(crate) struct EmaCross {
     fast: f64,
     slow: f64,
     seen: u32,
-    /// Which average was above when they last differed.
+    /// Whether the fast average was above the slow one when they last differed.
     fast_above: Option<bool>,
 }
 
 impl EmaCross {
-    /// Takes the close of the next candle. The first candles only warm the averages up.
+    /// Updates the averages with the close of the next candle. Returns a side if they cross. The
+    /// first candles only warm the averages up.
     pub(crate) fn update(&mut self, close: Decimal) -> Option<Side> {
         let close = close.to_f64()?;
         if self.seen == 0 {
@@ -36,7 +39,7 @@ impl EmaCross {
         self.slow += weight(SLOW) * (close - self.slow);
         self.seen = self.seen.saturating_add(1);
         let difference = self.fast - self.slow;
-        // Equal averages, as in a market that stands still, are no cross and hide none.
+        // Equal averages, as in a market that stands still, are not a crossing and do not hide one.
         if self.seen < SLOW || difference.abs() < f64::EPSILON * self.slow.abs() {
             return None;
         }
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_a_cross_and_a_trend_is_none() {
+    fn a_turn_gives_a_signal_and_a_trend_does_not() {
         assert_eq!(signals(0..100), []);
         assert_eq!(signals([100; 50]), []);
         let up_and_down = signals((100..150).chain((100..150).rev()).chain(100..150));
@@ -78,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_average_is_the_textbook_one() {
+    fn the_averages_follow_the_textbook_formula() {
         let mut cross = EmaCross::default();
         for close in [10, 20, 30] {
             cross.update(Decimal::from(close));

@@ -1,4 +1,4 @@
-//! A fault on request: one order that is slow to be placed, so that a limit is seen to be exceeded and kept again.
+//! A fault on request: one order is placed late, to show a violation that is raised and cleared.
 
 use core::{
     str::FromStr,
@@ -7,22 +7,22 @@ use core::{
 };
 use std::{thread, time::Instant};
 
-/// No wait is longer before the stop flag is looked at again.
-const NAP: Duration = Duration::from_millis(50);
-/// The longest stall that can be asked for.
+/// The longest wait before the stop flag is checked again.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// The longest allowed stall.
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// Which order is delayed, and by how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stall {
-    /// More than zero, and at most [`LONGEST`].
+    /// The delay: more than zero, at most [`LONGEST`].
     pub(crate) delay: Duration,
     /// The order's id: 1 is the first.
     pub(crate) order: u64,
 }
 
 impl Stall {
-    /// Waits if `order` is the one to be delayed; `false` if a stop cut the wait short.
+    /// Waits if `order` is the order to delay. Returns `false` if a stop cut the wait short.
     pub(crate) fn hold(self, order: u64, stop: &AtomicBool) -> bool {
         if order != self.order {
             return true;
@@ -36,21 +36,21 @@ impl Stall {
             if stop.load(Ordering::Relaxed) {
                 return false;
             }
-            thread::sleep(left.min(NAP));
+            thread::sleep(left.min(STOP_CHECK_INTERVAL));
         }
     }
 }
 
-/// A stall that is none.
+/// The error returned for an invalid stall.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum StallError {
     #[error("there is no `@`: expected a duration and the number of an order, such as 200ms@5")]
     NoOrder,
-    #[error("`{text}` is no duration: {cause}; expected one such as 200ms")]
+    #[error("`{text}` is not a duration: {cause}; expected one such as 200ms")]
     NoDuration { text: String, cause: humantime::DurationError },
-    #[error("`{0}` cannot be waited for: expected a duration greater than 0 and at most 1h")]
+    #[error("`{0}` is out of range: expected a duration greater than 0 and at most 1h")]
     OutOfRange(String),
-    #[error("`{0}` is no number of an order: expected a whole number, where 1 is the first order")]
+    #[error("`{0}` is not the number of an order: expected a whole number; 1 is the first order")]
     NoNumber(String),
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_and_an_order_are_read() {
+    fn a_duration_and_an_order_are_parsed() {
         for (text, delay, order) in [
             ("200ms@5", Duration::from_millis(200), 5),
             ("1s@1", Duration::from_secs(1), 1),
@@ -89,20 +89,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_what_is_wrong_and_what_is_right() {
+    fn errors_name_the_wrong_value_and_the_expected_one() {
         for (text, wrong, right) in [
             ("", "no `@`", "200ms@5"),
             ("200ms", "no `@`", "200ms@5"),
-            ("@5", "`` is no duration", "200ms"),
-            ("5@3", "`5` is no duration", "200ms"),
-            ("-1s@3", "`-1s` is no duration", "200ms"),
+            ("@5", "`` is not a duration", "200ms"),
+            ("5@3", "`5` is not a duration", "200ms"),
+            ("-1s@3", "`-1s` is not a duration", "200ms"),
             ("0ms@3", "`0ms`", "greater than 0 and at most 1h"),
             ("1h 1ns@3", "`1h 1ns`", "greater than 0 and at most 1h"),
-            ("1s@0", "`0` is no number", "1 is the first"),
-            ("1s@", "`` is no number", "1 is the first"),
-            ("1s@-1", "`-1` is no number", "1 is the first"),
-            ("1s@2@3", "`2@3` is no number", "1 is the first"),
-            ("1s@18446744073709551616", "`18446744073709551616` is no number", "1 is the first"),
+            ("1s@0", "`0` is not the number", "1 is the first"),
+            ("1s@", "`` is not the number", "1 is the first"),
+            ("1s@-1", "`-1` is not the number", "1 is the first"),
+            ("1s@2@3", "`2@3` is not the number", "1 is the first"),
+            (
+                "1s@18446744073709551616",
+                "`18446744073709551616` is not the number",
+                "1 is the first",
+            ),
         ] {
             let error = text.parse::<Stall>().expect_err(text).to_string();
             assert!(error.contains(wrong) && error.contains(right), "{text}: {error}");
@@ -110,17 +114,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_lasts_as_long_as_was_asked_for() {
-        // More than one nap and not a multiple of it.
+    fn a_stall_lasts_at_least_as_long_as_its_delay() {
+        // More than one interval, and not a multiple of it.
         let stall = Stall { delay: Duration::from_millis(70), order: 2 };
         let start = Instant::now();
         assert!(stall.hold(2, &AtomicBool::new(false)));
         assert!(start.elapsed() >= stall.delay);
     }
 
-    /// With the stop set, whoever would wait says so, and nothing has to be timed.
+    /// With the stop flag set, `hold` returns at once, and `false` shows which order it would have
+    /// delayed.
     #[test]
-    fn no_other_order_is_held() {
+    fn no_other_order_is_delayed() {
         let stall = Stall { delay: LONGEST, order: 5 };
         let stop = AtomicBool::new(true);
         let held: Vec<u64> = (1..=20).filter(|&order| !stall.hold(order, &stop)).collect();
@@ -133,8 +138,8 @@ mod tests {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let held = scope.spawn(|| stall.hold(2, &stop));
-            // By now it most likely waits; what is expected does not depend on that.
-            thread::sleep(NAP);
+            // By now the thread most likely waits; the expected result does not depend on that.
+            thread::sleep(STOP_CHECK_INTERVAL);
             stop.store(true, Ordering::Relaxed);
             assert!(!held.join().unwrap());
         });

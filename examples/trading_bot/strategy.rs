@@ -1,4 +1,4 @@
-//! The strategy stage: books, candles and signals of every symbol, and the orders that come of them.
+//! The strategy stage: books, candles and signals of every symbol, and the resulting orders.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::{
     signal::{EmaCross, Side},
 };
 
-/// What the strategy wants done.
+/// An order that the strategy wants to be placed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Intent {
     pub(crate) symbol: String,
@@ -21,18 +21,18 @@ pub(crate) struct Intent {
     pub(crate) quantity: Decimal,
 }
 
-/// What it did.
+/// The results of the strategy.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct StrategySummary {
-    /// Stream messages.
+    /// The stream messages that were handled.
     pub(crate) handled: u64,
     pub(crate) candles: u64,
     pub(crate) signals: u64,
-    /// Signals that made no order, because orders were not taken fast enough.
+    /// Signals without an order, because the queue of orders was full.
     pub(crate) skipped: u64,
-    /// Candles for seconds before others; no signal comes of them.
+    /// Candles for earlier seconds; they give no signal.
     pub(crate) out_of_order: u64,
-    /// Trades whose candle is no longer remembered.
+    /// Trades whose candle is not kept any more.
     pub(crate) too_late: u64,
     pub(crate) book_gaps: u64,
 }
@@ -44,7 +44,7 @@ struct Chart {
     cross: EmaCross,
 }
 
-/// Handles messages in the order in which they come.
+/// The strategy. It handles messages in the order in which they arrive.
 pub(crate) struct Strategy<O> {
     books: Books,
     charts: HashMap<String, Chart>,
@@ -53,7 +53,8 @@ pub(crate) struct Strategy<O> {
 }
 
 impl<O: FnMut(Intent) -> bool> Strategy<O> {
-    /// Wants orders from then on, by `orders`, which says whether there was room for one. Once the strategy is dropped, no more come.
+    /// Creates a strategy that calls `orders` for every order. `orders` returns whether there was
+    /// room for it, and is dropped with the strategy.
     pub(crate) fn new(orders: O) -> Self {
         Self {
             books: Books::default(),
@@ -70,7 +71,7 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
         drop(span);
     }
 
-    /// There are no more: closes the last candles.
+    /// Closes the last candles, after the last message, and returns the results.
     pub(crate) fn finish(mut self) -> StrategySummary {
         let symbols: Vec<String> = self.charts.keys().cloned().collect();
         for symbol in symbols {
@@ -99,7 +100,7 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
         match series.add(trade) {
             Added::Open | Added::Amended => {}
             Added::OutOfOrder(_) => {
-                // Later closes have gone into the averages already, so no signal can come of it.
+                // Later closes are already part of the averages, so this candle can give no signal.
                 self.summary.candles += 1;
                 self.summary.out_of_order += 1;
             }
@@ -126,14 +127,15 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
 
     fn order(&mut self, symbol: &str, side: Side, close: Decimal) {
         self.summary.signals += 1;
-        // At the other side's best price, so that it would fill; the last price where no book is known.
+        // The price is the best one of the other side, so that the order would fill; without a
+        // book, the last price.
         let price = self.books.top(symbol).map_or(close, |top| match side {
             Side::Buy => top.ask.price,
             Side::Sell => top.bid.price,
         });
         let intent =
             Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
-        // An old signal is worth nothing: better no order than one that waited behind others.
+        // An old signal is worthless, so an order that would have to wait for others is skipped.
         if !(self.orders)(intent) {
             self.summary.skipped += 1;
         }
@@ -199,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_market_makes_orders_that_take_turns() {
+    fn buys_and_sells_alternate_on_the_built_in_market() {
         let (summary, intents) = run(generated(30_000), 1024);
-        assert_eq!(summary.handled, 29_999, "all but the snapshot");
+        assert_eq!(summary.handled, 29_999, "all messages but the snapshot");
         assert_eq!((summary.skipped, summary.too_late, summary.book_gaps), (0, 0, 0));
         assert_eq!(summary.signals, intents.len() as u64);
         assert!(intents.len() >= 4, "{}", intents.len());
         assert!(
             intents.windows(2).all(|two| two[0].side != two[1].side),
-            "buys and sells take turns"
+            "buys and sells alternate"
         );
     }
 
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_nobody_takes_hold_nothing_up() {
+    fn orders_without_room_are_skipped_without_waiting() {
         let (summary, intents) = run(generated(30_000), 1);
         assert_eq!(intents.len(), 1);
         assert_eq!(summary.skipped, summary.signals - 1);

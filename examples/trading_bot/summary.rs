@@ -1,17 +1,17 @@
-//! What a run did, stage by stage, and what went wrong in it.
+//! The results of a run, stage by stage, and its failures.
 
 use tailwatch::Report;
 
 use crate::{progress::Notes, replay::Tally, stall::Stall, strategy::StrategySummary};
 
-/// How the connection to the market ended.
+/// The results of the market-data stage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct MarketDataSummary {
     pub(crate) published: u64,
     pub(crate) failure: Option<String>,
 }
 
-/// What became of the intents.
+/// The results of the orders stage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OrdersSummary {
     pub(crate) placed: u64,
@@ -19,7 +19,7 @@ pub(crate) struct OrdersSummary {
     pub(crate) failure: Option<String>,
 }
 
-/// What became of the orders.
+/// The results of the fills stage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct FillsSummary {
     pub(crate) filled: u64,
@@ -27,19 +27,19 @@ pub(crate) struct FillsSummary {
     pub(crate) failure: Option<String>,
 }
 
-/// What the bot did.
+/// The results of the bot.
 #[derive(Debug, Default)]
 pub(crate) struct RunSummary {
     pub(crate) published: u64,
     pub(crate) strategy: StrategySummary,
     pub(crate) placed: u64,
     pub(crate) filled: u64,
-    /// What went wrong in the bot itself, not in the feed.
+    /// Failures of the bot itself, not of the feed.
     pub(crate) failures: Vec<String>,
 }
 
 impl RunSummary {
-    /// Of what each stage did, and of stages that failed altogether.
+    /// Combines the results of the stages. `failures` has the stages that failed altogether.
     pub(crate) fn of(
         market_data: MarketDataSummary,
         strategy: StrategySummary,
@@ -50,13 +50,13 @@ impl RunSummary {
         failures.extend([market_data.failure, orders.failure, fills.failure].into_iter().flatten());
         if orders.failed + fills.unfilled > 0 {
             failures.push(format!(
-                "{} orders were not placed, {} not filled",
+                "{} orders were not placed, and {} were not filled",
                 orders.failed, fills.unfilled
             ));
         }
         if market_data.published != strategy.handled {
             failures.push(format!(
-                "{} messages were published, {} handled",
+                "{} messages were published, but {} were handled",
                 market_data.published, strategy.handled
             ));
         }
@@ -69,11 +69,12 @@ impl RunSummary {
         }
     }
 
-    /// What the run did, in numbers.
-    pub(crate) fn tell(&self, tally: &Tally, stall: Option<Stall>, notes: &Notes) {
+    /// Prints the results.
+    pub(crate) fn print(&self, tally: &Tally, stall: Option<Stall>, notes: &Notes) {
         let strategy = &self.strategy;
-        notes.say(&format!(
-            "sent {} stream messages and {} snapshots; published {}, handled {}, candles {}, signals {}, orders {}, fills {}",
+        notes.print(&format!(
+            "sent {} stream messages and {} snapshots; published {}, handled {}, candles {}, \
+             signals {}, orders {}, fills {}",
             tally.sent,
             tally.snapshots,
             self.published,
@@ -86,36 +87,37 @@ impl RunSummary {
         if tally.total_problems > 0 {
             let kinds: Vec<String> =
                 tally.problems.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
-            notes.say(&format!(
+            notes.print(&format!(
                 "{} problems with the feed: {}",
                 tally.total_problems,
                 kinds.join(", ")
             ));
         }
         for (count, what) in [
-            (strategy.skipped, "signals made no order: orders were not taken fast enough"),
-            (strategy.out_of_order, "candles came out of order, and no signal of them"),
-            (strategy.too_late, "trades came so late that their candle was forgotten"),
+            (strategy.skipped, "signals without an order, because the queue of orders was full"),
+            (strategy.out_of_order, "candles out of order, which gave no signal"),
+            (strategy.too_late, "trades too late for their candle"),
             (
                 strategy.book_gaps,
-                "gaps in the depth stream: levels were given up until the next snapshot",
+                "gaps in the depth stream, with the levels unknown until the next snapshot",
             ),
         ] {
             if count > 0 {
-                notes.say(&format!("{count} {what}"));
+                notes.print(&format!("{count} {what}"));
             }
         }
         if let Some(Stall { order, .. }) = stall
             && self.placed < order
         {
-            notes.say(&format!(
-                "order {order} was to be stalled, but only {} were placed",
+            notes.print(&format!(
+                "order {order} was to be stalled, but only {} orders were placed",
                 self.placed
             ));
         }
     }
 
-    /// All that went wrong, in the bot and around it, and of what could not be written; `stopped` says whether the run was to end early.
+    /// Returns all failures of the bot, the replay and the outputs (`unwritten`). `stopped` is
+    /// whether the run was stopped early.
     pub(crate) fn failures(
         self,
         tally: &Tally,
@@ -126,17 +128,19 @@ impl RunSummary {
         let mut failures = self.failures;
         failures.extend(unwritten);
         if tally.no_client {
-            failures.push("the bot did not reach the replay server".to_owned());
+            failures.push("the bot did not connect to the replay server".to_owned());
         } else if tally.client_left {
             failures.push("the bot left the replay server before the end".to_owned());
         } else if self.published != tally.sent && !stopped {
-            failures
-                .push(format!("{} messages were sent, {} published", tally.sent, self.published));
+            failures.push(format!(
+                "{} messages were sent, but {} were published",
+                tally.sent, self.published
+            ));
         }
         let overwritten = report.health.overwritten;
         if overwritten > 0 {
             failures.push(format!(
-                "{overwritten} records were overwritten: the report is not complete"
+                "{overwritten} records were overwritten, so the report is incomplete"
             ));
         }
         if self.strategy.handled == 0 {

@@ -42,9 +42,8 @@ fn compare<C: Count>(input: &Input) {
     let scale = input.scale % (MAX_SCALE + 1);
     let Some(buckets) = Buckets::new(scale, input.lowest % 65, input.octaves % 65) else { return };
     let histogram_of = |samples: &[(u64, u8)]| {
-        let mut histogram: Boxed<C> =
-            Histogram::new(buckets, vec![C::ZERO; buckets.places()].into())
-                .expect("as many counters as places");
+        let mut histogram: Boxed<C> = Histogram::new(buckets, vec![C::ZERO; buckets.len()].into())
+            .expect("as many counters as buckets");
         let mut not_counted = 0;
         for (value, sampling) in samples {
             not_counted += histogram.record(*value, *sampling);
@@ -110,7 +109,7 @@ fn compare<C: Count>(input: &Input) {
         );
         let buckets = merged.buckets();
         let is_in_range =
-            buckets.bounds(1).1 < exact && exact <= buckets.bounds(buckets.places() - 2).1;
+            buckets.bounds(1).1 < exact && exact <= buckets.bounds(buckets.len() - 2).1;
         if not_counted == 0 && is_in_range {
             // Half the width of a bucket, of which an octave has 2^scale, plus 1 for rounding.
             let allowed =

@@ -141,7 +141,7 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::StatusChange>();
     can_be_logged::<tailwatch_core::Exemplar>();
     can_be_logged::<Memory>();
-    can_be_logged::<tailwatch_core::EventState>();
+    can_be_logged::<tailwatch_core::RowState>();
     can_be_logged::<tailwatch_core::Absent>();
     can_be_logged::<tailwatch_core::StorageParts<'_, u16>>();
     can_be_logged::<tailwatch_core::Sample>();

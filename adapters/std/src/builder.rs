@@ -1,4 +1,4 @@
-//! The builder of a collector.
+//! The builder, which combines all settings and starts a collector.
 
 mod error;
 
@@ -23,63 +23,72 @@ use crate::{
     thread_recorder::OFF,
 };
 
-/// The upper bound of [`Builder::max_period`].
+/// The largest value that [`Builder::max_period`] accepts.
 const MAX_PERIOD: Duration = Duration::from_hours(1);
 
-/// The upper bound of [`Builder::exact_samples`]. With more samples, selecting quantiles would take
-/// too much of a pass.
+/// The largest value that [`Builder::exact_samples`] accepts. With more samples, selecting the
+/// quantiles would take too much of each pass.
 const MAX_EXACT_SAMPLES: usize = 65_536;
 
 /// Configures and starts a [`Collector`]; created by [`Collector::builder`].
 ///
-/// A configuration file and environment variables can override every setting of the builder that is
-/// listed in [`Settings`].
+/// A configuration file and environment variables can override the settings of the builder that
+/// [`Settings`] lists.
 #[must_use = "a builder does nothing until `start`"]
 #[derive(Default)]
 pub struct Builder {
+    /// The events added so far. If there are none, the collector has the events of [`Trading`].
     events: Vec<EventInfo>,
+    /// What the methods of the builder set, without the configuration file and the environment.
     settings: Settings,
+    /// The environment variables that `start` reads.
     environment: Environment,
     observers: Vec<Callback>,
     hooks: Vec<Hook>,
 }
 
 impl Builder {
-    /// Adds a set of events to collect, such as `MyEvents::ALL`.
+    /// Adds a set of events to collect, such as `MyEvents::ALL` for a set that
+    /// [`events!`](crate::events!) declares.
     ///
-    /// It may be called several times. Without a call, the collector has the events of [`Trading`].
+    /// Call it once for each set; ids and names must differ between the sets. Without a call, the
+    /// collector has the events of [`Trading`].
     pub fn events(mut self, events: &[EventInfo]) -> Self {
         self.events.extend_from_slice(events);
         self
     }
 
-    /// Sets the windows. By default, they are 1 s, 5 s and 60 s long.
+    /// Sets the sliding windows that statistics cover. By default, they are 1 s, 5 s and 60 s long.
     pub fn windows(mut self, windows: &[WindowSpec]) -> Self {
         self.settings.windows.offer(windows.to_vec(), Origin::Builder);
         self
     }
 
-    /// Sets how many records each ring holds: a power of two, by default 16,384 (256 KiB).
+    /// Sets how many records the ring of a thread holds: a power of two from 8, by default 16,384
+    /// (256 KiB).
     ///
-    /// While the drain pauses, a thread may write `records` − 64 records without a loss, two per
-    /// span. The drain pauses for [`max_period`](Self::max_period) at most, if it gets a core. On a
-    /// busy machine, leave a factor of four.
+    /// While the drain pauses, a thread can write `records` − 64 records without a loss; a span is
+    /// two records. The pause is at most [`max_period`](Self::max_period), provided that the drain
+    /// gets a core at once. On a busy machine, choose a capacity four times as large as this
+    /// requires.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self
     }
 
-    /// Sets the number of rings, and thus how many threads can record at the same time: 8 by
-    /// default.
+    /// Sets the number of rings: 8 by default. Each recording thread needs one.
     ///
-    /// The records of further threads are counted as unregistered.
+    /// If all rings are taken, the records of further threads are lost and counted in
+    /// [`Health::unregistered`](crate::Health::unregistered).
     pub fn rings(mut self, rings: usize) -> Self {
         self.settings.rings.offer(rings, Origin::Builder);
         self
     }
 
-    /// Sets whether the clock read at the end of a span waits for the measured work: by default
-    /// [`ClockMode::Ordered`], which waits.
+    /// Sets whether reading the clock at the end of a span waits until the measured work is done.
+    /// By default it does: [`ClockMode::Ordered`].
+    ///
+    /// Has no effect together with [`monotonic_clock`](Self::monotonic_clock).
     pub fn clock_mode(mut self, mode: ClockMode) -> Self {
         // `monotonic_clock` has precedence, even if it was called first.
         if self.settings.clock.value != ClockSetting::Monotonic {
@@ -88,7 +97,8 @@ impl Builder {
         self
     }
 
-    /// Selects the operating system's monotonic clock, even if the processor's counter is reliable.
+    /// Measures with the operating system's monotonic clock, even if the processor's counter is
+    /// reliable.
     pub fn monotonic_clock(mut self) -> Self {
         self.settings.clock.offer(ClockSetting::Monotonic, Origin::Builder);
         self
@@ -97,14 +107,15 @@ impl Builder {
     /// Sets how many of the newest samples of each event are kept for exact quantiles: 0 to 65,536,
     /// by default 512.
     ///
-    /// The time to compute a summary grows with this number.
+    /// Quantiles of a window with more samples are estimated from a histogram. The time to compute
+    /// a summary grows with `samples`.
     pub fn exact_samples(mut self, samples: usize) -> Self {
         self.settings.exact_samples.offer(samples, Origin::Builder);
         self
     }
 
-    /// Pins the drain's thread to this core, by the operating system's number. By default, it is
-    /// not pinned.
+    /// Pins the drain's thread to the core to which the operating system gives the number `core`.
+    /// By default, the thread may run on any core.
     pub fn drain_core(mut self, core: usize) -> Self {
         self.settings.drain_core.offer(Some(core), Origin::Builder);
         self
@@ -117,92 +128,103 @@ impl Builder {
         self
     }
 
-    /// Starts no drain thread, so that the program has to drain.
+    /// Starts no drain thread: the program reads the rings itself.
     ///
-    /// The rings are drained only when a thread calls [`Collector::drain`],
-    /// [`flush`](Collector::flush) or [`stop`](Collector::stop), or one of their variants, and on
-    /// that thread. Size the rings for the time between two calls. The ring of a thread that has
-    /// ended becomes free with the next call.
+    /// Call [`Collector::drain`] or [`drain_up_to`](Collector::drain_up_to) regularly. The rings
+    /// are read only by these two, by [`flush`](Collector::flush) and
+    /// [`flush_up_to`](Collector::flush_up_to), by [`set_limits`](Collector::set_limits) and by
+    /// [`stop`](Collector::stop), each on the thread that calls it. Choose a
+    /// [`ring_capacity`](Self::ring_capacity) that lasts from one call to the next. The ring of a
+    /// thread that has ended becomes free with the next call that reads it to its end.
     pub fn manual_drain(mut self) -> Self {
         self.settings.manual_drain.offer(true, Origin::Builder);
         self
     }
 
-    /// Sets whether the rings are locked in memory, so that the operating system cannot swap them
-    /// out: by default they are not.
+    /// Sets whether the rings are locked in memory, so that the operating system never swaps them
+    /// out. By default, they are not locked.
     ///
-    /// The size of all rings counts against the process's limit of locked memory (`RLIMIT_MEMLOCK`,
-    /// often 8 MiB or less). Windows and histograms are never locked, because only the drain
-    /// accesses them.
+    /// The memory of all rings together counts against the process's limit of locked memory
+    /// (`RLIMIT_MEMLOCK`, often 8 MiB or less). Windows and histograms are never locked, because
+    /// only the drain accesses them.
     pub fn mlock(mut self, lock: bool) -> Self {
         self.settings.mlock.offer(lock, Origin::Builder);
         self
     }
 
-    /// Sets whether recording is on from the start: by default it is. [`Collector::set_enabled`]
+    /// Sets whether recording is on from the start. By default, it is. [`Collector::set_enabled`]
     /// switches it later.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.settings.enabled.offer(enabled, Origin::Builder);
         self
     }
 
-    /// Reads settings from this file, whose values override those of the builder: see [`Settings`].
+    /// Reads settings from the file at this path, which override those of the builder: see
+    /// [`Settings`].
     ///
-    /// If the environment variable `TAILWATCH_CONFIG` names a file, that file is read instead.
+    /// If the environment variable `TAILWATCH_CONFIG` contains a path, the file at that path is
+    /// read instead.
     pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.config_file.offer(Some(path.into()), Origin::Builder);
         self
     }
 
-    /// Ignores the process's environment variables.
+    /// Ignores the environment variables of the process.
     pub fn ignore_environment(self) -> Self {
         self.environment([] as [(OsString, OsString); 0])
     }
 
-    /// Reads settings from these variables instead of the process's environment.
+    /// Reads settings from these variables, pairs of name and value, instead of the process's
+    /// environment.
     ///
-    /// This is for tests, and for programs that get their variables from elsewhere. Variables whose
+    /// Use it in tests, and in programs that get their variables from elsewhere. Variables whose
     /// names do not begin with `TAILWATCH_` are ignored.
     pub fn environment<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        let given = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.environment = Environment::Given(given.collect());
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.environment = Environment::Given(variables.collect());
         self
     }
 
-    /// Sets the longest poll interval, after which the drain reads a ring however few records it
-    /// holds: 1 ms to 1 hour, by default 100 ms.
+    /// Sets the longest poll interval, the time for which the drain leaves a ring unread: 1 ms to 1
+    /// hour, by default 100 ms.
+    ///
+    /// The drain reads a ring earlier if it expects that a quarter of the ring will be full. See
+    /// [Sizing](crate#sizing).
     pub fn max_period(mut self, period: Duration) -> Self {
         self.settings.max_period.offer(period, Origin::Builder);
         self
     }
 
-    /// Adds an observer, which is called with every delivered record, on the thread that drains.
+    /// Adds an observer: a closure that is called with every record that the drain reads from a
+    /// ring, on the thread that drains.
     ///
-    /// A panic of an observer is caught and counted. Nothing is drained while an observer runs, so
-    /// a slow observer can cause records to be overwritten.
+    /// A panic of an observer is caught and counted in
+    /// [`Health::observer_panics`](crate::Health::observer_panics). The drain waits while an
+    /// observer runs, so a slow observer can cause records to be overwritten.
     pub fn observer(mut self, observer: impl FnMut(&Delivery<'_>) + Send + 'static) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// Sets the limits of all events, in place of the limits that are declared with the events.
+    /// Sets the limits of all events. They replace the limits that are declared with the events,
+    /// including those of events that `limits` does not contain.
     ///
-    /// [`parse_limits`](crate::parse_limits) reads such limits from a file.
+    /// [`parse_limits`](crate::parse_limits) parses such a list from TOML text.
     pub fn limits(mut self, limits: &[(EventId, Limit)]) -> Self {
         self.settings.limits.offer(Some(limits.to_vec()), Origin::Builder);
         self
     }
 
-    /// Adds a hook, which is called for each limit that is raised or cleared, on the thread that
-    /// drains.
+    /// Adds a hook: a closure that is called whenever a limit becomes violated (*raised*) and
+    /// whenever the violation ends (*cleared*), on the thread that drains.
     ///
     /// When the hook runs, [`Collector::report`] already includes the change. A panic of a hook is
-    /// caught and counted. Nothing is drained while a hook runs, so a slow hook can cause records
-    /// to be overwritten.
+    /// caught and counted in [`Health::observer_panics`](crate::Health::observer_panics). The drain
+    /// waits while a hook runs, so a slow hook can cause records to be overwritten.
     pub fn on_sla_change(mut self, hook: impl FnMut(&SlaChange) + Send + 'static) -> Self {
         self.hooks.push(Box::new(hook));
         self
@@ -217,24 +239,27 @@ impl Builder {
     /// Allocates all memory, touches the pages of the rings, starts the drain's thread and returns
     /// the collector.
     ///
-    /// The first call in a process calibrates the clock, which takes up to 0.2 s. If the
-    /// processor's counter is selected but not reliable, the collector uses the operating system's
-    /// clock, and a warning is printed on stderr once per process.
+    /// The first call in a process calibrates the clock, which takes up to 0.2 s. If the settings
+    /// select the processor's counter but it is not reliable, the collector uses the operating
+    /// system's clock and prints a warning to stderr, once per process.
     ///
     /// # Errors
-    /// If a setting is invalid, or the operating system refuses memory, the thread, its core or
-    /// priority, or to lock the rings. The error names the invalid value, and the line of the
-    /// configuration file or the environment variable that it came from, if any.
+    /// Returns an error if a setting is invalid, or if the operating system refuses the memory, the
+    /// thread, its core, its priority, or to lock the rings. The error names the invalid value and,
+    /// if the value came from the configuration file or the environment, the line or the variable.
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
         self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))
     }
 
-    /// Returns the settings that [`start`](Self::start) would use: those of the builder, the
-    /// configuration file and the environment combined.
+    /// Returns the settings that [`start`](Self::start) would use: those of the builder, overridden
+    /// by the configuration file, overridden by the environment.
     ///
-    /// This serves to check a configuration file before a program starts with it. Whether the
-    /// operating system provides the memory, the thread and the core is not checked.
+    /// Use it to check a configuration file before a program starts with it. It detects unknown
+    /// keys and events, values that cannot be read, such as a duration without a unit, and settings
+    /// that contradict each other. Most values that are out of range, such as a ring capacity that
+    /// is not a power of two, are detected only by `start`. Only `start` finds out whether the
+    /// operating system provides the memory, the thread and the core.
     ///
     /// ```
     /// use tailwatch::Collector;
@@ -248,15 +273,16 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// If a value of the configuration file or the environment is invalid. The error names the
-    /// origin of the value, and the valid values.
+    /// Returns an error if a value in the configuration file or the environment cannot be read, or
+    /// if two settings contradict each other. The error names the line or variable that the value
+    /// came from, and what would be valid.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
         settings.resolve(&self.environment, self.events_to_collect())?;
         Ok(settings)
     }
 
-    /// Returns the events to collect: the added ones, or those of [`Trading`] if none were added.
+    /// Returns the events that were added, or those of [`Trading`] if none were.
     fn events_to_collect(&self) -> &[EventInfo] {
         if self.events.is_empty() { Trading::ALL } else { &self.events }
     }
@@ -283,6 +309,7 @@ impl Builder {
         }
         let mut windows = settings.windows.value.clone();
         windows.sort_unstable_by_key(|window| window.length);
+        // Limits from the settings replace all limits that are declared with the events.
         if settings.limits.value.is_some() {
             for info in &mut events {
                 *info = EventInfo { limits: &[], max_silence: None, ..*info };
@@ -292,7 +319,7 @@ impl Builder {
 
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
-        // With recording compiled out, no thread would use a ring.
+        // No thread uses a ring if recording is compiled out.
         let pool =
             Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
         if settings.mlock.value {
@@ -305,8 +332,10 @@ impl Builder {
         pool.gate().set_enabled(settings.enabled.value && !OFF);
         let limits = settings.limits.value.clone().unwrap_or_default();
         let shape = Shape::server(&events, &windows);
+        // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
         let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
         let bytes = shape.bytes::<u32>();
+        // Checked in advance, because a failed allocation in `Drain::new` aborts the process.
         if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             return Err(BuildError::Memory { bytes });
         }
@@ -321,8 +350,8 @@ impl Builder {
     }
 }
 
-/// Creates the clock of this setting. If the processor's counter is not reliable, uses the
-/// operating system's clock instead and prints a warning.
+/// Creates the clock that `setting` selects. If the processor's counter is selected but not
+/// reliable, returns the operating system's clock and prints a warning.
 fn clock(setting: ClockSetting) -> HostClock {
     let mode = match setting {
         ClockSetting::Ordered => ClockMode::Ordered,
@@ -336,7 +365,8 @@ fn clock(setting: ClockSetting) -> HostClock {
     clock
 }
 
-/// Creates the sampler of the events, with these settings.
+/// Creates the sampler for `events`, with the samplings in `settings`. Events without one are
+/// recorded in full.
 fn sampler(
     events: &[EventInfo],
     settings: &[(EventId, Setting<Sampling>)],
@@ -348,26 +378,31 @@ fn sampler(
     Ok(sampler)
 }
 
-/// Sets the limits of every event that has some in `limits`.
+/// Sets the limits in `limits`. All limits of one event are set at once, because each call replaces
+/// the event's previous limits.
 fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), BuildError> {
     let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
     events.sort_unstable();
     events.dedup();
     for event in events {
-        let of_event: Vec<_> =
+        let event_limits: Vec<_> =
             limits.iter().filter(|(id, _)| *id == event).map(|(_, limit)| *limit).collect();
-        drain.set_limits(event, &of_event).map_err(|error| BuildError::Limits { event, error })?;
+        drain
+            .set_limits(event, &event_limits)
+            .map_err(|error| BuildError::Limits { event, error })?;
     }
     Ok(())
 }
 
-/// Prints a warning, once per process, that spans are measured with the operating system's clock.
+/// Prints a warning, once per process, that the operating system's clock is used instead of the
+/// processor's counter.
 fn warn_of_fallback() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         eprintln!(
-            "tailwatch: the processor's time-stamp counter is missing or not invariant; spans are \
-             measured with the operating system's clock, which is slower and may need a system call"
+            "tailwatch: the processor's counter is missing or does not run at a constant rate; spans \
+             are measured with the operating system's clock, which is slower to read and may need \
+             a system call"
         );
     });
 }

@@ -1,5 +1,5 @@
-//! The clock of a host: the processor's counter if it is reliable, else the operating system's
-//! monotonic clock.
+//! The clock of a host: the processor's counter if it is reliable, or else the operating system's
+//! monotonic clock. A *tick* is a reading of the clock in its own unit.
 
 use core::{fmt, time::Duration};
 use std::{
@@ -11,25 +11,26 @@ use tailwatch_core::{Clock, TickRate};
 
 use crate::tsc;
 
-/// Whether the clock read at the end of a span waits for the measured work.
+/// Whether reading the clock at the end of a span waits until the measured work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockMode {
-    /// The clock is read after the measured work is done.
+    /// Reading the clock waits until the measured work is done.
     #[default]
     Ordered,
-    /// The clock may be read before the last instructions of the work are done. This is a few
-    /// nanoseconds cheaper, but can miss, for example, the time of a final load that misses the
-    /// cache.
+    /// The processor may read the clock before the last instructions of the work are done. This
+    /// saves a few nanoseconds, but the span may lack, for example, the time of a last load from
+    /// memory.
     Relaxed,
 }
 
-/// The source of ticks.
+/// Where a clock reads its ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockSource {
-    /// The processor's counter, which is invariant and is calibrated once per process.
+    /// The processor's counter: the time-stamp counter on x86-64, the virtual counter on 64-bit
+    /// Arm. It runs at a constant rate, which is measured once per process.
     Tsc,
-    /// The operating system's monotonic clock, in nanoseconds. It is slower, and on some systems a
-    /// system call.
+    /// The operating system's monotonic clock, in nanoseconds. Reading it takes longer, and needs a
+    /// system call on some systems.
     Monotonic,
 }
 
@@ -42,28 +43,30 @@ impl fmt::Display for ClockSource {
     }
 }
 
-/// The source and rate of the process's clock. It is determined once, so that all collectors and
+/// The source and rate of the process's clock. They are determined once, so that all collectors and
 /// reports of a process agree.
 #[derive(Clone, Copy, Debug)]
 struct Calibration {
     source: ClockSource,
     rate: TickRate,
-    /// Tick 0 of the monotonic clock.
+    /// The time at which the monotonic clock reads tick 0.
     base: Instant,
 }
 
 impl Calibration {
+    /// Returns the calibration, and determines it at the first call.
     fn of_this_process() -> &'static Self {
         static CALIBRATION: OnceLock<Calibration> = OnceLock::new();
         CALIBRATION.get_or_init(Self::calibrate)
     }
 
-    /// The number of ticks that is converted to derive the rate: large, so that the rounding of
-    /// `quanta` is negligible, but small enough that `quanta` does not overflow.
+    /// The number of ticks that `quanta` is asked to convert to nanoseconds, from which the rate
+    /// follows. It is so large that the rounding of `quanta` is negligible, and small enough that
+    /// `quanta` does not overflow.
     const CONVERTED_TICKS: u64 = 1 << 40;
 
-    /// Determines source and rate. Takes up to 0.2 s, during which `quanta` compares the counter
-    /// with the monotonic clock.
+    /// Determines source and rate. This takes up to 0.2 s, during which the crate `quanta` compares
+    /// the counter with the monotonic clock.
     fn calibrate() -> Self {
         let base = Instant::now();
         let monotonic = Self { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base };
@@ -72,8 +75,8 @@ impl Calibration {
         }
         let quanta = quanta::Clock::new();
         // `quanta` does not report whether it uses the counter. If it does, its raw reading lies
-        // between two readings of the counter. The comparison is repeated in case the thread moves
-        // to another core in between.
+        // between two readings of the counter. The comparison is repeated, because the thread may
+        // move to another core between the readings.
         let uses_counter = || {
             let before = tsc::ordered();
             let raw = quanta.raw();
@@ -93,14 +96,14 @@ impl Calibration {
     }
 }
 
-/// The clock that the threads of a collector and its drain read.
+/// The clock that the recording threads and the drain of a collector read.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
     reading: Reading,
     calibration: Calibration,
 }
 
-/// Source and mode in one value, so that the hot path makes a single comparison.
+/// The source and the mode in one value, so that the hot path makes a single comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
     TscOrdered,
@@ -137,13 +140,13 @@ impl HostClock {
         Self { reading: Reading::Monotonic, calibration }
     }
 
-    /// Returns the source of the ticks.
+    /// Returns where the clock reads its ticks.
     pub const fn source(&self) -> ClockSource {
         self.calibration.source
     }
 
-    /// Returns whether the clock read at the end of a span waits for the measured work. It always
-    /// does on the operating system's clock.
+    /// Returns whether reading the clock at the end of a span waits until the measured work is
+    /// done. The operating system's clock always waits.
     pub const fn mode(&self) -> ClockMode {
         match self.reading {
             Reading::TscRelaxed => ClockMode::Relaxed,
@@ -153,8 +156,8 @@ impl HostClock {
         }
     }
 
-    /// Reads the clock as [`Clock::end`] does, if that takes a single instruction; `None` on the
-    /// operating system's clock.
+    /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
+    /// a single instruction. Returns `None` for the operating system's clock.
     #[inline(always)]
     pub(crate) fn end_by_counter(&self) -> Option<u64> {
         match self.reading {
@@ -164,6 +167,7 @@ impl HostClock {
         }
     }
 
+    /// Returns the nanoseconds since `base`.
     #[cold]
     #[inline(never)]
     fn read_monotonic(&self) -> u64 {
@@ -194,18 +198,22 @@ impl Clock for HostClock {
     }
 }
 
-/// The readings of all clocks at one moment. It converts ticks to wall-clock time, and two of them
-/// show whether the clocks ran at the same rate.
+/// The readings of all clocks at one moment. One anchor converts ticks to wall-clock time. Two
+/// anchors show whether the clocks ran at the same rate in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Anchor {
+    /// The reading of the collector's clock.
     pub(crate) ticks: u64,
+    /// The reading of the operating system's monotonic clock.
     pub(crate) monotonic: Instant,
+    /// The reading of the wall clock, in nanoseconds since 1970.
     pub(crate) unix_ns: u64,
 }
 
 impl Anchor {
-    /// Reads all clocks. Reads them up to four more times if the thread was interrupted in between,
-    /// and keeps the closest readings.
+    /// Reads all clocks. If the readings are more than 2 µs apart, because the thread was
+    /// interrupted, reads them up to four more times and keeps the readings that are closest
+    /// together.
     pub(crate) fn take(clock: &HostClock) -> Self {
         let attempt = || {
             let before = clock.start();
@@ -229,7 +237,7 @@ impl Anchor {
         best.1
     }
 
-    /// Converts `ticks` to wall-clock time, in nanoseconds since 1970.
+    /// Converts a tick to wall-clock time, in nanoseconds since 1970.
     pub(crate) fn unix_ns(&self, rate: TickRate, ticks: u64) -> u64 {
         if ticks >= self.ticks {
             self.unix_ns.saturating_add(rate.nanos_in_ticks(ticks - self.ticks))
@@ -238,8 +246,9 @@ impl Anchor {
         }
     }
 
-    /// Returns by how many nanoseconds the ticks advanced more than the monotonic clock since
-    /// `earlier`, and the time since `earlier` by the monotonic clock.
+    /// Compares the clock with the monotonic clock over the time since `earlier`. Returns by how
+    /// many nanoseconds the clock advanced more than the monotonic clock, and the time since
+    /// `earlier` by the monotonic clock.
     pub(crate) fn drift_since(&self, earlier: &Self, rate: TickRate) -> (i64, Duration) {
         let elapsed = self.monotonic.saturating_duration_since(earlier.monotonic);
         let ticked = self.ticks.wrapping_sub(earlier.ticks).cast_signed();
@@ -249,15 +258,16 @@ impl Anchor {
         (ticked_ns.saturating_sub(nanos(elapsed).cast_signed()), elapsed)
     }
 
-    /// Whether the clocks diverged since `earlier` by more than an inexact rate explains (1 ms and
-    /// 0.1 %), as they do when the machine was suspended or a virtual machine was migrated.
+    /// Returns whether the clock and the monotonic clock diverged since `earlier` by more than 1 ms
+    /// plus 0.1 %, which is more than an inexact rate explains. They do so when the machine was
+    /// suspended or a virtual machine was migrated.
     pub(crate) fn disagrees_with(&self, earlier: &Self, rate: TickRate) -> bool {
         let (drift, elapsed) = self.drift_since(earlier, rate);
         drift.unsigned_abs() > 1_000_000 + nanos(elapsed) / 1_000
     }
 }
 
-/// Returns a duration in nanoseconds, or 2^63 − 1 if it is longer.
+/// Returns a duration in nanoseconds, but at most 2^63 − 1.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(i64::MAX as u64, |nanos| nanos.min(i64::MAX as u64))
 }

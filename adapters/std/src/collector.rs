@@ -1,4 +1,4 @@
-//! The collector, which a program starts once, records into and queries.
+//! The collector: a program starts it once, records into it and queries it.
 
 mod control;
 mod error;
@@ -27,11 +27,12 @@ use crate::{
     thread_recorder,
 };
 
-/// Owns the rings, the statistics and the thread that drains the rings.
+/// Owns the rings, the statistics and the *drain*, the thread that reads the rings.
 ///
-/// Queries read the last published report. A report is published at most 10 ms after a pass of the
-/// drain. Queries never wait for the drain, nor does the drain wait for queries. Call
-/// [`flush`](Self::flush) first to include everything recorded so far.
+/// Queries read the last published report. The drain reads each record at most
+/// [`Builder::max_period`] after it was written, provided that it gets a core, and publishes a
+/// report at most 10 ms later. Call [`flush`](Self::flush) before a query to include everything
+/// recorded so far. Queries never wait for the drain, and the drain never waits for queries.
 ///
 /// Dropping a collector [stops](Self::stop) it.
 ///
@@ -54,32 +55,37 @@ use crate::{
 /// # }
 /// ```
 pub struct Collector {
+    /// The rings.
     pool: Arc<Pool>,
     drain: Arc<Mutex<Drain>>,
+    /// The last report that the drain published.
     published: Arc<ArcSwap<Report>>,
     sampler: Arc<Mutex<Sampler>>,
+    /// The raised and cleared violations that [`sla_changes`](Self::sla_changes) has not yet
+    /// returned.
     changes: Arc<Mutex<ChangeQueue>>,
     /// `None` once the collector is stopped.
     driver: Mutex<Option<Driver>>,
+    /// The settings that the collector was started with.
     in_force: InForce,
 }
 
-/// What makes the passes of a collector.
+/// Whether the drain's thread or the program makes the passes of the drain.
 #[derive(Debug)]
 enum Driver {
-    /// The drain's thread.
+    /// The drain's thread makes them.
     Thread(JoinHandle<()>),
-    /// Calls of [`Collector::drain`] and its variants.
+    /// The program makes them by calling [`Collector::drain`] or one of its variants.
     Caller,
 }
 
 impl Collector {
-    /// Returns a builder with default settings.
+    /// Returns a builder with the default settings.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Creates the collector, and starts the drain's thread unless the settings exclude it.
+    /// Creates the collector, and starts the drain's thread unless the settings turn it off.
     pub(crate) fn spawn(
         pool: Arc<Pool>,
         drain: Drain,
@@ -108,7 +114,7 @@ impl Collector {
         let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
             let (drain, pool) = (Arc::clone(&self.drain), Arc::clone(&self.pool));
             move || {
-                // The result is ignored because the receiver waits for this message.
+                // Sending cannot fail, because the receiver waits below for this message.
                 let _ = sender.send(placement.apply());
                 while !pool.is_stopping() {
                     let pause = exclusive::run(&drain, &pool, PassKind::Due)
@@ -126,11 +132,13 @@ impl Collector {
         placed.recv().unwrap_or_else(|error| Err(BuildError::Thread(io::Error::other(error))))
     }
 
-    /// Installs this collector: the free functions, such as [`measure`](crate::measure()), record
-    /// into it on every thread that is not registered with another collector.
+    /// Installs this collector as the one that the free functions, such as
+    /// [`measure`](crate::measure()), record into. This holds on every thread except those that are
+    /// registered with another collector.
     ///
     /// # Errors
-    /// If this collector has stopped, or another one is installed that has not stopped.
+    /// Returns an error if this collector has stopped, or if another collector is installed and has
+    /// not stopped.
     pub fn install(&self) -> Result<(), InstallError> {
         if self.pool.is_stopped() {
             return Err(InstallError::Stopped);
@@ -138,24 +146,26 @@ impl Collector {
         if thread_recorder::install(&self.pool) { Ok(()) } else { Err(InstallError::Taken) }
     }
 
-    /// Takes a ring for the current thread, under this name, until the thread ends or registers
-    /// with another collector.
+    /// Gives the current thread a ring of this collector. The thread keeps the ring until it ends
+    /// or registers with another collector. Reports show the thread under this name.
     ///
-    /// A thread that already has a ring of this collector keeps the ring and its name. A thread
-    /// that is not registered takes a ring of the installed collector with its first record, which
-    /// then locks and allocates.
+    /// A thread that already has a ring of this collector keeps the ring and its previous name. A
+    /// thread that is not registered takes a ring of the installed collector with its first record,
+    /// which then locks and allocates.
     ///
-    /// If all rings are taken and threads have just ended, this waits up to half a second for one
-    /// of their rings. It does not wait inside an observer or hook.
+    /// A ring becomes free once its thread has ended and the drain has read the last record in it.
+    /// If all rings are taken, but some of their threads have ended, this waits up to half a second
+    /// for such a ring. Inside an observer or hook ([`Builder::observer`],
+    /// [`Builder::on_sla_change`]) it does not wait.
     ///
     /// # Errors
-    /// If all rings are taken, or the collector has stopped.
+    /// Returns an error if all rings are taken, or if the collector has stopped.
     pub fn register_thread(&self, name: &str) -> Result<(), RegisterError> {
         register(&self.pool, name)
     }
 
-    /// Whether the collector was stopped, so that nothing is recorded any more. The last pass may
-    /// still be running.
+    /// Returns whether the collector was stopped. Nothing is recorded any more then, but the last
+    /// pass of the drain may still be running.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -170,8 +180,8 @@ impl Collector {
         self.pool.is_stopped()
     }
 
-    /// Returns a closure that registers the thread on which it is called, as
-    /// [`register_thread`](Self::register_thread) does.
+    /// Returns a closure that does what [`register_thread`](Self::register_thread) does, for the
+    /// thread on which it is called.
     pub(crate) fn registration(
         &self,
     ) -> impl FnOnce(&str) -> Result<(), RegisterError> + Send + use<> {
@@ -180,18 +190,20 @@ impl Collector {
     }
 
     /// Switches recording off for good, drains everything recorded before, publishes the last
-    /// report and ends the drain's thread. Records that follow are counted as unregistered.
+    /// report and ends the drain's thread. Records of a later time are counted in
+    /// [`Health::unregistered`](crate::Health::unregistered).
     ///
-    /// Blocks until the thread has ended, as does a second call that is made meanwhile. A call by
-    /// an observer or hook does not wait for the thread.
+    /// Blocks until the drain's thread has ended. A second call blocks as well if the first has not
+    /// returned yet. A call by an observer or hook ([`Builder::observer`],
+    /// [`Builder::on_sla_change`]) does not block.
     ///
     /// Without a drain thread, the last pass runs on the current thread. If an observer or hook of
-    /// this collector makes the call, the last pass runs once the current pass is over.
+    /// this collector makes the call, the last pass runs as soon as the current pass is over.
     pub fn stop(&self) {
         let in_pass = exclusive::is_inside_pass();
+        // Inside a pass, the lock is only tried: another thread that is stopping the collector
+        // holds it while it waits for this pass.
         let guard = if in_pass { self.driver.try_lock().ok() } else { Some(lock(&self.driver)) };
-        // Another thread is stopping the collector, and may wait for the very pass in which this
-        // observer runs.
         let Some(mut guard) = guard else { return };
         let Some(driver) = guard.take() else { return };
         self.pool.stop();
@@ -201,14 +213,14 @@ impl Collector {
         // Inside a pass, waiting for the drain's thread would never end: it is this thread, or it
         // waits for this pass.
         if in_pass {
-            // Without a drain thread, this may be the last chance to make a pass.
+            // Without a drain thread, the program may never make another pass.
             if matches!(driver, Driver::Caller) {
                 exclusive::run_last_unless_busy(&self.drain, &self.pool);
             }
             return;
         }
-        // If the drain's thread has panicked, which panics of observers do not cause, the last pass
-        // is made here.
+        // If the drain's thread has panicked, the last pass is made here. Panics of observers are
+        // caught, so only a bug can cause this.
         let finished = match driver {
             Driver::Thread(thread) => thread.join().is_ok(),
             Driver::Caller => false,
@@ -218,27 +230,28 @@ impl Collector {
         }
     }
 
-    /// Returns the settings that this collector was started with, and where each value came from.
+    /// Returns the settings that this collector was started with, each with its origin.
     pub fn settings(&self) -> &Settings {
         self.in_force.settings()
     }
 
-    /// Describes the collector for people, one fact per line: the settings and their origins, the
-    /// limits, the sampling, the clock, the memory, the core and priority of the drain's thread,
-    /// and the rate of spans that the rings are large enough for.
+    /// Returns a description for people, one fact per line: the settings and where each came from,
+    /// the limits, the sampling, the clock, the memory, the core and priority of the drain's
+    /// thread, and how many spans per second the rings can take without a loss.
     ///
-    /// The format is not stable.
+    /// The format may change in any release.
     pub fn explain(&self) -> String {
         let sampler = lock(&self.sampler);
         self.in_force.explain(&self.pool, &self.report(), sampler.all())
     }
 }
 
-/// Takes a ring of the installed collector for the current thread, as
-/// [`Collector::register_thread`] does.
+/// Gives the current thread a ring of the installed collector, as [`Collector::register_thread`]
+/// does.
 ///
 /// # Errors
-/// If no collector is installed, or it has stopped, or all its rings are taken.
+/// Returns an error if no collector is installed, if the installed one has stopped, or if all its
+/// rings are taken.
 pub fn register_thread(name: &str) -> Result<(), RegisterError> {
     register(&thread_recorder::installed().ok_or(RegisterError::NotInstalled)?, name)
 }
@@ -247,11 +260,11 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
     if pool.is_stopped() {
         return Err(RegisterError::Stopped);
     }
-    // An observer must not wait for a ring, because no ring becomes free until its pass is over.
+    // Inside a pass, do not wait for a ring, because none becomes free until the pass is over.
     if thread_recorder::register(pool, name, !exclusive::is_inside_pass()) {
         Ok(())
     } else {
-        Err(RegisterError::AllTaken { rings: pool.rings() })
+        Err(RegisterError::AllTaken { rings: pool.ring_count() })
     }
 }
 

@@ -1,5 +1,10 @@
-//! The drain, which reads all rings in passes. A pass drains records, moves the windows on, checks
-//! limits and publishes a report.
+//! The drain, which reads all rings in passes.
+//!
+//! A *pass* first refreshes the consumer of every ring: it reads up to where the ring is filled. It
+//! then drains the rings that are due, which means that it copies their records up to there and
+//! gives them to the aggregator. After that, it checks the limits. It publishes a report if the
+//! last one is old enough. Either the drain's thread makes the passes, or the program does with
+//! `Collector::drain`.
 
 pub(crate) mod exclusive;
 mod pass;
@@ -30,32 +35,33 @@ use crate::{
     thread_names::ThreadNames,
 };
 
-/// The shortest time between two reports, unless a flush or a change of a limit publishes one
-/// earlier. Computing all summaries costs as much as draining thousands of records.
+/// The shortest time between two reports. Computing all summaries costs as much as draining
+/// thousands of records. A flush, or a violation that is raised or cleared, publishes a report
+/// earlier.
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 
-/// What the drain keeps for each ring.
+/// The drain's state of one ring.
 #[derive(Debug)]
 struct Reader {
     consumer: Consumer<'static>,
-    /// `None` while no thread has the ring.
+    /// When the ring is due to be drained. `None` while no thread has the ring.
     poll_interval: Option<PollInterval>,
-    /// The thread that has the ring, once a record of that thread was drained.
+    /// The thread that has the ring. `None` until a record of that thread is drained.
     thread: Option<Thread>,
-    /// The latest refresh up to which all records have been delivered.
+    /// The latest refresh of which all records have been drained.
     drained: Refresh,
-    /// The last refresh of the consumer.
+    /// The latest refresh.
     refreshed: Refresh,
-    /// Whether a bounded pass has drained some, but not all, of the records of the last refresh.
+    /// Whether a bounded pass has drained some, but not all, of the records of the latest refresh.
     is_unfinished: bool,
 }
 
-/// A refresh of a ring's consumer, which finds all records that were written before it.
+/// A refresh of a ring's consumer. It finds all records that were written before it.
 #[derive(Clone, Copy, Debug)]
 struct Refresh {
-    /// The number of the pass in which it happened.
+    /// The number of the pass that made the refresh.
     pass: u64,
-    /// A tick from shortly before it.
+    /// A tick read shortly before the refresh.
     as_of: u64,
 }
 
@@ -63,28 +69,30 @@ struct Refresh {
 #[derive(Debug)]
 struct Thread {
     name: Arc<str>,
-    /// The number of the name in [`ThreadNames`].
+    /// The number that [`ThreadNames`] gave to the name.
     number: u16,
 }
 
-/// The configuration of a drain.
+/// What a [`Drain`] is created with, besides the pool of rings.
 #[derive(Debug)]
 pub(crate) struct Setup {
+    /// The capacities of the aggregator.
     pub(crate) shape: Shape,
     pub(crate) windows: Vec<WindowSpec>,
     pub(crate) events: Vec<EventInfo>,
     pub(crate) observers: Observers,
     pub(crate) sampler: Arc<Mutex<Sampler>>,
-    /// The longest poll interval.
+    /// The longest time for which a ring may be left unread.
     pub(crate) max_period: Duration,
 }
 
 /// The state of the drain.
 ///
-/// A collector keeps it behind a lock, because passes are made by the drain's thread as well as by
-/// callers.
+/// A collector keeps it behind a lock, because the drain's thread makes passes, and so does any
+/// thread that calls `Collector::flush` or a similar function.
 pub(crate) struct Drain {
-    // Declared before `pool`, and so dropped first, because the consumers borrow from it.
+    // Declared before `pool`, and therefore dropped first, because the consumers borrow from the
+    // pool.
     readers: Vec<Reader>,
     pool: Arc<Pool>,
     aggregator: Aggregator<Boxed>,
@@ -94,34 +102,41 @@ pub(crate) struct Drain {
     thread_names: ThreadNames,
     sampler: Arc<Mutex<Sampler>>,
     overhead: Overhead,
+    /// The raised and cleared violations that the program has not yet taken.
     changes: Arc<Mutex<ChangeQueue>>,
-    /// A buffer for the slowest samples of one scope.
+    /// A buffer for the slowest samples of one event over one window or since the start.
     slowest: Vec<Exemplar>,
+    /// The readings of all clocks when the drain was created.
     started: Anchor,
-    /// The anchor of the current or last pass.
+    /// The readings of all clocks at the current or last pass.
     anchor: Anchor,
-    /// The anchor that converts ticks to wall-clock time. It is kept as long as it is exact enough,
-    /// so that a tick converts to the same time in every pass.
+    /// The anchor by which ticks are converted to wall-clock time. It is kept as long as it is
+    /// exact enough, so a tick converts to the same time in every pass.
     wall_anchor: Anchor,
-    /// How often the clock and the operating system's clock diverged between two passes.
+    /// How often the clock and the operating system's clock diverged between two passes, as after a
+    /// suspension of the machine.
     clock_leaps: u64,
-    /// The age of the oldest record of the last pass when it was drained.
+    /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
-    /// The number of unregistered records at the last pass.
+    /// The number of unregistered records, which went into no ring, as of the last pass.
     unregistered: u64,
-    /// The number of ENDs among the unregistered records at the last pass.
+    /// The number of ENDs among these unregistered records.
     lost_ends: usize,
+    /// The memory of the aggregator, two reports and the queue of changes, in bytes.
     storage_bytes: usize,
+    /// The longest time for which a ring may be left unread.
     max_period: Duration,
-    /// The ring that the next pass begins with.
+    /// The index of the ring with which the next pass begins.
     first_ring: usize,
+    /// When the last report was published.
     published_at: Option<Instant>,
-    /// Whether records were drained that no report includes yet.
+    /// Whether records were drained since the last report.
     has_unpublished: bool,
-    /// Whether the last pass has begun, so that its report is the last one.
+    /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
+    /// The last report, which queries read.
     published: Arc<ArcSwap<Report>>,
-    /// The previously published report.
+    /// The report before the last one. The next report reuses its memory.
     replaced: Option<Arc<Report>>,
 }
 
@@ -129,7 +144,7 @@ impl Drain {
     /// Creates the drain of the rings of `pool`, and publishes an empty report.
     ///
     /// # Errors
-    /// If the windows, the events and the shape do not fit each other.
+    /// Returns an error if the windows or events are invalid, or do not fit the shape.
     #[expect(unsafe_code, reason = "the consumers borrow from the pool in the same struct")]
     pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, ConfigError> {
         let Setup { shape, windows, events, observers, sampler, max_period } = setup;
@@ -140,18 +155,18 @@ impl Drain {
         let aggregator =
             Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
         let borrowed: *const Pool = Arc::as_ptr(&pool);
-        // SAFETY: the `Arc` beside the readers keeps the pool alive. The readers are dropped before
-        // it and never leave `self`.
+        // SAFETY: the `Arc` in the field `pool` keeps the pool alive. The readers, which hold the
+        // only copies of this reference, are dropped before that field and never leave `self`.
         let borrowed: &'static Pool = unsafe { &*borrowed };
-        let reader = |slot| Reader {
-            consumer: borrowed.ring(slot).attach_consumer(),
+        let reader = |ring_index| Reader {
+            consumer: borrowed.ring(ring_index).attach_consumer(),
             poll_interval: None,
             thread: None,
             drained: Refresh { pass: 0, as_of: started.ticks },
             refreshed: Refresh { pass: 0, as_of: started.ticks },
             is_unfinished: false,
         };
-        let readers: Vec<_> = (0..borrowed.rings()).map(reader).collect();
+        let readers: Vec<_> = (0..borrowed.ring_count()).map(reader).collect();
         let thread_names = ThreadNames::new(shape.all_slowest(), readers.len());
         let published = Report::empty(
             started.unix_ns,
@@ -177,8 +192,7 @@ impl Drain {
             lag_ns: 0,
             unregistered: 0,
             lost_ends: 0,
-            // Two reports: the published one, and the previous one, whose memory the next report
-            // reuses.
+            // Two reports: the published one, and the one in `replaced`.
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             max_period,
             first_ring: 0,
@@ -192,12 +206,12 @@ impl Drain {
         Ok(drain)
     }
 
-    /// Returns the queue of changes of limits.
+    /// Returns the queue of raised and cleared violations.
     pub(crate) fn changes(&self) -> Arc<Mutex<ChangeQueue>> {
         Arc::clone(&self.changes)
     }
 
-    /// Replaces the limits of an event, and publishes a report.
+    /// Replaces the limits of an event, and publishes a report with their new states.
     pub(crate) fn set_limits(
         &mut self,
         event: EventId,
@@ -209,16 +223,17 @@ impl Drain {
         Ok(())
     }
 
-    /// Returns the place where reports are published.
+    /// Returns where reports are published.
     pub(crate) fn published(&self) -> Arc<ArcSwap<Report>> {
         Arc::clone(&self.published)
     }
 }
 
-/// Returns the maximum size of a report in bytes: for every window of every event its summary, the
-/// slowest samples, and either exact samples or histogram counts.
+/// Returns the largest size of a report in bytes. For every window of every event, and for its
+/// total, a report has a summary, the slowest samples, and either the exact samples or the counts
+/// of a histogram.
 pub(crate) fn report_bytes(shape: &Shape) -> usize {
-    let values = shape.samples.max(shape.places()) * size_of::<u64>();
+    let values = shape.samples.max(shape.buckets_per_histogram()) * size_of::<u64>();
     let of_window = size_of::<WindowReport>() + shape.slowest * size_of::<SlowSample>() + values;
     shape.events * (size_of::<EventReport>() + (shape.windows + 1) * of_window)
 }

@@ -12,16 +12,16 @@ use crate::BuildError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DrainPriority {
-    /// The priority of the thread that calls [`Builder::start`](crate::Builder::start), even a
-    /// real-time priority.
+    /// The priority of the thread that calls [`Builder::start`](crate::Builder::start), even if
+    /// that is a real-time priority.
     #[default]
     Inherited,
-    /// The normal priority, whatever the priority of the starting thread. Only available on Linux,
-    /// Android and Windows. In a process that was started with a lower priority (by `nice`), it
-    /// requires a privilege.
+    /// The normal priority, whatever the priority of the thread that calls
+    /// [`Builder::start`](crate::Builder::start). Only available on Linux, Android and Windows. In
+    /// a process that was started with a lower priority (by `nice`), it requires a privilege.
     Normal,
-    /// The drain runs only when nothing else needs its core (`SCHED_IDLE` on Linux and Android), or
-    /// with the lowest priority of the operating system.
+    /// The lowest priority of the operating system. On Linux and Android this is `SCHED_IDLE`: the
+    /// drain runs only when no other thread needs its core.
     ///
     /// Use it only if the drain has a core on which no recording thread runs. On a shared core, a
     /// busy recording thread would keep the drain from running until records are overwritten.
@@ -32,7 +32,7 @@ impl DrainPriority {
     /// All priorities.
     pub(crate) const ALL: [Self; 3] = [Self::Inherited, Self::Normal, Self::Idle];
 
-    /// Returns the name of the priority in settings.
+    /// Returns the word for the priority in settings.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Inherited => "inherited",
@@ -83,9 +83,9 @@ mod system {
     pub(super) fn idle() -> Result<(), Error> {
         let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         let done = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
-        // `thread_priority` also sets a niceness of 0. An idle thread does not need it, and a
-        // process of higher niceness needs a privilege for it, so an error counts only if the
-        // policy was not set.
+        // `thread_priority` sets a niceness of 0 as well. An idle thread does not need this, and a
+        // process of higher niceness needs a privilege for it. Therefore an error counts only if
+        // the policy was not set.
         if thread_schedule_policy() == Ok(policy) { Ok(()) } else { done }
     }
 }
@@ -113,15 +113,16 @@ mod system {
 
 use system::{idle, normal};
 
-/// The core and priority that the drain's thread is to have.
+/// The core and priority that the drain's thread is to get.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DrainPlacement {
+    /// The core to pin the thread to, by the operating system's number. `None` for any core.
     pub(crate) core: Option<usize>,
     pub(crate) priority: DrainPriority,
 }
 
 impl DrainPlacement {
-    /// Gives the current thread this core and priority.
+    /// Pins the current thread to the core and gives it the priority.
     pub(crate) fn apply(self) -> Result<(), BuildError> {
         if let Some(core) = self.core
             && !core_affinity::set_for_current(CoreId { id: core })
@@ -135,7 +136,7 @@ impl DrainPlacement {
 }
 
 /// Returns the cores that the current thread may run on, by the operating system's numbers. The
-/// list is empty where the operating system does not provide it.
+/// list is empty if the operating system does not provide them.
 pub(crate) fn cores() -> Vec<usize> {
     core_affinity::get_core_ids().into_iter().flatten().map(|CoreId { id }| id).collect()
 }

@@ -1,5 +1,6 @@
 //! The text of [`Collector::explain`](crate::Collector::explain): the settings in force and their
-//! origins, the clock, the memory and the sizing of the rings.
+//! origins, the limits, the sampling, the clock, the memory, the drain, and how many spans per
+//! second the rings can take.
 
 use core::{fmt, time::Duration};
 use std::{path::Path, thread};
@@ -12,17 +13,22 @@ use crate::{
     thread_recorder::OFF,
 };
 
-/// What a collector was started with.
+/// The settings that a collector was started with, and the sizes that follow from them.
 #[derive(Debug)]
 pub(crate) struct InForce {
     settings: Settings,
-    /// The cores on which the thread that started the collector could run.
+    /// The cores on which the thread that started the collector may run, by the operating system's
+    /// numbers.
     cores: Vec<usize>,
+    /// The size of the windows and histograms.
     windows_bytes: usize,
+    /// The largest size of a report.
     report_bytes: usize,
 }
 
 impl InForce {
+    /// Combines the settings with the sizes that follow from `shape`, the capacities of the
+    /// collector's aggregator.
     pub(crate) fn new(settings: Settings, cores: Vec<usize>, shape: &Shape) -> Self {
         Self {
             settings,
@@ -36,6 +42,7 @@ impl InForce {
         &self.settings
     }
 
+    /// Returns whether the program makes the passes of the drain, without a drain thread.
     pub(crate) fn is_manual(&self) -> bool {
         self.settings.manual_drain.value
     }
@@ -47,6 +54,8 @@ impl InForce {
             .then_some(DrainPlacement { core: drain_core.value, priority: drain_priority.value })
     }
 
+    /// Returns the text. `report` is the last report, and `sampling` is how each event is sampled
+    /// at present: its id, its sampling, and the k of 1 in 2^k.
     pub(crate) fn explain(
         &self,
         pool: &Pool,
@@ -58,14 +67,16 @@ impl InForce {
 }
 
 /// Returns how many spans per second a ring of this capacity can take without a loss, if the drain
-/// pauses for `rest`.
+/// pauses for `pause`.
 ///
-/// A ring always holds at least the newest `capacity` − batch records, and a span takes two records.
-fn spans_per_second(capacity: usize, rest: Duration) -> u128 {
+/// At least the newest `capacity` − `batch(capacity)` records of a ring can be read, and a span is
+/// two records.
+fn spans_per_second(capacity: usize, pause: Duration) -> u128 {
     let spans = (capacity.saturating_sub(batch(capacity)) / 2) as u128;
-    spans * 1_000_000_000 / rest.as_nanos().max(1)
+    spans * 1_000_000_000 / pause.as_nanos().max(1)
 }
 
+/// Formats the text of [`InForce::explain`], whose arguments are its fields.
 struct Explanation<'a> {
     in_force: &'a InForce,
     pool: &'a Pool,

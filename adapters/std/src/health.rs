@@ -1,4 +1,4 @@
-//! The health of a collector: counts of delivered and lost records, and the cost of measuring.
+//! The health of a collector: the numbers of delivered and lost records, and the cost of measuring.
 
 use std::collections::BTreeMap;
 
@@ -6,59 +6,68 @@ use serde::Serialize;
 
 /// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
-/// Every record is accounted for: `produced == delivered + overwritten + pending` holds exactly.
-/// All four are taken from one snapshot of the rings.
+/// A *record* stands for the start (START) or the end (END) of a span, or for a value. Every record
+/// that was written into a ring is accounted for: `produced == delivered + overwritten + pending`
+/// holds exactly, because all four are counted at the same look at the rings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// Records written into rings.
+    /// Records that were written into rings.
     pub produced: u64,
-    /// Records that were drained and processed.
+    /// Records that the drain read from the rings.
     pub delivered: u64,
-    /// Records that were overwritten before they were drained. Their ring was too small for the
-    /// burst.
+    /// Records that newer ones overwrote before the drain read them, because the ring was too small
+    /// for the rate and the pause of the drain: see [Sizing](crate#sizing).
     pub overwritten: u64,
-    /// Records in the rings that have not been drained yet.
+    /// Records in the rings that the drain has not read yet.
     pub pending: u64,
-    /// ENDs whose START was not seen.
+    /// ENDs whose START was not seen, usually because it was overwritten. Each is a sample all the
+    /// same, but without a tag.
     pub orphans: u64,
-    /// Spans whose END was probably lost, and which were therefore given up.
+    /// Open spans that were given up: records were lost while the span was open, possibly its END
+    /// among them, and no END came in the following 60 s.
     pub abandoned: u64,
-    /// Samples that were drained after a window, or the window of a limit, had ended. They are
-    /// missing there, but not in the total.
+    /// Samples that were drained after their window, or the window of a limit, had moved past them.
+    /// They are missing there, but not in the total.
     pub late: u64,
     /// Spans that ended before they began, records from the future, STARTs from before the
-    /// collector's start, and jumps between the clock and the operating system's clock.
+    /// collector was started, and times at which the clock and the operating system's clock
+    /// diverged, as after a suspension of the machine.
     pub clock_anomalies: u64,
-    /// Values and durations that are too large for a sample, and samples that did not fit into a
-    /// full counter of a histogram. The latter are in the count and mean, but make the quantiles
-    /// less accurate; the stated accuracy allows for that.
+    /// Values and durations that are too large to be recorded, and the number of samples that did
+    /// not fit into a counter of a histogram, because the counter was at its maximum. Such samples
+    /// are in the count and the mean, and the stated accuracy of the quantiles allows for them.
     pub saturated: u64,
-    /// Records of an invalid kind, of event 0, or of a kind that does not match the event's unit.
+    /// Damaged records, and records of a kind that does not match the event's unit, such as a value
+    /// of an event that is measured in time.
     pub invalid: u64,
     /// Records of events that the collector does not have.
     pub unknown_events: u64,
-    /// Records that were not written, because their thread had no ring or the collector had
-    /// stopped. All records of a sampled event count here, because without a ring the sampling
-    /// decision is not made.
-    pub unregistered: u64,
-    /// Panics of observers and hooks, which were caught.
-    pub observer_panics: u64,
-    /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
-    pub drain_lag_ns: u64,
-    /// Whether recording is on, as set by
-    /// [`Collector::set_enabled`](crate::Collector::set_enabled).
-    pub enabled: bool,
-    /// The recorded share of each event that is sampled, by name. Events that are recorded in full
-    /// are left out.
-    pub sampling: BTreeMap<String, f64>,
-    /// The estimated share of a core that measuring takes, in all threads together, over the last
-    /// complete second. During the first second, the share since the start. 1 is one core.
+    /// Records that were written into no ring, because all rings were taken by other threads or the
+    /// collector had stopped. A span counts as two.
     ///
-    /// It is the sum of the drain's processor time and the number of records times the cost of one
-    /// record, which was measured with a warm cache when the collector started.
+    /// Sampling does not reduce this number: without a ring, no record is chosen, so all count.
+    pub unregistered: u64,
+    /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),
+    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)). They were caught.
+    pub observer_panics: u64,
+    /// The age of the oldest record of the drain's last pass at the time of the pass, in
+    /// nanoseconds. 0 if the pass read no record.
+    pub drain_lag_ns: u64,
+    /// Whether recording is on: [`Collector::set_enabled`](crate::Collector::set_enabled) switches
+    /// it, and a stopped collector is off.
+    pub enabled: bool,
+    /// The share that is recorded of each sampled event, by the event's name. Events that are
+    /// recorded in full are left out.
+    pub sampling: BTreeMap<String, f64>,
+    /// The estimated cost of measuring as a share of one core: 0.01 is 1 %. It covers all threads,
+    /// over the last complete period of at least a second, or since the start during the first
+    /// period.
+    ///
+    /// It is the processor time of the drain, plus the number of records times the cost of one
+    /// record. That cost was measured with a warm cache when the collector was started.
     pub overhead_ratio: f64,
-    /// The memory that the collector takes at most, in bytes: rings, windows, histograms and two
-    /// reports.
+    /// The largest amount of memory that the collector takes, in bytes: rings, windows, histograms
+    /// and two reports.
     pub memory_bytes: u64,
 }

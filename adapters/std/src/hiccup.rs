@@ -1,4 +1,5 @@
-//! A hiccup probe like jHiccup: a thread that sleeps repeatedly and measures how late it is woken.
+//! A hiccup probe like jHiccup: a thread that sleeps repeatedly and measures how much later than
+//! requested it is woken.
 
 use core::{error, fmt, time::Duration};
 use std::{
@@ -17,13 +18,13 @@ use crate::{Collector, RegisterError, measure::record_duration, thread_recorder:
 
 /// Measures how late a sleeping thread is woken, until the probe is stopped or dropped.
 ///
-/// A pause caused by the scheduler, another process or the hypervisor delays the probe like any
-/// other thread on the same core. A slow span that coincides with such a pause is not slow because
+/// If the scheduler, another process or the hypervisor stops the threads on a core for a while, the
+/// probe is woken late by that time. A span that was slow during such a pause was not slow because
 /// of its own work.
 ///
-/// The smallest measured delay is the timer slack of the operating system, about 50 µs on Linux. A
-/// pause that is shorter than the period shows only if it falls on a wake-up. The probe occupies
-/// one ring and wakes up once per period.
+/// The smallest delay is the timer slack of the operating system, about 50 µs on Linux. A pause
+/// that is shorter than the period is detected only if the thread should have been woken during the
+/// pause. The probe takes one ring and wakes up once per period.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,17 +43,20 @@ use crate::{Collector, RegisterError, measure::record_duration, thread_recorder:
 #[derive(Debug)]
 #[must_use = "a probe stops when it is dropped"]
 pub struct HiccupProbe {
+    /// Not 0 once the thread has to end.
     stop: Arc<AtomicU8>,
+    /// `None` once the thread has ended, or if recording is compiled out.
     thread: Option<JoinHandle<()>>,
 }
 
 impl HiccupProbe {
-    /// Starts a thread named `hiccup`, which sleeps for one `period` at a time. It records into
-    /// `collector`, as durations of `event`, how much longer than `period` each sleep took.
+    /// Starts a thread named `hiccup`, which sleeps for one `period` at a time. After each sleep it
+    /// records into `collector`, as a duration of `event`, how much longer than `period` the sleep
+    /// took.
     ///
     /// # Errors
-    /// Returns an error if the operating system cannot start the thread, or if the collector has no
-    /// free ring.
+    /// Returns an error if the operating system cannot start the thread, or if the thread gets no
+    /// ring of `collector`.
     pub fn start(
         collector: &Collector,
         event: impl Event + Send + 'static,
@@ -68,7 +72,7 @@ impl HiccupProbe {
         let run = move || {
             let result = register("hiccup");
             let is_registered = result.is_ok();
-            // `start` waits for this message, so it cannot fail to be sent.
+            // Sending cannot fail, because `start` waits for this message.
             let _ = registered.send(result);
             if is_registered {
                 loop {
@@ -92,7 +96,8 @@ impl HiccupProbe {
         }
     }
 
-    /// Ends the thread. Blocks until its present sleep is over.
+    /// Ends the thread. Blocks until the thread's present sleep is over, which takes at most one
+    /// period.
     pub fn stop(self) {
         // `Drop` ends the thread.
     }
@@ -102,8 +107,8 @@ impl Drop for HiccupProbe {
     fn drop(&mut self) {
         self.stop.store(1, Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Only the event's own code can panic there, and the panic hook has already printed
-            // that panic.
+            // Only the code of `event` can panic on this thread, and the panic hook has already
+            // printed such a panic.
             let _ = thread.join();
         }
     }
@@ -115,7 +120,7 @@ impl Drop for HiccupProbe {
 pub enum HiccupError {
     /// The operating system could not start the thread.
     Thread(io::Error),
-    /// The collector has no ring for the thread.
+    /// The thread got no ring of the collector.
     Register(RegisterError),
 }
 

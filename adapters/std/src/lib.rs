@@ -1,12 +1,16 @@
 //! Latency percentiles of hot paths over sliding windows, for multi-threaded programs.
 //!
-//! [`measure()`] returns a guard that measures from its creation to its drop. The attribute
-//! [`#[measure]`](macro@measure) measures every call of a function, async or not. A [`Collector`]
-//! computes p50, p95, p99 and p99.9 of these spans over sliding windows.
+//! A program measures *events*, named operations such as "place an order". One measured interval of
+//! an event is a *span*. [`measure()`] begins a span and returns a guard, which ends the span when
+//! it is dropped. The attribute [`#[measure]`](macro@measure) measures each call of a function as a
+//! span, async or not. A [`Collector`] computes count, mean, p50, p95, p99 and p99.9 of the spans
+//! of each event over sliding windows, by default the last 1, 5 and 60 seconds.
 //!
-//! Each thread writes its records into a ring of its own, and a background thread, the *drain*,
-//! reads all rings. Recording is wait-free. On a registered thread it neither allocates nor makes a
-//! system call.
+//! Each start and each end of a span is a *record* of 16 bytes. Every thread writes its records
+//! into a *ring* of its own, a fixed array in which new records overwrite the oldest. A background
+//! thread, the *drain*, reads all rings in one *pass* after another and updates the statistics.
+//! Recording is wait-free. On a thread that has a ring, recording neither allocates nor makes a
+//! system call, unless the operating system needs one to read its clock ([`ClockSource`]).
 //!
 //! ```
 //! use tailwatch::{Collector, Trading, measure};
@@ -23,32 +27,41 @@
 //! # }
 //! ```
 //!
+//! [`Trading`] is a preset set of events. Declare your own with [`events!`].
+//!
 //! # Queries
 //!
 //! - [`Collector::stats`], [`quantile`](Collector::quantile) and [`slowest`](Collector::slowest)
 //!   return statistics of one event over one window.
-//! - [`Collector::report`] returns everything that is known at one moment, as a struct that also
-//!   prints as a table and converts to JSON.
+//! - [`Collector::report`] returns everything that is known at one moment, as a struct that prints
+//!   as a table and converts to JSON.
 //! - [`Collector::breached`], [`sla_violations`](Collector::sla_violations),
 //!   [`sla_changes`](Collector::sla_changes) and [`Builder::on_sla_change`] report which [`Limit`]s
 //!   are violated.
-//! - [`Collector::health`] counts lost records by cause, and estimates the cost of measuring.
-//! - [`Collector::explain`] describes the [`Settings`] in force, where each value came from, the
-//!   clock and the sizing.
+//! - [`Collector::health`] returns the numbers of lost records by cause, and an estimate of what
+//!   measuring costs.
+//! - [`Collector::explain`] describes the [`Settings`] in force and where each value came from, the
+//!   clock, and how many spans per second the rings can take.
 //!
-//! Queries read what the drain published last. They never wait for the drain.
+//! Queries read the last report that the drain published. They never wait for the drain.
 //!
-//! Besides, [`Reporter`] writes the report at regular intervals, [`TraceWriter`] writes every
-//! record, [`HiccupProbe`] detects pauses of the whole machine, and [`Report::diff`] compares two
-//! reports. The feature `off` compiles recording out.
+//! # Further tools
+//!
+//! - [`Reporter`] writes the report at regular intervals.
+//! - [`TraceWriter`] writes every record as a row of a CSV file.
+//! - [`HiccupProbe`] detects pauses of the whole machine.
+//! - [`Report::diff`] computes what happened between two reports.
+//! - The Cargo feature `off` compiles recording out: the API stays the same, and the recording
+//!   functions do nothing.
 //!
 //! # What it does not do
 //!
-//! - It does not trace: there are no span trees and no stacks, and a span has no field but its tag.
+//! - It does not trace: there are no span trees and no stacks, and a span has no attribute except
+//!   its tag, a number.
 //! - It does not export. A report is a struct, a table or JSON; the program decides where to send
 //!   it.
-//! - It never makes the program wait. A burst that exceeds a ring overwrites the oldest records in
-//!   it, which are counted.
+//! - It never makes the program wait. If a thread writes faster than the drain reads, new records
+//!   overwrite the oldest ones in the thread's ring, and [`Health::overwritten`] counts them.
 //! - It has no counters or gauges. Use the count of an event as a counter, and an event whose
 //!   values are plain numbers as a gauge.
 //!
@@ -56,35 +69,40 @@
 //!
 //! # Sizing
 //!
-//! While the drain pauses between two passes, a thread may write as many records as its ring holds,
-//! less 64, before records are overwritten. A span is two records. The drain returns to a ring when
-//! a quarter of it would be full at the rate seen last, and after [`Builder::max_period`] at the
-//! latest, which is 100 ms by default. After a quiet time, a thread can therefore record
+//! While the drain pauses between two passes, a thread can write as many records as its ring holds,
+//! less the 64 that the ring may be about to overwrite, before unread records are lost. A span is
+//! two records.
 //!
-//! > spans per second = (ring capacity − 64) / 2 / longest pause
+//! The drain predicts, from the rate at which a ring filled last, when a quarter of the ring will
+//! be full, and reads the ring again at that time. It waits at most [`Builder::max_period`], by
+//! default 100 ms. After a quiet time the pause has this full length, so a thread that suddenly
+//! becomes busy loses no record up to
 //!
-//! at once without a loss. That is 81,600 for a ring of 16,384 records, and 655,040 for one of
-//! 131,072, which takes 2 MiB. On a busy machine, where the drain does not get a core at once,
-//! leave a factor of four. [`Collector::explain`] prints this rate for the settings in force;
-//! [`Health::overwritten`] counts the records that were lost because a ring was too small.
+//! > spans per second = (ring capacity − 64) / 2 / `max_period`
+//!
+//! With the default `max_period`, this is 81,600 for a ring of 16,384 records, the default, and
+//! 655,040 for a ring of 131,072 records, which takes 2 MiB. On a busy machine the drain may not
+//! get a core at once; choose a ring four times as large there. [`Collector::explain`] prints this
+//! rate for the settings in force, and [`Health::overwritten`] counts the records that were lost
+//! because a ring was too small.
 //!
 //! # Limits
 //!
-//! - A ring that is not drained in time overwrites its oldest records, which are counted.
-//!   [`Builder::ring_capacity`] describes how to size it.
-//! - The first record of a thread that is not registered takes a ring, which locks and allocates.
-//!   [`register_thread`] does so in advance. If all rings are taken, the records of further threads
-//!   are counted as unregistered.
-//! - With `panic = "abort"`, a panic ends no span as cancelled, and a panic in an observer aborts
-//!   the program.
+//! - The first record of a thread that has no ring takes one, which locks and allocates.
+//!   [`register_thread`] does so in advance. If other threads have all the rings, the records of
+//!   further threads are lost and counted in [`Health::unregistered`].
+//! - With `panic = "abort"`, a panic ends no span as cancelled, and a panic in an
+//!   [observer](Builder::observer) aborts the program.
 //! - Recording is not async-signal-safe. A global allocator that measures itself recurses in the
 //!   first record of a thread.
-//! - A window must exceed the longest pause of the drain ([`Builder::max_period`]) by more than one
-//!   of its slices. A record that is drained after its window has ended counts as late.
-//!   [`SlaState`] and [`Limit`] describe further limits of SLA checks.
-//! - After a `fork`, the child process has no drain, so its rings overwrite their records.
-//! - If a span ends on a thread that records into another collector, that other collector counts
-//!   it.
+//! - A window advances by one slice ([`WindowSpec`]) at a time. It must be longer than
+//!   [`Builder::max_period`] plus one of its slices. Otherwise the drain may read a record only
+//!   after the window has moved past it; [`Health::late`] counts such samples. [`SlaState`] and
+//!   [`Limit`] describe further limits of SLA checks.
+//! - After a `fork`, the child process has no drain, so nothing is collected there.
+//! - A span should end on a thread that records into the same collector as the thread where it
+//!   began. Otherwise the other collector gets the sample, and the span stays open in the first
+//!   one.
 //!
 //! # Memory
 //!
@@ -93,16 +111,17 @@
 //!
 //! | | KiB |
 //! |---|---|
-//! | an event | 195 |
-//! | an event with an expected interval | 368 |
+//! | an event | 197 |
+//! | an event with an expected interval | 371 |
 //! | a report, for each event | at most 43 |
 //! | the table of open spans | 32 |
 //!
-//! The operating system assigns most of these pages only when the event happens. Two reports exist
-//! at a time, the published one and the previous one, whose memory the next report reuses; further
-//! ones exist while the program holds them. [`Collector::memory_bytes`] returns an upper bound,
-//! which excludes the reports that the program holds.
+//! Most of the memory for an event is assigned by the operating system only when the event first
+//! happens. Two reports exist at a time: the published one and the previous one, whose memory the
+//! next report reuses. A report that the program holds is additional. [`Collector::memory_bytes`]
+//! returns an upper bound without the reports that the program holds.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unsafe_code)]
 
 #[doc(hidden)]
@@ -137,8 +156,8 @@ mod tsc;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Absent, Accuracy, Bucket, CapacityError, Clock, ConfigError, Counters, DiscardReason, Event,
-    EventId, EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes,
+    Absent, Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId,
+    EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes,
     ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading,
     Unit, WindowSpec, events,
 };
@@ -174,7 +193,7 @@ pub use self::{
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 
-/// Has the examples of the README compiled and run as documentation tests.
+/// Makes `cargo test --doc` compile and run the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

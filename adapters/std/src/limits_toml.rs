@@ -1,6 +1,7 @@
 //! Parses limits from TOML text.
 //!
-//! Anything unknown in the text is an error, which names the line.
+//! Everything unknown in the text is an error, which names the line. Below, `at` is a position in
+//! the text: the number of bytes before it.
 
 pub(crate) mod duration;
 mod problem;
@@ -20,8 +21,9 @@ use toml::{
 pub(crate) use self::problem::write_suggestion;
 pub use self::problem::{DurationProblem, ParseLimitsError, ParseLimitsProblem};
 
-/// The only top-level key.
+/// The only key at the top level: the list of limits.
 pub(crate) const SLA: &str = "sla";
+// The keys of a `[[sla]]` table.
 pub(crate) const EVENT: &str = "event";
 const QUANTILE: &str = "quantile";
 const LIMIT: &str = "limit";
@@ -29,17 +31,19 @@ const WINDOW: &str = "window";
 const MIN_SAMPLES: &str = "min_samples";
 const MAX_SILENCE: &str = "max_silence";
 
-/// The keys of a `[[sla]]` table.
+/// All keys of a `[[sla]]` table.
 const KEYS: [&str; 6] = [EVENT, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE];
-/// The keys for a limit on a quantile, which exclude `max_silence`.
+/// The keys of a limit on a quantile, which cannot be combined with `max_silence`.
 const QUANTILE_KEYS: [&str; 4] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES];
-/// The suggestions for a wrong quantile. Of two that are equally similar the first is suggested, so
-/// the longest comes first: `p999` more likely lacks a point than has a 9 too many.
+/// The quantiles that are suggested for a wrong one. If two are equally similar to it, the first is
+/// suggested. Therefore the longest comes first: `p999` more likely lacks a point than has a 9 too
+/// many.
 const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"];
 
-/// Parses limits from TOML text and returns them in the order of the text.
+/// Parses limits from TOML text and returns them in the order of the text, each with the id of its
+/// event.
 ///
-/// Each limit is a `[[sla]]` table of its own:
+/// `events` are the events that the text may name. Each limit is a `[[sla]]` table of its own:
 ///
 /// ```
 /// use core::time::Duration;
@@ -47,15 +51,15 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///
 /// let text = r#"
 ///     [[sla]]
-///     event = "order_placement"   # a name among `events`
+///     event = "order_placement"   # the name of an event
 ///     quantile = "p95"            # p0 to p100, with up to four decimals
-///     limit = "20ms"              # a plain number, such as 64, for events of unit 1
+///     limit = "20ms"              # the largest allowed value; a number for events of unit 1
 ///     window = "60s"              # optional, 60 s by default
-///     min_samples = 1             # optional, 1 by default
+///     min_samples = 1             # optional, 1 by default; with fewer, the state is unknown
 ///
 ///     [[sla]]
 ///     event = "order_fill"
-///     max_silence = "5s"          # replaces all keys but `event`
+///     max_silence = "5s"          # the longest time without a record; excludes the other keys
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
@@ -80,7 +84,7 @@ pub fn parse_limits(
     LimitsParser { text, events }.limits()
 }
 
-/// A TOML text that is being parsed, and the events that it may name.
+/// A TOML text that is being parsed, and the events that the text may name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitsParser<'a> {
     pub(crate) text: &'a str,
@@ -97,6 +101,7 @@ pub(crate) struct Entry {
 }
 
 impl LimitsParser<'_> {
+    /// Reads a text that contains limits and nothing else.
     fn limits(&self) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
         let document = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -116,7 +121,7 @@ impl LimitsParser<'_> {
         Ok(self.entries(sla)?.into_iter().map(|entry| (entry.event, entry.limit)).collect())
     }
 
-    /// Reads all `[[sla]]` tables: the value of the key `sla`.
+    /// Reads all `[[sla]]` tables. `sla` is the value of the key `sla`.
     pub(crate) fn entries(
         &self,
         sla: &Spanned<DeValue<'_>>,
@@ -131,8 +136,9 @@ impl LimitsParser<'_> {
         };
 
         let mut limits = Vec::new();
-        // The place of each limit. `min_samples` does not distinguish limits.
-        let mut seen = HashMap::new();
+        // The position of each limit. Two limits that differ only in `min_samples` are the same
+        // limit.
+        let mut positions = HashMap::new();
         for entry in entries {
             let DeValue::Table(table) = entry.get_ref() else {
                 return Err(self.wrong_type(entry, SLA, "one [[sla]] table for each limit"));
@@ -146,7 +152,7 @@ impl LimitsParser<'_> {
                 // An event can have only one limit on silence, whatever its length.
                 Limit::Silence(_) => (event, None, Duration::ZERO),
             };
-            if let Some(first) = seen.insert(identity, at) {
+            if let Some(first) = positions.insert(identity, at) {
                 return Err(self.error(
                     at,
                     ParseLimitsProblem::DuplicateLimit { first_line: self.line(first) },
@@ -157,7 +163,7 @@ impl LimitsParser<'_> {
         Ok(limits)
     }
 
-    /// Reads one `[[sla]]` table, which begins at the byte `at`.
+    /// Reads one `[[sla]]` table, which begins at `at`.
     fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<(EventId, Limit), ParseLimitsError> {
         if let Some((at, key)) = first_key(table, |key| !KEYS.contains(&key)) {
             let nearest = nearest(key, KEYS);
@@ -192,6 +198,7 @@ impl LimitsParser<'_> {
         Ok((event.id, Limit::Quantile(threshold)))
     }
 
+    /// Reads the name of an event, and returns the event.
     fn event(&self, value: &Spanned<DeValue<'_>>) -> Result<&EventInfo, ParseLimitsError> {
         let name = self.string(value, EVENT, "the name of an event")?;
         self.events.iter().find(|event| event.name == name).ok_or_else(|| {
@@ -205,6 +212,7 @@ impl LimitsParser<'_> {
         })
     }
 
+    /// Reads a quantile, such as `p99.9`.
     fn quantile(&self, value: &Spanned<DeValue<'_>>) -> Result<Quantile, ParseLimitsError> {
         let text = self.string(value, QUANTILE, "a quantile in quotes, such as \"p99.9\"")?;
         text.parse().map_err(|_| {
@@ -213,7 +221,8 @@ impl LimitsParser<'_> {
         })
     }
 
-    /// Reads the bound of a quantile: a duration, or a plain number if the event's unit is 1.
+    /// Reads the largest value within the limit: a duration, or a plain number if the event's unit
+    /// is 1.
     fn limit(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -230,7 +239,7 @@ impl LimitsParser<'_> {
             }
             (Unit::Time, _) => {
                 let limit = self.duration(value, LIMIT)?;
-                // Never saturates: `duration::parse` accepts at most 2^64 - 1 ns.
+                // Never saturates, because `duration::parse` accepts at most 2^64 − 1 ns.
                 Ok(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
             }
             (_, DeValue::String(text)) => {
@@ -241,7 +250,7 @@ impl LimitsParser<'_> {
         }
     }
 
-    /// Reads a duration from 1 ns to 2^64 - 1 ns.
+    /// Reads a duration from 1 ns to 2^64 − 1 ns.
     fn duration(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -253,12 +262,12 @@ impl LimitsParser<'_> {
         })
     }
 
-    /// Reads a whole number from 1 to `most`.
+    /// Reads a whole number from 1 to `max`.
     fn number<N>(
         &self,
         value: &Spanned<DeValue<'_>>,
         key: &'static str,
-        most: N,
+        max: N,
     ) -> Result<N, ParseLimitsError>
     where
         N: TryFrom<u64> + Into<u64>,
@@ -274,12 +283,13 @@ impl LimitsParser<'_> {
                 ParseLimitsProblem::OutOfRange {
                     key,
                     number: number.to_string(),
-                    most: most.into(),
+                    most: max.into(),
                 },
             )
         })
     }
 
+    /// Reads a text. `wanted` describes a valid value of `key`.
     fn string<'v>(
         &self,
         value: &'v Spanned<DeValue<'_>>,
@@ -289,6 +299,8 @@ impl LimitsParser<'_> {
         value.get_ref().as_str().ok_or_else(|| self.wrong_type(value, key, wanted))
     }
 
+    /// Creates the error for a value of `key` that has the wrong type. `wanted` describes a valid
+    /// value.
     fn wrong_type(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -301,24 +313,25 @@ impl LimitsParser<'_> {
         )
     }
 
-    /// Makes an error with the line of `value`.
+    /// Creates an error with the line of `value`.
     fn at(&self, value: &Spanned<DeValue<'_>>, problem: ParseLimitsProblem) -> ParseLimitsError {
         self.error(value.span().start, problem)
     }
 
+    /// Creates an error with the line of `at`.
     fn error(&self, at: usize, problem: ParseLimitsProblem) -> ParseLimitsError {
         ParseLimitsError { line: self.line(at), problem }
     }
 
-    /// Returns the line of the byte `at`, counted from 1. A line feed ends a line in TOML, with or
-    /// without a carriage return before it.
+    /// Returns the line of `at`, counted from 1. A line feed ends a line in TOML, with or without a
+    /// carriage return before it.
     pub(crate) fn line(&self, at: usize) -> usize {
         1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
     }
 }
 
-/// Returns the first key that is `wanted`, with its byte offset. First means first in the text; the
-/// table itself is sorted by name.
+/// Returns the first key of the text for which `wanted` returns `true`, with its position. The keys
+/// of `table` itself are sorted by name.
 pub(crate) fn first_key<'t>(
     table: &'t DeTable<'_>,
     wanted: impl Fn(&str) -> bool,
@@ -330,24 +343,27 @@ pub(crate) fn first_key<'t>(
         .min_by_key(|(at, _)| *at)
 }
 
-/// Returns the known word that is most similar to `word`, ignoring case.
+/// Returns the known word that is most similar to `word`, ignoring case, or `None` if no known word
+/// is similar.
 ///
-/// At most a third of the letters may differ. The distance is that of optimal string alignment.
+/// A word is similar if at most a third of its letters differ. The distance is that of optimal
+/// string alignment.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
     let near = known.into_iter().filter_map(|candidate| {
         let longer = length.max(candidate.chars().count());
         let shorter = length.min(candidate.chars().count());
-        let most = (longer / 3).max(1);
-        // The difference in length is a lower bound of the distance. This avoids comparing a long
-        // text letter by letter.
-        if longer - shorter > most {
+        let max_distance = (longer / 3).max(1);
+        // The difference in length is a lower bound of the distance. Checking it first avoids
+        // comparing a long text letter by letter.
+        if longer - shorter > max_distance {
             return None;
         }
         let distance = strsim::osa_distance(&word, &candidate.to_lowercase());
-        // If every letter differed, any word of that length would be similar.
-        (distance <= most && distance < longer).then_some((distance, candidate))
+        // For words of one letter, the distance 1 is allowed but means that they have nothing in
+        // common.
+        (distance <= max_distance && distance < longer).then_some((distance, candidate))
     });
     near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }

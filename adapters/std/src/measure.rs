@@ -1,10 +1,10 @@
-//! The functions and guards that the measured program records with.
+//! The functions and guards with which the measured program records.
 //!
-//! They record into the ring of the current thread, which belongs to the collector that the thread
-//! is registered with. A thread that is not registered takes a ring of the installed collector with
-//! its first record. That first record may lock and allocate. Apart from it, nothing here panics,
-//! allocates, blocks or returns an error of its own, and nothing makes a system call unless reading
-//! the clock needs one.
+//! They record into the ring of the current thread. The ring belongs to the collector that the
+//! thread is registered with. A thread that is not registered takes a ring of the installed
+//! collector with its first record, which may lock and allocate. Apart from that, nothing here
+//! panics, allocates, blocks or returns an error of its own. Nothing makes a system call, unless
+//! reading the clock needs one.
 
 use core::{mem, time::Duration};
 use std::thread;
@@ -16,7 +16,7 @@ use crate::{clock::nanos, thread_recorder};
 /// Begins a span that ends when the returned guard is dropped.
 ///
 /// Guards may nest, overlap, be stored in a struct and be dropped on another thread. The span ends
-/// as [`Outcome::Ok`]. If a panic unwinds the thread and thereby drops the guard, the span ends as
+/// as [`Outcome::Ok`]. If the guard is dropped because a panic unwinds the thread, the span ends as
 /// [`Outcome::Cancelled`], unless the thread was already unwinding when the span began.
 ///
 /// ```
@@ -42,11 +42,12 @@ pub fn measure(event: impl Event) -> SpanGuard {
 
 /// Begins a span with a tag, such as an order number, that ends when the returned guard is dropped.
 ///
-/// The low 46 bits of the tag are kept. In all other respects, this is [`measure`].
+/// The low 46 bits of the tag are kept. Reports show the tags of the slowest spans and of the
+/// oldest open span. In all other respects, this is the same as [`measure`](measure()).
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> SpanGuard {
     let token = thread_recorder::start(event.id(), tag);
-    // The second operand reads a thread-local, which a span that is not recorded can do without.
+    // `panicking` reads a thread-local. A span that is not recorded does not need the result.
     let was_unwinding = token.is_recorded() && thread::panicking();
     SpanGuard { token, was_unwinding }
 }
@@ -56,16 +57,19 @@ pub fn measure_tagged(event: impl Event, tag: u64) -> SpanGuard {
 #[must_use = "the span ends when its guard is dropped: bind it to a variable such as `_span`"]
 pub struct SpanGuard {
     token: Token,
+    /// Whether a panic was already unwinding the thread when the span began.
     was_unwinding: bool,
 }
 
 impl SpanGuard {
+    /// Takes the token out of the guard, so that dropping the guard does nothing.
     #[inline(always)]
     fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
     }
 
-    /// Ends the span now, with this outcome, even while a panic unwinds the thread.
+    /// Ends the span now, with this outcome. The outcome holds even if a panic is unwinding the
+    /// thread.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
         let token = self.take();
@@ -73,7 +77,7 @@ impl SpanGuard {
         thread_recorder::end(token, outcome, true);
     }
 
-    /// Ends the span without a sample, so that no statistics include it.
+    /// Ends the span without a sample, so no statistics include it.
     pub fn discard(mut self) {
         thread_recorder::discard(self.take());
     }
@@ -86,10 +90,10 @@ impl Drop for SpanGuard {
     }
 }
 
-/// Begins a span that ends as [`Outcome::Cancelled`] if the returned guard is dropped before its
-/// [`end`](CancelOnDrop::end) is called.
+/// Begins a span that ends as [`Outcome::Cancelled`] if the returned guard is dropped, unless its
+/// [`end`](CancelOnDrop::end) is called before.
 ///
-/// This is for work that can be abandoned half way, such as a future that is dropped.
+/// Use it for work that can be abandoned half way, such as a future that is dropped.
 ///
 /// ```
 /// use tailwatch::{Outcome, Trading, measure_cancel_on_drop};
@@ -107,8 +111,8 @@ pub fn measure_cancel_on_drop(event: impl Event) -> CancelOnDrop {
     measure_cancel_on_drop_tagged(event, 0)
 }
 
-/// Begins a span with a tag that ends as [`Outcome::Cancelled`] if the returned guard is dropped
-/// before its [`end`](CancelOnDrop::end) is called.
+/// Begins a span with a tag. The span ends as [`Outcome::Cancelled`] if the returned guard is
+/// dropped, unless its [`end`](CancelOnDrop::end) is called before.
 ///
 /// The low 46 bits of the tag are kept.
 #[inline(always)]
@@ -127,6 +131,7 @@ pub struct CancelOnDrop {
 }
 
 impl CancelOnDrop {
+    /// Takes the token out of the guard, so that dropping the guard does nothing.
     #[inline(always)]
     fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
@@ -138,7 +143,7 @@ impl CancelOnDrop {
         thread_recorder::end(self.take(), outcome, true);
     }
 
-    /// Ends the span without a sample, so that no statistics include it.
+    /// Ends the span without a sample, so no statistics include it.
     pub fn discard(mut self) {
         thread_recorder::discard(self.take());
     }
@@ -151,7 +156,7 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Calls `work`, measures how long it takes, and returns its result.
+/// Calls `work`, measures the call as a span, and returns the result of `work`.
 ///
 /// If `work` panics, the span ends as [`Outcome::Cancelled`].
 ///
@@ -165,7 +170,7 @@ pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Calls the fallible `work`, measures how long it takes, and returns its result.
+/// Calls `work`, which may fail, measures the call as a span, and returns the result of `work`.
 ///
 /// An `Ok` ends the span as [`Outcome::Ok`], an `Err` as [`Outcome::Error`], and a panic as
 /// [`Outcome::Cancelled`].
@@ -185,13 +190,15 @@ pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) ->
     result
 }
 
-/// Begins a span and returns its token. [`record_end`] ends it, on any thread.
+/// Begins a span and returns its token. Pass the token to [`record_end`] or [`record_discard`], on
+/// any thread, to end the span.
 #[inline(always)]
 pub fn record_start(event: impl Event) -> Token {
     thread_recorder::start(event.id(), 0)
 }
 
-/// Begins a span with a tag and returns its token. [`record_end`] ends it, on any thread.
+/// Begins a span with a tag and returns its token. Pass the token to [`record_end`] or
+/// [`record_discard`], on any thread, to end the span.
 ///
 /// The low 46 bits of the tag are kept.
 #[inline(always)]
@@ -199,7 +206,7 @@ pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
     thread_recorder::start(event.id(), tag)
 }
 
-/// Ends the span of a token, with this outcome.
+/// Ends the span that this token stands for, with this outcome.
 ///
 /// ```
 /// use tailwatch::{Outcome, Trading, record_end, record_start_tagged};
@@ -213,27 +220,27 @@ pub fn record_end(token: Token, outcome: Outcome) {
     thread_recorder::end(token, outcome, true);
 }
 
-/// Ends the span of a token without a sample, so that no statistics include it.
+/// Ends the span that this token stands for, without a sample, so no statistics include it.
 pub fn record_discard(token: Token) {
     thread_recorder::discard(token);
 }
 
-/// Records a value, such as the length of a queue.
+/// Records a value of an event with plain numbers, such as the length of a queue.
 ///
-/// A value of 2^46 − 1 or more is counted in [`Health::saturated`](crate::Health::saturated) and
-/// yields no sample.
+/// A value of 2^46 − 1 or more becomes no sample and is counted in
+/// [`Health::saturated`](crate::Health::saturated).
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
     let event = event.id();
     thread_recorder::record(event, move |recorder| recorder.value(event, value));
 }
 
-/// Records a duration that was measured elsewhere and ended just now.
+/// Records a duration that was measured by other means and has just ended.
 ///
 /// The duration is rounded to the nearest tick of the clock. A tick is less than 1 ns on most
 /// x86-64 processors, and 42 ns on an Arm counter of 24 MHz. A duration of 2^46 − 1 ticks or more
-/// (6.5 hours at 3 GHz) is counted in [`Health::saturated`](crate::Health::saturated) and yields no
-/// sample.
+/// (6.5 hours at 3 GHz) becomes no sample and is counted in
+/// [`Health::saturated`](crate::Health::saturated).
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
     let event = event.id();

@@ -1,5 +1,5 @@
-//! Observers, which receive every delivered record, and hooks, which receive every change of a
-//! limit.
+//! Observers, which are called with every record that the drain reads, and hooks, which are called
+//! with every violation that is raised or cleared.
 
 use core::{fmt, mem, panic::AssertUnwindSafe};
 use std::{panic::catch_unwind, sync::Arc};
@@ -8,47 +8,50 @@ use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeSc
 
 use crate::{SlaChange, clock::Anchor};
 
-/// A delivered record with all fields of the trace, as an observer receives it.
+/// A record that the drain has read from a ring, as an observer receives it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Delivery<'d> {
-    /// The id of the record's event; `None` for the reserved id 0, which no recorder writes.
+    /// The id of the record's event. `None` for the reserved id 0, which only a damaged record has.
     pub id: Option<EventId>,
-    /// The name of the record's event; `unknown` if the collector does not have the event.
+    /// The name of the record's event, or `unknown` if the collector does not have the event.
     pub event: &'d str,
-    /// What the record stands for, such as the START of a span.
+    /// The kind of the record, such as the START of a span.
     pub kind: Kind,
-    /// When the span or duration began, or the value was measured, in nanoseconds since 1970.
+    /// The time at which the span or duration began, or the value was recorded, in nanoseconds
+    /// since 1970.
     pub start_unix_ns: u64,
     /// The duration of an END or DURATION in nanoseconds, rounded as in reports, or the value of a
-    /// VALUE. `None` if the record is not a sample: a START, a FORGET, or a record that is too
-    /// large or does not fit the unit of its event.
+    /// VALUE. `None` if the record is not a sample: it is a START or a FORGET, is too large, or
+    /// does not fit the unit of its event.
     pub duration_ns_or_value: Option<u64>,
-    /// The outcome of an END.
+    /// The outcome, if the record is an END.
     pub outcome: Option<Outcome>,
-    /// The tag of a START.
+    /// The tag, if the record is a START.
     pub tag: Option<u64>,
-    /// The name of the thread that recorded it.
+    /// The name of the thread that wrote the record.
     pub thread: &'d str,
-    /// The record as it was in the ring.
+    /// The record in the form in which it was in the ring.
     pub record: Record,
 }
 
-/// Receives every delivered record.
+/// An observer.
 pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
-/// Receives every change of a limit.
+/// A hook.
 pub(crate) type Hook = Box<dyn FnMut(&SlaChange) + Send>;
 
 /// The observers and hooks of a collector.
 pub(crate) struct Observers {
     callbacks: Vec<Callback>,
     hooks: Vec<Hook>,
-    /// The names of the events, by id.
+    /// The name of each event, at the index of its id.
     names: Vec<&'static str>,
+    /// The number of panics that were caught.
     panics: u64,
 }
 
 impl Observers {
+    /// Creates the observers and hooks of a collector with these events.
     pub(crate) fn new(callbacks: Vec<Callback>, hooks: Vec<Hook>, events: &[EventInfo]) -> Self {
         let ids = events.iter().map(|info| usize::from(info.id.get()) + 1).max().unwrap_or(0);
         let mut names = vec!["unknown"; ids];
@@ -63,12 +66,16 @@ impl Observers {
         self.panics
     }
 
-    /// Whether there are no observers of records.
+    /// Returns whether there are no observers. There may be hooks.
     pub(crate) fn is_empty(&self) -> bool {
         self.callbacks.is_empty()
     }
 
-    /// Passes a record to all observers. Their panics are caught and counted.
+    /// Calls all observers with a record. Catches and counts their panics.
+    ///
+    /// `is_sample` is whether the record became a sample, and `thread` the name of the thread that
+    /// wrote it. `anchor` and `rate` convert its tick to wall-clock time, and `time` its duration
+    /// to nanoseconds.
     pub(crate) fn notify_record(
         &mut self,
         record: Record,
@@ -83,6 +90,7 @@ impl Observers {
         let kind = record.kind();
         let payload = record.payload();
         let is_duration = kind.outcome().is_some() || kind == Kind::Duration;
+        // A duration is recorded at its end, so its tick is that of the end.
         let began =
             if is_duration { record.ticks().saturating_sub(payload) } else { record.ticks() };
         let delivery = Delivery {
@@ -102,27 +110,28 @@ impl Observers {
             record,
         };
         for callback in &mut self.callbacks {
-            self.panics += u64::from(!returns(|| callback(&delivery)));
+            self.panics += u64::from(!returns_normally(|| callback(&delivery)));
         }
     }
 
-    /// Passes a change of a limit to all hooks. Their panics are caught and counted.
+    /// Calls all hooks with a violation that was raised or cleared. Catches and counts their
+    /// panics.
     pub(crate) fn notify_change(&mut self, change: &SlaChange) {
         for hook in &mut self.hooks {
-            self.panics += u64::from(!returns(|| hook(change)));
+            self.panics += u64::from(!returns_normally(|| hook(change)));
         }
     }
 }
 
-/// Makes a call and returns whether it returned, which it does unless it panics.
+/// Makes a call, and returns `true` if it returned normally and `false` if it panicked.
 ///
-/// `AssertUnwindSafe`: an observer that panics half way must cope with its own state, as it is
-/// called again for the next record.
-fn returns(call: impl FnOnce()) -> bool {
+/// `AssertUnwindSafe`: an observer is called again after a panic, so it has to cope with the state
+/// that the panic left.
+fn returns_normally(call: impl FnOnce()) -> bool {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(()) => true,
         Err(payload) => {
-            // Dropping the payload of the panic may panic in turn. The payload of this second panic
+            // Dropping the payload of the panic may panic again. The payload of that second panic
             // is leaked, because dropping it could panic as well.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(mem::forget);
             false

@@ -1,8 +1,9 @@
-//! The cost of measuring: the share of time that recording and the drain take.
+//! The cost of measuring as a share of one core, for recording and the drain together.
 //!
-//! The cost of one record is measured when the collector starts, in a loop of spans into a separate
-//! ring, on a warm cache. It therefore excludes the cache misses that recording causes in the
-//! measured program. The drain's cost is the processor time of its passes.
+//! The cost of one record is measured when the collector starts: in a loop of spans that are
+//! recorded into a separate ring, with a warm cache. It therefore excludes the cache misses that
+//! recording causes in the measured program. The cost of the drain is the processor time of its
+//! passes.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -11,18 +12,20 @@ use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
 
 use crate::{HostClock, clock::nanos, ring_memory::RingMemory};
 
-/// The minimum length of a period.
+/// The shortest period over which the cost is averaged.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The totals at one moment.
+/// What was counted from the start up to one moment.
 #[derive(Clone, Copy, Debug)]
 struct Totals {
     at: Instant,
+    /// The number of records.
     records: u64,
+    /// The processor time of the drain.
     drain: Duration,
 }
 
-/// Computes the overhead ratio over successive periods.
+/// Computes the share of one core that measuring takes, over successive periods.
 #[derive(Debug)]
 pub(crate) struct Overhead {
     /// The cost of one record, in nanoseconds.
@@ -31,24 +34,27 @@ pub(crate) struct Overhead {
     drain: Duration,
     /// The totals when the current period began.
     period_start: Totals,
+    /// The share of one core, over the last period that has ended.
     ratio: f64,
-    /// Whether a whole period has ended, so that `ratio` covers one.
+    /// Whether a period has ended. Until then, `ratio` covers the time since the start.
     is_settled: bool,
 }
 
 impl Overhead {
+    /// Begins the first period at the time `now`. The cost of one record is `record_ns`
+    /// nanoseconds.
     pub(crate) fn new(record_ns: f64, now: Instant) -> Self {
         let period_start = Totals { at: now, records: 0, drain: Duration::ZERO };
         Self { record_ns, drain: Duration::ZERO, period_start, ratio: 0.0, is_settled: false }
     }
 
-    /// Adds the processor time of a pass.
+    /// Adds the processor time of a pass of the drain.
     pub(crate) fn add_pass(&mut self, time: Duration) {
         self.drain += time;
     }
 
-    /// Updates the ratio, where `records` is the number of records produced so far. Returns whether
-    /// a period has ended.
+    /// Updates the ratio, where `records` is the number of records written since the start. Returns
+    /// whether a period has ended.
     pub(crate) fn update(&mut self, records: u64, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.period_start.at);
         let is_over = elapsed >= PERIOD;
@@ -58,8 +64,7 @@ impl Overhead {
             let [recorded, elapsed, drained] =
                 [records.saturating_sub(self.period_start.records), nanos(elapsed), nanos(drain)]
                     .map(|n| n as f64);
-            // The first update may happen at the very start, where the quotient would not be a
-            // number.
+            // The first update may happen at the very start, where the quotient would be 0 / 0.
             self.ratio = if elapsed > 0.0 {
                 recorded.mul_add(self.record_ns, drained) / elapsed
             } else {
@@ -73,21 +78,22 @@ impl Overhead {
         is_over
     }
 
-    /// Returns the share of wall-clock time that measuring took, summed over all threads; 1 is one
-    /// core. It covers the last period that has ended (1 s, or longer if no pass was made), or the
-    /// time since the start if none has ended yet.
+    /// Returns the share of one core that measuring took, summed over all threads; 1 is one core.
+    /// It covers the last period that has ended, of at least 1 s, or the time since the start if
+    /// none has ended yet.
     pub(crate) fn ratio(&self) -> f64 {
         self.ratio
     }
 
-    /// Returns the ratio as [`ratio`](Self::ratio) does, or `None` until a whole period has ended.
+    /// Returns the ratio as [`ratio`](Self::ratio) does, or `None` until the first period has
+    /// ended.
     pub(crate) fn settled_ratio(&self) -> Option<f64> {
         self.is_settled.then_some(self.ratio)
     }
 }
 
-/// Measures the cost of one record on this clock, in nanoseconds: the time of the fastest of 20
-/// rounds, per record.
+/// Measures the cost of one record with this clock, in nanoseconds: the time of the fastest of 20
+/// rounds, divided by its records.
 pub(crate) fn record_ns(clock: HostClock) -> f64 {
     const SPANS: u32 = 1_000;
     const ROUNDS: u32 = 20;
@@ -109,11 +115,13 @@ pub(crate) fn record_ns(clock: HostClock) -> f64 {
     fastest / f64::from(2 * SPANS)
 }
 
-/// Measures the processor time of the current thread. Where the operating system does not provide
-/// it, measures the elapsed time instead, which is longer.
+/// Measures the processor time of the current thread. If the operating system does not provide it,
+/// measures the elapsed time instead, which is longer.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
+    /// The processor time of the thread at the start.
     thread_time: Duration,
+    /// The time at the start.
     instant: Instant,
 }
 
@@ -131,7 +139,7 @@ impl Stopwatch {
     }
 }
 
-/// Returns the processor time of the current thread; 0 on systems other than Unix.
+/// Returns the processor time of the current thread, or 0 on systems other than Unix.
 #[cfg(unix)]
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -1,10 +1,10 @@
-//! The poll interval: how often the drain reads a ring.
+//! The poll interval of a ring: the pause until the drain reads the ring again.
 //!
 //! A drain that polled without a pause would keep taking the ring's cache lines away from the
-//! producer, which would make every record slower. The drain therefore leaves a ring alone until
-//! the ring holds enough records or its poll interval is over. The interval is the time in which
-//! the ring would become a quarter full at the rate seen last. A producer never wakes the drain,
-//! because that would be a system call on the hot path.
+//! producer, the thread that writes into the ring, which would make every record slower. The drain
+//! therefore leaves a ring alone until the ring holds enough records or its poll interval is over.
+//! The interval is the time in which the ring would become a quarter full at the rate seen last. A
+//! producer never wakes the drain, because that would be a system call on the hot path.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -15,8 +15,8 @@ pub(crate) const MIN_PERIOD: Duration = Duration::from_millis(1);
 /// another one.
 pub(crate) const DEFAULT_MAX_PERIOD: Duration = Duration::from_millis(100);
 
-/// Returns how many pending records make the drain read a ring before its poll interval is over: a
-/// quarter of the capacity, but at most 1,024.
+/// Returns the number of pending records from which the drain reads a ring before its poll interval
+/// is over: a quarter of the capacity, but at most 1,024.
 const fn early_drain_threshold(capacity: usize) -> usize {
     let quarter = capacity / 4;
     if quarter < 1_024 { quarter } else { 1_024 }
@@ -25,31 +25,34 @@ const fn early_drain_threshold(capacity: usize) -> usize {
 /// The poll interval of one ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PollInterval {
+    /// When the interval began, which is when the ring was last drained.
     last_drain: Instant,
+    /// The length of the interval.
     interval: Duration,
 }
 
 impl PollInterval {
-    /// Creates the poll interval of a ring that a thread has just taken, whose rate is not known
-    /// yet: [`MIN_PERIOD`].
+    /// Creates the poll interval of a ring that a thread has just taken. Its length is
+    /// [`MIN_PERIOD`], because the rate of the thread is not known yet.
     pub(crate) fn new(now: Instant) -> Self {
         Self { last_drain: now, interval: MIN_PERIOD }
     }
 
-    /// Returns when the interval is over.
+    /// Returns the time at which the interval is over.
     pub(crate) fn due_at(&self) -> Instant {
         self.last_drain + self.interval
     }
 
-    /// Whether a ring of this capacity with so many pending records is due to be drained.
+    /// Returns whether a ring of this capacity with `pending` unread records has to be drained.
     pub(crate) fn is_due(&self, pending: usize, capacity: usize, now: Instant) -> bool {
         pending >= early_drain_threshold(capacity) || now >= self.due_at()
     }
 
-    /// Begins the next interval, whose length follows from the rate of the `pending` records that
-    /// were written since the last drain.
+    /// Begins the next interval. Its length follows from the rate at which the `pending` records
+    /// were written since the last drain, and is at most `max_period`.
     ///
-    /// Does nothing if there are none before the interval is over, because that shows no rate.
+    /// Does nothing if there are no pending records and the present interval is not over: a part of
+    /// an interval without records is too short to lengthen the interval for.
     pub(crate) fn update(
         &mut self,
         pending: u64,
@@ -64,13 +67,13 @@ impl PollInterval {
         let quarter = capacity as u64 / 4;
         let max_period = max_period.max(MIN_PERIOD);
         self.interval = match pending {
-            // At most twice as long, so that the drain returns soon if the thread pauses only for a
+            // Only twice as long, so that the drain returns soon if the thread paused only for a
             // moment.
             0 => (self.interval * 2).clamp(MIN_PERIOD, max_period),
             pending => {
                 let nanos = elapsed.as_nanos() * u128::from(quarter) / u128::from(pending);
-                let fill = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-                fill.min(self.interval * 2).clamp(MIN_PERIOD, max_period)
+                let time_to_fill = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+                time_to_fill.min(self.interval * 2).clamp(MIN_PERIOD, max_period)
             }
         };
         self.last_drain = now;

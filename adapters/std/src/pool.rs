@@ -3,22 +3,26 @@
 //! A ring is *free*, *active* or *ending*. An active ring belongs to one thread. An ending ring
 //! belonged to a thread that has ended, but its last records are not drained yet. A thread changes
 //! its ring from free to active and from active to ending. Only the drain changes a ring from
-//! ending to free, after it has delivered the last record. Every record that the drain finds in a
-//! ring was therefore written by the thread whose name the ring has.
+//! ending to free, after it has delivered the last record. Therefore every record that the drain
+//! finds in a ring was written by the thread whose name the ring has.
 //!
-//! The locks order what one holder of a ring does before what the next holder does. The table lists
-//! all other orderings:
+//! The *gate* is the set of switches that decide which events are recorded; `stop` closes it. A
+//! record is *unregistered* if it went into no ring.
 //!
-//! | place | ordering | partner | what breaks without it | model |
+//! The locks order what one holder of a ring does before what the next holder does. Each other
+//! ordering is written as `at("name", ordering)` or `fence_at("name", ordering)`. The name only
+//! identifies its row in this table:
+//!
+//! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
 //! | `pool: a ring is given back` | the thread, `state` store, Release | the drain, `state` load, Acquire | the drain sees that the thread has ended, but misses its last records, and attributes them to the ring's next thread | `a_ring_goes_from_thread_to_thread` |
-//! | `pool: whether its thread is gone` | the drain, `state` load, Acquire | the thread, `state` store, Release | the same | `a_ring_goes_from_thread_to_thread` |
-//! | `pool: the gate closes for good` | `stop`, fence before the gate is closed, Release | `is_stopped`, fence, Acquire | a record that the closed gate rejected is not counted | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
-//! | `pool: the gate was found closed` | `is_stopped`, fence after the gate was read, Acquire | `stop`, fence, Release | the same | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
+//! | `pool: whether its thread is gone` | the drain, `state` load, Acquire | the thread, `state` store, Release | as in the row above | `a_ring_goes_from_thread_to_thread` |
+//! | `pool: the gate closes for good` | `stop`, fence before the gate is closed, Release | `is_stopped`, fence, Acquire | a thread whose record the closed gate rejects does not see that the collector has stopped, and does not count the record as unregistered | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
+//! | `pool: the gate was found closed` | `is_stopped`, fence after the gate was read, Acquire | `stop`, fence, Release | as in the row above | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
 //! | `pool: stopping` | `stop`, `stopped` store, Release | the drain, `stopped` load, Acquire | the last pass misses a record from before `stop` | `the_last_pass_delivers_every_record_from_before_the_stop` |
-//! | `pool: whether the next pass is the last` | the drain, `stopped` load, Acquire | `stop`, `stopped` store, Release | the same | `the_last_pass_delivers_every_record_from_before_the_stop` |
+//! | `pool: whether the next pass is the last` | the drain, `stopped` load, Acquire | `stop`, `stopped` store, Release | as in the row above | `the_last_pass_delivers_every_record_from_before_the_stop` |
 //! | `pool: the last pass is over` | the drain, `finished` store, Release | `is_finished`, Acquire | records that the last pass delivered are also counted as unregistered | `records_after_the_last_pass_are_counted` |
-//! | `pool: whether the last pass is over` | `is_finished`, Acquire | the drain, `finished` store, Release | the same | `records_after_the_last_pass_are_counted` |
+//! | `pool: whether the last pass is over` | `is_finished`, Acquire | the drain, `finished` store, Release | as in the row above | `records_after_the_last_pass_are_counted` |
 //!
 //! `.ci/run loom` weakens one ordering after the other, and requires that the model in its row then
 //! fails. The models are in `pool/models.rs`.
@@ -47,20 +51,23 @@ use crate::{
     sync::{Condvar, Mutex, lock},
 };
 
+/// The state of a ring that no thread has.
 const FREE: u8 = 0;
+/// The state of a ring that belongs to a thread.
 const ACTIVE: u8 = 1;
+/// The state of a ring whose thread has ended and whose last records are not drained yet.
 const ENDING: u8 = 2;
 
-/// The size of the gate: one word for every event id that a record can have, so that the hot path
-/// needs no bounds check.
+/// The number of switches in the gate: one byte for every event id that a record can have, so that
+/// the hot path needs no bounds check.
 ///
-/// It is 2 under the model checker, which tracks every word as an object of its own and needs no
-/// more.
+/// It is 2 under the model checker, which tracks every atomic as an object of its own, and whose
+/// models need no more.
 pub(crate) const IDS: usize = if cfg!(tailwatch_loom) { 2 } else { EventId::MAX as usize + 1 };
 
-/// A ring, its state, and the name of the thread that has or last had it.
+/// A ring, its state, and the name of the thread that has the ring or had it last.
 #[derive(Debug)]
-struct Slot {
+struct PooledRing {
     memory: RingMemory,
     /// [`FREE`], [`ACTIVE`] or [`ENDING`].
     state: AtomicU8,
@@ -69,47 +76,55 @@ struct Slot {
 
 /// What the recording threads and the drain of a collector share.
 pub(crate) struct Pool {
-    slots: Box<[Slot]>,
-    /// The numbers of the free slots.
+    rings: Box<[PooledRing]>,
+    /// The indices of the free rings.
     free: Mutex<Vec<usize>>,
-    /// The length of `free`, readable without the lock.
+    /// The length of `free`, which can be read without the lock.
     free_rings: AtomicUsize,
     /// Notified when a ring becomes free.
     freed: Condvar,
+    /// The switches that decide which events are recorded.
     gate: Gate<IDS>,
     /// Held while the gate is changed.
     gate_lock: Mutex<()>,
-    /// By event id: not 0 while one of the event's limits is violated.
+    /// For each event id: not 0 while a limit of the event is violated.
     breached: Box<[AtomicU8]>,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
     /// Not 0 once the last pass is over.
     finished: AtomicU8,
-    /// Records that went into no ring.
+    /// The number of records that went into no ring.
     unregistered: AtomicUsize,
-    /// The records in `unregistered` that would have ended a span.
+    /// The number of records in `unregistered` that would have ended a span.
     lost_ends: AtomicUsize,
+    /// The clock that recording threads read.
     clock: HostClock,
+    /// The drain's thread, unless the program drains.
     drain_thread: OnceLock<Thread>,
 }
 
 /// A thread's claim on a ring of the pool. Dropping it gives the ring back.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    pub(crate) slot: usize,
+    /// The index of the ring in the pool.
+    pub(crate) ring_index: usize,
     pool: Arc<Pool>,
 }
 
 impl Pool {
-    /// Creates a pool of `rings` rings of `capacity` records each, and touches the pages of the
+    /// Creates a pool of `rings` rings with `capacity` records each, and touches the pages of the
     /// rings.
     pub(crate) fn new(rings: usize, capacity: usize, clock: HostClock) -> io::Result<Self> {
-        let slot = |_| {
+        let ring = |_| {
             let memory = RingMemory::new(capacity)?;
-            Ok(Slot { memory, state: AtomicU8::new(FREE), thread_name: Mutex::new(Arc::from("")) })
+            Ok(PooledRing {
+                memory,
+                state: AtomicU8::new(FREE),
+                thread_name: Mutex::new(Arc::from("")),
+            })
         };
         Ok(Self {
-            slots: (0..rings).map(slot).collect::<io::Result<_>>()?,
+            rings: (0..rings).map(ring).collect::<io::Result<_>>()?,
             free: Mutex::new((0..rings).rev().collect()),
             free_rings: AtomicUsize::new(rings),
             freed: Condvar::new(),
@@ -125,23 +140,24 @@ impl Pool {
         })
     }
 
-    /// Locks all rings in memory.
+    /// Locks all rings in memory, so that the operating system cannot swap them out.
     pub(crate) fn lock_memory(&self) -> io::Result<()> {
-        self.slots.iter().try_for_each(|slot| slot.memory.lock())
+        self.rings.iter().try_for_each(|ring| ring.memory.lock())
     }
 
     /// Returns an upper bound of the bytes that [`lock_memory`](Self::lock_memory) counts against
-    /// the limit of locked memory.
+    /// the process's limit of locked memory.
     pub(crate) fn lockable_bytes(&self) -> usize {
-        self.slots.iter().map(|slot| slot.memory.lockable_bytes()).sum()
+        self.rings.iter().map(|ring| ring.memory.lockable_bytes()).sum()
     }
 
+    /// Returns the gate. Change it only with [`update_gate`](Self::update_gate).
     pub(crate) fn gate(&self) -> &Gate<IDS> {
         &self.gate
     }
 
-    /// Calls `update` with the gate, under a lock that admits one thread at a time. Does nothing
-    /// once the collector is stopped, because a stopped collector stays off.
+    /// Calls `update` with the gate, under a lock because only one thread at a time may change the
+    /// gate. Does nothing once the collector is stopped, because a stopped collector stays off.
     pub(crate) fn update_gate(&self, update: impl FnOnce(&Gate<IDS>)) {
         let _updating = lock(&self.gate_lock);
         if !self.is_stopped() {
@@ -149,13 +165,14 @@ impl Pool {
         }
     }
 
-    /// Whether a limit of this event is violated, as of the last pass.
+    /// Returns whether a limit of this event is violated, as of the last pass.
     #[inline]
     pub(crate) fn is_breached(&self, id: EventId) -> bool {
         // Relaxed: the flag guards no other memory.
         self.breached[usize::from(id.get())].load(Relaxed) != 0
     }
 
+    /// Sets whether a limit of this event is violated.
     pub(crate) fn set_breached(&self, id: EventId, breached: bool) {
         self.breached[usize::from(id.get())].store(u8::from(breached), Relaxed);
     }
@@ -164,23 +181,24 @@ impl Pool {
         self.clock
     }
 
-    pub(crate) fn rings(&self) -> usize {
-        self.slots.len()
+    pub(crate) fn ring_count(&self) -> usize {
+        self.rings.len()
     }
 
-    pub(crate) fn ring(&self, slot: usize) -> &Ring {
-        self.slots[slot].memory.ring()
+    /// Returns the ring with this index.
+    pub(crate) fn ring(&self, index: usize) -> &Ring {
+        self.rings[index].memory.ring()
     }
 
-    /// The size of the pool with its rings, in bytes.
+    /// Returns the size of the pool with its rings, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.slots.iter().map(|slot| size_of::<Slot>() + slot.memory.bytes()).sum::<usize>()
+        let ring_bytes = |ring: &PooledRing| size_of::<PooledRing>() + ring.memory.bytes();
+        size_of::<Self>() + self.rings.iter().map(ring_bytes).sum::<usize>()
     }
 
-    /// Sets the drain's thread, which is woken when a thread takes a ring or gives it back.
+    /// Sets the drain's thread, which is woken when a thread takes a ring or gives one back.
     pub(crate) fn set_drain_thread(&self, thread: Thread) {
-        // The result is ignored because a collector starts at most one such thread.
+        // This cannot fail, because a collector starts at most one such thread.
         let _ = self.drain_thread.set(thread);
     }
 
@@ -193,36 +211,37 @@ impl Pool {
     /// Takes a free ring for the current thread, whose name the closure `name` returns. Returns
     /// `None` if no ring is free.
     ///
-    /// Does not wait for a ring. It only blocks while another thread holds the lock of the list of
-    /// free rings.
+    /// Does not wait for a ring to become free. Blocks only while another thread holds the lock of
+    /// the list of free rings.
     pub(crate) fn claim(self: &Arc<Self>, name: impl FnOnce() -> Arc<str>) -> Option<Claim> {
-        // Relaxed: this check only avoids the lock. A thread that reads an outdated 0 checks again
-        // with its next record.
+        // Relaxed: this check only avoids taking the lock. A thread that reads an outdated 0 checks
+        // again with its next record.
         if self.free_rings.load(Relaxed) == 0 {
             return None;
         }
-        let slot = self.pop_free(&mut lock(&self.free))?;
-        Some(self.activate(slot, name))
+        let index = self.pop_free(&mut lock(&self.free))?;
+        Some(self.activate(index, name))
     }
 
-    /// Takes a ring as [`claim`](Self::claim) does, but waits up to 500 ms if the rings of threads
-    /// that have ended are about to become free.
+    /// Takes a ring as [`claim`](Self::claim) does. If none is free, but the threads of some rings
+    /// have ended, waits up to 500 ms for the drain to free such a ring.
     #[cfg(not(tailwatch_loom))]
     pub(crate) fn claim_or_wait(
         self: &Arc<Self>,
         name: impl FnOnce() -> Arc<str>,
     ) -> Option<Claim> {
         const MAX_WAIT: Duration = Duration::from_millis(500);
-        let ending =
-            |_: &mut Vec<usize>| self.slots.iter().any(|slot| slot.state.load(Relaxed) == ENDING);
+        let has_ending = || self.rings.iter().any(|ring| ring.state.load(Relaxed) == ENDING);
         let free = lock(&self.free);
         let free =
-            self.freed.wait_timeout_while(free, MAX_WAIT, |free| free.is_empty() && ending(free));
-        let slot = self.pop_free(&mut free.unwrap_or_else(std::sync::PoisonError::into_inner).0)?;
-        Some(self.activate(slot, name))
+            self.freed.wait_timeout_while(free, MAX_WAIT, |free| free.is_empty() && has_ending());
+        let index =
+            self.pop_free(&mut free.unwrap_or_else(std::sync::PoisonError::into_inner).0)?;
+        Some(self.activate(index, name))
     }
 
-    /// Does not wait, because the model checker does not model time.
+    /// Takes a ring as [`claim`](Self::claim) does. Does not wait, because the model checker does
+    /// not model time.
     #[cfg(tailwatch_loom)]
     pub(crate) fn claim_or_wait(
         self: &Arc<Self>,
@@ -231,56 +250,60 @@ impl Pool {
         self.claim(name)
     }
 
+    /// Removes a ring from the list of free rings, whose lock the caller holds, and returns its
+    /// index.
     fn pop_free(&self, free: &mut Vec<usize>) -> Option<usize> {
-        let slot = free.pop();
+        let index = free.pop();
         self.free_rings.store(free.len(), Relaxed);
-        slot
+        index
     }
 
-    fn activate(self: &Arc<Self>, slot: usize, name: impl FnOnce() -> Arc<str>) -> Claim {
-        *lock(&self.slots[slot].thread_name) = name();
+    /// Makes the ring with this index active, as that of the current thread.
+    fn activate(self: &Arc<Self>, index: usize, name: impl FnOnce() -> Arc<str>) -> Claim {
+        *lock(&self.rings[index].thread_name) = name();
         // Relaxed: the drain reads the name only after it has found a record in the ring, and the
         // name was set before that record was written.
-        self.slots[slot].state.store(ACTIVE, Relaxed);
+        self.rings[index].state.store(ACTIVE, Relaxed);
         self.wake_drain();
-        Claim { slot, pool: Arc::clone(self) }
+        Claim { ring_index: index, pool: Arc::clone(self) }
     }
 
-    /// Returns the name of the thread that has or last had the ring.
-    pub(crate) fn thread_name(&self, slot: usize) -> Arc<str> {
-        Arc::clone(&lock(&self.slots[slot].thread_name))
+    /// Returns the name of the thread that has the ring or had it last.
+    pub(crate) fn thread_name(&self, index: usize) -> Arc<str> {
+        Arc::clone(&lock(&self.rings[index].thread_name))
     }
 
-    /// Whether the ring is active or ending.
-    pub(crate) fn is_taken(&self, slot: usize) -> bool {
-        self.slots[slot].state.load(Relaxed) != FREE
+    /// Returns whether the ring is active or ending.
+    pub(crate) fn is_taken(&self, index: usize) -> bool {
+        self.rings[index].state.load(Relaxed) != FREE
     }
 
-    /// Refreshes the ring's consumer, so that its pending records are up to date. Returns whether
-    /// the ring is ending, in which case these are the last records of its thread.
-    pub(crate) fn refresh(&self, slot: usize, consumer: &mut Consumer<'_>) -> bool {
+    /// Refreshes the ring's consumer, which then has all records that are now in the ring as
+    /// pending. Returns whether the ring is ending, in which case these are the last records of its
+    /// thread.
+    pub(crate) fn refresh(&self, index: usize, consumer: &mut Consumer<'_>) -> bool {
         // Acquire, paired with the Release store in the drop of `Claim`: if the thread has given
-        // the ring back, the refresh below sees its last record. This is why the refresh comes
-        // second.
-        let state = self.slots[slot].state.load(at("pool: whether its thread is gone", Acquire));
+        // the ring back, the refresh below sees the thread's last record. Therefore the refresh has
+        // to come second.
+        let state = self.rings[index].state.load(at("pool: whether its thread is gone", Acquire));
         consumer.refresh();
         state == ENDING
     }
 
     /// Makes an ending ring free, after the drain has delivered its last record.
-    pub(crate) fn release(&self, slot: usize) {
-        // The lock orders what the drain did with the ring before what its next thread does. It
-        // also makes the change of the state and the push one step for `claim_or_wait`, which would
-        // otherwise miss a ring between the two and stop waiting.
+    pub(crate) fn release(&self, index: usize) {
+        // The lock orders what the drain did with the ring before what the ring's next thread does.
+        // It also makes the change of the state and the push one step for `claim_or_wait`. Between
+        // the two, a ring is neither ending nor in the list, so `claim_or_wait` would stop waiting.
         let mut free = lock(&self.free);
-        self.slots[slot].state.store(FREE, Relaxed);
-        free.push(slot);
+        self.rings[index].state.store(FREE, Relaxed);
+        free.push(index);
         self.free_rings.store(free.len(), Relaxed);
         drop(free);
         self.freed.notify_one();
     }
 
-    /// Closes the gate for good, and makes the drain's next pass its last.
+    /// Closes the gate for good, and makes the next pass of the drain the last one.
     pub(crate) fn stop(&self) {
         let _updating = lock(&self.gate_lock);
         // Release, paired with the Acquire load in `is_stopping`: the last pass sees everything
@@ -292,7 +315,7 @@ impl Pool {
         self.gate().close();
     }
 
-    /// Whether the collector has stopped. Called after the gate rejected an event, it returns
+    /// Returns whether the collector has stopped. After the gate has rejected an event, this is
     /// whether the gate is closed for good.
     pub(crate) fn is_stopped(&self) -> bool {
         // Acquire, paired with the Release fence in `stop`: see there.
@@ -300,7 +323,7 @@ impl Pool {
         self.stopped.load(Relaxed) != 0
     }
 
-    /// Whether the next pass is the last.
+    /// Returns whether the next pass is the last one.
     pub(crate) fn is_stopping(&self) -> bool {
         // Acquire, paired with the Release store in `stop`: see there.
         self.stopped.load(at("pool: whether the next pass is the last", Acquire)) != 0
@@ -312,22 +335,23 @@ impl Pool {
         self.unregistered.fetch_add(records, Relaxed);
     }
 
-    /// Counts an undelivered record that would have ended a span.
+    /// Counts a record that would have ended a span and is never delivered.
     pub(crate) fn count_lost_end(&self) {
         self.lost_ends.fetch_add(1, Relaxed);
         self.count_unregistered(1);
     }
 
-    /// Returns the number of undelivered records that would have ended a span.
+    /// Returns the number of records that would have ended a span and are never delivered.
     pub(crate) fn lost_ends(&self) -> usize {
         self.lost_ends.load(Relaxed)
     }
 
-    /// Returns the number of records that are never delivered. After the last pass this includes
-    /// records that still went into a ring, such as the END of a span that was open at the stop.
+    /// Returns the number of records that are never delivered. After the last pass, this includes
+    /// records that were still written into a ring, such as the END of a span that was open at the
+    /// stop.
     pub(crate) fn unregistered(&self) -> u64 {
         let pushed_late = if self.is_finished() {
-            self.slots.iter().map(|slot| slot.memory.ring().pending()).sum()
+            self.rings.iter().map(|ring| ring.memory.ring().pending()).sum()
         } else {
             0
         };
@@ -336,13 +360,13 @@ impl Pool {
 
     /// Marks the last pass as over. Nothing is drained afterwards.
     pub(crate) fn finish(&self) {
-        // Release, paired with the Acquire load in `is_finished`: whoever sees the flag also sees
-        // how far the last pass drained each ring, and so does not count delivered records as
+        // Release, paired with the Acquire load in `is_finished`: a thread that sees the flag also
+        // sees how far the last pass drained each ring, and so does not count delivered records as
         // pending.
         self.finished.store(1, at("pool: the last pass is over", Release));
     }
 
-    /// Whether the last pass is over.
+    /// Returns whether the last pass is over.
     pub(crate) fn is_finished(&self) -> bool {
         // Acquire, paired with the Release store in `finish`: see there.
         self.finished.load(at("pool: whether the last pass is over", Acquire)) != 0
@@ -352,7 +376,7 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("rings", &self.slots.len())
+            .field("rings", &self.rings.len())
             .field("clock", &self.clock)
             .finish_non_exhaustive()
     }
@@ -368,7 +392,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         // Release, paired with the drain's Acquire load in `refresh`: a drain that sees the ring
         // ending also sees its last record.
-        self.pool.slots[self.slot].state.store(ENDING, at("pool: a ring is given back", Release));
+        self.pool.rings[self.ring_index]
+            .state
+            .store(ENDING, at("pool: a ring is given back", Release));
         self.pool.wake_drain();
     }
 }

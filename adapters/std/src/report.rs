@@ -1,4 +1,4 @@
-//! The report: an immutable snapshot of everything that a collector has measured.
+//! The report: an immutable snapshot of everything that a collector has measured up to one moment.
 
 mod diff;
 pub(crate) mod json;
@@ -17,7 +17,7 @@ pub use self::{
 };
 use crate::{Health, SlaReport};
 
-/// A consistent snapshot of everything that a collector has measured up to one moment.
+/// A snapshot of everything that a collector has measured up to one moment. It never changes.
 ///
 /// [`Display`](fmt::Display) formats it as a table for people. `serde` serializes it as JSON of the
 /// schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a sample
@@ -25,7 +25,7 @@ use crate::{Health, SlaReport};
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The JSON schema, `tailwatch.report/1`.
+    /// The name of the JSON schema, `tailwatch.report/1`.
     pub schema: &'static str,
     /// The time of the report, in nanoseconds since 1970.
     pub unix_ns: u64,
@@ -36,29 +36,29 @@ pub struct Report {
     /// All events, in the order in which they were passed to
     /// [`Builder::events`](crate::Builder::events).
     pub events: Vec<EventReport>,
-    /// All limits, grouped by event.
+    /// The state of all limits, grouped by event.
     pub sla: Vec<SlaReport>,
-    /// The counts of delivered and lost records, and the cost of measuring.
+    /// The numbers of delivered and lost records, and the cost of measuring.
     pub health: Health,
-    /// Whether the last pass has begun, so that this is the collector's last report.
+    /// Whether the collector's last pass has begun, so that this is its last report.
     #[serde(skip)]
     pub(crate) finished: bool,
 }
 
-/// The clock of a collector.
+/// The clock of a collector and how exact it was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClockReport {
     /// `tsc` (the processor's counter) or `monotonic` (the operating system's clock).
     #[serde(serialize_with = "json::text")]
     pub source: crate::ClockSource,
-    /// Whether the clock read at END waits for the measured work
+    /// Whether reading the clock at the end of a span waits until the measured work is done
     /// ([`ClockMode::Ordered`](crate::ClockMode::Ordered)).
     pub ordered: bool,
-    /// Ticks per second, fixed for the lifetime of the process.
+    /// The ticks of the clock per second, which are measured once per process.
     pub hz: u64,
-    /// How much faster the clock ran than the operating system's clock since the start, in parts
-    /// per million.
+    /// By how much faster the clock ran than the operating system's clock since the start of the
+    /// collector, in parts per million. Negative if it ran slower.
     pub drift_ppm: f64,
 }
 
@@ -66,40 +66,41 @@ pub struct ClockReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EventReport {
-    /// The event's number.
+    /// The event's id.
     #[serde(serialize_with = "json::id")]
     pub id: EventId,
     /// The event's name.
     pub name: &'static str,
-    /// The unit of the event's samples: `ns`, or `1` for plain numbers.
+    /// The unit of the event's samples: `ns` for nanoseconds, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
-    /// The statistics of each window, shortest window first.
+    /// The statistics over each window, the shortest window first.
     #[serde(serialize_with = "json::windows")]
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
-    /// The outcomes of the event's spans since the start.
+    /// The number of the event's spans that ended since the start, by outcome.
     #[serde(serialize_with = "json::outcomes")]
     pub outcomes: Outcomes,
     /// The event's open spans.
     pub in_flight: InFlight,
 }
 
-/// The open spans of one event: their START was seen, their END was not.
+/// The open spans of one event: those whose start (START) was recorded and whose end (END) was not.
+/// A table with room for 896 spans of all events tracks them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// The number of open spans.
+    /// The number of open spans in the table.
     pub open: u64,
-    /// The number of these spans that were open when records were lost. Their END may be among the
-    /// lost records.
+    /// The number of these spans that were already open when records were lost. Their END may be
+    /// among the lost records, so they may have ended.
     pub uncertain: u64,
-    /// The number of further spans that found no room in the table of open spans.
+    /// The number of further spans that began while the table was full and have not ended.
     pub untracked: u64,
-    /// The age of the oldest open span, in nanoseconds.
+    /// The age of the oldest open span, in nanoseconds. `None` if no span is open.
     pub oldest_ns: Option<u64>,
-    /// The tag of the oldest open span.
+    /// The tag of the oldest open span. `None` if no span is open.
     pub oldest_tag: Option<u64>,
 }
 
@@ -108,14 +109,15 @@ pub struct InFlight {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlowSample {
-    /// The time at which the span or duration began, or the value was measured, in nanoseconds
+    /// The time at which the span or duration began, or the value was recorded, in nanoseconds
     /// since 1970.
     pub start_unix_ns: u64,
     /// The duration in nanoseconds, or the plain number.
     pub duration: u64,
-    /// The tag of the span, or `None` if its START was not seen or the sample is not a span.
+    /// The tag of the span, which is 0 for a span that began without one. `None` if its START was
+    /// lost, or if the sample is not a span.
     pub tag: Option<u64>,
-    /// The name of the thread that recorded the END, duration or value.
+    /// The name of the thread that ended the span, or recorded the duration or value.
     pub thread: Arc<str>,
 }
 
@@ -125,11 +127,13 @@ pub struct SlowSample {
 pub struct WindowReport {
     /// The window's length.
     pub length: Duration,
-    /// The statistics, or `None` if the window has no sample.
+    /// The statistics over the window, or `None` if the window has no sample.
     pub statistics: Option<Statistics>,
 }
 
 impl InFlight {
+    /// Creates the report of an event's open spans. `oldest` is the age of the oldest one in
+    /// nanoseconds, and its tag.
     pub(crate) fn new(pairing: &Pairing, oldest: Option<(u64, u64)>) -> Self {
         Self {
             open: pairing.open,
@@ -142,6 +146,7 @@ impl InFlight {
 }
 
 impl EventReport {
+    /// Creates the report of an event without any samples.
     pub(crate) fn new(info: &EventInfo, windows: &[WindowSpec]) -> Self {
         Self {
             id: info.id,
@@ -182,7 +187,7 @@ impl Report {
         serde_json::to_string(self).expect("all map keys of a report are text")
     }
 
-    /// Returns the statistics of an event, or `None` if the collector has no such event.
+    /// Returns the statistics of an event, or `None` if the collector does not have the event.
     pub fn event(&self, event: impl Event) -> Option<&EventReport> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)

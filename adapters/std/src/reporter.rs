@@ -1,4 +1,4 @@
-//! Writes a collector's report periodically.
+//! A thread that writes a collector's report periodically.
 
 use core::{fmt, time::Duration};
 use std::{
@@ -10,18 +10,18 @@ use std::{
 
 use crate::{Collector, Report};
 
-/// The shortest interval. A shorter one would only burn time: a report is published at most every
-/// 10 ms.
+/// The shortest interval. The drain publishes a report about every 10 ms, so a shorter interval
+/// would only repeat reports and take time.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Emits a collector's report at a fixed interval, in a thread of its own.
+/// Emits a collector's report at a fixed interval, on a thread of its own.
 ///
-/// The reporter reads the report that the drain published last, so the drain never waits for it. If
-/// emitting a report takes longer than the interval, the missed ones are skipped. An interval below
-/// 1 ms is raised to 1 ms.
+/// The reporter reads the last report that the drain published, so the drain never waits for it. If
+/// emitting a report takes longer than the interval, the reporter skips the intervals that passed
+/// meanwhile. An interval below 1 ms is raised to 1 ms.
 ///
-/// When the reporter is stopped or dropped, it emits a last report. To have everything in it, stop
-/// the collector first.
+/// When the reporter is stopped or dropped, it emits a last report. Stop the collector before, so
+/// that this report includes everything that was recorded.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,13 +38,14 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// ```
 #[must_use = "a reporter stops when it is dropped"]
 pub struct Reporter {
-    /// Dropped to stop the thread: its end of the channel then reports a disconnect.
+    /// Dropping it disconnects the channel, which stops the thread.
     alive: Option<SyncSender<()>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Reporter {
-    /// Starts a reporter that writes the report to `to` as a table for people.
+    /// Starts a reporter that writes the report to `to` as a table for people, once in each
+    /// interval `every`.
     ///
     /// # Errors
     /// Returns an error if the operating system cannot start the thread.
@@ -60,7 +61,7 @@ impl Reporter {
     }
 
     /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,
-    /// one report per line.
+    /// one line in each interval `every`.
     ///
     /// # Errors
     /// Returns an error if the operating system cannot start the thread.
@@ -75,9 +76,10 @@ impl Reporter {
         })
     }
 
-    /// Starts a reporter that passes the report to `emit`, for example to send it somewhere.
+    /// Starts a reporter that calls `emit` with the report once in each interval `every`, for
+    /// example to send the report somewhere.
     ///
-    /// An error that `emit` returns ends the reporter, and [`stop`](Self::stop) returns the error.
+    /// If `emit` returns an error, the reporter ends, and [`stop`](Self::stop) returns the error.
     ///
     /// # Errors
     /// Returns an error if the operating system cannot start the thread.
@@ -112,8 +114,8 @@ impl Reporter {
     /// Emits a last report and ends the thread. Blocks until the thread has ended.
     ///
     /// # Errors
-    /// Returns the error that ended the reporter earlier, or the error of the last report: the
-    /// writer's or closure's error, or one that stands for a panic.
+    /// Returns the error of the writer or of `emit`, in an earlier report or in the last one.
+    /// Returns an error of the kind [`Other`](io::ErrorKind::Other) if the thread has panicked.
     pub fn stop(mut self) -> io::Result<()> {
         self.end()
     }
@@ -130,7 +132,7 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        // A drop cannot return the error; `stop` does.
+        // A drop cannot return the error. Call `stop` to get it.
         let _ = self.end();
     }
 }

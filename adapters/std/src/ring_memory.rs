@@ -1,4 +1,4 @@
-//! The mapped memory of a ring.
+//! The memory of a ring, mapped from the operating system.
 
 #![allow(unsafe_code, reason = "a ring is placed in mapped memory")]
 
@@ -10,36 +10,39 @@ use tailwatch_core::{CapacityError, Ring};
 
 /// The memory of one ring.
 ///
-/// Its pages are mapped and touched in advance, because otherwise the first record in each page
-/// would cause a page fault. They are kept off transparent huge pages, because the kernel stalls
-/// the program while it assembles one.
+/// Its pages are mapped and touched in advance. Otherwise the first record in each page would cause
+/// a page fault. The kernel must not use transparent huge pages for it, because it stalls the
+/// program while it assembles one.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
     map: MmapMut,
+    /// The capacity of the ring, in records.
     capacity: usize,
 }
 
 impl RingMemory {
-    /// Maps and touches memory for `capacity` records.
+    /// Maps and touches memory for a ring of `capacity` records.
     ///
     /// # Errors
-    /// If [`Ring::layout`] rejects the capacity, or the operating system provides no memory.
+    /// Returns an error if [`Ring::layout`] rejects the capacity, or if the operating system
+    /// provides no memory.
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         let layout =
             Ring::layout(capacity).map_err(|CapacityError { .. }| io::ErrorKind::InvalidInput)?;
         let mut map = MmapOptions::new().len(layout.size()).map_anon()?;
-        // The result is ignored because only a kernel without transparent huge pages rejects the
+        // The result is ignored, because only a kernel without transparent huge pages rejects the
         // advice.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::NoHugePage);
-        // 4 KiB is the smallest page size. Larger pages are touched more than once.
+        // 4 KiB is the smallest page size. Larger pages are touched more than once, which is
+        // harmless.
         for byte in map.iter_mut().step_by(4096) {
             *byte = 0;
         }
         Ok(Self { map, capacity })
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.map.len()
     }
@@ -53,18 +56,19 @@ impl RingMemory {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Returns an upper bound of the bytes that [`lock`](Self::lock) counts against the limit of
-    /// locked memory. The operating system counts whole pages, which are 64 KiB or smaller.
+    /// Returns an upper bound of the bytes that [`lock`](Self::lock) counts against the process's
+    /// limit of locked memory. The operating system counts whole pages, of at most 64 KiB.
     pub(crate) fn lockable_bytes(&self) -> usize {
         self.map.len().next_multiple_of(1 << 16)
     }
 
+    /// Returns the ring.
     pub(crate) fn ring(&self) -> &Ring {
         let memory =
             NonNull::new(self.map.as_ptr().cast_mut()).expect("a mapping is not at address 0");
         // SAFETY: the mapping has the size of this capacity's layout, is aligned to a page, was
-        // zeroed when it was created, and lives as long as `self` is borrowed. After `new`, only
-        // rings that this function returns access it.
+        // zeroed when it was created, and lives as long as `self` is borrowed. After `new`, it is
+        // accessed only through the rings that this function returns.
         unsafe { Ring::from_memory(memory, self.capacity) }.expect("`new` checked the capacity")
     }
 }

@@ -1,54 +1,58 @@
-//! Sampling: which share of an event's spans is recorded, and how the share is chosen.
+//! Sampling: which share of an event's spans and values is recorded, and how the share is chosen.
 //!
-//! Everything is recorded by default. Sampling is set per event, so that a frequent event does not
-//! reduce what is recorded of the others. Each record carries its sampling rate, so counts are
-//! weighted by the rate that was in force when the record was written. A rare slow span may be left
-//! out entirely.
+//! Everything is recorded by default. Sampling is set for each event separately, so that a frequent
+//! event does not reduce what is recorded of the others. The share is always 1 in 2^k, where k is
+//! at most 15. Each record carries its k and counts 2^k times, so counts stay correct on average
+//! even if the share changes. A rare slow span may be left out entirely.
 
 use core::{error, fmt, time::Duration};
 
 use tailwatch_core::EventId;
 
-/// The largest k. At this k, 1 in 2^15 spans is recorded.
+/// The largest k: 1 in 2^15 = 32,768 spans is recorded.
 const MAX_K: u8 = 15;
 
-/// The time between two checks of the events' rates.
+/// The shortest time between two checks of the events' rates.
 const ADJUST_EVERY: Duration = Duration::from_millis(250);
 
-// A rate limit is lifted once the rate has been below `LIFTED_BELOW` times the limit for the time
-// `LIFTED_AFTER`. The time is longer if fewer than `RECORDS_TO_JUDGE` records would come in it at
-// the limit, because the number of so few records varies too much by chance.
+/// An event is recorded in full again once its rate is below this share of the rate limit.
 const LIFTED_BELOW: f64 = 0.8;
+/// The shortest time over which the rate has to be that low. [`RECORDS_TO_JUDGE`] may require a
+/// longer one.
 const LIFTED_AFTER: Duration = Duration::from_secs(1);
+/// The rate is averaged over a time in which an event at its rate limit would write at least this
+/// many records. Fewer records vary too much by chance.
 const RECORDS_TO_JUDGE: f64 = 64.0;
 
-/// Which share of an event's spans is recorded.
+/// Which share of an event's spans and values is recorded.
 ///
-/// The share in force is always a power of two from 1 to 2^-15: the one nearest to the requested
-/// share.
+/// The share in force is always 1 in 2^k, with k from 0 (everything) to 15 (1 in 32,768). A
+/// requested share is replaced by the nearest of these, by absolute difference: 0.1 becomes 1/8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sampling {
-    /// Always records this share, which is above 0 and at most 1. A share of 1 records everything.
+    /// Always records this share, a number above 0 and at most 1.
     Rate(f64),
-    /// Records everything while there are at most `above` events per second, and the share `sample`
-    /// while there are more.
+    /// Records everything while the event happens at most `above` times per second, and the share
+    /// `sample` while it happens more often. The rate is checked every 250 ms.
     ///
-    /// Everything is recorded again once the rate has been below four fifths of `above` for a
-    /// second, or for longer if a second has too few records for a reliable estimate of the rate.
+    /// Everything is recorded again once the rate, averaged over a second, is below four fifths of
+    /// `above`. The average is taken over a longer time if a second has too few records for a
+    /// reliable estimate.
     RateLimit {
-        /// The number of events per second up to which everything is recorded.
+        /// The rate in events per second up to which everything is recorded; above 0.
         above: f64,
-        /// The share that is recorded above this rate.
+        /// The share that is recorded above this rate; above 0 and at most 1.
         sample: f64,
     },
-    /// Records as much as the cost of measuring allows.
+    /// Records as large a share as a budget for the cost of measuring allows.
     ///
-    /// The cost is that of all events and the drain together. Every second in which it exceeds the
-    /// budget, the share of the event with the most records is halved, or reduced further if half
-    /// is not enough. Once the cost is below two fifths of the budget, the lowest share is doubled.
+    /// The cost is checked once per second, and is that of all events and the drain together. While
+    /// it exceeds the budget, the share of the event that writes the most records is halved, or
+    /// reduced further if half is not enough. Only events with a budget are considered. Once the
+    /// cost is below two fifths of the budget, the lowest share is doubled.
     Budget {
-        /// The budget as a share of one core: 0.01 is 1 %.
+        /// The budget as a share of one core, above 0: 0.01 is 1 %.
         max_cpu: f64,
     },
 }
@@ -60,7 +64,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Returns the sampling itself, or an error if one of its numbers is out of range.
+    /// Returns the sampling unchanged, or an error if one of its numbers is out of range.
     pub(crate) fn check(self) -> Result<Self, SamplingError> {
         let share = |rate: f64| {
             if rate > 0.0 && rate <= 1.0 { Ok(()) } else { Err(SamplingError::Rate { rate }) }
@@ -83,10 +87,8 @@ impl Sampling {
     }
 }
 
-/// Returns the k for which 2^-k is nearest to `rate`. Of two that are equally near, returns the
-/// smaller k.
-///
-/// The rate is above 0 and at most 1.
+/// Returns the k for which 2^-k is nearest to `rate`, or the smaller k if two are equally near.
+/// `rate` is above 0 and at most 1.
 pub(crate) fn nearest(rate: f64) -> u8 {
     let distance = |k: u8| (share(k) - rate).abs();
     (0..=MAX_K).min_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap_or(0)
@@ -102,28 +104,31 @@ pub(crate) fn share(k: u8) -> f64 {
 struct SampledEvent {
     id: EventId,
     sampling: Sampling,
-    /// 1 in 2^k spans is recorded.
+    /// 1 in 2^k spans is recorded at present.
     k: u8,
-    /// The number of events at the last check of the rates, including those that sampling left out.
+    /// The number of events at the last check of the rates, including an estimate of those that
+    /// sampling left out.
     seen: u64,
-    /// Events per second at the last check of the rates.
+    /// The rate in events per second at the last check.
     rate: f64,
-    /// The time, and the number of events at that time, from which the rate is averaged to decide
-    /// whether the rate limit can be lifted.
+    /// For a rate limit that is in effect: the time from which the rate is averaged to decide
+    /// whether to record everything again, and the number of events up to that time.
     calm_since: (Duration, u64),
-    /// Whether the event was sampled at some time since the last [`Sampler::take_thinned`].
+    /// Whether not everything was recorded at some time since the last call of
+    /// [`Sampler::take_thinned`].
     was_thinned: bool,
 }
 
-/// Chooses the share of each event that is recorded.
+/// Chooses which share of each event is recorded.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     events: Vec<SampledEvent>,
-    /// The time of the last check of the rates, since the start.
+    /// When the rates were last checked, as the time since the start.
     checked_at: Duration,
 }
 
 impl Sampler {
+    /// Creates a sampler that records all of these events in full.
     pub(crate) fn new(events: impl Iterator<Item = EventId>) -> Self {
         let sampled = |id| SampledEvent {
             id,
@@ -137,8 +142,8 @@ impl Sampler {
         Self { events: events.map(sampled).collect(), checked_at: Duration::ZERO }
     }
 
-    /// Sets how an event is sampled. Returns the k that is now in force, or `None` if there is no
-    /// such event.
+    /// Sets how an event is sampled. Returns the k that is in force from now on, or `None` if the
+    /// collector does not have the event.
     pub(crate) fn set(&mut self, id: EventId, sampling: Sampling) -> Option<u8> {
         let event = self.events.iter_mut().find(|event| event.id == id)?;
         event.sampling = sampling;
@@ -146,15 +151,14 @@ impl Sampler {
         event.k = match sampling {
             Sampling::Rate(rate) => nearest(rate),
             Sampling::RateLimit { .. } => 0,
-            // The budget adjusts the present k.
+            // The share stays what it is until the next check of the budget.
             Sampling::Budget { .. } => event.k,
         };
         event.was_thinned |= event.k > 0;
         Some(event.k)
     }
 
-    /// Returns the events that were sampled at some time since the last call: not everything was
-    /// recorded of them.
+    /// Returns the events of which not everything was recorded at some time since the last call.
     pub(crate) fn take_thinned(&mut self) -> impl Iterator<Item = EventId> {
         self.events.iter_mut().filter_map(|event| {
             let was = core::mem::replace(&mut event.was_thinned, event.k > 0);
@@ -162,21 +166,23 @@ impl Sampler {
         })
     }
 
-    /// Returns the events that are sampled at present, with their k, which is at least 1.
+    /// Returns the events that are not recorded in full at present, each with its k, which is at
+    /// least 1.
     pub(crate) fn thinned(&self) -> impl Iterator<Item = (EventId, u8)> {
         self.events.iter().filter(|event| event.k > 0).map(|event| (event.id, event.k))
     }
 
-    /// Returns how each event is sampled, with its k.
+    /// Returns all events, each with its sampling and the k that is in force.
     pub(crate) fn all(&self) -> impl Iterator<Item = (EventId, Sampling, u8)> {
         self.events.iter().map(|event| (event.id, event.sampling, event.k))
     }
 
     /// Adjusts the shares of all events.
     ///
-    /// `count` returns the number of events so far, including those that sampling left out. `cost`
-    /// is the share of a core that measuring takes, given once per second. Calls `changed` with
-    /// each event whose k changes, and the new k.
+    /// `since_start` is the time since the start. `count` returns how often an event has happened
+    /// so far, including an estimate of what sampling left out. `cost` is the share of a core that
+    /// measuring takes; it is `Some` once per second. Calls `changed` with each event whose k
+    /// changes, and the new k.
     pub(crate) fn adjust(
         &mut self,
         since_start: Duration,
@@ -190,9 +196,9 @@ impl Sampler {
             for event in &mut self.events {
                 let seen = count(event.id);
                 #[expect(clippy::cast_precision_loss, reason = "a rate needs only a few digits")]
-                let came = seen.saturating_sub(event.seen) as f64;
+                let happened = seen.saturating_sub(event.seen) as f64;
                 event.seen = seen;
-                event.rate = came / elapsed.as_secs_f64();
+                event.rate = happened / elapsed.as_secs_f64();
                 event.limit_rate(since_start, &mut changed);
             }
         }
@@ -201,20 +207,25 @@ impl Sampler {
         }
     }
 
+    /// Reduces the share of one event if the cost exceeds its budget, or raises one share if the
+    /// cost is far below its budget. Calls `changed` with the event and its new k.
     fn keep_budgets(&mut self, cost: f64, changed: &mut impl FnMut(EventId, u8)) {
         let budget = |event: &SampledEvent| match event.sampling {
             Sampling::Budget { max_cpu } => Some(max_cpu),
             _ => None,
         };
-        let recorded = |event: &SampledEvent| event.rate * share(event.k);
+        let records_per_second = |event: &SampledEvent| event.rate * share(event.k);
         let spends_too_much = |event: &&mut SampledEvent| {
             event.k < MAX_K
-                && recorded(event) > 0.0
+                && records_per_second(event) > 0.0
                 && budget(event).is_some_and(|budget| cost > budget)
         };
-        let most = self.events.iter_mut().filter(spends_too_much);
-        if let Some(event) = most.max_by(|a, b| recorded(a).total_cmp(&recorded(b))) {
-            // So many halvings bring the cost below the budget if this event causes all of it.
+        let over_budget = self.events.iter_mut().filter(spends_too_much);
+        if let Some(event) =
+            over_budget.max_by(|a, b| records_per_second(a).total_cmp(&records_per_second(b)))
+        {
+            // If this event causes all of the cost, this many halvings bring the cost down to the
+            // budget: cost / 2^halvings <= budget.
             let halvings =
                 budget(event).map_or(1.0, |budget| (cost / budget).log2().ceil()).clamp(1.0, 15.0);
             #[expect(
@@ -226,7 +237,7 @@ impl Sampler {
             event.set_k((event.k + halvings).min(MAX_K), changed);
             return;
         }
-        // Recording twice as many of one event at most doubles the cost.
+        // Doubling the share of one event at most doubles the cost.
         let can_spend = |event: &&mut SampledEvent| {
             event.k > 0 && budget(event).is_some_and(|budget| 2.0 * cost < LIFTED_BELOW * budget)
         };
@@ -237,6 +248,8 @@ impl Sampler {
 }
 
 impl SampledEvent {
+    /// Applies a [`Sampling::RateLimit`] after a check of the rates, or does nothing for another
+    /// sampling. `now` is the time since the start.
     fn limit_rate(&mut self, now: Duration, changed: &mut impl FnMut(EventId, u8)) {
         let Sampling::RateLimit { above, sample } = self.sampling else { return };
         if self.k == 0 {
@@ -261,6 +274,7 @@ impl SampledEvent {
         }
     }
 
+    /// Sets k, and calls `changed` with the event and k if k is a new one.
     fn set_k(&mut self, k: u8, changed: &mut impl FnMut(EventId, u8)) {
         if self.k != k {
             self.k = k;
@@ -302,8 +316,8 @@ impl fmt::Display for SamplingError {
             Self::UnknownEvent { id } => {
                 write!(
                     f,
-                    "the collector has no event {id}, so it cannot be sampled; add it with \
-                     `Builder::events`"
+                    "the collector has no event with the id {id}, so the event cannot be sampled; \
+                     add its set of events with `Builder::events`"
                 )
             }
             Self::Rate { rate } => write!(
@@ -362,13 +376,13 @@ mod tests {
         assert!(Sampling::Budget { max_cpu: f64::INFINITY }.check().is_err());
     }
 
-    /// Lets `came` events of number 1 happen in a quarter of a second, and returns the changes of
-    /// k.
-    fn decide(sampler: &mut Sampler, from: &mut (u32, u64), came: u64) -> Vec<u8> {
+    /// Lets event `ONE` happen this many times in the next quarter of a second, adjusts the shares
+    /// and returns each k that was set. `so_far` counts quarters of a second and events.
+    fn adjust_after(sampler: &mut Sampler, so_far: &mut (u32, u64), events: u64) -> Vec<u8> {
         let mut changes = vec![];
-        *from = (from.0 + 1, from.1 + came);
-        let count = |id| if id == ONE { from.1 } else { 0 };
-        sampler.adjust(from.0 * ADJUST_EVERY, None, count, |id, k| {
+        *so_far = (so_far.0 + 1, so_far.1 + events);
+        let count = |id| if id == ONE { so_far.1 } else { 0 };
+        sampler.adjust(so_far.0 * ADJUST_EVERY, None, count, |id, k| {
             assert_eq!(id, ONE);
             changes.push(k);
         });
@@ -379,16 +393,16 @@ mod tests {
     fn a_rate_limit_holds_until_it_has_been_calm_for_a_second() {
         let mut sampler = Sampler::new([ONE, TWO].into_iter());
         assert_eq!(sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.1 }), Some(0));
-        let mut from = (0, 0);
-        let mut after = |came| decide(&mut sampler, &mut from, came);
+        let mut so_far = (0, 0);
+        let mut after = |events| adjust_after(&mut sampler, &mut so_far, events);
         assert_eq!(after(250), [0_u8; 0], "1,000 per second do not exceed 1,000");
         assert_eq!(after(251), [3]);
         // The average over each second is at least four fifths of the limit.
-        for came in [10_000, 0, 0, 0, 200, 200, 200, 200] {
-            assert_eq!(after(came), [0_u8; 0], "the rate is not low enough");
+        for events in [10_000, 0, 0, 0, 200, 200, 200, 200] {
+            assert_eq!(after(events), [0_u8; 0], "the rate is not low enough");
         }
-        for came in [200, 200, 199] {
-            assert_eq!(after(came), [0_u8; 0], "the rate is not low for long enough");
+        for events in [200, 200, 199] {
+            assert_eq!(after(events), [0_u8; 0], "the rate is not low for long enough");
         }
         assert_eq!(after(200), [0]);
         assert_eq!(after(900), [3]);
@@ -409,8 +423,8 @@ mod tests {
         sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.001 });
         let mut random = 7_u64;
         let (mut seen, mut k, mut changes) = (0, 0_u8, 0);
-        let mut quarter = |quarter: u32, came: u64| {
-            for _ in 0..came {
+        let mut quarter = |quarter: u32, events: u64| {
+            for _ in 0..events {
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
@@ -444,13 +458,13 @@ mod tests {
     #[test]
     fn a_new_rate_limit_ignores_the_rate_before_it_was_set() {
         let mut sampler = Sampler::new([ONE].into_iter());
-        let mut from = (0, 0);
+        let mut so_far = (0, 0);
         for _ in 0..100 {
-            decide(&mut sampler, &mut from, 5_000);
+            adjust_after(&mut sampler, &mut so_far, 5_000);
         }
-        decide(&mut sampler, &mut from, 2);
+        adjust_after(&mut sampler, &mut so_far, 2);
         sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.1 });
-        assert_eq!(decide(&mut sampler, &mut from, 2), [0_u8; 0]);
+        assert_eq!(adjust_after(&mut sampler, &mut so_far, 2), [0_u8; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Settings that can come from the program, a configuration file or the environment.
 //!
-//! Each [`Setting`] keeps its [`Origin`], and the origin with the higher precedence wins.
+//! Each [`Setting`] keeps its [`Origin`]. If several origins set the same setting, the origin with
+//! the highest precedence wins.
 
 mod environment;
 mod file;
@@ -22,35 +23,35 @@ use self::{
 };
 use crate::{BuildError, ClockMode, DrainPriority, Sampling, poll_interval::DEFAULT_MAX_PERIOD};
 
-/// Where a setting's value came from.
+/// Where the value of a setting came from.
 ///
-/// The variants are listed by ascending precedence: a value from a later variant replaces one from
-/// an earlier variant, whichever was set first.
+/// The variants are in ascending order of precedence: a value from a later variant replaces a value
+/// from an earlier one, whichever was set first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The setting was not set, so its default applies.
+    /// The value is the default, because nothing set it.
     #[default]
     Default,
-    /// A method of [`Builder`](crate::Builder).
+    /// A method of [`Builder`](crate::Builder) set the value.
     Builder,
-    /// A line of the configuration file.
+    /// A line of the configuration file set the value.
     File {
-        /// The file's path, as it was given.
+        /// The path of the file, as the builder or `TAILWATCH_CONFIG` gives it.
         path: PathBuf,
         /// The line number, counted from 1.
         line: usize,
     },
-    /// An environment variable.
+    /// An environment variable set the value.
     Environment {
-        /// The variable's name.
+        /// The name of the variable.
         variable: String,
     },
 }
 
 impl Origin {
-    /// Returns the precedence. The operator of the machine overrides the program, so the file and
-    /// the environment rank highest.
+    /// Returns the precedence, where a larger number wins. The file and the environment rank above
+    /// the program, because they are how the operator of the machine overrides it.
     const fn precedence(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -60,8 +61,8 @@ impl Origin {
         }
     }
 
-    /// Returns whether the operator of the machine set the value. An operator does not see the
-    /// program's calls, so an error has to name the origin.
+    /// Returns whether the operator of the machine set the value. An error about such a value has
+    /// to name its origin, because the operator does not see the program's code.
     const fn is_operator(&self) -> bool {
         matches!(self, Self::File { .. } | Self::Environment { .. })
     }
@@ -78,7 +79,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The value of a setting together with its origin.
+/// The value of a setting, together with where the value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Setting<T> {
@@ -89,11 +90,12 @@ pub struct Setting<T> {
 }
 
 impl<T> Setting<T> {
+    /// Creates a setting that has its default value.
     const fn new_default(value: T) -> Self {
         Self { value, origin: Origin::Default }
     }
 
-    /// Replaces the value, unless the present one comes from an origin of higher precedence.
+    /// Replaces the value, unless the present value comes from an origin of higher precedence.
     pub(crate) fn offer(&mut self, value: T, origin: Origin) {
         if origin.precedence() >= self.origin.precedence() {
             *self = Self { value, origin };
@@ -105,12 +107,12 @@ impl<T> Setting<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClockSetting {
-    /// The processor's counter, read as [`ClockMode::Ordered`]. If the counter is not reliable, the
-    /// operating system's clock.
+    /// The processor's counter in the mode [`ClockMode::Ordered`], or the operating system's clock
+    /// if the counter is not reliable.
     #[default]
     Ordered,
-    /// The processor's counter, read as [`ClockMode::Relaxed`]. If the counter is not reliable, the
-    /// operating system's clock.
+    /// The processor's counter in the mode [`ClockMode::Relaxed`], or the operating system's clock
+    /// if the counter is not reliable.
     Relaxed,
     /// The operating system's monotonic clock, even if the processor's counter is reliable.
     Monotonic,
@@ -125,40 +127,47 @@ impl From<ClockMode> for ClockSetting {
     }
 }
 
-/// Generates [`Settings`] and the code that handles every key from one list of keys.
+/// Generates [`Settings`], and the code that reads and formats each key, from one list of keys with
+/// their types and defaults.
 macro_rules! settings {
     ($($(#[$doc:meta])+ $key:ident: $type:ty = $default:expr;)+) => {
-        /// The settings of a collector, each with its origin.
+        /// The settings of a collector, each with where its value came from.
         ///
-        /// **The environment overrides the file, the file overrides the builder, and the builder
-        /// overrides the default.** The order of the calls does not matter. So the operator of the
-        /// machine can change every setting without a rebuild.
+        /// **The environment overrides the configuration file, the file overrides the builder, and
+        /// the builder overrides the default.** The order in which the builder's methods are called
+        /// does not matter. Thus the operator of the machine can change a setting without
+        /// rebuilding the program.
         ///
-        /// The configuration file is TOML. Its keys are named like the fields of this struct and
-        /// belong under `[tailwatch]`. The environment variable of a key is `TAILWATCH_` followed
-        /// by the key in capitals, such as `TAILWATCH_RING_CAPACITY`.
+        /// The configuration file is TOML. Each field of this struct up to `enabled` is a key of
+        /// the table `[tailwatch]`. The tables `[[sla]]` set [`limits`](Self::limits), and the
+        /// tables `[[sampling]]` set [`sampling`](Self::sampling). The environment can set the keys
+        /// of `[tailwatch]`: the variable is `TAILWATCH_` followed by the key in capitals, such as
+        /// `TAILWATCH_RING_CAPACITY`.
         ///
         /// ```toml
         /// [tailwatch]
         /// ring_capacity = 131_072
         /// clock = "relaxed"            # "ordered", "relaxed" or "monotonic"
-        /// drain_core = 3               # or "none"
+        /// drain_core = 3               # the number of a core, or "none" for any core
         /// drain_priority = "idle"      # "inherited", "normal" or "idle"
         /// max_period = "50ms"
-        /// windows = ["1s/10", { length = "5m", slices = 30 }]
+        /// windows = ["1s/10", { length = "5m", slices = 30 }] # "1s/10" is 1 s in 10 slices
         ///
-        /// [[sla]]                      # as for `parse_limits`; these replace all other limits
+        /// [[sla]]                      # one limit; these replace all limits of the program
         /// event = "order_placement"
         /// quantile = "p95"
         /// limit = "20ms"
         ///
-        /// [[sampling]]                 # one event; `rate`, or `above` and `sample`, or `max_cpu`
+        /// [[sampling]]                 # how one event is sampled
         /// event = "event_bus_publish"
-        /// rate = 0.1
+        /// rate = 0.1                   # or `above` and `sample`, or `max_cpu`
         /// ```
         ///
+        /// [`parse_limits`](crate::parse_limits) describes the keys of `[[sla]]`, and [`Sampling`]
+        /// what the keys of `[[sampling]]` mean.
+        ///
         /// In an environment variable, words and durations are written without quotes, and windows
-        /// are written as `1s/10,5m/30` (length/slices).
+        /// as a list of length/slices, such as `1s/10,5m/30`.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub struct Settings {
@@ -167,11 +176,12 @@ macro_rules! settings {
             /// [`Builder::config_file`](crate::Builder::config_file) or the variable
             /// `TAILWATCH_CONFIG`.
             pub config_file: Setting<Option<PathBuf>>,
-            /// The limits of all events. `None` stands for the limits declared with the events.
+            /// The limits of all events. If this is `None`, the limits that are declared with the
+            /// events apply.
             pub limits: Setting<Option<Vec<(EventId, Limit)>>>,
-            /// How events are sampled. Events that are not listed are recorded in full.
+            /// How each event in this list is sampled. All other events are recorded in full.
             pub sampling: Vec<(EventId, Setting<Sampling>)>,
-            /// The line of the configuration file at which each limit begins.
+            /// For each limit from the configuration file, its event and the line where it begins.
             limit_lines: Vec<(EventId, usize)>,
         }
 
@@ -191,7 +201,8 @@ macro_rules! settings {
         pub(crate) const KEYS: &[&str] = &[$(stringify!($key)),+];
 
         impl Settings {
-            /// Reads the value of `key`. Returns `None` if there is no such key.
+            /// Reads the value `raw` of `key`, which came from `origin`. Returns `None` if there is
+            /// no such key.
             fn read(
                 &mut self,
                 key: &str,
@@ -207,8 +218,8 @@ macro_rules! settings {
                 }
             }
 
-            /// Returns each key with its value, formatted as for an environment variable, and its
-            /// origin.
+            /// Returns each key with its value and its origin. The value is formatted as it is
+            /// written in an environment variable.
             pub(crate) fn rows(&self) -> Vec<(&'static str, String, &Origin)> {
                 vec![$((stringify!($key), self.$key.value.to_text(), &self.$key.origin)),+]
             }
@@ -217,36 +228,38 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The number of records that a thread's ring holds: a power of two.
+    /// The number of records that the ring of a thread holds: a power of two from 8.
     ring_capacity: usize = 16_384;
-    /// The number of rings: so many threads can record at the same time.
+    /// The number of rings, and of threads that can record at the same time.
     rings: usize = 8;
     /// The clock that measures spans.
     clock: ClockSetting = ClockSetting::Ordered;
-    /// The number of newest samples kept per event. Quantiles are exact while a window has no more
-    /// samples than this.
+    /// The number of newest samples that are kept per event. Quantiles are exact while a window has
+    /// no more samples than this.
     exact_samples: usize = 512;
-    /// The core that the drain thread is pinned to, as numbered by the operating system.
+    /// The core to which the drain's thread is pinned, by the operating system's number, or `None`
+    /// for any core.
     drain_core: Option<usize> = None;
-    /// The scheduling priority of the drain thread.
+    /// The scheduling priority of the drain's thread.
     drain_priority: DrainPriority = DrainPriority::Inherited;
-    /// Whether the program calls [`Collector::drain`](crate::Collector::drain) itself, instead of a
-    /// drain thread.
+    /// Whether the program calls [`Collector::drain`](crate::Collector::drain) itself, and there is
+    /// no drain thread.
     manual_drain: bool = false;
     /// Whether the rings are locked in memory, so that their pages are never swapped out.
     mlock: bool = false;
-    /// The longest time between two drains of the same ring.
+    /// The longest time for which the drain leaves a ring unread.
     max_period: Duration = DEFAULT_MAX_PERIOD;
-    /// The sliding windows.
+    /// The sliding windows that statistics cover.
     windows: Vec<WindowSpec> = WindowSpec::DEFAULT.to_vec();
     /// Whether recording is on when the collector starts.
     enabled: bool = true;
 }
 
 impl Settings {
-    /// Applies the environment and then the configuration file.
+    /// Applies the environment and then the configuration file. `events` are those that the file
+    /// may name.
     ///
-    /// The environment comes first because it may name the file.
+    /// The environment comes first, because it may contain the path of the file.
     pub(crate) fn resolve(
         &mut self,
         environment: &Environment,
@@ -266,7 +279,8 @@ impl Settings {
         }
     }
 
-    /// Refuses a core or priority for the drain thread if `manual_drain` turns that thread off.
+    /// Returns an error if a core or a priority is set for the drain's thread, but `manual_drain`
+    /// turns that thread off.
     fn check_drain_thread(&self) -> Result<(), SettingsError> {
         if !self.manual_drain.value {
             return Ok(());
@@ -287,40 +301,43 @@ impl Settings {
         Ok(())
     }
 
-    /// Adds the origin of the setting that caused `error`, if the operator set it.
+    /// Adds to `error` the origin of the setting that caused it, if the operator of the machine set
+    /// it.
     ///
-    /// An error caused by the program's own value is returned as it is.
+    /// An error that the program's own value caused is returned unchanged.
     pub(crate) fn add_origin(&self, error: BuildError) -> BuildError {
-        fn of<'s, T>(key: &'static str, setting: &'s Setting<T>) -> (&'static str, &'s Origin) {
+        fn keyed<'s, T>(key: &'static str, setting: &'s Setting<T>) -> (&'static str, &'s Origin) {
             (key, &setting.origin)
         }
         let (key, origin) = match &error {
-            BuildError::RingCapacity(_) => of("ring_capacity", &self.ring_capacity),
+            BuildError::RingCapacity(_) => keyed("ring_capacity", &self.ring_capacity),
+            // Either setting may be too large. The origin of higher precedence is the likely cause.
             BuildError::RingMemory { .. }
                 if self.ring_capacity.origin.precedence() > self.rings.origin.precedence() =>
             {
-                of("ring_capacity", &self.ring_capacity)
+                keyed("ring_capacity", &self.ring_capacity)
             }
-            BuildError::NoRings | BuildError::RingMemory { .. } => of("rings", &self.rings),
-            BuildError::Period { .. } => of("max_period", &self.max_period),
-            BuildError::TooManySamples { .. } => of("exact_samples", &self.exact_samples),
+            BuildError::NoRings | BuildError::RingMemory { .. } => keyed("rings", &self.rings),
+            BuildError::Period { .. } => keyed("max_period", &self.max_period),
+            BuildError::TooManySamples { .. } => keyed("exact_samples", &self.exact_samples),
             BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
-                of("drain_core", &self.drain_core)
+                keyed("drain_core", &self.drain_core)
             }
-            BuildError::Priority { .. } => of("drain_priority", &self.drain_priority),
-            BuildError::Lock { .. } => of("mlock", &self.mlock),
+            BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
+            BuildError::Lock { .. } => keyed("mlock", &self.mlock),
             BuildError::Config(
                 ConfigError::NoWindows
                 | ConfigError::EmptyWindow
                 | ConfigError::SlicesDoNotDivide { .. }
                 | ConfigError::SliceTooShort { .. }
                 | ConfigError::DuplicateWindow { .. },
-            ) => of("windows", &self.windows),
+            ) => keyed("windows", &self.windows),
             BuildError::Limits { event, .. } => {
                 let mut origin = self.limits.origin.clone();
-                let at = self.limit_lines.iter().find(|(id, _)| id == event);
-                if let (Origin::File { line, .. }, Some((_, at))) = (&mut origin, at) {
-                    *line = *at;
+                // The origin has the line of the first limit. Replace it with that of this event.
+                let begins = self.limit_lines.iter().find(|(id, _)| id == event);
+                if let (Origin::File { line, .. }, Some((_, first_line))) = (&mut origin, begins) {
+                    *line = *first_line;
                 }
                 return with_origin(&origin, "sla", error);
             }

@@ -1,4 +1,5 @@
-//! The state of limits in reports, and the queue of changes that [`Collector::sla_changes`] takes.
+//! The state of limits in reports, and the queue of raised and cleared violations that
+//! [`Collector::sla_changes`] returns.
 //!
 //! [`Collector::sla_changes`]: crate::Collector::sla_changes
 
@@ -10,51 +11,58 @@ use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold,
 
 use crate::report::{json, window_name};
 
-/// The number of changes that the queue holds. When it is full, a new change replaces the oldest.
+/// The number of entries in the queue. When it is full, a new entry replaces the oldest.
 const QUEUE_CAPACITY: usize = 256;
 
 /// A limit of an event and its state.
+///
+/// A violation of the limit is *raised* when it begins, and *cleared* when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlaReport {
     /// The event's name.
     pub event: &'static str,
-    /// The limited quantile, or `None` for a limit on silence: the time without any record of the
-    /// event. In JSON, `None` is `silence`.
+    /// The limited quantile. `None` for a limit on silence, which is the time without any record of
+    /// the event; JSON then has `silence`.
     #[serde(serialize_with = "quantile")]
     pub quantile: Option<Quantile>,
-    /// The window of the quantile. For a limit on silence, the longest allowed silence.
+    /// The window of the quantile. For a limit on silence, the longest silence within the limit.
     #[serde(serialize_with = "window")]
     pub window: Duration,
     /// The largest value within the limit, in nanoseconds or as a plain number.
     pub limit: u64,
-    /// The unit of `limit` and `observed`: `ns`, or `1` for plain numbers.
+    /// The unit of `limit` and `observed`: `ns` for nanoseconds, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
     /// Whether the limit is violated.
     #[serde(serialize_with = "json::text")]
     pub state: SlaState,
-    /// The number of samples that exceed the limit, by weight. Open spans that are already older
-    /// than the limit are included. For a limit on silence, 1 while it is violated.
+    /// The number of samples in the window that exceed the limit, by weight: a sample of an event
+    /// that is sampled 1 in 2^k counts 2^k times. Open spans that are already older than the limit
+    /// are included. For a limit on silence, 1 while the limit is violated, or else 0.
     pub over: u64,
     /// The number of all samples in the window, by weight, including the open spans counted in
-    /// `over`. For a limit on silence, 1 once the event has been recorded.
+    /// `over`. For a limit on silence, 1 once the event has been recorded, or else 0.
     ///
-    /// The limit on the quantile q is exceeded if `over` > `count` − max(1, ⌈q · `count`⌉).
+    /// A limit on the quantile q is violated if `over` > `count` − max(1, ⌈q · `count`⌉): more
+    /// samples exceed the limit than lie above the rank of the quantile.
     pub count: u64,
-    /// The limited value: the quantile, or the length of the silence. While open spans violate the
-    /// limit, the age of the oldest one if that is greater. `None` if there is nothing to show:
-    /// there is no sample, or the limit's window is not one of the collector's windows.
+    /// The present value of what is limited: the quantile, or the length of the silence. If open
+    /// spans violate the limit, the age of the oldest one if that is greater. `None` if there is no
+    /// sample, or if the limit has a window that the collector does not have.
     pub observed: Option<u64>,
-    /// The time at which the limit was last raised or cleared, in nanoseconds since 1970.
+    /// The time at which a violation was last raised or cleared, in nanoseconds since 1970. `None`
+    /// if there was no violation.
     pub since_unix_ns: Option<u64>,
-    /// How often the limit was raised.
+    /// The number of violations that were raised.
     pub raised: u64,
-    /// How often the limit was cleared.
+    /// The number of violations that were cleared.
     pub cleared: u64,
 }
 
 impl SlaReport {
+    /// Creates the report of a limit. `info` is about the event of `status`, and `since_unix_ns` is
+    /// the wall-clock time of [`SlaStatus::since`].
     pub(crate) fn new(info: &EventInfo, status: &SlaStatus, since_unix_ns: Option<u64>) -> Self {
         let (quantile, window, limit, unit) = match status.limit {
             Limit::Quantile(Threshold { quantile, window, limit, .. }) => {
@@ -101,30 +109,30 @@ impl fmt::Display for SlaReport {
     }
 }
 
-/// A change of a limit: it was raised or cleared.
+/// A violation of a limit that was raised (began) or cleared (ended).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaChange {
-    /// `true` if the limit was raised: it is violated from now on. `false` if it was cleared.
+    /// `true` if the violation was raised, `false` if it was cleared.
     pub raised: bool,
-    /// The time at which the drain found the change, in nanoseconds since 1970.
+    /// The time of the pass of the drain that detected it, in nanoseconds since 1970.
     pub unix_ns: u64,
-    /// The limit and its state after the change.
+    /// The limit and its new state.
     pub limit: SlaReport,
 }
 
-/// The changes of limits since the last call of
+/// The violations that were raised or cleared since the last call of
 /// [`Collector::sla_changes`](crate::Collector::sla_changes).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaChanges {
-    /// The changes, oldest first.
+    /// The raised and cleared violations, oldest first.
     pub changes: Vec<SlaChange>,
-    /// The number of older changes that were dropped, because the queue holds only 256.
+    /// The number of older entries that were dropped, because the queue holds only 256.
     pub missed: u64,
 }
 
-/// A queue of changes whose memory is allocated when it is created.
+/// The queue of raised and cleared violations. Its memory is allocated when it is created.
 #[derive(Debug)]
 pub(crate) struct ChangeQueue {
     changes: VecDeque<SlaChange>,
@@ -141,6 +149,7 @@ impl ChangeQueue {
     /// The size of the allocated memory in bytes.
     pub(crate) const BYTES: usize = QUEUE_CAPACITY * size_of::<SlaChange>();
 
+    /// Adds an entry. If the queue is full, drops the oldest entry and counts it as missed.
     pub(crate) fn push(&mut self, change: SlaChange) {
         if self.changes.len() == QUEUE_CAPACITY {
             self.changes.pop_front();
@@ -149,6 +158,7 @@ impl ChangeQueue {
         self.changes.push_back(change);
     }
 
+    /// Removes and returns all entries, and resets the number of missed ones.
     pub(crate) fn take(&mut self) -> SlaChanges {
         SlaChanges {
             changes: self.changes.drain(..).collect(),
@@ -195,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_the_oldest_changes_and_counts_them() {
+    fn a_full_queue_drops_the_oldest_entries_and_counts_them() {
         let mut queue = ChangeQueue::default();
         for n in 0..QUEUE_CAPACITY as u64 + 3 {
             queue.push(SlaChange { raised: true, unix_ns: 0, limit: report(n) });

@@ -1,19 +1,21 @@
-//! The aggregator's storage on the heap, sized at run time.
+//! The memory of the aggregator: boxed slices that are allocated when the collector starts.
 
 use tailwatch_core::{
-    CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,
-    Silence, Storage, StorageParts, Tally, Window,
+    CountWord, Exemplar, OpenSpan, PackedMoments, RowState, Rule, Sample, Scratch, Shape, Silence,
+    Storage, StorageParts, Tally, Window,
 };
 
-/// Storage in boxed slices whose lengths a [`Shape`] determines.
+/// Storage in boxed slices, whose lengths a [`Shape`] determines. [`StorageParts`] documents the
+/// fields.
 ///
-/// Most of the memory is zeroed pages that the operating system assigns only when an event happens.
+/// Most of the memory consists of zeroed pages, which the operating system assigns only when an
+/// event happens.
 #[derive(Debug)]
 pub(crate) struct Boxed {
     shape: Shape,
-    rows: Box<[u16]>,
+    row_of_id: Box<[u16]>,
     windows: Box<[Window]>,
-    events: Box<[EventState]>,
+    rows: Box<[RowState]>,
     slices: Box<[PackedMoments]>,
     counts: Box<[u32]>,
     totals: Box<[CountWord]>,
@@ -28,21 +30,22 @@ pub(crate) struct Boxed {
 }
 
 impl Boxed {
+    /// Creates an empty storage of this shape.
     pub(crate) fn new(shape: &Shape) -> Self {
         fn empty<T: Clone + Default>(len: usize) -> Box<[T]> {
             vec![T::default(); len].into_boxed_slice()
         }
         Self {
             shape: *shape,
-            rows: empty(shape.ids),
+            row_of_id: empty(shape.ids),
             windows: empty(shape.windows),
-            events: empty(shape.rows()),
+            rows: empty(shape.rows()),
             slices: empty(shape.all_slices()),
             // Not by `empty`: with a literal 0, `vec!` requests zeroed memory, for which the
             // allocator uses untouched pages.
             counts: vec![0; shape.all_counts()].into_boxed_slice(),
             totals: vec![0; shape.all_totals()].into_boxed_slice(),
-            folded: empty(shape.room()),
+            folded: empty(shape.padded_buckets()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
             in_flight: empty(shape.in_flight),
@@ -65,9 +68,9 @@ impl Storage for Boxed {
     #[inline(always)]
     fn parts(&mut self) -> StorageParts<'_, u32> {
         StorageParts {
-            rows: &mut self.rows,
+            row_of_id: &mut self.row_of_id,
             windows: &mut self.windows,
-            events: &mut self.events,
+            rows: &mut self.rows,
             slices: &mut self.slices,
             counts: &mut self.counts,
             totals: &mut self.totals,

@@ -1,5 +1,5 @@
-//! Locks. `--cfg tailwatch_loom` replaces them by those of the model checker, as it does the core's
-//! atomics.
+//! Locks. Under `--cfg tailwatch_loom` these are the locks of the model checker, as the core's
+//! atomics are.
 
 use std::sync::PoisonError;
 
@@ -8,8 +8,8 @@ pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(tailwatch_loom))]
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Locks the mutex, and ignores poisoning: no code that holds one of our locks leaves the data
-/// inconsistent if it panics.
+/// Locks the mutex, and ignores poisoning: a panic never leaves the data behind one of this crate's
+/// locks inconsistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,27 +1,29 @@
-//! A table that numbers the names of threads, so that a slowest sample stores a number instead of a
-//! name.
+//! A table that gives numbers to the names of threads, so that each of the slowest samples stores a
+//! number of 16 bits instead of a name.
 //!
-//! A number keeps its name as long as one of the slowest samples or a recording thread uses it. The
-//! size of the table is therefore bounded by the number of slowest samples and rings, however many
-//! threads come and go.
+//! A name keeps its number as long as one of the slowest samples or a recording thread refers to
+//! the number. Therefore the size of the table is bounded by the number of slowest samples and
+//! rings, however many threads come and go.
 
 use std::sync::Arc;
 
-/// The number of a sample whose thread got no number. Its name is `unknown`.
+/// The number for a thread that got no number of its own. Its name is `unknown`.
 pub(crate) const NO_NAME: u16 = 0;
 
 /// The names of threads, by number.
 #[derive(Debug)]
 pub(crate) struct ThreadNames {
-    /// By number; `None` for a free number.
+    /// The name of each number, at the index of the number. `None` for a free number.
     names: Vec<Option<Arc<str>>>,
+    /// The name of [`NO_NAME`].
     unknown: Arc<str>,
     /// The largest length of `names`.
     max_names: usize,
 }
 
 impl ThreadNames {
-    /// Creates a table that is large enough for `samples` samples and `threads` threads.
+    /// Creates a table that is large enough for the names in `samples` samples and of `threads`
+    /// recording threads.
     pub(crate) fn new(samples: usize, threads: usize) -> Self {
         // One more, for `NO_NAME`.
         let max_names =
@@ -30,17 +32,19 @@ impl ThreadNames {
         Self { names: vec![Some(Arc::clone(&unknown))], unknown, max_names }
     }
 
-    /// Returns the number of this name, and assigns one if the name has none.
+    /// Returns the number of this name. Gives the name a number if it has none.
     ///
-    /// If all numbers are taken, calls `mark_used` with a closure that `mark_used` has to call with
-    /// every number in use, and frees all other numbers. Returns [`NO_NAME`] if all are in use.
+    /// If all numbers are taken, calls `mark_used` to find out which are in use, and frees all
+    /// others. `mark_used` has to call the closure that is passed to it with every number in use.
+    /// Returns [`NO_NAME`] if all numbers are in use.
     pub(crate) fn number(
         &mut self,
         name: &Arc<str>,
         mark_used: impl FnOnce(&mut dyn FnMut(u16)),
     ) -> u16 {
+        // Returns the number of a name, or the smallest free number for `None`.
         let find = |names: &[Option<Arc<str>>], wanted: Option<&Arc<str>>| {
-            names.iter().skip(1).position(|name| name.as_ref() == wanted).map(|place| place + 1)
+            (1..names.len()).find(|number| names[*number].as_ref() == wanted)
         };
         if let Some(number) = find(&self.names, Some(name)) {
             return u16::try_from(number).unwrap_or(NO_NAME);
@@ -68,7 +72,7 @@ impl ThreadNames {
         u16::try_from(number).unwrap_or(NO_NAME)
     }
 
-    /// Returns the name of a number, or `unknown` if the number has none.
+    /// Returns the name of a number, or `unknown` if no name has the number.
     pub(crate) fn name(&self, number: u16) -> &Arc<str> {
         self.names.get(usize::from(number)).and_then(Option::as_ref).unwrap_or(&self.unknown)
     }

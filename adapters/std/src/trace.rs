@@ -1,4 +1,4 @@
-//! The trace: a CSV file with one row for every delivered record.
+//! The trace: a CSV file with a row for every record that the drain reads.
 
 use core::fmt;
 use std::{
@@ -16,21 +16,22 @@ use crate::{
 const HEADER: [&str; 7] =
     ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 
-/// The size of the write buffer. It is large because the drain waits while the buffer is written to
-/// the file.
+/// The size of the write buffer. It is large so that the drain, which waits while the buffer is
+/// written to the file, has to wait rarely.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// Writes a CSV row for every delivered record. Clones write to the same file.
+/// Writes a CSV row for every record that the drain reads. Clones write to the same file.
 ///
-/// The draining thread writes the rows, through a buffer of 1 MiB. While it waits for a slow file,
-/// rings may overflow and records be lost. The two rows of a span take about 100 bytes, so a trace
-/// is for an investigation, not for permanent use. A failed write ends the trace but not the
-/// program; [`finish`](Self::finish) returns the first error.
+/// The thread that drains writes the rows, through a buffer of 1 MiB. While it waits for a slow
+/// file, it reads no rings, so records may be overwritten. The two rows of a span take about 100
+/// bytes, so a trace is for an investigation, not for permanent use. A failed write ends the trace
+/// but not the program; [`finish`](Self::finish) returns the first error.
 ///
 /// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`. The kind is
-/// `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`. The other
-/// columns are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in
-/// reports, so a report can be recomputed from a trace. Only START rows have a tag.
+/// `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is the
+/// end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations are
+/// converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace. Only
+/// `start` rows have a tag.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};
@@ -49,7 +50,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct TraceWriter(Arc<Mutex<Writer>>);
 
-/// The fields of a row.
+/// The fields of a row, in the order of the columns.
 #[derive(Debug, Clone, Copy)]
 struct Row<'a> {
     event: &'a str,
@@ -61,13 +62,15 @@ struct Row<'a> {
     thread: &'a str,
 }
 
+/// What all clones of a [`TraceWriter`] share.
 struct Writer {
     csv: csv::Writer<Box<dyn Write + Send>>,
+    /// The first error of a write. No row is written after it.
     error: Option<io::Error>,
 }
 
 impl TraceWriter {
-    /// Creates a trace and writes its header.
+    /// Creates a trace and writes the header, one line with the names of the columns.
     pub fn new(file: impl Write + Send + 'static) -> Self {
         let file: Box<dyn Write + Send> = Box::new(file);
         let csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
@@ -77,7 +80,7 @@ impl TraceWriter {
         Self(Arc::new(Mutex::new(writer)))
     }
 
-    /// Returns an observer that writes the rows, for
+    /// Returns an observer that writes the rows. Pass it to
     /// [`Builder::observer`](crate::Builder::observer).
     pub fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
         let trace = self.clone();
@@ -94,6 +97,7 @@ impl TraceWriter {
         }
     }
 
+    /// Writes a row, unless an earlier write has failed.
     fn write(&self, row: &Row<'_>) {
         let mut writer = lock(&self.0);
         if writer.error.is_some() {
@@ -113,10 +117,10 @@ impl TraceWriter {
         writer.note_error(written);
     }
 
-    /// Writes the rows that are still buffered. Call it after the collector has stopped.
+    /// Writes the rows that are still in the buffer. Call it after the collector has stopped.
     ///
     /// # Errors
-    /// Returns the first error of all writes. After an error, rows are missing.
+    /// Returns the first error of all writes. If there is one, the file lacks rows.
     pub fn finish(&self) -> io::Result<()> {
         let mut writer = lock(&self.0);
         if writer.error.is_none() {
@@ -133,7 +137,7 @@ impl fmt::Debug for TraceWriter {
 }
 
 impl Writer {
-    /// Stores the error if it is the first.
+    /// Keeps the error of a write if it is the first one.
     fn note_error(&mut self, written: csv::Result<()>) {
         if let Err(error) = written {
             self.error.get_or_insert_with(|| match error.into_kind() {

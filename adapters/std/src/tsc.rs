@@ -1,18 +1,19 @@
 //! The processor's counter, which one instruction reads.
 //!
-//! It is the time-stamp counter on x86-64, and the virtual counter on `AArch64`. Other
-//! architectures have none here, so [`HostClock`](crate::HostClock) uses the operating system's
-//! monotonic clock there.
+//! On x86-64 this is the time-stamp counter (TSC), on `AArch64` the virtual counter (CNTVCT). For
+//! other architectures this module has no counter, and [`HostClock`](crate::HostClock) uses the
+//! operating system's monotonic clock.
 //!
-//! The processor may execute [`relaxed`] before earlier instructions have finished. [`ordered`]
-//! waits for them, as the end of a span must: if it is read too early, it misses the last part of
-//! the work, such as a load from memory.
+//! [`relaxed`] reads the counter, but the processor may do so before earlier instructions have
+//! finished. [`ordered`] waits for them. The end of a span needs this: a counter that is read too
+//! early misses the last part of the work, such as a load from memory.
 
 #![allow(unsafe_code, reason = "the instructions need unsafe intrinsics and inline assembly")]
 
 /// Whether this module can read a counter on this architecture.
 pub(crate) const AVAILABLE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
+/// Reads the counter by `RDTSC`, which waits for nothing.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn relaxed() -> u64 {
@@ -31,6 +32,7 @@ pub(crate) fn ordered() -> u64 {
     unsafe { core::arch::x86_64::__rdtscp(&raw mut core_number) }
 }
 
+/// Reads the counter by `MRS`, which waits for nothing.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(crate) fn relaxed() -> u64 {
@@ -47,14 +49,14 @@ pub(crate) fn relaxed() -> u64 {
     ticks
 }
 
-/// Reads the counter after an `ISB`, which makes it wait for all earlier instructions (Arm ARM,
-/// "Self-synchronized and non-self-synchronized views").
+/// Reads the counter after an `ISB`. The `ISB` makes the read wait for all earlier instructions
+/// (Arm ARM, "Self-synchronized and non-self-synchronized views").
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(crate) fn ordered() -> u64 {
     let ticks;
-    // SAFETY: as in `relaxed`. There is no `nomem`, so that the compiler does not move memory
-    // accesses of the measured work past the read.
+    // SAFETY: as in `relaxed`. The option `nomem` is left out, so that the compiler does not move
+    // memory accesses of the measured work past the read.
     unsafe {
         core::arch::asm!(
             "isb",
@@ -66,11 +68,13 @@ pub(crate) fn ordered() -> u64 {
     ticks
 }
 
+/// Never called, because [`AVAILABLE`] is `false`.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn relaxed() -> u64 {
     0
 }
 
+/// Never called, because [`AVAILABLE`] is `false`.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn ordered() -> u64 {
     0

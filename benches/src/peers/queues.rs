@@ -26,9 +26,9 @@ fn add_rtrb(peers: &mut Peers) {
     let empty = move || while consumer.pop().is_ok() {};
     peers.add_with_upkeep("reference/rtrb", None, ClockMode::Relaxed, empty, move |times| {
         for n in 0..u64::from(times) {
-            producer.push((counter::relaxed(), n)).expect("room for a turn");
+            producer.push((counter::relaxed(), n)).expect("the queue has room for a turn");
             black_box(());
-            producer.push((counter::relaxed(), n)).expect("room for a turn");
+            producer.push((counter::relaxed(), n)).expect("the queue has room for a turn");
         }
     });
 }
@@ -40,9 +40,9 @@ fn add_heapless(peers: &mut Peers) {
     let empty = move || while consumer.dequeue().is_some() {};
     peers.add_with_upkeep("reference/heapless", None, ClockMode::Relaxed, empty, move |times| {
         for n in 0..u64::from(times) {
-            producer.enqueue((counter::relaxed(), n)).expect("room for a turn");
+            producer.enqueue((counter::relaxed(), n)).expect("the queue has room for a turn");
             black_box(());
-            producer.enqueue((counter::relaxed(), n)).expect("room for a turn");
+            producer.enqueue((counter::relaxed(), n)).expect("the queue has room for a turn");
         }
     });
 }

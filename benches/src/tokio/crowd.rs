@@ -38,19 +38,23 @@ pub(super) fn run(tasks: u32) -> Result<(), Box<dyn Error>> {
         let (go, _) = watch::channel(false);
         let start = Instant::now();
         let spawn = |order: u32| {
-            let (begun, mut gone) = (Arc::clone(&begun), go.subscribe());
+            let (begun, mut released) = (Arc::clone(&begun), go.subscribe());
             let work = async move {
                 begun.add_permits(1);
                 // The sender lives until all tasks have ended.
-                let _ = gone.wait_for(|gone| *gone).await;
+                let _ = released.wait_for(|released| *released).await;
             };
             ::tokio::spawn(work.measured_tagged(EVENT, u64::from(order)))
         };
         let spawned: Vec<_> = (0..tasks).map(spawn).collect();
         let all = begun.acquire_many(tasks).await?;
         drain.flush().await;
-        let in_flight =
-            drain.reports().borrow().event(EVENT).ok_or("the event is listed")?.in_flight;
+        let in_flight = drain
+            .reports()
+            .borrow()
+            .event(EVENT)
+            .ok_or("the report does not list the event")?
+            .in_flight;
         spawned.iter().step_by(2).for_each(JoinHandle::abort);
         go.send_replace(true);
         for task in spawned {
@@ -62,7 +66,7 @@ pub(super) fn run(tasks: u32) -> Result<(), Box<dyn Error>> {
         token.cancel();
         Ok::<_, Box<dyn Error>>((in_flight, drain.join().await?, elapsed))
     })?;
-    let event = report.event(EVENT).ok_or("the event is listed")?;
+    let event = report.event(EVENT).ok_or("the report does not list the event")?;
     let (outcomes, health, left) = (event.outcomes, &report.health, event.in_flight);
     println!(
         "\n{tasks} tasks in {elapsed:.1?}: {} in flight at once, {} of them in the table of open \

@@ -108,7 +108,7 @@ async fn observe(over: Arc<AtomicBool>) -> Longest {
     longest
 }
 
-/// Runs one round beside the load, and one beside the stand-in.
+/// Runs one round with the load and the drain, and one with the stand-in.
 async fn round(collector: &Arc<Collector>, steps: u32) -> Result<[Longest; 2], Box<dyn Error>> {
     let over = || Arc::new(AtomicBool::new(false));
     let (loaded, idle) = (over(), over());

@@ -27,7 +27,12 @@ fn shift<const BYTES: usize>() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the inserted instructions do nothing.
     unsafe {
-        core::arch::asm!(".p2align 6", ".skip {}, 0x90", const BYTES, options(nomem, nostack, preserves_flags));
+        core::arch::asm!(
+            ".p2align 6",
+            ".skip {}, 0x90",
+            const BYTES,
+            options(nomem, nostack, preserves_flags)
+        );
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) enum Fate {
     Unrecorded,
 }
 
-/// A collector, with the turns that record into it.
+/// A collector, with statistics of the turns that record into it.
 struct TurnCollector {
     inner: Collector,
     /// Whether the ring is drained between turns.
@@ -180,7 +180,7 @@ impl Collectors {
 pub(super) struct LongTurns {
     /// The share of the records that the drain took.
     pub(super) taken: f64,
-    /// The recording thread's processor time per span beside the drain, in nanoseconds.
+    /// The recording thread's processor time per span while the drain runs, in nanoseconds.
     pub(super) drained_ns: f64,
     /// The same without a drain.
     pub(super) undrained_ns: f64,

@@ -147,8 +147,10 @@ mod tests {
         let expected = serde_json::json!({
             "floors": {"relaxed_ns": 1.0, "ordered_ns": 4.0},
             "rows": [
-                {"name": "span/guard/ordered", "kind": "ours", "median_ns": 2.0, "min_ns": 1.0, "max_ns": 3.0, "ratio": 0.5},
-                {"name": "cold/peer/other", "kind": "peer", "median_ns": 2.0, "min_ns": 1.0, "max_ns": 3.0, "ratio": 2.0},
+                {"name": "span/guard/ordered", "kind": "ours", "median_ns": 2.0,
+                 "min_ns": 1.0, "max_ns": 3.0, "ratio": 0.5},
+                {"name": "cold/peer/other", "kind": "peer", "median_ns": 2.0,
+                 "min_ns": 1.0, "max_ns": 3.0, "ratio": 2.0},
             ],
             "targets": [
                 {"name": "least", "target": 2.0, "measured": 2.0, "pass": true},

@@ -1,14 +1,15 @@
 //! Adds samples to the windows and the total of their event.
 //!
-//! A sample belongs to the total and to one slice of each window. Adding it to each of them at once
-//! would be expensive. Instead, samples are first *staged* in one place per event, and committed
-//! together to the total and to all slices as soon as a sample of another slice arrives, a slice
-//! ends, or a query needs them. A few hundred samples then cost about as much as one would
-//! otherwise.
+//! A sample belongs to the total since the start and, for each window, to one of its slices. Adding
+//! each sample to all of these sums would be expensive. Instead, an event has one set of *staged*
+//! sums, to which samples of the same slices are added. The staged sums are *committed*, that is,
+//! added to the total and to the slices, as soon as a sample of other slices arrives, a slice ends,
+//! or a summary is computed. Committing a few hundred samples together costs about as much as
+//! committing a single one.
 //!
-//! On 64-bit targets, even staging happens in batches: a sample first goes to the sample buffer,
-//! which stores it anyway for exact quantiles, and a batch of the newest samples is added to the
-//! staged sums at once.
+//! On 64-bit targets, staging itself happens in batches. A sample is stored in the sample buffer
+//! anyway, for exact quantiles. Once enough new samples are there, this *batch* is added to the
+//! staged sums in one loop.
 
 use core::marker::PhantomData;
 
@@ -16,40 +17,45 @@ use super::{Aggregator, SpanOrigin, row_number, row_of, unit_of};
 use crate::{
     Buckets, EventId, Moments, Unit,
     bucket_counts::BucketCounts,
-    counter_width::{self, CountWord, narrow, widen},
+    counter_width::{self, CountWord, saturating_word, widen},
     exemplars::{self, Exemplar},
     histogram::Count,
     packed_moments::PackedMoments,
     sample_buffer::{Membership, Sample, SliceSet},
     select::WeightedSample,
     sla::{Rule, Tally},
-    storage::{EventState, Shape, Storage, StorageParts},
+    storage::{RowState, Shape, Storage, StorageParts},
 };
 
-/// Whether samples are staged in batches. On 32-bit targets, each sample is staged at once, which
-/// is slower but takes less flash.
+/// Whether samples are added to the staged sums in batches. On 32-bit targets, each sample is added
+/// on its own, which is slower but takes less flash.
 const IN_BATCHES: bool = cfg!(target_pointer_width = "64");
 
-/// The largest number of samples in a batch. They are still in the cache when the batch is added
-/// up.
+/// The largest number of samples in a batch: few enough that all of them are still in the cache
+/// when the batch is added up.
 const MAX_BATCH: u32 = 64;
 
-/// The sums of an event's staged samples: those that are not yet committed to the total and to the
-/// slices. Their bucket counts and exemplars are stored next to those of the slices.
+/// The sums of an event's staged samples, which are not yet part of the total and the slices. The
+/// bucket counts and exemplars of these samples are not here: they are in the arrays that also hold
+/// those of the total and the slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Staged {
+    /// The moments of the staged samples, except for those of the current batch.
     sums: PackedMoments,
-    /// The ticks `from..from + ticks` belong to the same slice of every window as the staged
-    /// samples. `ticks` is 0 if the next sample has to determine the slices anew.
+    /// The first of the ticks that belong to the same slices as the staged samples, in every
+    /// window.
     from: u64,
+    /// How many ticks from `from` on belong to these slices. 0 if the next sample must not be added
+    /// to these sums: it commits them and looks up its own slices.
     ticks: u64,
-    /// The slices of these ticks.
+    /// The slices that the ticks `from..from + ticks` belong to.
     pub(super) slices: SliceSet,
-    /// Samples below this value are not among the slowest staged ones.
-    slow_from: CountWord,
-    /// How many of the newest samples in the buffer form the current batch: they are not yet part
-    /// of the sums.
+    /// Samples below this value do not become exemplars of the staged samples: enough slower ones
+    /// are staged already.
+    min_slow_value: CountWord,
+    /// The number of samples in the current batch. These are the newest ones in the sample buffer,
+    /// and are not yet part of `sums`.
     batch: u32,
 }
 
@@ -59,7 +65,7 @@ impl Staged {
         from: 0,
         ticks: 0,
         slices: SliceSet::NONE,
-        slow_from: 0,
+        min_slow_value: 0,
         batch: 0,
     };
 
@@ -67,7 +73,8 @@ impl Staged {
     #[inline(always)]
     fn add(&mut self, sample: Sample) {
         self.sums.add(sample);
-        // Makes the next sample commit these sums before a sum or counter of 32 bits overflows.
+        // Make the next sample commit these sums, so that the weight never reaches 2^32 − 1, where
+        // it would saturate.
         if cfg!(not(target_pointer_width = "64")) && self.sums.weight() > 1 << 31 {
             self.ticks = 0;
         }
@@ -80,12 +87,15 @@ impl Staged {
     }
 }
 
-/// Stores a sample in the buffer of its row, in place of the oldest one, and adds it to the batch
-/// (on 32-bit targets, to the staged sums). Returns whether [`StagedRow::add`] has to be called for
-/// it.
+/// Begins to stage a sample: stores it in the sample buffer of its event, in place of the oldest
+/// sample there, and adds it to the batch or, on 32-bit targets, to the staged sums. Returns
+/// whether the caller must also call [`StagedRow::add`] with this sample.
+///
+/// `samples` is the sample buffer of all events, of which `row` is the part for this event. `state`
+/// is the event's state. `membership` identifies the slices that the sample belongs to.
 #[inline(always)]
 pub(super) fn buffer_sample<S: Storage>(
-    state: &mut EventState,
+    state: &mut RowState,
     samples: &mut [Sample],
     row: SampleRow,
     weighted: WeightedSample,
@@ -100,15 +110,17 @@ pub(super) fn buffer_sample<S: Storage>(
     state.staged.batch += u32::from(is_buffered);
     !is_buffered
         || state.staged.batch >= row.max_batch
-        || weighted.value() >= widen(state.staged.slow_from)
+        || weighted.value() >= widen(state.staged.min_slow_value)
 }
 
-/// The position of a row's samples in the buffer.
+/// The position of an event's samples in the sample buffer of all events.
 #[derive(Clone, Copy)]
 pub(super) struct SampleRow {
+    /// The index of the event's first sample.
     first: usize,
+    /// The number of samples that the buffer holds for each event; may be 0.
     len: usize,
-    /// The largest number of samples in a batch.
+    /// The number of samples at which a batch is full: [`MAX_BATCH`], or `len` if that is smaller.
     max_batch: u32,
 }
 
@@ -125,9 +137,10 @@ impl SampleRow {
     }
 }
 
-/// Stores a sample in the buffer. Returns `false` if the buffer has no room for any sample.
+/// Stores a sample in the sample buffer of its event, in place of the oldest one. Returns `false`
+/// if events have no sample buffer because its length is 0.
 #[inline(always)]
-fn store(state: &mut EventState, samples: &mut [Sample], row: SampleRow, sample: Sample) -> bool {
+fn store(state: &mut RowState, samples: &mut [Sample], row: SampleRow, sample: Sample) -> bool {
     if row.len == 0 {
         return false;
     }
@@ -138,7 +151,8 @@ fn store(state: &mut EventState, samples: &mut [Sample], row: SampleRow, sample:
     true
 }
 
-/// Adds samples to the bucket counts, if there is a histogram.
+/// Adds samples to bucket counts. Does nothing if the storage has no histograms; `counts` is then
+/// empty.
 #[inline(always)]
 fn count_all<S: Storage>(
     buckets: Buckets,
@@ -150,16 +164,17 @@ fn count_all<S: Storage>(
     }
 }
 
-/// Everything that is staged for one event.
+/// Everything that is staged for one event, borrowed from the arrays of the storage.
 pub(super) struct StagedRow<'a, S> {
+    /// The type of the storage, which declares what is absent.
     storage: PhantomData<S>,
-    state: &'a mut EventState,
-    /// The sample buffer of all rows.
+    state: &'a mut RowState,
+    /// The sample buffer of all events.
     samples: &'a [Sample],
-    /// The staged bucket counts of this row.
+    /// The bucket counts of this event's staged samples.
     counts: &'a mut [CountWord],
     buckets: Buckets,
-    /// The slowest staged samples, the slowest first.
+    /// The exemplars of this event's staged samples: the slowest of them, in descending order.
     slowest: &'a mut [Exemplar],
 }
 
@@ -172,22 +187,26 @@ impl<'a, S: Storage> StagedRow<'a, S> {
         row: usize,
         buckets: Buckets,
     ) -> Self {
-        let Shape { slowest: k, events: rows, corrected, .. } = shape;
-        let (room, lists) = (shape.room(), shape.lists());
-        let StorageParts { events, totals, samples, slowest, .. } = parts;
+        let Shape { slowest: per_list, events: event_rows, corrected, .. } = shape;
+        let (padded_buckets, lists) = (shape.padded_buckets(), shape.exemplar_lists());
+        let StorageParts { rows, totals, samples, slowest, .. } = parts;
         Self {
             storage: PhantomData,
-            state: &mut events[row],
+            state: &mut rows[row],
             samples,
-            counts: &mut totals[(rows + corrected + row) * room..][..room],
+            counts: &mut totals[(event_rows + corrected + row) * padded_buckets..]
+                [..padded_buckets],
             buckets,
-            slowest: &mut slowest[(row * lists + lists - 1) * k..][..k],
+            slowest: &mut slowest[(row * lists + lists - 1) * per_list..][..per_list],
         }
     }
 
-    /// Completes what [`buffer_sample`] has begun: adds up a full batch, counts the sample in its
-    /// bucket if it is in no batch, and inserts it among the slowest if it is one of them. Returns
-    /// whether it is one of them.
+    /// Completes the staging of a sample that [`buffer_sample`] has begun. Returns whether the
+    /// sample became an exemplar of the staged samples.
+    ///
+    /// If the batch is full, adds it to the staged sums and bucket counts. If the sample is in no
+    /// batch, adds the sample alone. If the sample is slow enough, stores it as an exemplar with
+    /// the data in `origin`.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(super) fn add(
@@ -209,32 +228,34 @@ impl<'a, S: Storage> StagedRow<'a, S> {
         self.add_slow(weighted.value(), origin)
     }
 
-    /// Inserts a sample among the slowest if it is one of them. Returns whether it is.
+    /// Inserts a sample into the exemplars if it is one of the slowest staged ones. Returns whether
+    /// it is.
     fn add_slow(&mut self, value: u64, origin: &SpanOrigin) -> bool {
         if S::ABSENT.slowest {
-            // No later sample is among the slowest either.
+            // There are no exemplars. Because of the largest `min_slow_value`, `buffer_sample` does
+            // not request this call for later samples on account of their values.
             if IN_BATCHES {
-                self.state.staged.slow_from = CountWord::MAX;
+                self.state.staged.min_slow_value = CountWord::MAX;
             }
             return false;
         }
-        let is_slow =
-            value >= widen(self.state.staged.slow_from) && exemplars::is_slow(self.slowest, value);
+        let is_slow = value >= widen(self.state.staged.min_slow_value)
+            && exemplars::is_slow(self.slowest, value);
         if is_slow {
             exemplars::insert(self.slowest, new_exemplar(value, origin));
         }
-        self.state.staged.slow_from = narrow(exemplars::slow_from(self.slowest));
+        self.state.staged.min_slow_value = saturating_word(exemplars::min_slow_value(self.slowest));
         is_slow
     }
 
     /// Adds the current batch to the staged sums and bucket counts.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn sum_batch(&mut self, row: SampleRow) {
-        let EventState { staged, next_sample, .. } = &mut *self.state;
+        let RowState { staged, next_sample, .. } = &mut *self.state;
         let len = core::mem::take(&mut staged.batch) as usize;
         let samples = &self.samples[row.first..][..row.len];
-        // The batch lies before `next_sample`; if the buffer has wrapped around since, also at its
-        // end.
+        // The batch consists of the `len` samples before index `next_sample`. The buffer wraps
+        // around, so the first `at_end` of them may lie at its end.
         let at_end = len.saturating_sub(*next_sample);
         for samples in
             [&samples[row.len - at_end..], &samples[*next_sample + at_end - len..*next_sample]]
@@ -249,8 +270,12 @@ impl<'a, S: Storage> StagedRow<'a, S> {
     }
 }
 
-/// Counts a sample in the rules of an event, which are linked from `first` on. Returns whether the
-/// sample is older than the window of one of them.
+/// Counts a sample in the rules of its event. Returns whether the sample is too old for the window
+/// of at least one of them.
+///
+/// `first` is the number of the event's first rule, counted from 1, or 0 if the event has none.
+/// Each rule contains the number of the next one. `limits` and `tallies` hold the rules and tallies
+/// of all events; each rule has `slices_per_rule` tallies. `tick` is the tick of the sample.
 #[inline(always)]
 pub(super) fn tally(
     first: u16,
@@ -261,10 +286,10 @@ pub(super) fn tally(
     tick: u64,
 ) -> bool {
     let (mut next, mut late) = (first, false);
-    while let Some(number) = usize::from(next).checked_sub(1) {
-        let rule = &limits[number];
-        match rule.window.place(tick) {
-            Some(slice) => tallies[number * slices_per_rule + slice]
+    while let Some(index) = usize::from(next).checked_sub(1) {
+        let rule = &limits[index];
+        match rule.window.slice_index(tick) {
+            Some(slice) => tallies[index * slices_per_rule + slice]
                 .add(weighted.value() > rule.max_value, weighted.sampling()),
             None => late = true,
         }
@@ -281,7 +306,8 @@ impl<S: Storage> Aggregator<S> {
         StagedRow::new(shape, self.storage.parts(), row, buckets)
     }
 
-    /// Calls [`StagedRow::add`], out of line: most samples do not need it.
+    /// Calls [`StagedRow::add`] for the event in `row`. Out of line, because most samples do not
+    /// need this call.
     #[inline(never)]
     pub(super) fn add_staged(
         &mut self,
@@ -295,11 +321,12 @@ impl<S: Storage> Aggregator<S> {
         self.staged_row(row, unit).add(buffered, weighted, origin)
     }
 
-    /// Adds a sample to the windows, the total and the limits of its event.
+    /// Adds a sample to the windows, the total and the limits of the event in `row`. `ticks` is the
+    /// tick at which the sample was recorded.
     ///
-    /// A sample that does not belong to every window is staged on its own. This applies to a late
-    /// one, which is older than a window, and to one from the future, which counts in the total
-    /// only.
+    /// A sample is staged on its own if it does not belong to every window: because it is late,
+    /// that is, older than a window, or because it is from the future. The latter counts in the
+    /// total only.
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub(super) fn add_sample(
         &mut self,
@@ -311,12 +338,12 @@ impl<S: Storage> Aggregator<S> {
     ) {
         let row = self.bounded_row(row);
         let (is_future, tick) = (self.is_future(ticks), ticks.min(self.now));
-        let is_covered = !is_future && self.storage.parts().events[row].staged.covers(tick);
+        let is_covered = !is_future && self.storage.parts().rows[row].staged.covers(tick);
         let mut is_late = !is_covered && self.prepare_staging(row, tick, is_future);
 
         let buffered = SampleRow::new(self.shape(), row);
-        let StorageParts { events, samples, .. } = self.storage.parts();
-        let state = &mut events[row];
+        let StorageParts { rows, samples, .. } = self.storage.parts();
+        let state = &mut rows[row];
         let membership =
             if is_future { Membership::NONE } else { Membership::new(tick, state.staged.slices) };
         let is_slow = buffer_sample::<S>(state, samples, buffered, weighted, membership)
@@ -333,45 +360,52 @@ impl<S: Storage> Aggregator<S> {
         self.handle_rare_cases(row, weighted, (!is_future).then_some(tick), origin, is_slow);
     }
 
-    /// Commits what is staged for this row and prepares staging for the slices that `tick` belongs
-    /// to, or for none if `is_future`. Returns whether `tick` is older than a window.
+    /// Commits what is staged for the event in `row`, and prepares staging for samples of the
+    /// slices that `tick` belongs to. Returns whether `tick` is older than at least one window.
+    ///
+    /// If `is_future`, the sample to stage belongs to no slice; the result is then `false`.
     #[cold]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
         let row = self.bounded_row(row);
         self.commit(row);
-        let StorageParts { windows, events, .. } = self.storage.parts();
-        let staged = &mut events[row].staged;
+        let StorageParts { windows, rows, .. } = self.storage.parts();
+        let staged = &mut rows[row].staged;
         (staged.ticks, staged.slices) = (0, SliceSet::NONE);
         if is_future {
             return false;
         }
         let (mut from, mut to, mut is_late) = (0, u64::MAX, false);
         for window in &*windows {
-            let Some((place, begins)) = window.slice(tick) else {
+            let Some((slice, slice_start)) = window.slice_index_and_start(tick) else {
                 is_late = true;
                 continue;
             };
-            (from, to) = (from.max(begins), to.min(begins.saturating_add(window.slice_ticks())));
-            staged.slices.add(window, place);
+            (from, to) =
+                (from.max(slice_start), to.min(slice_start.saturating_add(window.slice_ticks())));
+            staged.slices.add(window, slice);
         }
-        // A late sample is missing in some window, so no other may be staged together with it.
+        // If the sample is late, it is missing in some window. No other sample may be staged
+        // together with it, because that one would be missing there, too.
         (staged.from, staged.ticks) = (from, if is_late { 0 } else { to - from });
         is_late
     }
 
-    /// Counts a sample in the limits of its event. Returns whether it is older than the window of
-    /// one of them.
+    /// Counts a sample in the limits of the event in `row`. Returns whether it is too old for the
+    /// window of at least one of them.
     #[inline]
     fn tally(&mut self, row: usize, weighted: WeightedSample, tick: u64) -> bool {
         let slices_per_rule = self.shape().limit_slices;
-        let StorageParts { events, limits, tallies, .. } = self.storage.parts();
+        let StorageParts { rows, limits, tallies, .. } = self.storage.parts();
         !S::ABSENT.limits
-            && tally(events[row].first_rule, limits, tallies, slices_per_rule, weighted, tick)
+            && tally(rows[row].first_rule, limits, tallies, slices_per_rule, weighted, tick)
     }
 
-    /// Does what few samples need: corrects for coordinated omission, and requests the tag of an
-    /// exemplar whose START has not been seen.
+    /// Does what only few samples need: corrects for coordinated omission, and requests the tag of
+    /// an exemplar whose START has not been seen yet.
+    ///
+    /// `tick` is the tick of the sample, or `None` if it is from the future. `is_slow` is whether
+    /// the sample became an exemplar.
     #[inline(always)]
     fn handle_rare_cases(
         &mut self,
@@ -381,7 +415,7 @@ impl<S: Storage> Aggregator<S> {
         origin: &SpanOrigin,
         is_slow: bool,
     ) {
-        if !S::ABSENT.corrected && self.storage.parts().events[row].corrected > 0 {
+        if !S::ABSENT.corrected && self.storage.parts().rows[row].corrected > 0 {
             self.correct(row, weighted, tick);
         }
         if is_slow && origin.awaits_tag {
@@ -389,41 +423,42 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Commits what is staged for a row to the total and to the slices it belongs to. Takes time
-    /// linear in the buckets between the smallest and the largest staged sample.
+    /// Commits what is staged for the event in `row` to the total and to the slices that it belongs
+    /// to. Takes time linear in the buckets between the smallest and the largest staged sample.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn commit(&mut self, row: usize) {
-        // Nothing is ever staged for a corrected summary.
+        // The rows after the events are corrected summaries, for which nothing is ever staged.
         if row < self.shape().events {
-            let from = self.storage.parts().events[row].staged.from;
+            let from = self.storage.parts().rows[row].staged.from;
             self.commit_into(row, Some(from));
         }
     }
 
-    /// Commits what is staged for a row to the total and to the slices of `tick`, or to the total
-    /// only if that is `None`.
+    /// Commits what is staged for the event in `row` to the total and to the slices that `tick`
+    /// belongs to. With `None`, commits to the total only.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn commit_into(&mut self, row: usize, tick: Option<u64>) {
         let row = self.bounded_row(row);
         let unit = self.sum_batch(row);
         let shape = self.shape();
-        let (buckets, room, k) = (shape.buckets(unit), shape.room(), shape.slowest);
-        let Shape { slices: slices_per_row, events: rows, corrected, .. } = shape;
-        let lists = shape.lists();
-        let StorageParts { windows, events, slices, counts, totals, slowest, .. } =
+        let (buckets, padded_buckets, per_list) =
+            (shape.buckets(unit), shape.padded_buckets(), shape.slowest);
+        let Shape { slices: slices_per_row, events: event_rows, corrected, .. } = shape;
+        let lists = shape.exemplar_lists();
+        let StorageParts { windows, rows, slices, counts, totals, slowest, .. } =
             self.storage.parts();
-        let state = &mut events[row];
+        let state = &mut rows[row];
         if state.staged.sums.count() == 0 {
             return;
         }
         let moments = state.staged.sums.moments();
-        (state.staged.sums, state.staged.slow_from) = (PackedMoments::EMPTY, 0);
-        let used = if room > 0 { buckets.places_between(&moments) } else { 0..0 };
-        let (total, rest) = totals.split_at_mut((rows + corrected) * room);
-        let total = &mut total[row * room..][..room];
-        let staged = &mut rest[row * room..][..room];
-        let (lists, staged_list) =
-            slowest[row * lists * k..][..lists * k].split_at_mut((lists - 1) * k);
+        (state.staged.sums, state.staged.min_slow_value) = (PackedMoments::EMPTY, 0);
+        let used = if padded_buckets > 0 { buckets.index_range(&moments) } else { 0..0 };
+        let (total, rest) = totals.split_at_mut((event_rows + corrected) * padded_buckets);
+        let total = &mut total[row * padded_buckets..][..padded_buckets];
+        let staged = &mut rest[row * padded_buckets..][..padded_buckets];
+        let (lists, staged_list) = slowest[row * lists * per_list..][..lists * per_list]
+            .split_at_mut((lists - 1) * per_list);
 
         let mut overflow = 0_u64;
         state.total.merge(&moments);
@@ -431,18 +466,18 @@ impl<S: Storage> Aggregator<S> {
             overflow += widen(total.add_word(*staged));
         }
         if !S::ABSENT.slowest {
-            exemplars::merge(&mut lists[slices_per_row * k..][..k], staged_list);
+            exemplars::merge(&mut lists[slices_per_row * per_list..][..per_list], staged_list);
         }
         for window in &*windows {
-            let Some(slice) = tick.and_then(|tick| window.place(tick)) else { continue };
+            let Some(slice) = tick.and_then(|tick| window.slice_index(tick)) else { continue };
             let sums = &mut slices[row * slices_per_row + slice];
             overflow += sums.merge(&moments);
-            if room > 0 {
+            if padded_buckets > 0 {
                 let mut counts = BucketCounts::of(counts, shape, row);
                 overflow += counts.add_all(slice, staged, &used, sums.weight());
             }
             if !S::ABSENT.slowest {
-                exemplars::merge(&mut lists[slice * k..][..k], staged_list);
+                exemplars::merge(&mut lists[slice * per_list..][..per_list], staged_list);
             }
         }
         staged[used].fill(0);
@@ -450,51 +485,53 @@ impl<S: Storage> Aggregator<S> {
         self.note_overflow(overflow);
     }
 
-    /// Counts weight that did not fit into a counter.
+    /// Counts weight that did not fit into counters because they are saturated.
     #[inline(always)]
     pub(super) fn note_overflow(&mut self, weight: u64) {
         self.counters.full_counters = self.counters.full_counters.saturating_add(weight);
     }
 
-    /// Adds an event's current batch to its staged sums. Returns the event's unit.
+    /// Adds the current batch of the event in `row` to its staged sums. Returns the event's unit.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn sum_batch(&mut self, row: usize) -> Unit {
-        let StorageParts { rows, events, .. } = self.storage.parts();
-        let unit = unit_of::<S>(rows, &events[row]);
-        if IN_BATCHES && events[row].staged.batch > 0 {
+        let StorageParts { row_of_id, rows, .. } = self.storage.parts();
+        let unit = unit_of::<S>(row_of_id, &rows[row]);
+        if IN_BATCHES && rows[row].staged.batch > 0 {
             let buffered = SampleRow::new(self.shape(), row);
             self.staged_row(row, unit).sum_batch(buffered);
         }
         unit
     }
 
-    /// Returns the sums of an event's samples since the start, including the staged ones.
+    /// Returns the moments of all samples of the event in `row` since the start, including the
+    /// staged ones.
     pub(super) fn total_moments(&mut self, row: usize) -> Moments {
         self.sum_batch(row);
-        let EventState { total, staged, .. } = &self.storage.parts().events[row];
+        let RowState { total, staged, .. } = &self.storage.parts().rows[row];
         let mut moments = *total;
         moments.merge(&staged.sums.moments());
         moments
     }
 
-    /// Commits what is staged for `event`.
+    /// Commits what is staged for `event`. Does nothing for an unknown event.
     pub(super) fn commit_event(&mut self, event: EventId) {
-        if let Some((row, _)) = row_of::<S>(self.storage.parts().rows, event) {
+        if let Some((row, _)) = row_of::<S>(self.storage.parts().row_of_id, event) {
             self.commit(row);
         }
     }
 
-    /// Commits what is staged for all events. The next sample of each determines its slices anew.
+    /// Commits what is staged for all events. The next sample of each event looks up its slices
+    /// anew, because the windows are about to advance.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn commit_all(&mut self) {
         for row in 0..self.shape().events {
             self.commit(row);
-            self.storage.parts().events[row].staged = Staged::EMPTY;
+            self.storage.parts().rows[row].staged = Staged::EMPTY;
         }
     }
 }
 
-/// Creates the exemplar of a sample, in internal units.
+/// Creates the exemplar of a sample. `value` is in internal units.
 fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
     let exemplar = Exemplar::new(value, origin.start, origin.tag, origin.source);
     if origin.awaits_tag { exemplar.awaiting_tag() } else { exemplar }

@@ -1,13 +1,16 @@
-//! The second summary of an event with an expected interval, corrected for coordinated omission.
+//! Corrects for coordinated omission: keeps a second summary of each event that has an expected
+//! interval.
 //!
-//! A program that waits for a slow span does not begin the next ones on time, so that the whole
-//! delay shows as a single slow sample. The correction of `HdrHistogram`
-//! (`recordValueWithExpectedInterval`) adds the samples that are missing: for a sample `v` and the
-//! interval `i` also `v − i`, `v − 2i`, … down to `i`.
+//! While a program waits for a slow span, it does not begin the next spans on time. The whole delay
+//! then shows as a single slow sample. The correction of `HdrHistogram`
+//! (`recordValueWithExpectedInterval`) adds the samples that are missing: for a sample `v` and an
+//! expected interval `i` also `v − i`, `v − 2i` and so on, as long as they are at least `i`.
 //!
-//! Here, the missing samples are not recorded one by one. The number of them in a bucket is a
-//! difference of two divisions. A pause therefore costs time linear in the buckets below it,
-//! however short the interval is.
+//! Here, the missing samples are not recorded one by one. A bucket of the histogram holds the
+//! values above its lower bound, up to and including its upper bound. The number of missing samples
+//! in it is therefore the number above the lower bound minus the number above the upper bound, and
+//! each of these two takes one division. A slow sample costs time linear in the buckets below its
+//! own, however short the interval is.
 
 use super::Aggregator;
 use crate::{
@@ -20,8 +23,12 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Adds a sample to the corrected summary of its event: to the total, and to the windows that
-    /// `tick` belongs to.
+    /// Adds a sample, and the samples that are missing because of it, to the corrected summary of
+    /// its event.
+    ///
+    /// `event_row` is the row of the event, which must have an expected interval. `tick` is the
+    /// tick of the sample: the samples are added to the total and to the slices that this tick
+    /// belongs to. With `None`, they are added to the total only.
     pub(super) fn correct(
         &mut self,
         event_row: usize,
@@ -30,30 +37,32 @@ impl<S: Storage> Aggregator<S> {
     ) {
         let (value, sampling) = (weighted.value(), weighted.sampling());
         let shape = self.shape();
-        let (buckets, room) = (shape.buckets(Unit::Time), shape.room());
-        let place = if room > 0 { buckets.place(value) } else { 0 };
+        let (buckets, padded_buckets) = (shape.buckets(Unit::Time), shape.padded_buckets());
+        let bucket = if padded_buckets > 0 { buckets.index(value) } else { 0 };
         let (slices_per_row, unit) = (shape.slices, shape.unit);
-        let StorageParts { windows, events, slices, counts, totals, .. } = self.storage.parts();
-        let interval = events[event_row].interval_nanos;
-        let row = usize::from(events[event_row].corrected);
+        let StorageParts { windows, rows, slices, counts, totals, .. } = self.storage.parts();
+        let interval = rows[event_row].interval_nanos;
+        let row = usize::from(rows[event_row].corrected);
 
-        // In nanoseconds, like `HdrHistogram`: in internal units, a duration of exactly n intervals
-        // could be rounded to less than n of them.
+        // The number of missing samples. Computed in nanoseconds, as in `HdrHistogram`: in internal
+        // units, a duration of exactly n intervals could be rounded to less than n of them.
         let missing = wide_math::div_rem(unit.nanos(value), interval).0.saturating_sub(1);
-        // The missing samples are spaced evenly down to the smallest, so that rounding errors of
-        // the interval do not add up.
+        // The missing samples are spaced evenly between `value` and `least`, the smallest of them:
+        // they are value − j·distance/missing for j from 1 to `missing`. If the interval were
+        // rounded to internal units first, its rounding error would add up from sample to sample.
         let distance = unit.units_in_nanos(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
-        // Returns how many missing samples exceed `bound`: j of them, where j is the largest number
-        // with value − j·distance/missing > bound.
+        // Returns how many missing samples exceed `bound`. These are the samples whose number j
+        // satisfies value − j·distance/missing > bound, that is, j·distance < excess·missing. In
+        // whole numbers: j <= (excess·missing − 1) / distance, rounded down.
         let above = |bound: u64| {
             let excess = value.saturating_sub(bound);
-            // Divides 64 bits if the product fits: a division of 128 bits takes several times as
-            // long.
+            // A division of 128 bits takes several times as long as one of 64 bits, so it is only
+            // used if the product does not fit 64 bits.
             let steps = if let Some(steps) = excess.checked_mul(missing) {
                 wide_math::div_rem(steps.saturating_sub(1), distance.max(1)).0
             } else {
-                wide_math::clamp(wide_math::quotient(
+                wide_math::saturating_u64(wide_math::quotient(
                     wide_math::product(excess, missing) - 1,
                     distance.max(1),
                 ))
@@ -62,32 +71,34 @@ impl<S: Storage> Aggregator<S> {
         };
         let slice_of = |slice: usize| row * slices_per_row + slice;
         let mut counts = BucketCounts::of(counts, shape, row);
-        let window_slices = || windows.iter().filter_map(|window| window.place(tick?));
+        let window_slices = || windows.iter().filter_map(|window| window.slice_index(tick?));
 
         let mut moments = Moments::of(weighted);
         moments.add_series(value, least, missing, sampling);
-        events[row].total.merge(&moments);
+        rows[row].total.merge(&moments);
         let mut overflow = 0_u64;
         for slice in window_slices() {
             overflow = overflow.saturating_add(slices[slice_of(slice)].merge(&moments));
         }
-        if room > 0 {
-            overflow = overflow.saturating_add(totals[row * room + place].add(weighted.weight()));
+        if padded_buckets > 0 {
+            overflow = overflow
+                .saturating_add(totals[row * padded_buckets + bucket].add(weighted.weight()));
             for slice in window_slices() {
-                overflow = overflow.saturating_add(counts.add(slice, place, weighted.weight()));
+                overflow = overflow.saturating_add(counts.add(slice, bucket, weighted.weight()));
             }
         }
-        if missing > 0 && room > 0 {
-            let first = buckets.place(least);
+        if missing > 0 && padded_buckets > 0 {
+            let first = buckets.index(least);
             let mut above_lower = above(buckets.bounds(first).0);
-            for place in first..=place {
-                let above_upper = above(buckets.bounds(place).1);
+            for bucket in first..=bucket {
+                let above_upper = above(buckets.bounds(bucket).1);
                 let weight = (above_lower - above_upper).saturating_mul(weighted.weight());
                 above_lower = above_upper;
                 if weight > 0 {
-                    overflow = overflow.saturating_add(totals[row * room + place].add(weight));
+                    overflow =
+                        overflow.saturating_add(totals[row * padded_buckets + bucket].add(weight));
                     for slice in window_slices() {
-                        overflow = overflow.saturating_add(counts.add(slice, place, weight));
+                        overflow = overflow.saturating_add(counts.add(slice, bucket, weight));
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! A pass over the rings: advances the windows, processes records and notes losses.
+//! A pass over the rings: advances the windows, processes the records of each ring, and notes what
+//! was lost or left out.
 
 use super::{Aggregator, row_of, unit_of};
 use crate::{
@@ -14,15 +15,21 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Begins a pass: advances the windows to `now`.
+    /// Begins a pass: advances the windows of the aggregator and of the limits to `now`.
     ///
-    /// `now` must be read after every ring's [`refresh`](Consumer::refresh), so that no record of
-    /// the pass is newer. If the clock has stepped back, a clock anomaly is counted. After a step
-    /// of up to 10 ms the windows stay where they are. After a larger one, as on a machine that was
-    /// suspended, all windows start over empty.
+    /// `now` is the time of the pass, a tick. It must be read after every ring's
+    /// [`refresh`](Consumer::refresh), so that no record of the pass is newer.
     ///
-    /// Takes constant time while no slice ends. Otherwise the time is linear in the buckets of each
-    /// slice that expires and, on 32-bit targets, in the buffered samples.
+    /// If `now` is before the time of the previous pass, this counts as a [clock
+    /// anomaly](super::Counters::clock_anomalies). After a step back of up to 10 ms, the time of
+    /// the previous pass remains in force. After a larger step, as on a machine that was suspended,
+    /// the clock is taken to have restarted: `now` becomes the time of the pass, and all windows
+    /// start over empty.
+    ///
+    /// While no slice of a window ends, this takes time linear in the number of windows and limits.
+    /// Otherwise the time is also linear in the buckets of each slice that expires and, on 32-bit
+    /// targets, in the buffered samples. While spans are uncertain (see
+    /// [`mark_lost`](Self::mark_lost)), it is also linear in the size of the table of open spans.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
@@ -33,7 +40,9 @@ impl<S: Storage> Aggregator<S> {
             }
         }
         let has_restarted = now < self.now;
-        if has_restarted || self.storage.parts().windows.iter().any(|window| window.ends_by(now)) {
+        if has_restarted
+            || self.storage.parts().windows.iter().any(|window| window.is_slice_over(now))
+        {
             self.commit_all();
         }
         self.set_now(now);
@@ -41,16 +50,18 @@ impl<S: Storage> Aggregator<S> {
             self.restart_clock();
         }
         if let Some(before) = now.checked_sub(self.abandon_after) {
+            // Abandon the spans that have been uncertain for too long.
             self.remove_older(false, before);
         }
         let shape = self.shape();
-        let room = shape.room();
-        let (slices_per_row, k, lists) = (shape.slices, shape.slowest, shape.lists());
+        let padded_buckets = shape.padded_buckets();
+        let (slices_per_row, per_list, lists) =
+            (shape.slices, shape.slowest, shape.exemplar_lists());
         let (events_only, limit_slices) = (shape.events, shape.limit_slices);
         let StorageParts {
-            rows,
+            row_of_id,
             windows,
-            events,
+            rows,
             slices,
             counts,
             totals,
@@ -62,56 +73,58 @@ impl<S: Storage> Aggregator<S> {
         } = self.storage.parts();
         for window in windows {
             let filter = WindowFilter::of(window);
-            window.advance(now, has_restarted, |place| {
-                sample_buffer::remove_slice(samples, filter, place);
-                for row in 0..events.len() {
-                    let slice = &mut slices[row * slices_per_row + place];
+            window.advance(now, has_restarted, |slice_index| {
+                sample_buffer::remove_slice(samples, filter, slice_index);
+                for row in 0..rows.len() {
+                    let slice = &mut slices[row * slices_per_row + slice_index];
                     if slice.count() > 0 {
-                        if room > 0 {
-                            let buckets = shape.buckets(unit_of::<S>(rows, &events[row]));
-                            let used = buckets.places_between(&slice.moments());
+                        if padded_buckets > 0 {
+                            let buckets = shape.buckets(unit_of::<S>(row_of_id, &rows[row]));
+                            let used = buckets.index_range(&slice.moments());
                             BucketCounts::of(counts, shape, row).clear(
-                                place,
+                                slice_index,
                                 &used,
-                                &totals[row * room..][..room],
+                                &totals[row * padded_buckets..][..padded_buckets],
                             );
                         }
                         *slice = PackedMoments::EMPTY;
                         if row < events_only {
-                            slowest[(row * lists + place) * k..][..k].fill(Exemplar::EMPTY);
+                            slowest[(row * lists + slice_index) * per_list..][..per_list]
+                                .fill(Exemplar::EMPTY);
                         }
                     }
                 }
             });
         }
-        for (number, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
-            rule.window.advance(now, has_restarted, |place| {
-                tallies[number * limit_slices + place] = Tally::EMPTY;
+        for (index, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
+            rule.window.advance(now, has_restarted, |slice| {
+                tallies[index * limit_slices + slice] = Tally::EMPTY;
             });
         }
     }
 
-    /// Sets the time of the pass.
+    /// Sets the time of the pass, and with it the last tick that is not in the future.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn set_now(&mut self, now: u64) {
         (self.now, self.latest) = (now, now.saturating_add(self.tolerance));
     }
 
-    /// Discards what depends on ticks of the time before the clock restarted at `now`, except for
-    /// the slices: such ticks cannot be compared with those of the restarted clock.
+    /// Discards or lowers the stored ticks from before the clock restarted at `self.now`: they
+    /// cannot be compared with ticks of the restarted clock. Does not empty the slices of the
+    /// windows, which [`begin_pass`](Self::begin_pass) does.
     #[cold]
     fn restart_clock(&mut self) {
         let now = self.now;
         self.started = self.started.min(now);
         self.earliest = self.started.saturating_sub(self.tolerance);
         self.mark_lost();
-        let StorageParts { events, samples, limits, silences, .. } = self.storage.parts();
-        for event in events {
-            event.evicted = Evicted::NONE;
+        let StorageParts { rows, samples, limits, silences, .. } = self.storage.parts();
+        for row in rows {
+            row.evicted = Evicted::NONE;
             if !S::ABSENT.silences {
-                event.seen = event.seen.min(now.saturating_add(1));
+                row.seen = row.seen.min(now.saturating_add(1));
             }
-            event.sampled = event.sampled.min(now.saturating_add(1));
+            row.sampled = row.sampled.min(now.saturating_add(1));
         }
         for rule in limits {
             rule.watch.restart_clock();
@@ -123,10 +136,11 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes the records that `consumer` had pending at its last
-    /// [`refresh`](Consumer::refresh). Passes each to `observe`, together with whether it produced
-    /// a sample.
+    /// [`refresh`](Consumer::refresh). Returns how many records were delivered, and how many had
+    /// been overwritten. If any were overwritten, this calls [`mark_lost`](Self::mark_lost).
     ///
-    /// `source` is a number chosen by the caller, as in [`record`](Self::record).
+    /// `source` is a number chosen by the caller, as in [`record`](Self::record). `observe` is
+    /// called with each delivered record and whether it produced a sample.
     pub fn drain(
         &mut self,
         source: u16,
@@ -139,12 +153,13 @@ impl<S: Storage> Aggregator<S> {
     /// Like [`drain`](Self::drain), but processes at most `max_records` records. This is for
     /// callers that must not be busy for long.
     ///
-    /// The records that remain [`pending`](Consumer::pending) are left to another pass. Until they
-    /// are drained, call [`expire_orphans`](Self::expire_orphans) and [`evaluate_limits`](Self::evaluate_limits) with
-    /// the pass and the tick of the last [`refresh`](Consumer::refresh) up to which this ring has
-    /// been drained.
-    // Out of line because stacks are small on 32-bit targets: its frame holds a chunk of copied
-    // records.
+    /// The records that remain [`pending`](Consumer::pending) are left to a later pass. As long as
+    /// there are any, [`expire_orphans`](Self::expire_orphans) and
+    /// [`evaluate_limits`](Self::evaluate_limits) must be called with older arguments: with the
+    /// pass and the tick of the last [`refresh`](Consumer::refresh) after which this ring was
+    /// drained completely. If this concerns several rings, use the lowest pass and the lowest tick.
+    // Out of line because stacks are small on 32-bit targets, and the stack frame of this function
+    // holds a chunk of copied records.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn drain_up_to(
         &mut self,
@@ -156,7 +171,7 @@ impl<S: Storage> Aggregator<S> {
         let drained = consumer.drain_chunks(max_records, |chunk| {
             let mut rest = chunk;
             while let [record, others @ ..] = rest {
-                // 64-bit targets have room for a fast path that processes runs of whole spans.
+                // 64-bit targets have memory for the code of a fast path for runs of whole spans.
                 let spans = if SHORTCUTS { self.record_whole_spans(source, rest) } else { 0 };
                 if spans > 0 {
                     let (processed, left) = rest.split_at(2 * spans);
@@ -166,6 +181,7 @@ impl<S: Storage> Aggregator<S> {
                     rest = left;
                     continue;
                 }
+                // 32-bit targets recognise a whole span here, one at a time.
                 let next = if SHORTCUTS { None } else { others.first() };
                 let (processed, is_sample) = self.record_with_next(source, record, next);
                 observe(*record, is_sample && processed == 1);
@@ -182,14 +198,19 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Notes that some records were never written before now, so everything that covers the time
-    /// until now is incomplete.
+    /// Notes that some records were not written to any ring, and that no ENDs were among them.
+    /// Summaries that cover any time up to the current pass are incomplete.
     pub fn mark_incomplete(&mut self) {
         self.lost_until = self.now.saturating_add(1);
     }
 
-    /// Notes that records were lost before now, possibly ENDs among them. Everything that covers
-    /// the time until now is incomplete, and open spans become uncertain.
+    /// Notes that records were lost, possibly ENDs among them. Summaries that cover any time up to
+    /// the current pass are incomplete. All open spans become *uncertain*, because their ENDs may
+    /// be among the lost records. If its END does not arrive within a minute, an uncertain span is
+    /// given up.
+    ///
+    /// [`drain`](Self::drain) calls this for the records that it finds overwritten. Call it for
+    /// other losses, such as ENDs of threads that have no ring.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn mark_lost(&mut self) {
         self.mark_incomplete();
@@ -199,8 +220,9 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Notes that sampling may have left out some records of `event` until now. Everything that
-    /// covers this time is incomplete, even if no delivered record has a weight above 1.
+    /// Notes that sampling may have left out records of `event` up to the current pass. Summaries
+    /// of the event that cover any of this time are incomplete, even if every delivered record has
+    /// a weight of 1.
     pub fn mark_sampled(&mut self, event: EventId) {
         let until = self.now.saturating_add(1);
         if let Some(state) = self.state_of(event) {
@@ -208,42 +230,48 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Restarts the silence of `event` from now on. To be called while not everything of `event` is
-    /// recorded, because then missing records are no evidence of silence. A limit on silence that
-    /// is already violated stays violated: the event has not come back.
+    /// Makes the silence of `event` begin anew at the current pass. A silence is the time without
+    /// any record of the event, which a [limit](crate::Limit::Silence) can bound.
+    ///
+    /// Call this in each pass while the event is switched off or sampled, because then missing
+    /// records do not mean that the event did not happen. If the limit is already violated, this
+    /// changes nothing: only a record ends the violation.
     pub fn reset_silence(&mut self, event: EventId) {
         let now = self.now.saturating_add(1);
-        let StorageParts { rows, events, silences, .. } = self.storage.parts();
-        let Some((row, _)) = row_of::<S>(rows, event) else { return };
+        let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();
+        let Some((row, _)) = row_of::<S>(row_of_id, event) else { return };
         let is_silent =
             silences.get(row).is_some_and(|silence| silence.watch.state == SlaState::Violated);
-        let state = &mut events[row];
+        let state = &mut rows[row];
         if state.seen > 0 && !is_silent {
             state.seen = now;
         }
     }
 
-    /// Returns the number of the current pass.
+    /// Returns the number of the current pass. The first is 1; before it, this is 0.
     pub const fn pass(&self) -> u64 {
         self.pass
     }
 
-    /// Removes ENDs from passes before `pass` that still have no START, and counts them as orphans.
+    /// Removes ENDs that were drained before the pass with the number `pass` and still have no
+    /// START. They count as [orphans](crate::Pairing::orphans), except that
+    /// [untracked](crate::Pairing::untracked) STARTs are taken to be theirs, if there are any.
     ///
-    /// The caller asserts that since pass `pass` began, every ring has been drained at least as far
-    /// as it was filled at that moment. An earlier END that has no START by then will never get
-    /// one. A caller that drains all rings in each pass calls this at the end of each, with
-    /// [`pass`](Self::pass).
+    /// The caller guarantees that every ring has been drained at least up to the position that its
+    /// producer had reached when pass `pass` began. A START is written before its END. If the END
+    /// was drained in an earlier pass, its START was therefore in some ring when `pass` began, and
+    /// has been drained since, unless it was lost. A caller that drains all rings in each pass
+    /// calls this at the end of each pass, with [`pass`](Self::pass).
     pub fn expire_orphans(&mut self, pass: u64) {
         self.remove_older(true, pass);
     }
 
-    /// Removes early ENDs or uncertain spans from the table: see
+    /// Removes early ENDs, or else uncertain spans, from the table of open spans: see
     /// [`OpenSpanTable::remove_older`](crate::in_flight::OpenSpanTable::remove_older).
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn remove_older(&mut self, early: bool, before: u64) {
+    fn remove_older(&mut self, early_ends: bool, before: u64) {
         if !S::ABSENT.in_flight {
-            self.in_flight().remove_older(early, before);
+            self.in_flight().remove_older(early_ends, before);
         }
     }
 }

@@ -1,16 +1,17 @@
-//! The checks on an aggregator's set-up, and the error they return.
+//! The checks of what an aggregator is created with, and the error that they return.
 
 use core::{error, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
     Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
-    clock::nanos_of,
+    clock::nanos_from_duration,
     sample_buffer,
     storage::{Absent, Shape, Storage},
     wide_math,
 };
 
-/// The error returned when windows, events, shape and storage do not fit together.
+/// The error returned when an aggregator cannot be created: windows or events are invalid, or they,
+/// the shape and the storage do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -21,14 +22,16 @@ pub enum ConfigError {
     NoEvents,
     /// A window has a length of 0.
     EmptyWindow,
-    /// The slices of a window do not divide its length into whole nanoseconds.
+    /// A window cannot be cut into this number of slices: their length would not be a whole number
+    /// of nanoseconds, or the number is 0.
     SlicesDoNotDivide {
         /// The length of the window.
         length: Duration,
         /// The number of its slices.
         slices: u16,
     },
-    /// A slice is shorter than one tick of the clock, or a window is 2^64 ns or longer.
+    /// The slices of a window are shorter than one tick of the clock, or the window is 2^64 ns (584
+    /// years) or longer.
     SliceTooShort {
         /// The length of the window.
         length: Duration,
@@ -59,63 +62,65 @@ pub enum ConfigError {
         /// What is wrong with the limit.
         error: LimitError,
     },
-    /// An expected interval is 0 or at least 2^64 ns, or its event is not measured in time.
+    /// The expected interval of an event is 0 or at least 2^64 ns, or the event is not measured in
+    /// time.
     Interval {
         /// The name of the event.
         name: &'static str,
-        /// The interval.
+        /// The expected interval.
         interval: Duration,
     },
-    /// The storage is in use or was used before.
+    /// The storage is not empty: another aggregator uses it or has used it.
     StorageInUse,
-    /// The scale or range of the histogram is out of bounds.
+    /// The scale or the range of the shape's histograms is out of bounds.
     Histogram {
-        /// The scale.
+        /// The [`scale`](Shape::scale): a power of two is cut into 2^`scale` buckets.
         scale: u8,
-        /// The exponent of the power of two at which the range begins.
+        /// The [exponent](Shape::lowest) of the power of two at which the range begins.
         lowest: u8,
-        /// How many powers of two the range covers.
+        /// How many powers of two the range covers: [`octaves`](Shape::octaves).
         octaves: u8,
     },
     /// The size of the table of open spans is neither 0 nor a power of two.
     InFlight {
-        /// The number of slots in the table.
-        places: usize,
+        /// The number of entries in the table.
+        entries: usize,
     },
     /// The shape does not fit the windows and events.
     Shape {
-        /// Which property does not fit.
+        /// Which property of the shape does not fit.
         what: &'static str,
-        /// Its value in the shape.
+        /// The value of this property in the shape.
         given: usize,
-        /// Its required value.
+        /// The value that the windows and events need. For the number of ids and the number of
+        /// slices per limit, larger values fit, too.
         needed: usize,
     },
     /// The shape asks for more than a 32-bit target supports.
     TooMany {
-        /// What it has too many of.
+        /// What the shape has too many of.
         what: &'static str,
-        /// How many it asks for.
+        /// How many the shape asks for.
         given: usize,
         /// The largest supported number.
         max: usize,
     },
-    /// The storage does not have the given shape, or one of its arrays does not have the length
-    /// that its shape requires.
+    /// The storage does not have the shape that was passed, or one of its arrays does not have the
+    /// length that follows from this shape.
     Storage {
-        /// Which property does not fit.
+        /// Which property of the storage does not fit.
         what: &'static str,
-        /// Its value in the storage.
+        /// The value of this property in the storage.
         given: usize,
-        /// Its required value.
+        /// The value that the shape needs. Most arrays may also be longer.
         needed: usize,
     },
-    /// The storage's type declares something absent ([`Storage::ABSENT`]) that its shape has room
-    /// for.
+    /// The storage's type declares a feature absent ([`Storage::ABSENT`]) although the storage's
+    /// shape has room for this feature.
     Absent {
-        /// What the type declares absent.
+        /// The features that the type declares absent.
         declared: Absent,
-        /// What its shape has no room for.
+        /// The features that the shape has no room for. Only these may be declared absent.
         shape: Absent,
     },
 }
@@ -128,18 +133,18 @@ impl fmt::Display for ConfigError {
             }
             Self::NoEvents => f.write_str("no events: at least one is required"),
             Self::EmptyWindow => {
-                f.write_str("the length of a window is 0 s, but must be longer, such as 1 s")
+                f.write_str("a window has a length of 0 s, but must be longer, such as 1 s")
             }
             Self::SlicesDoNotDivide { length, slices } => write!(
                 f,
-                "{slices} slices do not divide a window of {length:?} into whole nanoseconds; for \
-                 example, 10 slices divide 1 s"
+                "a window of {length:?} cannot be cut into {slices} slices of whole nanoseconds; \
+                 for example, a window of 1 s can be cut into 10 slices"
             ),
             Self::SliceTooShort { length, slices, hz } => write!(
                 f,
-                "a window of {length:?} in {slices} slices is not possible: each slice must last \
-                 at least one tick of the clock ({hz} ticks per second), and the window less than \
-                 584 years"
+                "a window of {length:?} in {slices} slices is not possible: a slice must last at \
+                 least one tick of the clock ({hz} ticks per second), and a window less than 584 \
+                 years (2^64 ns)"
             ),
             Self::DuplicateWindow { length } => {
                 write!(f, "two windows have the length {length:?}; lengths must be unique")
@@ -153,39 +158,40 @@ impl fmt::Display for ConfigError {
             Self::Limit { name, error } => write!(f, "{name}: {error}"),
             Self::Interval { name, interval } => write!(
                 f,
-                "{name}: the expected interval {interval:?} is not possible: it must be at least \
-                 1 ns and less than 584 years, and the event must be measured in time"
+                "{name}: the expected interval {interval:?} is not possible: an expected interval \
+                 must be at least 1 ns and less than 584 years (2^64 ns), and its event must be \
+                 measured in time"
             ),
             Self::StorageInUse => f.write_str(
-                "the storage was used before; an aggregator must begin with an empty one",
+                "the storage is in use or was used before; an aggregator needs an empty storage",
             ),
             Self::Histogram { scale, lowest, octaves } => write!(
                 f,
-                "a histogram of scale {scale} from 2^{lowest} over {octaves} powers of two is not \
-                 possible: the scale must be at most {MAX_SCALE}, and the range must end at 2^64 \
-                 or below"
+                "a histogram of scale {scale} that covers {octaves} powers of two from 2^{lowest} \
+                 on is not possible: the scale must be at most {MAX_SCALE}, and the range must end \
+                 at 2^64 or below"
             ),
-            Self::InFlight { places } => write!(
+            Self::InFlight { entries } => write!(
                 f,
-                "the table of open spans has {places} slots, but their number must be a power of \
-                 two or 0"
+                "the table of open spans has {entries} entries, but must have 0 or a power of two"
             ),
             Self::Shape { what, given, needed } => write!(
                 f,
-                "the shape does not fit the windows and events: {what} is {given}, but must be \
-                 {needed}"
+                "the shape does not fit the windows and events: its {what} is {given}, but the \
+                 windows and events need {needed}"
             ),
             Self::TooMany { what, given, max } => {
                 write!(f, "{given} {what} are too many: this target supports at most {max}")
             }
             Self::Storage { what, given, needed } => write!(
                 f,
-                "the storage does not fit its shape: {what} is {given}, but must be {needed}"
+                "the storage does not fit the shape: its {what} is {given}, but the shape needs \
+                 {needed}"
             ),
             Self::Absent { declared, shape } => write!(
                 f,
-                "the storage's type declares {declared:?}, but only what its shape has no room for \
-                 may be declared absent: {shape:?}"
+                "the storage's type declares features absent that its shape has room for: \
+                 declared is {declared:?}, without room are only {shape:?}"
             ),
         }
     }
@@ -193,9 +199,10 @@ impl fmt::Display for ConfigError {
 
 impl error::Error for ConfigError {}
 
-/// Checks that windows, events, shape and storage fit together.
+/// Checks that windows and events are valid, that the `requested` shape fits them, and that
+/// `storage` is empty and has this shape.
 pub(super) fn check<S: Storage>(
-    given: Shape,
+    requested: Shape,
     windows: &[WindowSpec],
     events: &[EventInfo],
     storage: &mut S,
@@ -203,84 +210,95 @@ pub(super) fn check<S: Storage>(
     check_windows_and_events::<S>(windows, events)?;
     let exactly = |needed| needed..=needed;
     let at_least = |needed| needed..=usize::MAX;
-    let stored = |what, given, needed: RangeInclusive<usize>| {
+    let check_stored = |what, given, needed: RangeInclusive<usize>| {
         let refused = ConfigError::Storage { what, given, needed: *needed.start() };
         if needed.contains(&given) { Ok(()) } else { Err(refused) }
     };
-    let Shape { scale, lowest, octaves, .. } = given;
+    let Shape { scale, lowest, octaves, .. } = requested;
     if Buckets::new(scale, lowest, octaves).is_none() {
         return Err(ConfigError::Histogram { scale, lowest, octaves });
     }
-    // The storage is compared with `given` below. Everything else is checked on the storage's own
-    // shape, which is the one that is used from here on.
+    // First compare the storage's own shape with `requested`. Then check only the storage's shape,
+    // which is the one that the aggregator uses: a constant for storage in arrays.
     let shape = storage.shape();
     let absent = Absent::of(&shape);
-    if S::ABSENT.exceeds(absent) {
+    if S::ABSENT.declares_more_than(absent) {
         return Err(ConfigError::Absent { declared: S::ABSENT, shape: absent });
     }
-    stored("number of windows", shape.windows, exactly(given.windows))?;
-    stored("number of events", shape.events, exactly(given.events))?;
-    stored("number of ids", shape.ids, exactly(given.ids))?;
-    stored("number of slices", shape.slices, exactly(given.slices))?;
-    stored("number of corrected summaries", shape.corrected, exactly(given.corrected))?;
-    stored("number of events in plain numbers", shape.numbers, exactly(given.numbers))?;
-    stored("number of samples per event", shape.samples, exactly(given.samples))?;
-    stored("size of the table of open spans", shape.in_flight, exactly(given.in_flight))?;
-    stored("number of exemplars per list", shape.slowest, exactly(given.slowest))?;
-    stored("number of limits", shape.limits, exactly(given.limits))?;
-    // Without limits, the number of slices per limit has no effect.
-    let cut = if given.limits == 0 { shape.limit_slices } else { given.limit_slices };
-    stored("number of slices per limit", shape.limit_slices, exactly(cut))?;
-    stored("number of limits on silence", shape.silences, exactly(given.silences))?;
-    stored("octaves of a histogram", shape.octaves.into(), exactly(octaves.into()))?;
-    stored("lowest exponent of a histogram", shape.lowest.into(), exactly(lowest.into()))?;
-    stored("scale of a histogram", shape.scale.into(), exactly(scale.into()))?;
-    stored("unit of time (0 fine, 1 coarse)", shape.unit as usize, exactly(given.unit as usize))?;
+    check_stored("number of windows", shape.windows, exactly(requested.windows))?;
+    check_stored("number of events", shape.events, exactly(requested.events))?;
+    check_stored("number of ids (the largest event id plus 1)", shape.ids, exactly(requested.ids))?;
+    check_stored("number of slices", shape.slices, exactly(requested.slices))?;
+    check_stored("number of corrected summaries", shape.corrected, exactly(requested.corrected))?;
+    check_stored("number of events in plain numbers", shape.numbers, exactly(requested.numbers))?;
+    check_stored("number of samples per event", shape.samples, exactly(requested.samples))?;
+    check_stored("size of the table of open spans", shape.in_flight, exactly(requested.in_flight))?;
+    check_stored("number of exemplars per list", shape.slowest, exactly(requested.slowest))?;
+    check_stored("number of limits", shape.limits, exactly(requested.limits))?;
+    // Without limits, the number of slices per limit has no effect, so any number fits.
+    let limit_slices =
+        if requested.limits == 0 { shape.limit_slices } else { requested.limit_slices };
+    check_stored("number of slices per limit", shape.limit_slices, exactly(limit_slices))?;
+    check_stored("number of limits on silence", shape.silences, exactly(requested.silences))?;
+    check_stored(
+        "number of octaves of a histogram",
+        shape.octaves.into(),
+        exactly(octaves.into()),
+    )?;
+    check_stored("lowest exponent of a histogram", shape.lowest.into(), exactly(lowest.into()))?;
+    check_stored("scale of a histogram", shape.scale.into(), exactly(scale.into()))?;
+    check_stored(
+        "unit of time (0 fine, 1 coarse)",
+        shape.unit as usize,
+        exactly(requested.unit as usize),
+    )?;
 
     if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
-        return Err(ConfigError::InFlight { places: shape.in_flight });
+        return Err(ConfigError::InFlight { entries: shape.in_flight });
     }
     let needed = Shape::minimal(events, windows);
-    let shaped = |what, given, needed: RangeInclusive<usize>| {
+    let check_shape = |what, given, needed: RangeInclusive<usize>| {
         let refused = ConfigError::Shape { what, given, needed: *needed.start() };
         if needed.contains(&given) { Ok(()) } else { Err(refused) }
     };
-    shaped("number of events", shape.events, exactly(needed.events))?;
-    shaped("number of windows", shape.windows, exactly(needed.windows))?;
-    shaped("number of slices", shape.slices, exactly(needed.slices))?;
-    shaped("number of corrected summaries", shape.corrected, exactly(needed.corrected))?;
-    shaped("number of events in plain numbers", shape.numbers, exactly(needed.numbers))?;
-    // The window of a limit is cut like the one of the same length, so it may need as many slices.
-    let cut = if shape.limits == 0 { 0 } else { needed.limit_slices };
-    shaped("number of ids", shape.ids, at_least(needed.ids))?;
-    shaped("number of slices per limit", shape.limit_slices, at_least(cut))?;
+    check_shape("number of events", shape.events, exactly(needed.events))?;
+    check_shape("number of windows", shape.windows, exactly(needed.windows))?;
+    check_shape("number of slices", shape.slices, exactly(needed.slices))?;
+    check_shape("number of corrected summaries", shape.corrected, exactly(needed.corrected))?;
+    check_shape("number of events in plain numbers", shape.numbers, exactly(needed.numbers))?;
+    // The window of a limit is cut into as many slices as a window of the aggregator with the same
+    // length, so there must be room for the largest number of slices.
+    let limit_slices = if shape.limits == 0 { 0 } else { needed.limit_slices };
+    check_shape("number of ids (the largest event id plus 1)", shape.ids, at_least(needed.ids))?;
+    check_shape("number of slices per limit", shape.limit_slices, at_least(limit_slices))?;
     let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
-    shaped("number of limits on silence", shape.silences, exactly(all_or_none))?;
+    check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
     sample_buffer::check_capacity(&shape, windows)?;
 
     let parts = storage.parts();
-    if parts.rows.iter().any(|row| *row != 0) {
+    if parts.row_of_id.iter().any(|row| *row != 0) {
         return Err(ConfigError::StorageInUse);
     }
-    // Arrays that are walked completely, or in which positions wrap around, must not be longer than
-    // needed either: the surplus elements are not set up.
-    stored("length of `windows`", parts.windows.len(), exactly(shape.windows))?;
-    stored("length of `events`", parts.events.len(), exactly(shape.rows()))?;
-    stored("length of `rows`", parts.rows.len(), at_least(shape.ids))?;
-    stored("length of `slices`", parts.slices.len(), at_least(shape.all_slices()))?;
-    stored("length of `counts`", parts.counts.len(), at_least(shape.all_counts()))?;
-    stored("length of `totals`", parts.totals.len(), at_least(shape.all_totals()))?;
-    stored("length of `samples`", parts.samples.len(), at_least(shape.all_samples()))?;
-    stored("length of `scratch`", parts.scratch.len(), at_least(shape.samples))?;
-    stored("length of `in_flight`", parts.in_flight.len(), exactly(shape.in_flight))?;
-    stored("length of `folded`", parts.folded.len(), at_least(shape.room()))?;
-    stored("length of `slowest`", parts.slowest.len(), at_least(shape.all_slowest()))?;
-    stored("length of `limits`", parts.limits.len(), at_least(shape.limits))?;
-    stored("length of `tallies`", parts.tallies.len(), at_least(shape.all_tallies()))?;
-    stored("length of `silences`", parts.silences.len(), exactly(shape.silences))
+    // Most arrays may be longer than needed. Not so those that are processed from the first to the
+    // last element, and the table of open spans, whose indices wrap around at its end: there,
+    // surplus elements would be used although they are never set up.
+    check_stored("length of `windows`", parts.windows.len(), exactly(shape.windows))?;
+    check_stored("length of `rows`", parts.rows.len(), exactly(shape.rows()))?;
+    check_stored("length of `row_of_id`", parts.row_of_id.len(), at_least(shape.ids))?;
+    check_stored("length of `slices`", parts.slices.len(), at_least(shape.all_slices()))?;
+    check_stored("length of `counts`", parts.counts.len(), at_least(shape.all_counts()))?;
+    check_stored("length of `totals`", parts.totals.len(), at_least(shape.all_totals()))?;
+    check_stored("length of `samples`", parts.samples.len(), at_least(shape.all_samples()))?;
+    check_stored("length of `scratch`", parts.scratch.len(), at_least(shape.samples))?;
+    check_stored("length of `in_flight`", parts.in_flight.len(), exactly(shape.in_flight))?;
+    check_stored("length of `folded`", parts.folded.len(), at_least(shape.padded_buckets()))?;
+    check_stored("length of `slowest`", parts.slowest.len(), at_least(shape.all_slowest()))?;
+    check_stored("length of `limits`", parts.limits.len(), at_least(shape.limits))?;
+    check_stored("length of `tallies`", parts.tallies.len(), at_least(shape.all_tallies()))?;
+    check_stored("length of `silences`", parts.silences.len(), exactly(shape.silences))
 }
 
-/// Checks windows and events on their own.
+/// Checks that windows and events are valid, irrespective of shape and storage.
 fn check_windows_and_events<S: Storage>(
     windows: &[WindowSpec],
     events: &[EventInfo],
@@ -296,9 +314,10 @@ fn check_windows_and_events<S: Storage>(
         if length.is_zero() {
             return Err(ConfigError::EmptyWindow);
         }
-        // A length that does not fit 64 bits is refused later, as too long.
+        // A length of 2^64 ns or more is refused later, with `SliceTooShort`.
         if slices == 0
-            || nanos_of(length).is_some_and(|nanos| wide_math::div_rem(nanos, slices.into()).1 > 0)
+            || nanos_from_duration(length)
+                .is_some_and(|nanos| wide_math::div_rem(nanos, slices.into()).1 > 0)
         {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }
@@ -315,11 +334,14 @@ fn check_windows_and_events<S: Storage>(
                 return Err(ConfigError::DuplicateName { name });
             }
         }
-        // If the storage's type has no room for corrected summaries, the check of the shape refuses
-        // the interval.
+        // If the storage's type declares corrected summaries absent, no code is generated for this
+        // check. Any expected interval is then refused by the check of the shape, because the shape
+        // has no room for a corrected summary.
         if !S::ABSENT.corrected
             && let Some(interval) = *expected_interval
-            && (interval.is_zero() || nanos_of(interval).is_none() || *unit != Unit::Time)
+            && (interval.is_zero()
+                || nanos_from_duration(interval).is_none()
+                || *unit != Unit::Time)
         {
             return Err(ConfigError::Interval { name, interval });
         }

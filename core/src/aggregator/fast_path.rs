@@ -1,9 +1,9 @@
-//! A fast path for whole spans, whose END is the record right after their START. Most spans are
-//! like that.
+//! A fast path for whole spans: pairs of records in which the END directly follows its START in the
+//! ring, as for most spans.
 //!
-//! Such a span opens and closes before anything else happens, so the table of open spans need not
-//! be accessed. Anything unusual about a span is left to [`record`](Aggregator::record), which
-//! handles every case and arrives at the same sums.
+//! Such a span is not open while any other record is processed, so the table of open spans need not
+//! be accessed. A span that is unusual in any way is left to [`record`](Aggregator::record), which
+//! handles every case. Both paths give the same results.
 
 use super::{
     Aggregator, SpanOrigin,
@@ -18,14 +18,17 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Processes the whole spans at the beginning of `records` up to the first unusual one. Returns
-    /// how many spans it has processed.
+    /// Processes the whole spans at the beginning of `records`, up to the first unusual span or the
+    /// first record that does not belong to a whole span. Returns the number of processed spans,
+    /// which are twice as many records.
+    ///
+    /// `source` is the number of the ring, for exemplars.
     #[inline]
     pub(super) fn record_whole_spans(&mut self, source: u16, records: &[Record]) -> usize {
-        // Where spans are nested, few records begin a whole span, and preparing the loop would not
-        // pay off.
+        // Return early if the first two records are no whole span. With nested spans this is the
+        // usual case, and preparing the loop would take longer than processing one record.
         let [start, end, ..] = records else { return 0 };
-        if end.outcome_of(*start).is_none() || !self.in_flight().can_be_bypassed() {
+        if end.outcome_index_of(*start).is_none() || !self.in_flight().can_be_bypassed() {
             return 0;
         }
         let (now, time, shape) = (self.now, self.time, self.shape());
@@ -33,16 +36,18 @@ impl<S: Storage> Aggregator<S> {
 
         let mut spans = 0;
         for [start, end] in records.as_chunks::<2>().0 {
-            let StorageParts { rows, events, samples, limits, tallies, .. } = self.storage.parts();
-            let Some(outcome) = end.outcome_of(*start) else { break };
-            let Some((row, Unit::Time)) = end.event().and_then(|event| row_of::<S>(rows, event))
+            let StorageParts { row_of_id, rows, samples, limits, tallies, .. } =
+                self.storage.parts();
+            let Some(outcome) = end.outcome_index_of(*start) else { break };
+            let Some((row, Unit::Time)) =
+                end.event().and_then(|event| row_of::<S>(row_of_id, event))
             else {
                 break;
             };
-            let state = &mut events[row];
+            let state = &mut rows[row];
             let (began, ended) = (start.ticks(), end.ticks());
-            // Its ticks are plausible, and its sample belongs to the same slices as the staged
-            // ones.
+            // A span is usual if its ticks are plausible and its sample belongs to the same slices
+            // of the windows as the event's staged samples, so that it can be staged with them.
             let is_usual =
                 earliest <= began && began <= ended && ended <= now && state.staged.covers(ended);
             if !is_usual || state.corrected > 0 {

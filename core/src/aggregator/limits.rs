@@ -1,28 +1,33 @@
-//! Declaring, replacing and evaluating limits.
+//! Sets the limits of events, evaluates them, and reports their states.
+//!
+//! A limit on a quantile is stored as a [`Rule`]. The rules of all events are in one array. Those
+//! of an event form a linked list: the event's state contains the number of its first rule, and
+//! each rule the number of the next. Rules are numbered from 1, so a rule's number is its index in
+//! the array plus 1, and the number 0 ([`NO_RULE`]) ends the list.
 
 use core::time::Duration;
 
 use super::{Aggregator, row_number, row_of};
 use crate::{
     EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
-    clock::{duration_of, nanos_of},
+    clock::{duration_from_nanos, nanos_from_duration},
     counter_width::widen,
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
-    storage::{EventState, Shape, Storage, StorageParts},
+    storage::{RowState, Shape, Storage, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Returns the state of an event; `None` for an unknown event.
-    pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut EventState> {
-        let StorageParts { rows, events, .. } = self.storage.parts();
-        let (row, _) = row_of::<S>(rows, event)?;
-        events.get_mut(row)
+    /// Returns the stored state of `event`; `None` for an unknown event.
+    pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut RowState> {
+        let StorageParts { row_of_id, rows, .. } = self.storage.parts();
+        let (row, _) = row_of::<S>(row_of_id, event)?;
+        rows.get_mut(row)
     }
 
-    /// Sets the limits that an event declares.
+    /// Sets the limits that an event declares, when the aggregator is created.
     pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
-        // A storage without room for limits returns here, so that the code below can be optimised
-        // away.
+        // If the storage has no room for limits, return here: the compiler then omits the code
+        // below.
         let Shape { limits: room, silences, .. } = self.shape();
         if room == 0 && !info.limits.is_empty() {
             return Err(LimitError::NoRoom { room });
@@ -36,38 +41,40 @@ impl<S: Storage> Aggregator<S> {
         self.replace_limits(info.id, &limits)
     }
 
-    /// Replaces the limits of `event`.
+    /// Replaces all limits of `event` by `limits`.
     ///
-    /// A limit that is also in `limits` keeps its state. A new or changed one starts at
-    /// [`SlaState::Unknown`] and counts only what is delivered from now on. A limit that is removed
-    /// reports no further changes; it is not cleared, even if it was violated.
+    /// A limit that the event already has keeps its state and counts. A new limit, or one in which
+    /// any field differs, starts at [`SlaState::Unknown`] and counts only samples that are drained
+    /// from now on. A limit that is not in `limits` is removed. If it was violated, no
+    /// [`StatusChange`] reports that the violation is over.
     ///
     /// # Errors
     ///
-    /// Returns an error if a limit cannot be watched or if there are too many. The limits then
-    /// remain unchanged.
+    /// Returns an error if a limit is not possible or if there are too many. The limits then remain
+    /// as they were.
     pub fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
         self.replace_limits(event, &limits.iter().copied())
     }
 
-    /// Implements [`set_limits`](Self::set_limits).
+    /// Implements [`set_limits`](Self::set_limits). The iterator is cloned to visit the limits
+    /// several times.
     fn replace_limits(
         &mut self,
         event: EventId,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
-        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)
+        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)
             .ok_or(LimitError::UnknownEvent { id: event })?;
         self.validate_limits(row, limits)?;
         let silence = limits
             .clone()
             .find_map(Limit::silence)
-            .map_or(0, |length| nanos_of(length).unwrap_or(u64::MAX));
+            .map_or(0, |length| nanos_from_duration(length).unwrap_or(u64::MAX));
         let rate = self.rate;
-        if let Some(watched) = self.storage.parts().silences.get_mut(row)
-            && watched.nanos != silence
+        if let Some(stored) = self.storage.parts().silences.get_mut(row)
+            && stored.nanos != silence
         {
-            *watched = Silence::new(silence, rate);
+            *stored = Silence::new(silence, rate);
         }
         if S::ABSENT.limits {
             return Ok(());
@@ -81,38 +88,39 @@ impl<S: Storage> Aggregator<S> {
         );
         let owner = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
-        let StorageParts { windows, events, limits: rules, tallies, .. } = self.storage.parts();
-        for (number, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == owner) {
+        let StorageParts { windows, rows, limits: rules, tallies, .. } = self.storage.parts();
+        for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == owner) {
             if thresholds().all(|threshold| threshold != rule.threshold()) {
                 *rule = Rule::EMPTY;
-                tallies[number * slices_per_rule..][..slices_per_rule].fill(Tally::EMPTY);
+                tallies[index * slices_per_rule..][..slices_per_rule].fill(Tally::EMPTY);
             }
         }
         let mut last: Option<usize> = None;
-        events[row].first_rule = NO_RULE;
+        rows[row].first_rule = NO_RULE;
         for threshold in thresholds() {
             let existing =
                 rules.iter().position(|rule| rule.row == owner && rule.threshold() == threshold);
             let free = || rules.iter().position(|rule| rule.row == 0);
-            let number = existing.or_else(free).ok_or(LimitError::NoRoom { room })?;
+            let index = existing.or_else(free).ok_or(LimitError::NoRoom { room })?;
             if existing.is_none() {
                 let refused = LimitError::Window { window: threshold.window };
                 let window =
                     window_for(&threshold, windows, slices_per_rule, rate, now).ok_or(refused)?;
-                rules[number] = Rule::new(owner, &threshold, window, unit, time);
+                rules[index] = Rule::new(owner, &threshold, window, unit, time);
             }
-            rules[number].next = NO_RULE;
-            let link = u16::try_from(number + 1).map_err(|_| LimitError::NoRoom { room })?;
+            rules[index].next = NO_RULE;
+            let link = u16::try_from(index + 1).map_err(|_| LimitError::NoRoom { room })?;
             match last {
-                None => events[row].first_rule = link,
+                None => rows[row].first_rule = link,
                 Some(before) => rules[before].next = link,
             }
-            last = Some(number);
+            last = Some(index);
         }
         Ok(())
     }
 
-    /// Checks that `limits` can replace those of the event in `row`.
+    /// Checks that each of `limits` is possible, that none is a duplicate of another, and that
+    /// there is room for them instead of the present limits of the event in `row`.
     fn validate_limits(
         &mut self,
         row: usize,
@@ -120,12 +128,12 @@ impl<S: Storage> Aggregator<S> {
     ) -> Result<(), LimitError> {
         let Shape { limit_slices: slices_per_rule, silences, .. } = self.shape();
         let (rate, now) = (self.rate, self.now);
-        // Rules are numbered with 16 bits.
+        // The numbers of rules have 16 bits.
         let room = self.shape().limits.min(usize::from(u16::MAX));
         let StorageParts { windows, limits: rules, .. } = self.storage.parts();
-        for (number, limit) in limits.clone().enumerate() {
+        for (index, limit) in limits.clone().enumerate() {
             match limit {
-                // The storage's type has no room for rules, so no code for them is generated.
+                // If the storage's type declares limits absent, the compiler omits the cases below.
                 Limit::Quantile(_) if S::ABSENT.limits => return Err(LimitError::NoRoom { room }),
                 Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
@@ -139,7 +147,7 @@ impl<S: Storage> Aggregator<S> {
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
                 Limit::Quantile(_) | Limit::Silence(_) => {}
             }
-            if limits.clone().take(number).any(|other| limit.is_duplicate_of(&other)) {
+            if limits.clone().take(index).any(|other| limit.is_duplicate_of(&other)) {
                 return Err(LimitError::Duplicate { limit });
             }
         }
@@ -152,19 +160,21 @@ impl<S: Storage> Aggregator<S> {
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
 
-    /// Evaluates all limits and calls `changed` for each one that was raised or cleared. To be
-    /// called at the end of each pass.
+    /// Evaluates all limits. Calls `changed` for each limit that became violated (its violation was
+    /// *raised*) and for each violation that ended (was *cleared*). Call this at the end of each
+    /// pass.
     ///
-    /// `as_of` is the tick up to which everything has been delivered. It must be read *before* the
-    /// rings' [`refresh`](crate::Consumer::refresh). For a ring that was not drained in this pass,
-    /// use the tick that was read before the `refresh` of its last drain. Whether a span is still
-    /// open, or an event still silent, is known only as of that tick: an END, or another record of
-    /// the event, may have been written to a ring since.
+    /// `as_of` is a tick such that every record written before it has been drained. Read it
+    /// *before* calling [`refresh`](crate::Consumer::refresh) on the rings. If a ring was not
+    /// drained completely in this pass, pass the tick that was read before the last `refresh` after
+    /// which it was drained completely. The age of an open span, and the length of a silence, are
+    /// computed as of this tick: records that were written later, such as the END of the span, may
+    /// still be in a ring.
     ///
     /// Takes time linear in the slices of all limits. While spans are open, it is also linear in
-    /// the size of their table.
-    // Out of line because stacks are small on 32-bit targets, and the caller's frame lives for
-    // long.
+    /// the size of the table of open spans.
+    // Out of line because stacks are small on 32-bit targets. If this were inlined, its locals
+    // would be part of the caller's stack frame all the time.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn evaluate_limits(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
         if !S::ABSENT.limits {
@@ -172,25 +182,22 @@ impl<S: Storage> Aggregator<S> {
         }
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
         let now = self.now;
-        let watched = if limits + silences > 0 { events } else { 0 };
-        for row in 0..watched {
-            let mut next = if S::ABSENT.limits {
-                NO_RULE
-            } else {
-                self.storage.parts().events[row].first_rule
-            };
-            while let Some(number) = usize::from(next).checked_sub(1) {
+        let watched_events = if limits + silences > 0 { events } else { 0 };
+        for row in 0..watched_events {
+            let mut next =
+                if S::ABSENT.limits { NO_RULE } else { self.storage.parts().rows[row].first_rule };
+            while let Some(index) = usize::from(next).checked_sub(1) {
                 let StorageParts { limits, tallies, .. } = self.storage.parts();
-                let rule = &mut limits[number];
+                let rule = &mut limits[index];
                 next = rule.next;
-                if rule.evaluate(&tallies[number * slices..][..slices], now) {
-                    let status = self.rule_status(row, number);
+                if rule.evaluate(&tallies[index * slices..][..slices], now) {
+                    let status = self.rule_status(row, index);
                     changed(&StatusChange { status, at: now });
                 }
             }
-            let StorageParts { events, silences, .. } = self.storage.parts();
+            let StorageParts { rows, silences, .. } = self.storage.parts();
             if let Some(silence) = silences.get_mut(row)
-                && silence.evaluate(events[row].seen.checked_sub(1), as_of, now)
+                && silence.evaluate(rows[row].seen.checked_sub(1), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
                 changed(&StatusChange { status, at: now });
@@ -198,7 +205,8 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Adds up, for each rule, the weight of the open spans that already exceed its limit.
+    /// Sets, for each rule, the weight of its event's open spans that are older than its threshold
+    /// at the tick `as_of`.
     fn count_hung_spans(&mut self, as_of: u64) {
         let time = self.time;
         self.storage.parts().limits.iter_mut().for_each(|rule| rule.hung = 0);
@@ -206,12 +214,12 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         self.in_flight().spill_newest();
-        let StorageParts { in_flight, events, limits, .. } = self.storage.parts();
+        let StorageParts { in_flight, rows, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open_spans(in_flight) {
             let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
-            let mut next = events[usize::from(row)].first_rule;
-            while let Some(number) = usize::from(next).checked_sub(1) {
-                let rule = &mut limits[number];
+            let mut next = rows[usize::from(row)].first_rule;
+            while let Some(index) = usize::from(next).checked_sub(1) {
+                let rule = &mut limits[index];
                 if age > rule.max_value {
                     rule.hung = rule.hung.saturating_add(weight);
                 }
@@ -220,24 +228,26 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns whether a limit of `event` was violated at the last [`evaluate_limits`](Self::evaluate_limits).
+    /// Returns whether any limit of `event` was violated at the last
+    /// [`evaluate_limits`](Self::evaluate_limits). Returns `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
-        let StorageParts { rows, events, limits, silences, .. } = self.storage.parts();
-        let Some((row, _)) = row_of::<S>(rows, event) else { return false };
+        let StorageParts { row_of_id, rows, limits, silences, .. } = self.storage.parts();
+        let Some((row, _)) = row_of::<S>(row_of_id, event) else { return false };
         let is_violated = |state| state == SlaState::Violated;
         silences.get(row).is_some_and(|silence| is_violated(silence.watch.state))
-            || rule_indices(limits, events[row].first_rule)
-                .any(|number| is_violated(limits[number].watch.state))
+            || rule_indices(limits, rows[row].first_rule)
+                .any(|index| is_violated(limits[index].watch.state))
     }
 
-    /// Calls `visit` with the status of each limit as of the last [`evaluate_limits`](Self::evaluate_limits), event by
-    /// event.
+    /// Calls `visit` with the status of each limit as of the last
+    /// [`evaluate_limits`](Self::evaluate_limits). The events are in the order in which they were
+    /// passed to [`new`](Self::new); an event's limit on silence comes after its other limits.
     pub fn limits(&mut self, mut visit: impl FnMut(&SlaStatus)) {
         for row in 0..self.shape().events {
-            let mut next = self.storage.parts().events[row].first_rule;
-            while let Some(number) = usize::from(next).checked_sub(1) {
-                visit(&self.rule_status(row, number));
-                next = self.storage.parts().limits[number].next;
+            let mut next = self.storage.parts().rows[row].first_rule;
+            while let Some(index) = usize::from(next).checked_sub(1) {
+                visit(&self.rule_status(row, index));
+                next = self.storage.parts().limits[index].next;
             }
             if let Some(status) = self.silence_status(row) {
                 visit(&status);
@@ -245,11 +255,11 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns the status of the rule with the index `number`, which belongs to the event in `row`.
-    fn rule_status(&mut self, row: usize, number: usize) -> SlaStatus {
-        let StorageParts { events, limits, .. } = self.storage.parts();
-        let event = event_of(&events[row]);
-        let rule = limits[number];
+    /// Returns the status of the rule with this `index`, which belongs to the event in `row`.
+    fn rule_status(&mut self, row: usize, index: usize) -> SlaStatus {
+        let StorageParts { rows, limits, .. } = self.storage.parts();
+        let event = event_of(&rows[row]);
+        let rule = limits[index];
         SlaStatus {
             event,
             limit: Limit::Quantile(rule.threshold()),
@@ -263,15 +273,15 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns the status of the event's limit on silence; `None` if it has none.
+    /// Returns the status of the limit on silence of the event in `row`; `None` if it has none.
     fn silence_status(&mut self, row: usize) -> Option<SlaStatus> {
-        let StorageParts { events, silences, .. } = self.storage.parts();
-        let state = &events[row];
+        let StorageParts { rows, silences, .. } = self.storage.parts();
+        let state = &rows[row];
         let Silence { nanos, watch, .. } = *silences.get(row)?;
         let (event, seen) = (event_of(state), state.seen.checked_sub(1));
         (nanos > 0).then(|| SlaStatus {
             event,
-            limit: Limit::Silence(duration_of(nanos)),
+            limit: Limit::Silence(duration_from_nanos(nanos)),
             state: watch.state,
             over: u64::from(watch.state == SlaState::Violated),
             count: u64::from(seen.is_some()),
@@ -282,27 +292,31 @@ impl<S: Storage> Aggregator<S> {
         })
     }
 
-    /// Returns the value that the rule bounds, in nanoseconds or plain numbers: the quantile of the
-    /// samples, or the age of the oldest open span if spans hang, the limit is violated, and that
-    /// age is greater.
+    /// Returns the current value of what the rule bounds, in nanoseconds or as a plain number: the
+    /// quantile of the samples in the rule's window. While hung spans contribute to a violation,
+    /// this is the age of the oldest open span if that is greater.
+    ///
+    /// Returns `None` if neither is known: the quantile is not if there are no samples, or if the
+    /// aggregator has no window of the same length.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
-        let StorageParts { rows, windows, .. } = self.storage.parts();
-        let (row, unit) = row_of::<S>(rows, event)?;
+        let StorageParts { row_of_id, windows, .. } = self.storage.parts();
+        let (row, unit) = row_of::<S>(row_of_id, event)?;
         let window = windows.iter().position(|window| window.length() == threshold.window);
         let quantile = window.and_then(|window| {
             let (value, weight) = self.quantile_in(row, unit, window, threshold.quantile)?;
-            // The quantile may be an estimate that lies on the wrong side of the limit. The rule's
-            // own count is exact, so if it has counted everything in the window, move the estimate
-            // to the right side.
+            // The quantile may be an estimate, which can lie on the wrong side of the threshold.
+            // The rule decides by counting, which is exact. If it has counted every sample of the
+            // window, correct the estimate to agree with its decision. A new rule has not: it does
+            // not count the samples from before it was set.
             let is_complete = weight.saturating_add(rule.hung) == rule.count;
-            Some(match rule.is_exceeded() {
+            Some(match rule.quantile_exceeds_threshold() {
                 true if is_complete => value.max(threshold.limit.saturating_add(1)),
                 false if is_complete => value.min(threshold.limit),
                 _ => value,
             })
         });
-        let oldest = if rule.hung > 0 && rule.is_exceeded() {
+        let oldest = if rule.hung > 0 && rule.quantile_exceeds_threshold() {
             self.oldest(event).map(|(nanos, _)| nanos)
         } else {
             None
@@ -311,14 +325,16 @@ impl<S: Storage> Aggregator<S> {
     }
 }
 
-/// Iterates over the indices of an event's rules.
+/// Returns an iterator over the indices of an event's rules. `first` is the number of the event's
+/// first rule.
 fn rule_indices(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
     let index = |number: u16| usize::from(number).checked_sub(1);
     core::iter::successors(index(first), move |last| index(rules[*last].next))
 }
 
-/// Returns the event of a row.
-fn event_of(state: &EventState) -> EventId {
+/// Returns the event of a row, given the row's state. The row must not be that of a corrected
+/// summary.
+fn event_of(state: &RowState) -> EventId {
     const LAST: EventId = crate::event_id(EventId::MAX);
     // The id was valid when it was stored in the row, so the fallback is never used.
     EventId::new(state.id).unwrap_or(LAST)

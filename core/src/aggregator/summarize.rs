@@ -1,4 +1,5 @@
-//! Queries: computes summaries, quantiles and exemplars from the slices and the sample buffer.
+//! Computes summaries, quantiles and exemplars from the slices of the windows, the totals and the
+//! sample buffer.
 
 use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
@@ -13,57 +14,60 @@ use crate::{
     summary::{QUANTILES, QuantileValues, Quantiles, UnitConverter},
 };
 
-/// The time that a query covers.
+/// The time that a summary covers: a window, or the total since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Scope {
-    /// The window with this index, in the order passed to [`Aggregator::new`].
+    /// The window with this index among the windows that were passed to [`Aggregator::new`].
     Window(usize),
-    /// The total since the start.
+    /// The time since the aggregator was created.
     Total,
 }
 
-/// The distribution of an event's values over a scope, for example to compute quantiles.
+/// The distribution of an event's samples over a [`Scope`]: all samples, or their histogram. From
+/// it, any quantile can be computed.
 ///
-/// Values are in internal units: units of time, or plain numbers. The [`UnitConverter`] converts
-/// them for display.
+/// Durations are in the aggregator's internal [unit of time](crate::TimeUnit), other values are
+/// plain numbers. `converter` converts both to the units in which they are reported.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Distribution<'a> {
-    /// Converts the values to nanoseconds or plain numbers.
+    /// Converts durations to nanoseconds and leaves plain numbers unchanged.
     pub converter: UnitConverter,
-    /// The values.
-    pub known: DistributionData<'a>,
+    /// The samples or their histogram.
+    pub data: DistributionData<'a>,
 }
 
-/// The values of a [`Distribution`], in full or as histogram counts.
+/// What is known of the samples of a [`Distribution`]: every single one, or how many there are in
+/// each bucket of a histogram.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DistributionData<'a> {
-    /// Every sample, in no particular order.
+    /// Every sample with its weight, in no particular order. The sample buffer still contains all
+    /// of them.
     Exact(Samples<'a>),
-    /// The weight of the values in each bucket of a histogram.
+    /// The weight of the samples in each bucket of a histogram.
     Counted {
-        /// The histogram's buckets.
+        /// The buckets of the histogram.
         buckets: Buckets,
-        /// Count, weight, sum, sum of squares and extremes of the values.
+        /// The count, weight, sum, sum of squares and extremes of the samples.
         moments: Moments,
-        /// The index of the bucket that holds the smallest value.
+        /// The index of the bucket that holds the smallest sample.
         first: usize,
-        /// The counts from that bucket to the one that holds the largest value; empty without a
-        /// histogram.
+        /// The weights in the buckets, from the bucket with index `first` to the bucket that holds
+        /// the largest sample. Empty if the storage has no histograms.
         counts: &'a [CountWord],
     },
 }
 
 impl<'a> Distribution<'a> {
-    /// Returns the value at a quantile, in nanoseconds or plain numbers, and its accuracy. Returns
-    /// `None` if there are no values.
+    /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
+    /// Returns `None` if there are no samples.
     ///
-    /// Takes time linear in the number of buckets or, for exact samples, in the number of samples
-    /// times the bits of the largest one.
+    /// Takes time linear in the number of buckets. With [`DistributionData::Exact`], the time is
+    /// linear in the number of samples times the number of bits of the largest one.
     pub fn quantile(&self, quantile: Quantile) -> Option<(u64, Accuracy)> {
-        match self.known {
+        match self.data {
             DistributionData::Exact(samples) => {
                 let value = select::quantile_by_bisection(&samples.iter(), quantile)?;
                 Some((self.converter.value(value), Accuracy::Exact))
@@ -75,13 +79,15 @@ impl<'a> Distribution<'a> {
         }
     }
 
-    /// Returns the non-empty buckets with their counts by weight.
+    /// Returns an iterator over the buckets that are not empty. The count of a bucket is the weight
+    /// of its samples. Bounds are in internal units: see `converter`.
     ///
-    /// The buckets of a histogram come in ascending order. Exact samples come in no particular
-    /// order, each in a bucket of its own. Without a histogram, there are no buckets unless the
-    /// samples are exact. On 32-bit targets, a count saturates at 2^32 − 1.
+    /// The buckets of a histogram come in ascending order, and on 32-bit targets their counts
+    /// saturate at 2^32 − 1. With [`DistributionData::Exact`], each sample forms a bucket of its
+    /// own, and the order is arbitrary. Without the samples and without a histogram, there are no
+    /// buckets.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
-        let (samples, counted) = match self.known {
+        let (samples, counted) = match self.data {
             DistributionData::Exact(samples) => (samples, None),
             DistributionData::Counted { buckets, first, counts, .. } => {
                 (Samples::from(&[][..]), Some((buckets, first, counts)))
@@ -103,13 +109,17 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// A row and scope that a query selects, and the sums of the samples in it.
+/// The samples that a summary is computed from: those of one row over one scope.
 struct Selection {
+    /// The row of an event or of a corrected summary.
     row: usize,
+    /// The unit of the row's values.
     unit: Unit,
     scope: Scope,
-    /// The first tick of the scope; 0 for the total.
+    /// The first tick of the window; 0 for the total. Set by
+    /// [`add_up_slices`](Aggregator::add_up_slices).
     start: u64,
+    /// The moments of the selected samples. Set by [`add_up_slices`](Aggregator::add_up_slices).
     moments: Moments,
 }
 
@@ -120,27 +130,27 @@ impl Selection {
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// Returns the summary of `event` over `scope`. Returns `None` if there are no samples in it,
-    /// or no such event or window.
+    /// Returns the summary of `event` over `scope`. Returns `None` if the scope contains no
+    /// samples, or if there is no such event or window.
     ///
-    /// Takes time linear in the buffered samples or in the buckets between the smallest and the
-    /// largest sample.
+    /// Takes time linear in the event's buffered samples or in the buckets between the smallest and
+    /// the largest sample.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn summary(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
-        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)?;
+        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
         if self.add_up_slices(&mut selection) { Some(self.summarize(&selection)) } else { None }
     }
 
-    /// Returns the summary of `event` over `scope` like [`summary`](Self::summary), together with
-    /// the distribution that it summarises.
+    /// Returns the summary of `event` over `scope` and the distribution of its samples. Returns
+    /// `None` in the same cases as [`summary`](Self::summary).
     pub fn describe(
         &mut self,
         event: EventId,
         scope: Scope,
     ) -> Option<(Summary, Distribution<'_>)> {
-        let (row, unit) = row_of::<S>(self.storage.parts().rows, event)?;
+        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
         if self.add_up_slices(&mut selection) {
@@ -150,15 +160,16 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns the summary of `event` over `scope`, corrected for coordinated omission. Its count
-    /// includes the samples that the correction added; if it added none, this is the plain summary.
+    /// Returns the summary of `event` over `scope`, corrected for coordinated omission: see
+    /// [`EventInfo::expected_interval`](crate::EventInfo::expected_interval). Its count includes
+    /// the samples that the correction added. If none were added, this is the plain summary.
     ///
     /// Returns `None` if the event has no expected interval, and in the same cases as
     /// [`summary`](Self::summary).
     pub fn corrected(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
-        let StorageParts { rows, events, .. } = self.storage.parts();
-        let (row, unit) = row_of::<S>(rows, event)?;
-        let corrected_row = usize::from(events[row].corrected);
+        let StorageParts { row_of_id, rows, .. } = self.storage.parts();
+        let (row, unit) = row_of::<S>(row_of_id, event)?;
+        let corrected_row = usize::from(rows[row].corrected);
         if corrected_row == 0 {
             return None;
         }
@@ -168,7 +179,8 @@ impl<S: Storage> Aggregator<S> {
         if !self.add_up_slices(&mut plain) || !self.add_up_slices(&mut corrected) {
             return None;
         }
-        // The correction adds to the count, so equal counts mean that it added no samples.
+        // Equal counts mean that the correction added no samples. The plain summary is then better,
+        // because its quantiles may be exact.
         if plain.moments.count() == corrected.moments.count() {
             return Some(self.summarize(&plain));
         }
@@ -176,8 +188,9 @@ impl<S: Storage> Aggregator<S> {
         Some(Summary { complete, ..self.summarize(&corrected) })
     }
 
-    /// Returns the value of `event` at a quantile, in nanoseconds or plain numbers, and its
-    /// accuracy. Returns `None` in the same cases as [`summary`](Self::summary).
+    /// Returns the value at a quantile of the samples of `event` over `scope`, in nanoseconds or as
+    /// a plain number, and its accuracy. Returns `None` in the same cases as
+    /// [`summary`](Self::summary).
     pub fn quantile(
         &mut self,
         event: EventId,
@@ -187,89 +200,94 @@ impl<S: Storage> Aggregator<S> {
         self.describe(event, scope)?.1.quantile(quantile)
     }
 
-    /// Returns the slowest samples of `event` over `scope` (the largest ones for plain numbers),
-    /// the slowest first.
+    /// Returns the exemplars of `event` over `scope`: its slowest samples, or the largest ones for
+    /// plain numbers, in descending order.
     ///
-    /// It returns at most [`Shape::slowest`](crate::Shape::slowest) samples, and no more than fit
-    /// into `room`. Their values are in internal units; the returned [`UnitConverter`] converts
-    /// them.
+    /// The exemplars are written to `buffer`. There are at most as many as `buffer` has elements,
+    /// and at most [`Shape::slowest`](crate::Shape::slowest). Their values are in internal units;
+    /// the returned [`UnitConverter`] converts them.
     pub fn slowest<'r>(
         &mut self,
         event: EventId,
         scope: Scope,
-        room: &'r mut [Exemplar],
+        buffer: &'r mut [Exemplar],
     ) -> (&'r [Exemplar], UnitConverter) {
         self.commit_event(event);
-        let Shape { slices: slices_per_row, slowest: k, unit: time, .. } = self.shape();
-        let lists_per_row = self.shape().lists();
-        let StorageParts { rows, windows, slowest, .. } = self.storage.parts();
-        room.fill(Exemplar::EMPTY);
-        let Some((row, unit)) = row_of::<S>(rows, event) else {
+        let Shape { slices: slices_per_row, slowest: per_list, unit: time, .. } = self.shape();
+        let lists_per_row = self.shape().exemplar_lists();
+        let StorageParts { row_of_id, windows, slowest, .. } = self.storage.parts();
+        buffer.fill(Exemplar::EMPTY);
+        let Some((row, unit)) = row_of::<S>(row_of_id, event) else {
             return (&[], UnitConverter { unit: Unit::Time, time });
         };
         let lists = match scope {
-            Scope::Window(window) => windows.get(window).map_or(0..0, crate::Window::places),
+            Scope::Window(window) => windows.get(window).map_or(0..0, crate::Window::slice_indices),
             Scope::Total => slices_per_row..slices_per_row + 1,
         };
         let first = row * lists_per_row;
         for list in lists {
-            exemplars::merge(room, &slowest[(first + list) * k..][..k]);
+            exemplars::merge(buffer, &slowest[(first + list) * per_list..][..per_list]);
         }
-        let kept = room.len().min(k);
-        (exemplars::in_use(&room[..kept]), UnitConverter { unit, time })
+        let len = buffer.len().min(per_list);
+        (exemplars::in_use(&buffer[..len]), UnitConverter { unit, time })
     }
 
-    /// Calls `visit` with the source of each stored exemplar. The same source may be visited
-    /// several times.
+    /// Calls `visit` with the source of each stored exemplar of any event. A source that has
+    /// several exemplars is visited several times.
     pub fn exemplar_sources(&mut self, mut visit: impl FnMut(u16)) {
         for exemplar in self.storage.parts().slowest.iter().filter(|slot| slot.is_in_use()) {
             visit(exemplar.source());
         }
     }
 
-    /// Returns the sums of `event`'s samples since the start, in internal units. Takes constant
-    /// time.
+    /// Returns the moments of all samples of `event` since the aggregator was created, in internal
+    /// units. They are empty for an unknown event. Takes constant time.
     pub fn moments(&mut self, event: EventId) -> Moments {
-        let row = row_of::<S>(self.storage.parts().rows, event);
+        let row = row_of::<S>(self.storage.parts().row_of_id, event);
         row.map_or(Moments::EMPTY, |(row, _)| self.total_moments(row))
     }
 
-    /// Returns how the spans of `event` have ended since the start.
+    /// Returns how many spans of `event` have ended with each outcome since the aggregator was
+    /// created. All counts are 0 for an unknown event.
     pub fn outcomes(&mut self, event: EventId) -> Outcomes {
         let parts = self.storage.parts();
-        let [ok, error, cancelled] = row_of::<S>(parts.rows, event)
-            .map_or([0; 3], |(row, _)| parts.events[row].outcomes)
+        let [ok, error, cancelled] = row_of::<S>(parts.row_of_id, event)
+            .map_or([0; 3], |(row, _)| parts.rows[row].outcomes)
             .map(widen);
         Outcomes { ok, error, cancelled }
     }
 
-    /// Returns how the STARTs and ENDs of `event` have been paired since the start.
+    /// Returns how many STARTs and ENDs of `event` have been paired since the aggregator was
+    /// created, and what became of the others. All counts are 0 for an unknown event.
     pub fn pairing(&mut self, event: EventId) -> Pairing {
         let parts = self.storage.parts();
-        row_of::<S>(parts.rows, event)
-            .map_or_else(Pairing::default, |(row, _)| parts.events[row].pairing.unpacked())
+        row_of::<S>(parts.row_of_id, event)
+            .map_or_else(Pairing::default, |(row, _)| parts.rows[row].pairing.unpacked())
     }
 
-    /// Returns the age of the oldest open span of `event`, in nanoseconds, and its tag. Takes time
-    /// linear in the size of the table of open spans.
+    /// Returns the age of the oldest open span of `event`, in nanoseconds as of the current pass,
+    /// and the span's tag. Returns `None` if no span is open. Takes time linear in the size of the
+    /// table of open spans.
     pub fn oldest(&mut self, event: EventId) -> Option<(u64, u64)> {
-        let (row, _) = row_of::<S>(self.storage.parts().rows, event)?;
+        let (row, _) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         let (start, tag) = self.in_flight().oldest(row_number(row))?;
         Some((self.nanos(self.now.saturating_sub(start)), tag))
     }
 
-    /// Adds up the [committed](Self::commit) samples of the selection and fills in its `moments`
-    /// and `start`. Returns whether there are any samples.
+    /// Sets the selection's `moments` and `start`. Returns whether the selection contains any
+    /// samples; if not, or if its window does not exist, it must not be used further.
+    ///
+    /// Staged samples are not included, so the caller [commits](Self::commit) them first.
     fn add_up_slices(&mut self, selection: &mut Selection) -> bool {
         let row = self.bounded_row(selection.row);
         let first_slice = row * self.shape().slices;
-        let StorageParts { windows, events, slices, .. } = self.storage.parts();
+        let StorageParts { windows, rows, slices, .. } = self.storage.parts();
         match selection.scope {
-            Scope::Total => selection.moments = events[row].total,
+            Scope::Total => selection.moments = rows[row].total,
             Scope::Window(window) => {
                 let Some(window) = windows.get(window) else { return false };
                 selection.start = window.start();
-                for slice in &slices[first_slice..][window.places()] {
+                for slice in &slices[first_slice..][window.slice_indices()] {
                     slice.add_to(&mut selection.moments);
                 }
             }
@@ -277,7 +295,7 @@ impl<S: Storage> Aggregator<S> {
         selection.moments.count() > 0
     }
 
-    /// Returns the summary of a selection.
+    /// Returns the summary of a selection, whose `moments` and `start` must be set.
     fn summarize(&mut self, selection: &Selection) -> Summary {
         let mut found = [0; QUANTILES.len()];
         let accuracy = self.find_quantiles(selection, &QUANTILES, &mut found);
@@ -285,8 +303,9 @@ impl<S: Storage> Aggregator<S> {
         self.converter(selection).summary(&selection.moments, &found, accuracy, covered)
     }
 
-    /// Returns the value at a quantile over a window, in nanoseconds or plain numbers, and the
-    /// weight of the window's samples. Returns `None` if there are no samples.
+    /// Returns the value at a quantile of the samples of the event in `row` over a window, in
+    /// nanoseconds or as a plain number, and the weight of these samples. Returns `None` if there
+    /// are no samples. `window` is the index of the window.
     pub(super) fn quantile_in(
         &mut self,
         row: usize,
@@ -299,14 +318,15 @@ impl<S: Storage> Aggregator<S> {
         if !self.add_up_slices(&mut selection) {
             return None;
         }
-        // Uses the search for a summary's four quantiles, which saves the code of another one.
+        // This searches for the same quantile four times. A search for a single quantile would be
+        // another instance of the generic code, which takes flash.
         let mut found = [0; QUANTILES.len()];
         self.find_quantiles(&selection, &[quantile; QUANTILES.len()], &mut found);
         Some((self.converter(&selection).value(found[0]), selection.moments.weight()))
     }
 
-    /// Finds the values at these quantiles, which must ascend, in internal units. Returns their
-    /// accuracy.
+    /// Writes the values at the given quantiles to `found`, in internal units. Returns their
+    /// accuracy. The quantiles must be in ascending order.
     fn find_quantiles(
         &mut self,
         selection: &Selection,
@@ -320,25 +340,26 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns the converter from internal units for a selection's values.
+    /// Returns the converter of a selection's values from internal units to reported ones.
     fn converter(&self, selection: &Selection) -> UnitConverter {
         let unit = if S::ABSENT.numbers { Unit::Time } else { selection.unit };
         UnitConverter { unit, time: self.shape().unit }
     }
 
-    /// Returns how many nanoseconds the selection covers, and whether no record of this time was
-    /// lost or sampled away.
+    /// Returns how many nanoseconds the selection covers, and whether it is complete: no record of
+    /// this time was lost or left out by sampling.
     fn coverage(&mut self, selection: &Selection) -> (u64, bool) {
         let since = selection.start.max(self.started);
         let row = self.bounded_row(selection.row);
-        let sampled = self.storage.parts().events[row].sampled;
+        let sampled = self.storage.parts().rows[row].sampled;
         let is_complete = self.lost_until.max(sampled) <= since
             && selection.moments.weight() == selection.moments.count();
         (self.nanos(self.now.saturating_sub(since)), is_complete)
     }
 
-    /// Estimates quantiles because the buffer no longer holds all samples: from the histogram or,
-    /// without one, from the extremes. Returns their accuracy.
+    /// Estimates quantiles of a selection whose samples are not all in the sample buffer: from the
+    /// histogram or, without histograms, from the smallest and the largest sample. Returns the
+    /// accuracy of the estimates.
     fn estimate_quantiles(
         &mut self,
         selection: &Selection,
@@ -358,18 +379,18 @@ impl<S: Storage> Aggregator<S> {
             *found = estimates.map(|estimate| estimate.value);
             return converter.accuracy(&estimates);
         }
-        // Computes the same from single counts instead of folded slices, which takes less flash and
-        // less stack.
-        let (places, counted) = self.locate_ranks(selection, quantiles, 0);
+        // On 32-bit targets, compute the same from one count at a time instead of from an array of
+        // sums. This takes less flash and less stack.
+        let (indices, counted) = self.locate_ranks(selection, quantiles, 0);
         let missing = moments.weight().saturating_sub(counted);
         let (lowest, _) = if missing > 0 {
             self.locate_ranks(selection, quantiles, missing)
         } else {
-            (places, 0)
+            (indices, 0)
         };
         let mut error = 0;
         for number in 0..QUANTILES.len() {
-            let mut estimate = buckets.estimate(places[number], moments.min(), moments.max());
+            let mut estimate = buckets.estimate(indices[number], moments.min(), moments.max());
             if missing > 0 {
                 let least = buckets.estimate(lowest[number], moments.min(), moments.max()).least;
                 estimate = Estimate::between(least, estimate.most);
@@ -380,9 +401,13 @@ impl<S: Storage> Aggregator<S> {
         Accuracy::WithinPpm(error)
     }
 
-    /// Returns the bucket that holds the rank of each quantile, or the last used bucket if the rank
-    /// lies behind it. Full counters lack some weight; `below` assumes that this much of it is
-    /// missing below each rank. Also returns the weight of all buckets.
+    /// Returns, for each quantile, the index of the bucket that contains the quantile's rank, and
+    /// the weight in all buckets. If all buckets together contain less weight than the rank, the
+    /// index is that of the last used bucket.
+    ///
+    /// Saturated counters lack some weight. `below` is how much of the missing weight is assumed to
+    /// lie below each rank: 0 gives upper bounds of the quantiles, all of the missing weight gives
+    /// lower bounds.
     #[inline(never)]
     fn locate_ranks(
         &mut self,
@@ -390,9 +415,9 @@ impl<S: Storage> Aggregator<S> {
         quantiles: &Quantiles,
         below: u64,
     ) -> ([usize; QUANTILES.len()], u64) {
-        let used = self.buckets(selection.unit).places_between(&selection.moments);
-        let (mut places, mut next, mut reached) = ([0; QUANTILES.len()], used.start, 0_u64);
-        // The round after the last quantile counts the remaining buckets.
+        let used = self.buckets(selection.unit).index_range(&selection.moments);
+        let (mut indices, mut next, mut reached) = ([0; QUANTILES.len()], used.start, 0_u64);
+        // The round after the last quantile adds up the remaining buckets.
         for number in 0..=QUANTILES.len() {
             let rank = quantiles
                 .get(number)
@@ -401,29 +426,32 @@ impl<S: Storage> Aggregator<S> {
                 reached += widen(self.count_at(selection, next));
                 next += 1;
             }
-            if let Some(found) = places.get_mut(number) {
+            if let Some(found) = indices.get_mut(number) {
                 *found = next - 1;
             }
         }
-        (places, reached)
+        (indices, reached)
     }
 
-    /// Returns the count of a bucket, summed over the slices of the selection.
-    // Out of line: repeating the lookup for each bucket takes less flash than hoisting it.
+    /// Returns the weight in the bucket with the given index, summed over the slices of the
+    /// selection's window or taken from the total.
+    // Out of line: looking up the arrays again for each bucket takes less flash than doing so once
+    // before the loop.
     #[inline(never)]
-    fn count_at(&mut self, selection: &Selection, place: usize) -> CountWord {
+    fn count_at(&mut self, selection: &Selection, bucket: usize) -> CountWord {
         let (row, shape) = (self.bounded_row(selection.row), self.shape());
         let StorageParts { windows, counts, totals, .. } = self.storage.parts();
         match selection.scope {
-            Scope::Total => totals[row * shape.room() + place],
+            Scope::Total => totals[row * shape.padded_buckets() + bucket],
             Scope::Window(window) => {
-                let slices = windows[window].places();
-                BucketCounts::of(counts, shape, row).sum_at(place, slices.start, slices.len())
+                let slices = windows[window].slice_indices();
+                BucketCounts::of(counts, shape, row).sum_at(bucket, slices.start, slices.len())
             }
         }
     }
 
-    /// Returns the summary and the distribution of a selection.
+    /// Returns the summary and the distribution of a selection, whose `moments` and `start` must be
+    /// set.
     fn describe_selection(&mut self, selection: &Selection) -> (Summary, Distribution<'_>) {
         let (converter, buckets, moments) =
             (self.converter(selection), self.buckets(selection.unit), selection.moments);
@@ -431,14 +459,14 @@ impl<S: Storage> Aggregator<S> {
         let mut found = [0; QUANTILES.len()];
         if let Some(count) = self.exact_quantiles(selection, &QUANTILES, &mut found) {
             let summary = converter.summary(&moments, &found, Accuracy::Exact, covered);
-            let (kept, StorageParts { samples, scratch, .. }) =
+            let (buffered_samples, StorageParts { samples, scratch, .. }) =
                 (self.shape().samples, self.storage.parts());
-            let samples = samples.get(selection.row * kept..).unwrap_or_default();
+            let samples = samples.get(selection.row * buffered_samples..).unwrap_or_default();
             return (
                 summary,
                 Distribution {
                     converter,
-                    known: DistributionData::Exact(Samples::selected(samples, &scratch[..count])),
+                    data: DistributionData::Exact(Samples::selected(samples, &scratch[..count])),
                 },
             );
         }
@@ -450,37 +478,39 @@ impl<S: Storage> Aggregator<S> {
             summary,
             Distribution {
                 converter,
-                known: DistributionData::Counted { buckets, moments, first, counts },
+                data: DistributionData::Counted { buckets, moments, first, counts },
             },
         )
     }
 
-    /// Collects the selection's samples and their quantiles if the buffer still holds all of them.
-    /// Returns how many there are.
+    /// If the sample buffer still contains all samples of the selection, copies them or their
+    /// indices to the storage's `scratch`, writes the values at the given quantiles to `found`, and
+    /// returns the number of samples. Otherwise returns `None`.
     fn exact_quantiles(
         &mut self,
         selection: &Selection,
         quantiles: &Quantiles,
         found: &mut QuantileValues,
     ) -> Option<usize> {
-        let Shape { samples: kept, events: rows, .. } = self.shape();
+        let Shape { samples: buffered_samples, events: event_rows, .. } = self.shape();
         let row = self.bounded_row(selection.row);
-        let StorageParts { windows, events, samples, scratch, .. } = self.storage.parts();
-        // The buffer does not contain the samples that a correction adds.
-        if kept == 0 || row >= rows {
+        let StorageParts { windows, rows, samples, scratch, .. } = self.storage.parts();
+        // Rows after the events are corrected summaries. The sample buffer does not contain the
+        // samples that a correction adds.
+        if buffered_samples == 0 || row >= event_rows {
             return None;
         }
         let filter = match selection.scope {
             Scope::Total => None,
             Scope::Window(window) => Some(WindowFilter::of(&windows[window])),
         };
-        let state = &events[row];
+        let state = &rows[row];
         let all = state.total.count();
-        if state.evicted.is_in(filter, (all, kept)) {
+        if state.evicted.is_in(filter, (all, buffered_samples)) {
             return None;
         }
-        let filled = usize::try_from(all).map_or(kept, |all| all.min(kept));
-        let samples = &samples[row * kept..][..filled];
+        let filled = usize::try_from(all).map_or(buffered_samples, |all| all.min(buffered_samples));
+        let samples = &samples[row * buffered_samples..][..filled];
         let (count, weight) = (selection.moments.count(), selection.moments.weight());
         sample_buffer::quantiles(
             samples,
@@ -491,24 +521,25 @@ impl<S: Storage> Aggregator<S> {
         )
     }
 
-    /// Adds up the bucket counts of the selection. Returns the index of the bucket that holds the
-    /// smallest sample, and the counts from there to the bucket of the largest.
+    /// Adds up the bucket counts of the selection's slices. Returns the index of the bucket that
+    /// holds the smallest sample, and the counts from this bucket to the bucket that holds the
+    /// largest. Without histograms, the counts are empty.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     fn fold_slices(&mut self, selection: &Selection) -> (usize, &[CountWord]) {
         let shape = self.shape();
-        let room = shape.room();
+        let padded_buckets = shape.padded_buckets();
         let row = self.bounded_row(selection.row);
-        if room == 0 {
+        if padded_buckets == 0 {
             return (0, &[]);
         }
-        let used = shape.buckets(selection.unit).places_between(&selection.moments);
+        let used = shape.buckets(selection.unit).index_range(&selection.moments);
         let StorageParts { windows, slices: sums, counts, totals, folded, .. } =
             self.storage.parts();
-        let totals = &totals[row * room..][..room];
+        let totals = &totals[row * padded_buckets..][..padded_buckets];
         let Scope::Window(window) = selection.scope else {
             return (used.start, &totals[used]);
         };
-        let slices = windows[window].places();
+        let slices = windows[window].slice_indices();
         let sums = &sums[row * shape.slices..][slices.clone()];
         let counts = BucketCounts::of(counts, shape, row);
         counts.sum((slices.start, sums, selection.moments.weight()), &used, totals, folded);

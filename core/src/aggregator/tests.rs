@@ -14,11 +14,12 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
+/// A shape with a sample buffer so small that many quantiles are estimated.
 const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
 type Memory = storage!(SHAPE);
 
-/// The preset, with an order placement expected every nanosecond and an order fill every
-/// millisecond. Only the fill has a limit on silence.
+/// The events of the preset [`Trading`], with an order placement expected every nanosecond and an
+/// order fill every millisecond. Only the order fill has a limit on silence.
 const PACED: [EventInfo; 8] = {
     let mut events = [Trading::ALL[0]; 8];
     let mut at = 0;
@@ -33,7 +34,8 @@ const PACED: [EventInfo; 8] = {
 };
 const PACED_SHAPE: Shape = Shape { samples: 16, ..Shape::server(&PACED, &WindowSpec::DEFAULT) };
 
-/// Returns an aggregator whose bucket counters are so small that they fill up.
+/// Returns an aggregator of [`PACED`], created at tick `now`. Its bucket counters have only 16
+/// bits, so that some of them become saturated.
 fn paced(now: u64) -> Aggregator<&'static mut storage!(PACED_SHAPE, u16)> {
     // SAFETY: as in `memory`.
     let storage =
@@ -42,26 +44,27 @@ fn paced(now: u64) -> Aggregator<&'static mut storage!(PACED_SHAPE, u16)> {
     Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &PACED, rate, now, storage).unwrap()
 }
 
-/// Returns empty storage that is created on the heap: without optimisation, `Box::new` would first
-/// put its megabyte on the stack.
+/// Returns empty storage that is created directly on the heap. Without optimisation, `Box::new`
+/// would first put the whole storage, about a megabyte, on the stack.
 fn memory() -> &'static mut Memory {
-    // SAFETY: it consists of arrays of integers, for which zero is valid; all-zero storage is
-    // empty, as `Storage` guarantees.
+    // SAFETY: the storage consists of arrays of integers, for which zero is valid. Storage that is
+    // all zero is empty, as `Storage` guarantees.
     Box::leak(unsafe { Box::new_zeroed().assume_init() })
 }
 
-/// Returns an aggregator with a clock of one tick per nanosecond.
+/// Returns an aggregator that is created at tick `now` of a clock with one tick per nanosecond.
 fn aggregator(now: u64) -> Aggregator<&'static mut Memory> {
     let storage = memory();
     Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, now, storage)
         .unwrap()
 }
 
+/// Returns the END of a successful order placement.
 fn end(tick: u64, duration: u64) -> Record {
     Record::end(tick, Trading::OrderPlacement.id(), 0, Outcome::Ok, duration)
 }
 
-/// Returns the nearest-rank quantile, by sorting.
+/// Computes a quantile by nearest rank from its definition, by sorting.
 fn nearest_rank(samples: &[u64], quantile: Quantile) -> u64 {
     let mut sorted = samples.to_vec();
     sorted.sort_unstable();
@@ -69,10 +72,11 @@ fn nearest_rank(samples: &[u64], quantile: Quantile) -> u64 {
     sorted[usize::try_from(rank).unwrap() - 1]
 }
 
-/// Compares a summary with one recomputed from the list of samples.
+/// Checks that a summary agrees with what is recomputed from the list of its samples. There must be
+/// no summary if there are no samples.
 fn check(summary: Option<Summary>, samples: &[u64]) {
     let Some(summary) = summary else {
-        assert!(samples.is_empty(), "there is no summary of {samples:?}");
+        assert!(samples.is_empty(), "no summary, although there are the samples {samples:?}");
         return;
     };
     assert_eq!(summary.count, samples.len() as u64);
@@ -113,7 +117,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Records random samples of any age while the clock advances by random steps. Every summary
-    /// must equal one recomputed from the list.
+    /// must equal one that is recomputed from the list of samples.
     #[test]
     fn summaries_equal_a_recount(
         first in prop_oneof![Just(0), 0..100 * SECOND, Just(1 << 61)],
@@ -143,6 +147,8 @@ proptest! {
                 let tick = now.saturating_sub(age);
                 aggregator.record(0, end(tick, duration));
                 all.push((tick, duration));
+                // The 1 s window is the shortest, so every late sample is late there. It has 10
+                // slices of 100 ms: the current one and 9 before it.
                 late += u64::from(tick / (SECOND / 10) + 9 < now / (SECOND / 10));
             }
             for (window, spec) in WindowSpec::DEFAULT.iter().enumerate() {
@@ -164,13 +170,12 @@ proptest! {
             let durations: Vec<u64> = all.iter().map(|(_, duration)| *duration).collect();
             check(aggregator.summary(event, Scope::Total), &durations);
         }
-        // The 1 s window is the shortest, so every late sample is late there.
         prop_assert_eq!(aggregator.counters().late, late);
         prop_assert_eq!(aggregator.outcomes(event).ok, all.len() as u64);
     }
 
-    /// Records random bits at random times. Nothing may panic, and each record must be counted
-    /// once.
+    /// Processes records of random bits while the clock jumps to random ticks. Nothing may panic,
+    /// and each record must be counted once.
     #[test]
     fn random_bits_are_counted_and_never_panic(
         steps in proptest::collection::vec(
@@ -193,7 +198,8 @@ proptest! {
                 given += 1;
                 let known = record.event().filter(|event| event.get() <= 8);
                 let unit = known.map(|event| Trading::ALL[usize::from(event.get()) - 1].unit);
-                // A START and a discarded span are neither samples nor faults.
+                // A START, and the FORGET of a discarded span, produce neither a sample nor a
+                // fault.
                 ignored += u64::from(unit == Some(Unit::Time) && match record.kind() {
                     Kind::Start => true,
                     Kind::Forget => record.payload() == DiscardReason::Discarded as u64,
@@ -216,7 +222,8 @@ proptest! {
             samples += aggregator.summary(info.id, Scope::Total).map_or(0, |total| total.count);
         }
         let faults = counters.saturated + counters.invalid + counters.unknown_events;
-        // Clock anomalies include samples from the future, so they give an upper bound only.
+        // `clock_anomalies` counts records that produced no sample, but also samples from the
+        // future and passes. It therefore gives an upper bound only.
         prop_assert!(samples + faults + ignored <= given);
         prop_assert!(given <= samples + faults + ignored + counters.clock_anomalies);
     }
@@ -228,7 +235,8 @@ fn a_tick_from_the_future_does_not_empty_a_window() {
     aggregator.begin_pass(SECOND);
     aggregator.record(0, end(SECOND, 10));
     aggregator.record(0, end(u64::MAX, 20));
-    aggregator.record(0, end(SECOND + TOLERANCE_NANOS, 30)); // an unsynchronised core
+    // This tick is only as far ahead as that of an unsynchronised core may be.
+    aggregator.record(0, end(SECOND + TOLERANCE_NANOS, 30));
     let event = Trading::OrderPlacement.id();
     assert_eq!(aggregator.summary(event, Scope::Window(0)).unwrap().count, 2);
     assert_eq!(aggregator.summary(event, Scope::Total).unwrap().count, 3);
@@ -344,7 +352,7 @@ fn sampled_records_are_weighted() {
     assert_eq!((summary.count, summary.estimated_total), (170, 800));
     assert!(!summary.complete);
     assert_eq!(summary.mean.round(), (720 * 1_000 + 80 * 9_000) / 800);
-    // By weight, 9 in 10 samples are 1,000 ns; by count it would be about half.
+    // By weight, 9 in 10 samples are 1,000 ns. By count, it would be about half of them.
     assert!(summary.p50 < 1_100 && summary.p95 > 8_800);
 }
 
@@ -381,6 +389,7 @@ fn plain_numbers_are_not_converted() {
     assert!((summary.mean.to_f64() - 0.999).abs() < 0.001);
 }
 
+/// Returns the statuses of the limits of `event`.
 fn status(aggregator: &mut Aggregator<impl Storage>, event: Trading) -> Vec<SlaStatus> {
     let mut found = vec![];
     aggregator.limits(|status| found.extend((status.event == event.id()).then_some(*status)));
@@ -398,15 +407,15 @@ fn a_start_from_the_future_or_before_the_creation_opens_no_span() {
     assert_eq!(aggregator.counters(), Counters { clock_anomalies: 4, ..Counters::default() });
     assert_eq!(aggregator.pairing(event).open, 0);
     aggregator.evaluate_limits(1_001 * SECOND, |_| panic!("no span is open"));
-    // A START from an unsynchronised core.
+    // This START is only as far ahead as that of an unsynchronised core may be.
     aggregator.record(0, Record::start(1_001 * SECOND + MILLI, event, 0, 7));
     assert_eq!(aggregator.pairing(event).open, 1);
 }
 
 #[test]
-fn the_observed_value_lies_on_the_right_side_of_the_limit() {
+fn the_observed_value_agrees_with_the_state_of_the_limit() {
     let mut aggregator = aggregator(0);
-    let event = Trading::OrderPlacement; // p95 20 ms, p99 50 ms
+    let event = Trading::OrderPlacement; // Its limits are a p95 of 20 ms and a p99 of 50 ms.
     aggregator.begin_pass(10 * SECOND);
     aggregator.record(0, Record::start(9 * SECOND, event.id(), 0, 0));
     for _ in 0..40 {
@@ -414,7 +423,7 @@ fn the_observed_value_lies_on_the_right_side_of_the_limit() {
     }
     aggregator.evaluate_limits(10 * SECOND, |_| ());
     let [p95, p99] = status(&mut aggregator, event)[..] else { panic!("two limits") };
-    // One in 41 hangs: p95 tolerates it, p99 does not.
+    // One in 41 spans hangs, which is less than 5 %, but more than 1 %.
     assert_eq!((p95.state, p95.over, p95.count, p95.observed), (SlaState::Ok, 1, 41, Some(MILLI)));
     assert_eq!(
         (p99.state, p99.over, p99.count, p99.observed),
@@ -476,9 +485,10 @@ fn a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late() {
     assert_eq!(aggregator.counters().late, 1);
 }
 
-/// Compares with the loop that `HdrHistogram` runs, in nanoseconds.
+/// Compares a corrected summary with the samples that the loop of `HdrHistogram` would record, in
+/// nanoseconds.
 #[test]
-fn a_pause_of_thousands_of_intervals_is_corrected_without_drift() {
+fn a_sample_of_thousands_of_intervals_is_corrected_without_drift() {
     let event = Trading::OrderFill;
     for interval in [1_000, 3_333, 1_000_000_u64] {
         let info = EventInfo {
@@ -487,7 +497,7 @@ fn a_pause_of_thousands_of_intervals_is_corrected_without_drift() {
         };
         let mut events = PACED;
         events[3] = info;
-        for pause in [interval, 2 * interval - 1, 2 * interval, 5 * MILLI, SECOND, 6 * SECOND] {
+        for slow in [interval, 2 * interval - 1, 2 * interval, 5 * MILLI, SECOND, 6 * SECOND] {
             // SAFETY: as in `memory`.
             let storage =
                 Box::leak(unsafe { Box::<storage!(PACED_SHAPE)>::new_zeroed().assume_init() });
@@ -496,23 +506,24 @@ fn a_pause_of_thousands_of_intervals_is_corrected_without_drift() {
                 Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &events, rate, 0, storage)
                     .unwrap();
             aggregator.begin_pass(100 * SECOND);
-            aggregator.record(0, Record::duration(100 * SECOND, event.id(), 0, pause));
-            let (mut count, mut sum, mut least) = (1_u64, u128::from(pause), pause);
-            let mut missing = pause.saturating_sub(interval);
+            aggregator.record(0, Record::duration(100 * SECOND, event.id(), 0, slow));
+            let (mut count, mut sum, mut least) = (1_u64, u128::from(slow), slow);
+            let mut missing = slow.saturating_sub(interval);
             while missing >= interval {
                 (count, sum, least) = (count + 1, sum + u128::from(missing), missing);
                 missing -= interval;
             }
             let corrected = aggregator.corrected(event.id(), Scope::Window(2)).unwrap();
-            assert_eq!((corrected.count, corrected.max), (count, pause), "{pause} at {interval}");
+            assert_eq!((corrected.count, corrected.max), (count, slow), "{slow} at {interval}");
             assert!(corrected.min.abs_diff(least) <= 1, "{} {least}", corrected.min);
             let mean = u64::try_from(sum / u128::from(count)).unwrap();
             assert!(corrected.mean.round().abs_diff(mean) <= 1, "{} {mean}", corrected.mean);
-            // The samples are spaced evenly from the least to the pause, so each rank is known.
+            // The samples are spaced evenly from `least` to `slow`, so the sample at each rank is
+            // known.
             for (value, quantile) in
                 [(corrected.p50, Quantile::P50), (corrected.p99_9, Quantile::P99_9)]
             {
-                let exact = pause - (count - quantile.rank(count)) * interval;
+                let exact = slow - (count - quantile.rank(count)) * interval;
                 let allowed =
                     u128::from(corrected.accuracy.max_relative_error_ppm()) * u128::from(exact);
                 assert!(

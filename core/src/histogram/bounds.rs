@@ -1,8 +1,9 @@
-//! The bounds of the buckets at the finest scale, as 64-bit mantissas.
+//! The bounds of the buckets of one octave at the finest scale, 8, as 64-bit mantissas: shifted
+//! left until the highest bit is set.
 //!
 //! Entry `j` is `floor(2^(63 + j/256))`, the largest 64-bit integer whose base-2 logarithm is at
-//! most `63 + j/256`. The bounds of a coarser scale are every 2nd, 4th, … entry. The test
-//! `the_table_is_the_exact_floor` proves each entry with big integers.
+//! most `63 + j/256`. The bounds at scale 7 are every 2nd entry, those at scale 6 every 4th, and so
+//! on. The test `the_table_is_the_exact_floor` proves each entry with big integers.
 
 /// `floor(2^(63 + j/256))` for `j` in 0…255.
 pub(super) const BOUNDS: [u64; 256] = [

@@ -1,30 +1,33 @@
 //! The mapping from values to buckets and back, in integer arithmetic.
 //!
-//! The position of a value's highest bit gives the power of two. The next few bits index a table
-//! that gives the bucket, up to one comparison with the bucket's exact bound. This is the method of
-//! OpenTelemetry's *lookup table mapping*. The logarithm it replaces takes ten times as long and is
-//! off by one at some bounds.
+//! The position of a value's highest bit gives the octave: the range from one power of two to the
+//! next. The bits of the value, shifted left until the highest one is set, are its *mantissa*. The
+//! few bits behind the highest one index a table that gives the bucket within the octave, up to one
+//! comparison with an exact bound. This is the method of OpenTelemetry's *lookup table mapping*.
+//! The logarithm it replaces takes ten times as long and is off by one at some bounds.
 
 use core::ops::Range;
 
 use super::bounds::BOUNDS;
 use crate::{
     Moments,
-    counter_width::{CountWord, narrow},
+    counter_width::{CountWord, saturating_word},
     select::WeightedSample,
     wide_math,
 };
 
-/// The finest scale: 2^8 = 256 buckets for each power of two.
+/// The finest scale of a histogram: 2^8 = 256 buckets in each octave, the range from one power of
+/// two to the next.
 pub const MAX_SCALE: u8 = 8;
 
-/// The exact bounds at one scale `s`, and a table of where to begin the search for a bound.
+/// The exact bounds of one octave at one scale `s`, and a table of where to begin the search for a
+/// bound. `BOUND` is 2^s + 1, and `GUESS` is 2^(s + 1).
 struct Table<const BOUND: usize, const GUESS: usize> {
     /// `floor(2^(63 + j/2^s))` for each `j`, followed by `u64::MAX`, which no mantissa exceeds.
     bounds: [u64; BOUND],
     /// For each value of the `s + 1` bits behind a mantissa's highest bit: the number of bounds
-    /// that lie below the smallest mantissa with these bits. A bucket is wider than the range of
-    /// such mantissas, so at most one more bound lies below any of them.
+    /// that lie below the smallest mantissa with these bits. The mantissas with these bits are a
+    /// range that is narrower than any bucket, so at most one more bound lies below any of them.
     guess: [u16; GUESS],
 }
 
@@ -39,21 +42,20 @@ impl<const BOUND: usize, const GUESS: usize> Table<BOUND, GUESS> {
             j += 1;
         }
         let mut guess = [0; GUESS];
-        let mut t = 0;
+        let mut leading = 0;
         let mut below = 0;
-        while t < GUESS {
-            let first = (1 << 63) + (t as u64) * ((1 << 63) / GUESS as u64);
-            while below < per_octave && bounds[below] < first {
+        while leading < GUESS {
+            let smallest = (1 << 63) + (leading as u64) * ((1 << 63) / GUESS as u64);
+            while below < per_octave && bounds[below] < smallest {
                 below += 1;
             }
-            guess[t] = below as u16;
-            t += 1;
+            guess[leading] = below as u16;
+            leading += 1;
         }
         Self { bounds, guess }
     }
 
-    /// Returns the number of bounds in an octave that lie below a mantissa. A mantissa is a value
-    /// shifted left until its highest bit is set.
+    /// Returns the number of bounds in an octave that lie below a mantissa.
     #[inline]
     fn bounds_below(&self, mantissa: u64) -> usize {
         #[expect(
@@ -78,7 +80,8 @@ static SCALE_8: Table<257, 512> = Table::new();
 
 /// Returns the number of leading zeros of a value that is not 0.
 ///
-/// On 32-bit targets, values below 2^32, which are the most frequent ones, need only one word.
+/// On 32-bit targets, this takes a shorter way for values below 2^32, the most frequent ones, whose
+/// high word is 0.
 #[inline(always)]
 fn leading_zeros(value: u64) -> u32 {
     match u32::try_from(value) {
@@ -87,21 +90,23 @@ fn leading_zeros(value: u64) -> u32 {
     }
 }
 
-/// Shifts a value left by `by`, which must be its number of leading zeros.
+/// Returns the mantissa of a value: shifts the value left by its number of leading zeros, which the
+/// caller passes. Takes the same shorter way as [`leading_zeros`].
 #[inline(always)]
-fn shifted(value: u64, by: u32) -> u64 {
+fn mantissa_of(value: u64, leading_zeros: u32) -> u64 {
     match u32::try_from(value) {
         Ok(word) if cfg!(not(target_pointer_width = "64")) => {
-            u64::from(word << (by - u32::BITS)) << u32::BITS
+            u64::from(word << (leading_zeros - u32::BITS)) << u32::BITS
         }
-        _ => value << by,
+        _ => value << leading_zeros,
     }
 }
 
-/// Returns the number of bounds in an octave that lie below a mantissa, at the given scale.
+/// Returns the number of bounds in an octave that lie below a mantissa, at the given scale, which
+/// is at most `FINEST` (see [`COARSE_SCALE`]).
 #[inline(always)]
 pub(super) fn bounds_below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
-    // The tables of all scales take 6 KiB, which is too much for a microcontroller.
+    // The tables of all scales take 6 KiB, which is too much for the flash of a microcontroller.
     if cfg!(not(target_pointer_width = "64")) {
         return bounds_below_by_search::<FINEST>(scale, mantissa);
     }
@@ -118,15 +123,19 @@ pub(super) fn bounds_below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize 
     }
 }
 
-/// Computes [`bounds_below`] by binary search, which takes one step for each unit of the scale.
+/// Computes [`bounds_below`] by binary search among the bounds of an octave, which takes at most
+/// `FINEST` steps.
 #[inline(always)]
 pub(super) fn bounds_below_by_search<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
     const LOWEST: u64 = BOUNDS[0];
     if mantissa <= LOWEST {
         return 0;
     }
-    // Invariant: the bound at index `found` lies below the mantissa.
+    // Invariant: the bound with the index `found`, counted at the scale `FINEST`, lies below the
+    // mantissa.
     let mut found = 0;
+    // With the short table, the search always goes on to the finest scale, because a constant
+    // number of steps can be unrolled. The last line drops the surplus precision.
     let steps = if FINEST == COARSE_SCALE { COARSE_SCALE } else { scale };
     for step in 1..=steps {
         let next = found + (1 << FINEST >> step);
@@ -140,10 +149,12 @@ pub(super) fn bounds_below_by_search<const FINEST: u8>(scale: u8, mantissa: u64)
 /// The finest scale whose bounds are in the short table, [`COARSE_BOUNDS`].
 ///
 /// Functions that look up bounds have a const parameter `FINEST`, the finest scale that they
-/// support. If the compiler sees that the scale of a histogram is at most `COARSE_SCALE`, the long
-/// table [`BOUNDS`] is unused and takes no flash.
+/// support: `COARSE_SCALE`, to use the short table, or [`MAX_SCALE`], to use the long table
+/// [`BOUNDS`]. If the compiler sees that the scale of every histogram is at most `COARSE_SCALE`, it
+/// drops the functions for `MAX_SCALE`, and the long table takes no flash.
 pub(super) const COARSE_SCALE: u8 = 3;
 
+/// The bounds of one octave at the scale [`COARSE_SCALE`]: every 32nd entry of [`BOUNDS`].
 static COARSE_BOUNDS: [u64; 1 << COARSE_SCALE] = {
     let mut bounds = [0; 1 << COARSE_SCALE];
     let mut j = 0;
@@ -176,40 +187,49 @@ const fn mantissa_of_bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
     }
 }
 
-/// The scale and the range of a histogram's buckets.
+/// The buckets of a histogram: their scale and the range that they cover.
 ///
-/// A histogram keeps its counts in an array with one *place* for each count: the place of the value
-/// 0, the place of the values below the range, one place for each bucket, and the place of the
-/// values above the range. [`places`](Buckets::places) is the length of this array.
+/// The buckets are, by index:
+///
+/// | index | counts |
+/// |---|---|
+/// | 0 | the value 0 |
+/// | 1 | the values above 0 that lie below the range |
+/// | 2 to [`len`](Self::len) − 2 | the values in the range, in 2^scale buckets for each octave |
+/// | [`len`](Self::len) − 1 | the values above the range |
 ///
 /// ```
 /// use tailwatch_core::histogram::Buckets;
 ///
 /// let buckets = Buckets::new(5, 8, 40).unwrap(); // 2^8 to 2^48, 32 buckets per power of two
-/// let place = buckets.place(1_000_000);
-/// let (above, up_to) = buckets.bounds(place);
+/// let index = buckets.index(1_000_000);
+/// let (above, up_to) = buckets.bounds(index);
 /// assert!(above < 1_000_000 && 1_000_000 <= up_to);
 /// assert!((up_to - above) as f64 / (above as f64) < 0.0219);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Buckets {
+    /// Each octave of the range has 2^scale buckets.
     pub(crate) scale: u8,
+    /// The range begins above 2^lowest.
     pub(crate) lowest: u8,
+    /// The range ends at 2^(lowest + octaves), which it includes.
     pub(crate) octaves: u8,
 }
 
-/// The place of the value 0.
-pub(super) const ZERO_PLACE: usize = 0;
-/// The place of the values below the range.
-pub(super) const BELOW_PLACE: usize = 1;
-/// The place of the first bucket.
-pub(super) const FIRST_PLACE: usize = 2;
+/// The index of the bucket that counts the value 0.
+pub(super) const ZERO_BUCKET: usize = 0;
+/// The index of the bucket that counts the values below the range.
+pub(super) const BELOW_RANGE: usize = 1;
+/// The index of the first bucket in the range.
+pub(super) const FIRST_IN_RANGE: usize = 2;
 
 impl Buckets {
-    /// Creates buckets at `scale` from 2^`lowest` to 2^(`lowest` + `octaves`).
+    /// Creates the buckets for the range from 2^`lowest` to 2^(`lowest` + `octaves`), in 2^`scale`
+    /// buckets for each octave.
     ///
-    /// Returns `None` if the scale exceeds [`MAX_SCALE`] or the range ends above 2^64.
+    /// Returns `None` if the scale is greater than [`MAX_SCALE`] or the range ends above 2^64.
     pub const fn new(scale: u8, lowest: u8, octaves: u8) -> Option<Self> {
         if scale > MAX_SCALE || lowest as u32 + octaves as u32 > 64 {
             return None;
@@ -217,13 +237,13 @@ impl Buckets {
         Some(Self { scale, lowest, octaves })
     }
 
-    /// Returns the scale: each power of two is cut into 2^scale buckets.
+    /// Returns the scale: each octave of the range has 2^scale buckets.
     pub const fn scale(self) -> u8 {
         self.scale
     }
 
-    /// Returns the same range at the next lower scale, with half as many buckets. Returns `None` at
-    /// scale 0.
+    /// Returns the buckets for the same range at the next lower scale, which has half as many.
+    /// Returns `None` at scale 0.
     pub const fn coarser(self) -> Option<Self> {
         match self.scale {
             0 => None,
@@ -231,159 +251,173 @@ impl Buckets {
         }
     }
 
-    /// Returns the place where the [`coarser`](Self::coarser) buckets count the values that these
-    /// buckets count at `place`. This halves the index of a bucket.
-    pub const fn coarser_place(self, place: usize) -> usize {
-        if place < FIRST_PLACE {
-            place
+    /// Returns the index, among the [`coarser`](Self::coarser) buckets, of the bucket that counts
+    /// the values of the bucket with this index.
+    pub const fn coarser_index(self, index: usize) -> usize {
+        if index < FIRST_IN_RANGE {
+            index
         } else {
-            // This also maps the last place, the one above the range, to the last place: the number
-            // of buckets is even.
-            FIRST_PLACE + ((place - FIRST_PLACE) >> 1)
+            // Two neighbouring buckets of the range become one. The number of buckets in the range
+            // is even, so the last bucket, the one above the range, is also mapped to the last.
+            FIRST_IN_RANGE + ((index - FIRST_IN_RANGE) >> 1)
         }
     }
 
-    /// Returns the number of places, which is the number of buckets plus 3.
-    pub const fn places(self) -> usize {
-        FIRST_PLACE + ((self.octaves as usize) << self.scale) + 1
+    /// Returns the number of buckets: `octaves` times 2^`scale` in the range, and 3 outside it.
+    #[expect(clippy::len_without_is_empty, reason = "there are always at least 3 buckets")]
+    pub const fn len(self) -> usize {
+        FIRST_IN_RANGE + ((self.octaves as usize) << self.scale) + 1
     }
 
-    /// Adds the weight of each sample to the counter of its place. The caller guarantees that the
-    /// counters do not overflow.
+    /// Adds the weight of each sample to the counter of its bucket.
+    ///
+    /// The counters must not overflow. On 64-bit targets they cannot. On 32-bit targets, the
+    /// aggregator moves their counts to the windows soon after the total weight exceeds 2^31.
     #[inline]
     pub(crate) fn count_all(
         self,
         samples: impl Iterator<Item = WeightedSample>,
         counts: &mut [CountWord],
     ) {
-        samples.for_each(|sample| counts[self.place(sample.value())] += narrow(sample.weight()));
+        samples.for_each(|sample| {
+            counts[self.index(sample.value())] += saturating_word(sample.weight());
+        });
     }
 
-    /// Returns the place where `value` is counted. Takes constant time.
+    /// Returns the index of the bucket that counts `value`. Takes constant time.
     #[inline(always)]
-    pub fn place(self, value: u64) -> usize {
+    pub fn index(self, value: u64) -> usize {
         if self.uses_coarse_bounds() {
-            self.place_by::<COARSE_SCALE>(value)
+            self.index_by::<COARSE_SCALE>(value)
         } else {
-            self.place_by::<MAX_SCALE>(value)
+            self.index_by::<MAX_SCALE>(value)
         }
     }
 
-    /// Returns whether the short table of bounds suffices. Always `false` on 64-bit targets, which
-    /// have the long tables anyway.
+    /// Returns whether to use the short table of bounds, [`COARSE_BOUNDS`]. Always `false` on
+    /// 64-bit targets, which have the long tables in any case.
     #[inline(always)]
     pub(super) const fn uses_coarse_bounds(self) -> bool {
         cfg!(not(target_pointer_width = "64")) && self.scale <= COARSE_SCALE
     }
 
+    /// Computes [`index`](Self::index) with the bounds of the scales up to `FINEST` (see
+    /// [`COARSE_SCALE`]).
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(super) fn place_by<const FINEST: u8>(self, value: u64) -> usize {
+    pub(super) fn index_by<const FINEST: u8>(self, value: u64) -> usize {
         if value == 0 {
-            return ZERO_PLACE;
+            return ZERO_BUCKET;
         }
-        // Without buckets, the binary search of 32-bit targets would be wasted time.
+        // An empty range has no bounds to search, which saves the binary search of 32-bit targets.
         if cfg!(not(target_pointer_width = "64")) && self.octaves == 0 {
-            return self.place_without_buckets(value);
+            return self.index_without_octaves(value);
         }
         let shift = leading_zeros(value);
         let octave = (u64::BITS - 1 - shift) as usize;
+        // The number of the value's bucket among those of all octaves from 2^0 on, counted from 1.
         // `bounds_below` is 0 for a power of two, which therefore belongs to the last bucket of the
         // octave below, and at least 1 for every other value.
-        let bucket =
-            (octave << self.scale) + bounds_below::<FINEST>(self.scale, shifted(value, shift));
-        let before = (self.lowest as usize) << self.scale;
-        // `bucket` counts from 1, so it is at most `before` for values up to 2^lowest.
-        if bucket <= before {
-            BELOW_PLACE
+        let number =
+            (octave << self.scale) + bounds_below::<FINEST>(self.scale, mantissa_of(value, shift));
+        let below_range = (self.lowest as usize) << self.scale;
+        if number <= below_range {
+            BELOW_RANGE
         } else {
-            (FIRST_PLACE - 1 + bucket - before).min(self.places() - 1)
+            (FIRST_IN_RANGE + number - below_range - 1).min(self.len() - 1)
         }
     }
 
-    /// Returns the place of a value that is not 0, for `octaves == 0`: the place below 2^lowest or
-    /// the place above.
+    /// Returns the index of the bucket that counts a value other than 0 if `octaves` is 0. There
+    /// are only two such buckets: [`BELOW_RANGE`] counts values up to 2^lowest, and the next one,
+    /// the last, counts greater values.
     #[inline]
-    pub(super) const fn place_without_buckets(self, value: u64) -> usize {
+    pub(super) const fn index_without_octaves(self, value: u64) -> usize {
         let above = match (value - 1).checked_shr(self.lowest as u32) {
             Some(above) => above,
             None => 0,
         };
-        if above == 0 { BELOW_PLACE } else { FIRST_PLACE }
+        if above == 0 { BELOW_RANGE } else { FIRST_IN_RANGE }
     }
 
-    /// Returns the places from the smallest to the largest of these values. `moments` must not be
-    /// empty.
+    /// Returns the range of indices from the bucket of the smallest value to the bucket of the
+    /// largest. `moments`, those of the values, must not be empty.
     #[inline]
-    pub(crate) fn places_between(self, moments: &Moments) -> Range<usize> {
-        self.place(moments.min())..self.place(moments.max()) + 1
+    pub(crate) fn index_range(self, moments: &Moments) -> Range<usize> {
+        self.index(moments.min())..self.index(moments.max()) + 1
     }
 
-    /// Returns the exclusive lower and the inclusive upper bound of the values counted at `place`.
+    /// Returns the exclusive lower and the inclusive upper bound of the values that the bucket with
+    /// this index counts. Both bounds of the bucket that counts the value 0 are 0.
     ///
-    /// The bounds are the real bounds rounded down, which separates integers in the same way. Both
-    /// bounds of the place of 0 are 0.
+    /// The exact bounds, such as 2^(1/2), need not be integers. They are rounded down, which
+    /// includes and excludes the same integers.
     #[inline]
-    pub const fn bounds(self, place: usize) -> (u64, u64) {
+    pub const fn bounds(self, index: usize) -> (u64, u64) {
         if self.uses_coarse_bounds() {
-            self.bounds_by::<COARSE_SCALE>(place)
+            self.bounds_by::<COARSE_SCALE>(index)
         } else {
-            self.bounds_by::<MAX_SCALE>(place)
+            self.bounds_by::<MAX_SCALE>(index)
         }
     }
 
+    /// Computes [`bounds`](Self::bounds) with the bounds of the scales up to `FINEST` (see
+    /// [`COARSE_SCALE`]).
     #[cfg_attr(target_pointer_width = "64", inline(always))]
-    const fn bounds_by<const FINEST: u8>(self, place: usize) -> (u64, u64) {
-        let before = (self.lowest as usize) << self.scale;
-        if place == ZERO_PLACE {
+    const fn bounds_by<const FINEST: u8>(self, index: usize) -> (u64, u64) {
+        let below_range = (self.lowest as usize) << self.scale;
+        if index == ZERO_BUCKET {
             (0, 0)
-        } else if place == BELOW_PLACE {
-            (0, bound::<FINEST>(self.scale, before))
-        } else if place >= self.places() - 1 {
-            (bound::<FINEST>(self.scale, before + self.places() - 1 - FIRST_PLACE), u64::MAX)
+        } else if index == BELOW_RANGE {
+            (0, bound::<FINEST>(self.scale, below_range))
+        } else if index >= self.len() - 1 {
+            (bound::<FINEST>(self.scale, below_range + self.len() - 1 - FIRST_IN_RANGE), u64::MAX)
         } else {
             (
-                bound::<FINEST>(self.scale, before + place - FIRST_PLACE),
-                bound::<FINEST>(self.scale, before + place - FIRST_PLACE + 1),
+                bound::<FINEST>(self.scale, below_range + index - FIRST_IN_RANGE),
+                bound::<FINEST>(self.scale, below_range + index - FIRST_IN_RANGE + 1),
             )
         }
     }
 
-    /// Estimates a value that is counted at `place` and lies between `min` and `max`.
+    /// Estimates one of the values that the bucket with this index counts. `min` and `max`, the
+    /// smallest and the largest value in the histogram, narrow the bounds of the estimate.
     #[inline(always)]
-    pub fn estimate(self, place: usize, min: u64, max: u64) -> Estimate {
+    pub fn estimate(self, index: usize, min: u64, max: u64) -> Estimate {
         if self.uses_coarse_bounds() {
-            self.estimate_by::<COARSE_SCALE>(place, min, max)
+            self.estimate_by::<COARSE_SCALE>(index, min, max)
         } else {
-            self.estimate_by::<MAX_SCALE>(place, min, max)
+            self.estimate_by::<MAX_SCALE>(index, min, max)
         }
     }
 
+    /// Computes [`estimate`](Self::estimate) with the bounds of the scales up to `FINEST` (see
+    /// [`COARSE_SCALE`]).
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(super) fn estimate_by<const FINEST: u8>(
         self,
-        place: usize,
+        index: usize,
         min: u64,
         max: u64,
     ) -> Estimate {
-        let (above, up_to) = self.bounds_by::<FINEST>(place);
-        let least = if place == ZERO_PLACE { 0 } else { min.max(above.saturating_add(1)) };
+        let (above, up_to) = self.bounds_by::<FINEST>(index);
+        let least = if index == ZERO_BUCKET { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
-        // The places below and above the range are open on one side. The smallest and the largest
-        // value seen take the place of the missing bound.
-        let (from, to) = if place == BELOW_PLACE || place == self.places() - 1 {
+        // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far from
+        // any value. The smallest and the largest possible value replace these bounds.
+        let (from, to) = if index == BELOW_RANGE || index == self.len() - 1 {
             (least, most)
         } else {
             (above, up_to)
         };
-        Estimate { value: middle(from, to).clamp(least, most), least, most }
+        Estimate { value: geometric_mean(from, to).clamp(least, most), least, most }
     }
 }
 
-/// Returns the geometric midpoint, rounded down.
-fn middle(from: u64, to: u64) -> u64 {
-    wide_math::isqrt(wide_math::product(from, to))
+/// Returns the geometric mean of two numbers, rounded down.
+fn geometric_mean(a: u64, b: u64) -> u64 {
+    wide_math::isqrt(wide_math::product(a, b))
 }
 
 /// An estimate of a value of which only the bucket is known.
@@ -391,17 +425,17 @@ fn middle(from: u64, to: u64) -> u64 {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The geometric midpoint of the bucket, limited to `least..=most`.
+    /// The geometric midpoint of the bucket, clamped to `least..=most`.
     pub value: u64,
-    /// The smallest value possible.
+    /// The smallest number that the estimated value can be.
     pub least: u64,
-    /// The largest value possible.
+    /// The largest number that the estimated value can be.
     pub most: u64,
 }
 
 impl Estimate {
-    /// Creates the estimate of a value of which only these bounds are known.
+    /// Estimates a value that lies anywhere from `least` to `most`, by their geometric mean.
     pub(crate) fn between(least: u64, most: u64) -> Self {
-        Self { value: middle(least, most), least, most }
+        Self { value: geometric_mean(least, most), least, most }
     }
 }

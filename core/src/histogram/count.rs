@@ -1,39 +1,42 @@
-//! The counter types of a histogram.
+//! The integer types that a histogram can count in.
 
-use crate::counter_width::{CountWord, narrow, widen};
+use crate::counter_width::{CountWord, saturating_word, widen};
 
 /// An unsigned integer that a histogram uses as a counter: `u16`, `u32` or `u64`.
 ///
-/// A full counter stays full. Every operation that adds to a counter returns the amount that did
-/// not fit, so that nothing is lost silently.
+/// A counter saturates at [`MAX`](Self::MAX). [`add`](Self::add) and [`add_word`](Self::add_word)
+/// return the amount that did not fit, so nothing is lost silently.
 pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed {
     /// A counter of 0.
     const ZERO: Self;
-    /// The largest count that fits.
+    /// The largest count that fits into this type.
     const MAX: u64;
 
-    /// Returns the count.
+    /// Returns the count as a `u64`.
     fn get(self) -> u64;
 
-    /// Creates a counter from `count`, which must be at most [`MAX`](Self::MAX).
-    fn of(count: u64) -> Self;
+    /// Creates a counter from `count`, which must be at most [`MAX`](Self::MAX): higher bits are
+    /// cut off.
+    fn from_u64(count: u64) -> Self;
 
-    /// Returns the sum of two counters. The caller guarantees that it fits; otherwise it wraps.
+    /// Returns the sum of two counters, which must be at most [`MAX`](Self::MAX): a greater sum
+    /// wraps around.
     fn plus(self, other: Self) -> Self;
 
-    /// Adds `n`, up to [`MAX`](Self::MAX). Returns the amount that did not fit.
+    /// Adds `n`, saturating at [`MAX`](Self::MAX). Returns the amount that did not fit.
     #[inline]
     fn add(&mut self, n: u64) -> u64 {
         let added = n.min(Self::MAX - self.get());
-        *self = Self::of(self.get() + added);
+        *self = Self::from_u64(self.get() + added);
         n - added
     }
 
-    /// Does the same as [`add`](Self::add) for a [`CountWord`], which is cheaper on 32-bit targets.
+    /// Adds `n` like [`add`](Self::add), but takes a [`CountWord`], which is cheaper on 32-bit
+    /// targets.
     #[inline]
     fn add_word(&mut self, n: CountWord) -> CountWord {
-        let added = n.min(narrow(Self::MAX - self.get()));
-        *self = Self::of(self.get() + widen(added));
+        let added = n.min(saturating_word(Self::MAX - self.get()));
+        *self = Self::from_u64(self.get() + widen(added));
         n - added
     }
 }
@@ -56,7 +59,7 @@ impl Count for u16 {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the caller passes at most MAX")]
-    fn of(count: u64) -> Self {
+    fn from_u64(count: u64) -> Self {
         count as Self
     }
 
@@ -77,7 +80,7 @@ impl Count for u32 {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the caller passes at most MAX")]
-    fn of(count: u64) -> Self {
+    fn from_u64(count: u64) -> Self {
         count as Self
     }
 
@@ -97,7 +100,7 @@ impl Count for u64 {
     }
 
     #[inline]
-    fn of(count: u64) -> Self {
+    fn from_u64(count: u64) -> Self {
         count
     }
 
@@ -112,16 +115,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_counter_stays_full_and_returns_the_excess() {
-        fn fill<C: Count>() {
+    fn a_saturated_counter_stays_at_its_maximum_and_returns_the_excess() {
+        fn saturate<C: Count>() {
             let mut count = C::default();
             assert_eq!(count.add(C::MAX - 1), 0);
             assert_eq!(count.add(3), 2);
             assert_eq!(count.get(), C::MAX);
             assert_eq!(count.add(u64::MAX), u64::MAX);
         }
-        fill::<u16>();
-        fill::<u32>();
-        fill::<u64>();
+        saturate::<u16>();
+        saturate::<u32>();
+        saturate::<u64>();
     }
 }

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::{
     bounds::BOUNDS,
     buckets::{
-        BELOW_PLACE, COARSE_SCALE, FIRST_PLACE, ZERO_PLACE, bounds_below, bounds_below_by_search,
+        BELOW_RANGE, COARSE_SCALE, FIRST_IN_RANGE, ZERO_BUCKET, bounds_below,
+        bounds_below_by_search,
     },
     *,
 };
@@ -26,7 +27,7 @@ fn the_table_is_the_exact_floor() {
 }
 
 #[test]
-fn place_without_buckets_agrees_with_place() {
+fn index_without_octaves_agrees_with_index() {
     for lowest in [0, 1, 10, 63, 64] {
         let buckets = Buckets::new(0, lowest, 0).unwrap();
         for value in
@@ -34,8 +35,8 @@ fn place_without_buckets_agrees_with_place() {
         {
             if value > 0 {
                 assert_eq!(
-                    buckets.place_without_buckets(value),
-                    buckets.place(value),
+                    buckets.index_without_octaves(value),
+                    buckets.index(value),
                     "{value} above 2^{lowest}"
                 );
             }
@@ -43,7 +44,7 @@ fn place_without_buckets_agrees_with_place() {
     }
 }
 
-/// Compares both at every bound and at its two neighbours.
+/// Compares the two searches at every bound and at its two neighbours.
 #[test]
 fn binary_search_agrees_with_the_tables() {
     for mantissa in
@@ -68,38 +69,38 @@ fn binary_search_agrees_with_the_tables() {
     }
 }
 
-/// Checks the place of `value` against exact arithmetic.
+/// Checks the bucket of `value` against exact arithmetic.
 fn check(buckets: Buckets, value: u64) {
-    let place = buckets.place(value);
-    assert!(place < buckets.places());
+    let index = buckets.index(value);
+    assert!(index < buckets.len());
     let (lowest, octaves) = (usize::from(buckets.lowest), usize::from(buckets.octaves));
     let first = lowest << buckets.scale;
     let last = (lowest + octaves) << buckets.scale;
     let expected = if value == 0 {
-        ZERO_PLACE
+        ZERO_BUCKET
     } else if !exceeds(value, first, buckets.scale) {
-        BELOW_PLACE
+        BELOW_RANGE
     } else if exceeds(value, last, buckets.scale) {
-        buckets.places() - 1
+        buckets.len() - 1
     } else {
-        let bucket = place - FIRST_PLACE + first;
-        assert!(exceeds(value, bucket, buckets.scale), "{value} is too small for place {place}");
+        let bucket = index - FIRST_IN_RANGE + first;
+        assert!(exceeds(value, bucket, buckets.scale), "{value} is too small for bucket {index}");
         assert!(
             !exceeds(value, bucket + 1, buckets.scale),
-            "{value} is too large for place {place}"
+            "{value} is too large for bucket {index}"
         );
-        place
+        index
     };
-    assert_eq!(place, expected, "the place of {value} in {buckets:?}");
-    let (above, up_to) = buckets.bounds(place);
+    assert_eq!(index, expected, "the bucket of {value} in {buckets:?}");
+    let (above, up_to) = buckets.bounds(index);
     assert!(
         value <= up_to && (above < value || value == 0),
-        "{value} is outside the bounds of place {place}: {above} to {up_to}"
+        "{value} is outside the bounds of bucket {index}: {above} to {up_to}"
     );
 }
 
 #[test]
-fn powers_of_two_and_their_neighbours_have_the_right_place() {
+fn powers_of_two_and_their_neighbours_are_counted_in_the_right_bucket() {
     for scale in 0..=MAX_SCALE {
         for (lowest, octaves) in [(0, 64), (8, 40), (10, 20), (0, 0), (64, 0)] {
             let buckets = Buckets::new(scale, lowest, octaves).unwrap();
@@ -119,8 +120,8 @@ fn powers_of_two_and_their_neighbours_have_the_right_place() {
 fn bounds_have_no_gap_and_no_overlap() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 8, 40).unwrap();
-        for place in FIRST_PLACE..buckets.places() {
-            assert_eq!(buckets.bounds(place - 1).1, buckets.bounds(place).0);
+        for index in FIRST_IN_RANGE..buckets.len() {
+            assert_eq!(buckets.bounds(index - 1).1, buckets.bounds(index).0);
         }
     }
 }
@@ -133,7 +134,7 @@ fn an_impossible_scale_or_range_is_refused() {
 
 proptest! {
     #[test]
-    fn every_value_has_the_right_place(
+    fn every_value_is_counted_in_the_right_bucket(
         value in any::<u64>(),
         shift in 0..64_u32,
         scale in 0..=MAX_SCALE,
@@ -149,10 +150,10 @@ proptest! {
         scale in 1..=MAX_SCALE,
     ) {
         let value = value >> shift;
-        let fine = Buckets::new(scale, 0, 64).unwrap().place(value);
-        let coarse = Buckets::new(scale - 1, 0, 64).unwrap().place(value);
+        let fine = Buckets::new(scale, 0, 64).unwrap().index(value);
+        let coarse = Buckets::new(scale - 1, 0, 64).unwrap().index(value);
         if value > 1 {
-            prop_assert_eq!((fine - FIRST_PLACE) >> 1, coarse - FIRST_PLACE);
+            prop_assert_eq!((fine - FIRST_IN_RANGE) >> 1, coarse - FIRST_IN_RANGE);
         }
     }
 
@@ -162,10 +163,11 @@ proptest! {
         scale in 0..=MAX_SCALE,
     ) {
         let buckets = Buckets::new(scale, 8, 40).unwrap();
-        let estimate = buckets.estimate(buckets.place(value), 0, u64::MAX);
+        let estimate = buckets.estimate(buckets.index(value), 0, u64::MAX);
         prop_assert!(estimate.least <= value && value <= estimate.most);
-        // The relative error is sqrt(base) − 1. The estimate is rounded to an integer, which adds
-        // an error of at most 1.
+        // The bounds of a bucket have the ratio 2^(1/2^scale). Its midpoint differs from either
+        // bound by the square root of this ratio. Rounding the estimate to an integer adds an error
+        // of at most 1.
         let allowed = 2_f64.powf(0.5_f64.powi(i32::from(scale) + 1)) - 1.0;
         let error = estimate.value.abs_diff(value) as f64;
         prop_assert!(
@@ -183,7 +185,7 @@ proptest! {
         values.sort_unstable();
         let [min, value, max] = values;
         let buckets = Buckets::new(5, 8, 40).unwrap();
-        let estimate = buckets.estimate(buckets.place(value), min, max);
+        let estimate = buckets.estimate(buckets.index(value), min, max);
         prop_assert!(estimate.least <= value && value <= estimate.most);
         prop_assert!(min <= estimate.least || value == 0);
         prop_assert!(estimate.least <= estimate.value && estimate.value <= estimate.most);
@@ -193,64 +195,68 @@ proptest! {
 
 type Boxed<C> = Histogram<C, Box<[C]>>;
 
-fn empty<C: Count>(buckets: Buckets) -> Boxed<C> {
-    Histogram::new(buckets, vec![C::ZERO; buckets.places()].into_boxed_slice()).unwrap()
+fn empty_histogram<C: Count>(buckets: Buckets) -> Boxed<C> {
+    Histogram::new(buckets, vec![C::ZERO; buckets.len()].into_boxed_slice()).unwrap()
 }
 
-fn of<C: Count>(buckets: Buckets, values: &[(u64, u8)]) -> Boxed<C> {
-    let mut histogram = empty(buckets);
+/// Records samples `(value, sampling)`, each of which has the weight 2^sampling.
+fn histogram_of<C: Count>(buckets: Buckets, values: &[(u64, u8)]) -> Boxed<C> {
+    let mut histogram = empty_histogram(buckets);
     for (value, sampling) in values {
         assert_eq!(histogram.record(*value, *sampling), 0);
     }
     histogram
 }
 
-fn samples(most: usize) -> impl Strategy<Value = Vec<(u64, u8)>> {
+/// Generates fewer than `max_len` samples `(value, sampling)`, with values of all magnitudes.
+fn samples(max_len: usize) -> impl Strategy<Value = Vec<(u64, u8)>> {
     proptest::collection::vec(
         ((any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift), 0..4_u8),
-        0..most,
+        0..max_len,
     )
 }
 
-/// Returns the value at the nearest rank, of samples `(value, k)` with the weight 2^k each.
-fn nearest_rank(values: &[(u64, u8)], quantile: Quantile) -> u64 {
+/// Returns the value at a quantile of samples `(value, sampling)` by nearest rank.
+fn value_at_nearest_rank(values: &[(u64, u8)], quantile: Quantile) -> u64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    let total: u128 = values.iter().map(|(_, k)| 1_u128 << k).sum();
+    let total: u128 = values.iter().map(|(_, sampling)| 1_u128 << sampling).sum();
     let rank = (total * u128::from(quantile.ppm())).div_ceil(1_000_000).max(1);
     let mut reached = 0;
-    let holds = |(_, k): &&(u64, u8)| {
-        reached += 1_u128 << k;
+    let reaches_rank = |(_, sampling): &&(u64, u8)| {
+        reached += 1_u128 << sampling;
         reached >= rank
     };
-    sorted.iter().find(holds).unwrap().0
+    sorted.iter().find(reaches_rank).unwrap().0
 }
 
 proptest! {
     #[test]
-    fn merging_in_any_order_equals_recording_everything_in_one(
+    fn merging_in_any_order_equals_recording_everything_in_one_histogram(
         left in samples(40),
         right in samples(40),
         third in samples(40),
         scale in 0..=MAX_SCALE,
     ) {
         let buckets = Buckets::new(scale, 3, 40).unwrap();
-        let all = of::<u64>(buckets, &[left.clone(), right.clone(), third.clone()].concat());
-        let left = of::<u16>(buckets, &left);
-        let right = of::<u32>(buckets, &right);
-        let third = of::<u64>(buckets, &third);
-        let mut one_way = empty::<u64>(buckets);
+        let all =
+            histogram_of::<u64>(buckets, &[left.clone(), right.clone(), third.clone()].concat());
+        let left = histogram_of::<u16>(buckets, &left);
+        let right = histogram_of::<u32>(buckets, &right);
+        let third = histogram_of::<u64>(buckets, &third);
+        let mut one_way = empty_histogram::<u64>(buckets);
         prop_assert_eq!(one_way.merge(&left), Some(0));
         prop_assert_eq!(one_way.merge(&right), Some(0));
         prop_assert_eq!(one_way.merge(&third), Some(0));
         prop_assert_eq!(&one_way, &all);
-        let mut other_way = empty::<u64>(buckets);
+        let mut other_way = empty_histogram::<u64>(buckets);
         prop_assert_eq!(other_way.merge(&third), Some(0));
         prop_assert_eq!(other_way.merge(&left), Some(0));
         prop_assert_eq!(other_way.merge(&right), Some(0));
         prop_assert_eq!(&other_way, &all);
-        // Merging is associative: the sum of two, added to the third.
-        let (mut two, mut grouped) = (empty::<u64>(buckets), empty::<u64>(buckets));
+        // Merging is associative: merge two histograms, then merge the result into the third.
+        let mut two = empty_histogram::<u64>(buckets);
+        let mut grouped = empty_histogram::<u64>(buckets);
         prop_assert_eq!([two.merge(&right), two.merge(&third)], [Some(0); 2]);
         prop_assert_eq!([grouped.merge(&left), grouped.merge(&two)], [Some(0); 2]);
         prop_assert_eq!(&grouped, &all);
@@ -262,10 +268,10 @@ proptest! {
         scale in 0..=MAX_SCALE,
         lowest in 0..20_u8,
     ) {
-        let mut histogram = of::<u32>(Buckets::new(scale, lowest, 44).unwrap(), &values);
+        let mut histogram = histogram_of::<u32>(Buckets::new(scale, lowest, 44).unwrap(), &values);
         for lower in (0..scale).rev() {
             prop_assert_eq!(histogram.downscale(), Some(0));
-            let expected = of::<u32>(Buckets::new(lower, lowest, 44).unwrap(), &values);
+            let expected = histogram_of::<u32>(Buckets::new(lower, lowest, 44).unwrap(), &values);
             prop_assert_eq!(histogram.buckets(), expected.buckets());
             prop_assert_eq!(histogram.moments(), expected.moments());
             let (used, unused) = histogram.counts().split_at(expected.counts().len());
@@ -282,31 +288,31 @@ proptest! {
         ppm in 0..=1_000_000_u32,
         scale in 0..=MAX_SCALE,
     ) {
-        let histogram = of::<u32>(Buckets::new(scale, 0, 64).unwrap(), &values);
+        let histogram = histogram_of::<u32>(Buckets::new(scale, 0, 64).unwrap(), &values);
         let quantile = Quantile::from_ppm(ppm).unwrap();
         let Some(Estimate { value, least, most }) = histogram.quantile(quantile) else {
             prop_assert!(values.is_empty());
             return Ok(());
         };
-        let exact = nearest_rank(&values, quantile);
+        let exact = value_at_nearest_rank(&values, quantile);
         prop_assert!(least <= exact && exact <= most, "{} is not in {}..={}", exact, least, most);
         prop_assert!(least <= value && value <= most);
     }
 
-    /// Uses few buckets and small counters, so that the counters fill up.
+    /// Uses few buckets and small counters, so that the counters saturate.
     #[test]
-    fn every_quantile_lies_within_its_bounds_when_counters_are_full(
+    fn every_quantile_lies_within_its_bounds_when_counters_are_saturated(
         values in proptest::collection::vec((0..40_u64, prop_oneof![Just(0_u8), Just(15)]), 1..60),
         ppm in 0..=1_000_000_u32,
     ) {
         let buckets = Buckets::new(1, 0, 6).unwrap();
-        let mut histogram = empty::<u16>(buckets);
+        let mut histogram = empty_histogram::<u16>(buckets);
         let missing: u64 =
             values.iter().map(|(value, sampling)| histogram.record(*value, *sampling)).sum();
         let counted: u64 = histogram.iter().map(|bucket| bucket.count).sum();
         prop_assert_eq!(counted + missing, histogram.moments().weight());
         let quantile = Quantile::from_ppm(ppm).unwrap();
-        let exact = nearest_rank(&values, quantile);
+        let exact = value_at_nearest_rank(&values, quantile);
         let Estimate { value, least, most } = histogram.quantile(quantile).unwrap();
         prop_assert!(
             least <= exact && exact <= most,
@@ -317,13 +323,13 @@ proptest! {
 }
 
 #[test]
-fn a_new_histogram_needs_a_zero_counter_for_each_place() {
+fn a_new_histogram_needs_a_zero_counter_for_each_bucket() {
     let buckets = Buckets::new(2, 0, 4).unwrap();
-    assert_eq!(Histogram::new(buckets, vec![0_u32; buckets.places() - 1]), None);
-    assert_eq!(Histogram::new(buckets, vec![1_u32; buckets.places()]), None);
-    let mut histogram = Histogram::<u32, _>::new(buckets, vec![0_u32; buckets.places()]).unwrap();
+    assert_eq!(Histogram::new(buckets, vec![0_u32; buckets.len() - 1]), None);
+    assert_eq!(Histogram::new(buckets, vec![1_u32; buckets.len()]), None);
+    let mut histogram = Histogram::<u32, _>::new(buckets, vec![0_u32; buckets.len()]).unwrap();
     assert_eq!(histogram.quantile(Quantile::P50), None);
     assert_eq!(histogram.iter().count(), 0);
     let other = Buckets::new(3, 0, 4).unwrap();
-    assert_eq!(histogram.merge(&empty::<u32>(other)), None, "the scales differ");
+    assert_eq!(histogram.merge(&empty_histogram::<u32>(other)), None, "the scales differ");
 }

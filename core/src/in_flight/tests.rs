@@ -6,15 +6,22 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A random operation on the table and the model.
 #[derive(Clone, Debug)]
 enum Step {
+    /// A span begins at tick `start`.
     Start { row: u16, start: u64 },
+    /// A span that began at tick `start` ends.
     End { row: u16, start: u64 },
+    /// The early ENDs of previous steps expire.
     ExpireOrphans,
+    /// Records are lost.
     Lost,
+    /// The spans that became uncertain more than 5 steps ago are abandoned.
     Abandon,
 }
 
+/// Returns random steps for 2 events. Many of the start ticks are equal.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = (0..2_u16, prop_oneof![0..6_u64, 0..1_000_u64]);
     let one = prop_oneof![
@@ -27,18 +34,23 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(one, 0..120)
 }
 
-/// A model of the table: the same rules, over maps that are searched.
+/// A model of the table: the same rules, applied to maps instead of a hash table. The keys of the
+/// maps are rows and start ticks.
 #[derive(Default)]
 struct Model {
+    /// The number of open spans, and the step in which they became uncertain.
     open: BTreeMap<(u16, u64), (u64, Option<u64>)>,
+    /// The number of early ENDs, and the step in which the last of them came.
     early: BTreeMap<(u16, u64), (u64, u64)>,
-    room: usize,
+    /// How many keys fit into the table.
+    capacity: usize,
+    /// The counts of each event, except for `open`, `uncertain` and `early`.
     pairings: [Pairing; 2],
 }
 
 impl Model {
     fn has_room(&self) -> bool {
-        self.open.len() + self.early.len() < self.room
+        self.open.len() + self.early.len() < self.capacity
     }
 
     fn start(&mut self, row: u16, start: u64) {
@@ -47,7 +59,8 @@ impl Model {
         if let Some((count, _)) = self.early.get_mut(&key) {
             *count -= 1;
             pairing.paired += 1;
-        } else if self.open.contains_key(&key) || self.open.len() + self.early.len() < self.room {
+        } else if self.open.contains_key(&key) || self.open.len() + self.early.len() < self.capacity
+        {
             self.open.entry(key).or_insert((0, None)).0 += 1;
         } else {
             pairing.untracked += 1;
@@ -86,7 +99,7 @@ impl Model {
             .early
             .iter()
             .filter(|(_, (_, seen))| *seen < pass)
-            .map(|(k, v)| (*k, v.0))
+            .map(|(key, (count, _))| (*key, *count))
             .collect();
         for (key, count) in expired {
             self.early.remove(&key);
@@ -144,14 +157,15 @@ proptest! {
     ) {
         let mut table = vec![OpenSpan::EMPTY; len];
         let mut occupancy = Occupancy::default();
-        let mut events = [EventState::default(); 2];
-        let mut model = Model { room: len.saturating_sub((len / 8).max(1)), ..Model::default() };
+        let mut rows = [RowState::default(); 2];
+        let capacity = len.saturating_sub((len / 8).max(1));
+        let mut model = Model { capacity, ..Model::default() };
         let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
         for (number, step) in (1_u64..).zip(steps) {
             let mut in_flight = OpenSpanTable {
                 table: &mut table,
                 occupancy: &mut occupancy,
-                events: &mut events,
+                rows: &mut rows,
             };
             match step {
                 Step::Start { row, start } => {
@@ -180,7 +194,7 @@ proptest! {
             }
             for row in 0..2_u16 {
                 prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), model.oldest(row));
-                let pairing = in_flight.events[usize::from(row)].pairing.unpacked();
+                let pairing = in_flight.rows[usize::from(row)].pairing.unpacked();
                 prop_assert_eq!(pairing, model.pairing(row));
                 let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
                 prop_assert_eq!(starts[usize::from(row)], paired + open + untracked + abandoned);
@@ -191,23 +205,23 @@ proptest! {
     }
 }
 
-/// A mark is one more than a tick, which does not fit for the last tick. The span must not count as
-/// uncertain twice.
+/// An entry stores one more than the tick at which its spans became uncertain. For the largest
+/// tick, this number does not fit 64 bits. Even so, the span must not count as uncertain twice.
 #[test]
 fn a_span_becomes_uncertain_only_once_at_the_last_tick() {
     let mut table = [OpenSpan::EMPTY; 8];
     let mut occupancy = Occupancy::default();
-    let mut events = [EventState::default(); 1];
+    let mut rows = [RowState::default(); 1];
     let mut in_flight =
-        OpenSpanTable { table: &mut table, occupancy: &mut occupancy, events: &mut events };
+        OpenSpanTable { table: &mut table, occupancy: &mut occupancy, rows: &mut rows };
     in_flight.start(0, u64::MAX - 5, 7, 0);
     in_flight.mark_lost(u64::MAX);
     in_flight.mark_lost(u64::MAX);
     assert_eq!(
-        in_flight.events[0].pairing.unpacked(),
+        in_flight.rows[0].pairing.unpacked(),
         Pairing { open: 1, uncertain: 1, ..Pairing::default() }
     );
     assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
-    assert_eq!(in_flight.events[0].pairing.unpacked(), Pairing { paired: 1, ..Pairing::default() });
+    assert_eq!(in_flight.rows[0].pairing.unpacked(), Pairing { paired: 1, ..Pairing::default() });
     assert_eq!(occupancy, Occupancy::default());
 }

@@ -1,4 +1,9 @@
-//! The end of a ring that reads records.
+//! The consumer: the side of a ring that reads records.
+//!
+//! The docs of [`ring`](super) describe the protocol. In this file, `at(name, ordering)` is simply
+//! `ordering`, and `fence_at(name, ordering)` is a fence; `name` is a row in the table of those
+//! docs. The memory of a ring can be *damaged*, for example if the file that it is mapped from was
+//! corrupted. Its counters then have arbitrary values.
 
 use core::ops::Range;
 
@@ -11,8 +16,8 @@ use crate::{
     },
 };
 
-/// The number of records that are copied to the stack and validated together: 4 KiB on 64-bit
-/// targets, 128 bytes on 32-bit targets.
+/// The largest number of records that are copied to the stack and then checked together: 256 (4
+/// KiB) on 64-bit targets, 8 (128 bytes) on 32-bit targets, where stacks are small.
 const CHUNK: usize = if cfg!(tailwatch_loom) {
     2
 } else if cfg!(target_pointer_width = "64") {
@@ -21,64 +26,81 @@ const CHUNK: usize = if cfg!(tailwatch_loom) {
     8
 };
 
-/// The numbers of records that one pass over a ring delivered and found overwritten.
+/// Numbers of records that were read from a ring and that were lost in it.
+///
+/// [`Consumer::drain`] returns the numbers of one call, [`Consumer::total`] the sums of all calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Drained {
     /// Records that were delivered.
     pub delivered: u64,
-    /// Records that were overwritten before they could be read as a whole.
+    /// Records that were lost: new records overwrote them, completely or in part, before they were
+    /// read.
     pub overwritten: u64,
 }
 
-/// Reads records from a ring.
+/// Reads records from a [`Ring`], oldest first.
 ///
-/// A consumer can move to another thread, but two threads cannot use it at once. The counts since
-/// it was attached always satisfy `produced == delivered + overwritten + pending`, in wrapping
-/// arithmetic because the counters of a damaged ring can jump.
+/// A consumer can move to another thread, but two threads cannot use it at once. Its counts always
+/// satisfy `produced == delivered + overwritten + pending`, where `delivered` and `overwritten` are
+/// the sums in [`total`](Self::total). All counts wrap, because the counters of a ring whose memory
+/// was damaged can jump by any amount.
 #[derive(Debug)]
 pub struct Consumer<'r> {
     ring: &'r Ring,
+    /// The ring's `head` at the last refresh.
     head: usize,
+    /// The sequence number of the next record to consume. The ring's `tail` is a copy of it.
     tail: usize,
+    /// The number of records that this consumer has found published.
     produced: u64,
+    /// The sums over all calls of [`drain`](Self::drain).
     total: Drained,
 }
 
 impl<'r> Consumer<'r> {
+    /// Creates the consumer of a ring: see [`Ring::attach_consumer`].
     pub(super) fn attach(ring: &'r Ring) -> Self {
-        // Relaxed: the code that hands the ring from one consumer to the next orders their
-        // accesses.
+        // Relaxed: the code that hands the ring over orders this load after the stores of the
+        // previous consumer.
         let tail = ring.consumed.tail.load(Relaxed);
         Self { ring, head: tail, tail, produced: 0, total: Drained::default() }
     }
 
-    /// Reads the producer's position, up to which the next [`drain`](Self::drain) delivers, and
-    /// returns the number of pending records. Wait-free.
+    /// Makes the records that the producer has published so far available to
+    /// [`drain`](Self::drain), and returns how many records are now [`pending`](Self::pending).
+    /// Wait-free.
+    ///
+    /// [`drain`](Self::drain) does not look for newer records by itself. A caller that drains
+    /// several rings can therefore refresh all of them first, and then drain them up to the same
+    /// moment.
     pub fn refresh(&mut self) -> usize {
         // Acquire, paired with the producer's Release store of `head`: it makes the words of all
-        // records below `head` visible. Without it, stale words would be delivered as new records.
+        // records below `head` visible. Without this ordering, stale words could be delivered as
+        // new records.
         let head = self.ring.published.head.load(at("ring: a look at head", Acquire));
-        // All totals wrap, because the counters of a damaged ring can jump by any amount.
         self.produced = self.produced.wrapping_add(head.wrapping_sub(self.head) as u64);
         self.head = head;
         self.pending()
     }
 
-    /// Returns the number of records that were published at the last [`refresh`](Self::refresh) and
-    /// have since been neither delivered nor counted as overwritten.
+    /// Returns the number of records that were published by the last [`refresh`](Self::refresh) and
+    /// have been neither delivered nor counted as overwritten yet.
     pub const fn pending(&self) -> usize {
         self.head.wrapping_sub(self.tail)
     }
 
-    /// Returns the number of records published between attaching and the last
+    /// Returns the number of records that this consumer has found published, up to its last
     /// [`refresh`](Self::refresh).
+    ///
+    /// The first refresh counts everything from where the previous consumer of the ring stopped:
+    /// also the records that were published, but not consumed, before this consumer was attached.
     pub const fn produced(&self) -> u64 {
         self.produced
     }
 
-    /// Returns the numbers of records delivered and overwritten since attaching.
+    /// Returns how many records this consumer has delivered and found overwritten so far.
     pub const fn total(&self) -> Drained {
         self.total
     }
@@ -88,92 +110,97 @@ impl<'r> Consumer<'r> {
         self.ring.capacity()
     }
 
-    /// Delivers the records that were pending at the last [`refresh`](Self::refresh), oldest first,
-    /// and counts those that were overwritten in the meantime.
+    /// Passes the [`pending`](Self::pending) records to `deliver`, oldest first. Returns how many
+    /// records were delivered, and how many were lost because newer records overwrote them.
     ///
-    /// It reads at most one ring full of records and never retries, however fast the producer
-    /// pushes. It is wait-free as far as `deliver` is.
+    /// This method reads at most as many records as the ring holds. It never retries, however fast
+    /// the producer pushes. It is wait-free if `deliver` is.
     ///
-    /// Records are copied in chunks, and the whole chunk counts as delivered before `deliver` sees
-    /// its first record. If `deliver` panics, the rest of the chunk counts as delivered although it
-    /// is lost. Catch panics inside `deliver` to avoid that.
+    /// Records are copied in chunks. All intact records of a chunk count as delivered before the
+    /// first of them is passed to `deliver`. If `deliver` panics, the other records of the chunk
+    /// are lost but count as delivered. Catch panics inside `deliver` to avoid this.
     pub fn drain(&mut self, deliver: impl FnMut(Record)) -> Drained {
         self.drain_up_to(usize::MAX, deliver)
     }
 
-    /// Like [`drain`](Self::drain), but reads at most `most` records and leaves the others
+    /// Like [`drain`](Self::drain), but reads at most `max_records` records and leaves the others
     /// [`pending`](Self::pending).
     ///
-    /// Records that the producer had already lapped at the last [`refresh`](Self::refresh) are
-    /// counted as overwritten at once and do not count towards `most`.
-    pub fn drain_up_to(&mut self, most: usize, mut deliver: impl FnMut(Record)) -> Drained {
-        self.drain_chunks(most, |chunk| chunk.iter().copied().for_each(&mut deliver))
+    /// Records that had already been overwritten at the last [`refresh`](Self::refresh) need not be
+    /// read. They are counted at once, and not towards `max_records`.
+    pub fn drain_up_to(&mut self, max_records: usize, mut deliver: impl FnMut(Record)) -> Drained {
+        self.drain_chunks(max_records, |chunk| chunk.iter().copied().for_each(&mut deliver))
     }
 
-    /// Like [`drain_up_to`](Self::drain_up_to), but delivers the whole records of a chunk as one
-    /// slice.
+    /// Like [`drain_up_to`](Self::drain_up_to), but calls `deliver` once per chunk, with all intact
+    /// records of the chunk.
     #[inline]
     pub(crate) fn drain_chunks(
         &mut self,
-        most: usize,
+        max_records: usize,
         mut deliver: impl FnMut(&[Record]),
     ) -> Drained {
-        let surplus = self.pending().saturating_sub(self.ring.capacity());
-        if surplus > 0 {
-            self.count(0, surplus);
-            self.advance(self.tail.wrapping_add(surplus));
+        let lapped = self.pending().saturating_sub(self.ring.capacity());
+        if lapped > 0 {
+            self.add_to_total(0, lapped);
+            self.set_tail(self.tail.wrapping_add(lapped));
         }
-        let (mut delivered, mut overwritten) = (0, surplus);
+        let (mut delivered, mut overwritten) = (0, lapped);
         let mut chunk = [Record::EMPTY; CHUNK];
-        let mut left = self.pending().min(most);
-        while left > 0 {
-            // A chunk does not extend beyond the end of the array.
-            let to_the_end = self.ring.capacity() - (self.tail & (self.ring.capacity() - 1));
-            let len = left.min(CHUNK).min(to_the_end);
-            left -= len;
-            let whole = self.copy(&mut chunk[..len]);
-            delivered += whole.len();
-            overwritten = overwritten.wrapping_add(len - whole.len());
-            deliver(&chunk[whole]);
+        let mut remaining = self.pending().min(max_records);
+        while remaining > 0 {
+            let slots_before_end = self.ring.capacity() - (self.tail & (self.ring.capacity() - 1));
+            let len = remaining.min(CHUNK).min(slots_before_end);
+            remaining -= len;
+            let intact = self.take_into(&mut chunk[..len]);
+            delivered += intact.len();
+            overwritten = overwritten.wrapping_add(len - intact.len());
+            deliver(&chunk[intact]);
         }
         Drained { delivered: delivered as u64, overwritten: overwritten as u64 }
     }
 
-    /// Copies the oldest records into `chunk` and returns the range of those that are whole.
+    /// Takes the oldest records out of the ring: copies them into `chunk`, advances the tail past
+    /// them and counts them. Returns the range of the records in `chunk` that are intact, that is
+    /// not mixed with or replaced by newer records.
     ///
-    /// The records must not extend beyond the end of the array.
+    /// `chunk` must not be longer than the rest of the slots before the end of the array.
     // Not inlined where stacks are small, so that its locals are off the stack while records are
     // delivered.
     #[cfg_attr(target_pointer_width = "64", inline)]
-    fn copy(&mut self, chunk: &mut [Record]) -> Range<usize> {
+    fn take_into(&mut self, chunk: &mut [Record]) -> Range<usize> {
         let (first, len, capacity) = (self.tail, chunk.len(), self.ring.capacity());
-        let place = first & (capacity - 1);
-        for (record, slot) in chunk.iter_mut().zip(&self.ring.slots[place..]) {
+        let first_slot = first & (capacity - 1);
+        for (record, slot) in chunk.iter_mut().zip(&self.ring.slots[first_slot..]) {
             *record = slot.load();
         }
         // Acquire, paired with the producer's Release fences (after its `reserved` store, and on
         // attaching): if a word copied above belongs to a newer record, the load below sees the
-        // reservation of that record. Without it, a torn record would pass for a whole one.
+        // reservation of that record. Without this fence, a torn record could pass for an intact
+        // one.
         fence_at("ring: before reserved is read", Acquire);
         let reserved = self.ring.published.reserved.load(Relaxed);
-        self.advance(first.wrapping_add(len));
-        // A record is whole if its number is at most the capacity below `reserved`. In a damaged
-        // ring numbers can lie above `reserved`; those records are not whole either.
+        self.set_tail(first.wrapping_add(len));
+        // Record q is intact if the wrapping difference reserved − q is at most the capacity. For
+        // q = first + i, that is ahead − capacity <= i <= ahead. The second inequality only matters
+        // in a damaged ring, where `reserved` can be below q. The end of a range is exclusive,
+        // hence the + 1.
         let ahead = reserved.wrapping_sub(first);
-        let whole = ahead.saturating_sub(capacity).min(len)..ahead.saturating_add(1).min(len);
-        self.count(whole.len(), len - whole.len());
-        whole
+        let intact = ahead.saturating_sub(capacity).min(len)..ahead.saturating_add(1).min(len);
+        self.add_to_total(intact.len(), len - intact.len());
+        intact
     }
 
-    const fn count(&mut self, delivered: usize, overwritten: usize) {
-        let Drained { delivered: all, overwritten: lost } = &mut self.total;
-        (*all, *lost) = (all.wrapping_add(delivered as u64), lost.wrapping_add(overwritten as u64));
+    const fn add_to_total(&mut self, delivered: usize, overwritten: usize) {
+        let total = &mut self.total;
+        total.delivered = total.delivered.wrapping_add(delivered as u64);
+        total.overwritten = total.overwritten.wrapping_add(overwritten as u64);
     }
 
-    fn advance(&mut self, tail: usize) {
+    fn set_tail(&mut self, tail: usize) {
         self.tail = tail;
-        // Relaxed: `pending` needs no order, and the code that hands the ring to the next consumer
-        // orders that consumer's load.
+        // Relaxed: `Ring::pending` is only approximate, and the code that hands the ring to the
+        // next consumer orders that consumer's load after this store.
         self.ring.consumed.tail.store(tail, Relaxed);
     }
 }

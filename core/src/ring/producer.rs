@@ -1,4 +1,5 @@
-//! The end of a ring that writes records.
+//! The producer: the side of a ring that writes records. The docs of [`ring`](super) describe the
+//! protocol and name its orderings.
 
 use core::marker::PhantomData;
 
@@ -12,41 +13,43 @@ use crate::{
     },
 };
 
-/// Writes records into a ring.
+/// Appends records to a [`Ring`].
 ///
 /// A producer can move to another thread, but two threads cannot use it at once. It has no state of
-/// its own: its position is in the ring's `head` and `reserved`, which nothing else writes.
+/// its own: its position is in counters of the ring that nothing else writes.
 #[derive(Debug)]
 pub struct Producer<'r> {
     ring: &'r Ring,
-    // Makes the producer `!Sync`, because a ring has one producer at a time.
+    /// Makes the producer `!Sync`, because two threads must not push at once.
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl<'r> Producer<'r> {
+    /// Creates the producer of a ring: see [`Ring::attach_producer`].
     pub(super) fn attach(ring: &'r Ring) -> Self {
-        // Acquire, paired with the previous producer's Release store of `head`. Usually the
-        // hand-over orders the two already. For a ring that outlives its process in a file, nothing
-        // else does.
+        // Acquire, paired with the previous producer's Release store of `head`. Usually the code
+        // that hands the ring over orders the two already. For a ring that outlives its process in
+        // a mapped file, nothing else does.
         let head = ring.published.head.load(at("ring: head on attaching", Acquire));
-        let ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
-        if ahead > batch(ring.capacity()) {
-            // No producer leaves such a value, so the memory is damaged. Starting a new reservation
-            // repairs it.
+        let reserved_ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
+        if reserved_ahead > batch(ring.capacity()) {
+            // No producer leaves such a value, so something else has overwritten the memory, such
+            // as the file that it is mapped from. Without any reservation left, the first push
+            // makes a new one.
             ring.published.reserved.store(head, Relaxed);
         }
         // Release, paired with the consumer's Acquire fence before it loads `reserved`. The next
-        // records may use up the reservation of the previous producer, whose fence does not order
-        // *our* stores. Without this one, the consumer could see our words without that
-        // reservation, and deliver a torn record.
+        // records may use up the reservation of the previous producer. That producer's fence orders
+        // its own stores, not those of this producer. Without the fence here, the consumer could
+        // see words of this producer without the reservation, and deliver a torn record.
         fence_at("ring: on attaching", Release);
         Self { ring, not_sync: PhantomData }
     }
 
-    /// Appends a record, overwriting the oldest one if the ring is full.
+    /// Appends a record. Once the ring is full, this overwrites the oldest record.
     ///
-    /// Wait-free: 3 stores on 64-bit targets, 5 on 32-bit targets, and one more once per [`batch`]
-    /// records.
+    /// Wait-free: 3 stores on 64-bit targets and 5 on 32-bit targets. One more store is needed once
+    /// per [`batch`] records.
     #[inline(always)]
     pub fn push(&self, record: Record) {
         let seq = match self.next_reserved() {
@@ -56,7 +59,8 @@ impl<'r> Producer<'r> {
         self.push_at(seq, record);
     }
 
-    /// Returns the sequence number of the next record if it is reserved already.
+    /// Returns the sequence number of the next record if it is already reserved, or `None` if a
+    /// reservation has to be made first.
     #[inline(always)]
     pub(crate) fn next_reserved(&self) -> Option<usize> {
         let Ring { published, .. } = self.ring;
@@ -66,38 +70,40 @@ impl<'r> Producer<'r> {
 
     /// Appends a record under the sequence number that [`next_reserved`](Self::next_reserved) just
     /// returned.
-    // Not always inlined on 32-bit targets, so that firmware compiled for size has one copy of it.
+    // Not always inlined on 32-bit targets, so that firmware compiled for size has a single copy of
+    // this function.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push_at(&self, seq: usize, record: Record) {
         let Ring { published, slots, .. } = self.ring;
         let index = seq & (slots.len() - 1);
-        // SAFETY: every function that makes a ring checks by `is_capacity` that its length is a
-        // power of two and not 0, so the masked index is less than the length.
+        // SAFETY: every function that makes a ring checks by `is_valid_capacity` that its length is
+        // a power of two, and therefore not 0. So the masked index is less than the length.
         let slot = unsafe { slots.get_unchecked(index) };
         slot.store(record);
         // Release, paired with the consumer's Acquire load of `head`: the words of the record
-        // become visible no later than `head`. Without it, stale words would be delivered as this
-        // record.
+        // become visible no later than `head`. Without this ordering, the consumer could deliver
+        // stale words as this record.
         published.head.store(seq.wrapping_add(1), at("ring: head is published", Release));
     }
 
-    /// Reserves the next [`batch`] records and returns the sequence number of the first.
+    /// Reserves the next [`batch`] records and returns the sequence number of the first of them.
     ///
-    /// It is rarely needed, so it is not inlined into the hot path.
+    /// Rarely called, so it is not inlined into the hot path.
     #[cold]
     #[inline(never)]
     fn reserve(&self) -> usize {
         let Ring { published, slots, .. } = self.ring;
         let seq = published.head.load(Relaxed);
         published.reserved.store(seq.wrapping_add(batch(slots.len())), Relaxed);
-        // Release, paired with the consumer's Acquire fence before it loads `reserved`. Without it,
-        // the words of the next records could become visible before the reservation, and a torn
-        // record would pass for a whole one.
+        // Release, paired with the consumer's Acquire fence before it loads `reserved`. Without the
+        // fence here, words of the next records could become visible before the reservation, and
+        // the consumer would take a torn record for an intact one.
         fence_at("ring: reserved is announced", Release);
         seq
     }
 
-    /// Returns the number of records published so far. It wraps at the range of `usize`.
+    /// Returns the number of records that all producers of the ring have published since the ring
+    /// was created. It wraps at the range of `usize`.
     pub fn head(&self) -> usize {
         self.ring.published.head.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! One slot of a ring.
+//! The slot: the memory of one record in a ring.
 
 use core::fmt;
 
@@ -7,11 +7,13 @@ use crate::{
     sync::{AtomicUsize, Ordering::Relaxed},
 };
 
-const WORDS: usize = 16 / size_of::<usize>();
+/// The number of machine words in a record: 2 on 64-bit targets, 4 on 32-bit targets.
+const WORDS: usize = size_of::<Record>() / size_of::<usize>();
 
-/// Space for one record.
+/// The memory of one record in a [`Ring`](crate::Ring), 16 bytes.
 ///
-/// The words are atomics, because the producer may write them while the consumer reads them.
+/// A slot consists of atomic machine words, because the producer may write them while the consumer
+/// reads them.
 #[repr(transparent)]
 pub struct Slot([AtomicUsize; WORDS]);
 
@@ -30,9 +32,9 @@ impl Slot {
     #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
-        let values = split(record.words());
-        // A hand-written loop: with iterators there is so much to optimise away that the compiler
-        // no longer inlines the hot path around this.
+        let values = to_machine_words(record.words());
+        // A loop by hand: with iterators, this function looks so large to the compiler before it is
+        // optimised that the hot path around it is no longer inlined.
         let mut word = 0;
         while word < WORDS {
             self.0[word].store(values[word], Relaxed);
@@ -41,23 +43,26 @@ impl Slot {
     }
 
     /// Writes the record word by word. Wait-free.
-    // Written without a loop, because the compiler would not unroll one when it optimises for size.
+    // Without a loop, because the compiler does not unroll loops when it optimises for size.
     #[cfg(target_pointer_width = "32")]
     #[inline(always)]
     pub(super) fn store(&self, record: Record) {
-        let [a, b, c, d] = split(record.words());
+        let [a, b, c, d] = to_machine_words(record.words());
         self.0[0].store(a, Relaxed);
         self.0[1].store(b, Relaxed);
         self.0[2].store(c, Relaxed);
         self.0[3].store(d, Relaxed);
     }
 
-    /// Reads the current words, which may belong to two different records. Wait-free.
+    /// Reads the record word by word. Wait-free.
+    ///
+    /// If the producer writes at the same time, the words may belong to several records. The
+    /// consumer detects that afterwards.
     #[cfg(target_pointer_width = "32")]
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
         let [a, b, c, d] = &self.0;
-        Record::from_words(join([
+        Record::from_words(from_machine_words([
             a.load(Relaxed),
             b.load(Relaxed),
             c.load(Relaxed),
@@ -65,7 +70,10 @@ impl Slot {
         ]))
     }
 
-    /// Reads the current words, which may belong to two different records. Wait-free.
+    /// Reads the record word by word. Wait-free.
+    ///
+    /// If the producer writes at the same time, the words may belong to several records. The
+    /// consumer detects that afterwards.
     #[cfg(target_pointer_width = "64")]
     #[inline(always)]
     pub(super) fn load(&self) -> Record {
@@ -73,7 +81,7 @@ impl Slot {
         for (value, word) in words.iter_mut().zip(&self.0) {
             *value = word.load(Relaxed);
         }
-        Record::from_words(join(words))
+        Record::from_words(from_machine_words(words))
     }
 }
 
@@ -83,25 +91,29 @@ impl fmt::Debug for Slot {
     }
 }
 
+/// Cuts the two 64-bit words of a record into machine words, the low half of each first.
 #[cfg(target_pointer_width = "64")]
 #[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits here")]
-const fn split(words: [u64; 2]) -> [usize; WORDS] {
+const fn to_machine_words(words: [u64; 2]) -> [usize; WORDS] {
     [words[0] as usize, words[1] as usize]
 }
 
+/// Undoes [`to_machine_words`].
 #[cfg(target_pointer_width = "64")]
-const fn join(words: [usize; WORDS]) -> [u64; 2] {
+const fn from_machine_words(words: [usize; WORDS]) -> [u64; 2] {
     [words[0] as u64, words[1] as u64]
 }
 
+/// Cuts the two 64-bit words of a record into machine words, the low half of each first.
 #[cfg(target_pointer_width = "32")]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit word")]
-const fn split(words: [u64; 2]) -> [usize; WORDS] {
-    let [a, b] = words;
-    [a as usize, (a >> 32) as usize, b as usize, (b >> 32) as usize]
+const fn to_machine_words(words: [u64; 2]) -> [usize; WORDS] {
+    let [first, second] = words;
+    [first as usize, (first >> 32) as usize, second as usize, (second >> 32) as usize]
 }
 
+/// Undoes [`to_machine_words`].
 #[cfg(target_pointer_width = "32")]
-const fn join(words: [usize; WORDS]) -> [u64; 2] {
+const fn from_machine_words(words: [usize; WORDS]) -> [u64; 2] {
     [words[0] as u64 | (words[1] as u64) << 32, words[2] as u64 | (words[3] as u64) << 32]
 }

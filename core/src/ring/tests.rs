@@ -8,31 +8,36 @@ use proptest::prelude::*;
 use super::*;
 use crate::{EventId, Record};
 
+/// Creates a record with `n` in both words, so that a mixture of two records is detected.
 fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)
 }
 
 #[derive(Clone, Debug)]
 enum Operation {
+    /// Push this many records.
     Push(u8),
-    Pass,
+    /// Refresh and drain.
+    Drain,
+    /// Attach another producer in place of the current one.
     NewProducer,
+    /// Attach another consumer in place of the current one.
     NewConsumer,
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
-    let one = prop_oneof![
+    let operation = prop_oneof![
         4 => (0..40_u8).prop_map(Operation::Push),
-        2 => Just(Operation::Pass),
+        2 => Just(Operation::Drain),
         1 => Just(Operation::NewProducer),
         1 => Just(Operation::NewConsumer),
     ];
-    proptest::collection::vec(one, 0..60)
+    proptest::collection::vec(operation, 0..60)
 }
 
-/// Runs the operations on a ring whose counters start at `first`, and compares it with an unbounded
-/// queue.
-fn run(first: usize, operations: Vec<Operation>) {
+/// Runs the operations on a ring whose first record has the number `first`, and compares it with an
+/// unbounded queue.
+fn compare_with_queue(first: usize, operations: Vec<Operation>) {
     const CAPACITY: usize = 16;
     let ring = Box::new(Ring::<[Slot; CAPACITY]>::new());
     ring.published.head.store(first, Relaxed);
@@ -53,19 +58,21 @@ fn run(first: usize, operations: Vec<Operation>) {
             }
             Operation::NewProducer => producer = ring.attach_producer(),
             Operation::NewConsumer => consumer = ring.attach_consumer(),
-            Operation::Pass => {
+            Operation::Drain => {
                 assert_eq!(consumer.refresh(), waiting.len());
                 let mut seen = Vec::new();
                 let drained = consumer.drain(|record| seen.push(record));
                 assert_eq!(drained.delivered, seen.len() as u64);
                 assert_eq!(drained.delivered + drained.overwritten, waiting.len() as u64);
-                // The newest records are delivered in order, and no fewer than the docs promise.
+                // The newest records are delivered in order, and at least as many as the docs of
+                // the module promise.
                 assert!(seen.len() >= waiting.len().min(CAPACITY - batch(CAPACITY)));
                 let lost = waiting.len() - seen.len();
                 assert!(seen.iter().copied().eq(waiting.drain(..).skip(lost).map(numbered)));
                 assert_eq!(consumer.pending(), 0);
             }
         }
+        // A new consumer counts from where its predecessor stopped, so this holds for each of them.
         let total = consumer.total();
         assert_eq!(
             consumer.produced(),
@@ -80,11 +87,11 @@ proptest! {
         first in prop_oneof![Just(0), any::<usize>(), usize::MAX - 100..=usize::MAX],
         operations in operations(),
     ) {
-        run(first, operations);
+        compare_with_queue(first, operations);
     }
 
     #[test]
-    fn a_ring_with_arbitrary_content_works(
+    fn a_ring_in_memory_with_arbitrary_content_works(
         words in proptest::collection::vec(
             prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0..64_u64],
             512,
@@ -108,7 +115,7 @@ proptest! {
         let drained = consumer.drain(|_| ());
         prop_assert_eq!(drained.delivered.wrapping_add(drained.overwritten), pending);
         prop_assert!(drained.delivered <= 128);
-        // From here on the ring works as usual.
+        // Draining has moved the tail to the head, so from here on the ring works as usual.
         producer.push(numbered(7));
         consumer.refresh();
         let mut seen = vec![];
@@ -118,9 +125,9 @@ proptest! {
 }
 
 #[test]
-fn the_layout_is_that_of_a_ring_with_an_array() {
-    // On 64-bit targets the counters of the two ends are on separate cache lines. On 32-bit targets
-    // they are three adjacent words.
+fn the_layout_equals_that_of_a_ring_of_constant_capacity() {
+    // `counters` is their size in bytes. On 64-bit targets the counters of the producer and of the
+    // consumer take 128 bytes each. On 32-bit targets they are three adjacent words.
     let (counters, align) = if cfg!(target_pointer_width = "64") { (256, 128) } else { (12, 4) };
     for capacity in [8_usize, 64, 16_384] {
         let layout = Ring::layout(capacity).unwrap();
@@ -134,7 +141,7 @@ fn the_layout_is_that_of_a_ring_with_an_array() {
 }
 
 #[test]
-fn the_batch_is_an_eighth_up_to_64() {
+fn a_batch_is_an_eighth_of_the_capacity_but_at_most_64() {
     assert_eq!([8, 16, 64, 512, 1_024, 1 << 20].map(batch), [1, 2, 8, 64, 64, 64]);
 }
 
@@ -145,7 +152,7 @@ fn every_record_of_two_concurrent_threads_is_delivered_or_counted() {
     let (producer, mut consumer) = ring.split();
     let mut last = None;
     let mut delivered = 0;
-    let mut pass = |consumer: &mut Consumer<'_>| {
+    let mut drain = |consumer: &mut Consumer<'_>| {
         consumer.refresh();
         consumer.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
@@ -157,10 +164,10 @@ fn every_record_of_two_concurrent_threads_is_delivered_or_counted() {
     std::thread::scope(|scope| {
         let pushing = scope.spawn(move || (0..PUSHES).for_each(|n| producer.push(numbered(n))));
         while !pushing.is_finished() {
-            pass(&mut consumer);
+            drain(&mut consumer);
         }
     });
-    pass(&mut consumer);
+    drain(&mut consumer);
     assert_eq!(last, Some(PUSHES - 1));
     assert_eq!(PUSHES, delivered + consumer.total().overwritten);
 }

@@ -1,11 +1,11 @@
-//! Limits at work: their counts and their state machine.
+//! Limits as they are stored and evaluated: their counts and their state machine.
 
 use core::time::Duration;
 
 use super::{SlaState, Threshold};
 use crate::{
     Quantile, TickRate, Unit, WindowSpec,
-    clock::{TimeUnit, nanos_of},
+    clock::{TimeUnit, nanos_from_duration},
     counter_width::{self, CountWord},
     wide_math,
     window::Window,
@@ -14,25 +14,26 @@ use crate::{
 /// The rule number that means "no rule". Rules are numbered from 1.
 pub(crate) const NO_RULE: u16 = 0;
 
-/// The largest number of slices of a window that serves a limit only.
+/// The largest number of slices of a window that is used by limits only.
 const MAX_SLICES: u16 = 12;
 
-/// What a rule has counted in one slice of its window.
+/// What a [`Rule`] has counted in one slice of its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tally {
     /// The number of recorded samples.
     pub(crate) samples: u64,
-    /// Their weight.
+    /// The weight of these samples: the number of events that they stand for.
     pub(crate) weight: u64,
-    /// The weight of those that exceed the limit.
+    /// The weight of the samples that exceed the threshold.
     pub(crate) over: u64,
 }
 
 impl Tally {
     pub(crate) const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
 
-    /// Counts a sample that stands for 2^`sampling` samples.
+    /// Counts a sample of weight 2^`sampling`, where `sampling` is at most 15. `exceeds` is whether
+    /// the sample exceeds the threshold.
     #[inline]
     pub(crate) fn add(&mut self, exceeds: bool, sampling: u8) {
         self.samples += 1;
@@ -43,6 +44,7 @@ impl Tally {
         }
     }
 
+    /// Adds the counts of another slice.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.samples += other.samples;
         self.weight = self.weight.saturating_add(other.weight);
@@ -50,17 +52,20 @@ impl Tally {
     }
 }
 
-/// The state machine of a limit. All zero in the initial state.
+/// The state of a limit, and how it has changed. Initially, all fields are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
-    /// One more than the tick of its last change; 0 if there was none.
+    /// One more than the tick at which a violation was last raised or cleared; 0 if there was none
+    /// yet.
     changed: u64,
-    /// While violated: one more than the tick since which the limit has not been exceeded; 0 if it
-    /// is exceeded.
+    /// One more than the tick since which every evaluation has found the event within the limit,
+    /// although the state is still violated; 0 in all other cases.
     within_since: u64,
+    /// How many violations have been raised.
     pub(crate) raised: CountWord,
+    /// How many violations have been cleared.
     pub(crate) cleared: CountWord,
 }
 
@@ -68,14 +73,16 @@ impl Watch {
     pub(crate) const EMPTY: Self =
         Self { state: SlaState::Unknown, changed: 0, within_since: 0, raised: 0, cleared: 0 };
 
-    /// Advances to the state `found` at the tick `now`. Returns whether the limit was raised or
+    /// Takes the result of an evaluation into account. Returns whether a violation was raised or
     /// cleared.
     ///
-    /// A violation is cleared once the limit has not been exceeded for `hold` ticks.
-    pub(crate) fn step(&mut self, found: SlaState, now: u64, hold: u64) -> bool {
+    /// `found` is the state that follows from the present samples alone, and `now` is the tick of
+    /// the evaluation. A violation is cleared once every evaluation has found the event within the
+    /// limit for `hold_ticks`.
+    pub(crate) fn step(&mut self, found: SlaState, now: u64, hold_ticks: u64) -> bool {
         match (self.state, found) {
-            // Too few samples neither clear a violation nor restart its hold time. With a rare
-            // event, one sample may have left the window before the next one arrives.
+            // Too few samples neither clear a violation nor restart its hold time. If an event is
+            // rare, a sample may leave the window before the next one arrives.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
                 self.within_since = 0;
@@ -85,7 +92,7 @@ impl Watch {
                 if self.within_since == 0 {
                     self.within_since = now.saturating_add(1);
                 }
-                let has_held = now.saturating_sub(self.within_since - 1) >= hold;
+                let has_held = now.saturating_sub(self.within_since - 1) >= hold_ticks;
                 if has_held {
                     counter_width::add(&mut self.cleared, 1);
                     self.change(SlaState::Ok, now);
@@ -104,45 +111,53 @@ impl Watch {
         }
     }
 
+    /// Sets the state at the tick `now`, when a violation is raised or cleared.
     fn change(&mut self, state: SlaState, now: u64) {
         self.state = state;
         self.changed = now.saturating_add(1);
         self.within_since = 0;
     }
 
-    /// Restarts the hold time: the ticks of a clock that has restarted cannot be compared with
-    /// older ones.
+    /// Makes the hold time of a violation begin anew. Called when the clock has restarted: its
+    /// ticks cannot be compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
         self.within_since = 0;
     }
 
-    /// Returns the tick of its last change.
+    /// Returns the tick at which a violation was last raised or cleared; `None` if there was none
+    /// yet.
     pub(crate) const fn since(&self) -> Option<u64> {
         self.changed.checked_sub(1)
     }
 }
 
-/// A watched limit on a quantile. All zero if unused.
+/// A limit on a quantile, as it is evaluated. All fields are 0 if this element of the array of
+/// rules is unused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rule {
-    /// The window of the limit. Each rule has its own, as it need not be a configured window.
+    /// The window of the limit. Each rule has its own, because the limit's window need not be one
+    /// of the aggregator's.
     pub(crate) window: Window,
-    /// The largest value within the limit, in internal units.
+    /// The threshold in internal units: the largest value that does not exceed it.
     pub(crate) max_value: u64,
-    /// The limit as it was given, in nanoseconds or plain numbers.
+    /// The threshold as it was given, in nanoseconds or as a plain number.
     limit: u64,
+    /// The quantile, in millionths.
     quantile_ppm: u32,
+    /// The smallest number of samples from which the limit is judged.
     min_samples: u32,
-    /// One more than the row of its event; 0 if unused.
+    /// One more than the row of the rule's event; 0 if the rule is unused.
     pub(crate) row: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
     pub(crate) next: u16,
     pub(crate) watch: Watch,
-    /// The weight of the open spans that exceed the limit.
+    /// The weight of the hung spans: the event's open spans that are older than the threshold.
     pub(crate) hung: u64,
-    /// The weights found by the last evaluation, including hung spans.
+    /// The weight of the samples and hung spans at the last evaluation.
     pub(crate) count: u64,
+    /// The weight of the samples that exceed the threshold, and of the hung spans, at the last
+    /// evaluation.
     pub(crate) over: u64,
 }
 
@@ -161,7 +176,8 @@ impl Rule {
         over: 0,
     };
 
-    /// Creates a rule that watches `threshold` over `window`.
+    /// Creates a rule that evaluates `threshold` over `window`. `row` is one more than the row of
+    /// the event, `unit` is the event's unit, and `time` is the internal unit of time.
     pub(crate) fn new(
         row: u16,
         threshold: &Threshold,
@@ -183,7 +199,7 @@ impl Rule {
         }
     }
 
-    /// Returns the limit that it watches.
+    /// Returns the limit that this rule evaluates.
     pub(crate) fn threshold(&self) -> Threshold {
         Threshold {
             quantile: Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX),
@@ -193,15 +209,15 @@ impl Rule {
         }
     }
 
-    /// Returns whether, at the last evaluation, more samples exceeded the limit than lie above the
-    /// quantile's rank.
-    pub(crate) fn is_exceeded(&self) -> bool {
+    /// Returns whether the quantile exceeded the threshold at the last evaluation: whether more
+    /// samples exceeded it than come after the quantile's rank.
+    pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
         let rank = self.threshold().quantile.rank(self.count);
         self.count > 0 && self.over > self.count - rank
     }
 
-    /// Evaluates the limit at the tick `now`, from the counts of its slices and the hung spans.
-    /// Returns whether it was raised or cleared.
+    /// Evaluates the limit at the tick `now`, from the tallies of its window's slices and the
+    /// weight of the hung spans. Returns whether a violation was raised or cleared.
     pub(crate) fn evaluate(&mut self, slices: &[Tally], now: u64) -> bool {
         let mut tally = Tally::EMPTY;
         for slice in slices {
@@ -209,9 +225,9 @@ impl Rule {
         }
         self.count = tally.weight.saturating_add(self.hung);
         self.over = tally.over.saturating_add(self.hung);
-        let is_exceeded = self.is_exceeded();
+        let exceeds_threshold = self.quantile_exceeds_threshold();
         let is_enough = self.count > 0 && tally.samples >= u64::from(self.min_samples);
-        let found = match (is_exceeded, is_enough) {
+        let found = match (exceeds_threshold, is_enough) {
             (true, true) => SlaState::Violated,
             (true, false) if self.hung > 0 => SlaState::Violated,
             (false, true) => SlaState::Ok,
@@ -221,12 +237,14 @@ impl Rule {
     }
 }
 
-/// A watched limit on silence. All zero if there is none.
+/// A limit on the silence of an event, as it is evaluated. All fields are 0 if the event has no
+/// such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Silence {
-    /// The longest silence within the limit, in nanoseconds; 0 without a limit.
+    /// The longest allowed silence, in nanoseconds; 0 if there is no limit.
     pub(crate) nanos: u64,
+    /// The longest allowed silence, in ticks.
     ticks: u64,
     pub(crate) watch: Watch,
 }
@@ -238,8 +256,10 @@ impl Silence {
         Self { nanos, ticks: rate.ticks_in_nanos(nanos), watch: Watch::EMPTY }
     }
 
-    /// Evaluates the limit at the tick `now`. `seen` is the tick of the last record, and everything
-    /// up to `as_of` has been delivered. Returns whether the limit was raised or cleared.
+    /// Evaluates the limit at the tick `now`. Returns whether a violation was raised or cleared.
+    ///
+    /// `seen` is the tick of the event's last record; `None` if there was none. `as_of` is the tick
+    /// up to which all records have been drained, at which the silence is measured.
     pub(crate) fn evaluate(&mut self, seen: Option<u64>, as_of: u64, now: u64) -> bool {
         if self.nanos == 0 {
             return false;
@@ -253,18 +273,22 @@ impl Silence {
     }
 }
 
-/// Returns the number of slices of a window that serves a limit only: the largest that divides the
-/// window into whole nanoseconds, but at most 12 and `max_slices`.
+/// Returns the number of slices of a window that is used by limits only: the largest number, up to
+/// [`MAX_SLICES`] and `max_slices`, for which the length of a slice is a whole number of
+/// nanoseconds.
 fn slices_for(length: Duration, max_slices: usize) -> u16 {
     let max_slices = u16::try_from(max_slices).map_or(MAX_SLICES, |max| max.min(MAX_SLICES));
-    // A window that is too long is refused whatever its slices.
-    let nanos = nanos_of(length).unwrap_or(0);
+    // With 2^64 ns or more, the window is refused later, whatever the number of its slices.
+    let nanos = nanos_from_duration(length).unwrap_or(0);
     let divides = |slices: &u16| wide_math::div_rem(nanos, u64::from(*slices)).1 == 0;
     (1..=max_slices).rev().find(divides).unwrap_or(1)
 }
 
-/// Returns the window of a threshold; `None` if there can be none. It is cut like the window of the
-/// same length among `windows`, if there is one.
+/// Returns the window over which `threshold` is evaluated, as of the tick `now`. Returns `None` if
+/// its length is impossible: see [`LimitError::Window`](crate::LimitError::Window).
+///
+/// `windows` are the aggregator's windows. If one of them has the same length, the new window gets
+/// as many slices as that one. Otherwise, it gets at most `max_slices`.
 pub(crate) fn window_for(
     threshold: &Threshold,
     windows: &[Window],
@@ -286,7 +310,7 @@ mod tests {
     fn a_violation_is_raised_at_once_and_cleared_after_the_hold_time() {
         let mut watch = Watch::EMPTY;
         let steps = [
-            // (tick, found, changed, state)
+            // (tick, state found, whether a violation is raised or cleared, resulting state)
             (0, Unknown, false, Unknown),
             (1, Ok, false, Ok),
             (2, Violated, true, Violated),
@@ -310,6 +334,7 @@ mod tests {
     fn any_record_ends_a_silence() {
         let mut silence = Silence::new(100, TickRate::NANOSECONDS);
         let steps = [
+            // (tick, tick of the last record, resulting state)
             (500, None, Unknown),
             (510, Some(505), Ok),
             (605, Some(505), Ok),

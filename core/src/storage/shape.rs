@@ -1,6 +1,6 @@
 //! The capacities of an aggregator.
 
-use super::EventState;
+use super::RowState;
 use crate::{
     Buckets, EventInfo, TimeUnit, Unit, WindowSpec, bucket_counts,
     counter_width::CountWord,
@@ -12,7 +12,8 @@ use crate::{
     window::Window,
 };
 
-/// The capacities of an aggregator, from which the lengths of all its arrays follow.
+/// The capacities of an [`Aggregator`](crate::Aggregator), from which the lengths of all the arrays
+/// in its [`Storage`](crate::Storage) follow.
 ///
 /// Start from [`server`](Self::server) or [`small`](Self::small) and change single fields:
 ///
@@ -30,42 +31,47 @@ use crate::{
 pub struct Shape {
     /// The number of events.
     pub events: usize,
-    /// One more than the largest event id.
+    /// The length of the table in which the event of a record is looked up by its id: at least the
+    /// largest event id plus 1.
     pub ids: usize,
     /// The number of windows.
     pub windows: usize,
-    /// The number of slices in all windows of one event together.
+    /// The number of slices, the intervals that windows are cut into, in all windows together.
     pub slices: usize,
-    /// The number of samples in an event's sample buffer, which gives exact quantiles.
+    /// The number of newest samples that are kept for each event. Quantiles of a window are exact
+    /// while all of its samples are among them.
     ///
-    /// On 32-bit targets this is at most 65,536, and the slice numbers of all windows must fit into
-    /// 16 bits together. A window takes 3 bits for up to 7 slices, 4 bits for up to 15, and so on.
+    /// On 32-bit targets, this is at most 65,536, and 16 bits of a sample are divided among the
+    /// windows. A window with n slices takes as many bits as the number n has: 3 bits for 4 to 7
+    /// slices, 4 bits for 8 to 15, and so on. Too many slices are an error unless `samples` is 0.
     pub samples: usize,
-    /// The scale of the histograms: each power of two is cut into 2^scale buckets.
+    /// The scale of the histograms: each octave, the range from one power of two to the next, has
+    /// 2^scale buckets.
     pub scale: u8,
-    /// The number of powers of two that a histogram covers.
+    /// The number of octaves that a histogram covers.
     ///
-    /// With 0 there are no histograms. Quantiles that are not exact are then only known to lie
-    /// between the smallest and the largest sample.
+    /// With 0 there are no histograms. A quantile that is not exact then lies anywhere between the
+    /// smallest and the largest sample.
     pub octaves: u8,
-    /// The histograms of durations begin at 2^lowest units of time. Those of plain numbers begin at
-    /// 1.
+    /// The histograms of durations begin at 2^lowest in the `unit` below. Those of plain numbers
+    /// begin at 1.
     pub lowest: u8,
-    /// The internal unit of time.
+    /// The unit in which the aggregator stores durations.
     pub unit: TimeUnit,
-    /// The number of entries in the table of open spans, of which seven eighths are used: a power
-    /// of two, or 0 for no table.
+    /// The number of entries in the table of open spans: a power of two, or 0 for no table. An
+    /// eighth of the entries, and at least one, always stay empty.
     pub in_flight: usize,
-    /// The number of exemplars in each slice and since the start.
+    /// The number of exemplars, the slowest samples with their tags, that a window or the time
+    /// since the start has for each event.
     pub slowest: usize,
-    /// The number of events that have an expected interval, and therefore a second, corrected
-    /// summary.
+    /// The number of events that have an expected interval. Each has a second summary, which is
+    /// corrected for coordinated omission.
     pub corrected: usize,
-    /// The number of events that are measured in plain numbers.
+    /// The number of events that measure plain numbers.
     pub numbers: usize,
-    /// The number of quantile limits that can be watched, over all events.
+    /// The number of limits on quantiles that all events together can have.
     pub limits: usize,
-    /// The largest number of slices that the window of a limit is cut into.
+    /// The largest number of slices that the window of a limit on a quantile can have.
     pub limit_slices: usize,
     /// The number of events that can have a limit on silence: all events, or 0.
     pub silences: usize,
@@ -76,17 +82,17 @@ impl Shape {
     ///
     /// - 512 samples per event for exact quantiles
     /// - histograms at scale 5 (an error of at most 1.09 %) from 0.23 ns to 256 s
-    /// - the 4 slowest samples
+    /// - the 4 slowest samples of each window, and those since the start
     /// - a table of open spans with 1,024 entries
-    /// - twice as many quantile limits as the events declare, two more per event, and a limit on
-    ///   the silence of each event
+    /// - twice as many limits on quantiles as the events declare, and two more per event
+    /// - a limit on the silence of each event
     ///
-    /// With the default windows and `u32` counters, this takes about 197 KiB for each event, or
+    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 197 KiB for each event, or
     /// 371 KiB if it has an expected interval, and 46 KiB once. On 32-bit targets, durations are
     /// counted in the coarse unit of 2^-30 s, so the histograms begin at 0.93 ns.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let minimal = Self::minimal(events, windows);
-        // On 32-bit targets a sample has 44 bits. In the fine unit it could be at most 16 s.
+        // On 32-bit targets a sample has 44 bits, which are only 16 s in the fine unit.
         let (unit, lowest, octaves) = if cfg!(target_pointer_width = "64") {
             (TimeUnit::Fine, 8, 40)
         } else {
@@ -111,10 +117,10 @@ impl Shape {
     ///
     /// - 64 samples per event for exact quantiles
     /// - histograms at scale 3 (an error of at most 4.43 %) from 1 µs to 16 s
-    /// - the slowest sample
+    /// - the slowest sample of each window, and the one since the start
     /// - a table of open spans with 16 entries
-    /// - the quantile limits that the events declare, and limits on silence if an event declares
-    ///   one
+    /// - as many limits on quantiles as the events declare
+    /// - a limit on the silence of each event, if any event declares one
     pub const fn small(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         Self {
             samples: 64,
@@ -128,8 +134,9 @@ impl Shape {
         }
     }
 
-    /// Returns the smallest shape for these events and windows, without samples, histograms,
-    /// exemplars and a table of open spans.
+    /// Returns the smallest shape for these events and windows: without buffered samples,
+    /// histograms, exemplars and a table of open spans, and with the limits that the events
+    /// declare.
     pub(crate) const fn minimal(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) =
             (1, 0, 0, 0, 0, 0);
@@ -148,10 +155,10 @@ impl Shape {
         }
         let (mut slices, mut limit_slices, mut at) = (0, 1, 0);
         while at < windows.len() {
-            let of_window = windows[at].slices as usize;
-            slices += of_window;
-            if of_window > limit_slices {
-                limit_slices = of_window;
+            let window_slices = windows[at].slices as usize;
+            slices += window_slices;
+            if window_slices > limit_slices {
+                limit_slices = window_slices;
             }
             at += 1;
         }
@@ -175,8 +182,8 @@ impl Shape {
         }
     }
 
-    /// Returns the buckets of the histograms for events of this unit. Does not check them: creating
-    /// an aggregator does.
+    /// Returns the buckets of the histograms for events of this unit. They are not checked here: if
+    /// they are impossible, [`Aggregator::new`](crate::Aggregator::new) has returned an error.
     #[inline(always)]
     pub(crate) const fn buckets(&self, unit: Unit) -> Buckets {
         let lowest = match unit {
@@ -186,94 +193,103 @@ impl Shape {
         Buckets { scale: self.scale, lowest, octaves: self.octaves }
     }
 
-    /// Returns the number of places in a histogram, or 0 if there are no histograms.
+    /// Returns the number of buckets in a histogram, including those for the value 0 and for values
+    /// below and above its range. Returns 0 if there are no histograms.
     ///
     /// # Panics
-    /// If the scale or the range is impossible. In a constant, this is a compile-time error.
+    ///
+    /// Panics if `scale` is greater than 8 or `lowest + octaves` is greater than 64. In a constant,
+    /// this is a compile-time error.
     #[inline(always)]
-    pub const fn places(&self) -> usize {
+    pub const fn buckets_per_histogram(&self) -> usize {
         match Buckets::new(self.scale, self.lowest, self.octaves) {
             Some(_) if self.octaves == 0 => 0,
-            Some(buckets) => buckets.places(),
+            Some(buckets) => buckets.len(),
             None => panic!("the scale must be at most 8, and lowest + octaves at most 64"),
         }
     }
 
-    /// Returns the number of counters for a histogram in memory: [`places`](Self::places), rounded
-    /// up so that several counters can be processed at once.
+    /// Returns the number of counters that a histogram takes in memory. This is
+    /// [`buckets_per_histogram`](Self::buckets_per_histogram), on 64-bit targets rounded up to a
+    /// multiple of 16 so that one instruction can process several counters.
     #[inline(always)]
-    pub const fn room(&self) -> usize {
-        bucket_counts::padded(self.places())
+    pub const fn padded_buckets(&self) -> usize {
+        bucket_counts::padded(self.buckets_per_histogram())
     }
 
-    /// Returns the number of rows: one for each event, and one for each corrected summary.
+    /// Returns the number of rows (see [`StorageParts`](crate::StorageParts)): one for each event,
+    /// and one for each summary that is corrected for coordinated omission.
     #[inline(always)]
     pub const fn rows(&self) -> usize {
         self.events + self.corrected
     }
 
-    /// Returns the number of slices of all rows.
+    /// Returns the number of slices in all rows together.
     #[inline(always)]
     pub const fn all_slices(&self) -> usize {
         self.rows() * self.slices
     }
 
-    /// Returns the number of bucket counters of all slices.
+    /// Returns the number of bucket counters in all slices of all rows together.
     #[inline(always)]
     pub const fn all_counts(&self) -> usize {
-        self.all_slices() * self.room()
+        self.all_slices() * self.padded_buckets()
     }
 
-    /// Returns the number of bucket counters outside the slices: those of each row since the start,
-    /// and those of each event's staged samples.
+    /// Returns the number of bucket counters outside the slices: those of each row for the time
+    /// since the start, and those of each event for the samples that are staged, that is, not yet
+    /// added to the slices.
     #[inline(always)]
     pub const fn all_totals(&self) -> usize {
-        (self.rows() + self.events) * self.room()
+        (self.rows() + self.events) * self.padded_buckets()
     }
 
-    /// Returns the length of the sample buffer of all events.
+    /// Returns the number of buffered samples of all events together.
     #[inline(always)]
     pub const fn all_samples(&self) -> usize {
         self.events * self.samples
     }
 
-    /// Returns the number of exemplar lists of an event: one for each slice, one since the start,
-    /// and one for the staged samples.
+    /// Returns the number of exemplar lists of an event: one for each slice, one for the time since
+    /// the start, and one for the staged samples, in this order.
     #[inline(always)]
-    pub(crate) const fn lists(&self) -> usize {
+    pub(crate) const fn exemplar_lists(&self) -> usize {
         self.slices + 2
     }
 
-    /// Returns the number of exemplars in all lists of all events.
+    /// Returns the number of exemplars in all lists of all events together.
     #[inline(always)]
     pub const fn all_slowest(&self) -> usize {
-        self.events * self.lists() * self.slowest
+        self.events * self.exemplar_lists() * self.slowest
     }
 
-    /// Returns the number of slices of all quantile limits.
+    /// Returns the number of slices of all limits on quantiles together.
     #[inline(always)]
     pub const fn all_tallies(&self) -> usize {
         self.limits * self.limit_slices
     }
 
-    /// Packs the fields that do not follow from the lengths of the arrays into a number.
+    /// Packs `scale`, `lowest`, `octaves` and `unit` into one number, each in 8 bits, from the
+    /// lowest bits on. [`storage!`](crate::storage!) makes it a parameter of the storage's type,
+    /// because these fields do not follow from the lengths of the arrays.
     #[doc(hidden)]
-    pub const fn histogram(&self) -> usize {
+    pub const fn packed_histogram(&self) -> usize {
         self.scale as usize
             | (self.lowest as usize) << 8
             | (self.octaves as usize) << 16
             | (self.unit as usize) << 24
     }
 
-    /// Returns the size in bytes of a storage of this shape whose slices count in the type `C`.
+    /// Returns the size in bytes of the arrays of a storage of this shape with bucket counters of
+    /// type `C` in its slices: `u16`, `u32` or `u64`.
     pub const fn bytes<C>(&self) -> usize {
         self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
-            + self.rows() * size_of::<EventState>()
+            + self.rows() * size_of::<RowState>()
             + self.all_slices() * size_of::<PackedMoments>()
             + self.all_counts() * size_of::<C>()
             + self.all_totals() * size_of::<CountWord>()
-            + self.room() * size_of::<CountWord>()
+            + self.padded_buckets() * size_of::<CountWord>()
             + self.all_samples() * size_of::<Sample>()
             + self.samples * size_of::<Scratch>()
             + self.in_flight * size_of::<OpenSpan>()

@@ -1,6 +1,6 @@
-//! A storage in arrays, whose type contains its shape.
+//! A storage in arrays, whose [`Shape`] is part of its type.
 
-use super::{Absent, EventState, Shape, Storage, StorageParts};
+use super::{Absent, RowState, Shape, Storage, StorageParts};
 use crate::{
     TimeUnit,
     counter_width::CountWord,
@@ -13,11 +13,14 @@ use crate::{
     window::Window,
 };
 
-/// A storage that consists of arrays, for use in a `static`. [`storage!`](crate::storage!) writes
-/// its type.
+/// A storage that consists of arrays, for use in a `static`. The macro
+/// [`storage!`](crate::storage!) expands to this type with all its parameters.
+///
+/// `C` is the type of the bucket counters in the slices of windows. The other parameters are the
+/// lengths of the arrays and the numbers that the [`Shape`] needs in addition.
 #[derive(Debug)]
-// A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so small
-// and frequently used ones come first.
+// The fields are the arrays of `StorageParts`. A Cortex-M0 needs fewer instructions to access
+// fields near the beginning of a struct, so small and frequently used ones come first.
 #[repr(C)]
 pub struct StaticStorage<
     C,
@@ -28,7 +31,7 @@ pub struct StaticStorage<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const ROOM: usize,
+    const PADDED_BUCKETS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -40,8 +43,8 @@ pub struct StaticStorage<
     const HISTOGRAM: usize,
 > {
     windows: [Window; WINDOWS],
-    rows: [u16; IDS],
-    events: [EventState; ROWS],
+    row_of_id: [u16; IDS],
+    rows: [RowState; ROWS],
     in_flight: [OpenSpan; IN_FLIGHT],
     slices: [PackedMoments; SLICES],
     samples: [Sample; SAMPLES],
@@ -49,13 +52,13 @@ pub struct StaticStorage<
     limits: [Rule; LIMITS],
     tallies: [Tally; TALLIES],
     slowest: [Exemplar; SLOWEST],
-    folded: [CountWord; ROOM],
+    folded: [CountWord; PADDED_BUCKETS],
     totals: [CountWord; TOTALS],
     counts: [C; COUNTS],
     silences: [Silence; SILENCES],
 }
 
-/// Returns `total / parts`, or 0 if `parts` is 0.
+/// Returns `total / parts`, or 0 if `parts` is 0: then `total` is 0, too.
 const fn divide_or_zero(total: usize, parts: usize) -> usize {
     match total.checked_div(parts) {
         Some(quotient) => quotient,
@@ -68,10 +71,10 @@ const fn low_byte(word: usize) -> u8 {
     word as u8
 }
 
-/// The type of a [`StaticStorage`] for a [`Shape`], which must be a constant.
+/// Expands to the type of a [`StaticStorage`] for a [`Shape`], which must be a constant.
 ///
-/// The slices count in `u32`, or in the type given as the second argument: `u16` or `u64`. See
-/// [`Shape`] for an example.
+/// The second argument is the type of the bucket counters in the slices of windows: `u16`, `u32` or
+/// `u64`. The default is `u32`. See [`Shape`] for an example.
 #[macro_export]
 macro_rules! storage {
     ($shape:expr) => {
@@ -87,7 +90,7 @@ macro_rules! storage {
             { $shape.all_slices() },
             { $shape.all_counts() },
             { $shape.all_totals() },
-            { $shape.room() },
+            { $shape.padded_buckets() },
             { $shape.all_samples() },
             { $shape.samples },
             { $shape.in_flight },
@@ -96,7 +99,7 @@ macro_rules! storage {
             { $shape.all_tallies() },
             { $shape.silences },
             { $shape.numbers },
-            { $shape.histogram() },
+            { $shape.packed_histogram() },
         >
     };
 }
@@ -110,7 +113,7 @@ impl<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const ROOM: usize,
+    const PADDED_BUCKETS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -130,7 +133,7 @@ impl<
         SLICES,
         COUNTS,
         TOTALS,
-        ROOM,
+        PADDED_BUCKETS,
         SAMPLES,
         SCRATCH,
         IN_FLIGHT,
@@ -142,7 +145,7 @@ impl<
         HISTOGRAM,
     >
 {
-    /// The shape from which the lengths of the arrays were computed.
+    /// The shape from which [`storage!`](crate::storage!) computed the parameters of this type.
     const SHAPE: Shape = {
         let events = ROWS - CORRECTED;
         let slices = divide_or_zero(SLICES, ROWS);
@@ -161,6 +164,7 @@ impl<
                 TimeUnit::Coarse
             },
             in_flight: IN_FLIGHT,
+            // The divisor is `Shape::exemplar_lists` of all events.
             slowest: divide_or_zero(SLOWEST, events * (slices + 2)),
             corrected: CORRECTED,
             numbers: NUMBERS,
@@ -177,13 +181,13 @@ impl<
     )]
     pub const fn new() -> Self {
         Self {
-            rows: [0; IDS],
+            row_of_id: [0; IDS],
             windows: [Window::EMPTY; WINDOWS],
-            events: [EventState::EMPTY; ROWS],
+            rows: [RowState::EMPTY; ROWS],
             slices: [PackedMoments::EMPTY; SLICES],
             counts: [C::ZERO; COUNTS],
             totals: [0; TOTALS],
-            folded: [0; ROOM],
+            folded: [0; PADDED_BUCKETS],
             samples: [Sample::NONE; SAMPLES],
             scratch: [EMPTY_SCRATCH; SCRATCH],
             in_flight: [OpenSpan::EMPTY; IN_FLIGHT],
@@ -204,7 +208,7 @@ impl<
     const SLICES: usize,
     const COUNTS: usize,
     const TOTALS: usize,
-    const ROOM: usize,
+    const PADDED_BUCKETS: usize,
     const SAMPLES: usize,
     const SCRATCH: usize,
     const IN_FLIGHT: usize,
@@ -224,7 +228,7 @@ impl<
         SLICES,
         COUNTS,
         TOTALS,
-        ROOM,
+        PADDED_BUCKETS,
         SAMPLES,
         SCRATCH,
         IN_FLIGHT,
@@ -247,9 +251,9 @@ impl<
 
     fn parts(&mut self) -> StorageParts<'_, C> {
         StorageParts {
-            rows: &mut self.rows,
+            row_of_id: &mut self.row_of_id,
             windows: &mut self.windows,
-            events: &mut self.events,
+            rows: &mut self.rows,
             slices: &mut self.slices,
             counts: &mut self.counts,
             totals: &mut self.totals,

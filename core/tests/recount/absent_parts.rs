@@ -1,5 +1,5 @@
-//! Storage whose type declares parts absent ([`Storage::ABSENT`]) only makes the code smaller: the
-//! results are the same as with storage whose type declares nothing.
+//! If the type of a storage declares features absent ([`Storage::ABSENT`]), this only makes the
+//! code smaller: the results are the same as with a type that declares nothing absent.
 
 use core::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::{
 };
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
-/// The events of the steps, all measured in time. A VALUE record is invalid for them.
+/// The events of the [steps](Step). All are measured in time, so a VALUE record is invalid for
+/// them.
 const EVENTS: [EventInfo; 4] = {
     let names = ["one", "two", "three", "four"];
     let mut events = [EventInfo::new(tailwatch_core::EventId::new(1).unwrap(), ""); 4];
@@ -28,7 +29,7 @@ const EVENTS: [EventInfo; 4] = {
     events
 };
 
-/// A shape in which everything that can be absent is absent.
+/// A shape that has room for no feature that can be absent.
 const BARE: Shape = Shape {
     samples: 8,
     octaves: 0,
@@ -42,7 +43,8 @@ const WITH_FINE_HISTOGRAM: Shape = Shape { scale: 4, ..WITH_HISTOGRAM };
 const WITH_OPEN_SPANS: Shape = Shape { in_flight: 8, ..BARE };
 const WITH_EXEMPLARS: Shape = Shape { in_flight: 8, slowest: 2, samples: 0, ..WITH_HISTOGRAM };
 
-/// The same events with everything that an event can ask for.
+/// The same events, but with every property that needs a feature: a limit, a limit on silence,
+/// plain numbers, and an expected interval.
 const DEMANDING: [EventInfo; 4] = {
     const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, Duration::from_millis(1))];
     let mut events = EVENTS;
@@ -52,7 +54,7 @@ const DEMANDING: [EventInfo; 4] = {
     events[3].expected_interval = Some(Duration::from_micros(300));
     events
 };
-/// A shape in which nothing is absent.
+/// A shape that has room for every feature.
 const NOTHING_ABSENT: Shape = Shape {
     samples: 8,
     octaves: 24,
@@ -63,7 +65,8 @@ const NOTHING_ABSENT: Shape = Shape {
 };
 const WITHOUT_HISTOGRAM: Shape = Shape { octaves: 0, scale: 0, in_flight: 0, ..NOTHING_ABSENT };
 
-/// Runs the steps on `storage` and on storage in vectors, and compares all results.
+/// Runs the steps on `storage`, whose type declares features absent, and on storage in vectors,
+/// whose type declares none. Compares all results.
 fn agree<S: Storage>(
     shape: Shape,
     events: &[EventInfo],

@@ -1,5 +1,6 @@
-//! Compares corrected summaries with a recount of samples that are expanded by the rule of
-//! `HdrHistogram`, and with `HdrHistogram` itself.
+//! Compares summaries that are corrected for coordinated omission with a recount, to which the
+//! missing samples are added one by one by the rule of `HdrHistogram`, and with `HdrHistogram`
+//! itself.
 
 use core::time::Duration;
 
@@ -26,7 +27,8 @@ fn paced(interval: u64) -> [EventInfo; 2] {
     ]
 }
 
-/// Returns a sample and those that a correction adds: `v − i`, `v − 2i`, … down to `i`.
+/// Returns a sample v and those that the correction adds for the interval i: v − i, v − 2i and so
+/// on, as long as they are at least i.
 fn expanded(value: u64, interval: u64) -> impl Iterator<Item = u64> {
     let missing = (1..)
         .map_while(move |n| value.checked_sub(n * interval))
@@ -50,13 +52,13 @@ proptest! {
                 vec(
                     (
                         prop_oneof![3 => 0..SECOND / 10, 1 => 0..7 * SECOND],
-                        // The length: millionths of an interval, whether only whole intervals are
-                        // meant, and extra ticks.
+                        // The length consists of this many millionths of an interval …
                         prop_oneof![
                             3 => 0..1_000_000_u64,
                             3 => 0..5_000_000_u64,
                             1 => 0..100_000_000_u64,
                         ],
+                        // … which may be rounded down to whole intervals, and of extra ticks.
                         (prop_oneof![2 => Just(true), 1 => Just(false)], -1..=1_i64),
                         prop_oneof![3 => Just(0_u8), 1 => 0..16_u8],
                         any::<bool>(),
@@ -82,8 +84,8 @@ proptest! {
             Aggregator::new(shape, &WINDOWS, &infos, rate, 0, Memory::<u32>::new(&shape)).unwrap();
         let time = Time::new(hz, unit);
         let event = infos[1].id;
-        // Missing samples are computed in whole internal units, an error of less than one unit per
-        // interval.
+        // The aggregator computes missing samples in whole internal units. For each interval, the
+        // error is less than one unit.
         let units_per_second = (1_u64 << if unit == TimeUnit::Fine { 40 } else { 30 }) as f64;
         let slack = (2, SECOND as f64 / (interval as f64 * units_per_second));
         let mut samples: Vec<(u64, u64, u8)> = vec![];
@@ -115,8 +117,8 @@ proptest! {
                 let is_member = |tick| cut.is_none_or(|cut| cut.holds(tick, now));
                 let members = || samples.iter().filter(|(tick, ..)| is_member(*tick));
                 let recount: Recount = members()
-                    .flat_map(|(_, value, k)| {
-                        expanded(*value, interval).map(|value| (value, 1 << *k))
+                    .flat_map(|(_, value, sampling)| {
+                        expanded(*value, interval).map(|value| (value, 1 << *sampling))
                     })
                     .collect();
                 let plain = aggregator.summary(event, scope);
@@ -145,7 +147,7 @@ proptest! {
     fn a_corrected_summary_agrees_with_hdrhistogram(
         interval in prop_oneof![1_000..SECOND, Just(100 * MILLI)],
         samples in vec(
-            // The length, in thousandths of an interval.
+            // The lengths, in thousandths of an interval.
             prop_oneof![
                 4 => 1..1_000_u64,
                 2 => 1..10_000_u64,
@@ -179,15 +181,15 @@ proptest! {
         ];
         for (ppm, ours) in ours {
             recount.check_quantile(ppm, ours, summary.accuracy, (1, 1e-6));
-            // `HdrHistogram` computes the same rank, but in floating point, which may miss it by
-            // one if it is a whole number.
+            // `HdrHistogram` uses the same definition of a rank, but computes it in floating point.
+            // If q·n is a whole number, its result may be off by one.
             let theirs = peer.value_at_quantile(f64::from(ppm) / 1e6);
             let exact = recount.quantile(ppm);
             if (summary.count * u64::from(ppm)).is_multiple_of(1_000_000) {
                 let rank = summary.count * u64::from(ppm) / 1_000_000;
                 let near = rank.saturating_sub(2) as usize..=rank as usize;
                 let mut near =
-                    recount.0.iter().enumerate().filter(|(place, _)| near.contains(place));
+                    recount.0.iter().enumerate().filter(|(index, _)| near.contains(index));
                 prop_assert!(near.any(|(_, (value, _))| peer.equivalent(theirs, *value)));
             } else {
                 prop_assert!(peer.equivalent(theirs, exact), "{} is not {}", theirs, exact);

@@ -7,11 +7,13 @@ use tailwatch_core::{Accuracy, Summary, TimeUnit};
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
 
-/// Converts between ticks, internal units and nanoseconds. Ticks are first rounded to internal
-/// units, and these to nanoseconds.
+/// Converts between ticks, internal units and nanoseconds. As in the aggregator, ticks are rounded
+/// to internal units first, and then these to nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
+    /// The number of ticks per second.
     pub(crate) hz: u64,
+    /// An internal unit is 2^-`bits` seconds.
     bits: u32,
 }
 
@@ -21,47 +23,52 @@ impl Time {
         Self { hz, bits }
     }
 
+    /// Converts ticks to internal units.
     pub(crate) fn units(self, ticks: u64) -> u128 {
         ((u128::from(ticks) << self.bits) + u128::from(self.hz / 2)) / u128::from(self.hz)
     }
 
+    /// Converts ticks to nanoseconds.
     pub(crate) fn nanos(self, ticks: u64) -> u64 {
         let half = 1 << (self.bits - 1);
         ((self.units(ticks) * u128::from(SECOND) + half) >> self.bits) as u64
     }
 
+    /// Converts nanoseconds to ticks.
     pub(crate) fn ticks(self, nanos: u64) -> u64 {
         ((u128::from(nanos) * u128::from(self.hz) + 500_000_000) / u128::from(SECOND)) as u64
     }
 }
 
-/// How a window is cut into slices: slice(t) = t / slice length.
+/// How a window is cut into slices: tick t belongs to the slice with the number t / `slice_ticks`,
+/// rounded down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut {
     /// The length of a slice.
-    pub(crate) ticks: u64,
-    number: u64,
+    pub(crate) slice_ticks: u64,
+    /// The number of slices.
+    slices: u64,
 }
 
 impl Cut {
     pub(crate) fn new(length: Duration, slices: u16, time: Time) -> Self {
         let nanos = length.as_nanos() as u64 / u64::from(slices);
-        Self { ticks: time.ticks(nanos), number: slices.into() }
+        Self { slice_ticks: time.ticks(nanos), slices: slices.into() }
     }
 
-    /// Returns whether the window holds `tick`. It consists of the current slice and the full ones
-    /// before it.
+    /// Returns whether the window contains `tick` at the time `now`. The window consists of the
+    /// current slice and the complete ones before it.
     pub(crate) fn holds(&self, tick: u64, now: u64) -> bool {
-        tick / self.ticks + self.number > now / self.ticks
+        tick / self.slice_ticks + self.slices > now / self.slice_ticks
     }
 
-    /// Returns the first tick that the window holds.
+    /// Returns the first tick of the window at the time `now`.
     pub(crate) fn start(&self, now: u64) -> u64 {
-        (now / self.ticks).saturating_sub(self.number - 1) * self.ticks
+        (now / self.slice_ticks).saturating_sub(self.slices - 1) * self.slice_ticks
     }
 }
 
-/// Values and their weights, in ascending order.
+/// The samples that a summary is made of: their values and weights, in ascending order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recount(pub(crate) Vec<(u64, u64)>);
 
@@ -74,11 +81,13 @@ impl FromIterator<(u64, u64)> for Recount {
 }
 
 impl Recount {
+    /// Returns the total weight of the samples.
     pub(crate) fn weight(&self) -> u64 {
         self.0.iter().map(|(_, weight)| weight).sum()
     }
 
-    /// Returns the value at the rank `max(1, ceil(q·n))`. A value of weight w counts w times.
+    /// Returns the value at the rank `max(1, ceil(q·n))`, where n is the total weight. A value of
+    /// weight w counts w times.
     pub(crate) fn quantile(&self, ppm: u32) -> u64 {
         let rank = (u128::from(ppm) * u128::from(self.weight())).div_ceil(1_000_000).max(1);
         let mut reached = 0;
@@ -106,8 +115,10 @@ impl Recount {
         (squares / self.weight() as f64).sqrt()
     }
 
-    /// Compares a summary with these values, except for `covered` and `complete`. `slack` is the
-    /// additional error allowed for values and quantiles, in nanoseconds and as a share.
+    /// Checks that `summary` agrees with these samples. Does not check `covered` and `complete`.
+    ///
+    /// `slack` is the error that is allowed for values and quantiles in addition to what the
+    /// summary reports: a number of nanoseconds, and a share of the exact value.
     pub(crate) fn check(&self, summary: &Summary, slack: (u64, f64)) {
         let near = |actual: u64, exact: u64| {
             actual.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64
@@ -119,14 +130,15 @@ impl Recount {
         assert_eq!(summary.estimated_total, self.weight());
         assert!(near(summary.min, *least), "min of {:?}: {summary:?}", self.0);
         assert!(near(summary.max, *most), "max of {:?}: {summary:?}", self.0);
-        // Mean and standard deviation are fixed-point numbers, which saturate there.
-        let saturated = 2_f64.powi(48);
-        let (mean, spread) = (self.mean().min(saturated), self.spread().min(saturated));
+        // Mean and standard deviation are fixed-point numbers, which saturate at 2^48.
+        let largest = 2_f64.powi(48);
+        let (mean, spread) = (self.mean().min(largest), self.spread().min(largest));
         let allowed = 1.0 + slack.0 as f64 + slack.1 * *most as f64;
         let within =
             |actual: f64, exact: f64, share: f64| (actual - exact).abs() <= allowed + exact * share;
-        // Whatever depends on a full sum is reported as the largest number. A nanosecond has up to
-        // 1,100 internal units.
+        // If a sum in internal units is saturated, the results that depend on it are reported as
+        // the largest number. A nanosecond has up to 1,100 internal units, so this recount can only
+        // decide whether a sum may be saturated.
         let (sum_bits, square_bits) =
             if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
         let power_sum = |power| -> f64 {
@@ -135,13 +147,16 @@ impl Recount {
                 .map(|(value, weight)| (*value as f64 * 1_100.0).powi(power) * *weight as f64)
                 .sum()
         };
-        let may_be_full = power_sum(1) >= 2_f64.powi(sum_bits);
-        let is_full = may_be_full && summary.mean.to_bits() == u64::MAX;
-        assert!(is_full || within(summary.mean.to_f64(), mean, 1e-9), "mean {mean}: {summary:?}");
-        let may_be_full = may_be_full || power_sum(2) >= 2_f64.powi(square_bits);
-        let is_full = may_be_full && summary.stddev.to_bits() == u64::MAX;
+        let may_be_saturated = power_sum(1) >= 2_f64.powi(sum_bits);
+        let is_saturated = may_be_saturated && summary.mean.to_bits() == u64::MAX;
         assert!(
-            is_full || within(summary.stddev.to_f64(), spread, 1e-6),
+            is_saturated || within(summary.mean.to_f64(), mean, 1e-9),
+            "mean {mean}: {summary:?}"
+        );
+        let may_be_saturated = may_be_saturated || power_sum(2) >= 2_f64.powi(square_bits);
+        let is_saturated = may_be_saturated && summary.stddev.to_bits() == u64::MAX;
+        assert!(
+            is_saturated || within(summary.stddev.to_f64(), spread, 1e-6),
             "stddev {spread}: {summary:?}"
         );
         for (ppm, actual) in [
@@ -154,6 +169,8 @@ impl Recount {
         }
     }
 
+    /// Checks that `actual` is the value at this quantile, within the error that `accuracy` reports
+    /// plus `slack`.
     pub(crate) fn check_quantile(
         &self,
         ppm: u32,
@@ -168,7 +185,7 @@ impl Recount {
         let is_within = if error == 0 && slack == (0, 0.0) {
             actual == exact
         } else {
-            // The largest error that can be reported is no bound.
+            // `u32::MAX` means that the error is at least this large, so any error is allowed.
             error == u32::MAX || actual.abs_diff(exact) as f64 <= allowed * (1.0 + 1e-12)
         };
         assert!(

@@ -1,4 +1,4 @@
-//! Bucket counters of 16 bits that become full.
+//! Checks summaries whose bucket counters, of 16 bits, become saturated.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::definitions::{Cut, Recount, SECOND, Time};
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 const fn id(id: u16) -> EventId {
-    let Some(id) = EventId::new(id) else { panic!("an id") };
+    let Some(id) = EventId::new(id) else { panic!("an event id is 1 to 2,047") };
     id
 }
 /// One event in plain numbers, and one in time with a corrected summary.
@@ -32,9 +32,10 @@ const SHAPE: Shape =
 const HZ: u64 = 1 << 40;
 const INTERVAL_TICKS: u64 = HZ / 64;
 
-/// Returns the bucket `i` with `2^(i/2^s) < value <= 2^((i+1)/2^s)`, computed with a logarithm. No
-/// value in this test is so close to a bound that its rounding error matters. All values up to
-/// `least` share a bucket.
+/// Returns the bucket of a value at scale s: the i with `2^(i/2^s) < value <= 2^((i+1)/2^s)`,
+/// computed with a logarithm. No value in this test is so close to a bound of a bucket that the
+/// rounding error of the logarithm matters. All values from 1 to `least`, below which the histogram
+/// does not distinguish values, share the bucket −1. The value 0 has the bucket −2.
 fn bucket(value: u64, least: u64) -> i64 {
     if value <= least {
         return if value == 0 { -2 } else { -1 };
@@ -42,15 +43,17 @@ fn bucket(value: u64, least: u64) -> i64 {
     ((value as f64).log2() * f64::from(1_u32 << SCALE)).ceil() as i64 - 1
 }
 
-/// A model of counters that stop at 65,535. Adds up the weight that did not fit.
+/// A model of counters that saturate at 65,535.
 #[derive(Default)]
-struct FullCounters {
-    /// Keyed by row, window, number of the slice, and bucket.
+struct SaturatingCounters {
+    /// The counts. The keys are row, window, number of the slice, and bucket. Rows 0 and 1 are the
+    /// events, row 2 is the corrected summary.
     counts: BTreeMap<(usize, usize, u64, i64), u64>,
+    /// The weight that did not fit into the counters.
     did_not_fit: u64,
 }
 
-impl FullCounters {
+impl SaturatingCounters {
     fn add(&mut self, key: (usize, usize, u64, i64), weight: u64) {
         let count = self.counts.entry(key).or_default();
         let room = 65_535 - *count;
@@ -71,7 +74,7 @@ proptest! {
                     (
                         any::<bool>(),
                         prop_oneof![3 => 0..SECOND / 10, 1 => 0..7 * SECOND],
-                        // Few different values, so that counters become full, or any value.
+                        // Either one of few values, so that counters saturate, or any value.
                         prop_oneof![
                             4 => (0..4_u32).prop_map(|n| 1_000 * 7_u64.pow(n)),
                             1 => 0..1_u64 << 30,
@@ -92,51 +95,51 @@ proptest! {
         let time = Time::new(HZ, TimeUnit::Fine);
         let cuts = WINDOWS.map(|spec| Cut::new(spec.length, spec.slices, time));
         let mut samples: [Vec<(u64, u64, u64)>; 2] = Default::default();
-        let mut full = FullCounters::default();
+        let mut counters = SaturatingCounters::default();
         let mut now = 0;
         for (step, records) in passes {
             now += time.ticks(step);
             aggregator.begin_pass(now);
-            for (is_number, age, value, k) in records {
+            for (is_number, age, value, sampling) in records {
                 let tick = now.saturating_sub(time.ticks(age));
-                // Durations of up to a few intervals, all whole numbers of nanoseconds: 5^9 ns are
-                // 2^31 units.
+                // Durations of up to a few intervals. All are whole numbers of nanoseconds: 2^31
+                // units of 2^-40 s are 5^9 ns.
                 let value = if is_number { value } else { (value % 100) << 31 };
                 let (row, record, least) = if is_number {
-                    (0, Record::value(tick, EVENTS[0].id, k, value), 1)
+                    (0, Record::value(tick, EVENTS[0].id, sampling, value), 1)
                 } else {
-                    (1, Record::duration(tick, EVENTS[1].id, k, value), 256)
+                    (1, Record::duration(tick, EVENTS[1].id, sampling, value), 256)
                 };
                 prop_assert!(aggregator.record(0, record));
-                let shown = if is_number { value } else { time.nanos(value) };
-                samples[row].push((tick, shown, 1 << k));
+                let reported = if is_number { value } else { time.nanos(value) };
+                samples[row].push((tick, reported, 1 << sampling));
                 let holding = cuts.iter().enumerate().filter(|(_, cut)| cut.holds(tick, now));
                 for (window, cut) in holding {
-                    let slice = tick / cut.ticks;
-                    full.add((row, window, slice, bucket(value, least)), 1 << k);
+                    let slice = tick / cut.slice_ticks;
+                    counters.add((row, window, slice, bucket(value, least)), 1 << sampling);
                     if row == 1 {
                         let missing = (time.nanos(value) / INTERVAL).saturating_sub(1);
-                        full.add((2, window, slice, bucket(value, least)), 1 << k);
-                        // The aggregator adds missing samples bucket by bucket, so add their
-                        // weights first.
+                        counters.add((2, window, slice, bucket(value, least)), 1 << sampling);
+                        // The aggregator adds the missing samples of a bucket at once. Adding them
+                        // one by one would give another `did_not_fit`, so sum their weights first.
                         let mut weights = BTreeMap::<i64, u64>::new();
                         for n in 1..=missing {
                             let bucket = bucket(value - n * INTERVAL_TICKS, least);
-                            *weights.entry(bucket).or_default() += 1 << k;
+                            *weights.entry(bucket).or_default() += 1 << sampling;
                         }
                         for (bucket, weight) in weights {
-                            full.add((2, window, slice, bucket), weight);
+                            counters.add((2, window, slice, bucket), weight);
                         }
                     }
                 }
             }
-            prop_assert_eq!(aggregator.counters().full_counters, full.did_not_fit);
-            for (row, of_row) in samples.iter().enumerate() {
+            prop_assert_eq!(aggregator.counters().full_counters, counters.did_not_fit);
+            for (row, samples_of_row) in samples.iter().enumerate() {
                 for window in 0..=WINDOWS.len() {
                     let cut = cuts.get(window);
                     let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                     let is_member = |tick| cut.is_none_or(|cut| cut.holds(tick, now));
-                    let members = of_row.iter().filter(|(tick, ..)| is_member(*tick));
+                    let members = samples_of_row.iter().filter(|(tick, ..)| is_member(*tick));
                     let recount: Recount =
                         members.map(|(_, value, weight)| (*value, *weight)).collect();
                     let Some(summary) = aggregator.summary(EVENTS[row].id, scope) else {
@@ -146,7 +149,7 @@ proptest! {
                     recount.check(&summary, (0, 0.0));
                     if cut.is_none() {
                         let is_exact = summary.accuracy == Accuracy::Exact;
-                        prop_assert_eq!(is_exact, of_row.len() <= SHAPE.samples);
+                        prop_assert_eq!(is_exact, samples_of_row.len() <= SHAPE.samples);
                     }
                     let quantile = Quantile::from_ppm(ppm).unwrap();
                     let (value, accuracy) =
@@ -154,7 +157,7 @@ proptest! {
                     recount.check_quantile(ppm, value, accuracy, (0, 0.0));
                     if row == 1 {
                         let corrected = aggregator.corrected(EVENTS[1].id, scope).unwrap();
-                        let expanded = of_row
+                        let expanded = samples_of_row
                             .iter()
                             .filter(|(tick, ..)| is_member(*tick))
                             .flat_map(|(_, value, weight)| {

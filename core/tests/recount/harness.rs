@@ -19,11 +19,13 @@ use crate::{
     },
 };
 
-/// The ids are not in the order of the rows.
+/// Returns the id of the event with this index. The ids are not in the order of the indices, so
+/// that a confusion of the two is noticed.
 fn id(event: usize) -> EventId {
     EventId::new([7, 1, 4][event]).unwrap()
 }
 
+/// Returns the declarations of the events.
 fn infos() -> [EventInfo; EVENTS] {
     [
         EventInfo::new(id(0), "first"),
@@ -36,7 +38,7 @@ fn infos() -> [EventInfo; EVENTS] {
     ]
 }
 
-/// A running span of the measured program.
+/// A span of the measured program that has begun and has not ended.
 #[derive(Clone, Copy)]
 struct Running {
     key: SpanKey,
@@ -44,13 +46,15 @@ struct Running {
     source: u16,
 }
 
+/// An aggregator and its model, and the program that they measure.
 pub(crate) struct Harness<'a> {
     setup: &'a Setup,
     model: Model,
     aggregator: Aggregator<Memory<u32>>,
     running: Vec<Running>,
-    /// Spans whose START has not been delivered yet.
+    /// The spans whose STARTs have not been processed yet. Some of them have ended.
     withheld: Vec<Running>,
+    /// How many sources have been generated.
     records: u64,
 }
 
@@ -99,6 +103,7 @@ impl<'a> Harness<'a> {
         harness
     }
 
+    /// Runs a pass: advances the clock, takes all steps, and compares all results.
     pub(crate) fn pass(&mut self, pass: &Pass) {
         let now = self.advanced(&pass.advance);
         self.aggregator.begin_pass(now);
@@ -114,17 +119,18 @@ impl<'a> Harness<'a> {
         self.compare(Quantile::from_ppm(pass.ppm).unwrap());
     }
 
+    /// Returns a length in ticks.
     fn ticks(&self, length: Length) -> u64 {
         self.model.time.ticks(length.nanos).saturating_add_signed(length.ticks)
     }
 
-    /// Returns the time after an advance of the clock.
+    /// Returns the tick of the clock after an advance.
     fn advanced(&self, advance: &Advance) -> u64 {
         let now = self.model.now;
         match advance {
             Advance::By(length) => now + self.ticks(*length),
             Advance::Bound { window, after, before } => {
-                let slice = window.get(&self.model.cuts).ticks;
+                let slice = window.get(&self.model.cuts).slice_ticks;
                 ((now / slice + after) * slice - before).max(now)
             }
             Advance::Aged { span, length } => {
@@ -137,53 +143,57 @@ impl<'a> Harness<'a> {
         }
     }
 
+    /// Returns the tick of something that happened this long ago.
     fn tick(&self, age: &Age) -> u64 {
         let tick = self.model.now.saturating_sub(self.ticks(age.length));
         age.bound.map_or(tick, |(window, before)| {
-            let slice = window.get(&self.model.cuts).ticks;
+            let slice = window.get(&self.model.cuts).slice_ticks;
             (tick / slice * slice).saturating_sub(before)
         })
     }
 
-    /// Returns the k with which a record that begins at `start` is sampled, the same for all
-    /// records that begin there.
+    /// Returns the exponent k of the weight 2^k of a record that begins at tick `start`. It is the
+    /// same for all records that begin there: spans that share event and start tick also share
+    /// their weight.
     fn sampling(&self, start: u64) -> u8 {
         if !self.setup.is_sampled || start.is_multiple_of(3) { 0 } else { (start / 3 % 16) as u8 }
     }
 
+    /// Returns one of five sources, in a fixed but irregular order.
     fn source(&mut self) -> u16 {
         self.records += 1;
         (self.records * 257 % 5 * 16_000) as u16
     }
 
+    /// Passes a record to the aggregator and checks whether it produces a sample.
     fn record(&mut self, source: u16, record: Record, is_sample: bool) {
         assert_eq!(self.aggregator.record(source, record), is_sample, "{record:?}");
     }
 
     fn deliver_start(&mut self, running: Running) {
         let Running { key, tag, source } = running;
-        let k = self.sampling(key.1);
-        self.record(source, Record::start(key.1, id(key.0), k, tag), false);
-        self.model.start(key, tag & MAX_PAYLOAD, k);
+        let sampling = self.sampling(key.1);
+        self.record(source, Record::start(key.1, id(key.0), sampling, tag), false);
+        self.model.start(key, tag & MAX_PAYLOAD, sampling);
     }
 
     fn end(&mut self, tick: u64, event: usize, outcome: Outcome, length: u64, source: u16) {
         let start = tick.wrapping_sub(length);
-        let k = self.sampling(start);
-        let is_sample = self.model.end(tick, (event, start), outcome, length, k, source);
-        self.record(source, Record::end(tick, id(event), k, outcome, length), is_sample);
+        let sampling = self.sampling(start);
+        let is_sample = self.model.end(tick, (event, start), outcome, length, sampling, source);
+        self.record(source, Record::end(tick, id(event), sampling, outcome, length), is_sample);
     }
 
     fn duration(&mut self, tick: u64, event: usize, length: u64) {
-        let (source, k) = (self.source(), self.sampling(tick.wrapping_sub(length)));
-        let is_sample = self.model.duration(tick, event, length, k, source);
-        self.record(source, Record::duration(tick, id(event), k, length), is_sample);
+        let (source, sampling) = (self.source(), self.sampling(tick.wrapping_sub(length)));
+        let is_sample = self.model.duration(tick, event, length, sampling, source);
+        self.record(source, Record::duration(tick, id(event), sampling, length), is_sample);
     }
 
     fn value(&mut self, tick: u64, number: u64) {
-        let (source, k) = (self.source(), self.sampling(tick ^ number));
-        let is_sample = self.model.value(tick, NUMBERS, number, k, source);
-        self.record(source, Record::value(tick, id(NUMBERS), k, number), is_sample);
+        let (source, sampling) = (self.source(), self.sampling(tick ^ number));
+        let is_sample = self.model.value(tick, NUMBERS, number, sampling, source);
+        self.record(source, Record::value(tick, id(NUMBERS), sampling, number), is_sample);
     }
 
     fn take_running(&mut self, span: proptest::sample::Index) -> Option<Running> {
@@ -273,7 +283,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Records something invalid, or too large to be a sample.
+    /// Processes an invalid record, or one whose duration or number is too large for a sample.
     fn invalid(&mut self, cause: Invalid) {
         let now = self.model.now;
         let counters = &mut self.model.counters;
@@ -296,7 +306,8 @@ impl<'a> Harness<'a> {
         self.record(1, record, false);
     }
 
-    /// Returns how a window of a limit is cut: like the configured window of the same length.
+    /// Returns how the window of a limit is cut into slices: like the aggregator's window of the
+    /// same length, if there is one.
     fn cut(&self, length: Duration) -> Cut {
         let configured = self.setup.windows.iter().find(|spec| spec.length == length);
         Cut::new(
@@ -306,11 +317,11 @@ impl<'a> Harness<'a> {
         )
     }
 
-    /// Replaces limits in the model, after the aggregator has accepted them.
+    /// Replaces the limits of an event in the model, after the aggregator has accepted them.
     fn note_limits(&mut self, event: usize, limits: &[Limit]) {
-        let mut of_event = core::mem::take(&mut self.model.limits[event]);
-        of_event.set(limits, self.model.samples.len(), |length| self.cut(length));
-        self.model.limits[event] = of_event;
+        let mut limits_of_event = core::mem::take(&mut self.model.limits[event]);
+        limits_of_event.set(limits, self.model.samples.len(), |length| self.cut(length));
+        self.model.limits[event] = limits_of_event;
     }
 
     fn set_limits(&mut self, event: usize, limits: &[Limit]) {
@@ -329,6 +340,7 @@ impl<'a> Harness<'a> {
         }
     }
 
+    /// Evaluates all limits, and compares the violations that are raised or cleared.
     fn watch(&mut self) {
         let now = self.model.now;
         let expected: Vec<_> = (0..EVENTS)
@@ -354,13 +366,15 @@ impl<'a> Harness<'a> {
                 (change.at, (change.status.event, change.status.limit, change.status.state))
             })
             .collect();
-        assert_eq!(changes, expected, "the limits that were raised or cleared");
+        assert_eq!(changes, expected, "the violations that were raised or cleared differ");
     }
 
+    /// Compares everything that the aggregator returns with the model. `quantile` is a quantile to
+    /// compute in addition to those of a summary.
     fn compare(&mut self, quantile: Quantile) {
         for event in 0..EVENTS {
             for window in 0..=self.setup.windows.len() {
-                // The index behind the last window stands for the total.
+                // The index after the last window stands for the total.
                 let cut = self.model.cuts.get(window).copied();
                 let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                 self.compare_summary(event, cut.as_ref(), scope, quantile);
@@ -417,7 +431,7 @@ impl<'a> Harness<'a> {
             .buckets()
             .map(|bucket| (values.converter.value(bucket.up_to), bucket.count))
             .collect();
-        match values.known {
+        match values.data {
             DistributionData::Exact(_) => {
                 assert_eq!(known.into_iter().collect::<crate::definitions::Recount>().0, recount.0);
             }
@@ -431,8 +445,8 @@ impl<'a> Harness<'a> {
     }
 
     fn compare_slowest(&mut self, event: usize, cut: Option<&Cut>, scope: Scope) {
-        let mut room = [Exemplar::default(); 6];
-        let (actual, converter) = self.aggregator.slowest(id(event), scope, &mut room);
+        let mut exemplars = [Exemplar::default(); 6];
+        let (actual, converter) = self.aggregator.slowest(id(event), scope, &mut exemplars);
         let actual: Vec<_> =
             actual.iter().map(|slow| (converter.value(slow.value()), *slow)).collect();
         let mut members = self.model.members(event, cut);
@@ -449,15 +463,16 @@ impl<'a> Harness<'a> {
                 (sample.value, sample.start, sample.source) == (value, slow.start(), slow.source())
                     && tag_fits
             };
-            // Samples that differ in nothing but the tag: prefer one of the same kind.
+            // Several samples may differ only in whether they have a tag. Prefer one that agrees in
+            // this, so that the others remain for later exemplars.
             let matches_kind =
                 |sample: &&Sample| matches(sample) && sample.key.is_some() == slow.tag().is_some();
-            let place =
+            let position =
                 members.iter().position(matches_kind).or_else(|| members.iter().position(matches));
-            let place = place.unwrap_or_else(|| {
+            let position = position.unwrap_or_else(|| {
                 panic!("{slow:?} with the value {value} is not among {members:?}")
             });
-            members.swap_remove(place);
+            members.swap_remove(position);
         }
     }
 
@@ -528,7 +543,7 @@ impl<'a> Harness<'a> {
         let quantile = window.and_then(|window| {
             self.aggregator.quantile(id(event), Scope::Window(window), threshold.quantile)
         });
-        if watched.hung > 0 && watched.is_exceeded() {
+        if watched.hung > 0 && watched.quantile_exceeds_threshold() {
             let oldest = self.aggregator.oldest(id(event)).map(|(age, _)| age);
             assert_eq!(actual, quantile.map(|(value, _)| value).max(oldest));
             return;
@@ -542,7 +557,7 @@ impl<'a> Harness<'a> {
         if self.model.counted(event, watched).len() == members.0.len() {
             assert_eq!(
                 actual > threshold.limit,
-                watched.is_exceeded(),
+                watched.quantile_exceeds_threshold(),
                 "{actual} for {threshold:?}"
             );
         }

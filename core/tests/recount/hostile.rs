@@ -1,4 +1,5 @@
-//! Random records, a clock that jumps anywhere, and limits of any size.
+//! Processes random records with a clock that jumps anywhere and with random limits. Checks that
+//! nothing panics and that results are consistent with each other.
 
 use core::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::memory::Memory;
 const WINDOWS: [WindowSpec; 2] =
     [WindowSpec::SECOND, WindowSpec::new(Duration::from_hours(1_000_000), 3)];
 
+/// Returns four events, of which the second is expected at this interval.
 fn events(interval: Duration) -> [EventInfo; 4] {
     let id = |id| EventId::new(id).unwrap();
     [
@@ -25,14 +27,19 @@ fn events(interval: Duration) -> [EventInfo; 4] {
 
 #[derive(Clone, Debug)]
 enum Step {
+    /// Begins a pass at this tick.
     Pass(u64),
+    /// Processes the record that consists of these two words.
     Record([u64; 2]),
+    /// Reports a loss of records.
     Lost,
+    /// Replaces the limits of the event with this id.
     Limits(u16, Vec<Limit>),
+    /// Expires the early ENDs of passes before this one.
     ExpireOrphans(u64),
 }
 
-/// Any number, or one near 0, near 2^64 or near a power of two.
+/// Returns random numbers: arbitrary ones, and numbers close to 0, to 2^64 or to a power of two.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
@@ -60,7 +67,7 @@ fn limit() -> impl Strategy<Value = Limit> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Most of these records are of a known event.
+    // Most of these records belong to a known event.
     let record = (
         number(),
         number(),
@@ -81,7 +88,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Makes every query.
+/// Calls every method of the aggregator that returns results, and checks that the results are
+/// consistent with each other.
 fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
     let (mut visited, mut sources) = (0, 0);
     aggregator.evaluate_limits(u64::MAX, |change| visited += usize::from(change.is_raised()));
@@ -120,6 +128,9 @@ fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantil
     }
 }
 
+/// Runs the steps with bucket counters of type `C`. The tuple consists of the number of ticks per
+/// second, the internal unit of time, the expected interval of the second event in nanoseconds, and
+/// the tick at which the aggregator is created.
 fn run<C: Count>(
     (hz, unit, interval, first): (u64, TimeUnit, u64, u64),
     steps: &[Step],
@@ -136,7 +147,7 @@ fn run<C: Count>(
         ..Shape::server(&infos, &WINDOWS)
     };
     let Some(rate) = TickRate::from_hz(hz) else { return Ok(()) };
-    // A clock may be too slow for the slices of the windows.
+    // Creating the aggregator fails if the clock is too slow for the slices of the windows.
     let Ok(mut aggregator) =
         Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape))
     else {
@@ -157,7 +168,8 @@ fn run<C: Count>(
             }
             Step::Lost => aggregator.mark_lost(),
             Step::Limits(event, limits) => {
-                // Other tests check which limits are refused, and that nothing changes then.
+                // Random limits may be refused. Other tests check which ones are, and that nothing
+                // changes then.
                 let _ = aggregator.set_limits(EventId::new(*event).unwrap(), limits);
             }
             Step::ExpireOrphans(pass) => aggregator.expire_orphans(*pass),
@@ -204,8 +216,10 @@ proptest! {
 }
 
 #[test]
-fn corrections_for_the_longest_durations_saturate() {
-    // The longest durations below 2^60 internal units, at 2^16 ticks per second.
+fn sums_saturate_in_corrections_for_the_longest_durations() {
+    // These are the longest durations, in ticks, that are below 2^60 internal units at 2^16 ticks
+    // per second. In the coarse unit, 2^46 − 1 would be one tick longer, but this payload means
+    // that the duration was too large for the record.
     for (unit, longest, count) in
         [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)]
     {

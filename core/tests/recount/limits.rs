@@ -10,15 +10,17 @@ use crate::definitions::{Cut, Time};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Machine {
     pub(crate) state: SlaState,
-    /// While violated: since when the limit has not been exceeded.
+    /// While violated: the tick since which every evaluation has found the event within the limit.
     within_since: Option<u64>,
+    /// The tick at which a violation was last raised or cleared.
     pub(crate) since: Option<u64>,
     pub(crate) raised: u64,
     pub(crate) cleared: u64,
 }
 
 impl Machine {
-    /// Advances to the state `found`. Returns whether the limit was raised or cleared.
+    /// Takes the result of an evaluation into account: the state that follows from the present
+    /// samples alone. Returns whether a violation was raised or cleared.
     fn step(&mut self, found: SlaState, now: u64, hold: u64) -> bool {
         let was = self.state;
         if found == SlaState::Violated {
@@ -45,51 +47,58 @@ impl Machine {
     }
 }
 
-/// A watched limit on a quantile.
+/// A limit on a quantile, as it is evaluated.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     pub(crate) threshold: Threshold,
     pub(crate) cut: Cut,
-    /// It counts the samples from this index on.
+    /// The index, in the list of all samples, of the first sample that the limit counts.
     pub(crate) from: usize,
     pub(crate) machine: Machine,
+    /// The weight of all samples in the window, including hung spans.
     pub(crate) count: u64,
+    /// The weight of the samples that exceed the threshold, including hung spans.
     pub(crate) over: u64,
+    /// The weight of the open spans that are older than the threshold.
     pub(crate) hung: u64,
 }
 
 impl Watched {
-    /// Evaluates the limit. `samples` are the values and weights in its window, and `hung` is the
-    /// weight of the open spans that exceed it.
+    /// Evaluates the limit at tick `now`. `samples` are the values and weights of the samples in
+    /// its window, and `hung` is the weight of the open spans that are older than the threshold.
+    /// Returns whether a violation was raised or cleared.
     fn evaluate(&mut self, samples: &[(u64, u64)], hung: u64, now: u64) -> bool {
         let Threshold { limit, min_samples, .. } = self.threshold;
-        let sum = |is_meant: &dyn Fn(u64) -> bool| -> u64 {
-            samples.iter().filter(|(value, _)| is_meant(*value)).map(|(_, weight)| weight).sum()
+        let sum = |is_counted: &dyn Fn(u64) -> bool| -> u64 {
+            samples.iter().filter(|(value, _)| is_counted(*value)).map(|(_, weight)| weight).sum()
         };
         self.hung = hung;
         self.over = sum(&|value| value > limit) + hung;
         self.count = sum(&|_| true) + hung;
-        // The minimum number of samples does not apply to hung spans.
-        let is_enough = samples.len() >= min_samples as usize || hung > 0 && self.is_exceeded();
-        let found = match (self.count > 0 && is_enough, self.is_exceeded()) {
+        // The minimum number of samples does not apply to a violation that involves hung spans.
+        let is_enough =
+            samples.len() >= min_samples as usize || hung > 0 && self.quantile_exceeds_threshold();
+        let found = match (self.count > 0 && is_enough, self.quantile_exceeds_threshold()) {
             (false, _) => SlaState::Unknown,
             (true, true) => SlaState::Violated,
             (true, false) => SlaState::Ok,
         };
-        self.machine.step(found, now, self.cut.ticks)
+        self.machine.step(found, now, self.cut.slice_ticks)
     }
 
-    /// Returns whether `over > n − max(1, ceil(q·n))`.
-    pub(crate) fn is_exceeded(&self) -> bool {
+    /// Returns whether more samples exceed the threshold than come after the quantile's rank:
+    /// `over > n − max(1, ceil(q·n))`.
+    pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
         let n = u128::from(self.count);
         let rank = (n * u128::from(self.threshold.quantile.ppm())).div_ceil(1_000_000).max(1);
         u128::from(self.over) > n - rank.min(n) && n > 0
     }
 }
 
-/// A watched limit on silence.
+/// A limit on silence, as it is evaluated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WatchedSilence {
+    /// The longest allowed silence.
     pub(crate) length: Duration,
     pub(crate) machine: Machine,
 }
@@ -102,7 +111,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Replaces the limits. Unchanged ones keep their state.
+    /// Replaces the limits. Those that remain keep their state. New ones count the samples from the
+    /// index `from` on, and `cut` returns how their windows are cut into slices.
     pub(crate) fn set(&mut self, limits: &[Limit], from: usize, cut: impl Fn(Duration) -> Cut) {
         let before = core::mem::take(self);
         for limit in limits {
@@ -130,9 +140,12 @@ impl Limits {
         }
     }
 
-    /// Evaluates all limits. Returns those that were raised or cleared. `samples_of` returns the
-    /// samples that a limit counts in its window, and `hung` the weight of the open spans older
-    /// than a number of nanoseconds.
+    /// Evaluates all limits at tick `now`. Returns those of which a violation was raised or
+    /// cleared.
+    ///
+    /// `seen` is the tick of the event's last record. `samples_of` returns the samples that a limit
+    /// counts in its window, and `hung` the weight of the open spans that are older than a number
+    /// of nanoseconds.
     pub(crate) fn watch(
         &mut self,
         now: u64,
@@ -162,7 +175,8 @@ impl Limits {
         changed
     }
 
-    /// Restarts the hold times: the ticks of a restarted clock cannot be compared with older ones.
+    /// Makes the hold times of violations begin anew: the ticks of a restarted clock cannot be
+    /// compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
         let machines = self.watched.iter_mut().map(|watched| &mut watched.machine);
         machines
@@ -171,8 +185,8 @@ impl Limits {
     }
 }
 
-/// Returns the number of slices of a window that serves a limit only: the largest up to 12 that
-/// divides it into whole nanoseconds.
+/// Returns the number of slices of a window that is used by limits only: the largest number up to
+/// 12 for which the length of a slice is a whole number of nanoseconds.
 pub(crate) fn slices_of(length: Duration) -> u16 {
     (1..=12_u16).rev().find(|slices| length.as_nanos().is_multiple_of(u128::from(*slices))).unwrap()
 }

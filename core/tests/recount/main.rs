@@ -1,5 +1,5 @@
-//! Compares everything that an aggregator returns with values recomputed from plain lists. The two
-//! share no code.
+//! Compares everything that an aggregator returns with values that a model recomputes from plain
+//! lists of records. The aggregator and the model share no code.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -64,10 +64,10 @@ proptest! {
     }
 }
 
-/// Half a nanosecond is rounded up. The rounded duration decides whether a limit is exceeded, not
-/// the value in internal units.
+/// A duration exceeds a threshold if the duration in whole nanoseconds does. What matters is not
+/// the value in internal units, but the rounded one. Half a nanosecond is rounded up.
 #[test]
-fn a_duration_that_is_rounded_up_above_its_limit_exceeds_it() {
+fn a_duration_that_is_rounded_up_above_the_threshold_exceeds_it() {
     const EVENT: EventInfo = EventInfo::new(EventId::new(1).unwrap(), "event");
     // At 2^40 ticks per second, 2^30 ticks are 976,562.5 ns.
     let limit = Threshold::value(Quantile::P50, 976_562);

@@ -1,16 +1,16 @@
-//! Storage in vectors, so that shapes can be random.
+//! Storage in vectors, for shapes that are only known at run time.
 
 use tailwatch_core::{
-    Count, CountWord, EventState, Exemplar, OpenSpan, PackedMoments, Rule, Sample, Scratch, Shape,
+    Count, CountWord, Exemplar, OpenSpan, PackedMoments, RowState, Rule, Sample, Scratch, Shape,
     Silence, Storage, StorageParts, Tally, Window,
 };
 
 #[derive(Debug)]
 pub(crate) struct Memory<C> {
     shape: Shape,
-    rows: Vec<u16>,
+    row_of_id: Vec<u16>,
     windows: Vec<Window>,
-    events: Vec<EventState>,
+    rows: Vec<RowState>,
     slices: Vec<PackedMoments>,
     counts: Vec<C>,
     totals: Vec<CountWord>,
@@ -32,13 +32,13 @@ impl<C: Count> Memory<C> {
     pub(crate) fn new(shape: &Shape) -> Self {
         Self {
             shape: *shape,
-            rows: empty(shape.ids),
+            row_of_id: empty(shape.ids),
             windows: empty(shape.windows),
-            events: empty(shape.rows()),
+            rows: empty(shape.rows()),
             slices: empty(shape.all_slices()),
             counts: empty(shape.all_counts()),
             totals: empty(shape.all_totals()),
-            folded: empty(shape.room()),
+            folded: empty(shape.padded_buckets()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
             in_flight: empty(shape.in_flight),
@@ -59,9 +59,9 @@ impl<C: Count> Storage for Memory<C> {
 
     fn parts(&mut self) -> StorageParts<'_, C> {
         StorageParts {
-            rows: &mut self.rows,
+            row_of_id: &mut self.row_of_id,
             windows: &mut self.windows,
-            events: &mut self.events,
+            rows: &mut self.rows,
             slices: &mut self.slices,
             counts: &mut self.counts,
             totals: &mut self.totals,

@@ -1,4 +1,4 @@
-//! The model: all records in plain lists, and the results that follow from them by definition.
+//! The model: keeps everything in plain lists and computes all results from their definitions.
 
 use core::ops::Range;
 
@@ -17,18 +17,21 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) event: usize,
-    /// When it was measured; `None` if it belongs to no window.
+    /// The tick at which the sample was recorded; `None` if the sample belongs to no window.
     pub(crate) tick: Option<u64>,
-    /// In whole nanoseconds, or as a plain number.
+    /// The value in whole nanoseconds, or the plain number.
     pub(crate) value: u64,
+    /// The sample has the weight 2^`sampling`.
     pub(crate) sampling: u8,
+    /// The tick at which the measured interval began. For a plain number, this is its own tick.
     pub(crate) start: u64,
     pub(crate) source: u16,
-    /// Set for the END of a span.
+    /// The key of the span if the sample is that of an END.
     pub(crate) key: Option<SpanKey>,
 }
 
 impl Sample {
+    /// Returns the value and its weight.
     pub(crate) fn weighted(&self) -> (u64, u64) {
         (self.value, 1 << self.sampling)
     }
@@ -36,24 +39,37 @@ impl Sample {
 
 pub(crate) struct Model {
     pub(crate) time: Time,
+    /// How the aggregator's windows are cut into slices.
     pub(crate) cuts: Vec<Cut>,
-    /// How many samples of an event the aggregator buffers.
+    /// How many samples of each event the aggregator buffers.
     buffered: usize,
+    /// The time of the current pass.
     pub(crate) now: u64,
+    /// The tick of the creation, or that of a restart of the clock if it is lower.
     pub(crate) started: u64,
+    /// The number of the current pass.
     pub(crate) pass: u64,
     pub(crate) samples: Vec<Sample>,
     pub(crate) counters: Counters,
     pub(crate) outcomes: [Outcomes; EVENTS],
     pub(crate) open_spans: OpenSpans,
+    /// The tick of the last loss of records.
     lost: Option<u64>,
-    mark_sampled: [Option<u64>; EVENTS],
+    /// For each event, the last tick at which sampling may have left out records.
+    sampled: [Option<u64>; EVENTS],
+    /// For each event, the tick of the newest record.
     pub(crate) seen: [Option<u64>; EVENTS],
     pub(crate) limits: [Limits; EVENTS],
 }
 
 impl Model {
-    pub(crate) fn new(time: Time, cuts: Vec<Cut>, buffered: usize, slots: usize, now: u64) -> Self {
+    pub(crate) fn new(
+        time: Time,
+        cuts: Vec<Cut>,
+        buffered: usize,
+        entries: usize,
+        now: u64,
+    ) -> Self {
         Self {
             time,
             cuts,
@@ -64,15 +80,15 @@ impl Model {
             samples: vec![],
             counters: Counters::default(),
             outcomes: [Outcomes::default(); EVENTS],
-            open_spans: OpenSpans::new(EVENTS, slots),
+            open_spans: OpenSpans::new(EVENTS, entries),
             lost: None,
-            mark_sampled: [None; EVENTS],
+            sampled: [None; EVENTS],
             seen: [None; EVENTS],
             limits: Default::default(),
         }
     }
 
-    /// How far a record may lie ahead of the drain's clock: 10 ms.
+    /// Returns how many ticks a record may lie ahead of the time of the pass: 10 ms.
     pub(crate) fn tolerance(&self) -> u64 {
         self.time.ticks(10 * MILLI)
     }
@@ -90,7 +106,7 @@ impl Model {
             self.mark_lost();
             self.samples.iter_mut().for_each(|sample| sample.tick = None);
             self.limits.iter_mut().for_each(Limits::restart_clock);
-            for tick in self.seen.iter_mut().chain(&mut self.mark_sampled).flatten() {
+            for tick in self.seen.iter_mut().chain(&mut self.sampled).flatten() {
                 *tick = now.min(*tick);
             }
         }
@@ -104,7 +120,7 @@ impl Model {
     }
 
     pub(crate) fn mark_sampled(&mut self, event: usize) {
-        self.mark_sampled[event] = Some(self.now);
+        self.sampled[event] = Some(self.now);
     }
 
     pub(crate) fn reset_silence(&mut self, event: usize) {
@@ -139,14 +155,14 @@ impl Model {
         }
     }
 
-    /// Processes an END. Returns whether it is a sample.
+    /// Processes an END. Returns whether it produces a sample.
     pub(crate) fn end(
         &mut self,
         tick: u64,
         key: SpanKey,
         outcome: Outcome,
         length: u64,
-        k: u8,
+        sampling: u8,
         source: u16,
     ) -> bool {
         let outcomes = &mut self.outcomes[key.0];
@@ -156,16 +172,16 @@ impl Model {
             Outcome::Cancelled => outcomes.cancelled += 1,
         }
         self.open_spans.end(key, self.pass);
-        self.add_duration(tick, key.0, Some(key), length, k, source)
+        self.add_duration(tick, key.0, Some(key), length, sampling, source)
     }
 
-    /// Processes a DURATION. Returns whether it is a sample.
+    /// Processes a DURATION. Returns whether it produces a sample.
     pub(crate) fn duration(
         &mut self,
         tick: u64,
         event: usize,
         length: u64,
-        k: u8,
+        sampling: u8,
         source: u16,
     ) -> bool {
         if length >= MAX_PAYLOAD {
@@ -173,7 +189,7 @@ impl Model {
             self.counters.saturated += 1;
             return false;
         }
-        self.add_duration(tick, event, None, length, k, source)
+        self.add_duration(tick, event, None, length, sampling, source)
     }
 
     fn add_duration(
@@ -195,7 +211,7 @@ impl Model {
         true
     }
 
-    /// Processes a VALUE. Returns whether it is a sample.
+    /// Processes a VALUE. Returns whether it produces a sample.
     pub(crate) fn value(
         &mut self,
         tick: u64,
@@ -227,12 +243,15 @@ impl Model {
             self.counters.clock_anomalies += 1;
             sample.tick = None;
         } else {
-            // A tick slightly ahead of the drain's clock counts as now.
+            // A tick that is ahead of the time of the pass, but within the tolerance, counts as
+            // now.
             let tick = tick.min(self.now);
             sample.tick = Some(tick);
-            let of_limits = self.limits[sample.event].watched.iter().map(|watched| &watched.cut);
-            self.counters.late +=
-                u64::from(self.cuts.iter().chain(of_limits).any(|cut| !cut.holds(tick, self.now)));
+            let cuts_of_limits =
+                self.limits[sample.event].watched.iter().map(|watched| &watched.cut);
+            self.counters.late += u64::from(
+                self.cuts.iter().chain(cuts_of_limits).any(|cut| !cut.holds(tick, self.now)),
+            );
         }
         self.samples.push(sample);
     }
@@ -245,36 +264,38 @@ impl Model {
         cut.is_none_or(|cut| sample.tick.is_some_and(|tick| cut.holds(tick, self.now)))
     }
 
-    /// Returns the samples of a window, or all.
+    /// Returns the samples of the event in a window, or all of them if `cut` is `None`.
     pub(crate) fn members(&self, event: usize, cut: Option<&Cut>) -> Vec<&Sample> {
         self.of_event(event).filter(|sample| self.is_in(sample, cut)).collect()
     }
 
+    /// Returns the values and weights of the samples in a window, or of all of them.
     pub(crate) fn recount(&self, event: usize, cut: Option<&Cut>) -> Recount {
         self.members(event, cut).into_iter().map(Sample::weighted).collect()
     }
 
-    /// Returns whether the buffer of the newest samples still holds all samples of the window.
+    /// Returns whether the sample buffer, which contains the newest samples, still contains all
+    /// samples of the window.
     pub(crate) fn is_exact(&self, event: usize, cut: Option<&Cut>) -> bool {
         let gone = self.of_event(event).count().saturating_sub(self.buffered);
         !self.of_event(event).take(gone).any(|sample| self.is_in(sample, cut))
     }
 
-    /// Returns the ticks that a window covers, or all since the creation.
+    /// Returns the ticks that a window covers, or all ticks since the creation if `cut` is `None`.
     pub(crate) fn covered(&self, cut: Option<&Cut>) -> Range<u64> {
         cut.map_or(0, |cut| cut.start(self.now)).max(self.started)..self.now
     }
 
-    /// Returns whether nothing of this time was lost or sampled away.
+    /// Returns whether no record of this time was lost or left out by sampling.
     pub(crate) fn is_complete(&self, event: usize, cut: Option<&Cut>) -> bool {
         let from = self.covered(cut).start;
         let is_in = |tick: Option<u64>| tick.is_some_and(|tick| tick >= from);
         !is_in(self.lost)
-            && !is_in(self.mark_sampled[event])
+            && !is_in(self.sampled[event])
             && self.members(event, cut).iter().all(|sample| sample.sampling == 0)
     }
 
-    /// Returns the samples that a limit counts.
+    /// Returns the samples that a limit counts: those in its window that came after it was set.
     pub(crate) fn counted(&self, event: usize, watched: &Watched) -> Vec<&Sample> {
         let samples = self.samples.iter().skip(watched.from);
         samples
@@ -282,7 +303,7 @@ impl Model {
             .collect()
     }
 
-    /// Evaluates the limits of an event. Returns those that were raised or cleared.
+    /// Evaluates the limits of an event. Returns those of which a violation was raised or cleared.
     pub(crate) fn watch(&mut self, event: usize) -> Vec<(Limit, SlaState)> {
         let mut limits = core::mem::take(&mut self.limits[event]);
         let counted = |watched: &Watched| {

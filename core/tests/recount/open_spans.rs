@@ -1,46 +1,57 @@
-//! A model of how STARTs and ENDs are paired: the rules of the table of open spans, over maps.
+//! A model of how STARTs and ENDs are paired: the rules of the table of open spans, applied to
+//! maps.
 
 use std::collections::BTreeMap;
 
 use tailwatch_core::Pairing;
 
-/// Event and start tick. Spans that agree in both are interchangeable.
+/// The index of the event, and the tick at which the span began. Spans that agree in both are
+/// interchangeable.
 pub(crate) type SpanKey = (usize, u64);
 
+/// The open spans of a key.
 #[derive(Debug)]
 struct Open {
     count: u64,
+    /// Each of the spans has the weight 2^`sampling`.
     sampling: u8,
+    /// The tick of a loss of records, from which on it is not certain whether the spans are open.
     uncertain_since: Option<u64>,
 }
 
-/// The history of a key.
+/// Everything that has happened with a key.
 #[derive(Debug, Default)]
 struct History {
+    /// The tags of all STARTs.
     tags: Vec<u64>,
+    /// The number of ENDs and FORGETs.
     ends: u64,
-    /// ENDs that were paired with a START whose tag was known.
+    /// The number of ENDs that were paired with a START whose tag was known. The tag of an
+    /// untracked START is not.
     paired_with_tag: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct OpenSpans {
     /// How many keys fit into the table.
-    room: usize,
+    capacity: usize,
     open: BTreeMap<SpanKey, Open>,
-    /// How many early ENDs there are, and the pass of the last one.
+    /// The number of early ENDs, and the pass in which the last of them came.
     early: BTreeMap<SpanKey, (u64, u64)>,
     history: BTreeMap<SpanKey, History>,
+    /// The counts of each event, except for `open`, `uncertain` and `early`.
     pairings: Vec<Pairing>,
+    /// The number of STARTs of each event.
     starts: Vec<u64>,
+    /// The number of ENDs and FORGETs of each event.
     ends: Vec<u64>,
 }
 
 impl OpenSpans {
-    /// Creates the model of a table with so many slots, of which seven eighths are used.
-    pub(crate) fn new(events: usize, slots: usize) -> Self {
+    /// Creates the model of a table with this many entries, of which seven eighths may be used.
+    pub(crate) fn new(events: usize, entries: usize) -> Self {
         Self {
-            room: slots.saturating_sub((slots / 8).max(1)),
+            capacity: entries.saturating_sub((entries / 8).max(1)),
             open: BTreeMap::new(),
             early: BTreeMap::new(),
             history: BTreeMap::new(),
@@ -51,7 +62,7 @@ impl OpenSpans {
     }
 
     fn has_room(&self) -> bool {
-        self.open.len() + self.early.len() < self.room
+        self.open.len() + self.early.len() < self.capacity
     }
 
     pub(crate) fn start(&mut self, key: SpanKey, tag: u64, sampling: u8) {
@@ -109,8 +120,8 @@ impl OpenSpans {
         }
     }
 
-    /// Records were lost at `now`, or the clock restarted there. In the latter case, a later tick
-    /// means nothing.
+    /// Notes that records were lost at tick `now`, or that the clock restarted at this tick. In the
+    /// latter case, ticks after `now` are from before the restart, and are lowered to it.
     pub(crate) fn mark_lost(&mut self, now: u64) {
         for open in self.open.values_mut() {
             open.uncertain_since = Some(open.uncertain_since.map_or(now, |since| since.min(now)));
@@ -128,10 +139,10 @@ impl OpenSpans {
     }
 
     fn open_of(&self, event: usize) -> impl Iterator<Item = (&SpanKey, &Open)> {
-        self.open.iter().filter(move |((of, _), _)| *of == event)
+        self.open.iter().filter(move |((other, _), _)| *other == event)
     }
 
-    /// Returns the weight of the open spans of `event` for whose start `is_over` holds.
+    /// Returns the weight of the open spans of `event` whose start tick satisfies `is_over`.
     pub(crate) fn hung(&self, event: usize, is_over: impl Fn(u64) -> bool) -> u64 {
         self.open_of(event)
             .filter(|((_, start), _)| is_over(*start))
@@ -139,7 +150,7 @@ impl OpenSpans {
             .sum()
     }
 
-    /// Returns the start of the oldest open span of `event`, and the tags that it can have.
+    /// Returns the start tick of the oldest open span of `event`, and the tags that it can have.
     pub(crate) fn oldest(&self, event: usize) -> Option<(u64, &[u64])> {
         let (key, _) = self.open_of(event).min_by_key(|((_, start), _)| *start)?;
         Some((key.1, &self.history[key].tags))
@@ -147,7 +158,7 @@ impl OpenSpans {
 
     pub(crate) fn pairing(&self, event: usize) -> Pairing {
         let uncertain = |open: &Open| if open.uncertain_since.is_some() { open.count } else { 0 };
-        let early = self.early.iter().filter(|((of, _), _)| *of == event);
+        let early = self.early.iter().filter(|((other, _), _)| *other == event);
         let mut pairing = self.pairings[event];
         pairing.open = self.open_of(event).map(|(_, open)| open.count).sum();
         pairing.uncertain = self.open_of(event).map(|(_, open)| uncertain(open)).sum();
@@ -163,9 +174,9 @@ impl OpenSpans {
         assert_eq!(self.ends[event], paired + early + orphans);
     }
 
-    /// Returns whether an exemplar of this key can have this tag. Interchangeable spans may swap
-    /// their tags. Any other span has the tag of its START, unless that never came, came too late,
-    /// or found no room.
+    /// Returns whether an exemplar of a span with this key can have this tag. Interchangeable spans
+    /// may swap their tags. Any other span has the tag of its START, unless the START never came,
+    /// came after the END had expired, or found no room in the table.
     pub(crate) fn may_have(&self, key: SpanKey, tag: Option<u64>) -> bool {
         let History { tags, ends, paired_with_tag } = &self.history[&key];
         match tag {

@@ -1,7 +1,9 @@
-//! Compares an aggregator that drains a ring with one that records the same records one by one.
+//! Compares an aggregator that drains a ring with one that processes the same records one by one.
+//! The results must be the same.
 //!
-//! Draining processes a START together with its END, and is not always followed by queries, so that
-//! samples stay staged from one pass to the next. The results must be the same.
+//! Draining processes a START together with the END after it. Only some of the passes compute
+//! results from the drained aggregator, so in the others its samples stay staged until the next
+//! pass.
 
 use core::fmt::Write as _;
 
@@ -21,6 +23,7 @@ fn id(id: u16) -> EventId {
     EventId::new(id).unwrap()
 }
 
+/// Something that writes records to the ring or calls the aggregators.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// A START immediately followed by its END: the event, how many milliseconds ago it began, and
@@ -34,11 +37,12 @@ pub(crate) enum Step {
     Forget(u16, u64),
     /// A VALUE.
     Number(u64),
-    /// Advances the clock by so many milliseconds and drains the ring. Whether the results are
-    /// queried then.
+    /// Advances the clock by this many milliseconds and drains the ring. If the flag is set,
+    /// compares the results after that.
     Pass(u64, bool),
-    /// Restarts the clock so many milliseconds earlier.
+    /// Steps the clock back by this many milliseconds and drains the ring.
     Back(u64),
+    /// Reports a loss of records.
     Lost,
 }
 
@@ -65,21 +69,24 @@ impl Step {
     /// Returns the records that this step writes.
     pub(crate) fn records(&self, now: u64) -> Vec<Record> {
         let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
-        // Some records stand for 8.
-        let k = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
-        // Interchangeable spans have the same tag, since either of them may be the one that is
-        // still open.
+        // Some records have a weight of 2^3 = 8.
+        let sampling = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
+        // Interchangeable spans have the same tag. Otherwise, the results would depend on which of
+        // them counts as still open.
         let tag = |ago: u64| tick(ago) / MILLISECOND;
         match *self {
             Self::WholeSpan(event, ago, length) => {
                 let (start, length) = (tick(ago), length * MILLISECOND);
-                let end = Record::end(start + length, id(event), k(ago), Outcome::Error, length);
-                vec![Record::start(start, id(event), k(ago), tag(ago)), end]
+                let end =
+                    Record::end(start + length, id(event), sampling(ago), Outcome::Error, length);
+                vec![Record::start(start, id(event), sampling(ago), tag(ago)), end]
             }
-            Self::Start(event, ago) => vec![Record::start(tick(ago), id(event), k(ago), tag(ago))],
+            Self::Start(event, ago) => {
+                vec![Record::start(tick(ago), id(event), sampling(ago), tag(ago))]
+            }
             Self::End(event, ago, length) => {
                 let length = length * MILLISECOND;
-                vec![Record::end(tick(ago) + length, id(event), k(ago), Outcome::Ok, length)]
+                vec![Record::end(tick(ago) + length, id(event), sampling(ago), Outcome::Ok, length)]
             }
             Self::Forget(event, ago) => {
                 vec![Record::forget(
@@ -95,6 +102,7 @@ impl Step {
     }
 }
 
+/// The two aggregators that are compared.
 struct Both {
     one_by_one: Aggregator<Memory<u32>>,
     drained: Aggregator<Memory<u32>>,
@@ -136,7 +144,7 @@ impl Both {
     }
 }
 
-/// Formats the results of every query.
+/// Formats all results of an aggregator as text.
 pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[EventInfo]) -> String {
     let mut text = format!("{:?}", aggregator.counters());
     for info in infos {
@@ -147,8 +155,8 @@ pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[Event
             let (plain, corrected) =
                 (aggregator.summary(info.id, scope), aggregator.corrected(info.id, scope));
             let _ = write!(text, "{plain:?} {corrected:?} ");
-            let mut room = [Exemplar::default(); 2];
-            let _ = write!(text, "{:?} ", aggregator.slowest(info.id, scope, &mut room).0);
+            let mut exemplars = [Exemplar::default(); 2];
+            let _ = write!(text, "{:?} ", aggregator.slowest(info.id, scope, &mut exemplars).0);
         }
     }
     aggregator.limits(|status| {
@@ -157,6 +165,8 @@ pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[Event
     text
 }
 
+/// Runs the steps on both aggregators and compares their results. `in_flight` and `samples` are the
+/// fields of the [`Shape`].
 fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
     let mut both = Both::new(in_flight, samples, now - 10_000 * MILLISECOND);
@@ -197,7 +207,7 @@ fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestC
         prop_assert_eq!(
             samples,
             expected,
-            "both see the same records and samples in the same order"
+            "the drained records differ from the written ones, or in whether they are samples"
         );
         both.each(|aggregator| {
             aggregator.expire_orphans(aggregator.pass());

@@ -1,4 +1,4 @@
-//! Random set-ups, and random steps that happen between two passes.
+//! Random set-ups of an aggregator, and the random steps of its passes.
 
 use core::time::Duration;
 
@@ -9,15 +9,19 @@ use tailwatch_core::{
 
 use crate::definitions::{MILLI, SECOND};
 
-/// The number of events: two measured in time, one in plain numbers.
+/// The number of events: two that are measured in time, one in plain numbers.
 pub(crate) const EVENTS: usize = 3;
+/// The number of events that are measured in time. Their indices are 0 and 1.
 pub(crate) const SPANS: usize = 2;
+/// The index of the event that is measured in plain numbers.
 pub(crate) const NUMBERS: usize = 2;
 
 const MINUTE: Duration = Duration::from_mins(1);
+/// Returns a window of this many milliseconds.
 const fn millis(millis: u64, slices: u16) -> WindowSpec {
     WindowSpec::new(Duration::from_millis(millis), slices)
 }
+/// The sets of windows, of which a set-up has one.
 pub(crate) const WINDOWS: [&[WindowSpec]; 4] = [
     &WindowSpec::DEFAULT,
     &[WindowSpec::SECOND, WindowSpec::MINUTE],
@@ -30,7 +34,8 @@ const fn limit(ppm: u32, limit: u64, window_millis: u64, min_samples: u32) -> Th
     let window = Duration::from_millis(window_millis);
     Threshold::value(quantile, limit).over(window).min_samples(min_samples)
 }
-/// The limits that events have, some at a time. Two of them differ only in `min_samples`.
+/// The limits that events can have, of which each has a random selection. Two of them differ only
+/// in `min_samples`, so an event cannot have both.
 pub(crate) const LIMITS: [Threshold; 9] = [
     limit(500_000, MILLI, 1_000, 1),
     limit(950_000, MILLI, 1_000, 10),
@@ -42,14 +47,20 @@ pub(crate) const LIMITS: [Threshold; 9] = [
     limit(999_000, 3 * SECOND, 5_000, 1),
     limit(750_000, MILLI, 50, 2),
 ];
+/// The limits that the event with index 1 declares.
 pub(crate) const DECLARED: &[Threshold] = &[LIMITS[0], LIMITS[5]];
+/// The longest silence that the event with index 1 declares.
 pub(crate) const DECLARED_SILENCE: Duration = Duration::from_millis(250);
+/// The longest silences that limits can allow.
 const SILENCES: [Duration; 3] = [DECLARED_SILENCE, Duration::from_secs(5), Duration::from_nanos(1)];
 
-/// How an aggregator is set up.
+/// How an aggregator is set up. The fields without docs are those of
+/// [`Shape`](tailwatch_core::Shape).
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
+    /// The number of ticks per second.
     pub(crate) hz: u64,
+    /// The tick at which the aggregator is created.
     pub(crate) first: u64,
     pub(crate) windows: &'static [WindowSpec],
     pub(crate) samples: usize,
@@ -58,9 +69,9 @@ pub(crate) struct Setup {
     pub(crate) unit: TimeUnit,
     pub(crate) in_flight: usize,
     pub(crate) slowest: usize,
-    /// How many limits it has room for.
+    /// How many limits on quantiles there is room for.
     pub(crate) limits: usize,
-    /// Whether some records are sampled.
+    /// Whether some records have a weight above 1.
     pub(crate) is_sampled: bool,
 }
 
@@ -109,7 +120,8 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-/// A length, in nanoseconds, at which something changes: a limit, a slice, a window, a silence.
+/// Returns lengths, in nanoseconds, at which results change: those of limits, slices, windows,
+/// silences and tolerances.
 fn edge() -> impl Strategy<Value = u64> {
     let slices = WINDOWS
         .concat()
@@ -141,12 +153,12 @@ pub(crate) fn length() -> impl Strategy<Value = Length> {
         .prop_map(|(nanos, ticks)| Length { nanos, ticks })
 }
 
-/// How long ago something happened. Optionally moved to the beginning of a slice of that time, or a
-/// tick before it.
+/// How long ago something happened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
     pub(crate) length: Length,
-    /// A window, and how many ticks before the beginning of one of its slices.
+    /// If set, the tick is moved to the beginning of the slice that it belongs to: the index of a
+    /// window, and how many ticks before the beginning.
     pub(crate) bound: Option<(Index, u64)>,
 }
 
@@ -161,24 +173,22 @@ fn age() -> impl Strategy<Value = Age> {
     (length, bound).prop_map(|(length, bound)| Age { length, bound })
 }
 
+/// How the clock changes from one pass to the next.
 #[derive(Clone, Debug)]
 pub(crate) enum Advance {
+    /// It advances by this length.
     By(Length),
-    /// To the beginning of the next or a later slice of a window, or a tick before it.
-    Bound {
-        window: Index,
-        after: u64,
-        before: u64,
-    },
-    /// Until a running span has this age.
-    Aged {
-        span: Index,
-        length: Length,
-    },
+    /// It advances to the beginning of a slice of a window: `after` slices after the current one,
+    /// and `before` ticks before this beginning.
+    Bound { window: Index, after: u64, before: u64 },
+    /// It advances until a running span has this age.
+    Aged { span: Index, length: Length },
+    /// It steps back by this many nanoseconds.
     Back(u64),
 }
 
-fn advance(most_back: u64) -> impl Strategy<Value = Advance> {
+/// Returns changes of a clock that steps back by at most `max_back` nanoseconds.
+fn advance(max_back: u64) -> impl Strategy<Value = Advance> {
     let ahead = prop_oneof![
         1 => Just(0_u64),
         3 => 0..50 * MILLI,
@@ -192,79 +202,66 @@ fn advance(most_back: u64) -> impl Strategy<Value = Advance> {
         4 => (any::<Index>(), 1..=13_u64, 0..=1_u64)
             .prop_map(|(window, after, before)| Advance::Bound { window, after, before }),
         2 => (any::<Index>(), length()).prop_map(|(span, length)| Advance::Aged { span, length }),
-        if most_back > 10 * MILLI { 3 } else { 1 } =>
-            prop_oneof![0..=most_back, Just(10 * MILLI)].prop_map(Advance::Back),
+        if max_back > 10 * MILLI { 3 } else { 1 } =>
+            prop_oneof![0..=max_back, Just(10 * MILLI)].prop_map(Advance::Back),
     ]
 }
 
-/// Invalid records, by cause.
+/// Records that are invalid or have the largest payload, 2^46 − 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Invalid {
+    /// A record of kind 0 and event 0.
     Empty,
+    /// A record of an event that the aggregator does not have.
     UnknownEvent,
+    /// A VALUE of an event that is measured in time.
     ValueOfSpan,
+    /// An END of an event that is measured in plain numbers.
     EndOfNumber,
+    /// A START of an event that is measured in plain numbers.
     StartOfNumber,
+    /// A DURATION with the largest payload: the duration was too long for the record.
     TooLong,
+    /// A VALUE with the largest payload: the number was too large for the record.
     TooLarge,
+    /// An END with the largest payload, which is valid in an END.
     LongestEnd,
 }
 
+/// What happens in a pass.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A span begins. Its START may stay in its ring for a while.
-    Begin {
-        event: usize,
-        age: Age,
-        tag: u64,
-        is_withheld: bool,
-    },
-    /// A withheld START is delivered.
+    /// A span begins. If `is_withheld`, its START stays in its ring for now.
+    Begin { event: usize, age: Age, tag: u64, is_withheld: bool },
+    /// A withheld START is processed.
     Deliver(Index),
-    End {
-        span: Index,
-        age: Age,
-        outcome: Outcome,
-    },
-    Discard {
-        span: Index,
-        reason: DiscardReason,
-    },
-    /// An END without a START, unless one matches by chance.
-    Stray {
-        event: usize,
-        age: Age,
-        length: Length,
-        outcome: Outcome,
-    },
-    Duration {
-        event: usize,
-        age: Age,
-        length: Length,
-    },
-    /// A DURATION that began together with a running span.
+    /// A running span ends.
+    End { span: Index, age: Age, outcome: Outcome },
+    /// A running span is discarded.
+    Discard { span: Index, reason: DiscardReason },
+    /// There is an END of a span that did not begin, unless its START tick is that of another span
+    /// by chance.
+    Stray { event: usize, age: Age, length: Length, outcome: Outcome },
+    /// There is a DURATION.
+    Duration { event: usize, age: Age, length: Length },
+    /// There is a DURATION that began at the same tick as a running span of its event.
     DurationOfOpenSpan(Index),
-    Value {
-        age: Age,
-        number: u64,
-    },
-    /// A record from the future. `beyond` counts ticks beyond the tolerance, and `length` is its
-    /// duration or number.
-    Future {
-        event: usize,
-        beyond: i64,
-        length: Length,
-    },
+    /// There is a VALUE.
+    Value { age: Age, number: u64 },
+    /// There is a DURATION or VALUE whose tick is ahead of the clock, by the tolerance plus
+    /// `beyond` ticks. `length` is its duration or number.
+    Future { event: usize, beyond: i64, length: Length },
+    /// There is an invalid or extreme record.
     Invalid(Invalid),
+    /// Records are reported lost.
     Lost,
+    /// Sampling is reported to have left out records of this event.
     SampledAway(usize),
+    /// The silence of this event begins anew.
     ResetSilence(usize),
-    Limits {
-        event: usize,
-        chosen: u16,
-        silence: Option<usize>,
-        is_reversed: bool,
-    },
+    /// The limits of an event are replaced: bit i of `chosen` stands for the limit with index i in
+    /// [`LIMITS`], and `silence` is an index for [`silence`].
+    Limits { event: usize, chosen: u16, silence: Option<usize>, is_reversed: bool },
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -325,25 +322,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Returns the longest silence with this index.
 pub(crate) fn silence(number: usize) -> Duration {
     SILENCES[number]
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Pass {
+    /// How the clock changes at the beginning of the pass.
     pub(crate) advance: Advance,
     pub(crate) steps: Vec<Step>,
     /// Whether early ENDs expire at the end of the pass.
     pub(crate) expires_orphans: bool,
-    /// A quantile to query.
+    /// A quantile to compute at the end of the pass, in millionths.
     pub(crate) ppm: u32,
 }
 
-/// Returns passes whose clock steps back by at most so many nanoseconds.
-pub(crate) fn passes(most_back: u64) -> impl Strategy<Value = Vec<Pass>> {
+/// Returns passes between which the clock steps back by at most `max_back` nanoseconds.
+pub(crate) fn passes(max_back: u64) -> impl Strategy<Value = Vec<Pass>> {
     let ppm = prop_oneof![0..=1_000_000_u32, Just(0), Just(1_000_000)];
     let steps = prop_oneof![1 => vec(step(), 0..3), 3 => vec(step(), 0..25)];
-    let pass = (advance(most_back), steps, proptest::bool::weighted(0.9), ppm);
+    let pass = (advance(max_back), steps, proptest::bool::weighted(0.9), ppm);
     vec(
         pass.prop_map(|(advance, steps, expires_orphans, ppm)| Pass {
             advance,

@@ -1,31 +1,32 @@
-//! When to send: receive times turned into times of this run.
+//! Converts receive times of the recording to send times of this run.
 //!
-//! A gap between receive times of more than [`LONGEST_GAP`], forwards or backwards, is a hole in the recording or a
-//! damaged line and is not waited for. A replay that has fallen behind catches up; nothing is dropped.
+//! If two receive times are more than [`LONGEST_GAP`] apart, forwards or backwards, the recording
+//! has a hole or a damaged line, and the replay does not wait. A replay that has fallen behind
+//! catches up; nothing is dropped.
 
 use core::time::Duration;
 use std::time::Instant;
 
 use crate::options::Speed;
 
-/// The longest gap between two receive times that is replayed.
+/// The longest gap between two receive times that the replay waits for.
 const LONGEST_GAP: Duration = Duration::from_mins(1);
 
-/// When a message is to be sent.
+/// The time at which a message is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Now,
     At(Instant),
-    /// Later than the clock can tell.
+    /// Later than the clock can represent.
     Never,
 }
 
-/// Turns receive times into times to send at.
+/// Converts receive times to send times.
 pub(super) struct Pace {
     speed: Speed,
-    /// When the first message was due, and the receive time of the latest.
+    /// The send time of the first message, and the newest receive time.
     begin: Option<(Instant, u64)>,
-    /// Market time since the first message, without the gaps that are not replayed.
+    /// The market time since the first message, without the gaps that are skipped.
     market: Duration,
 }
 
@@ -34,7 +35,7 @@ impl Pace {
         Self { speed, begin: None, market: Duration::ZERO }
     }
 
-    /// When the next message, received at `received_ns`, is to be sent.
+    /// Returns when to send the next message, which was received at `received_ns`.
     pub(super) fn due(&mut self, received_ns: u64) -> Due {
         let Speed::Factor(factor) = self.speed else { return Due::Now };
         let Some((begin, latest)) = &mut self.begin else {
@@ -48,7 +49,8 @@ impl Pace {
             }
             *latest = received_ns;
         } else if step > LONGEST_GAP {
-            // The line before was ahead by mistake; small steps back wait for the time to catch up instead.
+            // The line before had a damaged time. After small steps back, the time is kept until
+            // the receive times have caught up.
             *latest = received_ns;
         }
         Duration::try_from_secs_f64(self.market.as_secs_f64() / factor)
@@ -63,27 +65,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_to_send_follow_the_receive_times() {
+    fn send_times_follow_receive_times() {
         let second = 1_000_000_000;
         let mut pace = Pace::new(Speed::Factor(2.0));
         assert_eq!(pace.due(100 * second), Due::Now);
-        let begin = pace.begin.expect("set by the first").0;
+        let begin = pace.begin.expect("the first message set it").0;
         let mut after = |received| match pace.due(received) {
             Due::At(instant) => instant.duration_since(begin).as_millis(),
             other => panic!("{other:?}"),
         };
         assert_eq!(after(101 * second), 500);
-        // A small step back does not slow the messages after it down.
+        // A small step back does not delay the messages after it.
         assert_eq!(after(100 * second), 500);
         assert_eq!(after(102 * second), 1_000);
-        // A line far ahead, and the return from it.
+        // A line far in the future, and the return from it.
         assert_eq!(after(u64::MAX), 1_000);
         assert_eq!(after(103 * second), 1_000);
         assert_eq!(after(105 * second), 2_000);
     }
 
     #[test]
-    fn extreme_speeds_are_no_problem() {
+    fn extreme_speeds_do_not_overflow() {
         let mut pace = Pace::new(Speed::Factor(f64::MIN_POSITIVE));
         assert_eq!((pace.due(1), pace.due(2)), (Due::Now, Due::Never));
         let mut pace = Pace::new(Speed::Max);

@@ -1,7 +1,7 @@
 //! Generates the measured function.
 //!
-//! The attributes and signature stay as they are. The new body begins the span and then runs the
-//! original body:
+//! The attributes and the signature of the function stay as they are. The new body begins the span
+//! and then runs the original body:
 //!
 //! | function | original body |
 //! |---|---|
@@ -9,14 +9,14 @@
 //! | sync, `err` | a closure that is called at once, so that `return` and `?` leave only the closure |
 //! | async | an async block that is awaited at once, so that `return` and `?` leave only the block |
 //!
-//! - The original body keeps its own braces. An item is visible in its whole block, so without the
-//!   braces an item of the body could change the meaning of the event's expression. A lint on items
-//!   after statements would also see our statements.
-//! - In front of the braces is a label. Without it, the compiler would warn about unnecessary
+//! - The original body keeps its own braces. An item is visible in the whole block that contains
+//!   it. Without the braces, an item of the body could change the meaning of the event's
+//!   expression. A lint on items after statements would also count the generated statements.
+//! - A label stands in front of these braces. Without it, the compiler would warn about unnecessary
 //!   braces around a single expression.
-//! - Our names have the macro's hygiene (`mixed_site`) and a prefix. The prefix is needed because
-//!   hygiene does not cover items: a constant of the same name in the user's module would turn our
-//!   `let` into a pattern.
+//! - The generated names have the hygiene of macros (`mixed_site`) and the prefix `__tailwatch`.
+//!   The prefix is needed because hygiene does not cover items: a constant of the same name in the
+//!   user's module would turn a generated `let` into a pattern.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -24,7 +24,7 @@ use syn::{Error, Result, ReturnType, Type};
 
 use crate::{arguments::Arguments, function::Function, returned};
 
-/// Returns the measured function.
+/// Returns the function with the measuring body.
 pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenStream> {
     check_err(&arguments, &function)?;
     let Function { attributes, visibility, signature, inner_attributes, body } = function;
@@ -78,8 +78,8 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
         } else {
             quote_spanned!(at=> #krate::__private::once(move || -> #returned #body)())
         };
-        // Clippy would warn that our block returns a future without awaiting it. It does not warn
-        // about a function that does so.
+        // If the function returns a future, Clippy would warn that the generated block returns a
+        // future that is not awaited. It does not warn about functions.
         let allowed = is_async.then(|| quote_spanned!(at=> #[allow(clippy::async_yields_async)]));
         quote_spanned! {at=>
             let __tailwatch_span = #cancel_on_drop;
@@ -97,12 +97,13 @@ pub(crate) fn expand(arguments: Arguments, function: Function) -> Result<TokenSt
     })
 }
 
+/// Returns whether the return type is `!`.
 fn never_returns(output: &ReturnType) -> bool {
     matches!(output, ReturnType::Type(_, returned) if matches!(**returned, Type::Never(_)))
 }
 
-/// Refuses `err` on a function that obviously returns no `Result`. For other types, the trait bound
-/// of `__private::outcome` produces the error.
+/// Returns an error if `err` is given for a function that obviously returns no `Result`. If another
+/// return type is not a `Result`, the trait bound of `__private::outcome` produces the error.
 fn check_err(arguments: &Arguments, function: &Function) -> Result<()> {
     if arguments.err.is_none() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Parses the annotated function as far as the expansion needs.
+//! Parses the function that has the attribute, as far as the expansion needs.
 
 use proc_macro2::{Delimiter, Group};
 use syn::{
@@ -8,7 +8,8 @@ use syn::{
     token,
 };
 
-/// A function or method. The body is not parsed, so it may use syntax that `syn` does not support.
+/// A function or method. Its body is not parsed, so the body may use syntax that `syn` does not
+/// support.
 pub(crate) struct Function {
     pub(crate) attributes: Vec<Attribute>,
     pub(crate) visibility: Visibility,
@@ -46,7 +47,7 @@ impl Parse for Function {
     }
 }
 
-/// Returns the error for an item that is not a function, or `None` for a function.
+/// Returns the error for an item that is not a function, or `None` if a function follows.
 fn other_item(input: ParseStream<'_>) -> Option<Error> {
     if begins_function(&input.fork()) {
         return None;
@@ -54,7 +55,7 @@ fn other_item(input: ParseStream<'_>) -> Option<Error> {
     let word = input.fork().call(Ident::parse_any).ok();
     let hint = match word.as_ref().map(ToString::to_string).as_deref() {
         Some("impl" | "trait" | "mod") => "put it on each function inside that you want to measure",
-        // Most likely a closure.
+        // The item is most likely a closure.
         Some("move" | "async") | None => {
             "to measure other code, call the function `measure(event)`"
         }

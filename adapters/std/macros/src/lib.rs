@@ -1,6 +1,7 @@
 //! The attribute `#[measure]` of [`tailwatch`](https://docs.rs/tailwatch).
 //!
-//! Depend on `tailwatch`, which re-exports the attribute. The generated code calls that crate.
+//! Do not depend on this crate, but on `tailwatch`, which re-exports the attribute. The generated
+//! code calls functions of `tailwatch`.
 
 #![forbid(unsafe_code)]
 
@@ -13,14 +14,14 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{ExprClosure, Result};
 
-/// Records a span for each call of a function or method.
+/// Records a *span*, one measured interval of an event, for each call of a function or method.
 ///
 /// Write `#[measure(Event)]` or `#[measure(Event, err, tag = …, crate = …)]`.
 ///
-/// - The span of a function begins at its entry and ends at its return. If a panic unwinds the
-///   function, the span ends as `Outcome::Cancelled`.
-/// - The span of an async function begins at the first poll of its future and ends when the future
-///   completes. If the future panics or is dropped before it completes, the span ends as
+/// - The span of a function begins when the function is called and ends when it returns. If a panic
+///   unwinds the function, the span ends as `Outcome::Cancelled`.
+/// - The span of an async function begins when its future is first polled and ends when the future
+///   completes. If the future panics, or is dropped before it completes, the span ends as
 ///   `Outcome::Cancelled`. A future that is never polled records nothing. The measured future is
 ///   not boxed, need not be `'static`, and is `Send` if the plain future is.
 ///
@@ -59,23 +60,25 @@ use syn::{ExprClosure, Result};
 /// | argument | meaning |
 /// |---|---|
 /// | the event | comes first; any expression whose type implements `tailwatch::Event` |
-/// | `err` | returning an `Err` ends the span as `Outcome::Error`; without `err`, every return is `Outcome::Ok` |
-/// | `tag = …` | the span's tag, a `u64` of which the low 46 bits are kept |
+/// | `err` | a returned `Err` ends the span as `Outcome::Error`; without `err`, every return ends it as `Outcome::Ok` |
+/// | `tag = …` | the span's tag, such as an order id: a `u64` of which the low 46 bits are kept |
 /// | `crate = …` | the path of `tailwatch`, for a crate that re-exports it under another path |
 ///
-/// The event and the tag are evaluated once, just before the span begins; in an async function,
-/// this is at the first poll. They may use the function's arguments and `self`.
+/// The expressions for the event and the tag are evaluated once, just before the span begins; in an
+/// async function, this is when its future is first polled. They may use the function's arguments
+/// and `self`.
 ///
 /// # Limits
 ///
-/// - `const fn` and functions without a body cannot be measured. Neither can closures, because Rust
-///   does not allow attributes on them yet.
+/// - `const fn` and functions without a body cannot be measured. Closures cannot be measured
+///   either, because Rust does not allow attributes on them yet.
 /// - A function that is not `async` but returns a future is measured only until it returns the
 ///   future. This includes methods under `#[async_trait]`, which turns them into such functions
-///   before this attribute sees them.
+///   before `#[measure]` sees them.
 /// - With `err`, and in async functions, the body becomes a closure or an async block, which
-///   captures the arguments that it uses. These arguments are dropped before the others, as part of
-///   the span. In a function with `#[track_caller]`, the body does not see the caller.
+///   captures the arguments that it uses. Therefore these arguments are dropped before the others,
+///   and as part of the span. In a function with `#[track_caller]`, the body does not see the
+///   caller.
 /// - The span makes a measured future about 20 bytes larger than the plain one.
 #[proc_macro_attribute]
 pub fn measure(
@@ -86,17 +89,18 @@ pub fn measure(
     expand(arguments, item.clone()).unwrap_or_else(|error| with_error(&item, &error)).into()
 }
 
+/// Returns the measured function, or the error if it cannot be measured.
 fn expand(arguments: proc_macro::TokenStream, item: TokenStream) -> Result<TokenStream> {
     let function = syn::parse2(item)?;
     expand::expand(syn::parse(arguments)?, function)
 }
 
-/// Returns the unchanged item together with the error, so that its users do not get a second error
-/// about a missing item.
+/// Returns the unchanged item together with the error. If the item were missing, the code that uses
+/// it would cause further errors.
 fn with_error(item: &TokenStream, error: &syn::Error) -> TokenStream {
     let error = error.to_compile_error();
     if syn::parse2::<ExprClosure>(item.clone()).is_ok() {
-        // A closure is an expression, so the result has to be an expression, too.
+        // A closure is an expression, so the result has to be one as well.
         return quote!({ #error #item });
     }
     quote!(#item #error)

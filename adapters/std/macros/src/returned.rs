@@ -6,8 +6,8 @@ use syn::{
     GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, spanned::Spanned,
 };
 
-/// Returns the type of `output` with each `impl Trait` replaced by `_`, because `impl Trait` is not
-/// allowed in a body.
+/// Returns the return type with each `impl Trait` in it replaced by `_`, because `impl Trait` is
+/// not allowed inside a body.
 pub(crate) fn in_body(output: ReturnType) -> TokenStream {
     match output {
         ReturnType::Default => quote!(()),
@@ -18,11 +18,12 @@ pub(crate) fn in_body(output: ReturnType) -> TokenStream {
     }
 }
 
-fn erase(place: &mut Type) {
-    match place {
+/// Replaces each `impl Trait` in a type by `_`.
+fn erase(returned: &mut Type) {
+    match returned {
         Type::ImplTrait(hidden) => {
             let at = hidden.impl_token.span();
-            *place = Type::Verbatim(quote_spanned!(at=> _));
+            *returned = Type::Verbatim(quote_spanned!(at=> _));
         }
         Type::Path(named) => {
             if let Some(qualified) = &mut named.qself {
@@ -49,6 +50,7 @@ fn erase(place: &mut Type) {
     }
 }
 
+/// Replaces each `impl Trait` in the generic arguments of a path by `_`.
 fn erase_in_path(path: &mut Path) {
     for segment in &mut path.segments {
         if let PathArguments::AngleBracketed(arguments) = &mut segment.arguments {

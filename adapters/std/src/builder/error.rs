@@ -12,46 +12,48 @@ use crate::{DrainPriority, SamplingError, SettingsError, poll_interval::MIN_PERI
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The capacity of the rings is not possible.
+    /// The rings cannot have this capacity: it is not a power of two, is below 8, or is too large.
     RingCapacity(CapacityError),
     /// The number of rings is 0, so no thread could record.
     NoRings,
-    /// The longest poll interval of the drain is shorter than 1 ms or longer than an hour.
+    /// The longest poll interval ([`Builder::max_period`](crate::Builder::max_period)) is below 1
+    /// ms or above 1 hour.
     Period {
         /// The requested interval.
         period: Duration,
     },
-    /// The number of exact samples per event exceeds 65,536.
+    /// The number of samples kept per event for exact quantiles is above 65,536.
     TooManySamples {
-        /// The requested number.
+        /// The requested number of samples.
         samples: usize,
     },
-    /// There is not enough memory for windows and histograms.
+    /// There is not enough memory for the windows and histograms.
     Memory {
-        /// The number of bytes that they need.
+        /// The size of the windows and histograms in bytes.
         bytes: usize,
     },
-    /// The windows or events are invalid, or do not fit each other.
+    /// The windows or the events are invalid.
     Config(ConfigError),
-    /// The limits of an event cannot be watched.
+    /// The collector cannot watch the limits of an event.
     Limits {
-        /// The event.
+        /// The id of the event.
         event: EventId,
-        /// The reason.
+        /// What is wrong with the limits.
         error: LimitError,
     },
-    /// The sampling of an event is invalid.
+    /// The sampling of an event is out of range, or the collector does not have the event.
     Sampling(SamplingError),
-    /// The core that the drain's thread was to be pinned to does not exist.
+    /// The core that the drain's thread was to be pinned to does not exist, or the thread that
+    /// starts the collector may not run on it.
     NoSuchCore {
-        /// The requested core.
+        /// The requested core, by the operating system's number.
         core: usize,
-        /// The cores that are available.
+        /// The cores that the thread that starts the collector may run on.
         available: Vec<usize>,
     },
-    /// The operating system refused to pin the drain's thread to its core.
+    /// The operating system refused to pin the drain's thread to the core.
     Pin {
-        /// The requested core.
+        /// The requested core, by the operating system's number.
         core: usize,
     },
     /// The operating system refused the priority of the drain's thread.
@@ -68,7 +70,7 @@ pub enum BuildError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The operating system provided no memory for the rings.
+    /// The operating system did not provide the memory for the rings.
     RingMemory {
         /// The number of rings.
         rings: usize,
@@ -79,7 +81,7 @@ pub enum BuildError {
     },
     /// The drain's thread could not be started.
     Thread(io::Error),
-    /// The configuration file or the environment is invalid, or settings contradict each other.
+    /// The configuration file or the environment is invalid, or two settings contradict each other.
     Settings(SettingsError),
 }
 
@@ -87,31 +89,45 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RingCapacity(error) => error.fmt(f),
-            Self::NoRings => {
-                f.write_str("0 rings: each recording thread needs one, so set at least 1")
-            }
+            Self::NoRings => f.write_str(
+                "0 rings are not enough: each recording thread needs a ring, so set at least 1",
+            ),
             Self::Period { period } => write!(
                 f,
-                "{period:?} is out of range: the longest poll interval must be between \
-                 {MIN_PERIOD:?} and {MAX_PERIOD:?}"
+                "the longest poll interval is {period:?}; expected {MIN_PERIOD:?} to {MAX_PERIOD:?}"
             ),
             Self::TooManySamples { samples } => write!(
                 f,
-                "{samples} exact samples per event are too many: at most {MAX_EXACT_SAMPLES} are \
-                 possible"
+                "{samples} exact samples per event are too many; the maximum is {MAX_EXACT_SAMPLES}"
             ),
             Self::Memory { bytes } => {
-                write!(f, "could not allocate {bytes} bytes for windows and histograms")
+                write!(
+                    f,
+                    "could not allocate {bytes} bytes for windows and histograms; set fewer events, \
+                     windows or slices"
+                )
             }
             Self::Config(error) => error.fmt(f),
-            Self::Limits { event, error } => write!(f, "the limits of event {event}: {error}"),
+            Self::Limits { event, error } => {
+                write!(f, "the limits of the event with the id {event} cannot be watched: {error}")
+            }
             Self::Sampling(error) => error.fmt(f),
             Self::NoSuchCore { core, available } => {
-                write!(f, "no core {core} to pin the drain to: there are {available:?}")
+                write!(
+                    f,
+                    "no core {core} is available to pin the drain's thread to; the available cores \
+                     are {available:?}"
+                )
             }
-            Self::Pin { core } => write!(f, "the drain could not be pinned to core {core}"),
+            Self::Pin { core } => {
+                write!(f, "the operating system refused to pin the drain's thread to core {core}")
+            }
             Self::Priority { priority, source } => {
-                write!(f, "the drain's thread could not be given the priority {priority}: {source}")
+                write!(
+                    f,
+                    "the operating system refused the priority {priority} for the drain's thread: \
+                     {source}"
+                )
             }
             Self::Lock { bytes, source } => write!(
                 f,
@@ -121,7 +137,7 @@ impl fmt::Display for BuildError {
             ),
             Self::RingMemory { rings, capacity, source } => write!(
                 f,
-                "could not allocate {rings} rings of {capacity} records, 16 bytes each: {source}"
+                "could not allocate {rings} rings of {capacity} records of 16 bytes each: {source}"
             ),
             Self::Thread(source) => write!(f, "could not start the drain's thread: {source}"),
             Self::Settings(error) => error.fmt(f),

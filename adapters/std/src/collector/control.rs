@@ -8,14 +8,18 @@ use crate::{Sampling, SamplingError, drain::exclusive, sampling, sync::lock};
 impl Collector {
     /// Replaces the limits of `event`.
     ///
-    /// A limit that does not change keeps its state. A new or changed limit begins as
+    /// A limit that `event` already has keeps its state. A new limit begins as
     /// [`SlaState::Unknown`](crate::SlaState::Unknown) and counts only what is recorded from now
-    /// on. A removed limit emits no further changes, so it is not cleared even if it was violated.
-    /// Makes a pass, and blocks while another pass runs.
+    /// on. A limit that is removed while it is violated is not reported as cleared; no more changes
+    /// of it are reported.
+    ///
+    /// The call drains all rings first, and blocks while another thread drains them.
     ///
     /// # Errors
-    /// If a limit cannot be watched, if there are too many, or if an observer or hook calls this
-    /// function. The previous limits then stay in force.
+    /// Returns an error if a limit cannot be watched, if there are too many limits, or if an
+    /// observer or hook ([`Builder::observer`](crate::Builder::observer),
+    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) makes the call. The previous
+    /// limits then stay in force.
     pub fn set_limits(&self, event: impl Event, limits: &[Limit]) -> Result<(), SetLimitsError> {
         if exclusive::is_inside_pass() {
             return Err(SetLimitsError::InsidePass);
@@ -27,11 +31,12 @@ impl Collector {
         set
     }
 
-    /// Records this share of the spans and values of `event`, and returns the share that is
-    /// actually in force.
+    /// Records only the share `rate` of the spans and values of `event`, chosen at random. Returns
+    /// the share that is actually in force.
     ///
-    /// 1 records everything. Any other share is replaced by the nearest power of two, down to
-    /// 2^-15. The rate replaces any [`Sampling::RateLimit`] or [`Sampling::Budget`] of the event.
+    /// A rate of 1 records everything. Any other rate is replaced by the nearest of 1, 1/2, 1/4 …
+    /// 1/32,768 (by absolute difference). The rate also replaces a [`Sampling::RateLimit`] or
+    /// [`Sampling::Budget`] of the event.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,15 +47,18 @@ impl Collector {
     /// ```
     ///
     /// # Errors
-    /// If `rate` is not above 0 and at most 1, or the collector has no such event.
+    /// Returns an error if `rate` is not above 0 and at most 1, or if the collector has no such
+    /// event.
     pub fn set_sampling_rate(&self, event: impl Event, rate: f64) -> Result<f64, SamplingError> {
         self.set_sampling(event, Sampling::Rate(rate))
     }
 
-    /// Sets how `event` is sampled, and returns the share that is recorded from now on.
+    /// Sets how `event` is sampled, and returns the share of its spans and values that is recorded
+    /// from now on.
     ///
     /// # Errors
-    /// If a number in `sampling` is out of range, or the collector has no such event.
+    /// Returns an error if a number in `sampling` is out of range, or if the collector has no such
+    /// event.
     pub fn set_sampling(
         &self,
         event: impl Event,
@@ -65,13 +73,16 @@ impl Collector {
         Ok(sampling::share(k))
     }
 
-    /// Switches recording of one event on or off. Spans that are already open are still ended.
+    /// Switches recording of one event on or off. A span that began while recording was on is
+    /// recorded to its end.
+    ///
+    /// Has no effect on a stopped collector, which stays off.
     pub fn set_event_enabled(&self, event: impl Event, enabled: bool) {
         self.pool.update_gate(|gate| gate.set_event_enabled(event.id(), enabled));
     }
 
-    /// Switches recording of all events on or off, on all threads. Spans that are already open are
-    /// still ended.
+    /// Switches recording of all events on or off, on all threads. A span that began while
+    /// recording was on is recorded to its end.
     ///
     /// Has no effect on a stopped collector, which stays off.
     pub fn set_enabled(&self, enabled: bool) {

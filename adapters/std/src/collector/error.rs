@@ -1,4 +1,4 @@
-//! The errors of a collector.
+//! The errors that methods of a collector return.
 
 use core::{fmt, time::Duration};
 use std::error;
@@ -26,7 +26,7 @@ impl fmt::Display for InstallError {
 
 impl error::Error for InstallError {}
 
-/// The error returned when a thread cannot take a ring.
+/// The error returned when a thread does not get a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -36,7 +36,7 @@ pub enum RegisterError {
     Stopped,
     /// All rings are taken by other threads.
     AllTaken {
-        /// The number of rings.
+        /// The number of rings of the collector.
         rings: usize,
     },
 }
@@ -51,7 +51,8 @@ impl fmt::Display for RegisterError {
             Self::AllTaken { rings } => {
                 write!(
                     f,
-                    "all {rings} rings are taken by other threads; set more by `Builder::rings`"
+                    "all {rings} rings are taken by other threads; set a larger number with \
+                     `Builder::rings`"
                 )
             }
         }
@@ -60,7 +61,7 @@ impl fmt::Display for RegisterError {
 
 impl error::Error for RegisterError {}
 
-/// The error returned when a query names an event or a window that the collector does not have.
+/// The error returned by a query for an event or a window that the collector does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
@@ -82,10 +83,14 @@ impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownEvent { id } => {
-                write!(f, "the collector has no event {id}; add its set by `Builder::events`")
+                write!(
+                    f,
+                    "the collector has no event with the id {id}; add its set of events with \
+                     `Builder::events`"
+                )
             }
             Self::UnknownWindow { length, known } => {
-                write!(f, "no window is {length:?} long; the windows are {known:?}")
+                write!(f, "the collector has no window of {length:?}; its windows are {known:?}")
             }
         }
     }
@@ -93,14 +98,14 @@ impl fmt::Display for QueryError {
 
 impl error::Error for QueryError {}
 
-/// The error returned when limits cannot be set.
+/// The error returned when the limits of an event cannot be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetLimitsError {
-    /// The limits cannot be watched.
+    /// The collector cannot watch the limits.
     Refused(LimitError),
-    /// An observer or hook made the call. It runs inside a pass, and the limits can only change
-    /// between two passes.
+    /// An observer or hook made the call. Both run while the drain makes a pass, and limits can
+    /// only be replaced between two passes.
     InsidePass,
 }
 
@@ -109,7 +114,7 @@ impl fmt::Display for SetLimitsError {
         match self {
             Self::Refused(error) => error.fmt(f),
             Self::InsidePass => f.write_str(
-                "an observer or hook cannot change limits; change them on another thread",
+                "an observer or hook cannot replace limits; replace them on another thread",
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! Passes of the drain that the program makes itself.
+//! Passes of the drain that the program makes itself. A *pass* reads the rings, updates the
+//! statistics and checks the limits.
 
 use core::time::Duration;
 
@@ -6,15 +7,19 @@ use super::Collector;
 use crate::drain::{PassKind, PassResult, exclusive};
 
 impl Collector {
-    /// Makes one pass of the drain on the current thread. Returns the time until the next pass is
-    /// due, which is at most [`Builder::max_period`](crate::Builder::max_period).
+    /// Moves recorded data from the rings into the statistics once, on the current thread. Returns
+    /// how long the program may wait before it calls this again: 0 means at once, and the longest
+    /// wait is [`Builder::max_period`](crate::Builder::max_period).
     ///
-    /// A collector with [`Builder::manual_drain`](crate::Builder::manual_drain) depends on these
-    /// calls. The pass drains the rings that hold enough records or whose poll interval is over;
-    /// [`flush`](Self::flush) drains all rings. Blocks while another pass runs.
+    /// A collector with [`Builder::manual_drain`](crate::Builder::manual_drain) has no thread that
+    /// does this, so the program has to call it regularly. A call reads each ring that is a quarter
+    /// full or holds 1,024 records, and each ring that was not read for the time in which a quarter
+    /// of it was expected to fill. [`flush`](Self::flush) reads all rings. Blocks while another
+    /// thread drains the same collector.
     ///
-    /// Does nothing inside an observer or hook, where it returns 0, and on a stopped collector,
-    /// where it returns [`Builder::max_period`](crate::Builder::max_period).
+    /// Inside an observer or hook ([`Builder::observer`](crate::Builder::observer),
+    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)), this does nothing and returns 0.
+    /// On a stopped collector, it does nothing and returns `max_period`.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, measure};
@@ -41,16 +46,18 @@ impl Collector {
         self.pass(PassKind::Due).map_or_else(no_pass, |result| result.pause)
     }
 
-    /// Makes a pass as [`drain`](Self::drain) does, but drains at most `max_records` records (0
-    /// counts as 1), so that a loop with other duties is not blocked for long.
+    /// Drains like [`drain`](Self::drain), but reads at most `max_records` records (0 counts as 1),
+    /// so that a loop with other duties is not blocked for long.
     ///
-    /// Returns the time until the next pass is due. It is 0 if the next call is due at once,
-    /// usually because records are left. The next call continues where this one stopped, so no ring
-    /// is neglected. Inside an observer or hook, and on a stopped collector, it does nothing and
-    /// returns [`Builder::max_period`](crate::Builder::max_period).
+    /// Returns how long the program may wait before it calls this again. 0 means at once, usually
+    /// because records are left that a call of `drain` would have read. The next call then
+    /// continues with the ring at which this call stopped, so no ring is neglected. Inside an
+    /// observer or hook, and on a stopped collector, it does nothing and returns
+    /// [`Builder::max_period`](crate::Builder::max_period).
     ///
-    /// Draining a record takes some tens of nanoseconds, besides the time that observers take. At
-    /// most every 10 ms, a pass publishes a report, which takes a few microseconds per event.
+    /// Reading a record takes some tens of nanoseconds, plus the time of the observers. If the last
+    /// report is at least 10 ms old, the call also publishes a report, which takes a few
+    /// microseconds per event.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, measure};
@@ -75,20 +82,22 @@ impl Collector {
     }
 
     /// Drains, on the current thread, everything that was recorded before this call, and publishes
-    /// a report.
+    /// a report. Queries that follow include all of it.
     ///
-    /// Blocks while another pass runs. Does nothing inside an observer or hook.
+    /// Blocks while another thread drains the same collector. Does nothing inside an observer or
+    /// hook.
     pub fn flush(&self) {
         self.pass(PassKind::All);
     }
 
-    /// Drains all rings as [`flush`](Self::flush) does, but at most `max_records` records per call
-    /// (0 counts as 1). Returns whether records are left, and publishes a report once none are.
+    /// Drains all rings like [`flush`](Self::flush), but reads at most `max_records` records per
+    /// call (0 counts as 1). Returns `true` if records are left. Once none are left, publishes a
+    /// report and returns `false`.
     ///
-    /// A ring that a previous [`drain_up_to`](Self::drain_up_to) or `flush_up_to` left half drained
-    /// is only drained up to the records that it held at that time. To make sure that newer records
-    /// are included, call [`flush`](Self::flush) once this returns `false`; little is left to drain
-    /// then.
+    /// If an earlier call of this or of [`drain_up_to`](Self::drain_up_to) read only a part of a
+    /// ring, the next calls first read the rest of what the ring held at that earlier call, and
+    /// ignore newer records until then. To include newer records as well, call
+    /// [`flush`](Self::flush) once this returns `false`; little is left to read then.
     ///
     /// Inside an observer or hook, and on a stopped collector, it does nothing and returns `false`.
     ///
@@ -105,6 +114,8 @@ impl Collector {
         self.pass(PassKind::AllUpTo(max_records)).is_some_and(|result| result.has_more)
     }
 
+    /// Makes a pass of this kind. Does nothing and returns `None` if this thread is already making
+    /// a pass, or if the last pass is over.
     pub(super) fn pass(&self, kind: PassKind) -> Option<PassResult> {
         let result = exclusive::run(&self.drain, &self.pool, kind)?;
         self.finish_if_stopped();
@@ -112,7 +123,7 @@ impl Collector {
     }
 
     /// Makes the last pass if an observer or hook stopped the collector during a pass and there is
-    /// no drain thread that would make it.
+    /// no drain thread to make it.
     pub(super) fn finish_if_stopped(&self) {
         if self.in_force.is_manual() && self.pool.is_stopped() {
             exclusive::run(&self.drain, &self.pool, PassKind::Last);

@@ -1,4 +1,5 @@
-//! Queries: what a collector knows, as of the last published report.
+//! Queries. All of them read the last published report, except the two about the current state of
+//! limits: `breached` and `sla_changes`.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::{
     sync::lock,
 };
 
-/// Access to the published report of a collector, independent of the lifetime of the [`Collector`].
+/// Access to the last published report of a collector. It may outlive the [`Collector`].
 #[derive(Debug)]
 pub(crate) struct Published {
     pool: Arc<Pool>,
@@ -20,7 +21,8 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Returns the last report, with the fields updated that can change after its publication.
+    /// Returns a copy of the last report, with those fields updated that can change after its
+    /// publication.
     pub(crate) fn report(&self) -> Report {
         let mut report = Report::clone(&self.report.load());
         report.health.enabled = self.pool.gate().is_enabled();
@@ -32,10 +34,10 @@ impl Published {
 
 impl Collector {
     /// Returns the summary of `event` over the window of this length, or `None` if the window has
-    /// no samples.
+    /// no samples of the event.
     ///
     /// # Errors
-    /// If the collector has no such event, or no window of this length.
+    /// Returns an error if the collector has no such event, or no window of this length.
     pub fn stats(
         &self,
         event: impl Event,
@@ -47,7 +49,7 @@ impl Collector {
     /// Returns the summary of `event` since the start, or `None` if there are no samples.
     ///
     /// # Errors
-    /// If the collector has no such event.
+    /// Returns an error if the collector has no such event.
     pub fn total(&self, event: impl Event) -> Result<Option<Summary>, QueryError> {
         Ok(find_event(&self.published.load(), event.id())?
             .total
@@ -61,7 +63,7 @@ impl Collector {
     /// A summary is `None` if the window has no samples of the event.
     ///
     /// # Errors
-    /// If the collector has no window of this length.
+    /// Returns an error if the collector has no window of this length.
     pub fn all_stats(
         &self,
         window: Duration,
@@ -76,14 +78,14 @@ impl Collector {
             .collect()
     }
 
-    /// Returns any quantile of `event` over the window of this length, in nanoseconds or the
-    /// event's unit, and its accuracy.
+    /// Returns any quantile of `event` over the window of this length, in nanoseconds or in the
+    /// event's plain numbers, together with its accuracy.
     ///
-    /// Returns `None` if the window has no samples. The quantile is computed on the current thread
-    /// from the last report.
+    /// Returns `None` if the window has no samples of the event. The quantile is computed on the
+    /// current thread from the last report.
     ///
     /// # Errors
-    /// If the collector has no such event, or no window of this length.
+    /// Returns an error if the collector has no such event, or no window of this length.
     pub fn quantile(
         &self,
         event: impl Event,
@@ -93,10 +95,11 @@ impl Collector {
         self.query(event, window, |statistics| statistics.quantile(quantile))
     }
 
-    /// Returns the slowest samples of `event` in the window of this length, the slowest one first.
+    /// Returns the slowest samples of `event` in the window of this length, at most 4, the slowest
+    /// first. For an event with plain numbers, these are the largest ones.
     ///
     /// # Errors
-    /// If the collector has no such event, or no window of this length.
+    /// Returns an error if the collector has no such event, or no window of this length.
     pub fn slowest(
         &self,
         event: impl Event,
@@ -105,7 +108,8 @@ impl Collector {
         Ok(self.query(event, window, |statistics| statistics.slowest.clone())?.unwrap_or_default())
     }
 
-    /// Applies `query` to the statistics of an event over a window.
+    /// Applies `query` to the statistics of `event` over a window. Returns `None` if the window has
+    /// no samples of the event.
     fn query<T>(
         &self,
         event: impl Event,
@@ -116,8 +120,8 @@ impl Collector {
         Ok(find_window(find_event(&report, event.id())?, window)?.map(query))
     }
 
-    /// Returns whether a limit of `event` is violated, as of the drain's last pass. Returns `false`
-    /// if the collector has no such event.
+    /// Returns whether any limit of `event` is violated, as of the drain's last pass. Returns
+    /// `false` if the collector has no such event.
     ///
     /// This is wait-free, a single relaxed load, so a kill switch can check it before every order.
     ///
@@ -144,37 +148,39 @@ impl Collector {
         self.pool.is_breached(event.id())
     }
 
-    /// Returns the violated limits over the window of this length, as of the last report.
+    /// Returns the violated limits on quantiles over the window of this length, as of the last
+    /// report. Limits on silence have no window and are not included; [`report`](Self::report)
+    /// lists all limits.
     ///
     /// # Errors
-    /// If the collector has neither a window of this length nor a limit over one.
+    /// Returns an error if the collector has neither a window of this length nor a limit over one.
     pub fn sla_violations(&self, window: Duration) -> Result<Vec<SlaReport>, QueryError> {
         let report = self.published.load();
-        let over =
+        let limits_over =
             || report.sla.iter().filter(|limit| limit.quantile.is_some() && limit.window == window);
-        if let (None, Some(event)) = (over().next(), report.events.first()) {
+        if let (None, Some(event)) = (limits_over().next(), report.events.first()) {
             find_window(event, window)?;
         }
-        Ok(over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
+        Ok(limits_over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
     }
 
-    /// Returns the changes of limits, raised or cleared, since the last call.
+    /// Returns the violations that were raised (began) or cleared (ended) since the last call.
     ///
-    /// The queue keeps the newest 256 changes; [`SlaChanges::missed`] counts the dropped ones.
-    /// Blocks only while another thread adds or takes changes.
+    /// A queue of 256 entries keeps them for this call. If it is full, the oldest are dropped and
+    /// counted in [`SlaChanges::missed`]. Blocks only while another thread adds or takes entries.
     pub fn sla_changes(&self) -> SlaChanges {
         lock(&self.changes).take()
     }
 
-    /// Returns a copy of the last report, with [`Health::enabled`] and [`Health::unregistered`]
-    /// updated to the current values.
+    /// Returns a copy of the last report, in which [`Health::enabled`] and [`Health::unregistered`]
+    /// have the current values.
     pub fn report(&self) -> Report {
         self.published().report()
     }
 
-    /// Returns the last report as it was published.
+    /// Returns the last report exactly as it was published.
     ///
-    /// The report is shared, not copied, so polling for a new report is cheap.
+    /// The report is shared, not copied, so it is cheap to check repeatedly for a new one.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -192,13 +198,13 @@ impl Collector {
         self.published.load_full()
     }
 
-    /// Returns access to the published report that may outlive `self`.
+    /// Returns access to the last published report that may outlive `self`.
     pub(crate) fn published(&self) -> Published {
         Published { pool: Arc::clone(&self.pool), report: Arc::clone(&self.published) }
     }
 
-    /// Returns the health as of the last report, with [`Health::enabled`] and
-    /// [`Health::unregistered`] updated to the current values.
+    /// Returns the health from the last report, in which [`Health::enabled`] and
+    /// [`Health::unregistered`] have the current values.
     pub fn health(&self) -> Health {
         let health = self.published.load().health.clone();
         Health {
@@ -208,17 +214,20 @@ impl Collector {
         }
     }
 
-    /// Returns an upper bound of the memory of the collector in bytes, which does not grow: rings,
-    /// windows, histograms and two reports. It excludes reports that the program holds.
+    /// Returns the largest amount of memory that the collector takes, in bytes: rings, windows,
+    /// histograms and two reports. It does not grow with time, and does not include reports that
+    /// the program holds.
     pub fn memory_bytes(&self) -> usize {
         usize::try_from(self.published.load().health.memory_bytes).unwrap_or(usize::MAX)
     }
 }
 
+/// Returns the part of the report about the event with this id.
 fn find_event(report: &Report, id: EventId) -> Result<&EventReport, QueryError> {
     report.event(id).ok_or(QueryError::UnknownEvent { id })
 }
 
+/// Returns the statistics of the window of this length, or `None` if it has no samples.
 fn find_window(event: &EventReport, length: Duration) -> Result<Option<&Statistics>, QueryError> {
     let found = event.windows.iter().find(|window| window.length == length);
     found.map(|window| window.statistics.as_ref()).ok_or_else(|| QueryError::UnknownWindow {

@@ -1,4 +1,4 @@
-//! A race that tests of the public API cannot provoke reliably.
+//! A race between `stop` and a pass that tests of the public API cannot provoke reliably.
 
 use super::*;
 use crate::{Health, Trading, measure};
@@ -12,8 +12,8 @@ fn records_after_the_last_pass_are_unregistered_even_if_a_pass_was_about_to_begi
     collector.stop();
     drop(open);
     for kind in [PassKind::DueUpTo(8), PassKind::Due, PassKind::All, PassKind::Last] {
-        // As on a thread that began its call before the stop, and then waited until the last pass
-        // was over.
+        // The same happens on a thread that calls `drain` or `flush` before the stop and then waits
+        // for the lock until the last pass is over.
         collector.pass(kind);
         let Health { delivered, unregistered, .. } = collector.health();
         assert_eq!((delivered, unregistered), (4, 4), "{kind:?}");

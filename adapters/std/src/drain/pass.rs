@@ -1,4 +1,4 @@
-//! One pass of the drain over all rings.
+//! One pass over the rings.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -14,22 +14,21 @@ use crate::{
     sync::lock,
 };
 
-/// How far converted wall-clock times may deviate from the wall clock before they are converted by
-/// a newer anchor.
+/// How far wall-clock times that are converted by an anchor may deviate from the wall clock before
+/// a newer anchor replaces it.
 const WALL_TOLERANCE: Duration = Duration::from_micros(100);
 
-/// Which rings a pass drains, and how far.
+/// Which rings a pass drains, and how far. A pass with a maximum number of records is *bounded*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PassKind {
-    /// Drains the rings that are due by their poll interval.
+    /// Drains the rings that are due: they hold enough records, or their poll interval is over.
     Due,
     /// Drains the rings that are due, but at most this many records. The next bounded pass
-    /// continues where this one stops.
+    /// continues where this one stopped.
     DueUpTo(usize),
     /// Drains all rings and publishes a report.
     All,
-    /// Drains all rings, but at most this many records. Publishes a report once no records are
-    /// left.
+    /// Drains all rings, but at most this many records. Publishes a report if no records are left.
     AllUpTo(usize),
     /// Drains all rings and publishes a report, as the last pass of the collector. ENDs that still
     /// wait for their START become orphans.
@@ -37,13 +36,13 @@ pub(crate) enum PassKind {
 }
 
 impl PassKind {
-    /// Whether the pass skips rings that are not due.
+    /// Returns whether the pass skips rings that are not due.
     const fn skips_rings(self) -> bool {
         matches!(self, Self::Due | Self::DueUpTo(_))
     }
 
-    /// The maximum number of records that the pass drains, `None` if it is unbounded. It is at
-    /// least 1, because a pass that drained nothing would make no progress.
+    /// Returns the maximum number of records that the pass drains, or `None` if it is not bounded.
+    /// The maximum is at least 1, because a pass that drains nothing makes no progress.
     fn max_records(self) -> Option<usize> {
         match self {
             Self::DueUpTo(records) | Self::AllUpTo(records) => Some(records.max(1)),
@@ -55,24 +54,24 @@ impl PassKind {
 /// The result of a pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassResult {
-    /// How long to pause until the next pass.
+    /// The time until the next pass is due.
     pub(crate) pause: Duration,
-    /// Whether records that the pass was to drain are left because it was bounded.
+    /// Whether the pass left records in a ring that it was to drain, because the pass was bounded.
     pub(crate) has_more: bool,
 }
 
 /// What a pass drained from the rings.
 struct DrainedRings {
-    /// The tick of the oldest drained record, or of the pass itself if there was none.
+    /// The tick of the oldest drained record. If none was drained, the tick of the pass.
     oldest_tick: u64,
     /// Whether any record was drained.
     has_any: bool,
-    /// Whether records that the pass was to drain are left because it was bounded.
+    /// As in [`PassResult`].
     has_more: bool,
 }
 
 impl Drain {
-    /// Makes one pass, and adds its processor time to the overhead.
+    /// Makes one pass, and adds its processor time to the cost of measuring.
     pub(crate) fn pass(&mut self, kind: PassKind) -> PassResult {
         let stopwatch = Stopwatch::start();
         let result = self.run_pass(kind);
@@ -80,23 +79,26 @@ impl Drain {
         result
     }
 
+    /// Makes one pass.
     fn run_pass(&mut self, kind: PassKind) -> PassResult {
         self.is_last |= kind == PassKind::Last;
-        // The order matters: first a tick (`as_of`), then for each ring whether its thread has
-        // ended and where its head is, and then the time. Records up to a head therefore include
-        // all that were written before the tick, and all of a thread that has ended, and no record
-        // is newer than the time.
+        // The order of the next three steps matters. First a tick is read (`as_of`), then for each
+        // ring whether its thread has ended and up to where it is filled, then the time of the
+        // pass. Therefore the records up to there include all that were written before `as_of`, and
+        // all of a thread that has ended, and none of them is newer than the time of the pass.
         let as_of = self.pool.clock().start();
         let Self { readers, pool, .. } = self;
         for reader in readers.iter_mut() {
             // A bounded pass does not refresh a ring that an earlier pass left unfinished. If it
-            // did, a fast producer could stay ahead of the drain for ever, and `drained` would
-            // never advance. An unbounded pass finishes every ring.
+            // did, a fast producer could stay ahead of the drain forever, and `drained` would never
+            // advance. A pass that is not bounded finishes every ring, so it refreshes them all.
             reader.is_unfinished &= kind.max_records().is_some();
         }
         let readers = readers.iter_mut().enumerate();
         let ending: Vec<bool> = readers
-            .map(|(slot, reader)| !reader.is_unfinished && pool.refresh(slot, &mut reader.consumer))
+            .map(|(ring_index, reader)| {
+                !reader.is_unfinished && pool.refresh(ring_index, &mut reader.consumer)
+            })
             .collect();
         self.take_anchor();
         let now = self.anchor.monotonic;
@@ -105,7 +107,7 @@ impl Drain {
         let DrainedRings { oldest_tick, has_any, has_more } =
             self.drain_rings(kind, as_of, &ending);
         if let Some(pass) = self.readers.iter().map(|reader| reader.drained.pass).min() {
-            // After the last pass no START will arrive, so ENDs of the last pass are orphans as
+            // No START arrives after the last pass, so ENDs of the last pass itself are orphans as
             // well.
             self.aggregator.expire_orphans(if kind == PassKind::Last {
                 self.aggregator.pass() + 1
@@ -121,10 +123,10 @@ impl Drain {
         let cost =
             if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
         self.adapt_sampling(cost);
-        let since =
+        let since_report =
             self.published_at.map_or(PUBLISH_EVERY, |last| now.saturating_duration_since(last));
         let is_flushed = !kind.skips_rings() && !has_more;
-        if is_flushed || since >= PUBLISH_EVERY || !changes.is_empty() {
+        if is_flushed || since_report >= PUBLISH_EVERY || !changes.is_empty() {
             self.publish();
         } else {
             self.has_unpublished |= has_any;
@@ -135,7 +137,8 @@ impl Drain {
             self.observers.notify_change(&change);
         }
         if self.observers.panics() > panics {
-            // This may be the last pass, and the report above does not include these panics.
+            // The report above does not include these panics of hooks, and this may be the last
+            // pass.
             self.publish();
         }
         if has_more {
@@ -150,23 +153,26 @@ impl Drain {
         let pause =
             due.map_or(self.max_period, |due| due.saturating_duration_since(Instant::now()));
         let pause = if self.has_unpublished {
-            pause.min(PUBLISH_EVERY.saturating_sub(since))
+            pause.min(PUBLISH_EVERY.saturating_sub(since_report))
         } else {
             pause
         };
         PassResult { pause, has_more }
     }
 
-    /// Drains the rings that are due in a pass of this kind. `as_of` is a tick from before the
-    /// rings were refreshed. `ending` contains, for each ring, whether its thread has ended; such a
-    /// ring becomes free once it is drained.
+    /// Drains the rings that a pass of this kind has to drain.
+    ///
+    /// `as_of` is a tick from before the rings were refreshed. `ending` has an entry for each ring:
+    /// whether its thread has ended. Such a ring becomes free once it is drained.
     fn drain_rings(&mut self, kind: PassKind, as_of: u64, ending: &[bool]) -> DrainedRings {
         let max_records = kind.max_records().unwrap_or(usize::MAX);
         let now = self.anchor.monotonic;
+        // `left` is how many records may still be drained, and `next` the first ring that is left
+        // with records.
         let (mut oldest_tick, mut left, mut next) = (self.anchor.ticks, max_records, None);
-        for slot in (0..ending.len()).cycle().skip(self.first_ring).take(ending.len()) {
-            let ending = ending[slot];
-            let reader = &mut self.readers[slot];
+        for ring_index in (0..ending.len()).cycle().skip(self.first_ring).take(ending.len()) {
+            let ending = ending[ring_index];
+            let reader = &mut self.readers[ring_index];
             let pending = reader.consumer.pending();
             if !reader.is_unfinished {
                 reader.refreshed = Refresh { pass: self.aggregator.pass(), as_of };
@@ -174,7 +180,7 @@ impl Drain {
             if pending == 0 {
                 reader.drained = reader.refreshed;
             }
-            if !ending && pending == 0 && !self.pool.is_taken(slot) {
+            if !ending && pending == 0 && !self.pool.is_taken(ring_index) {
                 reader.poll_interval = None;
                 continue;
             }
@@ -189,30 +195,31 @@ impl Drain {
                 }
             }
             if pending > 0 && left > 0 {
-                oldest_tick = oldest_tick.min(self.drain_ring(slot, left));
+                oldest_tick = oldest_tick.min(self.drain_ring(ring_index, left));
             }
-            let reader = &mut self.readers[slot];
+            let reader = &mut self.readers[ring_index];
             let pending_still = reader.consumer.pending();
             left = left.saturating_sub(pending - pending_still);
             if pending_still > 0 {
                 reader.is_unfinished = pending_still < pending;
-                next = next.or(Some(slot));
+                next = next.or(Some(ring_index));
                 continue;
             }
             (reader.drained, reader.is_unfinished) = (reader.refreshed, false);
             if ending {
                 (reader.poll_interval, reader.thread) = (None, None);
-                self.pool.release(slot);
+                self.pool.release(ring_index);
             }
         }
         self.first_ring = next.unwrap_or(0);
         DrainedRings { oldest_tick, has_any: left < max_records, has_more: next.is_some() }
     }
 
-    /// Drains at most `max_records` records of one ring. Returns the tick of the first record.
-    fn drain_ring(&mut self, slot: usize, max_records: usize) -> u64 {
-        if self.readers[slot].thread.is_none() {
-            let name = self.pool.thread_name(slot);
+    /// Drains at most `max_records` records of one ring. Returns the tick of the first one, or
+    /// `u64::MAX` if there is none.
+    fn drain_ring(&mut self, ring_index: usize, max_records: usize) -> u64 {
+        if self.readers[ring_index].thread.is_none() {
+            let name = self.pool.thread_name(ring_index);
             let (aggregator, readers) = (&mut self.aggregator, &self.readers);
             let number = self.thread_names.number(&name, |mark| {
                 aggregator.exemplar_sources(&mut *mark);
@@ -221,32 +228,35 @@ impl Drain {
                     .filter_map(|reader| reader.thread.as_ref())
                     .for_each(|thread| mark(thread.number));
             });
-            self.readers[slot].thread = Some(Thread { name, number });
+            self.readers[ring_index].thread = Some(Thread { name, number });
         }
         let Self { readers, pool, aggregator, observers, wall_anchor, .. } = self;
-        let Reader { consumer, thread: Some(Thread { name, number }), .. } = &mut readers[slot]
+        let Reader { consumer, thread: Some(Thread { name, number }), .. } =
+            &mut readers[ring_index]
         else {
             return u64::MAX;
         };
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
         // clock.
-        let mut note = |record| first = if first == u64::MAX { written_at(record) } else { first };
+        let mut note_tick =
+            |record| first = if first == u64::MAX { written_at(record) } else { first };
         if observers.is_empty() {
-            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record));
+            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note_tick(record));
         } else {
             let time = *aggregator.time();
             let rate = pool.clock().rate();
             aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
-                note(record);
+                note_tick(record);
                 observers.notify_record(record, is_sample, name, wall_anchor, rate, &time);
             });
         }
         first
     }
 
-    /// Accounts for the events that were not or not fully recorded since the last pass. They are
-    /// not silent, and the summaries of sampled events are incomplete.
+    /// Reports to the aggregator which events were not recorded in full since the last pass. Such
+    /// events are not silent even without records, and the summaries of sampled events are
+    /// incomplete.
     fn note_gate(&mut self) {
         for id in lock(&self.sampler).take_thinned() {
             self.aggregator.mark_sampled(id);
@@ -259,8 +269,9 @@ impl Drain {
         }
     }
 
-    /// Checks all limits, and returns those that were raised or cleared.
+    /// Checks all limits. Returns the violations that were raised or cleared.
     fn watch_limits(&mut self) -> Vec<SlaChange> {
+        // The tick up to which every ring has been drained.
         let as_of = self
             .readers
             .iter()
@@ -288,8 +299,8 @@ impl Drain {
         changes
     }
 
-    /// Passes the current rates and the cost of measuring to the sampler, and changes the gate
-    /// where the sampler decides so.
+    /// Passes the present rates of the events to the sampler, and the cost of measuring if a period
+    /// has ended. Sets in the gate what the sampler changes.
     fn adapt_sampling(&mut self, cost: Option<f64>) {
         let Self { pool, aggregator, sampler, anchor, started, .. } = self;
         let since_start = anchor.monotonic.saturating_duration_since(started.monotonic);
@@ -305,8 +316,8 @@ impl Drain {
         );
     }
 
-    /// Takes the anchor of this pass. Counts a leap between the clocks, and replaces the anchor of
-    /// wall-clock times if it has become inexact.
+    /// Reads all clocks for this pass. Counts a leap if they diverged since the last pass, and
+    /// replaces the anchor of wall-clock times if it has become inexact.
     fn take_anchor(&mut self) {
         let clock = self.pool.clock();
         let anchor = Anchor::take(&clock);
@@ -319,8 +330,9 @@ impl Drain {
         }
     }
 
-    /// Accounts for records that went into no ring. They make the statistics of the time until now
-    /// incomplete. If ENDs were among them, open spans become uncertain.
+    /// Reports to the aggregator that records went into no ring since the last pass. The statistics
+    /// of the time until now are then incomplete. If ENDs were among the records, each open span
+    /// may be one that has ended, so it becomes uncertain.
     fn note_unregistered(&mut self) {
         let (unregistered, lost_ends) = (self.pool.unregistered(), self.pool.lost_ends());
         if unregistered != self.unregistered {
@@ -334,8 +346,8 @@ impl Drain {
     }
 }
 
-/// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it:
-/// the tick of a FORGET is that at which its span began.
+/// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it.
+/// The tick of a FORGET is that at which its span began.
 fn written_at(record: Record) -> u64 {
     match record.kind() {
         Kind::Forget | Kind::Invalid => u64::MAX,

@@ -1,4 +1,4 @@
-//! Publishing: builds a report from the state of the aggregator.
+//! Builds a report from the state of the aggregator, and publishes it.
 
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ impl Drain {
             if elapsed.is_zero() { 0.0 } else { drift as f64 * 1e6 / nanos(elapsed) as f64 };
         let health = Health { orphans, abandoned, ..self.health() };
         let report = Report {
-            // Converted by the same anchor as all other times in the report.
+            // Converted by the same anchor as all other times in the report, so that they are
+            // comparable.
             unix_ns: self.wall_anchor.unix_ns(self.pool.clock().rate(), self.anchor.ticks),
             uptime_ns: nanos(elapsed),
             sla: self.sla(),
@@ -51,17 +52,18 @@ impl Drain {
         self.has_unpublished = false;
     }
 
-    /// Returns event reports to overwrite: those of the previous report, if the program does not
-    /// hold it, or else new ones.
+    /// Returns event reports to be overwritten: those of the report before the last one, or new
+    /// ones if the program holds that report.
     ///
-    /// The memory of the previous ones is already large enough, so publishing hardly allocates
-    /// unless reports are held.
+    /// The memory of the old ones is already large enough, so publishing hardly allocates unless
+    /// the program holds reports.
     fn events_to_fill(&mut self) -> Vec<EventReport> {
         let replaced = self.replaced.take().and_then(Arc::into_inner);
         replaced.map_or_else(|| event_reports(&self.events, &self.windows), |report| report.events)
     }
 
-    /// Overwrites `statistics` with those of this event and scope.
+    /// Overwrites `statistics` with the statistics of this event over this scope, or with `None` if
+    /// there are no samples.
     fn fill_statistics(
         &mut self,
         event: EventId,
@@ -85,13 +87,13 @@ impl Drain {
         let samples = &mut statistics.slowest;
         samples.truncate(slowest.len());
         samples.reserve_exact(slowest.len() - samples.len());
-        for (place, slow) in slowest.iter().enumerate() {
+        for (index, slow) in slowest.iter().enumerate() {
             let (start_unix_ns, duration) =
                 (self.wall_anchor.unix_ns(rate, slow.start()), converter.value(slow.value()));
             let (tag, thread) = (slow.tag(), self.thread_names.name(slow.source()));
-            match samples.get_mut(place) {
-                // Keeps the `Arc` of the name if it is the same, because changing its reference
-                // count takes longer than the rest of this function.
+            match samples.get_mut(index) {
+                // Keeps the `Arc` if the thread is the same, because changing its reference count
+                // takes longer than the rest of this function.
                 Some(sample) if Arc::ptr_eq(&sample.thread, thread) => {
                     (sample.start_unix_ns, sample.duration, sample.tag) =
                         (start_unix_ns, duration, tag);
@@ -127,12 +129,13 @@ impl Drain {
         reports
     }
 
-    /// Returns the health, except the numbers of orphans and abandoned spans.
+    /// Returns the health without the numbers of orphans and abandoned spans, which `publish` adds
+    /// up.
     fn health(&mut self) -> Health {
         let counters = self.aggregator.counters();
         let name =
             |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
-        let thinned = |(id, k)| (name(id).to_owned(), sampling::share(k));
+        let share_by_name = |(id, k)| (name(id).to_owned(), sampling::share(k));
         let mut health = Health {
             late: counters.late,
             clock_anomalies: counters.clock_anomalies + self.clock_leaps,
@@ -143,7 +146,7 @@ impl Drain {
             observer_panics: self.observers.panics(),
             drain_lag_ns: self.lag_ns,
             enabled: self.pool.gate().is_enabled(),
-            sampling: lock(&self.sampler).thinned().map(thinned).collect(),
+            sampling: lock(&self.sampler).thinned().map(share_by_name).collect(),
             overhead_ratio: self.overhead.ratio(),
             memory_bytes: (self.pool.bytes() + self.storage_bytes) as u64,
             ..Health::default()
@@ -158,12 +161,13 @@ impl Drain {
     }
 }
 
-/// Returns empty reports of these events.
+/// Returns reports of these events without any samples.
 pub(super) fn event_reports(events: &[EventInfo], windows: &[WindowSpec]) -> Vec<EventReport> {
     events.iter().map(|info| EventReport::new(info, windows)).collect()
 }
 
-/// Returns the report on the clock of `pool`, with this drift.
+/// Returns the report on the clock of `pool`. `drift_ppm` is how much faster the clock ran than the
+/// operating system's clock, in parts per million.
 pub(super) fn clock_report(pool: &Pool, drift_ppm: f64) -> ClockReport {
     let clock = pool.clock();
     ClockReport {

@@ -6,8 +6,9 @@ use humantime::DurationError;
 
 use super::{DurationProblem, nearest};
 
-/// Spellings of units, each with the unit that is suggested for it. Some of the spellings are
-/// unknown to `humantime`. Of two that are equally similar the first is suggested.
+/// Spellings of units, each with the unit that is suggested for it. `humantime`, which parses
+/// durations, does not know all of these spellings. If two spellings are equally similar to a wrong
+/// unit, the first is suggested.
 const UNITS: [(&str, &str); 13] = [
     ("ms", "ms"),
     ("us", "us"),
@@ -15,7 +16,7 @@ const UNITS: [(&str, &str); 13] = [
     ("s", "s"),
     ("m", "m"),
     ("h", "h"),
-    // With the Greek letter mu; `humantime` accepts only the micro sign, which looks the same.
+    // With the Greek letter mu. `humantime` accepts only the micro sign, which looks the same.
     ("μs", "us"),
     ("milliseconds", "ms"),
     ("microseconds", "us"),
@@ -25,14 +26,14 @@ const UNITS: [(&str, &str); 13] = [
     ("hours", "h"),
 ];
 
-/// Parses a duration such as `20ms`, `1.5s` or `1m 30s`, from 1 ns to 2^64 - 1 ns.
+/// Parses a duration such as `20ms`, `1.5s` or `1m 30s`, from 1 ns to 2^64 − 1 ns.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
     let mut sum = None;
-    // Term by term, because `humantime` 2.4 panics if the sum of several terms overflows a
-    // `Duration`.
-    for one in terms(text) {
-        // Cannot overflow: both summands are at most 2^64 - 1 ns.
-        sum = Some(bounded(sum.unwrap_or_default() + term(one)?)?);
+    // Each term is parsed by itself, because `humantime` 2.4 panics if the sum of several terms
+    // overflows a `Duration`.
+    for term_text in terms(text) {
+        // The addition cannot overflow, because both summands are at most 2^64 − 1 ns.
+        sum = Some(bounded(sum.unwrap_or_default() + term(term_text)?)?);
     }
     match sum {
         None => Err(DurationProblem::Malformed),
@@ -41,7 +42,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
     }
 }
 
-/// Parses one term: a number and its unit.
+/// Parses one term, which is a number and its unit.
 fn term(term: &str) -> Result<Duration, DurationProblem> {
     let unit_at = end_of_number(term);
     let (number, unit) = (term[..unit_at].trim(), term[unit_at..].trim());
@@ -59,7 +60,7 @@ fn term(term: &str) -> Result<Duration, DurationProblem> {
     let duration = humantime::parse_duration(term).map_err(|error| match error {
         DurationError::UnknownUnit { .. } if unit.is_empty() => DurationProblem::NoUnit,
         DurationError::UnknownUnit { .. } => unknown_unit(unit),
-        // The unit contains a letter that `humantime` does not expect in any unit.
+        // The unit contains a character that no unit of `humantime` has.
         DurationError::InvalidCharacter(at) if at >= unit_at && !unit.is_empty() => {
             unknown_unit(unit)
         }
@@ -72,6 +73,7 @@ fn term(term: &str) -> Result<Duration, DurationProblem> {
     bounded(duration)
 }
 
+/// Returns the duration, or an error if it is longer than 2^64 − 1 ns.
 fn bounded(duration: Duration) -> Result<Duration, DurationProblem> {
     if duration.as_nanos() <= u64::MAX.into() {
         Ok(duration)
@@ -80,13 +82,14 @@ fn bounded(duration: Duration) -> Result<Duration, DurationProblem> {
     }
 }
 
+/// Creates the error for an unknown unit, with the most similar unit if there is one.
 fn unknown_unit(unit: &str) -> DurationProblem {
-    let written = nearest(unit, UNITS.map(|(written, _)| written));
-    let nearest = UNITS.iter().find(|(known, _)| Some(*known) == written).map(|(_, unit)| *unit);
+    let spelling = nearest(unit, UNITS.map(|(spelling, _)| spelling));
+    let nearest = UNITS.iter().find(|(known, _)| Some(*known) == spelling).map(|(_, unit)| *unit);
     DurationProblem::UnknownUnit { unit: unit.to_owned(), nearest }
 }
 
-/// Splits `text` into terms: each number together with the text up to the next number.
+/// Splits `text` into terms. A term is a number together with the text up to the next number.
 fn terms(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text.trim();
     core::iter::from_fn(move || {
@@ -103,12 +106,14 @@ fn terms(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the end of the number at the beginning of `text`, including spaces after the number.
+/// Returns the position after the number at the beginning of `text`, and after the spaces that
+/// follow the number.
 fn end_of_number(text: &str) -> usize {
     text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c.is_whitespace()))
         .unwrap_or(text.len())
 }
 
+/// Returns whether a number with decimals and this unit would be valid without the decimals.
 fn is_valid_without_decimals(number: &str, unit: &str) -> bool {
     number.split_once('.').is_some_and(|(whole, _)| term(&format!("{whole}{unit}")).is_ok())
 }

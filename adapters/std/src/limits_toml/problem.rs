@@ -5,15 +5,15 @@ use std::error;
 
 use tailwatch_core::ParseQuantileError;
 
-/// The number of names that an error lists if none of them is similar to the wrong one.
+/// How many valid names an error lists if none of them is similar to the wrong one.
 const MAX_LISTED: usize = 16;
 
-/// The error returned when a text of limits is invalid.
+/// The error returned by [`parse_limits`](crate::parse_limits) when the text is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseLimitsError {
-    /// The line of the invalid key or value, counted from 1. If a key is missing, the line of its
-    /// `[[sla]]`.
+    /// The line of the invalid key or value, counted from 1. If a key is missing, the line where
+    /// its `[[sla]]` table begins.
     pub line: usize,
     /// What is wrong in this line.
     pub problem: ParseLimitsProblem,
@@ -25,11 +25,11 @@ impl fmt::Display for ParseLimitsError {
     }
 }
 
-// No `source`: the `Display` text already includes the problem.
+// It has no `source`, because the text that `Display` writes already includes the problem.
 impl error::Error for ParseLimitsError {}
 
-/// The kinds of [`ParseLimitsError`]. The `Display` text names the invalid value and what would be
-/// valid.
+/// What is wrong with a text of limits. The text that `Display` writes names the invalid value and
+/// what would be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseLimitsProblem {
@@ -42,18 +42,18 @@ pub enum ParseLimitsProblem {
     NoLimits,
     /// `sla` is a single table instead of a list of tables: `[sla]` instead of `[[sla]]`.
     SingleTable,
-    /// The text has an unknown key outside of all `[[sla]]` tables.
+    /// A key outside of all `[[sla]]` tables is unknown.
     UnknownTopLevelKey {
         /// The key.
         key: String,
-        /// `sla`, if the key is similar to it.
+        /// `sla` if the key is similar to it, or else `None`.
         nearest: Option<&'static str>,
     },
-    /// A `[[sla]]` table has an unknown key.
+    /// A key in a `[[sla]]` table is unknown.
     UnknownKey {
         /// The key.
         key: String,
-        /// The most similar known key, if one is similar.
+        /// The most similar valid key, or `None` if none is similar.
         nearest: Option<&'static str>,
     },
     /// A `[[sla]]` table lacks a required key.
@@ -61,11 +61,11 @@ pub enum ParseLimitsProblem {
         /// The key.
         key: &'static str,
     },
-    /// A `[[sla]]` table limits neither a quantile nor silence.
+    /// A `[[sla]]` table sets no limit: it has none of `quantile`, `limit` and `max_silence`.
     MissingLimit,
-    /// A `[[sla]]` table with `max_silence` also has a key for a limit on a quantile.
+    /// A `[[sla]]` table with `max_silence` also has a key of a limit on a quantile.
     ConflictsWithSilence {
-        /// The key.
+        /// The key of the limit on a quantile.
         key: String,
     },
     /// A value has the wrong type.
@@ -77,63 +77,63 @@ pub enum ParseLimitsProblem {
         /// A description of a valid value.
         wanted: &'static str,
     },
-    /// No event has this name.
+    /// None of the events has this name.
     UnknownEvent {
         /// The name.
         name: String,
-        /// The most similar name, if one is similar.
+        /// The name of the most similar event, or `None` if none is similar.
         nearest: Option<&'static str>,
         /// The names of all events.
         known: Vec<&'static str>,
     },
-    /// A text is not a quantile.
+    /// A quantile cannot be read.
     BadQuantile {
-        /// The text.
+        /// The quantile as it was written.
         text: String,
-        /// The most similar of the common quantiles, if one is similar.
+        /// The most similar common quantile, or `None` if none is similar.
         nearest: Option<&'static str>,
     },
-    /// A text is not a valid duration.
+    /// A duration cannot be read.
     BadDuration {
         /// The key.
         key: &'static str,
-        /// The text.
+        /// The duration as it was written.
         text: String,
-        /// What is wrong with the text.
+        /// What is wrong with it.
         problem: DurationProblem,
     },
     /// The limit is a plain number, but the event is measured in time.
     NumberForTime {
-        /// The event.
+        /// The name of the event.
         event: &'static str,
-        /// The number.
+        /// The number as it was written.
         number: String,
     },
     /// The limit is a text, such as a duration, but the event is measured in plain numbers.
     TextForNumber {
-        /// The event.
+        /// The name of the event.
         event: &'static str,
-        /// The text.
+        /// The text as it was written.
         text: String,
     },
-    /// A plain number is 0, negative or too large.
+    /// A whole number is 0, negative or too large.
     OutOfRange {
         /// The key.
         key: &'static str,
-        /// The number.
+        /// The number as it was written.
         number: String,
-        /// The allowed maximum; the minimum is 1.
+        /// The maximum. The minimum is 1.
         most: u64,
     },
-    /// An earlier `[[sla]]` table has the same event, quantile, window and limit, or limits the
-    /// silence of the same event.
+    /// An earlier `[[sla]]` table sets the same limit: it has the same event, quantile, window and
+    /// limit, or also limits the silence of the event.
     DuplicateLimit {
         /// The line of the earlier table.
         first_line: usize,
     },
 }
 
-/// What is wrong with a duration. The `Display` text includes what would be valid.
+/// What is wrong with a duration. The text that `Display` writes includes what would be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DurationProblem {
@@ -141,18 +141,18 @@ pub enum DurationProblem {
     Malformed,
     /// A number has no unit.
     NoUnit,
-    /// A unit is unknown.
+    /// The unit of a number is unknown.
     UnknownUnit {
-        /// The unit.
+        /// The unit as it was written.
         unit: String,
-        /// The most similar unit, if one is similar.
+        /// The most similar unit, or `None` if none is similar.
         nearest: Option<&'static str>,
     },
-    /// A number has more decimals than can be represented.
+    /// A number has so many decimals that the duration is not a whole number of nanoseconds.
     Inexact,
     /// The duration is 0.
     Zero,
-    /// The duration exceeds 2^64 - 1 ns.
+    /// The duration is longer than 2^64 − 1 ns.
     TooLong,
 }
 
@@ -243,7 +243,8 @@ impl fmt::Display for DurationProblem {
     }
 }
 
-/// Writes the end of a message about an unknown word: the nearest known word, or the known words.
+/// Writes the end of a message about an unknown word: the most similar valid word, or a list of the
+/// valid words.
 pub(crate) fn write_suggestion(
     f: &mut fmt::Formatter<'_>,
     nearest: Option<&str>,

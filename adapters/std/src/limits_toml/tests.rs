@@ -30,19 +30,20 @@ event = "order_fill"
 max_silence = "1.5m"
 "#;
 
-/// Beginnings of tables, to which a test adds the line under test.
+/// Beginnings of `[[sla]]` tables, to which a test adds the line that it tests.
 const PLACEMENT: &str = "[[sla]]\nevent = 'order_placement'\nquantile = 'p95'\nlimit = '20ms'\n";
 const BACKLOG: &str = "[[sla]]\nevent = 'queue_backlog'\nquantile = 'p95'\n";
 const FILL: &str = "[[sla]]\nevent = 'order_fill'\n";
 
+/// Parses limits of the preset events.
 fn read(text: &str) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
     parse_limits(text, Trading::ALL)
 }
 
-/// Returns the problem of a text whose invalid line is marked by `#!`.
+/// Returns the problem of a text in which `#!` marks the invalid line.
 ///
-/// Checks that the error names the marked line, also with Windows line endings and below a line of
-/// multi-byte characters.
+/// Checks that the error names the marked line. Checks it again with Windows line endings, and with
+/// a line of multi-byte characters above the text.
 #[track_caller]
 fn refused(text: &str) -> ParseLimitsProblem {
     let marked = text.split('\n').position(|line| line.contains("#!")).expect("a marked line") + 1;
@@ -57,12 +58,13 @@ fn refused(text: &str) -> ParseLimitsProblem {
     error.problem
 }
 
-/// Returns the message for a text whose invalid line is marked by `#!`.
+/// Returns the message for a text in which `#!` marks the invalid line.
 #[track_caller]
 fn message(text: &str) -> String {
     refused(text).to_string()
 }
 
+/// Returns the limits that `GOOD` sets.
 fn good() -> Vec<(EventId, Limit)> {
     let threshold = |quantile, limit| {
         Threshold::value(quantile, limit).over(Duration::from_mins(1)).min_samples(1)

@@ -1,9 +1,10 @@
-//! Models of how a ring passes from thread to thread, for the model checker `loom`. Run them by
+//! Models of how a ring passes from thread to thread, for the model checker `loom`. Run them with
 //! `RUSTFLAGS="--cfg tailwatch_loom" cargo test --release -p tailwatch --lib pool::models`.
 //!
-//! Like the models of the ring in the core's `tests/loom.rs`, they explore every interleaving with
-//! up to three preemptions. The environment variable `TAILWATCH_WEAKEN` names one ordering to
-//! weaken.
+//! Like the models of the ring in the core's `tests/loom.rs`, they explore every interleaving of
+//! the threads with up to three preemptions. The environment variable `TAILWATCH_WEAKEN` selects
+//! one ordering, by its name in the table of `pool.rs`: a load or store with this name becomes
+//! `Relaxed`, and a fence is left out.
 
 use std::sync::{Arc, atomic};
 
@@ -13,9 +14,9 @@ use tailwatch_core::{Clock, Consumer, EventId, Outcome, Recorder, TickRate, Toke
 use super::*;
 use crate::ClockMode;
 
-/// Explores the model and prints the number of executions. Fails on fewer than `least`, because
-/// then the threads of the model did not interleave.
-fn explore(name: &str, least: usize, model: impl Fn(Arc<Pool>) + Sync + Send + 'static) {
+/// Explores every interleaving of the model and prints their number. Fails if it is below
+/// `min_executions`, because then the threads of the model did not interleave.
+fn explore(name: &str, min_executions: usize, model: impl Fn(Arc<Pool>) + Sync + Send + 'static) {
     let executions = Arc::new(atomic::AtomicUsize::new(0));
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
@@ -28,14 +29,15 @@ fn explore(name: &str, least: usize, model: impl Fn(Arc<Pool>) + Sync + Send + '
     });
     let executions = executions.load(atomic::Ordering::Relaxed);
     println!("{name}: {executions} executions");
-    assert!(executions >= least, "{name} explored only {executions} executions");
+    assert!(executions >= min_executions, "{name} explored only {executions} executions");
 }
 
 fn event() -> EventId {
     EventId::new(1).unwrap()
 }
 
-/// A clock that returns the same ticks at every read, whose last digit is the number of the thread.
+/// A clock that returns the same tick at every start of a span, and another one at every end. The
+/// last digit of both is the number of the thread, `self.0`.
 struct Stamp(u64);
 
 impl Clock for Stamp {
@@ -50,17 +52,17 @@ impl Clock for Stamp {
     }
 }
 
-/// The open span that the threads of a model pass on to each other. The lock is that of `std`,
-/// which the model checker does not see, so it orders nothing in the model.
+/// The open span that the threads of a model pass on to each other. Its lock is that of `std`,
+/// which the model checker does not see, so the lock orders nothing in the model.
 type OpenSpan = Arc<std::sync::Mutex<Option<Token>>>;
 
-/// What a thread with this number does: it takes a ring, ends the span that another thread began,
-/// begins a new one, and gives the ring back while that span is open. Returns how many records it
-/// wrote.
+/// The code of the thread with this number: it takes a ring, ends the span that another thread
+/// began, begins a new one, and gives the ring back while the new span is open. Returns how many
+/// records it wrote.
 fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, open_span: &OpenSpan) -> u64 {
     let Some(claim) = pool.claim(|| number.to_string().into()) else { return 0 };
     let recorder =
-        Recorder::new(pool.ring(claim.slot).attach_producer(), pool.gate(), Stamp(number));
+        Recorder::new(pool.ring(claim.ring_index).attach_producer(), pool.gate(), Stamp(number));
     let received = open_span.lock().unwrap().take();
     let ended = u64::from(received.is_some());
     recorder.end(received.unwrap_or(Token::unrecorded()), Outcome::Ok);
@@ -69,7 +71,7 @@ fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, open_span: &OpenSpan) -> u6
     ended + 1
 }
 
-/// A drain of the only ring, which checks that every record comes from the thread whose name the
+/// A drain of the only ring. It checks that every record was written by the thread whose name the
 /// ring has.
 struct Drain<'p> {
     pool: &'p Pool,
@@ -105,8 +107,8 @@ impl<'p> Drain<'p> {
     }
 }
 
-/// Two threads have the only ring one after the other, and the second one ends the span that the
-/// first began.
+/// Two threads have the only ring one after the other. The second one ends the span that the first
+/// one began.
 #[test]
 fn a_ring_goes_from_thread_to_thread() {
     explore("a ring goes from thread to thread", 20_000, |pool| {
@@ -140,7 +142,8 @@ fn a_ring_goes_from_thread_to_thread() {
     });
 }
 
-/// While the collector is stopped, a thread whose event the gate rejects checks for the reason.
+/// While the collector is stopped, a thread whose event the gate rejects checks whether the
+/// collector has stopped.
 #[test]
 fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
     explore("a thread that finds the gate closed sees the stop", 8, |pool| {
@@ -157,8 +160,7 @@ fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
     });
 }
 
-/// A record that happens before the call of `stop`, on the same thread or another, is delivered in
-/// the last pass.
+/// A record that was written before the call of `stop` is delivered in the last pass.
 #[test]
 fn the_last_pass_delivers_every_record_from_before_the_stop() {
     explore("the last pass delivers every record from before the stop", 100, |pool| {
@@ -177,8 +179,8 @@ fn the_last_pass_delivers_every_record_from_before_the_stop() {
     });
 }
 
-/// A thread reads the count of unregistered records during the last pass; afterwards two records
-/// follow.
+/// A thread reads the count of unregistered records during the last pass, where it has to be 0. Two
+/// records that follow the last pass are counted.
 #[test]
 fn records_after_the_last_pass_are_counted() {
     explore("records after the last pass are counted", 20, |pool| {

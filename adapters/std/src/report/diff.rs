@@ -11,22 +11,22 @@ use tailwatch_core::{
 use super::{EventReport, Report, Statistics};
 use crate::{Health, report::table};
 
-/// What happened between two reports of a collector. Returned by [`Report::diff`].
+/// What happened between two reports of a collector; returned by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ReportDiff {
     /// The time between the two reports, in nanoseconds.
     pub elapsed_ns: u64,
-    /// All events, in the order of the reports.
+    /// What happened to each event, in the order of the reports.
     pub events: Vec<EventDiff>,
-    /// Records written into rings.
+    /// Records that were written into rings.
     pub produced: u64,
-    /// Records that were drained and counted.
+    /// Records that the drain read from the rings.
     pub delivered: u64,
-    /// Records that were overwritten before they were drained.
+    /// Records that newer ones overwrote before the drain read them.
     pub overwritten: u64,
-    /// Records that were not written, because their thread had no ring or the collector had
-    /// stopped.
+    /// Records that were written into no ring, because all rings were taken by other threads or the
+    /// collector had stopped.
     pub unregistered: u64,
 }
 
@@ -34,31 +34,33 @@ pub struct ReportDiff {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventDiff {
-    /// The event's number.
+    /// The event's id.
     pub id: EventId,
     /// The event's name.
     pub name: &'static str,
-    /// The unit of the samples: `ns`, or `1` for plain numbers.
+    /// The unit of the samples: `ns` for nanoseconds, or `1` for plain numbers.
     pub unit: Unit,
-    /// The outcomes of the spans that ended.
+    /// The number of spans that ended, by outcome.
     pub outcomes: Outcomes,
-    /// The statistics of the new samples, or `None` if there are none.
+    /// The statistics of the samples that were added, or `None` if none were.
     pub samples: Option<SamplesDiff>,
 }
 
-/// The state to be subtracted is not an earlier state of the same event.
+/// The state that is to be subtracted cannot be an earlier state of the same event: it has
+/// something that the later state lacks.
 #[derive(Debug)]
 struct NotEarlier;
 
-/// The statistics of the samples between two reports, in nanoseconds or as plain numbers.
+/// The statistics of the samples that were added between two reports, in nanoseconds or as plain
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SamplesDiff {
-    /// The number of recorded samples.
+    /// The number of samples that were recorded.
     pub count: u64,
-    /// The estimated number of all samples, including those that sampling left out.
+    /// The estimated number of samples, including those that sampling left out.
     pub estimated_total: u64,
-    /// The mean.
+    /// The mean of the samples.
     pub mean: FixedPoint,
     /// The median.
     pub p50: u64,
@@ -68,16 +70,19 @@ pub struct SamplesDiff {
     pub p99: u64,
     /// The 99.9th percentile.
     pub p99_9: u64,
-    /// The largest possible error of the four quantiles.
+    /// The largest error of the four quantiles.
     pub accuracy: Accuracy,
 }
 
 impl Report {
-    /// Returns what happened since an `earlier` report of the same collector, or `None` if
-    /// `earlier` is not an earlier report.
+    /// Returns what happened since an `earlier` report of the same collector.
+    ///
+    /// Returns `None` if `earlier` cannot be an earlier report of this collector: the events
+    /// differ, or a count, the uptime or the samples of an event are not contained in those of
+    /// `self`. A report of another collector with the same events is not always detected.
     ///
     /// Counts and means are subtracted exactly. Quantiles are computed from the difference of the
-    /// histograms, or exactly from the samples if the later report still has all of them.
+    /// histograms, or exactly from the samples if `self` still has all samples since the start.
     ///
     /// Use it for intervals that are not windows, such as from one deployment, request or test to
     /// the next.
@@ -100,23 +105,24 @@ impl Report {
     /// # }
     /// ```
     pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
-        let count = |of: fn(&Health) -> u64| of(&self.health).checked_sub(of(&earlier.health));
+        let added =
+            |count: fn(&Health) -> u64| count(&self.health).checked_sub(count(&earlier.health));
         let events =
             self.events.iter().zip(&earlier.events).map(|(event, before)| event.since(before));
         (self.events.len() == earlier.events.len()).then_some(())?;
         Some(ReportDiff {
             elapsed_ns: self.uptime_ns.checked_sub(earlier.uptime_ns)?,
             events: events.collect::<Option<_>>()?,
-            produced: count(|health| health.produced)?,
-            delivered: count(|health| health.delivered)?,
-            overwritten: count(|health| health.overwritten)?,
-            unregistered: count(|health| health.unregistered)?,
+            produced: added(|health| health.produced)?,
+            delivered: added(|health| health.delivered)?,
+            overwritten: added(|health| health.overwritten)?,
+            unregistered: added(|health| health.unregistered)?,
         })
     }
 }
 
 impl ReportDiff {
-    /// Returns what happened to an event, or `None` if the collector has no such event.
+    /// Returns what happened to an event, or `None` if the collector does not have the event.
     pub fn event(&self, event: impl tailwatch_core::Event) -> Option<&EventDiff> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)
@@ -124,7 +130,7 @@ impl ReportDiff {
 }
 
 impl fmt::Display for ReportDiff {
-    /// Writes one line for each event with new samples.
+    /// Writes the elapsed time, and a line for each event with new samples.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "in {}:", table::value(Unit::Time, self.elapsed_ns))?;
         for EventDiff { name, unit, samples, .. } in &self.events {
@@ -142,6 +148,8 @@ impl fmt::Display for ReportDiff {
 }
 
 impl EventReport {
+    /// Returns what happened since `earlier`, or `None` if that cannot be an earlier report of the
+    /// same event.
     fn since(&self, earlier: &Self) -> Option<EventDiff> {
         let outcomes = Outcomes {
             ok: self.outcomes.ok.checked_sub(earlier.outcomes.ok)?,
@@ -164,14 +172,15 @@ impl EventReport {
 }
 
 impl Statistics {
-    /// Returns the statistics of the samples that were added to a total since `earlier`, or `None`
-    /// if none were.
+    /// Returns the statistics of the samples that were added since `earlier`, or `None` if none
+    /// were. Both `self` and `earlier` are statistics since the start; an `earlier` of `None` has
+    /// no samples.
     fn since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
         let values = self.values();
         let before = earlier.map(Statistics::values);
-        match values.known {
+        match values.data {
             DistributionData::Exact(samples) => {
-                let before = match before.map(|before| before.known) {
+                let before = match before.map(|before| before.data) {
                     None => [][..].into(),
                     Some(DistributionData::Exact(samples)) => samples,
                     Some(DistributionData::Counted { .. }) => return Err(NotEarlier),
@@ -184,56 +193,57 @@ impl Statistics {
                 Ok(summarize(values.converter, &moments, DistributionData::Exact(rest[..].into())))
             }
             DistributionData::Counted { buckets, moments, first, counts } => {
-                let former = before.map_or((Moments::EMPTY, BTreeMap::new()), |before| {
-                    counts_by_place(&before, buckets)
-                });
+                let (moments_before, counts_before) = before
+                    .map_or((Moments::EMPTY, BTreeMap::new()), |before| {
+                        counts_by_bucket(&before, buckets)
+                    });
                 let mut rest = counts.to_vec();
-                for (place, count) in former.1 {
-                    let left = place
+                for (bucket, count) in counts_before {
+                    let left = bucket
                         .checked_sub(first)
                         .and_then(|offset| rest.get_mut(offset))
                         .ok_or(NotEarlier)?;
-                    *left = left.get().checked_sub(count).map(Count::of).ok_or(NotEarlier)?;
+                    *left = left.get().checked_sub(count).map(Count::from_u64).ok_or(NotEarlier)?;
                 }
-                let taken = |count: &CountWord| *count > 0;
-                let Some(begin) = rest.iter().position(taken) else { return Ok(None) };
-                let end = rest.iter().rposition(taken).unwrap_or(begin);
-                // The exact minimum and maximum cannot be subtracted. The bounds of the outermost
-                // buckets that are left limit them, and so do the minimum and maximum of the total.
-                let least = buckets
+                let is_used = |count: &CountWord| *count > 0;
+                let Some(begin) = rest.iter().position(is_used) else { return Ok(None) };
+                let end = rest.iter().rposition(is_used).unwrap_or(begin);
+                // The minimum and maximum of the new samples are not known, because those of the
+                // total cannot be subtracted. They are replaced by the bounds of the outermost
+                // buckets that are left, (lower, upper], and of the total.
+                let min = buckets
                     .bounds(first + begin)
                     .0
                     .saturating_add(1)
                     .max(moments.min())
                     .min(moments.max());
-                let most = buckets.bounds(first + end).1.min(moments.max());
-                let least = if first + begin == buckets.place(moments.min()) {
-                    moments.min()
-                } else {
-                    least
-                };
-                let moments = moments.since(&former.0, least, most).ok_or(NotEarlier)?;
-                let known = DistributionData::Counted {
+                let max = buckets.bounds(first + end).1.min(moments.max());
+                let min =
+                    if first + begin == buckets.index(moments.min()) { moments.min() } else { min };
+                let moments = moments.since(&moments_before, min, max).ok_or(NotEarlier)?;
+                let data = DistributionData::Counted {
                     buckets,
                     moments,
                     first: first + begin,
                     counts: &rest[begin..=end],
                 };
-                Ok(summarize(values.converter, &moments, known))
+                Ok(summarize(values.converter, &moments, data))
             }
         }
     }
 }
 
+/// Returns the statistics of samples with these moments and this distribution, or `None` if there
+/// are no samples.
 fn summarize(
     converter: UnitConverter,
     moments: &Moments,
-    known: DistributionData<'_>,
+    data: DistributionData<'_>,
 ) -> Option<SamplesDiff> {
-    let values = Distribution { converter, known };
+    let values = Distribution { converter, data };
     let [p50, p95, p99, p99_9] =
         [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9].map(|q| values.quantile(q));
-    let worst = |one: Accuracy, other: Accuracy| {
+    let less_accurate = |one: Accuracy, other: Accuracy| {
         if one.max_relative_error_ppm() >= other.max_relative_error_ppm() { one } else { other }
     };
     Some(SamplesDiff {
@@ -244,43 +254,46 @@ fn summarize(
         p95: p95?.0,
         p99: p99?.0,
         p99_9: p99_9?.0,
-        accuracy: [p50?.1, p95?.1, p99?.1, p99_9?.1].into_iter().reduce(worst)?,
+        accuracy: [p50?.1, p95?.1, p99?.1, p99_9?.1].into_iter().reduce(less_accurate)?,
     })
 }
 
-/// Returns the samples in `all` that are not in `some`, or `None` if `some` has a sample that `all`
-/// has not.
+/// Returns the samples of `all` without those of `some`, or `None` if `some` has a sample that
+/// `all` lacks.
 fn difference(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
     let sorted = |samples: Samples<'_>| {
         let mut samples: Vec<_> = samples.iter().collect();
         samples.sort_unstable();
         samples
     };
-    let mut gone = sorted(some).into_iter().peekable();
+    let mut to_remove = sorted(some).into_iter().peekable();
     let mut rest = sorted(all);
-    rest.retain(|sample| gone.next_if_eq(sample).is_none());
-    gone.peek().is_none().then_some(rest)
+    rest.retain(|sample| to_remove.next_if_eq(sample).is_none());
+    to_remove.peek().is_none().then_some(rest)
 }
 
-/// Returns the moments of all values and the weight at each place of the histogram.
-fn counts_by_place(values: &Distribution<'_>, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
-    let mut places = BTreeMap::new();
-    match values.known {
+/// Returns the moments of all values and the weight in each bucket of the histogram.
+fn counts_by_bucket(
+    values: &Distribution<'_>,
+    buckets: Buckets,
+) -> (Moments, BTreeMap<usize, u64>) {
+    let mut by_bucket = BTreeMap::new();
+    match values.data {
         DistributionData::Exact(samples) => {
             let mut moments = Moments::EMPTY;
             for sample in samples.iter() {
                 moments.add(sample.value(), sample.sampling());
-                *places.entry(buckets.place(sample.value())).or_default() += sample.weight();
+                *by_bucket.entry(buckets.index(sample.value())).or_default() += sample.weight();
             }
-            (moments, places)
+            (moments, by_bucket)
         }
         DistributionData::Counted { moments, first, counts, .. } => {
-            places.extend(
+            by_bucket.extend(
                 (first..)
                     .zip(counts.iter().map(|count| count.get()))
                     .filter(|(_, count)| *count > 0),
             );
-            (moments, places)
+            (moments, by_bucket)
         }
     }
 }

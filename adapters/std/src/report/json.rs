@@ -1,4 +1,5 @@
-//! The parts of the JSON schema `tailwatch.report/1` that differ from the layout of the structs.
+//! The parts of the JSON schema `tailwatch.report/1` that are laid out differently from the
+//! structs.
 
 use core::fmt;
 
@@ -63,6 +64,7 @@ impl Serialize for Statistics {
     }
 }
 
+/// Writes windows as a map from the name of the window, such as `60s`, to its statistics.
 pub(super) fn windows<S: Serializer>(
     windows: &[WindowReport],
     serializer: S,
@@ -74,6 +76,7 @@ pub(super) fn windows<S: Serializer>(
     map.end()
 }
 
+/// Writes outcomes as a map, because the core's type does not implement `Serialize`.
 pub(super) fn outcomes<S: Serializer>(
     outcomes: &Outcomes,
     serializer: S,
@@ -85,11 +88,13 @@ pub(super) fn outcomes<S: Serializer>(
     map.end()
 }
 
+/// Writes an event's id as a number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
 pub(super) fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(id.get())
 }
 
+/// Writes a value as the text that its `Display` produces.
 pub(crate) fn text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,

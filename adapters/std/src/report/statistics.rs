@@ -11,23 +11,24 @@ use super::SlowSample;
 
 /// The statistics of an event over a window or since the start.
 ///
-/// Beside the summary, it keeps the samples or their histogram, so that any other
+/// Beside the summary, they contain the samples or a histogram of them, so any other
 /// [`quantile`](Self::quantile) can be computed later.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Count, minimum, maximum, mean, standard deviation and the usual quantiles.
+    /// Count, minimum, maximum, mean, standard deviation, p50, p95, p99 and p99.9.
     pub summary: Summary,
-    /// The summary corrected for coordinated omission, or `None` if the event has no expected
-    /// interval.
+    /// The summary corrected for coordinated omission: it also counts the spans that a slow span
+    /// kept from beginning. `None` if the event declares no expected interval.
     pub corrected: Option<Summary>,
-    /// The slowest samples, slowest first.
+    /// The slowest samples, at most 4, the slowest first. For plain numbers, the largest ones.
     pub slowest: Vec<SlowSample>,
+    /// Converts the values from the unit of the histogram to nanoseconds.
     converter: UnitConverter,
     values: OwnedData,
 }
 
-/// [`DistributionData`] that owns its samples or counts.
+/// The data of a [`DistributionData`], but with samples or counts that it owns.
 #[derive(Clone, PartialEq)]
 enum OwnedData {
     Exact(Vec<WeightedSample>),
@@ -35,12 +36,12 @@ enum OwnedData {
 }
 
 impl OwnedData {
-    /// Replaces the data, reusing the allocated memory.
-    fn replace(&mut self, known: DistributionData<'_>) {
-        match (&mut *self, known) {
+    /// Replaces the data. Reuses the allocated memory.
+    fn replace(&mut self, data: DistributionData<'_>) {
+        match (&mut *self, data) {
             (Self::Exact(owned), DistributionData::Exact(samples)) => {
                 owned.clear();
-                // Exactly, because `Health::memory_bytes` counts no spare capacity.
+                // Exactly as many, because `Health::memory_bytes` does not include spare capacity.
                 owned.reserve_exact(samples.iter().count());
                 owned.extend(samples.iter());
             }
@@ -54,14 +55,14 @@ impl OwnedData {
                 counts.extend_from_slice(now);
                 *self = Self::Counted { buckets, moments, first, counts };
             }
-            (_, known) => *self = known.into(),
+            (_, data) => *self = data.into(),
         }
     }
 }
 
 impl From<DistributionData<'_>> for OwnedData {
-    fn from(known: DistributionData<'_>) -> Self {
-        match known {
+    fn from(data: DistributionData<'_>) -> Self {
+        match data {
             DistributionData::Exact(samples) => Self::Exact(samples.iter().collect()),
             DistributionData::Counted { buckets, moments, first, counts } => {
                 Self::Counted { buckets, moments, first, counts: counts.into() }
@@ -71,24 +72,26 @@ impl From<DistributionData<'_>> for OwnedData {
 }
 
 impl Statistics {
+    /// Creates statistics without a corrected summary and slowest samples, which the caller adds.
     pub(crate) fn new(summary: Summary, values: Distribution<'_>) -> Self {
         Self {
             summary,
             corrected: None,
             slowest: Vec::new(),
             converter: values.converter,
-            values: values.known.into(),
+            values: values.data.into(),
         }
     }
 
-    /// Replaces the summary and the values, reusing the allocated memory.
+    /// Replaces the summary and the values. Reuses the allocated memory.
     pub(crate) fn replace(&mut self, summary: Summary, values: Distribution<'_>) {
         (self.summary, self.converter) = (summary, values.converter);
-        self.values.replace(values.known);
+        self.values.replace(values.data);
     }
 
+    /// Returns the distribution of the values.
     pub(super) fn values(&self) -> Distribution<'_> {
-        let known = match &self.values {
+        let data = match &self.values {
             OwnedData::Exact(samples) => DistributionData::Exact(samples[..].into()),
             OwnedData::Counted { buckets, moments, first, counts } => DistributionData::Counted {
                 buckets: *buckets,
@@ -97,7 +100,7 @@ impl Statistics {
                 counts,
             },
         };
-        Distribution { converter: self.converter, known }
+        Distribution { converter: self.converter, data }
     }
 
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
@@ -119,18 +122,19 @@ impl Statistics {
     /// # }
     /// ```
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
-        // Statistics always have at least one sample, so the fallback is never used.
+        // There is always at least one sample, so the fallback is never used.
         self.values().quantile(quantile).unwrap_or((self.summary.max, self.summary.accuracy))
     }
 
-    /// Returns the buckets that are not empty, with their counts by weight. Intended for exporters.
+    /// Returns the buckets that are not empty, each with the weight of its samples: a sample of an
+    /// event that is sampled 1 in 2^k counts 2^k times. Intended for exporters.
     ///
-    /// They are the buckets of a base-2 exponential histogram, in ascending order. If every sample
-    /// is known, each sample has a bucket of its own, in no particular order.
+    /// The buckets are those of a base-2 exponential histogram, in ascending order. If every sample
+    /// is known, each sample has a bucket of its own instead, in no particular order.
     ///
-    /// The bounds of durations are in units of 2^-40 s. So every bucket of the histogram is also a
-    /// bucket of a Prometheus native histogram or an OpenTelemetry exponential histogram in
-    /// seconds. The bounds of plain numbers are the numbers themselves.
+    /// The bounds of durations are in units of 2^-40 s. Therefore every bucket of the histogram is
+    /// also a bucket of a Prometheus native histogram and of an OpenTelemetry exponential histogram
+    /// in seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
         self.values().buckets()
     }

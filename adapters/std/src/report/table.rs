@@ -13,15 +13,15 @@ use crate::{
 const HEADER: [&str; 11] =
     ["event", "window", "count", "min", "mean", "p50", "p95", "p99", "p99.9", "max", "quantiles"];
 
-/// Horizontal lines around the header and at the end. There are none between the rows, of which
-/// there are many.
+/// Horizontal lines around the header and at the end. There are none between the rows, because a
+/// report has many rows.
 const STYLE: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Writes the table, followed by a line about the collector's health, a line about sampled events,
-/// if any, and a line for each violated limit.
+/// Writes the table, followed by a line about the collector's health, a line about the sampled
+/// events if there are any, and a line for each violated limit.
 pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(HEADER);
@@ -76,13 +76,13 @@ pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     Ok(())
 }
 
-/// Returns a row for each window with a sample, and at last the row of the total. An event without
-/// any sample has one row with the count 0.
+/// Returns a row for each window with a sample, and after them the row of the total. An event
+/// without any sample has one row with the count 0.
 fn rows(event: &EventReport) -> Vec<[String; 11]> {
     let windows =
         event.windows.iter().map(|window| (window_name(window.length), window.statistics.as_ref()));
-    let spans = windows.chain([("total".to_owned(), event.total.as_ref())]);
-    let mut rows: Vec<_> = spans
+    let scopes = windows.chain([("total".to_owned(), event.total.as_ref())]);
+    let mut rows: Vec<_> = scopes
         .filter_map(|(window, known)| known.map(|known| row(event.unit, window, &known.summary)))
         .collect();
     if rows.is_empty() {
@@ -94,6 +94,7 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
     rows
 }
 
+/// Returns the row of a summary. Its first cell, the name of the event, is empty.
 fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     let show = |number: u64| value(unit, number);
     let mean = match unit {
@@ -118,7 +119,8 @@ pub(crate) fn value(unit: Unit, value: u64) -> String {
     }
 }
 
-/// Formats nanoseconds in the unit that needs the fewest digits: ns, µs, ms or s.
+/// Formats nanoseconds in the smallest of ns, µs and ms in which the number is below 10,000, or
+/// else in s.
 #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
 fn duration(nanos: u64) -> String {
     match nanos {

@@ -6,16 +6,16 @@ use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem};
 use crate::limits_toml::nearest;
 
 const PREFIX: &str = "TAILWATCH_";
-/// The variable that names the configuration file.
+/// The variable that contains the path of the configuration file.
 const CONFIG: &str = "TAILWATCH_CONFIG";
 
-/// The environment variables to read.
+/// Where environment variables are read from.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Environment {
     /// The variables of the process.
     #[default]
     Process,
-    /// The given variables, instead of those of the process.
+    /// These names and values, instead of the variables of the process.
     Given(Vec<(OsString, OsString)>),
 }
 
@@ -24,11 +24,13 @@ pub(super) fn variables() -> impl Iterator<Item = String> {
     [CONFIG.to_owned()].into_iter().chain(KEYS.iter().map(|key| variable(key)))
 }
 
+/// Returns the name of the variable for a key, such as `TAILWATCH_RINGS` for `rings`.
 fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
 impl Settings {
+    /// Applies all variables whose names begin with `TAILWATCH_`.
     pub(super) fn read_environment(
         &mut self,
         environment: &Environment,
@@ -39,11 +41,11 @@ impl Settings {
                 given.iter().filter(|variable| is_ours(variable)).cloned().collect()
             }
         };
-        // Sorted, so that of several errors it is always the same one that is reported.
+        // Sorted, so that always the same error is reported if there are several.
         ours.sort_unstable();
         for (name, value) in ours {
-            // A name that is not Unicode becomes one that no variable has, and is reported as
-            // unknown.
+            // If a name is not Unicode, its invalid parts are replaced. No setting has such a name,
+            // so the variable is reported as unknown.
             let name = name.to_string_lossy().into_owned();
             let origin = Origin::Environment { variable: name.clone() };
             self.read_variable(&name, value, &origin)
@@ -52,6 +54,7 @@ impl Settings {
         Ok(())
     }
 
+    /// Applies one variable.
     fn read_variable(
         &mut self,
         name: &str,
@@ -71,7 +74,8 @@ impl Settings {
         }
         let Some(key) = KEYS.iter().find(|key| variable(key) == name) else {
             let known: Vec<String> = variables().collect();
-            // Without the common prefix, which would make any two names look similar.
+            // Names are compared without the common prefix, which would make any two of them
+            // similar.
             let bare =
                 |variable: &'_ str| variable.strip_prefix(PREFIX).unwrap_or_default().to_owned();
             let words: Vec<String> = known.iter().map(|known| bare(known)).collect();
@@ -87,6 +91,7 @@ impl Settings {
     }
 }
 
+/// Returns whether the name of a variable begins with `TAILWATCH_`.
 fn is_ours((name, _): &(OsString, OsString)) -> bool {
     name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
 }

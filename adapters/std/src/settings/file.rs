@@ -1,6 +1,7 @@
 //! Reads settings from a configuration file in TOML.
 //!
-//! Anything unknown in the file is an error, which names the line.
+//! Everything unknown in the file is an error, which names the line. Below, `at` is a position in
+//! the file: the number of bytes before it.
 
 use std::{
     collections::HashMap,
@@ -21,8 +22,8 @@ use crate::{
     limits_toml::{EVENT, LimitsParser, SLA, first_key, nearest},
 };
 
-/// The largest configuration file that is read, in bytes. The bound keeps a wrong path, such as
-/// that of a huge log file, from being read into memory.
+/// The size in bytes up to which a configuration file is read. The bound keeps a file at a wrong
+/// path, such as a huge log, from being read into memory.
 const MAX_BYTES: u64 = 1 << 20;
 
 const TAILWATCH: &str = "tailwatch";
@@ -64,6 +65,7 @@ impl Settings {
     }
 }
 
+/// Returns the content of the file.
 fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -81,10 +83,12 @@ fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
 /// A configuration file that is being read.
 struct ConfigFile<'a> {
     path: &'a Path,
+    /// Contains the text, and the events that it may name.
     parser: LimitsParser<'a>,
 }
 
 impl ConfigFile<'_> {
+    /// Applies everything in the file to `settings`.
     fn read_into(&self, settings: &mut Settings) -> Result<(), SettingsError> {
         let document = DeTable::parse(self.parser.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -108,6 +112,7 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
+    /// Reads the `[tailwatch]` table.
     fn read_settings(
         &self,
         table: &Spanned<DeValue<'_>>,
@@ -116,7 +121,7 @@ impl ConfigFile<'_> {
         let DeValue::Table(keys) = table.get_ref() else {
             return Err(self.not_a_table(table, TAILWATCH, "one [tailwatch] table"));
         };
-        // In the order of the file, so that the first of several errors is reported.
+        // Sorted by their position in the file, so that the first of several errors is reported.
         let mut keys: Vec<_> = keys.iter().collect();
         keys.sort_unstable_by_key(|(key, _)| key.span().start);
         for (key, value) in keys {
@@ -130,7 +135,8 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    /// Reads the `[[sla]]` tables. They replace the limits of the program and of the events.
+    /// Reads the `[[sla]]` tables. They replace all limits that the program sets or its events
+    /// declare.
     fn read_limits(
         &self,
         sla: &Spanned<DeValue<'_>>,
@@ -142,16 +148,18 @@ impl ConfigFile<'_> {
                 problem: SettingsProblem::Limits(problem),
             }
         })?;
-        let first =
+        // The line of the first limit stands for all of them in the origin.
+        let first_line =
             entries.first().map_or_else(|| self.parser.line(sla.span().start), |entry| entry.line);
         let limits = entries.iter().map(|entry| (entry.event, entry.limit)).collect();
         settings
             .limits
-            .offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first });
+            .offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first_line });
         settings.limit_lines = entries.iter().map(|entry| (entry.event, entry.line)).collect();
         Ok(())
     }
 
+    /// Reads the `[[sampling]]` tables.
     fn read_sampling(
         &self,
         sampling: &Spanned<DeValue<'_>>,
@@ -161,14 +169,15 @@ impl ConfigFile<'_> {
         let DeValue::Array(entries) = sampling.get_ref() else {
             return Err(self.not_a_table(sampling, SAMPLING, WANTED));
         };
-        let mut seen = HashMap::new();
+        // The position of the table of each event.
+        let mut positions = HashMap::new();
         for entry in entries {
             let DeValue::Table(table) = entry.get_ref() else {
                 return Err(self.not_a_table(entry, SAMPLING, WANTED));
             };
             let at = entry.span().start;
             let (event, sampling) = self.sampling(at, table)?;
-            if let Some(first) = seen.insert(event.id, at) {
+            if let Some(first) = positions.insert(event.id, at) {
                 let first_line = self.parser.line(first);
                 return Err(self.error(at, SettingsProblem::DuplicateSampling { first_line }));
             }
@@ -177,7 +186,7 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    /// Reads one `[[sampling]]` table, which begins at the byte `at`.
+    /// Reads one `[[sampling]]` table, which begins at `at`.
     fn sampling(
         &self,
         at: usize,
@@ -198,7 +207,8 @@ impl ConfigFile<'_> {
             [] => return Err(self.error(at, SettingsProblem::MissingSampling)),
             [RATE] => Sampling::Rate(number(RATE)?),
             [MAX_CPU] => Sampling::Budget { max_cpu: number(MAX_CPU)? },
-            // `above` or `sample` or both. `number` reports the one that is missing.
+            // Either both keys of a rate limit, or one of them; `number` then reports that the
+            // other is missing.
             [_] | [ABOVE, SAMPLE] => {
                 Sampling::RateLimit { above: number(ABOVE)?, sample: number(SAMPLE)? }
             }
@@ -213,6 +223,7 @@ impl ConfigFile<'_> {
         Ok((event, sampling))
     }
 
+    /// Reads the name of an event, and returns the event.
     fn event(&self, value: &Spanned<DeValue<'_>>) -> Result<&EventInfo, SettingsError> {
         let at = value.span().start;
         let raw = Raw::Toml(value.get_ref());
@@ -227,7 +238,7 @@ impl ConfigFile<'_> {
         })
     }
 
-    /// Reads a number, with or without decimals.
+    /// Reads a decimal number, with or without a fraction.
     fn number(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -252,6 +263,7 @@ impl ConfigFile<'_> {
         })
     }
 
+    /// Creates the error for a key at `at` that is not among the `known` keys of `table`.
     fn unknown_key(
         &self,
         at: usize,
@@ -263,6 +275,7 @@ impl ConfigFile<'_> {
         self.error(at, SettingsProblem::UnknownKey { table, key: key.to_owned(), nearest, known })
     }
 
+    /// Creates the error for a value of `key` that is not a table. `wanted` describes what is.
     fn not_a_table(
         &self,
         value: &Spanned<DeValue<'_>>,
@@ -273,10 +286,12 @@ impl ConfigFile<'_> {
         self.error(value.span().start, SettingsProblem::NotATable { key, found, wanted })
     }
 
+    /// Creates an error with the line of `at`.
     fn error(&self, at: usize, problem: SettingsProblem) -> SettingsError {
         SettingsError { origin: self.origin(at), problem }
     }
 
+    /// Returns the line of `at` as an origin.
     fn origin(&self, at: usize) -> Origin {
         Origin::File { path: self.path.to_owned(), line: self.parser.line(at) }
     }

@@ -10,7 +10,7 @@ use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::write_
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// Where the invalid value was set: a line of the file, a variable, or the program.
+    /// Where the invalid value was set: in a line of the file, in a variable, or in the program.
     pub origin: Origin,
     /// What is wrong with the setting.
     pub problem: SettingsProblem,
@@ -27,13 +27,14 @@ impl error::Error for SettingsError {
         match &self.problem {
             SettingsProblem::Unreadable { source, .. } => Some(source),
             SettingsProblem::Rejected { error, .. } => error.source(),
-            // Their `Display` already includes the errors that they wrap.
+            // The text that `Display` writes already includes the errors in the other variants.
             _ => None,
         }
     }
 }
 
-/// Adds the origin to `error`, unless the program itself set the value, whose author needs no hint.
+/// Adds to `error` the origin and key of the setting that caused it, if the operator of the machine
+/// set the value. The author of the program finds a value of the program without this.
 pub(super) fn with_origin(origin: &Origin, key: &'static str, error: BuildError) -> BuildError {
     if !origin.is_operator() {
         return error;
@@ -42,33 +43,33 @@ pub(super) fn with_origin(origin: &Origin, key: &'static str, error: BuildError)
     BuildError::Settings(SettingsError { origin: origin.clone(), problem })
 }
 
-/// The kinds of [`SettingsError`]. The `Display` text names the invalid value and what would be
-/// valid.
+/// What is wrong with a setting. The text that `Display` writes names the invalid value and what
+/// would be valid.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SettingsProblem {
-    /// The name of a variable begins with `TAILWATCH_`, but no setting has this name.
+    /// The name of an environment variable begins with `TAILWATCH_`, but belongs to no setting.
     UnknownVariable {
-        /// The most similar name, if one is similar.
+        /// The most similar valid name, or `None` if none is similar.
         nearest: Option<String>,
     },
     /// A value or the configuration file is not valid Unicode.
     NotUnicode {
-        /// The value with the invalid parts replaced, or `None` for the file.
+        /// The value of the variable with its invalid parts replaced, or `None` for the file.
         text: Option<String>,
     },
     /// The configuration file cannot be read.
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The configuration file is larger than the allowed maximum.
+    /// The configuration file is larger than the maximum of 1 MiB.
     TooLarge {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The allowed maximum in bytes.
+        /// The maximum in bytes.
         most: u64,
     },
     /// The configuration file is not valid TOML.
@@ -76,70 +77,72 @@ pub enum SettingsProblem {
         /// The message of the TOML parser.
         message: String,
     },
-    /// The file has an unknown key outside of all tables.
+    /// A key outside of all tables is unknown, or a table with this name is.
     UnknownTopLevelKey {
         /// The key.
         key: String,
-        /// The most similar table, if one is similar.
+        /// The name of the most similar valid table, or `None` if none is similar.
         nearest: Option<&'static str>,
     },
-    /// A table has an unknown key.
+    /// A key in a table is unknown.
     UnknownKey {
-        /// The table.
+        /// The table as it is written, such as `[[sampling]]`, or `a window`.
         table: &'static str,
         /// The key.
         key: String,
-        /// The most similar known key, if one is similar.
+        /// The most similar valid key, or `None` if none is similar.
         nearest: Option<&'static str>,
-        /// All known keys.
+        /// All valid keys of the table.
         known: &'static [&'static str],
     },
-    /// A value is not the kind of table that it has to be, such as `[sampling]` for `[[sampling]]`.
+    /// A key should be a table, or a list of tables, and is something else: for example
+    /// `[sampling]` instead of `[[sampling]]`.
     NotATable {
         /// The key.
         key: &'static str,
         /// The TOML type of the value.
         found: &'static str,
-        /// A description of the right table.
+        /// What to write instead.
         wanted: &'static str,
     },
     /// A table lacks a required key.
     MissingKey {
-        /// The table.
+        /// The table as it is written, such as `[[sampling]]`, or `a window`.
         table: &'static str,
         /// The key.
         key: &'static str,
     },
     /// A key has an invalid value.
     BadValue {
-        /// The key.
+        /// The key of the setting.
         key: &'static str,
         /// The value as it was written; for an array, a table or a date, only its type.
         value: String,
         /// A description of a valid value.
         wanted: &'static str,
-        /// The most similar valid word, if one is similar.
+        /// The most similar valid word, or `None` if none is similar.
         nearest: Option<&'static str>,
     },
-    /// A text is not a valid duration.
+    /// A duration cannot be read.
     BadDuration {
         /// The key.
         key: &'static str,
-        /// The text.
+        /// The duration as it was written.
         text: String,
-        /// What is wrong with the text.
+        /// What is wrong with it.
         problem: DurationProblem,
     },
-    /// No event has this name.
+    /// The collector has no event with this name.
     UnknownEvent {
         /// The name.
         name: String,
-        /// The most similar name, if one is similar.
+        /// The name of the most similar event, or `None` if none is similar.
         nearest: Option<&'static str>,
         /// The names of all events of the collector.
         known: Vec<&'static str>,
     },
-    /// A `[[sampling]]` table has none of the keys that set a sampling.
+    /// A `[[sampling]]` table has none of the keys that set how the event is sampled: `rate`,
+    /// `above`, `sample` and `max_cpu`.
     MissingSampling,
     /// Two keys of a `[[sampling]]` table exclude each other.
     ConflictingKeys {
@@ -148,25 +151,25 @@ pub enum SettingsProblem {
         /// The other key.
         other: &'static str,
     },
-    /// The sampling of one event is set twice.
+    /// Two `[[sampling]]` tables are about the same event.
     DuplicateSampling {
-        /// The line of the first `[[sampling]]` table.
+        /// The line of the first of the two tables.
         first_line: usize,
     },
     /// A `[[sla]]` table is invalid.
     Limits(ParseLimitsProblem),
-    /// A core or priority is set for the drain thread, but `manual_drain` turns that thread off.
+    /// A core or priority is set for the drain's thread, but `manual_drain` turns that thread off.
     NoDrainThread {
-        /// The key, `drain_core` or `drain_priority`.
+        /// The key of the core or priority: `drain_core` or `drain_priority`.
         key: &'static str,
-        /// The origin of `manual_drain`.
+        /// Where `manual_drain` was set.
         manual: Origin,
     },
-    /// The value is well-formed but out of range, or the operating system refuses it.
+    /// The value can be read, but it is out of range, or the operating system refuses it.
     Rejected {
         /// The key.
         key: &'static str,
-        /// The error of the builder.
+        /// What is wrong with the value.
         error: Box<BuildError>,
     },
 }
@@ -179,7 +182,8 @@ impl fmt::Display for SettingsProblem {
                 let known: Vec<String> = environment::variables().collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 match nearest {
-                    // Without the quotes of `write_suggestion`.
+                    // Names of variables are written without quotes, unlike the words of
+                    // `write_suggestion`.
                     Some(nearest) => write!(f, "; did you mean {nearest}?"),
                     None => write_suggestion(f, None, &known),
                 }

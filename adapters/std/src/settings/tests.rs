@@ -36,12 +36,14 @@ const VARIABLES: [(&str, &str); 11] = [
     ("ENABLED", "false"),
 ];
 
+/// Reads settings from the text of a file.
 fn file(text: &str) -> Result<Settings, SettingsError> {
     let mut settings = Settings::default();
     settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL)?;
     Ok(settings)
 }
 
+/// Reads settings from variables, whose names are given without `TAILWATCH_`.
 fn variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let given = variables
         .iter()
@@ -51,12 +53,13 @@ fn variables(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Ok(settings)
 }
 
+/// Returns each key with its formatted value.
 fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     settings.rows().into_iter().map(|(key, value, _)| (key, value)).collect()
 }
 
-/// Returns the error message for a file whose invalid line is marked by `#!`, without the file name
-/// and line number, which are checked here.
+/// Returns the error message for a file in which `#!` marks the invalid line. Checks that the
+/// message begins with the file's name and this line, and returns the rest.
 #[track_caller]
 fn file_error(text: &str) -> String {
     let marked = text.split('\n').position(|line| line.contains("#!")).expect("a marked line") + 1;
@@ -69,8 +72,8 @@ fn file_error(text: &str) -> String {
         .to_owned()
 }
 
-/// Returns the error message for an invalid variable, without the variable's name, which is checked
-/// here.
+/// Returns the error message for an invalid variable. Checks that the message begins with the
+/// variable's name, and returns the rest.
 #[track_caller]
 fn variable_error(name: &str, value: &str) -> String {
     let error = variables(&[(name, value)]).expect_err("the variable is invalid");

@@ -1,4 +1,4 @@
-//! Reads the values of settings from environment variables and TOML, and formats them.
+//! Reads the values of settings from environment variables and TOML, and formats them as text.
 
 use core::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::{
     report::window_name,
 };
 
-/// A value as it was written, before it is interpreted.
+/// A value as it was written, before it is converted to the type of its setting.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Raw<'a> {
-    /// The text of an environment variable, in which no value is quoted.
+    /// The text of an environment variable, which contains no quotes.
     Text(&'a str),
     /// A TOML value of the configuration file.
     Toml(&'a DeValue<'a>),
 }
 
 impl<'a> Raw<'a> {
-    /// Returns the value as text, or `None` if it is of another type.
+    /// Returns the value if it is a text, or `None` if it is of another type.
     fn text(&self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
@@ -30,20 +30,22 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Returns the value as a whole number from 0, or `None` if it is none. Both sources use TOML's
-    /// notation, such as `0x400` or `1_024`.
+    /// Returns the value if it is a whole number from 0 to 2^64 − 1, or `None` if not. In the
+    /// environment and in the file, numbers are written as in TOML, for example `0x400` or `1_024`.
     fn number(&self) -> Option<u64> {
-        let of = |value: &DeValue<'_>| match value {
+        let to_number = |value: &DeValue<'_>| match value {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         };
         match self {
-            Self::Text(text) => DeValue::parse(text).ok().and_then(|value| of(value.get_ref())),
-            Self::Toml(value) => of(value),
+            Self::Text(text) => {
+                DeValue::parse(text).ok().and_then(|value| to_number(value.get_ref()))
+            }
+            Self::Toml(value) => to_number(value),
         }
     }
 
-    /// Describes the value in an error message.
+    /// Formats the value for an error message.
     fn describe(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
@@ -51,7 +53,8 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// Makes the error for a value that `key` cannot have.
+    /// Creates the error for this value of `key`. `wanted` describes a valid value, and `nearest`
+    /// is the valid word that is most similar to the value, if there is one.
     pub(super) fn bad_value(
         &self,
         key: &'static str,
@@ -61,7 +64,8 @@ impl<'a> Raw<'a> {
         SettingsProblem::BadValue { key, value: self.describe(), wanted, nearest }
     }
 
-    /// Reads the value as one of a few words, each of which stands for a `T`.
+    /// Reads the value of `key` as one of `words`, and returns the `T` that the word stands for.
+    /// `wanted` describes the words for an error message.
     fn one_of<T: Copy>(
         &self,
         key: &'static str,
@@ -76,7 +80,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Describes a TOML value in an error message.
+/// Formats a TOML value for an error message.
 pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
@@ -89,7 +93,7 @@ pub(super) fn describe(value: &DeValue<'_>) -> String {
     }
 }
 
-/// A type that the value of a setting can have.
+/// A type that a setting can have.
 pub(super) trait Value: Sized {
     /// Reads the value of `key`.
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem>;
@@ -125,6 +129,7 @@ impl Value for Option<usize> {
     }
 }
 
+/// The word for an optional number that is absent.
 const NONE: &str = "none";
 
 impl Value for bool {
@@ -154,6 +159,7 @@ impl Value for Duration {
     }
 }
 
+/// Parses a duration that is the value of `key` or a part of it.
 fn duration(key: &'static str, text: &str) -> Result<Duration, SettingsProblem> {
     duration::parse(text).map_err(|problem| SettingsProblem::BadDuration {
         key,
@@ -162,6 +168,7 @@ fn duration(key: &'static str, text: &str) -> Result<Duration, SettingsProblem> 
     })
 }
 
+/// The clocks, by the words that select them.
 const CLOCKS: [(&str, ClockSetting); 3] = [
     ("ordered", ClockSetting::Ordered),
     ("relaxed", ClockSetting::Relaxed),
@@ -189,6 +196,7 @@ impl Value for DrainPriority {
     }
 }
 
+// The keys of a window that is written as a table.
 const LENGTH: &str = "length";
 const SLICES: &str = "slices";
 const WINDOW_KEYS: &[&str] = &[LENGTH, SLICES];
@@ -218,14 +226,17 @@ impl Value for Vec<WindowSpec> {
     }
 }
 
+/// A description of a window for error messages.
 const WINDOW: &str = "length/slices, such as \"1s/10\"";
 
+/// Parses a window of the list `key` that is written as length/slices.
 fn window_of_text(key: &'static str, text: &str) -> Result<WindowSpec, SettingsProblem> {
     let bad = || Raw::Text(text).bad_value(key, WINDOW, None);
     let (length, slices) = text.split_once('/').ok_or_else(bad)?;
     Ok(WindowSpec::new(duration(key, length.trim())?, slices.trim().parse().map_err(|_| bad())?))
 }
 
+/// Reads a window of the list `key` that is written as a table.
 fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec, SettingsProblem> {
     const TABLE: &str = "a window";
     if let Some((_, unknown)) = first_key(table, |key| !WINDOW_KEYS.contains(&key)) {

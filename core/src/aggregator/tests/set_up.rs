@@ -1,4 +1,4 @@
-//! Set-ups that are refused, and the size of storage.
+//! Tests of what an aggregator can be created with, and of the size of its storage.
 
 use super::*;
 use crate::Absent;
@@ -6,42 +6,43 @@ use crate::Absent;
 #[test]
 fn a_set_up_that_does_not_fit_is_refused_with_the_reason() {
     let one = [WindowSpec::SECOND];
-    let try_with = |shape, windows: &[WindowSpec], events: &[EventInfo], hz| {
+    let error_of = |shape, windows: &[WindowSpec], events: &[EventInfo], hz| {
         let storage = memory();
         let rate = TickRate::from_hz(hz).unwrap();
         Aggregator::new(shape, windows, events, rate, 0, storage).map(|_| ()).unwrap_err()
     };
     let second = core::time::Duration::from_secs(1);
     let seven = WindowSpec::new(second, 7);
-    assert_eq!(try_with(SHAPE, &[], Trading::ALL, 1), ConfigError::NoWindows);
-    assert_eq!(try_with(SHAPE, &one, &[], 1), ConfigError::NoEvents);
+    assert_eq!(error_of(SHAPE, &[], Trading::ALL, 1), ConfigError::NoWindows);
+    assert_eq!(error_of(SHAPE, &one, &[], 1), ConfigError::NoEvents);
     let refused = ConfigError::SlicesDoNotDivide { length: second, slices: 7 };
-    assert_eq!(try_with(SHAPE, &[seven], Trading::ALL, 1), refused);
+    assert_eq!(error_of(SHAPE, &[seven], Trading::ALL, 1), refused);
     let refused = ConfigError::DuplicateWindow { length: second };
-    assert_eq!(try_with(SHAPE, &[one[0], one[0]], Trading::ALL, 1), refused);
+    assert_eq!(error_of(SHAPE, &[one[0], one[0]], Trading::ALL, 1), refused);
     let refused = ConfigError::Shape { what: "number of windows", given: 3, needed: 1 };
-    assert_eq!(try_with(SHAPE, &one, Trading::ALL, 1), refused);
+    assert_eq!(error_of(SHAPE, &one, Trading::ALL, 1), refused);
     let fewer = Shape { windows: 1, slices: 10, ..SHAPE };
     let refused = ConfigError::Storage { what: "number of windows", given: 3, needed: 1 };
-    assert_eq!(try_with(fewer, &one, Trading::ALL, 1_000_000_000), refused);
+    assert_eq!(error_of(fewer, &one, Trading::ALL, 1_000_000_000), refused);
     let refused =
         ConfigError::Storage { what: "number of samples per event", given: 16, needed: 17 };
     let wider = Shape { samples: 17, ..SHAPE };
-    assert_eq!(try_with(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
+    assert_eq!(error_of(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
     let twice: Vec<_> =
         Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
     let refused = ConfigError::DuplicateEvent { id: Trading::ALL[0].id };
-    assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
+    assert_eq!(error_of(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
     let refused = ConfigError::SliceTooShort { length: second, slices: 10, hz: 4 };
-    assert_eq!(try_with(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
+    assert_eq!(error_of(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
     let refused = ConfigError::Histogram { scale: 9, lowest: SHAPE.lowest, octaves: SHAPE.octaves };
     assert_eq!(
-        try_with(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1),
+        error_of(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1),
         refused
     );
 }
 
-/// Storage whose type declares plain numbers absent although its shape has room for them.
+/// Storage whose type declares plain numbers absent, although its shape has room for events that
+/// are measured in plain numbers.
 struct DeclaresTooMuch(&'static mut Memory);
 
 impl Storage for DeclaresTooMuch {

@@ -131,18 +131,18 @@ fn bounds() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 0, 60).expect("a range of 60 bits");
         let mut last = buckets.bounds(1).1;
-        for place in 2..buckets.places() - 1 {
-            let (above, up_to) = buckets.bounds(place);
+        for index in 2..buckets.len() - 1 {
+            let (above, up_to) = buckets.bounds(index);
             check("bounds without a gap", above, last);
             last = up_to;
             if up_to > above {
-                check("the first value of a bucket", buckets.place(above + 1), place);
-                check("the last value of a bucket", buckets.place(up_to), place);
+                check("the first value of a bucket", buckets.index(above + 1), index);
+                check("the last value of a bucket", buckets.index(up_to), index);
             }
-            // The upper bound of place 2 has the index 1.
-            let (index, power) = (place - 1, 1_u32 << scale);
-            if scale <= 2 && index < 124 {
-                let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << index;
+            // The bucket with index 2 is the first of the range: its upper bound is 2^(1 / 2^scale).
+            let (exponent, power) = (index - 1, 1_u32 << scale);
+            if scale <= 2 && exponent < 124 {
+                let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << exponent;
                 check("a bound", (exceeds(up_to), exceeds(up_to + 1)), (false, true));
             }
         }
@@ -153,7 +153,7 @@ fn bounds() {
 fn histograms(random: &mut Random) {
     const BUCKETS: Buckets = Buckets::new(3, 4, 30).expect("a range of 34 bits");
     for len in 1..=60 {
-        let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.places()]).expect("empty");
+        let mut histogram = Histogram::new(BUCKETS, [0_u32; BUCKETS.len()]).expect("empty");
         let mut values = [0; 60];
         values[..len].fill_with(|| random.any_size() >> 30);
         for value in &values[..len] {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Checks that a text is either read or refused with a line number within the text and a message.
+/// Checks that a text is either read, or refused with a message and the number of one of its lines.
 fn assert_read_or_refused(text: &str) {
     if let Err(error) = read(text) {
         assert!((1..=text.split('\n').count()).contains(&error.line), "{error}");
@@ -12,6 +12,7 @@ fn assert_read_or_refused(text: &str) {
     }
 }
 
+/// The units of durations, each with its length in nanoseconds.
 const NANOS_OF_UNITS: [(&str, u128); 7] = [
     ("ns", 1),
     ("us", 1_000),
@@ -95,7 +96,7 @@ proptest! {
         assert_read_or_refused(&format!("{FILL}max_silence = '{text}'"));
     }
 
-    /// The expected value is computed by multiplication.
+    /// The test computes the expected duration by multiplying and adding.
     #[test]
     fn a_duration_is_its_number_times_its_unit(
         terms in proptest::collection::vec((any::<u64>(), 0..64_u32, 0..NANOS_OF_UNITS.len()), 1..4)

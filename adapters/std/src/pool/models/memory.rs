@@ -1,6 +1,6 @@
-//! The memory of one ring under the model checker, in place of `ring_memory.rs`. The checker's
-//! atomics are objects that have to be constructed, so a ring of them cannot be placed in zeroed
-//! memory.
+//! The memory of one ring under the model checker, in place of `ring_memory.rs`. The atomics of the
+//! model checker are objects that have to be constructed, so a ring of them cannot be placed in
+//! zeroed memory.
 
 use core::fmt;
 use std::io;

@@ -1,39 +1,52 @@
-//! The state of an event or of its corrected summary.
+//! The state of one row of a storage.
 
 use crate::{
     Moments, aggregator::Staged, counter_width::CountWord, in_flight::PackedPairing,
     sample_buffer::Evicted, sla::NO_RULE,
 };
 
-/// The state of a row, except for its slices. A row is an event or the corrected summary of one.
+/// The state of a row, except for what belongs to a single slice of a window.
+///
+/// A row is an event, or the summary of an event that is corrected for coordinated omission. The
+/// row of a corrected summary uses only `total`; its other fields stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 // A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so the most
 // frequently used ones come first.
 #[repr(C)]
-pub struct EventState {
+pub struct RowState {
     /// The event's id, or 0 for a corrected summary.
     pub(crate) id: u16,
-    /// The number of the event's first rule, counted from 1, or [`NO_RULE`].
+    /// The number of the event's first [`Rule`](crate::Rule) (a limit on a quantile), counted from
+    /// 1, or [`NO_RULE`]. Each rule has the number of the next one.
     pub(crate) first_rule: u16,
     /// The index in the event's sample buffer where the next sample replaces the oldest one.
     pub(crate) next_sample: usize,
+    /// How many spans ended with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
+    /// `Cancelled`, in this order.
     pub(crate) outcomes: [CountWord; 3],
+    /// How many STARTs and ENDs have been paired, and how many have not.
     pub(crate) pairing: PackedPairing,
+    /// The samples that have not been added to the slices and to `total` yet.
     pub(crate) staged: Staged,
+    /// Which samples newer ones have replaced in the event's sample buffer.
     pub(crate) evicted: Evicted,
-    /// The tick of the newest record, plus 1. 0 if there is none or if no silence is watched.
+    /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
+    /// of the pass at which its silence began anew. 0 if there was no record, or if the storage has
+    /// no room for limits on silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
     pub(crate) sampled: u64,
+    /// The moments of all samples since the start, except for the staged ones.
     pub(crate) total: Moments,
     /// The expected interval in nanoseconds, or 0 if the event has none.
     pub(crate) interval_nanos: u64,
-    /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event.
+    /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
+    /// 0 is free for this.
     pub(crate) corrected: u16,
 }
 
-impl EventState {
+impl RowState {
     pub(super) const EMPTY: Self = Self {
         total: Moments::EMPTY,
         staged: Staged::EMPTY,

@@ -1,5 +1,6 @@
-//! Full sums and counters, which occur on 32-bit targets, make a summary less accurate but never
-//! wrong.
+//! Sums and counters that are full (saturated at their maximum), which occur on 32-bit targets,
+//! make a summary less accurate but never wrong: it stays within the accuracy that it reports. The
+//! tests also pass on 64-bit targets, where nothing saturates.
 
 use core::time::Duration;
 
@@ -23,14 +24,14 @@ const MANY_SLICES: [WindowSpec; 5] = [
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Asserts that `estimate`, a quantile of the summary, differs from the exact value by no more than
-/// the accuracy of the summary.
+/// Asserts that `estimate`, a quantile of `summary`, differs from the exact value by no more than
+/// the accuracy of `summary`. Both are in nanoseconds.
 fn assert_within_accuracy(summary: &Summary, estimate: u64, exact: u64) {
     let Accuracy::WithinPpm(ppm) = summary.accuracy else {
-        panic!("the buffer cannot have all samples, but the quantiles are exact: {summary:?}")
+        panic!("the buffer cannot hold all samples, but the quantiles are exact: {summary:?}")
     };
     let error = u128::from(estimate.abs_diff(exact)) * 1_000_000;
-    // Up to 2 ns more, for the rounding to internal units of time.
+    // Allows 2 ns more (2,000,000 ppm of 1 ns) for the rounding of durations to internal units.
     assert!(
         error <= u128::from(ppm) * u128::from(exact) + 2_000_000,
         "{estimate} is not within {ppm} ppm of {exact}: {summary:?}"
@@ -38,7 +39,7 @@ fn assert_within_accuracy(summary: &Summary, estimate: u64, exact: u64) {
 }
 
 #[test]
-fn quantiles_of_a_full_slice_stay_within_their_accuracy() {
+fn quantiles_of_a_saturated_slice_stay_within_their_accuracy() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
     const HALF: u64 = 65_600;
     let mut storage = Box::new(<storage!(SHAPE)>::new());
@@ -46,7 +47,7 @@ fn quantiles_of_a_full_slice_stay_within_their_accuracy() {
         Aggregator::new(SHAPE, &ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
             .unwrap();
     aggregator.begin_pass(50 * SECOND);
-    // Each record has the weight 2^15. Together they exceed 2^32.
+    // Each record has the weight 2^15. Their total weight is greater than 2^32.
     for n in 0..2 * HALF {
         let length = if n < HALF { 10_000 } else { SECOND };
         aggregator.record(0, Record::duration(2 * SECOND + n, EVENT.id, 15, length));
@@ -62,14 +63,15 @@ fn quantiles_of_a_full_slice_stay_within_their_accuracy() {
 }
 
 #[test]
-fn a_pause_that_fills_the_sums_of_the_corrected_summary_still_shows_in_it() {
+fn a_corrected_summary_shows_a_slow_sample_that_saturates_its_sums() {
     const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PACED, &ONE_SLICE) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
     let mut aggregator =
         Aggregator::new(SHAPE, &ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, &mut *storage)
             .unwrap();
     aggregator.begin_pass(5_000 * SECOND);
-    // The pause leaves out 6 million spans of weight 2^10.
+    // During these 600 s, 6 million spans of 100 µs could have begun, so the correction adds as
+    // many samples (less the recorded one). Each has the weight 2^10.
     aggregator.record(0, Record::duration(4_000 * SECOND, EVENT.id, 10, 600 * SECOND));
     let summary = aggregator.corrected(EVENT.id, Scope::Window(0)).unwrap();
     assert_eq!((summary.count, summary.complete), (6_000_000, false));
@@ -81,7 +83,7 @@ fn a_pause_that_fills_the_sums_of_the_corrected_summary_still_shows_in_it() {
 }
 
 #[test]
-fn without_samples_the_number_of_slices_is_not_limited() {
+fn without_a_sample_buffer_the_number_of_slices_is_not_limited() {
     const SHAPE: Shape = Shape { samples: 0, ..Shape::small(&PLAIN, &MANY_SLICES) };
     let mut storage = Box::new(<storage!(SHAPE)>::new());
     let mut aggregator =
@@ -91,8 +93,8 @@ fn without_samples_the_number_of_slices_is_not_limited() {
         aggregator.begin_pass(second * SECOND);
         assert!(aggregator.record(0, Record::duration(second * SECOND - 1, EVENT.id, 0, 10_000)));
     }
-    // The current slice of the longer windows is not over yet, so they cover less than their
-    // length.
+    // There was one record per second. The current slice of the longer windows is not over yet, so
+    // they cover less than their length.
     let counts = [0, 1, 2, 3, 4]
         .map(|window| aggregator.summary(EVENT.id, Scope::Window(window)).unwrap().count);
     assert_eq!(counts, [1, 5, 59, 559, 3_559]);
