@@ -112,7 +112,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
             }
             let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
             if fits {
-                counts.for_each(|(count, more)| *count = count.plus(C::from_u64(widen(*more))));
+                counts.for_each(|(count, more)| {
+                    *count = count.wrapping_sum(C::from_u64(widen(*more)));
+                });
             } else {
                 counts.for_each(|(count, more)| {
                     excess = excess.saturating_add(count.add(widen(*more)));
@@ -197,7 +199,7 @@ fn fits<C: Count>(weight: u64) -> bool {
 fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [C; BLOCK] {
     let mut sums = [C::ZERO; BLOCK];
     for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.plus(*count));
+        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_sum(*count));
     }
     sums
 }

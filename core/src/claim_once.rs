@@ -1,19 +1,31 @@
 //! A claim that only one context can win, on targets without compare-and-swap.
 //!
-//! A *context* is a thread, a task or an interrupt handler. The method is the entry of Lamport's
-//! fast mutual exclusion (*A Fast Mutual Exclusion Algorithm*, ACM TOCS 5:1, 1987), which needs
-//! only loads and stores. The *door* is open until a claimant closes it. A claimant
+//! A *context* is a thread, a task or an interrupt handler, and a *claimant* is a call of
+//! [`ClaimOnce::claim`]. The method is the entry of Lamport's fast mutual exclusion (*A Fast Mutual
+//! Exclusion Algorithm*, ACM TOCS 5:1, 1987), which needs only loads and stores. Two words are
+//! shared: a name, and a *door* that is open until a claimant closes it. A claimant
 //!
+//! 0. gives up if the door is already closed,
 //! 1. writes its name,
-//! 2. gives up if the door is closed,
+//! 2. gives up if the door is closed now,
 //! 3. closes the door,
 //! 4. and has won if the name is still its own.
 //!
 //! Two claimants A and B cannot both win. Suppose that A writes its name before B does. A wins only
 //! if it reads its own name back in step 4, and so does not see what B writes in step 1. The
 //! `SeqCst` fences after step 1 and before step 4 have a total order. In this order, A's fence
-//! before step 4 must precede B's fence after step 1: otherwise A would see B's name. So B sees
-//! everything that A stored before that fence. It finds the door closed in step 2 and gives up.
+//! before step 4 must precede B's fence after step 1: otherwise A would see B's name. So B, after
+//! its fence, sees that A has closed the door, which A did before its own fence. B gives up in step
+//! 2.
+//!
+//! Step 0 is not in Lamport's algorithm, and the proof does not need it. It matters for claimants
+//! that interrupt each other. Suppose that B interrupts A after step 3 and runs to its end before A
+//! continues. If B wrote its name, A would not find its own in step 4, and neither would win.
+//! Because of step 0, B gives up without writing its name.
+//!
+//! The table has a row for each of the two fences. Its name is the one in the source, its partner
+//! is the fence of the other claimant that it is paired with, and its model in `tests/loom.rs`
+//! fails without it.
 //!
 //! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
@@ -28,38 +40,43 @@ use crate::sync::{
     fence_at,
 };
 
-/// A claim to something that only one context may have, such as the producer of a ring in a
+/// Lets one context claim something that only one may have, such as the producer of a ring in a
 /// `static`. All zero when new.
 pub struct ClaimOnce {
-    /// The name that was written last: the address of a local variable of its claimant.
+    /// The name that was written last, or 0: the address of a local variable of its claimant.
     name: AtomicUsize,
     /// 0 while the door is open, 1 once it is closed.
     door: AtomicUsize,
 }
 
 impl ClaimOnce {
-    /// Creates a claim that is still open to everyone.
+    /// Creates the state before the first claim: the door is open.
     #[cfg(not(tailwatch_loom))]
     #[expect(
         clippy::new_without_default,
-        reason = "claims are made in constants, where `Default` cannot be called"
+        reason = "it is made in constants, where `Default` cannot be called"
     )]
     pub const fn new() -> Self {
         Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Creates a claim that is still open to everyone.
+    /// Creates the state before the first claim: the door is open.
     #[cfg(tailwatch_loom)]
     pub fn new() -> Self {
         Self { name: AtomicUsize::new(0), door: AtomicUsize::new(0) }
     }
 
-    /// Tries to win the claim, and returns whether this call has won. Wait-free.
+    /// Tries to claim the thing, and returns whether this call has won. At most one call ever wins.
+    /// Wait-free.
     ///
-    /// Among calls that interrupt each other on one core, exactly one wins. Among calls that run at
-    /// once on several cores, at most one wins, and possibly none.
-    // On one core: a call that interrupts another before the door is closed wins, and the
-    // interrupted call finds the door closed or a name that is not its own.
+    /// - If no two calls overlap, the first one wins.
+    /// - If calls are *nested*, as those of interrupt handlers are, exactly one wins. A nested call
+    ///   begins and ends while the call that it interrupts stands still.
+    /// - If calls of several threads overlap in any other way, on one core or several, possibly
+    ///   none wins. All later calls fail, too.
+    // Nested calls: one that interrupts another before the door is closed wins, and the interrupted
+    // call then finds the door closed or a name that is not its own. One that interrupts another
+    // later gives up and leaves the name unchanged, so the interrupted call is not affected.
     pub fn claim(&self) -> bool {
         self.claim_in_steps(|_| ())
     }
@@ -72,8 +89,8 @@ impl ClaimOnce {
         let local = 0_u8;
         let own_name = core::ptr::from_ref(&local).addr();
         before_access(0);
-        // A call that finds the door closed must not write its name. It may have interrupted the
-        // claimant that closed the door, and that claimant would no longer find its own name.
+        // Step 0. This call may have interrupted the claimant that closed the door. If it wrote its
+        // name, that claimant would no longer find its own, and none would win.
         if self.door.load(Relaxed) != 0 {
             return false;
         }
@@ -95,7 +112,9 @@ impl ClaimOnce {
         self.name.load(Relaxed) == own_name
     }
 
-    /// Returns whether a claim has closed the door. No later claim can win then.
+    /// Returns whether a call of [`claim`](Self::claim) has closed the door. No call that begins
+    /// later can win then. This does not mean that one has won: the call that closed the door may
+    /// still be running, and if threads raced, possibly none has won.
     pub fn is_claimed(&self) -> bool {
         self.door.load(Relaxed) != 0
     }
@@ -130,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_claim_wins_at_whatever_steps_claims_interrupt_each_other() {
+    fn exactly_one_of_several_nested_claims_wins() {
         // Each digit to base 6 is the access at which one claim is interrupted. There is no access
         // 5, so this digit stands for "not interrupted".
         for digits in 0..6_u32.pow(4) {

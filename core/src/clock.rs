@@ -1,6 +1,7 @@
 //! Time: raw ticks on the hot path, nanoseconds in reports, and the conversions between them.
 //!
-//! A *tick* is one unit of a [`Clock`]. "At tick t" means at the moment when the clock reads t.
+//! A *tick* is a reading of a [`Clock`], and the unit of differences between readings. "At tick t"
+//! means at the moment when the clock reads t.
 
 use core::{fmt, num::NonZeroU64, time::Duration};
 

@@ -1,5 +1,6 @@
 //! `defmt::Format` for the types that cannot derive it, because they contain atomics, or whose
-//! fields would be too much to log. They log a few numbers instead.
+//! fields would be too much to log. A type logs its name and at most a few of its numbers;
+//! [`FixedPoint`] logs only its number.
 
 use defmt::{Format, Formatter, write};
 
@@ -74,7 +75,7 @@ impl<const IDS: usize> Format for Gate<IDS> {
 
 impl<C: Clock, const IDS: usize> Format for Recorder<'_, C, IDS> {
     fn format(&self, f: Formatter<'_>) {
-        write!(f, "Recorder {{ rate: {} }}", self.clock().rate());
+        write!(f, "Recorder {{ clock_rate: {} }}", self.clock().rate());
     }
 }
 

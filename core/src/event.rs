@@ -1,4 +1,4 @@
-//! Events: the named things that are measured.
+//! Events: the named stages and quantities that are measured.
 //!
 //! Records identify an event by its number, reports by its name.
 
@@ -44,7 +44,8 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A named thing that is measured, such as handling a message or the length of a queue.
+/// A named stage or quantity that is measured, such as the handling of a message or the length of a
+/// queue.
 ///
 /// The macro [`events!`](crate::events!) declares an enum of events and implements this trait for
 /// it. [`EventId`] implements the trait too, for code that only has the number of an event.
@@ -116,8 +117,8 @@ pub struct EventInfo {
 }
 
 impl EventInfo {
-    /// Declares an event that measures durations, without any limit and without an expected
-    /// interval.
+    /// Declares an event that measures durations, without any limit and without an [expected
+    /// interval](Self::expected_interval).
     pub const fn new(id: EventId, name: &'static str) -> Self {
         Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
     }

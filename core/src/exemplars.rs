@@ -4,11 +4,11 @@
 //! "p99.9 was 80 ms" does not explain anything, but "order 4711, at 14:03:07.2, on the order
 //! thread" shows where to look.
 //!
-//! When one of the slowest samples leaves a window, the next slower one has to take its place,
-//! which a single list of the slowest samples no longer contains. Therefore each slice (a window is
-//! cut into intervals of equal length, its slices) has a list of its own, and a query merges the
-//! lists of the window's slices. A list has a fixed length. It is sorted, the slowest sample first,
-//! and its unused entries are at the end.
+//! When one of the slowest samples leaves a window, the slowest of the others takes its place, and
+//! a single list of the slowest would not contain it. Therefore each slice (a window is cut into
+//! intervals of equal length, its slices) has a list of its own, and a query merges the lists of
+//! the window's slices. A list has a fixed length. It is sorted, the slowest sample first, and its
+//! unused entries are at the end.
 
 /// One of the slowest samples of an event (the largest, for plain numbers), or an unused entry of a
 /// list, which is all zero.
@@ -77,9 +77,18 @@ impl Exemplar {
         self.start
     }
 
-    /// Returns the tag that the span was given at its START. Returns `None` if the START has not
-    /// been drained or the storage has no table of open spans, and for samples without a START:
-    /// plain numbers and durations that were not measured by a span.
+    /// Returns the tag that the span was given at its START. This is 0 for a span that was given
+    /// none. If several spans of the event began at the same tick, it may be the tag of another one
+    /// of them, because spans are identified by event and start tick.
+    ///
+    /// Returns `None` in these cases:
+    ///
+    /// - The sample has no START: it is a plain number, or a duration that was not measured by a
+    ///   span.
+    /// - The START has not been drained yet, or was lost.
+    /// - The START found no room in the table of open spans, or the storage has no such table.
+    /// - The span was given up before its END arrived, because records had been lost: see
+    ///   [`Pairing::abandoned`](crate::Pairing::abandoned).
     pub const fn tag(&self) -> Option<u64> {
         if self.awaits_tag() { None } else { (self.source_and_tag & AWAITED).checked_sub(1) }
     }
@@ -141,6 +150,9 @@ pub(crate) fn in_use(list: &[Exemplar]) -> &[Exemplar] {
 
 /// Sets the tag of the first exemplar in the list that awaits its tag and whose span started at
 /// `start`. Does nothing if there is none.
+///
+/// If several spans of the event started at this tick, their STARTs can be matched with the
+/// exemplars in any order: such spans cannot be distinguished.
 pub(crate) fn set_awaited_tag(list: &mut [Exemplar], start: u64, tag: u64) {
     let is_awaiting = |exemplar: &&mut Exemplar| exemplar.awaits_tag() && exemplar.start == start;
     if let Some(exemplar) = list.iter_mut().find(is_awaiting) {

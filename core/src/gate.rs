@@ -1,4 +1,4 @@
-//! The gate: switches that decide which events are recorded, and what share of their occurrences.
+//! The gate: decides which events are recorded, and what share of their occurrences.
 
 use core::fmt;
 
@@ -7,7 +7,8 @@ use crate::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-// The bits of a gate's byte. All of them are 0 for an event that is always recorded.
+// The bits of a gate's byte; 0x10 is unused. The byte is 0 if every occurrence of the event is
+// recorded.
 
 /// Set in every byte while the master switch is off.
 const ALL_OFF: u8 = 0x80;
@@ -15,19 +16,20 @@ const ALL_OFF: u8 = 0x80;
 const EVENT_OFF: u8 = 0x40;
 /// Set in every byte once the gate is closed permanently.
 const CLOSED: u8 = 0x20;
-/// The four bits that hold k, for an event that is sampled 1 in 2^k.
+/// The four bits that hold the sampling exponent k: 1 in 2^k occurrences is recorded.
 const SAMPLING: u8 = 0x0F;
 
-/// Decides which events are recorded. It has a master switch for all events, and a switch and a
-/// sampling for each event whose id is below `IDS`.
+/// Decides which occurrences of which events are recorded. It has a master switch for all events.
+/// Each event whose id is below `IDS` also has a switch of its own and a *sampling* exponent k: 1
+/// in 2^k of its occurrences is recorded, chosen at random. With k = 0, every occurrence is.
 ///
-/// An event is recorded always, never, or 1 in 2^k times. A new gate is all zero and admits
-/// everything. An event whose id is `IDS` or more has neither a switch nor a sampling of its own:
-/// it is always recorded, unless the master switch is off or the gate is closed.
+/// A new gate is all zero and admits everything. An event whose id is `IDS` or more has neither a
+/// switch nor a sampling exponent of its own: all of its occurrences are recorded, unless the
+/// master switch is off or the gate is closed.
 ///
 /// A [`Recorder`](crate::Recorder) reads the gate at the START of a span, wait-free by a relaxed
-/// load of one byte. The END of the span is recorded if the START was, whatever the gate has become
-/// in between.
+/// load of one byte. It writes the END of the span if it wrote the START, even if the event was
+/// switched off or the gate was closed in between.
 ///
 /// # Limits
 ///
@@ -37,7 +39,7 @@ const SAMPLING: u8 = 0x0F;
 /// ```
 /// use tailwatch_core::{EventId, Gate};
 ///
-/// static GATE: Gate<9> = Gate::new();
+/// static GATE: Gate<9> = Gate::new(); // for the event ids 1 to 8
 /// let gate = &GATE;
 /// let order = EventId::new(3).unwrap();
 /// gate.set_event_enabled(order, false);
@@ -89,19 +91,21 @@ impl<const IDS: usize> Gate<IDS> {
         Decision(self.switch(event).load(Relaxed))
     }
 
-    /// Returns whether `event` is recorded at all, be it always or 1 in 2^k times.
+    /// Returns whether `event` is recorded at all: every occurrence of it, or 1 in 2^k.
     #[inline(always)]
     pub fn admits(&self, event: EventId) -> bool {
         !self.decision(event).is_off()
     }
 
-    /// Returns the k of an event that is sampled 1 in 2^k; 0 if the event is not sampled.
+    /// Returns the sampling exponent k of `event`: 1 in 2^k occurrences is recorded. 0 if every
+    /// occurrence is recorded.
     pub fn sampling(&self, event: EventId) -> u8 {
         self.decision(event).sampling()
     }
 
-    /// Records 1 in 2^`sampling` occurrences of `event` from now on, and all of them if `sampling`
-    /// is 0. Returns the sampling that is now in force.
+    /// Sets the sampling exponent of `event`: from now on, 1 in 2^`sampling` occurrences is
+    /// recorded, and every occurrence if `sampling` is 0. Returns the exponent that is now in
+    /// force.
     ///
     /// A `sampling` above 15 becomes 15, because a record has 4 bits for it. An event whose id is
     /// `IDS` or more cannot be sampled: nothing changes, and the result is 0.
@@ -114,7 +118,7 @@ impl<const IDS: usize> Gate<IDS> {
 
     /// Turns the master switch on or off. While it is off, no event is recorded.
     ///
-    /// The switches and samplings of the events keep their state in the meantime.
+    /// The switches and sampling exponents of the events keep their values in the meantime.
     pub fn set_enabled(&self, enabled: bool) {
         for switch in &self.switches {
             let rest = switch.load(Relaxed) & !ALL_OFF;
@@ -122,7 +126,8 @@ impl<const IDS: usize> Gate<IDS> {
         }
     }
 
-    /// Closes the gate permanently: no event is recorded any more, whatever switches are turned on.
+    /// Closes the gate permanently: no span starts and no value is recorded any more, whatever
+    /// switches are turned on. A span that is open when the gate closes still gets its END.
     ///
     /// A recorder can distinguish a closed gate from one that is switched off: see
     /// [`Disabled::is_final`](crate::Disabled::is_final).
@@ -153,8 +158,8 @@ impl<const IDS: usize> Gate<IDS> {
 pub(crate) struct Decision(u8);
 
 impl Decision {
-    /// Returns whether the event is always recorded. This is the usual case, so it takes a single
-    /// comparison.
+    /// Returns whether every occurrence of the event is recorded. The byte is 0 in this usual case,
+    /// so a single comparison is enough.
     #[inline(always)]
     pub(crate) const fn is_always(self) -> bool {
         self.0 == 0
@@ -163,7 +168,8 @@ impl Decision {
     /// Returns whether the event is not recorded at all.
     #[inline(always)]
     pub(crate) const fn is_off(self) -> bool {
-        // `CLOSED` is the lowest of the three bits that turn an event off.
+        // One comparison covers the three bits that turn an event off. `CLOSED` is the lowest of
+        // them, and all other bits in use add up to less: 0x10 is unused, and `SAMPLING` is 0x0F.
         self.0 >= CLOSED
     }
 
@@ -173,7 +179,7 @@ impl Decision {
         self.0 & CLOSED != 0
     }
 
-    /// Returns k, where the event is recorded 1 in 2^k times unless it is off.
+    /// Returns the sampling exponent k: 1 in 2^k occurrences is recorded, unless the event is off.
     #[inline(always)]
     pub(crate) const fn sampling(self) -> u8 {
         self.0 & SAMPLING

@@ -82,7 +82,7 @@ pub struct Bucket {
     pub above: u64,
     /// The inclusive upper bound: the largest value that the bucket counts.
     pub up_to: u64,
-    /// The total weight of the values in the bucket: the number of events that they stand for.
+    /// The total weight of the values in the bucket: the number of occurrences that they stand for.
     pub count: u64,
 }
 
@@ -150,8 +150,8 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
 }
 
 impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
-    /// Records a value that stands for 2^`sampling` events, which is its weight. Returns the weight
-    /// that did not fit into the counter, which is 0 unless the counter is saturated.
+    /// Records a value of the weight 2^`sampling`: it stands for this many occurrences. Returns the
+    /// weight that did not fit into the counter, which is 0 unless the counter is saturated.
     ///
     /// `sampling` must be less than 64. The [moments](Self::moments) include the whole weight in
     /// any case. If counters lack some weight, the bounds of quantiles allow for all the buckets

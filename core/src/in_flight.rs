@@ -125,8 +125,8 @@ pub struct OpenSpan {
     row: u16,
     /// Whether this entry is for early ENDs. Otherwise, it is for open spans.
     early: bool,
-    /// For open spans: each of them stands for 2^`sampling` spans, as given by the START that
-    /// arrived last.
+    /// For open spans: each of them stands for 2^`sampling` occurrences of its event, as given by
+    /// the START that arrived last.
     sampling: u8,
 }
 
@@ -183,8 +183,8 @@ pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
 
 impl OpenSpanTable<'_> {
     /// Processes a START of the event in `row`, at tick `start`. The span stands for 2^`sampling`
-    /// spans. Returns whether the span's END arrived before and its exemplar [needs
-    /// `tag`](Self::await_tag).
+    /// occurrences of the event. Returns whether the span's END arrived before and its exemplar
+    /// [needs `tag`](Self::await_tag).
     ///
     /// Takes time linear in the number of used entries that the search passes: on average 2 or 3 in
     /// a table that is half full, about 32 in a full one. On 32-bit targets, a small table may be

@@ -1,13 +1,15 @@
 //! Count, extremes, mean and standard deviation, in integer arithmetic.
 
-use self::sum::saturating_sum;
+use self::sum::to_sum;
 use crate::{FixedPoint, TimeUnit, fixed_point::FRACTION_BITS, select::WeightedSample, wide_math};
 
 /// The count, weight, extremes, sum and sum of squares of a set of samples.
 ///
-/// All of them are exact integers, so samples and sets of samples can be added in any order, with
-/// the same result. A sample of weight `w`, which stands for `w` events, counts once in the count,
-/// and `w` times in the weight and in both sums.
+/// All of them are integers, and exact as long as no sum saturates. So samples and sets of samples
+/// can be added in any order, with the same result. (The samples that correct a summary for
+/// coordinated omission are an exception: an aggregator adds them as a series, whose two sums it
+/// rounds once each.) A sample of weight `w`, which stands for `w` occurrences of its event, counts
+/// once in the count, and `w` times in the weight and in both sums.
 ///
 /// # Limits
 ///
@@ -53,16 +55,18 @@ pub(crate) type RawFixed = u128;
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) type RawFixed = u64;
 
-/// The number of fractional bits of a variance. Its square root has half as many, which is 16.
-const SQUARE_BITS: u32 = 2 * FRACTION_BITS;
+/// The number of fractional bits that a variance is computed with, 32. Its square root, the
+/// standard deviation, has half as many: [`FRACTION_BITS`].
+const VARIANCE_FRACTION_BITS: u32 = 2 * FRACTION_BITS;
 
 #[cfg(target_pointer_width = "64")]
 mod sum {
-    use super::{FRACTION_BITS, RawFixed, SQUARE_BITS};
+    use super::{FRACTION_BITS, RawFixed, VARIANCE_FRACTION_BITS};
     use crate::wide_math;
 
-    /// Converts to the type of a sum of values, which is `u128` here.
-    pub(super) const fn saturating_sum(sum: u128) -> u128 {
+    /// Converts to [`Sum`](super::Sum), the type of a sum of values, which is `u128` on these
+    /// targets.
+    pub(super) const fn to_sum(sum: u128) -> u128 {
         sum
     }
 
@@ -92,42 +96,45 @@ mod sum {
         if squares == u128::MAX {
             return u128::MAX;
         }
-        // n²·variance = n·Σx² − (Σx)². All of this is an integer, which is used if both terms fit
+        // n²·variance = n·Σx² − (Σx)². This is an exact integer, which is used if both terms fit
         // into 128 bits.
-        let exact = u128::from(n)
+        let n_squared_variance = u128::from(n)
             .checked_mul(squares)
             .zip(sum.checked_mul(sum))
-            .map(|(squares, square)| squares.saturating_sub(square));
-        let numerator = exact.unwrap_or_else(|| {
-            // If not, use n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
+            .map(|(n_squares, sum_squared)| n_squares.saturating_sub(sum_squared));
+        let numerator = n_squared_variance.unwrap_or_else(|| {
+            // Otherwise, use n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
             // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·(Σx + rest) + rest²/n.
             // No term is greater than Σx², because the variance is not negative.
             let (whole, rest) = div_rem(sum, n);
-            let square = whole.saturating_mul(sum.saturating_add(rest.into()));
+            let first_term = whole.saturating_mul(sum.saturating_add(rest.into()));
             squares.saturating_sub(
-                square.saturating_add(wide_math::quotient(wide_math::product(rest, rest), n)),
+                first_term.saturating_add(wide_math::quotient(wide_math::product(rest, rest), n)),
             )
         });
-        // If the 32 fractional bits do not fit behind the numerator, it is at least 2^96. The root
-        // is then computed as an integer, without a fraction.
-        let has_room = numerator.leading_zeros() >= SQUARE_BITS;
-        let numerator = if has_room { numerator << SQUARE_BITS } else { numerator };
+        // If the numerator is 2^96 or more, there is no room for 32 fractional bits behind it. The
+        // root is then computed as an integer, without a fraction.
+        let has_fraction = numerator.leading_zeros() >= VARIANCE_FRACTION_BITS;
+        let numerator = if has_fraction { numerator << VARIANCE_FRACTION_BITS } else { numerator };
         let mut variance = wide_math::quotient(numerator, n);
-        if exact.is_some() {
+        if n_squared_variance.is_some() {
+            // The numerator was n²·variance. It is divided by n a second time, because n² may not
+            // fit into the 64 bits of a divisor.
             variance = wide_math::quotient(variance, n);
         }
         let root = u128::from(wide_math::isqrt(variance));
-        if has_room { root } else { root << FRACTION_BITS }
+        if has_fraction { root } else { root << FRACTION_BITS }
     }
 }
 
 #[cfg(not(target_pointer_width = "64"))]
 mod sum {
-    use super::{FRACTION_BITS, RawFixed, SQUARE_BITS};
+    use super::{FRACTION_BITS, RawFixed, VARIANCE_FRACTION_BITS};
     use crate::wide_math;
 
-    /// Converts to the type of a sum of values, which is `u64` here, saturating at [`u64::MAX`].
-    pub(super) const fn saturating_sum(sum: u128) -> u64 {
+    /// Converts to [`Sum`](super::Sum), the type of a sum of values, which is `u64` on these
+    /// targets. Saturates at [`u64::MAX`].
+    pub(super) const fn to_sum(sum: u128) -> u64 {
         wide_math::saturating_u64(sum)
     }
 
@@ -141,21 +148,20 @@ mod sum {
         }
         let mean =
             (whole << FRACTION_BITS) + wide_math::div_rem((rest << FRACTION_BITS) + n / 2, n).0;
-        if squares >> (u128::BITS - SQUARE_BITS) != 0 {
+        if squares >> (u128::BITS - VARIANCE_FRACTION_BITS) != 0 {
             return [mean, RawFixed::MAX];
         }
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
         // No term is greater than Σx², and no intermediate result is negative, because the variance
         // is not negative. rest²/n is computed with 32 fractional bits.
-        let above = squares
+        let without_last_term = squares
             .wrapping_sub(wide_math::product(whole, sum))
             .wrapping_sub(wide_math::product(whole, rest));
-        let square = wide_math::quotient(wide_math::product(rest, rest) << SQUARE_BITS, n);
-        [
-            mean,
-            wide_math::isqrt(wide_math::quotient((above << SQUARE_BITS).wrapping_sub(square), n)),
-        ]
+        let last_term =
+            wide_math::quotient(wide_math::product(rest, rest) << VARIANCE_FRACTION_BITS, n);
+        let n_variance = (without_last_term << VARIANCE_FRACTION_BITS).wrapping_sub(last_term);
+        [mean, wide_math::isqrt(wide_math::quotient(n_variance, n))]
     }
 }
 
@@ -207,7 +213,7 @@ impl Moments {
         let square = wide_math::product(value, value);
         let fits = square.leading_zeros() >= u32::from(sampling);
         let squares = if fits { square << sampling } else { u128::MAX };
-        let sum = saturating_sum(u128::from(value) << sampling);
+        let sum = to_sum(u128::from(value) << sampling);
         Self { count: 1, weight: 1 << sampling, min: value, max: value, sum, squares }
     }
 
@@ -226,14 +232,20 @@ impl Moments {
         }
     }
 
-    /// Adds at most 2^17 samples: the aggregator adds batches of at most 64. Has the same result as
-    /// [`add`](Self::add) for each sample, and is faster.
+    /// Adds several samples. Has the same result as [`add`](Self::add) for each of them, and is
+    /// faster.
+    ///
+    /// The caller must pass at most 2^17 samples, so that the sums below cannot overflow. The
+    /// aggregator passes at most 64.
     #[cfg(any(target_pointer_width = "64", test))]
     #[inline]
     pub(crate) fn add_all(&mut self, samples: impl Iterator<Item = WeightedSample> + Clone) {
         // If every value is less than 2^48, nothing overflows: a value times a weight of at most
         // 2^15 fits into 64 bits, and the sum of 2^17 products of a value and a weighted value fits
-        // into 128 bits. `bits` shows afterwards whether this was so.
+        // into 128 bits. `bits` shows afterwards whether this was so. If it was not, `added` is
+        // discarded, and the samples are added one by one. The tests on 32-bit targets, where
+        // nothing
+        // else calls this function, always add them one by one.
         let (mut added, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
@@ -247,25 +259,29 @@ impl Moments {
             added.squares = added.squares.wrapping_add(wide_math::product(value, weighted));
         }
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
-            self.merge(&Self { sum: saturating_sum(sum), ..added });
+            self.merge(&Self { sum: to_sum(sum), ..added });
         } else {
             samples.for_each(|sample| self.add(sample.value(), sample.sampling()));
         }
     }
 
-    /// Adds a sample that stands for 2^`sampling` events, which is its weight. `sampling` must be
-    /// less than 64.
+    /// Adds a sample of the weight 2^`sampling`: it stands for this many occurrences of its event.
+    /// `sampling` must be less than 64.
+    ///
+    /// Any `value` is valid here, although a [`WeightedSample`] has at most
+    /// [`VALUE_BITS`](WeightedSample::VALUE_BITS) bits (60 on 64-bit targets).
     #[cfg_attr(target_pointer_width = "64", inline)]
     pub fn add(&mut self, value: u64, sampling: u8) {
         self.merge(&Self::of_any_value(value, sampling));
     }
 
     /// Adds `count` samples of weight 2^`sampling` each: `value − step`, `value − 2·step`, …,
-    /// `least`.
+    /// `least`. The correction for coordinated omission adds such a series for the spans that were
+    /// not started while one took long.
     ///
-    /// The step is `(value − least) / count`. It need not be an integer, and the sums are computed
-    /// from the exact step. Takes constant time. Adds nothing if `least` is greater than `value` or
-    /// `count` is 0.
+    /// The step is `(value − least) / count`. It need not be an integer: both sums are computed
+    /// from the exact step and then rounded to integers. Takes constant time. Adds nothing if
+    /// `least` is greater than `value` or `count` is 0.
     pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
         let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
@@ -284,7 +300,7 @@ impl Moments {
         let third_term = wide_math::quotient(third_term_times_6, 6);
         let squares =
             times(n, v * v).saturating_add(third_term).saturating_sub(times(v * d, n + 1));
-        self.sum = self.sum.saturating_add(saturating_sum(times(sum, 1 << sampling)));
+        self.sum = self.sum.saturating_add(to_sum(times(sum, 1 << sampling)));
         self.squares = self.squares.saturating_add(times(squares, 1 << sampling));
     }
 
@@ -336,7 +352,8 @@ impl Moments {
         self.count
     }
 
-    /// Returns the total weight of the samples: the number of events that they stand for.
+    /// Returns the total weight of the samples: the number of occurrences of the event that they
+    /// stand for.
     pub const fn weight(&self) -> u64 {
         self.weight
     }
@@ -358,7 +375,8 @@ impl Moments {
         if self.weight == 0 {
             return [0; 2];
         }
-        // The excess over a saturated sum is unknown.
+        // The actual sum may be any amount above the maximum, so the mean is unknown. It becomes
+        // the largest number.
         if self.sum == Sum::MAX {
             return [RawFixed::MAX; 2];
         }
@@ -439,9 +457,11 @@ mod tests {
             let variance: BigUint = ((squares * n - sum.pow(2)) << 32) / (n * n);
             let exact_deviation = variance.sqrt();
             // Here n is less than 2^7. If the deviation is less than 2^41, n times the deviation
-            // has at most 48 bits, and the fraction is computed. If it is greater, the fraction may
-            // be dropped, and the variance may be rounded down before its root is. Each costs less
-            // than 1, which is 2^16 in units of the lowest fractional bit.
+            // has at most 48 bits. Its square, the numerator in the code, has at most 96 bits, so
+            // the code takes the branch with a fraction (`has_fraction`). If the deviation is
+            // greater, the code may take the other branch: it drops the fraction, and rounds the
+            // variance down before it rounds the root down. Each costs less than 1, which is 2^16
+            // in units of the lowest fractional bit.
             let is_small = exact_deviation < BigUint::from(1_u8) << 57;
             let allowed = if is_small { 1_u64 } else { 1 << 17 };
             prop_assert!(difference(exact_deviation, deviation) <= BigUint::from(allowed));

@@ -4,8 +4,8 @@ use core::{error, fmt, str::FromStr};
 
 use crate::wide_math::{self, product_of_words};
 
-/// A quantile: a share of all samples, from 0 to 1 in parts per million (ppm). `p99.9` is 999,000
-/// ppm.
+/// A quantile: a share of all samples, from 0 to 1,000,000 parts per million (ppm). `p99.9` is
+/// 999,000 ppm.
 ///
 /// The value at the quantile `q` of `n` samples in ascending order is the sample at the *nearest
 /// rank*, `max(1, ceil(q·n))`, counted from 1. It is always one of the samples, never interpolated
@@ -29,29 +29,26 @@ pub struct Quantile(u32);
 const MILLION: u32 = 1_000_000;
 
 impl Quantile {
-    /// The quantile 0, which is at the smallest sample.
+    /// The quantile 0: the smallest sample.
     pub const MIN: Self = Self(0);
-    /// The quantile 0.5, which is at the median.
+    /// The quantile 0.5: the median, or the lower of the two middle samples.
     pub const P50: Self = Self(500_000);
-    /// The quantile 0.95, which is at the smallest sample such that at least 95 % of all samples
-    /// are no larger.
+    /// The quantile 0.95: the smallest sample that at least 95 % of all samples do not exceed.
     pub const P95: Self = Self(950_000);
-    /// The quantile 0.99, which is at the smallest sample such that at least 99 % of all samples
-    /// are no larger.
+    /// The quantile 0.99: the smallest sample that at least 99 % of all samples do not exceed.
     pub const P99: Self = Self(990_000);
-    /// The quantile 0.999, which is at the smallest sample such that at least 99.9 % of all samples
-    /// are no larger.
+    /// The quantile 0.999: the smallest sample that at least 99.9 % of all samples do not exceed.
     pub const P99_9: Self = Self(999_000);
-    /// The quantile 1, which is at the largest sample.
+    /// The quantile 1: the largest sample.
     pub const MAX: Self = Self(MILLION);
 
-    /// Creates the quantile of `ppm` parts per million. Returns `None` if `ppm` is greater than
-    /// 1,000,000.
+    /// Creates the quantile of `ppm` parts per million, from 0 to 1,000,000: 950,000 is
+    /// [`P95`](Self::P95). Returns `None` if `ppm` is greater.
     pub const fn from_ppm(ppm: u32) -> Option<Self> {
         if ppm <= MILLION { Some(Self(ppm)) } else { None }
     }
 
-    /// Returns the quantile in parts per million.
+    /// Returns the quantile in parts per million, from 0 to 1,000,000.
     pub const fn ppm(self) -> u32 {
         self.0
     }
@@ -59,7 +56,10 @@ impl Quantile {
     /// Returns the nearest rank of this quantile among `n` samples, counted from 1, or 0 if `n` is
     /// 0.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[expect(clippy::cast_possible_truncation, reason = "a rank is at most n")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`rest` is less than 10^6, and millions·ppm is at most n"
+    )]
     pub const fn rank(self, n: u64) -> u64 {
         if n == 0 {
             return 0;

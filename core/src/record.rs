@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; in a FORGET, the tick of the START of the span that it closes |
 //! | 1 | 63…18 | payload | 46 bits; the meaning depends on the kind |
-//! | 1 | 17…14 | sampling | k: the event was sampled 1 in 2^k, so the record stands for 2^k occurrences |
+//! | 1 | 17…14 | sampling | k: 1 in 2^k occurrences of the event was recorded, so the record stands for 2^k occurrences |
 //! | 1 | 13…11 | kind | see the next table |
 //! | 1 | 10…0 | event | the event id, 1…2,047; 0 is reserved |
 //!
@@ -54,8 +54,8 @@ const KIND_SHIFT: u32 = EVENT_BITS;
 const SAMPLING_SHIFT: u32 = KIND_SHIFT + 3;
 const PAYLOAD_SHIFT: u32 = SAMPLING_SHIFT + 4;
 
-/// The largest payload, 2^46 − 1. In a VALUE or DURATION, it stands for every number that is
-/// 2^46 − 1 or larger.
+/// The largest payload, 2^46 − 1. In a VALUE or DURATION, it means that the number was 2^46 − 1 or
+/// larger. In an END, it is a duration like any other.
 pub const MAX_PAYLOAD: u64 = (1 << (64 - PAYLOAD_SHIFT)) - 1;
 
 /// How a span ended.
@@ -167,8 +167,9 @@ impl fmt::Display for Kind {
 /// Any two 64-bit words can be read as a record without an error, even if no recorder would write
 /// them.
 ///
-/// In all constructors, `sampling` is the k of an event that is sampled 1 in 2^k, or 0 for an event
-/// that is not sampled. Only its low 4 bits are stored.
+/// In all constructors, `sampling` is a number k: 1 in 2^k occurrences of the event is recorded, so
+/// the record stands for 2^k occurrences. It is 0 if every occurrence is recorded. Only its low 4
+/// bits are stored.
 ///
 /// ```
 /// use tailwatch_core::{EventId, Kind, Outcome, Record};
@@ -316,8 +317,8 @@ impl Record {
         }
     }
 
-    /// Returns the k of an event that was sampled 1 in 2^k: the record stands for 2^k occurrences.
-    /// 0 if the event was not sampled.
+    /// Returns the sampling exponent k, from 0 to 15: 1 in 2^k occurrences of the event was
+    /// recorded, so this record stands for 2^k occurrences. 0 if every occurrence was recorded.
     pub const fn sampling(self) -> u8 {
         (self.word >> SAMPLING_SHIFT & 0xF) as u8
     }

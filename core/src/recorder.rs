@@ -7,9 +7,9 @@ use crate::{
     ring::Producer, sync::Cell,
 };
 
-/// Whether the usual case (an event that is not sampled, a duration that fits an END) has code of
-/// its own in addition to the general code. Targets with 32-bit registers have only the general
-/// code: a span costs a few more instructions, but half the flash.
+/// Whether the usual case (every occurrence of the event is recorded, and the duration fits an END)
+/// has code of its own in addition to the general code. Targets with 32-bit registers have only the
+/// general code: a span costs a few more instructions, but half the flash.
 const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 
 /// Records the events of one thread, task or interrupt into a [`Ring`](crate::Ring) of its own.
@@ -211,7 +211,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         Token { start, span_bits: Record::span_bits(event, sampling) }
     }
 
-    /// Starts a span of an event that is not switched off but sampled.
+    /// Starts a span of an event that is not switched off, but of which only 1 in 2^k occurrences
+    /// is recorded.
     ///
     /// Not inlined, because most programs do not sample and should not carry this code at every
     /// call site.

@@ -1,19 +1,20 @@
 //! Finds exact quantiles of the samples in an array, by selection or sorting.
 //!
-//! On 64-bit targets, samples without weights are selected by the standard library's
+//! On 64-bit targets, [`quantiles`] selects samples without weights by the standard library's
 //! `select_nth_unstable` (introselect: quickselect that falls back to median of medians), which
-//! takes linear time even in the worst case. Several quantiles are found from the largest to the
-//! smallest, each among the samples that the previous selection left below it. Weighted samples are
-//! sorted by the standard library.
+//! takes linear time even in the worst case. It finds several quantiles from the largest to the
+//! smallest, each among the samples that the previous selection left below it.
+//! [`weighted_quantiles`] sorts the samples by the standard library's `sort_unstable`.
 //!
-//! On 32-bit targets, flash is scarce and samples are few. There, all samples are sorted by
-//! Shellsort, which takes about 100 bytes of code. The standard library's sorting and selection
-//! take 7,000 bytes.
+//! 32-bit targets are taken for microcontrollers, where flash is scarce and samples are few. There,
+//! both functions sort by Shellsort, which takes about 100 bytes of code. The standard library's
+//! sorting and selection take 7,000 bytes.
 
 use crate::Quantile;
 
-/// Whether to use the standard library's sorting and selection, which are fast but large.
-const USE_STD: bool = cfg!(target_pointer_width = "64");
+/// Whether small code matters more than speed: on 32-bit targets, which are taken for
+/// microcontrollers. If it does not, the standard library sorts and selects, which is faster.
+const SMALL_CODE: bool = cfg!(not(target_pointer_width = "64"));
 
 /// Returns the values at the given quantiles by [nearest rank](Quantile), or `None` if there are no
 /// samples. Reorders the samples.
@@ -39,7 +40,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
         return None;
     }
     let mut found = [T::default(); K];
-    if !USE_STD {
+    if SMALL_CODE {
         shell_sort(samples, |sample| *sample);
     }
     let mut rest = samples;
@@ -52,7 +53,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
         // `rest` ends at the index of the next larger quantile, so the index is out of range only
         // if the quantiles are not in ascending order. Then the last of the rest is used.
         let index = index.min(rest.len() - 1);
-        *value = if USE_STD { *rest.select_nth_unstable(index).1 } else { rest[index] };
+        *value = if SMALL_CODE { rest[index] } else { *rest.select_nth_unstable(index).1 };
         rest = &mut rest[..=index];
     }
     Some(found)
@@ -81,8 +82,9 @@ pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) ->
     }
 }
 
-/// A value and its weight, packed into 64 bits. The weight is the number of events that the sample
-/// stands for: 2^`sampling`, or 1 if nothing was left out by sampling.
+/// A value and its weight, packed into 64 bits. The weight is 2^`sampling`: the sample stands for
+/// 2^`sampling` occurrences of its event, because only 1 in 2^`sampling` was recorded. If every
+/// occurrence was recorded, `sampling` is 0 and the weight is 1.
 ///
 /// Weighted samples are ordered by value, and samples with the same value by weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,17 +95,19 @@ pub struct WeightedSample(u64);
 impl WeightedSample {
     /// The largest number of bits in a value: 60 on 64-bit targets, 44 on 32-bit targets.
     ///
-    /// On 32-bit targets, the sample buffer stores a sample in 64 bits, of which 16 hold the slices
-    /// of the windows that the sample belongs to.
-    pub const VALUE_BITS: u32 = if USE_STD { u64::BITS - Self::SAMPLING_BITS } else { 44 };
+    /// On 32-bit targets, the [sample buffer](crate::StorageParts::samples) stores a sample in 64
+    /// bits: 44 for the value, 4 for `sampling`, and 16 that identify, for each window, the slice
+    /// that the sample belongs to (see [`Shape::samples`](crate::Shape::samples)).
+    pub const VALUE_BITS: u32 =
+        if cfg!(target_pointer_width = "64") { u64::BITS - Self::SAMPLING_BITS } else { 44 };
     /// The number of bits that hold `sampling`.
     pub(crate) const SAMPLING_BITS: u32 = 4;
 
     #[cfg(target_pointer_width = "64")]
     pub(crate) const ZERO: Self = Self(0);
 
-    /// Creates a sample that stands for 2^`sampling` events, which is its weight. Only the lowest
-    /// four bits of `sampling` are used, so the weight is at most 2^15.
+    /// Creates a sample of the weight 2^`sampling`: it stands for this many occurrences of its
+    /// event. Only the lowest four bits of `sampling` are used, so the weight is at most 2^15.
     ///
     /// Returns `None` if the value needs more than [`VALUE_BITS`](Self::VALUE_BITS) bits.
     pub const fn new(value: u64, sampling: u8) -> Option<Self> {
@@ -113,7 +117,8 @@ impl WeightedSample {
         Some(Self(value << Self::SAMPLING_BITS | (sampling as u64 & 0xF)))
     }
 
-    /// Creates a sample from the value and `sampling` of an earlier one, which need no check.
+    /// Creates a sample without checks. The caller passes the value and the `sampling` of an
+    /// existing `WeightedSample`, which are in range.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
     pub(crate) const fn from_checked_parts(value: u64, sampling: u8) -> Self {
@@ -126,12 +131,13 @@ impl WeightedSample {
     }
 
     /// Returns the binary logarithm of the [weight](Self::weight): the sample stands for
-    /// 2^`sampling` events.
+    /// 2^`sampling` occurrences of its event.
     pub const fn sampling(self) -> u8 {
         (self.0 & 0xF) as u8
     }
 
-    /// Returns the weight: the number of events that the sample stands for.
+    /// Returns the weight, 2^`sampling`: the number of occurrences of the event that the sample
+    /// stands for.
     pub const fn weight(self) -> u64 {
         // The weight is at most 2^15. Shifting a `u32` is cheap on every target.
         (1_u32 << self.sampling()) as u64
@@ -158,10 +164,10 @@ pub fn weighted_quantiles<const K: usize>(
     quantiles: [Quantile; K],
 ) -> Option<[u64; K]> {
     debug_assert!(quantiles.is_sorted(), "the quantiles are not in ascending order");
-    if USE_STD {
-        samples.sort_unstable();
-    } else {
+    if SMALL_CODE {
         shell_sort(samples, |sample| *sample);
+    } else {
+        samples.sort_unstable();
     }
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let (mut found, mut rest) = ([0; K], samples.iter());
@@ -180,7 +186,7 @@ pub fn weighted_quantiles<const K: usize>(
 }
 
 /// Returns the value at one quantile of weighted samples by nearest rank, or `None` if there are no
-/// samples. Does not reorder them.
+/// samples. Does not reorder the samples.
 ///
 /// Bisects the range of the values. This goes through the samples about 60 times at most, once for
 /// each bit of a value, and takes no extra memory.
@@ -284,15 +290,15 @@ mod tests {
         assert_eq!((largest.value(), largest.weight()), ((1 << bits) - 1, 32_768));
     }
 
-    /// Tests the smallest and the largest quantile, the usual ones, and the ppm around `step`,
-    /// where the rank increases by 1.
+    /// Tests the smallest and the largest quantile, the usual ones, and those around `step`: the
+    /// rank increases by 1 from `step` ppm to `step + 1` ppm.
     #[test]
     fn quantiles_have_the_exact_rank_for_every_small_number_of_samples() {
         assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);
         for n in 1..=3_000_u64 {
-            // The numbers 1 to n in a mixed order, because 2,741 is a prime: the remainders of its
-            // multiples by n are all different. Only n = 2,741 is an exception, for which all
-            // remainders are 0. There, the numbers are in descending order instead.
+            // The numbers 1 to n in a mixed order. 2,741 is a prime, so `i * 2_741 % n` is
+            // different for each i in 1…n, unless n is 2,741 itself. Then all remainders would be
+            // 0, so the numbers are in descending order instead.
             let mut samples: Vec<u64> = (1..=n).map(|i| i * 2_741 % n + 1).collect();
             if n == 2_741 {
                 samples = (1..=n).rev().collect();

@@ -3,25 +3,30 @@
 //! An event can have limits on quantiles ("p95 of the last 60 s is at most 20 ms") and a limit on
 //! its silence ("there is a record at least every 5 s").
 //!
+//! A limit on a quantile is called a *threshold*: see [`Threshold`]. A sample *exceeds* it if its
+//! duration, rounded to whole nanoseconds, or its plain number is greater than the threshold's
+//! [`max`](Threshold::max). An open span that is already older than `max` is called *hung*. It
+//! counts as a sample that exceeds the threshold, so a hang is detected while it lasts.
+//!
 //! Whether a quantile exceeds its threshold is decided by counting, which is exact whatever the
-//! error of the histogram. Of n samples, the quantile is the one at rank(n) in ascending order, and
-//! n − rank(n) samples come after it. The quantile exceeds the threshold if and only if more
-//! samples than these exceed it: `over > n − rank(n)`. A sample exceeds the threshold if its
-//! duration, rounded to whole nanoseconds, is greater. An open span that is older than the
-//! threshold is called *hung*. It already counts as a sample above the threshold, so a hang is
-//! detected while it lasts.
+//! error of the histogram. Let n be the weight of all samples in the window and of the hung spans,
+//! and let `over` be the weight of those among them that exceed the threshold. In ascending order,
+//! the quantile q of n samples is the one at rank(n) = max(1, ⌈q · n⌉), counted from 1, and
+//! n − rank(n) samples come after it. The quantile therefore exceeds the threshold if and only if
+//! more samples than these exceed it: `over` > n − rank(n).
 //!
 //! | state | meaning |
 //! |---|---|
-//! | unknown | there are too few samples to decide, and no hung spans that decide it |
+//! | unknown | there are too few samples, no violation by hung spans, and no uncleared violation |
 //! | ok | the quantile does not exceed the threshold |
-//! | violated | the quantile exceeds the threshold, or did so less than one slice length ago |
+//! | violated | the quantile exceeds the threshold, or a violation has not been cleared yet |
 //!
-//! A violation is *raised* by the first evaluation that finds the threshold exceeded. It is
-//! *cleared* once the quantile has stayed within the threshold for as long as one slice of the
-//! window lasts. A quantile close to its threshold therefore does not raise and clear a violation
-//! all the time. Too few samples never clear a violation: missing samples do not prove that all is
-//! well.
+//! A violation is *raised* by the first evaluation that finds that the quantile exceeds the
+//! threshold. It is *cleared* once the evaluations have found it within the threshold for as long
+//! as one slice of the window lasts (a window is cut into intervals of equal length, its slices).
+//! A quantile close to its threshold therefore does not raise and clear a violation all the time.
+//! An evaluation that finds too few samples never clears a violation, because missing samples do
+//! not prove that all is well. It does not restart the time of a slice length either.
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
 //! The violation is cleared by the next record.
@@ -29,8 +34,9 @@
 //! # Limitations
 //!
 //! - A sample that is drained too late for the window of a limit does not count in it: the counter
-//!   [`late`](crate::Counters::late) counts such samples. The pause between two passes must
-//!   therefore be shorter than the window minus one slice.
+//!   [`late`](crate::Counters::late) counts such samples. The oldest slice of a window expires as a
+//!   whole, so right after that the window reaches back only by its length minus one slice. The
+//!   pause between two passes must therefore be shorter than that.
 //! - A span that found no room in the table of open spans does not count as hung.
 //! - If records are lost, the END of an open span may be among them. Such a span counts as hung
 //!   once it is older than the threshold, although it may have ended. A minute after the loss it is
@@ -48,63 +54,68 @@ pub use self::rule::{Rule, Silence, Tally};
 use crate::{EventId, Quantile};
 
 /// A limit on a quantile of an event's samples over a window, such as "p95 of the last 60 s is at
-/// most 20 ms".
+/// most 20 ms". [`Limit`] is any limit: a threshold, or a limit on silence.
 ///
 /// ```
 /// use core::time::Duration;
 /// use tailwatch_core::{Quantile, Threshold};
 ///
-/// let limit = Threshold::duration(Quantile::P95, Duration::from_millis(20));
-/// assert_eq!((limit.limit, limit.window), (20_000_000, Duration::from_secs(60)));
+/// let threshold = Threshold::duration(Quantile::P95, Duration::from_millis(20));
+/// assert_eq!((threshold.max, threshold.window), (20_000_000, Duration::from_secs(60)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Threshold {
-    /// The quantile that must not exceed `limit`.
+    /// The quantile that must not exceed `max`.
     pub quantile: Quantile,
-    /// The threshold: the largest value that the quantile may have. In nanoseconds, or a plain
-    /// number for events of [`Unit::One`](crate::Unit::One).
-    pub limit: u64,
+    /// The largest value that the quantile may have. In nanoseconds, or a plain number for events
+    /// of [`Unit::One`](crate::Unit::One).
+    pub max: u64,
     /// The length of the window.
     ///
-    /// If the aggregator has a window of this length, the limit's window is cut into the same
-    /// number of slices. Otherwise, it is a window for this limit only, of which there are no
-    /// summaries.
+    /// If the aggregator has a window of this length, the threshold's window is cut into the same
+    /// number of slices. Otherwise, the window is for this threshold only, and there are no
+    /// summaries over it. It is then cut into as many slices as possible, at most 12 and at most
+    /// [`Shape::limit_slices`](crate::Shape::limit_slices), whose length is a whole number of
+    /// nanoseconds.
     pub window: Duration,
-    /// The smallest number of samples in the window from which the limit is judged. With fewer
-    /// samples, its state is [`SlaState::Unknown`]. This is the number of recorded samples, without
-    /// regard to their weight. A violation that involves hung spans is raised even with fewer.
+    /// The smallest number of samples in the window from which the quantile is compared with `max`.
+    /// This is the number of recorded samples, without regard to their weight. With fewer samples,
+    /// the state is [`SlaState::Unknown`], unless a violation has not been cleared yet.
+    ///
+    /// Hung spans (open spans older than `max`) need no minimum: if there are any and the quantile
+    /// exceeds `max`, the violation is raised even with fewer samples.
     pub min_samples: u32,
 }
 
 impl Threshold {
-    /// Creates a limit on a quantile of durations, over a window of 60 s and with a `min_samples`
-    /// of 1.
+    /// Creates a limit of `max` on a quantile of durations, over a window of 60 s and with a
+    /// `min_samples` of 1.
     ///
     /// # Panics
     ///
-    /// Panics if `limit` is 2^64 ns (584 years) or longer. In a constant, this is a compile-time
+    /// Panics if `max` is 2^64 ns (584 years) or longer. In a constant, this is a compile-time
     /// error.
-    pub const fn duration(quantile: Quantile, limit: Duration) -> Self {
-        let nanos = limit.as_nanos();
+    pub const fn duration(quantile: Quantile, max: Duration) -> Self {
+        let nanos = max.as_nanos();
         assert!(nanos <= u64::MAX as u128, "a limit must be less than 2^64 ns");
         #[expect(clippy::cast_possible_truncation, reason = "checked in the line above")]
         Self::value(quantile, nanos as u64)
     }
 
-    /// Creates a limit on a quantile of plain numbers, over a window of 60 s and with a
+    /// Creates a limit of `max` on a quantile of plain numbers, over a window of 60 s and with a
     /// `min_samples` of 1.
-    pub const fn value(quantile: Quantile, limit: u64) -> Self {
-        Self { quantile, limit, window: Duration::from_mins(1), min_samples: 1 }
+    pub const fn value(quantile: Quantile, max: u64) -> Self {
+        Self { quantile, max, window: Duration::from_mins(1), min_samples: 1 }
     }
 
-    /// Returns this limit with its window changed to `window`.
+    /// Returns this threshold with its window changed to `window`.
     pub const fn over(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
-    /// Returns this limit with its minimum number of samples changed to `min_samples`.
+    /// Returns this threshold with its minimum number of samples changed to `min_samples`.
     pub const fn min_samples(self, min_samples: u32) -> Self {
         Self { min_samples, ..self }
     }
@@ -114,7 +125,8 @@ impl Threshold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
-    /// The largest value that a quantile of the event's samples over a window may have.
+    /// The largest value that a quantile of the event's samples over a window may have: a
+    /// threshold.
     Quantile(Threshold),
     /// The longest time that may pass without any record of the event.
     ///
@@ -140,9 +152,9 @@ impl Limit {
         }
     }
 
-    /// Returns whether one event cannot have both limits: because they differ at most in
-    /// `min_samples`, or because both are limits on silence.
-    pub(crate) fn is_duplicate_of(&self, other: &Self) -> bool {
+    /// Returns whether the two limits conflict, so that an event cannot have both. They do if they
+    /// are thresholds that differ at most in `min_samples`, or if both are limits on silence.
+    pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Quantile(one), Self::Quantile(other)) => {
                 one.min_samples(0) == other.min_samples(0)
@@ -158,15 +170,15 @@ impl Limit {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum SlaState {
-    /// The limit was not evaluated yet, or there are too few samples to decide. For a limit on
-    /// silence: the event has no record yet.
+    /// The limit was not evaluated yet, or there are too few samples to decide and it was not
+    /// violated. For a limit on silence: the event has no record yet.
     #[default]
     Unknown = 0,
     /// The event is within the limit.
     Ok = 1,
-    /// The event is not within the limit, or was not until recently: a violation of a limit on a
-    /// quantile ends only after the event has been within the limit for the length of a slice of
-    /// the window.
+    /// The event is not within the limit, or a violation has not been cleared yet: a violation of a
+    /// threshold is cleared only after the quantile has been within the threshold for the length of
+    /// a slice of the window.
     Violated = 2,
 }
 
@@ -190,21 +202,30 @@ pub struct SlaStatus {
     pub limit: Limit,
     /// The state of the limit.
     pub state: SlaState,
-    /// The weight of the samples in the window that exceed the threshold: how many events they
-    /// stand for. Hung spans, which are open and older than the threshold, are included. For a
-    /// limit on silence, this is 1 while it is violated, and 0 otherwise.
+    /// The weight of the samples in the window that exceed the threshold, including hung spans
+    /// (open spans older than the threshold's `max`). The weight is the number of occurrences of
+    /// the event that they stand for. For a limit on silence, this is 1 while it is violated, and 0
+    /// otherwise.
     pub over: u64,
-    /// The weight of all samples in the window and of the hung spans. For a limit on silence, this
-    /// is 1 if the event has any record, and 0 otherwise.
+    /// The weight, not the number, of all samples in the window and of the hung spans. For a limit
+    /// on silence, this is 1 if the event has any record, and 0 otherwise.
     pub count: u64,
-    /// The current value of what is limited, in nanoseconds or as a plain number.
+    /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`,
+    /// `over` and `count`, it is computed when the status is created, not at the last evaluation.
+    /// Times are measured up to the tick that was passed to the last
+    /// [`begin_pass`](crate::Aggregator::begin_pass).
     ///
-    /// For a limit on a quantile, this is the quantile of the samples in the window. While hung
-    /// spans contribute to a violation, it is the age of the oldest open span if that is greater.
-    /// For a limit on silence, it is the time since the event's last record.
+    /// For a threshold, this is the greater one of two values, or the one that is known:
     ///
-    /// `None` if there are no samples or no record. The quantile is also unknown if the aggregator
-    /// has no window of the same length as the limit's.
+    /// - the quantile of the samples in the window, known if there are samples and the aggregator
+    ///   has a window of the same length
+    /// - the age of the event's oldest open span, known if hung spans were counted and the quantile
+    ///   exceeded the threshold at the last evaluation
+    ///
+    /// For a limit on silence, it is the time since the event's last record, or since its silence
+    /// began anew ([`reset_silence`](crate::Aggregator::reset_silence)).
+    ///
+    /// `None` if neither value is known, or if there is no record.
     pub observed: Option<u64>,
     /// The tick of the pass in which a violation of this limit was last raised or cleared; `None`
     /// if there was no violation yet.
@@ -215,7 +236,8 @@ pub struct SlaStatus {
     pub cleared: u64,
 }
 
-/// The report that a limit became violated, or that its violation is over.
+/// A notice that a violation of a limit was raised (the limit became violated) or cleared (the
+/// violation is over).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
@@ -243,19 +265,19 @@ pub enum LimitError {
         /// The id of the event.
         id: EventId,
     },
-    /// The threshold of a limit, or the longest allowed silence, is 0. Every sample above 0, and
-    /// any silence, would violate such a limit.
+    /// The `max` of a threshold, or the longest allowed silence, is 0. Every sample above 0 would
+    /// exceed such a threshold, and any silence would violate such a limit.
     Zero {
-        /// The quantile of the limit; `None` for a limit on silence.
+        /// The quantile of the threshold; `None` for a limit on silence.
         quantile: Option<Quantile>,
     },
     /// The window of a limit has the length 0, is 2^64 ns (584 years) or longer, or would have
-    /// slices shorter than a tick of the clock.
+    /// slices shorter than one step of the clock (one tick).
     Window {
         /// The length of the window.
         window: Duration,
     },
-    /// An event has two limits that differ at most in `min_samples`, or two limits on silence.
+    /// An event has two thresholds that differ at most in `min_samples`, or two limits on silence.
     Duplicate {
         /// The second of the two limits.
         limit: Limit,
@@ -291,12 +313,10 @@ impl fmt::Display for LimitError {
                  than 584 years (2^64 ns), and each of its slices must last at least one tick of \
                  the clock"
             ),
-            Self::Duplicate {
-                limit: Limit::Quantile(Threshold { quantile, window, limit, .. }),
-            } => {
+            Self::Duplicate { limit: Limit::Quantile(Threshold { quantile, window, max, .. }) } => {
                 write!(
                     f,
-                    "an event cannot have two limits of {limit} on {quantile} over {window:?}; \
+                    "an event cannot have two limits of {max} on {quantile} over {window:?}; \
                      remove one of them"
                 )
             }

@@ -28,7 +28,8 @@ pub use loom::{
     sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
 };
 
-/// Returns `ordering`. The name is that of its row in a table; see the [module](self).
+/// Returns `ordering`. The name is that of its row in a table; see the [module](self). Only loom
+/// builds use it.
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
 pub const fn at(_name: &str, ordering: Ordering) -> Ordering {
@@ -36,7 +37,7 @@ pub const fn at(_name: &str, ordering: Ordering) -> Ordering {
 }
 
 /// Executes a fence with this ordering. The name is that of its row in a table; see the
-/// [module](self).
+/// [module](self). Only loom builds use it.
 #[cfg(not(tailwatch_loom))]
 #[inline(always)]
 pub fn fence_at(_name: &str, ordering: Ordering) {
@@ -53,18 +54,22 @@ mod weakening {
 
     use super::{Ordering, fence};
 
-    /// Returns whether the variable `TAILWATCH_WEAKEN` names this ordering.
+    /// Returns whether the environment variable `TAILWATCH_WEAKEN` names this ordering.
+    ///
+    /// The variable is read when the models run, not when they are built. The check can therefore
+    /// weaken one ordering after the other with a single build.
     fn is_weakened(name: &str) -> bool {
         static WEAKENED: OnceLock<Option<String>> = OnceLock::new();
         WEAKENED.get_or_init(|| env::var("TAILWATCH_WEAKEN").ok()).as_deref() == Some(name)
     }
 
-    /// Returns `ordering`, or `Relaxed` if `TAILWATCH_WEAKEN` is `name`.
+    /// Returns `ordering`, or `Relaxed` if the environment variable `TAILWATCH_WEAKEN` is `name`.
     pub fn at(name: &str, ordering: Ordering) -> Ordering {
         if is_weakened(name) { Ordering::Relaxed } else { ordering }
     }
 
-    /// Executes a fence with this ordering, or does nothing if `TAILWATCH_WEAKEN` is `name`.
+    /// Executes a fence with this ordering, or does nothing if the environment variable
+    /// `TAILWATCH_WEAKEN` is `name`.
     pub fn fence_at(name: &str, ordering: Ordering) {
         if !is_weakened(name) {
             fence(ordering);

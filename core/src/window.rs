@@ -26,8 +26,11 @@ pub struct WindowSpec {
     pub length: Duration,
     /// The number of slices, at least 1. The window advances by one slice at a time.
     ///
-    /// The length of a slice must be a whole number of nanoseconds. It is rounded to a whole number
-    /// of ticks, which must not be 0.
+    /// [`Aggregator::new`](crate::Aggregator::new) returns an error unless `length / slices` is a
+    /// whole number of nanoseconds
+    /// ([`ConfigError::SlicesDoNotDivide`](crate::ConfigError::SlicesDoNotDivide)). It rounds this
+    /// to a whole number of ticks of the clock, which must not be 0
+    /// ([`ConfigError::SliceTooShort`](crate::ConfigError::SliceTooShort)).
     pub slices: u16,
 }
 
@@ -47,8 +50,10 @@ impl WindowSpec {
     }
 }
 
-/// The state of a window in the [`Storage`](crate::Storage) of an aggregator: its slices, and which
-/// of them is the current one. All zero until the aggregator is created.
+/// The state of a sliding window: its slices, and which of them is the current one.
+///
+/// The [`Storage`](crate::Storage) of an aggregator holds one for each [`WindowSpec`], and one in
+/// each [`Rule`](crate::Rule) (a limit on a quantile). A window is all zero until it is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
@@ -56,8 +61,9 @@ pub struct Window {
     length_nanos: u64,
     /// The length of a slice, in ticks.
     slice_ticks: u64,
-    /// The first tick of the current slice, a multiple of `slice_ticks`. It is stored so that
-    /// finding the slice of a record needs no division.
+    /// The first tick of the current slice, a multiple of `slice_ticks`. It is stored so that it
+    /// takes only a comparison to find that a record is in the current slice, as most records are.
+    /// Finding an earlier slice takes a division or a search.
     slice_start: u64,
     /// The index of the current slice.
     current_index: usize,
@@ -65,8 +71,10 @@ pub struct Window {
     first_index: usize,
     /// The number of slices.
     slices: u16,
-    /// The bits of a sample in the sample buffer that hold the number of its slice in this window.
-    /// On 64-bit targets, the sample buffer stores the slices in another way.
+    /// A sample in the sample buffer has a 16-bit word, in which each window has some bits of its
+    /// own. This mask has the bits of this window set. They hold the number of the sample's slice
+    /// in this window, counted from 1, or 0 if the sample is not in the window. On 64-bit targets,
+    /// a sample stores its tick instead.
     #[cfg(not(target_pointer_width = "64"))]
     number_mask: u16,
     /// The position of the lowest bit in `number_mask`.
@@ -103,7 +111,8 @@ impl Window {
     /// and the slices get the indices from `first_index` on. `rate` is that of the clock.
     ///
     /// Returns `false` if the window has no slices, if the length of a slice is rounded to 0 ticks,
-    /// or if the window is 2^64 ns or longer.
+    /// or if the window is 2^64 ns or longer. The length of a slice is `length / slices`, rounded
+    /// down to whole nanoseconds and then to the nearest tick.
     pub(crate) fn set_up(
         &mut self,
         spec: &WindowSpec,
@@ -177,15 +186,19 @@ impl Window {
         }
         let previous_start = self.slice_start;
         self.slice_start = now - wide_math::div_rem(now, self.slice_ticks).1;
-        // One slice at a time instead of dividing `ticks_left` by the length of a slice, because
-        // divisions are expensive on targets with 32-bit registers. The number of steps is limited
-        // to the number of slices: after that many, every index has been cleared.
-        let mut ticks_left = self.slice_start.wrapping_sub(previous_start);
+        // One slice at a time instead of dividing `ticks_to_advance` by the length of a slice,
+        // because divisions are expensive on targets with 32-bit registers. The number of steps is
+        // limited to the number of slices: after that many, every index has been cleared.
+        //
+        // Both starts are multiples of `slice_ticks`, so without `restart` the difference reaches
+        // exactly 0. With `restart` the window may move back. The difference then wraps, but it is
+        // not used.
+        let mut ticks_to_advance = self.slice_start.wrapping_sub(previous_start);
         for _ in 0..self.slices {
-            if !restart && ticks_left == 0 {
+            if !restart && ticks_to_advance == 0 {
                 return;
             }
-            ticks_left = ticks_left.wrapping_sub(self.slice_ticks);
+            ticks_to_advance = ticks_to_advance.wrapping_sub(self.slice_ticks);
             let next = self.current_index + 1;
             self.current_index =
                 if next < self.slice_indices().end { next } else { self.first_index };
@@ -199,27 +212,30 @@ impl Window {
         now >= self.slice_start.saturating_add(self.slice_ticks)
     }
 
-    /// Returns how many bits are needed to number `slices` slices from 1. (The number 0 stands for
-    /// no slice.)
+    /// Returns how many bits the numbers 0 to `slices` need. The slices are numbered from 1, and 0
+    /// means that a sample is not in the window.
     #[cfg(not(target_pointer_width = "64"))]
     pub(crate) const fn number_bits(slices: u16) -> u32 {
         u16::BITS - slices.leading_zeros()
     }
 
-    /// Chooses the bits of a sample in the sample buffer that hold the number of its slice in this
-    /// window: as many as needed, from bit `shift` on. Returns the next free bit.
+    /// Assigns to this window the bits from `shift` on, as many as its slice numbers need, in the
+    /// 16-bit word that a sample in the sample buffer has for them. Returns the next free bit.
     #[cfg(not(target_pointer_width = "64"))]
-    #[expect(clippy::cast_possible_truncation, reason = "at most 16")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the next bit is below 16, and the mask is not used if bits of it are cut off"
+    )]
     pub(crate) const fn assign_number_bits(&mut self, shift: u8) -> u8 {
         let bits = Self::number_bits(self.slices);
         (self.number_shift, self.number_mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
         let next = shift as u32 + bits;
-        // Without a sample buffer, the numbers of all windows may need more than 16 bits. The bits
-        // are then not used, and this bound only avoids an overflow for the next window.
-        if next >= u16::BITS { u16::BITS as u8 - 1 } else { next as u8 }
+        // Without a sample buffer, the windows may need more than 16 bits together. The masks are
+        // not used then, and capping the position only keeps the shift above from overflowing.
+        if next < u16::BITS { next as u8 } else { 15 }
     }
 
-    /// Returns which bits of a sample in the sample buffer hold the number of its slice in this
+    /// Returns which bits of the 16-bit word of a sample hold the number of its slice in this
     /// window: the position of the lowest one, and a mask of all.
     #[cfg(not(target_pointer_width = "64"))]
     pub(crate) const fn number_shift_and_mask(&self) -> (u8, u16) {

@@ -15,14 +15,14 @@ fn main() {
     } else if target.starts_with("riscv32") {
         "virt"
     } else {
-        // A check on the host, which links nothing.
+        // The package is only checked on the host and not linked, so any board will do.
         println!("cargo:rustc-cfg=board=\"lm3s6965evb\"");
         return;
     };
     let board = env::var("BOARD").unwrap_or_else(|_| default_board.to_owned());
     println!("cargo:rustc-cfg=board=\"{board}\"");
 
-    // The package `sizes` uses this build script as well, from its own folder.
+    // The package in the folder `sizes` uses this build script as well. Its folder has no `memory`.
     let here = variable("CARGO_MANIFEST_DIR");
     let root = if Path::new(&here).join("memory").is_dir() { here } else { format!("{here}/..") };
     let memory = format!("{root}/memory/{board}.x");

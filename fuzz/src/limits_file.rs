@@ -80,9 +80,9 @@ fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
             Limit::Quantile(threshold) => {
                 let limit = match unit {
                     Unit::Time => {
-                        format!("{:?}", duration_text(Duration::from_nanos(threshold.limit)))
+                        format!("{:?}", duration_text(Duration::from_nanos(threshold.max)))
                     }
-                    _ => threshold.limit.to_string(),
+                    _ => threshold.max.to_string(),
                 };
                 writeln!(
                     text,

@@ -1,5 +1,5 @@
-//! Implements `defmt::Format` for the types that are not plain data. They log a short form without
-//! the contents of memory, atomics and registers.
+//! Implements `defmt::Format` for the public types that cannot derive it. Each is logged in a short
+//! form, without the contents of memory, atomics and registers.
 
 use defmt::{Format, Formatter, write};
 use tailwatch_core::{Clock, Storage};

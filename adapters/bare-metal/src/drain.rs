@@ -1,4 +1,8 @@
-//! The drain, which the idle loop calls.
+//! The drain, which reads all rings and keeps the statistics. The idle loop calls it.
+//!
+//! One call of [`Drain::run`] is a *pass*. The drain *refreshes* a ring, which means that it looks
+//! how many records the ring's producer has written, and then reads these records in one or more
+//! passes.
 
 use core::fmt;
 
@@ -10,23 +14,28 @@ use tailwatch_core::{
 
 use crate::Health;
 
-/// Everything that [`Drain::new`] needs besides its storage.
+/// The configuration of a [`Drain`]: everything that [`Drain::new`] needs except the storage.
+///
+/// `C` is the type of the clock, `IDS` the length of the gate (at least the largest event id plus
+/// 1), and `RINGS` the number of rings.
 pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
-    /// How much is stored: see [`Shape`].
+    /// The capacities of the storage: how many events, windows, samples and so on it has room for.
     pub shape: Shape,
-    /// The sliding windows that are summarized.
+    /// The sliding windows over which samples are summarized.
     pub windows: &'r [WindowSpec],
     /// The events that are measured.
     pub events: &'static [EventInfo],
-    /// The clock, which must be the one that all recorders read.
+    /// The clock. It must be the clock that all recorders read.
     pub clock: C,
-    /// The gate, which must be the one that all recorders use.
+    /// The gate, which switches events on and off. It must be the gate that all recorders use.
     pub gate: &'r Gate<IDS>,
-    /// The rings. The index of a ring is the source in the slowest samples.
+    /// The consumers of the rings that are drained. The index of a ring in this array is the
+    /// [`source`](tailwatch_core::Exemplar::source) of the samples that come from it.
     pub rings: [Consumer<'r>; RINGS],
-    /// The queue of limits that are raised or cleared, for [`next_change`](Drain::next_change): a
-    /// `heapless::Deque` of any capacity. `None` if the program does not need the changes.
-    pub transitions: Option<&'r mut DequeView<StatusChange>>,
+    /// The queue of violations that were raised or cleared, which
+    /// [`next_change`](Drain::next_change) returns: a `heapless::Deque` of any capacity. `None` if
+    /// the program does not need these changes.
+    pub changes: Option<&'r mut DequeView<StatusChange>>,
 }
 
 impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, IDS, RINGS> {
@@ -38,14 +47,16 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
     }
 }
 
-/// Drains rings into an aggregator, a bounded number of records at a time, and produces the report.
+/// Reads the records of all rings, a bounded number at a time, keeps the statistics, and produces
+/// the report.
 ///
-/// It uses no allocator, no floating point and no lock, and recorders never wait for it. One
-/// context drains, usually the idle loop. Any context that interrupts it may record.
+/// The drain uses no allocator, no floating point and no lock, and recorders never wait for it. One
+/// context calls it, usually the idle loop. Contexts that interrupt the idle loop may record at any
+/// moment, even in the middle of a pass.
 ///
-/// A ring that is not drained in time overwrites its oldest records. These are counted, and the
-/// summaries that miss them are marked as incomplete. The rings take turns, so an interrupt storm
-/// in one does not keep the others from being drained.
+/// A ring that is not drained in time overwrites its oldest records. The drain counts these
+/// records, and marks the summaries in which they are missing as incomplete. The rings take turns,
+/// so an interrupt storm that fills one ring does not keep the others from being drained.
 ///
 /// ```
 /// use core::cell::Cell;
@@ -74,7 +85,7 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 ///         clock,
 ///         gate: &GATE,
 ///         rings: [MAIN.take_consumer()?],
-///         transitions: None,
+///         changes: None,
 ///     },
 ///     &mut storage,
 /// )?;
@@ -95,11 +106,12 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
     windows: &'r [WindowSpec],
     events: &'static [EventInfo],
     rings: [Source<'r>; RINGS],
-    transitions: ChangeQueue<'r>,
-    /// The index of the ring with which the next pass begins.
-    first: usize,
-    /// The tick at which the last pass began.
+    changes: ChangeQueue<'r>,
+    /// The index of the ring that the next pass reads first.
+    first_ring: usize,
+    /// The tick of the last pass, read after the pass had refreshed the rings.
     now: u64,
+    /// See [`Health::still_passes`].
     still_passes: u64,
 }
 
@@ -107,23 +119,27 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
 #[derive(Debug)]
 struct Source<'r> {
     consumer: Consumer<'r>,
-    /// When the consumer was refreshed last. It is refreshed again only after everything seen then
-    /// has been drained; otherwise the drain might never catch up with a fast producer.
-    refreshed: RingProgress,
-    /// Everything that was recorded by then has been delivered.
-    drained: RingProgress,
+    /// The pass in which the consumer was refreshed last. It is refreshed again only once all
+    /// records that this refresh found have been drained. Otherwise the drain might never catch up
+    /// with a fast producer.
+    refreshed: PassStart,
+    /// The latest pass such that everything recorded in this ring before its start has been
+    /// drained.
+    drained: PassStart,
 }
 
-/// The number of a pass, and a tick that was read before the pass refreshed the consumers.
+/// The number of a pass, and the tick at which it started: before it refreshed any ring.
 #[derive(Clone, Copy, Debug)]
-struct RingProgress {
+struct PassStart {
     pass: u64,
-    as_of: u64,
+    tick: u64,
 }
 
-/// The queue of changes, and the number of changes for which it had no room.
+/// The queue of violations that were raised or cleared.
 struct ChangeQueue<'r> {
+    /// `None` if the program does not need the changes.
     queue: Option<&'r mut DequeView<StatusChange>>,
+    /// The number of changes that were lost because the queue was full.
     lost: u64,
 }
 
@@ -143,34 +159,37 @@ impl fmt::Debug for ChangeQueue<'_> {
     }
 }
 
-/// The result of a pass.
+/// The result of one pass of the drain: one call of [`Drain::run`] or [`Drain::observe`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Pass {
-    /// Records that were delivered.
+    /// The number of records that the pass read and processed.
     pub delivered: u64,
-    /// Records that were overwritten before they could be delivered.
+    /// The number of records that the pass found overwritten before they were read.
     pub overwritten: u64,
-    /// Whether records that the pass has seen are left, because it reached its limit.
+    /// Whether the pass stopped at `max_records` and left records in a ring, so that another pass
+    /// should follow at once. Records that were written after the drain last looked at the ring do
+    /// not count.
     pub has_more: bool,
 }
 
 impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S, C, IDS, RINGS> {
-    /// Creates a drain.
+    /// Creates a drain that keeps its statistics in `storage`.
     ///
-    /// `storage` must be unused and must have the shape `config.shape`.
+    /// `storage` must not have been used before, and must have the shape `config.shape`. The number
+    /// of rings must be between 1 and 65,536, which is checked at compile time.
     ///
     /// # Errors
     ///
-    /// Returns an error if shape, windows, events and storage do not match. The error names the
-    /// value.
+    /// Returns an error if shape, windows, events and storage do not match, or if `storage` was
+    /// used before. The error names the value that is wrong.
     pub fn new(config: DrainConfig<'r, C, IDS, RINGS>, storage: S) -> Result<Self, ConfigError> {
         const { assert!(RINGS > 0 && RINGS <= 1 << 16, "a drain must have 1 to 65,536 rings") };
-        let DrainConfig { shape, windows, events, clock, gate, rings, transitions } = config;
+        let DrainConfig { shape, windows, events, clock, gate, rings, changes } = config;
         let now = clock.end();
         let aggregator = Aggregator::new(shape, windows, events, clock.rate(), now, storage)?;
-        let start = RingProgress { pass: 0, as_of: now };
+        let start = PassStart { pass: 0, tick: now };
         Ok(Self {
             aggregator,
             clock,
@@ -178,8 +197,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             windows,
             events,
             rings: rings.map(|consumer| Source { consumer, refreshed: start, drained: start }),
-            transitions: ChangeQueue { queue: transitions, lost: 0 },
-            first: 0,
+            changes: ChangeQueue { queue: changes, lost: 0 },
+            first_ring: 0,
             now,
             still_passes: 0,
         })
@@ -188,15 +207,19 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     /// Makes a pass: drains at most `max_records` records (0 counts as 1), and evaluates the
     /// limits.
     ///
-    /// The rings take turns, so an interrupt storm in one does not keep the others from being
-    /// drained.
+    /// Each pass begins with the ring after the one at which the previous pass stopped, so an
+    /// interrupt storm that fills one ring does not keep the others from being drained.
     ///
-    /// Takes time linear in the records, the windows, the slices that have ended, and the limits.
+    /// The time of a pass is linear in the number of records that it drains, and in the numbers of
+    /// rings, events, windows and limits. While spans are open, it is also linear in the size of
+    /// the table of open spans. When a slice of a window ends (windows slide forward in slices), it
+    /// is also linear in the number of histogram buckets.
     pub fn run(&mut self, max_records: usize) -> Pass {
         self.observe(max_records, |_, _| ())
     }
 
-    /// Like [`run`](Self::run), and calls `observe` with each record and the index of its ring.
+    /// Like [`run`](Self::run), and also calls `observe` with each record that is drained. Its
+    /// first argument is the index of the record's ring in [`DrainConfig::rings`].
     pub fn observe(&mut self, max_records: usize, mut observe: impl FnMut(usize, Record)) -> Pass {
         let Self {
             aggregator,
@@ -204,23 +227,24 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             gate,
             events,
             rings,
-            transitions,
-            first,
+            changes,
+            first_ring,
             now,
             still_passes,
             ..
         } = self;
-        let refreshed = RingProgress { pass: aggregator.pass() + 1, as_of: clock.end() };
+        let start = PassStart { pass: aggregator.pass() + 1, tick: clock.end() };
         for ring in rings.iter_mut().filter(|ring| ring.consumer.pending() == 0) {
             ring.consumer.refresh();
-            ring.refreshed = refreshed;
+            ring.refreshed = start;
         }
-        // Read after the consumers were refreshed, so that no record of the pass is newer.
-        let before = core::mem::replace(now, clock.end());
+        // The time of the pass is read after the rings were refreshed, so no record that the pass
+        // drains is newer.
+        let previous_now = core::mem::replace(now, clock.end());
         aggregator.begin_pass(*now);
         for info in *events {
-            // If records are left out by sampling, summaries are incomplete. If records are left
-            // out for any reason, their absence is no silence.
+            // Sampling leaves out records, so summaries are incomplete while it is on. While an
+            // event is sampled or switched off, missing records do not mean that it was silent.
             let is_sampled = gate.sampling(info.id) > 0;
             if is_sampled {
                 aggregator.mark_sampled(info.id);
@@ -231,19 +255,21 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         }
 
         let mut pass = Pass::default();
-        // With 0, `has_more` would stay set for ever.
-        let mut left = max_records.max(1);
-        for at in (0..RINGS).cycle().skip(*first).take(RINGS) {
-            let Source { consumer, refreshed, drained } = &mut rings[at];
-            let pending = consumer.pending().min(consumer.capacity());
-            if left > 0 && pending > 0 {
-                let number = u16::try_from(at).unwrap_or(u16::MAX);
-                let taken =
-                    aggregator.drain_up_to(number, consumer, left, |record, _| observe(at, record));
+        // A pass of 0 records would make no progress, and `has_more` would stay set for ever.
+        let mut budget = max_records.max(1);
+        for index in (0..RINGS).cycle().skip(*first_ring).take(RINGS) {
+            let Source { consumer, refreshed, drained } = &mut rings[index];
+            // At most as many records as the ring holds need to be read. Older ones are overwritten
+            // and do not use up the budget.
+            let readable = consumer.pending().min(consumer.capacity());
+            if budget > 0 && readable > 0 {
+                let source = u16::try_from(index).unwrap_or(u16::MAX);
+                let taken = aggregator
+                    .drain_up_to(source, consumer, budget, |record, _| observe(index, record));
                 pass.delivered += taken.delivered;
                 pass.overwritten += taken.overwritten;
-                left = left.saturating_sub(pending - consumer.pending());
-                *first = if at + 1 < RINGS { at + 1 } else { 0 };
+                budget = budget.saturating_sub(readable - consumer.pending());
+                *first_ring = if index + 1 < RINGS { index + 1 } else { 0 };
             }
             if consumer.pending() == 0 {
                 *drained = *refreshed;
@@ -251,27 +277,30 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
                 pass.has_more = true;
             }
         }
-        *still_passes += u64::from(pass.delivered > 0 && *now == before);
+        *still_passes += u64::from(pass.delivered > 0 && *now == previous_now);
 
-        // There is at least one ring, so the defaults are never used.
+        // What holds for all rings is decided by the ring that has been drained least far. There is
+        // at least one ring, so the defaults are never used.
         let drained_pass = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
-        let as_of = rings.iter().map(|ring| ring.drained.as_of).min().unwrap_or(*now);
+        let as_of = rings.iter().map(|ring| ring.drained.tick).min().unwrap_or(*now);
         aggregator.expire_orphans(drained_pass);
-        aggregator.evaluate_limits(as_of, |change| transitions.push(change));
+        aggregator.evaluate_limits(as_of, |change| changes.push(change));
         pass
     }
 
-    /// Returns the counts of all records, by what happened to them.
+    /// Returns the numbers of records that were delivered, overwritten and so on, since the drain
+    /// was created.
     pub fn health(&mut self) -> Health {
         let mut health = Health {
             counters: self.aggregator.counters(),
             passes: self.aggregator.pass(),
             still_passes: self.still_passes,
-            transitions_lost: self.transitions.lost,
+            transitions_lost: self.changes.lost,
             ..Health::default()
         };
         for Source { consumer, .. } in &self.rings {
-            // Wrapping, because the totals of a consumer wrap as well.
+            // The additions wrap, because the totals of a consumer wrap as well. So their
+            // invariant, produced = delivered + overwritten + pending, also holds for the sums.
             health.produced = health.produced.wrapping_add(consumer.produced());
             health.delivered = health.delivered.wrapping_add(consumer.total().delivered);
             health.overwritten = health.overwritten.wrapping_add(consumer.total().overwritten);
@@ -280,33 +309,39 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         health
     }
 
-    /// Returns the events, in the order of [`DrainConfig::events`].
+    /// Returns the events that the drain was created with: [`DrainConfig::events`], in the same
+    /// order.
     pub const fn events(&self) -> &'static [EventInfo] {
         self.events
     }
 
-    /// Returns the windows, in the order of [`DrainConfig::windows`].
+    /// Returns the windows that the drain was created with: [`DrainConfig::windows`], in the same
+    /// order. The index of a window in this slice is that of
+    /// [`Scope::Window`](tailwatch_core::Scope::Window) in queries to the
+    /// [aggregator](Self::aggregator).
     pub const fn windows(&self) -> &'r [WindowSpec] {
         self.windows
     }
 
-    /// Removes and returns the oldest change from the queue of limits that were raised or cleared.
+    /// Removes the oldest entry from the queue of violations that were raised or cleared, and
+    /// returns it. Returns `None` if the queue is empty or [`DrainConfig::changes`] was `None`.
     ///
-    /// A change for which the queue has no room is lost and counted in
+    /// A change that finds the queue full is lost and counted in
     /// [`transitions_lost`](Health::transitions_lost).
     pub fn next_change(&mut self) -> Option<StatusChange> {
-        self.transitions.queue.as_mut()?.pop_front()
+        self.changes.queue.as_mut()?.pop_front()
     }
 
-    /// Returns whether a limit of `event` was violated at the last pass.
+    /// Returns whether any limit of `event` was violated at the last pass. Returns `false` for an
+    /// unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         self.aggregator.is_breached(event)
     }
 
-    /// Returns the aggregator, for further queries: any quantile, the slowest samples, other
-    /// limits.
+    /// Returns the aggregator, which keeps the statistics. Use it for further queries, such as
+    /// other quantiles or the slowest samples, and to set other limits.
     ///
-    /// Do not begin passes or drain rings with it; the drain does both.
+    /// Do not call the aggregator's methods that begin a pass or drain a ring. The drain does both.
     pub const fn aggregator(&mut self) -> &mut Aggregator<S> {
         &mut self.aggregator
     }

@@ -1,24 +1,26 @@
 //! Latency percentiles and SLA checks for firmware: no operating system, no allocator, no floating
 //! point.
 //!
-//! Main and interrupts write records into rings, which takes about thirty instructions per record,
-//! plus the clock. The idle loop drains the rings, a bounded number of records at a time. It gets
-//! percentiles over sliding windows, the limits that are violated, and a report: as text, through
-//! `defmt`, or as frames for a serial line.
+//! Main and interrupt handlers write *records*, the starts and ends of measured spans, into
+//! *rings*. This takes about thirty instructions per record, plus a reading of the clock. The idle
+//! loop calls the *drain*, which reads the records from the rings, a bounded number at a time, and
+//! keeps the statistics: percentiles over sliding windows, and which limits are violated. The drain
+//! also produces a report: as text, through `defmt`, or as frames for a serial line.
 //!
-//! This crate contains what firmware needs in addition to the core: [clocks](clock), rings for
-//! `static`s and the drain. The core is re-exported as [`tailwatch_core`].
+//! This crate contains what firmware needs in addition to [`tailwatch_core`], which it re-exports:
+//! [clocks](clock), rings for `static`s ([`StaticRing`]) and the drain ([`Drain`]).
 //!
 //! # What it does not do
 //!
-//! - It does not set up timers, priorities or serial lines. The program does, and creates a
-//!   [`clock`] that matches.
+//! - It does not set up timers, interrupt priorities or serial lines. The program sets them up, and
+//!   creates a [`clock`] that matches its timer.
 //! - It does not prevent losses: a ring that is not drained in time overwrites its oldest records.
-//!   They are counted in [`Health`].
+//!   [`Health::overwritten`] counts them.
 //! - It does not synchronise cores. Two cores cannot share a recorder, and the ticks of their
 //!   clocks are not comparable unless the clocks read the same timer.
-//! - A handler that cannot be masked, such as NMI or a hard fault, must have a ring of its own: the
-//!   critical section of a shared recorder does not hold it off.
+//! - It does not protect a shared recorder from handlers that cannot be masked, such as NMI or a
+//!   hard fault, because critical sections do not hold them off. Give each of them a ring of its
+//!   own.
 //!
 //! # Example
 //!
@@ -55,7 +57,7 @@
 //!     clock: &CLOCK,
 //!     gate: &GATE,
 //!     rings: [MAIN.take_consumer()?, TIMER.take_consumer()?],
-//!     transitions: None,
+//!     changes: None,
 //! };
 //! let mut drain = Drain::new(config, &mut storage)?;
 //! let main = MAIN.take_recorder(&GATE, &CLOCK)?;
@@ -79,19 +81,19 @@
 //!
 //! | contexts that record | use | cost |
 //! |---|---|---|
-//! | main, and a few interrupts or priorities | a [`StaticRing`] for each | 16 bytes per record, and 28 bytes besides on a 32-bit target; no critical section, so no context delays another |
+//! | main, and a few interrupts or priorities | a [`StaticRing`] for each | per ring, 16 bytes per record plus 28 bytes on a 32-bit target; no critical section, so no context delays another |
 //! | many contexts, each of which records seldom | one `SharedRecorder` (feature `critical-section`) | a critical section of about 40 instructions at each START and END; one ring for all |
 //!
 //! A *context* is code that does not interrupt itself. Handlers of the same priority do not
-//! interrupt each other, so they form one context and may share a ring, if all of them can reach
-//! the one recorder. Size a ring for the records that its context writes while the idle loop does
-//! not run; a span is two records.
+//! interrupt each other, so they form one context and may share a ring, provided that all of them
+//! can access its only recorder. Make a ring large enough for the records that its context writes
+//! while the idle loop does not run. A span is two records.
 //!
-//! A recorder is taken once, and then owned. A handler keeps it in a variable of its own, for which
-//! each framework has a safe way:
+//! A recorder can be taken only once, so a handler must keep it from one run to the next. Each
+//! framework has a safe way to do so:
 //!
 //! ```text
-//! // cortex-m-rt: a `static mut` inside a handler is accessible there as `&mut`.
+//! // cortex-m-rt: a `static mut` that a handler declares is a `&mut` there, without `unsafe`.
 //! #[exception]
 //! fn SysTick() {
 //!     static mut RECORDER: Option<Recorder<'static, &'static clock::SysTick, IDS>> = None;
@@ -115,9 +117,9 @@
 //! // interrupt each other, so they may also share a ring.
 //! #[embassy_executor::task]
 //! async fn sensor(recorder: Recorder<'static, EmbassyTime, IDS>) {
-//!     let span = recorder.start(Work::Read, 0); // a token; the span includes waiting at `.await`
+//!     let token = recorder.start(Work::Read, 0); // the span includes the waiting at `.await`
 //!     // …
-//!     recorder.end(span, Outcome::Ok);
+//!     recorder.end(token, Outcome::Ok);
 //! }
 //! ```
 //!
@@ -137,11 +139,11 @@
 //! | what happens | how it shows |
 //! |---|---|
 //! | a timer stops | spans have a duration of 0; [`Health::still_passes`] grows with every pass that delivers records |
-//! | a timer steps back, or wraps unnoticed | `clock_anomalies`; after a step of more than 10 ms, the windows start over empty |
-//! | an interrupt storm laps a ring | `overwritten`; summaries are not `complete`; other rings are drained as usual |
-//! | the drain does not run for a while | recording continues; `overwritten` once the drain runs |
-//! | the queue of changes is full | `transitions_lost`; [`Drain::is_breached`] and the report still return the current state |
-//! | an end of a ring is taken twice | the error [`AlreadyTaken`] |
+//! | a timer steps back, or wraps unnoticed | `clock_anomalies` in [`Health::counters`] grows; after a step of more than 10 ms, the windows start over empty |
+//! | an interrupt storm overwrites records that are not drained yet | [`Health::overwritten`] grows; summaries are not `complete`; other rings are drained as usual |
+//! | the drain does not run for a while | recording continues; [`Health::overwritten`] grows once the drain runs again |
+//! | the queue of raised and cleared violations is full | [`Health::transitions_lost`] grows; [`Drain::is_breached`] and the report still return the current state |
+//! | the producer or the consumer of a ring is taken twice | the error [`AlreadyTaken`] |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), no_std)]

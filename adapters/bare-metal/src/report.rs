@@ -1,4 +1,5 @@
-//! The report: a sequence of items, each of which is a line of text, a log message or a frame.
+//! The report: a sequence of items. Each item can be displayed as a line of text, logged through
+//! `defmt`, or encoded as a frame.
 
 use core::{fmt, time::Duration};
 
@@ -9,36 +10,39 @@ use tailwatch_core::{
 
 use crate::Drain;
 
-/// Counts of all records, by what happened to them.
+/// How many records were written, drained and lost, and how the drain runs. All numbers count from
+/// the creation of the drain, except `pending`.
 ///
 /// `produced == delivered + overwritten + pending` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Health {
-    /// Records that were written to the rings, as far as the drain has seen.
+    /// Records that were written into the rings. Includes only the records that the drain has found
+    /// when it looked at the rings, not those written since.
     pub produced: u64,
-    /// Records that were drained and processed.
+    /// Records that the drain has read and processed.
     pub delivered: u64,
-    /// Records that were overwritten before they were drained, because of an interrupt storm or a
-    /// drain that did not run.
+    /// Records that newer records overwrote before the drain read them, because of an interrupt
+    /// storm or because the drain did not run for too long.
     pub overwritten: u64,
-    /// Records that the drain has seen in the rings and not drained yet.
+    /// Records that the drain has found in the rings and has not read yet.
     pub pending: u64,
-    /// Records that could not be processed normally, by cause.
+    /// Records and samples that could not be processed normally, by cause.
     pub counters: Counters,
-    /// The number of passes of the drain.
+    /// The number of passes of the drain: of calls of [`Drain::run`] and [`Drain::observe`].
     pub passes: u64,
     /// Passes that delivered records although the clock had not advanced since the previous pass.
     ///
-    /// A few are normal if several passes fit into one tick. If the clock has stopped, every pass
-    /// that delivers records is one.
+    /// A few such passes are normal if several passes fit into one tick of the clock. If the clock
+    /// has stopped, every pass that delivers records counts.
     pub still_passes: u64,
-    /// Limits that were raised or cleared while the queue of changes was full.
+    /// Violations that were raised or cleared while the queue of these changes
+    /// ([`DrainConfig::changes`](crate::DrainConfig::changes)) was full.
     pub transitions_lost: u64,
 }
 
-/// How often the spans of an event ended, and how.
+/// How many spans of an event ended with each outcome, and how many are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -47,15 +51,15 @@ pub struct EventCounts {
     pub event: EventId,
     /// The name of the event.
     pub name: &'static str,
-    /// How the spans have ended since the start.
+    /// How many spans have ended with each outcome since the drain was created.
     pub outcomes: Outcomes,
-    /// How STARTs and ENDs were paired.
+    /// How many STARTs and ENDs were paired, and what became of the others.
     pub pairing: Pairing,
-    /// The age of the oldest open span in nanoseconds; `None` if no span is open.
+    /// The age of the oldest open span at the last pass, in nanoseconds; `None` if no span is open.
     pub oldest: Option<u64>,
 }
 
-/// The summary of an event over a window, or since the start.
+/// The summary of an event over a window, or over the time since the drain was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -64,50 +68,54 @@ pub struct EventSummary {
     pub event: EventId,
     /// The name of the event.
     pub name: &'static str,
-    /// The unit of the samples.
+    /// Whether the samples are durations in nanoseconds or plain numbers.
     pub unit: Unit,
-    /// The length of the window; `None` for the total since the start.
+    /// The length of the window; `None` for the summary since the drain was created.
     pub window: Option<Duration>,
-    /// The statistics of the samples.
+    /// The count, extremes, mean and quantiles of the samples.
     pub summary: Summary,
 }
 
-/// A limit of an event, and its current state.
+/// A limit of an event, which is a bound that the event must keep, and whether it is violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct EventLimit {
-    /// The name of the event.
+    /// The name of the event; empty if the event is unknown.
     pub name: &'static str,
-    /// The limit and its state.
+    /// The limit and its state at the last pass.
     pub status: SlaStatus,
 }
 
 /// An item of a report.
 ///
-/// Its [`Display`](fmt::Display) form is a line of `name=value` pairs. Times are in nanoseconds,
-/// except in names that end in `_ms`.
+/// Its [`Display`](fmt::Display) form is a line that begins with the kind of the item, followed by
+/// `name=value` pairs. Most names are those of the fields. Times are in nanoseconds, or in
+/// milliseconds if the name ends in `_ms`. `window_ms=all` marks a summary of the time since the
+/// drain was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ReportItem {
-    /// Counts of all records.
+    /// How many records were written, drained and lost.
     Health(Health),
-    /// The counts of an event. There is no item for an event without spans.
+    /// The spans of an event, by outcome. An event without spans has no such item.
     Counts(EventCounts),
-    /// The summary of an event over a window. There is no item for a window without samples.
+    /// The summary of an event over a window, or since the drain was created. If there are no
+    /// samples, there is no such item.
     Summary(EventSummary),
-    /// The state of a limit.
+    /// A limit and its state.
     Limit(EventLimit),
 }
 
 impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C, IDS, RINGS> {
-    /// Calls `emit` with each item of the report: first the health, then the counts and summaries
-    /// of each event, then the limits.
+    /// Creates a report, and calls `emit` with each of its items: first the health, then the counts
+    /// and summaries of each event, and then the limits.
     ///
-    /// Computing a summary takes time linear in the stored samples, or in the buckets of the
-    /// histogram. To stay within a time budget, call [`summary`](Self::summary) for one event and
-    /// scope at a time.
+    /// The report shows the state after the last pass. It does not drain any records. Computing a
+    /// summary takes time linear in the stored samples, or in the buckets of the histogram. If the
+    /// whole report takes too long, call [`summary`](Self::summary) for one event and scope at a
+    /// time instead.
     pub fn report(&mut self, mut emit: impl FnMut(&ReportItem)) {
         self.report_health(&mut emit);
         let windows = self.windows().len();
@@ -122,9 +130,9 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
             .limits(|status| emit(&ReportItem::Limit(EventLimit::new(events, *status))));
     }
 
-    // These are separate functions so that their items occupy the stack one after the other, not
-    // all at once. The functions that compute the items are inlined, so that the items are built in
-    // place.
+    // These functions are not inlined into `report`, because then all items would occupy the stack
+    // at the same time instead of one after the other. The functions that compute the items are
+    // inlined here, so the items are built in place and not copied.
     #[inline(never)]
     fn report_health(&mut self, emit: &mut impl FnMut(&ReportItem)) {
         emit(&ReportItem::Health(self.health()));
@@ -149,7 +157,8 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
         }
     }
 
-    /// Returns the counts of an event; `None` if it has no spans.
+    /// Returns how many spans of the event `info` ended with each outcome, and how many are open.
+    /// Returns `None` if the event has no spans.
     #[inline(always)]
     pub fn counts(&mut self, info: &EventInfo) -> Option<EventCounts> {
         let aggregator = self.aggregator();
@@ -161,8 +170,9 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
         Some(EventCounts { event: info.id, name: info.name, outcomes, pairing, oldest })
     }
 
-    /// Returns the summary of an event over `scope`; `None` if there are no samples, or no such
-    /// window.
+    /// Returns the summary of the event `info` over `scope`: a window, given by its index in
+    /// [`DrainConfig::windows`](crate::DrainConfig::windows), or the time since the drain was
+    /// created. Returns `None` if there are no samples in this time, or if there is no such window.
     #[inline(always)]
     pub fn summary(&mut self, info: &EventInfo, scope: Scope) -> Option<EventSummary> {
         let window = match scope {
@@ -175,15 +185,15 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
 }
 
 impl EventLimit {
-    /// Combines `status` with the name of its event; the name is empty if `events` does not contain
-    /// it.
+    /// Combines `status` with the name of its event, which is looked up in `events`. The name is
+    /// empty if `events` does not contain the event.
     pub fn new(events: &'static [EventInfo], status: SlaStatus) -> Self {
         let name = events.iter().find(|info| info.id == status.event).map_or("", |info| info.name);
         Self { name, status }
     }
 }
 
-/// Displays `None` as `none`.
+/// Displays a number, or `none` instead of `None`.
 struct OrNone(Option<u64>);
 
 impl fmt::Display for OrNone {
@@ -195,8 +205,8 @@ impl fmt::Display for OrNone {
     }
 }
 
-/// Returns the duration in whole milliseconds. The `Debug` form of `Duration` would take a kilobyte
-/// of code.
+/// Returns the duration in milliseconds, rounded down. The report does not use the `Debug` form of
+/// `Duration`, because it would take a kilobyte of code.
 fn millis(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_millis()))
 }
@@ -286,7 +296,7 @@ impl fmt::Display for EventLimit {
             Limit::Quantile(threshold) => write!(
                 f,
                 "limit={} quantile={} window_ms={}",
-                threshold.limit,
+                threshold.max,
                 threshold.quantile,
                 millis(threshold.window)
             )?,

@@ -1,4 +1,5 @@
-//! A recorder that several contexts share, protected by a critical section.
+//! A recorder that several contexts share. Critical sections keep them from interrupting each other
+//! while they record.
 
 use core::{cell::OnceCell, fmt};
 
@@ -10,19 +11,24 @@ use tailwatch_core::{
 
 use crate::StaticRing;
 
-/// A recorder that any context may use, including interrupts.
+/// A recorder that all contexts of a core may use, including interrupt handlers.
 ///
-/// It takes a short critical section at each START and END. Use it if many contexts record seldom:
-/// one ring serves all of them. Otherwise give each context a ring of its own ([`StaticRing`]),
-/// which needs no critical section. The program supplies the implementation of critical sections,
-/// for example by a feature of the crate `cortex-m` or `riscv`.
+/// The recorder enters a short critical section for each record (START, END, value and so on), even
+/// if the gate leaves the event out. Use it if many contexts record seldom: one ring serves all of
+/// them. Otherwise give each context a ring of its own ([`StaticRing`]), which needs no critical
+/// section. The program must link an implementation of the crate `critical-section`: usually a
+/// feature of `cortex-m`, `riscv` or the chip's HAL provides it.
+///
+/// `C` is the type of the clock, `IDS` the length of the gate, and `N` the capacity of the ring in
+/// records.
 ///
 /// # Limits
 ///
-/// - Interrupts wait while a record is written, for about 40 instructions.
-/// - All contexts share one ring, so a burst in one may overwrite records of the others.
-/// - If the producer of the ring was taken elsewhere, nothing is recorded.
-///   [`refused`](Self::refused) counts these records.
+/// - Interrupts are held off while a record is written, for about 40 instructions.
+/// - All contexts share one ring, so a burst of records in one context may overwrite records of the
+///   others.
+/// - If other code has taken the producer of the ring before the first record, this recorder cannot
+///   write. [`refused`](Self::refused) counts the records that are not written.
 ///
 /// ```
 /// use tailwatch_bare_metal::{SharedRecorder, StaticRing};
@@ -36,7 +42,7 @@ use crate::StaticRing;
 /// # }
 /// # static CLOCK: Timer = Timer;
 ///
-/// static GATE: Gate<9> = Gate::new();
+/// static GATE: Gate<9> = Gate::new(); // the largest event id, 8, plus 1
 /// static RING: StaticRing<64> = StaticRing::new();
 /// static SHARED: SharedRecorder<'static, &Timer, 9, 64> =
 ///     SharedRecorder::new(&RING, &GATE, &CLOCK);
@@ -50,17 +56,18 @@ pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
     ring: &'r StaticRing<N>,
     gate: &'r Gate<IDS>,
     clock: C,
-    /// Empty until the first record. Contains `None` if the producer of the ring was taken
-    /// elsewhere.
+    /// Empty until the first record. Then the recorder, or `None` if other code had taken the
+    /// producer of the ring.
     recorder: Mutex<OnceCell<Option<Recorder<'r, C, IDS>>>>,
+    /// Changed only inside the critical section.
     refused: AtomicUsize,
 }
 
 impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C, IDS, N> {
-    /// Creates a recorder that writes the events which `gate` admits into `ring`, with ticks of
-    /// `clock`.
+    /// Creates a recorder that records the events which `gate` admits into `ring`, and reads
+    /// `clock` for the ticks of their records.
     ///
-    /// It takes the producer of the ring at its first record.
+    /// The recorder takes the producer of the ring when it writes its first record.
     pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self {
             ring,
@@ -71,14 +78,15 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         }
     }
 
-    /// Calls `record` with the recorder inside a critical section.
+    /// Enters a critical section, calls `record` with the recorder, and returns the result of
+    /// `record`.
     ///
-    /// Returns `None`, and counts a refused record, if the producer of the ring was taken
-    /// elsewhere.
+    /// If other code had taken the producer of the ring, `record` is not called. The call then
+    /// counts as a refused record and returns `None`.
     fn with<T>(&self, record: impl FnOnce(&Recorder<'r, C, IDS>) -> T) -> Option<T> {
         critical_section::with(|section| {
-            let take = || self.ring.take_recorder(self.gate, self.clock).ok();
-            let recorder = self.recorder.borrow(section).get_or_init(take).as_ref();
+            let take_recorder = || self.ring.take_recorder(self.gate, self.clock).ok();
+            let recorder = self.recorder.borrow(section).get_or_init(take_recorder).as_ref();
             if recorder.is_none() {
                 self.refused.store(self.refused.load(Relaxed).saturating_add(1), Relaxed);
             }
@@ -86,13 +94,14 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         })
     }
 
-    /// Starts a span that ends when the returned guard is dropped, in any context.
+    /// Starts a span of `event` that ends when the returned guard is dropped, in this or in another
+    /// context.
     pub fn measure(&self, event: impl Event) -> SharedSpanGuard<'_, 'r, C, IDS, N> {
         self.measure_tagged(event, 0)
     }
 
-    /// Like [`measure`](Self::measure), with a tag such as an order number. The low 46 bits are
-    /// kept.
+    /// Like [`measure`](Self::measure), and attaches `tag` to the span: a number that the program
+    /// chooses, such as a packet number. Only the low 46 bits of `tag` are kept.
     pub fn measure_tagged(
         &self,
         event: impl Event,
@@ -101,17 +110,20 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         SharedSpanGuard { recorder: self, token: self.start(event, tag) }
     }
 
-    /// Starts a span with a tag, of which the low 46 bits are kept.
+    /// Starts a span of `event`, and returns a token with which to end the span: pass it to
+    /// [`end`](Self::end) or [`discard`](Self::discard).
     ///
-    /// Close it with [`end`](Self::end) or [`discard`](Self::discard).
+    /// `tag` is a number that the program chooses, such as a packet number; 0 is as good as no tag.
+    /// Only its low 46 bits are kept.
     pub fn start(&self, event: impl Event, tag: u64) -> Token {
         self.with(|recorder| recorder.start(event, tag)).unwrap_or(Token::unrecorded())
     }
 
-    /// Ends a span with this outcome.
+    /// Ends the span of `token` with `outcome`.
     pub fn end(&self, token: Token, outcome: Outcome) {
         if token.is_recorded() {
-            // Read before the critical section, so that waiting for it is not measured.
+            // The clock is read before the critical section, so the time for entering it is not
+            // measured.
             let end = self.clock.end();
             self.with(|recorder| {
                 if !recorder.try_end_at(&token, outcome, end) {
@@ -121,26 +133,31 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         }
     }
 
-    /// Closes a span without a latency, so that it enters no statistics.
+    /// Ends the span of `token` without a duration, so no statistics include it.
     pub fn discard(&self, token: Token) {
         if token.is_recorded() {
             self.with(|recorder| recorder.discard(token));
         }
     }
 
-    /// Records a number, and returns whether it was recorded. See [`Recorder::value`].
+    /// Records `value`, a plain number such as the length of a queue, as a value of `event`.
+    ///
+    /// Returns whether it was recorded: `false` if the gate or sampling left it out, or if other
+    /// code had taken the producer of the ring. See [`Recorder::value`].
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         self.with(|recorder| recorder.value(event, value)).unwrap_or(false)
     }
 
-    /// Records a duration in ticks that was measured elsewhere and ended just now, and returns
-    /// whether it was recorded. See [`Recorder::duration`].
+    /// Records a duration of `ticks` that ended just now and was not measured by a span.
+    ///
+    /// Returns whether it was recorded: `false` if the gate or sampling left it out, or if other
+    /// code had taken the producer of the ring. See [`Recorder::duration`].
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         self.with(|recorder| recorder.duration(event, ticks)).unwrap_or(false)
     }
 
-    /// Returns the number of records that were not written because the producer of the ring was
-    /// taken elsewhere.
+    /// Returns the number of records that were not written because other code had taken the
+    /// producer of the ring. A span counts as one, because its END is not attempted.
     pub fn refused(&self) -> usize {
         self.refused.load(Relaxed)
     }
@@ -155,9 +172,11 @@ impl<C, const IDS: usize, const N: usize> fmt::Debug for SharedRecorder<'_, C, I
     }
 }
 
-/// A span of a [`SharedRecorder`] that ends when the guard is dropped, with [`Outcome::Ok`].
+/// A guard for a span of a [`SharedRecorder`]. When the guard is dropped, the span ends with
+/// [`Outcome::Ok`].
 ///
-/// [`end`](Self::end) ends it with another outcome, [`discard`](Self::discard) without a latency.
+/// To end the span with another outcome, call [`end`](Self::end). To end it without a duration,
+/// call [`discard`](Self::discard).
 #[derive(Debug)]
 #[must_use = "the span ends when the guard is dropped; bind it to a variable"]
 pub struct SharedSpanGuard<'s, 'r, C: Clock + Copy, const IDS: usize, const N: usize> {
@@ -166,18 +185,20 @@ pub struct SharedSpanGuard<'s, 'r, C: Clock + Copy, const IDS: usize, const N: u
 }
 
 impl<C: Clock + Copy, const IDS: usize, const N: usize> SharedSpanGuard<'_, '_, C, IDS, N> {
-    fn take(&mut self) -> Token {
+    /// Returns the token, and leaves one in its place that records nothing when the guard is
+    /// dropped.
+    fn take_token(&mut self) -> Token {
         core::mem::replace(&mut self.token, Token::unrecorded())
     }
 
-    /// Ends the span now with this outcome.
+    /// Ends the span now, with `outcome`.
     pub fn end(mut self, outcome: Outcome) {
-        self.recorder.end(self.take(), outcome);
+        self.recorder.end(self.take_token(), outcome);
     }
 
-    /// Closes the span without a latency, so that it enters no statistics.
+    /// Ends the span now, without a duration, so no statistics include it.
     pub fn discard(mut self) {
-        self.recorder.discard(self.take());
+        self.recorder.discard(self.take_token());
     }
 }
 
@@ -185,7 +206,7 @@ impl<C: Clock + Copy, const IDS: usize, const N: usize> Drop
     for SharedSpanGuard<'_, '_, C, IDS, N>
 {
     fn drop(&mut self) {
-        let token = self.take();
+        let token = self.take_token();
         self.recorder.end(token, Outcome::Ok);
     }
 }

@@ -1,4 +1,4 @@
-//! A ring for a `static`, each end of which can be taken once, by safe code.
+//! A ring for a `static`, whose producer and consumer can each be taken once, by safe code.
 
 use core::{error, fmt};
 
@@ -6,17 +6,20 @@ use tailwatch_core::{
     Clock, Consumer, Gate, Producer, Recorder, Ring, Slot, claim_once::ClaimOnce,
 };
 
-/// A ring of `N` records for a `static`: one context takes its producer, the drain its consumer.
+/// A ring of `N` records for a `static`. One context takes its producer and writes records, and the
+/// drain takes its consumer and reads them.
 ///
-/// It takes 16 bytes per record, and 28 bytes besides on a 32-bit target. All of it is zero until
-/// it is used, so it lies in `.bss`. Taking an end is wait-free and needs only loads and stores: no
-/// critical section and no compare-and-swap.
+/// The ring takes 16 bytes per record, plus 28 bytes on a 32-bit target. All of its memory is zero
+/// at first, so a `static` lies in `.bss` and takes no flash. Taking the producer or the consumer
+/// is wait-free and needs only loads and stores: no critical section and no compare-and-swap.
 ///
 /// # Limits
 ///
 /// - `N` must be a power of two and at least 8, which is checked at compile time.
-/// - An end can be taken only once, even if it is dropped.
-/// - If several *cores* take the same end at the same moment, possibly none gets it.
+/// - The producer and the consumer can each be taken only once, even if they are dropped.
+/// - If several threads, on one core or several, try to take the same one at the same moment,
+///   possibly all of them get an error. Interrupt handlers that interrupt each other are no such
+///   case: exactly one of them gets it.
 ///
 /// ```
 /// use tailwatch_bare_metal::{StaticRing, AlreadyTaken};
@@ -60,11 +63,13 @@ impl<const N: usize> StaticRing<N> {
         &self.ring
     }
 
-    /// Takes the producer, for the context that records.
+    /// Takes the producer, which writes records into the ring. Give it to the one context (main, an
+    /// interrupt handler or a task) that records into this ring. Most programs call
+    /// [`take_recorder`](Self::take_recorder) instead.
     ///
     /// # Errors
     ///
-    /// Returns an error if the producer was taken before.
+    /// Returns an error if the producer or recorder was taken before.
     pub fn take_producer(&self) -> Result<Producer<'_>, AlreadyTaken> {
         if self.producer.claim() {
             Ok(self.ring().attach_producer())
@@ -73,7 +78,8 @@ impl<const N: usize> StaticRing<N> {
         }
     }
 
-    /// Takes the consumer, for the drain.
+    /// Takes the consumer, which reads records, for
+    /// [`DrainConfig::rings`](crate::DrainConfig::rings).
     ///
     /// # Errors
     ///
@@ -86,12 +92,12 @@ impl<const N: usize> StaticRing<N> {
         }
     }
 
-    /// Takes the producer as a recorder, which records the events that `gate` admits, with ticks of
-    /// `clock`.
+    /// Takes the producer, and returns a recorder that writes into it. The recorder records the
+    /// events that `gate` admits, and reads `clock` for the ticks of their records.
     ///
     /// # Errors
     ///
-    /// Returns an error if the producer was taken before.
+    /// Returns an error if the producer or recorder was taken before.
     pub fn take_recorder<'r, C: Clock, const IDS: usize>(
         &'r self,
         gate: &'r Gate<IDS>,
@@ -116,14 +122,15 @@ impl<const N: usize> fmt::Debug for StaticRing<N> {
     }
 }
 
-/// The error returned when an end of a [`StaticRing`] was taken before.
+/// The error returned when the producer or the consumer of a [`StaticRing`] was taken before. Names
+/// which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AlreadyTaken {
-    /// The producer, which writes records.
+    /// The producer, which writes records, was taken before.
     Producer,
-    /// The consumer, which drains records.
+    /// The consumer, which reads records, was taken before.
     Consumer,
 }
 
@@ -131,9 +138,12 @@ impl fmt::Display for AlreadyTaken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Producer => {
-                "the producer was taken before; use one ring per context, or a `SharedRecorder`"
+                "the producer of this ring was taken before; give each context a ring of its own, \
+                 or share a `SharedRecorder`"
             }
-            Self::Consumer => "the consumer was taken before; only one drain can read a ring",
+            Self::Consumer => {
+                "the consumer of this ring was taken before; only one drain can read a ring"
+            }
         })
     }
 }

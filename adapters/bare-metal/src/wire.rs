@@ -1,26 +1,33 @@
-//! The report as bytes for a serial line: one frame per item, and a decoder for the host.
+//! The report as bytes for a serial line: an encoder that turns each item into a frame, and a
+//! decoder for the host.
 //!
 //! A frame consists of the [`VERSION`], a [`Frame`] as encoded by `postcard`, and a checksum. All
-//! of this is COBS-encoded, which removes zero bytes, so a zero byte ends the frame. A decoder that
-//! starts late or misses bytes is synchronised again at the next frame.
+//! of this is encoded by COBS (consistent overhead byte stuffing), which removes all zero bytes. A
+//! zero byte therefore marks the end of the frame. A decoder that starts late or misses bytes finds
+//! the start of the next frame after the next zero byte.
 //!
 //! ```text
-//! COBS( version, 1 byte │ postcard(Frame) │ CRC-32/ISO-HDLC of all before, 4 bytes, little-endian ) 0
+//! COBS( version, 1 byte │ postcard(Frame) │ checksum, 4 bytes ) 0
 //! ```
+//!
+//! The checksum is the CRC-32/ISO-HDLC of the version and the encoded frame, in little-endian
+//! order.
 //!
 //! # Limits
 //!
 //! - A frame has at most [`MAX_FRAME`] bytes. Names are cut to [`MAX_NAME`] bytes.
-//! - The line is one-way, so nothing is sent again on request. The host counts a frame with lost
-//!   bytes as damaged; the next report contains the same items with current numbers.
+//! - Lost frames are not sent again, because the line is used in one direction only. The decoder
+//!   counts a frame with missing or wrong bytes in [`Rejected`]. The next report contains the same
+//!   items with current numbers.
 //!
-//! Neither side allocates, panics or blocks.
+//! Encoder and decoder neither allocate, panic nor block.
 //!
 //! ```
 //! use tailwatch_bare_metal::{Health, ReportItem, wire};
 //!
-//! // On the microcontroller, for each item of a report and each change of a limit:
-//! let mut health = Health::default(); // from the report of a drain
+//! // On the microcontroller, for each item of a report, and for each violation that is raised or
+//! // cleared (see `Frame::change`):
+//! let mut health = Health::default(); // usually from `Drain::report`
 //! (health.produced, health.delivered) = (3, 3);
 //! let item = ReportItem::Health(health);
 //! let mut buffer = [0; wire::MAX_FRAME];
@@ -50,16 +57,16 @@ pub use self::{
     },
 };
 
-/// The version of the frame layout, which changes whenever a frame changes.
+/// The version of the encoding, which changes whenever the layout of any frame changes.
 pub const VERSION: u8 = 1;
 
-/// The maximum length of a frame in bytes, including the zero byte that ends it.
+/// The maximum length of an encoded frame in bytes, including the zero byte that ends it.
 pub const MAX_FRAME: usize = 256;
 
-/// The maximum length of a name in bytes.
+/// The maximum length of an event's name in a frame, in bytes. Longer names are cut.
 pub const MAX_NAME: usize = 32;
 
-/// The checksum of a frame, computed without a table, which would take a kilobyte of flash.
+/// The algorithm of the checksum. It works without a table, which would take a kilobyte of flash.
 const CHECKSUM: crc::Crc<u32, crc::NoTable> =
     crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
 

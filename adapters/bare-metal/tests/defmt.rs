@@ -32,11 +32,13 @@ fn panic() -> ! {
     std::process::abort()
 }
 
+/// The clock of these tests.
 type Timer = Counter<fn() -> u32>;
 const WINDOWS: [WindowSpec; 1] = [WindowSpec::SECOND];
 const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
 type Memory = storage!(SHAPE, u16);
 
+/// Compiles only if `T` can be logged.
 fn can_be_logged<T: ?Sized + defmt::Format>() {}
 
 /// Returns the names of the types that `root`, the source of a module, exports. Traits are left
@@ -216,7 +218,7 @@ fn each_item_of_a_report_is_a_log_message() {
         clock: &clock,
         gate: &gate,
         rings: [ring.take_consumer().unwrap()],
-        transitions: None,
+        changes: None,
     };
     let mut drain = bare::Drain::new(config, &mut memory).unwrap();
     recorder.measure(Trading::OrderPlacement).end(Outcome::Error);
@@ -228,6 +230,7 @@ fn each_item_of_a_report_is_a_log_message() {
         assert!(logged > last, "nothing was logged for {item}");
         (items, last) = (items + 1, logged);
     });
-    // The health, the counts of one event, its two summaries, and the eight limits of the preset.
+    // The health, the counts of one event, its two summaries (over the window and in total), and
+    // the eight limits that the events of `Trading` declare.
     assert_eq!(items, 12);
 }

@@ -1,4 +1,5 @@
-//! Tests of the drain: ordinary records, interrupt storms, clocks that fail, and limits.
+//! Tests of the drain, which reads the rings: ordinary records, interrupt storms, clocks that fail,
+//! and limits.
 
 use core::{
     cell::Cell,
@@ -17,7 +18,10 @@ use tailwatch_bare_metal::{
     },
 };
 
+/// The largest duration of an interrupt that is within its limit, in nanoseconds.
 const LIMIT: u64 = 1_000;
+
+/// Returns the limit that `quantile` over one second is at most [`LIMIT`].
 const fn limit(quantile: Quantile) -> tailwatch_bare_metal::tailwatch_core::Threshold {
     tailwatch_bare_metal::tailwatch_core::Threshold::value(quantile, LIMIT)
         .over(Duration::from_secs(1))
@@ -26,9 +30,9 @@ const fn limit(quantile: Quantile) -> tailwatch_bare_metal::tailwatch_core::Thre
 events! {
     /// The events of these tests.
     enum Work {
-        /// In main.
+        /// Work of main.
         Loop = 1,
-        /// In an interrupt.
+        /// Work of an interrupt handler.
         Interrupt = 2 { limits: &[limit(Quantile::MAX)] },
     }
 }
@@ -81,11 +85,12 @@ fn drain_of<'r, C: Clock, const RINGS: usize>(
         clock,
         gate,
         rings,
-        transitions: None,
+        changes: None,
     };
     Drain::new(config, memory).unwrap()
 }
 
+/// Returns the entry of `event` in the list of all events.
 fn info(event: impl Event) -> &'static EventInfo {
     Work::ALL.iter().find(|info| info.id == event.id()).unwrap()
 }
@@ -114,12 +119,12 @@ fn a_span_in_an_interrupt_does_not_disturb_the_span_it_preempts() {
         clock.advance(50);
     }
     assert!(!drain.run(100).has_more);
-    let extremes = |drain: &mut TestDrain<'_, _, 2>, event| {
+    let count_and_extremes = |drain: &mut TestDrain<'_, _, 2>, event| {
         let EventSummary { summary, .. } = drain.summary(info(event), Scope::Window(0)).unwrap();
         (summary.count, summary.min, summary.max)
     };
-    assert_eq!(extremes(&mut drain, Work::Loop), (3, 157, 157));
-    assert_eq!(extremes(&mut drain, Work::Interrupt), (3, 7, 7));
+    assert_eq!(count_and_extremes(&mut drain, Work::Loop), (3, 157, 157));
+    assert_eq!(count_and_extremes(&mut drain, Work::Interrupt), (3, 7, 7));
     let counts = drain.counts(info(Work::Loop)).unwrap();
     assert_eq!((counts.outcomes.ok, counts.pairing.paired, counts.pairing.open), (3, 3, 0));
 }
@@ -146,8 +151,8 @@ fn a_pass_takes_no_more_than_its_budget_and_a_storm_keeps_no_other_ring_waiting(
             delivered += 1;
             from_calm += u64::from(ring == 1);
         });
-        assert!(taken.delivered <= 10, "a budget of 10: {taken:?}");
-        // The record of pass 20 must be drained in that pass or in the next one.
+        assert!(taken.delivered <= 10, "more than 10 records in a pass: {taken:?}");
+        // The record that the calm context writes before pass 20 must be drained in pass 20 or 21.
         assert!(pass < 21 || from_calm == 1, "the calm ring still waits in pass {pass}");
     }
     clock.advance(1_000);
@@ -203,7 +208,7 @@ fn passes_are_counted_while_the_timer_stands_still() {
     assert_eq!((health.still_passes, health.counters.clock_anomalies), (10, 0));
     let summary = drain.summary(info(Work::Loop), Scope::Window(0)).unwrap().summary;
     assert_eq!((summary.count, summary.max), (10, 0));
-    // Passes without records do not count: with a coarse clock they are normal.
+    // Passes without records do not count, because they are normal if the clock is coarse.
     for _ in 0..10 {
         drain.run(16);
     }
@@ -254,7 +259,7 @@ fn a_timer_that_wraps_unnoticed_counts_as_a_clock_anomaly() {
     let health = drain.health();
     assert!(health.counters.clock_anomalies >= 1, "{health}");
     assert_all_accounted_for(&health, 4);
-    // With calls of `tick`, the wrap is noticed.
+    // With calls of `tick` in time, a wrap causes no anomaly.
     clock.tick();
     timer.set(65_000);
     drain.run(16);
@@ -302,7 +307,7 @@ fn changes_of_limits_are_queued_and_counted_if_the_queue_is_full() {
         clock: &clock,
         gate: &gate,
         rings: [ring.take_consumer().unwrap()],
-        transitions: Some(&mut queue),
+        changes: Some(&mut queue),
     };
     let mut drain = Drain::new(config, memory).unwrap();
     let record_and_wait_a_second = |drain: &mut TestDrain<'_, &Ticks, 1>, duration| {
@@ -327,8 +332,8 @@ fn changes_of_limits_are_queued_and_counted_if_the_queue_is_full() {
             && raised.status.event == Work::Interrupt.id()
     );
     for _ in 0..3 {
-        // The limit is cleared a second later, raised again, and so on. The queue has room for one
-        // change.
+        // The violation is cleared a second later, then raised again, and so on. The queue has room
+        // for one change.
         clock.advance(1_000_000_000);
         record_and_wait_a_second(&mut drain, LIMIT);
         recorder.duration(Work::Interrupt, LIMIT + 1);
@@ -373,7 +378,7 @@ fn storage_that_is_already_in_use_is_an_error() {
             clock: &clock,
             gate: &gate,
             rings,
-            transitions: None,
+            changes: None,
         };
         Drain::new(config, &mut memory).map(|_| ())
     };
@@ -381,7 +386,9 @@ fn storage_that_is_already_in_use_is_an_error() {
     assert_eq!(drain(&rings[1]), Err(ConfigError::StorageInUse));
 }
 
-/// Records spans in two contexts; returns the durations of each event.
+/// Records a span for each element of `spans`: whether it happens in the interrupt handler, and its
+/// duration. `recorders` are those of main and of the interrupt handler. Returns the durations of
+/// the spans of main, and of those of the interrupt handler.
 fn record(
     recorders: [&Recorder<'_, &Ticks, 3>; 2],
     clock: &Ticks,
@@ -399,7 +406,7 @@ fn record(
 }
 
 proptest! {
-    /// The report must not depend on the budget.
+    /// The report must not depend on `budget`, the number of records per pass.
     #[test]
     fn the_report_matches_a_sorted_list_of_the_durations(
         spans in proptest::collection::vec((any::<bool>(), 0..100_000_u64), 1..60),
@@ -420,7 +427,8 @@ proptest! {
             sorted.sort_unstable();
             let prefix = format!("summary event={event} window_ms=1000 ");
             let line = lines.iter().find(|line| line.starts_with(&prefix));
-            let rank = |share: usize| sorted[(sorted.len() * share).div_ceil(1_000).max(1) - 1];
+            let quantile =
+                |permille: usize| sorted[(sorted.len() * permille).div_ceil(1_000).max(1) - 1];
             match line {
                 None => prop_assert!(sorted.is_empty()),
                 Some(line) => {
@@ -428,11 +436,11 @@ proptest! {
                         " count={} min={} p50={} p95={} p99={} p99.9={} max={} ",
                         sorted.len(),
                         sorted[0],
-                        rank(500),
-                        rank(950),
-                        rank(990),
-                        rank(999),
-                        rank(1_000)
+                        quantile(500),
+                        quantile(950),
+                        quantile(990),
+                        quantile(999),
+                        quantile(1_000)
                     );
                     prop_assert!(line.contains(&expected), "{} lacks {}", line, expected);
                 }

@@ -8,6 +8,7 @@ use core::{
 use embassy_time_driver::Driver;
 use tailwatch_bare_metal::{clock::EmbassyTime, tailwatch_core::Clock};
 
+/// A time driver whose tick count the test sets.
 struct Mock {
     ticks: AtomicU64,
 }

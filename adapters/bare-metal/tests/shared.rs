@@ -22,7 +22,7 @@ impl Clock for Ticks {
     }
 }
 
-/// Drains the ring, and returns its records as (kind, ticks, payload).
+/// Takes the consumer of `ring`, drains it, and returns the kind, tick and payload of each record.
 fn drained<const N: usize>(ring: &StaticRing<N>) -> Vec<(Kind, u64, u64)> {
     let (mut consumer, mut seen) = (ring.take_consumer().unwrap(), vec![]);
     consumer.refresh();

@@ -164,8 +164,9 @@ impl Collector {
         register(&self.pool, name)
     }
 
-    /// Returns whether the collector was stopped. Nothing is recorded any more then, but the last
-    /// pass of the drain may still be running.
+    /// Returns whether [`stop`](Self::stop) was called. The collector then accepts no new records,
+    /// but the drain may still be making its last pass, so the last report may not be published
+    /// yet.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -190,15 +191,20 @@ impl Collector {
     }
 
     /// Switches recording off for good, drains everything recorded before, publishes the last
-    /// report and ends the drain's thread. Records of a later time are counted in
-    /// [`Health::unregistered`](crate::Health::unregistered).
+    /// report and ends the drain's thread.
+    ///
+    /// What is recorded later counts as [unregistered](crate::Health::unregistered):
+    /// [`health`](Self::health) and [`report`](Self::report) still update that number after the
+    /// stop. A span that is open when the collector stops remains open in the last report, unless
+    /// it ends before the last pass reads its ring.
     ///
     /// Blocks until the drain's thread has ended. A second call blocks as well if the first has not
-    /// returned yet. A call by an observer or hook ([`Builder::observer`],
-    /// [`Builder::on_sla_change`]) does not block.
+    /// returned yet. Without a drain thread ([`Builder::manual_drain`]), the last pass runs on the
+    /// current thread, and the call blocks until it is over.
     ///
-    /// Without a drain thread, the last pass runs on the current thread. If an observer or hook of
-    /// this collector makes the call, the last pass runs as soon as the current pass is over.
+    /// An observer or hook ([`Builder::observer`], [`Builder::on_sla_change`]) that calls this does
+    /// not wait: it runs inside a pass, which could otherwise never end. If that is a pass of this
+    /// collector, the call returns at once, and the last pass is made after the current one.
     pub fn stop(&self) {
         let in_pass = exclusive::is_inside_pass();
         // Inside a pass, the lock is only tried: another thread that is stopping the collector

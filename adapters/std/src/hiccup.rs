@@ -96,8 +96,10 @@ impl HiccupProbe {
         }
     }
 
-    /// Ends the thread. Blocks until the thread's present sleep is over, which takes at most one
-    /// period.
+    /// Stops the probe and waits until its thread has ended. The thread first finishes its present
+    /// sleep, which usually takes at most one period (longer if it is woken late), and records it.
+    ///
+    /// Dropping the probe does the same.
     pub fn stop(self) {
         // `Drop` ends the thread.
     }

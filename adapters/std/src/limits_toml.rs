@@ -146,9 +146,7 @@ impl LimitsParser<'_> {
             let at = entry.span().start;
             let (event, limit) = self.entry(at, table)?;
             let identity = match limit {
-                Limit::Quantile(limit) => {
-                    (event, Some((limit.quantile, limit.limit)), limit.window)
-                }
+                Limit::Quantile(limit) => (event, Some((limit.quantile, limit.max)), limit.window),
                 // An event can have only one limit on silence, whatever its length.
                 Limit::Silence(_) => (event, None, Duration::ZERO),
             };

@@ -62,7 +62,8 @@ pub struct ClockReport {
     pub drift_ppm: f64,
 }
 
-/// The statistics of one event.
+/// Everything in a report about one event: its statistics over each window and since the start, the
+/// outcomes of its spans, and its open spans.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EventReport {
@@ -187,7 +188,9 @@ impl Report {
         serde_json::to_string(self).expect("all map keys of a report are text")
     }
 
-    /// Returns the statistics of an event, or `None` if the collector does not have the event.
+    /// Returns the part of the report about `event`. An event without samples has one as well,
+    /// without statistics. Returns `None` only if the collector does not have the event, because it
+    /// was not passed to [`Builder::events`](crate::Builder::events).
     pub fn event(&self, event: impl Event) -> Option<&EventReport> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)

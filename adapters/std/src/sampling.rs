@@ -106,8 +106,8 @@ struct SampledEvent {
     sampling: Sampling,
     /// 1 in 2^k spans is recorded at present.
     k: u8,
-    /// The number of events at the last check of the rates, including an estimate of those that
-    /// sampling left out.
+    /// The number of occurrences at the last check of the rates, including an estimate of those
+    /// that sampling left out.
     seen: u64,
     /// The rate in events per second at the last check.
     rate: f64,

@@ -47,9 +47,12 @@ pub struct SlaReport {
     /// A limit on the quantile q is violated if `over` > `count` − max(1, ⌈q · `count`⌉): more
     /// samples exceed the limit than lie above the rank of the quantile.
     pub count: u64,
-    /// The present value of what is limited: the quantile, or the length of the silence. If open
-    /// spans violate the limit, the age of the oldest one if that is greater. `None` if there is no
-    /// sample, or if the limit has a window that the collector does not have.
+    /// The value of what is limited, as of the report, in nanoseconds or as a plain number.
+    ///
+    /// For a limit on a quantile, this is the quantile or, if open spans contribute to a violation,
+    /// the age of the event's oldest open span if that is greater. The quantile is known if the
+    /// window has samples and the collector has a window of this length. For a limit on silence, it
+    /// is the length of the silence. `None` if none of these is known.
     pub observed: Option<u64>,
     /// The time at which a violation was last raised or cleared, in nanoseconds since 1970. `None`
     /// if there was no violation.
@@ -65,8 +68,8 @@ impl SlaReport {
     /// the wall-clock time of [`SlaStatus::since`].
     pub(crate) fn new(info: &EventInfo, status: &SlaStatus, since_unix_ns: Option<u64>) -> Self {
         let (quantile, window, limit, unit) = match status.limit {
-            Limit::Quantile(Threshold { quantile, window, limit, .. }) => {
-                (Some(quantile), window, limit, info.unit)
+            Limit::Quantile(Threshold { quantile, window, max, .. }) => {
+                (Some(quantile), window, max, info.unit)
             }
             Limit::Silence(longest) => (None, longest, crate::clock::nanos(longest), Unit::Time),
         };

@@ -12,10 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{SpawnError, runtime_handle};
 
-/// A sender of a bounded channel that records the backlog before each message it sends.
+/// A sender of a bounded channel that records the channel's backlog before each message it sends.
 ///
-/// Apart from the record, it behaves like [`Sender`]: a full channel makes it wait, in the order of
-/// arrival. The backlog includes messages for which a place is reserved, until they are received.
+/// The *backlog* is the number of messages that wait in the channel. It includes messages that are
+/// not sent yet but for which capacity has been [reserved](Sender::reserve).
+///
+/// Apart from the records, this sender behaves like the [`Sender`] that it wraps: if the channel is
+/// full, [`send`](Self::send) waits until the receiver has made room, and waiting senders proceed
+/// in the order in which they started to wait.
 ///
 /// ```
 /// use tailwatch::Trading;
@@ -37,50 +41,56 @@ pub struct MeasuredSender<T> {
 }
 
 impl<T> MeasuredSender<T> {
-    /// Wraps `sender` so that it records the backlog as values of `event`.
+    /// Wraps `sender`. Each message that is sent through the wrapper records the backlog as a value
+    /// of `event`.
     ///
-    /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One).
+    /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One). Values of any other event
+    /// enter no statistics; [`Health::invalid`](tailwatch::Health::invalid) counts them.
     pub fn new(sender: Sender<T>, event: impl Event) -> Self {
         Self { sender, event: event.id() }
     }
 
-    /// Records the backlog, then waits for a free place and sends `message`.
+    /// Records the backlog, then waits until the channel has capacity and sends `message`.
+    ///
+    /// If the returned future is dropped while it waits, the message is not sent, but the backlog
+    /// stays recorded.
     ///
     /// # Errors
     ///
-    /// Returns an error with the message if the receiver has been dropped or closed.
+    /// Returns an error that contains `message` if the receiver has been dropped or closed.
     pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.record();
+        self.record_backlog();
         self.sender.send(message).await
     }
 
-    /// Records the backlog, then sends `message` if there is a free place.
+    /// Records the backlog, then sends `message` if the channel has capacity. Does not wait.
     ///
     /// # Errors
     ///
-    /// Returns an error with the message if the channel is full, or if the receiver has been
-    /// dropped or closed.
+    /// Returns an error that contains `message` if the channel is full, or if the receiver has been
+    /// dropped or closed. The backlog is recorded in these cases as well.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.record();
+        self.record_backlog();
         self.sender.try_send(message)
     }
 
-    /// Returns the number of messages that wait in the channel.
+    /// Returns the number of messages that wait in the channel now, including reserved capacity.
+    /// Records nothing.
     pub fn backlog(&self) -> usize {
         backlog(&self.sender)
     }
 
-    /// Returns the wrapped sender. Messages sent through it are not recorded.
+    /// Returns the wrapped sender. A message that is sent through it directly records nothing.
     pub const fn inner(&self) -> &Sender<T> {
         &self.sender
     }
 
-    /// Returns the wrapped sender and drops the wrapper.
+    /// Returns the wrapped sender. Consumes the wrapper.
     pub fn into_inner(self) -> Sender<T> {
         self.sender
     }
 
-    fn record(&self) {
+    fn record_backlog(&self) {
         record_value(self.event, self.backlog() as u64);
     }
 }
@@ -91,6 +101,7 @@ impl<T> Clone for MeasuredSender<T> {
     }
 }
 
+/// Returns how much of the channel's capacity is occupied by messages or reserved for them.
 fn backlog<T>(sender: &Sender<T>) -> usize {
     sender.max_capacity() - sender.capacity()
 }
@@ -98,16 +109,21 @@ fn backlog<T>(sender: &Sender<T>) -> usize {
 /// Starts a task that records the backlog of a bounded channel once per `period`, until the channel
 /// is closed or `token` is cancelled.
 ///
-/// Use it instead of a [`MeasuredSender`] for a channel with too many messages to record each, or
-/// for one whose senders belong to other code. The task does not keep the channel open, because it
-/// holds only a weak sender.
+/// `sender` is any sender of the channel. The task records the backlog, the number of messages that
+/// wait in the channel, as a value of `event`, whose unit must be
+/// [`Unit::One`](tailwatch::Unit::One). The first value is recorded at once. The task does not keep
+/// the channel open, because it holds only a weak sender.
 ///
-/// A sample that is overdue is skipped ([`MissedTickBehavior::Skip`]), because several samples in a
-/// row would record the same backlog.
+/// Use this function instead of a [`MeasuredSender`] if a channel carries too many messages to
+/// record the backlog before each of them, or if other code owns the senders.
+///
+/// If the runtime delays the task for several periods, the task records the backlog once and not
+/// once per missed period ([`MissedTickBehavior::Skip`]), because all these values would be equal.
 ///
 /// # Errors
 ///
-/// Returns an error outside of a runtime, on a runtime without timers, or if `period` is zero.
+/// Returns an error if the function is called outside of a tokio runtime, if the runtime was built
+/// without timers, or if `period` is zero.
 pub fn watch_backlog<T: Send + 'static>(
     sender: &Sender<T>,
     event: impl Event,

@@ -1,14 +1,24 @@
-//! How the output of a future or stream determines the outcome of its span.
+//! Chooses the outcome of a span from the output of the future or stream that the span measured.
 
 use tailwatch::Outcome;
 
-/// Chooses the outcome of a span from the output of the measured work.
+/// Chooses the [`Outcome`] of a span from what the measured work produced.
+///
+/// `T` is the output of a future or an item of a stream. This crate has two implementations, and
+/// the method that measures the future or stream chooses between them:
+/// [`measured`](crate::MeasureExt::measured) uses [`AlwaysOk`], and
+/// [`try_measured`](crate::MeasureExt::try_measured) uses [`ByResult`]. The other methods follow
+/// the same pattern. The choice is a type parameter of [`Measured`](crate::Measured) and
+/// [`MeasuredItems`](crate::MeasuredItems).
+///
+/// You can implement the trait for a type of your own, but no method of this crate measures with it
+/// yet. To choose outcomes by other rules, map the output to a `Result` and use `try_measured`.
 pub trait Classify<T> {
-    /// Returns the outcome of a span whose work produced `output`.
+    /// Returns the outcome of a span that ends because the measured work produced `output`.
     fn outcome(output: &T) -> Outcome;
 }
 
-/// Ends every completed span as [`Outcome::Ok`], whatever the output.
+/// Ends every completed span as [`Outcome::Ok`], whatever the output is.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysOk;
 

@@ -1,4 +1,7 @@
-//! Runs the drain of a collector as a task.
+//! Runs the drain of a collector as a tokio task.
+//!
+//! The *drain* reads the rings into which threads record, and computes the statistics. The task
+//! works in *turns*: in each turn it reads a bounded number of records, and then it yields.
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -16,38 +19,45 @@ use crate::{
     sla::{self, SlaUpdate, SlaUpdates},
 };
 
-/// The largest number of records that the drain processes before it yields: about 0.1 ms of work.
+/// The largest number of records that one turn of the drain task ([`spawn_drain`]) reads before the
+/// task yields: about 0.1 ms of work.
 pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 
 /// Starts a task on the current runtime that drains `collector` until `token` is cancelled.
 ///
-/// `collector` must be set up by [`Builder::manual_drain`](tailwatch::Builder::manual_drain). When
-/// `token` is cancelled, the task drains everything that was recorded before, stops the collector,
-/// publishes the last report and ends.
+/// To drain means to read the records from the rings into which threads write them, and to compute
+/// the statistics. A collector does this in a thread of its own unless it is built with
+/// [`Builder::manual_drain`](tailwatch::Builder::manual_drain), which this function requires.
+///
+/// When `token` is cancelled, the task drains everything that was recorded before, stops the
+/// collector, publishes the last report and ends.
 ///
 /// # Scheduling
 ///
-/// The task works in turns. A turn processes at most [`MAX_RECORDS_PER_TURN`] records, creates a
-/// report at most every 10 ms, and then yields. A turn therefore takes less than a millisecond, and
-/// the drain may share a current-thread runtime with other tasks. Two things can make a turn
-/// longer: it calls the observers and hooks of the collector, and it blocks while another thread
-/// drains or flushes the collector.
+/// The task works in turns. A turn reads at most [`MAX_RECORDS_PER_TURN`] records, creates a report
+/// if the last one is at least 10 ms old, and then yields. A turn usually takes less than a
+/// millisecond, so the task may share a current-thread runtime with other tasks. Two things can
+/// make a turn longer: the callbacks of the collector
+/// ([`Builder::observer`](tailwatch::Builder::observer) and
+/// [`Builder::on_sla_change`](tailwatch::Builder::on_sla_change)) run during the turn, and a turn
+/// blocks while another thread drains or flushes the collector.
 ///
-/// After each turn, the task sleeps for the time that [`Collector::drain_up_to`] returned. Turns
-/// that were missed are not made up for, as with
-/// [`MissedTickBehavior::Delay`](tokio::time::MissedTickBehavior::Delay), because the next turn
-/// processes what has accumulated.
+/// If records are left after a turn, the task only yields. Otherwise it sleeps for the time that
+/// [`Collector::drain_up_to`] returned. After a delay, the task does not make up for missed turns,
+/// because the next turn reads what has accumulated.
 ///
 /// The rings must be large enough for the longest pause between two turns. The task itself pauses
-/// for at most [`Builder::max_period`](tailwatch::Builder::max_period); a runtime that schedules it
-/// late adds to this. [`Health::drain_lag_ns`](tailwatch::Health::drain_lag_ns) measures the delay,
-/// and [`Health::overwritten`](tailwatch::Health::overwritten) counts the records that were lost.
+/// for at most [`Builder::max_period`](tailwatch::Builder::max_period), and a runtime that
+/// schedules the task late makes the pause longer.
+/// [`Health::drain_lag_ns`](tailwatch::Health::drain_lag_ns) shows how old the oldest record was
+/// that the last turn read, and [`Health::overwritten`](tailwatch::Health::overwritten) counts the
+/// records that were lost because a ring was too small.
 ///
 /// # Termination
 ///
-/// The task also ends if the collector is stopped elsewhere. If the runtime is shut down before
-/// `token` is cancelled, the task is dropped without draining the rings. Whoever holds the
-/// collector can still call [`stop`](Collector::stop), which drains the rest.
+/// The task also ends if other code stops the collector. If the runtime is shut down before `token`
+/// is cancelled, the runtime drops the task, and records stay in the rings. To drain them, call
+/// [`Collector::stop`] after the shutdown.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -75,8 +85,8 @@ pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 ///
 /// # Errors
 ///
-/// Returns an error outside of a runtime, on a runtime without timers, if the collector already has
-/// a drain thread, or if it has stopped.
+/// Returns an error if the function is called outside of a tokio runtime, if the runtime was built
+/// without timers, if the collector already has a drain thread, or if it has stopped.
 pub fn spawn_drain(
     collector: impl Into<Arc<Collector>>,
     token: CancellationToken,
@@ -92,74 +102,86 @@ pub fn spawn_drain(
     let (report_sender, reports) = watch::channel(collector.published_report());
     let update_sender = sla::channel();
     let sla_updates = update_sender.subscribe();
-    let turns = Arc::new(Turns {
+    let state = Arc::new(DrainState {
         collector: Arc::clone(&collector),
         reports: report_sender,
         sla_updates: Mutex::new(update_sender),
     });
-    let weak = Arc::downgrade(&turns);
-    let task = runtime.spawn(run(turns, token));
-    Ok(DrainTask { collector, turns: weak, reports, sla_updates, task })
+    let weak_state = Arc::downgrade(&state);
+    let task = runtime.spawn(run(state, token));
+    Ok(DrainTask { collector, state: weak_state, reports, sla_updates, task })
 }
 
-async fn run(turns: Arc<Turns>, token: CancellationToken) {
-    while !token.is_cancelled() && !turns.collector.is_stopped() {
-        let pause = turns.take_one();
+/// The body of the drain task: takes turns until `token` is cancelled or the collector has stopped,
+/// and then drains the rest.
+async fn run(state: Arc<DrainState>, token: CancellationToken) {
+    while !token.is_cancelled() && !state.collector.is_stopped() {
+        let pause = state.take_turn();
         if pause.is_zero() {
             yield_now().await;
         } else {
             token.run_until_cancelled(sleep(pause)).await;
         }
     }
-    turns.take_all().await;
-    turns.collector.stop();
-    turns.publish();
+    state.drain_all().await;
+    state.collector.stop();
+    state.publish();
 }
 
-/// A handle to a drain that runs as a task; created by [`spawn_drain`].
+/// A handle to the task that drains a collector; created by [`spawn_drain`].
 ///
-/// Dropping the handle does not stop the task.
+/// Dropping the handle does not stop the task. Only cancelling the token or stopping the collector
+/// does.
 #[derive(Debug)]
 #[must_use = "the last report comes from `join`"]
 pub struct DrainTask {
     collector: Arc<Collector>,
-    /// Weak, so that the senders inside are dropped when the task ends and receivers notice it.
-    turns: Weak<Turns>,
+    /// The state of the task. Weak, so that the senders inside are dropped when the task ends and
+    /// the receivers notice the end.
+    state: Weak<DrainState>,
+    /// Cloned for each caller of [`reports`](Self::reports).
     reports: watch::Receiver<Arc<Report>>,
+    /// Never read, only used to subscribe further receivers.
     sla_updates: broadcast::Receiver<SlaUpdate>,
     task: JoinHandle<()>,
 }
 
 impl DrainTask {
-    /// Returns a receiver of the newest report. It closes when the task has ended.
+    /// Returns a receiver that holds the newest report. The channel is closed when the task has
+    /// ended.
     ///
-    /// The drain publishes a report at most every 10 ms, and a last one when it ends. A receiver
-    /// that reads less often sees only the newest one. Reports are shared, not copied.
+    /// The task publishes a report at most every 10 ms, after each [`flush`](Self::flush), and when
+    /// it ends. A receiver that reads less often sees only the newest report. All receivers share
+    /// one copy of a report.
     ///
-    /// Do not keep a value borrowed from the receiver for long, and not across an `.await`: it
-    /// blocks the drain, and with it a worker, when the next report is published. Clone the `Arc`
-    /// instead.
+    /// Do not hold the guard that `borrow` returns for long, and never across an `.await`. While
+    /// the guard exists, publishing the next report blocks the task, and with it a worker thread of
+    /// the runtime. Clone the `Arc` inside the guard instead.
     pub fn reports(&self) -> watch::Receiver<Arc<Report>> {
         self.reports.clone()
     }
 
-    /// Returns a stream of the limits that are raised or cleared from now on, until the task ends.
+    /// Returns a stream of the violations that are raised or cleared from now on, until the task
+    /// ends. A violation is raised when a limit becomes violated, and cleared when the event is
+    /// within the limit again.
     ///
-    /// The drain takes all changes from [`Collector::sla_changes`], so do not call that method as
-    /// well.
+    /// Every stream gets every update. Do not also call [`Collector::sla_changes`]: the method
+    /// removes the changes that it returns from a queue, and the task gets its updates from the
+    /// same queue.
     pub fn sla_updates(&self) -> SlaUpdates {
         SlaUpdates::subscribe(&self.sla_updates)
     }
 
-    /// Drains everything recorded before this call, in the current task, and publishes a report.
+    /// Drains everything that was recorded before this call, and publishes a report.
     ///
-    /// Like [`Collector::flush`], but it yields after every [`MAX_RECORDS_PER_TURN`] records. The
-    /// future may be dropped at any time; records that are not drained yet are left to the drain.
+    /// The work is done in the calling task. The method is like [`Collector::flush`], but it yields
+    /// after every [`MAX_RECORDS_PER_TURN`] records. The future may be dropped at any time: the
+    /// drain task then reads the remaining records in its next turns.
     pub async fn flush(&self) {
-        match self.turns.upgrade() {
-            Some(turns) => turns.take_all().await,
-            // The task has ended. Records are left only if its runtime dropped it before it could
-            // drain them.
+        match self.state.upgrade() {
+            Some(state) => state.drain_all().await,
+            // The task has ended. Records are left only if the runtime dropped the task before the
+            // task could drain them.
             None => self.collector.flush(),
         }
     }
@@ -171,39 +193,44 @@ impl DrainTask {
 
     /// Waits until the task has ended, and returns the last report.
     ///
-    /// Cancel the token that was passed to [`spawn_drain`] to end the task.
+    /// This method does not end the task. To end it, cancel the token that was passed to
+    /// [`spawn_drain`].
     ///
     /// # Errors
     ///
-    /// Returns an error if the runtime dropped the task before it ended, or if the task panicked.
+    /// Returns an error if the runtime was shut down before the task ended, or if the task
+    /// panicked.
     pub async fn join(self) -> Result<Arc<Report>, JoinError> {
         self.task.await?;
         Ok(Arc::clone(&self.reports.borrow()))
     }
 }
 
-/// The state of the drain that its turns share: the collector, and the channels it publishes to.
+/// What the drain task and callers of [`DrainTask::flush`] share: the collector, and the channels
+/// through which reports and updates are published.
 #[derive(Debug)]
-struct Turns {
+struct DrainState {
     collector: Arc<Collector>,
     reports: watch::Sender<Arc<Report>>,
-    /// Locked while changes are taken from the collector and sent, so that they stay in order.
+    /// Locked while changes are taken from the collector and sent. Otherwise the task and a
+    /// concurrent flush could send them out of order.
     sla_updates: Mutex<broadcast::Sender<SlaUpdate>>,
 }
 
-impl Turns {
-    /// Takes one turn. Returns how long to pause until the next one: zero if records are left.
-    fn take_one(&self) -> Duration {
+impl DrainState {
+    /// Drains at most [`MAX_RECORDS_PER_TURN`] records. Returns how long to pause until the next
+    /// turn, which is zero if records are left.
+    fn take_turn(&self) -> Duration {
         let pause = self.collector.drain_up_to(MAX_RECORDS_PER_TURN);
         self.publish();
         pause
     }
 
-    /// Takes as many turns as are needed to drain what is in the rings now.
+    /// Drains everything that is in the rings now, in as many turns as this takes.
     ///
-    /// The number of turns is bounded by the size of all rings, however fast threads record
-    /// meanwhile.
-    async fn take_all(&self) {
+    /// The number of turns is at most what all rings together hold, divided by the records per
+    /// turn, plus one. It does not depend on how fast threads record in the meantime.
+    async fn drain_all(&self) {
         let settings = self.collector.settings();
         let max_turns = settings.rings.value.saturating_mul(settings.ring_capacity.value)
             / MAX_RECORDS_PER_TURN
@@ -216,21 +243,21 @@ impl Turns {
             }
             yield_now().await;
         }
-        // `flush_up_to` drains a ring that an earlier turn left half drained only as far as it was
-        // filled then. This flush drains the rest, which is little.
+        // If an earlier turn stopped in the middle of a ring, `flush_up_to` drains that ring only
+        // up to the newest record of that moment. This flush drains the few records written since.
         self.collector.flush();
         self.publish();
     }
 
-    /// Sends the changes of limits and the newest report to the receivers.
+    /// Sends the violations that were raised or cleared, and the newest report, to the receivers.
     fn publish(&self) {
         let sla_updates = self.sla_updates.lock().unwrap_or_else(PoisonError::into_inner);
         sla::send_changes(&sla_updates, self.collector.sla_changes());
         drop(sla_updates);
         self.reports.send_if_modified(|current| {
-            // Read inside the closure, which runs under the channel's lock. Otherwise a concurrent
-            // `flush` could send a newer report first, and this call would replace it by an older
-            // one.
+            // The report is read inside the closure, which runs under the channel's lock. Otherwise
+            // a concurrent `flush` could send a newer report first, and this call would replace it
+            // with an older one.
             let newest = self.collector.published_report();
             let is_new = !Arc::ptr_eq(current, &newest);
             *current = newest;

@@ -6,39 +6,48 @@ use std::error;
 use tokio::runtime::TryCurrentError;
 
 /// The error returned by [`spawn_drain`](crate::spawn_drain),
-/// [`watch_runtime`](crate::watch_runtime) and [`watch_backlog`](crate::watch_backlog) when the
-/// task cannot be started.
+/// [`watch_runtime`](crate::watch_runtime) and [`watch_backlog`](crate::watch_backlog) when they
+/// cannot start their task.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// The function was called outside of a tokio runtime.
+    /// The function was called outside of a tokio runtime. Contains the error of tokio.
     NoRuntime(TryCurrentError),
     /// The runtime was built without timers.
     ///
-    /// The check provokes a panic of tokio and catches it, so its message also appears on stderr.
-    /// With `panic = "abort"`, the panic cannot be caught and ends the program.
+    /// The function checks this by creating a timer, which panics on such a runtime. It catches the
+    /// panic, but the panic's message still appears on stderr. In a program that is compiled with
+    /// `panic = "abort"`, the panic ends the program.
     NoTimers,
-    /// The collector already has a drain thread, because it was not set up by
-    /// `Builder::manual_drain`.
+    /// The collector already has a thread that drains it, because it was started without
+    /// [`Builder::manual_drain`](tailwatch::Builder::manual_drain). Only
+    /// [`spawn_drain`](crate::spawn_drain) returns this.
     NotManual,
-    /// The collector has stopped.
+    /// The collector has stopped, and a stopped collector cannot be started again. Only
+    /// [`spawn_drain`](crate::spawn_drain) returns this.
     Stopped,
-    /// The period is zero.
+    /// The period is zero. Only [`watch_runtime`](crate::watch_runtime) and
+    /// [`watch_backlog`](crate::watch_backlog) return this.
     ZeroPeriod,
 }
 
 impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRuntime(error) => write!(f, "no tokio runtime to start the task on: {error}"),
+            Self::NoRuntime(error) => {
+                write!(f, "there is no tokio runtime to start the task on: {error}")
+            }
             Self::NoTimers => f.write_str(
                 "the tokio runtime has no timers; build it with `enable_time` or `enable_all`",
             ),
             Self::NotManual => f.write_str(
-                "the collector already has a drain thread: start it with `Builder::manual_drain` \
-                 (and without `manual_drain = false` in its settings file or environment)",
+                "the collector already has a drain thread; build the collector with \
+                 `Builder::manual_drain`, and remove `manual_drain = false` from its settings file \
+                 and `TAILWATCH_MANUAL_DRAIN=false` from the environment",
             ),
-            Self::Stopped => f.write_str("the collector has stopped; start another one"),
+            Self::Stopped => {
+                f.write_str("the collector has stopped and cannot be restarted; start a new one")
+            }
             Self::ZeroPeriod => f.write_str(
                 "the period must not be zero; tokio's timers have a resolution of one millisecond",
             ),

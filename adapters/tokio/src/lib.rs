@@ -1,13 +1,17 @@
 //! Latency percentiles for programs whose stages are [tokio] tasks.
 //!
-//! - [`measured`](MeasureExt::measured) measures a future as a span, from its first poll until it
-//!   completes. If it is dropped before that, the span ends as cancelled.
-//! - [`measured_items`](MeasureStreamExt::measured_items) measures the gaps between the items of a
-//!   stream.
-//! - [`poll_times`](PollTimesExt::poll_times) splits the time of a future into polling and waiting.
+//! - [`measured`](MeasureExt::measured) measures a future as a *span*, an interval from the first
+//!   poll of the future until the future completes. If the future is dropped before it completes,
+//!   the span ends with the outcome [`Cancelled`](tailwatch::Outcome::Cancelled).
+//! - [`measured_items`](MeasureStreamExt::measured_items) measures the time from each item of a
+//!   stream to the next.
+//! - [`poll_times`](PollTimesExt::poll_times) records for how long a future is polled, and for how
+//!   long it waits between its polls.
 //! - [`MeasuredSender`] and [`watch_backlog`] record how many messages wait in a channel.
-//! - [`watch_runtime`] measures the runtime itself.
-//! - [`spawn_drain`] runs the drain as a task that never holds a worker for long.
+//! - [`watch_runtime`] measures the runtime itself: scheduling delays, timer delays and the number
+//!   of tasks.
+//! - [`spawn_drain`] drains a collector, which means that it reads the recorded data and computes
+//!   the statistics, in a task that never occupies a worker thread for long.
 //!
 //! Events, the collector and its reports come from the crate [`tailwatch`].
 //!
@@ -40,26 +44,30 @@
 //!
 //! # Limits
 //!
-//! - Every thread that records needs a ring, the workers of the runtime as well as the threads for
-//!   blocking work. [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, 8 by
-//!   default. The records of further threads are counted as unregistered.
-//! - A thread takes its ring at its first record, which locks and allocates. To do so in advance,
-//!   call [`register_thread`](tailwatch::register_thread) in
+//! - Every thread that records needs a *ring*, a buffer for its records. This includes the worker
+//!   threads of the runtime and its threads for blocking work.
+//!   [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, which is 8 by default.
+//!   If all rings are taken, the records of further threads are lost and counted in
+//!   [`Health::unregistered`](tailwatch::Health::unregistered).
+//! - A thread takes its ring when it records for the first time, which locks a mutex and allocates.
+//!   To take the ring in advance, call [`register_thread`](tailwatch::register_thread) in
 //!   [`on_thread_start`](https://docs.rs/tokio/latest/tokio/runtime/struct.Builder.html#method.on_thread_start).
-//! - A span starts at the first poll. It does not include the time that a new task waits in the run
-//!   queue before. [`RuntimeEvent::SchedulingDelay`] measures this time.
-//! - Durations are measured with the processor's clock. Pausing the clock of the runtime in a test
-//!   does not stop it.
+//! - A span starts at the first poll. It does not include the time for which a new task waits in
+//!   the run queue before that poll. [`RuntimeEvent::SchedulingDelay`] measures typical waits of
+//!   this kind.
+//! - Durations are measured with the processor's counter, not with tokio's clock. If a test pauses
+//!   tokio's clock, durations still show real time.
 //! - When a runtime is shut down, it drops its tasks, and their spans end as cancelled. To include
-//!   these records, [`flush`](tailwatch::Collector::flush) or [`stop`](tailwatch::Collector::stop)
-//!   the collector after the shutdown. A collector that has stopped already counts them as
-//!   unregistered.
+//!   the records of these ends, [`flush`](tailwatch::Collector::flush) or
+//!   [`stop`](tailwatch::Collector::stop) the collector after the shutdown. If the collector
+//!   stopped before the shutdown, these records are lost and counted in `Health::unregistered`.
 //!
 //! # Cost
 //!
-//! A measured future that is ready at its first poll costs as much as a span. Each further poll
-//! costs one comparison. Recording is wait-free. On a thread that has its ring, it neither
-//! allocates nor makes a system call.
+//! A measured future that is ready at its first poll costs as much as a span of
+//! [`measure`](tailwatch::measure()). Each further poll costs one comparison. Recording is
+//! wait-free. On a thread that already has its ring, recording neither allocates nor makes a system
+//! call.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -75,7 +83,7 @@ mod runtime_handle;
 mod sla;
 mod stream;
 
-/// Ends the tasks of this crate; re-exported from `tokio-util`.
+/// A token that ends the tasks of this crate when it is cancelled; re-exported from `tokio-util`.
 pub use tokio_util::sync::CancellationToken;
 
 pub use self::{

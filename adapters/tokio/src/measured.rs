@@ -13,13 +13,15 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 
 /// Extends every future with methods that measure it as a span.
 ///
-/// The span starts at the first poll and ends when the future completes. If the future is dropped
-/// before that, the span ends as [`Outcome::Cancelled`]: the branch of a `select!` that lost, a
-/// `timeout`, an aborted task, a runtime that is shut down. A future that panics also ends as
-/// cancelled, when it is dropped. A future that is never polled leaves no record.
+/// A *span* is one measured interval of an event. This span starts at the first poll and ends when
+/// the future completes. If the future is dropped before it completes, the span ends as
+/// [`Outcome::Cancelled`]. This happens to the branches of a `select!` that lose, to a future that
+/// a `timeout` drops, to an aborted task, and to a task of a runtime that is shut down. If polling
+/// the future panics, the span also ends as cancelled when the future is dropped. A future that is
+/// never polled leaves no record.
 ///
-/// A measured future may be polled and dropped on any thread. It is `Send`, `'static` and so on if
-/// the inner future is, and 24 bytes larger. Polling it does not allocate.
+/// A measured future may be polled and dropped on any thread. It is `Send`, `Sync` or `'static` if
+/// the inner future is, and it is 24 bytes larger. Measuring does not allocate.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,27 +33,28 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// # async fn send(_: u64) -> Result<(), std::io::Error> { Ok(()) }
 /// let order = 17;
 /// let placing = send(order).try_measured_tagged(Trading::OrderPlacement, order);
-/// // If it takes longer than 20 ms, the timeout drops it, and its span ends as cancelled.
+/// // If `placing` takes longer than 20 ms, the timeout drops it, and its span ends as cancelled.
 /// let placed = tokio::time::timeout(Duration::from_millis(20), placing).await;
 /// # assert!(matches!(placed, Ok(Ok(()))));
 /// # }
 /// ```
 pub trait MeasureExt: Future + Sized {
-    /// Measures this future as a span of `event` that ends as [`Outcome::Ok`], whatever the output.
+    /// Measures this future as a span of `event`. When the future completes, the span ends as
+    /// [`Outcome::Ok`], whatever the output is.
     #[inline(always)]
     fn measured(self, event: impl Event) -> Measured<Self> {
         Measured::new(self, event.id(), 0)
     }
 
-    /// Like [`measured`](Self::measured), with a tag such as an order number. The low 46 bits are
-    /// kept.
+    /// Like [`measured`](Self::measured), and attaches `tag` to the span: a number that the program
+    /// chooses, such as an order number. Only the low 46 bits of `tag` are kept.
     #[inline(always)]
     fn measured_tagged(self, event: impl Event, tag: u64) -> Measured<Self> {
         Measured::new(self, event.id(), tag)
     }
 
-    /// Measures this future as a span of `event` that ends as [`Outcome::Error`] if the output is
-    /// an `Err`.
+    /// Measures this future as a span of `event`. When the future completes, the span ends as
+    /// [`Outcome::Ok`] if the output is an `Ok`, and as [`Outcome::Error`] if it is an `Err`.
     #[inline(always)]
     fn try_measured<T, E>(self, event: impl Event) -> Measured<Self, ByResult>
     where
@@ -60,7 +63,8 @@ pub trait MeasureExt: Future + Sized {
         Measured::new(self, event.id(), 0)
     }
 
-    /// Like [`try_measured`](Self::try_measured), with a tag, of which the low 46 bits are kept.
+    /// Like [`try_measured`](Self::try_measured), and attaches `tag` to the span: a number that the
+    /// program chooses, such as an order number. Only the low 46 bits of `tag` are kept.
     #[inline(always)]
     fn try_measured_tagged<T, E>(self, event: impl Event, tag: u64) -> Measured<Self, ByResult>
     where
@@ -75,24 +79,29 @@ impl<F: Future> MeasureExt for F {}
 pin_project! {
     /// A future that is measured as a span; created by [`MeasureExt`].
     ///
-    /// Polling it after completion polls the inner future again and records nothing.
+    /// `C` chooses the outcome of the span from the output of the future: see [`Classify`]. Polling
+    /// a measured future after it has completed polls the inner future again and records nothing.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are polled, and record nothing"]
     pub struct Measured<F, C = AlwaysOk> {
-        // Fields are dropped in this order, so the span includes the drop of the future, and the
-        // spans inside the future end before it.
+        // `future` must be declared before `span`, because fields are dropped in this order. If the
+        // future is cancelled, spans inside it then end before this span.
         #[pin]
         future: F,
         span: SpanState,
+        // A function pointer, because it is `Send` and `Sync` for every `C`.
         classify: PhantomData<fn() -> C>,
     }
 }
 
-/// The state of the span.
+/// The state of the span of a [`Measured`] future.
 #[derive(Debug)]
 enum SpanState {
+    /// The future has not been polled. Contains what the START record will need.
     NotStarted { event: EventId, tag: u64 },
+    /// The future has been polled and has not completed.
     Running(CancelOnDrop),
+    /// The future has completed.
     Ended,
 }
 
@@ -104,6 +113,7 @@ impl<F, C> Measured<F, C> {
 }
 
 impl SpanState {
+    /// Starts the span unless it was started before.
     #[inline(always)]
     fn start(&mut self) {
         if let Self::NotStarted { event, tag } = *self {
@@ -111,6 +121,7 @@ impl SpanState {
         }
     }
 
+    /// Ends the span with `outcome` unless it has ended before.
     #[inline(always)]
     fn end(&mut self, outcome: Outcome) {
         if let Self::Running(span) = core::mem::replace(self, Self::Ended) {

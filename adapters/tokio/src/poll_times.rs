@@ -1,4 +1,5 @@
-//! Splits the time of a future into the time it is polled, the time it waits, and its longest poll.
+//! Records for how long a future is polled, how long it waits between polls, and how long its
+//! longest poll takes.
 
 use core::{
     mem,
@@ -11,9 +12,10 @@ use std::time::Instant;
 use pin_project_lite::pin_project;
 use tailwatch::{Event, EventId, record_duration};
 
-/// The events that [`PollTimesExt::poll_times`] records, one for each part of a future's time.
+/// The events as which [`PollTimesExt::poll_times`] records the three times of a future: the time
+/// in which it was polled, the time in which it waited, and its longest poll.
 ///
-/// A part without an event is not recorded.
+/// Start from [`NONE`](Self::NONE) and add an event for each time that is to be recorded.
 ///
 /// ```
 /// use tailwatch::events;
@@ -24,9 +26,9 @@ use tailwatch::{Event, EventId, record_duration};
 ///     enum Gateway {
 ///         /// A request, from its first poll to its reply.
 ///         Request = 30,
-///         /// The part of this time in which the request was polled.
+///         /// The part of the request's time in which it was polled.
 ///         RequestPolled = 31,
-///         /// The longest poll of the request, which held a worker for that time.
+///         /// The longest poll of the request, which occupied a worker thread for that time.
 ///         RequestLongestPoll = 32,
 ///     }
 /// }
@@ -48,35 +50,39 @@ pub struct PollTimeEvents {
 }
 
 impl PollTimeEvents {
-    /// No event: nothing is recorded.
+    /// No events: none of the three times is recorded.
     pub const NONE: Self = Self { polled: None, waiting: None, longest_poll: None };
 
-    /// Records the total time in which the future was polled, and so occupied a worker, as `event`.
+    /// Records the sum of the durations of all polls as one duration of `event`, when the future
+    /// completes or is dropped. For this long, the future occupied a worker thread.
     pub fn polled(self, event: impl Event) -> Self {
         Self { polled: Some(event.id()), ..self }
     }
 
-    /// Records the total time between polls, in which the future waited to be woken and then for a
-    /// worker, as `event`.
+    /// Records the total time between polls as one duration of `event`, when the future completes
+    /// or is dropped. In this time, the future waited to be woken, and then for a worker thread to
+    /// poll it.
     pub fn waiting(self, event: impl Event) -> Self {
         Self { waiting: Some(event.id()), ..self }
     }
 
-    /// Records the duration of the longest single poll as `event`.
+    /// Records the duration of the longest single poll as one duration of `event`, when the future
+    /// completes or is dropped.
     ///
-    /// Nothing else runs on the worker during a poll. On a current-thread runtime, a poll of a
-    /// millisecond delays all other tasks by a millisecond.
+    /// During a poll, nothing else runs on the same worker thread. On a current-thread runtime, a
+    /// poll of a millisecond delays all other tasks by a millisecond.
     pub fn longest_poll(self, event: impl Event) -> Self {
         Self { longest_poll: Some(event.id()), ..self }
     }
 }
 
-/// Extends every future, measured or not, with a method that records the parts of its time.
+/// Extends every future with a method that records how its time is divided between polling and
+/// waiting. The future may also be [measured](crate::MeasureExt) as a span.
 pub trait PollTimesExt: Future + Sized {
-    /// Records the parts of this future's time as `events`, when it completes or is dropped.
+    /// Records the times of this future as `events`, when the future completes or is dropped.
     ///
-    /// A future that is never polled records nothing. Each poll takes two additional readings of
-    /// the operating system's clock.
+    /// A future that is never polled records nothing. Each poll costs two readings of the operating
+    /// system's clock.
     fn poll_times(self, events: PollTimeEvents) -> PollTimes<Self> {
         PollTimes { future: self, times: Times { events, ..Times::default() } }
     }
@@ -85,51 +91,61 @@ pub trait PollTimesExt: Future + Sized {
 impl<F: Future> PollTimesExt for F {}
 
 pin_project! {
-    /// A future that records the parts of its time; created by [`PollTimesExt::poll_times`].
+    /// A future that records for how long it is polled and for how long it waits; created by
+    /// [`PollTimesExt::poll_times`].
     ///
-    /// The polled and the waiting time add up to the time from its first poll until it completes or
-    /// is dropped.
+    /// The polled and the waiting time add up to the time from the first poll of the future until
+    /// it completes or is dropped.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are polled"]
     pub struct PollTimes<F> {
-        // Fields are dropped in this order, so the times include the drop of the future.
+        // `future` must be declared before `times`, because fields are dropped in this order. If
+        // the future is cancelled, the waiting time then includes the drop of the future.
         #[pin]
         future: F,
         times: Times,
     }
 }
 
-/// The times measured so far.
+/// The times of a future measured so far.
 #[derive(Debug, Default)]
 struct Times {
+    /// Becomes [`PollTimeEvents::NONE`] when the times are recorded, so they are recorded only
+    /// once.
     events: PollTimeEvents,
-    started: Option<Instant>,
-    /// When the current poll started. It stays set if the poll panics.
-    polling: Option<Instant>,
+    /// When the first poll started; `None` before it.
+    first_poll: Option<Instant>,
+    /// When the current poll started; `None` between polls. It stays set if the poll panics.
+    current_poll: Option<Instant>,
+    /// The total duration of the polls that have ended.
     polled: Duration,
+    /// The duration of the longest poll that has ended.
     longest: Duration,
 }
 
 impl Times {
     fn begin_poll(&mut self) {
         let now = Instant::now();
-        self.started.get_or_insert(now);
-        self.polling = Some(now);
+        self.first_poll.get_or_insert(now);
+        self.current_poll = Some(now);
     }
 
     fn end_poll(&mut self, now: Instant) {
-        if let Some(since) = self.polling.take() {
+        if let Some(since) = self.current_poll.take() {
             let took = now - since;
             self.polled += took;
             self.longest = self.longest.max(took);
         }
     }
 
+    /// Records the times of a future that completed or was dropped at `now`. Records nothing if the
+    /// future was never polled.
     fn record(&mut self, now: Instant) {
+        // Ends a poll that panicked.
         self.end_poll(now);
-        let Some(started) = self.started.take() else { return };
+        let Some(first_poll) = self.first_poll.take() else { return };
         let PollTimeEvents { polled, waiting, longest_poll } = mem::take(&mut self.events);
-        let waited = (now - started).saturating_sub(self.polled);
+        let waited = (now - first_poll).saturating_sub(self.polled);
         for (event, time) in
             [(polled, self.polled), (waiting, waited), (longest_poll, self.longest)]
         {
@@ -142,7 +158,7 @@ impl Times {
 
 impl Drop for Times {
     fn drop(&mut self) {
-        if self.started.is_some() {
+        if self.first_poll.is_some() {
             self.record(Instant::now());
         }
     }

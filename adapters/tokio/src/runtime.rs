@@ -1,4 +1,5 @@
-//! Measures the runtime itself: scheduling and timer delays, alive tasks and queue depth.
+//! Measures the tokio runtime itself: its scheduling and timer delays, the number of its tasks and
+//! the depth of its global queue.
 
 use core::{pin::pin, time::Duration};
 
@@ -14,34 +15,40 @@ use crate::{SpawnError, runtime_handle};
 events! {
     /// The events that [`watch_runtime`] records.
     ///
-    /// Pass them to the collector with `Builder::events(RuntimeEvent::ALL)`, in addition to the
-    /// program's own events. Those must not use the ids 2,001 to 2,004.
+    /// Add them to the collector with `Builder::events(RuntimeEvent::ALL)`. The program's own
+    /// events must then not use the ids 2,001 to 2,004.
     pub enum RuntimeEvent {
-        /// How long a task that is ready to run waits for a worker: one trip through the run queue.
+        /// How long a task that is ready to run waits until a worker thread polls it. The task of
+        /// [`watch_runtime`] measures how long one `yield_now` of its own takes.
         SchedulingDelay = 2_001,
-        /// How much too late a sleeping task is woken, because a task held the worker or the whole
-        /// machine paused. Tokio's timers have a resolution of one millisecond, so 1 or 2 ms are
-        /// normal.
+        /// How long after its deadline a sleeping task is polled. A delay of 1 or 2 ms is normal,
+        /// because tokio's timers have a resolution of one millisecond. A longer delay means that
+        /// another task occupied the worker thread, or that the whole machine paused.
         TimerDelay = 2_002,
-        /// The number of tasks that have not ended.
+        /// The number of tasks of the runtime that have not ended, including the task of
+        /// [`watch_runtime`].
         AliveTasks = 2_003 { unit: Unit::One },
-        /// The number of tasks in the global queue of the runtime. Tasks in the workers' own queues
-        /// are not included, because tokio has no stable way to count them.
+        /// The number of tasks in the global queue of the runtime. Tasks in the local queues of the
+        /// worker threads are not included, because tokio has no stable way to count them.
         GlobalQueueDepth = 2_004 { unit: Unit::One },
     }
 }
 
-/// The longest period that is used, about 30 years. Adding it to an `Instant` does not overflow.
+/// The longest period that is used, 30 years; longer periods are shortened to it. Adding it to an
+/// `Instant` does not overflow.
 const MAX_PERIOD: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Starts a task that measures the current runtime until `token` is cancelled.
 ///
-/// Once per `period`, the task records each event of [`RuntimeEvent`] into the collector of the
-/// thread on which it runs.
+/// In a loop, the task sleeps for `period` and then records one sample of each event of
+/// [`RuntimeEvent`]. The samples go to the [installed](tailwatch::Collector::install) collector,
+/// unless the worker thread that runs the task is registered with another one.
 ///
-/// A stall that is longer than `period` is always noticed, because the task becomes due during it.
-/// A shorter one may be missed. On a runtime with several workers, the task notices a stall of all
-/// workers, or of the worker that drives the timers.
+/// A stall of the runtime, in which no worker thread polls tasks, shows as a long
+/// [`TimerDelay`](RuntimeEvent::TimerDelay). The task notices a stall only if its sleep ends during
+/// the stall: always if the stall is longer than `period`, and sometimes if it is shorter. On a
+/// runtime with several worker threads, it does not notice that one of them is blocked, unless that
+/// is the thread that currently drives the timers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,7 +72,8 @@ const MAX_PERIOD: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Errors
 ///
-/// Returns an error outside of a runtime, on a runtime without timers, or if `period` is zero.
+/// Returns an error if the function is called outside of a tokio runtime, if the runtime was built
+/// without timers, or if `period` is zero.
 pub fn watch_runtime(
     period: Duration,
     token: CancellationToken,
@@ -86,8 +94,8 @@ pub fn watch_runtime(
             record_duration(RuntimeEvent::SchedulingDelay, ready.elapsed());
             record_value(RuntimeEvent::AliveTasks, metrics.num_alive_tasks() as u64);
             record_value(RuntimeEvent::GlobalQueueDepth, metrics.global_queue_depth() as u64);
-            // Counted from now, not from when it was due: otherwise one stall of several periods
-            // would be recorded as several delays.
+            // The next period starts now, not at the missed deadline. Otherwise one stall of
+            // several periods would be recorded as several delays.
             due = Instant::now() + period;
             timer.as_mut().reset(due);
         }

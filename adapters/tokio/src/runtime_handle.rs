@@ -1,4 +1,4 @@
-//! Looks up the runtime on which a task is started.
+//! Finds the tokio runtime on which the functions of this crate start their tasks.
 
 use core::{panic::AssertUnwindSafe, time::Duration};
 use std::panic::catch_unwind;
@@ -7,12 +7,14 @@ use tokio::{runtime::Handle, time::sleep};
 
 use crate::SpawnError;
 
-/// Returns a handle to the current runtime, or an error if there is none or if it has no timers.
+/// Returns a handle to the runtime in whose context this function is called. Returns an error if
+/// there is no such runtime, or if the runtime was built without timers.
 pub(crate) fn current() -> Result<Handle, SpawnError> {
     let runtime = Handle::try_current().map_err(SpawnError::NoRuntime)?;
-    // Creating a timer on a runtime without timers panics, and tokio has no other way to check for
-    // them. Panicking here is better than in the task, where nobody would notice.
-    let timers = catch_unwind(AssertUnwindSafe(|| drop(sleep(Duration::ZERO))));
-    timers.map_err(|_| SpawnError::NoTimers)?;
+    // Creating a timer on a runtime without timers panics, and tokio offers no other way to check
+    // for timers. The panic is caught here and becomes an error. Without this check, the new task
+    // would panic, which nobody would notice.
+    let timer = catch_unwind(AssertUnwindSafe(|| drop(sleep(Duration::ZERO))));
+    timer.map_err(|_| SpawnError::NoTimers)?;
     Ok(runtime)
 }

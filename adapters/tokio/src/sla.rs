@@ -1,4 +1,8 @@
-//! Broadcasts the limits that are raised or cleared to any number of tasks.
+//! Broadcasts changes of violations to any number of tasks.
+//!
+//! A *limit* is a bound that an event must keep, such as a p99 below 5 ms over one minute. A
+//! *violation* of a limit is raised when the limit becomes violated, and cleared when the event is
+//! within the limit again.
 
 use core::{
     future::poll_fn,
@@ -11,36 +15,42 @@ use tailwatch::{SlaChange, SlaChanges};
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError::Lagged};
 
-/// The number of updates that are kept for the slowest receiver. The oldest are dropped first.
+/// The number of updates that the broadcast channel keeps for receivers that have not read them
+/// yet. When the channel is full, each new update replaces the oldest one.
 const CAPACITY: usize = 256;
 
-/// An update about limits: a change, or the number of changes that were missed.
+/// An item of [`SlaUpdates`]: a violation of a limit was raised or cleared, or some such changes
+/// were missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlaUpdate {
-    /// A limit was raised or cleared.
+    /// A violation of a limit was raised (the limit became violated) or cleared (the event is
+    /// within the limit again).
     Change(SlaChange),
-    /// This many updates were dropped at this point, because this receiver was too slow, or because
-    /// there were more than 256 changes between two turns of the drain. The next report contains
-    /// the current state of every limit.
+    /// At least this many updates are missing at this point of the stream. Either this receiver was
+    /// more than 256 updates behind, or more than 256 violations were raised or cleared between two
+    /// turns of the drain task. The next report contains the current state of every limit.
     Missed(u64),
 }
 
-/// A stream of the limits that are raised or cleared; created by
+/// A stream of the violations that are raised or cleared; created by
 /// [`DrainTask::sla_updates`](crate::DrainTask::sla_updates).
 ///
-/// It ends when the drain ends. Up to 256 updates are kept for a slow receiver; if more are
-/// dropped, the stream yields [`SlaUpdate::Missed`].
+/// The stream ends when the drain task ends. For a receiver that reads slowly, the stream keeps the
+/// newest 256 updates and drops older ones. It then yields [`SlaUpdate::Missed`] in place of the
+/// dropped updates.
 #[derive(Debug)]
 pub struct SlaUpdates(BroadcastStream<SlaUpdate>);
 
 impl SlaUpdates {
-    /// Subscribes to the channel of `receiver`, from now on.
+    /// Creates a stream of the updates that are sent from now on into the channel of `receiver`.
+    /// Updates that `receiver` has not read yet are not included.
     pub(crate) fn subscribe(receiver: &Receiver<SlaUpdate>) -> Self {
         Self(BroadcastStream::new(receiver.resubscribe()))
     }
 
-    /// Waits for the next update; returns `None` once the drain has ended.
+    /// Waits for the next update. Returns `None` once the drain task has ended and all updates have
+    /// been returned.
     ///
     /// This method is cancel safe: if the future is dropped before it completes, no update is lost.
     pub async fn next(&mut self) -> Option<SlaUpdate> {
@@ -59,16 +69,18 @@ impl Stream for SlaUpdates {
     }
 }
 
-/// Creates the channel into which the drain sends updates.
+/// Creates the channel into which the drain task sends updates.
 pub(crate) fn channel() -> Sender<SlaUpdate> {
     Sender::new(CAPACITY)
 }
 
-/// Sends the changes that the collector has found since the last call.
-pub(crate) fn send_changes(sender: &Sender<SlaUpdate>, found: SlaChanges) {
-    let missed = (found.missed > 0).then_some(SlaUpdate::Missed(found.missed));
-    for update in missed.into_iter().chain(found.changes.into_iter().map(SlaUpdate::Change)) {
-        // Sending fails if there is no receiver. A later receiver finds the state in the report.
+/// Sends `changes`, which were taken from the queue of a collector, to all receivers.
+pub(crate) fn send_changes(sender: &Sender<SlaUpdate>, changes: SlaChanges) {
+    // The collector drops the oldest changes first, so the missed ones come before the others.
+    let missed = (changes.missed > 0).then_some(SlaUpdate::Missed(changes.missed));
+    for update in missed.into_iter().chain(changes.changes.into_iter().map(SlaUpdate::Change)) {
+        // Sending fails if there is no receiver. A later receiver finds the current state of every
+        // limit in the report.
         let _ = sender.send(update);
     }
 }

@@ -1,4 +1,4 @@
-//! Measures a stream: each gap between two items is a span.
+//! Measures a stream: the gap before each item is a span.
 
 use core::{
     marker::PhantomData,
@@ -13,15 +13,17 @@ use tailwatch::{CancelOnDrop, Event, EventId, measure_cancel_on_drop};
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
-/// Extends every stream with methods that measure the time from item to item.
+/// Extends every stream with methods that measure the time from each item to the next as a span.
 ///
-/// The first span starts at the first poll, and each further span when an item is ready. A span
-/// ends when the next item is ready. It therefore includes the time that the reader takes to
-/// process an item: the spans show the pace at which items are taken.
+/// The first span starts at the first poll of the stream. Each span ends when the stream returns an
+/// item, and the next span starts at that moment. A span therefore includes the time that the
+/// reader takes to process the previous item: the spans show the pace at which the reader takes
+/// items, not the pace at which they arrive.
 ///
-/// The gap before the end of the stream is discarded, because no item ends it. If the stream is
-/// dropped before its end, the open span ends as cancelled. While no item arrives, the age of the
-/// span in flight is the time since the last item.
+/// The gap between the last item and the end of the stream is discarded, which means that no
+/// statistics include it, because no item ends it. If the stream is dropped before its end, the
+/// open span ends as [cancelled](tailwatch::Outcome::Cancelled). While no item arrives, the open
+/// span grows older: its age is the time since the last item.
 ///
 /// ```
 /// use tailwatch::Trading;
@@ -35,14 +37,15 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// # }
 /// ```
 pub trait MeasureStreamExt: Stream + Sized {
-    /// Measures each gap as a span of `event` that ends as [`Outcome::Ok`](tailwatch::Outcome::Ok),
-    /// whatever the item.
+    /// Measures the gap before each item as a span of `event`. The span ends as
+    /// [`Outcome::Ok`](tailwatch::Outcome::Ok), whatever the item is.
     fn measured_items(self, event: impl Event) -> MeasuredItems<Self> {
         MeasuredItems::new(self, event.id())
     }
 
-    /// Measures each gap as a span of `event` that ends as
-    /// [`Outcome::Error`](tailwatch::Outcome::Error) if the item is an `Err`.
+    /// Measures the gap before each item as a span of `event`. The span ends as
+    /// [`Outcome::Ok`](tailwatch::Outcome::Ok) if the item is an `Ok`, and as
+    /// [`Outcome::Error`](tailwatch::Outcome::Error) if it is an `Err`.
     fn try_measured_items<T, E>(self, event: impl Event) -> MeasuredItems<Self, ByResult>
     where
         Self: Stream<Item = Result<T, E>>,
@@ -54,28 +57,34 @@ pub trait MeasureStreamExt: Stream + Sized {
 impl<S: Stream> MeasureStreamExt for S {}
 
 pin_project! {
-    /// A stream whose gaps are measured as spans; created by [`MeasureStreamExt`].
+    /// A stream that measures the gap before each of its items as a span; created by
+    /// [`MeasureStreamExt`].
     ///
-    /// If the inner stream yields further items after its end, the gaps after the first of them are
-    /// measured again.
+    /// `C` chooses the outcome of a span from the item that ends it: see [`Classify`]. If the inner
+    /// stream returns `None` and later returns items again, measuring resumes at the first of these
+    /// items.
     #[derive(Debug)]
     #[must_use = "streams do nothing unless they are polled"]
     pub struct MeasuredItems<S, C = AlwaysOk> {
-        // Fields are dropped in this order, so the span includes the drop of the stream, and the
-        // spans inside the stream end before it.
+        // `stream` must be declared before `gap`, because fields are dropped in this order. If the
+        // stream is dropped early, spans inside it then end before the span of the gap.
         #[pin]
         stream: S,
         event: EventId,
         gap: Gap,
+        // A function pointer, because it is `Send` and `Sync` for every `C`.
         classify: PhantomData<fn() -> C>,
     }
 }
 
-/// The state of the current gap.
+/// The state of the gap before the next item.
 #[derive(Debug)]
 enum Gap {
+    /// The stream has not been polled.
     NotStarted,
+    /// A span is open for the gap.
     Running(CancelOnDrop),
+    /// The stream has ended.
     Ended,
 }
 

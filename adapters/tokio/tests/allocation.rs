@@ -16,17 +16,17 @@ use tailwatch::Trading;
 use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, PollTimeEvents, PollTimesExt};
 use tokio_stream::Stream;
 
-/// The system's allocator, with a counter of calls.
-struct Counting;
+/// The system's allocator, with a counter of the calls that each thread makes.
+struct CountingAllocator;
 
 thread_local! {
-    /// The number of allocations and deallocations in this thread.
+    /// The number of allocations and deallocations that this thread has made.
     static CALLS: Cell<u64> = const { Cell::new(0) };
 }
 
 // SAFETY: every call is passed on unchanged to the system's allocator. Counting uses a thread-local
 // without a destructor, which neither allocates nor panics.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
         // SAFETY: the caller upholds the contract of this method, which is the same.
@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Returns how often `work` calls the allocator in this thread.
 fn calls_in(work: impl FnOnce()) -> u64 {
@@ -64,7 +64,7 @@ fn measuring_allocates_nothing() {
     let bench = on_current_thread(|builder| builder);
     let (sender, _receiver) = tokio::sync::mpsc::channel(8);
     let sender = MeasuredSender::new(sender, Trading::QueueBacklog);
-    // The channel allocates its first block at the first message.
+    // The channel allocates a block of memory for the first message, so this must not be counted.
     sender.try_send(0).unwrap();
     let context = &mut Context::from_waker(Waker::noop());
     let calls = calls_in(|| {
@@ -86,8 +86,8 @@ fn measuring_allocates_nothing() {
         sender.try_send(1).unwrap();
     });
     assert_eq!(calls, 0);
-    // Everything was recorded: three spans, three parts of the poll times, two gaps and a discarded
-    // one, and two backlogs.
+    // Everything was recorded: three spans of two records each, three poll times, three gaps of two
+    // records each (the last gap is discarded), and two backlogs.
     assert_eq!(bench.flushed().count(), 2 * 3 + 3 + 2 * 3 + 2);
     assert!(calls_in(|| drop(Box::new(1))) > 0, "the allocator does not count");
 }

@@ -1,4 +1,4 @@
-//! Tests of the measured backlog of a channel.
+//! Tests of the backlog of a channel: the number of messages that wait in it.
 
 mod support;
 
@@ -66,7 +66,8 @@ fn a_watcher_records_the_backlog_once_per_period_until_the_channel_is_closed() {
             watch_backlog(&sender, BACKLOG, Duration::from_millis(10), CancellationToken::new())
                 .unwrap();
         let half = Duration::from_millis(5);
-        // The watcher samples at 0, 10, 20 and 30 ms. Each change lies between two samples.
+        // The watcher records the backlog at 0, 10 and 20 ms, and finds the channel closed at 30
+        // ms. The test changes the backlog halfway between these moments.
         sleep(half).await;
         for n in 0..5 {
             sender.send(n).await.unwrap();

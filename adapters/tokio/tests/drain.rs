@@ -1,4 +1,4 @@
-//! Tests of the drain that runs as a task.
+//! Tests of the task that drains a collector.
 
 mod support;
 
@@ -23,17 +23,20 @@ fn unchanged(builder: Builder) -> Builder {
     builder
 }
 
+/// Starts the drain task of `bench`. Returns its handle and the token that ends it.
 fn spawn(bench: &Bench) -> (tailwatch_tokio::DrainTask, CancellationToken) {
     let token = CancellationToken::new();
     (tailwatch_tokio::spawn_drain(Arc::clone(&bench.collector), token.clone()).unwrap(), token)
 }
 
+/// Records `spans` spans, which are two records each.
 fn record(spans: usize) {
     for _ in 0..spans {
         drop(measure(ORDER));
     }
 }
 
+/// Returns how many spans of [`ORDER`] have ended without an error.
 fn orders(report: &tailwatch::Report) -> u64 {
     report.event(ORDER).unwrap().outcomes.ok
 }
@@ -104,8 +107,8 @@ fn a_turn_drains_a_bounded_number_of_records_and_then_yields() {
         let (drain, token) = spawn(&bench);
         record(RECORDS / 2);
         let log = bench.log.clone();
-        // This task reads how many records the observer has seen. Tasks that yield may be woken in
-        // any order, so up to two turns of the drain can pass between two polls of this task.
+        // This task watches how many records the observer has seen. Tasks that yield may be polled
+        // in any order, so the drain can take up to two turns between two polls of this task.
         let other = tokio::spawn(async move {
             let (mut delivered, mut turns) = (0, 0);
             while delivered < RECORDS {
@@ -134,16 +137,16 @@ fn a_flush_yields_between_its_turns() {
         let (drain, token) = spawn(&bench);
         record(20 * MAX_RECORDS_PER_TURN / 2);
         let polls = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&polls);
+        let polls_of_other = Arc::clone(&polls);
         let other = tokio::spawn(async move {
             loop {
-                counted.fetch_add(1, SeqCst);
+                polls_of_other.fetch_add(1, SeqCst);
                 yield_now().await;
             }
         });
         drain.flush().await;
         assert_eq!(bench.log.count(), 20 * MAX_RECORDS_PER_TURN);
-        // The drain's own turns process about half of the 20 turns' worth of records.
+        // The flush and the drain task share the 20 turns, so the flush yields about 10 times.
         assert!(polls.load(SeqCst) >= 5, "{polls:?}");
         other.abort();
         token.cancel();
@@ -272,8 +275,8 @@ fn each_reason_why_a_drain_cannot_start_is_an_error() {
     assert!(matches!(error, SpawnError::Stopped), "{error}");
 }
 
-/// Limits orders to 1 ms over the last minute, which is so long that nothing is cleared during a
-/// test.
+/// Sets a limit: no order of the last minute may take longer than 1 ms. The window is so long that
+/// the violation is not cleared during a test.
 fn with_a_limit(builder: Builder) -> Builder {
     let limit =
         Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
@@ -325,8 +328,8 @@ fn a_slow_receiver_gets_the_number_of_missed_changes() {
             [Limit::Quantile(threshold)]
         };
         for n in 0..RAISED {
-            // Alternating limits: each one is new, so it starts as unknown, and the next sample
-            // raises it.
+            // The limits alternate. A new limit replaces the old one and starts in the state
+            // "unknown", so the next sample raises a violation again.
             let quantile = if n % 2 == 0 { Quantile::P95 } else { Quantile::P99 };
             bench.collector.set_limits(ORDER, &limit(quantile)).unwrap();
             record_duration(ORDER, Duration::from_secs(1));

@@ -47,7 +47,7 @@ fn a_future_is_a_span_from_its_first_poll_to_its_completion() {
                 measured.await
             });
             assert_eq!(answer, 42);
-            let seen = bench.flushed().of(ORDER);
+            let seen = bench.flushed().records_of(ORDER);
             assert_eq!(
                 seen.iter().map(|seen| (seen.kind, seen.tag)).collect::<Vec<_>>(),
                 [(START, Some(7)), (OK, None)]
@@ -65,7 +65,7 @@ fn an_err_output_is_an_error_only_for_try_measured() {
         let _ = ready(Ok::<_, ()>(1)).try_measured(ORDER).await;
         let _ = ready(Err::<(), _>(1)).try_measured_tagged(ORDER, 9).await;
     });
-    let seen = bench.flushed().of(ORDER);
+    let seen = bench.flushed().records_of(ORDER);
     let kinds: Vec<_> = seen.iter().map(|seen| seen.kind).collect();
     assert_eq!(kinds, [START, OK, START, ERROR, START, OK, START, ERROR]);
     assert_eq!(seen[6].tag, Some(9));
@@ -83,7 +83,7 @@ fn a_branch_that_loses_a_select_is_cancelled() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         select! {
-            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("it is longer"),
+            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("this sleep is longer"),
             () = sleep(Duration::from_secs(1)).measured(ORDER) => {}
         }
     });
@@ -197,8 +197,12 @@ fn a_span_may_end_on_another_thread() {
         });
         elsewhere.join().unwrap();
     });
-    let seen: Vec<_> =
-        bench.flushed().of(ORDER).into_iter().map(|seen| (seen.kind, seen.thread)).collect();
+    let seen: Vec<_> = bench
+        .flushed()
+        .records_of(ORDER)
+        .into_iter()
+        .map(|seen| (seen.kind, seen.thread))
+        .collect();
     assert_eq!(seen, [(START, "main".to_owned()), (OK, "elsewhere".to_owned())]);
     let in_flight = bench.collector.report().event(ORDER).unwrap().in_flight;
     assert_eq!((in_flight.open, bench.collector.health().orphans), (0, 0));
@@ -236,11 +240,12 @@ fn a_measured_future_is_larger_by_24_bytes() {
     assert_eq!(size_of::<Measured<Plain>>(), size_of::<Plain>() + 24);
 }
 
-/// Runs this many tasks at once and aborts half of them. Every span must be counted, even if the
-/// table of open spans is smaller.
-fn run_tasks_at_once(tasks: usize, capacity: usize) {
+/// Runs `tasks` tasks at once, each in a span of its own, and aborts half of them. Every span must
+/// be counted, even if the collector's table of open spans has fewer entries than there are tasks.
+/// `ring_capacity` must be enough for the records of all tasks.
+fn run_tasks_at_once(tasks: usize, ring_capacity: usize) {
     on_both(
-        |builder| builder.ring_capacity(capacity),
+        |builder| builder.ring_capacity(ring_capacity),
         |bench| {
             bench.runtime.block_on(async {
                 let (go, _) = tokio::sync::watch::channel(false);
@@ -260,6 +265,7 @@ fn run_tasks_at_once(tasks: usize, capacity: usize) {
                 bench.collector.flush();
                 let in_flight = bench.collector.report().event(ORDER).unwrap().in_flight;
                 assert_eq!(in_flight.open + in_flight.untracked, tasks as u64, "{}", bench.name);
+                // By default, the table of open spans has 1,024 entries.
                 assert_eq!(in_flight.untracked > 0, tasks > 1_024, "{in_flight:?}");
 
                 spawned[..tasks / 2].iter().for_each(JoinHandle::abort);
@@ -280,10 +286,13 @@ fn run_tasks_at_once(tasks: usize, capacity: usize) {
                 (0, 0, 0)
             );
             assert_eq!((report.health.overwritten, report.health.unregistered), (0, 0));
-            // A check that is independent of the aggregator: the records that were delivered.
-            let seen = bench.log.of(ORDER);
-            let of_kind = |kind: Kind| seen.iter().filter(|seen| seen.kind == kind).count();
-            assert_eq!([START, OK, CANCELLED].map(of_kind), [tasks, tasks - tasks / 2, tasks / 2]);
+            // The records that were delivered are checked independently of the statistics.
+            let seen = bench.log.records_of(ORDER);
+            let count_of_kind = |kind: Kind| seen.iter().filter(|seen| seen.kind == kind).count();
+            assert_eq!(
+                [START, OK, CANCELLED].map(count_of_kind),
+                [tasks, tasks - tasks / 2, tasks / 2]
+            );
             let mut tags: Vec<_> = seen.iter().filter_map(|seen| seen.tag).collect();
             tags.sort_unstable();
             assert!(tags.into_iter().eq(0..tasks as u64));

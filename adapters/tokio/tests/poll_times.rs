@@ -1,4 +1,5 @@
-//! Tests of the parts of a future's time.
+//! Tests of the recorded times of a future: the time in which it is polled, the time in which it
+//! waits, and its longest poll.
 
 mod support;
 
@@ -27,6 +28,7 @@ events! {
     }
 }
 
+/// Returns the events for all three times.
 fn all() -> PollTimeEvents {
     PollTimeEvents::NONE
         .polled(Request::Polled)
@@ -34,7 +36,7 @@ fn all() -> PollTimeEvents {
         .longest_poll(Request::Longest)
 }
 
-/// How far a recorded duration may be off, because the clock counts whole ticks.
+/// How far a recorded duration may be off, because it is rounded to whole ticks of the clock.
 const ROUNDING: Duration = Duration::from_nanos(100);
 
 fn setup(builder: Builder) -> Builder {
@@ -45,15 +47,16 @@ fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Occupies the thread for this time, as real work does.
-fn work(time: Duration) {
+/// Keeps the thread busy for `duration`, as real work does.
+fn work(duration: Duration) {
     let start = Instant::now();
-    while start.elapsed() < time {}
+    while start.elapsed() < duration {}
 }
 
-/// A future whose polls each work for one of these times, in microseconds.
-fn working(times: &'static [u64]) -> impl Future<Output = ()> {
-    let mut left = times.iter();
+/// Returns a future that must be polled once per element of `micros`. Each poll keeps the thread
+/// busy for the time of its element, in microseconds.
+fn working(micros: &'static [u64]) -> impl Future<Output = ()> {
+    let mut left = micros.iter();
     poll_fn(move |_| {
         work(Duration::from_micros(*left.next().expect("not polled again")));
         if left.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -64,7 +67,8 @@ fn working(times: &'static [u64]) -> impl Future<Output = ()> {
 fn the_parts_of_a_futures_time_match_its_polls_and_pauses() {
     let bench = on_current_thread(setup);
     let mut future = pin!(working(&[300, 2_000, 100]).poll_times(all()));
-    // Times measured from outside, which are a little longer than those measured inside.
+    // The start and end of each poll as measured here, which is a little longer than what the
+    // future measures itself.
     let (mut polls, mut ends) = (Vec::new(), Vec::new());
     let began = Instant::now();
     loop {

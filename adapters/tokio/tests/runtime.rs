@@ -27,7 +27,7 @@ async fn watch(work: impl Future<Output = ()>) {
     watcher.await.unwrap();
 }
 
-/// Returns the recorded durations, rounded to milliseconds.
+/// Returns the recorded durations of `event`, rounded to milliseconds.
 fn millis(bench: &Bench, event: RuntimeEvent) -> Vec<u64> {
     bench.flushed().values(event).into_iter().map(|nanos| (nanos + 500) / 1_000_000).collect()
 }
@@ -36,8 +36,8 @@ fn millis(bench: &Bench, event: RuntimeEvent) -> Vec<u64> {
 fn a_stalled_runtime_shows_as_a_timer_delay() {
     let bench = paused(setup);
     bench.runtime.block_on(watch(async {
-        // The watcher wakes at 10 and 20 ms, each up to 1 ms late. Then the runtime stalls for
-        // 50 ms, so the wake-up due at 30 ms happens at 75 ms.
+        // The watcher wakes at 10 and 20 ms, each time up to 1 ms late. At 25 ms the runtime stalls
+        // for 50 ms, so the watcher wakes at 75 ms instead of 30 ms.
         sleep(Duration::from_millis(25)).await;
         advance(Duration::from_millis(50)).await;
         sleep(Duration::from_millis(5)).await;

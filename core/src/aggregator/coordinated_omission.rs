@@ -8,8 +8,9 @@
 //!
 //! Here, the missing samples are not recorded one by one. A bucket of the histogram holds the
 //! values above its lower bound, up to and including its upper bound. The number of missing samples
-//! in it is therefore the number above the lower bound minus the number above the upper bound, and
-//! each of these two takes one division. A slow sample costs time linear in the buckets below its
+//! in it is therefore the number above the lower bound minus the number above the upper bound. The
+//! upper bound of a bucket is the lower bound of the next, so each bucket takes one division. A
+//! slow sample costs time linear in the buckets from that of the smallest missing sample up to its
 //! own, however short the interval is.
 
 use super::Aggregator;
@@ -26,19 +27,22 @@ impl<S: Storage> Aggregator<S> {
     /// Adds a sample, and the samples that are missing because of it, to the corrected summary of
     /// its event.
     ///
-    /// `event_row` is the row of the event, which must have an expected interval. `tick` is the
-    /// tick of the sample: the samples are added to the total and to the slices that this tick
-    /// belongs to. With `None`, they are added to the total only.
+    /// `event_row` is the row of the event, which must have an expected interval. The samples are
+    /// added to the total and to the slices that `tick`, the tick of the sample, belongs to. `tick`
+    /// is `None` if the sample is from the future: its tick is not plausible, so the samples are
+    /// added to the total only.
     pub(super) fn correct(
         &mut self,
         event_row: usize,
         weighted: WeightedSample,
         tick: Option<u64>,
     ) {
-        let (value, sampling) = (weighted.value(), weighted.sampling());
+        // Each missing sample has the weight of the sample, which is 2^sampling.
+        let (value, sampling, weight) = (weighted.value(), weighted.sampling(), weighted.weight());
         let shape = self.shape();
         let (buckets, padded_buckets) = (shape.buckets(Unit::Time), shape.padded_buckets());
-        let bucket = if padded_buckets > 0 { buckets.index(value) } else { 0 };
+        let has_histograms = padded_buckets > 0;
+        let value_bucket = if has_histograms { buckets.index(value) } else { 0 };
         let (slices_per_row, unit) = (shape.slices, shape.unit);
         let StorageParts { windows, rows, slices, counts, totals, .. } = self.storage.parts();
         let interval = rows[event_row].interval_nanos;
@@ -50,6 +54,8 @@ impl<S: Storage> Aggregator<S> {
         // The missing samples are spaced evenly between `value` and `least`, the smallest of them:
         // they are value − j·distance/missing for j from 1 to `missing`. If the interval were
         // rounded to internal units first, its rounding error would add up from sample to sample.
+        // `missing` intervals are at least one interval shorter than the sample, so `min` changes
+        // nothing. It shows that the subtraction below cannot overflow, whatever is rounded.
         let distance = unit.units_in_nanos(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
         // Returns how many missing samples exceed `bound`. These are the samples whose number j
@@ -58,16 +64,16 @@ impl<S: Storage> Aggregator<S> {
         let above = |bound: u64| {
             let excess = value.saturating_sub(bound);
             // A division of 128 bits takes several times as long as one of 64 bits, so it is only
-            // used if the product does not fit 64 bits.
-            let steps = if let Some(steps) = excess.checked_mul(missing) {
-                wide_math::div_rem(steps.saturating_sub(1), distance.max(1)).0
+            // used if the product excess·missing does not fit 64 bits.
+            let largest_j = if let Some(product) = excess.checked_mul(missing) {
+                wide_math::div_rem(product.saturating_sub(1), distance.max(1)).0
             } else {
                 wide_math::saturating_u64(wide_math::quotient(
                     wide_math::product(excess, missing) - 1,
                     distance.max(1),
                 ))
             };
-            missing.min(steps)
+            missing.min(largest_j)
         };
         let slice_of = |slice: usize| row * slices_per_row + slice;
         let mut counts = BucketCounts::of(counts, shape, row);
@@ -76,29 +82,30 @@ impl<S: Storage> Aggregator<S> {
         let mut moments = Moments::of(weighted);
         moments.add_series(value, least, missing, sampling);
         rows[row].total.merge(&moments);
+        // The weight that did not fit into counters, because they are saturated.
         let mut overflow = 0_u64;
         for slice in window_slices() {
             overflow = overflow.saturating_add(slices[slice_of(slice)].merge(&moments));
         }
-        if padded_buckets > 0 {
-            overflow = overflow
-                .saturating_add(totals[row * padded_buckets + bucket].add(weighted.weight()));
+        if has_histograms {
+            overflow =
+                overflow.saturating_add(totals[row * padded_buckets + value_bucket].add(weight));
             for slice in window_slices() {
-                overflow = overflow.saturating_add(counts.add(slice, bucket, weighted.weight()));
+                overflow = overflow.saturating_add(counts.add(slice, value_bucket, weight));
             }
         }
-        if missing > 0 && padded_buckets > 0 {
+        if missing > 0 && has_histograms {
             let first = buckets.index(least);
             let mut above_lower = above(buckets.bounds(first).0);
-            for bucket in first..=bucket {
+            for bucket in first..=value_bucket {
                 let above_upper = above(buckets.bounds(bucket).1);
-                let weight = (above_lower - above_upper).saturating_mul(weighted.weight());
+                let added = (above_lower - above_upper).saturating_mul(weight);
                 above_lower = above_upper;
-                if weight > 0 {
+                if added > 0 {
                     overflow =
-                        overflow.saturating_add(totals[row * padded_buckets + bucket].add(weight));
+                        overflow.saturating_add(totals[row * padded_buckets + bucket].add(added));
                     for slice in window_slices() {
-                        overflow = overflow.saturating_add(counts.add(slice, bucket, weight));
+                        overflow = overflow.saturating_add(counts.add(slice, bucket, added));
                     }
                 }
             }

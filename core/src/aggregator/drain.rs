@@ -96,7 +96,7 @@ impl<S: Storage> Aggregator<S> {
                 }
             });
         }
-        for (index, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.row != 0) {
+        for (index, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.owner != 0) {
             rule.window.advance(now, has_restarted, |slice| {
                 tallies[index * limit_slices + slice] = Tally::EMPTY;
             });

@@ -30,8 +30,8 @@ pub enum ConfigError {
         /// The number of its slices.
         slices: u16,
     },
-    /// The slices of a window are shorter than one tick of the clock, or the window is 2^64 ns (584
-    /// years) or longer.
+    /// The slices of a window are shorter than one step of the clock (one tick), or the window is
+    /// 2^64 ns (584 years) or longer.
     SliceTooShort {
         /// The length of the window.
         length: Duration,

@@ -2,8 +2,11 @@
 //!
 //! A limit on a quantile is stored as a [`Rule`]. The rules of all events are in one array. Those
 //! of an event form a linked list: the event's state contains the number of its first rule, and
-//! each rule the number of the next. Rules are numbered from 1, so a rule's number is its index in
-//! the array plus 1, and the number 0 ([`NO_RULE`]) ends the list.
+//! each rule the number of the next.
+//!
+//! New storage is all zero, so several numbers are stored plus 1, and 0 means "none": the number of
+//! a rule is its index in the array plus 1, and the number 0 ([`NO_RULE`]) ends the list; a rule's
+//! `owner` is the row of its event plus 1, and 0 if the rule is unused.
 
 use core::time::Duration;
 
@@ -26,8 +29,6 @@ impl<S: Storage> Aggregator<S> {
 
     /// Sets the limits that an event declares, when the aggregator is created.
     pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
-        // If the storage has no room for limits, return here: the compiler then omits the code
-        // below.
         let Shape { limits: room, silences, .. } = self.shape();
         if room == 0 && !info.limits.is_empty() {
             return Err(LimitError::NoRoom { room });
@@ -35,6 +36,8 @@ impl<S: Storage> Aggregator<S> {
         if silences == 0 && info.max_silence.is_some() {
             return Err(LimitError::NoRoomForSilence);
         }
+        // Without room, `info.limits` is empty here. If the storage's type declares limits absent,
+        // `room` is a constant 0, and the constant `&[]` lets the compiler omit the code for them.
         let limits = if room == 0 { &[] } else { info.limits };
         let thresholds = limits.iter().copied().map(Limit::Quantile);
         let limits = thresholds.chain(info.max_silence.map(Limit::Silence));
@@ -79,7 +82,7 @@ impl<S: Storage> Aggregator<S> {
         if S::ABSENT.limits {
             return Ok(());
         }
-        let (room, slices_per_rule, rate, now, time) = (
+        let (room, slices_per_rule, rate, now, time_unit) = (
             self.shape().limits,
             self.shape().limit_slices,
             self.rate,
@@ -89,7 +92,7 @@ impl<S: Storage> Aggregator<S> {
         let owner = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
         let StorageParts { windows, rows, limits: rules, tallies, .. } = self.storage.parts();
-        for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.row == owner) {
+        for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.owner == owner) {
             if thresholds().all(|threshold| threshold != rule.threshold()) {
                 *rule = Rule::EMPTY;
                 tallies[index * slices_per_rule..][..slices_per_rule].fill(Tally::EMPTY);
@@ -99,14 +102,14 @@ impl<S: Storage> Aggregator<S> {
         rows[row].first_rule = NO_RULE;
         for threshold in thresholds() {
             let existing =
-                rules.iter().position(|rule| rule.row == owner && rule.threshold() == threshold);
-            let free = || rules.iter().position(|rule| rule.row == 0);
+                rules.iter().position(|rule| rule.owner == owner && rule.threshold() == threshold);
+            let free = || rules.iter().position(|rule| rule.owner == 0);
             let index = existing.or_else(free).ok_or(LimitError::NoRoom { room })?;
             if existing.is_none() {
                 let refused = LimitError::Window { window: threshold.window };
                 let window =
                     window_for(&threshold, windows, slices_per_rule, rate, now).ok_or(refused)?;
-                rules[index] = Rule::new(owner, &threshold, window, unit, time);
+                rules[index] = Rule::new(owner, &threshold, window, unit, time_unit);
             }
             rules[index].next = NO_RULE;
             let link = u16::try_from(index + 1).map_err(|_| LimitError::NoRoom { room })?;
@@ -133,9 +136,10 @@ impl<S: Storage> Aggregator<S> {
         let StorageParts { windows, limits: rules, .. } = self.storage.parts();
         for (index, limit) in limits.clone().enumerate() {
             match limit {
-                // If the storage's type declares limits absent, the compiler omits the cases below.
+                // If the storage's type declares limits on quantiles absent, this constant
+                // condition lets the compiler omit the other cases of `Limit::Quantile`.
                 Limit::Quantile(_) if S::ABSENT.limits => return Err(LimitError::NoRoom { room }),
-                Limit::Quantile(Threshold { quantile, limit: 0, .. }) => {
+                Limit::Quantile(Threshold { quantile, max: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
                 Limit::Quantile(threshold)
@@ -147,15 +151,15 @@ impl<S: Storage> Aggregator<S> {
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
                 Limit::Quantile(_) | Limit::Silence(_) => {}
             }
-            if limits.clone().take(index).any(|other| limit.is_duplicate_of(&other)) {
+            if limits.clone().take(index).any(|other| limit.conflicts_with(&other)) {
                 return Err(LimitError::Duplicate { limit });
             }
         }
         if S::ABSENT.limits {
             return Ok(());
         }
-        let others =
-            rules.iter().filter(|rule| rule.row != 0 && rule.row != row_number(row) + 1).count();
+        let owner = row_number(row) + 1;
+        let others = rules.iter().filter(|rule| rule.owner != 0 && rule.owner != owner).count();
         let needed = others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
@@ -164,12 +168,17 @@ impl<S: Storage> Aggregator<S> {
     /// *raised*) and for each violation that ended (was *cleared*). Call this at the end of each
     /// pass.
     ///
-    /// `as_of` is a tick such that every record written before it has been drained. Read it
-    /// *before* calling [`refresh`](crate::Consumer::refresh) on the rings. If a ring was not
-    /// drained completely in this pass, pass the tick that was read before the last `refresh` after
-    /// which it was drained completely. The age of an open span, and the length of a silence, are
-    /// computed as of this tick: records that were written later, such as the END of the span, may
-    /// still be in a ring.
+    /// `as_of` is a tick such that every record written before it has been drained, from every
+    /// ring. If this pass has drained all rings completely, it is the tick that was read *before*
+    /// the first ring was [refreshed](crate::Consumer::refresh). If a ring still has pending
+    /// records, its own tick is the one that was read before the last refresh whose records have
+    /// all been drained. With several such rings, pass the lowest of their ticks.
+    ///
+    /// The age of an open span and the length of a silence are measured up to `as_of`, because a
+    /// record that was written later, such as the END of the span, may still be in a ring. All else
+    /// is as of the current pass: the windows, the [tick](StatusChange::at) of a change, and
+    /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
+    /// that was compared with the limit.
     ///
     /// Takes time linear in the slices of all limits. While spans are open, it is also linear in
     /// the size of the table of open spans.
@@ -197,7 +206,7 @@ impl<S: Storage> Aggregator<S> {
             }
             let StorageParts { rows, silences, .. } = self.storage.parts();
             if let Some(silence) = silences.get_mut(row)
-                && silence.evaluate(rows[row].seen.checked_sub(1), as_of, now)
+                && silence.evaluate(rows[row].last_seen(), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
                 changed(&StatusChange { status, at: now });
@@ -205,18 +214,19 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Sets, for each rule, the weight of its event's open spans that are older than its threshold
-    /// at the tick `as_of`.
+    /// Sets, for each rule, the weight of its event's hung spans: the open spans that are older, at
+    /// the tick `as_of`, than the threshold allows.
     fn count_hung_spans(&mut self, as_of: u64) {
-        let time = self.time;
+        let scale = self.time;
         self.storage.parts().limits.iter_mut().for_each(|rule| rule.hung = 0);
         if !self.occupancy.has_entries() {
             return;
         }
+        // The span that began last is kept outside the table. Move it there, to count it as well.
         self.in_flight().spill_newest();
         let StorageParts { in_flight, rows, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open_spans(in_flight) {
-            let age = time.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
+            let age = scale.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
             let mut next = rows[usize::from(row)].first_rule;
             while let Some(index) = usize::from(next).checked_sub(1) {
                 let rule = &mut limits[index];
@@ -239,9 +249,12 @@ impl<S: Storage> Aggregator<S> {
                 .any(|index| is_violated(limits[index].watch.state))
     }
 
-    /// Calls `visit` with the status of each limit as of the last
-    /// [`evaluate_limits`](Self::evaluate_limits). The events are in the order in which they were
-    /// passed to [`new`](Self::new); an event's limit on silence comes after its other limits.
+    /// Calls `visit` with the status of each limit. States and counts are as of the last
+    /// [`evaluate_limits`](Self::evaluate_limits). [`SlaStatus::observed`] is computed by this
+    /// call, so it includes records that were processed since.
+    ///
+    /// The events are in the order in which they were passed to [`new`](Self::new); an event's
+    /// limit on silence comes after its other limits.
     pub fn limits(&mut self, mut visit: impl FnMut(&SlaStatus)) {
         for row in 0..self.shape().events {
             let mut next = self.storage.parts().rows[row].first_rule;
@@ -265,7 +278,7 @@ impl<S: Storage> Aggregator<S> {
             limit: Limit::Quantile(rule.threshold()),
             state: rule.watch.state,
             over: rule.over,
-            count: rule.count,
+            count: rule.weight,
             observed: self.observed(event, &rule),
             since: rule.watch.since(),
             raised: widen(rule.watch.raised),
@@ -278,14 +291,14 @@ impl<S: Storage> Aggregator<S> {
         let StorageParts { rows, silences, .. } = self.storage.parts();
         let state = &rows[row];
         let Silence { nanos, watch, .. } = *silences.get(row)?;
-        let (event, seen) = (event_of(state), state.seen.checked_sub(1));
+        let (event, last_seen) = (event_of(state), state.last_seen());
         (nanos > 0).then(|| SlaStatus {
             event,
             limit: Limit::Silence(duration_from_nanos(nanos)),
             state: watch.state,
             over: u64::from(watch.state == SlaState::Violated),
-            count: u64::from(seen.is_some()),
-            observed: seen.map(|seen| self.nanos(self.now.saturating_sub(seen))),
+            count: u64::from(last_seen.is_some()),
+            observed: last_seen.map(|seen| self.nanos(self.now.saturating_sub(seen))),
             since: watch.since(),
             raised: widen(watch.raised),
             cleared: widen(watch.cleared),
@@ -293,11 +306,12 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns the current value of what the rule bounds, in nanoseconds or as a plain number: the
-    /// quantile of the samples in the rule's window. While hung spans contribute to a violation,
-    /// this is the age of the oldest open span if that is greater.
+    /// quantile of the samples in the window, or the age of the oldest open span if that is
+    /// greater. The age is used only if hung spans were counted and the quantile exceeded the
+    /// threshold at the last evaluation.
     ///
-    /// Returns `None` if neither is known: the quantile is not if there are no samples, or if the
-    /// aggregator has no window of the same length.
+    /// Returns `None` if neither is known: the age because it is not used, and the quantile because
+    /// there are no samples or the aggregator has no window of the same length.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
         let StorageParts { row_of_id, windows, .. } = self.storage.parts();
@@ -307,12 +321,12 @@ impl<S: Storage> Aggregator<S> {
             let (value, weight) = self.quantile_in(row, unit, window, threshold.quantile)?;
             // The quantile may be an estimate, which can lie on the wrong side of the threshold.
             // The rule decides by counting, which is exact. If it has counted every sample of the
-            // window, correct the estimate to agree with its decision. A new rule has not: it does
-            // not count the samples from before it was set.
-            let is_complete = weight.saturating_add(rule.hung) == rule.count;
+            // window, correct the estimate to agree with its decision. A new rule has not counted
+            // them all, because it does not count the samples from before it was set.
+            let is_complete = weight.saturating_add(rule.hung) == rule.weight;
             Some(match rule.quantile_exceeds_threshold() {
-                true if is_complete => value.max(threshold.limit.saturating_add(1)),
-                false if is_complete => value.min(threshold.limit),
+                true if is_complete => value.max(threshold.max.saturating_add(1)),
+                false if is_complete => value.min(threshold.max),
                 _ => value,
             })
         });

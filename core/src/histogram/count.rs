@@ -4,8 +4,10 @@ use crate::counter_width::{CountWord, saturating_word, widen};
 
 /// An unsigned integer that a histogram uses as a counter: `u16`, `u32` or `u64`.
 ///
-/// A counter saturates at [`MAX`](Self::MAX). [`add`](Self::add) and [`add_word`](Self::add_word)
-/// return the amount that did not fit, so nothing is lost silently.
+/// [`add`](Self::add) and [`add_word`](Self::add_word) saturate at [`MAX`](Self::MAX) and return
+/// the amount that did not fit. [`from_u64`](Self::from_u64) and
+/// [`wrapping_sum`](Self::wrapping_sum) are faster and check nothing: the caller must ensure that
+/// the result fits.
 pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed {
     /// A counter of 0.
     const ZERO: Self;
@@ -15,13 +17,13 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
     /// Returns the count as a `u64`.
     fn get(self) -> u64;
 
-    /// Creates a counter from `count`, which must be at most [`MAX`](Self::MAX): higher bits are
-    /// cut off.
+    /// Creates a counter from `count`, which must be at most [`MAX`](Self::MAX). This is not
+    /// checked: of a greater number, only the low bits that fit into the type are kept.
     fn from_u64(count: u64) -> Self;
 
-    /// Returns the sum of two counters, which must be at most [`MAX`](Self::MAX): a greater sum
-    /// wraps around.
-    fn plus(self, other: Self) -> Self;
+    /// Returns the sum of two counters, which must be at most [`MAX`](Self::MAX). This is not
+    /// checked: a greater sum wraps around.
+    fn wrapping_sum(self, other: Self) -> Self;
 
     /// Adds `n`, saturating at [`MAX`](Self::MAX). Returns the amount that did not fit.
     #[inline]
@@ -31,8 +33,8 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
         n - added
     }
 
-    /// Adds `n` like [`add`](Self::add), but takes a [`CountWord`], which is cheaper on 32-bit
-    /// targets.
+    /// Adds `n` like [`add`](Self::add). [`CountWord`] is `u32` on 32-bit targets, where arithmetic
+    /// with a `u64` takes several instructions.
     #[inline]
     fn add_word(&mut self, n: CountWord) -> CountWord {
         let added = n.min(saturating_word(Self::MAX - self.get()));
@@ -64,7 +66,7 @@ impl Count for u16 {
     }
 
     #[inline]
-    fn plus(self, other: Self) -> Self {
+    fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
 }
@@ -85,7 +87,7 @@ impl Count for u32 {
     }
 
     #[inline]
-    fn plus(self, other: Self) -> Self {
+    fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
 }
@@ -105,7 +107,7 @@ impl Count for u64 {
     }
 
     #[inline]
-    fn plus(self, other: Self) -> Self {
+    fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
 }

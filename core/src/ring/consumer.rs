@@ -126,8 +126,9 @@ impl<'r> Consumer<'r> {
     /// Like [`drain`](Self::drain), but reads at most `max_records` records and leaves the others
     /// [`pending`](Self::pending).
     ///
-    /// Records that had already been overwritten at the last [`refresh`](Self::refresh) need not be
-    /// read. They are counted at once, and not towards `max_records`.
+    /// Records that had already been overwritten at the last [`refresh`](Self::refresh) cannot be
+    /// read. The call counts all of them as overwritten, and they do not count towards
+    /// `max_records`.
     pub fn drain_up_to(&mut self, max_records: usize, mut deliver: impl FnMut(Record)) -> Drained {
         self.drain_chunks(max_records, |chunk| chunk.iter().copied().for_each(&mut deliver))
     }

@@ -23,7 +23,7 @@ const MAX_SLICES: u16 = 12;
 pub struct Tally {
     /// The number of recorded samples.
     pub(crate) samples: u64,
-    /// The weight of these samples: the number of events that they stand for.
+    /// The weight of these samples: the number of occurrences that they stand for.
     pub(crate) weight: u64,
     /// The weight of the samples that exceed the threshold.
     pub(crate) over: u64,
@@ -60,8 +60,9 @@ pub(crate) struct Watch {
     /// One more than the tick at which a violation was last raised or cleared; 0 if there was none
     /// yet.
     changed: u64,
-    /// One more than the tick since which every evaluation has found the event within the limit,
-    /// although the state is still violated; 0 in all other cases.
+    /// While the state is violated: one more than the tick of the first evaluation that found the
+    /// event within the limit after the last one that found it violated. Evaluations that found too
+    /// few samples in between do not change it. 0 if there was none, and in the other states.
     within_since: u64,
     /// How many violations have been raised.
     pub(crate) raised: CountWord,
@@ -76,13 +77,15 @@ impl Watch {
     /// Takes the result of an evaluation into account. Returns whether a violation was raised or
     /// cleared.
     ///
-    /// `found` is the state that follows from the present samples alone, and `now` is the tick of
-    /// the evaluation. A violation is cleared once every evaluation has found the event within the
-    /// limit for `hold_ticks`.
+    /// `found` is what the evaluation has found, without regard to an earlier violation, and `now`
+    /// is the tick of the current pass. A violation is cleared by an evaluation that finds
+    /// [`SlaState::Ok`], if the first evaluation to do so was at least `hold_ticks` ago and none
+    /// since has found [`SlaState::Violated`].
     pub(crate) fn step(&mut self, found: SlaState, now: u64, hold_ticks: u64) -> bool {
         match (self.state, found) {
-            // Too few samples neither clear a violation nor restart its hold time. If an event is
-            // rare, a sample may leave the window before the next one arrives.
+            // Too few samples neither clear a violation nor restart the hold time, which continues
+            // to run: if an event is rare, a sample may leave the window before the next one
+            // arrives.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
                 self.within_since = 0;
@@ -131,32 +134,37 @@ impl Watch {
     }
 }
 
-/// A limit on a quantile, as it is evaluated. All fields are 0 if this element of the array of
-/// rules is unused.
+/// The aggregator's run-time state of one [`Threshold`]: its window, what was found at the last
+/// evaluation, and the state of the limit.
+///
+/// A [`Storage`](crate::Storage) holds a fixed array of rules. An unused rule is all zero. The
+/// rules of an event form a linked list, by `next`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Rule {
-    /// The window of the limit. Each rule has its own, because the limit's window need not be one
-    /// of the aggregator's.
+    /// The window of the threshold. Each rule has its own, because the threshold's window need not
+    /// be one of the aggregator's.
     pub(crate) window: Window,
-    /// The threshold in internal units: the largest value that does not exceed it.
+    /// The largest sample, in internal units, that does not exceed the threshold: for durations,
+    /// the longest that is rounded to at most `max` nanoseconds.
     pub(crate) max_value: u64,
-    /// The threshold as it was given, in nanoseconds or as a plain number.
-    limit: u64,
+    /// [`Threshold::max`], in nanoseconds or as a plain number.
+    max: u64,
     /// The quantile, in millionths.
     quantile_ppm: u32,
-    /// The smallest number of samples from which the limit is judged.
+    /// [`Threshold::min_samples`].
     min_samples: u32,
-    /// One more than the row of the rule's event; 0 if the rule is unused.
-    pub(crate) row: u16,
+    /// One more than the row of the event that the rule belongs to; 0 if the rule is unused.
+    pub(crate) owner: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
     pub(crate) next: u16,
     pub(crate) watch: Watch,
-    /// The weight of the hung spans: the event's open spans that are older than the threshold.
+    /// The weight of the hung spans: the event's open spans that are older than `max`. The
+    /// aggregator sets it before each evaluation.
     pub(crate) hung: u64,
     /// The weight of the samples and hung spans at the last evaluation.
-    pub(crate) count: u64,
-    /// The weight of the samples that exceed the threshold, and of the hung spans, at the last
+    pub(crate) weight: u64,
+    /// The weight of the samples that exceeded the threshold, and of the hung spans, at the last
     /// evaluation.
     pub(crate) over: u64,
 }
@@ -165,80 +173,85 @@ impl Rule {
     pub(crate) const EMPTY: Self = Self {
         window: Window::EMPTY,
         max_value: 0,
-        limit: 0,
+        max: 0,
         quantile_ppm: 0,
         min_samples: 0,
-        row: 0,
+        owner: 0,
         next: NO_RULE,
         watch: Watch::EMPTY,
         hung: 0,
-        count: 0,
+        weight: 0,
         over: 0,
     };
 
-    /// Creates a rule that evaluates `threshold` over `window`. `row` is one more than the row of
-    /// the event, `unit` is the event's unit, and `time` is the internal unit of time.
+    /// Creates a rule that evaluates `threshold` over `window`. `owner` is one more than the row of
+    /// the event, `unit` is the event's unit, and `time_unit` is the internal unit of time.
     pub(crate) fn new(
-        row: u16,
+        owner: u16,
         threshold: &Threshold,
         window: Window,
         unit: Unit,
-        time: TimeUnit,
+        time_unit: TimeUnit,
     ) -> Self {
         Self {
             window,
             max_value: match unit {
-                Unit::Time => time.max_units_within_nanos(threshold.limit),
-                Unit::One => threshold.limit,
+                Unit::Time => time_unit.max_units_within_nanos(threshold.max),
+                Unit::One => threshold.max,
             },
-            limit: threshold.limit,
+            max: threshold.max,
             quantile_ppm: threshold.quantile.ppm(),
             min_samples: threshold.min_samples,
-            row,
+            owner,
             ..Self::EMPTY
         }
     }
 
-    /// Returns the limit that this rule evaluates.
+    /// Returns the threshold that this rule evaluates.
     pub(crate) fn threshold(&self) -> Threshold {
         Threshold {
             quantile: Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX),
-            limit: self.limit,
+            max: self.max,
             window: self.window.length(),
             min_samples: self.min_samples,
         }
     }
 
     /// Returns whether the quantile exceeded the threshold at the last evaluation: whether more
-    /// samples exceeded it than come after the quantile's rank.
+    /// samples, by weight, exceeded it than come after the quantile's rank.
     pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
-        let rank = self.threshold().quantile.rank(self.count);
-        self.count > 0 && self.over > self.count - rank
+        let rank = self.threshold().quantile.rank(self.weight);
+        self.weight > 0 && self.over > self.weight - rank
     }
 
-    /// Evaluates the limit at the tick `now`, from the tallies of its window's slices and the
-    /// weight of the hung spans. Returns whether a violation was raised or cleared.
+    /// Evaluates the threshold from the tallies of its window's slices and the weight of the hung
+    /// spans. `now` is the tick of the current pass. Returns whether a violation was raised or
+    /// cleared.
     pub(crate) fn evaluate(&mut self, slices: &[Tally], now: u64) -> bool {
         let mut tally = Tally::EMPTY;
         for slice in slices {
             tally.merge(slice);
         }
-        self.count = tally.weight.saturating_add(self.hung);
+        self.weight = tally.weight.saturating_add(self.hung);
         self.over = tally.over.saturating_add(self.hung);
         let exceeds_threshold = self.quantile_exceeds_threshold();
-        let is_enough = self.count > 0 && tally.samples >= u64::from(self.min_samples);
+        let is_enough = self.weight > 0 && tally.samples >= u64::from(self.min_samples);
         let found = match (exceeds_threshold, is_enough) {
             (true, true) => SlaState::Violated,
+            // Hung spans need no minimum: the first span that hangs may stop all further samples.
             (true, false) if self.hung > 0 => SlaState::Violated,
             (false, true) => SlaState::Ok,
             (_, false) => SlaState::Unknown,
         };
+        // Samples leave the window one slice at a time. A hold time of one slice means that at
+        // least one slice has left since, and that the quantile was within the threshold before and
+        // after that.
         self.watch.step(found, now, self.window.slice_ticks())
     }
 }
 
-/// A limit on the silence of an event, as it is evaluated. All fields are 0 if the event has no
-/// such limit.
+/// The aggregator's run-time state of one limit on silence. A [`Storage`](crate::Storage) holds one
+/// for each event, or none at all. It is all zero if the event has no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Silence {
@@ -256,19 +269,22 @@ impl Silence {
         Self { nanos, ticks: rate.ticks_in_nanos(nanos), watch: Watch::EMPTY }
     }
 
-    /// Evaluates the limit at the tick `now`. Returns whether a violation was raised or cleared.
+    /// Evaluates the limit. Returns whether a violation was raised or cleared.
     ///
-    /// `seen` is the tick of the event's last record; `None` if there was none. `as_of` is the tick
-    /// up to which all records have been drained, at which the silence is measured.
-    pub(crate) fn evaluate(&mut self, seen: Option<u64>, as_of: u64, now: u64) -> bool {
+    /// `last_seen` is the tick from which the silence is measured, usually that of the event's last
+    /// record; `None` if there was no record. `as_of` is the tick up to which the silence is
+    /// measured: all records from before it have been drained. `now` is the tick of the current
+    /// pass, which becomes the time of the change.
+    pub(crate) fn evaluate(&mut self, last_seen: Option<u64>, as_of: u64, now: u64) -> bool {
         if self.nanos == 0 {
             return false;
         }
-        let found = match seen {
+        let found = match last_seen {
             None => SlaState::Unknown,
             Some(seen) if as_of.saturating_sub(seen) > self.ticks => SlaState::Violated,
             Some(_) => SlaState::Ok,
         };
+        // No hold time: the next record ends a silence at once.
         self.watch.step(found, now, 0)
     }
 }

@@ -61,4 +61,10 @@ impl RowState {
         corrected: 0,
         interval_nanos: 0,
     };
+
+    /// Returns the tick from which the event's silence is measured; `None` if there was no record.
+    /// See [`seen`](Self::seen).
+    pub(crate) const fn last_seen(&self) -> Option<u64> {
+        self.seen.checked_sub(1)
+    }
 }

@@ -41,9 +41,11 @@ pub struct Shape {
     /// The number of newest samples that are kept for each event. Quantiles of a window are exact
     /// while all of its samples are among them.
     ///
-    /// On 32-bit targets, this is at most 65,536, and 16 bits of a sample are divided among the
-    /// windows. A window with n slices takes as many bits as the number n has: 3 bits for 4 to 7
-    /// slices, 4 bits for 8 to 15, and so on. Too many slices are an error unless `samples` is 0.
+    /// On 32-bit targets, this is at most 65,536. Each buffered sample stores its slice in every
+    /// window there, in 16 bits for all windows together. A window of n slices needs ⌊log2 n⌋ + 1
+    /// bits: 3 for 4 to 7 slices, 4 for 8 to 15, and so on.
+    /// [`Aggregator::new`](crate::Aggregator::new) returns an error if the windows need more than
+    /// 16 bits, unless `samples` is 0.
     pub samples: usize,
     /// The scale of the histograms: each octave, the range from one power of two to the next, has
     /// 2^scale buckets.
@@ -61,8 +63,9 @@ pub struct Shape {
     /// The number of entries in the table of open spans: a power of two, or 0 for no table. An
     /// eighth of the entries, and at least one, always stay empty.
     pub in_flight: usize,
-    /// The number of exemplars, the slowest samples with their tags, that a window or the time
-    /// since the start has for each event.
+    /// How many of the slowest samples (exemplars) are kept, with their tags. This many are kept
+    /// for each event in every slice of every window, and since the start. A query returns at most
+    /// this many.
     pub slowest: usize,
     /// The number of events that have an expected interval. Each has a second summary, which is
     /// corrected for coordinated omission.
@@ -80,11 +83,14 @@ pub struct Shape {
 impl Shape {
     /// Returns a shape for a server.
     ///
+    /// It has room for:
+    ///
     /// - 512 samples per event for exact quantiles
     /// - histograms at scale 5 (an error of at most 1.09 %) from 0.23 ns to 256 s
-    /// - the 4 slowest samples of each window, and those since the start
+    /// - the 4 slowest samples of each event in a window, and the 4 since the start
     /// - a table of open spans with 1,024 entries
-    /// - twice as many limits on quantiles as the events declare, and two more per event
+    /// - twice as many limits on quantiles as the events declare, and two more per event; the
+    ///   window of a limit can have 12 slices, or as many as the given window with the most slices
     /// - a limit on the silence of each event
     ///
     /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 197 KiB for each event, or
@@ -107,6 +113,8 @@ impl Shape {
             in_flight: 1_024,
             slowest: 4,
             limits: 2 * (minimal.limits + events.len()),
+            // A limit may be over a window that is not in `windows`, so there is room for 12
+            // slices.
             limit_slices: if minimal.limit_slices < 12 { 12 } else { minimal.limit_slices },
             silences: events.len(),
             ..minimal
@@ -115,11 +123,14 @@ impl Shape {
 
     /// Returns a shape for a microcontroller.
     ///
+    /// It has room for:
+    ///
     /// - 64 samples per event for exact quantiles
     /// - histograms at scale 3 (an error of at most 4.43 %) from 1 µs to 16 s
-    /// - the slowest sample of each window, and the one since the start
+    /// - the slowest sample of each event in a window, and the one since the start
     /// - a table of open spans with 16 entries
-    /// - as many limits on quantiles as the events declare
+    /// - as many limits on quantiles as the events declare; the window of a limit can have as many
+    ///   slices as the given window with the most slices
     /// - a limit on the silence of each event, if any event declares one
     pub const fn small(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         Self {
@@ -134,8 +145,8 @@ impl Shape {
         }
     }
 
-    /// Returns the smallest shape for these events and windows: without buffered samples,
-    /// histograms, exemplars and a table of open spans, and with the limits that the events
+    /// Returns the smallest shape for these events and windows. It has no buffered samples,
+    /// histograms, exemplars or table of open spans, but room for the limits that the events
     /// declare.
     pub(crate) const fn minimal(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) =
@@ -224,13 +235,14 @@ impl Shape {
         self.events + self.corrected
     }
 
-    /// Returns the number of slices in all rows together.
+    /// Returns the number of slices in all rows together: [`rows`](Self::rows) times `slices`.
     #[inline(always)]
     pub const fn all_slices(&self) -> usize {
         self.rows() * self.slices
     }
 
-    /// Returns the number of bucket counters in all slices of all rows together.
+    /// Returns the number of bucket counters in all slices of all rows together:
+    /// [`rows`](Self::rows) times `slices` times [`padded_buckets`](Self::padded_buckets).
     #[inline(always)]
     pub const fn all_counts(&self) -> usize {
         self.all_slices() * self.padded_buckets()
@@ -263,7 +275,8 @@ impl Shape {
         self.events * self.exemplar_lists() * self.slowest
     }
 
-    /// Returns the number of slices of all limits on quantiles together.
+    /// Returns the number of *tallies*, the counts of samples and of those above the threshold: one
+    /// for each slice that the window of each limit on a quantile can have.
     #[inline(always)]
     pub const fn all_tallies(&self) -> usize {
         self.limits * self.limit_slices
@@ -280,8 +293,8 @@ impl Shape {
             | (self.unit as usize) << 24
     }
 
-    /// Returns the size in bytes of the arrays of a storage of this shape with bucket counters of
-    /// type `C` in its slices: `u16`, `u32` or `u64`.
+    /// Returns how many bytes the arrays of a storage of this shape take. `C` is the type of the
+    /// bucket counters in slices: `u16`, `u32` or `u64`.
     pub const fn bytes<C>(&self) -> usize {
         self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
@@ -289,6 +302,7 @@ impl Shape {
             + self.all_slices() * size_of::<PackedMoments>()
             + self.all_counts() * size_of::<C>()
             + self.all_totals() * size_of::<CountWord>()
+            // `folded`, in which a query sums the counts of a window.
             + self.padded_buckets() * size_of::<CountWord>()
             + self.all_samples() * size_of::<Sample>()
             + self.samples * size_of::<Scratch>()

@@ -1,4 +1,4 @@
-//! A storage in arrays, whose [`Shape`] is part of its type.
+//! An aggregator's memory in arrays, whose type contains the [`Shape`].
 
 use super::{Absent, RowState, Shape, Storage, StorageParts};
 use crate::{
@@ -13,35 +13,54 @@ use crate::{
     window::Window,
 };
 
-/// A storage that consists of arrays, for use in a `static`. The macro
-/// [`storage!`](crate::storage!) expands to this type with all its parameters.
+/// An aggregator's memory in arrays, for use in a `static`. Its type contains the [`Shape`]. The
+/// macro [`storage!`](crate::storage!) expands to this type with all its parameters.
 ///
-/// `C` is the type of the bucket counters in the slices of windows. The other parameters are the
-/// lengths of the arrays and the numbers that the [`Shape`] needs in addition.
+/// `C` is the type of the bucket counters in the slices of windows. Most of the other parameters
+/// are the lengths of the arrays. `CORRECTED`, `NUMBERS` and `HISTOGRAM` belong to no array: they
+/// hold fields of the [`Shape`] that do not follow from the lengths.
 #[derive(Debug)]
-// The fields are the arrays of `StorageParts`. A Cortex-M0 needs fewer instructions to access
-// fields near the beginning of a struct, so small and frequently used ones come first.
+// A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so small
+// and frequently used ones come first.
 #[repr(C)]
 pub struct StaticStorage<
     C,
+    // The length of `row_of_id`: the largest event id plus 1, or more.
     const IDS: usize,
+    // The length of `windows`.
     const WINDOWS: usize,
+    // The length of `rows`: the number of events plus `CORRECTED`.
     const ROWS: usize,
+    // Not a length: the number of events that have a summary corrected for coordinated omission.
     const CORRECTED: usize,
+    // The length of `slices`: `ROWS` times the number of slices in all windows.
     const SLICES: usize,
+    // The length of `counts`.
     const COUNTS: usize,
+    // The length of `totals`.
     const TOTALS: usize,
+    // The length of `folded`: the number of counters of one histogram.
     const PADDED_BUCKETS: usize,
+    // The length of `samples`: the number of events times `SCRATCH`.
     const SAMPLES: usize,
+    // The length of `scratch`: the number of buffered samples of one event, `Shape::samples`.
     const SCRATCH: usize,
+    // The length of `in_flight`.
     const IN_FLIGHT: usize,
+    // The length of `slowest`.
     const SLOWEST: usize,
+    // The length of `limits`.
     const LIMITS: usize,
+    // The length of `tallies`: `LIMITS` times the number of slices for each limit.
     const TALLIES: usize,
+    // The length of `silences`.
     const SILENCES: usize,
+    // Not a length: the number of events that measure plain numbers.
     const NUMBERS: usize,
+    // Not a length: four fields of the shape in one number, see `Shape::packed_histogram`.
     const HISTOGRAM: usize,
 > {
+    // `StorageParts` documents what each array holds.
     windows: [Window; WINDOWS],
     row_of_id: [u16; IDS],
     rows: [RowState; ROWS],
@@ -52,13 +71,17 @@ pub struct StaticStorage<
     limits: [Rule; LIMITS],
     tallies: [Tally; TALLIES],
     slowest: [Exemplar; SLOWEST],
+    // The bucket counts of a window, which a query sums here.
     folded: [CountWord; PADDED_BUCKETS],
+    // The bucket counts of the rows since the start, and of the events' staged samples.
     totals: [CountWord; TOTALS],
+    // The bucket counts of the slices.
     counts: [C; COUNTS],
     silences: [Silence; SILENCES],
 }
 
-/// Returns `total / parts`, or 0 if `parts` is 0: then `total` is 0, too.
+/// Returns `total / parts`, or 0 if `parts` is 0. `total` is the length of an array with `parts`
+/// parts of equal length, so it is also 0 then.
 const fn divide_or_zero(total: usize, parts: usize) -> usize {
     match total.checked_div(parts) {
         Some(quotient) => quotient,
@@ -145,7 +168,9 @@ impl<
         HISTOGRAM,
     >
 {
-    /// The shape from which [`storage!`](crate::storage!) computed the parameters of this type.
+    /// The shape from which [`storage!`](crate::storage!) computed the parameters of this type. The
+    /// only difference is a `limit_slices` of 0 if there are no limits, as it cannot be computed
+    /// then.
     const SHAPE: Shape = {
         let events = ROWS - CORRECTED;
         let slices = divide_or_zero(SLICES, ROWS);
@@ -154,6 +179,7 @@ impl<
             ids: IDS,
             windows: WINDOWS,
             slices,
+            // The scratch memory has an element for each buffered sample of one event.
             samples: SCRATCH,
             scale: low_byte(HISTOGRAM),
             lowest: low_byte(HISTOGRAM >> 8),
@@ -242,6 +268,7 @@ impl<
 {
     type Count = C;
 
+    // `Self` is a reference, so its `Target` is the `StaticStorage` with these parameters.
     const ABSENT: Absent = Absent::of(&<Self as core::ops::Deref>::Target::SHAPE);
 
     #[inline(always)]

@@ -556,7 +556,7 @@ impl<'a> Harness<'a> {
         members.check_quantile(threshold.quantile.ppm(), actual, accuracy, (0, 0.0));
         if self.model.counted(event, watched).len() == members.0.len() {
             assert_eq!(
-                actual > threshold.limit,
+                actual > threshold.max,
                 watched.quantile_exceeds_threshold(),
                 "{actual} for {threshold:?}"
             );

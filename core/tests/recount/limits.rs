@@ -68,12 +68,12 @@ impl Watched {
     /// its window, and `hung` is the weight of the open spans that are older than the threshold.
     /// Returns whether a violation was raised or cleared.
     fn evaluate(&mut self, samples: &[(u64, u64)], hung: u64, now: u64) -> bool {
-        let Threshold { limit, min_samples, .. } = self.threshold;
+        let Threshold { max, min_samples, .. } = self.threshold;
         let sum = |is_counted: &dyn Fn(u64) -> bool| -> u64 {
             samples.iter().filter(|(value, _)| is_counted(*value)).map(|(_, weight)| weight).sum()
         };
         self.hung = hung;
-        self.over = sum(&|value| value > limit) + hung;
+        self.over = sum(&|value| value > max) + hung;
         self.count = sum(&|_| true) + hung;
         // The minimum number of samples does not apply to a violation that involves hung spans.
         let is_enough =
@@ -157,7 +157,7 @@ impl Limits {
         let mut changed = vec![];
         for watched in &mut self.watched {
             let samples = samples_of(watched);
-            if watched.evaluate(&samples, hung(watched.threshold.limit), now) {
+            if watched.evaluate(&samples, hung(watched.threshold.max), now) {
                 changed.push((Limit::Quantile(watched.threshold), watched.machine.state));
             }
         }

@@ -70,7 +70,7 @@ proptest! {
 fn a_duration_that_is_rounded_up_above_the_threshold_exceeds_it() {
     const EVENT: EventInfo = EventInfo::new(EventId::new(1).unwrap(), "event");
     // At 2^40 ticks per second, 2^30 ticks are 976,562.5 ns.
-    let limit = Threshold::value(Quantile::P50, 976_562);
+    let threshold = Threshold::value(Quantile::P50, 976_562);
     for (length, over) in [(1 << 30, 1), ((1 << 30) - 1, 0)] {
         let shape = Shape {
             samples: 1,
@@ -81,12 +81,13 @@ fn a_duration_that_is_rounded_up_above_the_threshold_exceeds_it() {
         let rate = TickRate::from_hz(1 << 40).unwrap();
         let mut aggregator =
             Aggregator::new(shape, &WindowSpec::DEFAULT, &[EVENT], rate, 0, memory).unwrap();
-        aggregator.set_limits(EVENT.id, &[Limit::Quantile(limit)]).unwrap();
+        aggregator.set_limits(EVENT.id, &[Limit::Quantile(threshold)]).unwrap();
         assert!(aggregator.record(0, Record::duration(0, EVENT.id, 0, length)));
         aggregator.evaluate_limits(0, |_| ());
         let mut statuses = vec![];
-        aggregator
-            .limits(|status| statuses.push((status.over, status.observed.unwrap() - limit.limit)));
+        aggregator.limits(|status| {
+            statuses.push((status.over, status.observed.unwrap() - threshold.max));
+        });
         assert_eq!(statuses, [(over, over)]);
     }
 }

@@ -127,7 +127,7 @@ fn edge() -> impl Strategy<Value = u64> {
         .concat()
         .into_iter()
         .map(|spec| (spec.length / u32::from(spec.slices)).as_nanos() as u64);
-    let limits = LIMITS.iter().map(|threshold| threshold.limit);
+    let limits = LIMITS.iter().map(|threshold| threshold.max);
     let silences = SILENCES.iter().map(|length| length.as_nanos() as u64);
     let lengths =
         [SECOND, 2 * SECOND, 10 * SECOND, 10 * MILLI, 100 * MILLI, MINUTE.as_nanos() as u64];

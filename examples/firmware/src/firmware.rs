@@ -1,13 +1,16 @@
-//! The firmware: main and a timer interrupt record, the idle loop drains, and the report is
-//! emitted.
+//! The firmware: main and a timer interrupt record spans, the idle loop drains the records, and a
+//! report is emitted twice.
 //!
-//! A program that uses tailwatch adds four things:
+//! A program that uses tailwatch needs four things:
 //!
-//! 1. A *clock* that every context reads. Here it is the board's, in a `static`.
-//! 2. A *ring* for each context that records, in a `static`. Here the contexts are main and the
-//!    timer interrupt. Neither waits for the other, and interrupts are never disabled.
-//! 3. *Storage* whose size follows from a [`Shape`]. It is all zero at first, so it takes no flash.
-//! 4. A call of [`Drain::run`] *from the idle loop*. Each call drains a bounded number of records.
+//! 1. A *clock* that every context reads. This example uses the clock of the board.
+//! 2. A *ring* for each context that records, in a `static`. The contexts of this example are main
+//!    and the timer's interrupt handler. Neither waits for the other, and interrupts are never
+//!    disabled.
+//! 3. *Storage* for the statistics, whose size follows from a [`Shape`]. It is all zero at first,
+//!    so it takes no flash.
+//! 4. A call of [`Drain::run`] *in the idle loop*. Each call reads a bounded number of records from
+//!    the rings.
 
 use tailwatch_bare_metal::{Drain, DrainConfig, ReportItem, StaticRing};
 use tailwatch_core::{Clock, Consumer, Shape, Storage, WindowSpec, storage};
@@ -20,18 +23,19 @@ use crate::{
     plan::{self, GATE},
 };
 
-/// Windows of one second and of five, in five slices each.
+/// Windows of one second and of five seconds. Each moves forward in five steps (*slices*) per
+/// length.
 const WINDOWS: [WindowSpec; 2] = {
     let [second, five] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]
 };
 
-/// 64 exact samples per event, and histograms from 31 µs to 16 ms with bounds 41 % apart. This fits
-/// into the smallest board.
+/// The capacities of the storage: 64 exact samples per event, and histograms from 31 µs to 16 ms
+/// whose bucket bounds are 41 % apart. This fits into the memory of the smallest board.
 pub const SHAPE: Shape =
     Shape { scale: 1, lowest: 15, octaves: 9, in_flight: 8, ..Shape::small(Work::ALL, &WINDOWS) };
 
-/// Storage of this shape.
+/// Storage with this shape, whose histograms have 16-bit counters.
 pub type Memory = storage!(SHAPE, u16);
 
 /// The largest number of records per pass, which bounds a pass to about ten thousand instructions.
@@ -45,8 +49,8 @@ static TIMER_RING: StaticRing<8> = StaticRing::new();
 #[cfg(target_arch = "arm")]
 #[cortex_m_rt::exception]
 fn SysTick() {
-    // A `static mut` in a handler belongs to the handler alone, so `cortex-m-rt` makes it safe to
-    // use.
+    // A `static mut` that is declared in a handler can only be used by the handler. `cortex-m-rt`
+    // therefore turns it into a `&mut` that is safe to use.
     static mut RECORDER: Option<plan::BoardRecorder<'static>> = None;
     board::on_interrupt();
     if RECORDER.is_none() {
@@ -69,8 +73,9 @@ static TIMER_RING: Ring<[Slot; 8]> = Ring::new();
 #[riscv_rt::core_interrupt(riscv::interrupt::Interrupt::MachineTimer)]
 fn machine_timer() {
     board::on_interrupt();
-    // Handlers of this runtime have no variables of their own, so the producer is attached at each
-    // interrupt, which takes a few loads. No other code attaches a producer to this ring.
+    // `riscv-rt` has no safe way to keep a variable in a handler, so the handler attaches a
+    // producer to the ring each time, which takes a few loads. No other code attaches a producer to
+    // this ring.
     let ring: &Ring = &TIMER_RING;
     plan::timer(&Recorder::new(ring.attach_producer(), &GATE, board::clock()), board::interrupts());
 }
@@ -81,14 +86,16 @@ fn timer_consumer() -> Option<Consumer<'static>> {
     Some(ring.attach_consumer())
 }
 
-/// Records for half a second, and emits the report. Then waits until the shorter window is empty
-/// again, and emits a second report.
+/// Records for half a second, and emits a report. Then waits until the samples have left the
+/// shorter window, and emits a second report.
 ///
-/// `emit` gets `"first"` or `"later"`, and an item of that report.
+/// `emit` is called for each item. Its first argument is the report to which the item belongs:
+/// `"first"` or `"later"`.
 ///
 /// # Errors
 ///
-/// Returns an error if it is called twice, or if shape, windows, events and storage do not match.
+/// Returns an error if the function is called a second time, or if shape, windows, events and
+/// storage do not match.
 pub fn run(
     storage: impl Storage,
     mut emit: impl FnMut(&str, &ReportItem),
@@ -105,7 +112,7 @@ pub fn run(
             MAIN_RING.take_consumer().map_err(|_| "main's ring already has a drain")?,
             timer_consumer().ok_or("the timer's ring already has a drain")?,
         ],
-        transitions: None,
+        changes: None,
     };
     let mut drain = Drain::new(config, storage)
         .map_err(|_| "shape, windows, events and storage do not match")?;
@@ -114,13 +121,13 @@ pub fn run(
     }
 
     // The idle loop: drain while records are left, then sleep until the timer interrupts.
-    let mut seen = 0;
+    let mut seen_interrupts = 0;
     let mut idle = |drain: &mut Drain<'_, _, _, { plan::IDS }, 2>| {
         while drain.run(RECORDS_PER_PASS).has_more {}
-        while board::interrupts() == seen {
+        while board::interrupts() == seen_interrupts {
             board::wait_for_interrupt();
         }
-        seen = board::interrupts();
+        seen_interrupts = board::interrupts();
     };
     for round in 0..plan::ROUNDS {
         idle(&mut drain);
@@ -131,7 +138,7 @@ pub fn run(
     }
     drain.report(|item| emit("first", item));
 
-    // 1.5 s, which is longer than the shorter window.
+    // Wait for 1.5 s, which is longer than the shorter window.
     let (start, pause) = (clock.start(), clock.rate().hz() * 3 / 2);
     while clock.start() - start < pause {
         idle(&mut drain);

@@ -1,7 +1,8 @@
 //! What the programs of this example share: access to the board, and work of a known duration.
 //!
-//! The programs run in an emulator that executes one instruction in 128 ns (`-icount shift=7`). The
-//! duration of work is therefore known from the number of its instructions.
+//! The programs run in the emulator QEMU, which executes each instruction in 128 ns
+//! (`-icount shift=7`: 2^7 ns). The duration of work is therefore known from the number of its
+//! instructions.
 
 #![no_std]
 

@@ -1,5 +1,5 @@
-//! Measures how much stack a function takes: the unused stack is filled with a pattern before the
-//! call, and searched for changes after it.
+//! Measures how much stack a function takes. The unused stack is filled with a pattern before the
+//! call, and searched for the first word that differs from the pattern after the call.
 
 use core::{arch::asm, hint::black_box, ptr};
 
@@ -7,24 +7,27 @@ use core::{arch::asm, hint::black_box, ptr};
 const PATTERN: u32 = 0xA5A5_5A5A;
 
 unsafe extern "C" {
-    /// The end of static memory, from the linker script of `cortex-m-rt`. The stack grows down to
-    /// it.
+    /// The end of static memory, as defined by the linker script of `cortex-m-rt`. The stack grows
+    /// down towards this address.
     static mut __sheap: u32;
 }
 
+/// Returns the address of the top of the stack, below which the stack is unused.
 fn stack_pointer() -> usize {
     let pointer;
-    // SAFETY: it only copies a register.
+    // SAFETY: the assembly only copies a register.
     unsafe { asm!("mov {0}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
     pointer
 }
 
-/// Calls `work`, and returns how many bytes of stack it takes, without those of its callers.
+/// Calls `work`, and returns how many bytes of stack `work` takes, without the stack of its
+/// callers.
 #[inline(never)]
 pub fn stack_used_by(work: impl FnOnce()) -> usize {
     let top = stack_pointer();
     let bottom = (&raw mut __sheap).expose_provenance();
-    // Leave out 64 bytes, in which this function itself may still store something.
+    // The topmost 64 bytes are left out, because this function itself may still store something
+    // there.
     for address in (bottom..top - 64).step_by(4) {
         // SAFETY: nothing uses the memory between the end of static memory and the stack pointer.
         // Both are multiples of 4.
@@ -32,7 +35,7 @@ pub fn stack_used_by(work: impl FnOnce()) -> usize {
     }
     black_box(work)();
     let is_unused = |address: &usize| {
-        // SAFETY: as above. The memory was initialised by this function or by `work`.
+        // SAFETY: nothing else uses this memory now. The loop above or `work` has initialised it.
         let word = unsafe { ptr::with_exposed_provenance::<u32>(*address).read_volatile() };
         word == PATTERN
     };

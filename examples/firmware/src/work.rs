@@ -2,14 +2,17 @@
 
 use core::arch::asm;
 
-/// The time from one timer interrupt to the next in microseconds: the time of 64,000 instructions.
+/// The time from one timer interrupt to the next, in microseconds. In this time, the emulator
+/// executes 64,000 instructions of 128 ns each.
 pub const PERIOD_MICROS: u64 = 8_192;
 
-/// Executes this many instructions, rounded down to an even number, but at least two.
+/// Executes `instructions` instructions, rounded down to an even number, but at least two. Each
+/// round of the loop takes two.
 #[inline(always)]
 pub fn execute(instructions: u32) {
     let rounds = (instructions / 2).max(1);
-    // SAFETY: it only counts a register down to 0, which the compiler has reserved for it.
+    // SAFETY: the assembly only counts a register down to 0, which the compiler has reserved for
+    // it.
     #[cfg(target_arch = "arm")]
     unsafe {
         asm!(
@@ -20,7 +23,7 @@ pub fn execute(instructions: u32) {
             options(nomem, nostack)
         );
     }
-    // SAFETY: as above.
+    // SAFETY: as for the other architecture.
     #[cfg(target_arch = "riscv32")]
     unsafe {
         asm!(

@@ -1,4 +1,4 @@
-//! A 64-bit tick stored in two 32-bit words, for targets without wider atomics.
+//! A 64-bit tick count that is stored in two 32-bit words, for targets without 64-bit atomics.
 
 use core::fmt;
 
@@ -8,26 +8,29 @@ use tailwatch_core::sync::{
     compiler_fence,
 };
 
-/// The 64-bit tick at which a clock last looked at its 32-bit counter.
+/// The 64-bit tick count of a clock at the last call of its method `tick`.
 ///
-/// A clock adds to it what the counter has counted since. Reading and writing are wait-free and
-/// need only loads and stores.
+/// A clock over a counter of up to 32 bits returns this tick count plus what the counter has
+/// counted since. Reading and writing are wait-free and need only loads and stores.
 ///
-/// Writers must not interrupt each other. Any context may read it, even one that interrupts the
-/// writer between its two stores: the second word counts *halves* of the range of the first, so an
-/// old second word and a new first word still give the right tick, as long as a step is less than
-/// 2^31. The time drivers of embassy use the same method.
+/// Writers must not interrupt each other. Any context may read the tick count, even a context that
+/// interrupts the writer between its two stores. It then reads the new low word and the old second
+/// word. This still gives the right tick count if the new tick count is less than 2^31 above the
+/// old one, because the second word does not hold the high 32 bits: it counts the *halves* of the
+/// range of the low word, so it is at most one behind. The time drivers of embassy use the same
+/// method.
 ///
-/// It is public for [`CycleCounter::with_registers`](super::CycleCounter::with_registers).
+/// This type is public because
+/// [`CycleCounter::with_registers`](super::CycleCounter::with_registers) takes it as an argument.
 pub struct Base {
-    /// The low 32 bits of the tick.
+    /// The low 32 bits of the tick count.
     low: AtomicU32,
-    /// The tick divided by 2^31, plus one.
+    /// The tick count divided by 2^31, plus one; modulo 2^32.
     next_half: AtomicU32,
 }
 
 impl Base {
-    /// Creates a base at tick 0.
+    /// Creates a tick count of 0.
     #[expect(
         clippy::new_without_default,
         reason = "it is made in constants, where `Default` cannot be called"
@@ -36,25 +39,27 @@ impl Base {
         Self { low: AtomicU32::new(0), next_half: AtomicU32::new(1) }
     }
 
-    /// Returns the tick, and its low word to pass to [`is_still`](Self::is_still).
+    /// Returns the tick count, and its low word to pass to [`is_unchanged`](Self::is_unchanged).
     #[inline(always)]
     pub(crate) fn load(&self) -> (u64, u32) {
+        // This word is read first, so it may be older than the low word, but never newer. `join`
+        // relies on this.
         let next_half = self.next_half.load(Relaxed);
-        // Read the halves first: they may be older than the low word, but not newer.
         same_core_fence();
         let low = self.low.load(Relaxed);
         same_core_fence();
         (join(next_half, low), low)
     }
 
-    /// Returns whether nothing was stored since [`load`](Self::load) returned this low word.
+    /// Returns whether the low word is still `low`, the word that [`load`](Self::load) returned. If
+    /// so, no other tick count was stored in between.
     #[inline(always)]
-    pub(crate) fn is_still(&self, low: u32) -> bool {
+    pub(crate) fn is_unchanged(&self, low: u32) -> bool {
         same_core_fence();
         self.low.load(Relaxed) == low
     }
 
-    /// Sets the tick. `tick` must be less than 2^31 ahead of the current one.
+    /// Sets the tick count. `tick` must be less than 2^31 above the current tick count.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the two words of a 64-bit number")]
     pub(crate) fn store(&self, tick: u64) {
@@ -65,18 +70,22 @@ impl Base {
     }
 }
 
-/// Combines the two words into a tick. `next_half` may be one behind `low`.
+/// Combines the two words into a tick count. `next_half` may be one behind `low`.
 #[inline(always)]
 const fn join(next_half: u32, low: u32) -> u64 {
+    // The number of the current half is 2 · high + bit, where bit is the highest bit of `low`. So
+    // `next_half` is 2 · high + bit + 1, or one less if it is behind. Without the bit this is 2 ·
+    // high + 1 or 2 · high, and half of either is high.
     let high = next_half.wrapping_sub(low >> 31) >> 1;
     (high as u64) << 32 | low as u64
 }
 
 /// Keeps the compiler from moving loads and stores across this point. It emits no instruction.
 ///
-/// Its partner is the same fence in the other context. Both contexts run on one core, where the
-/// reordering of the processor itself is not visible. `SeqCst`, because loads and stores must be
-/// kept apart in both directions; without it, a reader could combine words of different ticks.
+/// Each fence of a reader is paired with the fences of the writer that it interrupts or that
+/// interrupts it. Both contexts run on one core, where a context never sees reordering by the
+/// processor. The fence is `SeqCst`, because it must keep loads and stores in order in both
+/// directions. Without it, a reader could combine the words of two different tick counts.
 #[inline(always)]
 pub(super) fn same_core_fence() {
     compiler_fence(SeqCst);
@@ -97,6 +106,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_reader_between_the_two_stores_sees_the_new_tick(
+            // Shifted right by 2 below, so that adding `step` does not overflow.
             before in prop_oneof![
                 any::<u64>(),
                 (0..4_u64).prop_map(|n| n << 31),
@@ -112,7 +122,7 @@ mod tests {
             prop_assert_eq!(
                 join(half(before), low(after)),
                 after,
-                "the old halves with the new low word"
+                "the old second word with the new low word"
             );
             let base = Base::new();
             base.store(before);

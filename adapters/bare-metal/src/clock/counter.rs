@@ -1,4 +1,4 @@
-//! Any free-running counter, extended to 64 bits.
+//! A clock over any free-running counter of 8 to 32 bits, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -6,13 +6,14 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::Base;
 
-/// A hardware counter that counts up by itself and wraps to 0.
+/// Access to a hardware counter that counts up by itself and wraps to 0.
 ///
-/// It is implemented for functions that read such a counter.
+/// Functions and closures that return a `u32` implement this trait.
 pub trait FreeRunning {
-    /// Returns the current count. Bits above those of the counter are ignored.
+    /// Returns the current count. If the counter has fewer than 32 bits, the bits above them are
+    /// ignored.
     ///
-    /// Reading must be wait-free and must not have side effects.
+    /// The implementation must be wait-free and must not have side effects.
     fn count(&self) -> u32;
 }
 
@@ -25,17 +26,18 @@ impl<F: Fn() -> u32> FreeRunning for F {
 
 /// A clock with 64-bit ticks over a free-running counter of 8 to 32 bits.
 ///
-/// The resolution is one count. The hardware wraps after 2^bits counts, the 64-bit tick after 2^63.
-/// A reading costs that of the counter and about fifteen instructions. It is lock-free and correct
-/// in any context, even in one that interrupts [`tick`](Self::tick).
+/// The resolution is one count. The hardware wraps after 2^bits counts, the 64-bit tick count after
+/// 2^63. A reading of the clock takes as long as a reading of the counter, plus about fifteen
+/// instructions. It is lock-free and correct in any context, even in a context that interrupts
+/// [`tick`](Self::tick).
 ///
 /// # What the program must do
 ///
-/// Call [`tick`](Self::tick) before the first reading, and then at least once in 2^bits counts; for
-/// a counter of 32 bits, at least once in 2^31 counts. Call it from a place that is certain to run
-/// in time, such as the idle loop or the overflow interrupt of the timer. Each time that a call
-/// comes too late, the clock loses a wrap period and steps back. A span or a drain that sees the
-/// step counts it as a clock anomaly.
+/// Call [`tick`](Self::tick) before the first reading, and then at least once in 2^bits counts, or
+/// in 2^31 counts for a counter of 32 bits. Call it from code that is certain to run in time, such
+/// as the idle loop or the overflow interrupt of the timer. Each time that a call comes too late,
+/// the clock loses 2^bits counts and steps back. If a span or a pass of the drain is affected, this
+/// is counted in [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, Ordering};
@@ -54,19 +56,20 @@ impl<F: Fn() -> u32> FreeRunning for F {
 /// assert_eq!(clock.end() - start, 0x20);
 /// ```
 ///
-/// For a counter that counts down, return `!count`. In a `static`, the type `F` of a function is
-/// `fn() -> u32`, which is called through a pointer; implement [`FreeRunning`] for a type of your
-/// own to have the reading inlined.
+/// If the hardware counts down, return `!count` from the function. For a clock in a `static`, `F`
+/// can be `fn() -> u32`, which is called through a pointer. To have the reading inlined, implement
+/// [`FreeRunning`] for a type of your own instead.
 pub struct Counter<F> {
+    /// The tick count at the last call of `tick`.
     base: Base,
-    /// The bits of the counter, all set.
+    /// The largest count: 2^bits − 1.
     mask: u32,
     rate: TickRate,
     source: F,
 }
 
 impl<F> Counter<F> {
-    /// Creates a clock over a counter that has this many bits and runs at this rate.
+    /// Creates a clock over `counter`, which has `bits` bits and counts at `rate`.
     ///
     /// # Errors
     ///
@@ -97,24 +100,27 @@ impl<F: FreeRunning> Counter<F> {
         now(&self.base, self.mask, || self.source.count())
     }
 
-    /// Notes the current count, so that the counter may wrap once more. Lock-free.
+    /// Stores the current tick count. From then on, the counter may wrap once before the next call.
+    /// Lock-free.
     ///
-    /// Calls must not interrupt each other, so call it from one context, or from contexts of the
-    /// same priority. No call may be interrupted for a whole wrap period.
+    /// Calls must not interrupt each other, so call this method from one context, or from contexts
+    /// of the same priority. No call may be interrupted for 2^bits counts.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
     }
 }
 
-/// Returns the current tick of a counter that was at `base` less than one wrap ago.
+/// Returns the current tick of a clock whose counter has counted at most `mask` counts since its
+/// tick count was `base`. `count` reads the counter.
 #[inline(always)]
 pub(super) fn now(base: &Base, mask: u32, count: impl Fn() -> u32) -> u64 {
     loop {
         let (tick, low) = base.load();
-        // Only the low bits of the base correspond to the counter.
+        // The bits of `mask` in `low` are what the counter read at the last `tick`. The difference
+        // is masked, because the other bits do not correspond to the counter.
         let elapsed = count().wrapping_sub(low) & mask;
-        if base.is_still(low) {
+        if base.is_unchanged(low) {
             return tick.wrapping_add(u64::from(elapsed));
         }
     }

@@ -1,4 +1,4 @@
-//! The cycle counter of Cortex-M processors, `DWT_CYCCNT`, extended to 64 bits.
+//! A clock over the cycle counter of Cortex-M processors, `DWT_CYCCNT`, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -6,7 +6,8 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::{Base, CortexM, counter};
 
-/// Access to a cycle counter: the one of the processor, or a simulated one in tests.
+/// Access to a cycle counter: the processor's counter ([`CortexM`]), or a simulated counter in
+/// tests.
 pub trait CycleRegisters {
     /// Switches the counter on.
     fn enable(&self);
@@ -14,7 +15,7 @@ pub trait CycleRegisters {
     /// Returns whether the processor reports that it has no counter (`DWT_CTRL.NOCYCCNT`).
     fn is_missing(&self) -> bool;
 
-    /// Returns the current count.
+    /// Returns the current count, which wraps after 2^32 cycles.
     fn count(&self) -> u32;
 }
 
@@ -22,24 +23,25 @@ pub trait CycleRegisters {
 /// processor.
 ///
 /// A Cortex-M0 has no cycle counter. The resolution is one cycle of the core. The hardware wraps
-/// after 2^32 cycles (43 s at 100 MHz), the 64-bit tick after 2^63. The counter stops while the
-/// core sleeps, and on some chips while no debugger is attached. A reading is lock-free and costs
-/// about fifteen instructions.
+/// after 2^32 cycles (43 s at 100 MHz), the 64-bit tick count after 2^63. The counter stops while
+/// the core sleeps, and on some chips while no debugger is attached. A reading is lock-free and
+/// takes about fifteen instructions.
 ///
-/// The clock is a small value that is copied into each recorder. All copies read the same counter.
+/// The clock is a small value: give each recorder a copy. All copies read the same counter.
 ///
 /// # What the program must do
 ///
 /// Call [`tick`](Self::tick) at least once in 2^31 cycles (21 s at 100 MHz), for example in the
-/// idle loop. If a call comes too late, the clock loses 2^32 cycles and steps back. A span or a
-/// drain that sees the step counts it as a clock anomaly.
+/// idle loop. Each time that a call comes too late, the clock loses 2^32 cycles and steps back. If
+/// a span or a pass of the drain is affected, this is counted in
+/// [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::{Base, CycleCounter, CycleCounterError, CycleRegisters};
 /// use tailwatch_core::TickRate;
 ///
 /// #[derive(Debug)]
-/// struct Emulated; // stands for an emulator's counter, which does not count
+/// struct Emulated; // stands for the counter of an emulator, which stands still
 /// impl CycleRegisters for Emulated {
 ///     fn enable(&self) {}
 ///     fn is_missing(&self) -> bool { false }
@@ -53,25 +55,28 @@ pub trait CycleRegisters {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CycleCounter<'b, R = CortexM> {
+    /// The tick count at the last call of `tick`, shared by all clocks of one counter.
     base: &'b Base,
     rate: TickRate,
     registers: R,
 }
 
-/// How often the counter is read before it is considered stopped.
+/// How often a counter is read to find out whether it counts. If all readings are equal, it counts
+/// as stopped.
 const READS: usize = 64;
 
 #[cfg(cortex_m_main)]
 impl CycleCounter<'static> {
-    /// Switches the counter of this core on, and checks that it counts.
+    /// Switches the cycle counter of this core on, checks that it counts, and creates a clock over
+    /// it. `rate` is the frequency of the core.
     ///
-    /// It modifies `DEMCR` and `DWT_CTRL` by a read and a write each. Call it early, when no other
-    /// context modifies them.
+    /// This function changes bits in the registers `DEMCR` and `DWT_CTRL`, each by a read and a
+    /// write. Call it early, when no other context changes these registers.
     ///
     /// # Errors
     ///
-    /// Returns an error if the processor has no counter, or if the counter does not count, as in an
-    /// emulator.
+    /// Returns an error if the processor has no cycle counter, or if the counter stands still, as
+    /// in an emulator.
     pub fn new(rate: TickRate) -> Result<Self, CycleCounterError> {
         // There is only one counter, so all clocks share one base.
         static BASE: Base = Base::new();
@@ -80,13 +85,14 @@ impl CycleCounter<'static> {
 }
 
 impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
-    /// Switches on the counter that `registers` access, and checks that it counts.
+    /// Switches on the counter that `registers` access, checks that it counts, and creates a clock
+    /// over it. `rate` is the number of cycles per second.
     ///
     /// All clocks of one counter must share one `base`.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is no counter, or if it does not count.
+    /// Returns an error if there is no counter, or if the counter stands still.
     pub fn with_registers(
         rate: TickRate,
         base: &'b Base,
@@ -105,7 +111,7 @@ impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
         Ok(clock)
     }
 
-    /// Returns the current cycle.
+    /// Returns the current tick: the number of cycles of the extended counter.
     ///
     /// Lock-free: the reading is repeated only if [`tick`](Self::tick) ran in the middle of it.
     #[inline]
@@ -113,10 +119,10 @@ impl<'b, R: CycleRegisters> CycleCounter<'b, R> {
         counter::now(self.base, u32::MAX, || self.registers.count())
     }
 
-    /// Notes the current count, so that the counter may wrap once more. Lock-free.
+    /// Stores the current tick count. The next call must follow within 2^31 cycles. Lock-free.
     ///
-    /// Calls must not interrupt each other, so call it from one context, or from contexts of the
-    /// same priority. No call may be interrupted for 2^31 cycles.
+    /// Calls must not interrupt each other, so call this method from one context, or from contexts
+    /// of the same priority. No call may be interrupted for 2^31 cycles.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());
@@ -146,9 +152,10 @@ impl<R: CycleRegisters> Clock for CycleCounter<'_, R> {
 pub enum CycleCounterError {
     /// The processor reports that it has no cycle counter.
     Missing,
-    /// The counter does not count: it is missing without being reported, locked or emulated.
+    /// The counter stands still: the processor has none but does not report this, the counter is
+    /// locked, or the processor is emulated.
     Stopped {
-        /// The count at which it stands.
+        /// The count at which the counter stands still.
         count: u32,
     },
 }

@@ -4,16 +4,17 @@ use tailwatch_core::{Clock, TickRate};
 
 /// A clock that reads the embassy-time driver of the program.
 ///
-/// The resolution is one tick of the driver, which the features `tick-hz-…` of embassy-time set. It
-/// is often 1 MHz or 32,768 Hz, which is too coarse for durations of microseconds. The tick wraps
-/// after 2^64. The program need not call anything. The driver determines what a reading costs and
-/// whether it is lock-free; many drivers take a critical section.
+/// The resolution is one tick of the driver. The features `tick-hz-…` of embassy-time set the rate
+/// of the ticks. It is often 1 MHz or 32,768 Hz, which is too coarse to measure durations of a few
+/// microseconds. The tick count wraps after 2^64 ticks. The program need not call anything. The
+/// driver determines how long a reading takes and whether it is lock-free; many drivers enter a
+/// critical section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EmbassyTime;
 
 impl EmbassyTime {
-    /// The rate of the driver.
+    /// The number of ticks of the driver per second.
     pub const RATE: TickRate = TickRate::from_hz(embassy_time_driver::TICK_HZ)
         .expect("embassy-time ticks at least once a second");
 }

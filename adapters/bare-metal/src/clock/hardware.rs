@@ -1,12 +1,13 @@
 //! Access to the registers of the hardware: the only `unsafe` code of this crate.
 
-/// The registers of the Cortex-M core on which the program runs. They exist only on such a core.
+/// Access to the timer registers of the Cortex-M core on which the program runs. On other targets,
+/// this type implements none of the traits for registers.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CortexM;
 
-/// The registers of the RISC-V hart on which the program runs, in machine mode. They exist only
-/// there.
+/// Access to the cycle counter of the RISC-V hart on which the program runs, in machine mode. On
+/// other targets, this type does not implement [`MachineRegisters`](super::MachineRegisters).
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RiscV;
@@ -21,24 +22,27 @@ mod cortex_m {
     /// The system control space: Armv7-M Architecture Reference Manual, B3.2. The address is the
     /// same in Armv6-M and Armv8-M.
     const SYSTEM_CONTROL: usize = 0xE000_E000;
-    /// The offset of the timer's current value: B3.3.5.
+    /// The offset of the timer's current value in the system control space: B3.3.5.
     const SYST_CVR: usize = 0x018;
-    /// The offset of the interrupt control and state register: B3.2.4.
+    /// The offset of the interrupt control and state register in the system control space: B3.2.4.
     const ICSR: usize = 0xD04;
+    /// The bit of `ICSR` that is set while the exception of the timer is pending.
     const PENDSTSET: u32 = 1 << 26;
 
-    /// Reads the register at this offset.
+    /// Reads the register at `offset`, which must be `SYST_CVR` or `ICSR`.
     #[inline(always)]
     fn read(offset: usize) -> u32 {
-        let mut base = SYSTEM_CONTROL;
-        // SAFETY: the assembly is empty. It hides the constant from the compiler, which then
-        // computes both registers from one base address instead of loading two constants. This
+        // The assembly hides the constant from the compiler. The compiler then computes the
+        // addresses of both registers from one base address instead of loading two constants, which
         // saves an instruction.
+        let mut base = SYSTEM_CONTROL;
+        // SAFETY: the assembly is empty.
         unsafe {
             asm!("/* {0} */", inout(reg) base, options(pure, nomem, nostack, preserves_flags))
         };
-        // SAFETY: only called with the registers above. Every Cortex-M decodes them (a timer that
-        // is left out reads as zero), and reading them has no side effect.
+        // SAFETY: `offset` is one of the registers above. Every Cortex-M decodes their addresses
+        // (the registers of a timer that the chip lacks read as zero), and reading them has no side
+        // effect.
         unsafe { ptr::with_exposed_provenance::<u32>(base + offset).read_volatile() }
     }
 
@@ -65,27 +69,31 @@ mod cortex_m_main {
     /// The debug exception and monitor control register: Armv7-M Architecture Reference Manual,
     /// C1.6.5.
     const DEMCR: usize = 0xE000_EDFC;
+    /// The bit of `DEMCR` that enables the data watchpoint and trace unit (DWT).
     const TRCENA: u32 = 1 << 24;
-    /// The control register of the data watchpoint and trace unit (DWT): C1.8.7.
+    /// The control register of the DWT: C1.8.7.
     const DWT_CTRL: usize = 0xE000_1000;
+    /// The bit of `DWT_CTRL` that switches the cycle counter on.
     const CYCCNTENA: u32 = 1;
+    /// The bit of `DWT_CTRL` that is set if the processor has no cycle counter.
     const NOCYCCNT: u32 = 1 << 25;
     /// The cycle counter: C1.8.8.
     const DWT_CYCCNT: usize = 0xE000_1004;
-    /// The CoreSight lock access register of the DWT, which a Cortex-M7 has; below it, its key.
+    /// The lock register of the DWT, which a Cortex-M7 has: the DWT ignores writes until the
+    /// program writes `UNLOCK` here.
     const DWT_LAR: usize = 0xE000_1FB0;
     const UNLOCK: u32 = 0xC5AC_CE55;
 
     fn read(address: usize) -> u32 {
-        // SAFETY: only called with the registers above. Every processor of this profile decodes
-        // them (those of a unit that is left out read as zero), and reading them has no side
-        // effect.
+        // SAFETY: `address` is one of the registers above. Every processor of this profile decodes
+        // their addresses (the registers of a unit that the chip lacks read as zero), and reading
+        // them has no side effect.
         unsafe { ptr::with_exposed_provenance::<u32>(address).read_volatile() }
     }
 
     fn write(address: usize, value: u32) {
-        // SAFETY: only called with the registers above. The values written switch the cycle counter
-        // on and do not affect memory.
+        // SAFETY: `address` is one of the registers above. The values that are written switch the
+        // cycle counter on and do not affect memory.
         unsafe { ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(value) }
     }
 
@@ -97,8 +105,8 @@ mod cortex_m_main {
         }
 
         fn is_missing(&self) -> bool {
-            // If the whole unit is left out, the register reads as zero and the counter stands
-            // still, which the caller notices.
+            // If the chip has no DWT at all, the register reads as zero, so this returns `false`.
+            // The counter then stands still, which the caller checks as well.
             read(DWT_CTRL) & NOCYCCNT != 0
         }
 
@@ -116,7 +124,7 @@ mod riscv {
     use super::RiscV;
     use crate::clock::MachineRegisters;
 
-    /// Reads a control and status register.
+    /// Reads the control and status register with this name.
     macro_rules! csr {
         ($name:literal) => {{
             let value: usize;

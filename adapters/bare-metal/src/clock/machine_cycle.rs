@@ -1,4 +1,4 @@
-//! The cycle counter of RISC-V processors, `mcycle`.
+//! A clock over the cycle counter of RISC-V processors, `mcycle`.
 
 use core::{error, fmt};
 
@@ -6,18 +6,19 @@ use tailwatch_core::{Clock, TickRate};
 
 use super::RiscV;
 
-/// Access to `mcycle`: the one of the processor, or a simulated one in tests.
+/// Access to a 64-bit cycle counter: the `mcycle` of the processor ([`RiscV`]), or a simulated
+/// counter in tests.
 pub trait MachineRegisters {
-    /// Returns the low 32 bits.
+    /// Returns the low 32 bits of the counter.
     fn low(&self) -> u32;
 
-    /// Returns the high 32 bits.
+    /// Returns the high 32 bits of the counter.
     fn high(&self) -> u32;
 
-    /// Returns all 64 bits.
+    /// Returns all 64 bits of the counter.
     ///
-    /// The default implementation reads two halves, and repeats this if the low half wrapped in
-    /// between.
+    /// The default implementation reads the high half, the low half, and the high half again. If
+    /// the high half has changed, the low half wrapped in between, and the reading is repeated.
     #[inline(always)]
     fn cycles(&self) -> u64 {
         loop {
@@ -33,16 +34,16 @@ pub trait MachineRegisters {
 /// A clock over the cycle counter of a RISC-V hart in machine mode.
 ///
 /// The counter has 64 bits, so the program need not call anything. The resolution is one cycle of
-/// the hart, and the tick wraps after 2^64 cycles. A reading costs one instruction on a 64-bit hart
-/// and about five on a 32-bit hart. It is lock-free: it is repeated only if the low half wrapped in
-/// the middle of it.
+/// the hart, and the tick count wraps after 2^64 cycles. A reading takes one instruction on a
+/// 64-bit hart and about five on a 32-bit hart. It is lock-free: the reading is repeated only if
+/// the low half wrapped during it.
 ///
 /// # Limits
 ///
 /// - The counter may stop while the hart sleeps.
 /// - Each hart has its own counter, so a span must end on the hart on which it started.
-/// - Outside of machine mode, reading `mcycle` traps. Read `time` with a [`Clock`] of your own
-///   instead.
+/// - Outside of machine mode, reading `mcycle` traps. Implement [`Clock`] for a type that reads the
+///   register `time` instead.
 #[derive(Clone, Copy, Debug)]
 pub struct MachineCycle<R = RiscV> {
     rate: TickRate,
@@ -51,26 +52,27 @@ pub struct MachineCycle<R = RiscV> {
 
 #[cfg(any(target_arch = "riscv32", target_arch = "riscv64"))]
 impl MachineCycle {
-    /// Creates a clock over the counter of this hart, which runs at this rate.
+    /// Creates a clock over the counter of this hart, which counts at `rate`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the counter does not count, for example because `mcountinhibit` stops
-    /// it.
+    /// Returns an error if the counter stands still, for example because bit 0 of the register
+    /// `mcountinhibit` stops it.
     pub fn new(rate: TickRate) -> Result<Self, MachineCycleError> {
         Self::with_registers(rate, RiscV)
     }
 }
 
-/// How often the counter is read before it is considered stopped.
+/// How often a counter is read to find out whether it counts. If all readings are equal, it counts
+/// as stopped.
 const READS: usize = 64;
 
 impl<R: MachineRegisters> MachineCycle<R> {
-    /// Creates a clock over the counter that `registers` access, which runs at this rate.
+    /// Creates a clock over the counter that `registers` access, which counts at `rate`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the counter does not count.
+    /// Returns an error if the counter stands still.
     pub fn with_registers(rate: TickRate, registers: R) -> Result<Self, MachineCycleError> {
         let cycles = registers.cycles();
         if (0..READS).all(|_| registers.cycles() == cycles) {
@@ -79,7 +81,7 @@ impl<R: MachineRegisters> MachineCycle<R> {
         Ok(Self { rate, registers })
     }
 
-    /// Returns the current cycle.
+    /// Returns the current tick: the number of cycles in the counter.
     #[inline(always)]
     pub fn now(&self) -> u64 {
         self.registers.cycles()
@@ -102,12 +104,12 @@ impl<R: MachineRegisters> Clock for MachineCycle<R> {
     }
 }
 
-/// The error returned when the counter of a [`MachineCycle`] does not count.
+/// The error returned when the counter of a [`MachineCycle`] stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct MachineCycleError {
-    /// The cycle at which it stands.
+    /// The number of cycles at which the counter stands still.
     pub cycles: u64,
 }
 
@@ -129,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// A counter that advances by `steps[n]` after its n-th read, of either half.
+    /// A counter that advances by `steps[n]` cycles after the n-th read, whichever half that reads.
     #[derive(Debug)]
     struct Scripted<'s> {
         cycles: Cell<u64>,

@@ -1,4 +1,4 @@
-//! The `SysTick` timer of Cortex-M processors, extended to 64 bits.
+//! A clock over the `SysTick` timer of Cortex-M processors, extended to 64 bits.
 
 use core::{error, fmt};
 
@@ -9,34 +9,37 @@ use tailwatch_core::{
 
 use super::{CortexM, base::same_core_fence};
 
-/// Access to a `SysTick` timer: the one of the processor, or a simulated one in tests.
+/// Access to a `SysTick` timer: the processor's timer ([`CortexM`]), or a simulated timer in tests.
 pub trait SysTickRegisters {
-    /// Returns the current value (`SYST_CVR`), which counts down from the reload value to 0.
+    /// Returns the current value of the timer (register `SYST_CVR`). The timer counts down from its
+    /// reload value to 0, and then starts over.
     fn current(&self) -> u32;
 
-    /// Returns whether the exception is pending (`ICSR.PENDSTSET`): the timer has reached 0, and
-    /// the handler has not been entered yet.
+    /// Returns whether the exception of the timer is pending (bit `ICSR.PENDSTSET`): the timer has
+    /// reached 0, and the exception handler has not been entered yet.
     fn is_wrap_pending(&self) -> bool;
 }
 
 /// A clock with 64-bit ticks over the `SysTick` timer of a Cortex-M processor.
 ///
-/// The resolution is one tick of the timer, usually a cycle of the core. The hardware wraps after
-/// the period of the timer, at most 2^24 ticks, and the 64-bit tick after 2^64. A reading costs
-/// about twenty instructions and is lock-free. It is also correct if the timer wraps in the middle
-/// of it: a wrap whose exception is still pending is counted, and if the handler ran in between,
-/// the reading is repeated.
+/// The resolution is one tick of the timer, usually a cycle of the core. The timer wraps after its
+/// period, which is at most 2^24 ticks, and the 64-bit tick count wraps after 2^64. A reading takes
+/// about twenty instructions and is lock-free. It is correct even if the timer wraps during the
+/// reading: a wrap whose exception is still pending is counted, and if the exception handler ran
+/// during the reading, the reading is repeated.
 ///
 /// # What the program must do
 ///
 /// - Set up the timer: clock source, reload value `period - 1`, current value 0, exception and
 ///   counter enabled.
 /// - Call [`on_wrap`](Self::on_wrap) at the very beginning of the exception handler.
-/// - Prevent contexts that read the clock from interrupting this handler: give `SysTick` the
-///   highest priority among them. By default, all have the same priority, which is sufficient. A
-///   reader that interrupts the handler before `on_wrap` reads a tick that is a period too low.
-/// - Do not hold the exception off for a whole period. Each time this happens, the clock loses a
-///   period and steps back. A span or a drain that sees the step counts it as a clock anomaly.
+/// - Prevent contexts that read the clock from interrupting this handler: no such context may have
+///   a higher priority than `SysTick`. After a reset, all exceptions have the same priority, which
+///   is sufficient. A reader that interrupts the handler before `on_wrap` gets a tick that is one
+///   period too low.
+/// - Do not hold the exception off for a whole period, for example in a critical section. Each time
+///   this happens, the clock loses a period and steps back. If a span or a pass of the drain is
+///   affected, this is counted in [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::SysTick;
@@ -52,20 +55,21 @@ pub trait SysTickRegisters {
 /// ```
 #[derive(Debug)]
 pub struct SysTick<R = CortexM> {
-    /// The low 32 bits of the ticks in completed periods.
+    /// The low 32 bits of the number of ticks in completed periods.
     ///
-    /// Only the handler writes the two words, and no reader interrupts it between its two stores.
-    /// The handler may interrupt a reader between its loads. The reader notices, because every
-    /// period changes the low word.
+    /// Only the exception handler writes `low` and `high`, and no reader interrupts the handler
+    /// between its two stores. The handler may interrupt a reader between the loads of the two
+    /// words. The reader notices this, because every run of the handler changes `low`.
     low: AtomicU32,
-    /// The high 32 bits of the ticks in completed periods.
+    /// The high 32 bits of the number of ticks in completed periods.
     high: AtomicU32,
+    /// The number of ticks from one wrap to the next.
     period: u32,
     rate: TickRate,
     registers: R,
 }
 
-/// The largest period, because the reload value has 24 bits.
+/// The largest period in ticks: the reload value has 24 bits, and the period is one more.
 const MAX_PERIOD: u32 = 1 << 24;
 
 impl SysTick {
@@ -90,8 +94,9 @@ impl SysTick {
 impl<R> SysTick<R> {
     /// Creates a clock over the timer that `registers` access.
     ///
-    /// Unlike [`new`](SysTick::new), it does not panic, so rate and period may be computed at run
-    /// time.
+    /// `rate` is the number of ticks per second, and `period` the number of ticks from one
+    /// exception to the next: the reload value plus one. Unlike [`new`](SysTick::new), this
+    /// function does not panic, so it is suitable if rate and period are computed at run time.
     ///
     /// # Errors
     ///
@@ -112,7 +117,7 @@ impl<R> SysTick<R> {
 
     /// Counts a wrap of the timer. Wait-free.
     ///
-    /// Call it exactly once in each run of the exception handler, and nowhere else.
+    /// Call this method exactly once in each run of the exception handler, and nowhere else.
     #[inline]
     pub fn on_wrap(&self) {
         let (low, carries) = self.low.load(Relaxed).overflowing_add(self.period);
@@ -128,10 +133,10 @@ impl<R> SysTick<R> {
         self.period
     }
 
-    /// Returns the ticks since the timer last read 0, if it now reads `current`.
+    /// Returns the number of ticks since the timer last reached 0, if its value is now `current`.
     ///
-    /// The exception becomes pending when the timer reaches 0, not when it reloads. So 0 is the
-    /// first tick of a period, not the last.
+    /// The exception becomes pending when the timer reaches 0, not when it reloads one tick later.
+    /// A value of 0 is therefore the first tick of a period, not the last.
     #[inline(always)]
     fn elapsed(&self, current: u32) -> u32 {
         if current == 0 { 0 } else { self.period.wrapping_sub(current) }
@@ -141,13 +146,14 @@ impl<R> SysTick<R> {
 impl<R: SysTickRegisters> SysTick<R> {
     /// Returns the current tick.
     ///
-    /// Lock-free: the reading is repeated only if the handler ran in the middle of it.
+    /// Lock-free: the reading is repeated only if the exception handler ran during it.
     #[inline]
     pub fn now(&self) -> u64 {
         let (ticks, low) = self.completed();
         let current = self.registers.current();
-        // In this order: if no wrap is pending now, none was when `current` was read.
-        if !self.registers.is_wrap_pending() && self.is_still(low) {
+        // The order matters: if no wrap is pending after `current` was read and the handler has not
+        // run, then no wrap was pending when `current` was read.
+        if !self.registers.is_wrap_pending() && self.is_unchanged(low) {
             return ticks.wrapping_add(u64::from(self.elapsed(current)));
         }
         self.now_around_a_wrap()
@@ -161,20 +167,20 @@ impl<R: SysTickRegisters> SysTick<R> {
             let (ticks, low) = self.completed();
             let current = self.registers.current();
             let elapsed = if self.registers.is_wrap_pending() {
-                // `current` may have been read before the wrap or after it. A second reading is
-                // certainly after it.
+                // `current` may have been read before the wrap or after it. The timer is therefore
+                // read again, certainly after the wrap.
                 self.period.wrapping_add(self.elapsed(self.registers.current()))
             } else {
                 self.elapsed(current)
             };
-            if self.is_still(low) {
+            if self.is_unchanged(low) {
                 return ticks.wrapping_add(u64::from(elapsed));
             }
         }
     }
 
-    /// Returns the ticks in completed periods, and their low word to pass to
-    /// [`is_still`](Self::is_still).
+    /// Returns the number of ticks in completed periods, and its low word to pass to
+    /// [`is_unchanged`](Self::is_unchanged).
     #[inline(always)]
     fn completed(&self) -> (u64, u32) {
         let low = self.low.load(Relaxed);
@@ -184,9 +190,10 @@ impl<R: SysTickRegisters> SysTick<R> {
         (u64::from(high) << 32 | u64::from(low), low)
     }
 
-    /// Returns whether the handler has not run since the low word was `low`. Each run changes it.
+    /// Returns whether the low word is still `low`, the word that [`completed`](Self::completed)
+    /// returned. If so, the exception handler has not run in between.
     #[inline(always)]
-    fn is_still(&self, low: u32) -> bool {
+    fn is_unchanged(&self, low: u32) -> bool {
         same_core_fence();
         self.low.load(Relaxed) == low
     }

@@ -1,44 +1,49 @@
-//! Decodes frames.
+//! The decoder of frames.
 
 use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 
 /// Decodes the frames in a stream of bytes, on the host or on another microcontroller.
 ///
-/// The stream may contain any bytes. Bytes that are not a valid frame are counted as [`Rejected`],
-/// and decoding continues after the next zero byte. The decoder has a buffer of [`MAX_FRAME`] bytes
-/// and does not allocate.
+/// The stream may contain any bytes. A sequence of bytes that is not a valid frame is counted in
+/// [`Rejected`], and decoding continues after the next zero byte. The decoder has a buffer of
+/// [`MAX_FRAME`] bytes and does not allocate.
 #[derive(Clone, Debug)]
 pub struct Decoder {
+    /// The bytes that have arrived since the last zero byte, in the first `len` elements.
     bytes: [u8; MAX_FRAME],
     len: usize,
-    /// Whether more bytes than a frame can have arrived since the last zero byte.
+    /// Whether more than [`MAX_FRAME`] bytes have arrived since the last zero byte, so that some
+    /// found no room in `bytes`.
     overflowed: bool,
     rejected: Rejected,
 }
 
-/// Counts of byte sequences between two zero bytes that were not a valid frame, by cause.
+/// How many byte sequences the [`Decoder`] has rejected, by cause. A byte sequence consists of the
+/// bytes between two zero bytes. It is rejected if it is not a valid frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Rejected {
-    /// Longer than [`MAX_FRAME`].
+    /// Sequences that are longer than [`MAX_FRAME`] bytes.
     pub too_long: u64,
-    /// The checksum or the COBS encoding is wrong, because bytes were lost or changed.
+    /// Sequences with a wrong checksum or a wrong COBS encoding, because bytes were lost or
+    /// changed.
     pub damaged: u64,
-    /// The checksum is right, but the frame has another [`VERSION`].
+    /// Frames with a right checksum, but another [`VERSION`] than this decoder's.
     pub other_version: u64,
-    /// Checksum and version are right, but the content is not a [`Frame`].
+    /// Frames with a right checksum and this decoder's version, but whose content is not a
+    /// [`Frame`].
     pub unknown: u64,
 }
 
 impl Rejected {
-    /// Returns the sum of all causes.
+    /// Returns the number of rejected byte sequences, whatever the cause.
     pub const fn total(&self) -> u64 {
         self.too_long + self.damaged + self.other_version + self.unknown
     }
 }
 
-/// The cause for which a byte sequence was rejected.
+/// Why [`decode_frame`] rejects a byte sequence. The variants correspond to fields of [`Rejected`].
 enum Reason {
     Damaged,
     OtherVersion,
@@ -56,16 +61,17 @@ impl Decoder {
         Self { bytes: [0; MAX_FRAME], len: 0, overflowed: false, rejected }
     }
 
-    /// Processes bytes in chunks of any length, and calls `emit` with each frame that they
+    /// Processes the next `bytes` of the stream, and calls `emit` with each frame that they
     /// complete.
     ///
-    /// Takes time linear in the number of bytes.
+    /// The stream may be passed in chunks of any length: a frame may begin in one call and end in
+    /// another. Takes time linear in the number of bytes.
     pub fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Frame)) {
         for byte in bytes {
             if *byte != 0 {
                 match self.bytes.get_mut(self.len) {
-                    Some(place) => {
-                        *place = *byte;
+                    Some(free) => {
+                        *free = *byte;
                         self.len += 1;
                     }
                     None => self.overflowed = true,
@@ -87,12 +93,12 @@ impl Decoder {
         }
     }
 
-    /// Returns the counts of rejected byte sequences so far.
+    /// Returns how many byte sequences were rejected so far, by cause.
     pub const fn rejected(&self) -> Rejected {
         self.rejected
     }
 
-    /// Returns the number of buffered bytes, which belong to a frame that is not complete yet.
+    /// Returns the number of bytes in the buffer. They belong to a frame that is not complete yet.
     pub const fn waiting(&self) -> usize {
         self.len
     }
@@ -101,12 +107,12 @@ impl Decoder {
 /// Decodes a frame from `bytes`, which do not include the zero byte that ends it.
 fn decode_frame(bytes: &mut [u8]) -> Result<Frame, Reason> {
     let len = cobs::decode_in_place(bytes).map_err(|_| Reason::Damaged)?;
-    let (guarded, checksum) =
+    let (checked, checksum) =
         bytes.get(..len).and_then(<[u8]>::split_last_chunk).ok_or(Reason::Damaged)?;
-    if CHECKSUM.checksum(guarded) != u32::from_le_bytes(*checksum) {
+    if CHECKSUM.checksum(checked) != u32::from_le_bytes(*checksum) {
         return Err(Reason::Damaged);
     }
-    let (version, frame) = guarded.split_first().ok_or(Reason::Damaged)?;
+    let (version, frame) = checked.split_first().ok_or(Reason::Damaged)?;
     if *version != VERSION {
         return Err(Reason::OtherVersion);
     }

@@ -1,4 +1,4 @@
-//! Encodes frames.
+//! The encoder of frames.
 
 use core::{error, fmt};
 
@@ -6,8 +6,8 @@ use postcard::ser_flavors::{Cobs, Flavor, Slice};
 
 use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 
-/// Encodes a frame into `buffer`, and returns the part of it that was written, including the zero
-/// byte that ends the frame.
+/// Encodes `frame` into the start of `buffer`. Returns the part of `buffer` that was written, which
+/// includes the zero byte that ends the frame.
 ///
 /// Takes time linear in the length of the frame, which is at most [`MAX_FRAME`] bytes.
 ///
@@ -15,6 +15,7 @@ use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 ///
 /// Returns an error if `buffer` is too small. [`MAX_FRAME`] bytes are always enough.
 pub fn encode<'b>(frame: &Frame, buffer: &'b mut [u8]) -> Result<&'b mut [u8], BufferTooSmall> {
+    // Created first, because `buffer` is borrowed below.
     let too_small = BufferTooSmall { room: buffer.len() };
     let digest = CHECKSUM.digest();
     Cobs::try_new(Slice::new(buffer))
@@ -24,7 +25,7 @@ pub fn encode<'b>(frame: &Frame, buffer: &'b mut [u8]) -> Result<&'b mut [u8], B
         .map_err(|_| too_small)
 }
 
-/// Encodes bytes with COBS, and appends their checksum.
+/// The last stage of `postcard`'s output: encodes bytes with COBS, and appends their checksum.
 struct WithChecksum<'b> {
     cobs: Cobs<Slice<'b>>,
     digest: crc::Digest<'static, u32, crc::NoTable>,
@@ -57,7 +58,7 @@ impl fmt::Display for BufferTooSmall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a buffer of {} bytes is too small for the frame; {MAX_FRAME} bytes are always enough",
+            "a buffer of {} bytes is too small for this frame; {MAX_FRAME} bytes are always enough",
             self.room
         )
     }

@@ -1,4 +1,4 @@
-//! The content of frames: the items of a report as plain numbers.
+//! The content of frames: the items of a report as plain numbers, for serialization.
 
 use core::time::Duration;
 
@@ -11,32 +11,36 @@ use tailwatch_core::{
 use super::MAX_NAME;
 use crate::{EventCounts, EventLimit, EventSummary, Health, ReportItem};
 
-/// A name, cut to at most [`MAX_NAME`] bytes at a character boundary.
+/// The name of an event, cut between two characters to at most [`MAX_NAME`] bytes.
 pub type Name = String<MAX_NAME>;
 
-/// A frame. Durations are in nanoseconds, points in time are ticks of the clock.
+/// The content of a frame: an item of a report, or a violation that was raised or cleared.
+///
+/// All durations are in nanoseconds. All points in time are ticks of the drain's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Frame {
-    /// Counts of all records: the first item of a report.
+    /// How many records were written, drained and lost: the first item of a report.
     Health(HealthFrame),
-    /// The counts of an event.
+    /// The spans of an event, by outcome.
     Counts(CountsFrame),
-    /// The summary of an event over a window.
+    /// The summary of an event over a window, or since the drain was created.
     Summary(SummaryFrame),
-    /// The state of a limit.
+    /// A limit and its state.
     Limit(LimitFrame),
-    /// A limit was raised or cleared.
+    /// A violation of a limit was raised (the limit became violated) or cleared (the event is
+    /// within the limit again).
     StatusChange {
-        /// The tick at which the drain found the change.
+        /// The tick of the pass in which the drain found the change.
         at: u64,
-        /// The limit with its new state.
+        /// The limit and its new state.
         limit: LimitFrame,
     },
 }
 
-/// [`Health`] in a frame. The fields have the same meaning.
+/// A [`Health`] in a frame. The fields have the same meaning as those of [`Health`] and
+/// [`Counters`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
@@ -59,7 +63,8 @@ pub struct HealthFrame {
     pub transitions_lost: u64,
 }
 
-/// [`EventCounts`] in a frame. The fields have the same meaning.
+/// An [`EventCounts`] in a frame. The fields have the same meaning as those of [`EventCounts`],
+/// [`Outcomes`](tailwatch_core::Outcomes) and [`Pairing`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
@@ -82,17 +87,18 @@ pub struct CountsFrame {
     pub oldest: Option<u64>,
 }
 
-/// The unit of an event.
+/// Whether an event measures durations or plain numbers: a [`Unit`] in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum UnitKind {
-    /// Nanoseconds.
+    /// Durations in nanoseconds.
     Time,
     /// Plain numbers.
     One,
 }
 
-/// [`EventSummary`] in a frame. Fields without a description have the same meaning as there.
+/// An [`EventSummary`] in a frame. Fields without a description have the same meaning as those of
+/// [`EventSummary`] and [`Summary`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
@@ -103,13 +109,14 @@ pub struct SummaryFrame {
     pub event: u16,
     pub name: Name,
     pub unit: UnitKind,
-    /// The length of the window; `None` for the total since the start.
+    /// The length of the window in nanoseconds; `None` for the summary since the drain was created.
     pub window: Option<u64>,
     pub count: u64,
     pub estimated_total: u64,
     pub min: u64,
     pub max: u64,
-    /// The mean times 2^16.
+    /// The mean times 2^16, which [`FixedPoint::from_bits`](tailwatch_core::FixedPoint::from_bits)
+    /// converts back.
     pub mean_bits: u64,
     /// The standard deviation times 2^16.
     pub stddev_bits: u64,
@@ -117,45 +124,48 @@ pub struct SummaryFrame {
     pub p95: u64,
     pub p99: u64,
     pub p99_9: u64,
-    /// The maximum relative error of the quantiles in parts per million; 0 if they are exact.
+    /// The maximum relative error of the quantiles in parts per million: 0 if they are exact, and
+    /// 2^32 − 1 if there is no bound.
     pub error_ppm: u32,
     pub covered: u64,
     pub complete: bool,
 }
 
-/// The bound of a limit.
+/// The kind of a limit, and its bound: a [`Limit`] in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitKind {
-    /// A threshold on a quantile over a window.
+    /// A limit on a quantile of the samples in a sliding window.
     Quantile {
-        /// The quantile in parts per million.
+        /// The quantile in parts per million: 990,000 for p99.
         ppm: u32,
-        /// The largest value within the limit, in nanoseconds or in the unit of the event.
+        /// The largest value of the quantile that is within the limit, in nanoseconds or as a plain
+        /// number.
         limit: u64,
-        /// The length of the window.
+        /// The length of the window in nanoseconds.
         window: u64,
     },
-    /// A bound on the time without a record of the event.
+    /// A limit on the time without any record of the event.
     Silence {
-        /// The longest silence within the limit.
+        /// The longest silence that is within the limit, in nanoseconds.
         longest: u64,
     },
 }
 
-/// The state of a limit.
+/// The state of a limit: an [`SlaState`] in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitState {
-    /// There is not enough data to decide.
+    /// There is not enough data to decide whether the limit is violated.
     Unknown,
     /// The event is within the limit.
     Ok,
-    /// The event exceeds the limit.
+    /// The limit is violated.
     Violated,
 }
 
-/// [`EventLimit`] in a frame. Fields without a description have the same meaning as there.
+/// An [`EventLimit`] in a frame. Fields without a description have the same meaning as those of
+/// [`EventLimit`] and [`SlaStatus`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[expect(
@@ -170,15 +180,17 @@ pub struct LimitFrame {
     pub over: u64,
     pub count: u64,
     pub observed: Option<u64>,
-    /// The tick at which the limit was last raised or cleared.
+    /// The tick of the pass in which a violation of the limit was last raised or cleared; `None` if
+    /// there was no violation yet.
     pub since: Option<u64>,
     pub raised: u64,
     pub cleared: u64,
 }
 
 impl Frame {
-    /// Creates the frame for a limit that was raised or cleared. `events` provides the event's
-    /// name.
+    /// Creates the frame for a violation that was raised or cleared, as returned by
+    /// [`Drain::next_change`](crate::Drain::next_change). The name of the event is looked up in
+    /// `events`.
     pub fn change(events: &'static [EventInfo], change: &StatusChange) -> Self {
         Self::StatusChange {
             at: change.at,
@@ -243,7 +255,7 @@ impl From<&EventCounts> for CountsFrame {
         let Pairing { paired, open, uncertain, untracked, abandoned, early, orphans, .. } = pairing;
         Self {
             event: event.get(),
-            name: name(full_name),
+            name: cut_name(full_name),
             ok: outcomes.ok,
             error: outcomes.error,
             cancelled: outcomes.cancelled,
@@ -267,7 +279,7 @@ impl From<&EventSummary> for SummaryFrame {
         } = summary;
         Self {
             event: event.get(),
-            name: name(full_name),
+            name: cut_name(full_name),
             unit: if unit == Unit::Time { UnitKind::Time } else { UnitKind::One },
             window: window.map(nanos),
             count,
@@ -295,11 +307,11 @@ impl From<&EventLimit> for LimitFrame {
         } = status;
         Self {
             event: event.get(),
-            name: name(full_name),
+            name: cut_name(full_name),
             kind: match limit {
                 Limit::Quantile(threshold) => LimitKind::Quantile {
                     ppm: threshold.quantile.ppm(),
-                    limit: threshold.limit,
+                    limit: threshold.max,
                     window: nanos(threshold.window),
                 },
                 Limit::Silence(longest) => LimitKind::Silence { longest: nanos(longest) },
@@ -319,8 +331,8 @@ impl From<&EventLimit> for LimitFrame {
     }
 }
 
-/// Cuts a name to the characters that fit into a frame.
-fn name(full: &str) -> Name {
+/// Returns the longest prefix of `full` that consists of whole characters and fits into a frame.
+fn cut_name(full: &str) -> Name {
     let mut name = Name::new();
     for character in full.chars() {
         if name.push(character).is_err() {
@@ -330,7 +342,7 @@ fn name(full: &str) -> Name {
     name
 }
 
-/// Converts a duration to nanoseconds, at most 2^64 − 1.
+/// Converts a duration to nanoseconds. A duration of 2^64 ns or more becomes 2^64 − 1.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Tests of frames sent over a line that loses, changes and adds bytes.
+//! Tests of frames that are sent over a line which loses, changes and adds bytes.
 
 use core::time::Duration;
 
@@ -19,7 +19,8 @@ const ID: EventId = match EventId::new(2_047) {
 /// 39 characters of 2 bytes each.
 const LONG: &str = "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü";
 
-/// Returns a summary and the statuses of both kinds of limit, as an aggregator computes them.
+/// Returns a summary, and the statuses of a limit on a quantile and of a limit on silence, as an
+/// aggregator computes them.
 fn computed() -> (Summary, Vec<SlaStatus>) {
     const EVENTS: &[EventInfo] = &[EventInfo::new(ID, "order_fill")];
     const SHAPE: Shape =
@@ -103,7 +104,7 @@ fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
     ]
 }
 
-/// Returns a frame of each kind for each of these numbers.
+/// Returns a frame for each kind of item and each of `numbers`.
 fn frames_of(numbers: &[u64]) -> Vec<Frame> {
     let items = numbers.iter().flat_map(|n| items(*n, "order_fill"));
     items.map(|item| Frame::from(&item)).collect()
@@ -114,7 +115,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
     encode(frame, &mut buffer).unwrap().to_vec()
 }
 
-/// Decodes these chunks; returns the frames and the counts of rejected byte sequences.
+/// Passes `chunks` to a decoder. Returns the frames, and how many byte sequences were rejected.
 fn decoded<'b>(chunks: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Frame>, Rejected) {
     let (mut decoder, mut frames) = (Decoder::new(), vec![]);
     for chunk in chunks {
@@ -150,16 +151,16 @@ fn every_item_fits_into_a_frame_and_decodes_to_the_same() {
     }
 }
 
-/// The expected bytes are worked out by hand: version, index of the variant, one byte per field,
-/// and the checksum as computed by `zlib.crc32` of Python.
+/// The expected bytes were worked out by hand: the version, the index of the variant of `Frame`,
+/// one byte per field, and the checksum, which was computed by `zlib.crc32` of Python.
 #[test]
 fn the_bytes_are_the_documented_ones() {
     let [health, ..] = items(1, "");
     let bytes = encoded(&Frame::from(&health));
     let mut plain = vec![1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
     plain.extend(0x5AAF_10E2_u32.to_le_bytes());
-    // The only zero byte is at index 1 of `plain`. COBS replaces it by the distance to the end, 18,
-    // and puts the distance to it, 2, in front.
+    // The only zero byte of `plain` is at index 1. COBS replaces it with 18, the distance from
+    // there to the end, and puts 2, the distance to the zero byte, in front.
     let mut expected = vec![2, 1, 18];
     expected.extend(&plain[2..]);
     expected.push(0);
@@ -234,7 +235,7 @@ proptest! {
         prop_assert_eq!(decoded(chunks), (sent, Rejected::default()));
     }
 
-    /// A burst of noise destroys the frame in which it begins. All other frames are decoded.
+    /// Noise destroys only the frame in which it begins. All other frames are decoded.
     #[test]
     fn noise_is_counted_and_all_other_frames_are_decoded(
         numbers in proptest::collection::vec(any::<u64>(), 3..8),

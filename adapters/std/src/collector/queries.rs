@@ -33,8 +33,11 @@ impl Published {
 }
 
 impl Collector {
-    /// Returns the summary of `event` over the window of this length, or `None` if the window has
-    /// no samples of the event.
+    /// Returns the summary of `event` over the window of length `window`, or `None` if the window
+    /// has no samples of the event.
+    ///
+    /// The summary is as old as the last report: see [`Collector`] for how often reports are
+    /// published. Call [`flush`](Self::flush) first to include everything recorded so far.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.
@@ -46,7 +49,8 @@ impl Collector {
         self.query(event, window, |statistics| statistics.summary)
     }
 
-    /// Returns the summary of `event` since the start, or `None` if there are no samples.
+    /// Returns the summary of `event` since the start, as of the last report, or `None` if there
+    /// are no samples.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event.
@@ -57,8 +61,8 @@ impl Collector {
             .map(|statistics| statistics.summary))
     }
 
-    /// Returns the name and the summary of every event over the window of this length, all from the
-    /// same report.
+    /// Returns the name and the summary of every event over the window of length `window`, all from
+    /// the last report.
     ///
     /// A summary is `None` if the window has no samples of the event.
     ///
@@ -78,7 +82,7 @@ impl Collector {
             .collect()
     }
 
-    /// Returns any quantile of `event` over the window of this length, in nanoseconds or in the
+    /// Returns any quantile of `event` over the window of length `window`, in nanoseconds or in the
     /// event's plain numbers, together with its accuracy.
     ///
     /// Returns `None` if the window has no samples of the event. The quantile is computed on the
@@ -95,8 +99,9 @@ impl Collector {
         self.query(event, window, |statistics| statistics.quantile(quantile))
     }
 
-    /// Returns the slowest samples of `event` in the window of this length, at most 4, the slowest
-    /// first. For an event with plain numbers, these are the largest ones.
+    /// Returns the slowest samples of `event` in the window of length `window`, as of the last
+    /// report: at most 4, the slowest first. For an event with plain numbers, these are the largest
+    /// ones.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.
@@ -148,7 +153,7 @@ impl Collector {
         self.pool.is_breached(event.id())
     }
 
-    /// Returns the violated limits on quantiles over the window of this length, as of the last
+    /// Returns the violated limits on quantiles over the window of length `window`, as of the last
     /// report. Limits on silence have no window and are not included; [`report`](Self::report)
     /// lists all limits.
     ///
@@ -164,9 +169,11 @@ impl Collector {
         Ok(limits_over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
     }
 
-    /// Returns the violations that were raised (began) or cleared (ended) since the last call.
+    /// Returns the violations that were raised (began) or cleared (ended) since the last call, and
+    /// removes them from the collector's queue. If several callers use this method, each change is
+    /// returned to only one of them.
     ///
-    /// A queue of 256 entries keeps them for this call. If it is full, the oldest are dropped and
+    /// The queue has 256 entries. When it is full, each new entry replaces the oldest, which is
     /// counted in [`SlaChanges::missed`]. Blocks only while another thread adds or takes entries.
     pub fn sla_changes(&self) -> SlaChanges {
         lock(&self.changes).take()

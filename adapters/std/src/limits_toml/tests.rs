@@ -447,7 +447,7 @@ fn plain_numbers_out_of_range_are_refused() {
         format!("{PLACEMENT}min_samples = 4294967295\n{BACKLOG}limit = 18446744073709551615");
     let limits = read(&text).unwrap();
     assert!(matches!(limits[0].1, Limit::Quantile(Threshold { min_samples: u32::MAX, .. })));
-    assert!(matches!(limits[1].1, Limit::Quantile(Threshold { limit: u64::MAX, .. })));
+    assert!(matches!(limits[1].1, Limit::Quantile(Threshold { max: u64::MAX, .. })));
 }
 
 #[test]

@@ -51,16 +51,17 @@ pub struct EventDiff {
 #[derive(Debug)]
 struct NotEarlier;
 
-/// The statistics of the samples that were added between two reports, in nanoseconds or as plain
-/// numbers.
+/// The statistics of the samples that were added between two reports. Mean and quantiles are in
+/// nanoseconds for an event that is measured in time; otherwise they are in the plain numbers that
+/// were recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SamplesDiff {
     /// The number of samples that were recorded.
     pub count: u64,
-    /// The estimated number of samples, including those that sampling left out.
+    /// The estimated number of occurrences of the event, including those that sampling left out.
     pub estimated_total: u64,
-    /// The mean of the samples.
+    /// The mean of the samples, each by its weight.
     pub mean: FixedPoint,
     /// The median.
     pub p50: u64,
@@ -122,7 +123,8 @@ impl Report {
 }
 
 impl ReportDiff {
-    /// Returns what happened to an event, or `None` if the collector does not have the event.
+    /// Returns what happened to `event`, or `None` if the collector does not have the event. An
+    /// event without new samples has a difference as well, without `samples`.
     pub fn event(&self, event: impl tailwatch_core::Event) -> Option<&EventDiff> {
         let id = event.id();
         self.events.iter().find(|event| event.id == id)

@@ -1,4 +1,5 @@
-//! What the images share: the panic handler, the events, the windows and a minimal clock.
+//! What the images share: the panic handler, the events, the windows and a minimal clock. An image
+//! is a program whose size is compared with the budgets.
 
 #![no_std]
 
@@ -22,7 +23,7 @@ events! {
     }
 }
 
-/// The windows for which the budgets are stated, in five slices each.
+/// The windows for which the budgets are stated. Each moves forward in five steps (*slices*).
 pub const WINDOWS: [WindowSpec; 2] = {
     let [second, five] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]

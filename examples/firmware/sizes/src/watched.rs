@@ -6,14 +6,15 @@ use tailwatch_core::{Aggregator, Clock, Event, Gate, Recorder, Ring, Scope, Shap
 
 use crate::{Four, MinimalClock, RATE, WINDOWS};
 
-/// The shape of both images, with histograms. The image `exact` removes these.
+/// The capacities of the storage in the image `histogram`. The image `exact` removes the
+/// histograms.
 pub const SHAPE: Shape =
     Shape { samples: 64, in_flight: 8, slowest: 0, ..Shape::small(Four::ALL, &WINDOWS) };
 
 static RING: Ring<[Slot; 64]> = Ring::new();
 static GATE: Gate<5> = Gate::new();
 
-/// Records, drains and summarizes for ever.
+/// Records, drains and summarizes for ever, with storage that has this shape.
 pub fn run<S: Storage>(shape: Shape, storage: S) -> ! {
     let ring: &Ring = &RING;
     let recorder = Recorder::new(ring.attach_producer(), &GATE, MinimalClock);

@@ -1,6 +1,8 @@
-//! Measures instructions and stack. `.ci/check_budgets.py` compares the results with the budgets.
+//! Measures how many instructions and how much stack tailwatch takes. `.ci/check_budgets.py`
+//! compares the results with the budgets.
 //!
-//! It runs on `-machine lm3s6965evb`, whose timer has a resolution of less than an instruction.
+//! The program runs in QEMU with `-machine lm3s6965evb`. There, one instruction lasts several ticks
+//! of the timer, so the timer can count single instructions.
 
 #![no_std]
 #![no_main]
@@ -25,6 +27,7 @@ events! {
     }
 }
 
+/// Windows of one second and of five seconds, in five slices each.
 const WINDOWS: [WindowSpec; 2] = {
     let [second, five] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
     [WindowSpec::new(second.length, 5), WindowSpec::new(five.length, 5)]
@@ -44,7 +47,7 @@ impl Clock for TwoInstructionClock {
     #[inline(always)]
     fn start(&self) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: it only loads two constants into registers.
+        // SAFETY: the assembly only loads two constants into registers.
         unsafe {
             asm!(
                 "movs {0}, #9",
@@ -78,14 +81,16 @@ fn ticks(work: impl FnOnce()) -> u32 {
     before.wrapping_sub(after) & 0xFF_FFFF
 }
 
-/// Prints how many ticks of the timer `work` takes, which does something `times` times.
+/// Prints how many ticks of the timer `work` takes. `row` names what is measured, and `times` is
+/// how often `work` does it.
 #[inline(always)]
 fn count(row: &str, times: u32, work: impl FnOnce()) {
     let ticks = ticks(work);
     println!("ticks {row} {times} {ticks}");
 }
 
-/// Repeats an expression eight times, without a loop, whose instructions would be counted.
+/// Repeats an expression eight times. This is not a loop, because the instructions of a loop would
+/// be counted as well.
 macro_rules! eight_times {
     ($($work:tt)*) => {
         $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*; $($work)*;
@@ -104,7 +109,8 @@ fn main() -> ! {
     timer.clear_current();
     timer.enable_counter();
 
-    // The first two calibrate: the cost of counting itself, and the ticks per instruction.
+    // These two calibrate the others: the ticks that counting itself takes, and the ticks of 1,000
+    // instructions.
     count("nothing", 1, || ());
     count("thousand", 1, || execute(1_000));
     clock();
@@ -114,17 +120,17 @@ fn main() -> ! {
     process::exit(0)
 }
 
-/// Counts the readings of the 64-bit clock.
+/// Counts the instructions of a reading of the 64-bit clock.
 fn clock() {
     count("systick", 8, || {
         eight_times!(consume(board::clock().start()));
     });
 }
 
-/// Uses a number, so that the compiler must compute it. Takes no instruction.
+/// Forces the compiler to compute `number`. Takes no instruction itself.
 #[inline(always)]
 fn consume(number: u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a 64-bit number")]
     let (low, high) = (number as u32, (number >> 32) as u32);
     // SAFETY: the assembly is empty.
     unsafe {
@@ -132,12 +138,14 @@ fn consume(number: u64) {
     };
 }
 
-/// Counts what recording costs the measured program.
+/// Counts the instructions that recording adds to the measured program: for a record of a span, for
+/// a value, and for a span while recording is switched off.
 fn spans() {
     static GATE: Gate<5> = Gate::new();
     static RING: Ring<[Slot; 64]> = Ring::new();
     let ring: &Ring = black_box(&RING);
     let recorder = Recorder::new(ring.attach_producer(), &GATE, TwoInstructionClock);
+    // A span is two records.
     count("record", 16, || {
         eight_times!(drop(recorder.measure(Four::Sample)));
     });
@@ -150,24 +158,26 @@ fn spans() {
     });
 }
 
-/// The number of spans that fill the ring.
+/// The number of spans that fill the ring, of two records each.
 const SPANS: u32 = 64;
-/// The number of passes that are made before the counted ones.
+/// The number of passes of the drain that are made before the counted passes.
 const WARM_UP_PASSES: u64 = 4;
 /// The number of passes whose instructions are counted.
 const COUNTED_PASSES: u64 = 8;
-/// The ticks from one pass to the next.
+/// The number of ticks of 1 µs from one pass to the next.
 const PASS_TICKS: u64 = 20_000;
-/// The ticks of a slice of the shorter window.
+/// The number of ticks in a slice of the shorter window.
 const SLICE_TICKS: u64 = 200_000;
-/// A number of ticks that is more than the shorter window.
+/// A number of ticks that is longer than the shorter window, so samples of this age are too late
+/// for the window.
 const TOO_LATE_TICKS: u64 = 1_500_000;
-/// The sampling of records that each stand for 8.
+/// The sampling exponent of records that each stand for 2^3 = 8 events.
 const SAMPLED: u8 = 3;
 
 type FullRing = Ring<[Slot; 2 * SPANS as usize]>;
 
-/// Counts the instructions of draining a full ring, and the stack of a drain and a report.
+/// Counts the instructions of draining a full ring, and the bytes of stack that a pass of the drain
+/// and a report take.
 fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
     static RING: FullRing = Ring::new();
     let ring: &Ring = &RING;
@@ -175,8 +185,8 @@ fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
     let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, 0, storage) else {
         process::exit(1)
     };
-    // The first passes are not counted, because they start slices and fill the buffers. There are
-    // enough counted passes to include the work that the aggregator defers.
+    // The first passes are not counted, because they start slices and fill the buffers. The counted
+    // passes are so many that they include the work which the aggregator defers to a later pass.
     let mut counted_ticks = 0;
     for pass in 0..WARM_UP_PASSES + COUNTED_PASSES {
         fill(&producer, pass * PASS_TICKS);
@@ -190,9 +200,11 @@ fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
     }
     println!("ticks {name} {} {counted_ticks}", 2 * SPANS * COUNTED_PASSES as u32);
     let now = (WARM_UP_PASSES + COUNTED_PASSES + 1) * PASS_TICKS + TOO_LATE_TICKS;
-    // Records that take the deepest paths of a drain: as many staged samples of one event as
-    // possible, a new slice, and samples that are too old for a window. All are sampled, some are
-    // not from spans, and some are so long that their sums need more bits.
+    // The stack is measured with records that make the drain call its functions most deeply: as
+    // many samples of one event as the aggregator can collect before it must add them to the
+    // windows, a new slice, and samples that are too old for a window. All records have a sampling
+    // exponent, some do not belong to spans, and some durations are so long that their sums need
+    // more bits.
     for from in [now - PASS_TICKS, now - PASS_TICKS - SLICE_TICKS, now - TOO_LATE_TICKS] {
         for number in 0..u64::from(SPANS / 4) {
             producer.push(Record::duration(from + number, Four::ALL[0].id, SAMPLED, 1_000_000));
@@ -207,11 +219,13 @@ fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
     println!("stack {name} {used}");
 }
 
+/// Fills the ring with spans of all events, the first of which starts at tick `from`.
 fn fill(producer: &Producer<'_>, from: u64) {
     fill_with(producer, from, SPANS, Four::ALL, 0);
 }
 
-/// Records this many spans, of these events in turn, with this sampling.
+/// Records `spans` spans of `events` in turn, the first of which starts at tick `from`. Each record
+/// stands for 2^`sampling` events.
 fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo], sampling: u8) {
     let mut tick = from;
     for (number, info) in (0..u64::from(spans)).zip(events.iter().cycle()) {
@@ -222,7 +236,7 @@ fn fill_with(producer: &Producer<'_>, from: u64, spans: u32, events: &[EventInfo
     }
 }
 
-/// Makes a whole pass.
+/// Makes a whole pass of the drain at tick `now`.
 #[inline(never)]
 fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>, now: u64) {
     consumer.refresh();
@@ -234,7 +248,7 @@ fn drain<S: Storage>(aggregator: &mut Aggregator<S>, consumer: &mut Consumer<'_>
     });
 }
 
-/// Computes a summary of each event and scope.
+/// Computes the summary of each event over each window and over the time since the start.
 #[inline(never)]
 fn report<S: Storage>(aggregator: &mut Aggregator<S>) {
     for EventInfo { id, .. } in Four::ALL {

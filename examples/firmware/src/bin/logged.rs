@@ -1,4 +1,4 @@
-//! Logs the report through `defmt`. `defmt-print` formats it on the host.
+//! Logs the reports of the firmware through `defmt`. `defmt-print` formats the log on the host.
 
 #![no_std]
 #![no_main]

@@ -1,8 +1,9 @@
-//! Checks the core's arithmetic on a 32-bit processor, where much of it is different code than on a
-//! server.
+//! Checks the arithmetic of the core on a 32-bit processor, where much of the code differs from
+//! that on a server.
 //!
-//! Record layout, selection, bucket bounds, histograms, time conversion and windows are each
-//! compared with the simplest possible computation of the same result.
+//! The layout of records, the selection of quantiles, the bounds of buckets, histograms, the
+//! conversion of time and windows are each compared with the simplest possible computation of the
+//! same result.
 
 #![no_std]
 #![no_main]
@@ -46,8 +47,8 @@ impl Random {
         self.next() % end
     }
 
-    /// Returns a number whose length in bits is evenly distributed, so small ones are as likely as
-    /// large.
+    /// Returns a number whose length in bits is evenly distributed, so small numbers are as likely
+    /// as large numbers.
     fn any_size(&mut self) -> u64 {
         let shift = self.below(64);
         self.next() >> shift
@@ -67,35 +68,40 @@ fn records(random: &mut Random) {
     for _ in 0..1_000 {
         let (ticks, length, number) =
             (random.next(), random.next() & MAX_PAYLOAD, 1 + random.below(2_047));
-        let (event, k) = (event(number), random.below(16));
-        let end = Record::end(ticks, event, u8::try_from(k).unwrap_or(0), Outcome::Error, length);
-        check("record", end.words(), [ticks, length << 18 | k << 14 | 3 << 11 | number]);
+        let (event, sampling) = (event(number), random.below(16));
+        let exponent = u8::try_from(sampling).unwrap_or(0);
+        let end = Record::end(ticks, event, exponent, Outcome::Error, length);
+        // 3 is the kind of an END with an error.
+        check("record", end.words(), [ticks, length << 18 | sampling << 14 | 3 << 11 | number]);
         let ring = &mut Ring::<[Slot; 8]>::new();
         let (producer, mut consumer) = ring.split();
         producer.push(end);
         consumer.refresh();
         consumer.drain(|record| {
             check("record through a ring", record.words(), end.words());
-            check("its kind", record.kind(), Kind::EndError);
+            check("the kind of a record", record.kind(), Kind::EndError);
         });
     }
 }
 
+/// Returns the event id with this number.
 fn event(number: u64) -> EventId {
     u16::try_from(number).ok().and_then(EventId::new).expect("between 1 and 2,047")
 }
 
-/// Returns the quantile by its definition: the smallest value that at least this share does not
-/// exceed.
+/// Returns a quantile of `values`, which are pairs of a value and its weight. It is computed by the
+/// definition: the smallest value such that at least the quantile's share of the total weight
+/// belongs to values that are no larger.
 fn quantile_by_counting(
     values: impl Iterator<Item = (u64, u64)> + Clone,
     quantile: Quantile,
 ) -> u64 {
     let total: u64 = values.clone().map(|(_, weight)| weight).sum();
-    let covered = |most: u64| {
-        values.clone().filter(|(value, _)| *value <= most).map(|(_, weight)| weight).sum::<u64>()
+    let weight_up_to = |bound: u64| {
+        values.clone().filter(|(value, _)| *value <= bound).map(|(_, weight)| weight).sum::<u64>()
     };
-    let is_enough = |value: &u64| covered(*value) * 1_000_000 >= u64::from(quantile.ppm()) * total;
+    let is_enough =
+        |value: &u64| weight_up_to(*value) * 1_000_000 >= u64::from(quantile.ppm()) * total;
     values.clone().map(|(value, _)| value).filter(is_enough).min().unwrap_or(0)
 }
 
@@ -110,9 +116,10 @@ fn selection(random: &mut Random) {
         check("selection", select::quantiles(values, QUANTILES), Some(expected));
 
         let mut weighted = [WeightedSample::default(); 40];
-        for (place, value) in weighted.iter_mut().zip(&*values) {
-            let k = u8::try_from(random.below(6)).unwrap_or(0);
-            *place = WeightedSample::new(*value, k).expect("small enough");
+        for (sample, value) in weighted.iter_mut().zip(&*values) {
+            // The sample stands for 2^exponent events.
+            let exponent = u8::try_from(random.below(6)).unwrap_or(0);
+            *sample = WeightedSample::new(*value, exponent).expect("small enough");
         }
         let weighted = &mut weighted[..len];
         let pairs = weighted.iter().map(|sample| (sample.value(), sample.weight()));
@@ -125,8 +132,9 @@ fn selection(random: &mut Random) {
     }
 }
 
-/// Checks that the buckets of every scale follow each other without a gap, and that their bounds
-/// are `floor(2^(index / 2^scale))` where this can be computed in 128 bits.
+/// Checks that the buckets of every scale follow each other without a gap. Also checks that the
+/// upper bound of the bucket with index i is `floor(2^((i − 1) / 2^scale))`, where this can be
+/// computed in 128 bits.
 fn bounds() {
     for scale in 0..=MAX_SCALE {
         let buckets = Buckets::new(scale, 0, 60).expect("a range of 60 bits");
@@ -140,6 +148,8 @@ fn bounds() {
                 check("the last value of a bucket", buckets.index(up_to), index);
             }
             // The bucket with index 2 is the first of the range: its upper bound is 2^(1 / 2^scale).
+            // A number b is at most 2^(exponent / 2^scale) exactly if b^(2^scale) is at most
+            // 2^exponent.
             let (exponent, power) = (index - 1, 1_u32 << scale);
             if scale <= 2 && exponent < 124 {
                 let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << exponent;
@@ -157,7 +167,7 @@ fn histograms(random: &mut Random) {
         let mut values = [0; 60];
         values[..len].fill_with(|| random.any_size() >> 30);
         for value in &values[..len] {
-            check("a counter is not full", histogram.record(*value, 0), 0);
+            check("the weight that found no room", histogram.record(*value, 0), 0);
         }
         for quantile in QUANTILES {
             let exact =
@@ -166,7 +176,7 @@ fn histograms(random: &mut Random) {
             let is_within = estimate.least <= exact && exact <= estimate.most;
             check("a quantile within its bucket", is_within, true);
             check(
-                "its estimate, too",
+                "an estimate within its bucket",
                 estimate.least <= estimate.value && estimate.value <= estimate.most,
                 true,
             );
@@ -174,8 +184,8 @@ fn histograms(random: &mut Random) {
     }
 }
 
-/// Checks that converted durations equal the exact ratio, up to half a unit and the rounding of the
-/// multiplier.
+/// Checks that a duration in units equals the exact ratio, except that it may be off by half a unit
+/// and by the rounding of the multiplier. Checks that a duration in nanoseconds is rounded exactly.
 fn time(random: &mut Random) {
     for _ in 0..1_000 {
         let hz = 1 + random.below(1 << 33);
@@ -211,6 +221,7 @@ fn windows(random: &mut Random) {
     let mut storage = <storage!(SHAPE, u16)>::new();
     let mut aggregator =
         Aggregator::new(SHAPE, &WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
+    // The last 64 samples, as pairs of the tick after the END (0 if unused) and the duration.
     let (mut list, mut next, mut now) = ([(0, 0); 64], 0, 0_u64);
     for _ in 0..400 {
         now += random.below(90);
@@ -221,6 +232,7 @@ fn windows(random: &mut Random) {
         list[next % list.len()] = (end + 1, length);
         next += 1;
 
+        // The window consists of the current slice and the four slices before it.
         let start = (now / SLICE).saturating_sub(4) * SLICE;
         let inside =
             list.iter().filter(|(after, _)| *after > start).map(|(_, length)| *length * 1_000_000);

@@ -1,4 +1,4 @@
-//! Prints the report as text on the emulator's host.
+//! Prints the reports of the firmware as text on the host that runs the emulator.
 
 #![no_std]
 #![no_main]

@@ -1,4 +1,4 @@
-//! Boards with a Cortex-M: `SysTick` is both the clock and the timer that interrupts.
+//! The boards with a Cortex-M: the `SysTick` timer is the clock and also causes the interrupts.
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -8,7 +8,7 @@ use tailwatch_bare_metal::clock::SysTick;
 
 use crate::work::PERIOD_MICROS;
 
-/// The rate of `SysTick` in hertz, which is that of the emulated processor.
+/// The rate of `SysTick` in hertz, which is the rate of the emulated processor.
 const HZ: u32 = if cfg!(board = "microbit") { 16_000_000 } else { 200_000_000 };
 
 /// The number of ticks from one interrupt to the next.
@@ -16,12 +16,14 @@ const HZ: u32 = if cfg!(board = "microbit") { 16_000_000 } else { 200_000_000 };
 const PERIOD: u32 = (HZ as u64 * PERIOD_MICROS / 1_000_000) as u32;
 
 static CLOCK: SysTick = SysTick::new(HZ, PERIOD);
+
+/// The number of interrupts so far.
 static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
 
 /// The type of the board's clock.
 pub type Clock = &'static SysTick;
 
-/// Returns the board's clock, which counts once the timer is started.
+/// Returns the board's clock. It stands still until [`start_timer`] is called.
 pub fn clock() -> Clock {
     &CLOCK
 }
@@ -52,15 +54,16 @@ pub fn start_timer() -> bool {
     true
 }
 
-/// Runs the clock at the full rate of the processor.
+/// Makes the processor, and with it `SysTick`, run at its full rate.
 ///
-/// At the slow rate after a reset, one tick lasts as long as several instructions.
+/// At the slow rate after a reset, one tick of `SysTick` lasts as long as several instructions.
 #[cfg(board = "lm3s6965evb")]
 pub fn set_full_clock_rate() {
+    /// The run-mode clock configuration register.
     const RCC: *mut u32 = 0x400F_E060 as *mut u32;
+    /// The bits of the register that divide the rate of the processor.
     const SYSDIV: u32 = 0xF << 23;
-    // SAFETY: this is the run-mode clock configuration register of the board. No other code here
-    // writes it.
+    // SAFETY: the board has this register, and no other code here writes it.
     unsafe { RCC.write_volatile(RCC.read_volatile() & !SYSDIV) };
 }
 

@@ -1,4 +1,5 @@
-//! Tests with counters that wrap, miss ticks and are interrupted.
+//! Tests with counters that wrap, with calls of `tick` that come too late, and with readings that
+//! are interrupted.
 
 use core::cell::Cell;
 
@@ -19,28 +20,31 @@ proptest! {
         ],
         steps in proptest::collection::vec((0..=1_000_u64, any::<bool>()), 1..60),
     ) {
-        // From one `tick` to the next, less than a wrap and less than 2^31.
-        let most = ((1_u64 << bits) - 1).min((1 << 31) - 1);
+        // The largest number of counts from one call of `tick` to the next: less than 2^bits, and
+        // less than 2^31.
+        let max_age = ((1_u64 << bits) - 1).min((1 << 31) - 1);
         let time = Cell::new(first);
         let read = || u32::try_from(time.get() & 0xFFFF_FFFF).unwrap();
         let clock = Counter::new(&read, bits, RATE).unwrap();
         clock.base.store(first);
-        let mut since = 0;
-        for (share, ticks) in steps {
-            let step = (most - since) * share / 1_000;
+        // The number of counts since the last call of `tick`.
+        let mut age = 0;
+        for (permille, calls_tick) in steps {
+            let step = (max_age - age) * permille / 1_000;
             time.set(time.get() + step);
-            since += step;
+            age += step;
             prop_assert_eq!(clock.now(), time.get());
-            if ticks {
+            if calls_tick {
                 clock.tick();
-                since = 0;
+                age = 0;
                 prop_assert_eq!(clock.now(), time.get());
             }
         }
     }
 }
 
-/// An interrupt calls `tick` twice, 100 counts apart, just before one of the reads of the counter.
+/// Just before one of the reads of the counter, an interrupt occurs and calls `tick` twice, 100
+/// counts apart.
 #[test]
 fn a_tick_in_the_middle_of_a_reading_causes_no_step() {
     struct Racing<'c> {
@@ -63,8 +67,8 @@ fn a_tick_in_the_middle_of_a_reading_causes_no_step() {
         }
     }
     for first in 300..900_u64 {
-        // The counts since the last `tick`. With the time that the interrupt takes, this may exceed
-        // a wrap.
+        // The number of counts since the last call of `tick`. Together with the 100 counts that
+        // pass during the interrupt, this may be more than the 256 counts of a wrap.
         for age in [0, 100, 200, 250] {
             for ticks_at in 0..3 {
                 let racing = Racing {

@@ -1,30 +1,33 @@
-//! Tests with a model of the timer. It advances at each register access, and its exception may be
-//! handled before any of them.
+//! Tests with a simulated timer. The timer can advance before each access to its registers, and its
+//! exception can be handled before each access.
 
 use core::cell::Cell;
 
 use super::*;
 
 const RATE: TickRate = TickRate::NANOSECONDS;
-/// The number of register accesses of a reading that repeats itself once around a wrap.
+/// The number of register accesses of a reading of the clock that is repeated once because of a
+/// wrap.
 const ACCESSES: usize = 5;
 
-/// The timer as the manual describes it: it reads 0 at each multiple of the period, and its
-/// exception is pending from then on until the handler is entered.
+/// A timer that behaves as the manual describes: its value is 0 at each multiple of the period, and
+/// from then on its exception is pending until the handler is entered.
 #[derive(Debug)]
 struct Timer<'c> {
     period: u32,
-    /// How long the timer has been running.
+    /// The number of ticks since the timer was started.
     ticks: Cell<u64>,
-    /// The number of wraps up to the last one that was handled.
+    /// The number of wraps up to and including the last wrap that was handled.
     handled: Cell<u64>,
-    /// Whether a wrap occurred while another was pending, in which case the hardware loses it.
+    /// Whether a wrap occurred while an earlier wrap was pending. The hardware loses such a wrap.
     lost: Cell<bool>,
-    /// The ticks that pass before each access.
+    /// The number of ticks that pass before each access to the registers.
     steps: [u32; ACCESSES],
+    /// The number of accesses to the registers so far.
     accesses: Cell<usize>,
-    /// A bit for each access: whether the exception, if pending, is handled before it.
+    /// A bit for each access: whether the exception is handled before the access, if it is pending.
     interrupts: u32,
+    /// The clock whose `on_wrap` the handler calls; `None` if no handler is installed.
     clock: Cell<Option<&'c SysTick<&'c Timer<'c>>>>,
 }
 
@@ -43,10 +46,12 @@ impl Timer<'_> {
         }
     }
 
+    /// Returns the number of wraps that have not been handled.
     fn unhandled(&self) -> u64 {
         self.ticks.get() / u64::from(self.period) - self.handled.get()
     }
 
+    /// Runs the exception handler if the exception is pending.
     fn handle(&self) {
         if self.unhandled() > 0 {
             self.handled.set(self.ticks.get() / u64::from(self.period));
@@ -56,6 +61,7 @@ impl Timer<'_> {
         }
     }
 
+    /// Makes everything happen that is planned before the next access to the registers.
     fn access(&self) {
         let access = self.accesses.replace(self.accesses.get() + 1);
         let step = self.steps.get(access).copied().unwrap_or(0);
@@ -80,7 +86,7 @@ impl SysTickRegisters for &Timer<'_> {
     }
 }
 
-/// Creates a clock over this timer that has counted the wraps handled so far.
+/// Creates a clock over `timer` that has counted the wraps which were handled so far.
 fn clock_of<'c>(timer: &'c Timer<'c>) -> SysTick<&'c Timer<'c>> {
     let clock = SysTick::with_registers(RATE, timer.period, timer).unwrap();
     let counted = timer.handled.get() * u64::from(timer.period);
@@ -89,15 +95,18 @@ fn clock_of<'c>(timer: &'c Timer<'c>) -> SysTick<&'c Timer<'c>> {
     clock
 }
 
-/// Tries every position of wraps among the accesses of a reading, and every set of accesses before
-/// which the handler runs. The result must be a tick at which the timer stood during the reading.
+/// Tries all ways in which wraps and runs of the handler can fall between the register accesses of
+/// a reading. The reading must return a tick count that the timer had during the reading.
 #[test]
 fn a_reading_that_races_a_wrap_is_between_its_start_and_its_end() {
     const PERIOD: u32 = 4;
     let (mut wraps, mut repeated) = (0, 0);
-    // A clock that has just started, and clocks whose low word is about to wrap.
+    // A clock that was started recently, and clocks whose low word is about to wrap.
     for first in [4_u64, (1 << 32) - 8, (1 << 40) - 8] {
         for phase in 0..u64::from(PERIOD) {
+            // A script is a number that encodes 0, 1 or 2 ticks before each of the 5 accesses, a
+            // bit for each access whether the handler runs before it, and a bit whether the
+            // exception is pending at the start.
             for script in 0..3_u32.pow(5) * 64 {
                 let steps = [0, 1, 2, 3, 4].map(|n| script / 64 / 3_u32.pow(n) % 3);
                 let mut timer = Timer::new(PERIOD, first + phase, script & 1 != 0);

@@ -1,4 +1,5 @@
-//! The runtime alone. Its size is subtracted from that of the other images.
+//! An image that contains only the runtime. Its size is subtracted from the sizes of the other
+//! images.
 
 #![no_std]
 #![no_main]

@@ -1,5 +1,5 @@
-//! Records, drains and summarizes four events, with windows of 1 s and 5 s, 64 exact samples per
-//! event and no histogram.
+//! An image that records, drains and summarizes four events, with windows of 1 s and 5 s, 64 exact
+//! samples per event and no histograms.
 
 #![no_std]
 #![no_main]

@@ -1,5 +1,5 @@
-//! A recorder and its ring, with one measured place: all that a program needs if something else
-//! drains the ring, such as a debugger.
+//! An image with a recorder and its ring, which measures a single event. A program needs no more if
+//! something else, such as a debugger, drains the ring.
 
 #![no_std]
 #![no_main]
@@ -16,7 +16,7 @@ static GATE: Gate<5> = Gate::new();
 #[entry]
 fn main() -> ! {
     let ring: &Ring = &RING;
-    // Otherwise nothing would read the records, and the compiler would remove the ring.
+    // No code reads the records. Without this line, the compiler would remove the ring.
     black_box((ring, &GATE));
     let recorder = Recorder::new(ring.attach_producer(), &GATE, MinimalClock);
     loop {
