@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""A preprocessor of mdBook: links that leave docs/ lead to the repository, because the book contains docs/ alone.
+"""A preprocessor of mdBook: it makes links that leave docs/ lead to the repository.
 
-mdBook calls it with the name of a renderer after `supports`, and otherwise with the book as JSON on standard input:
+The book contains only docs/, so relative links to other files would be dead in it. mdBook calls the
+script with `supports` and the name of a renderer, and then with the book as JSON on standard input:
 https://rust-lang.github.io/mdBook/for_developers/preprocessors.html
 """
 

@@ -30,6 +30,11 @@ PAGES = [
     "examples/firmware/README.md",
     "tests/README.md",
     "fuzz/README.md",
+    "core/README.md",
+    "adapters/std/README.md",
+    "adapters/std/macros/README.md",
+    "adapters/tokio/README.md",
+    "adapters/bare-metal/README.md",
 ]
 SUMMARY = "docs/SUMMARY.md"
 MOST_LINES = {"README.md": 150, "ARCHITECTURE.md": 250}
@@ -93,7 +98,7 @@ class Page:
         self.prose = prose
         text = "\n".join(prose)
         self.spans = [(self.line_of(text, found.start()), found[2]) for found in CODE_SPAN.finditer(text)]
-        # What stands in an inline span is no link and no anchor.
+        # Text in an inline code span is neither a link nor an anchor.
         self.plain = CODE_SPAN.sub(lambda found: re.sub(r"[^\n]", "x", found[0]), text)
         self.anchors = self.find_anchors()
 
@@ -260,7 +265,7 @@ class Checker:
             if page in listed:
                 self.problem(SUMMARY, line, f"{target} is listed in line {listed[page]} too")
             elif not page.startswith("docs/"):
-                self.problem(SUMMARY, line, f"{target} is no page of docs/")
+                self.problem(SUMMARY, line, f"{target} is not a page of docs/")
             listed.setdefault(page, line)
         for name in self.pages:
             if name.startswith("docs/") and name != SUMMARY and name not in listed:
@@ -268,7 +273,7 @@ class Checker:
 
 
 def error_of(parse, text, kind):
-    """What a parser refuses, or None."""
+    """Returns what a parser rejects, or None."""
     try:
         parse(text)
     except kind as error:
@@ -345,7 +350,7 @@ BAD = [
     ("docs/c.md", "# C\n", ["docs/c.md:1: the page is not in docs/SUMMARY.md"]),
     ("docs/SUMMARY.md", "[A](a.md)\n[B](b.md)\n[A](a.md)\n[C](c.md)\n[D](../README.md)\n",
      ["docs/SUMMARY.md:3: a.md is listed in line 1 too", "docs/SUMMARY.md:4: no such file: c.md",
-      "docs/SUMMARY.md:5: ../README.md is no page of docs/"]),
+      "docs/SUMMARY.md:5: ../README.md is not a page of docs/"]),
 ]
 
 

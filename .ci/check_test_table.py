@@ -84,7 +84,7 @@ def read(path):
 
 
 def self_test():
-    """Whatever is wrong with a row is found in its line, and nothing else is."""
+    """Checks that exactly the faulty lines are found."""
     files = {
         "a.rs": "#[test]\nfn one() {}\n    async fn two(\n// fn three()\n"
         "fn four<T>() {}\nfn five_more() {}\n",
@@ -122,9 +122,9 @@ def self_test():
         ("no table", found("| promise | proved by |\n|---|---|\n| x | `a.rs` |\n"), [1]),
     ]
     return [
-        f"{name}: problems in lines {is_so}, not {wanted}"
-        for name, is_so, wanted in cases
-        if is_so != wanted
+        f"{name}: problems in lines {found}, not {expected}"
+        for name, found, expected in cases
+        if found != expected
     ]
 
 

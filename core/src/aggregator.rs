@@ -53,14 +53,15 @@ const TOLERANCE_NANOS: u64 = 10_000_000;
 /// abandoned. A span becomes uncertain when records are lost, because its END may be among them.
 const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
 
-/// The numbers of records and samples that could not be processed normally, by cause.
+/// What could not be processed normally, by cause: numbers of records and samples unless a field
+/// says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Counters {
-    /// Samples that were drained too late for a window: it had already moved past them. The window
-    /// is one of the aggregator or one of a limit. A late sample is missing in that window, but is
-    /// part of the total.
+    /// Samples that were drained too late for at least one window, of the aggregator or of a limit:
+    /// the window had already moved past them. A late sample is missing in that window, but is part
+    /// of the total.
     pub late: u64,
     /// Clock readings that cannot be right:
     ///
@@ -103,7 +104,7 @@ pub struct Outcomes {
     pub ok: u64,
     /// ENDs with [`Outcome::Error`](crate::Outcome::Error): the work failed.
     pub error: u64,
-    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): the work was abandoned.
+    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): a future was dropped, or a panic unwound.
     pub cancelled: u64,
 }
 
@@ -122,6 +123,10 @@ pub struct Outcomes {
 /// 3. Call [`drain`](Self::drain) with the consumer of every ring.
 /// 4. Call [`expire_orphans`](Self::expire_orphans) with [`pass`](Self::pass), then
 ///    [`evaluate_limits`](Self::evaluate_limits) with `as_of`.
+///
+/// The tick `as_of` precedes every refresh, so each record with an earlier tick has been drained
+/// when limits are evaluated as of it. The second tick follows every refresh, so no drained record
+/// lies after it.
 ///
 /// Only the tick passed to `begin_pass` advances the windows. A corrupted tick in a record
 /// therefore cannot make the samples of a window expire.
@@ -167,8 +172,8 @@ pub struct Aggregator<S> {
     time: TimeScale,
     /// [`TOLERANCE_NANOS`] in ticks.
     tolerance: u64,
-    /// The tick of the aggregator's creation, or the tick at which the clock restarted if that is
-    /// lower.
+    /// The tick of the aggregator's creation. If the clock has since stepped back below it, the tick
+    /// after that step.
     started: u64,
     /// The time of the current pass, in ticks.
     now: u64,
@@ -193,12 +198,13 @@ pub struct Aggregator<S> {
 struct SpanOrigin {
     /// The tick at which the span began. For a plain number, the tick at which it was recorded.
     start: u64,
-    /// The tag of the START; `None` if there was no START, or if it has not been seen yet.
+    /// The tag of the START; `None` if there was no START, if it has not been seen yet, or if the
+    /// storage has no table of open spans.
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
-    /// Whether the sample is of a span whose START has not been seen yet. If the START arrives, its
-    /// tag is added to the exemplar.
+    /// Whether the sample is of a span whose tag is not known. If the table of open spans later gets
+    /// its START, the tag is added to the exemplar.
     awaits_tag: bool,
 }
 
@@ -313,9 +319,9 @@ impl<S: Storage> Aggregator<S> {
         OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, rows }
     }
 
-    /// Processes one record and returns whether it produced a sample. An END, VALUE or DURATION
-    /// does if it is valid. A record may consist of any bits: if it is invalid, it is counted as
-    /// such, and it never causes a panic.
+    /// Processes one record and returns whether it produced a sample: an END, VALUE or DURATION
+    /// does if it is valid and not too large. A record may consist of any bits. If it is invalid, it is counted in
+    /// [`Counters`], and it never causes a panic.
     ///
     /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
     /// in the [exemplar](crate::Exemplar) if the sample becomes one.
@@ -351,6 +357,7 @@ impl<S: Storage> Aggregator<S> {
             return (1, self.record_non_start(row, unit, record, None, source));
         }
         match next {
+            // `next` is the END of the span that `record` begins.
             Some(end)
                 if end.outcome_index_of(*record).is_some()
                     && self.can_bypass_table(record.ticks()) =>
@@ -379,12 +386,13 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         self.note_activity(row, start);
-        let is_awaited = if SHORTCUTS {
+        // Both ways do the same: `pair` is one function for START and END, which takes less flash.
+        let tag_is_awaited = if SHORTCUTS {
             self.in_flight().start(row_number(row), start, tag, record.sampling())
         } else {
             self.pair(row, start, false, tag, record.sampling()).is_some_and(|flag| flag > 0)
         };
-        if is_awaited {
+        if tag_is_awaited {
             self.set_awaited_tag(row, start, tag);
         }
     }
@@ -415,8 +423,8 @@ impl<S: Storage> Aggregator<S> {
                 if let Some(start) = start {
                     counter_width::add(&mut state.pairing.paired, 1);
                     // Without a table of open spans, an exemplar has no tag even if its START and
-                    // END are adjacent. Otherwise, whether it has one would depend on what else was
-                    // recorded between them.
+                    // END are adjacent. If it had one, whether an exemplar has a tag would depend
+                    // on what else was recorded between its START and END.
                     origin.tag = (!S::ABSENT.in_flight).then_some(start.payload());
                 } else {
                     origin.tag = self.end_span(row, origin.start);
@@ -448,7 +456,8 @@ impl<S: Storage> Aggregator<S> {
         weighted.is_some()
     }
 
-    /// Processes a FORGET: the span is no longer open and has no duration.
+    /// Processes a FORGET, whose tick is that of its START: the span is no longer open and has no
+    /// duration.
     #[cold]
     #[inline(never)]
     fn discard_span(&mut self, row: usize, record: Record) {
@@ -477,7 +486,7 @@ impl<S: Storage> Aggregator<S> {
         tick > self.latest
     }
 
-    /// Notes that a record of the event was written at `tick`, which ends a silence.
+    /// Notes that a record of the event has the tick `tick`, which ends a silence.
     #[inline]
     fn note_activity(&mut self, row: usize, tick: u64) {
         if S::ABSENT.silences {
@@ -572,7 +581,8 @@ fn row_of<S: Storage>(row_of_id: &[u16], event: EventId) -> Option<(usize, Unit)
 }
 
 /// Returns the unit of a row's values, given the row's state. The row of a corrected summary has
-/// the id 0. The entry of this id in `row_of_id` is 0, which stands for durations, as it should.
+/// the id 0, whose entry in `row_of_id` is 0. So its bit [`UNIT_ONE`] is clear: a corrected summary
+/// always holds durations.
 fn unit_of<S: Storage>(row_of_id: &[u16], state: &RowState) -> Unit {
     if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(row_of_id[usize::from(state.id)]) }
 }

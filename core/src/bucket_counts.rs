@@ -1,17 +1,17 @@
 //! The memory layout of the bucket counts of one event's slices.
 //!
 //! A window is cut into intervals of equal length, its *slices*. Each slice of each window has a
-//! histogram for every *row*: an event, or the summary of an event that is corrected for
-//! coordinated omission. The slices of a row are numbered through all windows.
+//! histogram for every *row*: an event, or the corrected summary of an event (corrected for
+//! coordinated omission). The slices of a row are numbered consecutively across all windows.
 //!
 //! A few neighbouring buckets form a *block*. The blocks of all slices of a row for the same
 //! buckets are adjacent: first come block 0 of every slice, then block 1 of every slice, and so on.
-//! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 …. This has two advantages:
+//! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
 //!
-//! - Counts are added to a slice, and those of a window's slices summed, by whole blocks. One
-//!   vector instruction adds several counts.
-//! - The samples of an event usually fall into few buckets, the same ones in all slices. Their
-//!   counts then touch few pages of memory.
+//! - Blocks let one vector instruction add several counts.
+//! - The interleaved order lets the slices of a window be summed from adjacent memory. It also
+//!   keeps the counts of an event in few pages, because its samples usually fall into few buckets,
+//!   the same ones in all slices.
 
 use core::ops::Range;
 
@@ -74,8 +74,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         self.blocks[bucket / BLOCK * self.slices + slice][bucket % BLOCK].add(weight)
     }
 
-    /// Returns the sum of a bucket's counts in `slices` consecutive slices, of which `first` is the
-    /// first, saturating at [`CountWord::MAX`].
+    /// Returns the sum of a bucket's counts in `slices` consecutive slices. `first` is the index of
+    /// the first of them. The sum saturates at [`CountWord::MAX`].
     #[inline(always)]
     pub(crate) fn sum_at(&self, bucket: usize, first: usize, slices: usize) -> CountWord {
         let blocks = self.blocks.iter().skip(bucket / BLOCK * self.slices + first).take(slices);
@@ -129,8 +129,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// range of indices.
     ///
     /// `first` is the index of the window's first slice, `moments` are the moments of its slices in
-    /// order, and `weight` is their total weight. `totals` are the row's counts since the start:
-    /// where such a count is 0, the counts of the slices must be 0, too.
+    /// order, and `weight` is their total weight. `totals` are the row's counts since the start,
+    /// which allow skipping buckets that have never had a sample: where such a count is 0, the
+    /// counts of the slices must be 0, too.
     pub(crate) fn sum(
         &self,
         (first, moments, weight): (usize, &[PackedMoments], u64),
@@ -150,7 +151,7 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
-            // The counts of most blocks are 0 since the start, so no slice needs to be read.
+            // Most blocks have had no sample since the start, so no slice of them needs to be read.
             if is_empty(&by_blocks(totals)[block]) {
                 sums[block] = [0; BLOCK];
                 continue;
@@ -183,8 +184,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     }
 }
 
-/// Returns whether no counter of type `C` can overflow if `weight` is the total weight of the
-/// samples, which no single count can be greater than.
+/// Returns whether counters of type `C` can hold the counts of samples whose total weight is
+/// `weight`: no count is greater than this total.
 ///
 /// Always `false` on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so
 /// it may be less than the sum of the slice's counts.

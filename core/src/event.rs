@@ -117,8 +117,8 @@ pub struct EventInfo {
 }
 
 impl EventInfo {
-    /// Declares an event that measures durations, without any limit and without an [expected
-    /// interval](Self::expected_interval).
+    /// Declares an event that measures durations and has neither limits nor an [expected
+    /// interval](Self::expected_interval). `name` is the name of the event in reports.
     pub const fn new(id: EventId, name: &'static str) -> Self {
         Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
     }
@@ -213,7 +213,7 @@ macro_rules! events {
 ///
 /// # Panics
 ///
-/// Panics if `id` is 0 or above [`EventId::MAX`]. In a constant this is a compile-time error.
+/// Panics if `id` is 0 or above [`EventId::MAX`]. In a constant, the panic is a compile-time error.
 #[doc(hidden)]
 pub const fn event_id(id: u16) -> EventId {
     match EventId::new(id) {

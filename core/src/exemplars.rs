@@ -5,29 +5,33 @@
 //! thread" shows where to look.
 //!
 //! When one of the slowest samples leaves a window, the slowest of the others takes its place, and
-//! a single list of the slowest would not contain it. Therefore each slice (a window is cut into
-//! intervals of equal length, its slices) has a list of its own, and a query merges the lists of
-//! the window's slices. A list has a fixed length. It is sorted, the slowest sample first, and its
-//! unused entries are at the end.
+//! a single list of the slowest would not contain it. Therefore a window is cut into *slices*,
+//! intervals of equal length. Each slice has a list of its own, and a query merges the lists of the
+//! window's slices. The time since the start has one more list, and so have the *staged* samples,
+//! those of the current slices, until they are committed to the windows and the total. A list has a
+//! fixed length. It is sorted, the slowest sample first, and its unused entries are at the end.
 
 /// One of the slowest samples of an event (the largest, for plain numbers), or an unused entry of a
 /// list, which is all zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Exemplar {
-    /// The sample, in internal units.
+    /// The duration in the aggregator's internal [unit of time](crate::TimeUnit) (not in ticks), or
+    /// the plain number.
     value: u64,
-    /// The tick at which the span started or the plain number was recorded.
+    /// The tick at which the span or duration started, or the plain number was recorded.
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
-    /// 47 bits. The tag field is the tag plus 1, or 0 if there is no tag, or [`AWAITED`].
+    /// 47 bits. The tag field is the tag plus 1 (a span that was given no tag has the tag 0). It is
+    /// 0 if no START was seen that could carry a tag, and [`AWAITED`] if the START may still
+    /// arrive.
     source_and_tag: u64,
 }
 
 /// The bit that is set if an entry is in use.
 const IN_USE: u64 = 1 << 47;
-/// The tag field of a span whose END has arrived before its START, which has the tag. Larger than
-/// any tag plus 1. Because all its bits are set, this is also the mask of the tag field.
+/// The tag field of a span whose END has arrived before its START, which carries the tag. Larger
+/// than any tag plus 1. Because all its bits are set, this is also the mask of the tag field.
 const AWAITED: u64 = IN_USE - 1;
 /// The position of the lowest bit of the source.
 const SOURCE_SHIFT: u32 = 48;
@@ -36,8 +40,10 @@ impl Exemplar {
     /// An unused entry.
     pub(crate) const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
 
-    /// Creates an entry in use. `tag` is `None` if the sample has no tag or if its tag is not known
-    /// yet: see [`awaiting_tag`](Self::awaiting_tag).
+    /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
+    /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if no
+    /// START was seen that could carry one. If the START may still arrive, call
+    /// [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
         let mut exemplar =
             Self { value, start, source_and_tag: u64::from(source) << SOURCE_SHIFT | IN_USE };
@@ -45,8 +51,8 @@ impl Exemplar {
         exemplar
     }
 
-    /// Notes that the tag is not known yet: it will arrive with the START of the span, from a ring
-    /// that is drained later than the ring with the END.
+    /// Returns a copy that is marked as awaiting its tag: the tag may still arrive with the START
+    /// of the span, from a ring that is drained later than the ring with the END.
     pub(crate) const fn awaiting_tag(self) -> Self {
         Self { source_and_tag: self.source_and_tag | AWAITED, ..self }
     }
@@ -65,21 +71,23 @@ impl Exemplar {
             self.source_and_tag & !AWAITED | tag.map_or(0, |tag| (tag + 1) & AWAITED);
     }
 
-    /// Returns the sample in internal units, which a [`UnitConverter`](crate::UnitConverter)
-    /// converts to nanoseconds or a plain number.
+    /// Returns the duration in the aggregator's internal [unit of time](crate::TimeUnit) (not in
+    /// ticks), or the plain number. A [`UnitConverter`](crate::UnitConverter) converts durations to
+    /// nanoseconds.
     pub const fn value(&self) -> u64 {
         self.value
     }
 
-    /// Returns the tick (clock reading) at which the span started. For a plain number, this is the
-    /// tick at which it was recorded.
+    /// Returns the tick (clock reading) at which the span started. For a duration that was not
+    /// measured by a span, this is the tick at which it was recorded minus the duration. For a
+    /// plain number, it is the tick at which the number was recorded.
     pub const fn start(&self) -> u64 {
         self.start
     }
 
-    /// Returns the tag that the span was given at its START. This is 0 for a span that was given
-    /// none. If several spans of the event began at the same tick, it may be the tag of another one
-    /// of them, because spans are identified by event and start tick.
+    /// Returns the tag of the span's START, which is 0 for a span that was given no tag. If several
+    /// spans of the event began at the same tick, it may be the tag of another one of them, because
+    /// spans are identified by event and start tick.
     ///
     /// Returns `None` in these cases:
     ///
@@ -101,26 +109,26 @@ impl Exemplar {
     }
 }
 
-/// Returns whether a sample with this value belongs into the list: an entry is unused, or the value
+/// Returns whether a sample with this value belongs in the list: an entry is unused, or the value
 /// is greater than the smallest one in the list.
 #[inline]
 pub(crate) fn is_slow(list: &[Exemplar], value: u64) -> bool {
     list.last().is_some_and(|last| !last.is_in_use() || value > last.value)
 }
 
-/// Returns the smallest value for which [`is_slow`] returns `true`, or `u64::MAX` if the list has
-/// the length 0.
+/// Returns the smallest value for which [`is_slow`] returns `true`, or `u64::MAX` if there is none:
+/// the list has the length 0, or all its values are `u64::MAX`.
 pub(crate) fn min_slow_value(list: &[Exemplar]) -> u64 {
     match list.last() {
-        Some(fastest) if fastest.is_in_use() => fastest.value.saturating_add(1),
+        Some(smallest) if smallest.is_in_use() => smallest.value.saturating_add(1),
         Some(_) => 0,
         None => u64::MAX,
     }
 }
 
-/// Inserts an exemplar at its position in the list and drops the last entry, which is the fastest
-/// one or unused. Among equal values, the one inserted first stays in front. Does nothing if every
-/// entry is in use and none is faster.
+/// Inserts an exemplar at its position in the list and drops the last entry, which is unused or has
+/// the smallest value. Among equal values, the one inserted first stays in front. Does nothing if
+/// every entry is in use and none has a smaller value.
 pub(crate) fn insert(list: &mut [Exemplar], exemplar: Exemplar) {
     let position = list.partition_point(|other| other.is_in_use() && other.value >= exemplar.value);
     if let Some(rest) = list.get_mut(position..)
@@ -132,10 +140,11 @@ pub(crate) fn insert(list: &mut [Exemplar], exemplar: Exemplar) {
     }
 }
 
-/// Inserts those exemplars of another list that are slow enough.
+/// Inserts the exemplars of another list, `others`, that [belong](is_slow) in the list.
 pub(crate) fn merge(list: &mut [Exemplar], others: &[Exemplar]) {
     for exemplar in others {
-        // `others` is sorted: if one of them is not slow enough, neither are the following ones.
+        // `others` is sorted: if one exemplar does not belong in the list, neither do the
+        // following.
         if !exemplar.is_in_use() || !is_slow(list, exemplar.value) {
             return;
         }

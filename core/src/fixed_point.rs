@@ -6,7 +6,7 @@ use crate::wide_math;
 
 /// An unsigned fixed-point number with 16 fractional bits: a 64-bit integer divided by 2^16.
 ///
-/// The largest one is just below 2^48. Results that would be larger become this number.
+/// The largest one is just below 2^48. Results that would be larger saturate to it.
 ///
 /// Means and standard deviations have this type, so that a microcontroller needs no floating point
 /// to compute and print them.

@@ -245,7 +245,8 @@ impl OpenSpanTable<'_> {
     }
 
     /// Returns whether a span whose END directly follows its START can be counted without accessing
-    /// the table: there would be room for it, and no early END waits for a START.
+    /// the table. This gives the same result if no early END, which the START might be paired with,
+    /// is in the table, and if the table has room for the START.
     pub(crate) fn can_be_bypassed(&self) -> bool {
         self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }

@@ -4,8 +4,8 @@ use core::{error, fmt, str::FromStr};
 
 use crate::wide_math::{self, product_of_words};
 
-/// A quantile: a share of all samples, from 0 to 1,000,000 parts per million (ppm). `p99.9` is
-/// 999,000 ppm.
+/// A quantile: the share of all samples that are at most a certain value, from 0 to 1,000,000 parts
+/// per million (ppm). `p99.9` is 999,000 ppm.
 ///
 /// The value at the quantile `q` of `n` samples in ascending order is the sample at the *nearest
 /// rank*, `max(1, ceil(q·n))`, counted from 1. It is always one of the samples, never interpolated
@@ -29,17 +29,21 @@ pub struct Quantile(u32);
 const MILLION: u32 = 1_000_000;
 
 impl Quantile {
-    /// The quantile 0: the smallest sample.
+    /// The quantile 0. Its value is the smallest sample.
     pub const MIN: Self = Self(0);
-    /// The quantile 0.5: the median, or the lower of the two middle samples.
+    /// The quantile 0.5. Its value is the median: the middle sample, or the lower of the two middle
+    /// samples.
     pub const P50: Self = Self(500_000);
-    /// The quantile 0.95: the smallest sample that at least 95 % of all samples do not exceed.
+    /// The quantile 0.95. Its value is the smallest sample that at least 95 % of all samples do not
+    /// exceed.
     pub const P95: Self = Self(950_000);
-    /// The quantile 0.99: the smallest sample that at least 99 % of all samples do not exceed.
+    /// The quantile 0.99. Its value is the smallest sample that at least 99 % of all samples do not
+    /// exceed.
     pub const P99: Self = Self(990_000);
-    /// The quantile 0.999: the smallest sample that at least 99.9 % of all samples do not exceed.
+    /// The quantile 0.999. Its value is the smallest sample that at least 99.9 % of all samples do
+    /// not exceed.
     pub const P99_9: Self = Self(999_000);
-    /// The quantile 1: the largest sample.
+    /// The quantile 1. Its value is the largest sample.
     pub const MAX: Self = Self(MILLION);
 
     /// Creates the quantile of `ppm` parts per million, from 0 to 1,000,000: 950,000 is
@@ -100,7 +104,7 @@ impl fmt::Display for Quantile {
     }
 }
 
-/// The error returned when a text is not a quantile such as `p99.9`.
+/// The error returned when a string cannot be parsed as a quantile, which is written like `p99.9`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ParseQuantileError;
@@ -126,7 +130,8 @@ impl FromStr for Quantile {
             return Err(ParseQuantileError);
         }
         let whole: u32 = whole.parse().map_err(|_| ParseQuantileError)?;
-        // One percent is 10,000 ppm, so four decimals of a percentage are ppm.
+        // One percent is 10,000 ppm, so the fourth decimal of a percentage counts single ppm. The
+        // loop below pads shorter decimals with zeros to four.
         let mut ppm: u32 = decimals.parse().map_err(|_| ParseQuantileError)?;
         for _ in decimals.len()..4 {
             ppm *= 10;

@@ -82,8 +82,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a FORGET closed a span without a latency. The number of the variant is the payload of the
-/// FORGET.
+/// Why a span was discarded, that is, closed without a sample. The number of the variant is the
+/// payload of the record that closes it, of kind [`Forget`](Kind::Forget).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]

@@ -1,4 +1,4 @@
-//! The hot path: the code that runs inside the measured program.
+//! Recording: the code that runs on the measured thread.
 
 use core::{error, fmt};
 
@@ -9,14 +9,17 @@ use crate::{
 
 /// Whether the usual case (every occurrence of the event is recorded, and the duration fits an END)
 /// has code of its own in addition to the general code. Targets with 32-bit registers have only the
-/// general code: a span costs a few more instructions, but half the flash.
+/// general code: a span then takes a few more instructions, but its code takes half as much flash.
 const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 
 /// Records the events of one thread, task or interrupt into a [`Ring`](crate::Ring) of its own.
 ///
-/// Recording is wait-free, and it never panics, allocates, blocks or fails. On a 64-bit target, a
-/// span takes two reads of the clock, three stores for each of its two records, and predictable
-/// branches.
+/// Recording is wait-free, and it never panics, allocates or blocks. A record that the gate admits
+/// and sampling selects is always written: once the ring is full, it overwrites the oldest record.
+/// On a 64-bit target, a span takes two reads of the clock, three stores for each of its two
+/// records, and predictable branches.
+///
+/// `C` is the type of the clock. `IDS` is the length of the [`Gate`]: the largest event id plus 1.
 ///
 /// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
 /// to another thread, but two threads cannot use it at once.
@@ -100,7 +103,8 @@ pub struct Token {
     span_bits: usize,
 }
 
-/// The error of [`Recorder::try_start`] when the [`Gate`] does not admit an event.
+/// The error of [`Recorder::try_start`] when the [`Gate`] does not admit an event: the event or all
+/// events are switched off, or the gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Disabled {
@@ -136,14 +140,14 @@ impl Token {
 }
 
 impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
-    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`.
+    /// Creates a recorder that writes the events that `gate` admits into the ring of `producer`.
     /// The ticks in its records are read from `clock`.
     #[cfg(not(tailwatch_loom))]
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
-    /// Creates a recorder that writes the events which `gate` admits into the ring of `producer`.
+    /// Creates a recorder that writes the events that `gate` admits into the ring of `producer`.
     /// The ticks in its records are read from `clock`.
     #[cfg(tailwatch_loom)]
     pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
@@ -155,14 +159,15 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         &self.clock
     }
 
-    /// Starts a span without a tag. It ends when the returned guard is dropped.
+    /// Starts a span without a tag, that is, with the tag 0. It ends when the returned guard is
+    /// dropped.
     #[inline(always)]
     pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS> {
         self.measure_tagged(event, 0)
     }
 
-    /// Like [`measure`](Self::measure), but gives the span a tag: a number such as that of an
-    /// order. Only the low 46 bits of the tag are recorded.
+    /// Like [`measure`](Self::measure), but gives the span a tag: a number that the caller chooses,
+    /// such as an order id. Only the low 46 bits of the tag are recorded.
     #[inline(always)]
     pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS> {
         SpanGuard { recorder: self, token: self.start(event, tag) }
@@ -181,12 +186,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Like [`start`](Self::start), but returns an error if the gate does not admit the event.
     ///
-    /// This method is for adapters that count the spans which start after the gate was closed.
+    /// This method is for adapters that count the spans that start after the gate was closed.
     ///
     /// # Errors
     ///
-    /// Returns [`Disabled`] if the gate does not admit the event. It is no error if sampling skips
-    /// this occurrence: the result is then [`Token::unrecorded`].
+    /// Returns [`Disabled`] if the gate does not admit the event. Skipping by sampling is not an
+    /// error: the result is then [`Token::unrecorded`].
     #[inline(always)]
     pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, Disabled> {
         let event = event.id();
@@ -198,7 +203,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         } else if FAST_PATH {
             Ok(self.start_sampled(event, decision, tag))
         } else {
-            let sampling = if decision.is_always() { Some(0) } else { self.apply(decision) };
+            let sampling = if decision.is_always() { Some(0) } else { self.decide_rare(decision) };
             Ok(sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag)))
         }
     }
@@ -218,7 +223,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// call site.
     #[inline(never)]
     fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
-        match self.apply(decision) {
+        match self.decide_rare(decision) {
             Some(sampling) => self.begin(event, sampling, tag),
             None => Token::unrecorded(),
         }
@@ -229,14 +234,18 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     #[inline(always)]
     fn decide(&self, event: EventId) -> Option<u8> {
         let decision = self.gate.decision(event);
-        if decision.is_always() { Some(0) } else { self.apply(decision) }
+        if decision.is_always() { Some(0) } else { self.decide_rare(decision) }
     }
 
-    /// Decides as [`decide`](Self::decide) does, for an event that the gate does not always admit:
-    /// it may be switched off, or sampled, in which case the random number generator decides.
+    /// Decides as [`decide`](Self::decide) does, for an event that is switched off or sampled. If
+    /// it is sampled, the random number generator decides.
+    ///
+    /// Not inlined, for the same reason as [`start_sampled`](Self::start_sampled).
     #[inline(never)]
-    fn apply(&self, decision: Decision) -> Option<u8> {
+    fn decide_rare(&self, decision: Decision) -> Option<u8> {
         let sampling = decision.sampling();
+        // An exponent of 0 cannot occur here: the event would be either off or always recorded. The
+        // comparison only keeps the shift in `draw` within its range.
         if decision.is_off() {
             None
         } else if sampling == 0 || self.rng.draw(sampling, core::ptr::from_ref(self).addr()) {
@@ -290,8 +299,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Ends a span at the tick `end`. Does nothing if the token is unrecorded.
     ///
     /// `end` must come from a clock with the same ticks as the clock of the START. If the duration
-    /// is negative or needs more than 46 bits, the span is closed without a latency, and the
-    /// aggregator counts it; see [`DiscardReason`].
+    /// is negative or needs more than 46 bits, the span is closed by a [FORGET](Kind::Forget), the
+    /// record that closes a span without a latency, and the aggregator counts the
+    /// [reason](DiscardReason).
+    ///
+    /// On 64-bit targets, this function is optimised for size and not for speed, because it is
+    /// meant for rare cases: call [`try_end_at`](Self::try_end_at) first.
     #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[expect(clippy::needless_pass_by_value, reason = "a token must not be used twice")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
@@ -307,8 +320,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
                 duration,
             ));
         }
-        // The sign of the wrapping difference decides, not a comparison of `end` with the start:
-        // a tick count that has wrapped past 2^64 has not stepped back.
+        // The sign of the wrapping difference decides, not a comparison of `end` with the start: a
+        // tick count that has wrapped past 2^64 has not stepped back.
         let stepped_back = duration.cast_signed() < 0;
         self.push_forget(
             &token,
@@ -316,14 +329,15 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         );
     }
 
-    /// Closes a span without a latency, so that it enters no statistics. Does nothing if the token
-    /// is unrecorded.
+    /// Closes a span without a latency, by a [FORGET](Kind::Forget), so that it enters no
+    /// statistics. Does nothing if the token is unrecorded.
     #[expect(clippy::needless_pass_by_value, reason = "a token must not be used twice")]
     pub fn discard(&self, token: Token) {
         self.push_forget(&token, DiscardReason::Discarded);
     }
 
-    /// Closes a span by a FORGET, if it is recorded.
+    /// Writes a FORGET, the record that closes a span without a latency. Does nothing if the token
+    /// is unrecorded.
     fn push_forget(&self, token: &Token, reason: DiscardReason) {
         if token.is_recorded() {
             self.producer.push(Record::of_span(
@@ -335,12 +349,13 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Records a plain number, such as the length of a queue. The event must have
-    /// [`Unit::One`](crate::Unit::One).
+    /// Records a plain number, such as the length of a queue. Returns whether it was recorded:
+    /// `false` if the gate or sampling skips this occurrence.
     ///
-    /// Returns `false` if the gate or sampling skips this occurrence. A number of 2^46 − 1 or more
-    /// is recorded, but gives no sample: the aggregator only counts it, as
-    /// [saturated](crate::Counters::saturated).
+    /// The event must have [`Unit::One`](crate::Unit::One); otherwise the aggregator counts the
+    /// record as [invalid](crate::Counters::invalid). A number that is too large is recorded, but
+    /// gives no sample: see [`Counters::saturated`](crate::Counters::saturated) for the bounds. A
+    /// record holds numbers up to 2^46 − 2; 2^46 − 1 marks every larger one as too large.
     #[inline(always)]
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
@@ -352,11 +367,13 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 
     /// Records a duration of `ticks` that ended just now and was not measured by a span of this
-    /// crate.
+    /// crate. Returns whether it was recorded: `false` if the gate or sampling skips this
+    /// occurrence.
     ///
-    /// Returns `false` if the gate or sampling skips this occurrence. A duration of 2^46 − 1 ticks
-    /// or longer is recorded, but gives no sample: the aggregator only counts it, as
-    /// [saturated](crate::Counters::saturated).
+    /// The event must have [`Unit::Time`](crate::Unit::Time); otherwise the aggregator counts the
+    /// record as [invalid](crate::Counters::invalid). A duration that is too long is recorded, but
+    /// gives no sample: see [`Counters::saturated`](crate::Counters::saturated) for the bounds. A
+    /// record holds durations up to 2^46 − 2 ticks; 2^46 − 1 marks every longer one as too long.
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
@@ -368,7 +385,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     }
 }
 
-/// A guard that ends its span with [`Outcome::Ok`] when it is dropped.
+/// A guard that ends its span with [`Outcome::Ok`] when it is dropped, even while a panic unwinds
+/// the thread. (The guards of the crate `tailwatch` then end it as [`Outcome::Cancelled`].)
 ///
 /// [`end`](Self::end) ends the span earlier or with another outcome. [`discard`](Self::discard)
 /// closes the span without a latency.
@@ -387,7 +405,8 @@ impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
         self.recorder.end(token, outcome);
     }
 
-    /// Closes the span without a latency, so that it enters no statistics.
+    /// Closes the span without a latency, by a [FORGET](Kind::Forget), so that it enters no
+    /// statistics.
     pub fn discard(mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());
         self.recorder.discard(token);

@@ -329,7 +329,7 @@ mod compact {
     }
 
     /// Assigns the bits of a [`Membership`] from `shift` on to the window's slice numbers. Returns
-    /// the first bit behind them.
+    /// the first bit after them.
     pub(crate) const fn assign_number_bits(window: &mut Window, shift: u8) -> u8 {
         window.assign_number_bits(shift)
     }
@@ -514,7 +514,8 @@ mod compact {
     /// `found`. Returns the number of these samples.
     ///
     /// `count` is the number of samples that were recorded in the window. Returns `None` if the
-    /// buffer does not hold all of them any more. The second part of the pair is not used here.
+    /// buffer does not hold all of them any more. The `bool` beside `count` is not used here: see
+    /// `wide::quantiles`.
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
         scratch: &mut [Scratch],

@@ -5,38 +5,44 @@
 //!
 //! A limit on a quantile is called a *threshold*: see [`Threshold`]. A sample *exceeds* it if its
 //! duration, rounded to whole nanoseconds, or its plain number is greater than the threshold's
-//! [`max`](Threshold::max). An open span that is already older than `max` is called *hung*. It
-//! counts as a sample that exceeds the threshold, so a hang is detected while it lasts.
+//! [`max`](Threshold::max). An open span that is already older than the `max` of a threshold is
+//! called *hung*. It counts as a sample that exceeds the threshold, so a hang is detected while it
+//! lasts.
 //!
 //! Whether a quantile exceeds its threshold is decided by counting, which is exact whatever the
-//! error of the histogram. Let n be the weight of all samples in the window and of the hung spans,
-//! and let `over` be the weight of those among them that exceed the threshold. In ascending order,
-//! the quantile q of n samples is the one at rank(n) = max(1, ⌈q · n⌉), counted from 1, and
-//! n − rank(n) samples come after it. The quantile therefore exceeds the threshold if and only if
-//! more samples than these exceed it: `over` > n − rank(n).
+//! error of the histogram. Each sample and each hung span is counted with its *weight*: the number
+//! of occurrences of the event that it stands for, which is 2^k if only 1 in 2^k of them is
+//! recorded. Let n be the weight of all samples in the window and of the hung spans, so that they
+//! stand for n occurrences. In ascending order, the quantile q of these is the one at
+//! rank(n) = max(1, ⌈q · n⌉), counted from 1, and n − rank(n) of them come after it. The quantile
+//! exceeds the threshold if and only if more than n − rank(n) of them exceed it.
+//!
+//! The states of a threshold:
 //!
 //! | state | meaning |
 //! |---|---|
-//! | unknown | there are too few samples, no violation by hung spans, and no uncleared violation |
+//! | unknown | it was not evaluated yet; or there are too few samples, no violation by hung spans, and no uncleared violation |
 //! | ok | the quantile does not exceed the threshold |
 //! | violated | the quantile exceeds the threshold, or a violation has not been cleared yet |
 //!
 //! A violation is *raised* by the first evaluation that finds that the quantile exceeds the
 //! threshold. It is *cleared* once the evaluations have found it within the threshold for as long
-//! as one slice of the window lasts (a window is cut into intervals of equal length, its slices).
-//! A quantile close to its threshold therefore does not raise and clear a violation all the time.
-//! An evaluation that finds too few samples never clears a violation, because missing samples do
-//! not prove that all is well. It does not restart the time of a slice length either.
+//! as one slice of the window lasts (a window is cut into intervals of equal length, its slices). A
+//! quantile close to its threshold therefore does not raise and clear a violation all the time. An
+//! evaluation that finds too few samples never clears a violation, because missing samples do not
+//! prove that all is well. Nor does it restart the waiting time of one slice.
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
-//! The violation is cleared by the next record.
+//! The violation is cleared by the next record. While the event is switched off or sampled, its
+//! silence is [restarted](crate::Aggregator::reset_silence) in each pass over the rings, so no
+//! violation is raised. A violation that was raised before stays until the next record.
 //!
 //! # Limitations
 //!
 //! - A sample that is drained too late for the window of a limit does not count in it: the counter
 //!   [`late`](crate::Counters::late) counts such samples. The oldest slice of a window expires as a
-//!   whole, so right after that the window reaches back only by its length minus one slice. The
-//!   pause between two passes must therefore be shorter than that.
+//!   whole, and right after that the window reaches back only by its length minus one slice.
+//!   Samples are drained in time if the pause between two passes is shorter than this.
 //! - A span that found no room in the table of open spans does not count as hung.
 //! - If records are lost, the END of an open span may be among them. Such a span counts as hung
 //!   once it is older than the threshold, although it may have ended. A minute after the loss it is
@@ -74,15 +80,16 @@ pub struct Threshold {
     pub max: u64,
     /// The length of the window.
     ///
-    /// If the aggregator has a window of this length, the threshold's window is cut into the same
-    /// number of slices. Otherwise, the window is for this threshold only, and there are no
-    /// summaries over it. It is then cut into as many slices as possible, at most 12 and at most
-    /// [`Shape::limit_slices`](crate::Shape::limit_slices), whose length is a whole number of
+    /// The window is cut into intervals of equal length, its slices. If the aggregator has a window
+    /// of the same length, the threshold's window has as many slices as that one. Otherwise, the
+    /// window is for this threshold only, and there are no summaries over it. It then has the
+    /// largest number of slices, up to 12 and up to
+    /// [`Shape::limit_slices`](crate::Shape::limit_slices), that divides the window into whole
     /// nanoseconds.
     pub window: Duration,
-    /// The smallest number of samples in the window from which the quantile is compared with `max`.
-    /// This is the number of recorded samples, without regard to their weight. With fewer samples,
-    /// the state is [`SlaState::Unknown`], unless a violation has not been cleared yet.
+    /// How many samples the window must contain before the quantile is compared with `max`. Each
+    /// recorded sample counts as 1, whatever its weight. With fewer samples, the state is
+    /// [`SlaState::Unknown`], unless a violation has not been cleared yet.
     ///
     /// Hung spans (open spans older than `max`) need no minimum: if there are any and the quantile
     /// exceeds `max`, the violation is raised even with fewer samples.
@@ -131,7 +138,8 @@ pub enum Limit {
     /// The longest time that may pass without any record of the event.
     ///
     /// The limit is watched from the event's first record on: an event that has never happened
-    /// cannot have stopped. It is not watched while the event is switched off or sampled.
+    /// cannot have stopped. While the event is switched off or sampled, no violation is raised, but
+    /// one that was raised before stays until the next record.
     Silence(Duration),
 }
 
@@ -192,7 +200,8 @@ impl fmt::Display for SlaState {
     }
 }
 
-/// The status of a [`Limit`] as of its last evaluation.
+/// The status of a [`Limit`] as of its last evaluation, except for [`observed`](Self::observed),
+/// which is newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {
@@ -202,13 +211,14 @@ pub struct SlaStatus {
     pub limit: Limit,
     /// The state of the limit.
     pub state: SlaState,
-    /// The weight of the samples in the window that exceed the threshold, including hung spans
-    /// (open spans older than the threshold's `max`). The weight is the number of occurrences of
-    /// the event that they stand for. For a limit on silence, this is 1 while it is violated, and 0
-    /// otherwise.
+    /// The total weight of the samples in the window that exceed the threshold, and of the hung
+    /// spans (open spans older than the threshold's `max`). The weight of a sample is the number of
+    /// occurrences of the event that it stands for. For a limit on silence, this is 1 while it is
+    /// violated, and 0 otherwise.
     pub over: u64,
-    /// The weight, not the number, of all samples in the window and of the hung spans. For a limit
-    /// on silence, this is 1 if the event has any record, and 0 otherwise.
+    /// The total weight of all samples in the window and of the hung spans. Despite its name, this
+    /// is the number of recorded samples only if each has the weight 1. For a limit on silence,
+    /// this is 1 if the event has any record, and 0 otherwise.
     pub count: u64,
     /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`,
     /// `over` and `count`, it is computed when the status is created, not at the last evaluation.
@@ -223,7 +233,7 @@ pub struct SlaStatus {
     ///   exceeded the threshold at the last evaluation
     ///
     /// For a limit on silence, it is the time since the event's last record, or since its silence
-    /// began anew ([`reset_silence`](crate::Aggregator::reset_silence)).
+    /// was restarted ([`reset_silence`](crate::Aggregator::reset_silence)).
     ///
     /// `None` if neither value is known, or if there is no record.
     pub observed: Option<u64>,

@@ -36,7 +36,7 @@ pub const fn snake_len(name: &[u8]) -> usize {
 ///
 /// # Panics
 ///
-/// Panics if `N` is smaller. In a constant this is a compile-time error.
+/// Panics if `N` is smaller. In a constant, the panic is a compile-time error.
 pub const fn snake<const N: usize>(name: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     let (mut read, mut written) = (0, 0);
@@ -56,8 +56,8 @@ pub const fn snake<const N: usize>(name: &[u8]) -> [u8; N] {
 ///
 /// # Panics
 ///
-/// Panics if the bytes are not UTF-8. This cannot happen for the name of an identifier. In a
-/// constant it is a compile-time error.
+/// Panics if the bytes are not UTF-8, which cannot happen for the name of an identifier. In a
+/// constant, the panic is a compile-time error.
 pub const fn as_str(bytes: &'static [u8]) -> &'static str {
     match core::str::from_utf8(bytes) {
         Ok(name) => name,

@@ -19,9 +19,10 @@ use crate::{
 
 /// The arrays of a storage. Their lengths follow from its [`Shape`].
 ///
-/// Several arrays are divided into *rows* of equal length. Each event has a row. So has the
-/// corrected summary of each event with an expected interval: a second summary of this event's
-/// samples, corrected for coordinated omission. The rows of the events come first.
+/// A *row* is an event, or the corrected summary of an event with an expected interval: a second
+/// summary of its samples, corrected for coordinated omission. The rows of the events come first.
+/// The arrays `slices` and `counts`, and the first part of `totals`, consist of one section of
+/// equal length per row.
 ///
 /// Each window is cut into intervals of equal length, its *slices*. The slices of a row are those
 /// of the first window, then those of the second, and so on.
@@ -35,12 +36,12 @@ pub struct StorageParts<'s, C> {
     pub row_of_id: &'s mut [u16],
     /// The windows, which are the same for all events.
     pub windows: &'s mut [Window],
-    /// The state of each row that does not belong to a single slice.
+    /// The state of each row, except for what belongs to a single slice.
     pub rows: &'s mut [RowState],
     /// The count, sums and extremes of the samples in each slice, row after row.
     pub slices: &'s mut [PackedMoments],
     /// The bucket counts of the slices, row after row. Within a row, a few neighbouring buckets
-    /// form a block, and the blocks of all slices for the same buckets are adjacent.
+    /// form a block. With the slices A, B and C, the order of the blocks is A0 B0 C0 A1 B1 C1 ….
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
     pub totals: &'s mut [CountWord],
@@ -57,8 +58,8 @@ pub struct StorageParts<'s, C> {
     pub slowest: &'s mut [Exemplar],
     /// The limits on quantiles, each with its own window and state.
     pub limits: &'s mut [Rule],
-    /// For each limit on a quantile, and each slice of its window, the number of samples and how
-    /// many of them exceed the threshold.
+    /// For each limit on a quantile, and each slice of its window, the number and weight of the
+    /// samples, and the weight of those that exceed the threshold.
     pub tallies: &'s mut [Tally],
     /// The limit on the silence of each event, with its state. Empty if no event can have such a
     /// limit.
@@ -130,8 +131,7 @@ impl Absent {
 /// In an empty storage, all numbers are 0.
 pub trait Storage {
     /// The type of the bucket counters in the slices of windows. A counter saturates at its
-    /// maximum. Quantiles then become less accurate, which their [`Accuracy`](crate::Accuracy)
-    /// includes.
+    /// maximum. Quantiles then become less accurate, as their [`Accuracy`](crate::Accuracy) shows.
     type Count: Count;
 
     /// The features that no storage of this type has room for. No code is generated for them, which

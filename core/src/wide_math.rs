@@ -1,8 +1,8 @@
 //! 64-bit and 128-bit arithmetic that needs little code on targets with 32-bit registers.
 //!
 //! There, the compiler expands every 128-bit division or checked product in place, up to a kilobyte
-//! each. The functions of this module are slower, but each exists only once. On 64-bit targets they
-//! are the plain operators.
+//! of code each. The functions of this module are slower, but the costly ones exist only once
+//! (`inline(never)`). On 64-bit targets they are the plain operators.
 //!
 //! In this module, a *word* has 32 bits.
 
@@ -35,6 +35,8 @@ const fn product_by_words(a: u64, b: u64) -> u128 {
 ///
 /// `ARMv6-M` has no instruction that returns the upper half of such a product. There, the product
 /// is computed from products of 16-bit halves.
+// `target_has_atomic = "32"` requires compare-and-swap, which `ARMv6-M` lacks and the later M
+// profiles have. So `arm` without it selects `ARMv6-M`.
 #[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
 #[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
@@ -152,7 +154,8 @@ const fn divide(number: &mut u128, divisor: u64) -> u64 {
     // `digits` shifts left: the digits of the dividend leave it at the top, and the digits of the
     // quotient enter it at the bottom.
     let (mut remainder, mut digits, mut digits_left) = (0_u64, *number, u128::BITS);
-    // While the next 32 digits of the dividend are 0, so are those of the quotient.
+    // Skips leading zeros. As long as the leading 32 bits are 0, the remainder stays 0, and so do
+    // the quotient's digits.
     while digits_left > u32::BITS && digits >> (u128::BITS - u32::BITS) == 0 {
         digits <<= u32::BITS;
         digits_left -= u32::BITS;

@@ -42,7 +42,8 @@ pub struct Health {
     pub transitions_lost: u64,
 }
 
-/// How many spans of an event ended with each outcome, and how many are open.
+/// How many spans of an event ended with each outcome, and how many are open. An event that
+/// measures plain numbers has no spans, and therefore no such item in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

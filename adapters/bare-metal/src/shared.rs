@@ -13,14 +13,16 @@ use crate::StaticRing;
 
 /// A recorder that all contexts of a core may use, including interrupt handlers.
 ///
-/// The recorder enters a short critical section for each record (START, END, value and so on), even
-/// if the gate leaves the event out. Use it if many contexts record seldom: one ring serves all of
-/// them. Otherwise give each context a ring of its own ([`StaticRing`]), which needs no critical
-/// section. The program must link an implementation of the crate `critical-section`: usually a
-/// feature of `cortex-m`, `riscv` or the chip's HAL provides it.
+/// Each call that records ([`start`](Self::start), [`end`](Self::end), [`value`](Self::value) and
+/// so on) enters a short critical section, even if the [`Gate`] has switched the event off and
+/// nothing is recorded. Only ending a span whose START was not recorded enters none. Use the
+/// recorder if many contexts record seldom: one ring serves all of them. Otherwise give each
+/// context a ring of its own ([`StaticRing`]), which needs no critical section. The program must
+/// link an implementation of the crate `critical-section`: usually a feature of `cortex-m`, `riscv`
+/// or the chip's HAL provides it.
 ///
-/// `C` is the type of the clock, `IDS` the length of the gate, and `N` the capacity of the ring in
-/// records.
+/// `C` is the type of the clock, `IDS` the length of the gate (the largest event id plus 1), and
+/// `N` the capacity of the ring in records.
 ///
 /// # Limits
 ///
@@ -64,8 +66,8 @@ pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
 }
 
 impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C, IDS, N> {
-    /// Creates a recorder that records the events which `gate` admits into `ring`, and reads
-    /// `clock` for the ticks of their records.
+    /// Creates a recorder that records the events that `gate` admits into `ring`, and reads `clock`
+    /// for the ticks of their records.
     ///
     /// The recorder takes the producer of the ring when it writes its first record.
     pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {

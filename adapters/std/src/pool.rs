@@ -362,7 +362,7 @@ impl Pool {
     pub(crate) fn finish(&self) {
         // Release, paired with the Acquire load in `is_finished`: a thread that sees the flag also
         // sees how far the last pass drained each ring, and so does not count delivered records as
-        // pending.
+        // unregistered.
         self.finished.store(1, at("pool: the last pass is over", Release));
     }
 

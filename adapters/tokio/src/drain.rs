@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The largest number of records that one turn of the drain task ([`spawn_drain`]) reads before the
-/// task yields: about 0.1 ms of work.
+/// task yields: at most about 0.1 ms of work, at 6 to 17 ns per record.
 pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 
 /// Starts a task on the current runtime that drains `collector` until `token` is cancelled.

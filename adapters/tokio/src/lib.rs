@@ -86,6 +86,11 @@ mod stream;
 /// A token that ends the tasks of this crate when it is cancelled; re-exported from `tokio-util`.
 pub use tokio_util::sync::CancellationToken;
 
+/// Has the examples of the README compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use self::{
     backlog::{MeasuredSender, watch_backlog},
     classify::{AlwaysOk, ByResult, Classify},

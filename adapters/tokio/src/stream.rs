@@ -16,12 +16,13 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// Extends every stream with methods that measure the time from each item to the next as a span.
 ///
 /// The first span starts at the first poll of the stream. Each span ends when the stream returns an
-/// item, and the next span starts at that moment. A span therefore includes the time that the
-/// reader takes to process the previous item: the spans show the pace at which the reader takes
-/// items, not the pace at which they arrive.
+/// item, and the next span starts at that moment. A span therefore includes the time for which the
+/// consumer processes the previous item: the spans show the pace at which the consumer takes items,
+/// not the pace at which they arrive.
 ///
 /// The gap between the last item and the end of the stream is discarded, which means that no
-/// statistics include it, because no item ends it. If the stream is dropped before its end, the
+/// statistics include it, because no item ends it. If the stream returns items again after its end,
+/// the pause before the first of them is not measured. If the stream is dropped before its end, the
 /// open span ends as [cancelled](tailwatch::Outcome::Cancelled). While no item arrives, the open
 /// span grows older: its age is the time since the last item.
 ///
@@ -60,9 +61,12 @@ pin_project! {
     /// A stream that measures the gap before each of its items as a span; created by
     /// [`MeasureStreamExt`].
     ///
-    /// `C` chooses the outcome of a span from the item that ends it: see [`Classify`]. If the inner
-    /// stream returns `None` and later returns items again, measuring resumes at the first of these
-    /// items.
+    /// The first gap begins at the first poll of the stream. Each later gap begins when the
+    /// previous item is returned, so it includes the time for which the consumer processes that
+    /// item. If the inner stream returns `None` and later returns items again, the pause before the
+    /// first of these items is not measured; measuring resumes when that item is returned.
+    ///
+    /// `C` chooses the outcome of a span from the item that ends it: see [`Classify`].
     #[derive(Debug)]
     #[must_use = "streams do nothing unless they are polled"]
     pub struct MeasuredItems<S, C = AlwaysOk> {

@@ -12,7 +12,7 @@ use crate::floor::counter;
 /// A pushed item: the reading, and a word that identifies it.
 type Pushed = (u64, u64);
 
-/// The capacity of the queues; heapless uses one place less.
+/// The capacity of the queues; heapless uses one slot less.
 const CAPACITY: usize = 16_384;
 
 pub(super) fn add(peers: &mut Peers, times: u32) {

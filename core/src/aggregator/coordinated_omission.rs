@@ -41,7 +41,7 @@ impl<S: Storage> Aggregator<S> {
         let (value, sampling, weight) = (weighted.value(), weighted.sampling(), weighted.weight());
         let shape = self.shape();
         let (buckets, padded_buckets) = (shape.buckets(Unit::Time), shape.padded_buckets());
-        let has_histograms = padded_buckets > 0;
+        let has_histograms = shape.has_histograms();
         let value_bucket = if has_histograms { buckets.index(value) } else { 0 };
         let (slices_per_row, unit) = (shape.slices, shape.unit);
         let StorageParts { windows, rows, slices, counts, totals, .. } = self.storage.parts();
@@ -54,13 +54,15 @@ impl<S: Storage> Aggregator<S> {
         // The missing samples are spaced evenly between `value` and `least`, the smallest of them:
         // they are value − j·distance/missing for j from 1 to `missing`. If the interval were
         // rounded to internal units first, its rounding error would add up from sample to sample.
-        // `missing` intervals are at least one interval shorter than the sample, so `min` changes
-        // nothing. It shows that the subtraction below cannot overflow, whatever is rounded.
+        // `missing` intervals together are at least one interval shorter than the sample, so `min`
+        // has no effect. It is there because it shows, whatever the rounding, that the subtraction
+        // `value - distance` cannot overflow.
         let distance = unit.units_in_nanos(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
-        // Returns how many missing samples exceed `bound`. These are the samples whose number j
-        // satisfies value − j·distance/missing > bound, that is, j·distance < excess·missing. In
-        // whole numbers: j <= (excess·missing − 1) / distance, rounded down.
+        // Returns how many missing samples are greater than `bound`. These are the samples whose
+        // number j satisfies value − j·distance/missing > bound, that is,
+        // j·distance < excess·missing. In whole numbers: j <= (excess·missing − 1) / distance,
+        // rounded down.
         let above = |bound: u64| {
             let excess = value.saturating_sub(bound);
             // A division of 128 bits takes several times as long as one of 64 bits, so it is only

@@ -1,5 +1,5 @@
-//! A pass over the rings: advances the windows, processes the records of each ring, and notes what
-//! was lost or left out.
+//! A pass, which is one round of the drain: advances the windows, processes the records of each
+//! ring, and notes which records were lost or left out by sampling.
 
 use super::{Aggregator, row_of, unit_of};
 use crate::{
@@ -78,7 +78,7 @@ impl<S: Storage> Aggregator<S> {
                 for row in 0..rows.len() {
                     let slice = &mut slices[row * slices_per_row + slice_index];
                     if slice.count() > 0 {
-                        if padded_buckets > 0 {
+                        if shape.has_histograms() {
                             let buckets = shape.buckets(unit_of::<S>(row_of_id, &rows[row]));
                             let used = buckets.index_range(&slice.moments());
                             BucketCounts::of(counts, shape, row).clear(
@@ -124,7 +124,7 @@ impl<S: Storage> Aggregator<S> {
             if !S::ABSENT.silences {
                 row.seen = row.seen.min(now.saturating_add(1));
             }
-            row.sampled = row.sampled.min(now.saturating_add(1));
+            row.sampled_until = row.sampled_until.min(now.saturating_add(1));
         }
         for rule in limits {
             rule.watch.restart_clock();
@@ -226,25 +226,27 @@ impl<S: Storage> Aggregator<S> {
     pub fn mark_sampled(&mut self, event: EventId) {
         let until = self.now.saturating_add(1);
         if let Some(state) = self.state_of(event) {
-            state.sampled = until;
+            state.sampled_until = until;
         }
     }
 
-    /// Makes the silence of `event` begin anew at the current pass. A silence is the time without
-    /// any record of the event, which a [limit](crate::Limit::Silence) can bound.
+    /// Restarts the silence of `event` at the time of the current pass (one round of the drain). A
+    /// silence is the time without any record of the event, which a [limit](crate::Limit::Silence)
+    /// can bound.
     ///
-    /// Call this in each pass while the event is switched off or sampled, because then missing
-    /// records do not mean that the event did not happen. If the limit is already violated, this
-    /// changes nothing: only a record ends the violation.
+    /// Call this in each pass while the event is switched off, or only 1 in 2^k of its occurrences
+    /// is recorded: then missing records do not mean that the event did not happen. Changes nothing
+    /// if the event has no record yet, or if the limit is already violated: only a record ends the
+    /// violation.
     pub fn reset_silence(&mut self, event: EventId) {
-        let now = self.now.saturating_add(1);
+        let seen = self.now.saturating_add(1);
         let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();
         let Some((row, _)) = row_of::<S>(row_of_id, event) else { return };
         let is_silent =
             silences.get(row).is_some_and(|silence| silence.watch.state == SlaState::Violated);
         let state = &mut rows[row];
         if state.seen > 0 && !is_silent {
-            state.seen = now;
+            state.seen = seen;
         }
     }
 

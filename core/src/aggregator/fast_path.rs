@@ -2,8 +2,21 @@
 //! ring, as for most spans.
 //!
 //! Such a span is not open while any other record is processed, so the table of open spans need not
-//! be accessed. A span that is unusual in any way is left to [`record`](Aggregator::record), which
-//! handles every case. Both paths give the same results.
+//! be accessed. The fast path handles *usual* spans only, which satisfy four conditions:
+//!
+//! - Their ticks are plausible: the span did not begin more than 10 ms before the aggregator was
+//!   created or after it ended, and it did not end after the time of the pass.
+//! - The span ended in the same slices of the windows as the event's *staged* samples: those that
+//!   are collected first, to be added to these slices together.
+//! - The event has no summary that is corrected for coordinated omission.
+//! - The duration in the END gives a sample: it is not too large.
+//!
+//! All other spans are left to [`record`](Aggregator::record), which handles every case. Both paths
+//! give the same results.
+//!
+//! A sample is first stored in the *sample buffer* of its event, which holds the newest samples.
+//! Its position there is described by a [`SampleRow`], the windows that it belongs to by its
+//! [`Membership`].
 
 use super::{
     Aggregator, SpanOrigin,
@@ -18,20 +31,25 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Processes the whole spans at the beginning of `records`, up to the first unusual span or the
-    /// first record that does not belong to a whole span. Returns the number of processed spans,
-    /// which are twice as many records.
+    /// Processes the whole spans at the beginning of `records`, up to the first span that is not
+    /// usual or the first record that does not belong to a whole span. Returns the number of
+    /// processed spans; each is two records.
     ///
     /// `source` is the number of the ring, for exemplars.
     #[inline]
     pub(super) fn record_whole_spans(&mut self, source: u16, records: &[Record]) -> usize {
-        // Return early if the first two records are no whole span. With nested spans this is the
-        // usual case, and preparing the loop would take longer than processing one record.
+        // Return early if the first two records are not a whole span. With nested spans this is the
+        // most frequent case, and preparing the loop would take longer than processing one record.
+        //
+        // Also return early if a START might pair with an early END (one that was drained before
+        // its START) or might find no room in the table. The loop does not change the table, so
+        // this holds for all of its spans.
         let [start, end, ..] = records else { return 0 };
         if end.outcome_index_of(*start).is_none() || !self.in_flight().can_be_bypassed() {
             return 0;
         }
         let (now, time, shape) = (self.now, self.time, self.shape());
+        // The first tick at which a span can plausibly begin.
         let earliest = self.earliest;
 
         let mut spans = 0;
@@ -46,11 +64,8 @@ impl<S: Storage> Aggregator<S> {
             };
             let state = &mut rows[row];
             let (began, ended) = (start.ticks(), end.ticks());
-            // A span is usual if its ticks are plausible and its sample belongs to the same slices
-            // of the windows as the event's staged samples, so that it can be staged with them.
-            let is_usual =
-                earliest <= began && began <= ended && ended <= now && state.staged.covers(ended);
-            if !is_usual || state.corrected > 0 {
+            let is_plausible = earliest <= began && began <= ended && ended <= now;
+            if !is_plausible || !state.staged.covers(ended) || state.corrected > 0 {
                 break;
             }
             let weighted = time
@@ -62,15 +77,20 @@ impl<S: Storage> Aggregator<S> {
             counter_width::add(&mut state.outcomes[outcome], 1);
             counter_width::add(&mut state.pairing.paired, 1);
             if !S::ABSENT.silences {
+                // Stored as the tick plus 1, because 0 means that there was no record yet.
                 state.seen = state.seen.max(ended.saturating_add(1));
             }
             if !S::ABSENT.limits {
-                let late =
+                // The sample is not late for the aggregator's windows, which `covers` has checked.
+                // But it may be late for the window of a limit.
+                let late_for_a_limit =
                     tally(state.first_rule, limits, tallies, shape.limit_slices, weighted, ended);
-                self.counters.late += u64::from(late);
+                self.counters.late += u64::from(late_for_a_limit);
             }
             let buffered = SampleRow::new(shape, row);
             let membership = Membership::new(ended, state.staged.slices);
+            // `true` means that the sample is not fully staged yet: it completes a batch, may be an
+            // exemplar, or is in no batch because there is no sample buffer.
             if buffer_sample::<S>(state, samples, buffered, weighted, membership) {
                 let origin = SpanOrigin {
                     start: began,

@@ -1,5 +1,17 @@
-//! Computes summaries, quantiles and exemplars from the slices of the windows, the totals and the
-//! sample buffer.
+//! Computes summaries, quantiles and exemplars.
+//!
+//! The arrays of the storage are divided into *rows*, numbered from 0. Each event has a row. A
+//! summary that is corrected for coordinated omission has a row of its own, but without sample
+//! buffer and exemplars. These parts of a row are read here:
+//!
+//! - the moments (count, sums and extremes) and the bucket counts of each slice of each window, and
+//!   those of the total since the start
+//! - the *sample buffer*, which holds the event's newest samples; while it contains all samples of
+//!   a window, their quantiles are exact
+//! - the lists of exemplars (the slowest samples): one for each slice, and one for the total
+//!
+//! New samples are *staged*: they are collected for their event first. A query *commits* them, that
+//! is, adds them to the slices and to the total, before it reads these.
 
 use super::{Aggregator, Outcomes, row_number, row_of};
 use crate::{
@@ -38,13 +50,13 @@ pub struct Distribution<'a> {
     pub data: DistributionData<'a>,
 }
 
-/// What is known of the samples of a [`Distribution`]: every single one, or how many there are in
-/// each bucket of a histogram.
+/// What is known of the samples of a [`Distribution`]: every single sample, or their weight in each
+/// bucket of a histogram.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DistributionData<'a> {
-    /// Every sample with its weight, in no particular order. The sample buffer still contains all
-    /// of them.
+    /// Every sample with its weight, in no particular order. Available while the aggregator's
+    /// buffer of the event's newest samples contains all samples of the scope.
     Exact(Samples<'a>),
     /// The weight of the samples in each bucket of a histogram.
     Counted {
@@ -80,12 +92,13 @@ impl<'a> Distribution<'a> {
     }
 
     /// Returns an iterator over the buckets that are not empty. The count of a bucket is the weight
-    /// of its samples. Bounds are in internal units: see `converter`.
+    /// of its samples: a sample counts 2^k times if 1 in 2^k occurrences of its event is recorded.
+    /// Bounds are in internal units; [`converter`](Self::converter) converts them to nanoseconds.
     ///
     /// The buckets of a histogram come in ascending order, and on 32-bit targets their counts
     /// saturate at 2^32 − 1. With [`DistributionData::Exact`], each sample forms a bucket of its
-    /// own, and the order is arbitrary. Without the samples and without a histogram, there are no
-    /// buckets.
+    /// own, and the order is arbitrary. If not all samples are kept and the storage has no
+    /// histograms, there are no buckets.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
         let (samples, counted) = match self.data {
             DistributionData::Exact(samples) => (samples, None),
@@ -111,15 +124,15 @@ impl<'a> Distribution<'a> {
 
 /// The samples that a summary is computed from: those of one row over one scope.
 struct Selection {
-    /// The row of an event or of a corrected summary.
+    /// The number of the row, which is that of an event or of a corrected summary.
     row: usize,
     /// The unit of the row's values.
     unit: Unit,
     scope: Scope,
     /// The first tick of the window; 0 for the total. Set by
-    /// [`add_up_slices`](Aggregator::add_up_slices).
+    /// [`sum_moments`](Aggregator::sum_moments).
     start: u64,
-    /// The moments of the selected samples. Set by [`add_up_slices`](Aggregator::add_up_slices).
+    /// The moments of the selected samples. Set by [`sum_moments`](Aggregator::sum_moments).
     moments: Moments,
 }
 
@@ -140,7 +153,7 @@ impl<S: Storage> Aggregator<S> {
         let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
-        if self.add_up_slices(&mut selection) { Some(self.summarize(&selection)) } else { None }
+        if self.sum_moments(&mut selection) { Some(self.summarize(&selection)) } else { None }
     }
 
     /// Returns the summary of `event` over `scope` and the distribution of its samples. Returns
@@ -153,7 +166,7 @@ impl<S: Storage> Aggregator<S> {
         let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
-        if self.add_up_slices(&mut selection) {
+        if self.sum_moments(&mut selection) {
             Some(self.describe_selection(&selection))
         } else {
             None
@@ -176,14 +189,15 @@ impl<S: Storage> Aggregator<S> {
         self.commit(row);
         let (mut plain, mut corrected) =
             (Selection::new(row, unit, scope), Selection::new(corrected_row, unit, scope));
-        if !self.add_up_slices(&mut plain) || !self.add_up_slices(&mut corrected) {
+        if !self.sum_moments(&mut plain) || !self.sum_moments(&mut corrected) {
             return None;
         }
         // Equal counts mean that the correction added no samples. The plain summary is then better,
-        // because its quantiles may be exact.
+        // because its quantiles may be exact: the sample buffer does not contain added samples.
         if plain.moments.count() == corrected.moments.count() {
             return Some(self.summarize(&plain));
         }
+        // Sampling is noted in the event's row only, not in that of the corrected summary.
         let (_, complete) = self.coverage(&plain);
         Some(Summary { complete, ..self.summarize(&corrected) })
     }
@@ -222,6 +236,7 @@ impl<S: Storage> Aggregator<S> {
         };
         let lists = match scope {
             Scope::Window(window) => windows.get(window).map_or(0..0, crate::Window::slice_indices),
+            // The list of the total follows those of the slices.
             Scope::Total => slices_per_row..slices_per_row + 1,
         };
         let first = row * lists_per_row;
@@ -274,11 +289,12 @@ impl<S: Storage> Aggregator<S> {
         Some((self.nanos(self.now.saturating_sub(start)), tag))
     }
 
-    /// Sets the selection's `moments` and `start`. Returns whether the selection contains any
-    /// samples; if not, or if its window does not exist, it must not be used further.
+    /// Sets the selection's `start` and `moments`: for a window, sums the moments of its slices.
+    /// Returns whether the selection contains any samples. If this is `false`, as for a window that
+    /// does not exist, the selection must not be used further.
     ///
     /// Staged samples are not included, so the caller [commits](Self::commit) them first.
-    fn add_up_slices(&mut self, selection: &mut Selection) -> bool {
+    fn sum_moments(&mut self, selection: &mut Selection) -> bool {
         let row = self.bounded_row(selection.row);
         let first_slice = row * self.shape().slices;
         let StorageParts { windows, rows, slices, .. } = self.storage.parts();
@@ -299,8 +315,8 @@ impl<S: Storage> Aggregator<S> {
     fn summarize(&mut self, selection: &Selection) -> Summary {
         let mut found = [0; QUANTILES.len()];
         let accuracy = self.find_quantiles(selection, &QUANTILES, &mut found);
-        let covered = self.coverage(selection);
-        self.converter(selection).summary(&selection.moments, &found, accuracy, covered)
+        let coverage = self.coverage(selection);
+        self.converter(selection).summary(&selection.moments, &found, accuracy, coverage)
     }
 
     /// Returns the value at a quantile of the samples of the event in `row` over a window, in
@@ -315,7 +331,7 @@ impl<S: Storage> Aggregator<S> {
     ) -> Option<(u64, u64)> {
         self.commit(row);
         let mut selection = Selection::new(row, unit, Scope::Window(window));
-        if !self.add_up_slices(&mut selection) {
+        if !self.sum_moments(&mut selection) {
             return None;
         }
         // This searches for the same quantile four times. A search for a single quantile would be
@@ -342,6 +358,8 @@ impl<S: Storage> Aggregator<S> {
 
     /// Returns the converter of a selection's values from internal units to reported ones.
     fn converter(&self, selection: &Selection) -> UnitConverter {
+        // If the storage's type declares that no event measures plain numbers, the unit is a
+        // constant, and the compiler omits the code for plain numbers.
         let unit = if S::ABSENT.numbers { Unit::Time } else { selection.unit };
         UnitConverter { unit, time: self.shape().unit }
     }
@@ -351,8 +369,8 @@ impl<S: Storage> Aggregator<S> {
     fn coverage(&mut self, selection: &Selection) -> (u64, bool) {
         let since = selection.start.max(self.started);
         let row = self.bounded_row(selection.row);
-        let sampled = self.storage.parts().rows[row].sampled;
-        let is_complete = self.lost_until.max(sampled) <= since
+        let sampled_until = self.storage.parts().rows[row].sampled_until;
+        let is_complete = self.lost_until.max(sampled_until) <= since
             && selection.moments.weight() == selection.moments.count();
         (self.nanos(self.now.saturating_sub(since)), is_complete)
     }
@@ -368,13 +386,13 @@ impl<S: Storage> Aggregator<S> {
     ) -> Accuracy {
         let (converter, buckets, moments) =
             (self.converter(selection), self.buckets(selection.unit), &selection.moments);
-        if self.shape().octaves == 0 {
+        if !self.shape().has_histograms() {
             let estimate = Estimate::between(moments.min(), moments.max());
             *found = [estimate.value; QUANTILES.len()];
             return Accuracy::WithinPpm(converter.error_ppm(&estimate));
         }
         if cfg!(target_pointer_width = "64") {
-            let (_, counts) = self.fold_slices(selection);
+            let (_, counts) = self.sum_bucket_counts(selection);
             let estimates = histogram::estimate(buckets, moments, counts, *quantiles);
             *found = estimates.map(|estimate| estimate.value);
             return converter.accuracy(&estimates);
@@ -382,6 +400,9 @@ impl<S: Storage> Aggregator<S> {
         // On 32-bit targets, compute the same from one count at a time instead of from an array of
         // sums. This takes less flash and less stack.
         let (indices, counted) = self.locate_ranks(selection, quantiles, 0);
+        // Saturated counters lack this weight, which may lie in any bucket. Each quantile then lies
+        // between two buckets: `lowest` is its bucket if all of the missing weight lies below the
+        // quantile's rank, `indices` if all of it lies above.
         let missing = moments.weight().saturating_sub(counted);
         let (lowest, _) = if missing > 0 {
             self.locate_ranks(selection, quantiles, missing)
@@ -422,6 +443,8 @@ impl<S: Storage> Aggregator<S> {
             let rank = quantiles
                 .get(number)
                 .map_or(u64::MAX, |quantile| quantile.rank(selection.moments.weight()));
+            // `rank − below` can be 0. Even then, go on to the first bucket that has any weight: no
+            // quantile lies in an empty bucket before it, and `next - 1` below needs a step.
             while next < used.end && (reached < rank.saturating_sub(below) || reached == 0) {
                 reached += widen(self.count_at(selection, next));
                 next += 1;
@@ -455,10 +478,10 @@ impl<S: Storage> Aggregator<S> {
     fn describe_selection(&mut self, selection: &Selection) -> (Summary, Distribution<'_>) {
         let (converter, buckets, moments) =
             (self.converter(selection), self.buckets(selection.unit), selection.moments);
-        let covered = self.coverage(selection);
+        let coverage = self.coverage(selection);
         let mut found = [0; QUANTILES.len()];
         if let Some(count) = self.exact_quantiles(selection, &QUANTILES, &mut found) {
-            let summary = converter.summary(&moments, &found, Accuracy::Exact, covered);
+            let summary = converter.summary(&moments, &found, Accuracy::Exact, coverage);
             let (buffered_samples, StorageParts { samples, scratch, .. }) =
                 (self.shape().samples, self.storage.parts());
             let samples = samples.get(selection.row * buffered_samples..).unwrap_or_default();
@@ -470,10 +493,12 @@ impl<S: Storage> Aggregator<S> {
                 },
             );
         }
-        let (first, counts) = self.fold_slices(selection);
+        let (first, counts) = self.sum_bucket_counts(selection);
+        // `estimate` itself allows for missing weight of saturated counters, which
+        // `estimate_quantiles` has to do for 32-bit targets.
         let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
         let found = estimates.map(|estimate| estimate.value);
-        let summary = converter.summary(&moments, &found, converter.accuracy(&estimates), covered);
+        let summary = converter.summary(&moments, &found, converter.accuracy(&estimates), coverage);
         (
             summary,
             Distribution {
@@ -483,9 +508,12 @@ impl<S: Storage> Aggregator<S> {
         )
     }
 
-    /// If the sample buffer still contains all samples of the selection, copies them or their
-    /// indices to the storage's `scratch`, writes the values at the given quantiles to `found`, and
-    /// returns the number of samples. Otherwise returns `None`.
+    /// If the sample buffer still contains all samples of the selection, writes the values at the
+    /// given quantiles to `found`, in internal units, and returns the number of samples. Otherwise
+    /// returns `None`.
+    ///
+    /// The beginning of the storage's `scratch` then holds copies of the samples on 64-bit targets,
+    /// and their indices in the event's part of the sample buffer on 32-bit targets.
     fn exact_quantiles(
         &mut self,
         selection: &Selection,
@@ -505,44 +533,42 @@ impl<S: Storage> Aggregator<S> {
             Scope::Window(window) => Some(WindowFilter::of(&windows[window])),
         };
         let state = &rows[row];
-        let all = state.total.count();
-        if state.evicted.is_in(filter, (all, buffered_samples)) {
+        let since_start = state.total.count();
+        if state.evicted.is_in(filter, (since_start, buffered_samples)) {
             return None;
         }
-        let filled = usize::try_from(all).map_or(buffered_samples, |all| all.min(buffered_samples));
+        let filled = usize::try_from(since_start)
+            .map_or(buffered_samples, |count| count.min(buffered_samples));
         let samples = &samples[row * buffered_samples..][..filled];
-        let (count, weight) = (selection.moments.count(), selection.moments.weight());
-        sample_buffer::quantiles(
-            samples,
-            scratch,
-            filter,
-            (count, weight != count),
-            (quantiles, found),
-        )
+        let count = selection.moments.count();
+        let is_weighted = selection.moments.weight() != count;
+        sample_buffer::quantiles(samples, scratch, filter, (count, is_weighted), (quantiles, found))
     }
 
-    /// Adds up the bucket counts of the selection's slices. Returns the index of the bucket that
-    /// holds the smallest sample, and the counts from this bucket to the bucket that holds the
-    /// largest. Without histograms, the counts are empty.
+    /// Sums the bucket counts of the selection's slices, or takes them from the total. Returns the
+    /// index of the bucket that holds the smallest sample, and the counts from this bucket to the
+    /// bucket that holds the largest. Without histograms, the counts are empty.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn fold_slices(&mut self, selection: &Selection) -> (usize, &[CountWord]) {
+    fn sum_bucket_counts(&mut self, selection: &Selection) -> (usize, &[CountWord]) {
         let shape = self.shape();
         let padded_buckets = shape.padded_buckets();
         let row = self.bounded_row(selection.row);
-        if padded_buckets == 0 {
+        if !shape.has_histograms() {
             return (0, &[]);
         }
         let used = shape.buckets(selection.unit).index_range(&selection.moments);
-        let StorageParts { windows, slices: sums, counts, totals, folded, .. } =
+        let StorageParts { windows, slices: moments, counts, totals, folded, .. } =
             self.storage.parts();
         let totals = &totals[row * padded_buckets..][..padded_buckets];
         let Scope::Window(window) = selection.scope else {
             return (used.start, &totals[used]);
         };
         let slices = windows[window].slice_indices();
-        let sums = &sums[row * shape.slices..][slices.clone()];
+        let (first_slice, moments) = (slices.start, &moments[row * shape.slices..][slices]);
+        let window_weight = selection.moments.weight();
+        // The totals show which buckets have never had a sample, so that `sum` can skip them.
         let counts = BucketCounts::of(counts, shape, row);
-        counts.sum((slices.start, sums, selection.moments.weight()), &used, totals, folded);
+        counts.sum((first_slice, moments, window_weight), &used, totals, folded);
         (used.start, &folded[used])
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! The position of a value's highest bit gives the octave: the range from one power of two to the
 //! next. The bits of the value, shifted left until the highest one is set, are its *mantissa*. The
-//! few bits behind the highest one index a table that gives the bucket within the octave, up to one
-//! comparison with an exact bound. This is the method of OpenTelemetry's *lookup table mapping*.
-//! The logarithm it replaces takes ten times as long and is off by one at some bounds.
+//! few bits behind the highest one index a table that gives the bucket within the octave, after at
+//! most one comparison with an exact bound. This is the method of OpenTelemetry's *lookup table
+//! mapping*. The logarithm it replaces takes ten times as long and is off by one at some bounds.
 
 use core::ops::Range;
 
@@ -80,7 +80,7 @@ static SCALE_8: Table<257, 512> = Table::new();
 
 /// Returns the number of leading zeros of a value that is not 0.
 ///
-/// On 32-bit targets, this takes a shorter way for values below 2^32, the most frequent ones, whose
+/// On 32-bit targets, this takes a shortcut for values below 2^32, the most frequent ones, whose
 /// high word is 0.
 #[inline(always)]
 fn leading_zeros(value: u64) -> u32 {
@@ -91,7 +91,7 @@ fn leading_zeros(value: u64) -> u32 {
 }
 
 /// Returns the mantissa of a value: shifts the value left by its number of leading zeros, which the
-/// caller passes. Takes the same shorter way as [`leading_zeros`].
+/// caller passes. Takes the same shortcut as [`leading_zeros`].
 #[inline(always)]
 fn mantissa_of(value: u64, leading_zeros: u32) -> u64 {
     match u32::try_from(value) {
@@ -194,9 +194,11 @@ const fn mantissa_of_bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
 /// | index | counts |
 /// |---|---|
 /// | 0 | the value 0 |
-/// | 1 | the values above 0 that lie below the range |
+/// | 1 | the values above 0 that lie below the range: up to and including 2^lowest |
 /// | 2 to [`len`](Self::len) − 2 | the values in the range, in 2^scale buckets for each octave |
-/// | [`len`](Self::len) − 1 | the values above the range |
+/// | [`len`](Self::len) − 1 | the values above the range: above 2^(lowest + octaves) |
+///
+/// `lowest` and `octaves` are the arguments of [`new`](Self::new).
 ///
 /// ```
 /// use tailwatch_core::histogram::Buckets;
@@ -226,8 +228,8 @@ pub(super) const BELOW_RANGE: usize = 1;
 pub(super) const FIRST_IN_RANGE: usize = 2;
 
 impl Buckets {
-    /// Creates the buckets for the range from 2^`lowest` to 2^(`lowest` + `octaves`), in 2^`scale`
-    /// buckets for each octave.
+    /// Creates the buckets for the range from 2^`lowest` (exclusive) to 2^(`lowest` + `octaves`)
+    /// (inclusive), in 2^`scale` buckets for each octave.
     ///
     /// Returns `None` if the scale is greater than [`MAX_SCALE`] or the range ends above 2^64.
     pub const fn new(scale: u8, lowest: u8, octaves: u8) -> Option<Self> {
@@ -272,7 +274,7 @@ impl Buckets {
     /// Adds the weight of each sample to the counter of its bucket.
     ///
     /// The counters must not overflow. On 64-bit targets they cannot. On 32-bit targets, the
-    /// aggregator moves their counts to the windows soon after the total weight exceeds 2^31.
+    /// aggregator commits their counts to the windows soon after the total weight exceeds 2^31.
     #[inline]
     pub(crate) fn count_all(
         self,
@@ -295,7 +297,8 @@ impl Buckets {
     }
 
     /// Returns whether to use the short table of bounds, [`COARSE_BOUNDS`]. Always `false` on
-    /// 64-bit targets, which have the long tables in any case.
+    /// 64-bit targets, which have the long tables ([`BOUNDS`], and [`SCALE_0`] to [`SCALE_8`]) in
+    /// any case.
     #[inline(always)]
     pub(super) const fn uses_coarse_bounds(self) -> bool {
         cfg!(not(target_pointer_width = "64")) && self.scale <= COARSE_SCALE
@@ -315,9 +318,10 @@ impl Buckets {
         }
         let shift = leading_zeros(value);
         let octave = (u64::BITS - 1 - shift) as usize;
-        // The number of the value's bucket among those of all octaves from 2^0 on, counted from 1.
-        // `bounds_below` is 0 for a power of two, which therefore belongs to the last bucket of the
-        // octave below, and at least 1 for every other value.
+        // The number of the value's bucket among those of all octaves from 2^0 on, counted from 1;
+        // 0 for the value 1, which lies below all octaves. `bounds_below` is 0 for a power of two,
+        // which therefore belongs to the last bucket of the octave below, and at least 1 for every
+        // other value.
         let number =
             (octave << self.scale) + bounds_below::<FINEST>(self.scale, mantissa_of(value, shift));
         let below_range = (self.lowest as usize) << self.scale;
@@ -337,6 +341,7 @@ impl Buckets {
             Some(above) => above,
             None => 0,
         };
+        // Without octaves, no bucket is in the range: the bucket above the range has this index.
         if above == 0 { BELOW_RANGE } else { FIRST_IN_RANGE }
     }
 
@@ -425,7 +430,8 @@ fn geometric_mean(a: u64, b: u64) -> u64 {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The geometric midpoint of the bucket, clamped to `least..=most`.
+    /// The geometric midpoint of the bucket, clamped to `least..=most`. If the bucket lies outside
+    /// the range of the [`Buckets`], the geometric midpoint of `least` and `most`.
     pub value: u64,
     /// The smallest number that the estimated value can be.
     pub least: u64,

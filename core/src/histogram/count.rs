@@ -33,8 +33,8 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
         n - added
     }
 
-    /// Adds `n` like [`add`](Self::add). [`CountWord`] is `u32` on 32-bit targets, where arithmetic
-    /// with a `u64` takes several instructions.
+    /// Adds `n` like [`add`](Self::add). [`CountWord`] is `u64` on 64-bit targets, and `u32` on
+    /// 32-bit targets, where arithmetic with a `u64` takes several instructions.
     #[inline]
     fn add_word(&mut self, n: CountWord) -> CountWord {
         let added = n.min(saturating_word(Self::MAX - self.get()));

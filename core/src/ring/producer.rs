@@ -102,8 +102,8 @@ impl<'r> Producer<'r> {
         seq
     }
 
-    /// Returns the number of records that all producers of the ring have published since the ring
-    /// was created. It wraps at the range of `usize`.
+    /// Returns the number of records that this producer and its predecessors have published since
+    /// the ring was created. The number wraps around on overflow.
     pub fn head(&self) -> usize {
         self.ring.published.head.load(Relaxed)
     }

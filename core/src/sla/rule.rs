@@ -1,4 +1,7 @@
 //! Limits as they are stored and evaluated: their counts and their state machine.
+//!
+//! The *weight* of a sample is the number of occurrences of the event that it stands for. Quantiles
+//! are evaluated by weight; only [`Threshold::min_samples`] refers to the number of samples.
 
 use core::time::Duration;
 
@@ -21,11 +24,11 @@ const MAX_SLICES: u16 = 12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tally {
-    /// The number of recorded samples.
+    /// The number of recorded samples, each counted as 1 whatever its weight.
     pub(crate) samples: u64,
-    /// The weight of these samples: the number of occurrences that they stand for.
+    /// The total weight of these samples.
     pub(crate) weight: u64,
-    /// The weight of the samples that exceed the threshold.
+    /// The total weight of those samples that exceed the threshold.
     pub(crate) over: u64,
 }
 
@@ -121,8 +124,8 @@ impl Watch {
         self.within_since = 0;
     }
 
-    /// Makes the hold time of a violation begin anew. Called when the clock has restarted: its
-    /// ticks cannot be compared with older ones.
+    /// Restarts the hold time of a violation. Called when the clock has restarted: its ticks cannot
+    /// be compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
         self.within_since = 0;
     }
@@ -162,7 +165,8 @@ pub struct Rule {
     /// The weight of the hung spans: the event's open spans that are older than `max`. The
     /// aggregator sets it before each evaluation.
     pub(crate) hung: u64,
-    /// The weight of the samples and hung spans at the last evaluation.
+    /// The total weight of the samples in the window and of the hung spans at the last evaluation.
+    /// [`SlaStatus::count`](crate::SlaStatus::count) reports it.
     pub(crate) weight: u64,
     /// The weight of the samples that exceeded the threshold, and of the hung spans, at the last
     /// evaluation.

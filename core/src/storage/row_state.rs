@@ -32,11 +32,11 @@ pub struct RowState {
     /// Which samples newer ones have replaced in the event's sample buffer.
     pub(crate) evicted: Evicted,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
-    /// of the pass at which its silence began anew. 0 if there was no record, or if the storage has
-    /// no room for limits on silence.
+    /// of the pass in which its silence was restarted. 0 if there was no record, or if the storage
+    /// has no room for limits on silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
-    pub(crate) sampled: u64,
+    pub(crate) sampled_until: u64,
     /// The moments of all samples since the start, except for the staged ones.
     pub(crate) total: Moments,
     /// The expected interval in nanoseconds, or 0 if the event has none.
@@ -55,7 +55,7 @@ impl RowState {
         next_sample: 0,
         evicted: Evicted::NONE,
         seen: 0,
-        sampled: 0,
+        sampled_until: 0,
         id: 0,
         first_rule: NO_RULE,
         corrected: 0,

@@ -149,29 +149,29 @@ impl Shape {
     /// histograms, exemplars or table of open spans, but room for the limits that the events
     /// declare.
     pub(crate) const fn minimal(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
-        let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut at) =
+        let (mut ids, mut corrected, mut numbers, mut limits, mut silences, mut index) =
             (1, 0, 0, 0, 0, 0);
-        while at < events.len() {
-            let id = events[at].id.get() as usize;
+        while index < events.len() {
+            let id = events[index].id.get() as usize;
             if id >= ids {
                 ids = id + 1;
             }
-            corrected += events[at].expected_interval.is_some() as usize;
-            numbers += matches!(events[at].unit, Unit::One) as usize;
-            limits += events[at].limits.len();
-            if events[at].max_silence.is_some() {
+            corrected += events[index].expected_interval.is_some() as usize;
+            numbers += matches!(events[index].unit, Unit::One) as usize;
+            limits += events[index].limits.len();
+            if events[index].max_silence.is_some() {
                 silences = events.len();
             }
-            at += 1;
+            index += 1;
         }
-        let (mut slices, mut limit_slices, mut at) = (0, 1, 0);
-        while at < windows.len() {
-            let window_slices = windows[at].slices as usize;
+        let (mut slices, mut limit_slices, mut index) = (0, 1, 0);
+        while index < windows.len() {
+            let window_slices = windows[index].slices as usize;
             slices += window_slices;
             if window_slices > limit_slices {
                 limit_slices = window_slices;
             }
-            at += 1;
+            index += 1;
         }
         Self {
             events: events.len(),
@@ -202,6 +202,12 @@ impl Shape {
             Unit::One => 0,
         };
         Buckets { scale: self.scale, lowest, octaves: self.octaves }
+    }
+
+    /// Returns whether there are histograms.
+    #[inline(always)]
+    pub(crate) const fn has_histograms(&self) -> bool {
+        self.octaves > 0
     }
 
     /// Returns the number of buckets in a histogram, including those for the value 0 and for values
@@ -275,8 +281,9 @@ impl Shape {
         self.events * self.exemplar_lists() * self.slowest
     }
 
-    /// Returns the number of *tallies*, the counts of samples and of those above the threshold: one
-    /// for each slice that the window of each limit on a quantile can have.
+    /// Returns the number of *tallies*: one for each slice that the window of each limit on a
+    /// quantile can have. A tally counts the samples in the slice, and those that exceed the
+    /// limit's threshold.
     #[inline(always)]
     pub const fn all_tallies(&self) -> usize {
         self.limits * self.limit_slices

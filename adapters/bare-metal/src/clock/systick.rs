@@ -92,7 +92,8 @@ impl SysTick {
 }
 
 impl<R> SysTick<R> {
-    /// Creates a clock over the timer that `registers` access.
+    /// Creates a clock that reads its timer through `registers`, an implementation of
+    /// [`SysTickRegisters`].
     ///
     /// `rate` is the number of ticks per second, and `period` the number of ticks from one
     /// exception to the next: the reload value plus one. Unlike [`new`](SysTick::new), this

@@ -131,7 +131,7 @@ pub struct SummaryFrame {
     pub complete: bool,
 }
 
-/// The kind of a limit, and its bound: a [`Limit`] in a frame.
+/// A [`Limit`] as a frame encodes it: the variant is its kind, the fields are its bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum LimitKind {
@@ -302,9 +302,8 @@ impl From<&EventSummary> for SummaryFrame {
 impl From<&EventLimit> for LimitFrame {
     fn from(limit: &EventLimit) -> Self {
         let EventLimit { name: full_name, status } = *limit;
-        let SlaStatus {
-            event, limit, state, over, count, observed, since, raised, cleared, ..
-        } = status;
+        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } =
+            status;
         Self {
             event: event.get(),
             name: cut_name(full_name),

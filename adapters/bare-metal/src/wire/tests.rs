@@ -276,3 +276,42 @@ proptest! {
         prop_assert_eq!(decoder.waiting(), 0);
     }
 }
+
+/// Returns the names of the fields in the `Debug` output of a struct whose fields are numbers.
+fn field_names(value: &impl core::fmt::Debug) -> Vec<String> {
+    let text = format!("{value:?}");
+    let words = text.split([' ', '{', ',']);
+    words.filter_map(|word| word.strip_suffix(':')).map(str::to_owned).collect()
+}
+
+/// The structs of the core can get new fields, which the compiler does not require anybody to use.
+#[test]
+fn frames_and_text_contain_each_counter_of_the_core() {
+    let [health, counts, ..] = items(1, "order_fill");
+    for (item, core_fields) in
+        [(health, field_names(&Counters::default())), (counts, field_names(&Pairing::default()))]
+    {
+        assert!(core_fields.len() > 5, "{core_fields:?}");
+        let (text, frame) = (item.to_string(), field_names(&Frame::from(&item)));
+        for field in core_fields {
+            assert!(text.contains(&format!("{field}=")), "{field} is missing in {text}");
+            assert!(frame.contains(&field), "{field} is missing in {frame:?}");
+        }
+    }
+}
+
+/// Like the test above, for summaries: three of their fields have other names in frames.
+#[test]
+fn frames_contain_each_field_of_a_summary() {
+    let (summary, _) = computed();
+    let frame = field_names(&Frame::from(&items(1, "order_fill")[2]));
+    for field in field_names(&summary) {
+        let name = match &*field {
+            "mean" => "mean_bits",
+            "stddev" => "stddev_bits",
+            "accuracy" => "error_ppm",
+            other => other,
+        };
+        assert!(frame.contains(&name.to_owned()), "{name} is missing in {frame:?}");
+    }
+}

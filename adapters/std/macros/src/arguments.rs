@@ -112,7 +112,7 @@ impl Arguments {
             .max_by(|(_, one), (_, other)| one.total_cmp(other));
         let hint = nearest.map_or_else(
             || EXPECTED_ARGUMENTS.to_owned(),
-            |(name, _)| format!("did you mean `{name}`?"),
+            |(name, _)| format!("did you mean `{name}`? ({EXPECTED_ARGUMENTS})"),
         );
         Ok(Err(Error::new(word.span(), format!("unknown argument `{word}`; {hint}"))))
     }

@@ -92,10 +92,9 @@ impl fmt::Display for BuildError {
             Self::NoRings => f.write_str(
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
             ),
-            Self::Period { period } => write!(
-                f,
-                "the longest poll interval is {period:?}; expected {MIN_PERIOD:?} to {MAX_PERIOD:?}"
-            ),
+            Self::Period { period } => {
+                write!(f, "`max_period` is {period:?}; expected {MIN_PERIOD:?} to {MAX_PERIOD:?}")
+            }
             Self::TooManySamples { samples } => write!(
                 f,
                 "{samples} exact samples per event are too many; the maximum is {MAX_EXACT_SAMPLES}"

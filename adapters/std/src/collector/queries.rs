@@ -36,8 +36,8 @@ impl Collector {
     /// Returns the summary of `event` over the window of length `window`, or `None` if the window
     /// has no samples of the event.
     ///
-    /// The summary is as old as the last report: see [`Collector`] for how often reports are
-    /// published. Call [`flush`](Self::flush) first to include everything recorded so far.
+    /// The summary is from the last report: see [`Collector`] for how often reports are published.
+    /// Call [`flush`](Self::flush) first to include everything recorded so far.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.
@@ -100,8 +100,8 @@ impl Collector {
     }
 
     /// Returns the slowest samples of `event` in the window of length `window`, as of the last
-    /// report: at most 4, the slowest first. For an event with plain numbers, these are the largest
-    /// ones.
+    /// report: at most 4, the slowest first. For an event that measures plain numbers
+    /// ([`Unit::One`](crate::Unit::One)) instead of durations, these are the largest ones.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.

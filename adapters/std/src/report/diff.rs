@@ -11,7 +11,8 @@ use tailwatch_core::{
 use super::{EventReport, Report, Statistics};
 use crate::{Health, report::table};
 
-/// What happened between two reports of a collector; returned by [`Report::diff`].
+/// The differences of all counts between two reports of a collector, the statistics of the samples
+/// that were added, and the time between the reports; returned by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ReportDiff {
