@@ -122,9 +122,9 @@ def self_test():
         ("no table", found("| promise | proved by |\n|---|---|\n| x | `a.rs` |\n"), [1]),
     ]
     return [
-        f"{name}: problems in lines {found}, not {expected}"
-        for name, found, expected in cases
-        if found != expected
+        f"{name}: problems in lines {lines}, not {expected}"
+        for name, lines, expected in cases
+        if lines != expected
     ]
 
 

@@ -1,11 +1,11 @@
-//! The memory layout of the bucket counts of one event's slices.
+//! The memory layout of the bucket counts of one row's slices.
 //!
 //! A window is cut into intervals of equal length, its *slices*. Each slice of each window has a
 //! histogram for every *row*: an event, or the corrected summary of an event (corrected for
 //! coordinated omission). The slices of a row are numbered consecutively across all windows.
 //!
-//! A few neighbouring buckets form a *block*. The blocks of all slices of a row for the same
-//! buckets are adjacent: first come block 0 of every slice, then block 1 of every slice, and so on.
+//! A few neighbouring buckets form a *block*. Within a row, blocks that cover the same buckets
+//! in different slices are adjacent: block 0 of every slice, then block 1 of every slice, and so on.
 //! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
 //!
 //! - Blocks let one vector instruction add several counts.
@@ -53,7 +53,8 @@ fn is_empty(block: &[CountWord; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count) == 0
 }
 
-/// The bucket counts of one row's slices.
+/// The bucket counts of one row's slices. `C` is the type of a stored count; sums of counts are
+/// [`CountWord`]s.
 pub(crate) struct BucketCounts<'a, C> {
     /// The blocks in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],
@@ -86,7 +87,7 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 
     /// Adds a histogram's counts to those of a slice. Returns the weight that did not fit.
     ///
-    /// `counts` holds a count for each bucket, and `used` is a range of bucket indices outside of
+    /// `counts` has [`padded`] length, and `used` is a range of bucket indices outside of
     /// which all counts are 0. `weight` is the weight of all samples in the slice, including those
     /// that this call adds.
     pub(crate) fn add_all(
@@ -125,11 +126,11 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     }
 
     /// Sums the counts of a window's slices for each bucket and writes the sums to `sums`, which
-    /// has an element for each bucket. Writes only the blocks that contain the buckets in `used`, a
+    /// has [`padded`] length. Writes only the blocks that contain the buckets in `used`, a
     /// range of indices.
     ///
-    /// `first` is the index of the window's first slice, `moments` are the moments of its slices in
-    /// order, and `weight` is their total weight. `totals` are the row's counts since the start,
+    /// `first` is the index of the window's first slice, `moments` has an element for each of its
+    /// slices, in order, and `weight` is their total weight. `totals` are the row's counts since the start,
     /// which allow skipping buckets that have never had a sample: where such a count is 0, the
     /// counts of the slices must be 0, too.
     pub(crate) fn sum(
@@ -187,8 +188,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 /// Returns whether counters of type `C` can hold the counts of samples whose total weight is
 /// `weight`: no count is greater than this total.
 ///
-/// Always `false` on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so
-/// it may be less than the sum of the slice's counts.
+/// Not used on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so it may
+/// be less than the sum of the slice's counts.
 fn fits<C: Count>(weight: u64) -> bool {
     cfg!(target_pointer_width = "64") && weight <= C::MAX
 }

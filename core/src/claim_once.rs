@@ -23,9 +23,9 @@
 //! continues. If B wrote its name, A would not find its own in step 4, and neither would win.
 //! Because of step 0, B gives up without writing its name.
 //!
-//! The table has a row for each of the two fences. Its name is the one in the source, its partner
-//! is the fence of the other claimant that it is paired with, and its model in `tests/loom.rs`
-//! fails without it.
+//! Each row of the table describes one of the two fences: its label in the source (`name`), the
+//! fence of the other claimant that it is paired with (`partner`), and the test in `tests/loom.rs`
+//! that fails if the fence is weakened (`model`).
 //!
 //! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
@@ -43,7 +43,8 @@ use crate::sync::{
 /// Lets one context claim something that only one may have, such as the producer of a ring in a
 /// `static`. All zero when new.
 pub struct ClaimOnce {
-    /// The name that was written last, or 0: the address of a local variable of its claimant.
+    /// The name that was written last, which is the address of a local variable of its claimant. 0
+    /// before the first claim.
     name: AtomicUsize,
     /// 0 while the door is open, 1 once it is closed.
     door: AtomicUsize,
@@ -74,8 +75,8 @@ impl ClaimOnce {
     ///   begins and ends while the call that it interrupts stands still.
     /// - If calls of several threads overlap in any other way, on one core or several, possibly
     ///   none wins. All later calls fail, too.
-    // Nested calls: one that interrupts another before the door is closed wins, and the interrupted
-    // call then finds the door closed or a name that is not its own. One that interrupts another
+    // Nested calls: one that interrupts another before the door is closed wins, unless a further call
+    // interrupts it in the same way and wins instead. The interrupted call then finds the door closed or a name that is not its own. One that interrupts another
     // later gives up and leaves the name unchanged, so the interrupted call is not affected.
     pub fn claim(&self) -> bool {
         self.claim_in_steps(|_| ())

@@ -43,7 +43,8 @@ impl FixedPoint {
         Self(wide_math::saturating_u64(bits))
     }
 
-    /// Returns `numerator / denominator`, rounded to the nearest; zero if `denominator` is 0.
+    /// Returns `numerator / denominator`, rounded to the nearest multiple of 2^-16; zero if
+    /// `denominator` is 0.
     pub const fn ratio(numerator: u64, denominator: u64) -> Self {
         if denominator == 0 {
             return Self::ZERO;

@@ -27,9 +27,9 @@ const SAMPLING: u8 = 0x0F;
 /// switch nor a sampling exponent of its own: all of its occurrences are recorded, unless the
 /// master switch is off or the gate is closed.
 ///
-/// A [`Recorder`](crate::Recorder) reads the gate at the START of a span, wait-free by a relaxed
-/// load of one byte. It writes the END of the span if it wrote the START, even if the event was
-/// switched off or the gate was closed in between.
+/// A [`Recorder`](crate::Recorder) reads the gate at the START of a span and before it records a
+/// value or a duration, wait-free by a relaxed load of one byte. The END of a span is written if its
+/// START was, even if the event was switched off or the gate was closed in between.
 ///
 /// # Limits
 ///

@@ -19,7 +19,7 @@ const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 /// On a 64-bit target, a span takes two reads of the clock, three stores for each of its two
 /// records, and predictable branches.
 ///
-/// `C` is the type of the clock. `IDS` is the length of the [`Gate`]: the largest event id plus 1.
+/// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id plus 1.
 ///
 /// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
 /// to another thread, but two threads cannot use it at once.
@@ -278,7 +278,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// This method is for adapters that have rare cases of their own. They can handle these and the
     /// rare cases of this method in one cold function.
     ///
-    /// `end` must come from a clock with the same ticks as the clock of the START. The token must
+    /// `end` must come from the clock of the START, or one with the same rate and zero. The token must
     /// be [recorded](Token::is_recorded); otherwise an [invalid](crate::Counters::invalid) record
     /// is written.
     #[inline(always)]
@@ -298,7 +298,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Ends a span at the tick `end`. Does nothing if the token is unrecorded.
     ///
-    /// `end` must come from a clock with the same ticks as the clock of the START. If the duration
+    /// `end` must come from the clock of the START, or one with the same rate and zero. If the duration
     /// is negative or needs more than 46 bits, the span is closed by a [FORGET](Kind::Forget), the
     /// record that closes a span without a latency, and the aggregator counts the
     /// [reason](DiscardReason).

@@ -21,8 +21,8 @@
 //!
 //! | state | meaning |
 //! |---|---|
-//! | unknown | it was not evaluated yet; or there are too few samples, no violation by hung spans, and no uncleared violation |
-//! | ok | the quantile does not exceed the threshold |
+//! | unknown | it was not evaluated yet; or there are too few samples, hung spans do not make the quantile exceed the threshold, and no violation is uncleared |
+//! | ok | the quantile does not exceed the threshold, and no violation is uncleared |
 //! | violated | the quantile exceeds the threshold, or a violation has not been cleared yet |
 //!
 //! A violation is *raised* by the first evaluation that finds that the quantile exceeds the
@@ -34,8 +34,8 @@
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
 //! The violation is cleared by the next record. While the event is switched off or sampled, its
-//! silence is [restarted](crate::Aggregator::reset_silence) in each pass over the rings, so no
-//! violation is raised. A violation that was raised before stays until the next record.
+//! silence is [restarted](crate::Aggregator::reset_silence) by the adapter in each pass over the rings,
+//! so no violation is raised. Restarting it clears no violation; only the next record does.
 //!
 //! # Limitations
 //!
@@ -201,7 +201,7 @@ impl fmt::Display for SlaState {
 }
 
 /// The status of a [`Limit`] as of its last evaluation, except for [`observed`](Self::observed),
-/// which is newer.
+/// which may be newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {

@@ -184,7 +184,7 @@ fn the_error_for_a_value_out_of_range_names_its_origin() {
         ),
         "{message}"
     );
-    assert!(message.contains("expected 1ms to 3600s"), "{message}");
+    assert!(message.contains("`max_period` must be 1ms to 3600s"), "{message}");
 
     for (name, value, parts) in [
         ("RING_CAPACITY", "1000", ["1000 records", "power of two"]),

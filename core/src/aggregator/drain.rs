@@ -198,8 +198,9 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Notes that some records were not written to any ring, and that no ENDs were among them.
-    /// Summaries that cover any time up to the current pass are incomplete.
+    /// Marks all summaries that cover any time up to the current pass as incomplete, because records
+    /// were not written to any ring. Call this only if no END was among them, because a lost END
+    /// would leave its span open. Otherwise, call [`mark_lost`](Self::mark_lost).
     pub fn mark_incomplete(&mut self) {
         self.lost_until = self.now.saturating_add(1);
     }
@@ -256,13 +257,13 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Removes ENDs that were drained before the pass with the number `pass` and still have no
-    /// START. They count as [orphans](crate::Pairing::orphans), except that
-    /// [untracked](crate::Pairing::untracked) STARTs are taken to be theirs, if there are any.
+    /// START. Each of them is matched with an [untracked](crate::Pairing::untracked) START of its
+    /// event while there is one. The others count as [orphans](crate::Pairing::orphans).
     ///
     /// The caller guarantees that every ring has been drained at least up to the position that its
     /// producer had reached when pass `pass` began. A START is written before its END. If the END
-    /// was drained in an earlier pass, its START was therefore in some ring when `pass` began, and
-    /// has been drained since, unless it was lost. A caller that drains all rings in each pass
+    /// was drained in an earlier pass, its START had therefore been written when `pass` began. By
+    /// now it has been drained or lost. A caller that drains all rings in each pass
     /// calls this at the end of each pass, with [`pass`](Self::pass).
     pub fn expire_orphans(&mut self, pass: u64) {
         self.remove_older(true, pass);

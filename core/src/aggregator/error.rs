@@ -191,7 +191,7 @@ impl fmt::Display for ConfigError {
             Self::Absent { declared, shape } => write!(
                 f,
                 "the storage's type declares features absent that its shape has room for: \
-                 declared is {declared:?}, without room are only {shape:?}"
+                 it declares {declared:?} absent, but the shape lacks room only for {shape:?}"
             ),
         }
     }
@@ -218,8 +218,8 @@ pub(super) fn check<S: Storage>(
     if Buckets::new(scale, lowest, octaves).is_none() {
         return Err(ConfigError::Histogram { scale, lowest, octaves });
     }
-    // First compare the storage's own shape with `requested`. Then check only the storage's shape,
-    // which is the one that the aggregator uses: a constant for storage in arrays.
+    // The storage's own shape must equal `requested`. All later checks use the storage's shape: for
+    // storage in arrays it is a constant, so the compiler can omit checks that always succeed.
     let shape = storage.shape();
     let absent = Absent::of(&shape);
     if S::ABSENT.declares_more_than(absent) {
@@ -230,10 +230,18 @@ pub(super) fn check<S: Storage>(
     check_stored("number of ids (the largest event id plus 1)", shape.ids, exactly(requested.ids))?;
     check_stored("number of slices", shape.slices, exactly(requested.slices))?;
     check_stored("number of corrected summaries", shape.corrected, exactly(requested.corrected))?;
-    check_stored("number of events in plain numbers", shape.numbers, exactly(requested.numbers))?;
+    check_stored(
+        "number of events that measure plain numbers",
+        shape.numbers,
+        exactly(requested.numbers),
+    )?;
     check_stored("number of samples per event", shape.samples, exactly(requested.samples))?;
     check_stored("size of the table of open spans", shape.in_flight, exactly(requested.in_flight))?;
-    check_stored("number of exemplars per list", shape.slowest, exactly(requested.slowest))?;
+    check_stored(
+        "number of exemplars (slowest samples) per slice",
+        shape.slowest,
+        exactly(requested.slowest),
+    )?;
     check_stored("number of limits", shape.limits, exactly(requested.limits))?;
     // Without limits, the number of slices per limit has no effect, so any number fits.
     let limit_slices =
@@ -265,12 +273,17 @@ pub(super) fn check<S: Storage>(
     check_shape("number of windows", shape.windows, exactly(needed.windows))?;
     check_shape("number of slices", shape.slices, exactly(needed.slices))?;
     check_shape("number of corrected summaries", shape.corrected, exactly(needed.corrected))?;
-    check_shape("number of events in plain numbers", shape.numbers, exactly(needed.numbers))?;
+    check_shape(
+        "number of events that measure plain numbers",
+        shape.numbers,
+        exactly(needed.numbers),
+    )?;
     // The window of a limit is cut into as many slices as a window of the aggregator with the same
     // length, so there must be room for the largest number of slices.
     let limit_slices = if shape.limits == 0 { 0 } else { needed.limit_slices };
     check_shape("number of ids (the largest event id plus 1)", shape.ids, at_least(needed.ids))?;
     check_shape("number of slices per limit", shape.limit_slices, at_least(limit_slices))?;
+    // Either no event has room for a limit on silence, and then none may need it, or every event has.
     let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
     check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
     sample_buffer::check_capacity(&shape, windows)?;
@@ -298,7 +311,7 @@ pub(super) fn check<S: Storage>(
     check_stored("length of `silences`", parts.silences.len(), exactly(shape.silences))
 }
 
-/// Checks that windows and events are valid, irrespective of shape and storage.
+/// Checks that windows and events are valid, whatever the shape is.
 fn check_windows_and_events<S: Storage>(
     windows: &[WindowSpec],
     events: &[EventInfo],

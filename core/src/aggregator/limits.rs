@@ -53,8 +53,8 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// # Errors
     ///
-    /// Returns an error if a limit is not possible or if there are too many. The limits then remain
-    /// as they were.
+    /// Returns an error if the event is unknown, or if a limit is impossible, a duplicate or one too
+    /// many. The limits then remain as they were.
     pub fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
         self.replace_limits(event, &limits.iter().copied())
     }
@@ -169,10 +169,10 @@ impl<S: Storage> Aggregator<S> {
     /// pass.
     ///
     /// `as_of` is a tick such that every record written before it has been drained, from every
-    /// ring. If this pass has drained all rings completely, it is the tick that was read *before*
-    /// the first ring was [refreshed](crate::Consumer::refresh). If a ring still has pending
-    /// records, its own tick is the one that was read before the last refresh whose records have
-    /// all been drained. With several such rings, pass the lowest of their ticks.
+    /// ring. For each ring, take the tick that was read *before* its last
+    /// [refresh](crate::Consumer::refresh) whose records have all been drained by now. Pass the
+    /// lowest of these ticks. If this pass has drained all rings completely, that is the tick read
+    /// before the first ring was refreshed.
     ///
     /// The age of an open span and the length of a silence are measured up to `as_of`, because a
     /// record that was written later, such as the END of the span, may still be in a ring. All else
@@ -180,8 +180,9 @@ impl<S: Storage> Aggregator<S> {
     /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
     /// that was compared with the limit.
     ///
-    /// Takes time linear in the slices of all limits. While spans are open, it is also linear in
-    /// the size of the table of open spans.
+    /// Takes time linear in the number of events and in the slices of all limits. While spans are
+    /// open, it is also linear in the size of the table of open spans, and for each open span in
+    /// the limits of its event.
     // Out of line because stacks are small on 32-bit targets. If this were inlined, its locals
     // would be part of the caller's stack frame all the time.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
@@ -222,7 +223,8 @@ impl<S: Storage> Aggregator<S> {
         if !self.occupancy.has_entries() {
             return;
         }
-        // The span that began last is kept outside the table. Move it there, to count it as well.
+        // `has_entries` includes the span that began last, which is kept outside the table. Move it
+        // there, to count it as well.
         self.in_flight().spill_newest();
         let StorageParts { in_flight, rows, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open_spans(in_flight) {
@@ -238,7 +240,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Returns whether any limit of `event` was violated at the last
+    /// Returns whether any of the present limits of `event` was violated at the last
     /// [`evaluate_limits`](Self::evaluate_limits). Returns `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { row_of_id, rows, limits, silences, .. } = self.storage.parts();

@@ -28,7 +28,7 @@ impl<'r> Producer<'r> {
     /// Creates the producer of a ring: see [`Ring::attach_producer`].
     pub(super) fn attach(ring: &'r Ring) -> Self {
         // Acquire, paired with the previous producer's Release store of `head`. Usually the code
-        // that hands the ring over orders the two already. For a ring that outlives its process in
+        // that hands the ring over already orders that store before this load. For a ring that outlives its process in
         // a mapped file, nothing else does.
         let head = ring.published.head.load(at("ring: head on attaching", Acquire));
         let reserved_ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
@@ -41,7 +41,7 @@ impl<'r> Producer<'r> {
         // Release, paired with the consumer's Acquire fence before it loads `reserved`. The next
         // records may use up the reservation of the previous producer. That producer's fence orders
         // its own stores, not those of this producer. Without the fence here, the consumer could
-        // see words of this producer without the reservation, and deliver a torn record.
+        // see words of this producer, but an older `reserved`, and deliver a torn record.
         fence_at("ring: on attaching", Release);
         Self { ring, not_sync: PhantomData }
     }
@@ -68,8 +68,7 @@ impl<'r> Producer<'r> {
         (seq != published.reserved.load(Relaxed)).then_some(seq)
     }
 
-    /// Appends a record under the sequence number that [`next_reserved`](Self::next_reserved) just
-    /// returned.
+    /// Appends a record under the sequence number `seq`, which must be the next one and reserved.
     // Not always inlined on 32-bit targets, so that firmware compiled for size has a single copy of
     // this function.
     #[cfg_attr(target_pointer_width = "64", inline(always))]

@@ -91,7 +91,7 @@ impl fmt::Debug for Slot {
     }
 }
 
-/// Cuts the two 64-bit words of a record into machine words, the low half of each first.
+/// Converts the two words of a record to machine words.
 #[cfg(target_pointer_width = "64")]
 #[expect(clippy::cast_possible_truncation, reason = "a usize has 64 bits here")]
 const fn to_machine_words(words: [u64; 2]) -> [usize; WORDS] {

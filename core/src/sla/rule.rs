@@ -17,7 +17,7 @@ use crate::{
 /// The rule number that means "no rule". Rules are numbered from 1.
 pub(crate) const NO_RULE: u16 = 0;
 
-/// The largest number of slices of a window that is used by limits only.
+/// The most slices into which a window is cut if only limits use it.
 const MAX_SLICES: u16 = 12;
 
 /// What a [`Rule`] has counted in one slice of its window.
@@ -63,9 +63,9 @@ pub(crate) struct Watch {
     /// One more than the tick at which a violation was last raised or cleared; 0 if there was none
     /// yet.
     changed: u64,
-    /// While the state is violated: one more than the tick of the first evaluation that found the
-    /// event within the limit after the last one that found it violated. Evaluations that found too
-    /// few samples in between do not change it. 0 if there was none, and in the other states.
+    /// While the state is violated: one more than the tick at which the event came back within the
+    /// limit, or 0 while it is still outside. An evaluation with too few samples leaves this
+    /// unchanged. In all other states, 0.
     within_since: u64,
     /// How many violations have been raised.
     pub(crate) raised: CountWord,
@@ -82,13 +82,12 @@ impl Watch {
     ///
     /// `found` is what the evaluation has found, without regard to an earlier violation, and `now`
     /// is the tick of the current pass. A violation is cleared by an evaluation that finds
-    /// [`SlaState::Ok`], if the first evaluation to do so was at least `hold_ticks` ago and none
-    /// since has found [`SlaState::Violated`].
+    /// [`SlaState::Ok`] when the event has been within the limit for at least `hold_ticks`.
     pub(crate) fn step(&mut self, found: SlaState, now: u64, hold_ticks: u64) -> bool {
         match (self.state, found) {
-            // Too few samples neither clear a violation nor restart the hold time, which continues
-            // to run: if an event is rare, a sample may leave the window before the next one
-            // arrives.
+            // Too few samples neither clear a violation nor restart the hold time. If an event is
+            // rare, a sample may leave the window before the next one arrives, and a violation whose
+            // hold time restarted each time would never be cleared.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
                 self.within_since = 0;
@@ -148,8 +147,9 @@ pub struct Rule {
     /// The window of the threshold. Each rule has its own, because the threshold's window need not
     /// be one of the aggregator's.
     pub(crate) window: Window,
-    /// The largest sample, in internal units, that does not exceed the threshold: for durations,
-    /// the longest that is rounded to at most `max` nanoseconds.
+    /// The largest sample that does not exceed the threshold, in the aggregator's
+    /// [unit](TimeUnit): the longest duration that is at most `max` when it is rounded to
+    /// nanoseconds.
     pub(crate) max_value: u64,
     /// [`Threshold::max`], in nanoseconds or as a plain number.
     max: u64,
@@ -248,7 +248,7 @@ impl Rule {
             (_, false) => SlaState::Unknown,
         };
         // Samples leave the window one slice at a time. A hold time of one slice means that at
-        // least one slice has left since, and that the quantile was within the threshold before and
+        // least one slice has left since the event came back within the limit, and that the quantile was within the threshold before and
         // after that.
         self.watch.step(found, now, self.window.slice_ticks())
     }
@@ -275,8 +275,8 @@ impl Silence {
 
     /// Evaluates the limit. Returns whether a violation was raised or cleared.
     ///
-    /// `last_seen` is the tick from which the silence is measured, usually that of the event's last
-    /// record; `None` if there was no record. `as_of` is the tick up to which the silence is
+    /// `last_seen` is the tick from which the silence is measured: that of the event's last record,
+    /// or of the last pass that restarted the silence. `None` if there was no record. `as_of` is the tick up to which the silence is
     /// measured: all records from before it have been drained. `now` is the tick of the current
     /// pass, which becomes the time of the change.
     pub(crate) fn evaluate(&mut self, last_seen: Option<u64>, as_of: u64, now: u64) -> bool {
@@ -308,7 +308,7 @@ fn slices_for(length: Duration, max_slices: usize) -> u16 {
 /// its length is impossible: see [`LimitError::Window`](crate::LimitError::Window).
 ///
 /// `windows` are the aggregator's windows. If one of them has the same length, the new window gets
-/// as many slices as that one. Otherwise, it gets at most `max_slices`.
+/// as many slices as that one. Otherwise, it gets at most `max_slices`, but at least 1.
 pub(crate) fn window_for(
     threshold: &Threshold,
     windows: &[Window],

@@ -5,7 +5,8 @@ use crate::{
     sample_buffer::Evicted, sla::NO_RULE,
 };
 
-/// The state of a row, except for what belongs to a single slice of a window.
+/// The state of a row, except for its bucket counts, its samples, its exemplars, and what belongs
+/// to a single slice of a window.
 ///
 /// A row is an event, or the summary of an event that is corrected for coordinated omission. The
 /// row of a corrected summary uses only `total`; its other fields stay empty.
@@ -17,8 +18,8 @@ use crate::{
 pub struct RowState {
     /// The event's id, or 0 for a corrected summary.
     pub(crate) id: u16,
-    /// The number of the event's first [`Rule`](crate::Rule) (a limit on a quantile), counted from
-    /// 1, or [`NO_RULE`]. Each rule has the number of the next one.
+    /// The number of the event's first [`Rule`](crate::Rule) (the state of a limit on a quantile),
+    /// counted from 1, or [`NO_RULE`]. The rules of an event form a linked list.
     pub(crate) first_rule: u16,
     /// The index in the event's sample buffer where the next sample replaces the oldest one.
     pub(crate) next_sample: usize,
@@ -29,17 +30,18 @@ pub struct RowState {
     pub(crate) pairing: PackedPairing,
     /// The samples that have not been added to the slices and to `total` yet.
     pub(crate) staged: Staged,
-    /// Which samples newer ones have replaced in the event's sample buffer.
+    /// What is known of the samples that newer ones have replaced in the event's sample buffer.
     pub(crate) evicted: Evicted,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
-    /// of the pass in which its silence was restarted. 0 if there was no record, or if the storage
+    /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it. 0 if there was no record, or if the storage
     /// has no room for limits on silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
     pub(crate) sampled_until: u64,
     /// The moments of all samples since the start, except for the staged ones.
     pub(crate) total: Moments,
-    /// The expected interval in nanoseconds, or 0 if the event has none.
+    /// The [expected interval](crate::EventInfo::expected_interval) between two spans of the event
+    /// in nanoseconds, or 0 if it has none.
     pub(crate) interval_nanos: u64,
     /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
     /// 0 is free for this.
@@ -62,8 +64,8 @@ impl RowState {
         interval_nanos: 0,
     };
 
-    /// Returns the tick from which the event's silence is measured; `None` if there was no record.
-    /// See [`seen`](Self::seen).
+    /// Returns the tick from which the event's silence is measured; `None` if there is none:
+    /// see [`seen`](Self::seen).
     pub(crate) const fn last_seen(&self) -> Option<u64> {
         self.seen.checked_sub(1)
     }

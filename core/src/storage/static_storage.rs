@@ -1,4 +1,4 @@
-//! An aggregator's memory in arrays, whose type contains the [`Shape`].
+//! An aggregator's memory in arrays. The const parameters of its type encode the [`Shape`].
 
 use super::{Absent, RowState, Shape, Storage, StorageParts};
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
     window::Window,
 };
 
-/// An aggregator's memory in arrays, for use in a `static`. Its type contains the [`Shape`]. The
+/// An aggregator's memory in arrays, for use in a `static`. Its const parameters encode the
+/// [`Shape`]. The
 /// macro [`storage!`](crate::storage!) expands to this type with all its parameters.
 ///
 /// `C` is the type of the bucket counters in the slices of windows. Most of the other parameters
@@ -41,7 +42,7 @@ pub struct StaticStorage<
     const TOTALS: usize,
     // The length of `folded`: the number of counters of one histogram.
     const PADDED_BUCKETS: usize,
-    // The length of `samples`: the number of events times `SCRATCH`.
+    // The length of `samples`, which is that of all events: the number of events times `SCRATCH`.
     const SAMPLES: usize,
     // The length of `scratch`: the number of buffered samples of one event, `Shape::samples`.
     const SCRATCH: usize,
@@ -190,7 +191,8 @@ impl<
                 TimeUnit::Coarse
             },
             in_flight: IN_FLIGHT,
-            // The divisor is `Shape::exemplar_lists` of all events.
+            // Each event has a list for each slice, one for the total and one for its staged samples:
+            // see `Shape::exemplar_lists`.
             slowest: divide_or_zero(SLOWEST, events * (slices + 2)),
             corrected: CORRECTED,
             numbers: NUMBERS,

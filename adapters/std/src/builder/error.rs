@@ -93,7 +93,11 @@ impl fmt::Display for BuildError {
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
             ),
             Self::Period { period } => {
-                write!(f, "`max_period` is {period:?}; expected {MIN_PERIOD:?} to {MAX_PERIOD:?}")
+                write!(
+                    f,
+                    "the longest poll interval is {period:?}; `max_period` must be {MIN_PERIOD:?} to \
+                 {MAX_PERIOD:?}"
+                )
             }
             Self::TooManySamples { samples } => write!(
                 f,
