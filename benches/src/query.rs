@@ -43,9 +43,9 @@ const FLAT: f64 = 1.10;
 
 type Core = Aggregator<&'static mut storage!(SHAPE)>;
 
-/// Returns the duration of span `n`: 1 µs to 8 ms, the same number in each octave. The shortest and
-/// the longest one come often, so that every slice covers the same range of buckets, even with few
-/// spans.
+/// Returns the duration of span `n`: 1 µs to 8 ms, the same number in each octave. The shortest
+/// and the longest one come often, so that every slice covers the same range of buckets, even with
+/// few spans.
 fn nanos(n: u32) -> u64 {
     let mixed = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     match n / 8 % 4 {

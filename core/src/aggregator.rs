@@ -104,7 +104,8 @@ pub struct Outcomes {
     pub ok: u64,
     /// ENDs with [`Outcome::Error`](crate::Outcome::Error): the work failed.
     pub error: u64,
-    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): a future was dropped, or a panic unwound.
+    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): a future was dropped, or a
+    /// panic unwound.
     pub cancelled: u64,
 }
 
@@ -172,8 +173,8 @@ pub struct Aggregator<S> {
     time: TimeScale,
     /// [`TOLERANCE_NANOS`] in ticks.
     tolerance: u64,
-    /// The tick of the aggregator's creation. If the clock has since stepped back below it, the tick
-    /// after that step.
+    /// The tick of the aggregator's creation. If the clock has since stepped back below it, the
+    /// tick after that step.
     started: u64,
     /// The time of the current pass, in ticks.
     now: u64,
@@ -203,8 +204,8 @@ struct SpanOrigin {
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
-    /// Whether the sample is of a span whose tag is not known. If the table of open spans later gets
-    /// its START, the tag is added to the exemplar.
+    /// Whether the sample is of a span whose tag is not known. If the table of open spans later
+    /// gets its START, the tag is added to the exemplar.
     awaits_tag: bool,
 }
 
@@ -320,8 +321,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes one record and returns whether it produced a sample: an END, VALUE or DURATION
-    /// does if it is valid and not too large. A record may consist of any bits. If it is invalid, it is counted in
-    /// [`Counters`], and it never causes a panic.
+    /// does if it is valid and not too large. A record may consist of any bits. If it is invalid,
+    /// it is counted in [`Counters`], and it never causes a panic.
     ///
     /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
     /// in the [exemplar](crate::Exemplar) if the sample becomes one.

@@ -4,8 +4,8 @@
 //! histogram for every *row*: an event, or the corrected summary of an event (corrected for
 //! coordinated omission). The slices of a row are numbered consecutively across all windows.
 //!
-//! A few neighbouring buckets form a *block*. Within a row, blocks that cover the same buckets
-//! in different slices are adjacent: block 0 of every slice, then block 1 of every slice, and so on.
+//! A few neighbouring buckets form a *block*. Within a row, blocks that cover the same buckets in
+//! different slices are adjacent: block 0 of every slice, then block 1 of every slice, and so on.
 //! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
 //!
 //! - Blocks let one vector instruction add several counts.
@@ -130,9 +130,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// range of indices.
     ///
     /// `first` is the index of the window's first slice, `moments` has an element for each of its
-    /// slices, in order, and `weight` is their total weight. `totals` are the row's counts since the start,
-    /// which allow skipping buckets that have never had a sample: where such a count is 0, the
-    /// counts of the slices must be 0, too.
+    /// slices, in order, and `weight` is their total weight. `totals` are the row's counts since
+    /// the start, which allow skipping buckets that have never had a sample: where such a count is
+    /// 0, the counts of the slices must be 0, too.
     pub(crate) fn sum(
         &self,
         (first, moments, weight): (usize, &[PackedMoments], u64),
@@ -188,8 +188,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 /// Returns whether counters of type `C` can hold the counts of samples whose total weight is
 /// `weight`: no count is greater than this total.
 ///
-/// Not used on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so it may
-/// be less than the sum of the slice's counts.
+/// Not used on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so it
+/// may be less than the sum of the slice's counts.
 fn fits<C: Count>(weight: u64) -> bool {
     cfg!(target_pointer_width = "64") && weight <= C::MAX
 }

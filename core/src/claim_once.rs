@@ -75,9 +75,10 @@ impl ClaimOnce {
     ///   begins and ends while the call that it interrupts stands still.
     /// - If calls of several threads overlap in any other way, on one core or several, possibly
     ///   none wins. All later calls fail, too.
-    // Nested calls: one that interrupts another before the door is closed wins, unless a further call
-    // interrupts it in the same way and wins instead. The interrupted call then finds the door closed or a name that is not its own. One that interrupts another
-    // later gives up and leaves the name unchanged, so the interrupted call is not affected.
+    // Nested calls: one that interrupts another before the door is closed wins, unless a further
+    // call interrupts it in the same way and wins instead. The interrupted call then finds the door
+    // closed or a name that is not its own. One that interrupts another later gives up and leaves
+    // the name unchanged, so the interrupted call is not affected.
     pub fn claim(&self) -> bool {
         self.claim_in_steps(|_| ())
     }

@@ -166,8 +166,8 @@ impl TimeUnit {
     /// `nanos` nanoseconds. Saturates at 2^64 − 1.
     pub(crate) const fn max_units_within_nanos(self, nanos: u64) -> u64 {
         // u units convert to (u·10^9 + 2^(bits − 1)) / 2^bits nanoseconds, rounded down. That
-        // exceeds `nanos` if u·10^9 >= (nanos + 1)·2^bits − 2^(bits − 1) = too_long. So the largest
-        // u that does not is (too_long − 1) / 10^9, rounded down.
+        // exceeds `nanos` if u·10^9 >= (nanos + 1)·2^bits − 2^(bits − 1) = too_long. So the
+        // largest u that does not is (too_long − 1) / 10^9, rounded down.
         let too_long = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
         saturating_u64(wide_math::quotient(too_long - 1, 1_000_000_000))
     }
@@ -225,8 +225,8 @@ impl TimeScale {
     /// unit, it works for clocks from 4 Hz to 8.5 GHz.
     ///
     /// The shift must be 34 to 64. `units_of_u32` drops the lowest 32 bits of the product, so bit
-    /// `shift − 1`, which decides the rounding, must not be among them. After that, it shifts right
-    /// by `shift − 33` bits, which must be 1 to 31.
+    /// `shift − 1`, which decides the rounding, must not be among them. After that, it shifts
+    /// right by `shift − 33` bits, which must be 1 to 31.
     const fn has_u32_path(&self) -> bool {
         self.shift > u32::BITS + 1 && self.shift <= 2 * u32::BITS
     }
@@ -316,8 +316,8 @@ mod tests {
             let scale = TimeScale::new(TickRate::from_hz(hz).unwrap(), unit);
             let exact = num_bigint::BigUint::from(ticks) << unit.bits();
             if let Some(units) = scale.units(ticks) {
-                // |units − ticks·2^bits/hz| must be at most 1/2, plus the error from rounding the
-                // multiplier. Here both sides are multiplied by hz.
+                // |units − ticks·2^bits/hz| must be at most 1/2, plus the error from rounding
+                // the multiplier. Here both sides are multiplied by hz.
                 let converted = num_bigint::BigUint::from(units) * hz;
                 let difference =
                     if converted > exact { converted - &exact } else { &exact - converted };

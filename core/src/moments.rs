@@ -16,8 +16,8 @@ use crate::{FixedPoint, TimeUnit, fixed_point::FRACTION_BITS, select::WeightedSa
 /// The sums saturate. A mean or standard deviation that is computed from a saturated sum is the
 /// largest number of its type.
 ///
-/// - On 64-bit targets, both sums saturate at 2^128 − 1. In the unit [`TimeUnit::Fine`], the sum of
-///   squares reaches this after 2^36 durations of a minute.
+/// - On 64-bit targets, both sums saturate at 2^128 − 1. In the unit [`TimeUnit::Fine`], the sum
+///   of squares reaches this after 2^36 durations of a minute.
 /// - On 32-bit targets, the sum saturates at 2^64 − 1: in the unit [`TimeUnit::Coarse`], once the
 ///   durations add up to 544 years. The sum of squares counts as saturated from 2^96 on: after 2^24
 ///   durations of a minute. Mean and standard deviation are also the largest number if the weight
@@ -96,8 +96,8 @@ mod sum {
         if squares == u128::MAX {
             return u128::MAX;
         }
-        // n²·variance = n·Σx² − (Σx)². This is an exact integer, which is used if both terms fit
-        // into 128 bits.
+        // n²·variance = n·Σx² − (Σx)². This is an exact integer, which is used if both
+        // terms fit into 128 bits.
         let n_squared_variance = u128::from(n)
             .checked_mul(squares)
             .zip(sum.checked_mul(sum))
@@ -118,8 +118,8 @@ mod sum {
         let numerator = if has_fraction { numerator << VARIANCE_FRACTION_BITS } else { numerator };
         let mut variance = wide_math::quotient(numerator, n);
         if n_squared_variance.is_some() {
-            // The numerator was n²·variance. It is divided by n a second time, because n² may not
-            // fit into the 64 bits of a divisor.
+            // The numerator was n²·variance. It is divided by n a second time, because n² may
+            // not fit into the 64 bits of a divisor.
             variance = wide_math::quotient(variance, n);
         }
         let root = u128::from(wide_math::isqrt(variance));
@@ -153,8 +153,8 @@ mod sum {
         }
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
-        // No term is greater than Σx², and no intermediate result is negative, because the variance
-        // is not negative. rest²/n is computed with 32 fractional bits.
+        // No term is greater than Σx², and no intermediate result is negative, because the
+        // variance is not negative. rest²/n is computed with 32 fractional bits.
         let without_last_term = squares
             .wrapping_sub(wide_math::product(whole, sum))
             .wrapping_sub(wide_math::product(whole, rest));
@@ -275,9 +275,9 @@ impl Moments {
         self.merge(&Self::of_any_value(value, sampling));
     }
 
-    /// Adds `count` samples of weight 2^`sampling` each: `value − step`, `value − 2·step`, …,
-    /// `least`. The correction for coordinated omission adds such a series for the spans that were
-    /// not started while one took long.
+    /// Adds `count` samples of weight 2^`sampling` each: `value − step`, `value − 2·step`,
+    /// …, `least`. The correction for coordinated omission adds such a series for the spans that
+    /// were not started while one took long.
     ///
     /// The step is `(value − least) / count`. It need not be an integer: both sums are computed
     /// from the exact step and then rounded to integers. Takes constant time. Adds nothing if
@@ -289,9 +289,9 @@ impl Moments {
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
         // The samples are v − j·d/n for j = 1…n, where v is `value`, d the distance and n the
-        // count. Their sum is n·v − d·(n + 1)/2, because Σj = n·(n + 1)/2. The sum of their squares
-        // is n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n, because Σj² = n·(n + 1)·(2n + 1)/6. In
-        // the third term, (n + 1)·(2n + 1)/n = 2n + 3 + 1/n.
+        // count. Their sum is n·v − d·(n + 1)/2, because Σj = n·(n + 1)/2. The sum of their
+        // squares is n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n, because
+        // Σj² = n·(n + 1)·(2n + 1)/6. In the third term, (n + 1)·(2n + 1)/n = 2n + 3 + 1/n.
         let [n, v, d] = [count, value, distance].map(u128::from);
         let times = wide_math::saturating_product;
         let sum = times(n, v).saturating_sub(times(d, n + 1) / 2);

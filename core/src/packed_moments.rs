@@ -81,9 +81,9 @@ mod compact {
 
     /// The moments of the samples in one slice of a window.
     ///
-    /// The count and the weight saturate at 2^32 − 1, the sum at 2^64 − 1 and the sum of squares at
-    /// 2^96 − 1. When the weight saturates, both sums are set to their maximum, too, because they
-    /// no longer belong to a known weight. The minimum and the maximum stay exact.
+    /// The count and the weight saturate at 2^32 − 1, the sum at 2^64 − 1 and the sum of
+    /// squares at 2^96 − 1. When the weight saturates, both sums are set to their maximum, too,
+    /// because they no longer belong to a known weight. The minimum and the maximum stay exact.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub struct PackedMoments {

@@ -54,8 +54,8 @@ const KIND_SHIFT: u32 = EVENT_BITS;
 const SAMPLING_SHIFT: u32 = KIND_SHIFT + 3;
 const PAYLOAD_SHIFT: u32 = SAMPLING_SHIFT + 4;
 
-/// The largest payload, 2^46 − 1. In a VALUE or DURATION, it means that the number was 2^46 − 1 or
-/// larger. In an END, it is an exact duration, because a longer span ends with a FORGET instead.
+/// The largest payload, 2^46 − 1. In a VALUE or DURATION, it means that the number was 2^46 − 1
+/// or larger. In an END, it is an exact duration, because a longer span ends with a FORGET instead.
 pub const MAX_PAYLOAD: u64 = (1 << (64 - PAYLOAD_SHIFT)) - 1;
 
 /// How a span ended.

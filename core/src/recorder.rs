@@ -19,7 +19,7 @@ const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 /// On a 64-bit target, a span takes two reads of the clock, three stores for each of its two
 /// records, and predictable branches.
 ///
-/// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id plus 1.
+/// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id + 1.
 ///
 /// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
 /// to another thread, but two threads cannot use it at once.
@@ -278,9 +278,9 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// This method is for adapters that have rare cases of their own. They can handle these and the
     /// rare cases of this method in one cold function.
     ///
-    /// `end` must come from the clock of the START, or one with the same rate and zero. The token must
-    /// be [recorded](Token::is_recorded); otherwise an [invalid](crate::Counters::invalid) record
-    /// is written.
+    /// `end` must come from the clock of the START, or one with the same rate and zero. The token
+    /// must be [recorded](Token::is_recorded); otherwise an [invalid](crate::Counters::invalid)
+    /// record is written.
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
         let duration = end.wrapping_sub(token.start);
@@ -298,10 +298,10 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Ends a span at the tick `end`. Does nothing if the token is unrecorded.
     ///
-    /// `end` must come from the clock of the START, or one with the same rate and zero. If the duration
-    /// is negative or needs more than 46 bits, the span is closed by a [FORGET](Kind::Forget), the
-    /// record that closes a span without a latency, and the aggregator counts the
-    /// [reason](DiscardReason).
+    /// `end` must come from the clock of the START, or one with the same rate and zero. If the
+    /// duration is negative or needs more than 46 bits, the span is closed by a
+    /// [FORGET](Kind::Forget), the record that closes a span without a latency, and the aggregator
+    /// counts the [reason](DiscardReason).
     ///
     /// On 64-bit targets, this function is optimised for size and not for speed, because it is
     /// meant for rare cases: call [`try_end_at`](Self::try_end_at) first.
@@ -373,7 +373,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// The event must have [`Unit::Time`](crate::Unit::Time); otherwise the aggregator counts the
     /// record as [invalid](crate::Counters::invalid). A duration that is too long is recorded, but
     /// gives no sample: see [`Counters::saturated`](crate::Counters::saturated) for the bounds. A
-    /// record holds durations up to 2^46 − 2 ticks; 2^46 − 1 marks every longer one as too long.
+    /// record holds durations up to 2^46 − 2 ticks; 2^46 − 1 marks a longer one as too long.
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();

@@ -14,8 +14,8 @@
 //! of occurrences of the event that it stands for, which is 2^k if only 1 in 2^k of them is
 //! recorded. Let n be the weight of all samples in the window and of the hung spans, so that they
 //! stand for n occurrences. In ascending order, the quantile q of these is the one at
-//! rank(n) = max(1, ⌈q · n⌉), counted from 1, and n − rank(n) of them come after it. The quantile
-//! exceeds the threshold if and only if more than n − rank(n) of them exceed it.
+//! rank(n) = max(1, ⌈q · n⌉), counted from 1, and n − rank(n) of them come after it. The
+//! quantile exceeds the threshold if and only if more than n − rank(n) of them exceed it.
 //!
 //! The states of a threshold:
 //!
@@ -34,8 +34,8 @@
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
 //! The violation is cleared by the next record. While the event is switched off or sampled, its
-//! silence is [restarted](crate::Aggregator::reset_silence) by the adapter in each pass over the rings,
-//! so no violation is raised. Restarting it clears no violation; only the next record does.
+//! silence is [restarted](crate::Aggregator::reset_silence) by the adapter in each pass over the
+//! rings, so no violation is raised. Restarting it clears no violation; only the next record does.
 //!
 //! # Limitations
 //!

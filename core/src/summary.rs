@@ -169,8 +169,8 @@ impl UnitConverter {
         self.fixed_point(moments.mean_and_deviation()[0])
     }
 
-    /// Converts an estimate from internal units to nanoseconds (plain numbers stay as they are), and
-    /// returns it with its accuracy.
+    /// Converts an estimate from internal units to nanoseconds (plain numbers stay as they are),
+    /// and returns it with its accuracy.
     pub fn estimate(self, estimate: Estimate) -> (u64, Accuracy) {
         (self.value(estimate.value), self.accuracy(&[estimate]))
     }

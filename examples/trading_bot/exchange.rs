@@ -3,9 +3,9 @@
 //!
 //! Both sides send JSON, one value per line. There are two connections, as with real exchanges:
 //! order entry, where each order is answered by its acknowledgement, and a stream of fills. The
-//! first line of a connection states which one it is. A fill is due 50–500 µs after its order (by a
-//! seeded generator), and fills are sent in the sequence of the orders. There are no rejections and
-//! no partial fills, and every order is filled at its own price.
+//! first line of a connection states which one it is. A fill is due 50–500 µs after its order
+//! (by a seeded generator), and fills are sent in the sequence of the orders. There are no
+//! rejections and no partial fills, and every order is filled at its own price.
 
 use core::{net::SocketAddr, time::Duration};
 use std::{

@@ -67,9 +67,9 @@ impl Builder {
     /// Sets how many records the ring of a thread holds: a power of two from 8, by default 16,384
     /// (256 KiB).
     ///
-    /// While the drain pauses, a thread can write `records` − 64 records without a loss; a span is
-    /// two records. The pause is at most [`max_period`](Self::max_period), provided that the drain
-    /// gets a core at once. On a busy machine, choose a capacity four times as large as this
+    /// While the drain pauses, a thread can write `records` − 64 records without a loss; a span
+    /// is two records. The pause is at most [`max_period`](Self::max_period), provided that the
+    /// drain gets a core at once. On a busy machine, choose a capacity four times as large as this
     /// requires.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
@@ -400,9 +400,9 @@ fn warn_of_fallback() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         eprintln!(
-            "tailwatch: the processor's counter is missing or does not run at a constant rate; spans \
-             are measured with the operating system's clock, which is slower to read and may need \
-             a system call"
+            "tailwatch: the processor's counter is missing or does not run at a constant rate; \
+             spans are measured with the operating system's clock, which is slower to read and may \
+             need a system call"
         );
     });
 }

@@ -30,8 +30,8 @@ use crate::{
 /// Owns the rings, the statistics and the *drain*, the thread that reads the rings.
 ///
 /// Queries read the last published report. The drain reads each record at most
-/// [`Builder::max_period`] after it was written, provided that the drain gets a core, and
-/// publishes a report at most 10 ms later. Call [`flush`](Self::flush) before a query to include everything
+/// [`Builder::max_period`] after it was written, provided that the drain gets a core, and publishes
+/// a report at most 10 ms later. Call [`flush`](Self::flush) before a query to include everything
 /// recorded so far. Queries never wait for the drain, and the drain never waits for queries.
 ///
 /// Dropping a collector [stops](Self::stop) it.

@@ -69,8 +69,8 @@ impl InForce {
 /// Returns how many spans per second a ring of this capacity can take without a loss, if the drain
 /// pauses for `pause`.
 ///
-/// At least the newest `capacity` − `batch(capacity)` records of a ring can be read, and a span is
-/// two records.
+/// At least the newest `capacity` − `batch(capacity)` records of a ring can be read, and a span
+/// is two records.
 fn spans_per_second(capacity: usize, pause: Duration) -> u128 {
     let spans = (capacity.saturating_sub(batch(capacity)) / 2) as u128;
     spans * 1_000_000_000 / pause.as_nanos().max(1)

@@ -44,8 +44,8 @@ pub struct SlaReport {
     /// The number of all samples in the window, by weight, including the open spans counted in
     /// `over`. For a limit on silence, 1 once the event has been recorded, or else 0.
     ///
-    /// A limit on the quantile q is violated if `over` > `count` − max(1, ⌈q · `count`⌉): more
-    /// samples exceed the limit than lie above the rank of the quantile.
+    /// A limit on the quantile q is violated if `over` > `count` − max(1, ⌈q · `count`⌉):
+    /// more samples exceed the limit than lie above the rank of the quantile.
     pub count: u64,
     /// The value of what is limited, as of the report, in nanoseconds or as a plain number.
     ///

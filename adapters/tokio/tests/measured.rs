@@ -83,7 +83,7 @@ fn a_branch_that_loses_a_select_is_cancelled() {
     let bench = paused(|builder| builder);
     bench.runtime.block_on(async {
         select! {
-            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("this sleep is longer"),
+            () = sleep(Duration::from_mins(1)).measured(FILL) => unreachable!("it is longer"),
             () = sleep(Duration::from_secs(1)).measured(ORDER) => {}
         }
     });

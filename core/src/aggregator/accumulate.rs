@@ -73,8 +73,8 @@ impl Staged {
     #[inline(always)]
     fn add(&mut self, sample: Sample) {
         self.sums.add(sample);
-        // Make the next sample commit these sums, so that the weight never reaches 2^32 − 1, where
-        // it would saturate.
+        // Make the next sample commit these sums, so that the weight never reaches 2^32 − 1,
+        // where it would saturate.
         if cfg!(not(target_pointer_width = "64")) && self.sums.weight() > 1 << 31 {
             self.ticks = 0;
         }

@@ -198,9 +198,9 @@ impl<S: Storage> Aggregator<S> {
         drained
     }
 
-    /// Marks all summaries that cover any time up to the current pass as incomplete, because records
-    /// were not written to any ring. Call this only if no END was among them, because a lost END
-    /// would leave its span open. Otherwise, call [`mark_lost`](Self::mark_lost).
+    /// Marks all summaries that cover any time up to the current pass as incomplete, because
+    /// records were not written to any ring. Call this only if no END was among them, because a
+    /// lost END would leave its span open. Otherwise, call [`mark_lost`](Self::mark_lost).
     pub fn mark_incomplete(&mut self) {
         self.lost_until = self.now.saturating_add(1);
     }

@@ -283,7 +283,8 @@ pub(super) fn check<S: Storage>(
     let limit_slices = if shape.limits == 0 { 0 } else { needed.limit_slices };
     check_shape("number of ids (the largest event id plus 1)", shape.ids, at_least(needed.ids))?;
     check_shape("number of slices per limit", shape.limit_slices, at_least(limit_slices))?;
-    // Either no event has room for a limit on silence, and then none may need it, or every event has.
+    // Either no event has room for a limit on silence, and then none may need it, or every event
+    // has.
     let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
     check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
     sample_buffer::check_capacity(&shape, windows)?;

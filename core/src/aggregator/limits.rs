@@ -53,8 +53,8 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the event is unknown, or if a limit is impossible, a duplicate or one too
-    /// many. The limits then remain as they were.
+    /// Returns an error if the event is unknown, or if a limit is impossible, a duplicate or one
+    /// too many. The limits then remain as they were.
     pub fn set_limits(&mut self, event: EventId, limits: &[Limit]) -> Result<(), LimitError> {
         self.replace_limits(event, &limits.iter().copied())
     }

@@ -443,8 +443,8 @@ impl<S: Storage> Aggregator<S> {
             let rank = quantiles
                 .get(number)
                 .map_or(u64::MAX, |quantile| quantile.rank(selection.moments.weight()));
-            // `rank − below` can be 0. Even then, go on to the first bucket that has any weight: no
-            // quantile lies in an empty bucket before it, and `next - 1` below needs a step.
+            // `rank − below` can be 0. Even then, go on to the first bucket that has any weight:
+            // no quantile lies in an empty bucket before it, and `next - 1` below needs a step.
             while next < used.end && (reached < rank.saturating_sub(below) || reached == 0) {
                 reached += widen(self.count_at(selection, next));
                 next += 1;

@@ -409,8 +409,8 @@ impl Buckets {
         let (above, up_to) = self.bounds_by::<FINEST>(index);
         let least = if index == ZERO_BUCKET { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
-        // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far from
-        // any value. The smallest and the largest possible value replace these bounds.
+        // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far
+        // from any value. The smallest and the largest possible value replace these bounds.
         let (from, to) = if index == BELOW_RANGE || index == self.len() - 1 {
             (least, most)
         } else {

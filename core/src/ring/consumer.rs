@@ -183,9 +183,9 @@ impl<'r> Consumer<'r> {
         let reserved = self.ring.published.reserved.load(Relaxed);
         self.set_tail(first.wrapping_add(len));
         // Record q is intact if the wrapping difference reserved − q is at most the capacity. For
-        // q = first + i, that is ahead − capacity <= i <= ahead. The second inequality only matters
-        // in a damaged ring, where `reserved` can be below q. The end of a range is exclusive,
-        // hence the + 1.
+        // q = first + i, that is ahead − capacity <= i <= ahead. The second inequality only
+        // matters in a damaged ring, where `reserved` can be below q. The end of a range is
+        // exclusive, hence the + 1.
         let ahead = reserved.wrapping_sub(first);
         let intact = ahead.saturating_sub(capacity).min(len)..ahead.saturating_add(1).min(len);
         self.add_to_total(intact.len(), len - intact.len());

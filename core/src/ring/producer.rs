@@ -28,8 +28,8 @@ impl<'r> Producer<'r> {
     /// Creates the producer of a ring: see [`Ring::attach_producer`].
     pub(super) fn attach(ring: &'r Ring) -> Self {
         // Acquire, paired with the previous producer's Release store of `head`. Usually the code
-        // that hands the ring over already orders that store before this load. For a ring that outlives its process in
-        // a mapped file, nothing else does.
+        // that hands the ring over already orders that store before this load. For a ring that
+        // outlives its process in a mapped file, nothing else does.
         let head = ring.published.head.load(at("ring: head on attaching", Acquire));
         let reserved_ahead = ring.published.reserved.load(Relaxed).wrapping_sub(head);
         if reserved_ahead > batch(ring.capacity()) {

@@ -86,8 +86,8 @@ impl Watch {
     pub(crate) fn step(&mut self, found: SlaState, now: u64, hold_ticks: u64) -> bool {
         match (self.state, found) {
             // Too few samples neither clear a violation nor restart the hold time. If an event is
-            // rare, a sample may leave the window before the next one arrives, and a violation whose
-            // hold time restarted each time would never be cleared.
+            // rare, a sample may leave the window before the next one arrives, and a violation
+            // whose hold time restarted each time would never be cleared.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
                 self.within_since = 0;
@@ -248,8 +248,8 @@ impl Rule {
             (_, false) => SlaState::Unknown,
         };
         // Samples leave the window one slice at a time. A hold time of one slice means that at
-        // least one slice has left since the event came back within the limit, and that the quantile was within the threshold before and
-        // after that.
+        // least one slice has left since the event came back within the limit, and that the
+        // quantile was within the threshold before and after that.
         self.watch.step(found, now, self.window.slice_ticks())
     }
 }
@@ -276,9 +276,9 @@ impl Silence {
     /// Evaluates the limit. Returns whether a violation was raised or cleared.
     ///
     /// `last_seen` is the tick from which the silence is measured: that of the event's last record,
-    /// or of the last pass that restarted the silence. `None` if there was no record. `as_of` is the tick up to which the silence is
-    /// measured: all records from before it have been drained. `now` is the tick of the current
-    /// pass, which becomes the time of the change.
+    /// or of the last pass that restarted the silence. `None` if there was no record. `as_of` is
+    /// the tick up to which the silence is measured: all records from before it have been drained.
+    /// `now` is the tick of the current pass, which becomes the time of the change.
     pub(crate) fn evaluate(&mut self, last_seen: Option<u64>, as_of: u64, now: u64) -> bool {
         if self.nanos == 0 {
             return false;

@@ -33,8 +33,8 @@ pub struct RowState {
     /// What is known of the samples that newer ones have replaced in the event's sample buffer.
     pub(crate) evicted: Evicted,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
-    /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it. 0 if there was no record, or if the storage
-    /// has no room for limits on silence.
+    /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it.
+    /// 0 if there was no record, or if the storage has no room for limits on silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
     pub(crate) sampled_until: u64,

@@ -42,8 +42,8 @@ pub struct Shape {
     /// while all of its samples are among them.
     ///
     /// On 32-bit targets, this is at most 65,536. Each buffered sample stores its slice in every
-    /// window there, in 16 bits for all windows together. A window of n slices needs ⌊log2 n⌋ + 1
-    /// bits: 3 for 4 to 7 slices, 4 for 8 to 15, and so on.
+    /// window there, in 16 bits for all windows together. A window of n slices needs ⌊log2
+    /// n⌋ + 1 bits: 3 for 4 to 7 slices, 4 for 8 to 15, and so on.
     /// [`Aggregator::new`](crate::Aggregator::new) returns an error if the windows need more than
     /// 16 bits, unless `samples` is 0.
     pub samples: usize,

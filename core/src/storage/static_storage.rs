@@ -191,8 +191,8 @@ impl<
                 TimeUnit::Coarse
             },
             in_flight: IN_FLIGHT,
-            // Each event has a list for each slice, one for the total and one for its staged samples:
-            // see `Shape::exemplar_lists`.
+            // Each event has a list for each slice, one for the total and one for its staged
+            // samples: see `Shape::exemplar_lists`.
             slowest: divide_or_zero(SLOWEST, events * (slices + 2)),
             corrected: CORRECTED,
             numbers: NUMBERS,

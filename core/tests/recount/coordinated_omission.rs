@@ -27,8 +27,8 @@ fn paced(interval: u64) -> [EventInfo; 2] {
     ]
 }
 
-/// Returns a sample v and those that the correction adds for the interval i: v − i, v − 2i and so
-/// on, as long as they are at least i.
+/// Returns a sample v and those that the correction adds for the interval i: v − i, v − 2i and
+/// so on, as long as they are at least i.
 fn expanded(value: u64, interval: u64) -> impl Iterator<Item = u64> {
     let missing = (1..)
         .map_while(move |n| value.checked_sub(n * interval))

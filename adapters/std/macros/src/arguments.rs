@@ -127,8 +127,8 @@ fn reject_repetition(word: &Ident, was_given: bool) -> Result<()> {
     }
 }
 
-/// Parses `= …`, the value of the argument `word`, with `read`. Error messages show `example`, the
-/// argument as it should be written.
+/// Parses `= …`, the value of the argument `word`, with `read`. Error messages show `example`,
+/// the argument as it should be written.
 fn value<T>(
     input: ParseStream<'_>,
     word: &Ident,

@@ -95,8 +95,8 @@ impl fmt::Display for BuildError {
             Self::Period { period } => {
                 write!(
                     f,
-                    "the longest poll interval is {period:?}; `max_period` must be {MIN_PERIOD:?} to \
-                 {MAX_PERIOD:?}"
+                    "the longest poll interval is {period:?}; `max_period` must be {MIN_PERIOD:?} \
+                     to {MAX_PERIOD:?}"
                 )
             }
             Self::TooManySamples { samples } => write!(
@@ -106,8 +106,8 @@ impl fmt::Display for BuildError {
             Self::Memory { bytes } => {
                 write!(
                     f,
-                    "could not allocate {bytes} bytes for windows and histograms; set fewer events, \
-                     windows or slices"
+                    "could not allocate {bytes} bytes for windows and histograms; set fewer \
+                     events, windows or slices"
                 )
             }
             Self::Config(error) => error.fmt(f),

@@ -147,9 +147,9 @@ fn bounds() {
                 check("the first value of a bucket", buckets.index(above + 1), index);
                 check("the last value of a bucket", buckets.index(up_to), index);
             }
-            // The bucket with index 2 is the first of the range: its upper bound is 2^(1 / 2^scale).
-            // A number b is at most 2^(exponent / 2^scale) exactly if b^(2^scale) is at most
-            // 2^exponent.
+            // The bucket with index 2 is the first of the range: its upper bound is 2^(1 /
+            // 2^scale). A number b is at most 2^(exponent / 2^scale) exactly if b^(2^scale) is at
+            // most 2^exponent.
             let (exponent, power) = (index - 1, 1_u32 << scale);
             if scale <= 2 && exponent < 124 {
                 let exceeds = |bound: u64| u128::from(bound).pow(power) > 1 << exponent;

@@ -120,7 +120,7 @@ fn a_reading_that_races_a_wrap_is_between_its_start_and_its_end() {
                 let [start, end] = [first + phase, timer.ticks.get()];
                 assert!(
                     (start..=end).contains(&now),
-                    "script {script}: steps {steps:?}, interrupts {:b}: {now} is not in {start}..={end}",
+                    "{script}: steps {steps:?}, interrupts {:b}: {now} is not in {start}..={end}",
                     timer.interrupts
                 );
                 wraps += u32::from(start / u64::from(PERIOD) != end / u64::from(PERIOD));

@@ -1,5 +1,5 @@
-//! Like the image `exact`, but with histograms at scale 3 (8 buckets per power of two) from 1 µs to
-//! 16 s. The counters of a slice of a window have 16 bits.
+//! Like the image `exact`, but with histograms at scale 3 (8 buckets per power of two) from 1 µs
+//! to 16 s. The counters of a slice of a window have 16 bits.
 
 #![no_std]
 #![no_main]
