@@ -32,14 +32,29 @@ type Work = fn(u32);
 
 /// The forms of a span, in both clock modes.
 const FORMS: [(&str, &str, Work, Fate); 12] = [
-    ("span/guard/relaxed", "span/guard/ordered", forms::guard, Fate::Kept),
-    ("span/guard_tagged/relaxed", "span/guard_tagged/ordered", forms::guard_tagged, Fate::Kept),
-    ("span/guard_send/relaxed", "span/guard_send/ordered", forms::guard_send, Fate::Kept),
-    ("span/closure/relaxed", "span/closure/ordered", forms::closure, Fate::Kept),
-    ("span/measure_sync/relaxed", "span/measure_sync/ordered", forms::measure_sync, Fate::Kept),
-    ("span/measure_async/relaxed", "span/measure_async/ordered", forms::measure_async, Fate::Kept),
-    ("span/explicit/relaxed", "span/explicit/ordered", forms::explicit, Fate::Kept),
-    ("span/value/relaxed", "span/value/ordered", forms::value, Fate::Kept),
+    ("span/guard/relaxed", "span/guard/ordered", forms::guard, Fate::Delivered),
+    (
+        "span/guard_tagged/relaxed",
+        "span/guard_tagged/ordered",
+        forms::guard_tagged,
+        Fate::Delivered,
+    ),
+    ("span/guard_send/relaxed", "span/guard_send/ordered", forms::guard_send, Fate::Delivered),
+    ("span/closure/relaxed", "span/closure/ordered", forms::closure, Fate::Delivered),
+    (
+        "span/measure_sync/relaxed",
+        "span/measure_sync/ordered",
+        forms::measure_sync,
+        Fate::Delivered,
+    ),
+    (
+        "span/measure_async/relaxed",
+        "span/measure_async/ordered",
+        forms::measure_async,
+        Fate::Delivered,
+    ),
+    ("span/explicit/relaxed", "span/explicit/ordered", forms::explicit, Fate::Delivered),
+    ("span/value/relaxed", "span/value/ordered", forms::value, Fate::Delivered),
     ("span/sampled/relaxed", "span/sampled/ordered", forms::guard, Fate::Sampled),
     (DRAINED[0], DRAINED[1], forms::guard, Fate::Drained),
     (UNDRAINED[0], UNDRAINED[1], forms::guard, Fate::Undrained),
@@ -171,7 +186,7 @@ fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
         ["aligned/guard/relaxed", "aligned/guard/ordered"].into_iter().zip(collectors)
     {
         contestants
-            .extend(aligned::GUARD.map(|work| collectors.contestant(name, work, Fate::Kept)));
+            .extend(aligned::GUARD.map(|work| collectors.contestant(name, work, Fate::Delivered)));
     }
     contestants
 }

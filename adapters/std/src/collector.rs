@@ -143,7 +143,11 @@ impl Collector {
         if self.pool.is_stopped() {
             return Err(InstallError::Stopped);
         }
-        if thread_recorder::install(&self.pool) { Ok(()) } else { Err(InstallError::Taken) }
+        if thread_recorder::install(&self.pool) {
+            Ok(())
+        } else {
+            Err(InstallError::AlreadyInstalled)
+        }
     }
 
     /// Gives the current thread a ring of this collector. The thread keeps the ring until it ends

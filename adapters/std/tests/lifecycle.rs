@@ -262,8 +262,8 @@ fn only_one_collector_is_installed_at_a_time() {
     let second = Collector::builder().rings(1).start().unwrap();
     assert_eq!(first.install(), Ok(()));
     assert_eq!(first.install(), Ok(()), "installing the installed collector again must succeed");
-    assert_eq!(second.install(), Err(InstallError::Taken));
-    assert!(InstallError::Taken.to_string().contains("another collector is installed"));
+    assert_eq!(second.install(), Err(InstallError::AlreadyInstalled));
+    assert!(InstallError::AlreadyInstalled.to_string().contains("another collector is installed"));
     in_thread("recorder", || record_value(Trading::QueueBacklog, 1));
     second.stop();
     assert_eq!(

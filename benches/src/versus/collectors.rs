@@ -14,7 +14,7 @@ pub(super) const SMALL_RING: usize = 1_024;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     /// They wait in the ring until the turn has ended.
-    Kept,
+    Delivered,
     /// The same, but only 1 span in 16 is recorded.
     Sampled,
     /// The drain's thread drains them at its own pace.
@@ -92,8 +92,8 @@ impl Collectors {
     /// Returns a contestant whose records meet this fate.
     pub(super) fn contestant(&self, name: &'static str, work: Work, fate: Fate) -> Contestant<'_> {
         let collector = match fate {
-            Fate::Kept if name.starts_with("span/value/") => &self.values,
-            Fate::Kept => &self.spans,
+            Fate::Delivered if name.starts_with("span/value/") => &self.values,
+            Fate::Delivered => &self.spans,
             Fate::Sampled => &self.sampled,
             Fate::Drained => &self.drained,
             Fate::Undrained => &self.undrained,

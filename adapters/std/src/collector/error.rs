@@ -10,7 +10,7 @@ use tailwatch_core::{EventId, LimitError};
 #[non_exhaustive]
 pub enum InstallError {
     /// Another collector is installed and has not stopped.
-    Taken,
+    AlreadyInstalled,
     /// This collector has stopped.
     Stopped,
 }
@@ -18,7 +18,7 @@ pub enum InstallError {
 impl fmt::Display for InstallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Taken => "another collector is installed; stop it first",
+            Self::AlreadyInstalled => "another collector is installed; stop it first",
             Self::Stopped => "the collector has stopped; start another one",
         })
     }
