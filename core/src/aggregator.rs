@@ -68,11 +68,12 @@ pub struct Counters {
     /// - spans that ended before they began; they produce no sample
     /// - samples from the future, more than 10 ms ahead of the time of the pass; they count in the
     ///   total only
-    /// - STARTs from the future, or from more than 10 ms before the aggregator was created; they
-    ///   are ignored
+    /// - STARTs from the future, or from more than 10 ms before the aggregator was created or the
+    ///   clock restarted; they are ignored
     /// - passes whose time is before that of the previous pass
     pub clock_anomalies: u64,
-    /// Durations and values that are too large. They produce no sample and count in no limit.
+    /// Durations and values that are too large. They produce no sample and count in no limit
+    /// on a quantile.
     ///
     /// - Spans must be shorter than 2^46 ticks.
     /// - Durations measured elsewhere must be below 2^46 − 1 ticks, and plain numbers below
@@ -125,9 +126,9 @@ pub struct Outcomes {
 /// 4. Call [`expire_orphans`](Self::expire_orphans) with [`pass`](Self::pass), then
 ///    [`evaluate_limits`](Self::evaluate_limits) with `as_of`.
 ///
-/// The tick `as_of` precedes every refresh, so each record with an earlier tick has been drained
-/// when limits are evaluated as of it. The second tick follows every refresh, so no drained record
-/// lies after it.
+/// The tick `as_of` precedes every refresh, so each record that was written before it has been
+/// drained when limits are evaluated as of it. The second tick follows every refresh, so no drained
+/// record lies after it.
 ///
 /// Only the tick passed to `begin_pass` advances the windows. A corrupted tick in a record
 /// therefore cannot make the samples of a window expire.
@@ -327,10 +328,11 @@ impl<S: Storage> Aggregator<S> {
     /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
     /// in the [exemplar](crate::Exemplar) if the sample becomes one.
     ///
-    /// Takes constant time on average, with two exceptions. If a sample lies in other slices of the
-    /// windows than the event's previous one, the time is linear in the buckets of the histogram
-    /// and, on 32-bit targets, in the slices of the windows. If a sample is corrected for
-    /// coordinated omission, the time is linear in the buckets below its own.
+    /// Takes time linear in the limits of the event, and otherwise constant on average, with three
+    /// exceptions: linear in the exemplars of the event if a START brings a tag that an exemplar
+    /// lacks; linear in the buckets of a histogram (and, on 32-bit targets, the slices of the
+    /// windows) if a sample lies in other slices than the event's previous one; linear in the
+    /// buckets below a sample that is corrected for coordinated omission.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
         self.record_with_next(source, &record, None).1

@@ -108,8 +108,8 @@ impl TickRate {
 pub enum TimeUnit {
     /// 2^-40 s (0.9 ps), for servers.
     Fine,
-    /// 2^-30 s (0.9 ns), for targets where 128-bit arithmetic is expensive. For durations below 200
-    /// ns, this unit is coarser than the buckets of a histogram.
+    /// 2^-30 s (0.9 ns), for targets where 128-bit arithmetic is expensive. It is
+    /// coarser than a histogram bucket of scale 5 below 43 ns, and of scale 3 below 10 ns.
     Coarse,
 }
 

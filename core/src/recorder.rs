@@ -132,7 +132,7 @@ impl Token {
         Self { start: 0, span_bits: 0 }
     }
 
-    /// Returns whether the span is recorded, that is whether its START is in a ring.
+    /// Returns whether the span is recorded, that is whether its START was written to a ring.
     #[inline(always)]
     pub const fn is_recorded(&self) -> bool {
         self.span_bits != 0

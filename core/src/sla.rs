@@ -22,15 +22,16 @@
 //! | state | meaning |
 //! |---|---|
 //! | unknown | it was not evaluated yet; or there are too few samples, hung spans do not make the quantile exceed the threshold, and no violation is uncleared |
-//! | ok | the quantile does not exceed the threshold, and no violation is uncleared |
-//! | violated | the quantile exceeds the threshold, or a violation has not been cleared yet |
+//! | ok | there are enough samples, the quantile does not exceed the threshold, and no violation is uncleared |
+//! | violated | the quantile exceeds the threshold, and there are enough samples or hung spans are among them; or a violation has not been cleared yet |
 //!
 //! A violation is *raised* by the first evaluation that finds that the quantile exceeds the
-//! threshold. It is *cleared* once the evaluations have found it within the threshold for as long
-//! as one slice of the window lasts (a window is cut into intervals of equal length, its slices). A
-//! quantile close to its threshold therefore does not raise and clear a violation all the time. An
-//! evaluation that finds too few samples never clears a violation, because missing samples do not
-//! prove that all is well. Nor does it restart the waiting time of one slice.
+//! threshold, if there are enough samples or hung spans are among them. It is *cleared* once the
+//! evaluations have found it within the threshold for as long as one slice of the window lasts (a
+//! window is cut into intervals of equal length, its slices). A quantile close to its threshold
+//! therefore does not raise and clear a violation all the time. An evaluation that finds too few
+//! samples never clears a violation, because missing samples do not prove that all is well. Nor
+//! does it restart the waiting time of one slice.
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
 //! The violation is cleared by the next record. While the event is switched off or sampled, its

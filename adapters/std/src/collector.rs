@@ -247,7 +247,8 @@ impl Collector {
 
     /// Returns a description for people, one fact per line: the settings and where each came from,
     /// the limits, the sampling, the clock, the memory, the core and priority of the drain's
-    /// thread, and how many spans per second the rings can take without a loss.
+    /// thread, and how many spans per second each thread can record without a loss while the drain
+    /// pauses for [`Builder::max_period`].
     ///
     /// The format may change in any release.
     pub fn explain(&self) -> String {

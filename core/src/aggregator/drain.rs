@@ -27,9 +27,10 @@ impl<S: Storage> Aggregator<S> {
     /// start over empty.
     ///
     /// While no slice of a window ends, this takes time linear in the number of windows and limits.
-    /// Otherwise the time is also linear in the buckets of each slice that expires and, on 32-bit
-    /// targets, in the buffered samples. While spans are uncertain (see
-    /// [`mark_lost`](Self::mark_lost)), it is also linear in the size of the table of open spans.
+    /// Otherwise the time is also linear in the number of events, in the buckets of their staged
+    /// samples and of each slice that expires, and, on 32-bit targets or if the clock restarted, in
+    /// the buffered samples. While spans are uncertain (see [`mark_lost`](Self::mark_lost)), or if
+    /// the clock restarted, it is also linear in the size of the table of open spans.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;

@@ -252,8 +252,9 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Calls `visit` with the status of each limit. States and counts are as of the last
-    /// [`evaluate_limits`](Self::evaluate_limits). [`SlaStatus::observed`] is computed by this
-    /// call, so it includes records that were processed since.
+    /// [`evaluate_limits`](Self::evaluate_limits). [`SlaStatus::observed`], and the count of a
+    /// limit on silence, are computed by this call, so they include records that were processed
+    /// since.
     ///
     /// The events are in the order in which they were passed to [`new`](Self::new); an event's
     /// limit on silence comes after its other limits.
