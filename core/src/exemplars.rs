@@ -8,7 +8,7 @@
 //! a single list of the slowest would not contain it. Therefore a window is cut into *slices*,
 //! intervals of equal length. Each slice has a list of its own, and a query merges the lists of the
 //! window's slices. The time since the start has one more list, and so have the *staged* samples,
-//! those of the current slices, until they are committed to the windows and the total. A list has a
+//! those that are not yet committed to the windows and the total. A list has a
 //! fixed length. It is sorted, the slowest sample first, and its unused entries are at the end.
 
 /// One of the slowest samples of an event (the largest, for plain numbers), or an unused entry of a

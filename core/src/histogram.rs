@@ -44,9 +44,9 @@ use crate::{Moments, Quantile};
 ///
 /// The counters have the type `C` (`u16`, `u32` or `u64`) and live in `A`, which is an array, a
 /// boxed slice or a borrowed slice. [`merge`](Self::merge) adds the values of another histogram,
-/// and [`downscale`](Self::downscale) halves the number of buckets. As long as no counter is
-/// saturated, the result of either is bit for bit the same as if every value had been recorded in
-/// the resulting histogram. The histogram uses integers only and does not allocate.
+/// and [`downscale`](Self::downscale) halves the number of buckets in its range. As long as no
+/// counter is saturated, the result of either is bit for bit the same as if every value had been
+/// recorded in the resulting histogram. The histogram uses integers only and does not allocate.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, histogram::{Buckets, Histogram}};

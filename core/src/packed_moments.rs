@@ -5,7 +5,7 @@
 //! have such moments, too.
 //!
 //! On 64-bit targets, [`Moments`](crate::Moments) are stored unchanged (`wide`). On 32-bit targets
-//! they are packed into 40 bytes instead of 64 (`compact`).
+//! they are packed into 40 bytes (`compact`).
 
 #[cfg(not(target_pointer_width = "64"))]
 pub use self::compact::PackedMoments;

@@ -17,9 +17,10 @@ pub enum Accuracy {
     /// sample at the nearest rank by at most this many parts per million of that sample.
     ///
     /// The bound holds for these particular quantiles and includes the rounding to integers.
-    /// Usually it is no greater than the error of the histogram's scale. It is greater for
-    /// durations of a few nanoseconds, for samples outside the histogram's range, if counters are
-    /// saturated, and without histograms. `u32::MAX` means that there is no bound.
+    /// Usually it is no greater than the error of the histogram's scale. It is greater for short
+    /// durations, where the rounding matters (up to some hundred nanoseconds at scale 5), for
+    /// samples outside the histogram's range, if counters are saturated, and without histograms.
+    /// `u32::MAX` means that there is no bound.
     WithinPpm(u32),
 }
 
@@ -123,7 +124,7 @@ impl UnitConverter {
     }
 
     /// Creates a summary from moments and the values at its quantiles, which are in internal units.
-    /// The last three parameters become fields of the [`Summary`] as they are.
+    /// `accuracy`, `covered` and `complete` become fields of the [`Summary`] as they are.
     pub(crate) fn summary(
         self,
         moments: &Moments,

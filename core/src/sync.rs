@@ -5,12 +5,12 @@
 //! cfg applies to all crates of a build: `--cfg loom` would also change the atomics of tokio, and a
 //! program that models its own code with `--cfg loom` would change ours.
 //!
-//! Every ordering other than `Relaxed` is written as `at("name", ordering)` or
-//! `fence_at("name", ordering)`. [`at`] returns its second argument, and [`fence_at`] is a fence
-//! with that ordering: the name only identifies the ordering. A table has a row under each name,
-//! which gives the reason for the ordering and names a loom model that fails without it. The tables
-//! are in the docs of [`ring`](crate::ring), of [`claim_once`](crate::claim_once) and of the std
-//! adapter's pool.
+//! Every ordering other than `Relaxed`, except those of compiler fences, is written as
+//! `at("name", ordering)` or `fence_at("name", ordering)`. [`at`] returns its second argument, and
+//! [`fence_at`] is a fence with that ordering: the name only identifies the ordering. A table has a
+//! row under each name, which gives the reason for the ordering and names a loom model that fails
+//! without it. The tables are in the docs of [`ring`](crate::ring), of
+//! [`claim_once`](crate::claim_once) and of the std adapter's pool.
 //!
 //! `.ci/check_orderings.py` checks the tables. In a loom build, the environment variable
 //! `TAILWATCH_WEAKEN` names one ordering: `at` then returns `Relaxed`, and `fence_at` does nothing.

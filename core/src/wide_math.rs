@@ -36,7 +36,8 @@ const fn product_by_words(a: u64, b: u64) -> u128 {
 /// `ARMv6-M` has no instruction that returns the upper half of such a product. There, the product
 /// is computed from products of 16-bit halves.
 // `target_has_atomic = "32"` requires compare-and-swap, which `ARMv6-M` lacks and the later M
-// profiles have. So `arm` without it selects `ARMv6-M`.
+// profiles have. So `arm` without it selects `ARMv6-M`. It also selects ARMv4T and ARMv5TE, where
+// the halves are only slower.
 #[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
 #[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {

@@ -96,11 +96,11 @@ pub enum ConfigError {
         /// slices per limit, larger values fit, too.
         needed: usize,
     },
-    /// The shape asks for more than a 32-bit target supports.
+    /// The shape or the windows ask for more than a 32-bit target supports.
     TooMany {
-        /// What the shape has too many of.
+        /// What there is too much of.
         what: &'static str,
-        /// How many the shape asks for.
+        /// How much is asked for.
         given: usize,
         /// The largest supported number.
         max: usize,
