@@ -232,7 +232,7 @@ impl Window {
         let next = shift as u32 + bits;
         // Without a sample buffer, the windows may need more than 16 bits together. The masks are
         // not used then, and capping the position only keeps the shift above from overflowing.
-        if next < u16::BITS { next as u8 } else { 15 }
+        if next >= u16::BITS { 15 } else { next as u8 }
     }
 
     /// Returns which bits of the 16-bit word of a sample hold the number of its slice in this
