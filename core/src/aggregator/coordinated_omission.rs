@@ -41,7 +41,7 @@ impl<S: Storage> Aggregator<S> {
         let (value, sampling, weight) = (weighted.value(), weighted.sampling(), weighted.weight());
         let shape = self.shape();
         let (buckets, padded_buckets) = (shape.buckets(Unit::Time), shape.padded_buckets());
-        let has_histograms = shape.has_histograms();
+        let has_histograms = padded_buckets > 0;
         let value_bucket = if has_histograms { buckets.index(value) } else { 0 };
         let (slices_per_row, unit) = (shape.slices, shape.unit);
         let StorageParts { windows, rows, slices, counts, totals, .. } = self.storage.parts();

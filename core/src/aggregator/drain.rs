@@ -79,7 +79,7 @@ impl<S: Storage> Aggregator<S> {
                 for row in 0..rows.len() {
                     let slice = &mut slices[row * slices_per_row + slice_index];
                     if slice.count() > 0 {
-                        if shape.has_histograms() {
+                        if padded_buckets > 0 {
                             let buckets = shape.buckets(unit_of::<S>(row_of_id, &rows[row]));
                             let used = buckets.index_range(&slice.moments());
                             BucketCounts::of(counts, shape, row).clear(
