@@ -386,7 +386,7 @@ impl<S: Storage> Aggregator<S> {
     ) -> Accuracy {
         let (converter, buckets, moments) =
             (self.converter(selection), self.buckets(selection.unit), &selection.moments);
-        if !self.shape().has_histograms() {
+        if self.shape().octaves == 0 {
             let estimate = Estimate::between(moments.min(), moments.max());
             *found = [estimate.value; QUANTILES.len()];
             return Accuracy::WithinPpm(converter.error_ppm(&estimate));
@@ -553,7 +553,7 @@ impl<S: Storage> Aggregator<S> {
         let shape = self.shape();
         let padded_buckets = shape.padded_buckets();
         let row = self.bounded_row(selection.row);
-        if !shape.has_histograms() {
+        if padded_buckets == 0 {
             return (0, &[]);
         }
         let used = shape.buckets(selection.unit).index_range(&selection.moments);

@@ -204,12 +204,6 @@ impl Shape {
         Buckets { scale: self.scale, lowest, octaves: self.octaves }
     }
 
-    /// Returns whether there are histograms.
-    #[inline(always)]
-    pub(crate) const fn has_histograms(&self) -> bool {
-        self.octaves > 0
-    }
-
     /// Returns the number of buckets in a histogram, including those for the value 0 and for values
     /// below and above its range. Returns 0 if there are no histograms.
     ///
