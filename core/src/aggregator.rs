@@ -96,8 +96,8 @@ pub struct Counters {
     pub full_counters: u64,
 }
 
-/// The numbers of an event's ENDs, by outcome. On 32-bit targets, each number saturates at
-/// 2^32 − 1.
+/// The numbers of an event's drained ENDs, by outcome, each counted as 1 whatever its weight. On
+/// 32-bit targets, each number saturates at 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
@@ -200,8 +200,8 @@ pub struct Aggregator<S> {
 struct SpanOrigin {
     /// The tick at which the span began. For a plain number, the tick at which it was recorded.
     start: u64,
-    /// The tag of the START; `None` if there was no START, if it has not been seen yet, or if the
-    /// storage has no table of open spans.
+    /// The tag of the START; `None` if the START is neither the record before the END nor in the
+    /// table of open spans, or if the storage has no such table.
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
@@ -500,8 +500,8 @@ impl<S: Storage> Aggregator<S> {
         *seen = (*seen).max(tick.min(now).saturating_add(1));
     }
 
-    /// Closes the span that began at tick `start`. Returns the span's tag; `None` if its START has
-    /// not been seen.
+    /// Closes the span that began at tick `start`. Returns the span's tag; `None` if its START is
+    /// not in the table of open spans.
     #[inline]
     fn end_span(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;

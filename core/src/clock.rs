@@ -17,8 +17,9 @@ use crate::wide_math::{self, product_of_words, saturating_u64};
 /// - the clock runs at a fixed [`TickRate`],
 /// - reading the clock neither blocks nor fails.
 ///
-/// If the clock nevertheless steps back during a span, the span gets no latency and counts as a
-/// [clock anomaly](crate::Counters::clock_anomalies).
+/// If the clock nevertheless steps back, so that the END of a span reads less than its START, the
+/// span gets no latency and counts as a [clock anomaly](crate::Counters::clock_anomalies). A span
+/// that lasts longer than the step gets a latency that is too short.
 pub trait Clock {
     /// Reads the clock at the start of a span, and returns the current tick.
     fn start(&self) -> u64;

@@ -23,7 +23,7 @@ pub struct Exemplar {
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
     /// 47 bits. The tag field is the tag plus 1 (a span that was given no tag has the tag 0). It is
-    /// 0 if no START was seen that could carry a tag, and [`AWAITED`] if the START may still
+    /// 0 if no START was found that could carry a tag, and [`AWAITED`] if the START may still
     /// arrive.
     source_and_tag: u64,
 }
@@ -42,7 +42,7 @@ impl Exemplar {
 
     /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
     /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if no
-    /// START was seen that could carry one. If the START may still arrive, call
+    /// START was found that could carry one. If the START may still arrive, call
     /// [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
         let mut exemplar =
@@ -94,9 +94,12 @@ impl Exemplar {
     /// - The sample has no START: it is a plain number, or a duration that was not measured by a
     ///   span.
     /// - The START has not been drained yet, or was lost.
+    /// - The START was ignored because of an impossible tick: see
+    ///   [`Counters::clock_anomalies`](crate::Counters::clock_anomalies).
     /// - The START found no room in the table of open spans, or the storage has no such table.
-    /// - The span was given up before its END arrived, because records had been lost: see
-    ///   [`Pairing::abandoned`](crate::Pairing::abandoned).
+    /// - The END was drained before the START and found no room in that table to wait for it.
+    /// - The span was given up before its END was drained, because records had been lost or the
+    ///   clock had restarted: see [`Pairing::abandoned`](crate::Pairing::abandoned).
     pub const fn tag(&self) -> Option<u64> {
         if self.awaits_tag() { None } else { (self.source_and_tag & AWAITED).checked_sub(1) }
     }

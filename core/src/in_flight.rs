@@ -7,25 +7,33 @@
 //!
 //! Rings are drained one after the other. If a span begins on one thread and ends on another, its
 //! END may therefore be drained before its START. Such an END is *early*. It waits in the table for
-//! its START, until every ring has been drained past the position that its producer had reached
-//! when the END was drained. If the START has not arrived by then, it never will, and the END is an
-//! *orphan*.
+//! its START, until every ring has been drained at least up to the position that its producer had
+//! reached when the END was drained. If the START has not arrived by then, it never will.
 //!
 //! A START is *untracked* if it finds no room in the table, whose size is fixed.
 //!
-//! When records are lost, all open spans become *uncertain*: their ENDs may be among the lost
-//! records. An uncertain span is *abandoned* after a while, because it might otherwise stay open
-//! for ever.
+//! An END that finds no START is counted when it has waited, or at once if the table has no room in
+//! which it could wait. It is taken for the END of an untracked START of its event if there is one,
+//! and is then paired with that START. Otherwise it is an *orphan*.
 //!
-//! These equations always hold for each event, where ENDs include FORGETs:
+//! When the drain notes that records were lost, all open spans become *uncertain*: their ENDs may
+//! be among the lost records. An uncertain span is *abandoned* after a while, because it might
+//! otherwise stay open for ever.
+//!
+//! These equations hold for the drained records of each event that is measured in time, where ENDs
+//! include FORGETs:
 //!
 //! | number of | equals |
 //! |---|---|
 //! | STARTs | paired + open + untracked + abandoned |
 //! | ENDs | paired + early + orphans |
 //!
-//! If no record is lost, the table never runs out of room and every span ends, all of these numbers
-//! except `paired` are 0 at the end.
+//! There are two exceptions. A START with an impossible tick is ignored, and so is in no number: it
+//! only counts as a [clock anomaly](crate::Counters::clock_anomalies). And on 32-bit targets, the
+//! equations no longer hold once a number has saturated.
+//!
+//! All of these numbers except `paired` are 0 at the end if every span ends, no record is lost, the
+//! table never runs out of room, and no clock anomaly occurs.
 //!
 //! The table is a hash table with linear probing and deletion by backward shift (Knuth, TAOCP
 //! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. On
@@ -48,20 +56,31 @@ use crate::{
 pub struct Pairing {
     /// Spans whose START has been paired with an END.
     pub paired: u64,
-    /// Spans whose START has arrived and whose END has not. Includes the uncertain spans.
+    /// Spans whose START is in the table of open spans and has not been paired with an END yet.
+    /// Includes the uncertain spans.
     pub open: u64,
-    /// Open spans that are uncertain: records have been lost since they began, and their ENDs may
-    /// be among these.
+    /// Open spans that are uncertain, because their ENDs may be among lost records.
+    ///
+    /// When the drain notes a loss, all spans that are open become uncertain. It notes overwritten
+    /// records after it has processed the others in their ring, so spans that began after the lost
+    /// records become uncertain, too. If the clock restarts
+    /// ([`begin_pass`](crate::Aggregator::begin_pass)), all open spans become uncertain as well. A
+    /// new span is uncertain from the start if an uncertain span of its event began at the same
+    /// tick, because the two cannot be distinguished.
     pub uncertain: u64,
     /// STARTs that found no room in the table of open spans, minus those whose ENDs have arrived.
     /// Without an entry in the table, the END of an untracked START cannot be recognised as such.
     /// Therefore an END that finds no START counts as that of an untracked START if there is any.
     pub untracked: u64,
-    /// Uncertain spans that were given up a minute after the loss of records.
+    /// Spans that were given up because they had been uncertain for 60 s.
     pub abandoned: u64,
-    /// ENDs that arrived before their STARTs and wait for them.
+    /// ENDs that were drained before their STARTs and wait for them in the table.
     pub early: u64,
-    /// ENDs whose STARTs never arrived.
+    /// ENDs that were counted without a START, while no START was untracked.
+    ///
+    /// Their STARTs were lost, or abandoned before the END was drained, or ignored because of an
+    /// impossible tick ([`clock_anomalies`](crate::Counters::clock_anomalies)). Or the END was
+    /// drained before its START and found no room in the table to wait for it.
     pub orphans: u64,
 }
 
@@ -147,8 +166,8 @@ pub(crate) struct Occupancy {
     /// The number of used entries. `newest` counts as one of them, because there must be room for
     /// it in the table.
     used: usize,
-    /// The open span that began last, unless it is already in the table; otherwise empty. Most
-    /// spans end before another one begins, and so never enter the table.
+    /// The open span whose START was drained last, unless it is already in the table; otherwise
+    /// empty. Most spans end before another one begins, and so never enter the table.
     newest: OpenSpan,
     /// The number of entries with early ENDs.
     early: usize,
@@ -177,8 +196,10 @@ pub(crate) struct OpenSpanTable<'t> {
 /// The largest number of entries with which a table is searched linearly on 32-bit targets.
 const MAX_LINEAR_LEN: usize = 64;
 
-/// Whether there are fast paths for frequent cases, such as spans that never enter the table. On
-/// 32-bit targets, all spans go through the table, which takes less flash.
+/// Whether there are fast paths for frequent cases, such as spans that end before another one
+/// begins. On 32-bit targets, a span bypasses the table only if its END is the next record of the
+/// ring (see [`OpenSpanTable::can_be_bypassed`]). All others go through the table, which takes less
+/// flash.
 pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
 
 impl OpenSpanTable<'_> {
@@ -252,8 +273,8 @@ impl OpenSpanTable<'_> {
     }
 
     /// Processes an END or FORGET of the event in `row`, for a span that began at tick `start`.
-    /// `pass` is the number of the current pass. Returns the span's tag; `None` if its START has
-    /// not been seen.
+    /// `pass` is the number of the current pass. Returns the span's tag; `None` if its START is not
+    /// in the table.
     ///
     /// Takes as long as [`start`](Self::start).
     #[inline]
@@ -371,8 +392,9 @@ impl OpenSpanTable<'_> {
                 self.occupancy.uncertain += 1;
             }
             // This applies to new marks, which are still 0 (minus 1 wraps around to the largest
-            // number), and to marks from before a restart of the clock, which lie in the future. If
-            // the latter were not lowered, their spans would not be abandoned for a long time.
+            // number). It also applies to marks from before a restart of the clock, that is, a step
+            // back of more than 10 ms (see `Aggregator::begin_pass`), because they lie in the
+            // future. If they were not lowered, their spans would not be abandoned for a long time.
             if entry.mark.wrapping_sub(1) >= now {
                 entry.mark = mark;
             }
@@ -438,7 +460,7 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
 }
 
 /// Counts ENDs that found no START in the table. As long as there are untracked STARTs, these ENDs
-/// are taken to be theirs. The others are orphans, whose STARTs were lost.
+/// are taken to be theirs. The others are [orphans](Pairing::orphans).
 #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
     let untracked = pairing.untracked.min(count);

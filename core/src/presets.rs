@@ -22,7 +22,7 @@ events! {
     pub enum Trading {
         /// Building or closing one candle (a time bar of prices).
         CandleProcessing = 1 { limits: &[millis(Quantile::P95, 50), millis(Quantile::P99, 100)] },
-        /// Computing a signal.
+        /// Computing a trading signal: whether to buy or to sell.
         SignalGeneration = 2 { limits: &[millis(Quantile::P95, 10), millis(Quantile::P99, 20)] },
         /// Sending an order, until it is acknowledged.
         OrderPlacement = 3 { limits: &[millis(Quantile::P95, 20), millis(Quantile::P99, 50)] },

@@ -4,7 +4,7 @@
 //!
 //! | word | bits | field | meaning |
 //! |---|---|---|---|
-//! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; in a FORGET, the tick of the START of the span that it closes |
+//! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; in a FORGET that closes a span, the tick of the START of that span |
 //! | 1 | 63…18 | payload | 46 bits; the meaning depends on the kind |
 //! | 1 | 17…14 | sampling | k: 1 in 2^k occurrences of the event was recorded, so the record stands for 2^k occurrences |
 //! | 1 | 13…11 | kind | see the next table |
@@ -27,7 +27,7 @@
 //! | 1 | the clock stepped back: it read less at END than at START |
 //! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
 //! | 3 (reserved) | the span was handed over to another process |
-//! | 4 (reserved) | a computed duration was negative: the magnitude is its amount in ticks, and the FORGET closes no span |
+//! | 4 (reserved) | a computed duration was negative: the magnitude is its amount in ticks; the FORGET closes no span, so its tick is when this happened |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
 //! overwritten, and also when spans of one event overlap.
@@ -38,11 +38,12 @@
 //! further tag as its payload. A TAG is a record of kind 0 whose event is not 0.
 //!
 //! - A TAG directly behind a DURATION in the same ring, with the same event and tick, belongs to
-//!   that DURATION, even if the ring was drained once between the two.
+//!   that DURATION, even if one pass over the rings reads the DURATION and the next one the TAG.
 //! - Every other TAG adds its tag to the newest open span whose START has the same event and tick.
 //!
-//! The aggregator of this version counts a TAG as invalid. A FORGET whose payload is above 2 closes
-//! its span and also counts as invalid.
+//! The aggregator of this version counts a TAG as invalid. It also counts as invalid each FORGET
+//! whose payload is above 2, and so each FORGET of a reserved reason. It nevertheless takes every
+//! FORGET, also one of reason 4, for the end of a span that began at the tick of the FORGET.
 
 use core::fmt;
 

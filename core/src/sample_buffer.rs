@@ -329,7 +329,7 @@ mod compact {
     }
 
     /// Assigns the bits of a [`Membership`] from `shift` on to the window's slice numbers. Returns
-    /// the first bit after them.
+    /// the first bit after them, or 15 if they end at the highest bit or beyond.
     pub(crate) const fn assign_number_bits(window: &mut Window, shift: u8) -> u8 {
         window.assign_number_bits(shift)
     }
@@ -381,8 +381,9 @@ mod compact {
         }
     }
 
-    /// The slices that a tick belongs to. The bits of each window hold the number of the slice,
-    /// counted from 1, or 0 if the tick is outside the window.
+    /// The slices that a tick belongs to. The bits of each window hold the number of the slice, or
+    /// 0 if the tick is outside the window. The number of a slice is its index minus that of the
+    /// window's first slice, plus 1.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub(crate) struct SliceSet(u16);

@@ -46,8 +46,8 @@
 //!   Samples are drained in time if the pause between two passes is shorter than this.
 //! - A span that found no room in the table of open spans does not count as hung.
 //! - If records are lost, the END of an open span may be among them. Such a span counts as hung
-//!   once it is older than the threshold, although it may have ended. A minute after the loss it is
-//!   given up, although it may still hang.
+//!   once it is older than the threshold, although it may have ended. A minute after the loss was
+//!   noted, the span is given up, although it may still hang.
 //! - If a thread is suspended between reading the clock and writing its END, its span stays open
 //!   for this time and may count as hung.
 //! - Silence is not watched while an event is switched off or sampled.
@@ -187,7 +187,7 @@ pub enum SlaState {
     Ok = 1,
     /// The event is not within the limit, or a violation has not been cleared yet: a violation of a
     /// threshold is cleared only after the quantile has been within the threshold for the length of
-    /// a slice of the window.
+    /// a slice of the window. A violation of a limit on silence is cleared by the next record.
     Violated = 2,
 }
 
@@ -248,7 +248,7 @@ pub struct SlaStatus {
 }
 
 /// A notice that a violation of a limit was raised (the limit became violated) or cleared (the
-/// violation is over).
+/// violation is over, as the docs of [`SlaState::Violated`] describe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
@@ -260,7 +260,7 @@ pub struct StatusChange {
 
 impl StatusChange {
     /// Returns `true` if a violation was raised: the limit became violated. Returns `false` if the
-    /// violation was cleared: the event is within the limit again.
+    /// violation was cleared.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated
     }

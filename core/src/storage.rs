@@ -128,7 +128,9 @@ impl Absent {
 /// The memory of an [`Aggregator`](crate::Aggregator): arrays in a `static`
 /// ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
 ///
-/// In an empty storage, all numbers are 0.
+/// A new storage must be *empty*: all numbers in its arrays are 0. An implementation has to ensure
+/// this. [`Aggregator::new`](crate::Aggregator::new) checks it only for
+/// [`row_of_id`](StorageParts::row_of_id), to refuse a storage that another aggregator has used.
 pub trait Storage {
     /// The type of the bucket counters in the slices of windows. A counter saturates at its
     /// maximum. Quantiles then become less accurate, as their [`Accuracy`](crate::Accuracy) shows.

@@ -9,13 +9,13 @@
 //! `at("name", ordering)` or `fence_at("name", ordering)`. [`at`] returns its second argument, and
 //! [`fence_at`] is a fence with that ordering: the name only identifies the ordering. A table has a
 //! row under each name, which gives the reason for the ordering and names a loom model that fails
-//! without it. The tables are in the docs of [`ring`](crate::ring), of
-//! [`claim_once`](crate::claim_once) and of the std adapter's pool.
+//! without it, or `none` if no model needs it. The tables are in the docs of [`ring`](crate::ring),
+//! of [`claim_once`](crate::claim_once) and of the std adapter's pool.
 //!
 //! `.ci/check_orderings.py` checks the tables. In a loom build, the environment variable
 //! `TAILWATCH_WEAKEN` names one ordering: `at` then returns `Relaxed`, and `fence_at` does nothing.
-//! The check sets the variable to each name in turn and requires that the model in the row of the
-//! name fails. Other builds compile the names away.
+//! The check sets the variable to each name in turn, except those without a model, and requires
+//! that the model in the row of the name fails. Other builds compile the names away.
 
 #[cfg(not(tailwatch_loom))]
 pub use core::{

@@ -72,9 +72,9 @@ pub struct Window {
     /// The number of slices.
     slices: u16,
     /// A sample in the sample buffer has a 16-bit word, in which each window has some bits of its
-    /// own. This mask has the bits of this window set. They hold the number of the sample's slice
-    /// in this window, counted from 1, or 0 if the sample is not in the window. On 64-bit targets,
-    /// a sample stores its tick instead.
+    /// own. This mask has the bits of this window set. They hold the number of the sample's slice,
+    /// or 0 if the sample is not in this window. The number of a slice is its index minus
+    /// `first_index`, plus 1. On 64-bit targets, a sample stores its tick instead.
     #[cfg(not(target_pointer_width = "64"))]
     number_mask: u16,
     /// The position of the lowest bit in `number_mask`.
@@ -212,15 +212,16 @@ impl Window {
         now >= self.slice_start.saturating_add(self.slice_ticks)
     }
 
-    /// Returns how many bits the numbers 0 to `slices` need. The slices are numbered from 1, and 0
-    /// means that a sample is not in the window.
+    /// Returns how many bits the numbers 0 to `slices` need. The number of a slice is its index
+    /// minus the smallest index of the window, plus 1. 0 means that a sample is not in the window.
     #[cfg(not(target_pointer_width = "64"))]
     pub(crate) const fn number_bits(slices: u16) -> u32 {
         u16::BITS - slices.leading_zeros()
     }
 
     /// Assigns to this window the bits from `shift` on, as many as its slice numbers need, in the
-    /// 16-bit word that a sample in the sample buffer has for them. Returns the next free bit.
+    /// 16-bit word that a sample in the sample buffer has for them. Returns the next free bit, or
+    /// 15 if there is none.
     #[cfg(not(target_pointer_width = "64"))]
     #[expect(
         clippy::cast_possible_truncation,
@@ -230,8 +231,9 @@ impl Window {
         let bits = Self::number_bits(self.slices);
         (self.number_shift, self.number_mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
         let next = shift as u32 + bits;
-        // Without a sample buffer, the windows may need more than 16 bits together. The masks are
-        // not used then, and capping the position only keeps the shift above from overflowing.
+        // If the windows use all 16 bits, no window comes after this one. Without a sample buffer,
+        // they may need more than 16 bits together. The masks are not used then, and capping the
+        // position only keeps the shift above from overflowing.
         if next >= u16::BITS { 15 } else { next as u8 }
     }
 

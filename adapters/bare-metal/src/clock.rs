@@ -25,7 +25,8 @@
 //!
 //! A clock that steps back does not make anything fail. A span whose END has an earlier tick than
 //! its START gives no sample, and is counted in
-//! [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
+//! [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies). If a span lasts longer than the
+//! step, its END has a later tick nevertheless. The span then gives a sample that is too short.
 
 mod base;
 mod counter;

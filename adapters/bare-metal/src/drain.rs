@@ -166,7 +166,8 @@ impl fmt::Debug for ChangeQueue<'_> {
 pub struct Pass {
     /// The number of records that the pass read and processed.
     pub delivered: u64,
-    /// The number of records that the pass found overwritten before they were read.
+    /// The number of records that the pass found overwritten, or possibly being overwritten, before
+    /// they were read.
     pub overwritten: u64,
     /// Whether the pass stopped at `max_records` and left records in a ring, so that another pass
     /// should follow at once. Records that were written after the drain last looked at the ring do
@@ -288,8 +289,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         pass
     }
 
-    /// Returns the numbers of records that were delivered, overwritten and so on, since the drain
-    /// was created.
+    /// Returns the numbers of records that were delivered, overwritten and so on. [`Health`]
+    /// describes since when each of them counts.
     pub fn health(&mut self) -> Health {
         let mut health = Health {
             counters: self.aggregator.counters(),
@@ -332,8 +333,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         self.changes.queue.as_mut()?.pop_front()
     }
 
-    /// Returns whether any limit of `event` was violated at the last pass. Returns `false` for an
-    /// unknown event.
+    /// Returns whether any of the present limits of `event` was violated at the last pass. Returns
+    /// `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         self.aggregator.is_breached(event)
     }

@@ -20,7 +20,7 @@
 //!   clocks are not comparable unless the clocks read the same timer.
 //! - It does not protect a shared recorder from handlers that cannot be masked, such as NMI or a
 //!   hard fault, because critical sections do not hold them off. Give each of them a ring of its
-//!   own.
+//!   own. If the clock is a [`SysTick`](clock::SysTick), they must not record.
 //!
 //! # Example
 //!
@@ -139,7 +139,7 @@
 //! | what happens | how it shows |
 //! |---|---|
 //! | a timer stops | spans have a duration of 0; [`Health::still_passes`] grows with every pass that delivers records |
-//! | a timer steps back, or wraps unnoticed | `clock_anomalies` in [`Health::counters`] grows; after a step of more than 10 ms, the windows start over empty |
+//! | a timer steps back, or wraps unnoticed | `clock_anomalies` in [`Health::counters`] grows if an END reads a lower tick than its START, or a pass a lower tick than the pass before; else spans are too short, and usually nothing shows this. If a pass reads a tick that is more than 10 ms lower, the windows start over empty |
 //! | an interrupt storm overwrites records that are not drained yet | [`Health::overwritten`] grows; summaries are not `complete`; other rings are drained as usual |
 //! | the drain does not run for a while | recording continues; [`Health::overwritten`] grows once the drain runs again |
 //! | the queue of raised and cleared violations is full | [`Health::transitions_lost`] grows; [`Drain::is_breached`] and the report still return the current state |

@@ -10,8 +10,13 @@ use tailwatch_core::{
 
 use crate::Drain;
 
-/// How many records were written, drained and lost, and how the drain runs. All numbers count from
-/// the creation of the drain, except `pending`.
+/// How many records were written, drained and lost, and how the drain runs.
+///
+/// `produced`, `delivered` and `overwritten` are the sums of what the consumers of the rings have
+/// counted since they were attached (see
+/// [`Consumer::produced`](tailwatch_core::Consumer::produced)). They include records that were in a
+/// ring already when its consumer was attached. `pending` is the present number. All other numbers
+/// count from the creation of the drain.
 ///
 /// `produced == delivered + overwritten + pending` always holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +28,8 @@ pub struct Health {
     pub produced: u64,
     /// Records that the drain has read and processed.
     pub delivered: u64,
-    /// Records that newer records overwrote before the drain read them, because of an interrupt
-    /// storm or because the drain did not run for too long.
+    /// Records that newer records overwrote, or may have begun to overwrite, before the drain read
+    /// them: because of an interrupt storm, or because the drain did not run for too long.
     pub overwritten: u64,
     /// Records that the drain has found in the rings and has not read yet.
     pub pending: u64,
@@ -52,7 +57,8 @@ pub struct EventCounts {
     pub event: EventId,
     /// The name of the event.
     pub name: &'static str,
-    /// How many spans have ended with each outcome since the drain was created.
+    /// How many ENDs have been drained with each outcome since the drain was created. An END counts
+    /// as 1, whatever its weight. Discarded spans have no END, so they are not included.
     pub outcomes: Outcomes,
     /// How many STARTs and ENDs were paired, and what became of the others.
     pub pairing: Pairing,

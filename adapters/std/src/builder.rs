@@ -236,8 +236,8 @@ impl Builder {
         self
     }
 
-    /// Allocates all memory, touches the pages of the rings, starts the drain's thread and returns
-    /// the collector.
+    /// Allocates the [memory](crate#memory) of the rings and the statistics, touches the pages of
+    /// the rings, starts the drain's thread and returns the collector.
     ///
     /// The first call in a process calibrates the clock, which takes up to 0.2 s. If the settings
     /// select the processor's counter but it is not reliable, the collector uses the operating

@@ -1,10 +1,11 @@
 //! The drain, which reads all rings in passes.
 //!
-//! A *pass* first refreshes the consumer of every ring: it reads up to where the ring is filled. It
-//! then drains the rings that are due, which means that it copies their records up to there and
-//! gives them to the aggregator. After that, it checks the limits. It publishes a report if the
-//! last one is old enough. Either the drain's thread makes the passes, or the program does with
-//! `Collector::drain`.
+//! A *pass* first refreshes the consumer of every ring: it reads up to where the ring is filled. A
+//! bounded pass, which drains a limited number of records, leaves out the rings that the bounded
+//! pass before left unfinished. The pass then drains the rings that are due, which means that it
+//! copies their records up to there and gives them to the aggregator. After that, it checks the
+//! limits. It publishes a report if the last one is old enough. Either the drain's thread makes the
+//! passes, or the program does with `Collector::drain`.
 
 pub(crate) mod exclusive;
 mod pass;

@@ -16,16 +16,18 @@ pub struct Health {
     pub produced: u64,
     /// Records that the drain read from the rings.
     pub delivered: u64,
-    /// Records that newer ones overwrote before the drain read them, because the ring was too small
-    /// for the rate and the pause of the drain: see [Sizing](crate#sizing).
+    /// Records that newer ones overwrote, or may have begun to overwrite, before the drain read
+    /// them, because the ring was too small for the rate and the pause of the drain: see
+    /// [Sizing](crate#sizing).
     pub overwritten: u64,
     /// Records in the rings that the drain has not read yet.
     pub pending: u64,
-    /// ENDs whose START was not seen, usually because it was overwritten. Each is a sample all the
-    /// same, but without a tag.
+    /// ENDs that were counted without their START, usually because it was overwritten (see
+    /// [`Pairing::orphans`](tailwatch_core::Pairing::orphans)). Each is a sample all the same, but
+    /// without a tag.
     pub orphans: u64,
-    /// Open spans that were given up: records were lost while the span was open, possibly its END
-    /// among them, and no END came in the following 60 s.
+    /// Open spans that were given up: the drain noted while the span was open that records were
+    /// lost, possibly the END among them, and no END came in the following 60 s.
     pub abandoned: u64,
     /// Samples that were drained after their window, or the window of a limit, had moved past them.
     /// They are missing there, but not in the total.

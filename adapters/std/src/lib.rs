@@ -106,8 +106,9 @@
 //!
 //! # Memory
 //!
-//! [`Builder::start`] allocates all memory: 16 bytes per record of every ring (8 rings of 256 KiB
-//! by default), and, with the default windows:
+//! [`Builder::start`] allocates all memory except that of reports, which grows with the samples up
+//! to a bound. It consists of 16 bytes per record of every ring (8 rings of 256 KiB by default),
+//! and, with the default windows, of:
 //!
 //! | | KiB |
 //! |---|---|

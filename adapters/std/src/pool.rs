@@ -165,7 +165,8 @@ impl Pool {
         }
     }
 
-    /// Returns whether a limit of this event is violated, as of the last pass.
+    /// Returns whether a limit of this event is violated, as of the last pass or, if that came
+    /// later, of the last change of the event's limits.
     #[inline]
     pub(crate) fn is_breached(&self, id: EventId) -> bool {
         // Relaxed: the flag guards no other memory.

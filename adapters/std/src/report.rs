@@ -62,8 +62,8 @@ pub struct ClockReport {
     pub drift_ppm: f64,
 }
 
-/// Everything in a report about one event: its statistics over each window and since the start, the
-/// outcomes of its spans, and its open spans.
+/// The part of a report about one event: its statistics over each window and since the start, the
+/// outcomes of its spans, and its open spans. The limits of all events are in [`Report::sla`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct EventReport {
@@ -80,7 +80,8 @@ pub struct EventReport {
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
-    /// The number of the event's spans that ended since the start, by outcome.
+    /// The number of the event's spans that ended since the start, by outcome: each END that was
+    /// drained counts as 1, whatever its weight. Discarded spans are not included.
     #[serde(serialize_with = "json::outcomes")]
     pub outcomes: Outcomes,
     /// The event's open spans.
@@ -94,8 +95,8 @@ pub struct EventReport {
 pub struct InFlight {
     /// The number of open spans in the table.
     pub open: u64,
-    /// The number of these spans that were already open when records were lost. Their END may be
-    /// among the lost records, so they may have ended.
+    /// The number of these spans that were open when the drain found that records were lost. Their
+    /// END may be among the lost records, so they may have ended.
     pub uncertain: u64,
     /// The number of further spans that began while the table was full and have not ended.
     pub untracked: u64,
@@ -116,7 +117,8 @@ pub struct SlowSample {
     /// The duration in nanoseconds, or the plain number.
     pub duration: u64,
     /// The tag of the span, which is 0 for a span that began without one. `None` if its START was
-    /// lost, or if the sample is not a span.
+    /// not found, usually because it was lost, or if the sample is not a span.
+    /// [`Exemplar::tag`](tailwatch_core::Exemplar::tag) lists all cases.
     pub tag: Option<u64>,
     /// The name of the thread that ended the span, or recorded the duration or value.
     pub thread: Arc<str>,

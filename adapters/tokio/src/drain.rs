@@ -163,12 +163,20 @@ impl DrainTask {
     }
 
     /// Returns a stream of the violations that are raised or cleared from now on, until the task
-    /// ends. A violation is raised when a limit becomes violated, and cleared when the event is
-    /// within the limit again.
+    /// ends.
     ///
-    /// Every stream gets every update. Do not also call [`Collector::sla_changes`]: the method
-    /// removes the changes that it returns from a queue, and the task gets its updates from the
-    /// same queue.
+    /// A violation is raised when a limit becomes violated. For a limit on a quantile, it is
+    /// cleared once the quantile has been within the limit for as long as one slice of the limit's
+    /// window lasts (a window is cut into equal parts, its slices). For a limit on silence, the
+    /// next record of the event clears it.
+    ///
+    /// Each stream gets the updates independently of the others. A stream that is more than 256
+    /// updates behind loses the oldest ones. All streams lose the oldest ones if more than 256
+    /// violations are raised or cleared between two turns of the task. [`SlaUpdate::Missed`] takes
+    /// the place of lost updates.
+    ///
+    /// Do not also call [`Collector::sla_changes`]: the method removes the changes that it returns
+    /// from a queue, and the task gets its updates from the same queue.
     pub fn sla_updates(&self) -> SlaUpdates {
         SlaUpdates::subscribe(&self.sla_updates)
     }

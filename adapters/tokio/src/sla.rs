@@ -1,8 +1,9 @@
 //! Broadcasts changes of violations to any number of tasks.
 //!
 //! A *limit* is a bound that an event must keep, such as a p99 below 5 ms over one minute. A
-//! *violation* of a limit is raised when the limit becomes violated, and cleared when the event is
-//! within the limit again.
+//! *violation* of a limit is raised when the limit becomes violated. On a quantile, it is cleared
+//! once the quantile has been within the limit for one slice of the limit's window (a window is cut
+//! into equal parts, its slices). On silence, the next record of the event clears it.
 
 use core::{
     future::poll_fn,
@@ -24,8 +25,8 @@ const CAPACITY: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SlaUpdate {
-    /// A violation of a limit was raised (the limit became violated) or cleared (the event is
-    /// within the limit again).
+    /// A violation of a limit was raised (the limit became violated) or cleared (the quantile has
+    /// been within the limit for one slice of its window, or a record has ended a silence).
     Change(SlaChange),
     /// At least this many updates are missing at this point of the stream. Either this receiver was
     /// more than 256 updates behind, or more than 256 violations were raised or cleared between two

@@ -402,7 +402,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Does what only few samples need: corrects for coordinated omission, and requests the tag of
-    /// an exemplar whose START has not been seen yet.
+    /// an exemplar whose START may be drained later.
     ///
     /// `tick` is the tick of the sample, or `None` if it is from the future. `is_slow` is whether
     /// the sample became an exemplar.

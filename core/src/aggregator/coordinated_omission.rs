@@ -48,15 +48,17 @@ impl<S: Storage> Aggregator<S> {
         let interval = rows[event_row].interval_nanos;
         let row = usize::from(rows[event_row].corrected);
 
-        // The number of missing samples. Computed in nanoseconds, as in `HdrHistogram`: in internal
-        // units, a duration of exactly n intervals could be rounded to less than n of them.
+        // The number of missing samples: as many as `HdrHistogram` adds if value and interval are
+        // whole nanoseconds. In internal units, a duration of exactly n intervals could be rounded
+        // to less than n of them.
         let missing = wide_math::div_rem(unit.nanos(value), interval).0.saturating_sub(1);
         // The missing samples are spaced evenly between `value` and `least`, the smallest of them:
         // they are value − j·distance/missing for j from 1 to `missing`. If the interval were
         // rounded to internal units first, its rounding error would add up from sample to sample.
-        // `missing` intervals together are at least one interval shorter than the sample, so `min`
-        // has no effect. It is there because it shows, whatever the rounding, that the subtraction
-        // `value - distance` cannot overflow.
+        // If there are missing samples, `missing` intervals together are at least one interval
+        // shorter than the sample; otherwise they are 0. So `min` has no effect. It is there
+        // because it shows, whatever the rounding, that the subtraction `value - distance` cannot
+        // overflow.
         let distance = unit.units_in_nanos(missing.saturating_mul(interval)).min(value);
         let least = value - distance;
         // Returns how many missing samples are greater than `bound`. These are the samples whose

@@ -110,9 +110,20 @@ impl<S: Storage> Aggregator<S> {
         (self.now, self.latest) = (now, now.saturating_add(self.tolerance));
     }
 
-    /// Discards or lowers the stored ticks from before the clock restarted at `self.now`: they
-    /// cannot be compared with ticks of the restarted clock. Does not empty the slices of the
-    /// windows, which [`begin_pass`](Self::begin_pass) does.
+    /// Adapts stored ticks after the clock has restarted at `self.now`, because ticks from before
+    /// cannot be compared with those of the restarted clock.
+    ///
+    /// - Lowers the tick of the aggregator's start (and so the first tick at which a span can
+    ///   begin), the last tick at which sampling left out records of an event, and the ticks from
+    ///   which silences are measured.
+    /// - Calls [`mark_lost`](Self::mark_lost), which marks the summaries as incomplete and all open
+    ///   spans as uncertain, and lowers the ticks since which spans have been so.
+    /// - Discards which windows the buffered samples belong to, what is known of replaced samples,
+    ///   and since when the event of a violated limit has been within the limit again.
+    /// - Leaves unchanged the start ticks of open spans and early ENDs, the exemplars of the total,
+    ///   and the ticks at which violations were raised or cleared.
+    ///
+    /// Does not empty the slices of the windows, which [`begin_pass`](Self::begin_pass) does.
     #[cold]
     fn restart_clock(&mut self) {
         let now = self.now;
@@ -156,9 +167,15 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// The records that remain [`pending`](Consumer::pending) are left to a later pass. As long as
     /// there are any, [`expire_orphans`](Self::expire_orphans) and
-    /// [`evaluate_limits`](Self::evaluate_limits) must be called with older arguments: with the
-    /// pass and the tick of the last [`refresh`](Consumer::refresh) after which this ring was
-    /// drained completely. If this concerns several rings, use the lowest pass and the lowest tick.
+    /// [`evaluate_limits`](Self::evaluate_limits) must be called with older arguments. These belong
+    /// to the last [`refresh`](Consumer::refresh) of this ring whose records have all been drained:
+    ///
+    /// - for `expire_orphans`, the number of the pass that made this refresh, which is the number
+    ///   that the following [`begin_pass`](Self::begin_pass) assigned
+    /// - for `evaluate_limits`, the tick that was read before this refresh
+    ///
+    /// Before there is such a refresh, use 0 and the tick that was passed to [`new`](Self::new). If
+    /// this concerns several rings, use the lowest pass and the lowest tick.
     // Out of line because stacks are small on 32-bit targets, and the stack frame of this function
     // holds a chunk of copied records.
     #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
@@ -262,10 +279,13 @@ impl<S: Storage> Aggregator<S> {
     /// event while there is one. The others count as [orphans](crate::Pairing::orphans).
     ///
     /// The caller guarantees that every ring has been drained at least up to the position that its
-    /// producer had reached when pass `pass` began. A START is written before its END. If the END
-    /// was drained in an earlier pass, its START had therefore been written when `pass` began. By
-    /// now it has been drained or lost. A caller that drains all rings in each pass
-    /// calls this at the end of each pass, with [`pass`](Self::pass).
+    /// producer had reached before the first [`refresh`](Consumer::refresh) of pass `pass`. The
+    /// refreshes of a pass precede the [`begin_pass`](Self::begin_pass) that assigns its number.
+    ///
+    /// A START is written before its END. If the END was drained in an earlier pass, its START had
+    /// therefore been written before that refresh. By now it has been drained or lost. A caller
+    /// that drains all rings in each pass calls this at the end of each pass, with
+    /// [`pass`](Self::pass).
     pub fn expire_orphans(&mut self, pass: u64) {
         self.remove_older(true, pass);
     }

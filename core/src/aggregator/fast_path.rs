@@ -2,21 +2,25 @@
 //! ring, as for most spans.
 //!
 //! Such a span is not open while any other record is processed, so the table of open spans need not
-//! be accessed. The fast path handles *usual* spans only, which satisfy four conditions:
+//! be accessed. This requires that no early END is in the table, with which the START might have to
+//! be paired, and that the table has room for the START. In addition, the fast path handles only
+//! *usual* spans, which satisfy five conditions:
 //!
+//! - The aggregator knows the event, which is measured in time.
 //! - Their ticks are plausible: the span did not begin more than 10 ms before the aggregator was
-//!   created or after it ended, and it did not end after the time of the pass.
+//!   created or the clock restarted, it did not end before it began, and it did not end after the
+//!   time of the pass.
 //! - The span ended in the same slices of the windows as the event's *staged* samples: those that
 //!   are collected first, to be added to these slices together.
 //! - The event has no summary that is corrected for coordinated omission.
 //! - The duration in the END gives a sample: it is not too large.
 //!
-//! All other spans are left to [`record`](Aggregator::record), which handles every case. Both paths
-//! give the same results.
+//! All other spans are left to the path of [`record`](Aggregator::record), which handles every
+//! case. Both paths give the same results.
 //!
 //! A sample is first stored in the *sample buffer* of its event, which holds the newest samples.
-//! Its position there is described by a [`SampleRow`], the windows that it belongs to by its
-//! [`Membership`].
+//! The buffers of all events are in one array: a [`SampleRow`] describes which part of it belongs
+//! to the event. [`Membership`] describes which windows the sample belongs to.
 
 use super::{
     Aggregator, SpanOrigin,
@@ -33,7 +37,8 @@ use crate::{
 impl<S: Storage> Aggregator<S> {
     /// Processes the whole spans at the beginning of `records`, up to the first span that is not
     /// usual or the first record that does not belong to a whole span. Returns the number of
-    /// processed spans; each is two records.
+    /// processed spans; each is two records. Processes none while an early END is in the table of
+    /// open spans, or while the table has no room.
     ///
     /// `source` is the number of the ring, for exemplars.
     #[inline]

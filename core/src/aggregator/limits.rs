@@ -223,8 +223,8 @@ impl<S: Storage> Aggregator<S> {
         if !self.occupancy.has_entries() {
             return;
         }
-        // `has_entries` includes the span that began last, which is kept outside the table. Move it
-        // there, to count it as well.
+        // `has_entries` includes the span whose START was drained last, which is kept outside the
+        // table. Move it there, to count it as well.
         self.in_flight().spill_newest();
         let StorageParts { in_flight, rows, limits, .. } = self.storage.parts();
         for (row, start, weight) in crate::in_flight::open_spans(in_flight) {

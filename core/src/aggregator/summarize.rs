@@ -262,8 +262,9 @@ impl<S: Storage> Aggregator<S> {
         row.map_or(Moments::EMPTY, |(row, _)| self.total_moments(row))
     }
 
-    /// Returns how many spans of `event` have ended with each outcome since the aggregator was
-    /// created. All counts are 0 for an unknown event.
+    /// Returns how many ENDs of `event` have been drained with each outcome since the aggregator
+    /// was created. An END counts as 1, whatever its weight. A discarded span has no END, so it is
+    /// not included. All counts are 0 for an unknown event.
     pub fn outcomes(&mut self, event: EventId) -> Outcomes {
         let parts = self.storage.parts();
         let [ok, error, cancelled] = row_of::<S>(parts.row_of_id, event)

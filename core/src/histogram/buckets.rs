@@ -2,9 +2,15 @@
 //!
 //! The position of a value's highest bit gives the octave: the range from one power of two to the
 //! next. The bits of the value, shifted left until the highest one is set, are its *mantissa*. The
-//! few bits behind the highest one index a table that gives the bucket within the octave, after at
-//! most one comparison with an exact bound. This is the method of OpenTelemetry's *lookup table
-//! mapping*. The logarithm it replaces takes ten times as long and is off by one at some bounds.
+//! mantissa is compared with the exact bounds of the buckets within the octave:
+//!
+//! - On 64-bit targets, the few bits behind the highest one index a table, which gives the bucket
+//!   after one comparison with a bound. This is the method of OpenTelemetry's *lookup table
+//!   mapping*.
+//! - On 32-bit targets, a binary search among the bounds finds the bucket, because the tables would
+//!   take too much flash.
+//!
+//! A computed logarithm would be off by one at some bounds.
 
 use core::ops::Range;
 
@@ -244,8 +250,8 @@ impl Buckets {
         self.scale
     }
 
-    /// Returns the buckets for the same range at the next lower scale, which has half as many.
-    /// Returns `None` at scale 0.
+    /// Returns the buckets for the same range at the next lower scale, which has half as many
+    /// buckets in the range. Returns `None` at scale 0.
     pub const fn coarser(self) -> Option<Self> {
         match self.scale {
             0 => None,
@@ -271,10 +277,12 @@ impl Buckets {
         FIRST_IN_RANGE + ((self.octaves as usize) << self.scale) + 1
     }
 
-    /// Adds the weight of each sample to the counter of its bucket.
+    /// Adds the weight of each sample to the counter of its bucket. `counts` are the bucket counts
+    /// of an event's staged samples: those that are not yet part of the windows and the total.
     ///
-    /// The counters must not overflow. On 64-bit targets they cannot. On 32-bit targets, the
-    /// aggregator commits their counts to the windows soon after the total weight exceeds 2^31.
+    /// The counters must not overflow. On 64-bit targets they cannot. On 32-bit targets, once the
+    /// weight of the staged samples exceeds 2^31, the next sample first commits them (see
+    /// [`Staged`](crate::aggregator::Staged)), which sets the counters to 0.
     #[inline]
     pub(crate) fn count_all(
         self,

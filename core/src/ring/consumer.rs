@@ -35,8 +35,9 @@ const CHUNK: usize = if cfg!(tailwatch_loom) {
 pub struct Drained {
     /// Records that were delivered.
     pub delivered: u64,
-    /// Records that were lost: new records overwrote them, completely or in part, before they were
-    /// read.
+    /// Records that were lost: before they were read, newer records overwrote them or may have
+    /// begun to. A record counts as lost once the producer has [reserved](super#the-protocol) its
+    /// slot for a newer one, because the consumer cannot find out whether it is still whole.
     pub overwritten: u64,
 }
 
@@ -111,7 +112,8 @@ impl<'r> Consumer<'r> {
     }
 
     /// Passes the [`pending`](Self::pending) records to `deliver`, oldest first. Returns how many
-    /// records were delivered, and how many were lost because newer records overwrote them.
+    /// records were delivered, and how many were lost because newer records overwrote them or may
+    /// have begun to.
     ///
     /// This method reads at most as many records as the ring holds. It never retries, however fast
     /// the producer pushes. It is wait-free if `deliver` is.
@@ -162,8 +164,8 @@ impl<'r> Consumer<'r> {
     }
 
     /// Takes the oldest records out of the ring: copies them into `chunk`, advances the tail past
-    /// them and counts them. Returns the range of the records in `chunk` that are intact, that is
-    /// not mixed with or replaced by newer records.
+    /// them and counts them. Returns the range of the records in `chunk` that are intact: it is
+    /// certain that they are neither mixed with newer records nor replaced by them.
     ///
     /// `chunk` must not be longer than the rest of the slots before the end of the array.
     // Not inlined where stacks are small, so that its locals are off the stack while records are

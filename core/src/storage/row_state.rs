@@ -23,8 +23,8 @@ pub struct RowState {
     pub(crate) first_rule: u16,
     /// The index in the event's sample buffer where the next sample replaces the oldest one.
     pub(crate) next_sample: usize,
-    /// How many spans ended with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
-    /// `Cancelled`, in this order.
+    /// How many ENDs were drained with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
+    /// `Cancelled`, in this order, each counted as 1 whatever its weight.
     pub(crate) outcomes: [CountWord; 3],
     /// How many STARTs and ENDs have been paired, and how many have not.
     pub(crate) pairing: PackedPairing,

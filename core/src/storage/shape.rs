@@ -91,6 +91,7 @@ impl Shape {
     /// - a table of open spans with 1,024 entries
     /// - twice as many limits on quantiles as the events declare, and two more per event; the
     ///   window of a limit can have 12 slices, or as many as the given window with the most slices
+    ///   if that is more
     /// - a limit on the silence of each event
     ///
     /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 197 KiB for each event, or

@@ -35,9 +35,16 @@ impl<F: Fn() -> u32> FreeRunning for F {
 ///
 /// Call [`tick`](Self::tick) before the first reading, and then at least once in 2^bits counts, or
 /// in 2^31 counts for a counter of 32 bits. Call it from code that is certain to run in time, such
-/// as the idle loop or the overflow interrupt of the timer. Each time that a call comes too late,
-/// the clock loses 2^bits counts and steps back. If a span or a pass of the drain is affected, this
-/// is counted in [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
+/// as the idle loop or the overflow interrupt of the timer. If a call comes later than that:
+///
+/// - Each time that 2^bits counts pass without a call, the clock steps back by 2^bits counts, which
+///   it loses. A span during which this happens is certain to be counted in
+///   [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies) only if it is shorter than
+///   2^bits counts, so that its END reads less than its START. The duration of a longer span is
+///   2^bits counts too short, and usually nothing shows this. Likewise, a pass of the drain is
+///   counted only if it reads less than the pass before.
+/// - With a counter of 32 bits, a call from 2^31 to 2^32 counts after the previous one loses
+///   nothing. But a context that interrupts this call may read a tick that is 2^32 too low.
 ///
 /// ```
 /// use core::sync::atomic::{AtomicU32, Ordering};
@@ -100,11 +107,11 @@ impl<F: FreeRunning> Counter<F> {
         now(&self.base, self.mask, || self.source.count())
     }
 
-    /// Stores the current tick count. From then on, the counter may wrap once before the next call.
-    /// Lock-free.
+    /// Stores the current tick count. The next call must follow within 2^bits counts, or within
+    /// 2^31 counts for a counter of 32 bits. Lock-free.
     ///
     /// Calls must not interrupt each other, so call this method from one context, or from contexts
-    /// of the same priority. No call may be interrupted for 2^bits counts.
+    /// of the same priority. No call may be interrupted for this long.
     #[inline]
     pub fn tick(&self) {
         self.base.store(self.now());

@@ -32,9 +32,16 @@ pub trait CycleRegisters {
 /// # What the program must do
 ///
 /// Call [`tick`](Self::tick) at least once in 2^31 cycles (21 s at 100 MHz), for example in the
-/// idle loop. Each time that a call comes too late, the clock loses 2^32 cycles and steps back. If
-/// a span or a pass of the drain is affected, this is counted in
-/// [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
+/// idle loop. If a call comes later than that:
+///
+/// - Up to 2^32 cycles after the previous call, the clock loses nothing. But a context that
+///   interrupts this call may read a tick that is 2^32 too low.
+/// - Each time that 2^32 cycles pass without a call, the clock steps back by 2^32 cycles, which it
+///   loses. A span during which this happens is certain to be counted in
+///   [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies) only if it is shorter than 2^32
+///   cycles, so that its END reads less than its START. The duration of a longer span is 2^32
+///   cycles too short, and usually nothing shows this. Likewise, a pass of the drain is counted
+///   only if it reads less than the pass before.
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::{Base, CycleCounter, CycleCounterError, CycleRegisters};
@@ -61,8 +68,8 @@ pub struct CycleCounter<'b, R = CortexM> {
     registers: R,
 }
 
-/// How often a counter is read to find out whether it counts. If all readings are equal, it counts
-/// as stopped.
+/// How many more times, at most, a counter is read after a first reading, to find out whether it
+/// counts. If all these readings equal the first, the counter is taken to stand still.
 const READS: usize = 64;
 
 #[cfg(cortex_m_main)]

@@ -6,8 +6,10 @@ use tailwatch_core::{Clock, TickRate};
 ///
 /// The resolution is one tick of the driver. The features `tick-hz-…` of embassy-time set the
 /// rate of the ticks. It is often 1 MHz or 32,768 Hz, which is too coarse to measure durations of a
-/// few microseconds. The tick count wraps after 2^64 ticks. The program need not call anything. The
-/// driver determines how long a reading takes and whether it is lock-free; many drivers enter a
+/// few microseconds. The tick count wraps after 2^64 ticks. The driver counts the wraps of its
+/// hardware, so, unlike with [`SysTick`](super::SysTick) or
+/// [`CycleCounter`](super::CycleCounter), the program need not call a method for this. The driver
+/// also determines how long a reading takes and whether it is lock-free; many drivers enter a
 /// critical section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -33,10 +33,11 @@ pub trait MachineRegisters {
 
 /// A clock over the cycle counter of a RISC-V hart in machine mode.
 ///
-/// The counter has 64 bits, so the program need not call anything. The resolution is one cycle of
-/// the hart, and the tick count wraps after 2^64 cycles. A reading takes one instruction on a
-/// 64-bit hart and about five on a 32-bit hart. It is lock-free: the reading is repeated only if
-/// the low half wrapped during it.
+/// The counter has 64 bits. So, unlike with [`SysTick`](super::SysTick) or
+/// [`CycleCounter`](super::CycleCounter), the program need not call a method to count wraps. The
+/// resolution is one cycle of the hart, and the tick count wraps after 2^64 cycles. A reading takes
+/// one instruction on a 64-bit hart and about five on a 32-bit hart. It is lock-free: the reading
+/// is repeated only if the low half wrapped during it.
 ///
 /// # Limits
 ///
@@ -63,8 +64,8 @@ impl MachineCycle {
     }
 }
 
-/// How often a counter is read to find out whether it counts. If all readings are equal, it counts
-/// as stopped.
+/// How many more times, at most, a counter is read after a first reading, to find out whether it
+/// counts. If all these readings equal the first, the counter is taken to stand still.
 const READS: usize = 64;
 
 impl<R: MachineRegisters> MachineCycle<R> {

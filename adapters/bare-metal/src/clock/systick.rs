@@ -34,12 +34,17 @@ pub trait SysTickRegisters {
 ///   counter enabled.
 /// - Call [`on_wrap`](Self::on_wrap) at the very beginning of the exception handler.
 /// - Prevent contexts that read the clock from interrupting this handler: no such context may have
-///   a higher priority than `SysTick`. After a reset, all exceptions have the same priority, which
-///   is sufficient. A reader that interrupts the handler before `on_wrap` gets a tick that is one
-///   period too low.
+///   a higher priority than `SysTick`. After a reset, all exceptions with a configurable priority
+///   have the same one, which is sufficient. NMI and `HardFault` always have a higher priority, so
+///   do not read the clock in their handlers. A reader that interrupts the handler before `on_wrap`
+///   gets a tick that is one period too low.
 /// - Do not hold the exception off for a whole period, for example in a critical section. Each time
-///   this happens, the clock loses a period and steps back. If a span or a pass of the drain is
-///   affected, this is counted in [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies).
+///   this happens, the clock steps back by one period, which it loses. A span during which this
+///   happens is certain to be counted in
+///   [`clock_anomalies`](tailwatch_core::Counters::clock_anomalies) only if it is shorter than a
+///   period, so that its END reads less than its START. The duration of a longer span is one period
+///   too short, and usually nothing shows this. Likewise, a pass of the drain is counted only if it
+///   reads less than the pass before.
 ///
 /// ```
 /// use tailwatch_bare_metal::clock::SysTick;

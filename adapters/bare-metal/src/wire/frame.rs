@@ -29,8 +29,8 @@ pub enum Frame {
     Summary(SummaryFrame),
     /// A limit and its state.
     Limit(LimitFrame),
-    /// A violation of a limit was raised (the limit became violated) or cleared (the event is
-    /// within the limit again).
+    /// A violation of a limit was raised (the limit became violated) or cleared (the quantile has
+    /// been within the limit for one slice of its window, or a record has ended a silence).
     StatusChange {
         /// The tick of the pass in which the drain found the change.
         at: u64,
@@ -160,7 +160,7 @@ pub enum LimitState {
     Unknown,
     /// The event is within the limit.
     Ok,
-    /// The limit is violated.
+    /// The event is not within the limit, or a violation has not been cleared yet.
     Violated,
 }
 

@@ -125,8 +125,9 @@ impl Collector {
         Ok(find_window(find_event(&report, event.id())?, window)?.map(query))
     }
 
-    /// Returns whether any limit of `event` is violated, as of the drain's last pass. Returns
-    /// `false` if the collector has no such event.
+    /// Returns whether any limit of `event` is violated, as of the drain's last pass or, if that
+    /// came later, the last [`set_limits`](Self::set_limits) of the event. Returns `false` if the
+    /// collector has no such event.
     ///
     /// This is wait-free, a single relaxed load, so a kill switch can check it before every order.
     ///

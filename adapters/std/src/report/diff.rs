@@ -24,7 +24,8 @@ pub struct ReportDiff {
     pub produced: u64,
     /// Records that the drain read from the rings.
     pub delivered: u64,
-    /// Records that newer ones overwrote before the drain read them.
+    /// Records that newer ones overwrote, or may have begun to overwrite, before the drain read
+    /// them.
     pub overwritten: u64,
     /// Records that were written into no ring, because all rings were taken by other threads or the
     /// collector had stopped.
@@ -41,7 +42,8 @@ pub struct EventDiff {
     pub name: &'static str,
     /// The unit of the samples: `ns` for nanoseconds, or `1` for plain numbers.
     pub unit: Unit,
-    /// The number of spans that ended, by outcome.
+    /// The number of spans that ended, by outcome: each END counts as 1, whatever its weight.
+    /// Discarded spans are not included.
     pub outcomes: Outcomes,
     /// The statistics of the samples that were added, or `None` if none were.
     pub samples: Option<SamplesDiff>,

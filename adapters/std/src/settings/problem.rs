@@ -1,4 +1,5 @@
-//! The errors for settings from the configuration file and the environment.
+//! The error for settings that cannot be read or that contradict each other, and for settings of
+//! the configuration file and the environment that are refused when the collector starts.
 
 use core::fmt;
 use std::{error, io, path::PathBuf};
@@ -6,11 +7,19 @@ use std::{error, io, path::PathBuf};
 use super::{KEYS, Origin, environment};
 use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::write_suggestion};
 
-/// The error returned when a setting is invalid.
+/// The error returned when a setting of the configuration file or the environment is invalid, or
+/// when two settings contradict each other.
+///
+/// [`Builder::settings`](crate::Builder::settings) returns it, and
+/// [`Builder::start`](crate::Builder::start) in [`BuildError::Settings`]. For a value that the
+/// program itself set by a method of the builder and that is out of range, `start` returns another
+/// variant of [`BuildError`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// Where the invalid value was set: in a line of the file, in a variable, or in the program.
+    /// Where the invalid value was set: in a line of the file, or in a variable. It is the program
+    /// ([`Origin::Builder`]) if that set the path of a configuration file that cannot be read, or
+    /// the core or priority of a drain thread that does not exist.
     pub origin: Origin,
     /// What is wrong with the setting.
     pub problem: SettingsProblem,
