@@ -489,7 +489,7 @@ impl<S: Storage> Aggregator<S> {
         tick > self.latest
     }
 
-    /// Notes that a record of the event has the tick `tick`, which ends a silence.
+    /// Notes that a record of the event has this tick. Silence is measured from the latest one.
     #[inline]
     fn note_activity(&mut self, row: usize, tick: u64) {
         if S::ABSENT.silences {

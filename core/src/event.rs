@@ -69,7 +69,8 @@ impl Event for EventId {
 #[non_exhaustive]
 pub enum Unit {
     /// Durations: spans (START and END), and durations that were not measured by a span. Reports
-    /// show them in nanoseconds.
+    /// hold them in nanoseconds. The table of the crate `tailwatch` shows those of 10 µs or more
+    /// in µs, ms or s.
     #[default]
     Time,
     /// Plain numbers, such as the length of a queue, recorded by

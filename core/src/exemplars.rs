@@ -23,15 +23,16 @@ pub struct Exemplar {
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
     /// 47 bits. The tag field is the tag plus 1 (a span that was given no tag has the tag 0). It is
-    /// 0 if no START was found that could carry a tag, and [`AWAITED`] if the START may still
-    /// arrive.
+    /// 0 if the sample is of no span. It is [`AWAITED`] if the START was not found; the START may
+    /// still arrive.
     source_and_tag: u64,
 }
 
 /// The bit that is set if an entry is in use.
 const IN_USE: u64 = 1 << 47;
-/// The tag field of a span whose END has arrived before its START, which carries the tag. Larger
-/// than any tag plus 1. Because all its bits are set, this is also the mask of the tag field.
+/// The tag field of a span whose END was drained, but whose START, which carries the tag, was not
+/// found. Larger than any tag plus 1. Because all its bits are set, this is also the mask of the
+/// tag field.
 const AWAITED: u64 = IN_USE - 1;
 /// The position of the lowest bit of the source.
 const SOURCE_SHIFT: u32 = 48;
@@ -41,8 +42,8 @@ impl Exemplar {
     pub(crate) const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
 
     /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
-    /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if no
-    /// START was found that could carry one. If the START may still arrive, call
+    /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if
+    /// the sample is of no span, or if the START was not found. In the latter case, call
     /// [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
         let mut exemplar =

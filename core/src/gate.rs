@@ -28,8 +28,10 @@ const SAMPLING: u8 = 0x0F;
 /// master switch is off or the gate is closed.
 ///
 /// A [`Recorder`](crate::Recorder) reads the gate at the START of a span and before it records a
-/// value or a duration, wait-free by a relaxed load of one byte. The END of a span is written if
-/// its START was, even if the event was switched off or the gate was closed in between.
+/// value or a duration, wait-free by a relaxed load of one byte. When a span is closed, its END is
+/// written if its START was, even if the event was switched off or the gate was closed in between.
+/// A [FORGET](crate::Kind::Forget) takes the place of the END if the span is discarded or is too
+/// long for an END, or if the clock stepped back during the span.
 ///
 /// # Limits
 ///

@@ -266,8 +266,9 @@ impl OpenSpanTable<'_> {
     }
 
     /// Returns whether a span whose END directly follows its START can be counted without accessing
-    /// the table. This gives the same result if no early END, which the START might be paired with,
-    /// is in the table, and if the table has room for the START.
+    /// the table. This gives the same counts if no early END, which the START might be paired with,
+    /// is in the table, and if the table has room for the START. Only the tag of another open span
+    /// of the event that began at the same tick may differ.
     pub(crate) fn can_be_bypassed(&self) -> bool {
         self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }

@@ -34,9 +34,12 @@
 //! does it restart the waiting time of one slice.
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
-//! The violation is cleared by the next record. While the event is switched off or sampled, its
-//! silence is [restarted](crate::Aggregator::reset_silence) by the adapter in each pass over the
-//! rings, so no violation is raised. Restarting it clears no violation; only the next record does.
+//! The violation is cleared by the next record. A [FORGET](crate::Kind::Forget), which closes a
+//! span without a sample, has the tick of its START, so it usually does not end a silence.
+//!
+//! While the event is switched off or sampled, the adapter
+//! [restarts](crate::Aggregator::reset_silence) its silence in each pass over the rings, so no
+//! violation is raised. Restarting it clears no violation; only a record does.
 //!
 //! # Limitations
 //!
@@ -139,8 +142,11 @@ pub enum Limit {
     /// The longest time that may pass without any record of the event.
     ///
     /// The limit is watched from the event's first record on: an event that has never happened
-    /// cannot have stopped. While the event is switched off or sampled, no violation is raised, but
-    /// one that was raised before stays until the next record.
+    /// cannot have stopped. A [FORGET](crate::Kind::Forget), which closes a span without a sample,
+    /// has the tick of its START, so it usually does not end a silence.
+    ///
+    /// While the event is switched off or sampled, no violation is raised, but one that was raised
+    /// before stays until a record ends the silence.
     Silence(Duration),
 }
 
@@ -187,7 +193,9 @@ pub enum SlaState {
     Ok = 1,
     /// The event is not within the limit, or a violation has not been cleared yet: a violation of a
     /// threshold is cleared only after the quantile has been within the threshold for the length of
-    /// a slice of the window. A violation of a limit on silence is cleared by the next record.
+    /// a slice of the window. A violation of a limit on silence is cleared by the next record. A
+    /// [FORGET](crate::Kind::Forget) usually does not clear it, because it has the tick of its
+    /// START.
     Violated = 2,
 }
 

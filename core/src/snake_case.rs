@@ -6,8 +6,9 @@
 
 /// Returns whether snake case puts an underscore before the byte at `index`.
 ///
-/// This is the case for a capital that follows a lower-case letter or a digit, and for the last
-/// capital of an abbreviation if a lower-case letter follows it (`HTTPServer` → `http_server`).
+/// This is the case for an ASCII capital that follows an ASCII lower-case letter or a digit, and
+/// for the last capital of an abbreviation if an ASCII lower-case letter follows it (`HTTPServer`
+/// → `http_server`).
 const fn needs_underscore_before(name: &[u8], index: usize) -> bool {
     if index == 0 || !name[index].is_ascii_uppercase() {
         return false;

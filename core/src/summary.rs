@@ -8,6 +8,9 @@ use crate::{
 };
 
 /// How accurate quantiles are, such as those of a [`Summary`].
+///
+/// A sample of [weight](crate::select::WeightedSample::weight) w counts as w samples of the same
+/// value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
@@ -64,21 +67,28 @@ pub struct Summary {
     /// durations of 20 hours. On 32-bit targets it happens at 2^96 square units: in the unit
     /// [`TimeUnit::Coarse`], after about 5,300 durations of an hour.
     pub stddev: FixedPoint,
-    /// The median: the smallest sample such that at least 50 % of all samples are no larger.
+    /// The median: the smallest sample such that samples with at least 50 % of the total weight are
+    /// no larger.
     pub p50: u64,
-    /// The smallest sample such that at least 95 % of all samples are no larger.
+    /// The smallest sample such that samples with at least 95 % of the total weight are no larger.
     pub p95: u64,
-    /// The smallest sample such that at least 99 % of all samples are no larger.
+    /// The smallest sample such that samples with at least 99 % of the total weight are no larger.
     pub p99: u64,
-    /// The smallest sample such that at least 99.9 % of all samples are no larger.
+    /// The smallest sample such that samples with at least 99.9 % of the total weight are no
+    /// larger.
     pub p99_9: u64,
     /// The accuracy of the four quantiles.
     pub accuracy: Accuracy,
     /// The time that the summary covers, in nanoseconds. For a window, this is at least its length
-    /// minus one slice and at most its length, but never longer than the time since the start.
+    /// minus one slice and at most its length, up to the rounding of a slice to the nearest tick.
+    /// It is never longer than the time since the start.
     pub covered: u64,
-    /// Whether the summary includes every sample of the covered time. It is `false` if records of
-    /// this time may have been lost, or were left out by sampling.
+    /// Whether no record of the covered time is known to be lost or was left out by sampling.
+    /// Records that are still pending, and times in which the event was switched off, do not make
+    /// it `false`.
+    ///
+    /// A loss counts for every event and for all of the time up to the pass that found it, because
+    /// the aggregator does not know the events and ticks of lost records.
     pub complete: bool,
 }
 

@@ -3,7 +3,7 @@
 //! A *slice* of a window is an interval of time (not a Rust slice). Its start, in ticks, is a
 //! multiple of its length. A window consists of the current slice, which is not over yet, and the
 //! complete slices before it. The time that a window covers therefore varies between its length
-//! minus one slice and its length.
+//! minus one slice and its length, up to the rounding of a slice to the nearest tick.
 //!
 //! A window owns a range of indices, one for each of its slices. Whatever is kept per slice (sums,
 //! bucket counts, exemplars) is in arrays with these indices. A new slice takes over the index of
@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WindowSpec {
-    /// The longest time that the window covers. Right after a new slice has begun, the window
-    /// covers almost one slice less.
+    /// The longest time that the window covers, up to the rounding of a slice to the nearest tick.
+    /// Right after a new slice has begun, the window covers almost one slice less.
     pub length: Duration,
     /// The number of slices, at least 1. The window advances by one slice at a time.
     ///
@@ -57,7 +57,8 @@ impl WindowSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window {
-    /// The longest time that the window covers, in nanoseconds.
+    /// The length in the [`WindowSpec`], in nanoseconds: the longest time that the window covers,
+    /// up to the rounding of a slice to the nearest tick.
     length_nanos: u64,
     /// The length of a slice, in ticks.
     slice_ticks: u64,
@@ -136,7 +137,8 @@ impl Window {
         true
     }
 
-    /// Returns the longest time that the window covers.
+    /// Returns the length in the [`WindowSpec`]: the longest time that the window covers, up to the
+    /// rounding of a slice to the nearest tick.
     pub(crate) fn length(&self) -> Duration {
         duration_from_nanos(self.length_nanos)
     }

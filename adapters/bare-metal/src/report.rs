@@ -18,7 +18,8 @@ use crate::Drain;
 /// ring already when its consumer was attached. `pending` is the present number. All other numbers
 /// count from the creation of the drain.
 ///
-/// `produced == delivered + overwritten + pending` always holds.
+/// `produced == delivered + overwritten + pending` always holds, as it does for a
+/// [`Consumer`](tailwatch_core::Consumer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -37,7 +38,7 @@ pub struct Health {
     pub counters: Counters,
     /// The number of passes of the drain: of calls of [`Drain::run`] and [`Drain::observe`].
     pub passes: u64,
-    /// Passes that delivered records although the clock had not advanced since the previous pass.
+    /// Passes that delivered records although the clock read the same as at the previous pass.
     ///
     /// A few such passes are normal if several passes fit into one tick of the clock. If the clock
     /// has stopped, every pass that delivers records counts.

@@ -247,6 +247,10 @@ impl Builder {
     /// Returns an error if a setting is invalid, or if the operating system refuses the memory, the
     /// thread, its core, its priority, or to lock the rings. The error names the invalid value and,
     /// if the value came from the configuration file or the environment, the line or the variable.
+    ///
+    /// Two errors name neither a line nor a variable, because several settings together cause them:
+    /// [`BuildError::Memory`] and, on 32-bit targets,
+    /// [`ConfigError::TooMany`](crate::ConfigError::TooMany).
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
         self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))

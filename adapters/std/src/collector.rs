@@ -197,10 +197,11 @@ impl Collector {
     /// Switches recording off for good, drains everything recorded before, publishes the last
     /// report and ends the drain's thread.
     ///
-    /// What is recorded later counts as [unregistered](crate::Health::unregistered):
-    /// [`health`](Self::health) and [`report`](Self::report) still update that number after the
-    /// stop. A span that is open when the collector stops remains open in the last report, unless
-    /// it ends before the last pass reads its ring.
+    /// Spans that begin later, and values and durations that are recorded later, count as
+    /// [unregistered](crate::Health::unregistered): [`health`](Self::health) and
+    /// [`report`](Self::report) still update that number after the stop. A span that is open when
+    /// the collector stops can still end: if the last pass reads its END, the END is delivered.
+    /// Otherwise the span remains open in the last report, and its END counts as unregistered.
     ///
     /// Blocks until the drain's thread has ended. A second call blocks as well if the first has not
     /// returned yet. Without a drain thread ([`Builder::manual_drain`]), the last pass runs on the

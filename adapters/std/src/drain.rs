@@ -119,7 +119,7 @@ pub(crate) struct Drain {
     clock_leaps: u64,
     /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
-    /// The number of unregistered records, which went into no ring, as of the last pass.
+    /// The number of unregistered records as of the last pass.
     unregistered: u64,
     /// The number of ENDs among these unregistered records.
     lost_ends: usize,

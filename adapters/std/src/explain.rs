@@ -218,8 +218,8 @@ impl Explanation<'_> {
         write!(
             f,
             "sizing: {} threads can record at once, each up to {spans} spans per second without a \
-             loss while the drain pauses for {:?}; so far {} records were overwritten and {} went \
-             into no ring",
+             loss while the drain pauses for {:?}; so far {} records were overwritten and {} \
+             were unregistered",
             rings.value,
             max_period.value,
             self.report.health.overwritten,

@@ -48,6 +48,9 @@ pub struct Health {
     /// Records that were written into no ring, because all rings were taken by other threads or the
     /// collector had stopped. A span counts as two.
     ///
+    /// The END (or FORGET) of a span that was open when the collector stopped is still written. If
+    /// the drain's last pass reads it, it is delivered; otherwise it counts here.
+    ///
     /// Sampling does not reduce this number: without a ring, no record is chosen, so all count.
     pub unregistered: u64,
     /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),

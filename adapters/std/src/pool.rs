@@ -7,7 +7,10 @@
 //! finds in a ring was written by the thread whose name the ring has.
 //!
 //! The *gate* is the set of switches that decide which events are recorded; `stop` closes it. A
-//! record is *unregistered* if it went into no ring.
+//! record is *unregistered* if it went into no ring, or into a ring but too late for the last pass.
+//! The END (or FORGET) of a span that was open at `stop` is still written, because the gate decides
+//! only when a span begins. If the last pass reads it, it is delivered; otherwise it is
+//! unregistered.
 //!
 //! The locks order what one holder of a ring does before what the next holder does. Each other
 //! ordering is written as `at("name", ordering)` or `fence_at("name", ordering)`. The name only

@@ -168,7 +168,8 @@ impl DrainTask {
     /// A violation is raised when a limit becomes violated. For a limit on a quantile, it is
     /// cleared once the quantile has been within the limit for as long as one slice of the limit's
     /// window lasts (a window is cut into equal parts, its slices). For a limit on silence, the
-    /// next record of the event clears it.
+    /// next record of the event clears it. The record of a discarded span usually does not, because
+    /// it counts at the time at which the span began.
     ///
     /// Each stream gets the updates independently of the others. A stream that is more than 256
     /// updates behind loses the oldest ones. All streams lose the oldest ones if more than 256

@@ -3,7 +3,8 @@
 //! A *limit* is a bound that an event must keep, such as a p99 below 5 ms over one minute. A
 //! *violation* of a limit is raised when the limit becomes violated. On a quantile, it is cleared
 //! once the quantile has been within the limit for one slice of the limit's window (a window is cut
-//! into equal parts, its slices). On silence, the next record of the event clears it.
+//! into equal parts, its slices). On silence, the next record of the event clears it. The record of
+//! a discarded span usually does not, because it counts at the time at which the span began.
 
 use core::{
     future::poll_fn,

@@ -1,5 +1,5 @@
 //! A pass, which is one round of the drain: advances the windows, processes the records of each
-//! ring, and notes which records were lost or left out by sampling.
+//! ring, and notes that records were lost or left out by sampling.
 
 use super::{Aggregator, row_of, unit_of};
 use crate::{

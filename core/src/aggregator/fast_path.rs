@@ -16,7 +16,8 @@
 //! - The duration in the END gives a sample: it is not too large.
 //!
 //! All other spans are left to the path of [`record`](Aggregator::record), which handles every
-//! case. Both paths give the same results.
+//! case. Both paths give the same results, except for the tag and sampling exponent of another open
+//! span of the event that began at the same tick: the two spans cannot be distinguished.
 //!
 //! A sample is first stored in the *sample buffer* of its event, which holds the newest samples.
 //! The buffers of all events are in one array: a [`SampleRow`] describes which part of it belongs

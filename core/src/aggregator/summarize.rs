@@ -366,7 +366,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns how many nanoseconds the selection covers, and whether it is complete: no record of
-    /// this time was lost or left out by sampling.
+    /// this time is known to be lost or was left out by sampling.
     fn coverage(&mut self, selection: &Selection) -> (u64, bool) {
         let since = selection.start.max(self.started);
         let row = self.bounded_row(selection.row);

@@ -46,7 +46,8 @@ pub struct Drained {
 /// A consumer can move to another thread, but two threads cannot use it at once. Its counts always
 /// satisfy `produced == delivered + overwritten + pending`, where `delivered` and `overwritten` are
 /// the sums in [`total`](Self::total). All counts wrap, because the counters of a ring whose memory
-/// was damaged can jump by any amount.
+/// was damaged can jump by any amount. After such a jump, the equation holds modulo 2^32 on 32-bit
+/// targets.
 #[derive(Debug)]
 pub struct Consumer<'r> {
     ring: &'r Ring,

@@ -288,7 +288,8 @@ impl Silence {
             Some(seen) if as_of.saturating_sub(seen) > self.ticks => SlaState::Violated,
             Some(_) => SlaState::Ok,
         };
-        // No hold time: the next record ends a silence at once.
+        // No hold time: the next record ends a silence at once. A FORGET has the tick of its START,
+        // so it usually does not.
         self.watch.step(found, now, 0)
     }
 }

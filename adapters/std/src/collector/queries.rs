@@ -1,4 +1,4 @@
-//! Queries. All of them read the last published report, except the two about the current state of
+//! Queries, which read the last published report, and the two calls about the current state of
 //! limits: `breached` and `sla_changes`.
 
 use core::time::Duration;

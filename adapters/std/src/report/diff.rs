@@ -28,7 +28,8 @@ pub struct ReportDiff {
     /// them.
     pub overwritten: u64,
     /// Records that were written into no ring, because all rings were taken by other threads or the
-    /// collector had stopped.
+    /// collector had stopped, and those that were written too late for the drain's last pass.
+    /// [`Health::unregistered`](crate::Health::unregistered) describes both.
     pub unregistered: u64,
 }
 
