@@ -89,7 +89,9 @@ pub use self::{
     quantile::{ParseQuantileError, Quantile},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recorder::{Disabled, Recorder, SpanGuard, Token},
-    ring::{CapacityError, Consumer, Drained, Producer, Ring, Slot},
+    ring::{
+        CapacityError, Consumer, Drained, PassStart, Producer, Ring, RingPass, RingProgress, Slot,
+    },
     sample_buffer::{Sample, Samples, Scratch},
     select::WeightedSample,
     sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, StatusChange, Tally, Threshold},

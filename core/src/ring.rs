@@ -72,6 +72,7 @@
 
 mod consumer;
 mod producer;
+mod progress;
 mod slot;
 
 use core::{alloc::Layout, error, fmt};
@@ -79,6 +80,7 @@ use core::{alloc::Layout, error, fmt};
 pub use self::{
     consumer::{Consumer, Drained},
     producer::Producer,
+    progress::{PassStart, RingPass, RingProgress},
     slot::Slot,
 };
 use crate::sync::{AtomicUsize, Ordering::Relaxed};

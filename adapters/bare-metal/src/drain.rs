@@ -8,8 +8,8 @@ use core::fmt;
 
 use heapless::deque::DequeView;
 use tailwatch_core::{
-    Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, Record, Shape,
-    StatusChange, Storage, WindowSpec,
+    Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, PassStart, Record,
+    RingPass, RingProgress, Shape, StatusChange, Storage, WindowSpec,
 };
 
 use crate::Health;
@@ -105,34 +105,14 @@ pub struct Drain<'r, S, C, const IDS: usize, const RINGS: usize> {
     gate: &'r Gate<IDS>,
     windows: &'r [WindowSpec],
     events: &'static [EventInfo],
-    rings: [Source<'r>; RINGS],
+    rings: [(Consumer<'r>, RingProgress); RINGS],
     changes: ChangeQueue<'r>,
-    /// The index of the ring that the next pass reads first.
+    /// The index of the ring with which the next pass begins.
     first_ring: usize,
     /// The tick of the last pass, read after the pass had refreshed the rings.
     now: u64,
     /// See [`Health::still_passes`].
     still_passes: u64,
-}
-
-/// A ring, and how far it has been drained.
-#[derive(Debug)]
-struct Source<'r> {
-    consumer: Consumer<'r>,
-    /// The pass in which the consumer was refreshed last. It is refreshed again only once all
-    /// records that this refresh found have been drained. Otherwise the drain might never catch up
-    /// with a fast producer.
-    refreshed: PassStart,
-    /// The latest pass such that everything recorded in this ring before its start has been
-    /// drained.
-    drained: PassStart,
-}
-
-/// The number of a pass, and the tick at which it started: before it refreshed any ring.
-#[derive(Clone, Copy, Debug)]
-struct PassStart {
-    pass: u64,
-    tick: u64,
 }
 
 /// The queue of violations that were raised or cleared.
@@ -197,7 +177,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             gate,
             windows,
             events,
-            rings: rings.map(|consumer| Source { consumer, refreshed: start, drained: start }),
+            rings: rings.map(|consumer| (consumer, RingProgress::new(start))),
             changes: ChangeQueue { queue: changes, lost: 0 },
             first_ring: 0,
             now,
@@ -206,15 +186,17 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     }
 
     /// Makes a pass: drains at most `max_records` records (0 counts as 1), and evaluates the
-    /// limits.
+    /// limits. Records that turn out to be overwritten do not count.
     ///
-    /// Each pass begins with the ring after the one at which the previous pass stopped, so an
-    /// interrupt storm that fills one ring does not keep the others from being drained.
+    /// Each pass begins with the first ring that the previous pass left with records, and the other
+    /// rings follow in turn. An interrupt storm that fills one ring therefore does not keep the
+    /// others from being drained.
     ///
-    /// The time of a pass is linear in the number of records that it drains, and in the numbers of
-    /// rings, events, windows and limits. While spans are open, it is also linear in the size of
-    /// the table of open spans. When a slice of a window ends (windows slide forward in slices), it
-    /// is also linear in the number of histogram buckets.
+    /// The time of a pass is linear in the number of records that it reads (at most `max_records`
+    /// of each ring), and in the numbers of rings, events, windows and limits. While spans are
+    /// open, it is also linear in the size of the table of open spans. When a slice of a window
+    /// ends (windows slide forward in slices), it is also linear in the number of histogram
+    /// buckets.
     pub fn run(&mut self, max_records: usize) -> Pass {
         self.observe(max_records, |_, _| ())
     }
@@ -235,9 +217,11 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             ..
         } = self;
         let start = PassStart { pass: aggregator.pass() + 1, tick: clock.end() };
-        for ring in rings.iter_mut().filter(|ring| ring.consumer.pending() == 0) {
-            ring.consumer.refresh();
-            ring.refreshed = start;
+        let mut ring_pass = RingPass::new(start, Some(max_records), *first_ring);
+        for (consumer, progress) in &mut *rings {
+            if ring_pass.refreshes(progress) {
+                consumer.refresh();
+            }
         }
         // The time of the pass is read after the rings were refreshed, so no record that the pass
         // drains is newer.
@@ -256,36 +240,24 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
         }
 
         let mut pass = Pass::default();
-        // A pass of 0 records would make no progress, and `has_more` would stay set for ever.
-        let mut budget = max_records.max(1);
-        for index in (0..RINGS).cycle().skip(*first_ring).take(RINGS) {
-            let Source { consumer, refreshed, drained } = &mut rings[index];
-            // At most as many records as the ring holds need to be read. Older ones are overwritten
-            // and do not use up the budget.
-            let readable = consumer.pending().min(consumer.capacity());
-            if budget > 0 && readable > 0 {
+        for index in ring_pass.order(RINGS) {
+            let (consumer, progress) = &mut rings[index];
+            ring_pass.drain(index, progress, consumer, |consumer, max_records| {
                 let source = u16::try_from(index).unwrap_or(u16::MAX);
                 let taken = aggregator
-                    .drain_up_to(source, consumer, budget, |record, _| observe(index, record));
+                    .drain_up_to(source, consumer, max_records, |record, _| observe(index, record));
                 pass.delivered += taken.delivered;
                 pass.overwritten += taken.overwritten;
-                budget = budget.saturating_sub(readable - consumer.pending());
-                *first_ring = if index + 1 < RINGS { index + 1 } else { 0 };
-            }
-            if consumer.pending() == 0 {
-                *drained = *refreshed;
-            } else {
-                pass.has_more = true;
-            }
+                taken
+            });
         }
+        pass.has_more = ring_pass.has_more();
+        *first_ring = ring_pass.next_first_ring();
         *still_passes += u64::from(pass.delivered > 0 && *now == previous_now);
 
-        // What holds for all rings is decided by the ring that has been drained least far. There is
-        // at least one ring, so the defaults are never used.
-        let drained_pass = rings.iter().map(|ring| ring.drained.pass).min().unwrap_or(0);
-        let as_of = rings.iter().map(|ring| ring.drained.tick).min().unwrap_or(*now);
-        aggregator.expire_orphans(drained_pass);
-        aggregator.evaluate_limits(as_of, |change| changes.push(change));
+        let drained = ring_pass.drained();
+        aggregator.expire_orphans(drained.pass);
+        aggregator.evaluate_limits(drained.tick, |change| changes.push(change));
         pass
     }
 
@@ -299,7 +271,7 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
             transitions_lost: self.changes.lost,
             ..Health::default()
         };
-        for Source { consumer, .. } in &self.rings {
+        for (consumer, _) in &self.rings {
             // The additions wrap, because the totals of a consumer wrap as well. So their
             // invariant, produced = delivered + overwritten + pending, also holds for the sums.
             health.produced = health.produced.wrapping_add(consumer.produced());

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use tailwatch_core::{
     Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Exemplar, Limit, LimitError,
-    Shape, WindowSpec,
+    PassStart, RingProgress, Shape, WindowSpec,
 };
 
 pub(crate) use self::pass::{PassKind, PassResult};
@@ -49,21 +49,9 @@ struct Reader {
     poll_interval: Option<PollInterval>,
     /// The thread that has the ring. `None` until a record of that thread is drained.
     thread: Option<Thread>,
-    /// The latest refresh of which all records have been drained.
-    drained: Refresh,
-    /// The latest refresh.
-    refreshed: Refresh,
-    /// Whether a bounded pass has drained some, but not all, of the records of the latest refresh.
-    is_unfinished: bool,
-}
-
-/// A refresh of a ring's consumer. It finds all records that were written before it.
-#[derive(Clone, Copy, Debug)]
-struct Refresh {
-    /// The number of the pass that made the refresh.
-    pass: u64,
-    /// A tick read shortly before the refresh.
-    as_of: u64,
+    progress: RingProgress,
+    /// Whether the ring's thread has ended, so that the last refresh found the thread's last record.
+    is_ending: bool,
 }
 
 /// The thread that has a ring.
@@ -163,9 +151,8 @@ impl Drain {
             consumer: borrowed.ring(ring_index).attach_consumer(),
             poll_interval: None,
             thread: None,
-            drained: Refresh { pass: 0, as_of: started.ticks },
-            refreshed: Refresh { pass: 0, as_of: started.ticks },
-            is_unfinished: false,
+            progress: RingProgress::new(PassStart { pass: 0, tick: started.ticks }),
+            is_ending: false,
         };
         let readers: Vec<_> = (0..borrowed.ring_count()).map(reader).collect();
         let thread_names = ThreadNames::new(shape.all_slowest(), readers.len());

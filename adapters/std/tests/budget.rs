@@ -152,3 +152,24 @@ fn a_hanging_span_violates_its_limit_although_a_ring_is_never_empty() {
         assert!(calls < 1_000, "the limit must be violated, as the open span is older than it");
     }
 }
+
+/// Without a drain thread, nothing frees a ring between two calls.
+#[test]
+fn the_call_that_takes_the_last_record_of_a_thread_frees_its_ring() {
+    let collector =
+        Collector::builder().ignore_environment().manual_drain().rings(1).start().unwrap();
+    for name in ["first", "second", "third"] {
+        thread::scope(|scope| {
+            let recording = scope.spawn(|| {
+                collector.register_thread(name).expect("the only ring is free");
+                for _ in 0..500 {
+                    drop(measure(Trading::OrderPlacement));
+                }
+            });
+            // Unlike the end of the scope, this waits until the thread has given its ring back.
+            recording.join().unwrap();
+        });
+        let calls = (1..100).find(|_| !collector.flush_up_to(300));
+        assert_eq!(calls, Some(4), "1,000 records");
+    }
+}

@@ -46,8 +46,9 @@ impl Collector {
         self.pass(PassKind::Due).map_or_else(no_pass, |result| result.pause)
     }
 
-    /// Drains like [`drain`](Self::drain), but reads at most `max_records` records (0 counts as 1),
-    /// so that a loop with other duties is not blocked for long.
+    /// Drains like [`drain`](Self::drain), but processes at most `max_records` records (0 counts as
+    /// 1), so that a loop with other duties is not blocked for long. Records that turn out to be
+    /// overwritten do not count.
     ///
     /// Returns how long the program may wait before it calls this again. 0 means at once, usually
     /// because records are left that a call of `drain` would have read. The next call then
@@ -90,9 +91,9 @@ impl Collector {
         self.pass(PassKind::All);
     }
 
-    /// Drains all rings like [`flush`](Self::flush), but reads at most `max_records` records per
-    /// call (0 counts as 1). Returns `true` if records are left. Once none are left, publishes a
-    /// report and returns `false`.
+    /// Drains all rings like [`flush`](Self::flush), but processes at most `max_records` records
+    /// per call, as [`drain_up_to`](Self::drain_up_to) does. Returns `true` if records are left.
+    /// Once none are left, publishes a report and returns `false`.
     ///
     /// If an earlier call of this or of [`drain_up_to`](Self::drain_up_to) read only a part of a
     /// ring, the next calls first read the rest of what the ring held at that earlier call, and

@@ -3,9 +3,9 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use tailwatch_core::{Clock, EventInfo, Kind, Record};
+use tailwatch_core::{Clock, Drained, EventInfo, Kind, PassStart, Record, RingPass};
 
-use super::{Drain, PUBLISH_EVERY, Reader, Refresh, Thread};
+use super::{Drain, PUBLISH_EVERY, Reader, Thread};
 use crate::{
     SlaChange, SlaReport,
     clock::{Anchor, nanos},
@@ -23,12 +23,13 @@ const WALL_TOLERANCE: Duration = Duration::from_micros(100);
 pub(crate) enum PassKind {
     /// Drains the rings that are due: they hold enough records, or their poll interval is over.
     Due,
-    /// Drains the rings that are due, but at most this many records. The next bounded pass
-    /// continues where this one stopped.
+    /// Drains the rings that are due, but at most this many records, where 0 counts as 1. The next
+    /// bounded pass continues where this one stopped.
     DueUpTo(usize),
     /// Drains all rings and publishes a report.
     All,
-    /// Drains all rings, but at most this many records. Publishes a report if no records are left.
+    /// Drains all rings, but at most this many records, where 0 counts as 1. Publishes a report if
+    /// no records are left.
     AllUpTo(usize),
     /// Drains all rings and publishes a report, as the last pass of the collector. ENDs that still
     /// wait for their START become orphans.
@@ -42,10 +43,9 @@ impl PassKind {
     }
 
     /// Returns the maximum number of records that the pass drains, or `None` if it is not bounded.
-    /// The maximum is at least 1, because a pass that drains nothing makes no progress.
-    fn max_records(self) -> Option<usize> {
+    const fn max_records(self) -> Option<usize> {
         match self {
-            Self::DueUpTo(records) | Self::AllUpTo(records) => Some(records.max(1)),
+            Self::DueUpTo(records) | Self::AllUpTo(records) => Some(records),
             Self::Due | Self::All | Self::Last => None,
         }
     }
@@ -64,10 +64,8 @@ pub(crate) struct PassResult {
 struct DrainedRings {
     /// The tick of the oldest drained record. If none was drained, the tick of the pass.
     oldest_tick: u64,
-    /// Whether any record was drained.
+    /// Whether any record was drained or found overwritten.
     has_any: bool,
-    /// As in [`PassResult`].
-    has_more: bool,
 }
 
 impl Drain {
@@ -82,43 +80,31 @@ impl Drain {
     /// Makes one pass.
     fn run_pass(&mut self, kind: PassKind) -> PassResult {
         self.is_last |= kind == PassKind::Last;
-        // The order of the next three steps matters. First a tick is read (`as_of`), then for each
-        // ring whether its thread has ended and up to where it is filled, then the time of the
-        // pass. Therefore the records up to there include all that were written before `as_of`, and
-        // all of a thread that has ended, and none of them is newer than the time of the pass.
-        let as_of = self.pool.clock().start();
-        let Self { readers, pool, .. } = self;
-        for reader in readers.iter_mut() {
-            // A bounded pass does not refresh a ring that an earlier pass left unfinished. If it
-            // did, a fast producer could stay ahead of the drain forever, and `drained` would never
-            // advance. A pass that is not bounded finishes every ring, so it refreshes them all.
-            reader.is_unfinished &= kind.max_records().is_some();
+        // The order of the next three steps matters. First a tick is read, then for each ring
+        // whether its thread has ended and up to where it is filled, then the time of the pass.
+        // Therefore the records up to there include all that were written before the tick, and all
+        // of a thread that has ended, and none of them is newer than the time of the pass.
+        let start = PassStart { pass: self.aggregator.pass() + 1, tick: self.pool.clock().start() };
+        let mut rings = RingPass::new(start, kind.max_records(), self.first_ring);
+        for (ring_index, reader) in self.readers.iter_mut().enumerate() {
+            if rings.refreshes(&reader.progress) {
+                reader.is_ending = self.pool.refresh(ring_index, &mut reader.consumer);
+            }
         }
-        let readers = readers.iter_mut().enumerate();
-        let ending: Vec<bool> = readers
-            .map(|(ring_index, reader)| {
-                !reader.is_unfinished && pool.refresh(ring_index, &mut reader.consumer)
-            })
-            .collect();
         self.take_anchor();
         let now = self.anchor.monotonic;
         self.aggregator.begin_pass(self.anchor.ticks);
         self.note_gate();
-        let DrainedRings { oldest_tick, has_any, has_more } =
-            self.drain_rings(kind, as_of, &ending);
-        if let Some(pass) = self.readers.iter().map(|reader| reader.drained.pass).min() {
-            // No START arrives after the last pass, so ENDs of the last pass itself are orphans as
-            // well.
-            self.aggregator.expire_orphans(if kind == PassKind::Last {
-                self.aggregator.pass() + 1
-            } else {
-                pass
-            });
-        }
+        let DrainedRings { oldest_tick, has_any } = self.drain_rings(kind, &mut rings);
+        self.first_ring = rings.next_first_ring();
+        let (has_more, drained) = (rings.has_more(), rings.drained());
+        // No START arrives after the last pass, so ENDs of the last pass itself are orphans as well.
+        let no_start_before = if kind == PassKind::Last { start.pass + 1 } else { drained.pass };
+        self.aggregator.expire_orphans(no_start_before);
         let rate = self.pool.clock().rate();
         self.lag_ns = rate.nanos_in_ticks(self.anchor.ticks - oldest_tick);
         self.note_unregistered();
-        let changes = self.watch_limits();
+        let changes = self.watch_limits(drained.tick);
         let produced = self.readers.iter().map(|reader| reader.consumer.produced()).sum();
         let cost =
             if self.overhead.update(produced, now) { self.overhead.settled_ratio() } else { None };
@@ -161,63 +147,68 @@ impl Drain {
     }
 
     /// Drains the rings that a pass of this kind has to drain.
-    ///
-    /// `as_of` is a tick from before the rings were refreshed. `ending` has an entry for each ring:
-    /// whether its thread has ended. Such a ring becomes free once it is drained.
-    fn drain_rings(&mut self, kind: PassKind, as_of: u64, ending: &[bool]) -> DrainedRings {
-        let max_records = kind.max_records().unwrap_or(usize::MAX);
+    fn drain_rings(&mut self, kind: PassKind, rings: &mut RingPass) -> DrainedRings {
         let now = self.anchor.monotonic;
-        // `left` is how many records may still be drained, and `next` the first ring that is left
-        // with records.
-        let (mut oldest_tick, mut left, mut next) = (self.anchor.ticks, max_records, None);
-        for ring_index in (0..ending.len()).cycle().skip(self.first_ring).take(ending.len()) {
-            let ending = ending[ring_index];
-            let reader = &mut self.readers[ring_index];
-            let pending = reader.consumer.pending();
-            if !reader.is_unfinished {
-                reader.refreshed = Refresh { pass: self.aggregator.pass(), as_of };
-            }
-            if pending == 0 {
-                reader.drained = reader.refreshed;
-            }
+        let (mut oldest_tick, mut has_any) = (self.anchor.ticks, false);
+        for ring_index in rings.order(self.readers.len()) {
+            let Reader { consumer, poll_interval, progress, is_ending, .. } =
+                &mut self.readers[ring_index];
+            let (pending, capacity, ending) = (consumer.pending(), consumer.capacity(), *is_ending);
             if !ending && pending == 0 && !self.pool.is_taken(ring_index) {
-                reader.poll_interval = None;
+                *poll_interval = None;
+                rings.skip(progress, consumer);
                 continue;
             }
-            if !reader.is_unfinished {
-                let capacity = reader.consumer.capacity();
-                let interval = reader.poll_interval.get_or_insert_with(|| PollInterval::new(now));
+            if rings.refreshes(progress) {
+                let interval = poll_interval.get_or_insert_with(|| PollInterval::new(now));
                 if !ending && kind.skips_rings() && !interval.is_due(pending, capacity, now) {
+                    rings.skip(progress, consumer);
                     continue;
                 }
-                if left > 0 {
+                // A ring for which no budget is left has to be due in the next pass, too.
+                if rings.has_budget() {
                     interval.update(pending as u64, capacity, now, self.max_period);
                 }
             }
-            if pending > 0 && left > 0 {
-                oldest_tick = oldest_tick.min(self.drain_ring(ring_index, left));
+            if pending > 0 && rings.has_budget() {
+                has_any = true;
+                self.name_thread(ring_index);
             }
+            let Self { readers, pool, aggregator, observers, wall_anchor, .. } = self;
+            let Reader { consumer, thread, progress, .. } = &mut readers[ring_index];
+            let thread = thread.as_ref();
+            rings.drain(ring_index, progress, consumer, |consumer, max_records| {
+                let Some(Thread { name, number }) = thread else { return Drained::default() };
+                let mut first = u64::MAX;
+                // The first record is the oldest, because a thread writes its records in the order
+                // of its clock.
+                let mut note_tick =
+                    |record| first = if first == u64::MAX { written_at(record) } else { first };
+                let drained = if observers.is_empty() {
+                    aggregator
+                        .drain_up_to(*number, consumer, max_records, |record, _| note_tick(record))
+                } else {
+                    let time = *aggregator.time();
+                    let rate = pool.clock().rate();
+                    aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
+                        note_tick(record);
+                        observers.notify_record(record, is_sample, name, wall_anchor, rate, &time);
+                    })
+                };
+                oldest_tick = oldest_tick.min(first);
+                drained
+            });
             let reader = &mut self.readers[ring_index];
-            let pending_still = reader.consumer.pending();
-            left = left.saturating_sub(pending - pending_still);
-            if pending_still > 0 {
-                reader.is_unfinished = pending_still < pending;
-                next = next.or(Some(ring_index));
-                continue;
-            }
-            (reader.drained, reader.is_unfinished) = (reader.refreshed, false);
-            if ending {
+            if reader.is_ending && reader.consumer.pending() == 0 {
                 (reader.poll_interval, reader.thread) = (None, None);
                 self.pool.release(ring_index);
             }
         }
-        self.first_ring = next.unwrap_or(0);
-        DrainedRings { oldest_tick, has_any: left < max_records, has_more: next.is_some() }
+        DrainedRings { oldest_tick, has_any }
     }
 
-    /// Drains at most `max_records` records of one ring. Returns the tick of the first one, or
-    /// `u64::MAX` if there is none.
-    fn drain_ring(&mut self, ring_index: usize, max_records: usize) -> u64 {
+    /// Finds out which thread has this ring, unless that is known.
+    fn name_thread(&mut self, ring_index: usize) {
         if self.readers[ring_index].thread.is_none() {
             let name = self.pool.thread_name(ring_index);
             let (aggregator, readers) = (&mut self.aggregator, &self.readers);
@@ -230,28 +221,6 @@ impl Drain {
             });
             self.readers[ring_index].thread = Some(Thread { name, number });
         }
-        let Self { readers, pool, aggregator, observers, wall_anchor, .. } = self;
-        let Reader { consumer, thread: Some(Thread { name, number }), .. } =
-            &mut readers[ring_index]
-        else {
-            return u64::MAX;
-        };
-        let mut first = u64::MAX;
-        // The first record is the oldest, because a thread writes its records in the order of its
-        // clock.
-        let mut note_tick =
-            |record| first = if first == u64::MAX { written_at(record) } else { first };
-        if observers.is_empty() {
-            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note_tick(record));
-        } else {
-            let time = *aggregator.time();
-            let rate = pool.clock().rate();
-            aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
-                note_tick(record);
-                observers.notify_record(record, is_sample, name, wall_anchor, rate, &time);
-            });
-        }
-        first
     }
 
     /// Reports to the aggregator which events were not recorded in full since the last pass. Such
@@ -269,15 +238,9 @@ impl Drain {
         }
     }
 
-    /// Checks all limits. Returns the violations that were raised or cleared.
-    fn watch_limits(&mut self) -> Vec<SlaChange> {
-        // The tick up to which every ring has been drained.
-        let as_of = self
-            .readers
-            .iter()
-            .map(|reader| reader.drained.as_of)
-            .min()
-            .unwrap_or(self.started.ticks);
+    /// Checks all limits. Returns the violations that were raised or cleared. Every ring has been
+    /// drained up to the tick `as_of`.
+    fn watch_limits(&mut self, as_of: u64) -> Vec<SlaChange> {
         let (events, wall_anchor, rate) =
             (&self.events, &self.wall_anchor, self.pool.clock().rate());
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
