@@ -7,60 +7,39 @@
 //! limits. It publishes a report if the last one is old enough. Either the drain's thread makes the
 //! passes, or the program does with `Collector::drain`.
 
+mod clocks;
+mod coverage;
 pub(crate) mod exclusive;
+mod limit_watch;
 mod pass;
-mod publish;
+mod publisher;
+mod readers;
 
 use core::{fmt, time::Duration};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tailwatch_core::{
-    Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Exemplar, Limit, LimitError,
-    PassStart, RingProgress, Shape, WindowSpec,
+    Aggregator, Clock, ConfigError, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec,
 };
 
 pub(crate) use self::pass::{PassKind, PassResult};
+use self::{
+    clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, publisher::Publisher,
+    readers::Readers,
+};
 use crate::{
-    Report, SlowSample,
-    clock::Anchor,
+    Health, Report, SlowSample,
+    clock::nanos,
     observer::Observers,
     overhead::{self, Overhead},
-    poll_interval::PollInterval,
     pool::Pool,
     report::{EventReport, WindowReport},
-    sampling::Sampler,
+    sampling::{self, Sampler},
     sla::ChangeQueue,
     storage::Boxed,
-    sync::Mutex,
-    thread_names::ThreadNames,
+    sync::{Mutex, lock},
 };
-
-/// The shortest time between two reports. Computing all summaries costs as much as draining
-/// thousands of records. A flush, or a violation that is raised or cleared, publishes a report
-/// earlier.
-const PUBLISH_EVERY: Duration = Duration::from_millis(10);
-
-/// The drain's state of one ring.
-#[derive(Debug)]
-struct Reader {
-    consumer: Consumer<'static>,
-    /// When the ring is due to be drained. `None` while no thread has the ring.
-    poll_interval: Option<PollInterval>,
-    /// The thread that has the ring. `None` until a record of that thread is drained.
-    thread: Option<Thread>,
-    progress: RingProgress,
-    /// Whether the ring's thread has ended, so that the last refresh found the thread's last record.
-    is_ending: bool,
-}
-
-/// The thread that has a ring.
-#[derive(Debug)]
-struct Thread {
-    name: Arc<str>,
-    /// The number that [`ThreadNames`] gave to the name.
-    number: u16,
-}
 
 /// What a [`Drain`] is created with, besides the pool of rings.
 #[derive(Debug)]
@@ -80,53 +59,21 @@ pub(crate) struct Setup {
 /// A collector keeps it behind a lock, because the drain's thread makes passes, and so does any
 /// thread that calls `Collector::flush` or a similar function.
 pub(crate) struct Drain {
-    // Declared before `pool`, and therefore dropped first, because the consumers borrow from the
-    // pool.
-    readers: Vec<Reader>,
     pool: Arc<Pool>,
+    readers: Readers,
     aggregator: Aggregator<Boxed>,
-    events: Vec<EventInfo>,
-    windows: Vec<WindowSpec>,
+    events: Arc<[EventInfo]>,
     observers: Observers,
-    thread_names: ThreadNames,
-    sampler: Arc<Mutex<Sampler>>,
-    overhead: Overhead,
-    /// The raised and cleared violations that the program has not yet taken.
-    changes: Arc<Mutex<ChangeQueue>>,
-    /// A buffer for the slowest samples of one event over one window or since the start.
-    slowest: Vec<Exemplar>,
-    /// The readings of all clocks when the drain was created.
-    started: Anchor,
-    /// The readings of all clocks at the current or last pass.
-    anchor: Anchor,
-    /// The anchor by which ticks are converted to wall-clock time. It is kept as long as it is
-    /// exact enough, so a tick converts to the same time in every pass.
-    wall_anchor: Anchor,
-    /// How often the clock and the operating system's clock diverged between two passes, as after a
-    /// suspension of the machine.
-    clock_leaps: u64,
+    clocks: Clocks,
+    coverage: Coverage,
+    limits: LimitWatch,
+    publisher: Publisher,
     /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
-    /// The number of unregistered records as of the last pass.
-    unregistered: u64,
-    /// The number of ENDs among these unregistered records.
-    lost_ends: usize,
     /// The memory of the aggregator, two reports and the queue of changes, in bytes.
     storage_bytes: usize,
-    /// The longest time for which a ring may be left unread.
-    max_period: Duration,
-    /// The index of the ring with which the next pass begins.
-    first_ring: usize,
-    /// When the last report was published.
-    published_at: Option<Instant>,
-    /// Whether records were drained since the last report.
-    has_unpublished: bool,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
-    /// The last report, which queries read.
-    published: Arc<ArcSwap<Report>>,
-    /// The report before the last one. The next report reuses its memory.
-    replaced: Option<Arc<Report>>,
 }
 
 impl Drain {
@@ -134,61 +81,35 @@ impl Drain {
     ///
     /// # Errors
     /// Returns an error if the windows or events are invalid, or do not fit the shape.
-    #[expect(unsafe_code, reason = "the consumers borrow from the pool in the same struct")]
     pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, ConfigError> {
         let Setup { shape, windows, events, observers, sampler, max_period } = setup;
         let clock = pool.clock();
         let record_ns = overhead::record_ns(clock);
-        let started = Anchor::take(&clock);
+        let clocks = Clocks::start(clock);
+        let started = *clocks.now();
         let storage = Boxed::new(&shape);
         let aggregator =
             Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
-        let borrowed: *const Pool = Arc::as_ptr(&pool);
-        // SAFETY: the `Arc` in the field `pool` keeps the pool alive. The readers, which hold the
-        // only copies of this reference, are dropped before that field and never leave `self`.
-        let borrowed: &'static Pool = unsafe { &*borrowed };
-        let reader = |ring_index| Reader {
-            consumer: borrowed.ring(ring_index).attach_consumer(),
-            poll_interval: None,
-            thread: None,
-            progress: RingProgress::new(PassStart { pass: 0, tick: started.ticks }),
-            is_ending: false,
-        };
-        let readers: Vec<_> = (0..borrowed.ring_count()).map(reader).collect();
-        let thread_names = ThreadNames::new(shape.all_slowest(), readers.len());
-        let published = Report::empty(
-            started.unix_ns,
-            publish::clock_report(&pool, 0.0),
-            publish::event_reports(&events, &windows),
-        );
+        let events: Arc<[EventInfo]> = events.into();
         let mut drain = Self {
-            readers,
-            pool,
+            readers: Readers::new(
+                Arc::clone(&pool),
+                started.ticks,
+                shape.all_slowest(),
+                max_period,
+            ),
             aggregator,
-            events,
-            windows,
             observers,
-            thread_names,
-            sampler,
-            overhead: Overhead::new(record_ns, started.monotonic),
-            changes: Arc::default(),
-            slowest: vec![Exemplar::default(); shape.slowest],
-            started,
-            anchor: started,
-            wall_anchor: started,
-            clock_leaps: 0,
+            coverage: Coverage::new(sampler, Overhead::new(record_ns, started.monotonic)),
+            limits: LimitWatch::new(Arc::clone(&pool), Arc::clone(&events)),
+            publisher: Publisher::new(Arc::clone(&events), windows, shape.slowest, &clocks),
+            pool,
+            events,
+            clocks,
             lag_ns: 0,
-            unregistered: 0,
-            lost_ends: 0,
-            // Two reports: the published one, and the one in `replaced`.
+            // Two reports: the published one, and the one that it replaced.
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
-            max_period,
-            first_ring: 0,
-            published_at: None,
-            has_unpublished: false,
             is_last: false,
-            published: Arc::new(ArcSwap::from_pointee(published)),
-            replaced: None,
         };
         drain.publish();
         Ok(drain)
@@ -196,7 +117,12 @@ impl Drain {
 
     /// Returns the queue of raised and cleared violations.
     pub(crate) fn changes(&self) -> Arc<Mutex<ChangeQueue>> {
-        Arc::clone(&self.changes)
+        Arc::clone(self.limits.changes())
+    }
+
+    /// Returns where reports are published.
+    pub(crate) fn published(&self) -> Arc<ArcSwap<Report>> {
+        Arc::clone(self.publisher.published())
     }
 
     /// Replaces the limits of an event, and publishes a report with their new states.
@@ -205,15 +131,51 @@ impl Drain {
         event: EventId,
         limits: &[Limit],
     ) -> Result<(), LimitError> {
-        self.aggregator.set_limits(event, limits)?;
-        self.pool.set_breached(event, self.aggregator.is_breached(event));
+        self.limits.set(event, limits, &mut self.aggregator)?;
         self.publish();
         Ok(())
     }
 
-    /// Returns where reports are published.
-    pub(crate) fn published(&self) -> Arc<ArcSwap<Report>> {
-        Arc::clone(&self.published)
+    /// Publishes a report.
+    fn publish(&mut self) {
+        let health = self.health();
+        let Self { readers, aggregator, clocks, limits, publisher, .. } = self;
+        let report = Report {
+            uptime_ns: nanos(clocks.uptime()),
+            sla: limits.reports(clocks, aggregator),
+            health,
+            finished: self.is_last,
+            // Converted by the same anchor as all other times in the report, so that they are
+            // comparable.
+            ..Report::empty(clocks.unix_ns(clocks.now().ticks), clocks.report(), Vec::new())
+        };
+        publisher.publish(report, clocks, readers, aggregator);
+    }
+
+    /// Returns the health without the numbers of orphans and abandoned spans, which the publisher
+    /// adds up.
+    fn health(&mut self) -> Health {
+        let counters = self.aggregator.counters();
+        let name =
+            |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
+        let share_by_name = |(id, k)| (name(id).to_owned(), sampling::share(k));
+        let mut health = Health {
+            late: counters.late,
+            clock_anomalies: counters.clock_anomalies + self.clocks.leaps(),
+            saturated: counters.saturated.saturating_add(counters.full_counters),
+            invalid: counters.invalid,
+            unknown_events: counters.unknown_events,
+            unregistered: self.pool.unregistered(),
+            observer_panics: self.observers.panics(),
+            drain_lag_ns: self.lag_ns,
+            enabled: self.pool.gate().is_enabled(),
+            sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
+            overhead_ratio: self.coverage.overhead_ratio(),
+            memory_bytes: (self.pool.bytes() + self.storage_bytes) as u64,
+            ..Health::default()
+        };
+        self.readers.add_to(&mut health);
+        health
     }
 }
 
@@ -233,4 +195,14 @@ impl fmt::Debug for Drain {
             .field("observers", &self.observers)
             .finish_non_exhaustive()
     }
+}
+
+/// Creates the aggregator of the events of `Trading`, for the tests of the parts of a drain.
+#[cfg(test)]
+fn test_aggregator(clocks: &Clocks) -> Aggregator<Boxed> {
+    let events = tailwatch_core::Trading::ALL;
+    let windows = [WindowSpec::SECOND];
+    let shape = Shape { slowest: 2, limits: 8, ..Shape::server(events, &windows) };
+    let (rate, now) = (clocks.rate(), clocks.now().ticks);
+    Aggregator::new(shape, &windows, events, rate, now, Boxed::new(&shape)).unwrap()
 }

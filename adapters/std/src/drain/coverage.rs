@@ -1,0 +1,198 @@
+//! Which part of what happens in the program does not reach the aggregator: what sampling leaves
+//! out, what is switched off, and what is lost because its thread has no ring. The cost of
+//! measuring is here as well, because sampling depends on it.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tailwatch_core::{Aggregator, EventInfo};
+
+use super::clocks::Clocks;
+use crate::{
+    overhead::Overhead,
+    pool::Pool,
+    sampling::Sampler,
+    storage::Boxed,
+    sync::{Mutex, lock},
+};
+
+/// What is not recorded, and the cost of what is.
+#[derive(Debug)]
+pub(super) struct Coverage {
+    sampler: Arc<Mutex<Sampler>>,
+    overhead: Overhead,
+    /// The number of unregistered records, which went into no ring, as of the last pass.
+    unregistered: u64,
+    /// The number of ENDs among these unregistered records.
+    lost_ends: usize,
+}
+
+impl Coverage {
+    /// Creates the state of a collector that has recorded nothing.
+    pub(super) fn new(sampler: Arc<Mutex<Sampler>>, overhead: Overhead) -> Self {
+        Self { sampler, overhead, unregistered: 0, lost_ends: 0 }
+    }
+
+    /// Reports to the aggregator which events were not recorded in full since the last pass. Such
+    /// events are not silent even without records, and the summaries of sampled events are
+    /// incomplete.
+    pub(super) fn note_gate(
+        &self,
+        pool: &Pool,
+        events: &[EventInfo],
+        aggregator: &mut Aggregator<Boxed>,
+    ) {
+        for id in lock(&self.sampler).take_thinned() {
+            aggregator.mark_sampled(id);
+            aggregator.reset_silence(id);
+        }
+        for EventInfo { id, .. } in events {
+            if !pool.gate().admits(*id) {
+                aggregator.reset_silence(*id);
+            }
+        }
+    }
+
+    /// Reports to the aggregator that records went into no ring since the last pass. The statistics
+    /// of the time until now are then incomplete. If ENDs were among the records, each open span
+    /// may be one that has ended, so it becomes uncertain.
+    pub(super) fn note_unregistered(&mut self, pool: &Pool, aggregator: &mut Aggregator<Boxed>) {
+        let (unregistered, lost_ends) = (pool.unregistered(), pool.lost_ends());
+        if unregistered != self.unregistered {
+            self.unregistered = unregistered;
+            aggregator.mark_incomplete();
+        }
+        if lost_ends != self.lost_ends {
+            self.lost_ends = lost_ends;
+            aggregator.mark_lost();
+        }
+    }
+
+    /// Passes the present rates of the events to the sampler, and the cost of measuring if a period
+    /// has ended. Sets in the gate what the sampler changes. `produced` is the number of records
+    /// that were written since the start.
+    pub(super) fn adapt(
+        &mut self,
+        produced: u64,
+        clocks: &Clocks,
+        pool: &Pool,
+        aggregator: &mut Aggregator<Boxed>,
+    ) {
+        let is_period_over = self.overhead.update(produced, clocks.now().monotonic);
+        let cost = if is_period_over { self.overhead.settled_ratio() } else { None };
+        lock(&self.sampler).adjust(
+            clocks.uptime(),
+            cost,
+            |id| aggregator.moments(id).weight(),
+            |id, k| {
+                pool.update_gate(|gate| {
+                    gate.set_sampling(id, k);
+                });
+            },
+        );
+    }
+
+    /// Adds the processor time of a pass to the cost of measuring.
+    pub(super) fn add_pass(&mut self, time: Duration) {
+        self.overhead.add_pass(time);
+    }
+
+    /// Returns the share of one core that measuring takes.
+    pub(super) fn overhead_ratio(&self) -> f64 {
+        self.overhead.ratio()
+    }
+
+    /// Returns the sampler.
+    pub(super) fn sampler(&self) -> &Mutex<Sampler> {
+        &self.sampler
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tailwatch_core::{Event, Record, Scope, Trading};
+
+    use super::*;
+    use crate::{HostClock, Sampling, clock::Anchor, drain::test_aggregator};
+
+    const ORDER: Trading = Trading::OrderPlacement;
+
+    /// The parts that a drain of one ring has beside its coverage.
+    struct Parts {
+        pool: Pool,
+        clocks: Clocks,
+        aggregator: Aggregator<Boxed>,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            let clock = HostClock::monotonic();
+            let (pool, clocks) = (Pool::new(1, 8, clock).unwrap(), Clocks::start(clock));
+            let aggregator = test_aggregator(&clocks);
+            Self { pool, clocks, aggregator }
+        }
+
+        /// Begins a pass, this time after the previous one.
+        fn pass(&mut self, after: Duration) {
+            let now = *self.clocks.now();
+            let ticks = now.ticks + crate::clock::nanos(after);
+            self.clocks.advance(Anchor { ticks, monotonic: now.monotonic + after, ..now });
+            self.aggregator.begin_pass(ticks);
+        }
+
+        fn record(&mut self, records: u64) {
+            let now = self.clocks.now().ticks;
+            for _ in 0..records {
+                self.aggregator.record(0, Record::duration(now, ORDER.id(), 0, 1));
+            }
+        }
+
+        fn is_complete(&mut self) -> bool {
+            self.aggregator.summary(ORDER.id(), Scope::Total).unwrap().complete
+        }
+    }
+
+    fn coverage(parts: &Parts, sampling: Sampling) -> Coverage {
+        let mut sampler = Sampler::new(Trading::ALL.iter().map(|info| info.id));
+        sampler.set(ORDER.id(), sampling);
+        let overhead = Overhead::new(10.0, parts.clocks.now().monotonic);
+        Coverage::new(Arc::new(Mutex::new(sampler)), overhead)
+    }
+
+    #[test]
+    fn records_without_a_ring_make_summaries_incomplete_and_their_ends_make_spans_uncertain() {
+        let mut parts = Parts::new();
+        let mut coverage = coverage(&parts, Sampling::default());
+        parts.pass(Duration::from_millis(1));
+        parts.record(1);
+        let now = parts.clocks.now().ticks;
+        parts.aggregator.record(0, Record::start(now, ORDER.id(), 0, 1));
+        coverage.note_unregistered(&parts.pool, &mut parts.aggregator);
+        assert!(parts.is_complete());
+        parts.pool.count_unregistered(1);
+        coverage.note_unregistered(&parts.pool, &mut parts.aggregator);
+        assert!(!parts.is_complete());
+        assert_eq!(parts.aggregator.pairing(ORDER.id()).uncertain, 0);
+        parts.pool.count_lost_end();
+        coverage.note_unregistered(&parts.pool, &mut parts.aggregator);
+        assert_eq!(parts.aggregator.pairing(ORDER.id()).uncertain, 1);
+    }
+
+    #[test]
+    fn an_event_above_its_rate_limit_is_sampled_and_its_summary_incomplete() {
+        let mut parts = Parts::new();
+        let limit = Sampling::RateLimit { above: 100.0, sample: 0.125 };
+        let mut coverage = coverage(&parts, limit);
+        for (records, k) in [(100, 0), (101, 3)] {
+            parts.pass(Duration::from_secs(1));
+            parts.record(records);
+            let Parts { pool, clocks, aggregator } = &mut parts;
+            coverage.note_gate(pool, Trading::ALL, aggregator);
+            coverage.adapt(0, clocks, pool, aggregator);
+            assert_eq!(pool.gate().sampling(ORDER.id()), k, "{records} per second");
+            assert!(parts.is_complete(), "all records so far were written in full");
+        }
+        coverage.note_gate(&parts.pool, Trading::ALL, &mut parts.aggregator);
+        assert!(!parts.is_complete());
+    }
+}

@@ -1,0 +1,148 @@
+//! The limits of all events: their changes, their evaluation in a pass, and the notices of
+//! violations.
+
+use std::sync::Arc;
+
+use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
+
+use super::clocks::Clocks;
+use crate::{
+    SlaChange, SlaReport,
+    observer::Observers,
+    pool::Pool,
+    sla::ChangeQueue,
+    storage::Boxed,
+    sync::{Mutex, lock},
+};
+
+/// Watches the limits, which the aggregator keeps.
+#[derive(Debug)]
+pub(super) struct LimitWatch {
+    /// The pool has a flag for each event, which is set while one of its limits is violated.
+    pool: Arc<Pool>,
+    events: Arc<[EventInfo]>,
+    /// The raised and cleared violations that the program has not yet taken.
+    changes: Arc<Mutex<ChangeQueue>>,
+}
+
+impl LimitWatch {
+    pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
+        Self { pool, events, changes: Arc::default() }
+    }
+
+    /// Returns the queue of raised and cleared violations.
+    pub(super) fn changes(&self) -> &Arc<Mutex<ChangeQueue>> {
+        &self.changes
+    }
+
+    /// Replaces the limits of an event.
+    pub(super) fn set(
+        &self,
+        event: EventId,
+        limits: &[Limit],
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Result<(), LimitError> {
+        aggregator.set_limits(event, limits)?;
+        self.pool.set_breached(event, aggregator.is_breached(event));
+        Ok(())
+    }
+
+    /// Checks all limits. Returns the violations that were raised or cleared. Every ring has been
+    /// drained up to the tick `as_of`.
+    pub(super) fn evaluate(
+        &self,
+        as_of: u64,
+        clocks: &Clocks,
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Vec<SlaChange> {
+        let (mut changes, mut touched) = (Vec::new(), Vec::new());
+        aggregator.evaluate_limits(as_of, |change| {
+            touched.push(change.status.event);
+            changes.extend(self.report(&change.status, clocks).map(|limit| SlaChange {
+                raised: change.is_raised(),
+                unix_ns: clocks.unix_ns(change.at),
+                limit,
+            }));
+        });
+        for event in touched {
+            self.pool.set_breached(event, aggregator.is_breached(event));
+        }
+        changes
+    }
+
+    /// Passes the violations that were raised or cleared to the queue and to the hooks.
+    pub(super) fn announce(&self, changes: Vec<SlaChange>, observers: &mut Observers) {
+        for change in changes {
+            lock(&self.changes).push(change.clone());
+            observers.notify_change(&change);
+        }
+    }
+
+    /// Returns the state of every limit.
+    pub(super) fn reports(
+        &self,
+        clocks: &Clocks,
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Vec<SlaReport> {
+        let mut reports = Vec::new();
+        aggregator.limits(|status| reports.extend(self.report(status, clocks)));
+        reports
+    }
+
+    fn report(&self, status: &SlaStatus, clocks: &Clocks) -> Option<SlaReport> {
+        let info = self.events.iter().find(|info| info.id == status.event)?;
+        Some(SlaReport::new(info, status, status.since.map(|since| clocks.unix_ns(since))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
+
+    use super::*;
+    use crate::{HostClock, drain::test_aggregator};
+
+    const ORDER: Trading = Trading::OrderPlacement;
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_violation_sets_the_flag_of_its_event_and_reaches_the_queue_and_the_hooks() {
+        let clock = HostClock::monotonic();
+        let (pool, clocks) = (Arc::new(Pool::new(1, 8, clock).unwrap()), Clocks::start(clock));
+        let mut aggregator = test_aggregator(&clocks);
+        let watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
+        let limit = Threshold::value(Quantile::MAX, 1_000).over(Duration::from_secs(1));
+        watch.set(ORDER.id(), &[Limit::Quantile(limit)], &mut aggregator).unwrap();
+        let called = Arc::new(Mutex::new(vec![]));
+        let hook = {
+            let called = Arc::clone(&called);
+            move |change: &SlaChange| lock(&called).push(change.raised)
+        };
+        let mut observers = Observers::new(vec![], vec![Box::new(hook)], Trading::ALL);
+
+        let start = clocks.now().ticks;
+        let mut pass = |now, duration| {
+            aggregator.begin_pass(start + now);
+            aggregator.record(0, Record::duration(start + now, ORDER.id(), 0, duration));
+            let changes = watch.evaluate(start + now, &clocks, &mut aggregator);
+            let raised: Vec<_> = changes.iter().map(|change| change.raised).collect();
+            watch.announce(changes, &mut observers);
+            let reports = watch.reports(&clocks, &mut aggregator);
+            let report = reports.iter().find(|report| report.event == "order_placement").unwrap();
+            assert_eq!(pool.is_breached(ORDER.id()), report.state == SlaState::Violated);
+            (raised, report.state)
+        };
+        assert_eq!(pass(1, 1_000), (vec![], SlaState::Ok));
+        assert_eq!(pass(2, 1_001), (vec![true], SlaState::Violated));
+        assert_eq!(pass(3, 1), (vec![], SlaState::Violated));
+        // Cleared once the event has been within the limit for the length of the window.
+        assert_eq!(pass(2 * SECOND, 1), (vec![], SlaState::Violated));
+        assert_eq!(pass(3 * SECOND, 1), (vec![false], SlaState::Ok));
+        assert_eq!(*lock(&called), [true, false]);
+        let taken = lock(watch.changes()).take().changes;
+        assert_eq!(taken.iter().map(|change| change.raised).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(taken[0].unix_ns, clocks.unix_ns(start + 2));
+    }
+}
