@@ -346,10 +346,16 @@ impl Builder {
         let in_force = InForce::new(settings, cores, &shape);
         let observers = Observers::new(self.observers, self.hooks, &events);
         let sampler = Arc::new(Mutex::new(sampler));
-        let setup =
-            Setup { shape, windows, events, observers, sampler: Arc::clone(&sampler), max_period };
-        let mut drain = Drain::new(Arc::clone(&pool), setup).map_err(BuildError::Config)?;
-        set_limits(&mut drain, &limits)?;
+        let setup = Setup {
+            shape,
+            windows,
+            events,
+            limits,
+            observers,
+            sampler: Arc::clone(&sampler),
+            max_period,
+        };
+        let drain = Drain::new(Arc::clone(&pool), setup)?;
         Collector::spawn(pool, drain, sampler, in_force)
     }
 }
@@ -380,22 +386,6 @@ fn sampler(
         sampler.set(*id, sampling.value.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
     }
     Ok(sampler)
-}
-
-/// Sets the limits in `limits`. All limits of one event are set at once, because each call replaces
-/// the event's previous limits.
-fn set_limits(drain: &mut Drain, limits: &[(EventId, Limit)]) -> Result<(), BuildError> {
-    let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
-    events.sort_unstable();
-    events.dedup();
-    for event in events {
-        let event_limits: Vec<_> =
-            limits.iter().filter(|(id, _)| *id == event).map(|(_, limit)| *limit).collect();
-        drain
-            .set_limits(event, &event_limits)
-            .map_err(|error| BuildError::Limits { event, error })?;
-    }
-    Ok(())
 }
 
 /// Prints a warning, once per process, that the operating system's clock is used instead of the

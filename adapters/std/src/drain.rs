@@ -19,9 +19,7 @@ use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tailwatch_core::{
-    Aggregator, Clock, ConfigError, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec,
-};
+use tailwatch_core::{Aggregator, Clock, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec};
 
 pub(crate) use self::pass::{PassKind, PassResult};
 use self::{
@@ -29,7 +27,7 @@ use self::{
     readers::Readers,
 };
 use crate::{
-    Health, Report, SlowSample,
+    BuildError, Health, Report, SlowSample,
     clock::nanos,
     observer::Observers,
     overhead::{self, Overhead},
@@ -48,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) shape: Shape,
     pub(crate) windows: Vec<WindowSpec>,
     pub(crate) events: Vec<EventInfo>,
+    /// Limits that replace those that are declared with the same events.
+    pub(crate) limits: Vec<(EventId, Limit)>,
     pub(crate) observers: Observers,
     pub(crate) sampler: Arc<Mutex<Sampler>>,
     /// The longest time for which a ring may be left unread.
@@ -77,19 +77,20 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Creates the drain of the rings of `pool`, and publishes an empty report.
+    /// Creates the drain of the rings of `pool`, and publishes a report without samples.
     ///
     /// # Errors
-    /// Returns an error if the windows or events are invalid, or do not fit the shape.
-    pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, ConfigError> {
-        let Setup { shape, windows, events, observers, sampler, max_period } = setup;
+    /// Returns an error if the windows, events or limits are invalid, or do not fit the shape.
+    pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, BuildError> {
+        let Setup { shape, windows, events, limits, observers, sampler, max_period } = setup;
         let clock = pool.clock();
         let record_ns = overhead::record_ns(clock);
         let clocks = Clocks::start(clock);
         let started = *clocks.now();
         let storage = Boxed::new(&shape);
         let aggregator =
-            Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)?;
+            Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)
+                .map_err(BuildError::Config)?;
         let events: Arc<[EventInfo]> = events.into();
         let mut drain = Self {
             readers: Readers::new(
@@ -111,6 +112,7 @@ impl Drain {
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             is_last: false,
         };
+        drain.limits.set_all(&limits, &mut drain.aggregator)?;
         drain.publish();
         Ok(drain)
     }

@@ -7,7 +7,7 @@ use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatu
 
 use super::clocks::Clocks;
 use crate::{
-    SlaChange, SlaReport,
+    BuildError, SlaChange, SlaReport,
     observer::Observers,
     pool::Pool,
     sla::ChangeQueue,
@@ -44,6 +44,25 @@ impl LimitWatch {
     ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
         self.pool.set_breached(event, aggregator.is_breached(event));
+        Ok(())
+    }
+
+    /// Sets the limits of several events. All limits of one event are set at once, because each
+    /// call of [`set`](Self::set) replaces the event's previous limits.
+    pub(super) fn set_all(
+        &self,
+        limits: &[(EventId, Limit)],
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Result<(), BuildError> {
+        let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
+        events.sort_unstable();
+        events.dedup();
+        for event in events {
+            let of_event = limits.iter().filter(|(id, _)| *id == event);
+            let of_event: Vec<_> = of_event.map(|(_, limit)| *limit).collect();
+            self.set(event, &of_event, aggregator)
+                .map_err(|error| BuildError::Limits { event, error })?;
+        }
         Ok(())
     }
 

@@ -179,10 +179,17 @@ fn event_reports(events: &[EventInfo], windows: &[WindowSpec]) -> Vec<EventRepor
 
 #[cfg(test)]
 mod tests {
-    use tailwatch_core::{Event, Record, Trading};
+    use tailwatch_core::{Event, Limit, Record, Shape, Trading};
 
     use super::*;
-    use crate::{HostClock, drain::test_aggregator, pool::Pool};
+    use crate::{
+        HostClock,
+        drain::{Drain, Setup, test_aggregator},
+        observer::Observers,
+        pool::Pool,
+        sampling::Sampler,
+        sync::Mutex,
+    };
 
     #[test]
     fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
@@ -223,5 +230,24 @@ mod tests {
             assert!(number == 1 || replaced == memory[memory.len() - 2]);
         }
         assert_eq!((memory[0], memory[1]), (memory[2], memory[3]));
+    }
+    #[test]
+    fn the_start_publishes_one_report_with_all_limits() {
+        let windows = [WindowSpec::SECOND];
+        let limit = Limit::Silence(Duration::from_secs(1));
+        let setup = Setup {
+            shape: Shape { limits: 8, ..Shape::server(Trading::ALL, &windows) },
+            windows: windows.to_vec(),
+            events: Trading::ALL.iter().map(|info| EventInfo { limits: &[], ..*info }).collect(),
+            limits: vec![(Trading::OrderFill.id(), limit), (Trading::GcPause.id(), limit)],
+            observers: Observers::new(vec![], vec![], Trading::ALL),
+            sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
+            max_period: Duration::from_millis(100),
+        };
+        let pool = Arc::new(Pool::new(1, 8, HostClock::monotonic()).unwrap());
+        let drain = Drain::new(pool, setup).unwrap();
+        assert_eq!(drain.published().load().sla.len(), 2);
+        // The report that `publish` replaced is that of `Publisher::new`.
+        assert_eq!(drain.publisher.replaced.unwrap().unix_ns, 0);
     }
 }
