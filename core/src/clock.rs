@@ -24,12 +24,16 @@ pub trait Clock {
     /// Reads the clock at the start of a span, and returns the current tick.
     fn start(&self) -> u64;
 
-    /// Reads the clock at the end of a span, and returns the current tick.
+    /// Reads the clock at the end of a span, and returns the current tick. The default
+    /// implementation calls [`start`](Self::start).
     ///
     /// A processor may execute the instruction that reads a tick before earlier instructions are
     /// done. An implementation can be *ordered*: it makes the processor finish the measured work
     /// first. Or it can be *relaxed*: it allows the earlier reading, which saves a few nanoseconds.
-    fn end(&self) -> u64;
+    #[inline(always)]
+    fn end(&self) -> u64 {
+        self.start()
+    }
 
     /// Returns how many ticks the clock makes per second.
     fn rate(&self) -> TickRate;

@@ -30,7 +30,6 @@ const FAST_PATH: bool = cfg!(target_pointer_width = "64");
 /// struct CountingClock(core::cell::Cell<u64>); // a clock that advances by one tick at every read
 /// impl Clock for CountingClock {
 ///     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1) }
-///     fn end(&self) -> u64 { self.start() }
 ///     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 /// }
 ///
@@ -436,9 +435,6 @@ mod tests {
 
     impl Clock for &ManualClock {
         fn start(&self) -> u64 {
-            self.0.get()
-        }
-        fn end(&self) -> u64 {
             self.0.get()
         }
         fn rate(&self) -> TickRate {

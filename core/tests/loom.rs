@@ -200,9 +200,6 @@ impl Clock for CountingClock {
     fn start(&self) -> u64 {
         self.0.replace(self.0.get() + 1)
     }
-    fn end(&self) -> u64 {
-        self.start()
-    }
     fn rate(&self) -> TickRate {
         TickRate::NANOSECONDS
     }

@@ -20,9 +20,6 @@ impl Clock for Counter {
     fn start(&self) -> u64 {
         self.0.fetch_add(1, Relaxed)
     }
-    fn end(&self) -> u64 {
-        self.start()
-    }
     fn rate(&self) -> TickRate {
         TickRate::NANOSECONDS
     }

@@ -70,7 +70,6 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// # struct Timer(Cell<u64>); // advances by 1 µs at each reading
 /// # impl Clock for Timer {
 /// #     fn start(&self) -> u64 { self.0.replace(self.0.get() + 1_000) }
-/// #     fn end(&self) -> u64 { self.start() }
 /// #     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 /// # }
 /// # let clock = &Timer(Cell::new(0)); // on a Cortex-M: a `static CLOCK: SysTick`

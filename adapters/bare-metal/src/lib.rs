@@ -36,7 +36,6 @@
 //! # struct Timer(AtomicU64); // advances by 1 µs at each reading
 //! # impl Clock for Timer {
 //! #     fn start(&self) -> u64 { self.0.fetch_add(1_000, Relaxed) }
-//! #     fn end(&self) -> u64 { self.start() }
 //! #     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 //! # }
 //! # // On a Cortex-M: SysTick::new(16_000_000, 16_000)

@@ -39,7 +39,6 @@ use crate::StaticRing;
 /// # struct Timer; // on a Cortex-M: SysTick
 /// # impl Clock for Timer {
 /// #     fn start(&self) -> u64 { 7 }
-/// #     fn end(&self) -> u64 { 8 }
 /// #     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 /// # }
 /// # static CLOCK: Timer = Timer;

@@ -28,7 +28,6 @@ use tailwatch_core::{
 /// # struct Timer;
 /// # impl Clock for Timer {
 /// #     fn start(&self) -> u64 { 7 }
-/// #     fn end(&self) -> u64 { 8 }
 /// #     fn rate(&self) -> TickRate { TickRate::NANOSECONDS }
 /// # }
 /// # static CLOCK: Timer = Timer; // on a Cortex-M: SysTick::new(16_000_000, 16_000)

@@ -14,9 +14,6 @@ impl Clock for Ticks {
     fn start(&self) -> u64 {
         self.0.load(Relaxed)
     }
-    fn end(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
     fn rate(&self) -> TickRate {
         TickRate::NANOSECONDS
     }

@@ -139,11 +139,6 @@ impl<F: FreeRunning> Clock for Counter<F> {
         self.now()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        self.now()
-    }
-
     fn rate(&self) -> TickRate {
         self.rate
     }

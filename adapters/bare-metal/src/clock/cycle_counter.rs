@@ -142,11 +142,6 @@ impl<R: CycleRegisters> Clock for CycleCounter<'_, R> {
         self.now()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        self.now()
-    }
-
     fn rate(&self) -> TickRate {
         self.rate
     }

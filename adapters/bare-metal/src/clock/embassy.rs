@@ -27,11 +27,6 @@ impl Clock for EmbassyTime {
         embassy_time_driver::now()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        embassy_time_driver::now()
-    }
-
     fn rate(&self) -> TickRate {
         Self::RATE
     }

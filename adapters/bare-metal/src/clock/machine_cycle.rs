@@ -95,11 +95,6 @@ impl<R: MachineRegisters> Clock for MachineCycle<R> {
         self.now()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        self.now()
-    }
-
     fn rate(&self) -> TickRate {
         self.rate
     }

@@ -211,11 +211,6 @@ impl<R: SysTickRegisters> Clock for SysTick<R> {
         self.now()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        self.now()
-    }
-
     fn rate(&self) -> TickRate {
         self.rate
     }

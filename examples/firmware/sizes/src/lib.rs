@@ -43,11 +43,6 @@ impl Clock for MinimalClock {
         u64::from(TICKS.load(Relaxed))
     }
 
-    #[inline]
-    fn end(&self) -> u64 {
-        self.start()
-    }
-
     fn rate(&self) -> TickRate {
         RATE
     }

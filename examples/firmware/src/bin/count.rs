@@ -60,11 +60,6 @@ impl Clock for TwoInstructionClock {
         u64::from(high) << 32 | u64::from(low)
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        self.start()
-    }
-
     fn rate(&self) -> TickRate {
         RATE
     }

@@ -46,11 +46,6 @@ impl tailwatch_core::Clock for Cycles {
         mcycle::read64()
     }
 
-    #[inline(always)]
-    fn end(&self) -> u64 {
-        mcycle::read64()
-    }
-
     fn rate(&self) -> TickRate {
         // The emulator's `mcycle` counts nanoseconds.
         TickRate::NANOSECONDS
