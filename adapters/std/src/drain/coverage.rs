@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Coverage {
     sampler: Arc<Mutex<Sampler>>,
     overhead: Overhead,
-    /// The number of unregistered records, which went into no ring, as of the last pass.
+    /// The number of unregistered records as of the last pass.
     unregistered: u64,
     /// The number of ENDs among these unregistered records.
     lost_ends: usize,
