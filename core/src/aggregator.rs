@@ -328,11 +328,11 @@ impl<S: Storage> Aggregator<S> {
     /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
     /// in the [exemplar](crate::Exemplar) if the sample becomes one.
     ///
-    /// Takes time linear in the limits of the event, and otherwise constant on average, with three
-    /// exceptions: linear in the exemplars of the event if a START brings a tag that an exemplar
-    /// lacks; linear in the buckets of a histogram (and, on 32-bit targets, the slices of the
-    /// windows) if a sample lies in other slices than the event's previous one; linear in the
-    /// buckets below a sample that is corrected for coordinated omission.
+    /// Takes time linear in the limits of the event, and otherwise constant on average, except:
+    /// linear in the exemplars of the event if a START brings a tag that an exemplar lacks; linear
+    /// in the buckets of a histogram and the slices of the windows if a sample lies in other slices
+    /// than the event's previous one, and in the slices of a limit if it is older than the newest;
+    /// linear in the buckets below a sample that is corrected for coordinated omission.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
         self.record_with_next(source, &record, None).1
@@ -381,7 +381,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes a START.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     fn start_span(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {

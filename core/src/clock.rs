@@ -5,7 +5,7 @@
 
 use core::{fmt, num::NonZeroU64, time::Duration};
 
-use crate::wide_math::{self, product_of_words, saturating_u64};
+use crate::arithmetic::{self, HAS_64_BIT_REGISTERS, product_of_words, saturating_u64};
 
 /// A clock that recorders read at the start and at the end of a span. It counts time in *ticks*, a
 /// raw unit of its own.
@@ -83,8 +83,8 @@ impl TickRate {
     /// Converts a duration of `nanos` nanoseconds to ticks, rounded to the nearest tick. Saturates
     /// at 2^64 − 1.
     pub const fn ticks_in_nanos(self, nanos: u64) -> u64 {
-        saturating_u64(wide_math::quotient(
-            wide_math::product(nanos, self.hz()) + 500_000_000,
+        saturating_u64(arithmetic::quotient(
+            arithmetic::product(nanos, self.hz()) + 500_000_000,
             1_000_000_000,
         ))
     }
@@ -96,8 +96,8 @@ impl TickRate {
     /// Reports use that conversion, and the two may differ by a nanosecond.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
         let hz = self.hz();
-        saturating_u64(wide_math::quotient(
-            wide_math::product(ticks, 1_000_000_000) + (hz / 2) as u128,
+        saturating_u64(arithmetic::quotient(
+            arithmetic::product(ticks, 1_000_000_000) + (hz / 2) as u128,
             hz,
         ))
     }
@@ -132,10 +132,12 @@ impl TimeUnit {
     /// Saturates at 2^64 − 1.
     pub const fn nanos(self, units: u64) -> u64 {
         let half = 1_u64 << (self.bits() - 1);
-        if cfg!(target_pointer_width = "64") {
-            saturating_u64((wide_math::product(units, 1_000_000_000) + half as u128) >> self.bits())
+        if HAS_64_BIT_REGISTERS {
+            saturating_u64(
+                (arithmetic::product(units, 1_000_000_000) + half as u128) >> self.bits(),
+            )
         } else {
-            self.nanos_by_words(units, half)
+            self.nanos_with_addend(units, half)
         }
     }
 
@@ -144,9 +146,9 @@ impl TimeUnit {
     ///
     /// This is `units` in nanoseconds: rounded down if `addend` is 0, and rounded to the nearest if
     /// it is 2^(bits − 1). Does without a 128-bit product.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
-    pub(crate) const fn nanos_by_words(self, units: u64, addend: u64) -> u64 {
+    pub(crate) const fn nanos_with_addend(self, units: u64, addend: u64) -> u64 {
         let high = product_of_words((units >> u32::BITS) as u32, 1_000_000_000);
         let low = product_of_words(units as u32, 1_000_000_000) + addend;
         // The dividend is high·2^32 + low. The divisor is 2^40 = 2^32·2^8 or 2^30.
@@ -161,7 +163,7 @@ impl TimeUnit {
     /// Converts a duration in nanoseconds to this unit, rounded to the nearest unit. Saturates at
     /// 2^64 − 1.
     pub(crate) const fn units_in_nanos(self, nanos: u64) -> u64 {
-        saturating_u64(wide_math::quotient(
+        saturating_u64(arithmetic::quotient(
             ((nanos as u128) << self.bits()) + 500_000_000,
             1_000_000_000,
         ))
@@ -174,7 +176,7 @@ impl TimeUnit {
         // exceeds `nanos` if u·10^9 >= (nanos + 1)·2^bits − 2^(bits − 1) = too_long. So the
         // largest u that does not is (too_long − 1) / 10^9, rounded down.
         let too_long = ((nanos as u128 + 1) << self.bits()) - (1 << (self.bits() - 1));
-        saturating_u64(wide_math::quotient(too_long - 1, 1_000_000_000))
+        saturating_u64(arithmetic::quotient(too_long - 1, 1_000_000_000))
     }
 }
 
@@ -202,7 +204,7 @@ impl TimeScale {
         let shift = 62 + log_hz - unit.bits();
         let numerator = 1_u128 << (unit.bits() + shift);
         Self {
-            multiplier: saturating_u64(wide_math::quotient(numerator + (hz / 2) as u128, hz)),
+            multiplier: saturating_u64(arithmetic::quotient(numerator + (hz / 2) as u128, hz)),
             shift,
             unit,
         }
@@ -215,12 +217,17 @@ impl TimeScale {
 
     /// Converts a duration in ticks to the [unit](Self::unit), rounded to the nearest. Returns
     /// `None` if the result does not fit into 64 bits.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    #[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
+    #[inline(always)]
     pub const fn units(&self, ticks: u64) -> Option<u64> {
-        if cfg!(not(target_pointer_width = "64")) && ticks <= u32::MAX as u64 && self.has_u32_path()
-        {
+        if HAS_64_BIT_REGISTERS { self.units_of_u64(ticks) } else { self.units_by_words(ticks) }
+    }
+
+    /// Computes [`units`](Self::units) on processors with 32-bit registers, which take a shorter
+    /// way if the ticks fit into 32 bits.
+    #[inline(never)]
+    #[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
+    const fn units_by_words(&self, ticks: u64) -> Option<u64> {
+        if ticks <= u32::MAX as u64 && self.has_u32_path() {
             return Some(self.units_of_u32(ticks as u32));
         }
         self.units_of_u64(ticks)
@@ -245,14 +252,14 @@ impl TimeScale {
         // ticks · multiplier without the lowest 32 bits, which do not affect the rounding.
         let product = product_of_words(ticks, high) + (product_of_words(ticks, low) >> u32::BITS);
         // Rounds to the nearest: shifts all but one bit out, adds half a unit, and shifts the rest.
-        (wide_math::shift_right(product, self.shift - u32::BITS - 1) + 1) >> 1
+        (arithmetic::shift_right(product, self.shift - u32::BITS - 1) + 1) >> 1
     }
 
     /// Converts any duration in ticks. Returns `None` if the result does not fit into 64 bits.
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
+    #[inline(always)]
     const fn units_of_u64(&self, ticks: u64) -> Option<u64> {
-        let product = wide_math::product(ticks, self.multiplier);
-        let units = if cfg!(target_pointer_width = "64") {
+        let product = arithmetic::product(ticks, self.multiplier);
+        let units = if HAS_64_BIT_REGISTERS {
             (product + (1 << (self.shift - 1))) >> self.shift
         } else {
             // The same value, with one 128-bit shift by a variable amount instead of two.
@@ -285,17 +292,18 @@ impl fmt::Debug for TimeScale {
 
 /// Converts a [`Duration`] to nanoseconds. Returns `None` if it is 2^64 ns (584 years) or longer.
 pub(crate) const fn nanos_from_duration(length: Duration) -> Option<u64> {
-    let nanos = wide_math::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
+    let nanos =
+        arithmetic::product(length.as_secs(), 1_000_000_000) + length.subsec_nanos() as u128;
     if nanos > u64::MAX as u128 { None } else { Some(saturating_u64(nanos)) }
 }
 
 /// Converts nanoseconds to a [`Duration`].
 ///
 /// Does without [`Duration::from_nanos`], because that contains a division of its own. This
-/// function shares the one in [`wide_math`], which saves flash.
+/// function shares the one in [`arithmetic`], which saves flash.
 #[expect(clippy::cast_possible_truncation, reason = "less than a second")]
 pub(crate) fn duration_from_nanos(nanos: u64) -> Duration {
-    let (seconds, nanos) = wide_math::div_rem(nanos, 1_000_000_000);
+    let (seconds, nanos) = arithmetic::div_rem(nanos, 1_000_000_000);
     // The division is a call, so the compiler does not know that the remainder is less than a
     // second. With `min`, it can remove the overflow check inside `Duration::new`, and its panic.
     Duration::new(seconds, (nanos as u32).min(999_999_999))
@@ -364,7 +372,7 @@ mod tests {
                 for addend in [0, 1 << (unit.bits() - 1)] {
                     let dividend = u128::from(units) * 1_000_000_000 + u128::from(addend);
                     prop_assert_eq!(
-                        unit.nanos_by_words(units, addend),
+                        unit.nanos_with_addend(units, addend),
                         saturating_u64(dividend >> unit.bits())
                     );
                 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::wide_math;
+use crate::arithmetic;
 
 /// An unsigned fixed-point number with 16 fractional bits: a 64-bit integer divided by 2^16.
 ///
@@ -40,7 +40,7 @@ impl FixedPoint {
 
     /// Creates the number `bits` / 2^16, or the largest one if `bits` has more than 64 bits.
     pub(crate) const fn from_wide(bits: u128) -> Self {
-        Self(wide_math::saturating_u64(bits))
+        Self(arithmetic::saturating_u64(bits))
     }
 
     /// Returns `numerator / denominator`, rounded to the nearest multiple of 2^-16; zero if
@@ -50,7 +50,7 @@ impl FixedPoint {
             return Self::ZERO;
         }
         let half = (denominator / 2) as u128;
-        Self::from_wide(wide_math::quotient(
+        Self::from_wide(arithmetic::quotient(
             ((numerator as u128) << FRACTION_BITS) + half,
             denominator,
         ))

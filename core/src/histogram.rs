@@ -33,7 +33,6 @@ mod count;
 
 use core::marker::PhantomData;
 
-use self::buckets::COARSE_SCALE;
 pub use self::{
     buckets::{Buckets, Estimate, MAX_SCALE},
     count::Count,
@@ -134,7 +133,7 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         (self.moments.count() > 0).then(|| {
             let [first, last] =
                 [self.moments.min(), self.moments.max()].map(|value| self.buckets.index(value));
-            estimate(self.buckets, &self.moments, &counts[first..=last], quantiles)
+            estimate(self.buckets, &self.moments, &counts[first..=last], &quantiles)
         })
     }
 
@@ -202,50 +201,55 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 ///
 /// `moments` are those of all values and must not be empty. `counts` holds the counts from the
 /// bucket of the smallest value to the bucket of the largest; it is empty if there is no histogram.
-#[inline(always)]
 pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
     moments: &Moments,
     counts: &[C],
-    quantiles: [Quantile; K],
+    quantiles: &[Quantile; K],
 ) -> [Estimate; K] {
-    if buckets.uses_coarse_bounds() {
-        estimate_by::<C, K, COARSE_SCALE>(buckets, moments, counts, quantiles)
-    } else {
-        estimate_by::<C, K, MAX_SCALE>(buckets, moments, counts, quantiles)
-    }
-}
-
-/// Computes [`estimate`] with the bounds of the scales up to `FINEST` (see [`COARSE_SCALE`]).
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-fn estimate_by<C: Count, const K: usize, const FINEST: u8>(
-    buckets: Buckets,
-    moments: &Moments,
-    counts: &[C],
-    quantiles: [Quantile; K],
-) -> [Estimate; K] {
-    let (min, max) = (moments.min(), moments.max());
     // Without a histogram, only the extremes are known.
     if counts.is_empty() {
-        return [Estimate::between(min, max); K];
+        return [Estimate::between(moments.min(), moments.max()); K];
     }
-    let first = buckets.index_by::<FINEST>(min);
+    let first = buckets.index(moments.min());
     let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
-    let (highest, counted) = find_buckets(counts, first, ranks);
-    let mut estimates = highest.map(|index| buckets.estimate_by::<FINEST>(index, min, max));
-    let missing = moments.weight().saturating_sub(counted);
-    if missing > 0 {
-        // Some counters are saturated, and the weight that they lack may lie anywhere. The upper
-        // bounds assume that all of it lies above the rank. The lower bounds assume that all of it
-        // lies below the rank, so `rank − missing` of the counted weight reaches the rank.
-        let (lowest, _) =
-            find_buckets(counts, first, ranks.map(|rank| rank.saturating_sub(missing).max(1)));
-        for (estimate, index) in estimates.iter_mut().zip(lowest) {
-            let least = buckets.estimate_by::<FINEST>(index, min, max).least;
-            *estimate = Estimate::between(least, estimate.most);
-        }
-    }
+    let mut estimates = [Estimate::ZERO; K];
+    estimate_each(
+        buckets,
+        moments,
+        |below| find_buckets(counts, first, ranks.map(|rank| rank.saturating_sub(below).max(1))),
+        |number, estimate| estimates[number] = estimate,
+    );
     estimates
+}
+
+/// Estimates the values at `K` quantiles. Calls `visit` with the number of each quantile and its
+/// estimate.
+///
+/// `locate` finds the buckets that contain the ranks of the quantiles, each reduced by its argument.
+/// It returns their indices, and the sum of the counts of all buckets.
+#[inline(always)]
+pub(crate) fn estimate_each<const K: usize>(
+    buckets: Buckets,
+    moments: &Moments,
+    mut locate: impl FnMut(u64) -> ([usize; K], u64),
+    mut visit: impl FnMut(usize, Estimate),
+) {
+    let (min, max) = (moments.min(), moments.max());
+    let (highest, counted) = locate(0);
+    // Some counters are saturated if weight is missing, and it may lie anywhere. The upper bounds
+    // assume that all of it lies above the rank. The lower bounds assume that all of it lies below
+    // the rank, so `rank − missing` of the counted weight reaches the rank.
+    let missing = moments.weight().saturating_sub(counted);
+    let (lowest, _) = if missing > 0 { locate(missing) } else { (highest, 0) };
+    for number in 0..K {
+        let mut estimate = buckets.estimate(highest[number], min, max);
+        if missing > 0 {
+            let least = buckets.estimate(lowest[number], min, max).least;
+            estimate = Estimate::between(least, estimate.most);
+        }
+        visit(number, estimate);
+    }
 }
 
 /// The number of counts that [`find_buckets`] adds up at once. Most chunks of this size contain
@@ -257,7 +261,6 @@ const CHUNK: usize = 16;
 ///
 /// `counts` must not be empty, and `first` is the index of the bucket of its first count. A rank
 /// beyond the sum of all counts gets the last bucket.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn find_buckets<C: Count, const K: usize>(
     counts: &[C],
     first: usize,

@@ -462,7 +462,7 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
 
 /// Counts ENDs that found no START in the table. As long as there are untracked STARTs, these ENDs
 /// are taken to be theirs. The others are [orphans](Pairing::orphans).
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(never)]
 fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
     let untracked = pairing.untracked.min(count);
     pairing.untracked -= untracked;
@@ -545,7 +545,7 @@ fn insert<'t>(
 
 /// Empties the entry at index `hole`. Then moves back those of the following entries that a search
 /// would not find any more, because it stops at an empty entry.
-#[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+#[inline(always)]
 fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
     occupancy.used -= 1;

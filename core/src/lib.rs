@@ -39,6 +39,7 @@
 )]
 
 pub mod aggregator;
+mod arithmetic;
 mod bucket_counts;
 #[doc(hidden)]
 pub mod claim_once;
@@ -68,7 +69,6 @@ mod storage;
 mod summary;
 #[doc(hidden)]
 pub mod sync;
-mod wide_math;
 mod window;
 
 pub use self::{

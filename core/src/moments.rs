@@ -1,7 +1,7 @@
 //! Count, extremes, mean and standard deviation, in integer arithmetic.
 
 use self::sum::to_sum;
-use crate::{FixedPoint, TimeUnit, fixed_point::FRACTION_BITS, select::WeightedSample, wide_math};
+use crate::{FixedPoint, TimeUnit, arithmetic, fixed_point::FRACTION_BITS, select::WeightedSample};
 
 /// The count, weight, extremes, sum and sum of squares of a set of samples.
 ///
@@ -62,7 +62,7 @@ const VARIANCE_FRACTION_BITS: u32 = 2 * FRACTION_BITS;
 #[cfg(target_pointer_width = "64")]
 mod sum {
     use super::{FRACTION_BITS, RawFixed, VARIANCE_FRACTION_BITS};
-    use crate::wide_math;
+    use crate::arithmetic;
 
     /// Converts to [`Sum`](super::Sum), the type of a sum of values, which is `u128` on these
     /// targets.
@@ -88,7 +88,7 @@ mod sum {
         // Splitting off the integer part keeps the dividend small: `rest` is less than n, so it has
         // at most 64 bits, and 16 more always fit. Adding n / 2 rounds to nearest.
         (whole << FRACTION_BITS)
-            + wide_math::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
+            + arithmetic::quotient(((rest as u128) << FRACTION_BITS) + (n / 2) as u128, n)
     }
 
     #[inline(always)]
@@ -109,20 +109,20 @@ mod sum {
             let (whole, rest) = div_rem(sum, n);
             let first_term = whole.saturating_mul(sum.saturating_add(rest.into()));
             squares.saturating_sub(
-                first_term.saturating_add(wide_math::quotient(wide_math::product(rest, rest), n)),
+                first_term.saturating_add(arithmetic::quotient(arithmetic::product(rest, rest), n)),
             )
         });
         // If the numerator is 2^96 or more, there is no room for 32 fractional bits behind it. The
         // root is then computed as an integer, without a fraction.
         let has_fraction = numerator.leading_zeros() >= VARIANCE_FRACTION_BITS;
         let numerator = if has_fraction { numerator << VARIANCE_FRACTION_BITS } else { numerator };
-        let mut variance = wide_math::quotient(numerator, n);
+        let mut variance = arithmetic::quotient(numerator, n);
         if n_squared_variance.is_some() {
             // The numerator was n²·variance. It is divided by n a second time, because n² may
             // not fit into the 64 bits of a divisor.
-            variance = wide_math::quotient(variance, n);
+            variance = arithmetic::quotient(variance, n);
         }
-        let root = u128::from(wide_math::isqrt(variance));
+        let root = u128::from(arithmetic::isqrt(variance));
         if has_fraction { root } else { root << FRACTION_BITS }
     }
 }
@@ -130,24 +130,24 @@ mod sum {
 #[cfg(not(target_pointer_width = "64"))]
 mod sum {
     use super::{FRACTION_BITS, RawFixed, VARIANCE_FRACTION_BITS};
-    use crate::wide_math;
+    use crate::arithmetic;
 
     /// Converts to [`Sum`](super::Sum), the type of a sum of values, which is `u64` on these
     /// targets. Saturates at [`u64::MAX`].
     pub(super) const fn to_sum(sum: u128) -> u64 {
-        wide_math::saturating_u64(sum)
+        arithmetic::saturating_u64(sum)
     }
 
     /// Returns the mean and the standard deviation of samples with the total weight `n`.
     pub(super) fn mean_and_deviation(sum: u64, squares: u128, n: u64) -> [RawFixed; 2] {
-        let (whole, rest) = wide_math::div_rem(sum, n);
+        let (whole, rest) = arithmetic::div_rem(sum, n);
         // From 2^47 on, the mean with its 16 fractional bits, or the dividend below (a remainder
         // less than n with 16 more bits, plus n / 2), might not fit into 64 bits.
         if (whole | n) >> (u64::BITS - FRACTION_BITS - 1) != 0 {
             return [RawFixed::MAX; 2];
         }
         let mean =
-            (whole << FRACTION_BITS) + wide_math::div_rem((rest << FRACTION_BITS) + n / 2, n).0;
+            (whole << FRACTION_BITS) + arithmetic::div_rem((rest << FRACTION_BITS) + n / 2, n).0;
         if squares >> (u128::BITS - VARIANCE_FRACTION_BITS) != 0 {
             return [mean, RawFixed::MAX];
         }
@@ -156,12 +156,12 @@ mod sum {
         // No term is greater than Σx², and no intermediate result is negative, because the
         // variance is not negative. rest²/n is computed with 32 fractional bits.
         let without_last_term = squares
-            .wrapping_sub(wide_math::product(whole, sum))
-            .wrapping_sub(wide_math::product(whole, rest));
+            .wrapping_sub(arithmetic::product(whole, sum))
+            .wrapping_sub(arithmetic::product(whole, rest));
         let last_term =
-            wide_math::quotient(wide_math::product(rest, rest) << VARIANCE_FRACTION_BITS, n);
+            arithmetic::quotient(arithmetic::product(rest, rest) << VARIANCE_FRACTION_BITS, n);
         let n_variance = (without_last_term << VARIANCE_FRACTION_BITS).wrapping_sub(last_term);
-        [mean, wide_math::isqrt(wide_math::quotient(n_variance, n))]
+        [mean, arithmetic::isqrt(arithmetic::quotient(n_variance, n))]
     }
 }
 
@@ -193,7 +193,7 @@ impl Moments {
     }
 
     /// Returns the moments of a single sample.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     pub(crate) fn of(sample: WeightedSample) -> Self {
         let (value, sampling) = (sample.value(), sample.sampling());
         if cfg!(target_pointer_width = "64") {
@@ -205,12 +205,12 @@ impl Moments {
     }
 
     /// Returns the moments of a sample with any value and the weight 2^`sampling`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     fn of_any_value(value: u64, sampling: u8) -> Self {
         if value.leading_zeros() >= u32::from(sampling) {
             return Self::of_small_value(value, sampling);
         }
-        let square = wide_math::product(value, value);
+        let square = arithmetic::product(value, value);
         let fits = square.leading_zeros() >= u32::from(sampling);
         let squares = if fits { square << sampling } else { u128::MAX };
         let sum = to_sum(u128::from(value) << sampling);
@@ -221,7 +221,7 @@ impl Moments {
     #[inline(always)]
     fn of_small_value(value: u64, sampling: u8) -> Self {
         let weighted = value << sampling;
-        let squares = wide_math::product(value, weighted);
+        let squares = arithmetic::product(value, weighted);
         Self {
             count: 1,
             weight: 1 << sampling,
@@ -244,8 +244,7 @@ impl Moments {
         // 2^15 fits into 64 bits, and the sum of 2^17 products of a value and a weighted value fits
         // into 128 bits. `bits` shows afterwards whether this was so. If it was not, `added` is
         // discarded, and the samples are added one by one. The tests on 32-bit targets, where
-        // nothing
-        // else calls this function, always add them one by one.
+        // nothing else calls this function, always add them one by one.
         let (mut added, mut sum, mut bits) = (Self { min: u64::MAX, ..Self::EMPTY }, 0, 0);
         for sample in samples.clone() {
             let value = sample.value();
@@ -256,7 +255,7 @@ impl Moments {
             added.count += 1;
             added.weight += sample.weight();
             sum += u128::from(weighted);
-            added.squares = added.squares.wrapping_add(wide_math::product(value, weighted));
+            added.squares = added.squares.wrapping_add(arithmetic::product(value, weighted));
         }
         if cfg!(target_pointer_width = "64") && bits >> 48 == 0 {
             self.merge(&Self { sum: to_sum(sum), ..added });
@@ -270,7 +269,7 @@ impl Moments {
     ///
     /// Any `value` is valid here, although a [`WeightedSample`] has at most
     /// [`VALUE_BITS`](WeightedSample::VALUE_BITS) bits (60 on 64-bit targets).
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     pub fn add(&mut self, value: u64, sampling: u8) {
         self.merge(&Self::of_any_value(value, sampling));
     }
@@ -285,7 +284,7 @@ impl Moments {
     pub(crate) fn add_series(&mut self, value: u64, least: u64, count: u64, sampling: u8) {
         let Some(distance) = value.checked_sub(least).filter(|_| count > 0) else { return };
         self.min = if self.count == 0 { least } else { self.min.min(least) };
-        self.max = self.max.max(value - wide_math::div_rem(distance, count).0);
+        self.max = self.max.max(value - arithmetic::div_rem(distance, count).0);
         self.count = self.count.saturating_add(count);
         self.weight = self.weight.saturating_add(count.saturating_mul(1 << sampling));
         // The samples are v − j·d/n for j = 1…n, where v is `value`, d the distance and n the
@@ -293,11 +292,11 @@ impl Moments {
         // squares is n·v² − v·d·(n + 1) + d²·(n + 1)·(2n + 1)/6n, because
         // Σj² = n·(n + 1)·(2n + 1)/6. In the third term, (n + 1)·(2n + 1)/n = 2n + 3 + 1/n.
         let [n, v, d] = [count, value, distance].map(u128::from);
-        let times = wide_math::saturating_product;
+        let times = arithmetic::saturating_product;
         let sum = times(n, v).saturating_sub(times(d, n + 1) / 2);
         let third_term_times_6 =
-            times(d * d, 2 * n + 3).saturating_add(wide_math::quotient(d * d, count));
-        let third_term = wide_math::quotient(third_term_times_6, 6);
+            times(d * d, 2 * n + 3).saturating_add(arithmetic::quotient(d * d, count));
+        let third_term = arithmetic::quotient(third_term_times_6, 6);
         let squares =
             times(n, v * v).saturating_add(third_term).saturating_sub(times(v * d, n + 1));
         self.sum = self.sum.saturating_add(to_sum(times(sum, 1 << sampling)));
@@ -305,7 +304,7 @@ impl Moments {
     }
 
     /// Adds the samples of `other`.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
@@ -370,7 +369,7 @@ impl Moments {
 
     /// Returns the mean and the population standard deviation (not the sample standard deviation),
     /// which are 0 if there are no samples.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub(crate) fn mean_and_deviation(&self) -> [RawFixed; 2] {
         if self.weight == 0 {
             return [0; 2];
@@ -401,7 +400,7 @@ pub(crate) fn fixed_nanos(raw: RawFixed, unit: TimeUnit) -> FixedPoint {
 pub(crate) const fn fixed_nanos(raw: RawFixed, unit: TimeUnit) -> FixedPoint {
     // Values have at most 44 bits, so `RawFixed::MAX` is never an actual mean: it marks a result
     // that could not be computed and stays the largest number.
-    FixedPoint::from_bits(if raw == RawFixed::MAX { raw } else { unit.nanos_by_words(raw, 0) })
+    FixedPoint::from_bits(if raw == RawFixed::MAX { raw } else { unit.nanos_with_addend(raw, 0) })
 }
 
 /// Converts a mean or standard deviation of plain numbers, which keep their unit.

@@ -76,7 +76,8 @@ mod compact {
     use core::mem;
 
     use crate::{
-        Moments, counter_width::saturating_word, sample_buffer::Sample, wide_math::product_of_words,
+        Moments, arithmetic::product_of_words, counter_width::saturating_word,
+        sample_buffer::Sample,
     };
 
     /// The moments of the samples in one slice of a window.

@@ -2,7 +2,7 @@
 
 use core::{error, fmt, str::FromStr};
 
-use crate::wide_math::{self, product_of_words};
+use crate::arithmetic::{self, product_of_words};
 
 /// A quantile: the share of all samples that are at most a certain value, from 0 to 1,000,000 parts
 /// per million (ppm). `p99.9` is 999,000 ppm.
@@ -60,7 +60,6 @@ impl Quantile {
 
     /// Returns the nearest rank of this quantile among `n` samples, counted from 1, or 0 if `n` is
     /// 0.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "`rest` is less than 10^6, and millions·ppm is at most n"
@@ -72,13 +71,13 @@ impl Quantile {
         // ceil(n·ppm / 10^6), where n·ppm may need more than 64 bits. With n = millions·10^6 +
         // rest, this is millions·ppm + ceil(rest·ppm / 10^6). The first product is at most n, and
         // the second is less than 10^12.
-        let (millions, rest) = wide_math::div_rem(n, MILLION as u64);
-        let rank_in_rest = wide_math::div_rem(
+        let (millions, rest) = arithmetic::div_rem(n, MILLION as u64);
+        let rank_in_rest = arithmetic::div_rem(
             product_of_words(rest as u32, self.0) + (MILLION - 1) as u64,
             MILLION as u64,
         )
         .0;
-        let rank = wide_math::product(millions, self.0 as u64) as u64 + rank_in_rest;
+        let rank = arithmetic::product(millions, self.0 as u64) as u64 + rank_in_rest;
         if rank == 0 { 1 } else { rank }
     }
 }

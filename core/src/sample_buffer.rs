@@ -11,20 +11,21 @@
 //!   samples, so that they are not taken for samples of the slice that reuses the number.
 //!
 //! The buffer keeps a fixed number of samples per event. Quantiles of a window are exact as long as
-//! none of its samples has been *evicted*, that is, replaced by a newer one.
+//! no newer sample has replaced one of its samples. A query compares the number of samples that it
+//! finds with the number that the slices have counted.
 
 #[cfg(not(target_pointer_width = "64"))]
 pub use self::compact::Scratch;
 #[cfg(not(target_pointer_width = "64"))]
 pub(crate) use self::compact::{
-    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
+    EMPTY_SCRATCH, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
     clear_membership, quantiles, remove_slice,
 };
 #[cfg(target_pointer_width = "64")]
 pub use self::wide::Scratch;
 #[cfg(target_pointer_width = "64")]
 pub(crate) use self::wide::{
-    EMPTY_SCRATCH, Evicted, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
+    EMPTY_SCRATCH, Membership, SliceSet, WindowFilter, assign_number_bits, check_capacity,
     clear_membership, quantiles, remove_slice,
 };
 use crate::select::WeightedSample;
@@ -51,11 +52,6 @@ impl Sample {
     #[inline(always)]
     pub(crate) const fn weighted(self) -> WeightedSample {
         self.0.weighted()
-    }
-
-    #[inline(always)]
-    pub(crate) const fn membership(self) -> Membership {
-        self.0.membership()
     }
 
     /// Returns the value if it fits into 32 bits and the weight is 1, which is so for most samples.
@@ -163,11 +159,6 @@ mod wide {
         pub(super) const fn weighted(self) -> WeightedSample {
             self.weighted
         }
-
-        #[inline(always)]
-        pub(super) const fn membership(self) -> Membership {
-            self.membership
-        }
     }
 
     /// The slices that a tick belongs to. Empty, because this representation stores the tick
@@ -198,37 +189,6 @@ mod wide {
         }
     }
 
-    /// Which samples newer ones have replaced in an event's buffer, as the latest [`Membership`]
-    /// among them.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct Evicted(u64);
-
-    impl Evicted {
-        pub(crate) const NONE: Self = Self(0);
-
-        /// Notes that a sample was replaced. An unused element has the membership 0, which has no
-        /// effect.
-        #[inline(always)]
-        pub(crate) fn note(&mut self, membership: Membership) {
-            self.0 = self.0.max(membership.0);
-        }
-
-        /// Returns whether one of the replaced samples belongs to the window, or to the total if
-        /// `window` is `None`.
-        ///
-        /// `count` is the number of the event's samples since the start, and `capacity` is the
-        /// number of samples that its buffer can hold.
-        #[inline(always)]
-        pub(crate) fn is_in(
-            self,
-            window: Option<WindowFilter>,
-            (count, capacity): (u64, usize),
-        ) -> bool {
-            count > capacity as u64 && window.is_none_or(|window| self.0 > window.0)
-        }
-    }
-
     /// Selects the samples that belong to a window, given by its first tick. A sample belongs to
     /// the window if its tick is at least this one, so that its [`Membership`] is greater.
     #[derive(Clone, Copy)]
@@ -255,12 +215,11 @@ mod wide {
     }
 
     /// Copies the samples of a window, or all samples if `window` is `None`, to `scratch` and
-    /// writes the values at the given quantiles to `found`. Returns the number of samples copied,
-    /// or `None` if there are none.
+    /// writes the values at the given quantiles to `found`. Returns the number of samples copied.
     ///
-    /// `samples` must hold all samples of the window: the caller has checked this with
-    /// [`Evicted::is_in`]. `count` is their number. `is_weighted` must be `true` unless every
-    /// weight is 1.
+    /// `count` is the number of samples that were recorded in the window. Returns `None` if the
+    /// buffer does not hold all of them any more. `is_weighted` must be `true` unless every weight
+    /// is 1.
     #[inline(always)]
     pub(crate) fn quantiles<const K: usize>(
         samples: &[Sample],
@@ -277,7 +236,9 @@ mod wide {
                 selected += 1;
             }
         }
-        debug_assert_eq!(selected as u64, count, "the buffer and the slices disagree");
+        if selected as u64 != count {
+            return None;
+        }
         let scratch = &mut scratch[..selected];
         *found = if is_weighted {
             select::weighted_quantiles(scratch, *quantiles)?
@@ -412,24 +373,6 @@ mod compact {
         }
     }
 
-    /// Which samples newer ones have replaced in an event's buffer. Empty in this representation:
-    /// [`quantiles`] finds out from the number of samples whether any is missing.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-    pub(crate) struct Evicted;
-
-    impl Evicted {
-        pub(crate) const NONE: Self = Self;
-
-        #[inline(always)]
-        pub(crate) const fn note(self, _: Membership) {}
-
-        #[inline(always)]
-        pub(crate) const fn is_in(self, _: Option<WindowFilter>, _: (u64, usize)) -> bool {
-            false
-        }
-    }
-
     /// Selects the samples that belong to a window: those whose slice number in the window's bits
     /// is not 0.
     #[derive(Clone, Copy)]
@@ -492,7 +435,7 @@ mod compact {
     ) -> (usize, u32) {
         let (mut selected, mut weight) = (0, 0);
         for (index, sample) in samples.iter().enumerate() {
-            if window.is_none_or(|window| window.contains(sample.membership())) {
+            if window.is_none_or(|window| window.contains(sample.0.membership())) {
                 scratch[selected] = index as u16;
                 selected += 1;
                 weight += 1 << sample.weighted().sampling();

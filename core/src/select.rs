@@ -62,7 +62,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
 /// Sorts `samples` in ascending order of `key`, by Shellsort with the gaps 1, 3, 7, 15, …
 /// (Hibbard, 1963; Knuth, TAOCP 3, 5.2.1). Takes time proportional to n^1.5 in the worst case and
 /// does not recurse.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(never)]
 pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) -> K) {
     let mut gap = 0;
     while gap < samples.len() / 2 {

@@ -2,9 +2,8 @@
 //! internal units.
 
 use crate::{
-    Estimate, FixedPoint, Quantile, TimeUnit, Unit,
+    Estimate, FixedPoint, Quantile, TimeUnit, Unit, arithmetic,
     moments::{Moments, RawFixed, fixed_nanos, fixed_numbers},
-    wide_math,
 };
 
 /// How accurate quantiles are, such as those of a [`Summary`].
@@ -188,7 +187,6 @@ impl UnitConverter {
 
     /// Returns the largest possible difference between the converted estimate and the converted
     /// sample that it estimates, in parts per million of this sample, rounded up.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) fn error_ppm(self, estimate: &Estimate) -> u32 {
         let (value, least, most) =
             (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
@@ -199,14 +197,13 @@ impl UnitConverter {
 
 /// Returns `part / whole` in parts per million, rounded up. Returns 0 if `part` is 0. If only
 /// `whole` is 0, or if the result does not fit, returns `u32::MAX`.
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
 fn ratio_ppm(part: u64, whole: u64) -> u32 {
     match (part, whole) {
         (0, _) => 0,
         (_, 0) => u32::MAX,
         // ceil(a / b) = floor((a − 1) / b) + 1
         _ => {
-            let floor = wide_math::quotient(wide_math::product(part, 1_000_000) - 1, whole);
+            let floor = arithmetic::quotient(arithmetic::product(part, 1_000_000) - 1, whole);
             u32::try_from(floor).map_or(u32::MAX, |floor| floor.saturating_add(1))
         }
     }

@@ -12,9 +12,8 @@
 use core::{ops::Range, time::Duration};
 
 use crate::{
-    TickRate,
+    TickRate, arithmetic,
     clock::{duration_from_nanos, nanos_from_duration},
-    wide_math,
 };
 
 /// The length of a window and the number of slices it is cut into.
@@ -64,8 +63,11 @@ pub struct Window {
     slice_ticks: u64,
     /// The first tick of the current slice, a multiple of `slice_ticks`. It is stored so that it
     /// takes only a comparison to find that a record is in the current slice, as most records are.
-    /// Finding an earlier slice takes a division or a search.
+    /// Finding an earlier slice takes a search.
     slice_start: u64,
+    /// The first tick of the window, that is of its oldest slice. It is 0 if the slices would reach
+    /// back beyond tick 0. It is stored so that a tick before the window is found by a comparison.
+    start: u64,
     /// The index of the current slice.
     current_index: usize,
     /// The smallest index of this window's slices.
@@ -88,6 +90,7 @@ impl Window {
         length_nanos: 0,
         slice_ticks: 0,
         slice_start: 0,
+        start: 0,
         current_index: 0,
         first_index: 0,
         slices: 0,
@@ -126,14 +129,14 @@ impl Window {
             return false;
         }
         let slice_ticks =
-            rate.ticks_in_nanos(wide_math::div_rem(length_nanos, spec.slices.into()).0);
+            rate.ticks_in_nanos(arithmetic::div_rem(length_nanos, spec.slices.into()).0);
         if slice_ticks == 0 {
             return false;
         }
         (self.length_nanos, self.slice_ticks, self.slices) =
             (length_nanos, slice_ticks, spec.slices);
         (self.first_index, self.current_index) = (first_index, first_index);
-        self.slice_start = now - wide_math::div_rem(now, slice_ticks).1;
+        self.set_current_slice(now);
         true
     }
 
@@ -160,20 +163,15 @@ impl Window {
 
     /// Returns the first tick of the window, that is of its oldest slice. It is 0 if the slices
     /// would reach back beyond tick 0.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub const fn start(&self) -> u64 {
-        if cfg!(target_pointer_width = "64") {
-            return self
-                .slice_start
-                .saturating_sub(self.slice_ticks.saturating_mul(self.slices as u64 - 1));
-        }
-        // A loop, because 64-bit multiplications are expensive on targets with 32-bit registers.
-        let (mut start, mut slices_before) = (self.slice_start, self.slices - 1);
-        while slices_before > 0 {
-            start = start.saturating_sub(self.slice_ticks);
-            slices_before -= 1;
-        }
-        start
+        self.start
+    }
+
+    /// Makes the slice that contains the tick `now` the current one.
+    fn set_current_slice(&mut self, now: u64) {
+        self.slice_start = now - arithmetic::div_rem(now, self.slice_ticks).1;
+        let before = arithmetic::product(self.slice_ticks, u64::from(self.slices) - 1);
+        self.start = self.slice_start.saturating_sub(arithmetic::saturating_u64(before));
     }
 
     /// Makes the slice that contains the tick `now` the current one. Calls `clear` with the index
@@ -187,7 +185,7 @@ impl Window {
             return;
         }
         let previous_start = self.slice_start;
-        self.slice_start = now - wide_math::div_rem(now, self.slice_ticks).1;
+        self.set_current_slice(now);
         // One slice at a time instead of dividing `ticks_to_advance` by the length of a slice,
         // because divisions are expensive on targets with 32-bit registers. The number of steps is
         // limited to the number of slices: after that many, every index has been cleared.
@@ -209,7 +207,6 @@ impl Window {
     }
 
     /// Returns whether the current slice is over at the tick `now`.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
     pub(crate) const fn is_slice_over(&self, now: u64) -> bool {
         now >= self.slice_start.saturating_add(self.slice_ticks)
     }
@@ -258,35 +255,16 @@ impl Window {
     }
 
     /// Like [`slice_index`](Self::slice_index), but also returns the first tick of the slice.
-    #[expect(clippy::cast_possible_truncation, reason = "less than the number of slices")]
+    ///
+    /// Searches from the current slice backwards, because a division would be expensive on
+    /// processors with 32-bit registers. Takes time linear in the number of slices between the
+    /// current one and that of the tick.
     pub(crate) fn slice_index_and_start(&self, tick: u64) -> Option<(usize, u64)> {
-        if cfg!(not(target_pointer_width = "64")) {
-            return self.search_slice(tick);
-        }
-        if tick >= self.slice_start {
-            return Some((self.current_index, self.slice_start));
-        }
-        if tick < self.start() {
+        // A tick before the window, of which there may be many after a pause of the drain, must not
+        // take a search.
+        if tick < self.start {
             return None;
         }
-        // How many slices before the current one: (slice_start − tick) / slice_ticks, rounded up.
-        let back = (self.slice_start - 1 - tick) / self.slice_ticks + 1;
-        // Going back from the first index continues at the last one.
-        let wrap = if self.current_index < self.first_index + back as usize {
-            self.slices as usize
-        } else {
-            0
-        };
-        Some((
-            self.current_index + wrap - back as usize,
-            self.slice_start - back * self.slice_ticks,
-        ))
-    }
-
-    /// Does the work of [`slice_index_and_start`](Self::slice_index_and_start) on targets with
-    /// 32-bit registers: searches from the current slice backwards. Slices are few, and divisions
-    /// are expensive there.
-    fn search_slice(&self, tick: u64) -> Option<(usize, u64)> {
         let (mut index, mut start) = (self.current_index, self.slice_start);
         for _ in 0..self.slices {
             if tick >= start {
@@ -339,7 +317,6 @@ mod tests {
                 let oldest = (now / slice_ticks).saturating_sub(u64::from(slices) - 1);
                 prop_assert_eq!(window.start(), oldest * slice_ticks);
                 prop_assert_eq!(window.slice_index(tick).is_some(), slice >= oldest);
-                prop_assert_eq!(window.search_slice(tick), window.slice_index_and_start(tick));
                 let start = window.slice_index_and_start(tick).map(|(_, start)| start);
                 prop_assert_eq!(start, (slice >= oldest).then_some(slice * slice_ticks));
                 if let Some(index) = window.slice_index(tick) {

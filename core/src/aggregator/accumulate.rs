@@ -145,7 +145,6 @@ fn store(state: &mut RowState, samples: &mut [Sample], row: SampleRow, sample: S
         return false;
     }
     let Some(oldest) = samples.get_mut(row.first + state.next_sample) else { return false };
-    state.evicted.note(oldest.membership());
     *oldest = sample;
     state.next_sample = if state.next_sample + 1 == row.len { 0 } else { state.next_sample + 1 };
     true
@@ -249,7 +248,7 @@ impl<'a, S: Storage> StagedRow<'a, S> {
     }
 
     /// Adds the current batch to the staged sums and bucket counts.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub(super) fn sum_batch(&mut self, row: SampleRow) {
         let RowState { staged, next_sample, .. } = &mut *self.state;
         let len = core::mem::take(&mut staged.batch) as usize;
@@ -327,7 +326,7 @@ impl<S: Storage> Aggregator<S> {
     /// A sample is staged on its own if it does not belong to every window: because it is late,
     /// that is, older than a window, or because it is from the future. The latter counts in the
     /// total only.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     pub(super) fn add_sample(
         &mut self,
         row: usize,
@@ -365,7 +364,7 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// If `is_future`, the sample to stage belongs to no slice; the result is then `false`.
     #[cold]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
         let row = self.bounded_row(row);
         self.commit(row);
@@ -425,7 +424,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Commits what is staged for the event in `row` to the total and to the slices that it belongs
     /// to. Takes time linear in the buckets between the smallest and the largest staged sample.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub(super) fn commit(&mut self, row: usize) {
         // The rows after the events are corrected summaries, for which nothing is ever staged.
         if row < self.shape().events {
@@ -436,7 +435,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Commits what is staged for the event in `row` to the total and to the slices that `tick`
     /// belongs to. With `None`, commits to the total only.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn commit_into(&mut self, row: usize, tick: Option<u64>) {
         let row = self.bounded_row(row);
         let unit = self.sum_batch(row);
@@ -492,7 +491,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Adds the current batch of the event in `row` to its staged sums. Returns the event's unit.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn sum_batch(&mut self, row: usize) -> Unit {
         let StorageParts { row_of_id, rows, .. } = self.storage.parts();
         let unit = unit_of::<S>(row_of_id, &rows[row]);
@@ -522,7 +521,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Commits what is staged for all events. The next sample of each event looks up its slices
     /// anew, because the windows are about to advance.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub(super) fn commit_all(&mut self) {
         for row in 0..self.shape().events {
             self.commit(row);

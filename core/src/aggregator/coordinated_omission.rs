@@ -15,12 +15,11 @@
 
 use super::Aggregator;
 use crate::{
-    Moments, Unit,
+    Moments, Unit, arithmetic,
     bucket_counts::BucketCounts,
     histogram::Count,
     select::WeightedSample,
     storage::{Storage, StorageParts},
-    wide_math,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -51,7 +50,7 @@ impl<S: Storage> Aggregator<S> {
         // The number of missing samples: as many as `HdrHistogram` adds if value and interval are
         // whole nanoseconds. In internal units, a duration of exactly n intervals could be rounded
         // to less than n of them.
-        let missing = wide_math::div_rem(unit.nanos(value), interval).0.saturating_sub(1);
+        let missing = arithmetic::div_rem(unit.nanos(value), interval).0.saturating_sub(1);
         // The missing samples are spaced evenly between `value` and `least`, the smallest of them:
         // they are value − j·distance/missing for j from 1 to `missing`. If the interval were
         // rounded to internal units first, its rounding error would add up from sample to sample.
@@ -70,10 +69,10 @@ impl<S: Storage> Aggregator<S> {
             // A division of 128 bits takes several times as long as one of 64 bits, so it is only
             // used if the product excess·missing does not fit 64 bits.
             let largest_j = if let Some(product) = excess.checked_mul(missing) {
-                wide_math::div_rem(product.saturating_sub(1), distance.max(1)).0
+                arithmetic::div_rem(product.saturating_sub(1), distance.max(1)).0
             } else {
-                wide_math::saturating_u64(wide_math::quotient(
-                    wide_math::product(excess, missing) - 1,
+                arithmetic::saturating_u64(arithmetic::quotient(
+                    arithmetic::product(excess, missing) - 1,
                     distance.max(1),
                 ))
             };

@@ -9,7 +9,7 @@ use crate::{
     exemplars::Exemplar,
     in_flight::SHORTCUTS,
     packed_moments::PackedMoments,
-    sample_buffer::{self, Evicted, WindowFilter},
+    sample_buffer::{self, WindowFilter},
     sla::Tally,
     storage::{Storage, StorageParts},
 };
@@ -31,7 +31,7 @@ impl<S: Storage> Aggregator<S> {
     /// samples and of each slice that expires, and, on 32-bit targets or if the clock restarted, in
     /// the buffered samples. While spans are uncertain (see [`mark_lost`](Self::mark_lost)), or if
     /// the clock restarted, it is also linear in the size of the table of open spans.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
         if now < self.now {
@@ -105,7 +105,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Sets the time of the pass, and with it the last tick that is not in the future.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn set_now(&mut self, now: u64) {
         (self.now, self.latest) = (now, now.saturating_add(self.tolerance));
     }
@@ -118,8 +118,8 @@ impl<S: Storage> Aggregator<S> {
     ///   which silences are measured.
     /// - Calls [`mark_lost`](Self::mark_lost), which marks the summaries as incomplete and all open
     ///   spans as uncertain, and lowers the ticks since which spans have been so.
-    /// - Discards which windows the buffered samples belong to, what is known of replaced samples,
-    ///   and since when the event of a violated limit has been within the limit again.
+    /// - Discards which windows the buffered samples belong to, and since when the event of a
+    ///   violated limit has been within the limit again.
     /// - Leaves unchanged the start ticks of open spans and early ENDs, the exemplars of the total,
     ///   and the ticks at which violations were raised or cleared.
     ///
@@ -132,7 +132,6 @@ impl<S: Storage> Aggregator<S> {
         self.mark_lost();
         let StorageParts { rows, samples, limits, silences, .. } = self.storage.parts();
         for row in rows {
-            row.evicted = Evicted::NONE;
             if !S::ABSENT.silences {
                 row.seen = row.seen.min(now.saturating_add(1));
             }
@@ -178,7 +177,7 @@ impl<S: Storage> Aggregator<S> {
     /// this concerns several rings, use the lowest pass and the lowest tick.
     // Out of line because stacks are small on 32-bit targets, and the stack frame of this function
     // holds a chunk of copied records.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn drain_up_to(
         &mut self,
         source: u16,
@@ -230,7 +229,7 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// [`drain`](Self::drain) calls this for the records that it finds overwritten. Call it for
     /// other losses, such as ENDs of threads that have no ring.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn mark_lost(&mut self) {
         self.mark_incomplete();
         let now = self.now;
@@ -292,7 +291,7 @@ impl<S: Storage> Aggregator<S> {
 
     /// Removes early ENDs, or else uncertain spans, from the table of open spans: see
     /// [`OpenSpanTable::remove_older`](crate::in_flight::OpenSpanTable::remove_older).
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn remove_older(&mut self, early_ends: bool, before: u64) {
         if !S::ABSENT.in_flight {
             self.in_flight().remove_older(early_ends, before);

@@ -3,11 +3,10 @@
 use core::{error, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
-    Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec,
+    Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec, arithmetic,
     clock::nanos_from_duration,
     sample_buffer,
     storage::{Absent, Shape, Storage},
-    wide_math,
 };
 
 /// The error returned when an aggregator cannot be created: windows or events are invalid, or they,
@@ -331,7 +330,7 @@ fn check_windows_and_events<S: Storage>(
         // A length of 2^64 ns or more is refused later, with `SliceTooShort`.
         if slices == 0
             || nanos_from_duration(length)
-                .is_some_and(|nanos| wide_math::div_rem(nanos, slices.into()).1 > 0)
+                .is_some_and(|nanos| arithmetic::div_rem(nanos, slices.into()).1 > 0)
         {
             return Err(ConfigError::SlicesDoNotDivide { length, slices });
         }

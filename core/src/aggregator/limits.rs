@@ -185,7 +185,7 @@ impl<S: Storage> Aggregator<S> {
     /// the limits of its event.
     // Out of line because stacks are small on 32-bit targets. If this were inlined, its locals
     // would be part of the caller's stack frame all the time.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn evaluate_limits(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
         if !S::ABSENT.limits {
             self.count_hung_spans(as_of);

@@ -85,7 +85,7 @@ impl<'a> Distribution<'a> {
                 Some((self.converter.value(value), Accuracy::Exact))
             }
             DistributionData::Counted { buckets, moments, counts, .. } => {
-                let [estimate] = histogram::estimate(buckets, &moments, counts, [quantile]);
+                let [estimate] = histogram::estimate(buckets, &moments, counts, &[quantile]);
                 (moments.count() > 0).then(|| self.converter.estimate(estimate))
             }
         }
@@ -148,7 +148,7 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Takes time linear in the event's buffered samples or in the buckets between the smallest and
     /// the largest sample.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     pub fn summary(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
         let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
         self.commit(row);
@@ -394,32 +394,22 @@ impl<S: Storage> Aggregator<S> {
         }
         if cfg!(target_pointer_width = "64") {
             let (_, counts) = self.sum_bucket_counts(selection);
-            let estimates = histogram::estimate(buckets, moments, counts, *quantiles);
+            let estimates = histogram::estimate(buckets, moments, counts, quantiles);
             *found = estimates.map(|estimate| estimate.value);
             return converter.accuracy(&estimates);
         }
         // On 32-bit targets, compute the same from one count at a time instead of from an array of
         // sums. This takes less flash and less stack.
-        let (indices, counted) = self.locate_ranks(selection, quantiles, 0);
-        // Saturated counters lack this weight, which may lie in any bucket. Each quantile then lies
-        // between two buckets: `lowest` is its bucket if all of the missing weight lies below the
-        // quantile's rank, `indices` if all of it lies above.
-        let missing = moments.weight().saturating_sub(counted);
-        let (lowest, _) = if missing > 0 {
-            self.locate_ranks(selection, quantiles, missing)
-        } else {
-            (indices, 0)
-        };
         let mut error = 0;
-        for number in 0..QUANTILES.len() {
-            let mut estimate = buckets.estimate(indices[number], moments.min(), moments.max());
-            if missing > 0 {
-                let least = buckets.estimate(lowest[number], moments.min(), moments.max()).least;
-                estimate = Estimate::between(least, estimate.most);
-            }
-            found[number] = estimate.value;
-            error = error.max(converter.error_ppm(&estimate));
-        }
+        histogram::estimate_each(
+            buckets,
+            moments,
+            |below| self.locate_ranks(selection, quantiles, below),
+            |number, estimate| {
+                found[number] = estimate.value;
+                error = error.max(converter.error_ppm(&estimate));
+            },
+        );
         Accuracy::WithinPpm(error)
     }
 
@@ -495,9 +485,7 @@ impl<S: Storage> Aggregator<S> {
             );
         }
         let (first, counts) = self.sum_bucket_counts(selection);
-        // `estimate` itself allows for missing weight of saturated counters, which
-        // `estimate_quantiles` has to do for 32-bit targets.
-        let estimates = histogram::estimate(buckets, &moments, counts, QUANTILES);
+        let estimates = histogram::estimate(buckets, &moments, counts, &QUANTILES);
         let found = estimates.map(|estimate| estimate.value);
         let summary = converter.summary(&moments, &found, converter.accuracy(&estimates), coverage);
         (
@@ -533,15 +521,13 @@ impl<S: Storage> Aggregator<S> {
             Scope::Total => None,
             Scope::Window(window) => Some(WindowFilter::of(&windows[window])),
         };
-        let state = &rows[row];
-        let since_start = state.total.count();
-        if state.evicted.is_in(filter, (since_start, buffered_samples)) {
+        let count = selection.moments.count();
+        if count > buffered_samples as u64 {
             return None;
         }
-        let filled = usize::try_from(since_start)
+        let filled = usize::try_from(rows[row].total.count())
             .map_or(buffered_samples, |count| count.min(buffered_samples));
         let samples = &samples[row * buffered_samples..][..filled];
-        let count = selection.moments.count();
         let is_weighted = selection.moments.weight() != count;
         sample_buffer::quantiles(samples, scratch, filter, (count, is_weighted), (quantiles, found))
     }
@@ -549,7 +535,7 @@ impl<S: Storage> Aggregator<S> {
     /// Sums the bucket counts of the selection's slices, or takes them from the total. Returns the
     /// index of the bucket that holds the smallest sample, and the counts from this bucket to the
     /// bucket that holds the largest. Without histograms, the counts are empty.
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+    #[inline(never)]
     fn sum_bucket_counts(&mut self, selection: &Selection) -> (usize, &[CountWord]) {
         let shape = self.shape();
         let padded_buckets = shape.padded_buckets();

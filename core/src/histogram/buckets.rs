@@ -2,24 +2,20 @@
 //!
 //! The position of a value's highest bit gives the octave: the range from one power of two to the
 //! next. The bits of the value, shifted left until the highest one is set, are its *mantissa*. The
-//! mantissa is compared with the exact bounds of the buckets within the octave:
+//! few bits behind the highest one index a table, which gives the bucket within the octave after one
+//! comparison with an exact bound. This is the method of OpenTelemetry's *lookup table mapping*.
+//! Computing the logarithm of each value instead would be off by one at some bounds.
 //!
-//! - On 64-bit targets, the few bits behind the highest one index a table, which gives the bucket
-//!   after one comparison with a bound. This is the method of OpenTelemetry's *lookup table
-//!   mapping*.
-//! - On 32-bit targets, a binary search among the bounds finds the bucket, because the tables would
-//!   take too much flash.
-//!
-//! A computed logarithm would be off by one at some bounds.
+//! Each scale has tables of its own. The code looks them up such that a firmware whose histograms
+//! all have the same scale contains only the tables of this scale.
 
 use core::ops::Range;
 
 use super::bounds::BOUNDS;
 use crate::{
-    Moments,
+    Moments, arithmetic,
     counter_width::{CountWord, saturating_word},
     select::WeightedSample,
-    wide_math,
 };
 
 /// The finest scale of a histogram: 2^8 = 256 buckets in each octave, the range from one power of
@@ -72,6 +68,12 @@ impl<const BOUND: usize, const GUESS: usize> Table<BOUND, GUESS> {
         let guess = usize::from(self.guess[leading]);
         guess + usize::from(self.bounds[guess] < mantissa)
     }
+
+    /// Returns the bound with this index in the octave.
+    const fn bound(&self, index: usize) -> u64 {
+        // The index is always within the table. The `%` only removes the bounds check.
+        self.bounds[index % (BOUND - 1)]
+    }
 }
 
 static SCALE_0: Table<2, 2> = Table::new();
@@ -84,38 +86,11 @@ static SCALE_6: Table<65, 128> = Table::new();
 static SCALE_7: Table<129, 256> = Table::new();
 static SCALE_8: Table<257, 512> = Table::new();
 
-/// Returns the number of leading zeros of a value that is not 0.
-///
-/// On 32-bit targets, this takes a shortcut for values below 2^32, the most frequent ones, whose
-/// high word is 0.
+/// Returns the number of bounds in an octave that lie below a mantissa, at the given scale.
+// The scale is an argument of its own here and in the functions below, not a part of `Buckets`. If
+// all callers pass the same constant, the compiler keeps only the tables of that scale.
 #[inline(always)]
-fn leading_zeros(value: u64) -> u32 {
-    match u32::try_from(value) {
-        Ok(word) if cfg!(not(target_pointer_width = "64")) => u32::BITS + word.leading_zeros(),
-        _ => value.leading_zeros(),
-    }
-}
-
-/// Returns the mantissa of a value: shifts the value left by its number of leading zeros, which the
-/// caller passes. Takes the same shortcut as [`leading_zeros`].
-#[inline(always)]
-fn mantissa_of(value: u64, leading_zeros: u32) -> u64 {
-    match u32::try_from(value) {
-        Ok(word) if cfg!(not(target_pointer_width = "64")) => {
-            u64::from(word << (leading_zeros - u32::BITS)) << u32::BITS
-        }
-        _ => value << leading_zeros,
-    }
-}
-
-/// Returns the number of bounds in an octave that lie below a mantissa, at the given scale, which
-/// is at most `FINEST` (see [`COARSE_SCALE`]).
-#[inline(always)]
-pub(super) fn bounds_below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
-    // The tables of all scales take 6 KiB, which is too much for the flash of a microcontroller.
-    if cfg!(not(target_pointer_width = "64")) {
-        return bounds_below_by_search::<FINEST>(scale, mantissa);
-    }
+pub(super) fn bounds_below(scale: u8, mantissa: u64) -> usize {
     match scale {
         0 => SCALE_0.bounds_below(mantissa),
         1 => SCALE_1.bounds_below(mantissa),
@@ -129,68 +104,41 @@ pub(super) fn bounds_below<const FINEST: u8>(scale: u8, mantissa: u64) -> usize 
     }
 }
 
-/// Computes [`bounds_below`] by binary search among the bounds of an octave, which takes at most
-/// `FINEST` steps.
+/// Returns `floor(2^(63 + index / 2^scale))` for an index below 2^scale.
 #[inline(always)]
-pub(super) fn bounds_below_by_search<const FINEST: u8>(scale: u8, mantissa: u64) -> usize {
-    const LOWEST: u64 = BOUNDS[0];
-    if mantissa <= LOWEST {
-        return 0;
+const fn mantissa_of_bound(scale: u8, index: usize) -> u64 {
+    match scale {
+        0 => SCALE_0.bound(index),
+        1 => SCALE_1.bound(index),
+        2 => SCALE_2.bound(index),
+        3 => SCALE_3.bound(index),
+        4 => SCALE_4.bound(index),
+        5 => SCALE_5.bound(index),
+        6 => SCALE_6.bound(index),
+        7 => SCALE_7.bound(index),
+        _ => SCALE_8.bound(index),
     }
-    // Invariant: the bound with the index `found`, counted at the scale `FINEST`, lies below the
-    // mantissa.
-    let mut found = 0;
-    // With the short table, the search always goes on to the finest scale, because a constant
-    // number of steps can be unrolled. The last line drops the surplus precision.
-    let steps = if FINEST == COARSE_SCALE { COARSE_SCALE } else { scale };
-    for step in 1..=steps {
-        let next = found + (1 << FINEST >> step);
-        if mantissa_of_bound::<FINEST>(FINEST, next) < mantissa {
-            found = next;
-        }
-    }
-    (found >> (FINEST - scale)) + 1
 }
 
-/// The finest scale whose bounds are in the short table, [`COARSE_BOUNDS`].
-///
-/// Functions that look up bounds have a const parameter `FINEST`, the finest scale that they
-/// support: `COARSE_SCALE`, to use the short table, or [`MAX_SCALE`], to use the long table
-/// [`BOUNDS`]. If the compiler sees that the scale of every histogram is at most `COARSE_SCALE`, it
-/// drops the functions for `MAX_SCALE`, and the long table takes no flash.
-pub(super) const COARSE_SCALE: u8 = 3;
-
-/// The bounds of one octave at the scale [`COARSE_SCALE`]: every 32nd entry of [`BOUNDS`].
-static COARSE_BOUNDS: [u64; 1 << COARSE_SCALE] = {
-    let mut bounds = [0; 1 << COARSE_SCALE];
-    let mut j = 0;
-    while j < bounds.len() {
-        bounds[j] = BOUNDS[j << (MAX_SCALE - COARSE_SCALE)];
-        j += 1;
-    }
-    bounds
-};
+/// Returns the number of the bucket of a value among those of all octaves from 2^0 on, counted from
+/// 1; 0 for the value 1, which lies below all octaves. `value` must not be 0.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
+#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+fn number_of(scale: u8, value: u64) -> usize {
+    let shift = value.leading_zeros();
+    let octave = (u64::BITS - 1 - shift) as usize;
+    // `bounds_below` is 0 for a power of two, which therefore belongs to the last bucket of the
+    // octave below, and at least 1 for every other value.
+    (octave << scale) + bounds_below(scale, value << shift)
+}
 
 /// Returns `floor(2^(index / 2^scale))`, saturating at 2^64 − 1.
-#[cfg_attr(target_pointer_width = "64", inline)]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-const fn bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
+const fn bound(scale: u8, index: usize) -> u64 {
     let octave = index >> scale;
     if octave >= 64 {
         return u64::MAX;
     }
-    mantissa_of_bound::<FINEST>(scale, index & ((1 << scale) - 1)) >> (63 - octave)
-}
-
-/// Returns `floor(2^(63 + index / 2^scale))` for an index below 2^scale.
-#[inline(always)]
-const fn mantissa_of_bound<const FINEST: u8>(scale: u8, index: usize) -> u64 {
-    // The index is always within the table. The `%` only removes the bounds check.
-    if FINEST == COARSE_SCALE {
-        COARSE_BOUNDS[(index << (COARSE_SCALE - scale)) % COARSE_BOUNDS.len()]
-    } else {
-        BOUNDS[(index << (MAX_SCALE - scale)) % BOUNDS.len()]
-    }
+    mantissa_of_bound(scale, index & ((1 << scale) - 1)) >> (63 - octave)
 }
 
 /// The buckets of a histogram: their scale and the range that they cover.
@@ -297,60 +245,16 @@ impl Buckets {
     /// Returns the index of the bucket that counts `value`. Takes constant time.
     #[inline(always)]
     pub fn index(self, value: u64) -> usize {
-        if self.uses_coarse_bounds() {
-            self.index_by::<COARSE_SCALE>(value)
-        } else {
-            self.index_by::<MAX_SCALE>(value)
-        }
-    }
-
-    /// Returns whether to use the short table of bounds, [`COARSE_BOUNDS`]. Always `false` on
-    /// 64-bit targets, which have the long tables ([`BOUNDS`], and [`SCALE_0`] to [`SCALE_8`]) in
-    /// any case.
-    #[inline(always)]
-    pub(super) const fn uses_coarse_bounds(self) -> bool {
-        cfg!(not(target_pointer_width = "64")) && self.scale <= COARSE_SCALE
-    }
-
-    /// Computes [`index`](Self::index) with the bounds of the scales up to `FINEST` (see
-    /// [`COARSE_SCALE`]).
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(super) fn index_by<const FINEST: u8>(self, value: u64) -> usize {
         if value == 0 {
             return ZERO_BUCKET;
         }
-        // An empty range has no bounds to search, which saves the binary search of 32-bit targets.
-        if cfg!(not(target_pointer_width = "64")) && self.octaves == 0 {
-            return self.index_without_octaves(value);
-        }
-        let shift = leading_zeros(value);
-        let octave = (u64::BITS - 1 - shift) as usize;
-        // The number of the value's bucket among those of all octaves from 2^0 on, counted from 1;
-        // 0 for the value 1, which lies below all octaves. `bounds_below` is 0 for a power of two,
-        // which therefore belongs to the last bucket of the octave below, and at least 1 for every
-        // other value.
-        let number =
-            (octave << self.scale) + bounds_below::<FINEST>(self.scale, mantissa_of(value, shift));
+        let number = number_of(self.scale, value);
         let below_range = (self.lowest as usize) << self.scale;
         if number <= below_range {
             BELOW_RANGE
         } else {
             (FIRST_IN_RANGE + number - below_range - 1).min(self.len() - 1)
         }
-    }
-
-    /// Returns the index of the bucket that counts a value other than 0 if `octaves` is 0. There
-    /// are only two such buckets: [`BELOW_RANGE`] counts values up to 2^lowest, and the next one,
-    /// the last, counts greater values.
-    #[inline]
-    pub(super) const fn index_without_octaves(self, value: u64) -> usize {
-        let above = match (value - 1).checked_shr(self.lowest as u32) {
-            Some(above) => above,
-            None => 0,
-        };
-        // Without octaves, no bucket is in the range: the bucket above the range has this index.
-        if above == 0 { BELOW_RANGE } else { FIRST_IN_RANGE }
     }
 
     /// Returns the range of indices from the bucket of the smallest value to the bucket of the
@@ -367,28 +271,17 @@ impl Buckets {
     /// includes and excludes the same integers.
     #[inline]
     pub const fn bounds(self, index: usize) -> (u64, u64) {
-        if self.uses_coarse_bounds() {
-            self.bounds_by::<COARSE_SCALE>(index)
-        } else {
-            self.bounds_by::<MAX_SCALE>(index)
-        }
-    }
-
-    /// Computes [`bounds`](Self::bounds) with the bounds of the scales up to `FINEST` (see
-    /// [`COARSE_SCALE`]).
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    const fn bounds_by<const FINEST: u8>(self, index: usize) -> (u64, u64) {
         let below_range = (self.lowest as usize) << self.scale;
         if index == ZERO_BUCKET {
             (0, 0)
         } else if index == BELOW_RANGE {
-            (0, bound::<FINEST>(self.scale, below_range))
+            (0, bound(self.scale, below_range))
         } else if index >= self.len() - 1 {
-            (bound::<FINEST>(self.scale, below_range + self.len() - 1 - FIRST_IN_RANGE), u64::MAX)
+            (bound(self.scale, below_range + self.len() - 1 - FIRST_IN_RANGE), u64::MAX)
         } else {
             (
-                bound::<FINEST>(self.scale, below_range + index - FIRST_IN_RANGE),
-                bound::<FINEST>(self.scale, below_range + index - FIRST_IN_RANGE + 1),
+                bound(self.scale, below_range + index - FIRST_IN_RANGE),
+                bound(self.scale, below_range + index - FIRST_IN_RANGE + 1),
             )
         }
     }
@@ -397,24 +290,7 @@ impl Buckets {
     /// smallest and the largest value in the histogram, narrow the bounds of the estimate.
     #[inline(always)]
     pub fn estimate(self, index: usize, min: u64, max: u64) -> Estimate {
-        if self.uses_coarse_bounds() {
-            self.estimate_by::<COARSE_SCALE>(index, min, max)
-        } else {
-            self.estimate_by::<MAX_SCALE>(index, min, max)
-        }
-    }
-
-    /// Computes [`estimate`](Self::estimate) with the bounds of the scales up to `FINEST` (see
-    /// [`COARSE_SCALE`]).
-    #[cfg_attr(target_pointer_width = "64", inline(always))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    pub(super) fn estimate_by<const FINEST: u8>(
-        self,
-        index: usize,
-        min: u64,
-        max: u64,
-    ) -> Estimate {
-        let (above, up_to) = self.bounds_by::<FINEST>(index);
+        let (above, up_to) = self.bounds(index);
         let least = if index == ZERO_BUCKET { 0 } else { min.max(above.saturating_add(1)) };
         let most = max.min(up_to).max(least);
         // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far
@@ -430,7 +306,7 @@ impl Buckets {
 
 /// Returns the geometric mean of two numbers, rounded down.
 fn geometric_mean(a: u64, b: u64) -> u64 {
-    wide_math::isqrt(wide_math::product(a, b))
+    arithmetic::isqrt(arithmetic::product(a, b))
 }
 
 /// An estimate of a value of which only the bucket is known.
@@ -448,6 +324,9 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The estimate of the value 0.
+    pub(crate) const ZERO: Self = Self { value: 0, least: 0, most: 0 };
+
     /// Estimates a value that lies anywhere from `least` to `most`, by their geometric mean.
     pub(crate) fn between(least: u64, most: u64) -> Self {
         Self { value: geometric_mean(least, most), least, most }

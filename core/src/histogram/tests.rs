@@ -6,10 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     bounds::BOUNDS,
-    buckets::{
-        BELOW_RANGE, COARSE_SCALE, FIRST_IN_RANGE, ZERO_BUCKET, bounds_below,
-        bounds_below_by_search,
-    },
+    buckets::{BELOW_RANGE, FIRST_IN_RANGE, ZERO_BUCKET, bounds_below},
     *,
 };
 
@@ -26,45 +23,20 @@ fn the_table_is_the_exact_floor() {
     }
 }
 
+/// Compares the lookup with counting, at every bound and at its two neighbours.
 #[test]
-fn index_without_octaves_agrees_with_index() {
-    for lowest in [0, 1, 10, 63, 64] {
-        let buckets = Buckets::new(0, lowest, 0).unwrap();
-        for value in
-            (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX])
-        {
-            if value > 0 {
-                assert_eq!(
-                    buckets.index_without_octaves(value),
-                    buckets.index(value),
-                    "{value} above 2^{lowest}"
-                );
-            }
-        }
-    }
-}
-
-/// Compares the two searches at every bound and at its two neighbours.
-#[test]
-fn binary_search_agrees_with_the_tables() {
+fn the_tables_of_all_scales_count_the_bounds_below_a_mantissa() {
     for mantissa in
         BOUNDS.into_iter().flat_map(|bound| [bound - 1, bound, bound + 1]).chain([u64::MAX])
     {
         let mantissa = mantissa | 1 << 63;
         for scale in 0..=MAX_SCALE {
-            let expected = bounds_below::<MAX_SCALE>(scale, mantissa);
+            let bounds = BOUNDS.iter().step_by(256 >> scale);
             assert_eq!(
-                bounds_below_by_search::<MAX_SCALE>(scale, mantissa),
-                expected,
+                bounds_below(scale, mantissa),
+                bounds.filter(|bound| **bound < mantissa).count(),
                 "mantissa {mantissa} at scale {scale}"
             );
-            if scale <= COARSE_SCALE {
-                assert_eq!(
-                    bounds_below_by_search::<COARSE_SCALE>(scale, mantissa),
-                    expected,
-                    "mantissa {mantissa} at scale {scale}"
-                );
-            }
         }
     }
 }

@@ -7,10 +7,9 @@ use core::time::Duration;
 
 use super::{SlaState, Threshold};
 use crate::{
-    Quantile, TickRate, Unit, WindowSpec,
+    Quantile, TickRate, Unit, WindowSpec, arithmetic,
     clock::{TimeUnit, nanos_from_duration},
     counter_width::{self, CountWord},
-    wide_math,
     window::Window,
 };
 
@@ -301,7 +300,7 @@ fn slices_for(length: Duration, max_slices: usize) -> u16 {
     let max_slices = u16::try_from(max_slices).map_or(MAX_SLICES, |max| max.min(MAX_SLICES));
     // With 2^64 ns or more, the window is refused later, whatever the number of its slices.
     let nanos = nanos_from_duration(length).unwrap_or(0);
-    let divides = |slices: &u16| wide_math::div_rem(nanos, u64::from(*slices)).1 == 0;
+    let divides = |slices: &u16| arithmetic::div_rem(nanos, u64::from(*slices)).1 == 0;
     (1..=max_slices).rev().find(divides).unwrap_or(1)
 }
 

@@ -1,8 +1,7 @@
 //! The state of one row of a storage.
 
 use crate::{
-    Moments, aggregator::Staged, counter_width::CountWord, in_flight::PackedPairing,
-    sample_buffer::Evicted, sla::NO_RULE,
+    Moments, aggregator::Staged, counter_width::CountWord, in_flight::PackedPairing, sla::NO_RULE,
 };
 
 /// The state of a row, except for its bucket counts, its samples, its exemplars, and what belongs
@@ -30,8 +29,6 @@ pub struct RowState {
     pub(crate) pairing: PackedPairing,
     /// The samples that have not been added to the slices and to `total` yet.
     pub(crate) staged: Staged,
-    /// What is known of the samples that newer ones have replaced in the event's sample buffer.
-    pub(crate) evicted: Evicted,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
     /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it.
     /// 0 if there was no record, or if the storage has no room for limits on silence.
@@ -55,7 +52,6 @@ impl RowState {
         outcomes: [0; 3],
         pairing: PackedPairing::EMPTY,
         next_sample: 0,
-        evicted: Evicted::NONE,
         seen: 0,
         sampled_until: 0,
         id: 0,

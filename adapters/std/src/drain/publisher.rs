@@ -231,6 +231,7 @@ mod tests {
         }
         assert_eq!((memory[0], memory[1]), (memory[2], memory[3]));
     }
+
     #[test]
     fn the_start_publishes_one_report_with_all_limits() {
         let windows = [WindowSpec::SECOND];

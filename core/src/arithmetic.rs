@@ -1,23 +1,23 @@
-//! 64-bit and 128-bit arithmetic that needs little code on targets with 32-bit registers.
+//! 64-bit and 128-bit arithmetic that needs little code on processors with 32-bit registers.
 //!
 //! There, the compiler expands every 128-bit division or checked product in place, up to a kilobyte
 //! of code each. The functions of this module are slower, but the costly ones exist only once
-//! (`inline(never)`). On 64-bit targets they are the plain operators.
+//! (`inline(never)`). On processors with 64-bit registers they are the plain operators. Both give
+//! the same results, and both are compiled and tested on every target.
 //!
 //! In this module, a *word* has 32 bits.
 
-/// Whether to use the plain operators.
-const USE_OPERATORS: bool = cfg!(target_pointer_width = "64");
+/// Whether the processor has 64-bit registers, so that the plain operators take little code.
+pub(crate) const HAS_64_BIT_REGISTERS: bool = cfg!(target_pointer_width = "64");
 
 /// Returns the product of two 64-bit numbers, which always fits into 128 bits.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(always)]
 pub(crate) const fn product(a: u64, b: u64) -> u128 {
-    if USE_OPERATORS { a as u128 * b as u128 } else { product_by_words(a, b) }
+    if HAS_64_BIT_REGISTERS { a as u128 * b as u128 } else { product_by_words(a, b) }
 }
 
 /// Computes [`product`] from the products of words, as in long multiplication.
-#[inline(always)]
+#[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
 const fn product_by_words(a: u64, b: u64) -> u128 {
     const LOW: u64 = u32::MAX as u64;
@@ -38,18 +38,14 @@ const fn product_by_words(a: u64, b: u64) -> u128 {
 // `target_has_atomic = "32"` requires compare-and-swap, which `ARMv6-M` lacks and the later M
 // profiles have. So `arm` without it selects `ARMv6-M`. It also selects ARMv4T and ARMv5TE, where
 // the halves are only slower.
-#[cfg_attr(all(target_arch = "arm", not(target_has_atomic = "32")), inline(never))]
-#[cfg_attr(not(all(target_arch = "arm", not(target_has_atomic = "32"))), inline(always))]
+#[inline(always)]
 pub(crate) const fn product_of_words(a: u32, b: u32) -> u64 {
-    if cfg!(all(target_arch = "arm", not(target_has_atomic = "32"))) {
-        product_of_words_by_halves(a, b)
-    } else {
-        a as u64 * b as u64
-    }
+    const HAS_NO_LONG_PRODUCT: bool = cfg!(all(target_arch = "arm", not(target_has_atomic = "32")));
+    if HAS_NO_LONG_PRODUCT { product_of_words_by_halves(a, b) } else { a as u64 * b as u64 }
 }
 
 /// Computes [`product_of_words`] from the products of 16-bit halves.
-#[inline(always)]
+#[inline(never)]
 const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
     let [a_low, a_high, b_low, b_high] = [a & 0xFFFF, a >> 16, b & 0xFFFF, b >> 16];
     let crossed = (a_low * b_high) as u64 + (a_high * b_low) as u64;
@@ -62,7 +58,7 @@ const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
 /// by 1 to 31 bits can do without: it only moves bits between neighbouring words.
 #[inline(always)]
 pub(crate) const fn shift_right(number: u64, by: u32) -> u64 {
-    if USE_OPERATORS { number >> by } else { shift_right_by_words(number, by) }
+    if HAS_64_BIT_REGISTERS { number >> by } else { shift_right_by_words(number, by) }
 }
 
 /// Computes [`shift_right`] word by word.
@@ -74,15 +70,13 @@ const fn shift_right_by_words(number: u64, by: u32) -> u64 {
 }
 
 /// Returns the product; `None` if it does not fit into 128 bits.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(always)]
 pub(crate) const fn checked_product(a: u128, b: u128) -> Option<u128> {
-    if USE_OPERATORS { a.checked_mul(b) } else { checked_product_by_halves(a, b) }
+    if HAS_64_BIT_REGISTERS { a.checked_mul(b) } else { checked_product_by_halves(a, b) }
 }
 
 /// Returns the product, or 2^128 − 1 if it does not fit into 128 bits.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(never)]
 pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
     match checked_product(a, b) {
         Some(product) => product,
@@ -93,7 +87,7 @@ pub(crate) const fn saturating_product(a: u128, b: u128) -> u128 {
 /// Returns `dividend / divisor`, rounded down. `divisor` must not be 0.
 #[inline(always)]
 pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
-    if USE_OPERATORS {
+    if HAS_64_BIT_REGISTERS {
         return dividend / divisor as u128;
     }
     divide(&mut dividend, divisor);
@@ -103,7 +97,7 @@ pub(crate) const fn quotient(mut dividend: u128, divisor: u64) -> u128 {
 /// Returns the quotient and the remainder of `dividend / divisor`. `divisor` must not be 0.
 #[inline(always)]
 pub(crate) const fn div_rem(dividend: u64, divisor: u64) -> (u64, u64) {
-    if USE_OPERATORS {
+    if HAS_64_BIT_REGISTERS {
         return (dividend / divisor, dividend % divisor);
     }
     let mut wide = dividend as u128;
@@ -112,21 +106,20 @@ pub(crate) const fn div_rem(dividend: u64, divisor: u64) -> (u64, u64) {
 }
 
 /// Returns the square root of `square`, rounded down.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline(always)]
 pub(crate) const fn isqrt(square: u128) -> u64 {
-    if USE_OPERATORS { low_half(square.isqrt()) } else { isqrt_by_digits(square) }
+    if HAS_64_BIT_REGISTERS { low_half(square.isqrt()) } else { isqrt_by_digits(square) }
 }
 
 /// Converts a 128-bit number to 64 bits. A number that does not fit becomes 2^64 − 1.
 #[expect(clippy::cast_possible_truncation, reason = "checked by the condition")]
-#[cfg_attr(target_pointer_width = "64", inline)]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+#[inline]
 pub(crate) const fn saturating_u64(wide: u128) -> u64 {
     if wide > u64::MAX as u128 { u64::MAX } else { wide as u64 }
 }
 
 /// Computes [`checked_product`] from products of 64-bit halves.
+#[inline(never)]
 const fn checked_product_by_halves(a: u128, b: u128) -> Option<u128> {
     let [a_low, a_high] = [low_half(a), low_half(a >> 64)];
     let [b_low, b_high] = [low_half(b), low_half(b >> 64)];
@@ -178,6 +171,7 @@ const fn divide(number: &mut u128, divisor: u64) -> u64 {
 }
 
 /// Computes [`isqrt`], one binary digit of the root at a time, from the highest.
+#[inline(never)]
 const fn isqrt_by_digits(square: u128) -> u64 {
     let (mut root, mut digit) = (0, 1 << 63);
     while digit > 0 {
@@ -207,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn versions_for_32_bit_targets_agree_with_the_operators(a in any_size(), b in any_size()) {
+        fn arithmetic_by_words_agrees_with_the_operators(a in any_size(), b in any_size()) {
             prop_assert_eq!(checked_product_by_halves(a, b), a.checked_mul(b));
             let divisor = (low_half(b) | low_half(b >> 64)).max(1);
             let mut digits = a;
