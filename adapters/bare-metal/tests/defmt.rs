@@ -126,6 +126,9 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::Disabled>();
     can_be_logged::<tailwatch_core::CapacityError>();
     can_be_logged::<tailwatch_core::Consumer<'_>>();
+    can_be_logged::<tailwatch_core::PassStart>();
+    can_be_logged::<tailwatch_core::RingPass>();
+    can_be_logged::<tailwatch_core::RingProgress>();
     can_be_logged::<tailwatch_core::Drained>();
     can_be_logged::<tailwatch_core::Producer<'_>>();
     can_be_logged::<tailwatch_core::Ring>();

@@ -10,6 +10,7 @@ use super::{Consumer, Drained};
 
 /// The number of a pass, and a tick that was read before the pass refreshed any ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct PassStart {
     /// The number of the pass.
     pub pass: u64,
@@ -19,6 +20,7 @@ pub struct PassStart {
 
 /// How far a drain has read one ring.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RingProgress {
     /// The latest pass such that everything recorded in the ring before its start is drained.
     drained: PassStart,
@@ -89,6 +91,7 @@ impl RingProgress {
 /// assert_eq!(seen, [10, 20, 30]);
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RingPass {
     start: PassStart,
     is_bounded: bool,
