@@ -226,8 +226,9 @@ pub(crate) fn estimate<C: Count, const K: usize>(
 /// Estimates the values at `K` quantiles. Calls `visit` with the number of each quantile and its
 /// estimate.
 ///
-/// `locate` finds the buckets that contain the ranks of the quantiles, each reduced by its argument.
-/// It returns their indices, and the sum of the counts of all buckets.
+/// `locate` finds the buckets that contain the ranks of the quantiles, after its argument was
+/// subtracted from each rank. It returns the indices of these buckets, and the sum of the counts of
+/// all buckets.
 #[inline(always)]
 pub(crate) fn estimate_each<const K: usize>(
     buckets: Buckets,

@@ -4,7 +4,7 @@
 //!
 //! | word | bits | field | meaning |
 //! |---|---|---|---|
-//! | 0 | 63…0 | ticks | when it happened, in raw ticks of the clock; in a FORGET that closes a span, the tick of the START of that span |
+//! | 0 | 63…0 | ticks | when it happened, in raw ticks; in a FORGET that closes a span: when it began |
 //! | 1 | 63…18 | payload | 46 bits; the meaning depends on the kind |
 //! | 1 | 17…14 | sampling | k: 1 in 2^k occurrences of the event was recorded, so the record stands for 2^k occurrences |
 //! | 1 | 13…11 | kind | see the next table |
@@ -27,7 +27,7 @@
 //! | 1 | the clock stepped back: it read less at END than at START |
 //! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
 //! | 3 (reserved) | the span was handed over to another process |
-//! | 4 (reserved) | a computed duration was negative: the magnitude is its amount in ticks; the FORGET closes no span, so its tick is when this happened |
+//! | 4 (reserved) | a computed duration was negative, by the magnitude in ticks; closes no span |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
 //! overwritten, and also when spans of one event overlap.

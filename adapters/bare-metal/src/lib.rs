@@ -138,7 +138,7 @@
 //! | what happens | how it shows |
 //! |---|---|
 //! | a timer stops | spans have a duration of 0; [`Health::still_passes`] grows with every pass that delivers records |
-//! | a timer steps back, or wraps unnoticed | `clock_anomalies` in [`Health::counters`] grows if an END reads a lower tick than its START, or a pass a lower tick than the pass before; else spans are too short, and usually nothing shows this. If a pass reads a tick that is more than 10 ms lower, the windows start over empty |
+//! | a timer steps back, or wraps unseen | see [`clock`]: some of it is in `clock_anomalies` |
 //! | an interrupt storm overwrites records that are not drained yet | [`Health::overwritten`] grows; summaries are not `complete`; other rings are drained as usual |
 //! | the drain does not run for a while | recording continues; [`Health::overwritten`] grows once the drain runs again |
 //! | the queue of raised and cleared violations is full | [`Health::transitions_lost`] grows; [`Drain::is_breached`] and the report still return the current state |

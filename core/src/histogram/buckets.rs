@@ -2,9 +2,9 @@
 //!
 //! The position of a value's highest bit gives the octave: the range from one power of two to the
 //! next. The bits of the value, shifted left until the highest one is set, are its *mantissa*. The
-//! few bits behind the highest one index a table, which gives the bucket within the octave after one
-//! comparison with an exact bound. This is the method of OpenTelemetry's *lookup table mapping*.
-//! Computing the logarithm of each value instead would be off by one at some bounds.
+//! few bits behind the highest one index a table, which gives the bucket within the octave after
+//! one comparison with an exact bound. This is the method of OpenTelemetry's *lookup table
+//! mapping*. Computing the logarithm of each value instead would be off by one at some bounds.
 //!
 //! Each scale has tables of its own. The code looks them up such that a firmware whose histograms
 //! all have the same scale contains only the tables of this scale.

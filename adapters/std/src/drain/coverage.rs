@@ -53,9 +53,9 @@ impl Coverage {
         }
     }
 
-    /// Reports to the aggregator that records went into no ring since the last pass. The statistics
-    /// of the time until now are then incomplete. If ENDs were among the records, each open span
-    /// may be one that has ended, so it becomes uncertain.
+    /// Reports to the aggregator that more records are unregistered than at the last pass. The
+    /// statistics of the time until now are then incomplete. If ENDs were among these records, each
+    /// open span may be one that has ended, so it becomes uncertain.
     pub(super) fn note_unregistered(&mut self, pool: &Pool, aggregator: &mut Aggregator<Boxed>) {
         let (unregistered, lost_ends) = (pool.unregistered(), pool.lost_ends());
         if unregistered != self.unregistered {
