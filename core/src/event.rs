@@ -94,7 +94,7 @@ pub struct EventInfo {
     /// The number that identifies the event in records. The events of an aggregator must all have
     /// different numbers.
     pub id: EventId,
-    /// The name of the event in reports, in snake case.
+    /// The name of the event in reports, by convention in snake case.
     pub name: &'static str,
     /// Whether the event measures durations or plain numbers.
     pub unit: Unit,

@@ -209,8 +209,8 @@ impl fmt::Display for SlaState {
     }
 }
 
-/// The status of a [`Limit`] as of its last evaluation, except for [`observed`](Self::observed),
-/// which may be newer.
+/// The status of a [`Limit`] as of its last evaluation, except for [`observed`](Self::observed)
+/// and, for a limit on silence, [`count`](Self::count), which may be newer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlaStatus {
@@ -229,9 +229,9 @@ pub struct SlaStatus {
     /// is the number of recorded samples only if each has the weight 1. For a limit on silence,
     /// this is 1 if the event has any record, and 0 otherwise.
     pub count: u64,
-    /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`,
-    /// `over` and `count`, it is computed when the status is created, not at the last evaluation.
-    /// Times are measured up to the tick that was passed to the last
+    /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`
+    /// and `over`, it is computed when the status is created, not at the last evaluation. Times are
+    /// measured up to the tick that was passed to the last
     /// [`begin_pass`](crate::Aggregator::begin_pass).
     ///
     /// For a threshold, this is the greater one of two values, or the one that is known:

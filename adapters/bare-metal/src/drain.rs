@@ -195,7 +195,8 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     /// of each ring), and in the numbers of rings, events, windows and limits. While spans are
     /// open, it is also linear in the size of the table of open spans. When a slice of a window
     /// ends (windows slide forward in slices), it is also linear in the number of histogram
-    /// buckets.
+    /// buckets. A single record also takes time linear in this number if its sample lies in other
+    /// slices than the event's previous one, or is corrected for coordinated omission.
     pub fn run(&mut self, max_records: usize) -> Pass {
         self.observe(max_records, |_, _| ())
     }

@@ -57,8 +57,8 @@ pub struct SharedRecorder<'r, C, const IDS: usize, const N: usize> {
     ring: &'r StaticRing<N>,
     gate: &'r Gate<IDS>,
     clock: C,
-    /// Empty until the first record. Then the recorder, or `None` if other code had taken the
-    /// producer of the ring.
+    /// Empty until the first call that records. Then the recorder, or `None` if other code had
+    /// taken the producer of the ring.
     recorder: Mutex<OnceCell<Option<Recorder<'r, C, IDS>>>>,
     /// Changed only inside the critical section.
     refused: AtomicUsize,
@@ -68,7 +68,8 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
     /// Creates a recorder that records the events that `gate` admits into `ring`, and reads `clock`
     /// for the ticks of their records.
     ///
-    /// The recorder takes the producer of the ring when it writes its first record.
+    /// The recorder takes the producer of the ring at the first call that records, even if the gate
+    /// leaves the record out.
     pub const fn new(ring: &'r StaticRing<N>, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self {
             ring,
@@ -157,8 +158,9 @@ impl<'r, C: Clock + Copy, const IDS: usize, const N: usize> SharedRecorder<'r, C
         self.with(|recorder| recorder.duration(event, ticks)).unwrap_or(false)
     }
 
-    /// Returns the number of records that were not written because other code had taken the
-    /// producer of the ring. A span counts as one, because its END is not attempted.
+    /// Returns the number of calls that recorded nothing because other code had taken the producer
+    /// of the ring, whether or not the gate admitted the record. A span counts as one, because its
+    /// END is not attempted.
     pub fn refused(&self) -> usize {
         self.refused.load(Relaxed)
     }

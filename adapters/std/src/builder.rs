@@ -67,10 +67,10 @@ impl Builder {
     /// Sets how many records the ring of a thread holds: a power of two from 8, by default 16,384
     /// (256 KiB).
     ///
-    /// While the drain pauses, a thread can write `records` − 64 records without a loss; a span
-    /// is two records. The pause is at most [`max_period`](Self::max_period), provided that the
-    /// drain gets a core at once. On a busy machine, choose a capacity four times as large as this
-    /// requires.
+    /// While the drain pauses, a thread can write `records` less an eighth, but less 64 at most,
+    /// without a loss; a span is two records. The pause is at most
+    /// [`max_period`](Self::max_period), provided that the drain gets a core at once. On a busy
+    /// machine, choose a capacity four times as large as this requires.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self

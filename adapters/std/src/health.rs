@@ -6,9 +6,10 @@ use serde::Serialize;
 
 /// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
-/// A *record* stands for the start (START) or the end (END) of a span, or for a value. Every record
-/// that was written into a ring is accounted for: `produced == delivered + overwritten + pending`
-/// holds exactly, because all four are counted at the same look at the rings.
+/// A *record* stands for the start (START) or the end (END or FORGET) of a span, for a duration or
+/// for a value. Every record that was written into a ring is accounted for:
+/// `produced == delivered + overwritten + pending` holds exactly, because all four are counted at
+/// the same look at the rings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -36,9 +37,13 @@ pub struct Health {
     /// collector was started, and times at which the clock and the operating system's clock
     /// diverged, as after a suspension of the machine.
     pub clock_anomalies: u64,
-    /// Values and durations that are too large to be recorded, and the number of samples that did
-    /// not fit into a counter of a histogram, because the counter was at its maximum. Such samples
-    /// are in the count and the mean, and the stated accuracy of the quantiles allows for them.
+    /// The sum of two numbers:
+    ///
+    /// - durations and values that are too large to be a sample, which are in no statistic
+    ///   ([`Counters::saturated`](tailwatch_core::Counters::saturated))
+    /// - the weight that full counters of histograms did not take up, which is in the count and the
+    ///   mean, and which the stated accuracy of the quantiles allows for
+    ///   ([`Counters::full_counters`](tailwatch_core::Counters::full_counters))
     pub saturated: u64,
     /// Damaged records, and records of a kind that does not match the event's unit, such as a value
     /// of an event that is measured in time.
@@ -51,7 +56,8 @@ pub struct Health {
     /// The END (or FORGET) of a span that was open when the collector stopped is still written. If
     /// the drain's last pass reads it, it is delivered; otherwise it counts here.
     ///
-    /// Sampling does not reduce this number: without a ring, no record is chosen, so all count.
+    /// Sampling does not reduce this number: the random choice is not made for such records, so
+    /// occurrences that it would have left out count as well.
     pub unregistered: u64,
     /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)). They were caught.

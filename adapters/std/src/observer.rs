@@ -22,8 +22,8 @@ pub struct Delivery<'d> {
     /// since 1970.
     pub start_unix_ns: u64,
     /// The duration of an END or DURATION in nanoseconds, rounded as in reports, or the value of a
-    /// VALUE. `None` if the record is not a sample: it is a START or a FORGET, is too large, or
-    /// does not fit the unit of its event.
+    /// VALUE. `None` if the record is not a sample: it is a START or a FORGET, is too large, does
+    /// not fit the unit of its event, or its event is unknown.
     pub duration_ns_or_value: Option<u64>,
     /// The outcome, if the record is an END.
     pub outcome: Option<Outcome>,

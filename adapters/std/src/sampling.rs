@@ -24,7 +24,7 @@ const LIFTED_AFTER: Duration = Duration::from_secs(1);
 /// many records. Fewer records vary too much by chance.
 const RECORDS_TO_JUDGE: f64 = 64.0;
 
-/// Which share of an event's spans and values is recorded.
+/// Which share of an event's spans, durations and values is recorded.
 ///
 /// The share in force is always 1 in 2^k, with k from 0 (everything) to 15 (1 in 32,768). A
 /// requested share is replaced by the nearest of these, by absolute difference: 0.1 becomes 1/8.
@@ -47,10 +47,11 @@ pub enum Sampling {
     },
     /// Records as large a share as a budget for the cost of measuring allows.
     ///
-    /// The cost is checked once per second, and is that of all events and the drain together. While
-    /// it exceeds the budget, the share of the event that writes the most records is halved, or
-    /// reduced further if half is not enough. Only events with a budget are considered. Once the
-    /// cost is below two fifths of the budget, the lowest share is doubled.
+    /// The cost is checked once per second, and is that of all events and the drain together. It is
+    /// compared with the budget of each event that has one. Among the events whose budget it
+    /// exceeds, the share of the one with the most recorded samples is halved, or reduced further
+    /// if half is not enough. Once the cost is below two fifths of the budget, the lowest share is
+    /// doubled. Until the first check, the share stays as it was.
     Budget {
         /// The budget as a share of one core, above 0: 0.01 is 1 %.
         max_cpu: f64,

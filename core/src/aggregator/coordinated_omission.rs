@@ -27,7 +27,7 @@ impl<S: Storage> Aggregator<S> {
     /// its event.
     ///
     /// `event_row` is the row of the event, which must have an expected interval. The samples are
-    /// added to the total and to the slices that `tick`, the tick of the sample, belongs to. `tick`
+    /// added to the total and to the slices that `tick`, the tick of its record, belongs to. `tick`
     /// is `None` if the sample is from the future: its tick is not plausible, so the samples are
     /// added to the total only.
     pub(super) fn correct(

@@ -146,8 +146,9 @@ impl<S: Storage> Aggregator<S> {
     /// Returns the summary of `event` over `scope`. Returns `None` if the scope contains no
     /// samples, or if there is no such event or window.
     ///
-    /// Takes time linear in the event's buffered samples or in the buckets between the smallest and
-    /// the largest sample.
+    /// Takes time linear in the buckets between the smallest and the largest sample, or the time to
+    /// find quantiles of the buffered samples: linear in their number, or that of sorting them if
+    /// they are weighted or on 32-bit targets.
     #[inline(never)]
     pub fn summary(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
         let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;

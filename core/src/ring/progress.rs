@@ -55,8 +55,9 @@ impl RingProgress {
 ///
 /// - A bounded pass does not refresh an unfinished ring. Otherwise a fast producer could stay ahead
 ///   of the drain for ever, and there would be no moment from before which everything is drained.
-/// - A pass begins with the first ring that the previous pass left with records, and the others
-///   follow in turn. A record therefore waits for no more records than the other rings can hold.
+/// - A pass begins with the first ring that the previous pass was to drain and left with records,
+///   or else with the same ring as that pass. The others follow in turn. A record therefore waits
+///   for no more records than the other rings can hold.
 /// - Only delivered records count towards the maximum. Overwritten ones need little time. If they
 ///   counted, a ring that is overwritten while it waits for its turn would use up the turns of the
 ///   other rings, and these would be overwritten in turn.
@@ -175,8 +176,8 @@ impl RingPass {
         self.include(progress);
     }
 
-    /// Visits a ring that this pass leaves alone. The next pass refreshes the ring, unless an
-    /// earlier pass left it unfinished.
+    /// Visits a ring that this pass leaves alone. The next pass refreshes the ring, unless it is
+    /// unfinished and this pass is bounded.
     pub fn skip(&mut self, progress: &mut RingProgress, consumer: &Consumer<'_>) {
         if self.refreshes(progress) {
             let drained = if consumer.pending() == 0 { self.start } else { progress.drained };
