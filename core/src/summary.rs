@@ -82,7 +82,9 @@ pub struct Summary {
     /// minus one slice and at most its length, up to the rounding of a slice to the nearest tick.
     /// It is never longer than the time since the start.
     pub covered: u64,
-    /// Whether no record of the covered time is known to be lost or was left out by sampling.
+    /// Whether no record of the covered time is known to be lost, and the event was not sampled in
+    /// it. A time in which sampling happened to skip nothing is incomplete, too.
+    ///
     /// Records that are still pending, and times in which the event was switched off, do not make
     /// it `false`.
     ///

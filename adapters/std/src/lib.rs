@@ -70,8 +70,8 @@
 //! # Sizing
 //!
 //! While the drain pauses between two passes, a thread can write as many records as its ring holds,
-//! less the 64 that the ring may be about to overwrite, before unread records are lost. A span is
-//! two records.
+//! less the 64 that the ring may be about to overwrite (an eighth of a ring of less than 512
+//! records), before unread records are lost. A span is two records.
 //!
 //! The drain predicts, from the rate at which a ring filled last, when a quarter of the ring will
 //! be full, and reads the ring again at that time. It waits at most [`Builder::max_period`], by

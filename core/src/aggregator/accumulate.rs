@@ -274,7 +274,8 @@ impl<'a, S: Storage> StagedRow<'a, S> {
 ///
 /// `first` is the number of the event's first rule, counted from 1, or 0 if the event has none.
 /// Each rule contains the number of the next one. `limits` and `tallies` hold the rules and tallies
-/// of all events; each rule has `slices_per_rule` tallies. `tick` is the tick of the sample.
+/// of all events; each rule has `slices_per_rule` tallies. `tick` is that of the sample's record;
+/// for a span, of its END.
 #[inline(always)]
 pub(super) fn tally(
     first: u16,
@@ -403,8 +404,8 @@ impl<S: Storage> Aggregator<S> {
     /// Does what only few samples need: corrects for coordinated omission, and requests the tag of
     /// an exemplar whose START may be drained later.
     ///
-    /// `tick` is the tick of the sample, or `None` if it is from the future. `is_slow` is whether
-    /// the sample became an exemplar.
+    /// `tick` is the tick of the sample's record, or `None` if it is from the future. `is_slow` is
+    /// whether the sample became an exemplar.
     #[inline(always)]
     fn handle_rare_cases(
         &mut self,
