@@ -82,6 +82,7 @@ impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Time => "ns",
+            // The code of a plain number in UCUM, the units that OpenTelemetry uses.
             Self::One => "1",
         })
     }
@@ -101,8 +102,8 @@ pub struct EventInfo {
     /// The limits on quantiles of the event. They apply until
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces them.
     pub limits: &'static [Threshold],
-    /// The longest time that the event may go without any record. A longer silence is a violation.
-    /// `None` means that any silence is allowed.
+    /// The longest time that may pass, by their ticks, from one valid record of the event to the
+    /// next. A longer silence is a violation. `None` means that any silence is allowed.
     ///
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces this limit too.
     pub max_silence: Option<Duration>,

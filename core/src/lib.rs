@@ -6,14 +6,15 @@
 //! over sliding windows. An adapter adds what only a platform can supply: a [`Clock`], and the loop
 //! that drains the rings again and again.
 //!
-//! Programs with threads use the crate `tailwatch`, which is such an adapter. Use this crate
-//! directly on bare metal, or to write an adapter.
+//! Programs with threads use the crate `tailwatch`, firmware uses `tailwatch-bare-metal`: both are
+//! such adapters. Use this crate directly to write another one.
 //!
 //! # Limits
 //!
-//! - This crate starts no thread, contains no implementation of [`Clock`] and writes no file.
-//! - Recording is not async-signal-safe. Two contexts (threads, tasks or interrupts) cannot share a
-//!   recorder: each needs a recorder and a ring of its own.
+//! - This crate starts no thread, reads no hardware clock and writes no file.
+//! - Recording is not async-signal-safe. Two contexts that can interrupt each other or run at the
+//!   same time (threads, interrupts) cannot share a recorder: each needs a recorder and a ring of
+//!   its own.
 //! - A ring that is not drained in time overwrites its oldest records. The loss is counted, not
 //!   prevented, because preventing it would make the hot path wait.
 //! - A percentile over a window covers the spans that ended, and the values that were recorded, in

@@ -43,7 +43,8 @@
 //!
 //! The aggregator of this version counts a TAG as invalid. It also counts as invalid each FORGET
 //! whose payload is above 2, and so each FORGET of a reserved reason. It nevertheless takes every
-//! FORGET, also one of reason 4, for the end of a span that began at the tick of the FORGET.
+//! FORGET of an event that measures time, also one of reason 4, for the end of a span that began at
+//! the tick of the FORGET.
 
 use core::fmt;
 

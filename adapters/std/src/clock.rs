@@ -150,14 +150,13 @@ impl HostClock {
     pub const fn mode(&self) -> ClockMode {
         match self.reading {
             Reading::TscRelaxed => ClockMode::Relaxed,
-            // The operating system's clock is read by a function call, which is not executed ahead
-            // of the work.
+            // The operating system's function puts a barrier before its read of the counter.
             Reading::TscOrdered | Reading::Monotonic => ClockMode::Ordered,
         }
     }
 
     /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
-    /// a single instruction. Returns `None` for the operating system's clock.
+    /// one or two instructions. Returns `None` for the operating system's clock.
     #[inline(always)]
     pub(crate) fn end_by_counter(&self) -> Option<u64> {
         match self.reading {

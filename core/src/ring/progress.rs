@@ -176,8 +176,8 @@ impl RingPass {
         self.include(progress);
     }
 
-    /// Visits a ring that this pass leaves alone. The next pass refreshes the ring, unless it is
-    /// unfinished and this pass is bounded.
+    /// Visits a ring that this pass does not drain. The next pass refreshes it, unless the ring is
+    /// unfinished and that pass is bounded.
     pub fn skip(&mut self, progress: &mut RingProgress, consumer: &Consumer<'_>) {
         if self.refreshes(progress) {
             let drained = if consumer.pending() == 0 { self.start } else { progress.drained };
