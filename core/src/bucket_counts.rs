@@ -206,8 +206,8 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
     sums
 }
 
-/// Sums blocks in counters of 64 bits. These cannot overflow, because the samples of a window have
-/// a total weight of less than 2^64.
+/// Sums blocks in counters of 64 bits. Narrower counters cannot add up to more, and counters of 64
+/// bits are never summed here on 64-bit targets: they always fit into [`narrow_sum`].
 fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [CountWord; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {

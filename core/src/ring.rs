@@ -166,8 +166,8 @@ pub const MIN_CAPACITY: usize = if cfg!(tailwatch_loom) { 2 } else { 8 };
 
 /// Returns whether a ring can have this capacity, in records.
 const fn is_valid_capacity(capacity: usize) -> bool {
-    // The upper bound is a quarter of the counters' range. It keeps the difference of two counters
-    // below half of the range, where it cannot be confused with a negative difference.
+    // The upper bound, a quarter of the counters' range, leaves room above the capacity in a
+    // difference of two counters: a consumer that is a few laps behind still sees that it is.
     capacity.is_power_of_two() && capacity >= MIN_CAPACITY && capacity <= 1 << (usize::BITS - 2)
 }
 

@@ -93,7 +93,8 @@ pub struct Threshold {
     pub window: Duration,
     /// How many samples the window must contain before the quantile is compared with `max`. Each
     /// recorded sample counts as 1, whatever its weight. With fewer samples, the state is
-    /// [`SlaState::Unknown`], unless a violation has not been cleared yet.
+    /// [`SlaState::Unknown`], unless a violation has not been cleared yet. The quantile of an empty
+    /// window is unknown in any case, so 0 means the same as 1.
     ///
     /// Hung spans (open spans older than `max`) need no minimum: if there are any and the quantile
     /// exceeds `max`, the violation is raised even with fewer samples.

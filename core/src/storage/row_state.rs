@@ -20,7 +20,8 @@ pub struct RowState {
     /// The number of the event's first [`Rule`](crate::Rule) (the state of a limit on a quantile),
     /// counted from 1, or [`NO_RULE`]. The rules of an event form a linked list.
     pub(crate) first_rule: u16,
-    /// The index in the event's sample buffer where the next sample replaces the oldest one.
+    /// The index in the event's sample buffer where the next sample goes. Once the buffer is full,
+    /// the oldest sample is there, and the next one replaces it.
     pub(crate) next_sample: usize,
     /// How many ENDs were drained with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
     /// `Cancelled`, in this order, each counted as 1 whatever its weight.
@@ -31,7 +32,8 @@ pub struct RowState {
     pub(crate) staged: Staged,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
     /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it.
-    /// 0 if there was no record, or if the storage has no room for limits on silence.
+    /// 0 if there was no record, or if the storage's type declares that no event has a limit on
+    /// silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
     pub(crate) sampled_until: u64,
