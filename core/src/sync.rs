@@ -1,9 +1,9 @@
 //! Atomics and fences, and names for their orderings.
 //!
 //! This crate and the adapters import atomics only from here. `--cfg tailwatch_loom` then replaces
-//! those that the models use by the atomics of the model checker loom. The cfg is not called `loom`, because a
-//! cfg applies to all crates of a build: `--cfg loom` would also change the atomics of tokio, and a
-//! program that models its own code with `--cfg loom` would change ours.
+//! those that the models use by the atomics of the model checker loom. The cfg is not called
+//! `loom`, because a cfg applies to all crates of a build: `--cfg loom` would also change the
+//! atomics of tokio, and a program that models its own code with `--cfg loom` would change ours.
 //!
 //! Every ordering other than `Relaxed`, except those of compiler fences, is written as
 //! `at("name", ordering)` or `fence_at("name", ordering)`. [`at`] returns its second argument, and
