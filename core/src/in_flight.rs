@@ -1,8 +1,8 @@
 //! The table of open spans: pairs STARTs with ENDs, counts the open spans of each event, and finds
 //! the oldest open span.
 //!
-//! An END contains the tick at which its span began, so a START and an END are paired if they agree
-//! in event and start tick. Spans that agree in both are interchangeable: they share one entry of
+//! An END contains its tick and the duration, and so the tick at which its span began. A START and
+//! an END are paired if they agree in event and start tick. Spans that agree in both are interchangeable: they share one entry of
 //! the table, which counts them.
 //!
 //! Rings are drained one after the other. If a span begins on one thread and ends on another, its

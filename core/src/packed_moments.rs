@@ -132,8 +132,8 @@ mod compact {
         }
 
         /// Returns the unpacked moments. A saturated weight or sum becomes the largest number of
-        /// its type in [`Moments`]. The bounds of quantiles then allow for any amount of weight
-        /// that this slice lacks.
+        /// its type in [`Moments`]. What the bucket counts lack of this weight may lie anywhere, so
+        /// the bounds of quantiles allow for it everywhere.
         #[inline(never)]
         pub(crate) fn moments(&self) -> Moments {
             let weight = if self.weight == u32::MAX { u64::MAX } else { self.weight.into() };

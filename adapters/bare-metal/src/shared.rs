@@ -26,11 +26,12 @@ use crate::StaticRing;
 ///
 /// # Limits
 ///
-/// - Interrupts are held off while a record is written, for about 40 instructions.
+/// - Interrupts are held off while a record is written, for about 40 instructions. Except at the
+///   end of a span, they are also held off while the clock is read.
 /// - All contexts share one ring, so a burst of records in one context may overwrite records of the
 ///   others.
 /// - If other code has taken the producer of the ring before the first record, this recorder cannot
-///   write. [`refused`](Self::refused) counts the records that are not written.
+///   write. [`refused`](Self::refused) counts the calls that write nothing.
 ///
 /// ```
 /// use tailwatch_bare_metal::{SharedRecorder, StaticRing};

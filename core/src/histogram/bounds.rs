@@ -1,5 +1,8 @@
-//! The bounds of the buckets of one octave at the finest scale, 8, as 64-bit mantissas: shifted
-//! left until the highest bit is set.
+//! The bounds of the buckets of one octave (the values from one power of two to the next) at the
+//! finest scale, 8. They are 64-bit mantissas: shifted left until the highest bit is set.
+//!
+//! A bucket contains its upper bound, and not its lower one, which is the upper bound of the bucket
+//! before.
 //!
 //! Entry `j` is `floor(2^(63 + j/256))`, the largest 64-bit integer whose base-2 logarithm is at
 //! most `63 + j/256`. The bounds at scale 7 are every 2nd entry, those at scale 6 every 4th, and so
