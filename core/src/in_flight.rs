@@ -2,8 +2,8 @@
 //! the oldest open span.
 //!
 //! An END contains its tick and the duration, and so the tick at which its span began. A START and
-//! an END are paired if they agree in event and start tick. Spans that agree in both are interchangeable: they share one entry of
-//! the table, which counts them.
+//! an END are paired if they agree in event and start tick. Spans that agree in both are
+//! interchangeable: they share one entry of the table, which counts them.
 //!
 //! Rings are drained one after the other. If a span begins on one thread and ends on another, its
 //! END may therefore be drained before its START. Such an END is *early*. It waits in the table for

@@ -8,8 +8,9 @@ use crate::{FixedPoint, TimeUnit, arithmetic, fixed_point::FRACTION_BITS, select
 /// All of them are integers, and exact as long as no sum saturates. So samples and sets of samples
 /// can be added in any order, with the same result. (The samples that correct a summary for
 /// coordinated omission are not exact: an aggregator adds them as a series, whose two sums it
-/// rounds once each. Their order does not matter either.) A sample of weight `w`, which stands for `w` occurrences of its event, counts
-/// once in the count, and `w` times in the weight and in both sums.
+/// rounds once each. Their order does not matter either.) A sample of weight `w`, which stands for
+/// `w` occurrences of its event, counts once in the count, and `w` times in the weight and in both
+/// sums.
 ///
 /// # Limits
 ///

@@ -59,7 +59,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///
 ///     [[sla]]
 ///     event = "order_fill"
-///     max_silence = "5s"          # the longest time without a record; excludes all keys but `event`
+///     max_silence = "5s"          # the longest time without a record; only `event` beside it
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
