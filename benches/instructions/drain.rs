@@ -54,7 +54,6 @@ impl<'r> Fixture<'r> {
         let events: Vec<_> = (1..=events).filter_map(EventId::new).map(info).collect();
         let shape = Shape::server(&events, &WindowSpec::DEFAULT);
         let aggregator = Aggregator::new(
-            shape,
             &WindowSpec::DEFAULT,
             &events,
             TickRate::NANOSECONDS,

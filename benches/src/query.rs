@@ -7,7 +7,7 @@ use std::path::Path;
 use tailwatch::{
     Collector, EventInfo, Outcome, Quantile, Record, TickRate, Trading, Unit, WindowSpec,
     record_duration, record_value,
-    tailwatch_core::{Aggregator, Scope, Shape, StaticStorage, storage},
+    tailwatch_core::{Aggregator, Scope, Shape, storage},
 };
 
 use crate::{
@@ -41,7 +41,8 @@ const QUERIES: [(&str, Option<f64>); 4] = [
 /// The largest allowed factor between the costs after 10^4 and more spans.
 const FLAT: f64 = 1.10;
 
-type Core = Aggregator<&'static mut storage!(SHAPE)>;
+storage!(Memory: SHAPE);
+type Core = Aggregator<&'static mut Memory>;
 
 /// Returns the duration of span `n`: 1 µs to 8 ms, the same number in each octave. The shortest
 /// and the longest one come often, so that every slice covers the same range of buckets, even with
@@ -66,9 +67,8 @@ fn aggregator(spans: u32) -> Result<Core, Box<dyn Error>> {
     const PASSES: u32 = 600;
     const PASS_NANOS: u64 = 100_000_000;
     const BEFORE: u64 = 60 * 10 * PASS_NANOS;
-    let storage = Box::leak(Box::new(StaticStorage::new()));
+    let storage = Box::leak(Box::new(Memory::new()));
     let mut aggregator = Aggregator::new(
-        SHAPE,
         &WindowSpec::DEFAULT,
         Trading::ALL,
         TickRate::NANOSECONDS,

@@ -19,30 +19,34 @@ mod accumulate;
 mod coordinated_omission;
 mod drain;
 mod error;
-mod fast_path;
 mod limits;
 mod summarize;
+mod whole_spans;
+
+use core::marker::PhantomData;
 
 use crate::{
-    Buckets, EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Record, TickRate, TimeScale, Unit,
+    EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Moments, Record, TickRate, TimeScale, Unit,
     WindowSpec,
     clock::nanos_from_duration,
-    counter_width, exemplars,
-    in_flight::{Occupancy, OpenSpanTable, SHORTCUTS},
-    sample_buffer,
+    exemplars,
+    histogram::Count,
+    in_flight::{Occupancy, OpenSpanTable},
+    repr::{Repr, StoredSample},
     select::WeightedSample,
-    storage::{RowState, Shape, Storage, StorageParts},
+    storage::{Row, RowState, Shape, Storage, StorageExt, StorageParts, UNIT_ONE},
 };
 
-pub(crate) use self::accumulate::Staged;
 pub use self::{
     error::ConfigError,
     summarize::{Distribution, DistributionData, Scope},
 };
 
-/// The bit that is set in an entry of [`StorageParts::row_of_id`] if the event's unit is
-/// [`Unit::One`].
-const UNIT_ONE: u16 = 0x8000;
+/// The counter in which a storage stores a sum of weights, or a count of an event.
+type Counter<S> = <<S as Storage>::Repr as Repr>::Counter;
+
+/// The moments of samples in a storage.
+type MomentsOf<S> = Moments<<<S as Storage>::Repr as Repr>::Sum>;
 
 /// How far a record's tick may lie ahead of the time of the pass, in nanoseconds, before it counts
 /// as a clock anomaly. The clocks of unsynchronised cores differ by less than this. A corrupted
@@ -79,8 +83,9 @@ pub struct Counters {
     /// - Durations measured elsewhere must be below 2^46 − 1 ticks, and plain numbers below
     ///   2^46 − 1.
     /// - Every duration must be below 2^60 internal units of time ([`TimeUnit`](crate::TimeUnit)).
-    /// - On 32-bit targets, durations in internal units and plain numbers must be below 2^44. For
-    ///   durations, this is 4.5 hours in the coarse unit and 16 s in the fine unit.
+    /// - In [compact](crate::Compact) storage, durations in internal units and plain numbers must
+    ///   be below 2^44. For durations, this is 4.5 hours in the coarse unit and 16 s in the fine
+    ///   unit.
     pub saturated: u64,
     /// Records of kind 0 or event 0, of a kind that does not match the event's unit, and FORGETs
     /// with an unknown reason.
@@ -90,14 +95,14 @@ pub struct Counters {
     /// The weight that histogram counters did not take up because they were saturated. Count, mean
     /// and limits still include it, and the accuracy of quantiles allows for it.
     ///
-    /// On 32-bit targets, this also counts the weight that a slice of a window did not take up: the
-    /// weight of a slice saturates at 2^32 − 1. The weight and mean of summaries that include the
-    /// slice are then reported as the largest number of their type.
+    /// In [compact](crate::Compact) storage, this also counts the weight that a slice of a window
+    /// did not take up: the weight of a slice saturates at 2^32 − 1. The weight and mean of
+    /// summaries that include the slice are then reported as the largest number of their type.
     pub full_counters: u64,
 }
 
-/// The numbers of an event's drained ENDs, by outcome, each counted as 1 whatever its weight. On
-/// 32-bit targets, each number saturates at 2^32 − 1.
+/// The numbers of an event's drained ENDs, by outcome, each counted as 1 whatever its weight. In
+/// [compact](crate::Compact) storage, each number saturates at 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Outcomes {
@@ -140,9 +145,10 @@ pub struct Outcomes {
 /// };
 ///
 /// const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
-/// let mut storage = Box::new(<storage!(SHAPE)>::new()); // or a `static`
+/// storage!(BotStorage: SHAPE);
+/// let mut storage = Box::new(BotStorage::new()); // or a `static`
 /// let mut aggregator = Aggregator::new(
-///     SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, &mut *storage,
+///     &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, &mut *storage,
 /// ).unwrap();
 ///
 /// let mut ring = Ring::<[Slot; 64]>::new();
@@ -214,21 +220,20 @@ impl<S: Storage> Aggregator<S> {
     /// Creates an aggregator that summarises `events` over `windows` and since its creation.
     ///
     /// `now` is a tick that was read before the first record was written, on a clock that makes
-    /// `rate` ticks per second. `storage` must be empty and have exactly this `shape`.
+    /// `rate` ticks per second. `storage` must be empty.
     ///
     /// # Errors
     ///
-    /// Returns an error if windows, events, shape and storage do not fit together. The error names
-    /// the value that does not fit.
+    /// Returns an error if windows, events and storage do not fit together. The error names the
+    /// value that does not fit.
     pub fn new(
-        shape: Shape,
         windows: &[WindowSpec],
         events: &[EventInfo],
         rate: TickRate,
         now: u64,
         mut storage: S,
     ) -> Result<Self, ConfigError> {
-        error::check(shape, windows, events, &mut storage)?;
+        error::check(windows, events, &mut storage)?;
         let shape = storage.shape();
         let parts = storage.parts();
         // The index of a window's first slice, and the lowest of the bits that hold the numbers of
@@ -240,7 +245,7 @@ impl<S: Storage> Aggregator<S> {
                 return Err(ConfigError::SliceTooShort { length, slices, hz: rate.hz() });
             }
             first_slice += usize::from(spec.slices);
-            shift = sample_buffer::assign_number_bits(window, shift);
+            shift = window.assign_number_bits(shift);
         }
         let has_room_for_limits = shape.limits + shape.silences > 0;
         let mut corrected_row = events.len();
@@ -316,9 +321,29 @@ impl<S: Storage> Aggregator<S> {
 
     /// Borrows the table of open spans together with the counts that it updates.
     #[inline]
-    fn in_flight(&mut self) -> OpenSpanTable<'_> {
+    fn in_flight(&mut self) -> OpenSpanTable<'_, S::Repr, RowState<S::Repr>> {
         let StorageParts { in_flight, rows, .. } = self.storage.parts();
-        OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, rows }
+        OpenSpanTable { table: in_flight, occupancy: &mut self.occupancy, rows, repr: PhantomData }
+    }
+
+    /// Borrows everything that the storage holds of a row, which must exist.
+    #[inline(always)]
+    fn row(&mut self, row: usize) -> Row<'_, S> {
+        Row::new(self.shape(), self.storage.parts(), row)
+    }
+
+    /// Returns the state of a row, which must exist.
+    #[inline(always)]
+    fn state(&mut self, row: usize) -> &mut RowState<S::Repr> {
+        // As in `Row::new`.
+        let row = if S::Repr::IS_COMPACT { row.min(self.shape().rows() - 1) } else { row };
+        &mut self.storage.parts().rows[row]
+    }
+
+    /// Returns the row of an event and the unit of its values; `None` for an unknown event.
+    #[inline]
+    fn row_of(&mut self, event: EventId) -> Option<(usize, Unit)> {
+        S::row_of(self.storage.parts().row_of_id, event.get())
     }
 
     /// Processes one record and returns whether it produced a sample: an END, VALUE or DURATION
@@ -335,49 +360,19 @@ impl<S: Storage> Aggregator<S> {
     /// linear in the buckets below a sample that is corrected for coordinated omission.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
-        self.record_with_next(source, &record, None).1
-    }
-
-    /// Processes `record`, and also `next`, the record after it in the ring, if the two are the
-    /// START and END of one span. Returns how many of the two records were processed, and whether
-    /// the last processed one produced a sample.
-    #[inline(always)]
-    fn record_with_next(
-        &mut self,
-        source: u16,
-        record: &Record,
-        next: Option<&Record>,
-    ) -> (usize, bool) {
         let Some(event) = record.event() else {
-            counter_width::increment(&mut self.counters.invalid);
-            return (1, false);
+            self.counters.invalid += 1;
+            return false;
         };
-        let Some((row, unit)) = row_of::<S>(self.storage.parts().row_of_id, event) else {
-            counter_width::increment(&mut self.counters.unknown_events);
-            return (1, false);
+        let Some((row, unit)) = self.row_of(event) else {
+            self.counters.unknown_events += 1;
+            return false;
         };
-        if unit != Unit::Time || record.kind() != Kind::Start {
-            return (1, self.record_non_start(row, unit, record, None, source));
+        if unit == Unit::Time && record.kind() == Kind::Start {
+            self.start_span(row, record);
+            return false;
         }
-        match next {
-            // `next` is the END of the span that `record` begins.
-            Some(end)
-                if end.outcome_index_of(*record).is_some()
-                    && self.can_bypass_table(record.ticks()) =>
-            {
-                (2, self.record_non_start(row, unit, end, Some(record), source))
-            }
-            _ => {
-                self.start_span(row, *record);
-                (1, false)
-            }
-        }
-    }
-
-    /// Returns whether a span that begins at `tick` can be counted without accessing the table of
-    /// open spans, given that its END is the next record.
-    fn can_bypass_table(&mut self, tick: u64) -> bool {
-        (S::ABSENT.in_flight || self.in_flight().can_be_bypassed()) && self.can_begin(tick)
+        self.record_non_start(row, unit, record, source)
     }
 
     /// Processes a START.
@@ -385,12 +380,12 @@ impl<S: Storage> Aggregator<S> {
     fn start_span(&mut self, row: usize, record: Record) {
         let (start, tag) = (record.ticks(), record.payload());
         if !self.can_begin(start) {
-            counter_width::increment(&mut self.counters.clock_anomalies);
+            self.counters.clock_anomalies += 1;
             return;
         }
         self.note_activity(row, start);
         // Both ways do the same: `pair` is one function for START and END, which takes less flash.
-        let tag_is_awaited = if SHORTCUTS {
+        let tag_is_awaited = if !S::Repr::IS_COMPACT {
             self.in_flight().start(row_number(row), start, tag, record.sampling())
         } else {
             self.pair(row, start, false, tag, record.sampling()).is_some_and(|flag| flag > 0)
@@ -401,37 +396,16 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes a record other than a START and returns whether it produced a sample.
-    ///
-    /// `start` is the span's START if it was the record right before this END. Such a START is
-    /// processed here, together with its END. In all other cases, `start` is `None`.
-    #[cfg_attr(target_pointer_width = "64", inline)]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))]
-    fn record_non_start(
-        &mut self,
-        row: usize,
-        unit: Unit,
-        record: &Record,
-        start: Option<&Record>,
-        source: u16,
-    ) -> bool {
-        let row = self.bounded_row(row);
+    #[inline]
+    fn record_non_start(&mut self, row: usize, unit: Unit, record: Record, source: u16) -> bool {
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
         let mut origin = SpanOrigin { start: ticks, tag: None, source, awaits_tag: false };
         let value = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
                 let outcome = kind as usize - Kind::EndOk as usize;
-                let state = &mut self.storage.parts().rows[row];
-                counter_width::add(&mut state.outcomes[outcome], 1);
+                self.state(row).outcomes[outcome].increment();
                 origin.start = ticks.wrapping_sub(payload);
-                if let Some(start) = start {
-                    counter_width::add(&mut state.pairing.paired, 1);
-                    // Without a table of open spans, an exemplar has no tag even if its START and
-                    // END are adjacent. If it had one, whether an exemplar has a tag would depend
-                    // on what else was recorded between its START and END.
-                    origin.tag = (!S::ABSENT.in_flight).then_some(start.payload());
-                } else {
-                    origin.tag = self.end_span(row, origin.start);
-                }
+                origin.tag = self.end_span(row, origin.start);
                 origin.awaits_tag = origin.tag.is_none();
                 self.time.units(payload)
             }
@@ -441,20 +415,20 @@ impl<S: Storage> Aggregator<S> {
             }
             (Unit::One, Kind::Value) => (payload < MAX_PAYLOAD).then_some(payload),
             (Unit::Time, Kind::Forget) => {
-                self.discard_span(row, *record);
+                self.discard_span(row, record);
                 return false;
             }
             _ => {
-                counter_width::increment(&mut self.counters.invalid);
+                self.counters.invalid += 1;
                 return false;
             }
         };
         self.note_activity(row, ticks);
-        let weighted = value.and_then(|value| WeightedSample::new(value, record.sampling()));
+        let weighted = value.and_then(|value| Self::weigh(value, record.sampling()));
         if let Some(weighted) = weighted {
-            self.add_sample(row, unit, weighted, ticks, &origin);
+            self.add_sample(row, weighted, ticks, &origin);
         } else {
-            counter_width::increment(&mut self.counters.saturated);
+            self.counters.saturated += 1;
         }
         weighted.is_some()
     }
@@ -469,9 +443,9 @@ impl<S: Storage> Aggregator<S> {
         // The numbers are those of `DiscardReason`.
         match record.payload() {
             0 => (),
-            1 => counter_width::increment(&mut self.counters.clock_anomalies),
-            2 => counter_width::increment(&mut self.counters.saturated),
-            _ => counter_width::increment(&mut self.counters.invalid),
+            1 => self.counters.clock_anomalies += 1,
+            2 => self.counters.saturated += 1,
+            _ => self.counters.invalid += 1,
         }
     }
 
@@ -496,7 +470,7 @@ impl<S: Storage> Aggregator<S> {
             return;
         }
         let now = self.now;
-        let seen = &mut self.storage.parts().rows[row].seen;
+        let seen = &mut self.state(row).seen;
         *seen = (*seen).max(tick.min(now).saturating_add(1));
     }
 
@@ -505,7 +479,7 @@ impl<S: Storage> Aggregator<S> {
     #[inline]
     fn end_span(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
-        if SHORTCUTS {
+        if !S::Repr::IS_COMPACT {
             self.in_flight().end(row_number(row), start, pass)
         } else {
             self.pair(row, start, true, pass, 0)
@@ -523,9 +497,8 @@ impl<S: Storage> Aggregator<S> {
         tag_or_pass: u64,
         sampling: u8,
     ) -> Option<u64> {
-        let row = self.bounded_row(row);
         if S::ABSENT.in_flight {
-            self.storage.parts().rows[row].pairing.count_unpaired(is_end);
+            self.state(row).pairing.count_unpaired(is_end);
             return None;
         }
         self.in_flight().pair(row_number(row), start, is_end, tag_or_pass, sampling)
@@ -535,24 +508,10 @@ impl<S: Storage> Aggregator<S> {
     /// before its START, so they have no tag yet.
     #[cold]
     fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
-        let (per_list, lists) = (self.shape().slowest, self.shape().exemplar_lists());
-        if per_list > 0 && !S::ABSENT.slowest {
-            let len = lists * per_list;
-            let exemplars_of_event = &mut self.storage.parts().slowest[row * len..][..len];
-            exemplars_of_event
-                .chunks_exact_mut(per_list)
-                .for_each(|list| exemplars::set_awaited_tag(list, start, tag));
+        let mut row = self.row(row);
+        for list in 0..row.exemplar_lists() {
+            exemplars::set_awaited_tag(row.exemplar_list(list), start, tag);
         }
-    }
-
-    /// Returns `row`, which must be a valid row.
-    ///
-    /// On 32-bit targets, the `min` proves to the compiler that the row is valid, so that it can
-    /// omit later bounds checks. This saves flash.
-    #[inline(always)]
-    fn bounded_row(&self, row: usize) -> usize {
-        debug_assert!(row < self.shape().rows(), "the row exists");
-        if cfg!(target_pointer_width = "64") { row } else { row.min(self.shape().rows() - 1) }
     }
 
     /// Converts a number of ticks to nanoseconds. Saturates at 2^64 − 1.
@@ -562,10 +521,14 @@ impl<S: Storage> Aggregator<S> {
         self.time.units(ticks).map_or(u64::MAX, |units| self.shape().unit.nanos(units))
     }
 
-    /// Returns the histogram buckets for values of this unit.
+    /// Returns a sample of this value and the weight 2^`sampling`; `None` if the value is too large
+    /// to be stored.
     #[inline(always)]
-    fn buckets(&self, unit: Unit) -> Buckets {
-        self.shape().buckets(unit)
+    const fn weigh(value: u64, sampling: u8) -> Option<WeightedSample> {
+        if value >> <S::Repr as Repr>::Sample::VALUE_BITS != 0 {
+            return None;
+        }
+        WeightedSample::new(value, sampling)
     }
 }
 
@@ -573,27 +536,6 @@ impl<S: Storage> Aggregator<S> {
 #[expect(clippy::cast_possible_truncation, reason = "there are at most 2 * 2,047 rows")]
 const fn row_number(row: usize) -> u16 {
     row as u16
-}
-
-/// Returns the row of an event and the unit of its values; `None` for an unknown event. `row_of_id`
-/// is [`StorageParts::row_of_id`].
-#[inline]
-fn row_of<S: Storage>(row_of_id: &[u16], event: EventId) -> Option<(usize, Unit)> {
-    let entry = *row_of_id.get(usize::from(event.get()))?;
-    usize::from(entry & !UNIT_ONE).checked_sub(1).map(|row| (row, unit_in::<S>(entry)))
-}
-
-/// Returns the unit of a row's values, given the row's state. The row of a corrected summary has
-/// the id 0, whose entry in `row_of_id` is 0. So its bit [`UNIT_ONE`] is clear: a corrected summary
-/// always holds durations.
-fn unit_of<S: Storage>(row_of_id: &[u16], state: &RowState) -> Unit {
-    if S::ABSENT.numbers { Unit::Time } else { unit_in::<S>(row_of_id[usize::from(state.id)]) }
-}
-
-/// Returns the unit that is encoded in an entry of [`StorageParts::row_of_id`].
-#[inline(always)]
-const fn unit_in<S: Storage>(entry: u16) -> Unit {
-    if S::ABSENT.numbers || entry & UNIT_ONE == 0 { Unit::Time } else { Unit::One }
 }
 
 #[cfg(test)]

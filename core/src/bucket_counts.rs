@@ -16,19 +16,12 @@
 use core::ops::Range;
 
 use crate::{
-    counter_width::{CountWord, saturating_word, widen},
     histogram::Count,
-    packed_moments::PackedMoments,
-    storage::Shape,
+    repr::{Repr, StoredMoments},
 };
 
-/// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes. On
-/// 32-bit targets a block is a single bucket, because these have no vector instructions to add
-/// several counts and no memory to spare for padding.
-pub(crate) const BLOCK: usize = if IN_BLOCKS { 16 } else { 1 };
-
-/// Whether a block has more than one bucket.
-const IN_BLOCKS: bool = cfg!(target_pointer_width = "64");
+/// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes.
+pub(crate) const BLOCK: usize = 16;
 
 /// Rounds a number of buckets up to whole blocks.
 #[inline(always)]
@@ -42,19 +35,19 @@ fn blocks(buckets: &Range<usize>) -> Range<usize> {
 }
 
 /// Splits the counts of a histogram's buckets into blocks.
-fn by_blocks(counts: &[CountWord]) -> &[[CountWord; BLOCK]] {
+fn by_blocks<N: Count>(counts: &[N]) -> &[[N; BLOCK]] {
     counts.as_chunks().0
 }
 
 /// Returns whether all counts of a block are 0.
 // Without a branch for each count, the compiler checks several counts by one vector instruction.
 #[inline]
-fn is_empty(block: &[CountWord; BLOCK]) -> bool {
-    block.iter().fold(0, |all, count| all | count) == 0
+fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
+    block.iter().fold(0, |all, count| all | count.get()) == 0
 }
 
 /// The bucket counts of one row's slices. `C` is the type of a stored count; sums of counts are
-/// [`CountWord`]s.
+/// of type `N`.
 pub(crate) struct BucketCounts<'a, C> {
     /// The blocks in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],
@@ -63,11 +56,11 @@ pub(crate) struct BucketCounts<'a, C> {
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
-    /// Borrows the counts of one row from `all`, the counts of all rows.
+    /// Borrows the counts of a row, in which each of `slices` slices has the same number of
+    /// buckets.
     #[inline(always)]
-    pub(crate) fn of(all: &'a mut [C], shape: Shape, row: usize) -> Self {
-        let row_len = shape.padded_buckets() * shape.slices;
-        Self { blocks: all[row * row_len..][..row_len].as_chunks_mut().0, slices: shape.slices }
+    pub(crate) const fn new(counts: &'a mut [C], slices: usize) -> Self {
+        Self { blocks: counts.as_chunks_mut().0, slices }
     }
 
     /// Adds `weight` to the counter of a bucket in a slice. Returns the weight that did not fit.
@@ -76,12 +69,12 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     }
 
     /// Returns the sum of a bucket's counts in `slices` consecutive slices. `first` is the index of
-    /// the first of them. The sum saturates at [`CountWord::MAX`].
+    /// the first of them. The sum saturates at [`Count::MAX`].
     #[inline(always)]
-    pub(crate) fn sum_at(&self, bucket: usize, first: usize, slices: usize) -> CountWord {
+    pub(crate) fn sum_at<N: Count>(&self, bucket: usize, first: usize, slices: usize) -> N {
         let blocks = self.blocks.iter().skip(bucket / BLOCK * self.slices + first).take(slices);
-        blocks.fold(0, |sum: CountWord, counts| {
-            sum.saturating_add(saturating_word(counts[bucket % BLOCK].get()))
+        blocks.fold(N::ZERO, |sum, counts| {
+            sum.saturating_sum(N::saturating_from(counts[bucket % BLOCK].get()))
         })
     }
 
@@ -90,35 +83,28 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// `counts` has [`padded`] length, and `used` is a range of bucket indices outside of
     /// which all counts are 0. `weight` is the weight of all samples in the slice, including those
     /// that this call adds.
-    pub(crate) fn add_all(
+    pub(crate) fn add_all<R: Repr>(
         &mut self,
         slice: usize,
-        counts: &[CountWord],
+        counts: &[R::Counter],
         used: &Range<usize>,
         weight: u64,
     ) -> u64 {
         let mut excess = 0_u64;
-        if !IN_BLOCKS {
-            for bucket in used.clone() {
-                let count = &mut self.blocks[bucket * self.slices + slice][0];
-                excess += widen(count.add_word(counts[bucket]));
-            }
-            return excess;
-        }
-        let fits = fits::<C>(weight);
+        let fits = !R::IS_COMPACT && fits::<C>(weight);
         for block in blocks(used) {
             let more = &by_blocks(counts)[block];
-            if is_empty(more) {
+            if !R::IS_COMPACT && is_empty(more) {
                 continue;
             }
             let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
             if fits {
                 counts.for_each(|(count, more)| {
-                    *count = count.wrapping_sum(C::from_u64(widen(*more)));
+                    *count = count.wrapping_sum(C::from_u64(more.get()));
                 });
             } else {
                 counts.for_each(|(count, more)| {
-                    excess = excess.saturating_add(count.add(widen(*more)));
+                    excess += count.add(more.get());
                 });
             }
         }
@@ -133,28 +119,19 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// slices, in order, and `weight` is their total weight. `totals` are the row's counts since
     /// the start, which allow skipping buckets that have never had a sample: where such a count is
     /// 0, the counts of the slices must be 0, too.
-    pub(crate) fn sum(
+    pub(crate) fn sum<R: Repr>(
         &self,
-        (first, moments, weight): (usize, &[PackedMoments], u64),
+        (first, moments, weight): (usize, &[R::Moments], u64),
         used: &Range<usize>,
-        totals: &[CountWord],
-        sums: &mut [CountWord],
+        totals: &[R::Counter],
+        sums: &mut [R::Counter],
     ) {
-        if !IN_BLOCKS {
-            for bucket in used.clone() {
-                let slices = &self.blocks[bucket * self.slices + first..][..moments.len()];
-                sums[bucket] = slices.iter().fold(0, |sum: CountWord, count| {
-                    sum.saturating_add(saturating_word(count[0].get()))
-                });
-            }
-            return;
-        }
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
             // Most blocks have had no sample since the start, so no slice of them needs to be read.
             if is_empty(&by_blocks(totals)[block]) {
-                sums[block] = [0; BLOCK];
+                sums[block] = [Count::ZERO; BLOCK];
                 continue;
             }
             // Skipping a slice without samples saves fetching a cache line.
@@ -164,7 +141,7 @@ impl<'a, C: Count> BucketCounts<'a, C> {
                 .filter(|(_, moments)| moments.count() > 0)
                 .map(|(counts, _)| counts);
             sums[block] = if fits {
-                narrow_sum(counted).map(|sum| saturating_word(sum.get()))
+                narrow_sum(counted).map(|sum| Count::saturating_from(sum.get()))
             } else {
                 wide_sum(counted)
             };
@@ -176,9 +153,14 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// `used`, a range of bucket indices, must include every bucket of the slice with a count other
     /// than 0. `totals` are the row's counts since the start: where such a count is 0, the count of
     /// the slice must be 0, too.
-    pub(crate) fn clear(&mut self, slice: usize, used: &Range<usize>, totals: &[CountWord]) {
+    pub(crate) fn clear<R: Repr>(
+        &mut self,
+        slice: usize,
+        used: &Range<usize>,
+        totals: &[R::Counter],
+    ) {
         for block in blocks(used) {
-            if !IN_BLOCKS || !is_empty(&by_blocks(totals)[block]) {
+            if R::IS_COMPACT || !is_empty(&by_blocks(totals)[block]) {
                 self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
             }
         }
@@ -188,10 +170,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 /// Returns whether counters of type `C` can hold the counts of samples whose total weight is
 /// `weight`: no count is greater than this total.
 ///
-/// Not used on 32-bit targets. There, the stored weight of a slice saturates at 2^32 − 1, so it
-/// may be less than the sum of the slice's counts.
+/// The weight may be saturated at the largest `C`, and then be less than the sum of the counts.
 fn fits<C: Count>(weight: u64) -> bool {
-    cfg!(target_pointer_width = "64") && weight <= C::MAX
+    weight < C::MAX
 }
 
 /// Sums blocks in counters of type `C`. The sums must fit: see [`fits`].
@@ -207,13 +188,15 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
 }
 
 /// Sums blocks in counters of 64 bits. Narrower counters cannot add up to more, and counters of 64
-/// bits are never summed here on 64-bit targets: they always fit into [`narrow_sum`].
-fn wide_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -> [CountWord; BLOCK] {
+/// bits always fit into [`narrow_sum`].
+fn wide_sum<'c, C: Count + 'c, N: Count>(
+    blocks: impl Iterator<Item = &'c [C; BLOCK]>,
+) -> [N; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {
         sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_add(count.get()));
     }
-    sums.map(saturating_word)
+    sums.map(N::saturating_from)
 }
 
 #[cfg(test)]
@@ -224,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{EventId, EventInfo, Moments, WeightedSample, WindowSpec};
+    use crate::{Compact, EventId, EventInfo, Moments, Shape, WeightedSample, Wide, WindowSpec};
 
     const EVENTS: [EventInfo; 2] = [
         EventInfo::new(EventId::new(1).unwrap(), "a"),
@@ -239,24 +222,25 @@ mod tests {
 
     /// Compares the counts with a plain table of slices and buckets. The counters have 16 bits, so
     /// that some of them saturate.
-    fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    fn check<R: Repr>(steps: Vec<Step>) -> Result<(), TestCaseError> {
         let mut all = vec![0_u16; SHAPE.all_counts()];
         let mut plain = vec![vec![0_u64; BUCKETS]; SHAPE.slices];
-        let (mut totals, mut sums) =
-            (vec![0; SHAPE.padded_buckets()], vec![CountWord::MAX; SHAPE.padded_buckets()]);
-        let mut moments = vec![PackedMoments::EMPTY; SHAPE.slices];
+        let mut totals = vec![R::Counter::ZERO; SHAPE.padded_buckets()];
+        // The largest numbers, so that a sum which is not written is noticed.
+        let mut sums = vec![R::Counter::from_u64(R::Counter::MAX); SHAPE.padded_buckets()];
+        let mut moments = vec![R::Moments::EMPTY; SHAPE.slices];
         // Adds a weight of less than 2^16 as samples whose weights are powers of two.
-        let add_weight = |sums: &mut PackedMoments, weight: u64| {
+        let add_weight = |sums: &mut R::Moments, weight: u64| {
             (0..16).filter(|bit| weight >> bit & 1 == 1).for_each(|bit| {
                 assert_eq!(sums.merge(&Moments::of(WeightedSample::new(1, bit).unwrap())), 0);
             });
         };
         for (slice, added, clears) in steps {
-            let mut counts = BucketCounts::of(&mut all, SHAPE, 1);
-            let mut staged = vec![0; SHAPE.padded_buckets()];
+            // The counts of the second of two rows.
+            let mut counts = BucketCounts::new(&mut all[SHAPE.all_counts() / 2..], SHAPE.slices);
+            let mut staged = vec![R::Counter::ZERO; SHAPE.padded_buckets()];
             for (bucket, weight) in &added {
-                staged[*bucket] += saturating_word(*weight);
-                totals[*bucket] += saturating_word(*weight);
+                assert_eq!(staged[*bucket].add(*weight) + totals[*bucket].add(*weight), 0);
                 add_weight(&mut moments[slice], *weight);
             }
             let first = added.iter().map(|(bucket, _)| *bucket).min().unwrap_or(0);
@@ -265,29 +249,34 @@ mod tests {
             if let [(bucket, weight)] = added[..] {
                 excess += counts.add(slice, bucket, weight);
             } else {
-                excess += counts.add_all(slice, &staged, &used, moments[slice].weight());
+                let weight = moments[slice].weight();
+                excess += counts.add_all::<R>(slice, &staged, &used, weight);
             }
             let mut expected = 0;
             for (count, more) in plain[slice].iter_mut().zip(&staged) {
-                let sum = *count + widen(*more);
+                let sum = *count + more.get();
                 *count = sum.min(u16::MAX.into());
                 expected += sum - *count;
             }
             prop_assert_eq!(excess, expected);
             if clears {
-                counts.clear(slice, &(0..BUCKETS), &totals);
+                counts.clear::<R>(slice, &(0..BUCKETS), &totals);
                 plain[slice].fill(0);
-                moments[slice] = PackedMoments::EMPTY;
+                moments[slice] = R::Moments::EMPTY;
             }
             let mut whole = Moments::EMPTY;
             for sums in &moments {
-                sums.add_to(&mut whole);
+                whole.merge(&sums.moments());
             }
-            counts.sum((0, &moments, whole.weight()), &(0..BUCKETS), &totals, &mut sums);
+            counts.sum::<R>((0, &moments, whole.weight()), &(0..BUCKETS), &totals, &mut sums);
+            for (bucket, _) in &added {
+                let sum: R::Counter = counts.sum_at(*bucket, 0, SHAPE.slices);
+                prop_assert_eq!(sum, sums[*bucket]);
+            }
             let expected: Vec<u64> =
                 (0..BUCKETS).map(|bucket| plain.iter().map(|slice| slice[bucket]).sum()).collect();
             prop_assert_eq!(
-                sums[..BUCKETS].iter().copied().map(widen).collect::<Vec<_>>(),
+                sums[..BUCKETS].iter().map(|sum| sum.get()).collect::<Vec<_>>(),
                 expected
             );
         }
@@ -301,6 +290,7 @@ mod tests {
     proptest! {
         #[test]
         fn counts_in_blocks_equal_those_of_a_plain_table(
+            is_compact in any::<bool>(),
             steps in proptest::collection::vec(
                 (
                     0..SHAPE.slices,
@@ -313,7 +303,7 @@ mod tests {
                 1..40,
             ),
         ) {
-            check(steps)?;
+            if is_compact { check::<Compact>(steps)? } else { check::<Wide>(steps)? }
         }
     }
 }

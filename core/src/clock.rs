@@ -131,14 +131,7 @@ impl TimeUnit {
     /// Converts a duration in this unit to nanoseconds, rounded to the nearest nanosecond.
     /// Saturates at 2^64 − 1.
     pub const fn nanos(self, units: u64) -> u64 {
-        let half = 1_u64 << (self.bits() - 1);
-        if HAS_64_BIT_REGISTERS {
-            saturating_u64(
-                (arithmetic::product(units, 1_000_000_000) + half as u128) >> self.bits(),
-            )
-        } else {
-            self.nanos_with_addend(units, half)
-        }
+        self.nanos_with_addend(units, 1 << (self.bits() - 1))
     }
 
     /// Returns (`units` · 10^9 + `addend`) / 2^[`bits`](Self::bits), rounded down. Saturates at

@@ -5,8 +5,8 @@
 use defmt::{Format, Formatter, write};
 
 use crate::{
-    Aggregator, Clock, Consumer, FixedPoint, Gate, Producer, Record, Recorder, Ring, Slot,
-    SpanGuard, StaticStorage, Storage, StorageParts, fixed_point::FRACTION_BITS,
+    Aggregator, Clock, Consumer, FixedPoint, Gate, Producer, Record, Recorder, Repr, Ring, Slot,
+    SpanGuard, Storage, StorageParts, fixed_point::FRACTION_BITS,
 };
 
 impl Format for Ring {
@@ -91,7 +91,7 @@ impl<S: Storage> Format for Aggregator<S> {
     }
 }
 
-impl<C> Format for StorageParts<'_, C> {
+impl<R: Repr, C> Format for StorageParts<'_, R, C> {
     fn format(&self, f: Formatter<'_>) {
         write!(
             f,
@@ -99,52 +99,6 @@ impl<C> Format for StorageParts<'_, C> {
             self.rows.len(),
             self.windows.len()
         );
-    }
-}
-
-impl<
-    C,
-    const IDS: usize,
-    const WINDOWS: usize,
-    const ROWS: usize,
-    const CORRECTED: usize,
-    const SLICES: usize,
-    const COUNTS: usize,
-    const TOTALS: usize,
-    const PADDED_BUCKETS: usize,
-    const SAMPLES: usize,
-    const SCRATCH: usize,
-    const IN_FLIGHT: usize,
-    const SLOWEST: usize,
-    const LIMITS: usize,
-    const TALLIES: usize,
-    const SILENCES: usize,
-    const NUMBERS: usize,
-    const HISTOGRAM: usize,
-> Format
-    for StaticStorage<
-        C,
-        IDS,
-        WINDOWS,
-        ROWS,
-        CORRECTED,
-        SLICES,
-        COUNTS,
-        TOTALS,
-        PADDED_BUCKETS,
-        SAMPLES,
-        SCRATCH,
-        IN_FLIGHT,
-        SLOWEST,
-        LIMITS,
-        TALLIES,
-        SILENCES,
-        NUMBERS,
-        HISTOGRAM,
-    >
-{
-    fn format(&self, f: Formatter<'_>) {
-        write!(f, "StaticStorage {{ bytes: {=usize} }}", size_of::<Self>());
     }
 }
 

@@ -39,7 +39,7 @@ const SOURCE_SHIFT: u32 = 48;
 
 impl Exemplar {
     /// An unused entry.
-    pub(crate) const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
+    pub const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
 
     /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
     /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if

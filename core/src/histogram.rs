@@ -37,7 +37,7 @@ pub use self::{
     buckets::{Buckets, Estimate, MAX_SCALE},
     count::Count,
 };
-use crate::{Moments, Quantile};
+use crate::{Moments, Quantile, moments::Sum};
 
 /// Counts values in buckets, and keeps their exact count, sum and extremes.
 ///
@@ -203,46 +203,50 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
 /// bucket of the smallest value to the bucket of the largest; it is empty if there is no histogram.
 pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
-    moments: &Moments,
+    moments: &Moments<impl Sum>,
     counts: &[C],
     quantiles: &[Quantile; K],
 ) -> [Estimate; K] {
+    let mut estimates = [Estimate::between(moments.min(), moments.max()); K];
     // Without a histogram, only the extremes are known.
-    if counts.is_empty() {
-        return [Estimate::between(moments.min(), moments.max()); K];
+    if !counts.is_empty() {
+        let first = buckets.index(moments.min());
+        estimate_each(
+            buckets,
+            moments,
+            quantiles,
+            |ranks| find_buckets(counts, first, ranks),
+            |number, estimate| estimates[number] = estimate,
+        );
     }
-    let first = buckets.index(moments.min());
-    let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
-    let mut estimates = [Estimate::ZERO; K];
-    estimate_each(
-        buckets,
-        moments,
-        |below| find_buckets(counts, first, ranks.map(|rank| rank.saturating_sub(below).max(1))),
-        |number, estimate| estimates[number] = estimate,
-    );
     estimates
 }
 
-/// Estimates the values at `K` quantiles. Calls `visit` with the number of each quantile and its
-/// estimate.
+/// Estimates the values at the given quantiles, which must be in ascending order. Calls `visit`
+/// with the position of each quantile and its estimate.
 ///
-/// `locate` finds the buckets that contain the ranks of the quantiles, after its argument was
-/// subtracted from each rank. It returns the indices of these buckets, and the sum of the counts of
-/// all buckets.
+/// `locate` finds the buckets that contain the given ranks. It returns their indices, and the sum
+/// of the counts of all buckets.
 #[inline(always)]
 pub(crate) fn estimate_each<const K: usize>(
     buckets: Buckets,
-    moments: &Moments,
-    mut locate: impl FnMut(u64) -> ([usize; K], u64),
+    moments: &Moments<impl Sum>,
+    quantiles: &[Quantile; K],
+    mut locate: impl FnMut(&[u64; K]) -> ([usize; K], u64),
     mut visit: impl FnMut(usize, Estimate),
 ) {
-    let (min, max) = (moments.min(), moments.max());
-    let (highest, counted) = locate(0);
+    let (min, max, weight) = (moments.min(), moments.max(), moments.weight());
+    let mut ranks = quantiles.map(|quantile| quantile.rank(weight));
+    let (highest, counted) = locate(&ranks);
     // Some counters are saturated if weight is missing, and it may lie anywhere. The upper bounds
     // assume that all of it lies above the rank. The lower bounds assume that all of it lies below
     // the rank, so `rank − missing` of the counted weight reaches the rank.
-    let missing = moments.weight().saturating_sub(counted);
-    let (lowest, _) = if missing > 0 { locate(missing) } else { (highest, 0) };
+    let missing = weight.saturating_sub(counted);
+    let mut lowest = highest;
+    if missing > 0 {
+        ranks = ranks.map(|rank| rank.saturating_sub(missing).max(1));
+        (lowest, _) = locate(&ranks);
+    }
     for number in 0..K {
         let mut estimate = buckets.estimate(highest[number], min, max);
         if missing > 0 {
@@ -262,14 +266,15 @@ const CHUNK: usize = 16;
 ///
 /// `counts` must not be empty, and `first` is the index of the bucket of its first count. A rank
 /// beyond the sum of all counts gets the last bucket.
+#[inline(never)]
 fn find_buckets<C: Count, const K: usize>(
     counts: &[C],
     first: usize,
-    ranks: [u64; K],
+    ranks: &[u64; K],
 ) -> ([usize; K], u64) {
     let (mut indices, mut index, mut found, mut reached) =
         ([first + counts.len() - 1; K], first, 0, 0_u64);
-    for counts in counts.chunks(if cfg!(target_pointer_width = "64") { CHUNK } else { 1 }) {
+    for counts in counts.chunks(CHUNK) {
         let after = reached.saturating_add(sum(counts));
         if ranks.get(found).is_some_and(|rank| *rank <= after) {
             for (index, count) in (index..).zip(counts) {

@@ -29,27 +29,26 @@
 //! | ENDs | paired + early + orphans |
 //!
 //! There are two exceptions. A START with an impossible tick is ignored, and so is in no number: it
-//! only counts as a [clock anomaly](crate::Counters::clock_anomalies). And on 32-bit targets, the
-//! equations no longer hold once a number has saturated.
+//! only counts as a [clock anomaly](crate::Counters::clock_anomalies). And in
+//! [compact](crate::Compact) storage, the equations no longer hold once a number has saturated.
 //!
 //! All of these numbers except `paired` are 0 at the end if every span ends, no record is lost, the
 //! table never runs out of room, and no clock anomaly occurs.
 //!
 //! The table is a hash table with linear probing and deletion by backward shift (Knuth, TAOCP
-//! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. On
-//! 32-bit targets, where flash may be scarce, a small table is searched from its first entry
+//! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. In
+//! compact storage, where flash may be scarce, a small table is searched from its first entry
 //! instead.
 
-use crate::{
-    counter_width::{self, CountWord, widen},
-    storage::RowState,
-};
+use core::marker::PhantomData;
+
+use crate::{Count, repr::Repr};
 
 /// How many STARTs and ENDs of an event have been paired, and what became of the others.
 ///
 /// `open`, `uncertain` and `early` are the present numbers. `paired`, `abandoned` and `orphans` are
 /// totals since the aggregator was created. ENDs include FORGETs, which close a span without a
-/// duration. On 32-bit targets, each number saturates at 2^32 − 1.
+/// duration. In [compact](crate::Compact) storage, each number saturates at 2^32 − 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -84,43 +83,50 @@ pub struct Pairing {
     pub orphans: u64,
 }
 
-/// A [`Pairing`] as it is stored. Its counts are as wide as a register of the target.
+/// A [`Pairing`] as it is stored, in counters of type `N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct PackedPairing {
-    pub(crate) paired: CountWord,
-    open: CountWord,
-    uncertain: CountWord,
-    untracked: CountWord,
-    abandoned: CountWord,
-    early: CountWord,
-    orphans: CountWord,
+pub(crate) struct PackedPairing<N> {
+    pub(crate) paired: N,
+    open: N,
+    uncertain: N,
+    untracked: N,
+    abandoned: N,
+    early: N,
+    orphans: N,
 }
 
-impl PackedPairing {
-    pub(crate) const EMPTY: Self =
-        Self { paired: 0, open: 0, uncertain: 0, untracked: 0, abandoned: 0, early: 0, orphans: 0 };
+impl<N: Count> PackedPairing<N> {
+    pub(crate) const EMPTY: Self = Self {
+        paired: N::ZERO,
+        open: N::ZERO,
+        uncertain: N::ZERO,
+        untracked: N::ZERO,
+        abandoned: N::ZERO,
+        early: N::ZERO,
+        orphans: N::ZERO,
+    };
 
     /// Counts a START, or an END if `is_end`, that finds neither its counterpart nor room in the
     /// table.
     pub(crate) fn count_unpaired(&mut self, is_end: bool) {
         if is_end {
-            count_without_start(self, 1);
+            count_without_start(self, N::from_u64(1));
         } else {
-            counter_width::add(&mut self.untracked, 1);
+            self.untracked.increment();
         }
     }
 
     /// Returns the pairing with counts of 64 bits.
     pub(crate) fn unpacked(&self) -> Pairing {
         Pairing {
-            paired: widen(self.paired),
-            open: widen(self.open),
-            uncertain: widen(self.uncertain),
-            untracked: widen(self.untracked),
-            abandoned: widen(self.abandoned),
-            early: widen(self.early),
-            orphans: widen(self.orphans),
+            paired: self.paired.get(),
+            open: self.open.get(),
+            uncertain: self.uncertain.get(),
+            untracked: self.untracked.get(),
+            abandoned: self.abandoned.get(),
+            early: self.early.get(),
+            orphans: self.orphans.get(),
         }
     }
 }
@@ -150,7 +156,8 @@ pub struct OpenSpan {
 }
 
 impl OpenSpan {
-    pub(crate) const EMPTY: Self =
+    /// As it is in an empty storage.
+    pub const EMPTY: Self =
         Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 
     /// Returns whether this is the entry of the given key, that is, of this row, start tick and
@@ -184,37 +191,32 @@ impl Occupancy {
 
 /// The table of open spans, together with all state that its operations change.
 #[derive(Debug)]
-pub(crate) struct OpenSpanTable<'t> {
+pub(crate) struct OpenSpanTable<'t, R, P> {
     /// The entries. Their number is a power of two or 0.
     pub(crate) table: &'t mut [OpenSpan],
     /// The state of the table, except for its entries.
     pub(crate) occupancy: &'t mut Occupancy,
     /// The states of all rows, which contain the [`PackedPairing`] of each event.
-    pub(crate) rows: &'t mut [RowState],
+    pub(crate) rows: &'t mut [P],
+    pub(crate) repr: PhantomData<R>,
 }
 
-/// The largest number of entries with which a table is searched linearly on 32-bit targets.
+/// The largest number of entries with which a table is searched linearly in compact storage.
 const MAX_LINEAR_LEN: usize = 64;
 
-/// Whether there are fast paths for frequent cases, such as spans that end before another one
-/// begins. On 32-bit targets, a span bypasses the table only if its END is the next record of the
-/// ring (see [`OpenSpanTable::can_be_bypassed`]). All others go through the table, which takes less
-/// flash.
-pub(crate) const SHORTCUTS: bool = cfg!(target_pointer_width = "64");
-
-impl OpenSpanTable<'_> {
+impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     /// Processes a START of the event in `row`, at tick `start`. The span stands for 2^`sampling`
     /// occurrences of the event. Returns whether the span's END arrived before and its exemplar
     /// [needs `tag`](Self::await_tag).
     ///
     /// Takes time linear in the number of used entries that the search passes: on average 2 or 3 in
-    /// a table that is half full, about 32 in a full one. On 32-bit targets, a small table may be
+    /// a table that is half full, about 32 in a full one. In compact storage, a small table may be
     /// searched completely.
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
         // The frequent case: there are no early ENDs that the START could be paired with, and no
         // uncertain spans with which the new span could share an entry.
-        if SHORTCUTS
+        if !R::IS_COMPACT
             && self.occupancy.early == 0
             && self.occupancy.uncertain == 0
             && has_room(self.table, self.occupancy)
@@ -226,25 +228,25 @@ impl OpenSpanTable<'_> {
             self.occupancy.newest =
                 OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
             self.occupancy.used += 1;
-            self.rows[usize::from(row)].pairing.open += 1;
+            self.rows[usize::from(row)].as_mut().open.increment();
             return false;
         }
         self.pair(row, start, false, tag, sampling).is_some_and(|flag| flag > 0)
     }
 
     /// Returns whether the number of the event's open spans or early ENDs is saturated, which can
-    /// only happen on 32-bit targets.
+    /// only happen in compact storage.
     #[inline(always)]
-    fn is_count_full(&self, row: u16) -> bool {
-        let pairing = &self.rows[usize::from(row)].pairing;
-        cfg!(not(target_pointer_width = "64"))
-            && (pairing.open == CountWord::MAX || pairing.early == CountWord::MAX)
+    fn is_count_full(&mut self, row: u16) -> bool {
+        let pairing = self.rows[usize::from(row)].as_mut();
+        R::IS_COMPACT
+            && [pairing.open, pairing.early].iter().any(|count| count.get() == R::Counter::MAX)
     }
 
     /// Moves the newest span into the table, if it is not there yet, so that it can be found there.
     pub(crate) fn spill_newest(&mut self) {
         let OpenSpan { start, tag, count, row, sampling, .. } = self.occupancy.newest;
-        if !SHORTCUTS || count == 0 {
+        if R::IS_COMPACT || count == 0 {
             return;
         }
         self.occupancy.newest = OpenSpan::EMPTY;
@@ -253,15 +255,15 @@ impl OpenSpanTable<'_> {
         if self.table[home].count == 0 {
             self.occupancy.used += 1;
             self.table[home] = OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
-        } else if let Some(entry) = insert(self.table, self.occupancy, row, start, false) {
+        } else if let Some(entry) = insert::<R>(self.table, self.occupancy, row, start, false) {
             entry.tag = tag;
             entry.sampling = sampling;
         } else {
             // The count of the entry is saturated. The room that `newest` had reserved in the table
             // is the only other reason for `insert` to fail, and cannot be missing.
-            let pairing = &mut self.rows[usize::from(row)].pairing;
-            pairing.open -= 1;
-            counter_width::add(&mut pairing.untracked, 1);
+            let pairing = self.rows[usize::from(row)].as_mut();
+            pairing.open.decrement();
+            pairing.untracked.increment();
         }
     }
 
@@ -280,7 +282,7 @@ impl OpenSpanTable<'_> {
     /// Takes as long as [`start`](Self::start).
     #[inline]
     pub(crate) fn end(&mut self, row: u16, start: u64, pass: u64) -> Option<u64> {
-        if !SHORTCUTS {
+        if R::IS_COMPACT {
             return self.pair(row, start, true, pass, 0);
         }
         // The most frequent case: the span is the newest one.
@@ -311,9 +313,9 @@ impl OpenSpanTable<'_> {
     #[inline]
     fn count_closed(&mut self, row: u16) {
         self.occupancy.used -= 1;
-        let pairing = &mut self.rows[usize::from(row)].pairing;
-        pairing.open -= 1;
-        counter_width::add(&mut pairing.paired, 1);
+        let pairing = self.rows[usize::from(row)].as_mut();
+        pairing.open.decrement();
+        pairing.paired.increment();
     }
 
     /// Pairs a START, or an END if `is_end`, with its counterpart, or stores it in the table. This
@@ -325,8 +327,6 @@ impl OpenSpanTable<'_> {
     /// Returns `None` if the counterpart is not in the table. Otherwise returns, for an END, the
     /// tag of its START, and for a START, 1 if an exemplar [needs its tag](Self::await_tag) or else
     /// 0.
-    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
     pub(crate) fn pair(
         &mut self,
         row: u16,
@@ -337,37 +337,40 @@ impl OpenSpanTable<'_> {
     ) -> Option<u64> {
         self.spill_newest();
         let is_full = self.is_count_full(row);
-        let pairing = &mut self.rows[usize::from(row)].pairing;
-        if let Some(index) = find(self.table, row, start, !is_end) {
+        let pairing = self.rows[usize::from(row)].as_mut();
+        if let Some(index) = find::<R>(self.table, row, start, !is_end) {
             let OpenSpan { tag, mark, .. } = self.table[index];
-            counter_width::add(&mut pairing.paired, 1);
+            pairing.paired.increment();
             if is_end {
-                pairing.open -= 1;
-                pairing.uncertain -= CountWord::from(mark > 0);
+                pairing.open.decrement();
+                pairing.uncertain.subtract(R::Counter::from_u64((mark > 0).into()));
             } else {
-                pairing.early -= 1;
+                pairing.early.decrement();
             }
             self.table[index].count -= 1;
             if self.table[index].count == 0 {
-                remove(self.table, self.occupancy, index);
+                remove::<R>(self.table, self.occupancy, index);
             }
             return Some(tag);
         }
         // If the table has an entry of this key already, `insert` needs no room for another one.
-        let entry =
-            if is_full { None } else { insert(self.table, self.occupancy, row, start, is_end) };
+        let entry = if is_full {
+            None
+        } else {
+            insert::<R>(self.table, self.occupancy, row, start, is_end)
+        };
         let Some(entry) = entry else {
             pairing.count_unpaired(is_end);
             return None;
         };
         if is_end {
             entry.mark = tag_or_pass;
-            pairing.early += 1;
+            pairing.early.increment();
         } else {
             // The span is interchangeable with those that share its entry, so it is uncertain if
             // they are.
-            pairing.uncertain += CountWord::from(entry.mark > 0);
-            pairing.open += 1;
+            pairing.uncertain.add((entry.mark > 0).into());
+            pairing.open.increment();
             (entry.tag, entry.sampling) = (tag_or_pass, sampling);
         }
         None
@@ -376,7 +379,7 @@ impl OpenSpanTable<'_> {
     /// Notes that the sample of the early END of the event in `row`, for the span that began at
     /// tick `start`, is an exemplar: it needs the tag of the START when that arrives.
     pub(crate) fn await_tag(&mut self, row: u16, start: u64) {
-        if let Some(index) = find(self.table, row, start, true) {
+        if let Some(index) = find::<R>(self.table, row, start, true) {
             self.table[index].tag = 1;
         }
     }
@@ -389,7 +392,7 @@ impl OpenSpanTable<'_> {
         let mark = now.saturating_add(1);
         for entry in self.table.iter_mut().filter(|entry| entry.count > 0 && !entry.early) {
             if entry.mark == 0 {
-                self.rows[usize::from(entry.row)].pairing.uncertain += CountWord::from(entry.count);
+                self.rows[usize::from(entry.row)].as_mut().uncertain.add(entry.count.into());
                 self.occupancy.uncertain += 1;
             }
             // This applies to new marks, which are still 0 (minus 1 wraps around to the largest
@@ -420,8 +423,7 @@ impl OpenSpanTable<'_> {
     /// - Otherwise, these are the spans that became uncertain before the tick `before`. They count
     ///   as abandoned.
     // One function for both, to save flash.
-    #[cfg_attr(target_pointer_width = "64", inline(never))]
-    #[cfg_attr(not(target_pointer_width = "64"), inline(always))]
+    #[inline(always)]
     pub(crate) fn remove_older(&mut self, early_ends: bool, before: u64) {
         if (if early_ends { self.occupancy.early } else { self.occupancy.uncertain }) == 0 {
             return;
@@ -433,18 +435,18 @@ impl OpenSpanTable<'_> {
                 index += 1;
                 continue;
             }
-            let count = CountWord::from(entry.count);
-            let pairing = &mut self.rows[usize::from(entry.row)].pairing;
+            let count = R::Counter::from_u64(entry.count.into());
+            let pairing = self.rows[usize::from(entry.row)].as_mut();
             if early_ends {
-                pairing.early -= count;
+                pairing.early.subtract(count);
                 count_without_start(pairing, count);
             } else {
-                pairing.open -= count;
-                pairing.uncertain -= count;
-                counter_width::add(&mut pairing.abandoned, count);
+                pairing.open.subtract(count);
+                pairing.uncertain.subtract(count);
+                pairing.abandoned = pairing.abandoned.saturating_sum(count);
             }
             // `remove` may move another entry to this index, so visit the index again.
-            remove(self.table, self.occupancy, index);
+            remove::<R>(self.table, self.occupancy, index);
         }
     }
 }
@@ -463,17 +465,18 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
 /// Counts ENDs that found no START in the table. As long as there are untracked STARTs, these ENDs
 /// are taken to be theirs. The others are [orphans](Pairing::orphans).
 #[inline(never)]
-fn count_without_start(pairing: &mut PackedPairing, count: CountWord) {
+fn count_without_start<N: Count>(pairing: &mut PackedPairing<N>, mut count: N) {
     let untracked = pairing.untracked.min(count);
-    pairing.untracked -= untracked;
-    counter_width::add(&mut pairing.paired, untracked);
-    counter_width::add(&mut pairing.orphans, count - untracked);
+    pairing.untracked.subtract(untracked);
+    pairing.paired = pairing.paired.saturating_sum(untracked);
+    count.subtract(untracked);
+    pairing.orphans = pairing.orphans.saturating_sum(count);
 }
 
 /// Returns whether the table is searched from its first entry on, instead of by hashing.
 #[inline(always)]
-const fn is_linear(table: &[OpenSpan]) -> bool {
-    !SHORTCUTS && table.len() <= MAX_LINEAR_LEN
+const fn is_linear<R: Repr>(table: &[OpenSpan]) -> bool {
+    R::IS_COMPACT && table.len() <= MAX_LINEAR_LEN
 }
 
 /// Returns the home of a key in a table of `len` entries: the index at which the search for the key
@@ -488,18 +491,18 @@ fn home_index(len: usize, row: u16, start: u64) -> usize {
 }
 
 /// Returns the index of the entry of a key; `None` if the key is not in the table.
-fn find(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
-    search(table, row, start, early).filter(|index| table[*index].count > 0)
+fn find<R: Repr>(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
+    search::<R>(table, row, start, early).filter(|index| table[*index].count > 0)
 }
 
 /// Returns the index of the entry of a key or, if the key is not in the table, of the empty entry
 /// in which it belongs. Returns `None` if the table has no entries, or if it is searched linearly
 /// and has neither.
-fn search(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
+fn search<R: Repr>(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Option<usize> {
     if table.is_empty() {
         return None;
     }
-    if is_linear(table) {
+    if is_linear::<R>(table) {
         let existing = table.iter().position(|entry| entry.matches(row, start, early));
         return existing.or_else(|| table.iter().position(|entry| entry.count == 0));
     }
@@ -522,14 +525,14 @@ const fn has_room(table: &[OpenSpan], occupancy: &Occupancy) -> bool {
 
 /// Increments the count of a key's entry, which is created if necessary. Returns the entry, or
 /// `None` if there is no room for it or its count is saturated.
-fn insert<'t>(
+fn insert<'t, R: Repr>(
     table: &'t mut [OpenSpan],
     occupancy: &mut Occupancy,
     row: u16,
     start: u64,
     early: bool,
 ) -> Option<&'t mut OpenSpan> {
-    let index = search(table, row, start, early)?;
+    let index = search::<R>(table, row, start, early)?;
     if table[index].count == 0 {
         if !has_room(table, occupancy) {
             return None;
@@ -546,12 +549,12 @@ fn insert<'t>(
 /// Empties the entry at index `hole`. Then moves back those of the following entries that a search
 /// would not find any more, because it stops at an empty entry.
 #[inline(always)]
-fn remove(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
+fn remove<R: Repr>(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
     occupancy.used -= 1;
     occupancy.early -= usize::from(early);
     occupancy.uncertain -= usize::from(!early && mark > 0);
-    if is_linear(table) {
+    if is_linear::<R>(table) {
         table[hole].count = 0;
         return;
     }

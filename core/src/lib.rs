@@ -45,7 +45,6 @@ mod bucket_counts;
 #[doc(hidden)]
 pub mod claim_once;
 mod clock;
-mod counter_width;
 #[cfg(feature = "defmt")]
 mod defmt_impls;
 mod event;
@@ -55,11 +54,11 @@ mod gate;
 pub mod histogram;
 mod in_flight;
 mod moments;
-mod packed_moments;
 mod presets;
 mod quantile;
 mod record;
 mod recorder;
+pub mod repr;
 pub mod ring;
 mod sample_buffer;
 pub mod select;
@@ -77,7 +76,6 @@ pub use self::{
         Aggregator, ConfigError, Counters, Distribution, DistributionData, Outcomes, Scope,
     },
     clock::{Clock, TickRate, TimeScale, TimeUnit},
-    counter_width::CountWord,
     event::{Event, EventId, EventInfo, Unit},
     exemplars::Exemplar,
     fixed_point::FixedPoint,
@@ -85,18 +83,18 @@ pub use self::{
     histogram::{Bucket, Buckets, Count, Estimate, Histogram, MAX_SCALE},
     in_flight::{OpenSpan, Pairing},
     moments::Moments,
-    packed_moments::PackedMoments,
     presets::Trading,
     quantile::{ParseQuantileError, Quantile},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recorder::{Disabled, Recorder, SpanGuard, Token},
+    repr::{Compact, Repr, StoredMoments, StoredSample, Wide},
     ring::{
         CapacityError, Consumer, Drained, PassStart, Producer, Ring, RingPass, RingProgress, Slot,
     },
-    sample_buffer::{Sample, Samples, Scratch},
+    sample_buffer::Samples,
     select::WeightedSample,
     sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, StatusChange, Tally, Threshold},
-    storage::{Absent, RowState, Shape, StaticStorage, Storage, StorageParts},
+    storage::{Absent, ChooseRepr, ReprIf, RowState, Shape, Storage, StorageParts},
     summary::{Accuracy, Summary, UnitConverter},
     window::{Window, WindowSpec},
 };

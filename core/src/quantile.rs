@@ -60,6 +60,7 @@ impl Quantile {
 
     /// Returns the nearest rank of this quantile among `n` samples, counted from 1, or 0 if `n` is
     /// 0.
+    #[inline(never)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "`rest` is less than 10^6, and millions·ppm is at most n"

@@ -3,14 +3,14 @@
 use core::{error, fmt};
 
 use crate::{
-    Clock, DiscardReason, Event, EventId, Gate, Kind, MAX_PAYLOAD, Outcome, Record, gate::Decision,
-    ring::Producer, sync::Cell,
+    Clock, DiscardReason, Event, EventId, Gate, Kind, MAX_PAYLOAD, Outcome, Record, arithmetic,
+    gate::Decision, ring::Producer, sync::Cell,
 };
 
 /// Whether the usual case (every occurrence of the event is recorded, and the duration fits an END)
 /// has code of its own in addition to the general code. Targets with 32-bit registers have only the
 /// general code: a span then takes a few more instructions, but its code takes half as much flash.
-const FAST_PATH: bool = cfg!(target_pointer_width = "64");
+const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 
 /// Records the events of one thread, task or interrupt into a [`Ring`](crate::Ring) of its own.
 ///
@@ -261,8 +261,11 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         let end = self.clock.end();
-        if FAST_PATH && self.try_end_at(&token, outcome, end) {
-            return;
+        if FAST_PATH {
+            if self.try_end_at(&token, outcome, end) {
+                return;
+            }
+            core::hint::cold_path();
         }
         self.end_at(token, outcome, end);
     }
@@ -304,7 +307,6 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     ///
     /// On 64-bit targets, this function is optimised for size and not for speed, because it is
     /// meant for rare cases: call [`try_end_at`](Self::try_end_at) first.
-    #[cfg_attr(target_pointer_width = "64", cold, inline(never))]
     #[expect(clippy::needless_pass_by_value, reason = "a token must not be used twice")]
     pub fn end_at(&self, token: Token, outcome: Outcome, end: u64) {
         let duration = end.wrapping_sub(token.start);

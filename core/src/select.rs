@@ -1,20 +1,15 @@
 //! Finds exact quantiles of the samples in an array, by selection or sorting.
 //!
-//! On 64-bit targets, [`quantiles`] selects samples without weights by the standard library's
-//! `select_nth_unstable` (introselect: quickselect that falls back to median of medians), which
-//! takes linear time even in the worst case. It finds several quantiles from the largest to the
-//! smallest, each among the samples that the previous selection left below it.
-//! [`weighted_quantiles`] sorts the samples by the standard library's `sort_unstable`.
+//! [`quantiles`] selects samples without weights by the standard library's `select_nth_unstable`
+//! (introselect: quickselect that falls back to median of medians), which takes linear time even in
+//! the worst case. It finds several quantiles from the largest to the smallest, each among the
+//! samples that the previous selection left below it. [`weighted_quantiles`] sorts the samples by
+//! the standard library's `sort_unstable`.
 //!
-//! 32-bit targets are taken for microcontrollers, where flash is scarce and samples are few. There,
-//! both functions sort by Shellsort, which takes about 100 bytes of code. The standard library's
-//! sorting and selection take 7,000 bytes.
+//! The standard library's selection and sorting take 7,000 bytes of code. Compact storage, where
+//! flash is scarce and samples are few, sorts by Shellsort instead, which takes about 100.
 
 use crate::Quantile;
-
-/// Whether small code matters more than speed: on 32-bit targets, which are taken for
-/// microcontrollers. If it does not, the standard library sorts and selects, which is faster.
-const SMALL_CODE: bool = cfg!(not(target_pointer_width = "64"));
 
 /// Returns the values at the given quantiles by [nearest rank](Quantile), or `None` if there are no
 /// samples. Reorders the samples.
@@ -40,9 +35,6 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
         return None;
     }
     let mut found = [T::default(); K];
-    if SMALL_CODE {
-        shell_sort(samples, |sample| *sample);
-    }
     let mut rest = samples;
     for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
         #[expect(
@@ -53,7 +45,7 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
         // `rest` ends at the index of the next larger quantile, so the index is out of range only
         // if the quantiles are not in ascending order. Then the last of the rest is used.
         let index = index.min(rest.len() - 1);
-        *value = if SMALL_CODE { rest[index] } else { *rest.select_nth_unstable(index).1 };
+        *value = *rest.select_nth_unstable(index).1;
         rest = &mut rest[..=index];
     }
     Some(found)
@@ -93,17 +85,12 @@ pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) ->
 pub struct WeightedSample(u64);
 
 impl WeightedSample {
-    /// The largest number of bits in a value: 60 on 64-bit targets, 44 on 32-bit targets.
-    ///
-    /// On 32-bit targets, the [sample buffer](crate::StorageParts::samples) stores a sample in 64
-    /// bits: 44 for the value, 4 for `sampling`, and 16 that identify, for each window, the slice
-    /// that the sample belongs to (see [`Shape::samples`](crate::Shape::samples)).
-    pub const VALUE_BITS: u32 =
-        if cfg!(target_pointer_width = "64") { u64::BITS - Self::SAMPLING_BITS } else { 44 };
+    /// The largest number of bits in a value. In [compact](crate::Compact) storage, a value has at
+    /// most 44 bits.
+    pub const VALUE_BITS: u32 = u64::BITS - Self::SAMPLING_BITS;
     /// The number of bits that hold `sampling`.
     pub(crate) const SAMPLING_BITS: u32 = 4;
 
-    #[cfg(target_pointer_width = "64")]
     pub(crate) const ZERO: Self = Self(0);
 
     /// Creates a sample of the weight 2^`sampling`: it stands for this many occurrences of its
@@ -119,7 +106,6 @@ impl WeightedSample {
 
     /// Creates a sample without checks. The caller passes the value and the `sampling` of an
     /// existing `WeightedSample`, which are in range.
-    #[cfg(not(target_pointer_width = "64"))]
     #[inline(always)]
     pub(crate) const fn from_checked_parts(value: u64, sampling: u8) -> Self {
         Self(value << Self::SAMPLING_BITS | sampling as u64)
@@ -164,11 +150,7 @@ pub fn weighted_quantiles<const K: usize>(
     quantiles: [Quantile; K],
 ) -> Option<[u64; K]> {
     debug_assert!(quantiles.is_sorted(), "the quantiles are not in ascending order");
-    if SMALL_CODE {
-        shell_sort(samples, |sample| *sample);
-    } else {
-        samples.sort_unstable();
-    }
+    samples.sort_unstable();
     let total = samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
     let (mut found, mut rest) = ([0; K], samples.iter());
     // A rank is at least 1, so the loop sets `value` before it is used.
@@ -284,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_too_large_is_refused() {
-        let bits = if cfg!(target_pointer_width = "64") { 60 } else { 44 };
+        let bits = 60;
         assert_eq!(WeightedSample::new(1 << bits, 0), None);
         let largest = WeightedSample::new((1 << bits) - 1, 15).unwrap();
         assert_eq!((largest.value(), largest.weight()), ((1 << bits) - 1, 32_768));

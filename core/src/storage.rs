@@ -1,18 +1,25 @@
 //! The memory of an [`Aggregator`](crate::Aggregator): the [`Storage`] trait and the arrays that a
 //! storage consists of.
 
+mod declare;
+mod row;
 mod row_state;
 mod shape;
-mod static_storage;
 
-pub use self::{row_state::RowState, shape::Shape, static_storage::StaticStorage};
+pub use self::{
+    declare::{ChooseRepr, ReprIf},
+    row_state::RowState,
+    shape::Shape,
+};
+pub(crate) use self::{
+    row::{Row, StorageExt, UNIT_ONE},
+    row_state::Staged,
+};
 use crate::{
-    counter_width::CountWord,
+    Count,
     exemplars::Exemplar,
-    histogram::Count,
     in_flight::OpenSpan,
-    packed_moments::PackedMoments,
-    sample_buffer::{Sample, Scratch},
+    repr::{Repr, StoredSample},
     sla::{Rule, Silence, Tally},
     window::Window,
 };
@@ -30,27 +37,27 @@ use crate::{
 /// New samples are *staged*: they are first collected for each event, and later added together to
 /// their slices and to the total since the start.
 #[derive(Debug)]
-pub struct StorageParts<'s, C> {
+pub struct StorageParts<'s, R: Repr, C> {
     /// The row of each event, indexed by event id: the index of the row plus 1, or 0 if there is no
     /// such event. The highest bit is set if the event measures plain numbers.
     pub row_of_id: &'s mut [u16],
     /// The windows, which are the same for all events.
     pub windows: &'s mut [Window],
     /// The state of each row, except for what belongs to a single slice.
-    pub rows: &'s mut [RowState],
+    pub rows: &'s mut [RowState<R>],
     /// The count, sums and extremes of the samples in each slice, row after row.
-    pub slices: &'s mut [PackedMoments],
+    pub slices: &'s mut [R::Moments],
     /// The bucket counts of the slices, row after row. Within a row, a few neighbouring buckets
     /// form a block. With the slices A, B and C, the order of the blocks is A0 B0 C0 A1 B1 C1 ….
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
-    pub totals: &'s mut [CountWord],
+    pub totals: &'s mut [R::Counter],
     /// Temporary memory in which a query sums the bucket counts of a window's slices.
-    pub folded: &'s mut [CountWord],
+    pub folded: &'s mut [R::Counter],
     /// The sample buffer of each event: its newest samples, from which exact quantiles are found.
-    pub samples: &'s mut [Sample],
+    pub samples: &'s mut [R::Sample],
     /// Temporary memory in which a query selects or sorts the buffered samples of one event.
-    pub scratch: &'s mut [Scratch],
+    pub scratch: &'s mut [<R::Sample as StoredSample>::Scratch],
     /// The table of open spans: those whose START has been drained, but not their END.
     pub in_flight: &'s mut [OpenSpan],
     /// The exemplars (slowest samples) of each event: a list for each of its slices, one for the
@@ -100,17 +107,6 @@ impl Absent {
         in_flight: false,
     };
 
-    /// Returns whether any feature is absent here but not in `other`.
-    pub(crate) const fn declares_more_than(self, other: Self) -> bool {
-        (self.corrected && !other.corrected)
-            || (self.limits && !other.limits)
-            || (self.slowest && !other.slowest)
-            || (self.histogram && !other.histogram)
-            || (self.silences && !other.silences)
-            || (self.numbers && !other.numbers)
-            || (self.in_flight && !other.in_flight)
-    }
-
     /// Returns the features that a storage of this shape has no room for.
     pub const fn of(shape: &Shape) -> Self {
         Self {
@@ -128,26 +124,26 @@ impl Absent {
 /// The memory of an [`Aggregator`](crate::Aggregator): arrays in a `static`
 /// ([`storage!`](crate::storage!)), or boxed slices in the std adapter.
 ///
-/// A new storage must be *empty*: all numbers in its arrays are 0. An implementation has to ensure
-/// this. [`Aggregator::new`](crate::Aggregator::new) checks it only for
-/// [`row_of_id`](StorageParts::row_of_id), to refuse a storage that another aggregator has used.
+/// [`Aggregator::new`](crate::Aggregator::new) needs an empty storage: one that no aggregator has
+/// used, in which every number is 0. It checks this only in part.
 pub trait Storage {
+    /// How numbers are stored: [`Wide`](crate::Wide) or [`Compact`](crate::Compact). The field
+    /// [`is_compact`](Shape::is_compact) of the shape must say the same.
+    type Repr: Repr;
+
     /// The type of the bucket counters in the slices of windows. A counter saturates at its
     /// maximum. Quantiles then become less accurate, as their [`Accuracy`](crate::Accuracy) shows.
     type Count: Count;
 
-    /// The features that no storage of this type has room for. No code is generated for them, which
-    /// matters where flash is scarce.
-    ///
-    /// A feature may be `true` here only if the [`shape`](Self::shape) has no room for it either:
-    /// [`Aggregator::new`](crate::Aggregator::new) returns an error otherwise.
-    const ABSENT: Absent = Absent::NOTHING;
+    /// The shape of every storage of this type, if they all have the same. For what it has no room
+    /// for, no code is generated, which matters where flash is scarce.
+    const SHAPE: Option<Shape>;
 
-    /// Returns the shape, which must be the same at every call. If it is a constant, as for
-    /// [`StaticStorage`], the compiler can evaluate much of what depends on it.
+    /// Returns the shape, which must be the same at every call: that in [`SHAPE`](Self::SHAPE), if
+    /// there is one.
     fn shape(&self) -> Shape;
 
     /// Returns the arrays. Their lengths must fit the [`shape`](Self::shape), which
     /// [`Aggregator::new`](crate::Aggregator::new) checks.
-    fn parts(&mut self) -> StorageParts<'_, Self::Count>;
+    fn parts(&mut self) -> StorageParts<'_, Self::Repr, Self::Count>;
 }

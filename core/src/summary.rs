@@ -3,7 +3,7 @@
 
 use crate::{
     Estimate, FixedPoint, Quantile, TimeUnit, Unit, arithmetic,
-    moments::{Moments, RawFixed, fixed_nanos, fixed_numbers},
+    moments::{Moments, Sum},
 };
 
 /// How accurate quantiles are, such as those of a [`Summary`].
@@ -61,10 +61,11 @@ pub struct Summary {
     pub mean: FixedPoint,
     /// The population standard deviation of the samples, each counted with its weight.
     ///
-    /// It is the largest number of its type if the sum of squares is saturated. On 64-bit targets
-    /// this happens at 2^128 square units: in the unit [`TimeUnit::Fine`], after about 54,000
-    /// durations of 20 hours. On 32-bit targets it happens at 2^96 square units: in the unit
-    /// [`TimeUnit::Coarse`], after about 5,300 durations of an hour.
+    /// It is the largest number of its type if the sum of squares is saturated. In
+    /// [wide](crate::Wide) storage this happens at 2^128 square units: in the unit
+    /// [`TimeUnit::Fine`], after about 54,000 durations of 20 hours. In [compact](crate::Compact)
+    /// storage it happens at 2^96 square units: in the unit [`TimeUnit::Coarse`], after about 5,300
+    /// durations of an hour.
     pub stddev: FixedPoint,
     /// The median: the smallest sample such that samples with at least 50 % of the total weight are
     /// no larger.
@@ -127,10 +128,10 @@ impl UnitConverter {
     }
 
     /// Converts a mean or standard deviation.
-    fn fixed_point(self, raw: RawFixed) -> FixedPoint {
+    fn fixed_point(self, raw: impl Sum) -> FixedPoint {
         match self.unit {
-            Unit::Time => fixed_nanos(raw, self.time),
-            Unit::One => fixed_numbers(raw),
+            Unit::Time => raw.fixed_nanos(self.time),
+            Unit::One => raw.fixed_number(),
         }
     }
 
@@ -138,7 +139,7 @@ impl UnitConverter {
     /// `accuracy`, `covered` and `complete` become fields of the [`Summary`] as they are.
     pub(crate) fn summary(
         self,
-        moments: &Moments,
+        moments: &Moments<impl Sum>,
         quantiles: &QuantileValues,
         accuracy: Accuracy,
         (covered, complete): (u64, bool),
@@ -177,7 +178,7 @@ impl UnitConverter {
     }
 
     /// Returns the mean of samples whose moments are in internal units.
-    pub fn mean(self, moments: &Moments) -> FixedPoint {
+    pub fn mean(self, moments: &Moments<impl Sum>) -> FixedPoint {
         self.fixed_point(moments.mean_and_deviation()[0])
     }
 
@@ -189,6 +190,7 @@ impl UnitConverter {
 
     /// Returns the largest possible difference between the converted estimate and the converted
     /// sample that it estimates, in parts per million of this sample, rounded up.
+    #[inline(never)]
     pub(crate) fn error_ppm(self, estimate: &Estimate) -> u32 {
         let (value, least, most) =
             (self.value(estimate.value), self.value(estimate.least), self.value(estimate.most));
@@ -199,6 +201,7 @@ impl UnitConverter {
 
 /// Returns `part / whole` in parts per million, rounded up. Returns 0 if `part` is 0. If only
 /// `whole` is 0, or if the result does not fit, returns `u32::MAX`.
+#[inline(never)]
 fn ratio_ppm(part: u64, whole: u64) -> u32 {
     match (part, whole) {
         (0, _) => 0,

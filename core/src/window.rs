@@ -74,19 +74,16 @@ pub struct Window {
     first_index: usize,
     /// The number of slices.
     slices: u16,
-    /// A sample in the sample buffer has a 16-bit word, in which each window has some bits of its
-    /// own. This mask has the bits of this window set. They hold the number of the sample's slice,
-    /// or 0 if the sample is not in this window. The number of a slice is its index minus
-    /// `first_index`, plus 1. On 64-bit targets, a sample stores its tick instead.
-    #[cfg(not(target_pointer_width = "64"))]
+    /// The bits that hold the number of a sample's slice in this window: see
+    /// [`assign_number_bits`](Self::assign_number_bits).
     number_mask: u16,
     /// The position of the lowest bit in `number_mask`.
-    #[cfg(not(target_pointer_width = "64"))]
     number_shift: u8,
 }
 
 impl Window {
-    pub(crate) const EMPTY: Self = Self {
+    /// As it is in an empty storage.
+    pub const EMPTY: Self = Self {
         length_nanos: 0,
         slice_ticks: 0,
         slice_start: 0,
@@ -94,9 +91,7 @@ impl Window {
         current_index: 0,
         first_index: 0,
         slices: 0,
-        #[cfg(not(target_pointer_width = "64"))]
         number_mask: 0,
-        #[cfg(not(target_pointer_width = "64"))]
         number_shift: 0,
     };
 
@@ -136,7 +131,7 @@ impl Window {
         (self.length_nanos, self.slice_ticks, self.slices) =
             (length_nanos, slice_ticks, spec.slices);
         (self.first_index, self.current_index) = (first_index, first_index);
-        self.set_current_slice(now);
+        self.advance(now, true);
         true
     }
 
@@ -170,40 +165,52 @@ impl Window {
     /// Makes the slice that contains the tick `now` the current one.
     fn set_current_slice(&mut self, now: u64) {
         self.slice_start = now - arithmetic::div_rem(now, self.slice_ticks).1;
-        let before = arithmetic::product(self.slice_ticks, u64::from(self.slices) - 1);
-        self.start = self.slice_start.saturating_sub(arithmetic::saturating_u64(before));
+        // A loop, because 64-bit multiplications are expensive in 32-bit registers.
+        self.start = (1..self.slices)
+            .fold(self.slice_start, |start, _| start.saturating_sub(self.slice_ticks));
     }
 
-    /// Makes the slice that contains the tick `now` the current one. Calls `clear` with the index
-    /// of each slice that has left the window, because a new slice takes over that index.
+    /// Makes the slice that contains the tick `now` the current one. Returns how many slices have
+    /// left the window. As many new slices take over their indices; the caller must clear these
+    /// [newest](Self::newest_slices) slices.
     ///
     /// A `now` before the current slice changes nothing, unless `restart` is set. With `restart`,
     /// the window moves to `now` even if that is earlier, as it is when the clock has stepped back,
-    /// and `clear` is called with all indices.
-    pub(crate) fn advance(&mut self, now: u64, restart: bool, mut clear: impl FnMut(usize)) {
-        if !restart && !self.is_slice_over(now) {
-            return;
-        }
-        let previous_start = self.slice_start;
-        self.set_current_slice(now);
-        // One slice at a time instead of dividing `ticks_to_advance` by the length of a slice,
-        // because divisions are expensive on targets with 32-bit registers. The number of steps is
-        // limited to the number of slices: after that many, every index has been cleared.
-        //
-        // Both starts are multiples of `slice_ticks`, so without `restart` the difference reaches
-        // exactly 0. With `restart` the window may move back. The difference then wraps, but it is
-        // not used.
-        let mut ticks_to_advance = self.slice_start.wrapping_sub(previous_start);
-        for _ in 0..self.slices {
-            if !restart && ticks_to_advance == 0 {
-                return;
+    /// and all slices are new.
+    #[inline(never)]
+    pub(crate) fn advance(&mut self, now: u64, restart: bool) -> u16 {
+        let (previous_start, mut expired) = (self.slice_start, 0);
+        if restart || self.is_slice_over(now) {
+            self.set_current_slice(now);
+            // One slice at a time instead of dividing by the length of a slice, because divisions
+            // are expensive on processors with 32-bit registers. The number of steps is limited to
+            // the number of slices: after that many, every slice is new.
+            //
+            // Both starts are multiples of `slice_ticks`, so without `restart` the difference
+            // reaches exactly 0. With `restart` the window may move back. The difference then
+            // wraps, but it is not used.
+            let mut ticks_to_advance = self.slice_start.wrapping_sub(previous_start);
+            while expired < self.slices && (restart || ticks_to_advance > 0) {
+                ticks_to_advance = ticks_to_advance.wrapping_sub(self.slice_ticks);
+                expired += 1;
+                let next = self.current_index + 1;
+                self.current_index =
+                    if next < self.slice_indices().end { next } else { self.first_index };
             }
-            ticks_to_advance = ticks_to_advance.wrapping_sub(self.slice_ticks);
-            let next = self.current_index + 1;
-            self.current_index =
-                if next < self.slice_indices().end { next } else { self.first_index };
-            clear(self.current_index);
         }
+        expired
+    }
+
+    /// Returns the indices of the newest slices, `count` of them, which must not be more than there
+    /// are. The current slice comes first.
+    #[inline(always)]
+    pub(crate) fn newest_slices(&self, count: u16) -> impl Iterator<Item = usize> + use<> {
+        let (slices, mut next) = (self.slice_indices(), self.current_index);
+        (0..count).map(move |_| {
+            let index = next;
+            next = if index == slices.start { slices.end - 1 } else { index - 1 };
+            index
+        })
     }
 
     /// Returns whether the current slice is over at the tick `now`.
@@ -213,15 +220,13 @@ impl Window {
 
     /// Returns how many bits the numbers 0 to `slices` need. The number of a slice is its index
     /// minus the smallest index of the window, plus 1. 0 means that a sample is not in the window.
-    #[cfg(not(target_pointer_width = "64"))]
     pub(crate) const fn number_bits(slices: u16) -> u32 {
         u16::BITS - slices.leading_zeros()
     }
 
     /// Assigns to this window the bits from `shift` on, as many as its slice numbers need, in the
-    /// 16-bit word that a sample in the sample buffer has for them. Returns the next free bit, or
-    /// 15 if there is none.
-    #[cfg(not(target_pointer_width = "64"))]
+    /// 16-bit word that a sample in a compact sample buffer has for them. Returns the next free
+    /// bit, or 15 if there is none. A wide sample has no such word, because it stores its tick.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the next bit is below 16, and the mask is not used if bits of it are cut off"
@@ -230,15 +235,14 @@ impl Window {
         let bits = Self::number_bits(self.slices);
         (self.number_shift, self.number_mask) = (shift, (((1_u32 << bits) - 1) << shift) as u16);
         let next = shift as u32 + bits;
-        // If the windows use all 16 bits, no window comes after this one. Without a sample buffer,
-        // they may need more than 16 bits together. The masks are not used then, and capping the
-        // position only keeps the shift above from overflowing.
+        // If the windows use all 16 bits, no window comes after this one. In wide storage, or
+        // without a sample buffer, they may need more than 16 bits together. The masks are not used
+        // then, and capping the position only keeps the shift above from overflowing.
         if next >= u16::BITS { 15 } else { next as u8 }
     }
 
-    /// Returns which bits of the 16-bit word of a sample hold the number of its slice in this
-    /// window: the position of the lowest one, and a mask of all.
-    #[cfg(not(target_pointer_width = "64"))]
+    /// Returns which bits of the 16-bit word of a compact sample hold the number of its slice in
+    /// this window: the position of the lowest one, and a mask of all.
     pub(crate) const fn number_shift_and_mask(&self) -> (u8, u16) {
         (self.number_shift, self.number_mask)
     }
@@ -259,6 +263,7 @@ impl Window {
     /// Searches from the current slice backwards, because a division would be expensive on
     /// processors with 32-bit registers. Takes time linear in the number of slices between the
     /// current one and that of the tick.
+    #[inline(never)]
     pub(crate) fn slice_index_and_start(&self, tick: u64) -> Option<(usize, u64)> {
         // A tick before the window, of which there may be many after a pause of the drain, must not
         // take a search.
@@ -310,7 +315,8 @@ mod tests {
             let mut now = first_now;
             for (step, age) in steps {
                 now += step;
-                window.advance(now, false, |index| counts[index] = 0);
+                let expired = window.advance(now, false);
+                window.newest_slices(expired).for_each(|index| counts[index] = 0);
                 let tick = now.saturating_sub(age);
                 // Slices are numbered from tick 0 on.
                 let slice = tick / slice_ticks;
@@ -332,18 +338,19 @@ mod tests {
     #[test]
     fn a_long_idle_time_clears_every_index_once() {
         let mut window = Window::new(&WindowSpec::SECOND, TICK, 0, 0).unwrap();
-        let mut cleared = vec![];
-        window.advance(1 << 62, false, |index| cleared.push(index));
+        let expired = window.advance(1 << 62, false);
+        let cleared: Vec<_> = window.newest_slices(expired).collect();
         assert_eq!(cleared.len(), 10);
         assert_eq!(cleared.iter().collect::<BTreeSet<_>>().len(), 10);
-        window.advance(5, false, |_| panic!("nothing to clear, because the clock stepped back"));
+        assert_eq!(window.advance(5, false), 0, "the clock stepped back");
     }
 
     #[test]
     fn the_largest_tick_is_in_the_window() {
         let mut window = Window::new(&WindowSpec::MINUTE, TICK, u64::MAX - 1, 0).unwrap();
-        window.advance(u64::MAX, false, |_| ());
-        window.advance(u64::MAX, false, |_| ());
+        for _ in 0..2 {
+            window.advance(u64::MAX, false);
+        }
         assert!(window.slice_index(u64::MAX).is_some());
         assert_eq!(window.slice_index(0), None);
     }

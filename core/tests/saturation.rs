@@ -1,12 +1,12 @@
-//! Sums and counters that are full (saturated at their maximum), which occur on 32-bit targets,
-//! make a summary less accurate but never wrong: it stays within the accuracy that it reports. The
-//! tests also pass on 64-bit targets, where nothing saturates.
+//! Sums and counters that are full (saturated at their maximum), which occur in compact storage,
+//! make a summary less accurate but never wrong: it stays within the accuracy that it reports. In
+//! wide storage, nothing saturates, and the same samples give exact sums.
 
 use core::time::Duration;
 
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Record, Scope, Shape, Summary, TickRate, WindowSpec,
-    storage,
+    Accuracy, Aggregator, EventId, EventInfo, Record, Repr, Scope, Shape, Storage, Summary,
+    TickRate, WindowSpec, storage,
 };
 
 const EVENT: EventInfo = EventInfo::new(EventId::new(1).unwrap(), "event");
@@ -38,14 +38,28 @@ fn assert_within_accuracy(summary: &Summary, estimate: u64, exact: u64) {
     );
 }
 
-#[test]
-fn quantiles_of_a_saturated_slice_stay_within_their_accuracy() {
-    const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
+/// Returns this shape for wide storage.
+const fn wide(shape: Shape) -> Shape {
+    Shape { is_compact: false, ..shape }
+}
+
+/// Asserts that `summary` reports this total weight and this mean in nanoseconds; if the weight
+/// `is_saturated`, that it reports the largest numbers instead.
+fn assert_weight_and_mean(summary: &Summary, is_saturated: bool, weight: u64, mean: f64) {
+    if is_saturated {
+        let reported = (summary.estimated_total, summary.mean.to_bits());
+        assert_eq!(reported, (u64::MAX, u64::MAX), "{summary:?}");
+    } else {
+        assert_eq!(summary.estimated_total, weight, "{summary:?}");
+        assert!((summary.mean.to_f64() / mean - 1.0).abs() < 1e-6, "{summary:?}");
+    }
+}
+
+fn check_saturated_slice<S: Storage>(storage: S) {
     const HALF: u64 = 65_600;
-    let mut storage = Box::new(<storage!(SHAPE)>::new());
+    const WEIGHT: u64 = (2 * HALF) << 15;
     let mut aggregator =
-        Aggregator::new(SHAPE, &ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
-            .unwrap();
+        Aggregator::new(&ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, storage).unwrap();
     aggregator.begin_pass(50 * SECOND);
     // Each record has the weight 2^15. Their total weight is greater than 2^32.
     for n in 0..2 * HALF {
@@ -55,20 +69,28 @@ fn quantiles_of_a_saturated_slice_stay_within_their_accuracy() {
     for scope in [Scope::Window(0), Scope::Total] {
         let summary = aggregator.summary(EVENT.id, scope).unwrap();
         assert_eq!((summary.count, summary.complete), (2 * HALF, false));
-        assert!(summary.estimated_total >= (2 * HALF) << 15, "{summary:?}");
         assert_within_accuracy(&summary, summary.p95, SECOND);
         assert_within_accuracy(&summary, summary.p99_9, SECOND);
-        assert!(summary.mean.to_f64() > 490e6, "{summary:?}");
+        // Only the weight of a slice has 32 bits.
+        let is_saturated = S::Repr::IS_COMPACT && scope != Scope::Total;
+        assert_weight_and_mean(&summary, is_saturated, WEIGHT, 500_005_000.0);
     }
+    let missing = if S::Repr::IS_COMPACT { WEIGHT - u64::from(u32::MAX) } else { 0 };
+    assert_eq!(aggregator.counters().full_counters, missing);
 }
 
 #[test]
-fn a_corrected_summary_shows_a_slow_sample_that_saturates_its_sums() {
-    const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PACED, &ONE_SLICE) };
-    let mut storage = Box::new(<storage!(SHAPE)>::new());
+fn quantiles_of_a_saturated_slice_stay_within_their_accuracy() {
+    const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
+    storage!(CompactMemory: SHAPE);
+    storage!(WideMemory: wide(SHAPE));
+    check_saturated_slice(&mut *Box::new(CompactMemory::new()));
+    check_saturated_slice(&mut *Box::new(WideMemory::new()));
+}
+
+fn check_saturated_correction<S: Storage>(storage: S) {
     let mut aggregator =
-        Aggregator::new(SHAPE, &ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, &mut *storage)
-            .unwrap();
+        Aggregator::new(&ONE_SLICE, &PACED, TickRate::NANOSECONDS, 0, storage).unwrap();
     aggregator.begin_pass(5_000 * SECOND);
     // During these 600 s, 6 million spans of 100 µs could have begun, so the correction adds as
     // many samples (less the recorded one). Each has the weight 2^10.
@@ -76,19 +98,22 @@ fn a_corrected_summary_shows_a_slow_sample_that_saturates_its_sums() {
     let summary = aggregator.corrected(EVENT.id, Scope::Window(0)).unwrap();
     assert_eq!((summary.count, summary.complete), (6_000_000, false));
     assert_within_accuracy(&summary, summary.p50, 300 * SECOND);
-    assert!(
-        summary.mean.to_f64() > 299e9 && summary.estimated_total >= 6_000_000 << 10,
-        "{summary:?}"
-    );
+    // The samples are 100 µs, 200 µs, …, 600 s.
+    assert_weight_and_mean(&summary, S::Repr::IS_COMPACT, 6_000_000 << 10, 300_000_050_000.0);
 }
 
 #[test]
-fn without_a_sample_buffer_the_number_of_slices_is_not_limited() {
-    const SHAPE: Shape = Shape { samples: 0, ..Shape::small(&PLAIN, &MANY_SLICES) };
-    let mut storage = Box::new(<storage!(SHAPE)>::new());
+fn a_corrected_summary_shows_a_slow_sample_that_saturates_its_sums() {
+    const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PACED, &ONE_SLICE) };
+    storage!(CompactMemory: SHAPE);
+    storage!(WideMemory: wide(SHAPE));
+    check_saturated_correction(&mut *Box::new(CompactMemory::new()));
+    check_saturated_correction(&mut *Box::new(WideMemory::new()));
+}
+
+fn check_many_slices(storage: impl Storage) {
     let mut aggregator =
-        Aggregator::new(SHAPE, &MANY_SLICES, &PLAIN, TickRate::NANOSECONDS, 0, &mut *storage)
-            .unwrap();
+        Aggregator::new(&MANY_SLICES, &PLAIN, TickRate::NANOSECONDS, 0, storage).unwrap();
     for second in 1..5_000 {
         aggregator.begin_pass(second * SECOND);
         assert!(aggregator.record(0, Record::duration(second * SECOND - 1, EVENT.id, 0, 10_000)));
@@ -98,4 +123,13 @@ fn without_a_sample_buffer_the_number_of_slices_is_not_limited() {
     let counts = [0, 1, 2, 3, 4]
         .map(|window| aggregator.summary(EVENT.id, Scope::Window(window)).unwrap().count);
     assert_eq!(counts, [1, 5, 59, 559, 3_559]);
+}
+
+#[test]
+fn without_a_sample_buffer_the_number_of_slices_is_not_limited() {
+    const SHAPE: Shape = Shape { samples: 0, ..Shape::small(&PLAIN, &MANY_SLICES) };
+    storage!(CompactMemory: SHAPE);
+    storage!(WideMemory: wide(SHAPE));
+    check_many_slices(&mut *Box::new(CompactMemory::new()));
+    check_many_slices(&mut *Box::new(WideMemory::new()));
 }

@@ -5,8 +5,9 @@ use std::{ops::Range, time::Duration};
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
-    Aggregator, Count, Counters, EventId, EventInfo, Exemplar, Kind, Limit, MAX_PAYLOAD, Quantile,
-    Record, Ring, Scope, Shape, Slot, Threshold, TickRate, TimeUnit, Unit, WindowSpec,
+    Aggregator, Compact, Count, Counters, EventId, EventInfo, Exemplar, Kind, Limit, MAX_PAYLOAD,
+    Quantile, Record, Repr, Ring, Scope, Shape, Slot, Threshold, TickRate, TimeUnit, Unit, Wide,
+    WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -17,6 +18,7 @@ struct Input {
     is_coarse: bool,
     interval: u64,
     first: u64,
+    /// Chooses the width of the counters in slices, and the representation.
     width: u8,
     shape: (u8, u8, u8, u8, u8),
     ppm: u32,
@@ -149,8 +151,8 @@ impl Counted {
     }
 }
 
-struct Run<C> {
-    aggregator: Aggregator<Memory<C>>,
+struct Run<C, R: Repr> {
+    aggregator: Aggregator<Memory<C, R>>,
     infos: [EventInfo; 4],
     tolerance: u64,
     first: u64,
@@ -159,7 +161,7 @@ struct Run<C> {
     quantile: Quantile,
 }
 
-impl<C: Count> Run<C> {
+impl<C: Count, R: Repr> Run<C, R> {
     fn step(&mut self, step: &Step) {
         match step {
             Step::PassAfter(ticks) => self.pass(self.now.saturating_add(u64::from(*ticks))),
@@ -338,8 +340,8 @@ impl<C: Count> Run<C> {
     }
 }
 
-/// Runs the steps on an aggregator with counters of type `C`.
-fn run_with<C: Count>(input: &Input) {
+/// Runs the steps on an aggregator with counters of type `C` in the representation `R`.
+fn run_with<C: Count, R: Repr>(input: &Input) {
     let infos = events(input.interval);
     let (samples, scale, slowest, in_flight, limits) = input.shape;
     let unit = if input.is_coarse { TimeUnit::Coarse } else { TimeUnit::Fine };
@@ -354,9 +356,8 @@ fn run_with<C: Count>(input: &Input) {
     };
     let hz = if input.hz.is_multiple_of(4) { input.hz } else { 1_000_000_000 };
     let Some(rate) = TickRate::from_hz(hz) else { return };
-    let storage = Memory::<C>::new(&shape);
-    let Ok(aggregator) = Aggregator::new(shape, &WINDOWS, &infos, rate, input.first, storage)
-    else {
+    let storage = Memory::<C, R>::new(&shape);
+    let Ok(aggregator) = Aggregator::new(&WINDOWS, &infos, rate, input.first, storage) else {
         return;
     };
     let mut run = Run {
@@ -379,9 +380,12 @@ fn run_with<C: Count>(input: &Input) {
 /// If a record is not accounted for, or the results of queries contradict each other.
 pub fn run(data: &[u8]) {
     let Some(input) = crate::input::<Input>(data) else { return };
-    match input.width % 3 {
-        0 => run_with::<u16>(&input),
-        1 => run_with::<u32>(&input),
-        _ => run_with::<u64>(&input),
+    match input.width % 6 {
+        0 => run_with::<u16, Wide>(&input),
+        1 => run_with::<u32, Wide>(&input),
+        2 => run_with::<u64, Wide>(&input),
+        3 => run_with::<u16, Compact>(&input),
+        4 => run_with::<u32, Compact>(&input),
+        _ => run_with::<u64, Compact>(&input),
     }
 }

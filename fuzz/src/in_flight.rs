@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{
-    Aggregator, DiscardReason, EventId, EventInfo, Kind, Outcome, Pairing, Record, Shape, TickRate,
-    WindowSpec,
+    Aggregator, Compact, DiscardReason, EventId, EventInfo, Kind, Outcome, Pairing, Record, Repr,
+    Shape, TickRate, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
 
 #[derive(Debug, Arbitrary)]
 struct Input {
+    /// Chooses the size of the table, and the representation.
     places: u8,
     steps: Vec<Step>,
 }
@@ -157,20 +158,25 @@ fn end_record(span: Span, now: u64, discards: bool) -> Record {
 /// always room for all entries.
 pub fn run(data: &[u8]) {
     let Some(Input { places, steps }) = crate::input(data) else { return };
+    let places = usize::from(places);
+    let in_flight = [0, 2, 4, 8, 32, 256][places % 6];
+    if (places / 6).is_multiple_of(2) {
+        run_with::<Wide>(in_flight, steps);
+    } else {
+        run_with::<Compact>(in_flight, steps);
+    }
+}
+
+/// Runs the steps on a table with this many entries in the representation `R`.
+fn run_with<R: Repr>(in_flight: usize, steps: Vec<Step>) {
     let infos = [EventInfo::new(id(0), "one"), EventInfo::new(id(1), "two")];
     let windows = [WindowSpec::SECOND];
-    let shape = Shape {
-        in_flight: [0, 2, 4, 8, 32, 256][usize::from(places) % 6],
-        samples: 2,
-        scale: 0,
-        ..Shape::server(&infos, &windows)
-    };
-    let room = shape.in_flight - (shape.in_flight / 8).max(1).min(shape.in_flight);
+    let shape = Shape { in_flight, samples: 2, scale: 0, ..Shape::server(&infos, &windows) };
+    let room = in_flight - (in_flight / 8).max(1).min(in_flight);
     let mut now = 1_000_000 * MILLISECOND;
-    let storage = Memory::<u32>::new(&shape);
-    let mut aggregator =
-        Aggregator::new(shape, &windows, &infos, TickRate::NANOSECONDS, now, storage)
-            .expect("the storage fits the shape");
+    let storage = Memory::<u32, R>::new(&shape);
+    let mut aggregator = Aggregator::new(&windows, &infos, TickRate::NANOSECONDS, now, storage)
+        .expect("the storage fits the shape");
     aggregator.begin_pass(now);
 
     let (mut model, mut had_room) = (Model::default(), true);

@@ -17,11 +17,7 @@ impl<const N: usize> Format for StaticRing<N> {
 
 impl<C, const IDS: usize, const RINGS: usize> Format for DrainConfig<'_, C, IDS, RINGS> {
     fn format(&self, f: Formatter<'_>) {
-        write!(
-            f,
-            "DrainConfig {{ shape: {}, windows: {}, events: {} }}",
-            self.shape, self.windows, self.events
-        );
+        write!(f, "DrainConfig {{ windows: {}, events: {} }}", self.windows, self.events);
     }
 }
 

@@ -9,7 +9,7 @@ use core::fmt;
 use heapless::deque::DequeView;
 use tailwatch_core::{
     Aggregator, Clock, ConfigError, Consumer, EventId, EventInfo, Gate, PassStart, Record,
-    RingPass, RingProgress, Shape, StatusChange, Storage, WindowSpec,
+    RingPass, RingProgress, StatusChange, Storage, WindowSpec,
 };
 
 use crate::Health;
@@ -19,8 +19,6 @@ use crate::Health;
 /// `C` is the type of the clock, `IDS` the length of the gate (at least the largest event id plus
 /// 1), and `RINGS` the number of rings.
 pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
-    /// The capacities of the storage: how many events, windows, samples and so on it has room for.
-    pub shape: Shape,
     /// The sliding windows over which samples are summarized.
     pub windows: &'r [WindowSpec],
     /// The events that are measured.
@@ -41,7 +39,7 @@ pub struct DrainConfig<'r, C, const IDS: usize, const RINGS: usize> {
 impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, IDS, RINGS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DrainConfig")
-            .field("shape", &self.shape)
+            .field("windows", &self.windows)
             .field("rings", &self.rings)
             .finish_non_exhaustive()
     }
@@ -58,6 +56,10 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// records, and marks the summaries in which they are missing as incomplete. The rings take turns,
 /// so an interrupt storm that fills one ring does not keep the others from being drained.
 ///
+/// The numbers of a storage whose shape is based on [`Shape::small`](tailwatch_core::Shape::small)
+/// are [compact](tailwatch_core::Compact): a span must be shorter than 4.5 hours, and counters
+/// saturate at 2^32 − 1.
+///
 /// ```
 /// use core::cell::Cell;
 /// use tailwatch_bare_metal::{Drain, DrainConfig, ReportItem, StaticRing};
@@ -65,6 +67,7 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 ///
 /// const WINDOWS: [WindowSpec; 1] = [WindowSpec::SECOND];
 /// const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
+/// storage!(Memory: SHAPE, u16); // histograms count in 16 bits
 /// static GATE: Gate<9> = Gate::new();
 /// static MAIN: StaticRing<64> = StaticRing::new();
 /// # struct Timer(Cell<u64>); // advances by 1 µs at each reading
@@ -75,10 +78,9 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// # let clock = &Timer(Cell::new(0)); // on a Cortex-M: a `static CLOCK: SysTick`
 ///
 /// let recorder = MAIN.take_recorder(&GATE, clock)?;
-/// let mut storage = <storage!(SHAPE, u16)>::new(); // in firmware, a `static` or a local of `main`
+/// let mut storage = Memory::new(); // in firmware, a `static` or a local of `main`
 /// let mut drain = Drain::new(
 ///     DrainConfig {
-///         shape: SHAPE,
 ///         windows: &WINDOWS,
 ///         events: Trading::ALL,
 ///         clock,
@@ -157,18 +159,18 @@ pub struct Pass {
 impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S, C, IDS, RINGS> {
     /// Creates a drain that keeps its statistics in `storage`.
     ///
-    /// `storage` must not have been used before, and must have the shape `config.shape`. The number
-    /// of rings must be between 1 and 65,536, which is checked at compile time.
+    /// `storage` must not have been used before, and its shape must fit the windows and events. The
+    /// number of rings must be between 1 and 65,536, which is checked at compile time.
     ///
     /// # Errors
     ///
-    /// Returns an error if shape, windows, events and storage do not match, or if `storage` was
+    /// Returns an error if windows, events and storage do not fit together, or if `storage` was
     /// used before. The error names the value that is wrong.
     pub fn new(config: DrainConfig<'r, C, IDS, RINGS>, storage: S) -> Result<Self, ConfigError> {
         const { assert!(RINGS > 0 && RINGS <= 1 << 16, "a drain must have 1 to 65,536 rings") };
-        let DrainConfig { shape, windows, events, clock, gate, rings, changes } = config;
+        let DrainConfig { windows, events, clock, gate, rings, changes } = config;
         let now = clock.end();
-        let aggregator = Aggregator::new(shape, windows, events, clock.rate(), now, storage)?;
+        let aggregator = Aggregator::new(windows, events, clock.rate(), now, storage)?;
         let start = PassStart { pass: 0, tick: now };
         Ok(Self {
             aggregator,

@@ -44,13 +44,13 @@
 //! const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 //! // `tailwatch_core::events!` declares events of your own.
 //! const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
+//! storage!(Memory: SHAPE, u16); // the memory of the statistics; histograms count in 16 bits
 //! static GATE: Gate<{ SHAPE.ids }> = Gate::new();
 //! static MAIN: StaticRing<64> = StaticRing::new();
 //! static TIMER: StaticRing<32> = StaticRing::new();
 //!
-//! let mut storage = <storage!(SHAPE, u16)>::new();
+//! let mut storage = Memory::new(); // in firmware, a `static` or a local of `main`
 //! let config = DrainConfig {
-//!     shape: SHAPE,
 //!     windows: &WINDOWS,
 //!     events: Trading::ALL,
 //!     clock: &CLOCK,

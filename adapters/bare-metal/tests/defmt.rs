@@ -36,7 +36,7 @@ fn panic() -> ! {
 type Timer = Counter<fn() -> u32>;
 const WINDOWS: [WindowSpec; 1] = [WindowSpec::SECOND];
 const SHAPE: Shape = Shape::small(Trading::ALL, &WINDOWS);
-type Memory = storage!(SHAPE, u16);
+storage!(Memory: SHAPE, u16);
 
 /// Compiles only if `T` can be logged.
 fn can_be_logged<T: ?Sized + defmt::Format>() {}
@@ -44,10 +44,14 @@ fn can_be_logged<T: ?Sized + defmt::Format>() {}
 /// Returns the names of the types that `root`, the source of a module, exports. Traits are left
 /// out, because only types can be logged.
 fn public_types(root: &str) -> impl Iterator<Item = &str> {
-    const TRAITS: [&str; 8] = [
+    const TRAITS: [&str; 12] = [
         "Clock",
         "Event",
         "Storage",
+        "Repr",
+        "StoredMoments",
+        "StoredSample",
+        "ChooseRepr",
         "Count",
         "FreeRunning",
         "CycleRegisters",
@@ -69,6 +73,7 @@ fn the_lists_below_contain_every_public_type() {
     let list = include_str!("defmt.rs");
     let roots = [
         include_str!("../../../core/src/lib.rs"),
+        include_str!("../../../core/src/repr.rs"),
         include_str!("../src/lib.rs"),
         include_str!("../src/clock.rs"),
         include_str!("../src/wire.rs"),
@@ -77,7 +82,7 @@ fn the_lists_below_contain_every_public_type() {
     for name in roots.into_iter().flat_map(public_types) {
         let is_listed = |end| list.contains(&format!("::{name}{end}"));
         assert!(
-            is_listed('>') || is_listed('<') || ["StaticStorage", "Counter"].contains(&name),
+            is_listed('>') || is_listed('<') || name == "Counter",
             "{name} is public but not in the lists below"
         );
         types += 1;
@@ -109,10 +114,14 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::OpenSpan>();
     can_be_logged::<tailwatch_core::Pairing>();
     can_be_logged::<tailwatch_core::Moments>();
+    can_be_logged::<tailwatch_core::Moments<u64>>();
+    can_be_logged::<tailwatch_core::Wide>();
+    can_be_logged::<tailwatch_core::Compact>();
+    can_be_logged::<tailwatch_core::repr::WideSample>();
+    can_be_logged::<tailwatch_core::repr::CompactSample>();
+    can_be_logged::<tailwatch_core::repr::CompactMoments>();
+    can_be_logged::<tailwatch_core::ReprIf<true>>();
     can_be_logged::<tailwatch_core::Samples<'_>>();
-    can_be_logged::<tailwatch_core::Scratch>();
-    can_be_logged::<tailwatch_core::PackedMoments>();
-    can_be_logged::<tailwatch_core::CountWord>();
     can_be_logged::<tailwatch_core::Trading>();
     can_be_logged::<tailwatch_core::ParseQuantileError>();
     can_be_logged::<tailwatch_core::Quantile>();
@@ -145,12 +154,10 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::Threshold>();
     can_be_logged::<tailwatch_core::StatusChange>();
     can_be_logged::<tailwatch_core::Exemplar>();
-    can_be_logged::<Memory>();
-    can_be_logged::<tailwatch_core::RowState>();
+    can_be_logged::<tailwatch_core::RowState<tailwatch_core::Wide>>();
+    can_be_logged::<tailwatch_core::RowState<tailwatch_core::Compact>>();
     can_be_logged::<tailwatch_core::Absent>();
-    can_be_logged::<tailwatch_core::StorageParts<'_, u16>>();
-    can_be_logged::<tailwatch_core::Sample>();
-    can_be_logged::<tailwatch_core::Samples<'_>>();
+    can_be_logged::<tailwatch_core::StorageParts<'_, tailwatch_core::Compact, u16>>();
     can_be_logged::<tailwatch_core::Shape>();
     can_be_logged::<tailwatch_core::Accuracy>();
     can_be_logged::<tailwatch_core::Summary>();
@@ -215,7 +222,6 @@ fn each_item_of_a_report_is_a_log_message() {
     let recorder = ring.take_recorder(&gate, &clock).unwrap();
     let mut memory = Memory::new();
     let config = bare::DrainConfig {
-        shape: SHAPE,
         windows: &WINDOWS,
         events: Trading::ALL,
         clock: &clock,

@@ -39,7 +39,7 @@ events! {
 
 const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 const SHAPE: Shape = Shape::small(Work::ALL, &WINDOWS);
-type Memory = storage!(SHAPE, u16);
+storage!(Memory: SHAPE, u16);
 
 /// A clock that the test advances or sets back.
 #[derive(Debug)]
@@ -75,15 +75,8 @@ fn drain_of<'r, C: Clock, const RINGS: usize>(
     rings: [Consumer<'r>; RINGS],
 ) -> TestDrain<'r, C, RINGS> {
     let memory: &'r mut Memory = Box::leak(Box::new(Memory::new()));
-    let config = DrainConfig {
-        shape: SHAPE,
-        windows: &WINDOWS,
-        events: Work::ALL,
-        clock,
-        gate,
-        rings,
-        changes: None,
-    };
+    let config =
+        DrainConfig { windows: &WINDOWS, events: Work::ALL, clock, gate, rings, changes: None };
     Drain::new(config, memory).unwrap()
 }
 
@@ -298,7 +291,6 @@ fn changes_of_limits_are_queued_and_counted_if_the_queue_is_full() {
     let mut queue = Deque::<StatusChange, 1>::new();
     let memory: &mut Memory = Box::leak(Box::new(Memory::new()));
     let config = DrainConfig {
-        shape: SHAPE,
         windows: &WINDOWS,
         events: Work::ALL,
         clock: &clock,
@@ -369,7 +361,6 @@ fn storage_that_is_already_in_use_is_an_error() {
     let mut drain = |ring| {
         let rings = [StaticRing::take_consumer(ring).unwrap()];
         let config = DrainConfig {
-            shape: SHAPE,
             windows: &WINDOWS,
             events: Work::ALL,
             clock: &clock,

@@ -248,9 +248,8 @@ impl Builder {
     /// thread, its core, its priority, or to lock the rings. The error names the invalid value and,
     /// if the value came from the configuration file or the environment, the line or the variable.
     ///
-    /// Two errors name neither a line nor a variable, because several settings together cause them:
-    /// [`BuildError::Memory`] and, on 32-bit targets,
-    /// [`ConfigError::TooMany`](crate::ConfigError::TooMany).
+    /// [`BuildError::Memory`] names neither a line nor a variable, because several settings together
+    /// cause it.
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
         self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))

@@ -88,9 +88,8 @@ impl Drain {
         let clocks = Clocks::start(clock);
         let started = *clocks.now();
         let storage = Boxed::new(&shape);
-        let aggregator =
-            Aggregator::new(shape, &windows, &events, clock.rate(), started.ticks, storage)
-                .map_err(BuildError::Config)?;
+        let aggregator = Aggregator::new(&windows, &events, clock.rate(), started.ticks, storage)
+            .map_err(BuildError::Config)?;
         let events: Arc<[EventInfo]> = events.into();
         let mut drain = Self {
             readers: Readers::new(
@@ -206,5 +205,5 @@ fn test_aggregator(clocks: &Clocks) -> Aggregator<Boxed> {
     let windows = [WindowSpec::SECOND];
     let shape = Shape { slowest: 2, limits: 8, ..Shape::server(events, &windows) };
     let (rate, now) = (clocks.rate(), clocks.now().ticks);
-    Aggregator::new(shape, &windows, events, rate, now, Boxed::new(&shape)).unwrap()
+    Aggregator::new(&windows, events, rate, now, Boxed::new(&shape)).unwrap()
 }

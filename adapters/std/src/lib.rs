@@ -157,10 +157,10 @@ mod tsc;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Absent, Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId,
-    EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes,
-    ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading,
-    Unit, WindowSpec, events,
+    Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId, EventInfo,
+    FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError,
+    Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec,
+    events,
 };
 pub use tailwatch_macros::measure;
 

@@ -1,8 +1,8 @@
 //! The memory of the aggregator: boxed slices that are allocated when the collector starts.
 
 use tailwatch_core::{
-    CountWord, Exemplar, OpenSpan, PackedMoments, RowState, Rule, Sample, Scratch, Shape, Silence,
-    Storage, StorageParts, Tally, Window,
+    Exemplar, Moments, OpenSpan, RowState, Rule, Shape, Silence, Storage, StorageParts, Tally,
+    WeightedSample, Wide, Window, repr::WideSample,
 };
 
 /// Storage in boxed slices, whose lengths a [`Shape`] determines. [`StorageParts`] documents the
@@ -15,13 +15,13 @@ pub(crate) struct Boxed {
     shape: Shape,
     row_of_id: Box<[u16]>,
     windows: Box<[Window]>,
-    rows: Box<[RowState]>,
-    slices: Box<[PackedMoments]>,
+    rows: Box<[RowState<Wide>]>,
+    slices: Box<[Moments]>,
     counts: Box<[u32]>,
-    totals: Box<[CountWord]>,
-    folded: Box<[CountWord]>,
-    samples: Box<[Sample]>,
-    scratch: Box<[Scratch]>,
+    totals: Box<[u64]>,
+    folded: Box<[u64]>,
+    samples: Box<[WideSample]>,
+    scratch: Box<[WeightedSample]>,
     in_flight: Box<[OpenSpan]>,
     slowest: Box<[Exemplar]>,
     limits: Box<[Rule]>,
@@ -30,7 +30,7 @@ pub(crate) struct Boxed {
 }
 
 impl Boxed {
-    /// Creates an empty storage of this shape.
+    /// Creates an empty storage of this shape, which must not be compact.
     pub(crate) fn new(shape: &Shape) -> Self {
         fn empty<T: Clone + Default>(len: usize) -> Box<[T]> {
             vec![T::default(); len].into_boxed_slice()
@@ -58,7 +58,9 @@ impl Boxed {
 }
 
 impl Storage for Boxed {
+    type Repr = Wide;
     type Count = u32;
+    const SHAPE: Option<Shape> = None;
 
     #[inline(always)]
     fn shape(&self) -> Shape {
@@ -66,7 +68,7 @@ impl Storage for Boxed {
     }
 
     #[inline(always)]
-    fn parts(&mut self) -> StorageParts<'_, u32> {
+    fn parts(&mut self) -> StorageParts<'_, Wide, u32> {
         StorageParts {
             row_of_id: &mut self.row_of_id,
             windows: &mut self.windows,

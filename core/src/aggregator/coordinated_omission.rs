@@ -13,13 +13,14 @@
 //! slow sample costs time linear in the buckets from that of the smallest missing sample up to its
 //! own, however short the interval is.
 
-use super::Aggregator;
+use super::{Aggregator, MomentsOf};
 use crate::{
-    Moments, Unit, arithmetic,
-    bucket_counts::BucketCounts,
+    Unit, arithmetic,
     histogram::Count,
+    repr::StoredMoments,
     select::WeightedSample,
-    storage::{Storage, StorageParts},
+    storage::{Row, Storage},
+    window::Window,
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -38,14 +39,9 @@ impl<S: Storage> Aggregator<S> {
     ) {
         // Each missing sample has the weight of the sample, which is 2^sampling.
         let (value, sampling, weight) = (weighted.value(), weighted.sampling(), weighted.weight());
-        let shape = self.shape();
-        let (buckets, padded_buckets) = (shape.buckets(Unit::Time), shape.padded_buckets());
-        let has_histograms = padded_buckets > 0;
-        let value_bucket = if has_histograms { buckets.index(value) } else { 0 };
-        let (slices_per_row, unit) = (shape.slices, shape.unit);
-        let StorageParts { windows, rows, slices, counts, totals, .. } = self.storage.parts();
-        let interval = rows[event_row].interval_nanos;
-        let row = usize::from(rows[event_row].corrected);
+        let (unit, buckets) = (self.shape().unit, self.shape().buckets(Unit::Time));
+        let state = &*self.state(event_row);
+        let (interval, row) = (state.interval_nanos, usize::from(state.corrected));
 
         // The number of missing samples: as many as `HdrHistogram` adds if value and interval are
         // whole nanoseconds. In internal units, a duration of exactly n intervals could be rounded
@@ -78,41 +74,46 @@ impl<S: Storage> Aggregator<S> {
             };
             missing.min(largest_j)
         };
-        let slice_of = |slice: usize| row * slices_per_row + slice;
-        let mut counts = BucketCounts::of(counts, shape, row);
-        let window_slices = || windows.iter().filter_map(|window| window.slice_index(tick?));
-
-        let mut moments = Moments::of(weighted);
+        let mut row = self.row(row);
+        let mut moments = MomentsOf::<S>::of(weighted);
         moments.add_series(value, least, missing, sampling);
-        rows[row].total.merge(&moments);
+        row.state.total.merge(&moments);
         // The weight that did not fit into counters, because they are saturated.
         let mut overflow = 0_u64;
-        for slice in window_slices() {
-            overflow = overflow.saturating_add(slices[slice_of(slice)].merge(&moments));
+        for slice in slices_at(row.windows, tick) {
+            overflow = overflow.saturating_add(row.slices[slice].merge(&moments));
         }
-        if has_histograms {
-            overflow =
-                overflow.saturating_add(totals[row * padded_buckets + value_bucket].add(weight));
-            for slice in window_slices() {
-                overflow = overflow.saturating_add(counts.add(slice, value_bucket, weight));
-            }
-        }
-        if missing > 0 && has_histograms {
-            let first = buckets.index(least);
+        if row.has_histograms() {
+            let value_bucket = buckets.index(value);
+            overflow = overflow.saturating_add(row.count(value_bucket, weight, tick));
+            let first = if missing > 0 { buckets.index(least) } else { value_bucket + 1 };
             let mut above_lower = above(buckets.bounds(first).0);
             for bucket in first..=value_bucket {
                 let above_upper = above(buckets.bounds(bucket).1);
                 let added = (above_lower - above_upper).saturating_mul(weight);
                 above_lower = above_upper;
                 if added > 0 {
-                    overflow =
-                        overflow.saturating_add(totals[row * padded_buckets + bucket].add(added));
-                    for slice in window_slices() {
-                        overflow = overflow.saturating_add(counts.add(slice, bucket, added));
-                    }
+                    overflow = overflow.saturating_add(row.count(bucket, added, tick));
                 }
             }
         }
         self.note_overflow(overflow);
+    }
+}
+
+/// Returns the slices of the windows that contain `tick`; none if that is `None`.
+fn slices_at(windows: &[Window], tick: Option<u64>) -> impl Iterator<Item = usize> {
+    windows.iter().filter_map(move |window| window.slice_index(tick?))
+}
+
+impl<S: Storage> Row<'_, S> {
+    /// Adds `weight` to a bucket, in the total and in the slices that contain `tick`. Returns the
+    /// weight that did not fit.
+    fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
+        let mut overflow = self.total[bucket].add(weight);
+        for slice in slices_at(self.windows, tick) {
+            overflow = overflow.saturating_add(self.counts.add(slice, bucket, weight));
+        }
+        overflow
     }
 }

@@ -1,17 +1,15 @@
 //! A pass, which is one round of the drain: advances the windows, processes the records of each
 //! ring, and notes that records were lost or left out by sampling.
 
-use super::{Aggregator, row_of, unit_of};
+use super::Aggregator;
 use crate::{
-    Consumer, Drained, EventId, Kind, Record, SlaState,
-    bucket_counts::BucketCounts,
-    counter_width,
+    EventId, Kind, Record, SlaState,
     exemplars::Exemplar,
-    in_flight::SHORTCUTS,
-    packed_moments::PackedMoments,
-    sample_buffer::{self, WindowFilter},
+    repr::{Repr, StoredMoments, StoredSample},
+    ring::{Consumer, Drained},
+    sample_buffer::WindowFilter,
     sla::Tally,
-    storage::{Storage, StorageParts},
+    storage::{Storage, StorageExt, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -28,14 +26,15 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// While no slice of a window ends, this takes time linear in the number of windows and limits.
     /// Otherwise the time is also linear in the number of events, in the buckets of their staged
-    /// samples and of each slice that expires, and, on 32-bit targets or if the clock restarted, in
-    /// the buffered samples. While spans are uncertain (see [`mark_lost`](Self::mark_lost)), or if
-    /// the clock restarted, it is also linear in the size of the table of open spans.
+    /// samples and of each slice that expires, and, in [compact](crate::Compact) storage or if the
+    /// clock restarted, in the buffered samples. While spans are uncertain (see
+    /// [`mark_lost`](Self::mark_lost)), or if the clock restarted, it is also linear in the size of
+    /// the table of open spans.
     #[inline(never)]
     pub fn begin_pass(&mut self, now: u64) {
         self.pass += 1;
         if now < self.now {
-            counter_width::increment(&mut self.counters.clock_anomalies);
+            self.counters.clock_anomalies += 1;
             if self.now - now <= self.tolerance {
                 return;
             }
@@ -55,52 +54,42 @@ impl<S: Storage> Aggregator<S> {
             self.remove_older(false, before);
         }
         let shape = self.shape();
-        let padded_buckets = shape.padded_buckets();
-        let (slices_per_row, per_list, lists) =
-            (shape.slices, shape.slowest, shape.exemplar_lists());
-        let (events_only, limit_slices) = (shape.events, shape.limit_slices);
-        let StorageParts {
-            row_of_id,
-            windows,
-            rows,
-            slices,
-            counts,
-            totals,
-            samples,
-            slowest,
-            limits,
-            tallies,
-            ..
-        } = self.storage.parts();
-        for window in windows {
+        for index in 0..shape.windows {
+            let window = &mut self.storage.parts().windows[index];
             let filter = WindowFilter::of(window);
-            window.advance(now, has_restarted, |slice_index| {
-                sample_buffer::remove_slice(samples, filter, slice_index);
-                for row in 0..rows.len() {
-                    let slice = &mut slices[row * slices_per_row + slice_index];
-                    if slice.count() > 0 {
-                        if padded_buckets > 0 {
-                            let buckets = shape.buckets(unit_of::<S>(row_of_id, &rows[row]));
-                            let used = buckets.index_range(&slice.moments());
-                            BucketCounts::of(counts, shape, row).clear(
-                                slice_index,
-                                &used,
-                                &totals[row * padded_buckets..][..padded_buckets],
-                            );
-                        }
-                        *slice = PackedMoments::EMPTY;
-                        if row < events_only {
-                            slowest[(row * lists + slice_index) * per_list..][..per_list]
-                                .fill(Exemplar::EMPTY);
-                        }
-                    }
-                }
-            });
+            let expired = window.advance(now, has_restarted);
+            for slice in window.newest_slices(expired) {
+                self.clear_slice(filter, slice);
+            }
         }
+        let StorageParts { limits, tallies, .. } = self.storage.parts();
         for (index, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.owner != 0) {
-            rule.window.advance(now, has_restarted, |slice| {
-                tallies[index * limit_slices + slice] = Tally::EMPTY;
-            });
+            let expired = rule.window.advance(now, has_restarted);
+            for slice in rule.window.newest_slices(expired) {
+                tallies[index * shape.limit_slices + slice] = Tally::EMPTY;
+            }
+        }
+    }
+
+    /// Removes all samples of a slice, which has expired, from its window. `slice` is the index of
+    /// the slice among those of all windows.
+    fn clear_slice(&mut self, window: WindowFilter, slice: usize) {
+        <S::Repr as Repr>::Sample::remove_slice(self.storage.parts().samples, window, slice);
+        for row in 0..self.shape().rows() {
+            let mut row = self.row(row);
+            if row.slices[slice].count() > 0 {
+                if row.has_histograms() {
+                    // Compact storage clears all blocks, which takes less flash.
+                    let used = if S::Repr::IS_COMPACT {
+                        0..row.total.len()
+                    } else {
+                        row.buckets().index_range(&row.slices[slice].moments())
+                    };
+                    row.counts.clear::<S::Repr>(slice, &used, row.total);
+                }
+                row.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
+                row.exemplar_list(slice).fill(Exemplar::EMPTY);
+            }
         }
     }
 
@@ -143,7 +132,7 @@ impl<S: Storage> Aggregator<S> {
         for silence in silences {
             silence.watch.restart_clock();
         }
-        sample_buffer::clear_membership(samples);
+        <S::Repr as Repr>::Sample::clear_membership(samples);
     }
 
     /// Processes the records that `consumer` had pending at its last
@@ -175,8 +164,8 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Before there is such a refresh, use 0 and the tick that was passed to [`new`](Self::new). If
     /// this concerns several rings, use the lowest pass and the lowest tick.
-    // Out of line because stacks are small on 32-bit targets, and the stack frame of this function
-    // holds a chunk of copied records.
+    // Out of line because the stacks of microcontrollers are small, and the stack frame of this
+    // function holds a chunk of copied records.
     #[inline(never)]
     pub fn drain_up_to(
         &mut self,
@@ -188,23 +177,15 @@ impl<S: Storage> Aggregator<S> {
         let drained = consumer.drain_chunks(max_records, |chunk| {
             let mut rest = chunk;
             while let [record, others @ ..] = rest {
-                // 64-bit targets have memory for the code of a fast path for runs of whole spans.
-                let spans = if SHORTCUTS { self.record_whole_spans(source, rest) } else { 0 };
+                let spans = self.record_whole_spans(source, rest);
                 if spans > 0 {
                     let (processed, left) = rest.split_at(2 * spans);
                     for record in processed {
                         observe(*record, record.kind() != Kind::Start);
                     }
                     rest = left;
-                    continue;
-                }
-                // 32-bit targets recognise a whole span here, one at a time.
-                let next = if SHORTCUTS { None } else { others.first() };
-                let (processed, is_sample) = self.record_with_next(source, record, next);
-                observe(*record, is_sample && processed == 1);
-                rest = others;
-                if let ([end, others @ ..], 2) = (others, processed) {
-                    observe(*end, is_sample);
+                } else {
+                    observe(*record, self.record(source, *record));
                     rest = others;
                 }
             }
@@ -259,7 +240,7 @@ impl<S: Storage> Aggregator<S> {
     pub fn reset_silence(&mut self, event: EventId) {
         let seen = self.now.saturating_add(1);
         let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();
-        let Some((row, _)) = row_of::<S>(row_of_id, event) else { return };
+        let Some((row, _)) = S::row_of(row_of_id, event.get()) else { return };
         let is_silent =
             silences.get(row).is_some_and(|silence| silence.watch.state == SlaState::Violated);
         let state = &mut rows[row];

@@ -5,12 +5,13 @@ use core::{error, fmt, ops::RangeInclusive, time::Duration};
 use crate::{
     Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec, arithmetic,
     clock::nanos_from_duration,
-    sample_buffer,
-    storage::{Absent, Shape, Storage},
+    repr::{Repr, StoredSample},
+    storage::{Shape, Storage, StorageExt},
+    window::Window,
 };
 
-/// The error returned when an aggregator cannot be created: windows or events are invalid, or they,
-/// the shape and the storage do not fit together.
+/// The error returned when an aggregator cannot be created: windows or events are invalid, or they
+/// and the storage, with its shape, do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -95,7 +96,7 @@ pub enum ConfigError {
         /// slices per limit, larger values fit, too.
         needed: usize,
     },
-    /// The shape or the windows ask for more than a 32-bit target supports.
+    /// The shape or the windows ask for more than [compact](crate::Compact) storage supports.
     TooMany {
         /// What there is too much of.
         what: &'static str,
@@ -104,8 +105,9 @@ pub enum ConfigError {
         /// The largest supported number.
         max: usize,
     },
-    /// The storage does not have the shape that was passed, or one of its arrays does not have the
-    /// length that follows from this shape.
+    /// The storage does not fit its own shape: its [representation](crate::repr) is not the one
+    /// that the shape asks for, or one of its arrays does not have the length that follows from the
+    /// shape.
     Storage {
         /// Which property of the storage does not fit.
         what: &'static str,
@@ -113,14 +115,6 @@ pub enum ConfigError {
         given: usize,
         /// The value that the shape needs. Most arrays may also be longer.
         needed: usize,
-    },
-    /// The storage's type declares a feature absent ([`Storage::ABSENT`]) although the storage's
-    /// shape has room for this feature.
-    Absent {
-        /// The features that the type declares absent.
-        declared: Absent,
-        /// The features that the shape has no room for. Only these may be declared absent.
-        shape: Absent,
     },
 }
 
@@ -180,17 +174,12 @@ impl fmt::Display for ConfigError {
                  windows and events need {needed}"
             ),
             Self::TooMany { what, given, max } => {
-                write!(f, "{given} {what} are too many: this target supports at most {max}")
+                write!(f, "{given} {what} are too many: the storage supports at most {max}")
             }
             Self::Storage { what, given, needed } => write!(
                 f,
                 "the storage does not fit the shape: its {what} is {given}, but the shape needs \
                  {needed}"
-            ),
-            Self::Absent { declared, shape } => write!(
-                f,
-                "the storage's type declares features absent that its shape has room for: \
-                 it declares {declared:?} absent, but the shape lacks room only for {shape:?}"
             ),
         }
     }
@@ -198,10 +187,8 @@ impl fmt::Display for ConfigError {
 
 impl error::Error for ConfigError {}
 
-/// Checks that windows and events are valid, that the `requested` shape fits them, and that
-/// `storage` is empty and has this shape.
+/// Checks that windows and events are valid, and that `storage` fits them and is empty.
 pub(super) fn check<S: Storage>(
-    requested: Shape,
     windows: &[WindowSpec],
     events: &[EventInfo],
     storage: &mut S,
@@ -209,57 +196,11 @@ pub(super) fn check<S: Storage>(
     check_windows_and_events::<S>(windows, events)?;
     let exactly = |needed| needed..=needed;
     let at_least = |needed| needed..=usize::MAX;
-    let check_stored = |what, given, needed: RangeInclusive<usize>| {
-        let refused = ConfigError::Storage { what, given, needed: *needed.start() };
-        if needed.contains(&given) { Ok(()) } else { Err(refused) }
-    };
-    let Shape { scale, lowest, octaves, .. } = requested;
+    let shape = storage.shape();
+    let Shape { scale, lowest, octaves, .. } = shape;
     if Buckets::new(scale, lowest, octaves).is_none() {
         return Err(ConfigError::Histogram { scale, lowest, octaves });
     }
-    // The storage's own shape must equal `requested`. All later checks use the storage's shape: for
-    // storage in arrays it is a constant, so the compiler can omit checks that always succeed.
-    let shape = storage.shape();
-    let absent = Absent::of(&shape);
-    if S::ABSENT.declares_more_than(absent) {
-        return Err(ConfigError::Absent { declared: S::ABSENT, shape: absent });
-    }
-    check_stored("number of windows", shape.windows, exactly(requested.windows))?;
-    check_stored("number of events", shape.events, exactly(requested.events))?;
-    check_stored("number of ids (the largest event id plus 1)", shape.ids, exactly(requested.ids))?;
-    check_stored("number of slices", shape.slices, exactly(requested.slices))?;
-    check_stored("number of corrected summaries", shape.corrected, exactly(requested.corrected))?;
-    check_stored(
-        "number of events that measure plain numbers",
-        shape.numbers,
-        exactly(requested.numbers),
-    )?;
-    check_stored("number of samples per event", shape.samples, exactly(requested.samples))?;
-    check_stored("size of the table of open spans", shape.in_flight, exactly(requested.in_flight))?;
-    check_stored(
-        "number of exemplars (slowest samples) per slice",
-        shape.slowest,
-        exactly(requested.slowest),
-    )?;
-    check_stored("number of limits", shape.limits, exactly(requested.limits))?;
-    // Without limits, the number of slices per limit has no effect, so any number fits.
-    let limit_slices =
-        if requested.limits == 0 { shape.limit_slices } else { requested.limit_slices };
-    check_stored("number of slices per limit", shape.limit_slices, exactly(limit_slices))?;
-    check_stored("number of limits on silence", shape.silences, exactly(requested.silences))?;
-    check_stored(
-        "number of octaves of a histogram",
-        shape.octaves.into(),
-        exactly(octaves.into()),
-    )?;
-    check_stored("lowest exponent of a histogram", shape.lowest.into(), exactly(lowest.into()))?;
-    check_stored("scale of a histogram", shape.scale.into(), exactly(scale.into()))?;
-    check_stored(
-        "unit of time (0 fine, 1 coarse)",
-        shape.unit as usize,
-        exactly(requested.unit as usize),
-    )?;
-
     if shape.in_flight > 0 && !shape.in_flight.is_power_of_two() {
         return Err(ConfigError::InFlight { entries: shape.in_flight });
     }
@@ -286,8 +227,26 @@ pub(super) fn check<S: Storage>(
     // has.
     let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
     check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
-    sample_buffer::check_capacity(&shape, windows)?;
+    let check_capacity = |what, given, max| {
+        if given > max { Err(ConfigError::TooMany { what, given, max }) } else { Ok(()) }
+    };
+    if shape.samples > 0 {
+        let bits = windows.iter().map(|window| Window::number_bits(window.slices)).sum::<u32>();
+        let max_bits = <S::Repr as Repr>::Sample::SLICE_BITS;
+        check_capacity("samples per event", shape.samples, <S::Repr as Repr>::Sample::MAX_SAMPLES)?;
+        check_capacity(
+            "bits for the slice numbers of all windows (3 for up to 7 slices, 4 for up to 15)",
+            bits as usize,
+            max_bits as usize,
+        )?;
+    }
 
+    let check_stored = |what, given, needed: RangeInclusive<usize>| {
+        let refused = ConfigError::Storage { what, given, needed: *needed.start() };
+        if needed.contains(&given) { Ok(()) } else { Err(refused) }
+    };
+    let is_compact = usize::from(S::Repr::IS_COMPACT);
+    check_stored("compactness (1 or 0)", is_compact, exactly(shape.is_compact.into()))?;
     let parts = storage.parts();
     if parts.row_of_id.iter().any(|row| *row != 0) {
         return Err(ConfigError::StorageInUse);
@@ -347,9 +306,8 @@ fn check_windows_and_events<S: Storage>(
                 return Err(ConfigError::DuplicateName { name });
             }
         }
-        // If the storage's type declares corrected summaries absent, no code is generated for this
-        // check. Any expected interval is then refused by the check of the shape, because the shape
-        // has no room for a corrected summary.
+        // If no storage of this type has room for a corrected summary, no code is generated for
+        // this check. Any expected interval is then refused by the check of the shape.
         if !S::ABSENT.corrected
             && let Some(interval) = *expected_interval
             && (interval.is_zero()

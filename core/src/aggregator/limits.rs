@@ -10,20 +10,20 @@
 
 use core::time::Duration;
 
-use super::{Aggregator, row_number, row_of};
+use super::{Aggregator, row_number};
 use crate::{
     EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
     clock::{duration_from_nanos, nanos_from_duration},
-    counter_width::widen,
+    repr::Repr,
     sla::{NO_RULE, Rule, Silence, Tally, window_for},
-    storage::{RowState, Shape, Storage, StorageParts},
+    storage::{RowState, Shape, Storage, StorageExt, StorageParts},
 };
 
 impl<S: Storage> Aggregator<S> {
     /// Returns the stored state of `event`; `None` for an unknown event.
-    pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut RowState> {
+    pub(super) fn state_of(&mut self, event: EventId) -> Option<&mut RowState<S::Repr>> {
         let StorageParts { row_of_id, rows, .. } = self.storage.parts();
-        let (row, _) = row_of::<S>(row_of_id, event)?;
+        let (row, _) = S::row_of(row_of_id, event.get())?;
         rows.get_mut(row)
     }
 
@@ -66,8 +66,7 @@ impl<S: Storage> Aggregator<S> {
         event: EventId,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
-        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)
-            .ok_or(LimitError::UnknownEvent { id: event })?;
+        let (row, unit) = self.row_of(event).ok_or(LimitError::UnknownEvent { id: event })?;
         self.validate_limits(row, limits)?;
         let silence = limits
             .clone()
@@ -183,8 +182,8 @@ impl<S: Storage> Aggregator<S> {
     /// Takes time linear in the number of events and in the slices of all limits. While spans are
     /// open, it is also linear in the size of the table of open spans, and for each open span in
     /// the limits of its event.
-    // Out of line because stacks are small on 32-bit targets. If this were inlined, its locals
-    // would be part of the caller's stack frame all the time.
+    // Out of line because the stacks of microcontrollers are small. If this were inlined, its
+    // locals would be part of the caller's stack frame all the time.
     #[inline(never)]
     pub fn evaluate_limits(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
         if !S::ABSENT.limits {
@@ -244,7 +243,7 @@ impl<S: Storage> Aggregator<S> {
     /// [`evaluate_limits`](Self::evaluate_limits). Returns `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { row_of_id, rows, limits, silences, .. } = self.storage.parts();
-        let Some((row, _)) = row_of::<S>(row_of_id, event) else { return false };
+        let Some((row, _)) = S::row_of(row_of_id, event.get()) else { return false };
         let is_violated = |state| state == SlaState::Violated;
         silences.get(row).is_some_and(|silence| is_violated(silence.watch.state))
             || rule_indices(limits, rows[row].first_rule)
@@ -284,8 +283,8 @@ impl<S: Storage> Aggregator<S> {
             count: rule.weight,
             observed: self.observed(event, &rule),
             since: rule.watch.since(),
-            raised: widen(rule.watch.raised),
-            cleared: widen(rule.watch.cleared),
+            raised: rule.watch.raised,
+            cleared: rule.watch.cleared,
         }
     }
 
@@ -303,8 +302,8 @@ impl<S: Storage> Aggregator<S> {
             count: u64::from(last_seen.is_some()),
             observed: last_seen.map(|seen| self.nanos(self.now.saturating_sub(seen))),
             since: watch.since(),
-            raised: widen(watch.raised),
-            cleared: widen(watch.cleared),
+            raised: watch.raised,
+            cleared: watch.cleared,
         })
     }
 
@@ -318,7 +317,7 @@ impl<S: Storage> Aggregator<S> {
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
         let StorageParts { row_of_id, windows, .. } = self.storage.parts();
-        let (row, unit) = row_of::<S>(row_of_id, event)?;
+        let (row, unit) = S::row_of(row_of_id, event.get())?;
         let window = windows.iter().position(|window| window.length() == threshold.window);
         let quantile = window.and_then(|window| {
             let (value, weight) = self.quantile_in(row, unit, window, threshold.quantile)?;
@@ -351,7 +350,7 @@ fn rule_indices(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
 
 /// Returns the event of a row, given the row's state. The row must not be that of a corrected
 /// summary.
-fn event_of(state: &RowState) -> EventId {
+fn event_of(state: &RowState<impl Repr>) -> EventId {
     const LAST: EventId = crate::event_id(EventId::MAX);
     // The id was valid when it was stored in the row, so the fallback is never used.
     EventId::new(state.id).unwrap_or(LAST)

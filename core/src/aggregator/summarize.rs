@@ -13,16 +13,16 @@
 //! New samples are *staged*: they are collected for their event first. A query *commits* them, that
 //! is, adds them to the slices and to the total, before it reads these.
 
-use super::{Aggregator, Outcomes, row_number, row_of};
+use super::{Aggregator, Counter, MomentsOf, Outcomes, row_number};
 use crate::{
     Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
-    bucket_counts::BucketCounts,
-    counter_width::{CountWord, widen},
     exemplars::{self, Exemplar},
-    histogram,
-    sample_buffer::{self, Samples, WindowFilter},
+    histogram::{self, Count},
+    moments::Sum,
+    repr::{Repr, StoredMoments, StoredSample, Wide},
+    sample_buffer::{Samples, WindowFilter},
     select,
-    storage::{Shape, Storage, StorageParts},
+    storage::{Row, Storage, StorageExt},
     summary::{QUANTILES, QuantileValues, Quantiles, UnitConverter},
 };
 
@@ -43,18 +43,18 @@ pub enum Scope {
 /// plain numbers. `converter` converts both to the units in which they are reported.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Distribution<'a> {
+pub struct Distribution<'a, R: Repr = Wide> {
     /// Converts durations to nanoseconds and leaves plain numbers unchanged.
     pub converter: UnitConverter,
     /// The samples or their histogram.
-    pub data: DistributionData<'a>,
+    pub data: DistributionData<'a, R>,
 }
 
 /// What is known of the samples of a [`Distribution`]: every single sample, or their weight in each
 /// bucket of a histogram.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum DistributionData<'a> {
+pub enum DistributionData<'a, R: Repr = Wide> {
     /// Every sample with its weight, in no particular order. Available while the aggregator's
     /// buffer of the event's newest samples contains all samples of the scope.
     Exact(Samples<'a>),
@@ -63,16 +63,16 @@ pub enum DistributionData<'a> {
         /// The buckets of the histogram.
         buckets: Buckets,
         /// The count, weight, sum, sum of squares and extremes of the samples.
-        moments: Moments,
+        moments: Moments<R::Sum>,
         /// The index of the bucket that holds the smallest sample.
         first: usize,
         /// The weights in the buckets, from the bucket with index `first` to the bucket that holds
         /// the largest sample. Empty if the storage has no histograms.
-        counts: &'a [CountWord],
+        counts: &'a [R::Counter],
     },
 }
 
-impl<'a> Distribution<'a> {
+impl<'a, R: Repr> Distribution<'a, R> {
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
     /// Returns `None` if there are no samples.
     ///
@@ -95,11 +95,11 @@ impl<'a> Distribution<'a> {
     /// of its samples: a sample counts 2^k times if 1 in 2^k occurrences of its event is recorded.
     /// Bounds are in internal units; [`converter`](Self::converter) converts them to nanoseconds.
     ///
-    /// The buckets of a histogram come in ascending order, and on 32-bit targets their counts
+    /// The buckets of a histogram come in ascending order, and in compact storage their counts
     /// saturate at 2^32 − 1. With [`DistributionData::Exact`], each sample forms a bucket of its
     /// own, and the order is arbitrary. If not all samples are kept and the storage has no
     /// histograms, there are no buckets.
-    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a> {
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a, R> {
         let (samples, counted) = match self.data {
             DistributionData::Exact(samples) => (samples, None),
             DistributionData::Counted { buckets, first, counts, .. } => {
@@ -112,10 +112,10 @@ impl<'a> Distribution<'a> {
             count: sample.weight(),
         });
         let counted = counted.into_iter().flat_map(|(buckets, first, counts)| {
-            let taken = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            let taken = counts.iter().enumerate().filter(|(_, count)| count.get() > 0);
             taken.map(move |(offset, count)| {
                 let (above, up_to) = buckets.bounds(first + offset);
-                Bucket { above, up_to, count: widen(*count) }
+                Bucket { above, up_to, count: count.get() }
             })
         });
         exact.chain(counted)
@@ -123,7 +123,7 @@ impl<'a> Distribution<'a> {
 }
 
 /// The samples that a summary is computed from: those of one row over one scope.
-struct Selection {
+struct Selection<M> {
     /// The number of the row, which is that of an event or of a corrected summary.
     row: usize,
     /// The unit of the row's values.
@@ -133,10 +133,12 @@ struct Selection {
     /// [`sum_moments`](Aggregator::sum_moments).
     start: u64,
     /// The moments of the selected samples. Set by [`sum_moments`](Aggregator::sum_moments).
-    moments: Moments,
+    moments: Moments<M>,
 }
 
-impl Selection {
+type SelectionOf<S> = Selection<<<S as Storage>::Repr as Repr>::Sum>;
+
+impl<M: Sum> Selection<M> {
     const fn new(row: usize, unit: Unit, scope: Scope) -> Self {
         Self { row, unit, scope, start: 0, moments: Moments::EMPTY }
     }
@@ -148,10 +150,10 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Takes time linear in the buckets between the smallest and the largest sample, or the time to
     /// find quantiles of the buffered samples: linear in their number, or that of sorting them if
-    /// they are weighted or on 32-bit targets.
+    /// they are weighted or in [compact](crate::Compact) storage.
     #[inline(never)]
     pub fn summary(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
-        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
+        let (row, unit) = self.row_of(event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
         if self.sum_moments(&mut selection) { Some(self.summarize(&selection)) } else { None }
@@ -163,8 +165,8 @@ impl<S: Storage> Aggregator<S> {
         &mut self,
         event: EventId,
         scope: Scope,
-    ) -> Option<(Summary, Distribution<'_>)> {
-        let (row, unit) = row_of::<S>(self.storage.parts().row_of_id, event)?;
+    ) -> Option<(Summary, Distribution<'_, S::Repr>)> {
+        let (row, unit) = self.row_of(event)?;
         self.commit(row);
         let mut selection = Selection::new(row, unit, scope);
         if self.sum_moments(&mut selection) {
@@ -181,9 +183,8 @@ impl<S: Storage> Aggregator<S> {
     /// Returns `None` if the event has no expected interval, and in the same cases as
     /// [`summary`](Self::summary).
     pub fn corrected(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
-        let StorageParts { row_of_id, rows, .. } = self.storage.parts();
-        let (row, unit) = row_of::<S>(row_of_id, event)?;
-        let corrected_row = usize::from(rows[row].corrected);
+        let (row, unit) = self.row_of(event)?;
+        let corrected_row = usize::from(self.state(row).corrected);
         if corrected_row == 0 {
             return None;
         }
@@ -228,21 +229,20 @@ impl<S: Storage> Aggregator<S> {
         buffer: &'r mut [Exemplar],
     ) -> (&'r [Exemplar], UnitConverter) {
         self.commit_event(event);
-        let Shape { slices: slices_per_row, slowest: per_list, unit: time, .. } = self.shape();
-        let lists_per_row = self.shape().exemplar_lists();
-        let StorageParts { row_of_id, windows, slowest, .. } = self.storage.parts();
+        let (per_list, time) = (self.shape().slowest, self.shape().unit);
         buffer.fill(Exemplar::EMPTY);
-        let Some((row, unit)) = row_of::<S>(row_of_id, event) else {
+        let Some((row, unit)) = self.row_of(event) else {
             return (&[], UnitConverter { unit: Unit::Time, time });
         };
+        let mut row = self.row(row);
         let lists = match scope {
-            Scope::Window(window) => windows.get(window).map_or(0..0, crate::Window::slice_indices),
-            // The list of the total follows those of the slices.
-            Scope::Total => slices_per_row..slices_per_row + 1,
+            Scope::Window(window) => {
+                row.windows.get(window).map_or(0..0, crate::window::Window::slice_indices)
+            }
+            Scope::Total => row.total_list()..row.total_list() + 1,
         };
-        let first = row * lists_per_row;
         for list in lists {
-            exemplars::merge(buffer, &slowest[(first + list) * per_list..][..per_list]);
+            exemplars::merge(buffer, row.exemplar_list(list));
         }
         let len = buffer.len().min(per_list);
         (exemplars::in_use(&buffer[..len]), UnitConverter { unit, time })
@@ -258,8 +258,8 @@ impl<S: Storage> Aggregator<S> {
 
     /// Returns the moments of all samples of `event` since the aggregator was created, in internal
     /// units. They are empty for an unknown event. Takes constant time.
-    pub fn moments(&mut self, event: EventId) -> Moments {
-        let row = row_of::<S>(self.storage.parts().row_of_id, event);
+    pub fn moments(&mut self, event: EventId) -> MomentsOf<S> {
+        let row = self.row_of(event);
         row.map_or(Moments::EMPTY, |(row, _)| self.total_moments(row))
     }
 
@@ -267,26 +267,23 @@ impl<S: Storage> Aggregator<S> {
     /// was created. An END counts as 1, whatever its weight. A discarded span has no END, so it is
     /// not included. All counts are 0 for an unknown event.
     pub fn outcomes(&mut self, event: EventId) -> Outcomes {
-        let parts = self.storage.parts();
-        let [ok, error, cancelled] = row_of::<S>(parts.row_of_id, event)
-            .map_or([0; 3], |(row, _)| parts.rows[row].outcomes)
-            .map(widen);
+        let counts = self.row_of(event).map(|(row, _)| self.state(row).outcomes);
+        let [ok, error, cancelled] = counts.unwrap_or_default().map(Count::get);
         Outcomes { ok, error, cancelled }
     }
 
     /// Returns how many STARTs and ENDs of `event` have been paired since the aggregator was
     /// created, and what became of the others. All counts are 0 for an unknown event.
     pub fn pairing(&mut self, event: EventId) -> Pairing {
-        let parts = self.storage.parts();
-        row_of::<S>(parts.row_of_id, event)
-            .map_or_else(Pairing::default, |(row, _)| parts.rows[row].pairing.unpacked())
+        self.row_of(event)
+            .map_or_else(Pairing::default, |(row, _)| self.state(row).pairing.unpacked())
     }
 
     /// Returns the age of the oldest open span of `event`, in nanoseconds as of the current pass,
     /// and the span's tag. Returns `None` if no span is open. Takes time linear in the size of the
     /// table of open spans.
     pub fn oldest(&mut self, event: EventId) -> Option<(u64, u64)> {
-        let (row, _) = row_of::<S>(self.storage.parts().row_of_id, event)?;
+        let (row, _) = self.row_of(event)?;
         let (start, tag) = self.in_flight().oldest(row_number(row))?;
         Some((self.nanos(self.now.saturating_sub(start)), tag))
     }
@@ -296,17 +293,15 @@ impl<S: Storage> Aggregator<S> {
     /// does not exist, the selection must not be used further.
     ///
     /// Staged samples are not included, so the caller [commits](Self::commit) them first.
-    fn sum_moments(&mut self, selection: &mut Selection) -> bool {
-        let row = self.bounded_row(selection.row);
-        let first_slice = row * self.shape().slices;
-        let StorageParts { windows, rows, slices, .. } = self.storage.parts();
+    fn sum_moments(&mut self, selection: &mut SelectionOf<S>) -> bool {
+        let row = self.row(selection.row);
         match selection.scope {
-            Scope::Total => selection.moments = rows[row].total,
+            Scope::Total => selection.moments = row.state.total,
             Scope::Window(window) => {
-                let Some(window) = windows.get(window) else { return false };
+                let Some(window) = row.windows.get(window) else { return false };
                 selection.start = window.start();
-                for slice in &slices[first_slice..][window.slice_indices()] {
-                    slice.add_to(&mut selection.moments);
+                for slice in row.slices.get(window.slice_indices()).unwrap_or_default() {
+                    selection.moments.merge(&slice.moments());
                 }
             }
         }
@@ -314,7 +309,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns the summary of a selection, whose `moments` and `start` must be set.
-    fn summarize(&mut self, selection: &Selection) -> Summary {
+    fn summarize(&mut self, selection: &SelectionOf<S>) -> Summary {
         let mut found = [0; QUANTILES.len()];
         let accuracy = self.find_quantiles(selection, &QUANTILES, &mut found);
         let coverage = self.coverage(selection);
@@ -347,7 +342,7 @@ impl<S: Storage> Aggregator<S> {
     /// accuracy. The quantiles must be in ascending order.
     fn find_quantiles(
         &mut self,
-        selection: &Selection,
+        selection: &SelectionOf<S>,
         quantiles: &Quantiles,
         found: &mut QuantileValues,
     ) -> Accuracy {
@@ -359,8 +354,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns the converter of a selection's values from internal units to reported ones.
-    fn converter(&self, selection: &Selection) -> UnitConverter {
-        // If the storage's type declares that no event measures plain numbers, the unit is a
+    fn converter(&self, selection: &SelectionOf<S>) -> UnitConverter {
+        // If no storage of this type has an event that measures plain numbers, the unit is a
         // constant, and the compiler omits the code for plain numbers.
         let unit = if S::ABSENT.numbers { Unit::Time } else { selection.unit };
         UnitConverter { unit, time: self.shape().unit }
@@ -368,10 +363,9 @@ impl<S: Storage> Aggregator<S> {
 
     /// Returns how many nanoseconds the selection covers, and whether it is complete: no record of
     /// this time is known to be lost or was left out by sampling.
-    fn coverage(&mut self, selection: &Selection) -> (u64, bool) {
+    fn coverage(&mut self, selection: &SelectionOf<S>) -> (u64, bool) {
         let since = selection.start.max(self.started);
-        let row = self.bounded_row(selection.row);
-        let sampled_until = self.storage.parts().rows[row].sampled_until;
+        let sampled_until = self.state(selection.row).sampled_until;
         let is_complete = self.lost_until.max(sampled_until) <= since
             && selection.moments.weight() == selection.moments.count();
         (self.nanos(self.now.saturating_sub(since)), is_complete)
@@ -382,30 +376,31 @@ impl<S: Storage> Aggregator<S> {
     /// accuracy of the estimates.
     fn estimate_quantiles(
         &mut self,
-        selection: &Selection,
+        selection: &SelectionOf<S>,
         quantiles: &Quantiles,
         found: &mut QuantileValues,
     ) -> Accuracy {
         let (converter, buckets, moments) =
-            (self.converter(selection), self.buckets(selection.unit), &selection.moments);
+            (self.converter(selection), self.shape().buckets(selection.unit), &selection.moments);
         if self.shape().octaves == 0 {
             let estimate = Estimate::between(moments.min(), moments.max());
             *found = [estimate.value; QUANTILES.len()];
             return Accuracy::WithinPpm(converter.error_ppm(&estimate));
         }
-        if cfg!(target_pointer_width = "64") {
+        if !S::Repr::IS_COMPACT {
             let (_, counts) = self.sum_bucket_counts(selection);
             let estimates = histogram::estimate(buckets, moments, counts, quantiles);
             *found = estimates.map(|estimate| estimate.value);
             return converter.accuracy(&estimates);
         }
-        // On 32-bit targets, compute the same from one count at a time instead of from an array of
-        // sums. This takes less flash and less stack.
+        // The same, from one count at a time instead of from an array of sums. This takes less
+        // flash and less stack.
         let mut error = 0;
         histogram::estimate_each(
             buckets,
             moments,
-            |below| self.locate_ranks(selection, quantiles, below),
+            quantiles,
+            |ranks| self.locate_ranks(selection, ranks),
             |number, estimate| {
                 found[number] = estimate.value;
                 error = error.max(converter.error_ppm(&estimate));
@@ -414,34 +409,26 @@ impl<S: Storage> Aggregator<S> {
         Accuracy::WithinPpm(error)
     }
 
-    /// Returns, for each quantile, the index of the bucket that contains the quantile's rank, and
-    /// the weight in all buckets. If all buckets together contain less weight than the rank, the
-    /// index is that of the last used bucket.
-    ///
-    /// Saturated counters lack some weight. `below` is how much of the missing weight is assumed to
-    /// lie below each rank: 0 gives upper bounds of the quantiles, all of the missing weight gives
-    /// lower bounds.
+    /// Returns the index of the bucket that contains each of the given ranks, and the weight in all
+    /// buckets. If all buckets together contain less weight than the rank, the index is that of the
+    /// last used bucket.
     #[inline(never)]
     fn locate_ranks(
         &mut self,
-        selection: &Selection,
-        quantiles: &Quantiles,
-        below: u64,
+        selection: &SelectionOf<S>,
+        ranks: &[u64; QUANTILES.len()],
     ) -> ([usize; QUANTILES.len()], u64) {
-        let used = self.buckets(selection.unit).index_range(&selection.moments);
+        let used = self.shape().buckets(selection.unit).index_range(&selection.moments);
         let (mut indices, mut next, mut reached) = ([0; QUANTILES.len()], used.start, 0_u64);
-        // The round after the last quantile adds up the remaining buckets.
+        // The round after the last rank adds up the remaining buckets.
         for number in 0..=QUANTILES.len() {
-            let rank = quantiles
-                .get(number)
-                .map_or(u64::MAX, |quantile| quantile.rank(selection.moments.weight()));
-            // `rank − below` can be 0. Even then, go on to the first bucket that has any weight:
-            // no quantile lies in an empty bucket before it, and `next - 1` below needs a step.
-            while next < used.end && (reached < rank.saturating_sub(below) || reached == 0) {
-                reached += widen(self.count_at(selection, next));
+            let rank = ranks.get(number).copied().unwrap_or(u64::MAX);
+            while next < used.end && reached < rank {
+                reached += self.count_at(selection, next).get();
                 next += 1;
             }
             if let Some(found) = indices.get_mut(number) {
+                // A rank is at least 1, so the loop has made a step.
                 *found = next - 1;
             }
         }
@@ -453,110 +440,86 @@ impl<S: Storage> Aggregator<S> {
     // Out of line: looking up the arrays again for each bucket takes less flash than doing so once
     // before the loop.
     #[inline(never)]
-    fn count_at(&mut self, selection: &Selection, bucket: usize) -> CountWord {
-        let (row, shape) = (self.bounded_row(selection.row), self.shape());
-        let StorageParts { windows, counts, totals, .. } = self.storage.parts();
+    fn count_at(&mut self, selection: &SelectionOf<S>, bucket: usize) -> Counter<S> {
+        let row = self.row(selection.row);
         match selection.scope {
-            Scope::Total => totals[row * shape.padded_buckets() + bucket],
+            Scope::Total => row.total[bucket],
             Scope::Window(window) => {
-                let slices = windows[window].slice_indices();
-                BucketCounts::of(counts, shape, row).sum_at(bucket, slices.start, slices.len())
+                let slices = row.windows[window].slice_indices();
+                row.counts.sum_at(bucket, slices.start, slices.len())
             }
         }
     }
 
     /// Returns the summary and the distribution of a selection, whose `moments` and `start` must be
     /// set.
-    fn describe_selection(&mut self, selection: &Selection) -> (Summary, Distribution<'_>) {
-        let (converter, buckets, moments) =
-            (self.converter(selection), self.buckets(selection.unit), selection.moments);
+    fn describe_selection(
+        &mut self,
+        selection: &SelectionOf<S>,
+    ) -> (Summary, Distribution<'_, S::Repr>) {
+        let (converter, moments) = (self.converter(selection), selection.moments);
         let coverage = self.coverage(selection);
         let mut found = [0; QUANTILES.len()];
         if let Some(count) = self.exact_quantiles(selection, &QUANTILES, &mut found) {
             let summary = converter.summary(&moments, &found, Accuracy::Exact, coverage);
-            let (buffered_samples, StorageParts { samples, scratch, .. }) =
-                (self.shape().samples, self.storage.parts());
-            let samples = samples.get(selection.row * buffered_samples..).unwrap_or_default();
-            return (
-                summary,
-                Distribution {
-                    converter,
-                    data: DistributionData::Exact(Samples::selected(samples, &scratch[..count])),
-                },
-            );
+            let Row { samples, scratch, .. } = self.row(selection.row);
+            let samples = <S::Repr as Repr>::Sample::selected(samples, &scratch[..count]);
+            return (summary, Distribution { converter, data: DistributionData::Exact(samples) });
         }
+        let buckets = self.shape().buckets(selection.unit);
         let (first, counts) = self.sum_bucket_counts(selection);
         let estimates = histogram::estimate(buckets, &moments, counts, &QUANTILES);
         let found = estimates.map(|estimate| estimate.value);
         let summary = converter.summary(&moments, &found, converter.accuracy(&estimates), coverage);
-        (
-            summary,
-            Distribution {
-                converter,
-                data: DistributionData::Counted { buckets, moments, first, counts },
-            },
-        )
+        let data = DistributionData::Counted { buckets, moments, first, counts };
+        (summary, Distribution { converter, data })
     }
 
     /// If the sample buffer still contains all samples of the selection, writes the values at the
     /// given quantiles to `found`, in internal units, and returns the number of samples. Otherwise
-    /// returns `None`.
-    ///
-    /// The beginning of the storage's `scratch` then holds copies of the samples on 64-bit targets,
-    /// and their indices in the event's part of the sample buffer on 32-bit targets.
+    /// returns `None`. The beginning of the storage's `scratch` then identifies the samples.
     fn exact_quantiles(
         &mut self,
-        selection: &Selection,
+        selection: &SelectionOf<S>,
         quantiles: &Quantiles,
         found: &mut QuantileValues,
     ) -> Option<usize> {
-        let Shape { samples: buffered_samples, events: event_rows, .. } = self.shape();
-        let row = self.bounded_row(selection.row);
-        let StorageParts { windows, rows, samples, scratch, .. } = self.storage.parts();
-        // Rows after the events are corrected summaries. The sample buffer does not contain the
-        // samples that a correction adds.
-        if buffered_samples == 0 || row >= event_rows {
+        let Row { state, windows, samples, scratch, .. } = self.row(selection.row);
+        // The row of a corrected summary has no samples, because the buffer does not contain those
+        // that a correction adds.
+        let count = selection.moments.count();
+        if samples.is_empty() || count > samples.len() as u64 {
             return None;
         }
         let filter = match selection.scope {
             Scope::Total => None,
             Scope::Window(window) => Some(WindowFilter::of(&windows[window])),
         };
-        let count = selection.moments.count();
-        if count > buffered_samples as u64 {
-            return None;
-        }
-        let filled = usize::try_from(rows[row].total.count())
-            .map_or(buffered_samples, |count| count.min(buffered_samples));
-        let samples = &samples[row * buffered_samples..][..filled];
+        let filled = usize::try_from(state.total.count()).unwrap_or(usize::MAX);
+        let samples = &samples[..filled.min(samples.len())];
         let is_weighted = selection.moments.weight() != count;
-        sample_buffer::quantiles(samples, scratch, filter, (count, is_weighted), (quantiles, found))
+        StoredSample::quantiles(samples, scratch, filter, (count, is_weighted), (quantiles, found))
     }
 
     /// Sums the bucket counts of the selection's slices, or takes them from the total. Returns the
     /// index of the bucket that holds the smallest sample, and the counts from this bucket to the
     /// bucket that holds the largest. Without histograms, the counts are empty.
     #[inline(never)]
-    fn sum_bucket_counts(&mut self, selection: &Selection) -> (usize, &[CountWord]) {
-        let shape = self.shape();
-        let padded_buckets = shape.padded_buckets();
-        let row = self.bounded_row(selection.row);
-        if padded_buckets == 0 {
+    fn sum_bucket_counts(&mut self, selection: &SelectionOf<S>) -> (usize, &[Counter<S>]) {
+        let row = self.row(selection.row);
+        if !row.has_histograms() {
             return (0, &[]);
         }
-        let used = shape.buckets(selection.unit).index_range(&selection.moments);
-        let StorageParts { windows, slices: moments, counts, totals, folded, .. } =
-            self.storage.parts();
-        let totals = &totals[row * padded_buckets..][..padded_buckets];
+        let used = row.buckets().index_range(&selection.moments);
+        let Row { windows, slices: moments, counts, total, folded, .. } = row;
         let Scope::Window(window) = selection.scope else {
-            return (used.start, &totals[used]);
+            return (used.start, &total[used]);
         };
         let slices = windows[window].slice_indices();
-        let (first_slice, moments) = (slices.start, &moments[row * shape.slices..][slices]);
+        let (first_slice, moments) = (slices.start, &moments[slices]);
         let window_weight = selection.moments.weight();
         // The totals show which buckets have never had a sample, so that `sum` can skip them.
-        let counts = BucketCounts::of(counts, shape, row);
-        counts.sum((first_slice, moments, window_weight), &used, totals, folded);
+        counts.sum::<S::Repr>((first_slice, moments, window_weight), &used, total, folded);
         (used.start, &folded[used])
     }
 }

@@ -1,22 +1,24 @@
 extern crate std;
 
+mod representations;
 mod set_up;
 
 use std::{boxed::Box, vec, vec::Vec};
 
 use proptest::prelude::*;
 
+use self::representations::{Empty, Tested, tests_on_both};
 use super::*;
 use crate::{
-    Accuracy, DiscardReason, Event, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus, Summary,
-    Threshold, Trading, storage,
+    Accuracy, Compact, DiscardReason, Event, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus,
+    Summary, Threshold, TimeUnit, Trading, Wide, storage,
 };
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 /// A shape with a sample buffer so small that many quantiles are estimated.
 const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
-type Memory = storage!(SHAPE);
+const WITHOUT_SAMPLES: Shape = Shape { samples: 0, ..SHAPE };
 
 /// The events of the preset [`Trading`], with an order placement expected every nanosecond and an
 /// order fill every millisecond. Only the order fill has a limit on silence.
@@ -34,29 +36,16 @@ const PACED: [EventInfo; 8] = {
 };
 const PACED_SHAPE: Shape = Shape { samples: 16, ..Shape::server(&PACED, &WindowSpec::DEFAULT) };
 
-/// Returns an aggregator of [`PACED`], created at tick `now`. Its bucket counters have only 16
-/// bits, so that some of them become saturated.
-fn paced(now: u64) -> Aggregator<&'static mut storage!(PACED_SHAPE, u16)> {
-    // SAFETY: as in `memory`.
-    let storage =
-        Box::leak(unsafe { Box::<storage!(PACED_SHAPE, u16)>::new_zeroed().assume_init() });
-    let rate = TickRate::NANOSECONDS;
-    Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &PACED, rate, now, storage).unwrap()
-}
-
-/// Returns empty storage that is created directly on the heap. Without optimisation, `Box::new`
-/// would first put the whole storage, about a megabyte, on the stack.
-fn memory() -> &'static mut Memory {
-    // SAFETY: the storage consists of arrays of integers, for which zero is valid. Storage that is
-    // all zero is empty, as `Storage` guarantees.
-    Box::leak(unsafe { Box::new_zeroed().assume_init() })
+/// Returns an aggregator of [`PACED`], created at tick `now`.
+fn paced<R: Tested>(now: u64) -> Aggregator<R::PacedNarrow> {
+    let (rate, storage) = (TickRate::NANOSECONDS, Empty::empty());
+    Aggregator::new(&WindowSpec::DEFAULT, &PACED, rate, now, storage).unwrap()
 }
 
 /// Returns an aggregator that is created at tick `now` of a clock with one tick per nanosecond.
-fn aggregator(now: u64) -> Aggregator<&'static mut Memory> {
-    let storage = memory();
-    Aggregator::new(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, now, storage)
-        .unwrap()
+fn aggregator<R: Tested>(now: u64) -> Aggregator<R::Memory> {
+    let (rate, storage) = (TickRate::NANOSECONDS, Empty::empty());
+    Aggregator::new(&WindowSpec::DEFAULT, Trading::ALL, rate, now, storage).unwrap()
 }
 
 /// Returns the END of a successful order placement.
@@ -113,13 +102,103 @@ fn check(summary: Option<Summary>, samples: &[u64]) {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+/// Records samples, given by their ages and durations, in passes that begin the given times after
+/// each other. Every summary must equal one that is recomputed from the list of samples.
+fn check_summaries<R: Tested>(
+    first: u64,
+    passes: Vec<(u64, Vec<(u64, u64)>)>,
+) -> Result<(), TestCaseError> {
+    let event = Trading::OrderPlacement.id();
+    let mut aggregator = aggregator::<R>(first);
+    let mut now = first;
+    let mut all: Vec<(u64, u64)> = vec![];
+    let mut late = 0;
+    for (step, samples) in passes {
+        now += step;
+        aggregator.begin_pass(now);
+        for (age, duration) in samples {
+            let tick = now.saturating_sub(age);
+            aggregator.record(0, end(tick, duration));
+            all.push((tick, duration));
+            // The 1 s window is the shortest, so every late sample is late there. It has 10
+            // slices of 100 ms: the current one and 9 before it.
+            late += u64::from(tick / (SECOND / 10) + 9 < now / (SECOND / 10));
+        }
+        for (window, spec) in WindowSpec::DEFAULT.iter().enumerate() {
+            let slice = u64::try_from(spec.length.as_nanos()).unwrap() / u64::from(spec.slices);
+            let members: Vec<u64> = all
+                .iter()
+                .filter(|(tick, _)| tick / slice + u64::from(spec.slices) > now / slice)
+                .map(|(_, duration)| *duration)
+                .collect();
+            let summary = aggregator.summary(event, Scope::Window(window));
+            if let Some(summary) = summary {
+                let start = (now / slice).saturating_sub(u64::from(spec.slices) - 1) * slice;
+                let covered = now - start.max(first);
+                prop_assert!(summary.covered.abs_diff(covered) <= 1 + (now >> 50));
+                prop_assert!(summary.complete);
+            }
+            check(summary, &members);
+        }
+        let durations: Vec<u64> = all.iter().map(|(_, duration)| *duration).collect();
+        check(aggregator.summary(event, Scope::Total), &durations);
+    }
+    prop_assert_eq!(aggregator.counters().late, late);
+    prop_assert_eq!(aggregator.outcomes(event).ok, all.len() as u64);
+    Ok(())
+}
 
-    /// Records random samples of any age while the clock advances by random steps. Every summary
-    /// must equal one that is recomputed from the list of samples.
+/// Processes records, given by their words, in passes at the given ticks. Nothing may panic, and
+/// each record must be counted once.
+fn check_counts<R: Tested>(steps: Vec<(u64, Vec<[u64; 2]>)>) -> Result<(), TestCaseError> {
+    let mut aggregator = paced::<R>(5);
+    let (mut given, mut ignored) = (0, 0);
+    for (now, records) in steps {
+        aggregator.begin_pass(now);
+        for words in records {
+            let record = Record::from_words(words);
+            given += 1;
+            let known = record.event().filter(|event| event.get() <= 8);
+            let unit = known.map(|event| Trading::ALL[usize::from(event.get()) - 1].unit);
+            // A START, and the FORGET of a discarded span, produce neither a sample nor a fault.
+            ignored += u64::from(
+                unit == Some(Unit::Time)
+                    && match record.kind() {
+                        Kind::Start => true,
+                        Kind::Forget => record.payload() == DiscardReason::Discarded as u64,
+                        _ => false,
+                    },
+            );
+            aggregator.record(0, record);
+        }
+        aggregator.expire_orphans(aggregator.pass());
+        aggregator.evaluate_limits(now, |_| ());
+        aggregator.limits(|_| ());
+    }
+    let counters = aggregator.counters();
+    let mut samples = 0;
+    for info in Trading::ALL {
+        for scope in (0..4).map(Scope::Window).chain([Scope::Total]) {
+            let _ = aggregator.summary(info.id, scope);
+            let _ = aggregator.corrected(info.id, scope);
+            let _ = aggregator.slowest(info.id, scope, &mut [crate::Exemplar::EMPTY; 5]);
+        }
+        samples += aggregator.summary(info.id, Scope::Total).map_or(0, |total| total.count);
+    }
+    let faults = counters.saturated + counters.invalid + counters.unknown_events;
+    // `clock_anomalies` counts records that produced no sample, but also samples from the future
+    // and passes. It therefore gives an upper bound only.
+    prop_assert!(samples + faults + ignored <= given);
+    prop_assert!(given <= samples + faults + ignored + counters.clock_anomalies);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
     #[test]
     fn summaries_equal_a_recount(
+        is_compact in any::<bool>(),
         first in prop_oneof![Just(0), 0..100 * SECOND, Just(1 << 61)],
         passes in proptest::collection::vec(
             (
@@ -135,49 +214,16 @@ proptest! {
             1..25,
         ),
     ) {
-        let event = Trading::OrderPlacement.id();
-        let mut aggregator = aggregator(first);
-        let mut now = first;
-        let mut all: Vec<(u64, u64)> = vec![];
-        let mut late = 0;
-        for (step, samples) in passes {
-            now += step;
-            aggregator.begin_pass(now);
-            for (age, duration) in samples {
-                let tick = now.saturating_sub(age);
-                aggregator.record(0, end(tick, duration));
-                all.push((tick, duration));
-                // The 1 s window is the shortest, so every late sample is late there. It has 10
-                // slices of 100 ms: the current one and 9 before it.
-                late += u64::from(tick / (SECOND / 10) + 9 < now / (SECOND / 10));
-            }
-            for (window, spec) in WindowSpec::DEFAULT.iter().enumerate() {
-                let slice = u64::try_from(spec.length.as_nanos()).unwrap() / u64::from(spec.slices);
-                let members: Vec<u64> = all
-                    .iter()
-                    .filter(|(tick, _)| tick / slice + u64::from(spec.slices) > now / slice)
-                    .map(|(_, duration)| *duration)
-                    .collect();
-                let summary = aggregator.summary(event, Scope::Window(window));
-                if let Some(summary) = summary {
-                    let start = (now / slice).saturating_sub(u64::from(spec.slices) - 1) * slice;
-                    let covered = now - start.max(first);
-                    prop_assert!(summary.covered.abs_diff(covered) <= 1 + (now >> 50));
-                    prop_assert!(summary.complete);
-                }
-                check(summary, &members);
-            }
-            let durations: Vec<u64> = all.iter().map(|(_, duration)| *duration).collect();
-            check(aggregator.summary(event, Scope::Total), &durations);
+        if is_compact {
+            check_summaries::<Compact>(first, passes)?;
+        } else {
+            check_summaries::<Wide>(first, passes)?;
         }
-        prop_assert_eq!(aggregator.counters().late, late);
-        prop_assert_eq!(aggregator.outcomes(event).ok, all.len() as u64);
     }
 
-    /// Processes records of random bits while the clock jumps to random ticks. Nothing may panic,
-    /// and each record must be counted once.
     #[test]
     fn random_bits_are_counted_and_never_panic(
+        is_compact in any::<bool>(),
         steps in proptest::collection::vec(
             (
                 any::<u64>(),
@@ -189,49 +235,31 @@ proptest! {
             1..20,
         ),
     ) {
-        let mut aggregator = paced(5);
-        let (mut given, mut ignored) = (0, 0);
-        for (now, records) in steps {
-            aggregator.begin_pass(now);
-            for words in records {
-                let record = Record::from_words(words);
-                given += 1;
-                let known = record.event().filter(|event| event.get() <= 8);
-                let unit = known.map(|event| Trading::ALL[usize::from(event.get()) - 1].unit);
-                // A START, and the FORGET of a discarded span, produce neither a sample nor a
-                // fault.
-                ignored += u64::from(unit == Some(Unit::Time) && match record.kind() {
-                    Kind::Start => true,
-                    Kind::Forget => record.payload() == DiscardReason::Discarded as u64,
-                    _ => false,
-                });
-                aggregator.record(0, record);
-            }
-            aggregator.expire_orphans(aggregator.pass());
-            aggregator.evaluate_limits(now, |_| ());
-            aggregator.limits(|_| ());
-        }
-        let counters = aggregator.counters();
-        let mut samples = 0;
-        for info in Trading::ALL {
-            for scope in (0..4).map(Scope::Window).chain([Scope::Total]) {
-                let _ = aggregator.summary(info.id, scope);
-                let _ = aggregator.corrected(info.id, scope);
-                let _ = aggregator.slowest(info.id, scope, &mut [crate::Exemplar::EMPTY; 5]);
-            }
-            samples += aggregator.summary(info.id, Scope::Total).map_or(0, |total| total.count);
-        }
-        let faults = counters.saturated + counters.invalid + counters.unknown_events;
-        // `clock_anomalies` counts records that produced no sample, but also samples from the
-        // future and passes. It therefore gives an upper bound only.
-        prop_assert!(samples + faults + ignored <= given);
-        prop_assert!(given <= samples + faults + ignored + counters.clock_anomalies);
+        if is_compact { check_counts::<Compact>(steps)? } else { check_counts::<Wide>(steps)? }
     }
 }
 
-#[test]
-fn a_tick_from_the_future_does_not_empty_a_window() {
-    let mut aggregator = aggregator(0);
+tests_on_both! {
+    a_tick_from_the_future_does_not_empty_a_window,
+    a_record_from_the_future_is_in_no_window_even_if_the_clock_is_young,
+    without_room_for_samples_quantiles_are_estimated,
+    windows_start_over_when_the_clock_restarts,
+    a_small_step_back_of_the_clock_is_counted_and_keeps_the_windows,
+    every_fault_is_counted_by_its_cause,
+    sampled_records_are_weighted,
+    a_summary_that_covers_a_loss_is_incomplete,
+    plain_numbers_are_not_converted,
+    a_start_from_the_future_or_before_the_creation_opens_no_span,
+    the_observed_value_agrees_with_the_state_of_the_limit,
+    an_event_that_is_switched_off_is_not_silent_but_a_violation_stays,
+    a_span_that_became_uncertain_before_a_clock_restart_is_abandoned,
+    records_that_were_never_written_make_no_span_uncertain,
+    a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late,
+    a_sample_of_thousands_of_intervals_is_corrected_without_drift,
+}
+
+fn a_tick_from_the_future_does_not_empty_a_window<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     aggregator.begin_pass(SECOND);
     aggregator.record(0, end(SECOND, 10));
     aggregator.record(0, end(u64::MAX, 20));
@@ -243,9 +271,8 @@ fn a_tick_from_the_future_does_not_empty_a_window() {
     assert_eq!(aggregator.counters().clock_anomalies, 1);
 }
 
-#[test]
-fn a_record_from_the_future_is_in_no_window_even_if_the_clock_is_young() {
-    let mut aggregator = aggregator(0);
+fn a_record_from_the_future_is_in_no_window_even_if_the_clock_is_young<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     aggregator.begin_pass(1_000);
     for duration in [10, 20, 30] {
         aggregator.record(0, end(1_000, duration));
@@ -256,14 +283,10 @@ fn a_record_from_the_future_is_in_no_window_even_if_the_clock_is_young() {
     check(aggregator.summary(event, Scope::Total), &[10, 20, 30, 1_000_000, 1_000_000, 1_000_000]);
 }
 
-#[test]
-fn without_room_for_samples_quantiles_are_estimated() {
-    const NONE: Shape = Shape { samples: 0, ..SHAPE };
-    // SAFETY: as in `memory`.
-    let memory = Box::leak(unsafe { Box::<storage!(NONE)>::new_zeroed().assume_init() });
+fn without_room_for_samples_quantiles_are_estimated<R: Tested>() {
+    let (rate, storage) = (TickRate::NANOSECONDS, R::WithoutSamples::empty());
     let mut aggregator =
-        Aggregator::new(NONE, &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, memory)
-            .unwrap();
+        Aggregator::new(&WindowSpec::DEFAULT, Trading::ALL, rate, 0, storage).unwrap();
     let samples: Vec<u64> = (1..1_000).map(|n| n * 1_000).collect();
     for duration in &samples {
         assert!(aggregator.record(0, end(0, *duration)));
@@ -275,9 +298,8 @@ fn without_room_for_samples_quantiles_are_estimated() {
     );
 }
 
-#[test]
-fn windows_start_over_when_the_clock_restarts() {
-    let mut aggregator = aggregator(0);
+fn windows_start_over_when_the_clock_restarts<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     aggregator.begin_pass(100 * SECOND);
     aggregator.record(0, end(100 * SECOND, 7));
     aggregator.begin_pass(SECOND);
@@ -295,9 +317,8 @@ fn windows_start_over_when_the_clock_restarts() {
     assert_eq!(aggregator.counters(), Counters { clock_anomalies: 1, ..Counters::default() });
 }
 
-#[test]
-fn a_small_step_back_of_the_clock_is_counted_and_keeps_the_windows() {
-    let mut aggregator = aggregator(0);
+fn a_small_step_back_of_the_clock_is_counted_and_keeps_the_windows<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     aggregator.begin_pass(SECOND);
     aggregator.record(0, end(SECOND, 10));
     aggregator.begin_pass(SECOND - TOLERANCE_NANOS);
@@ -308,9 +329,8 @@ fn a_small_step_back_of_the_clock_is_counted_and_keeps_the_windows() {
     );
 }
 
-#[test]
-fn every_fault_is_counted_by_its_cause() {
-    let mut aggregator = aggregator(0);
+fn every_fault_is_counted_by_its_cause<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let (span, number) = (Trading::OrderFill.id(), Trading::QueueBacklog.id());
     let unknown = EventId::new(2_047).unwrap();
     for record in [
@@ -338,9 +358,8 @@ fn every_fault_is_counted_by_its_cause() {
     assert!(Trading::ALL.iter().all(|info| aggregator.summary(info.id, Scope::Total).is_none()));
 }
 
-#[test]
-fn sampled_records_are_weighted() {
-    let mut aggregator = aggregator(0);
+fn sampled_records_are_weighted<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::OrderPlacement.id();
     for _ in 0..90 {
         aggregator.record(0, Record::end(0, event, 3, Outcome::Ok, 1_000));
@@ -356,28 +375,21 @@ fn sampled_records_are_weighted() {
     assert!(summary.p50 < 1_100 && summary.p95 > 8_800);
 }
 
-#[test]
-fn a_summary_that_covers_a_loss_is_incomplete() {
-    let mut aggregator = aggregator(0);
+fn a_summary_that_covers_a_loss_is_incomplete<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     aggregator.begin_pass(10 * SECOND);
     aggregator.mark_lost();
     let event = Trading::OrderPlacement.id();
     aggregator.begin_pass(12 * SECOND);
     aggregator.record(0, end(12 * SECOND, 1));
-    let complete = |aggregator: &mut Aggregator<_>, window| {
-        let summary: Summary =
-            Aggregator::<&mut Memory>::summary(aggregator, event, Scope::Window(window)).unwrap();
-        summary.complete
-    };
-    assert!(complete(&mut aggregator, 0));
-    assert!(!complete(&mut aggregator, 1));
-    assert!(!complete(&mut aggregator, 2));
+    let complete =
+        [0, 1, 2].map(|window| aggregator.summary(event, Scope::Window(window)).unwrap().complete);
+    assert_eq!(complete, [true, false, false]);
     assert!(!aggregator.summary(event, Scope::Total).unwrap().complete);
 }
 
-#[test]
-fn plain_numbers_are_not_converted() {
-    let mut aggregator = aggregator(0);
+fn plain_numbers_are_not_converted<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::QueueBacklog.id();
     for n in 0..=1_000 {
         aggregator.record(0, Record::value(0, event, 0, n % 3));
@@ -396,9 +408,8 @@ fn status(aggregator: &mut Aggregator<impl Storage>, event: Trading) -> Vec<SlaS
     found
 }
 
-#[test]
-fn a_start_from_the_future_or_before_the_creation_opens_no_span() {
-    let mut aggregator = aggregator(1_000 * SECOND);
+fn a_start_from_the_future_or_before_the_creation_opens_no_span<R: Tested>() {
+    let mut aggregator = aggregator::<R>(1_000 * SECOND);
     aggregator.begin_pass(1_001 * SECOND);
     let event = Trading::OrderPlacement.id();
     for tick in [0, 900 * SECOND, 1_002 * SECOND, u64::MAX] {
@@ -412,9 +423,8 @@ fn a_start_from_the_future_or_before_the_creation_opens_no_span() {
     assert_eq!(aggregator.pairing(event).open, 1);
 }
 
-#[test]
-fn the_observed_value_agrees_with_the_state_of_the_limit() {
-    let mut aggregator = aggregator(0);
+fn the_observed_value_agrees_with_the_state_of_the_limit<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::OrderPlacement; // Its limits are a p95 of 20 ms and a p99 of 50 ms.
     aggregator.begin_pass(10 * SECOND);
     aggregator.record(0, Record::start(9 * SECOND, event.id(), 0, 0));
@@ -431,11 +441,10 @@ fn the_observed_value_agrees_with_the_state_of_the_limit() {
     );
 }
 
-#[test]
-fn an_event_that_is_switched_off_is_not_silent_but_a_violation_stays() {
+fn an_event_that_is_switched_off_is_not_silent_but_a_violation_stays<R: Tested>() {
     let event = Trading::OrderFill;
     for (off_from, expected) in [(1, SlaState::Ok), (4, SlaState::Violated)] {
-        let mut aggregator = paced(0);
+        let mut aggregator = paced::<R>(0);
         aggregator.record(0, Record::duration(0, event.id(), 0, 5));
         for second in 1..=6 {
             aggregator.begin_pass(second * SECOND);
@@ -449,9 +458,8 @@ fn an_event_that_is_switched_off_is_not_silent_but_a_violation_stays() {
     }
 }
 
-#[test]
-fn a_span_that_became_uncertain_before_a_clock_restart_is_abandoned() {
-    let mut aggregator = aggregator(0);
+fn a_span_that_became_uncertain_before_a_clock_restart_is_abandoned<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::OrderFill.id();
     aggregator.begin_pass(100_000 * SECOND);
     aggregator.record(0, Record::start(99_999 * SECOND, event, 0, 0));
@@ -462,9 +470,8 @@ fn a_span_that_became_uncertain_before_a_clock_restart_is_abandoned() {
     assert_eq!((aggregator.pairing(event).open, aggregator.pairing(event).abandoned), (0, 1));
 }
 
-#[test]
-fn records_that_were_never_written_make_no_span_uncertain() {
-    let mut aggregator = aggregator(0);
+fn records_that_were_never_written_make_no_span_uncertain<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::OrderFill.id();
     aggregator.record(0, Record::start(0, event, 0, 0));
     aggregator.record(0, Record::duration(0, event, 0, 1));
@@ -473,9 +480,8 @@ fn records_that_were_never_written_make_no_span_uncertain() {
     assert!(!aggregator.summary(event, Scope::Total).unwrap().complete);
 }
 
-#[test]
-fn a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late() {
-    let mut aggregator = aggregator(0);
+fn a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
     let event = Trading::OrderFill.id();
     let short = Threshold::value(Quantile::MAX, 1).over(core::time::Duration::from_millis(20));
     aggregator.set_limits(event, &[Limit::Quantile(short)]).unwrap();
@@ -487,8 +493,7 @@ fn a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late() {
 
 /// Compares a corrected summary with the samples that the loop of `HdrHistogram` would record, in
 /// nanoseconds.
-#[test]
-fn a_sample_of_thousands_of_intervals_is_corrected_without_drift() {
+fn a_sample_of_thousands_of_intervals_is_corrected_without_drift<R: Tested>() {
     let event = Trading::OrderFill;
     for interval in [1_000, 3_333, 1_000_000_u64] {
         let info = EventInfo {
@@ -498,13 +503,9 @@ fn a_sample_of_thousands_of_intervals_is_corrected_without_drift() {
         let mut events = PACED;
         events[3] = info;
         for slow in [interval, 2 * interval - 1, 2 * interval, 5 * MILLI, SECOND, 6 * SECOND] {
-            // SAFETY: as in `memory`.
-            let storage =
-                Box::leak(unsafe { Box::<storage!(PACED_SHAPE)>::new_zeroed().assume_init() });
-            let rate = TickRate::NANOSECONDS;
+            let (rate, storage) = (TickRate::NANOSECONDS, R::Paced::empty());
             let mut aggregator =
-                Aggregator::new(PACED_SHAPE, &WindowSpec::DEFAULT, &events, rate, 0, storage)
-                    .unwrap();
+                Aggregator::new(&WindowSpec::DEFAULT, &events, rate, 0, storage).unwrap();
             aggregator.begin_pass(100 * SECOND);
             aggregator.record(0, Record::duration(100 * SECOND, event.id(), 0, slow));
             let (mut count, mut sum, mut least) = (1_u64, u128::from(slow), slow);

@@ -12,11 +12,7 @@
 use core::ops::Range;
 
 use super::bounds::BOUNDS;
-use crate::{
-    Moments, arithmetic,
-    counter_width::{CountWord, saturating_word},
-    select::WeightedSample,
-};
+use crate::{Count, Moments, arithmetic, moments::Sum, select::WeightedSample};
 
 /// The finest scale of a histogram: 2^8 = 256 buckets in each octave, the range from one power of
 /// two to the next.
@@ -122,9 +118,15 @@ const fn mantissa_of_bound(scale: u8, index: usize) -> u64 {
 
 /// Returns the number of the bucket of a value among those of all octaves from 2^0 on, counted from
 /// 1; 0 for the value 1, which lies below all octaves. `value` must not be 0.
-#[cfg_attr(target_pointer_width = "64", inline(always))]
-#[cfg_attr(not(target_pointer_width = "64"), inline(never))]
+// Out of line, because this takes much flash where it is inlined.
+#[inline(never)]
 fn number_of(scale: u8, value: u64) -> usize {
+    number_of_inline(scale, value)
+}
+
+/// As [`number_of`], for loops over many values.
+#[inline(always)]
+fn number_of_inline(scale: u8, value: u64) -> usize {
     let shift = value.leading_zeros();
     let octave = (u64::BITS - 1 - shift) as usize;
     // `bounds_below` is 0 for a power of two, which therefore belongs to the last bucket of the
@@ -133,6 +135,7 @@ fn number_of(scale: u8, value: u64) -> usize {
 }
 
 /// Returns `floor(2^(index / 2^scale))`, saturating at 2^64 − 1.
+#[inline(never)]
 const fn bound(scale: u8, index: usize) -> u64 {
     let octave = index >> scale;
     if octave >= 64 {
@@ -225,26 +228,37 @@ impl Buckets {
         FIRST_IN_RANGE + ((self.octaves as usize) << self.scale) + 1
     }
 
-    /// Adds the weight of each sample to the counter of its bucket. `counts` are the bucket counts
-    /// of an event's staged samples: those that are not yet part of the windows and the total.
-    ///
-    /// The counters must not overflow. On 64-bit targets they cannot. On 32-bit targets, once the
-    /// weight of the staged samples exceeds 2^31, the next sample first commits them (see
-    /// [`Staged`](crate::aggregator::Staged)), which sets the counters to 0.
+    /// Adds the weight of each sample to the counter of its bucket. The counters must not overflow:
+    /// see [`Staged`](crate::storage::Staged).
     #[inline]
-    pub(crate) fn count_all(
+    pub(crate) fn count_all<N: Count>(
         self,
         samples: impl Iterator<Item = WeightedSample>,
-        counts: &mut [CountWord],
+        counts: &mut [N],
     ) {
-        samples.for_each(|sample| {
-            counts[self.index(sample.value())] += saturating_word(sample.weight());
-        });
+        for sample in samples {
+            let index = self.index_by(number_of_inline, sample.value());
+            counts[index] = counts[index].wrapping_sum(N::from_u64(sample.weight()));
+        }
+    }
+
+    /// Like [`count_all`](Self::count_all), for a single sample.
+    #[inline(always)]
+    pub(crate) fn count<N: Count>(self, sample: WeightedSample, counts: &mut [N]) {
+        let count = &mut counts[self.index(sample.value())];
+        *count = count.wrapping_sum(N::from_u64(sample.weight()));
     }
 
     /// Returns the index of the bucket that counts `value`. Takes constant time.
     #[inline(always)]
     pub fn index(self, value: u64) -> usize {
+        self.index_by(number_of, value)
+    }
+
+    /// Returns the index of the bucket that counts `value`. `number_of` is the function of this
+    /// name, or its inline form.
+    #[inline(always)]
+    fn index_by(self, number_of: impl Fn(u8, u64) -> usize, value: u64) -> usize {
         if value == 0 {
             return ZERO_BUCKET;
         }
@@ -260,7 +274,7 @@ impl Buckets {
     /// Returns the range of indices from the bucket of the smallest value to the bucket of the
     /// largest. `moments`, those of the values, must not be empty.
     #[inline]
-    pub(crate) fn index_range(self, moments: &Moments) -> Range<usize> {
+    pub(crate) fn index_range(self, moments: &Moments<impl Sum>) -> Range<usize> {
         self.index(moments.min())..self.index(moments.max()) + 1
     }
 
@@ -290,17 +304,8 @@ impl Buckets {
     /// smallest and the largest value in the histogram, narrow the bounds of the estimate.
     #[inline(always)]
     pub fn estimate(self, index: usize, min: u64, max: u64) -> Estimate {
-        let (above, up_to) = self.bounds(index);
-        let least = if index == ZERO_BUCKET { 0 } else { min.max(above.saturating_add(1)) };
-        let most = max.min(up_to).max(least);
-        // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far
-        // from any value. The smallest and the largest possible value replace these bounds.
-        let (from, to) = if index == BELOW_RANGE || index == self.len() - 1 {
-            (least, most)
-        } else {
-            (above, up_to)
-        };
-        Estimate { value: geometric_mean(from, to).clamp(least, most), least, most }
+        let is_outside = index == BELOW_RANGE || index == self.len() - 1;
+        Estimate::in_bucket(self.bounds(index), is_outside, min, max)
     }
 }
 
@@ -325,8 +330,18 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The estimate of the value 0.
-    pub(crate) const ZERO: Self = Self { value: 0, least: 0, most: 0 };
+    /// Estimates one of the values in a bucket with these bounds. `is_outside` is whether the
+    /// bucket lies outside the range.
+    #[inline(never)]
+    fn in_bucket((above, up_to): (u64, u64), is_outside: bool, min: u64, max: u64) -> Self {
+        // The bucket of the value 0 has the bounds 0 and 0.
+        let least = if up_to == 0 { 0 } else { min.max(above.saturating_add(1)) };
+        let most = max.min(up_to).max(least);
+        // The buckets below and above the range extend to 0 and to 2^64 − 1, which may be far
+        // from any value. The smallest and the largest possible value replace these bounds.
+        let (from, to) = if is_outside { (least, most) } else { (above, up_to) };
+        Self { value: geometric_mean(from, to).clamp(least, most), least, most }
+    }
 
     /// Estimates a value that lies anywhere from `least` to `most`, by their geometric mean.
     pub(crate) fn between(least: u64, most: u64) -> Self {

@@ -1,14 +1,14 @@
-//! The integer types that a histogram can count in.
+//! The integer types in which counts are stored.
 
-use crate::counter_width::{CountWord, saturating_word, widen};
+use crate::repr::Stored;
 
-/// An unsigned integer that a histogram uses as a counter: `u16`, `u32` or `u64`.
+/// An unsigned integer that is used as a counter: `u16`, `u32` or `u64`.
 ///
-/// [`add`](Self::add) and [`add_word`](Self::add_word) saturate at [`MAX`](Self::MAX) and return
-/// the amount that did not fit. [`from_u64`](Self::from_u64) and
-/// [`wrapping_sum`](Self::wrapping_sum) are faster and check nothing: the caller must ensure that
-/// the result fits.
-pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed {
+/// [`add`](Self::add) saturates at [`MAX`](Self::MAX) and returns the amount that did not fit.
+/// [`from_u64`](Self::from_u64), [`wrapping_sum`](Self::wrapping_sum) and
+/// [`subtract`](Self::subtract) are faster and check nothing: the caller must ensure that the
+/// result fits.
+pub trait Count: Stored + Ord + private::Sealed {
     /// A counter of 0.
     const ZERO: Self;
     /// The largest count that fits into this type.
@@ -25,6 +25,18 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
     /// checked: a greater sum wraps around.
     fn wrapping_sum(self, other: Self) -> Self;
 
+    /// Returns the sum of two counters, saturating at [`MAX`](Self::MAX).
+    fn saturating_sum(self, other: Self) -> Self;
+
+    /// Subtracts `less`, which must not be greater than the counter.
+    fn subtract(&mut self, less: Self);
+
+    /// Creates a counter from `count`, saturating at [`MAX`](Self::MAX).
+    #[inline(always)]
+    fn saturating_from(count: u64) -> Self {
+        Self::from_u64(count.min(Self::MAX))
+    }
+
     /// Adds `n`, saturating at [`MAX`](Self::MAX). Returns the amount that did not fit.
     #[inline]
     fn add(&mut self, n: u64) -> u64 {
@@ -33,13 +45,26 @@ pub trait Count: Copy + Default + PartialEq + core::fmt::Debug + private::Sealed
         n - added
     }
 
-    /// Adds `n` like [`add`](Self::add). [`CountWord`] is `u64` on 64-bit targets, and `u32` on
-    /// 32-bit targets, where arithmetic with a `u64` takes several instructions.
+    /// Adds `other`, saturating at [`MAX`](Self::MAX). Returns the amount that did not fit.
     #[inline]
-    fn add_word(&mut self, n: CountWord) -> CountWord {
-        let added = n.min(saturating_word(Self::MAX - self.get()));
-        *self = Self::from_u64(self.get() + widen(added));
-        n - added
+    fn merge(&mut self, other: Self) -> u64 {
+        let before = core::mem::replace(self, self.saturating_sum(other));
+        let (mut added, mut excess) = (*self, other);
+        added.subtract(before);
+        excess.subtract(added);
+        excess.get()
+    }
+
+    /// Decrements the counter, which must not be 0.
+    #[inline(always)]
+    fn decrement(&mut self) {
+        self.subtract(Self::from_u64(1));
+    }
+
+    /// Increments the counter. It saturates at [`MAX`](Self::MAX).
+    #[inline(always)]
+    fn increment(&mut self) {
+        *self = self.saturating_sum(Self::from_u64(1));
     }
 }
 
@@ -69,6 +94,16 @@ impl Count for u16 {
     fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
+
+    #[inline]
+    fn saturating_sum(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    #[inline]
+    fn subtract(&mut self, less: Self) {
+        *self -= less;
+    }
 }
 
 impl Count for u32 {
@@ -90,6 +125,16 @@ impl Count for u32 {
     fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
+
+    #[inline]
+    fn saturating_sum(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    #[inline]
+    fn subtract(&mut self, less: Self) {
+        *self -= less;
+    }
 }
 
 impl Count for u64 {
@@ -110,6 +155,22 @@ impl Count for u64 {
     fn wrapping_sum(self, other: Self) -> Self {
         self.wrapping_add(other)
     }
+
+    #[inline]
+    fn saturating_sum(self, other: Self) -> Self {
+        self.saturating_add(other)
+    }
+
+    #[inline]
+    fn subtract(&mut self, less: Self) {
+        *self -= less;
+    }
+
+    /// Does not saturate: 2^64 increments would take centuries.
+    #[inline(always)]
+    fn increment(&mut self) {
+        *self = self.wrapping_add(1);
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +185,9 @@ mod tests {
             assert_eq!(count.add(3), 2);
             assert_eq!(count.get(), C::MAX);
             assert_eq!(count.add(u64::MAX), u64::MAX);
+            let mut merged = C::from_u64(C::MAX - 1);
+            assert_eq!(merged.merge(C::from_u64(3)), 2);
+            assert_eq!((merged, merged.merge(count)), (count, C::MAX));
         }
         saturate::<u16>();
         saturate::<u32>();

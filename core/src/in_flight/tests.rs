@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Compact, RowState, Wide};
 
 /// A random operation on the table and the model.
 #[derive(Clone, Debug)]
@@ -147,61 +148,70 @@ impl Model {
     }
 }
 
+/// Takes the steps on a table with `len` entries and on the model, and compares them after each.
+fn check<R: Repr>(len: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut table = vec![OpenSpan::EMPTY; len];
+    let mut occupancy = Occupancy::default();
+    let mut rows = [RowState::<R>::default(); 2];
+    let capacity = len.saturating_sub((len / 8).max(1));
+    let mut model = Model { capacity, ..Model::default() };
+    let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
+    for (number, step) in (1_u64..).zip(steps) {
+        let mut in_flight = OpenSpanTable {
+            table: &mut table,
+            occupancy: &mut occupancy,
+            rows: &mut rows,
+            repr: PhantomData::<R>,
+        };
+        match step {
+            Step::Start { row, start } => {
+                starts[usize::from(row)] += 1;
+                prop_assert!(!in_flight.start(row, start, start + 7, 0));
+                model.start(row, start);
+            }
+            Step::End { row, start } => {
+                ends[usize::from(row)] += 1;
+                let tag = in_flight.end(row, start, number);
+                prop_assert!(tag.is_none_or(|tag| tag == start + 7));
+                model.end(row, start, number);
+            }
+            Step::ExpireOrphans => {
+                in_flight.remove_older(true, number);
+                model.expire_orphans(number);
+            }
+            Step::Lost => {
+                in_flight.mark_lost(number);
+                model.mark_lost(number);
+            }
+            Step::Abandon => {
+                in_flight.remove_older(false, number.saturating_sub(5));
+                model.abandon(number.saturating_sub(5));
+            }
+        }
+        for row in 0..2_u16 {
+            prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), model.oldest(row));
+            let pairing = in_flight.rows[usize::from(row)].pairing.unpacked();
+            prop_assert_eq!(pairing, model.pairing(row));
+            let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
+            prop_assert_eq!(starts[usize::from(row)], paired + open + untracked + abandoned);
+            prop_assert_eq!(ends[usize::from(row)], paired + early + orphans);
+        }
+    }
+    prop_assert_eq!(occupancy.used, table.iter().filter(|entry| entry.count > 0).count());
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
+    /// In compact storage, the tables of 8 and 16 entries are searched linearly.
     #[test]
     fn the_table_agrees_with_the_model_and_its_counts_add_up(
+        is_compact in any::<bool>(),
         steps in steps(),
         len in prop_oneof![Just(0_usize), Just(8), Just(16), Just(256)],
     ) {
-        let mut table = vec![OpenSpan::EMPTY; len];
-        let mut occupancy = Occupancy::default();
-        let mut rows = [RowState::default(); 2];
-        let capacity = len.saturating_sub((len / 8).max(1));
-        let mut model = Model { capacity, ..Model::default() };
-        let (mut starts, mut ends) = ([0_u64; 2], [0_u64; 2]);
-        for (number, step) in (1_u64..).zip(steps) {
-            let mut in_flight = OpenSpanTable {
-                table: &mut table,
-                occupancy: &mut occupancy,
-                rows: &mut rows,
-            };
-            match step {
-                Step::Start { row, start } => {
-                    starts[usize::from(row)] += 1;
-                    prop_assert!(!in_flight.start(row, start, start + 7, 0));
-                    model.start(row, start);
-                }
-                Step::End { row, start } => {
-                    ends[usize::from(row)] += 1;
-                    let tag = in_flight.end(row, start, number);
-                    prop_assert!(tag.is_none_or(|tag| tag == start + 7));
-                    model.end(row, start, number);
-                }
-                Step::ExpireOrphans => {
-                    in_flight.remove_older(true, number);
-                    model.expire_orphans(number);
-                }
-                Step::Lost => {
-                    in_flight.mark_lost(number);
-                    model.mark_lost(number);
-                }
-                Step::Abandon => {
-                    in_flight.remove_older(false, number.saturating_sub(5));
-                    model.abandon(number.saturating_sub(5));
-                }
-            }
-            for row in 0..2_u16 {
-                prop_assert_eq!(in_flight.oldest(row).map(|(start, _)| start), model.oldest(row));
-                let pairing = in_flight.rows[usize::from(row)].pairing.unpacked();
-                prop_assert_eq!(pairing, model.pairing(row));
-                let Pairing { paired, open, untracked, abandoned, early, orphans, .. } = pairing;
-                prop_assert_eq!(starts[usize::from(row)], paired + open + untracked + abandoned);
-                prop_assert_eq!(ends[usize::from(row)], paired + early + orphans);
-            }
-        }
-        prop_assert_eq!(occupancy.used, table.iter().filter(|entry| entry.count > 0).count());
+        if is_compact { check::<Compact>(len, steps)? } else { check::<Wide>(len, steps)? }
     }
 }
 
@@ -209,19 +219,54 @@ proptest! {
 /// tick, this number does not fit 64 bits. Even so, the span must not count as uncertain twice.
 #[test]
 fn a_span_becomes_uncertain_only_once_at_the_last_tick() {
+    fn check<R: Repr>() {
+        let mut table = [OpenSpan::EMPTY; 8];
+        let mut occupancy = Occupancy::default();
+        let mut rows = [RowState::<R>::default(); 1];
+        let mut in_flight = OpenSpanTable {
+            table: &mut table,
+            occupancy: &mut occupancy,
+            rows: &mut rows,
+            repr: PhantomData::<R>,
+        };
+        in_flight.start(0, u64::MAX - 5, 7, 0);
+        in_flight.mark_lost(u64::MAX);
+        in_flight.mark_lost(u64::MAX);
+        assert_eq!(
+            in_flight.rows[0].pairing.unpacked(),
+            Pairing { open: 1, uncertain: 1, ..Pairing::default() }
+        );
+        assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
+        assert_eq!(
+            in_flight.rows[0].pairing.unpacked(),
+            Pairing { paired: 1, ..Pairing::default() }
+        );
+        assert_eq!(occupancy, Occupancy::default());
+    }
+    check::<Wide>();
+    check::<Compact>();
+}
+
+/// The counts of a pairing have 32 bits in compact storage. Once there can be no more open spans, a
+/// START counts as untracked, so that the counts still add up.
+#[test]
+fn a_start_that_does_not_fit_its_counter_is_untracked() {
     let mut table = [OpenSpan::EMPTY; 8];
     let mut occupancy = Occupancy::default();
-    let mut rows = [RowState::default(); 1];
-    let mut in_flight =
-        OpenSpanTable { table: &mut table, occupancy: &mut occupancy, rows: &mut rows };
-    in_flight.start(0, u64::MAX - 5, 7, 0);
-    in_flight.mark_lost(u64::MAX);
-    in_flight.mark_lost(u64::MAX);
-    assert_eq!(
-        in_flight.rows[0].pairing.unpacked(),
-        Pairing { open: 1, uncertain: 1, ..Pairing::default() }
-    );
-    assert_eq!(in_flight.end(0, u64::MAX - 5, 1), Some(7));
-    assert_eq!(in_flight.rows[0].pairing.unpacked(), Pairing { paired: 1, ..Pairing::default() });
-    assert_eq!(occupancy, Occupancy::default());
+    let mut rows = [RowState::<Compact>::default(); 1];
+    rows[0].pairing.open = u32::MAX - 1;
+    let mut in_flight = OpenSpanTable {
+        table: &mut table,
+        occupancy: &mut occupancy,
+        rows: &mut rows,
+        repr: PhantomData::<Compact>,
+    };
+    in_flight.start(0, 5, 7, 0);
+    in_flight.start(0, 6, 7, 0);
+    let full = Pairing { open: u32::MAX.into(), untracked: 1, ..Pairing::default() };
+    assert_eq!(in_flight.rows[0].pairing.unpacked(), full);
+    assert_eq!(in_flight.end(0, 5, 1), Some(7));
+    in_flight.start(0, 6, 7, 0);
+    let paired = Pairing { open: u32::MAX.into(), untracked: 1, paired: 1, ..Pairing::default() };
+    assert_eq!(in_flight.rows[0].pairing.unpacked(), paired);
 }

@@ -171,7 +171,7 @@ impl<'r> Consumer<'r> {
     /// `chunk` must not be longer than the rest of the slots before the end of the array.
     // Not inlined where stacks are small, so that its locals are off the stack while records are
     // delivered.
-    #[cfg_attr(target_pointer_width = "64", inline)]
+    #[inline]
     fn take_into(&mut self, chunk: &mut [Record]) -> Range<usize> {
         let (first, len, capacity) = (self.tail, chunk.len(), self.ring.capacity());
         let first_slot = first & (capacity - 1);

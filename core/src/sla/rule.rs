@@ -9,7 +9,6 @@ use super::{SlaState, Threshold};
 use crate::{
     Quantile, TickRate, Unit, WindowSpec, arithmetic,
     clock::{TimeUnit, nanos_from_duration},
-    counter_width::{self, CountWord},
     window::Window,
 };
 
@@ -32,7 +31,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(crate) const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
+    /// As it is in an empty storage.
+    pub const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
 
     /// Counts a sample of weight 2^`sampling`, where `sampling` is at most 15. `exceeds` is whether
     /// the sample exceeds the threshold.
@@ -67,9 +67,9 @@ pub(crate) struct Watch {
     /// unchanged. In all other states, 0.
     within_since: u64,
     /// How many violations have been raised.
-    pub(crate) raised: CountWord,
+    pub(crate) raised: u64,
     /// How many violations have been cleared.
-    pub(crate) cleared: CountWord,
+    pub(crate) cleared: u64,
 }
 
 impl Watch {
@@ -98,13 +98,13 @@ impl Watch {
                 }
                 let has_held = now.saturating_sub(self.within_since - 1) >= hold_ticks;
                 if has_held {
-                    counter_width::add(&mut self.cleared, 1);
+                    self.cleared += 1;
                     self.change(SlaState::Ok, now);
                 }
                 has_held
             }
             (_, SlaState::Violated) => {
-                counter_width::add(&mut self.raised, 1);
+                self.raised += 1;
                 self.change(SlaState::Violated, now);
                 true
             }
@@ -173,7 +173,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub(crate) const EMPTY: Self = Self {
+    /// As it is in an empty storage.
+    pub const EMPTY: Self = Self {
         window: Window::EMPTY,
         max_value: 0,
         max: 0,
@@ -266,7 +267,8 @@ pub struct Silence {
 }
 
 impl Silence {
-    pub(crate) const EMPTY: Self = Self { nanos: 0, ticks: 0, watch: Watch::EMPTY };
+    /// As it is in an empty storage.
+    pub const EMPTY: Self = Self { nanos: 0, ticks: 0, watch: Watch::EMPTY };
 
     pub(crate) fn new(nanos: u64, rate: TickRate) -> Self {
         Self { nanos, ticks: rate.ticks_in_nanos(nanos), watch: Watch::EMPTY }

@@ -1,7 +1,11 @@
 //! The state of one row of a storage.
 
 use crate::{
-    Moments, aggregator::Staged, counter_width::CountWord, in_flight::PackedPairing, sla::NO_RULE,
+    Count, Moments,
+    in_flight::PackedPairing,
+    repr::{Repr, StoredMoments},
+    sample_buffer::SliceSet,
+    sla::NO_RULE,
 };
 
 /// The state of a row, except for its bucket counts, its samples, its exemplars, and what belongs
@@ -14,7 +18,7 @@ use crate::{
 // A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so the most
 // frequently used ones come first.
 #[repr(C)]
-pub struct RowState {
+pub struct RowState<R: Repr> {
     /// The event's id, or 0 for a corrected summary.
     pub(crate) id: u16,
     /// The number of the event's first [`Rule`](crate::Rule) (the state of a limit on a quantile),
@@ -25,20 +29,19 @@ pub struct RowState {
     pub(crate) next_sample: usize,
     /// How many ENDs were drained with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
     /// `Cancelled`, in this order, each counted as 1 whatever its weight.
-    pub(crate) outcomes: [CountWord; 3],
+    pub(crate) outcomes: [R::Counter; 3],
     /// How many STARTs and ENDs have been paired, and how many have not.
-    pub(crate) pairing: PackedPairing,
+    pub(crate) pairing: PackedPairing<R::Counter>,
     /// The samples that have not been added to the slices and to `total` yet.
-    pub(crate) staged: Staged,
+    pub(crate) staged: Staged<R>,
     /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
     /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it.
-    /// 0 if there was no record, or if the storage's type declares that no event has a limit on
-    /// silence.
+    /// 0 if there was no record, or if no storage of this type has a limit on silence.
     pub(crate) seen: u64,
     /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
     pub(crate) sampled_until: u64,
     /// The moments of all samples since the start, except for the staged ones.
-    pub(crate) total: Moments,
+    pub(crate) total: Moments<R::Sum>,
     /// The [expected interval](crate::EventInfo::expected_interval) between two spans of the event
     /// in nanoseconds, or 0 if it has none.
     pub(crate) interval_nanos: u64,
@@ -47,11 +50,12 @@ pub struct RowState {
     pub(crate) corrected: u16,
 }
 
-impl RowState {
-    pub(super) const EMPTY: Self = Self {
+impl<R: Repr> RowState<R> {
+    /// The state of a row without samples.
+    pub const EMPTY: Self = Self {
         total: Moments::EMPTY,
         staged: Staged::EMPTY,
-        outcomes: [0; 3],
+        outcomes: [R::Counter::ZERO; 3],
         pairing: PackedPairing::EMPTY,
         next_sample: 0,
         seen: 0,
@@ -66,5 +70,70 @@ impl RowState {
     /// see [`seen`](Self::seen).
     pub(crate) const fn last_seen(&self) -> Option<u64> {
         self.seen.checked_sub(1)
+    }
+}
+
+impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut PackedPairing<R::Counter> {
+        &mut self.pairing
+    }
+}
+
+/// The sums of an event's staged samples, which are not yet part of the total and the slices. The
+/// bucket counts and exemplars of these samples are not here: they are in the arrays that also hold
+/// those of the total and the slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Staged<R: Repr> {
+    /// The moments of the staged samples, except for those of the current batch.
+    pub(crate) sums: R::Moments,
+    /// The first of the ticks that belong to the same slices as the staged samples, in every
+    /// window.
+    pub(crate) from: u64,
+    /// How many ticks from `from` on belong to these slices. 0 if the next sample must not be added
+    /// to these sums: it commits them and looks up its own slices.
+    pub(crate) ticks: u64,
+    /// The slices that the ticks `from..from + ticks` belong to.
+    pub(crate) slices: SliceSet,
+    /// Samples below this value do not become exemplars of the staged samples: enough slower ones
+    /// are staged already.
+    pub(crate) min_slow_value: R::Counter,
+    /// The number of samples in the current batch. These are the newest ones in the sample buffer,
+    /// and are not yet part of `sums`.
+    pub(crate) batch: u32,
+}
+
+impl<R: Repr> Staged<R> {
+    pub(crate) const EMPTY: Self = Self {
+        sums: R::Moments::EMPTY,
+        from: 0,
+        ticks: 0,
+        slices: SliceSet::NONE,
+        min_slow_value: R::Counter::ZERO,
+        batch: 0,
+    };
+
+    /// Adds a sample to the sums.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, sample: R::Sample) {
+        self.sums.add(sample);
+        // Make the next sample commit these sums, so that the weight never reaches 2^32 − 1,
+        // where it would saturate.
+        if R::IS_COMPACT && self.sums.weight() > 1 << 31 {
+            self.ticks = 0;
+        }
+    }
+
+    /// Returns whether nothing is staged.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        (R::IS_COMPACT || self.batch == 0) && self.sums.count() == 0
+    }
+
+    /// Returns whether `tick` belongs to the same slices as the staged samples.
+    #[inline]
+    pub(crate) const fn covers(&self, tick: u64) -> bool {
+        tick.wrapping_sub(self.from) < self.ticks
     }
 }

@@ -2,12 +2,10 @@
 
 use super::RowState;
 use crate::{
-    Buckets, EventInfo, TimeUnit, Unit, WindowSpec, bucket_counts,
-    counter_width::CountWord,
+    Buckets, Compact, EventInfo, TimeUnit, Unit, Wide, WindowSpec, bucket_counts,
     exemplars::Exemplar,
     in_flight::OpenSpan,
-    packed_moments::PackedMoments,
-    sample_buffer::{Sample, Scratch},
+    repr::{Repr, StoredSample},
     sla::{Rule, Silence, Tally},
     window::Window,
 };
@@ -23,12 +21,16 @@ use crate::{
 /// const WINDOWS: [WindowSpec; 2] = [WindowSpec::SECOND, WindowSpec::FIVE_SECONDS];
 /// const SHAPE: Shape = Shape { samples: 64, ..Shape::small(Trading::ALL, &WINDOWS) };
 /// // 8 events with 16-bit counters. An empty storage is all zero, so the static is in `.bss`.
-/// static STORAGE: storage!(SHAPE, u16) = <storage!(SHAPE, u16)>::new();
+/// storage!(BotStorage: SHAPE, u16);
+/// static STORAGE: BotStorage = BotStorage::new();
 /// assert!(size_of_val(&STORAGE) < 128 * 1024);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Shape {
+    /// Whether numbers are stored in the representation [`Compact`], for microcontrollers, instead
+    /// of [`Wide`].
+    pub is_compact: bool,
     /// The number of events.
     pub events: usize,
     /// The length of the table in which the event of a record is looked up by its id: at least the
@@ -41,7 +43,7 @@ pub struct Shape {
     /// The number of newest samples that are kept for each event. Quantiles of a window are exact
     /// while all of its samples are among them.
     ///
-    /// On 32-bit targets, this is at most 65,536. Each buffered sample stores its slice in every
+    /// In compact storage, this is at most 65,536. Each buffered sample stores its slice in every
     /// window there, in 16 bits for all windows together. A window of n slices needs ⌊log2
     /// n⌋ + 1 bits: 3 for 4 to 7 slices, 4 for 8 to 15, and so on.
     /// [`Aggregator::new`](crate::Aggregator::new) returns an error if the windows need more than
@@ -81,9 +83,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Returns a shape for a server.
-    ///
-    /// It has room for:
+    /// Returns a shape for a server: [wide](Wide), with room for:
     ///
     /// - 512 samples per event for exact quantiles
     /// - histograms at scale 5 (an error of at most 1.09 %) from 0.23 ns to 256 s
@@ -95,22 +95,15 @@ impl Shape {
     /// - a limit on the silence of each event
     ///
     /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 197 KiB for each event, or
-    /// 371 KiB if it has an expected interval, and 46 KiB once. On 32-bit targets, durations are
-    /// counted in the coarse unit of 2^-30 s, so the histograms begin at 0.93 ns.
+    /// 371 KiB if it has an expected interval, and 46 KiB once.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let minimal = Self::minimal(events, windows);
-        // On 32-bit targets a sample has 44 bits, which are only 16 s in the fine unit.
-        let (unit, lowest, octaves) = if cfg!(target_pointer_width = "64") {
-            (TimeUnit::Fine, 8, 40)
-        } else {
-            (TimeUnit::Coarse, 0, 38)
-        };
         Self {
             samples: 512,
             scale: 5,
-            octaves,
-            lowest,
-            unit,
+            octaves: 40,
+            lowest: 8,
+            unit: TimeUnit::Fine,
             in_flight: 1_024,
             slowest: 4,
             limits: 2 * (minimal.limits + events.len()),
@@ -122,9 +115,7 @@ impl Shape {
         }
     }
 
-    /// Returns a shape for a microcontroller.
-    ///
-    /// It has room for:
+    /// Returns a shape for a microcontroller: [compact](Compact), with room for:
     ///
     /// - 64 samples per event for exact quantiles
     /// - histograms at scale 3 (an error of at most 4.43 %) from 1 µs to 16 s
@@ -135,6 +126,7 @@ impl Shape {
     /// - a limit on the silence of each event, if any event declares one
     pub const fn small(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         Self {
+            is_compact: true,
             samples: 64,
             scale: 3,
             octaves: 24,
@@ -175,6 +167,7 @@ impl Shape {
             index += 1;
         }
         Self {
+            is_compact: false,
             events: events.len(),
             ids,
             windows: windows.len(),
@@ -222,8 +215,8 @@ impl Shape {
     }
 
     /// Returns the number of counters that a histogram takes in memory. This is
-    /// [`buckets_per_histogram`](Self::buckets_per_histogram), on 64-bit targets rounded up to a
-    /// multiple of 16 so that one instruction can process several counters.
+    /// [`buckets_per_histogram`](Self::buckets_per_histogram), rounded up to a multiple of 16 so
+    /// that one instruction can process several counters.
     #[inline(always)]
     pub const fn padded_buckets(&self) -> usize {
         bucket_counts::padded(self.buckets_per_histogram())
@@ -284,34 +277,28 @@ impl Shape {
         self.limits * self.limit_slices
     }
 
-    /// Packs `scale`, `lowest`, `octaves` and `unit` into one number, each in 8 bits, from the
-    /// lowest bits on. [`storage!`](crate::storage!) makes it a parameter of the storage's type,
-    /// because these fields do not follow from the lengths of the arrays.
-    #[doc(hidden)]
-    pub const fn packed_histogram(&self) -> usize {
-        self.scale as usize
-            | (self.lowest as usize) << 8
-            | (self.octaves as usize) << 16
-            | (self.unit as usize) << 24
-    }
-
     /// Returns how many bytes the arrays of a storage of this shape take. `C` is the type of the
     /// bucket counters in slices: `u16`, `u32` or `u64`.
     pub const fn bytes<C>(&self) -> usize {
-        self.ids * size_of::<u16>()
+        let stored = if self.is_compact { self.stored::<Compact>() } else { self.stored::<Wide>() };
+        stored
+            + self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
-            + self.rows() * size_of::<RowState>()
-            + self.all_slices() * size_of::<PackedMoments>()
             + self.all_counts() * size_of::<C>()
-            + self.all_totals() * size_of::<CountWord>()
-            // `folded`, in which a query sums the counts of a window.
-            + self.padded_buckets() * size_of::<CountWord>()
-            + self.all_samples() * size_of::<Sample>()
-            + self.samples * size_of::<Scratch>()
             + self.in_flight * size_of::<OpenSpan>()
             + self.all_slowest() * size_of::<Exemplar>()
             + self.limits * size_of::<Rule>()
             + self.all_tallies() * size_of::<Tally>()
             + self.silences * size_of::<Silence>()
+    }
+
+    /// Returns how many bytes those arrays take whose elements depend on the representation.
+    const fn stored<R: Repr>(&self) -> usize {
+        self.rows() * size_of::<RowState<R>>()
+            + self.all_slices() * size_of::<R::Moments>()
+            // The second term is `folded`, in which a query sums the counts of a window.
+            + (self.all_totals() + self.padded_buckets()) * size_of::<R::Counter>()
+            + self.all_samples() * size_of::<R::Sample>()
+            + self.samples * size_of::<<R::Sample as StoredSample>::Scratch>()
     }
 }

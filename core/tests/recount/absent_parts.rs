@@ -1,5 +1,5 @@
-//! If the type of a storage declares features absent ([`Storage::ABSENT`]), this only makes the
-//! code smaller: the results are the same as with a type that declares nothing absent.
+//! If the type of a storage has a constant shape ([`Storage::SHAPE`]), this only makes the code
+//! smaller: the results are the same as with storage whose shape is only known at run time.
 
 use core::time::Duration;
 
@@ -65,21 +65,40 @@ const NOTHING_ABSENT: Shape = Shape {
 };
 const WITHOUT_HISTOGRAM: Shape = Shape { octaves: 0, scale: 0, in_flight: 0, ..NOTHING_ABSENT };
 
-/// Runs the steps on `storage`, whose type declares features absent, and on storage in vectors,
-/// whose type declares none. Compares all results.
+/// Declares two types of storage for each shape: a compact and a wide one.
+macro_rules! storages {
+    ($($compact:ident, $wide:ident: $shape:expr, $count:ty;)*) => {
+        $(
+            storage!($compact: $shape, $count);
+            storage!($wide: Shape { is_compact: false, ..$shape }, $count);
+        )*
+    };
+}
+
+storages! {
+    Bare, WideBare: BARE, u16;
+    WithHistogram, WideWithHistogram: WITH_HISTOGRAM, u16;
+    WithFineHistogram, WideWithFineHistogram: WITH_FINE_HISTOGRAM, u32;
+    WithOpenSpans, WideWithOpenSpans: WITH_OPEN_SPANS, u16;
+    WithExemplars, WideWithExemplars: WITH_EXEMPLARS, u64;
+    NothingAbsent, WideNothingAbsent: NOTHING_ABSENT, u16;
+    WithoutHistogram, WideWithoutHistogram: WITHOUT_HISTOGRAM, u16;
+}
+
+/// Runs the steps on `storage`, whose type has a constant shape, and on storage of the same shape
+/// in vectors. Compares all results.
 fn agree<S: Storage>(
-    shape: Shape,
     events: &[EventInfo],
     storage: S,
     steps: &[Step],
 ) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
     let begin = now - 10_000 * MILLISECOND;
-    let memory = Memory::<S::Count>::new(&shape);
+    let memory = Memory::<S::Count, S::Repr>::new(&storage.shape());
     let mut general =
-        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, memory).unwrap();
+        Aggregator::new(&WINDOWS, events, TickRate::NANOSECONDS, begin, memory).unwrap();
     let mut specialised =
-        Aggregator::new(shape, &WINDOWS, events, TickRate::NANOSECONDS, begin, storage).unwrap();
+        Aggregator::new(&WINDOWS, events, TickRate::NANOSECONDS, begin, storage).unwrap();
     let mut rings = [(); 2].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
     let [(to_general, mut from_general), (to_specialised, mut from_specialised)] =
         rings.each_mut().map(|ring| ring.split());
@@ -130,15 +149,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn absent_parts_do_not_change_any_result(steps in vec(step(), 0..300)) {
-        agree(BARE, &EVENTS, &mut <storage!(BARE, u16)>::new(), &steps)?;
-        agree(WITH_HISTOGRAM, &EVENTS, &mut <storage!(WITH_HISTOGRAM, u16)>::new(), &steps)?;
-        let storage = &mut <storage!(WITH_FINE_HISTOGRAM)>::new();
-        agree(WITH_FINE_HISTOGRAM, &EVENTS, storage, &steps)?;
-        agree(WITH_OPEN_SPANS, &EVENTS, &mut <storage!(WITH_OPEN_SPANS, u16)>::new(), &steps)?;
-        agree(WITH_EXEMPLARS, &EVENTS, &mut <storage!(WITH_EXEMPLARS, u64)>::new(), &steps)?;
-        agree(NOTHING_ABSENT, &DEMANDING, &mut <storage!(NOTHING_ABSENT, u16)>::new(), &steps)?;
-        let storage = &mut <storage!(WITHOUT_HISTOGRAM, u16)>::new();
-        agree(WITHOUT_HISTOGRAM, &DEMANDING, storage, &steps)?;
+    fn absent_parts_do_not_change_any_result(
+        is_compact in any::<bool>(),
+        steps in vec(step(), 0..300),
+    ) {
+        if is_compact {
+            agree(&EVENTS, &mut Bare::new(), &steps)?;
+            agree(&EVENTS, &mut WithHistogram::new(), &steps)?;
+            agree(&EVENTS, &mut WithFineHistogram::new(), &steps)?;
+            agree(&EVENTS, &mut WithOpenSpans::new(), &steps)?;
+            agree(&EVENTS, &mut WithExemplars::new(), &steps)?;
+            agree(&DEMANDING, &mut NothingAbsent::new(), &steps)?;
+            agree(&DEMANDING, &mut WithoutHistogram::new(), &steps)?;
+        } else {
+            agree(&EVENTS, &mut WideBare::new(), &steps)?;
+            agree(&EVENTS, &mut WideWithHistogram::new(), &steps)?;
+            agree(&EVENTS, &mut WideWithFineHistogram::new(), &steps)?;
+            agree(&EVENTS, &mut WideWithOpenSpans::new(), &steps)?;
+            agree(&EVENTS, &mut WideWithExemplars::new(), &steps)?;
+            agree(&DEMANDING, &mut WideNothingAbsent::new(), &steps)?;
+            agree(&DEMANDING, &mut WideWithoutHistogram::new(), &steps)?;
+        }
     }
 }

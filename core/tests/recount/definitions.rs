@@ -2,10 +2,31 @@
 
 use core::time::Duration;
 
-use tailwatch_core::{Accuracy, Summary, TimeUnit};
+use tailwatch_core::{Accuracy, Repr, Summary, TimeUnit};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
+
+/// The numbers of bits in which a representation stores numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Widths {
+    /// The value of a sample. Larger ones produce no sample.
+    pub(crate) value: u32,
+    /// A sum of values. It saturates.
+    sum: i32,
+    /// A sum of squares. It saturates.
+    squares: i32,
+}
+
+impl Widths {
+    pub(crate) fn of<R: Repr>() -> Self {
+        if R::IS_COMPACT {
+            Self { value: 44, sum: 64, squares: 96 }
+        } else {
+            Self { value: 60, sum: 128, squares: 128 }
+        }
+    }
+}
 
 /// Converts between ticks, internal units and nanoseconds. As in the aggregator, ticks are rounded
 /// to internal units first, and then these to nanoseconds.
@@ -115,11 +136,12 @@ impl Recount {
         (squares / self.weight() as f64).sqrt()
     }
 
-    /// Checks that `summary` agrees with these samples. Does not check `covered` and `complete`.
+    /// Checks that `summary`, of storage in the representation `R`, agrees with these samples. Does
+    /// not check `covered` and `complete`.
     ///
     /// `slack` is the error that is allowed for values and quantiles in addition to what the
     /// summary reports: a number of nanoseconds, and a share of the exact value.
-    pub(crate) fn check(&self, summary: &Summary, slack: (u64, f64)) {
+    pub(crate) fn check<R: Repr>(&self, summary: &Summary, slack: (u64, f64)) {
         let near = |actual: u64, exact: u64| {
             actual.abs_diff(exact) as f64 <= slack.0 as f64 + slack.1 * exact as f64
         };
@@ -139,21 +161,20 @@ impl Recount {
         // If a sum in internal units is saturated, the results that depend on it are reported as
         // the largest number. A nanosecond has up to 1,100 internal units, so this recount can only
         // decide whether a sum may be saturated.
-        let (sum_bits, square_bits) =
-            if cfg!(target_pointer_width = "64") { (128, 128) } else { (64, 96) };
+        let widths = Widths::of::<R>();
         let power_sum = |power| -> f64 {
             self.0
                 .iter()
                 .map(|(value, weight)| (*value as f64 * 1_100.0).powi(power) * *weight as f64)
                 .sum()
         };
-        let may_be_saturated = power_sum(1) >= 2_f64.powi(sum_bits);
+        let may_be_saturated = power_sum(1) >= 2_f64.powi(widths.sum);
         let is_saturated = may_be_saturated && summary.mean.to_bits() == u64::MAX;
         assert!(
             is_saturated || within(summary.mean.to_f64(), mean, 1e-9),
             "mean {mean}: {summary:?}"
         );
-        let may_be_saturated = may_be_saturated || power_sum(2) >= 2_f64.powi(square_bits);
+        let may_be_saturated = may_be_saturated || power_sum(2) >= 2_f64.powi(widths.squares);
         let is_saturated = may_be_saturated && summary.stddev.to_bits() == u64::MAX;
         assert!(
             is_saturated || within(summary.stddev.to_f64(), spread, 1e-6),

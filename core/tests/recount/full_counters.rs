@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Accuracy, Aggregator, EventId, EventInfo, Quantile, Record, Scope, Shape, TickRate, TimeUnit,
-    Unit, WindowSpec, storage,
+    Accuracy, Aggregator, EventId, EventInfo, Quantile, Record, Scope, Shape, Storage, TickRate,
+    TimeUnit, Unit, WindowSpec, storage,
 };
 
 use crate::definitions::{Cut, Recount, SECOND, Time};
@@ -28,6 +28,9 @@ const INTERVAL: u64 = SECOND / 64;
 const SCALE: u8 = 3;
 const SHAPE: Shape =
     Shape { samples: 4, scale: SCALE, slowest: 1, ..Shape::server(&EVENTS, &WINDOWS) };
+const COMPACT: Shape = Shape { is_compact: true, ..SHAPE };
+storage!(WideMemory: SHAPE, u16);
+storage!(CompactMemory: COMPACT, u16);
 /// One tick is one internal unit, and an interval is a whole number of them.
 const HZ: u64 = 1 << 40;
 const INTERVAL_TICKS: u64 = HZ / 64;
@@ -62,6 +65,99 @@ impl SaturatingCounters {
     }
 }
 
+/// What is recorded in a pass: whether it is a number, its age, its value, and the binary logarithm
+/// of its weight.
+type Recorded = (bool, u64, u64, u8);
+
+/// Records samples in passes that begin the given times after each other. After each pass, compares
+/// the summaries with a recount, and the weight that did not fit into counters with the model.
+fn check<S: Storage>(
+    storage: S,
+    passes: Vec<(u64, Vec<Recorded>)>,
+    ppm: u32,
+) -> Result<(), TestCaseError> {
+    let rate = TickRate::from_hz(HZ).unwrap();
+    let mut aggregator = Aggregator::new(&WINDOWS, &EVENTS, rate, 0, storage).unwrap();
+    let time = Time::new(HZ, TimeUnit::Fine);
+    let cuts = WINDOWS.map(|spec| Cut::new(spec.length, spec.slices, time));
+    let mut samples: [Vec<(u64, u64, u64)>; 2] = Default::default();
+    let mut counters = SaturatingCounters::default();
+    let mut now = 0;
+    for (step, records) in passes {
+        now += time.ticks(step);
+        aggregator.begin_pass(now);
+        for (is_number, age, value, sampling) in records {
+            let tick = now.saturating_sub(time.ticks(age));
+            // Durations of up to a few intervals. All are whole numbers of nanoseconds: 2^31
+            // units of 2^-40 s are 5^9 ns.
+            let value = if is_number { value } else { (value % 100) << 31 };
+            let (row, record, least) = if is_number {
+                (0, Record::value(tick, EVENTS[0].id, sampling, value), 1)
+            } else {
+                (1, Record::duration(tick, EVENTS[1].id, sampling, value), 256)
+            };
+            prop_assert!(aggregator.record(0, record));
+            let reported = if is_number { value } else { time.nanos(value) };
+            samples[row].push((tick, reported, 1 << sampling));
+            let holding = cuts.iter().enumerate().filter(|(_, cut)| cut.holds(tick, now));
+            for (window, cut) in holding {
+                let slice = tick / cut.slice_ticks;
+                counters.add((row, window, slice, bucket(value, least)), 1 << sampling);
+                if row == 1 {
+                    let missing = (time.nanos(value) / INTERVAL).saturating_sub(1);
+                    counters.add((2, window, slice, bucket(value, least)), 1 << sampling);
+                    // The aggregator adds the missing samples of a bucket at once. Adding them
+                    // one by one would give another `did_not_fit`, so sum their weights first.
+                    let mut weights = BTreeMap::<i64, u64>::new();
+                    for n in 1..=missing {
+                        let bucket = bucket(value - n * INTERVAL_TICKS, least);
+                        *weights.entry(bucket).or_default() += 1 << sampling;
+                    }
+                    for (bucket, weight) in weights {
+                        counters.add((2, window, slice, bucket), weight);
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(aggregator.counters().full_counters, counters.did_not_fit);
+        for (row, samples_of_row) in samples.iter().enumerate() {
+            for window in 0..=WINDOWS.len() {
+                let cut = cuts.get(window);
+                let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
+                let is_member = |tick| cut.is_none_or(|cut| cut.holds(tick, now));
+                let members = samples_of_row.iter().filter(|(tick, ..)| is_member(*tick));
+                let recount: Recount =
+                    members.map(|(_, value, weight)| (*value, *weight)).collect();
+                let Some(summary) = aggregator.summary(EVENTS[row].id, scope) else {
+                    prop_assert!(recount.0.is_empty());
+                    continue;
+                };
+                recount.check::<S::Repr>(&summary, (0, 0.0));
+                if cut.is_none() {
+                    let is_exact = summary.accuracy == Accuracy::Exact;
+                    prop_assert_eq!(is_exact, samples_of_row.len() <= SHAPE.samples);
+                }
+                let quantile = Quantile::from_ppm(ppm).unwrap();
+                let (value, accuracy) =
+                    aggregator.quantile(EVENTS[row].id, scope, quantile).unwrap();
+                recount.check_quantile(ppm, value, accuracy, (0, 0.0));
+                if row == 1 {
+                    let corrected = aggregator.corrected(EVENTS[1].id, scope).unwrap();
+                    let expanded = samples_of_row
+                        .iter()
+                        .filter(|(tick, ..)| is_member(*tick))
+                        .flat_map(|(_, value, weight)| {
+                            let missing = (value / INTERVAL).saturating_sub(1);
+                            (0..=missing).map(move |n| (value - n * INTERVAL, *weight))
+                        });
+                    expanded.collect::<Recount>().check::<S::Repr>(&corrected, (1, 0.0));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -87,87 +183,12 @@ proptest! {
             1..6,
         ),
         ppm in 0..=1_000_000_u32,
+        is_compact in any::<bool>(),
     ) {
-        let mut storage = Box::new(<storage!(SHAPE, u16)>::new());
-        let rate = TickRate::from_hz(HZ).unwrap();
-        let mut aggregator =
-            Aggregator::new(SHAPE, &WINDOWS, &EVENTS, rate, 0, &mut *storage).unwrap();
-        let time = Time::new(HZ, TimeUnit::Fine);
-        let cuts = WINDOWS.map(|spec| Cut::new(spec.length, spec.slices, time));
-        let mut samples: [Vec<(u64, u64, u64)>; 2] = Default::default();
-        let mut counters = SaturatingCounters::default();
-        let mut now = 0;
-        for (step, records) in passes {
-            now += time.ticks(step);
-            aggregator.begin_pass(now);
-            for (is_number, age, value, sampling) in records {
-                let tick = now.saturating_sub(time.ticks(age));
-                // Durations of up to a few intervals. All are whole numbers of nanoseconds: 2^31
-                // units of 2^-40 s are 5^9 ns.
-                let value = if is_number { value } else { (value % 100) << 31 };
-                let (row, record, least) = if is_number {
-                    (0, Record::value(tick, EVENTS[0].id, sampling, value), 1)
-                } else {
-                    (1, Record::duration(tick, EVENTS[1].id, sampling, value), 256)
-                };
-                prop_assert!(aggregator.record(0, record));
-                let reported = if is_number { value } else { time.nanos(value) };
-                samples[row].push((tick, reported, 1 << sampling));
-                let holding = cuts.iter().enumerate().filter(|(_, cut)| cut.holds(tick, now));
-                for (window, cut) in holding {
-                    let slice = tick / cut.slice_ticks;
-                    counters.add((row, window, slice, bucket(value, least)), 1 << sampling);
-                    if row == 1 {
-                        let missing = (time.nanos(value) / INTERVAL).saturating_sub(1);
-                        counters.add((2, window, slice, bucket(value, least)), 1 << sampling);
-                        // The aggregator adds the missing samples of a bucket at once. Adding them
-                        // one by one would give another `did_not_fit`, so sum their weights first.
-                        let mut weights = BTreeMap::<i64, u64>::new();
-                        for n in 1..=missing {
-                            let bucket = bucket(value - n * INTERVAL_TICKS, least);
-                            *weights.entry(bucket).or_default() += 1 << sampling;
-                        }
-                        for (bucket, weight) in weights {
-                            counters.add((2, window, slice, bucket), weight);
-                        }
-                    }
-                }
-            }
-            prop_assert_eq!(aggregator.counters().full_counters, counters.did_not_fit);
-            for (row, samples_of_row) in samples.iter().enumerate() {
-                for window in 0..=WINDOWS.len() {
-                    let cut = cuts.get(window);
-                    let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
-                    let is_member = |tick| cut.is_none_or(|cut| cut.holds(tick, now));
-                    let members = samples_of_row.iter().filter(|(tick, ..)| is_member(*tick));
-                    let recount: Recount =
-                        members.map(|(_, value, weight)| (*value, *weight)).collect();
-                    let Some(summary) = aggregator.summary(EVENTS[row].id, scope) else {
-                        prop_assert!(recount.0.is_empty());
-                        continue;
-                    };
-                    recount.check(&summary, (0, 0.0));
-                    if cut.is_none() {
-                        let is_exact = summary.accuracy == Accuracy::Exact;
-                        prop_assert_eq!(is_exact, samples_of_row.len() <= SHAPE.samples);
-                    }
-                    let quantile = Quantile::from_ppm(ppm).unwrap();
-                    let (value, accuracy) =
-                        aggregator.quantile(EVENTS[row].id, scope, quantile).unwrap();
-                    recount.check_quantile(ppm, value, accuracy, (0, 0.0));
-                    if row == 1 {
-                        let corrected = aggregator.corrected(EVENTS[1].id, scope).unwrap();
-                        let expanded = samples_of_row
-                            .iter()
-                            .filter(|(tick, ..)| is_member(*tick))
-                            .flat_map(|(_, value, weight)| {
-                                let missing = (value / INTERVAL).saturating_sub(1);
-                                (0..=missing).map(move |n| (value - n * INTERVAL, *weight))
-                            });
-                        expanded.collect::<Recount>().check(&corrected, (1, 0.0));
-                    }
-                }
-            }
+        if is_compact {
+            check(&mut *Box::new(CompactMemory::new()), passes, ppm)?;
+        } else {
+            check(&mut *Box::new(WideMemory::new()), passes, ppm)?;
         }
     }
 }

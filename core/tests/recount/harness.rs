@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use tailwatch_core::{
     Accuracy, Aggregator, DistributionData, EventId, EventInfo, Exemplar, Limit, LimitError,
-    MAX_PAYLOAD, Outcome, Quantile, Record, Scope, Shape, SlaState, SlaStatus, TickRate, Unit,
+    MAX_PAYLOAD, Outcome, Quantile, Record, Repr, Scope, Shape, SlaState, SlaStatus, TickRate,
+    Unit,
 };
 
 use crate::{
-    definitions::{Cut, Time},
+    definitions::{Cut, Time, Widths},
     limits::{Limits, Watched, slices_of},
     memory::Memory,
     model::{Model, Sample},
@@ -47,10 +48,10 @@ struct Running {
 }
 
 /// An aggregator and its model, and the program that they measure.
-pub(crate) struct Harness<'a> {
+pub(crate) struct Harness<'a, R: Repr> {
     setup: &'a Setup,
     model: Model,
-    aggregator: Aggregator<Memory<u32>>,
+    aggregator: Aggregator<Memory<u32, R>>,
     running: Vec<Running>,
     /// The spans whose STARTs have not been processed yet. Some of them have ended.
     withheld: Vec<Running>,
@@ -58,7 +59,7 @@ pub(crate) struct Harness<'a> {
     records: u64,
 }
 
-impl<'a> Harness<'a> {
+impl<'a, R: Repr> Harness<'a, R> {
     pub(crate) fn new(setup: &'a Setup) -> Self {
         let &Setup {
             hz,
@@ -90,9 +91,8 @@ impl<'a> Harness<'a> {
         let rate = TickRate::from_hz(hz).unwrap();
         let mut harness = Self {
             setup,
-            model: Model::new(time, cuts, samples, in_flight, first),
-            aggregator: Aggregator::new(shape, windows, &infos, rate, first, Memory::new(&shape))
-                .unwrap(),
+            model: Model::new(time, cuts, Widths::of::<R>().value, samples, in_flight, first),
+            aggregator: Aggregator::new(windows, &infos, rate, first, Memory::new(&shape)).unwrap(),
             running: vec![],
             withheld: vec![],
             records: 0,
@@ -409,7 +409,7 @@ impl<'a> Harness<'a> {
             );
             return;
         };
-        recount.check(&actual, (0, 0.0));
+        recount.check::<R>(&actual, (0, 0.0));
         recount.check_quantile(quantile.ppm(), single.0, single.1, (0, 0.0));
         let is_exact = self.model.is_exact(event, cut);
         for accuracy in [actual.accuracy, single.1] {

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, Count, EventId, EventInfo, Exemplar, Kind, Limit, Quantile, Record, Scope, Shape,
-    Threshold, TickRate, TimeUnit, Unit, WindowSpec,
+    Aggregator, Compact, Count, EventId, EventInfo, Exemplar, Kind, Limit, Quantile, Record, Repr,
+    Scope, Shape, Storage, Threshold, TickRate, TimeUnit, Unit, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -90,7 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Calls every method of the aggregator that returns results, and checks that the results are
 /// consistent with each other.
-fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantile) {
+fn query_all(aggregator: &mut Aggregator<impl Storage>, quantile: Quantile) {
     let (mut visited, mut sources) = (0, 0);
     aggregator.evaluate_limits(u64::MAX, |change| visited += usize::from(change.is_raised()));
     aggregator.limits(|status| visited += usize::from(status.observed.is_some()));
@@ -128,14 +128,15 @@ fn query_all<C: Count>(aggregator: &mut Aggregator<Memory<C>>, quantile: Quantil
     }
 }
 
-/// Runs the steps with bucket counters of type `C`. The tuple consists of the number of ticks per
-/// second, the internal unit of time, the expected interval of the second event in nanoseconds, and
-/// the tick at which the aggregator is created.
-fn run<C: Count>(
+/// Runs the steps in the representation `R` with bucket counters of type `C`. The tuple consists of
+/// the number of ticks per second, the internal unit of time, the expected interval of the second
+/// event in nanoseconds, and the tick at which the aggregator is created. Returns the number of
+/// samples.
+fn run<R: Repr, C: Count>(
     (hz, unit, interval, first): (u64, TimeUnit, u64, u64),
     steps: &[Step],
     quantile: Quantile,
-) -> Result<(), TestCaseError> {
+) -> Result<u64, TestCaseError> {
     let infos = events(Duration::from_nanos(interval.max(1)));
     let shape = Shape {
         samples: 5,
@@ -146,12 +147,12 @@ fn run<C: Count>(
         limits: 6,
         ..Shape::server(&infos, &WINDOWS)
     };
-    let Some(rate) = TickRate::from_hz(hz) else { return Ok(()) };
+    let Some(rate) = TickRate::from_hz(hz) else { return Ok(0) };
     // Creating the aggregator fails if the clock is too slow for the slices of the windows.
     let Ok(mut aggregator) =
-        Aggregator::new(shape, &WINDOWS, &infos, rate, first, Memory::<C>::new(&shape))
+        Aggregator::new(&WINDOWS, &infos, rate, first, Memory::<C, R>::new(&shape))
     else {
-        return Ok(());
+        return Ok(0);
     };
     let (mut records, mut samples) = (0, 0);
     for step in steps {
@@ -189,7 +190,7 @@ fn run<C: Count>(
     prop_assert!(
         samples + counters.invalid + counters.unknown_events + counters.saturated <= records
     );
-    Ok(())
+    Ok(samples)
 }
 
 proptest! {
@@ -203,31 +204,38 @@ proptest! {
         first in number(),
         steps in vec(step(), 0..60),
         ppm in 0..=1_000_000_u32,
+        is_compact in any::<bool>(),
         width in 0..3,
     ) {
         let quantile = Quantile::from_ppm(ppm).unwrap();
         let clock = (hz, unit, interval, first);
-        match width {
-            0 => run::<u16>(clock, &steps, quantile)?,
-            1 => run::<u32>(clock, &steps, quantile)?,
-            _ => run::<u64>(clock, &steps, quantile)?,
-        }
+        match (is_compact, width) {
+            (false, 0) => run::<Wide, u16>(clock, &steps, quantile)?,
+            (false, 1) => run::<Wide, u32>(clock, &steps, quantile)?,
+            (false, _) => run::<Wide, u64>(clock, &steps, quantile)?,
+            (true, 0) => run::<Compact, u16>(clock, &steps, quantile)?,
+            (true, 1) => run::<Compact, u32>(clock, &steps, quantile)?,
+            (true, _) => run::<Compact, u64>(clock, &steps, quantile)?,
+        };
     }
 }
 
 #[test]
 fn sums_saturate_in_corrections_for_the_longest_durations() {
-    // These are the longest durations, in ticks, that are below 2^60 internal units at 2^16 ticks
-    // per second. In the coarse unit, 2^46 − 1 would be one tick longer, but this payload means
-    // that the duration was too large for the record.
-    for (unit, longest, count) in
-        [(TimeUnit::Fine, (1 << 36) - 1, 20_000), (TimeUnit::Coarse, (1 << 46) - 2, 50)]
-    {
+    fn check<R: Repr>(unit: TimeUnit, longest: u64, count: u64) {
         let record =
             |n: u64| Step::Record([n * 7_919 % 60_000, longest << 18 | 15 << 14 | 6 << 11 | 2]);
         let steps: Vec<_> =
             [Step::Pass(60_000)].into_iter().chain((0..count).map(record)).collect();
-        run::<u64>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
-        run::<u16>((1 << 16, unit, 1, 3), &steps, Quantile::P50).unwrap();
+        let clock = (1 << 16, unit, 1, 3);
+        assert_eq!(run::<R, u64>(clock, &steps, Quantile::P50).unwrap(), count);
+        assert_eq!(run::<R, u16>(clock, &steps, Quantile::P50).unwrap(), count);
     }
+    // These are the longest durations, in ticks, that are below 2^60 internal units at 2^16 ticks
+    // per second, or below 2^44 in compact storage. In the coarse unit, 2^46 − 1 would be one tick
+    // longer, but this payload means that the duration was too large for the record.
+    check::<Wide>(TimeUnit::Fine, (1 << 36) - 1, 20_000);
+    check::<Wide>(TimeUnit::Coarse, (1 << 46) - 2, 50);
+    check::<Compact>(TimeUnit::Fine, (1 << 20) - 1, 20_000);
+    check::<Compact>(TimeUnit::Coarse, (1 << 30) - 1, 50);
 }

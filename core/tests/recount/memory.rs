@@ -1,22 +1,22 @@
 //! Storage in vectors, for shapes that are only known at run time.
 
 use tailwatch_core::{
-    Count, CountWord, Exemplar, OpenSpan, PackedMoments, RowState, Rule, Sample, Scratch, Shape,
-    Silence, Storage, StorageParts, Tally, Window,
+    Count, Exemplar, OpenSpan, Repr, RowState, Rule, Shape, Silence, Storage, StorageParts,
+    StoredSample, Tally, Wide, Window,
 };
 
 #[derive(Debug)]
-pub(crate) struct Memory<C> {
+pub(crate) struct Memory<C, R: Repr = Wide> {
     shape: Shape,
     row_of_id: Vec<u16>,
     windows: Vec<Window>,
-    rows: Vec<RowState>,
-    slices: Vec<PackedMoments>,
+    rows: Vec<RowState<R>>,
+    slices: Vec<R::Moments>,
     counts: Vec<C>,
-    totals: Vec<CountWord>,
-    folded: Vec<CountWord>,
-    samples: Vec<Sample>,
-    scratch: Vec<Scratch>,
+    totals: Vec<R::Counter>,
+    folded: Vec<R::Counter>,
+    samples: Vec<R::Sample>,
+    scratch: Vec<<R::Sample as StoredSample>::Scratch>,
     in_flight: Vec<OpenSpan>,
     slowest: Vec<Exemplar>,
     limits: Vec<Rule>,
@@ -28,10 +28,11 @@ fn empty<T: Clone + Default>(len: usize) -> Vec<T> {
     vec![T::default(); len]
 }
 
-impl<C: Count> Memory<C> {
+impl<C: Count, R: Repr> Memory<C, R> {
+    /// Creates an empty storage of this shape. The representation is `R`, whatever the shape says.
     pub(crate) fn new(shape: &Shape) -> Self {
         Self {
-            shape: *shape,
+            shape: Shape { is_compact: R::IS_COMPACT, ..*shape },
             row_of_id: empty(shape.ids),
             windows: empty(shape.windows),
             rows: empty(shape.rows()),
@@ -50,14 +51,16 @@ impl<C: Count> Memory<C> {
     }
 }
 
-impl<C: Count> Storage for Memory<C> {
+impl<C: Count, R: Repr> Storage for Memory<C, R> {
+    type Repr = R;
     type Count = C;
+    const SHAPE: Option<Shape> = None;
 
     fn shape(&self) -> Shape {
         self.shape
     }
 
-    fn parts(&mut self) -> StorageParts<'_, C> {
+    fn parts(&mut self) -> StorageParts<'_, R, C> {
         StorageParts {
             row_of_id: &mut self.row_of_id,
             windows: &mut self.windows,

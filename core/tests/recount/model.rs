@@ -2,9 +2,7 @@
 
 use core::ops::Range;
 
-use tailwatch_core::{
-    Counters, DiscardReason, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState, WeightedSample,
-};
+use tailwatch_core::{Counters, DiscardReason, Limit, MAX_PAYLOAD, Outcome, Outcomes, SlaState};
 
 use crate::{
     definitions::{Cut, MILLI, Recount, SECOND, Time},
@@ -41,6 +39,8 @@ pub(crate) struct Model {
     pub(crate) time: Time,
     /// How the aggregator's windows are cut into slices.
     pub(crate) cuts: Vec<Cut>,
+    /// The largest number of bits in the value of a sample.
+    value_bits: u32,
     /// How many samples of each event the aggregator buffers.
     buffered: usize,
     /// The time of the current pass.
@@ -66,6 +66,7 @@ impl Model {
     pub(crate) fn new(
         time: Time,
         cuts: Vec<Cut>,
+        value_bits: u32,
         buffered: usize,
         entries: usize,
         now: u64,
@@ -73,6 +74,7 @@ impl Model {
         Self {
             time,
             cuts,
+            value_bits,
             buffered,
             now,
             started: now,
@@ -202,7 +204,7 @@ impl Model {
         source: u16,
     ) -> bool {
         self.note_activity(event, tick);
-        if self.time.units(length) >> WeightedSample::VALUE_BITS > 0 {
+        if self.time.units(length) >> self.value_bits > 0 {
             self.counters.saturated += 1;
             return false;
         }
@@ -221,7 +223,7 @@ impl Model {
         source: u16,
     ) -> bool {
         self.note_activity(event, tick);
-        if value >= MAX_PAYLOAD || value >> WeightedSample::VALUE_BITS > 0 {
+        if value >= MAX_PAYLOAD || value >> self.value_bits > 0 {
             self.counters.saturated += 1;
             return false;
         }

@@ -9,8 +9,8 @@ use core::fmt::Write as _;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, EventId, EventInfo, Exemplar, Outcome, Quantile, Record, Ring, Scope, Shape, Slot,
-    Storage, Threshold, TickRate, Unit, WindowSpec,
+    Aggregator, Compact, EventId, EventInfo, Exemplar, Outcome, Quantile, Record, Repr, Ring,
+    Scope, Shape, Slot, Storage, Threshold, TickRate, Unit, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -103,13 +103,13 @@ impl Step {
 }
 
 /// The two aggregators that are compared.
-struct Both {
-    one_by_one: Aggregator<Memory<u32>>,
-    drained: Aggregator<Memory<u32>>,
+struct Both<R: Repr> {
+    one_by_one: Aggregator<Memory<u32, R>>,
+    drained: Aggregator<Memory<u32, R>>,
     infos: [EventInfo; 4],
 }
 
-impl Both {
+impl<R: Repr> Both<R> {
     fn new(in_flight: usize, samples: usize, now: u64) -> Self {
         const LIMITS: &[Threshold] =
             &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
@@ -125,20 +125,13 @@ impl Both {
         let shape =
             Shape { in_flight, samples, scale: 1, slowest: 2, ..Shape::server(&infos, &WINDOWS) };
         let new = || {
-            Aggregator::new(
-                shape,
-                &WINDOWS,
-                &infos,
-                TickRate::NANOSECONDS,
-                now,
-                Memory::new(&shape),
-            )
-            .unwrap()
+            Aggregator::new(&WINDOWS, &infos, TickRate::NANOSECONDS, now, Memory::new(&shape))
+                .unwrap()
         };
         Self { one_by_one: new(), drained: new(), infos }
     }
 
-    fn each(&mut self, mut work: impl FnMut(&mut Aggregator<Memory<u32>>)) {
+    fn each(&mut self, mut work: impl FnMut(&mut Aggregator<Memory<u32, R>>)) {
         work(&mut self.one_by_one);
         work(&mut self.drained);
     }
@@ -167,9 +160,9 @@ pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[Event
 
 /// Runs the steps on both aggregators and compares their results. `in_flight` and `samples` are the
 /// fields of the [`Shape`].
-fn agree(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
+fn agree<R: Repr>(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
-    let mut both = Both::new(in_flight, samples, now - 10_000 * MILLISECOND);
+    let mut both = Both::<R>::new(in_flight, samples, now - 10_000 * MILLISECOND);
     let mut ring = Box::new(Ring::<[Slot; RING]>::new());
     let (producer, mut consumer) = ring.split();
     both.each(|aggregator| aggregator.begin_pass(now));
@@ -226,10 +219,15 @@ proptest! {
 
     #[test]
     fn draining_has_the_same_results_as_recording_one_by_one(
+        is_compact in any::<bool>(),
         in_flight in prop_oneof![Just(0_usize), Just(2), Just(4), Just(32)],
         samples in prop_oneof![Just(0_usize), Just(1), Just(8), Just(64), Just(100)],
         steps in vec(step(), 0..300),
     ) {
-        agree(in_flight, samples, steps)?;
+        if is_compact {
+            agree::<Compact>(in_flight, samples, steps)?;
+        } else {
+            agree::<Wide>(in_flight, samples, steps)?;
+        }
     }
 }

@@ -58,6 +58,8 @@ const SILENCES: [Duration; 3] = [DECLARED_SILENCE, Duration::from_secs(5), Durat
 /// [`Shape`](tailwatch_core::Shape).
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
+    /// Whether the storage is compact. If not, it is wide.
+    pub(crate) is_compact: bool,
     /// The number of ticks per second.
     pub(crate) hz: u64,
     /// The tick at which the aggregator is created.
@@ -99,12 +101,14 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         2..14_usize,
         any::<bool>(),
     );
-    (clock, counted, noted).prop_map(
+    (any::<bool>(), clock, counted, noted).prop_map(
         |(
+            is_compact,
             (hz, first, unit),
             (windows, samples, scale, octaves),
             (in_flight, slowest, limits, is_sampled),
         )| Setup {
+            is_compact,
             hz,
             first,
             windows,

@@ -7,8 +7,8 @@
 //! 2. A *ring* for each context that records, in a `static`. The contexts of this example are main
 //!    and the timer's interrupt handler. Neither waits for the other, and interrupts are never
 //!    disabled.
-//! 3. *Storage* for the statistics, whose size follows from a [`Shape`]. It is all zero at first,
-//!    so it takes no flash.
+//! 3. *Storage* for the statistics: a type that [`storage!`] declares, whose size follows from a
+//!    [`Shape`]. It is all zero at first, so it takes no flash.
 //! 4. A call of [`Drain::run`] *in the idle loop*. Each call reads a bounded number of records from
 //!    the rings.
 
@@ -35,8 +35,10 @@ const WINDOWS: [WindowSpec; 2] = {
 pub const SHAPE: Shape =
     Shape { scale: 1, lowest: 15, octaves: 9, in_flight: 8, ..Shape::small(Work::ALL, &WINDOWS) };
 
-/// Storage with this shape, whose histograms have 16-bit counters.
-pub type Memory = storage!(SHAPE, u16);
+storage! {
+    /// Storage with this shape, whose histograms have 16-bit counters.
+    pub Memory: SHAPE, u16
+}
 
 /// The largest number of records per pass, which bounds a pass to about ten thousand instructions.
 const RECORDS_PER_PASS: usize = 8;
@@ -94,8 +96,8 @@ fn timer_consumer() -> Option<Consumer<'static>> {
 ///
 /// # Errors
 ///
-/// Returns an error if the function is called a second time, or if shape, windows, events and
-/// storage do not match.
+/// Returns an error if the function is called a second time, or if windows, events and storage do
+/// not fit together.
 pub fn run(
     storage: impl Storage,
     mut emit: impl FnMut(&str, &ReportItem),
@@ -103,7 +105,6 @@ pub fn run(
     let clock = board::clock();
     let recorder = MAIN_RING.take_recorder(&GATE, clock).map_err(|_| "main's ring is taken")?;
     let config = DrainConfig {
-        shape: SHAPE,
         windows: &WINDOWS,
         events: Work::ALL,
         clock,
@@ -114,8 +115,8 @@ pub fn run(
         ],
         changes: None,
     };
-    let mut drain = Drain::new(config, storage)
-        .map_err(|_| "shape, windows, events and storage do not match")?;
+    let mut drain =
+        Drain::new(config, storage).map_err(|_| "windows, events and storage do not fit")?;
     if !board::start_timer() {
         return Err("the timer is already in use");
     }

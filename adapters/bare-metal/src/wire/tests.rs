@@ -25,10 +25,11 @@ fn computed() -> (Summary, Vec<SlaStatus>) {
     const EVENTS: &[EventInfo] = &[EventInfo::new(ID, "order_fill")];
     const SHAPE: Shape =
         Shape { limits: 1, silences: 1, ..Shape::small(EVENTS, &[WindowSpec::SECOND]) };
-    let storage = Box::leak(Box::new(<storage!(SHAPE)>::new()));
+    storage!(Memory: SHAPE);
+    let storage = Box::leak(Box::new(Memory::new()));
     let windows = [WindowSpec::SECOND];
     let mut aggregator =
-        Aggregator::new(SHAPE, &windows, EVENTS, TickRate::NANOSECONDS, 0, storage).unwrap();
+        Aggregator::new(&windows, EVENTS, TickRate::NANOSECONDS, 0, storage).unwrap();
     let limits = [
         Limit::Quantile(Threshold::value(Quantile::MAX, 1)),
         Limit::Silence(Duration::from_secs(1)),

@@ -4,8 +4,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, Count, CountWord, Distribution, DistributionData, EventId, FixedPoint,
-    Moments, Outcomes, Quantile, Samples, Unit, UnitConverter, WeightedSample,
+    Accuracy, Buckets, Count, Distribution, DistributionData, EventId, FixedPoint, Moments,
+    Outcomes, Quantile, Samples, Unit, UnitConverter, WeightedSample,
 };
 
 use super::{EventReport, Report, Statistics};
@@ -211,7 +211,7 @@ impl Statistics {
                         .ok_or(NotEarlier)?;
                     *left = left.get().checked_sub(count).map(Count::from_u64).ok_or(NotEarlier)?;
                 }
-                let is_used = |count: &CountWord| *count > 0;
+                let is_used = |count: &u64| *count > 0;
                 let Some(begin) = rest.iter().position(is_used) else { return Ok(None) };
                 let end = rest.iter().rposition(is_used).unwrap_or(begin);
                 // The minimum and maximum of the new samples are not known, because those of the

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use tailwatch_core::{
-    Accuracy, Bucket, Buckets, CountWord, Distribution, DistributionData, Moments, Quantile,
-    Summary, UnitConverter, WeightedSample,
+    Accuracy, Bucket, Buckets, Distribution, DistributionData, Moments, Quantile, Summary,
+    UnitConverter, WeightedSample,
 };
 
 use super::SlowSample;
@@ -32,7 +32,7 @@ pub struct Statistics {
 #[derive(Clone, PartialEq)]
 enum OwnedData {
     Exact(Vec<WeightedSample>),
-    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<CountWord> },
+    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<u64> },
 }
 
 impl OwnedData {

@@ -1,90 +1,187 @@
 //! Tests of what an aggregator can be created with, and of the size of its storage.
 
-use super::*;
-use crate::Absent;
+use super::{representations::*, *};
 
-#[test]
-fn a_set_up_that_does_not_fit_is_refused_with_the_reason() {
+/// Storage with the arrays of another one, and any shape.
+struct Reshaped<M>(Shape, M);
+
+impl<M: Storage> Storage for Reshaped<M> {
+    type Repr = M::Repr;
+    type Count = M::Count;
+    const SHAPE: Option<Shape> = None;
+
+    fn shape(&self) -> Shape {
+        self.0
+    }
+
+    fn parts(&mut self) -> StorageParts<'_, M::Repr, M::Count> {
+        self.1.parts()
+    }
+}
+
+fn a_set_up_that_does_not_fit_is_refused_with_the_reason<R: Tested>() {
     let one = [WindowSpec::SECOND];
     let error_of = |shape, windows: &[WindowSpec], events: &[EventInfo], hz| {
-        let storage = memory();
-        let rate = TickRate::from_hz(hz).unwrap();
-        Aggregator::new(shape, windows, events, rate, 0, storage).map(|_| ()).unwrap_err()
+        let (rate, storage) = (TickRate::from_hz(hz).unwrap(), Reshaped(shape, R::Memory::empty()));
+        Aggregator::new(windows, events, rate, 0, storage).map(|_| ()).unwrap_err()
     };
+    let shape = R::Memory::empty().shape();
     let second = core::time::Duration::from_secs(1);
     let seven = WindowSpec::new(second, 7);
-    assert_eq!(error_of(SHAPE, &[], Trading::ALL, 1), ConfigError::NoWindows);
-    assert_eq!(error_of(SHAPE, &one, &[], 1), ConfigError::NoEvents);
+    assert_eq!(error_of(shape, &[], Trading::ALL, 1), ConfigError::NoWindows);
+    assert_eq!(error_of(shape, &one, &[], 1), ConfigError::NoEvents);
     let refused = ConfigError::SlicesDoNotDivide { length: second, slices: 7 };
-    assert_eq!(error_of(SHAPE, &[seven], Trading::ALL, 1), refused);
+    assert_eq!(error_of(shape, &[seven], Trading::ALL, 1), refused);
     let refused = ConfigError::DuplicateWindow { length: second };
-    assert_eq!(error_of(SHAPE, &[one[0], one[0]], Trading::ALL, 1), refused);
+    assert_eq!(error_of(shape, &[one[0], one[0]], Trading::ALL, 1), refused);
     let refused = ConfigError::Shape { what: "number of windows", given: 3, needed: 1 };
-    assert_eq!(error_of(SHAPE, &one, Trading::ALL, 1), refused);
-    let fewer = Shape { windows: 1, slices: 10, ..SHAPE };
-    let refused = ConfigError::Storage { what: "number of windows", given: 3, needed: 1 };
+    assert_eq!(error_of(shape, &one, Trading::ALL, 1), refused);
+    let fewer = Shape { windows: 1, slices: 10, ..shape };
+    let refused = ConfigError::Storage { what: "length of `windows`", given: 3, needed: 1 };
     assert_eq!(error_of(fewer, &one, Trading::ALL, 1_000_000_000), refused);
-    let refused =
-        ConfigError::Storage { what: "number of samples per event", given: 16, needed: 17 };
-    let wider = Shape { samples: 17, ..SHAPE };
+    let refused = ConfigError::Storage { what: "length of `samples`", given: 128, needed: 136 };
+    let wider = Shape { samples: 17, ..shape };
     assert_eq!(error_of(wider, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
+    let (given, needed) = (R::IS_COMPACT.into(), (!R::IS_COMPACT).into());
+    let refused = ConfigError::Storage { what: "compactness (1 or 0)", given, needed };
+    let other = Shape { is_compact: !shape.is_compact, ..shape };
+    assert_eq!(error_of(other, &WindowSpec::DEFAULT, Trading::ALL, 1_000_000_000), refused);
     let twice: Vec<_> =
         Trading::ALL.iter().map(|info| EventInfo { id: Trading::ALL[0].id, ..*info }).collect();
     let refused = ConfigError::DuplicateEvent { id: Trading::ALL[0].id };
-    assert_eq!(error_of(SHAPE, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
+    assert_eq!(error_of(shape, &WindowSpec::DEFAULT, &twice, 1_000_000_000), refused);
     let refused = ConfigError::SliceTooShort { length: second, slices: 10, hz: 4 };
-    assert_eq!(error_of(SHAPE, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
-    let refused = ConfigError::Histogram { scale: 9, lowest: SHAPE.lowest, octaves: SHAPE.octaves };
+    assert_eq!(error_of(shape, &WindowSpec::DEFAULT, Trading::ALL, 4), refused);
+    let refused = ConfigError::Histogram { scale: 9, lowest: shape.lowest, octaves: shape.octaves };
+    let finer = Shape { scale: 9, ..shape };
+    assert_eq!(error_of(finer, &WindowSpec::DEFAULT, Trading::ALL, 1), refused);
+}
+
+/// A sample in compact storage has 16 bits for the slices of all windows, and the temporary memory
+/// for quantiles holds 16-bit indices of samples. Wide storage has neither limit, so there only the
+/// lengths of the arrays are wrong.
+fn more_samples_or_slices_than_the_buffer_can_hold_are_refused<R: Tested>() {
+    let five =
+        [1, 2, 3, 4, 5].map(|seconds| WindowSpec::new(core::time::Duration::from_secs(seconds), 8));
+    let error_of = |shape, windows: &[WindowSpec]| {
+        let (rate, storage) = (TickRate::NANOSECONDS, Reshaped(shape, R::Memory::empty()));
+        Aggregator::new(windows, Trading::ALL, rate, 0, storage).map(|_| ()).unwrap_err()
+    };
+    let shape = R::Memory::empty().shape();
+    let many_samples = Shape { samples: (1 << 16) + 1, ..shape };
+    let many_slices = Shape { windows: 5, slices: 40, limit_slices: 12, ..shape };
+    let expected = if R::IS_COMPACT {
+        let bits =
+            "bits for the slice numbers of all windows (3 for up to 7 slices, 4 for up to 15)";
+        [
+            ConfigError::TooMany { what: "samples per event", given: 65_537, max: 65_536 },
+            ConfigError::TooMany { what: bits, given: 20, max: 16 },
+        ]
+    } else {
+        [
+            ConfigError::Storage { what: "length of `samples`", given: 128, needed: 8 * 65_537 },
+            ConfigError::Storage { what: "length of `windows`", given: 3, needed: 5 },
+        ]
+    };
     assert_eq!(
-        error_of(Shape { scale: 9, ..SHAPE }, &WindowSpec::DEFAULT, Trading::ALL, 1),
-        refused
+        [error_of(many_samples, &WindowSpec::DEFAULT), error_of(many_slices, &five)],
+        expected
     );
 }
 
-/// Storage whose type declares plain numbers absent, although its shape has room for events that
-/// are measured in plain numbers.
-struct DeclaresTooMuch(&'static mut Memory);
+/// The arrays in [`StorageParts`].
+const ARRAYS: [&str; 14] = [
+    "row_of_id",
+    "windows",
+    "rows",
+    "slices",
+    "counts",
+    "totals",
+    "folded",
+    "samples",
+    "scratch",
+    "in_flight",
+    "slowest",
+    "limits",
+    "tallies",
+    "silences",
+];
 
-impl Storage for DeclaresTooMuch {
-    type Count = <&'static mut Memory as Storage>::Count;
+/// Storage in which one of the [`ARRAYS`] lacks its last element.
+struct Shortened<M>(M, &'static str);
 
-    const ABSENT: Absent = Absent { numbers: true, ..Absent::NOTHING };
+impl<M: Storage> Storage for Shortened<M> {
+    type Repr = M::Repr;
+    type Count = M::Count;
+    const SHAPE: Option<Shape> = None;
 
     fn shape(&self) -> Shape {
         self.0.shape()
     }
 
-    fn parts(&mut self) -> StorageParts<'_, Self::Count> {
-        self.0.parts()
+    fn parts(&mut self) -> StorageParts<'_, M::Repr, M::Count> {
+        fn shortened<T>(array: &mut [T]) -> &mut [T] {
+            array.split_last_mut().unwrap().1
+        }
+        let parts = self.0.parts();
+        match self.1 {
+            "row_of_id" => StorageParts { row_of_id: shortened(parts.row_of_id), ..parts },
+            "windows" => StorageParts { windows: shortened(parts.windows), ..parts },
+            "rows" => StorageParts { rows: shortened(parts.rows), ..parts },
+            "slices" => StorageParts { slices: shortened(parts.slices), ..parts },
+            "counts" => StorageParts { counts: shortened(parts.counts), ..parts },
+            "totals" => StorageParts { totals: shortened(parts.totals), ..parts },
+            "folded" => StorageParts { folded: shortened(parts.folded), ..parts },
+            "samples" => StorageParts { samples: shortened(parts.samples), ..parts },
+            "scratch" => StorageParts { scratch: shortened(parts.scratch), ..parts },
+            "in_flight" => StorageParts { in_flight: shortened(parts.in_flight), ..parts },
+            "slowest" => StorageParts { slowest: shortened(parts.slowest), ..parts },
+            "limits" => StorageParts { limits: shortened(parts.limits), ..parts },
+            "tallies" => StorageParts { tallies: shortened(parts.tallies), ..parts },
+            _ => StorageParts { silences: shortened(parts.silences), ..parts },
+        }
     }
 }
 
-#[test]
-fn a_type_that_declares_more_absent_than_its_shape_is_refused() {
-    let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
-    let refused = Aggregator::new(SHAPE, windows, Trading::ALL, rate, 0, DeclaresTooMuch(memory()))
-        .map(|_| ())
-        .unwrap_err();
-    assert_eq!(
-        refused,
-        ConfigError::Absent { declared: DeclaresTooMuch::ABSENT, shape: Absent::of(&SHAPE) }
-    );
+fn an_array_that_is_too_short_is_refused<R: Tested>() {
+    for array in ARRAYS {
+        let (rate, storage) = (TickRate::NANOSECONDS, Shortened(R::Paced::empty(), array));
+        let result = Aggregator::new(&WindowSpec::DEFAULT, &PACED, rate, 0, storage).map(|_| ());
+        let Err(ConfigError::Storage { what, given, needed }) = result else {
+            panic!("{array} is too short, but the result is {result:?}")
+        };
+        assert_eq!(what, std::format!("length of `{array}`"));
+        assert_eq!(given + 1, needed);
+    }
+}
+
+tests_on_both! {
+    a_set_up_that_does_not_fit_is_refused_with_the_reason,
+    more_samples_or_slices_than_the_buffer_can_hold_are_refused,
+    an_array_that_is_too_short_is_refused,
 }
 
 #[test]
 fn a_limit_on_silence_without_room_is_refused() {
     const SMALL: Shape = Shape { samples: 1, ..Shape::small(Trading::ALL, &WindowSpec::DEFAULT) };
-    let mut storage = Box::new(<storage!(SMALL, u16)>::new());
-    let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
-    let mut aggregator =
-        Aggregator::new(SMALL, windows, Trading::ALL, rate, 0, &mut *storage).unwrap();
-    let silence = Limit::Silence(core::time::Duration::from_secs(1));
-    let result = aggregator.set_limits(Trading::OrderFill.id(), &[silence]);
-    assert_eq!(result, Err(LimitError::NoRoomForSilence));
+    const WIDE: Shape = Shape { is_compact: false, ..SMALL };
+    storage!(SmallMemory: SMALL, u16);
+    storage!(WideSmallMemory: WIDE, u16);
+    fn check(storage: impl Storage) {
+        let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::NANOSECONDS);
+        let mut aggregator = Aggregator::new(windows, Trading::ALL, rate, 0, storage).unwrap();
+        let silence = Limit::Silence(core::time::Duration::from_secs(1));
+        let result = aggregator.set_limits(Trading::OrderFill.id(), &[silence]);
+        assert_eq!(result, Err(LimitError::NoRoomForSilence));
+    }
+    check(&mut *Box::new(SmallMemory::new()));
+    check(&mut *Box::new(WideSmallMemory::new()));
 }
 
 #[test]
 fn storage_in_arrays_has_the_size_that_its_shape_computes() {
-    assert!(size_of::<Memory>().abs_diff(SHAPE.bytes::<u32>()) < 128);
-    assert!(size_of::<storage!(SHAPE, u16)>().abs_diff(SHAPE.bytes::<u16>()) < 128);
+    assert!(size_of::<WideMemory>().abs_diff(SHAPE.bytes::<u32>()) < 128);
+    assert!(size_of::<WidePacedNarrow>().abs_diff(PACED_SHAPE.bytes::<u16>()) < 128);
+    assert!(size_of::<CompactMemory>().abs_diff(compact(SHAPE).bytes::<u32>()) < 128);
+    assert!(size_of::<CompactPacedNarrow>().abs_diff(compact(PACED_SHAPE).bytes::<u16>()) < 128);
 }

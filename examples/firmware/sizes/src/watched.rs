@@ -14,13 +14,13 @@ pub const SHAPE: Shape =
 static RING: Ring<[Slot; 64]> = Ring::new();
 static GATE: Gate<5> = Gate::new();
 
-/// Records, drains and summarizes for ever, with storage that has this shape.
-pub fn run<S: Storage>(shape: Shape, storage: S) -> ! {
+/// Records, drains and summarizes for ever.
+pub fn run<S: Storage>(storage: S) -> ! {
     let ring: &Ring = &RING;
     let recorder = Recorder::new(ring.attach_producer(), &GATE, MinimalClock);
     let mut consumer = ring.attach_consumer();
     let Ok(mut aggregator) =
-        Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, MinimalClock.start(), storage)
+        Aggregator::new(&WINDOWS, Four::ALL, RATE, MinimalClock.start(), storage)
     else {
         loop {}
     };

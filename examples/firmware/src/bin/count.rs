@@ -92,10 +92,13 @@ macro_rules! eight_times {
     };
 }
 
+storage!(ExactStorage: EXACT, u16);
+storage!(HistogramStorage: HISTOGRAM, u16);
+
 #[entry]
 fn main() -> ! {
-    static mut EXACT_STORAGE: storage!(EXACT, u16) = <storage!(EXACT, u16)>::new();
-    static mut HISTOGRAM_STORAGE: storage!(HISTOGRAM, u16) = <storage!(HISTOGRAM, u16)>::new();
+    static mut EXACT_STORAGE: ExactStorage = ExactStorage::new();
+    static mut HISTOGRAM_STORAGE: HistogramStorage = HistogramStorage::new();
     let Some(mut peripherals) = cortex_m::Peripherals::take() else { process::exit(1) };
     board::set_full_clock_rate();
     let timer = &mut peripherals.SYST;
@@ -110,8 +113,8 @@ fn main() -> ! {
     count("thousand", 1, || execute(1_000));
     clock();
     spans();
-    drain_and_report("exact", EXACT, EXACT_STORAGE);
-    drain_and_report("histogram", HISTOGRAM, HISTOGRAM_STORAGE);
+    drain_and_report("exact", EXACT_STORAGE);
+    drain_and_report("histogram", HISTOGRAM_STORAGE);
     process::exit(0)
 }
 
@@ -173,11 +176,11 @@ type FullRing = Ring<[Slot; 2 * SPANS as usize]>;
 
 /// Counts the instructions of draining a full ring, and the bytes of stack that a pass of the drain
 /// and a report take.
-fn drain_and_report<S: Storage>(name: &str, shape: Shape, storage: S) {
+fn drain_and_report<S: Storage>(name: &str, storage: S) {
     static RING: FullRing = Ring::new();
     let ring: &Ring = &RING;
     let (producer, mut consumer) = (ring.attach_producer(), ring.attach_consumer());
-    let Ok(mut aggregator) = Aggregator::new(shape, &WINDOWS, Four::ALL, RATE, 0, storage) else {
+    let Ok(mut aggregator) = Aggregator::new(&WINDOWS, Four::ALL, RATE, 0, storage) else {
         process::exit(1)
     };
     // The first passes are not counted, because they start slices and fill the buffers. The counted

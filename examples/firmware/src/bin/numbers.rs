@@ -216,11 +216,12 @@ fn windows(random: &mut Random) {
     const WINDOWS: [WindowSpec; 1] = [WindowSpec::new(WindowSpec::SECOND.length, 5)];
     const SHAPE: Shape =
         Shape { octaves: 10, in_flight: 0, slowest: 0, ..Shape::small(EVENTS, &WINDOWS) };
+    storage!(Memory: SHAPE, u16);
     const SLICE: u64 = 200;
     let rate = TickRate::from_hz(1_000).expect("not 0");
-    let mut storage = <storage!(SHAPE, u16)>::new();
+    let mut storage = Memory::new();
     let mut aggregator =
-        Aggregator::new(SHAPE, &WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
+        Aggregator::new(&WINDOWS, EVENTS, rate, 0, &mut storage).expect("they fit");
     // The last 64 samples, as pairs of the tick after the END (0 if unused) and the duration.
     let (mut list, mut next, mut now) = ([(0, 0); 64], 0, 0_u64);
     for _ in 0..400 {

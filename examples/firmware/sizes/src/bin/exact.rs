@@ -10,8 +10,10 @@ use tailwatch_sizes::watched;
 
 const SHAPE: Shape = Shape { octaves: 0, scale: 0, ..watched::SHAPE };
 
+storage!(Memory: SHAPE, u16);
+
 #[entry]
 fn main() -> ! {
-    static mut STORAGE: storage!(SHAPE, u16) = <storage!(SHAPE, u16)>::new();
-    watched::run(SHAPE, STORAGE)
+    static mut STORAGE: Memory = Memory::new();
+    watched::run(STORAGE)
 }
