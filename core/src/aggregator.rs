@@ -18,23 +18,33 @@
 mod accumulate;
 mod coordinated_omission;
 mod drain;
-mod error;
+pub(crate) mod error;
 mod limits;
-mod summarize;
+pub(crate) mod summarize;
 mod whole_spans;
 
 use core::marker::PhantomData;
 
 use crate::{
-    EventId, EventInfo, Kind, LimitError, MAX_PAYLOAD, Moments, Record, TickRate, TimeScale, Unit,
-    WindowSpec,
-    clock::nanos_from_duration,
-    exemplars,
-    histogram::Count,
-    in_flight::{Occupancy, OpenSpanTable},
+    clock::{TickRate, TimeScale, nanos_from_duration},
+    declaration::EventInfo,
+    event::{EventId, Unit},
+    record::{Kind, MAX_PAYLOAD, Record},
     repr::{Repr, StoredSample},
-    select::WeightedSample,
-    storage::{Row, RowState, Shape, Storage, StorageExt, StorageParts, UNIT_ONE},
+    sla::LimitError,
+    spans::{
+        exemplars,
+        in_flight::{Occupancy, OpenSpanTable},
+    },
+    statistics::{
+        histogram::count::Count, moments::Moments, select::WeightedSample, window::WindowSpec,
+    },
+    storage::{
+        Storage, StorageParts,
+        row::{Row, StorageExt, UNIT_ONE},
+        row_state::RowState,
+        shape::Shape,
+    },
 };
 
 pub use self::{
@@ -385,10 +395,10 @@ impl<S: Storage> Aggregator<S> {
         }
         self.note_activity(row, start);
         // Both ways do the same: `pair` is one function for START and END, which takes less flash.
-        let tag_is_awaited = if !S::Repr::IS_COMPACT {
-            self.in_flight().start(row_number(row), start, tag, record.sampling())
-        } else {
+        let tag_is_awaited = if S::Repr::IS_COMPACT {
             self.pair(row, start, false, tag, record.sampling()).is_some_and(|flag| flag > 0)
+        } else {
+            self.in_flight().start(row_number(row), start, tag, record.sampling())
         };
         if tag_is_awaited {
             self.set_awaited_tag(row, start, tag);
@@ -479,10 +489,10 @@ impl<S: Storage> Aggregator<S> {
     #[inline]
     fn end_span(&mut self, row: usize, start: u64) -> Option<u64> {
         let pass = self.pass;
-        if !S::Repr::IS_COMPACT {
-            self.in_flight().end(row_number(row), start, pass)
-        } else {
+        if S::Repr::IS_COMPACT {
             self.pair(row, start, true, pass, 0)
+        } else {
+            self.in_flight().end(row_number(row), start, pass)
         }
     }
 

@@ -5,8 +5,17 @@
 use defmt::{Format, Formatter, write};
 
 use crate::{
-    Aggregator, Clock, Consumer, FixedPoint, Gate, Producer, Record, Recorder, Repr, Ring, Slot,
-    SpanGuard, Storage, StorageParts, fixed_point::FRACTION_BITS,
+    aggregator::Aggregator,
+    clock::Clock,
+    record::Record,
+    recording::{
+        gate::Gate,
+        recorder::{Recorder, SpanGuard},
+    },
+    repr::Repr,
+    ring::{Ring, consumer::Consumer, producer::Producer, slot::Slot},
+    statistics::fixed_point::{FRACTION_BITS, FixedPoint},
+    storage::{Storage, StorageParts},
 };
 
 impl Format for Ring {

@@ -39,64 +39,87 @@
     )
 )]
 
-pub mod aggregator;
+// The modules in the order of a record's path. A module imports only from modules above it.
 mod arithmetic;
-mod bucket_counts;
-#[doc(hidden)]
-pub mod claim_once;
 mod clock;
-#[cfg(feature = "defmt")]
-mod defmt_impls;
 mod event;
-mod exemplars;
-mod fixed_point;
-mod gate;
-pub mod histogram;
-mod in_flight;
-mod moments;
-mod presets;
-mod quantile;
 mod record;
-mod recorder;
-pub mod repr;
-pub mod ring;
-mod sample_buffer;
-pub mod select;
-mod sla;
-#[doc(hidden)]
-pub mod snake_case;
-mod storage;
-mod summary;
+mod stored;
 #[doc(hidden)]
 pub mod sync;
-mod window;
 
+pub mod ring;
+
+mod recording;
+
+mod statistics;
+
+mod sla;
+
+mod declaration;
+
+pub mod repr;
+
+mod spans;
+
+mod storage;
+
+pub mod aggregator;
+
+#[cfg(feature = "defmt")]
+mod defmt_impls;
+
+#[doc(hidden)]
+pub use self::event::event_id;
 pub use self::{
     aggregator::{
-        Aggregator, ConfigError, Counters, Distribution, DistributionData, Outcomes, Scope,
+        Aggregator, Counters, Outcomes,
+        error::ConfigError,
+        summarize::{Distribution, DistributionData, Scope},
     },
     clock::{Clock, TickRate, TimeScale, TimeUnit},
-    event::{Event, EventId, EventInfo, Unit},
-    exemplars::Exemplar,
-    fixed_point::FixedPoint,
-    gate::Gate,
-    histogram::{Bucket, Buckets, Count, Estimate, Histogram, MAX_SCALE},
-    in_flight::{OpenSpan, Pairing},
-    moments::Moments,
-    presets::Trading,
-    quantile::{ParseQuantileError, Quantile},
+    declaration::{EventInfo, presets::Trading},
+    event::{Event, EventId, Unit},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
-    recorder::{Disabled, Recorder, SpanGuard, Token},
-    repr::{Compact, Repr, StoredMoments, StoredSample, Wide},
-    ring::{
-        CapacityError, Consumer, Drained, PassStart, Producer, Ring, RingPass, RingProgress, Slot,
+    recording::{
+        gate::Gate,
+        recorder::{Disabled, Recorder, SpanGuard, Token},
     },
-    sample_buffer::Samples,
-    select::WeightedSample,
-    sla::{Limit, LimitError, Rule, Silence, SlaState, SlaStatus, StatusChange, Tally, Threshold},
-    storage::{Absent, ChooseRepr, ReprIf, RowState, Shape, Storage, StorageParts},
-    summary::{Accuracy, Summary, UnitConverter},
-    window::{Window, WindowSpec},
+    repr::{Compact, Repr, StoredMoments, StoredSample, Wide, samples::Samples},
+    ring::{
+        CapacityError, Ring,
+        consumer::{Consumer, Drained},
+        producer::Producer,
+        progress::{PassStart, RingPass, RingProgress},
+        slot::Slot,
+    },
+    sla::{
+        Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
+        rule::{Rule, Silence, Tally},
+    },
+    spans::{
+        exemplars::Exemplar,
+        in_flight::{OpenSpan, Pairing},
+    },
+    statistics::{
+        fixed_point::FixedPoint,
+        histogram::{
+            self, Bucket, Histogram,
+            buckets::{Buckets, Estimate, MAX_SCALE},
+            count::Count,
+        },
+        moments::Moments,
+        quantile::{ParseQuantileError, Quantile},
+        select::{self, WeightedSample},
+        summary::{Accuracy, Summary, UnitConverter},
+        window::{Window, WindowSpec},
+    },
+    storage::{
+        Storage, StorageParts,
+        declare::{ChooseRepr, ReprIf},
+        row_state::RowState,
+        shape::Shape,
+    },
 };
 #[doc(hidden)]
-pub use event::event_id;
+pub use self::{declaration::snake_case, ring::claim_once};

@@ -15,20 +15,24 @@
 //! | exact quantiles | selects among copies of the samples | sorts the indices of the samples |
 //! | code | has fast paths for frequent cases | is small |
 
-mod compact;
-mod wide;
+pub(crate) mod compact;
+pub(crate) mod samples;
+pub(crate) mod wide;
 
-use core::fmt::Debug;
-
+use self::samples::Samples;
 pub use self::{
     compact::{CompactMoments, CompactSample},
     wide::WideSample,
 };
 use crate::{
-    Count, Moments, Quantile,
-    moments::Sum,
-    sample_buffer::{Membership, Samples, WindowFilter},
-    select::WeightedSample,
+    statistics::{
+        histogram::count::Count,
+        moments::{Moments, Sum},
+        quantile::Quantile,
+        sample_buffer::{Membership, WindowFilter},
+        select::WeightedSample,
+    },
+    stored::Stored,
 };
 
 /// The representation for servers: fast, and no number saturates in practice.
@@ -59,22 +63,6 @@ pub trait Repr: Stored + private::Sealed {
     /// An element of the sample buffer.
     type Sample: StoredSample;
 }
-
-/// A type of which storage consists.
-pub trait Stored: Copy + Debug + Default + PartialEq + Eq + Log + 'static {}
-
-impl<T: Copy + Debug + Default + PartialEq + Eq + Log + 'static> Stored for T {}
-
-/// A type that defmt can log, if the feature `defmt` is on; otherwise any type.
-#[cfg(feature = "defmt")]
-pub trait Log: defmt::Format {}
-#[cfg(feature = "defmt")]
-impl<T: defmt::Format> Log for T {}
-/// A type that defmt can log, if the feature `defmt` is on; otherwise any type.
-#[cfg(not(feature = "defmt"))]
-pub trait Log {}
-#[cfg(not(feature = "defmt"))]
-impl<T> Log for T {}
 
 mod private {
     pub trait Sealed {}

@@ -70,10 +70,12 @@
 //! - Each time the counters run through their whole range (2^64 records; 2^32 on 32-bit targets)
 //!   between two drains, that many overwritten records are missing from the consumer's counts.
 
-mod consumer;
-mod producer;
-mod progress;
-mod slot;
+#[doc(hidden)]
+pub mod claim_once;
+pub(crate) mod consumer;
+pub(crate) mod producer;
+pub(crate) mod progress;
+pub(crate) mod slot;
 
 use core::{alloc::Layout, error, fmt};
 

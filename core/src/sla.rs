@@ -55,13 +55,11 @@
 //!   for this time and may count as hung.
 //! - Silence is not watched while an event is switched off or sampled.
 
-mod rule;
+pub(crate) mod rule;
 
 use core::{error, fmt, time::Duration};
 
-pub(crate) use self::rule::{NO_RULE, window_for};
-pub use self::rule::{Rule, Silence, Tally};
-use crate::{EventId, Quantile};
+use crate::{event::EventId, statistics::quantile::Quantile};
 
 /// A limit on a quantile of an event's samples over a window, such as "p95 of the last 60 s is at
 /// most 20 ms". [`Limit`] is any limit: a threshold, or a limit on silence.

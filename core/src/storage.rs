@@ -1,27 +1,18 @@
 //! The memory of an [`Aggregator`](crate::Aggregator): the [`Storage`] trait and the arrays that a
 //! storage consists of.
 
-mod declare;
-mod row;
-mod row_state;
-mod shape;
+pub(crate) mod bucket_counts;
+pub(crate) mod declare;
+pub(crate) mod row;
+pub(crate) mod row_state;
+pub(crate) mod shape;
 
-pub use self::{
-    declare::{ChooseRepr, ReprIf},
-    row_state::RowState,
-    shape::Shape,
-};
-pub(crate) use self::{
-    row::{Row, StorageExt, UNIT_ONE},
-    row_state::Staged,
-};
+use self::{row_state::RowState, shape::Shape};
 use crate::{
-    Count,
-    exemplars::Exemplar,
-    in_flight::OpenSpan,
     repr::{Repr, StoredSample},
-    sla::{Rule, Silence, Tally},
-    window::Window,
+    sla::rule::{Rule, Silence, Tally},
+    spans::{exemplars::Exemplar, in_flight::OpenSpan},
+    statistics::{histogram::count::Count, window::Window},
 };
 
 /// The arrays of a storage. Their lengths follow from its [`Shape`].
@@ -75,29 +66,28 @@ pub struct StorageParts<'s, R: Repr, C> {
 
 /// The features that a storage has no room for: a field is `true` if there is no such feature.
 #[expect(clippy::struct_excessive_bools, reason = "the features are independent of each other")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Absent {
+#[derive(Clone, Copy)]
+pub(crate) struct Absent {
     /// No event has an expected interval, so there are no summaries that are corrected for
     /// coordinated omission.
-    pub corrected: bool,
+    pub(crate) corrected: bool,
     /// There are no limits on quantiles.
-    pub limits: bool,
+    pub(crate) limits: bool,
     /// There are no exemplars, which are the slowest samples with their tags.
-    pub slowest: bool,
+    pub(crate) slowest: bool,
     /// There are no histograms.
-    pub histogram: bool,
+    pub(crate) histogram: bool,
     /// There are no limits on silence.
-    pub silences: bool,
+    pub(crate) silences: bool,
     /// No event measures plain numbers.
-    pub numbers: bool,
+    pub(crate) numbers: bool,
     /// There is no table of open spans.
-    pub in_flight: bool,
+    pub(crate) in_flight: bool,
 }
 
 impl Absent {
     /// Nothing is declared absent: the storage may have room for everything.
-    pub const NOTHING: Self = Self {
+    pub(crate) const NOTHING: Self = Self {
         corrected: false,
         limits: false,
         slowest: false,
@@ -108,7 +98,7 @@ impl Absent {
     };
 
     /// Returns the features that a storage of this shape has no room for.
-    pub const fn of(shape: &Shape) -> Self {
+    pub(crate) const fn of(shape: &Shape) -> Self {
         Self {
             corrected: shape.corrected == 0,
             limits: shape.limits == 0,

@@ -10,7 +10,7 @@
 //! [`fence_at`] is a fence with that ordering: the name only identifies the ordering. A table has a
 //! row under each name, which gives the reason for the ordering and names a loom model that fails
 //! without it, or `none` if no model needs it. The tables are in the docs of [`ring`](crate::ring),
-//! of [`claim_once`](crate::claim_once) and of the std adapter's pool.
+//! of [`claim_once`](crate::ring::claim_once) and of the std adapter's pool.
 //!
 //! `.ci/check_orderings.py` checks the tables. In a loom build, the environment variable
 //! `TAILWATCH_WEAKEN` names one ordering: `at` then returns `Relaxed`, and `fence_at` does nothing.

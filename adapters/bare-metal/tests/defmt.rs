@@ -156,7 +156,6 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::Exemplar>();
     can_be_logged::<tailwatch_core::RowState<tailwatch_core::Wide>>();
     can_be_logged::<tailwatch_core::RowState<tailwatch_core::Compact>>();
-    can_be_logged::<tailwatch_core::Absent>();
     can_be_logged::<tailwatch_core::StorageParts<'_, tailwatch_core::Compact, u16>>();
     can_be_logged::<tailwatch_core::Shape>();
     can_be_logged::<tailwatch_core::Accuracy>();

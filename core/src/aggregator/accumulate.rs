@@ -13,13 +13,19 @@
 
 use super::{Aggregator, Counter, MomentsOf, SpanOrigin, row_number};
 use crate::{
-    EventId,
-    exemplars::{self, Exemplar},
-    histogram::Count,
+    event::EventId,
     repr::{Repr, StoredMoments, StoredSample},
-    sample_buffer::{Membership, SliceSet},
-    select::WeightedSample,
-    storage::{Row, RowState, Staged, Storage, StorageExt, StorageParts},
+    spans::exemplars::{self, Exemplar},
+    statistics::{
+        histogram::count::Count,
+        sample_buffer::{Membership, SliceSet},
+        select::WeightedSample,
+    },
+    storage::{
+        Storage, StorageParts,
+        row::{Row, StorageExt},
+        row_state::{RowState, Staged},
+    },
 };
 
 /// The largest number of samples in a batch: few enough that all of them are still in the cache
@@ -267,10 +273,8 @@ impl<S: Storage> Aggregator<S> {
     #[inline(never)]
     pub(super) fn commit(&mut self, row: usize) {
         // The rows after the events are corrected summaries, for which nothing is ever staged.
-        if row < self.shape().events {
-            if !self.state(row).staged.is_empty() {
-                self.commit_staged(row, true);
-            }
+        if row < self.shape().events && !self.state(row).staged.is_empty() {
+            self.commit_staged(row, true);
         }
     }
 

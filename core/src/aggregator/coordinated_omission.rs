@@ -15,12 +15,11 @@
 
 use super::{Aggregator, MomentsOf};
 use crate::{
-    Unit, arithmetic,
-    histogram::Count,
+    arithmetic,
+    event::Unit,
     repr::StoredMoments,
-    select::WeightedSample,
-    storage::{Row, Storage},
-    window::Window,
+    statistics::{histogram::count::Count, select::WeightedSample, window::Window},
+    storage::{Storage, row::Row},
 };
 
 impl<S: Storage> Aggregator<S> {

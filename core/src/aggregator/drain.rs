@@ -3,13 +3,14 @@
 
 use super::Aggregator;
 use crate::{
-    EventId, Kind, Record, SlaState,
-    exemplars::Exemplar,
+    event::EventId,
+    record::{Kind, Record},
     repr::{Repr, StoredMoments, StoredSample},
-    ring::{Consumer, Drained},
-    sample_buffer::WindowFilter,
-    sla::Tally,
-    storage::{Storage, StorageExt, StorageParts},
+    ring::consumer::{Consumer, Drained},
+    sla::{SlaState, rule::Tally},
+    spans::exemplars::Exemplar,
+    statistics::sample_buffer::WindowFilter,
+    storage::{Storage, StorageParts, row::StorageExt},
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -271,7 +272,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Removes early ENDs, or else uncertain spans, from the table of open spans: see
-    /// [`OpenSpanTable::remove_older`](crate::in_flight::OpenSpanTable::remove_older).
+    /// [`OpenSpanTable::remove_older`](crate::spans::in_flight::OpenSpanTable::remove_older).
     #[inline(never)]
     fn remove_older(&mut self, early_ends: bool, before: u64) {
         if !S::ABSENT.in_flight {

@@ -3,11 +3,17 @@
 use core::{error, fmt, ops::RangeInclusive, time::Duration};
 
 use crate::{
-    Buckets, EventId, EventInfo, LimitError, MAX_SCALE, Unit, WindowSpec, arithmetic,
+    arithmetic,
     clock::nanos_from_duration,
+    declaration::EventInfo,
+    event::{EventId, Unit},
     repr::{Repr, StoredSample},
-    storage::{Shape, Storage, StorageExt},
-    window::Window,
+    sla::LimitError,
+    statistics::{
+        histogram::buckets::{Buckets, MAX_SCALE},
+        window::{Window, WindowSpec},
+    },
+    storage::{Storage, row::StorageExt, shape::Shape},
 };
 
 /// The error returned when an aggregator cannot be created: windows or events are invalid, or they
@@ -105,6 +111,8 @@ pub enum ConfigError {
         /// The largest supported number.
         max: usize,
     },
+    /// The storage returns another shape than its constant [`SHAPE`](Storage::SHAPE).
+    OtherShape,
     /// The storage does not fit its own shape: its [representation](crate::repr) is not the one
     /// that the shape asks for, or one of its arrays does not have the length that follows from the
     /// shape.
@@ -176,6 +184,10 @@ impl fmt::Display for ConfigError {
             Self::TooMany { what, given, max } => {
                 write!(f, "{given} {what} are too many: the storage supports at most {max}")
             }
+            Self::OtherShape => f.write_str(
+                "the storage's function `shape` returns another shape than its constant `SHAPE`; \
+                 they must be the same",
+            ),
             Self::Storage { what, given, needed } => write!(
                 f,
                 "the storage does not fit the shape: its {what} is {given}, but the shape needs \
@@ -197,6 +209,9 @@ pub(super) fn check<S: Storage>(
     let exactly = |needed| needed..=needed;
     let at_least = |needed| needed..=usize::MAX;
     let shape = storage.shape();
+    if S::SHAPE.is_some_and(|constant| constant != shape) {
+        return Err(ConfigError::OtherShape);
+    }
     let Shape { scale, lowest, octaves, .. } = shape;
     if Buckets::new(scale, lowest, octaves).is_none() {
         return Err(ConfigError::Histogram { scale, lowest, octaves });

@@ -12,11 +12,15 @@ use core::time::Duration;
 
 use super::{Aggregator, row_number};
 use crate::{
-    EventId, EventInfo, Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
     clock::{duration_from_nanos, nanos_from_duration},
+    declaration::EventInfo,
+    event::EventId,
     repr::Repr,
-    sla::{NO_RULE, Rule, Silence, Tally, window_for},
-    storage::{RowState, Shape, Storage, StorageExt, StorageParts},
+    sla::{
+        Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
+        rule::{NO_RULE, Rule, Silence, Tally, window_for},
+    },
+    storage::{Storage, StorageParts, row::StorageExt, row_state::RowState, shape::Shape},
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -226,7 +230,7 @@ impl<S: Storage> Aggregator<S> {
         // table. Move it there, to count it as well.
         self.in_flight().spill_newest();
         let StorageParts { in_flight, rows, limits, .. } = self.storage.parts();
-        for (row, start, weight) in crate::in_flight::open_spans(in_flight) {
+        for (row, start, weight) in crate::spans::in_flight::open_spans(in_flight) {
             let age = scale.units(as_of.saturating_sub(start)).unwrap_or(u64::MAX);
             let mut next = rows[usize::from(row)].first_rule;
             while let Some(index) = usize::from(next).checked_sub(1) {

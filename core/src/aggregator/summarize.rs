@@ -15,15 +15,28 @@
 
 use super::{Aggregator, Counter, MomentsOf, Outcomes, row_number};
 use crate::{
-    Accuracy, Bucket, Buckets, Estimate, EventId, Moments, Pairing, Quantile, Summary, Unit,
-    exemplars::{self, Exemplar},
-    histogram::{self, Count},
-    moments::Sum,
-    repr::{Repr, StoredMoments, StoredSample, Wide},
-    sample_buffer::{Samples, WindowFilter},
-    select,
-    storage::{Row, Storage, StorageExt},
-    summary::{QUANTILES, QuantileValues, Quantiles, UnitConverter},
+    event::{EventId, Unit},
+    repr::{Repr, StoredMoments, StoredSample, Wide, samples::Samples},
+    spans::{
+        exemplars::{self, Exemplar},
+        in_flight::Pairing,
+    },
+    statistics::{
+        histogram::{
+            self, Bucket,
+            buckets::{Buckets, Estimate},
+            count::Count,
+        },
+        moments::{Moments, Sum},
+        quantile::Quantile,
+        sample_buffer::WindowFilter,
+        select,
+        summary::{Accuracy, QUANTILES, QuantileValues, Quantiles, Summary, UnitConverter},
+    },
+    storage::{
+        Storage,
+        row::{Row, StorageExt},
+    },
 };
 
 /// The time that a summary covers: a window, or the total since the start.
@@ -236,9 +249,10 @@ impl<S: Storage> Aggregator<S> {
         };
         let mut row = self.row(row);
         let lists = match scope {
-            Scope::Window(window) => {
-                row.windows.get(window).map_or(0..0, crate::window::Window::slice_indices)
-            }
+            Scope::Window(window) => row
+                .windows
+                .get(window)
+                .map_or(0..0, crate::statistics::window::Window::slice_indices),
             Scope::Total => row.total_list()..row.total_list() + 1,
         };
         for list in lists {

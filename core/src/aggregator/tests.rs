@@ -10,8 +10,18 @@ use proptest::prelude::*;
 use self::representations::{Empty, Tested, tests_on_both};
 use super::*;
 use crate::{
-    Accuracy, Compact, DiscardReason, Event, Limit, Outcome, Quantile, Shape, SlaState, SlaStatus,
-    Summary, Threshold, TimeUnit, Trading, Wide, storage,
+    clock::TimeUnit,
+    declaration::presets::Trading,
+    event::Event,
+    record::{DiscardReason, Outcome},
+    repr::{Compact, Wide},
+    sla::{Limit, SlaState, SlaStatus, Threshold},
+    statistics::{
+        quantile::Quantile,
+        summary::{Accuracy, Summary},
+    },
+    storage,
+    storage::shape::Shape,
 };
 
 const SECOND: u64 = 1_000_000_000;

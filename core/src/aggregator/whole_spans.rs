@@ -19,12 +19,12 @@
 
 use super::{Aggregator, SpanOrigin, accumulate::stage};
 use crate::{
-    Record, Unit,
-    histogram::Count,
+    event::Unit,
+    record::Record,
     repr::Repr,
-    sample_buffer::Membership,
-    sla::NO_RULE,
-    storage::{Storage, StorageExt, StorageParts},
+    sla::rule::NO_RULE,
+    statistics::{histogram::count::Count, sample_buffer::Membership},
+    storage::{Storage, StorageParts, row::StorageExt},
 };
 
 impl<S: Storage> Aggregator<S> {

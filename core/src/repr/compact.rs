@@ -4,12 +4,17 @@ use core::mem;
 
 use super::{Compact, Repr, StoredMoments, StoredSample};
 use crate::{
-    Count, FixedPoint, Moments, Quantile, TimeUnit, arithmetic,
-    arithmetic::{product_of_words, saturating_u64},
-    fixed_point::FRACTION_BITS,
-    moments::{Sum, VARIANCE_FRACTION_BITS},
-    sample_buffer::{Membership, Samples, WindowFilter},
-    select::{self, WeightedSample},
+    arithmetic::{self, product_of_words, saturating_u64},
+    clock::TimeUnit,
+    repr::samples::Samples,
+    statistics::{
+        fixed_point::{FRACTION_BITS, FixedPoint},
+        histogram::count::Count,
+        moments::{Moments, Sum, VARIANCE_FRACTION_BITS},
+        quantile::Quantile,
+        sample_buffer::{Membership, WindowFilter},
+        select::{self, WeightedSample},
+    },
 };
 
 impl Repr for Compact {
@@ -150,7 +155,9 @@ impl StoredMoments<Compact> for CompactMoments {
     }
 
     fn add_all(&mut self, samples: &[CompactSample]) {
-        samples.iter().for_each(|sample| self.add(*sample));
+        for sample in samples {
+            self.add(*sample);
+        }
     }
 }
 
@@ -159,7 +166,7 @@ impl StoredMoments<Compact> for CompactMoments {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CompactSample {
     /// From the highest bit on: the 12 high bits of the value, 4 bits with the binary logarithm of
-    /// the weight, and the 16 bits of a [`SliceSet`](crate::sample_buffer::SliceSet).
+    /// the weight, and the 16 bits of a [`SliceSet`](crate::statistics::sample_buffer::SliceSet).
     high: u32,
     /// The 32 low bits of the value.
     low: u32,

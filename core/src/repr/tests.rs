@@ -7,7 +7,13 @@ use num_bigint::BigUint;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{TickRate, TimeUnit, Window, WindowSpec, sample_buffer::SliceSet};
+use crate::{
+    clock::{TickRate, TimeUnit},
+    statistics::{
+        sample_buffer::SliceSet,
+        window::{Window, WindowSpec},
+    },
+};
 
 /// What the numbers of a representation can hold.
 struct Limits {

@@ -2,11 +2,16 @@
 
 use super::{Repr, StoredMoments, StoredSample, Wide};
 use crate::{
-    FixedPoint, Moments, Quantile, TimeUnit, arithmetic,
-    fixed_point::FRACTION_BITS,
-    moments::{Sum, VARIANCE_FRACTION_BITS},
-    sample_buffer::{Membership, Samples, WindowFilter},
-    select::{self, WeightedSample},
+    arithmetic,
+    clock::TimeUnit,
+    repr::samples::Samples,
+    statistics::{
+        fixed_point::{FRACTION_BITS, FixedPoint},
+        moments::{Moments, Sum, VARIANCE_FRACTION_BITS},
+        quantile::Quantile,
+        sample_buffer::{Membership, WindowFilter},
+        select::{self, WeightedSample},
+    },
 };
 
 impl Repr for Wide {

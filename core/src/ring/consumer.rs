@@ -9,7 +9,8 @@ use core::ops::Range;
 
 use super::Ring;
 use crate::{
-    Record,
+    arithmetic::HAS_64_BIT_REGISTERS,
+    record::Record,
     sync::{
         Ordering::{Acquire, Relaxed},
         at, fence_at,
@@ -20,7 +21,7 @@ use crate::{
 /// KiB) on 64-bit targets, 8 (128 bytes) on 32-bit targets, where stacks are small.
 const CHUNK: usize = if cfg!(tailwatch_loom) {
     2
-} else if cfg!(target_pointer_width = "64") {
+} else if HAS_64_BIT_REGISTERS {
     256
 } else {
     8

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use super::{Ring, batch};
 use crate::{
-    Record,
+    record::Record,
     sync::{
         Cell,
         Ordering::{Acquire, Relaxed, Release},

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::{
-    Record,
+    record::Record,
     sync::{AtomicUsize, Ordering::Relaxed},
 };
 

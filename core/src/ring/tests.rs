@@ -6,7 +6,7 @@ use std::{boxed::Box, collections::VecDeque, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EventId, Record};
+use crate::{arithmetic::HAS_64_BIT_REGISTERS, event::EventId, record::Record};
 
 /// Creates a record with `n` in both words, so that a mixture of two records is detected.
 fn numbered(n: u64) -> Record {
@@ -128,7 +128,7 @@ proptest! {
 fn the_layout_equals_that_of_a_ring_of_constant_capacity() {
     // `counters` is their size in bytes. On 64-bit targets the counters of the producer and of the
     // consumer take 128 bytes each. On 32-bit targets they are three adjacent words.
-    let (counters, align) = if cfg!(target_pointer_width = "64") { (256, 128) } else { (12, 4) };
+    let (counters, align) = if HAS_64_BIT_REGISTERS { (256, 128) } else { (12, 4) };
     for capacity in [8_usize, 64, 16_384] {
         let layout = Ring::layout(capacity).unwrap();
         assert_eq!(layout.size(), counters + 16 * capacity);

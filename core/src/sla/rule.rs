@@ -7,9 +7,13 @@ use core::time::Duration;
 
 use super::{SlaState, Threshold};
 use crate::{
-    Quantile, TickRate, Unit, WindowSpec, arithmetic,
-    clock::{TimeUnit, nanos_from_duration},
-    window::Window,
+    arithmetic,
+    clock::{TickRate, TimeUnit, nanos_from_duration},
+    event::Unit,
+    statistics::{
+        quantile::Quantile,
+        window::{Window, WindowSpec},
+    },
 };
 
 /// The rule number that means "no rule". Rules are numbered from 1.

@@ -1,6 +1,6 @@
 //! The macro that declares the type of a storage in arrays.
 
-use crate::{Compact, Wide, repr::Repr};
+use crate::repr::{Compact, Repr, Wide};
 
 /// The representation that a shape asks for: [`Compact`] if `IS_COMPACT`, and otherwise [`Wide`].
 /// [`storage!`](crate::storage!) uses it to get from a constant to a type.

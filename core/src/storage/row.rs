@@ -1,12 +1,16 @@
 //! A view of one row of a storage.
 
-use super::{Absent, RowState, Shape, Storage, StorageParts};
-use crate::{
-    Buckets, Unit,
+use super::{
+    Absent, Storage, StorageParts,
     bucket_counts::{BucketCounts, padded},
-    exemplars::{self, Exemplar},
+    row_state::RowState,
+    shape::Shape,
+};
+use crate::{
+    event::Unit,
     repr::{Repr, StoredSample},
-    window::Window,
+    spans::exemplars::{self, Exemplar},
+    statistics::{histogram::buckets::Buckets, window::Window},
 };
 
 /// The bit that is set in an entry of [`StorageParts::row_of_id`] if the event's unit is
@@ -39,7 +43,8 @@ impl<S: Storage> StorageExt for S {}
 /// The row of a corrected summary has no staged counts, samples or exemplars: these are empty.
 pub(crate) struct Row<'a, S: Storage> {
     shape: Shape,
-    row_of_id: &'a [u16],
+    /// [`StorageParts::row_of_id`], which holds the unit of each event.
+    units: &'a [u16],
     pub(crate) windows: &'a [Window],
     pub(crate) state: &'a mut RowState<S::Repr>,
     /// The moments of each slice.
@@ -84,25 +89,24 @@ impl<'a, S: Storage> Row<'a, S> {
         let exemplars = shape.exemplar_lists() * shape.slowest;
         let (samples, exemplars) =
             if row < shape.events { (shape.samples, exemplars) } else { (0, 0) };
+        let StorageParts { row_of_id: units, windows, rows, scratch, folded, .. } = parts;
         // The staged counts of the events follow the totals of all rows.
         let (totals, staged) =
             parts.totals.split_at_mut_checked(shape.rows() * buckets).unwrap_or_default();
+        let counts = section(parts.counts, row, shape.slices * buckets);
         Self {
             shape,
-            row_of_id: parts.row_of_id,
-            windows: parts.windows,
-            state: &mut parts.rows[row],
+            units,
+            windows,
+            state: &mut rows[row],
             slices: section(parts.slices, row, shape.slices),
-            counts: BucketCounts::new(
-                section(parts.counts, row, shape.slices * buckets),
-                shape.slices,
-            ),
+            counts: BucketCounts::new(counts, shape.slices),
             total: section(totals, row, buckets),
             staged: section(staged, row, buckets),
             samples: section(parts.samples, row, samples),
             exemplars: section(parts.slowest, row, exemplars),
-            scratch: parts.scratch,
-            folded: parts.folded,
+            scratch,
+            folded,
         }
     }
 
@@ -111,7 +115,7 @@ impl<'a, S: Storage> Row<'a, S> {
     #[inline(always)]
     pub(crate) fn unit(&self) -> Unit {
         let is_number = !S::ABSENT.numbers
-            && self.row_of_id.get(usize::from(self.state.id)).is_some_and(|e| e & UNIT_ONE != 0);
+            && self.units.get(usize::from(self.state.id)).is_some_and(|e| e & UNIT_ONE != 0);
         if is_number { Unit::One } else { Unit::Time }
     }
 

@@ -1,11 +1,10 @@
 //! The state of one row of a storage.
 
 use crate::{
-    Count, Moments,
-    in_flight::PackedPairing,
     repr::{Repr, StoredMoments},
-    sample_buffer::SliceSet,
-    sla::NO_RULE,
+    sla::rule::NO_RULE,
+    spans::in_flight::PackedPairing,
+    statistics::{histogram::count::Count, moments::Moments, sample_buffer::SliceSet},
 };
 
 /// The state of a row, except for its bucket counts, its samples, its exemplars, and what belongs

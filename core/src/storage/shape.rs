@@ -1,13 +1,18 @@
 //! The capacities of an aggregator.
 
-use super::RowState;
+use super::row_state::RowState;
 use crate::{
-    Buckets, Compact, EventInfo, TimeUnit, Unit, Wide, WindowSpec, bucket_counts,
-    exemplars::Exemplar,
-    in_flight::OpenSpan,
-    repr::{Repr, StoredSample},
-    sla::{Rule, Silence, Tally},
-    window::Window,
+    clock::TimeUnit,
+    declaration::EventInfo,
+    event::Unit,
+    repr::{Compact, Repr, StoredSample, Wide},
+    sla::rule::{Rule, Silence, Tally},
+    spans::{exemplars::Exemplar, in_flight::OpenSpan},
+    statistics::{
+        histogram::buckets::Buckets,
+        window::{Window, WindowSpec},
+    },
+    storage::bucket_counts,
 };
 
 /// The capacities of an [`Aggregator`](crate::Aggregator), from which the lengths of all the arrays

@@ -5,7 +5,11 @@ use std::{boxed::Box, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{EventId, Producer, Record, Ring, Slot};
+use crate::{
+    event::EventId,
+    record::Record,
+    ring::{Ring, producer::Producer, slot::Slot},
+};
 
 /// The capacities of the rings, and their sum.
 const CAPACITIES: [usize; RINGS] = [8, 64, 16];

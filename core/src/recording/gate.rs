@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::{
-    EventId,
+    event::EventId,
     sync::{AtomicU8, Ordering::Relaxed},
 };
 

@@ -16,8 +16,8 @@
 use core::ops::Range;
 
 use crate::{
-    histogram::Count,
     repr::{Repr, StoredMoments},
+    statistics::histogram::count::Count,
 };
 
 /// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes.
@@ -207,7 +207,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Compact, EventId, EventInfo, Moments, Shape, WeightedSample, Wide, WindowSpec};
+    use crate::{
+        declaration::EventInfo,
+        event::EventId,
+        repr::{Compact, Wide},
+        statistics::{moments::Moments, select::WeightedSample, window::WindowSpec},
+        storage::shape::Shape,
+    };
 
     const EVENTS: [EventInfo; 2] = [
         EventInfo::new(EventId::new(1).unwrap(), "a"),

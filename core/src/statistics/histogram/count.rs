@@ -1,6 +1,6 @@
 //! The integer types in which counts are stored.
 
-use crate::repr::Stored;
+use crate::stored::Stored;
 
 /// An unsigned integer that is used as a counter: `u16`, `u32` or `u64`.
 ///

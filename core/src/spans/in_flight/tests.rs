@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Compact, RowState, Wide};
+use crate::{
+    repr::{Compact, Wide},
+    storage::row_state::RowState,
+};
 
 /// A random operation on the table and the model.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 //! The standard library's selection and sorting take 7,000 bytes of code. Compact storage, where
 //! flash is scarce and samples are few, sorts by Shellsort instead, which takes about 100.
 
-use crate::Quantile;
+use crate::statistics::quantile::Quantile;
 
 /// Returns the values at the given quantiles by [nearest rank](Quantile), or `None` if there are no
 /// samples. Reorders the samples.

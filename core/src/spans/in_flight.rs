@@ -42,7 +42,7 @@
 
 use core::marker::PhantomData;
 
-use crate::{Count, repr::Repr};
+use crate::{repr::Repr, statistics::histogram::count::Count};
 
 /// How many STARTs and ENDs of an event have been paired, and what became of the others.
 ///

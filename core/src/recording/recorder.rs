@@ -3,8 +3,13 @@
 use core::{error, fmt};
 
 use crate::{
-    Clock, DiscardReason, Event, EventId, Gate, Kind, MAX_PAYLOAD, Outcome, Record, arithmetic,
-    gate::Decision, ring::Producer, sync::Cell,
+    arithmetic,
+    clock::Clock,
+    event::{Event, EventId},
+    record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
+    recording::gate::{Decision, Gate},
+    ring::producer::Producer,
+    sync::Cell,
 };
 
 /// Whether the usual case (every occurrence of the event is recorded, and the duration fits an END)
@@ -429,7 +434,11 @@ mod tests {
     use std::{vec, vec::Vec};
 
     use super::*;
-    use crate::{Ring, Slot, TickRate, Trading};
+    use crate::{
+        clock::TickRate,
+        declaration::presets::Trading,
+        ring::{Ring, slot::Slot},
+    };
 
     /// A clock that stands still at the tick that the test last set.
     #[derive(Debug)]

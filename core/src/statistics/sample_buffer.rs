@@ -1,11 +1,11 @@
-//! Which windows the samples in the buffer of an event belong to, and lists of selected samples.
+//! Which windows the samples in the buffer of an event belong to.
 //!
 //! The buffer holds the newest samples of an event. A query for exact quantiles has to select those
 //! that belong to its window. A window is cut into intervals of equal length, its *slices*. Each
 //! [representation](crate::repr) of a sample stores one part of its [`Membership`]: the tick, or
 //! the slices.
 
-use crate::{repr::CompactSample, select::WeightedSample, window::Window};
+use crate::statistics::window::Window;
 
 /// The slices of all windows that a tick belongs to, in 16 bits that are divided among the windows.
 /// Those of a window hold the number of the slice, counted from 1, or 0 if the tick is outside the
@@ -89,35 +89,5 @@ impl WindowFilter {
     #[expect(clippy::cast_possible_truncation, reason = "the number fits into the window's bits")]
     pub(crate) const fn slice_bits(self, slice: usize) -> u16 {
         ((slice - self.first + 1) as u16) << self.shift
-    }
-}
-
-/// Weighted samples in no particular order.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Samples<'a> {
-    /// Some of the samples.
-    list: &'a [WeightedSample],
-    /// The other samples: a part of a compact sample buffer, and the indices of the samples in it.
-    indexed: (&'a [CompactSample], &'a [u16]),
-}
-
-impl<'a> Samples<'a> {
-    /// Returns the elements of `buffer` with these indices.
-    pub(crate) const fn indexed(buffer: &'a [CompactSample], indices: &'a [u16]) -> Self {
-        Self { list: &[], indexed: (buffer, indices) }
-    }
-
-    /// Returns an iterator over the samples.
-    pub fn iter(&self) -> impl Iterator<Item = WeightedSample> + Clone + use<'a> {
-        let (buffer, indices) = self.indexed;
-        let indexed = indices.iter().map(|index| buffer[usize::from(*index)].unpack());
-        self.list.iter().copied().chain(indexed)
-    }
-}
-
-impl<'a> From<&'a [WeightedSample]> for Samples<'a> {
-    fn from(list: &'a [WeightedSample]) -> Self {
-        Self { list, indexed: (&[], &[]) }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{Quantile, Threshold, Unit, events};
+use crate::{event::Unit, events, sla::Threshold, statistics::quantile::Quantile};
 
 /// Creates a limit of `millis` milliseconds on a quantile, over the default window of 60 s.
 const fn millis(quantile: Quantile, millis: u64) -> Threshold {

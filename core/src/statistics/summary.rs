@@ -2,20 +2,27 @@
 //! internal units.
 
 use crate::{
-    Estimate, FixedPoint, Quantile, TimeUnit, Unit, arithmetic,
-    moments::{Moments, Sum},
+    arithmetic,
+    clock::TimeUnit,
+    event::Unit,
+    statistics::{
+        fixed_point::FixedPoint,
+        histogram::buckets::Estimate,
+        moments::{Moments, Sum},
+        quantile::Quantile,
+    },
 };
 
 /// How accurate quantiles are, such as those of a [`Summary`].
 ///
-/// A sample of [weight](crate::select::WeightedSample::weight) w counts as w samples of the same
+/// A sample of [weight](crate::statistics::select::WeightedSample::weight) w counts as w samples of the same
 /// value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
     /// The quantiles are exact: each is the sample at the [nearest rank](Quantile).
     Exact,
-    /// The quantiles are estimated from a [histogram](crate::histogram). Each differs from the
+    /// The quantiles are estimated from a [histogram](crate::statistics::histogram). Each differs from the
     /// sample at the nearest rank by at most this many parts per million of that sample.
     ///
     /// The bound holds for these particular quantiles and includes the rounding to integers.

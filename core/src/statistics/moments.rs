@@ -1,8 +1,13 @@
 //! Count, extremes, mean and standard deviation, in integer arithmetic.
 
 use crate::{
-    FixedPoint, TimeUnit, arithmetic, fixed_point::FRACTION_BITS, repr::Stored,
-    select::WeightedSample,
+    arithmetic,
+    clock::TimeUnit,
+    statistics::{
+        fixed_point::{FRACTION_BITS, FixedPoint},
+        select::WeightedSample,
+    },
+    stored::Stored,
 };
 
 /// The number of fractional bits that a variance is computed with, 32. Its square root, the

@@ -12,8 +12,8 @@
 use core::{ops::Range, time::Duration};
 
 use crate::{
-    TickRate, arithmetic,
-    clock::{duration_from_nanos, nanos_from_duration},
+    arithmetic,
+    clock::{TickRate, duration_from_nanos, nanos_from_duration},
 };
 
 /// The length of a window and the number of slices it is cut into.

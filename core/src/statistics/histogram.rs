@@ -28,8 +28,8 @@
 //! Buckets merge exactly, in any order, with integers alone.
 
 mod bounds;
-mod buckets;
-mod count;
+pub(crate) mod buckets;
+pub(crate) mod count;
 
 use core::marker::PhantomData;
 
@@ -37,7 +37,10 @@ pub use self::{
     buckets::{Buckets, Estimate, MAX_SCALE},
     count::Count,
 };
-use crate::{Moments, Quantile, moments::Sum};
+use crate::statistics::{
+    moments::{Moments, Sum},
+    quantile::Quantile,
+};
 
 /// Counts values in buckets, and keeps their exact count, sum and extremes.
 ///

@@ -12,7 +12,14 @@
 use core::ops::Range;
 
 use super::bounds::BOUNDS;
-use crate::{Count, Moments, arithmetic, moments::Sum, select::WeightedSample};
+use crate::{
+    arithmetic,
+    statistics::{
+        histogram::count::Count,
+        moments::{Moments, Sum},
+        select::WeightedSample,
+    },
+};
 
 /// The finest scale of a histogram: 2^8 = 256 buckets in each octave, the range from one power of
 /// two to the next.

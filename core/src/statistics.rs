@@ -1,0 +1,10 @@
+//! What is computed from samples: windows, moments, quantiles and summaries.
+
+pub(crate) mod fixed_point;
+pub mod histogram;
+pub(crate) mod moments;
+pub(crate) mod quantile;
+pub(crate) mod sample_buffer;
+pub mod select;
+pub(crate) mod summary;
+pub(crate) mod window;
