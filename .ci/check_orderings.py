@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Package, cargo arguments that select its models, prefix of their test names, files with its
 # tables.
 CRATES = [
-    ("tailwatch-core", ["--test", "loom"], "", ["core/src/ring.rs", "core/src/claim_once.rs"]),
-    ("tailwatch", ["--lib"], "pool::models::", ["adapters/std/src/pool.rs"]),
+    ("tailwatch-core", ["--test", "loom"], "", ["core/src/ring.rs", "core/src/ring/claim_once.rs"]),
+    ("tailwatch", ["--lib"], "recording::pool::models::", ["adapters/std/src/recording/pool.rs"]),
 ]
 NAMED = re.compile(r'\b(?:at|fence_at)\(\s*"([^"]*)",\s*(?:Acquire|Release|AcqRel|SeqCst)\s*,?\s*\)')
 # A compiler fence orders nothing between cores, so it has no row.

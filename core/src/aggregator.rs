@@ -26,7 +26,7 @@ mod whole_spans;
 use core::marker::PhantomData;
 
 use crate::{
-    clock::{TickRate, TimeScale, nanos_from_duration},
+    clock::{OptionalTick, TickRate, TimeScale, nanos_from_duration},
     declaration::EventInfo,
     event::{EventId, Unit},
     record::{Kind, MAX_PAYLOAD, Record},
@@ -199,8 +199,8 @@ pub struct Aggregator<S> {
     earliest: u64,
     /// The last tick that is not in the future: `now` plus the tolerance.
     latest: u64,
-    /// One more than the time of the last pass in which records were reported lost; 0 if none were.
-    lost_until: u64,
+    /// The time of the last pass in which records were reported lost.
+    lost_until: OptionalTick,
     /// The number of passes that have begun.
     pass: u64,
     /// The state of the table of open spans, except for its entries, which are in the storage.
@@ -292,7 +292,7 @@ impl<S: Storage> Aggregator<S> {
             now,
             earliest: now.saturating_sub(tolerance),
             latest: now.saturating_add(tolerance),
-            lost_until: 0,
+            lost_until: OptionalTick::NONE,
             pass: 0,
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
@@ -481,7 +481,7 @@ impl<S: Storage> Aggregator<S> {
         }
         let now = self.now;
         let seen = &mut self.state(row).seen;
-        *seen = (*seen).max(tick.min(now).saturating_add(1));
+        *seen = (*seen).max(OptionalTick::some(tick.min(now)));
     }
 
     /// Closes the span that began at tick `start`. Returns the span's tag; `None` if its START is

@@ -7,6 +7,28 @@ use core::{fmt, num::NonZeroU64, time::Duration};
 
 use crate::arithmetic::{self, HAS_64_BIT_REGISTERS, product_of_words, saturating_u64};
 
+/// A tick, or none, in 64 bits. None comes before every tick.
+///
+/// All bits are 0 if there is none, as in new storage; a tick is stored plus 1. The last of all
+/// ticks, 2^64 − 1, becomes the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct OptionalTick(u64);
+
+impl OptionalTick {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(crate) const fn some(tick: u64) -> Self {
+        Self(tick.saturating_add(1))
+    }
+
+    #[inline(always)]
+    pub(crate) const fn get(self) -> Option<u64> {
+        self.0.checked_sub(1)
+    }
+}
+
 /// A clock that recorders read at the start and at the end of a span. It counts time in *ticks*, a
 /// raw unit of its own.
 ///

@@ -48,7 +48,8 @@ impl EventInfo {
     }
 }
 
-/// Declares a set of events: an enum with one variant for each event, which implements [`Event`].
+/// Declares a set of events: an enum with one variant for each event, which implements
+/// [`Event`](crate::Event).
 ///
 /// Each variant has a number, 1…2,047, which identifies the event in records. Braces behind the
 /// number set fields of [`EventInfo`]: `name`, `unit`, `limits`, `max_silence` and

@@ -7,6 +7,7 @@
 //! | | `Wide` | `Compact` |
 //! |---|---|---|
 //! | a counter of an event, or of a bucket since the start | 64 bits | 32 bits, saturates |
+//! | a bucket counter of a slice | [`Storage::Count`](crate::Storage::Count) | the same |
 //! | the value of a sample | up to 60 bits | up to 44 bits |
 //! | a sample in the buffer | 16 bytes: value, weight and tick | 8 bytes: value, weight and slices |
 //! | samples in the buffer of an event | any number | at most 65,536 |

@@ -1,6 +1,6 @@
 //! Sums and counters that are full (saturated at their maximum), which occur in compact storage,
 //! make a summary less accurate but never wrong: it stays within the accuracy that it reports. In
-//! wide storage, nothing saturates, and the same samples give exact sums.
+//! wide storage, the same samples give exact sums.
 
 use core::time::Duration;
 

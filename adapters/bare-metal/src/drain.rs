@@ -57,8 +57,8 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 /// so an interrupt storm that fills one ring does not keep the others from being drained.
 ///
 /// The numbers of a storage whose shape is based on [`Shape::small`](tailwatch_core::Shape::small)
-/// are [compact](tailwatch_core::Compact): a span must be shorter than 4.5 hours, and counters
-/// saturate at 2^32 − 1.
+/// are [compact](tailwatch_core::Compact): a span must be shorter than 4.5 hours, and
+/// counts of spans saturate at 2^32 − 1.
 ///
 /// ```
 /// use core::cell::Cell;

@@ -1,6 +1,8 @@
 //! The clock of a host: the processor's counter if it is reliable, or else the operating system's
 //! monotonic clock. A *tick* is a reading of the clock in its own unit.
 
+mod tsc;
+
 use core::{fmt, time::Duration};
 use std::{
     sync::OnceLock,
@@ -8,8 +10,6 @@ use std::{
 };
 
 use tailwatch_core::{Clock, TickRate};
-
-use crate::tsc;
 
 /// Whether reading the clock at the end of a span waits until the measured work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! The collector: a program starts it once, records into it and queries it.
 
+pub(crate) mod builder;
 mod control;
-mod error;
+pub(crate) mod error;
+mod explain;
 mod passes;
 mod queries;
 
@@ -14,25 +16,25 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use self::error::{InstallError, QueryError, RegisterError, SetLimitsError};
-use crate::{
-    BuildError, Builder, Report, Settings,
-    drain::{Drain, PassKind, exclusive},
-    drain_thread::DrainPlacement,
+use self::{
+    error::{InstallError, RegisterError},
     explain::InForce,
-    pool::Pool,
-    sampling::Sampler,
-    sla::ChangeQueue,
+};
+use crate::{
+    drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler, thread::DrainPlacement},
+    recording::{pool::Pool, thread_recorder},
+    report::{Report, sla::ChangeQueue},
+    settings::{Settings, build_error::BuildError},
     sync::{Mutex, lock},
-    thread_recorder,
 };
 
 /// Owns the rings, the statistics and the *drain*, the thread that reads the rings.
 ///
 /// Queries read the last published report. The drain reads each record at most
-/// [`Builder::max_period`] after it was written, provided that the drain gets a core, and publishes
-/// a report at most 10 ms later. Call [`flush`](Self::flush) before a query to include everything
-/// recorded so far. Queries never wait for the drain, and the drain never waits for queries.
+/// [`Builder::max_period`](crate::Builder::max_period) after it was written, provided that the
+/// drain gets a core, and publishes a report at most 10 ms later. Call [`flush`](Self::flush)
+/// before a query to include everything recorded so far. Queries never wait for the drain, and the
+/// drain never waits for queries.
 ///
 /// Dropping a collector [stops](Self::stop) it.
 ///
@@ -80,11 +82,6 @@ enum Driver {
 }
 
 impl Collector {
-    /// Returns a builder with the default settings.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Creates the collector, and starts the drain's thread unless the settings turn it off.
     pub(crate) fn spawn(
         pool: Arc<Pool>,
@@ -129,7 +126,10 @@ impl Collector {
         self.pool.set_drain_thread(thread.thread().clone());
         self.driver = Mutex::new(Some(Driver::Thread(thread)));
         // On an error, the caller drops the collector, which ends the thread.
-        placed.recv().unwrap_or_else(|error| Err(BuildError::Thread(io::Error::other(error))))
+        match placed.recv() {
+            Ok(placed) => placed.map_err(BuildError::from),
+            Err(error) => Err(BuildError::Thread(io::Error::other(error))),
+        }
     }
 
     /// Installs this collector as the one that the free functions, such as
@@ -159,8 +159,9 @@ impl Collector {
     ///
     /// A ring becomes free once its thread has ended and the drain has read the last record in it.
     /// If all rings are taken, but some of their threads have ended, this waits up to half a second
-    /// for such a ring. Inside an observer or hook ([`Builder::observer`],
-    /// [`Builder::on_sla_change`]) it does not wait.
+    /// for such a ring. Inside an observer or hook
+    /// ([`Builder::observer`](crate::Builder::observer),
+    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) it does not wait.
     ///
     /// # Errors
     /// Returns an error if all rings are taken, or if the collector has stopped.
@@ -204,12 +205,14 @@ impl Collector {
     /// Otherwise the span remains open in the last report, and its END counts as unregistered.
     ///
     /// Blocks until the drain's thread has ended. A second call blocks as well if the first has not
-    /// returned yet. Without a drain thread ([`Builder::manual_drain`]), the last pass runs on the
-    /// current thread, and the call blocks until it is over.
+    /// returned yet. Without a drain thread
+    /// ([`Builder::manual_drain`](crate::Builder::manual_drain)), the last pass runs on the current
+    /// thread, and the call blocks until it is over.
     ///
-    /// An observer or hook ([`Builder::observer`], [`Builder::on_sla_change`]) that calls this does
-    /// not wait: it runs inside a pass, which could otherwise never end. If that is a pass of this
-    /// collector, the call returns at once, and the last pass is made after the current one.
+    /// An observer or hook ([`Builder::observer`](crate::Builder::observer),
+    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) that calls this does not wait: it
+    /// runs inside a pass, which could otherwise never end. If that is a pass of this collector,
+    /// the call returns at once, and the last pass is made after the current one.
     pub fn stop(&self) {
         let in_pass = exclusive::is_inside_pass();
         // Inside a pass, the lock is only tried: another thread that is stopping the collector
@@ -249,7 +252,7 @@ impl Collector {
     /// Returns a description for people, one fact per line: the settings and where each came from,
     /// the limits, the sampling, the clock, the memory, the core and priority of the drain's
     /// thread, and how many spans per second each thread can record without a loss while the drain
-    /// pauses for [`Builder::max_period`].
+    /// pauses for [`Builder::max_period`](crate::Builder::max_period).
     ///
     /// The format may change in any release.
     pub fn explain(&self) -> String {

@@ -11,31 +11,36 @@ mod clocks;
 mod coverage;
 pub(crate) mod exclusive;
 mod limit_watch;
-mod pass;
+mod overhead;
+pub(crate) mod pass;
+pub(crate) mod pass_kind;
+pub(crate) mod poll_interval;
 mod publisher;
 mod readers;
+pub(crate) mod sampling;
+mod storage;
+pub(crate) mod thread;
+mod thread_names;
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tailwatch_core::{Aggregator, Clock, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec};
+use tailwatch_core::{
+    Aggregator, Clock, ConfigError, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec,
+};
 
-pub(crate) use self::pass::{PassKind, PassResult};
 use self::{
-    clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, publisher::Publisher,
-    readers::Readers,
+    clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, overhead::Overhead,
+    publisher::Publisher, readers::Readers, sampling::Sampler, storage::Boxed,
 };
 use crate::{
-    BuildError, Health, Report, SlowSample,
     clock::nanos,
     observer::Observers,
-    overhead::{self, Overhead},
-    pool::Pool,
-    report::{EventReport, WindowReport},
-    sampling::{self, Sampler},
-    sla::ChangeQueue,
-    storage::Boxed,
+    recording::pool::Pool,
+    report::{
+        EventReport, Report, WindowReport, health::Health, sla::ChangeQueue, statistics::SlowSample,
+    },
     sync::{Mutex, lock},
 };
 
@@ -52,6 +57,15 @@ pub(crate) struct Setup {
     pub(crate) sampler: Arc<Mutex<Sampler>>,
     /// The longest time for which a ring may be left unread.
     pub(crate) max_period: Duration,
+}
+
+/// Why a [`Drain`] cannot be created.
+#[derive(Debug)]
+pub(crate) enum SetupError {
+    /// The windows or the events are invalid.
+    Config(ConfigError),
+    /// The limits of this event cannot be watched.
+    Limits { event: EventId, error: LimitError },
 }
 
 /// The state of the drain.
@@ -81,7 +95,7 @@ impl Drain {
     ///
     /// # Errors
     /// Returns an error if the windows, events or limits are invalid, or do not fit the shape.
-    pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, BuildError> {
+    pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, SetupError> {
         let Setup { shape, windows, events, limits, observers, sampler, max_period } = setup;
         let clock = pool.clock();
         let record_ns = overhead::record_ns(clock);
@@ -89,7 +103,7 @@ impl Drain {
         let started = *clocks.now();
         let storage = Boxed::new(&shape);
         let aggregator = Aggregator::new(&windows, &events, clock.rate(), started.ticks, storage)
-            .map_err(BuildError::Config)?;
+            .map_err(SetupError::Config)?;
         let events: Arc<[EventInfo]> = events.into();
         let mut drain = Self {
             readers: Readers::new(
@@ -111,7 +125,10 @@ impl Drain {
             storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             is_last: false,
         };
-        drain.limits.set_all(&limits, &mut drain.aggregator)?;
+        drain
+            .limits
+            .set_all(&limits, &mut drain.aggregator)
+            .map_err(|(event, error)| SetupError::Limits { event, error })?;
         drain.publish();
         Ok(drain)
     }

@@ -14,7 +14,10 @@ use tailwatch_core::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-use crate::{Collector, RegisterError, measure::record_duration, thread_recorder::OFF};
+use crate::{
+    collector::{Collector, error::RegisterError},
+    recording::{measure::record_duration, thread_recorder::OFF},
+};
 
 /// Measures how late a sleeping thread is woken, until the probe is stopped or dropped.
 ///

@@ -127,33 +127,17 @@
 
 #[doc(hidden)]
 pub mod __private;
-mod builder;
 mod clock;
 mod collector;
 mod drain;
-mod drain_thread;
-mod explain;
-mod health;
 mod hiccup;
-mod limits_toml;
-mod measure;
 mod observer;
-mod overhead;
-mod poll_interval;
-mod pool;
+mod recording;
 mod report;
 mod reporter;
-#[cfg_attr(tailwatch_loom, path = "pool/models/memory.rs")]
-mod ring_memory;
-mod sampling;
 mod settings;
-mod sla;
-mod storage;
 mod sync;
-mod thread_names;
-mod thread_recorder;
 mod trace;
-mod tsc;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
@@ -165,29 +149,42 @@ pub use tailwatch_core::{
 pub use tailwatch_macros::measure;
 
 pub use self::{
-    builder::{BuildError, Builder},
     clock::{ClockMode, ClockSource, HostClock},
     collector::{
-        Collector, InstallError, QueryError, RegisterError, SetLimitsError, register_thread,
+        Collector,
+        builder::Builder,
+        error::{InstallError, QueryError, RegisterError, SetLimitsError},
+        register_thread,
     },
-    drain_thread::DrainPriority,
-    health::Health,
+    drain::{
+        sampling::{Sampling, SamplingError},
+        thread::DrainPriority,
+    },
     hiccup::{HiccupError, HiccupProbe},
-    limits_toml::{DurationProblem, ParseLimitsError, ParseLimitsProblem, parse_limits},
-    measure::{
+    observer::Delivery,
+    recording::measure::{
         CancelOnDrop, SpanGuard, measure, measure_cancel_on_drop, measure_cancel_on_drop_tagged,
         measure_tagged, record_discard, record_duration, record_end, record_start,
         record_start_tagged, record_value, time, try_time,
     },
-    observer::Delivery,
     report::{
-        ClockReport, EventDiff, EventReport, InFlight, Report, ReportDiff, SamplesDiff, SlowSample,
-        Statistics, WindowReport,
+        ClockReport, EventReport, InFlight, Report, WindowReport,
+        diff::{EventDiff, ReportDiff, SamplesDiff},
+        health::Health,
+        sla::{SlaChange, SlaChanges, SlaReport},
+        statistics::{SlowSample, Statistics},
     },
     reporter::Reporter,
-    sampling::{Sampling, SamplingError},
-    settings::{ClockSetting, Origin, Setting, Settings, SettingsError, SettingsProblem},
-    sla::{SlaChange, SlaChanges, SlaReport},
+    settings::{
+        ClockSetting, Origin, Setting, Settings,
+        build_error::BuildError,
+        duration::DurationProblem,
+        limits_toml::{
+            parse_limits,
+            problem::{ParseLimitsError, ParseLimitsProblem},
+        },
+        problem::{SettingsError, SettingsProblem},
+    },
     trace::TraceWriter,
 };
 

@@ -6,7 +6,7 @@ use std::{panic::catch_unwind, sync::Arc};
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
 
-use crate::{SlaChange, clock::Anchor};
+use crate::{clock::Anchor, report::sla::SlaChange};
 
 /// A record that the drain has read from a ring, as an observer receives it.
 #[derive(Clone, Copy, Debug)]

@@ -1,27 +1,26 @@
 //! The report: an immutable snapshot of everything that a collector has measured up to one moment.
 
-mod diff;
-pub(crate) mod json;
-mod statistics;
-pub(crate) mod table;
+pub(crate) mod diff;
+pub(crate) mod health;
+mod json;
+pub(crate) mod sla;
+pub(crate) mod statistics;
+mod table;
+pub(crate) mod text;
 
-use core::{fmt, time::Duration};
-use std::sync::Arc;
+use core::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec};
 
-pub use self::{
-    diff::{EventDiff, ReportDiff, SamplesDiff},
-    statistics::Statistics,
-};
-use crate::{Health, SlaReport};
+use self::{health::Health, sla::SlaReport, statistics::Statistics, text::window_name};
+use crate::clock::ClockSource;
 
 /// A snapshot of everything that a collector has measured up to one moment. It never changes.
 ///
-/// [`Display`](fmt::Display) formats it as a table for people. `serde` serializes it as JSON of the
-/// schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a sample
-/// is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
+/// [`Display`](core::fmt::Display) formats it as a table for people. `serde` serializes it as JSON
+/// of the schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a
+/// sample is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -51,7 +50,7 @@ pub struct Report {
 pub struct ClockReport {
     /// `tsc` (the processor's counter) or `monotonic` (the operating system's clock).
     #[serde(serialize_with = "json::text")]
-    pub source: crate::ClockSource,
+    pub source: ClockSource,
     /// Whether reading the clock at the end of a span waits until the measured work is done
     /// ([`ClockMode::Ordered`](crate::ClockMode::Ordered)).
     pub ordered: bool,
@@ -76,7 +75,7 @@ pub struct EventReport {
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
     /// The statistics over each window, the shortest window first.
-    #[serde(serialize_with = "json::windows")]
+    #[serde(serialize_with = "windows")]
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
@@ -104,24 +103,6 @@ pub struct InFlight {
     pub oldest_ns: Option<u64>,
     /// The tag of the oldest open span. `None` if no span is open.
     pub oldest_tag: Option<u64>,
-}
-
-/// One of the slowest spans or durations of an event, or one of the largest values of an event with
-/// plain numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct SlowSample {
-    /// The time at which the span or duration began, or the value was recorded, in nanoseconds
-    /// since 1970.
-    pub start_unix_ns: u64,
-    /// The duration in nanoseconds, or the plain number.
-    pub duration: u64,
-    /// The tag of the span, which is 0 for a span that began without one. `None` if its START was
-    /// not found, usually because it was lost, or if the sample is not a span.
-    /// [`Exemplar::tag`](tailwatch_core::Exemplar::tag) lists all cases.
-    pub tag: Option<u64>,
-    /// The name of the thread that ended the span, or recorded the duration or value.
-    pub thread: Arc<str>,
 }
 
 /// The statistics of one event over one window.
@@ -199,30 +180,11 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        table::write(self, f)
+/// Writes windows as a map from the name of the window, such as `60s`, to its statistics.
+fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(windows.len()))?;
+    for WindowReport { length, statistics } in windows {
+        map.serialize_entry(&window_name(*length), statistics)?;
     }
-}
-
-/// Formats the length of a window, such as `1s` or `500ms`, in the largest unit that divides it.
-pub(crate) fn window_name(length: Duration) -> String {
-    let nanos = length.as_nanos();
-    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
-    let (size, unit) =
-        units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
-    format!("{}{unit}", nanos / size)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_length_is_formatted_in_the_largest_unit_that_divides_it() {
-        let names = [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7]
-            .map(Duration::from_nanos)
-            .map(window_name);
-        assert_eq!(names, ["1s", "60s", "1500ms", "250us", "7ns"]);
-    }
+    map.end()
 }

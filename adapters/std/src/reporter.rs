@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Collector, Report};
+use crate::{collector::Collector, report::Report};
 
 /// The shortest interval. The drain publishes a report about every 10 ms, so a shorter interval
 /// would only repeat reports and take time.

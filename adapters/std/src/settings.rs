@@ -3,25 +3,39 @@
 //! Each [`Setting`] keeps its [`Origin`]. If several origins set the same setting, the origin with
 //! the highest precedence wins.
 
-mod environment;
+pub(crate) mod build_error;
+pub(crate) mod duration;
+pub(crate) mod environment;
 mod file;
-mod problem;
+pub(crate) mod limits_toml;
+pub(crate) mod problem;
+mod suggestion;
 #[cfg(test)]
 mod tests;
 mod value;
+mod variables;
 
 use core::{fmt, time::Duration};
 use std::path::PathBuf;
 
-use tailwatch_core::{ConfigError, EventId, EventInfo, Limit, WindowSpec};
+use tailwatch_core::{EventId, EventInfo, Limit, WindowSpec};
 
-pub(crate) use self::environment::Environment;
-pub use self::problem::{SettingsError, SettingsProblem};
 use self::{
-    problem::with_origin,
+    environment::Environment,
+    problem::{SettingsError, SettingsProblem},
     value::{Raw, Value},
 };
-use crate::{BuildError, ClockMode, DrainPriority, Sampling, poll_interval::DEFAULT_MAX_PERIOD};
+use crate::{
+    clock::ClockMode,
+    drain::{poll_interval::DEFAULT_MAX_PERIOD, sampling::Sampling, thread::DrainPriority},
+};
+
+/// The largest value of [`Builder::max_period`](crate::Builder::max_period).
+pub(crate) const MAX_PERIOD: Duration = Duration::from_hours(1);
+
+/// The largest value of [`Builder::exact_samples`](crate::Builder::exact_samples). With more
+/// samples, selecting the quantiles would take too much of each pass.
+pub(crate) const MAX_EXACT_SAMPLES: usize = 65_536;
 
 /// Where the value of a setting came from.
 ///
@@ -299,50 +313,5 @@ impl Settings {
             return refuse("drain_priority", &self.drain_priority.origin);
         }
         Ok(())
-    }
-
-    /// Adds to `error` the origin of the setting that caused it, if the operator of the machine set
-    /// it.
-    ///
-    /// An error that the program's own value caused is returned unchanged.
-    pub(crate) fn add_origin(&self, error: BuildError) -> BuildError {
-        fn keyed<'s, T>(key: &'static str, setting: &'s Setting<T>) -> (&'static str, &'s Origin) {
-            (key, &setting.origin)
-        }
-        let (key, origin) = match &error {
-            BuildError::RingCapacity(_) => keyed("ring_capacity", &self.ring_capacity),
-            // Either setting may be too large. The origin of higher precedence is the likely cause.
-            BuildError::RingMemory { .. }
-                if self.ring_capacity.origin.precedence() > self.rings.origin.precedence() =>
-            {
-                keyed("ring_capacity", &self.ring_capacity)
-            }
-            BuildError::NoRings | BuildError::RingMemory { .. } => keyed("rings", &self.rings),
-            BuildError::Period { .. } => keyed("max_period", &self.max_period),
-            BuildError::TooManySamples { .. } => keyed("exact_samples", &self.exact_samples),
-            BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
-                keyed("drain_core", &self.drain_core)
-            }
-            BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
-            BuildError::Lock { .. } => keyed("mlock", &self.mlock),
-            BuildError::Config(
-                ConfigError::NoWindows
-                | ConfigError::EmptyWindow
-                | ConfigError::SlicesDoNotDivide { .. }
-                | ConfigError::SliceTooShort { .. }
-                | ConfigError::DuplicateWindow { .. },
-            ) => keyed("windows", &self.windows),
-            BuildError::Limits { event, .. } => {
-                let mut origin = self.limits.origin.clone();
-                // The origin has the line of the first limit. Replace it with that of this event.
-                let begins = self.limit_lines.iter().find(|(id, _)| id == event);
-                if let (Origin::File { line, .. }, Some((_, first_line))) = (&mut origin, begins) {
-                    *line = *first_line;
-                }
-                return with_origin(&origin, "sla", error);
-            }
-            _ => return error,
-        };
-        with_origin(origin, key, error)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use tailwatch_core::{Kind, Outcome};
 
 use crate::{
-    Delivery,
+    observer::Delivery,
     sync::{Mutex, lock},
 };
 

@@ -231,8 +231,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Counts a sample in the limits of the event in `row`. Returns whether the sample is too old
-    /// for the window of at least one of them. `tick` is that of the sample's record; for a span, of
-    /// its END.
+    /// for the window of at least one of them. `tick` is the tick of the sample's record: of a
+    /// span, that of its END.
     #[inline(always)]
     pub(super) fn tally(&mut self, row: usize, weighted: WeightedSample, tick: u64) -> bool {
         if S::ABSENT.limits {

@@ -3,6 +3,7 @@
 
 use super::Aggregator;
 use crate::{
+    clock::OptionalTick,
     event::EventId,
     record::{Kind, Record},
     repr::{Repr, StoredMoments, StoredSample},
@@ -123,9 +124,9 @@ impl<S: Storage> Aggregator<S> {
         let StorageParts { rows, samples, limits, silences, .. } = self.storage.parts();
         for row in rows {
             if !S::ABSENT.silences {
-                row.seen = row.seen.min(now.saturating_add(1));
+                row.seen = row.seen.min(OptionalTick::some(now));
             }
-            row.sampled_until = row.sampled_until.min(now.saturating_add(1));
+            row.sampled_until = row.sampled_until.min(OptionalTick::some(now));
         }
         for rule in limits {
             rule.watch.restart_clock();
@@ -201,7 +202,7 @@ impl<S: Storage> Aggregator<S> {
     /// records were not written to any ring. Call this only if no END was among them, because a
     /// lost END would leave its span open. Otherwise, call [`mark_lost`](Self::mark_lost).
     pub fn mark_incomplete(&mut self) {
-        self.lost_until = self.now.saturating_add(1);
+        self.lost_until = OptionalTick::some(self.now);
     }
 
     /// Notes that records were lost, possibly ENDs among them. Summaries that cover any time up to
@@ -224,7 +225,7 @@ impl<S: Storage> Aggregator<S> {
     /// of the event that cover any of this time are incomplete, even if every delivered record has
     /// a weight of 1.
     pub fn mark_sampled(&mut self, event: EventId) {
-        let until = self.now.saturating_add(1);
+        let until = OptionalTick::some(self.now);
         if let Some(state) = self.state_of(event) {
             state.sampled_until = until;
         }
@@ -239,13 +240,13 @@ impl<S: Storage> Aggregator<S> {
     /// if the event has no record yet, or if the limit is already violated: only a record ends the
     /// violation.
     pub fn reset_silence(&mut self, event: EventId) {
-        let seen = self.now.saturating_add(1);
+        let seen = OptionalTick::some(self.now);
         let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();
         let Some((row, _)) = S::row_of(row_of_id, event.get()) else { return };
         let is_silent =
             silences.get(row).is_some_and(|silence| silence.watch.state == SlaState::Violated);
         let state = &mut rows[row];
-        if state.seen > 0 && !is_silent {
+        if state.seen != OptionalTick::NONE && !is_silent {
             state.seen = seen;
         }
     }

@@ -210,7 +210,7 @@ impl<S: Storage> Aggregator<S> {
             }
             let StorageParts { rows, silences, .. } = self.storage.parts();
             if let Some(silence) = silences.get_mut(row)
-                && silence.evaluate(rows[row].last_seen(), as_of, now)
+                && silence.evaluate(rows[row].seen.get(), as_of, now)
                 && let Some(status) = self.silence_status(row)
             {
                 changed(&StatusChange { status, at: now });
@@ -297,7 +297,7 @@ impl<S: Storage> Aggregator<S> {
         let StorageParts { rows, silences, .. } = self.storage.parts();
         let state = &rows[row];
         let Silence { nanos, watch, .. } = *silences.get(row)?;
-        let (event, last_seen) = (event_of(state), state.last_seen());
+        let (event, last_seen) = (event_of(state), state.seen.get());
         (nanos > 0).then(|| SlaStatus {
             event,
             limit: Limit::Silence(duration_from_nanos(nanos)),

@@ -15,6 +15,7 @@
 
 use super::{Aggregator, Counter, MomentsOf, Outcomes, row_number};
 use crate::{
+    clock::OptionalTick,
     event::{EventId, Unit},
     repr::{Repr, StoredMoments, StoredSample, Wide, samples::Samples},
     spans::{
@@ -380,7 +381,7 @@ impl<S: Storage> Aggregator<S> {
     fn coverage(&mut self, selection: &SelectionOf<S>) -> (u64, bool) {
         let since = selection.start.max(self.started);
         let sampled_until = self.state(selection.row).sampled_until;
-        let is_complete = self.lost_until.max(sampled_until) <= since
+        let is_complete = self.lost_until.max(sampled_until) < OptionalTick::some(since)
             && selection.moments.weight() == selection.moments.count();
         (self.nanos(self.now.saturating_sub(since)), is_complete)
     }

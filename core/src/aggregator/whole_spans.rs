@@ -8,10 +8,14 @@
 //! - The ticks are plausible: the span did not begin more than 10 ms before the aggregator was
 //!   created or the clock restarted, nor after it ended, and it did not end after the time of the
 //!   pass.
-//! - The span ended in the same slices of the windows as the event's *staged* samples: those that
-//!   are collected first, to be added to these slices together.
-//! - The event has no summary that is corrected for coordinated omission.
 //! - The duration in the END gives a sample: it is not too large.
+//! - In wide storage, the span ended in the same slices of the windows as the event's *staged*
+//!   samples: those that are collected first, to be added to these slices together.
+//! - In wide storage, the event has no summary that is corrected for coordinated omission.
+//!
+//! Compact storage adds the sample by [`add_sample`](Aggregator::add_sample), like every other one.
+//! Wide storage stages it here: the last two conditions leave only a few steps to do, so that the
+//! loop is fast.
 //!
 //! All other spans are left to [`record`](Aggregator::record), which handles every case, one record
 //! at a time. Both ways give the same results, except for the tag and sampling exponent of another
@@ -19,6 +23,7 @@
 
 use super::{Aggregator, SpanOrigin, accumulate::stage};
 use crate::{
+    clock::OptionalTick,
     event::Unit,
     record::Record,
     repr::Repr,
@@ -40,6 +45,7 @@ impl<S: Storage> Aggregator<S> {
     pub(super) fn record_whole_spans(&mut self, source: u16, records: &[Record]) -> usize {
         // Return early if the first two records are not a whole span. With nested spans this is the
         // most frequent case, and preparing the loop would take longer than processing one record.
+        // Compact storage leaves this to the loop, which saves flash.
         //
         // Also return early if a START might pair with an early END or might find no room in the
         // table. The loop does not change the table, so this holds for all of its spans.
@@ -80,8 +86,7 @@ impl<S: Storage> Aggregator<S> {
             state.outcomes[outcome].increment();
             state.pairing.paired.increment();
             if !S::ABSENT.silences {
-                // Stored as the tick plus 1, because 0 means that there was no record yet.
-                state.seen = state.seen.max(ended.saturating_add(1));
+                state.seen = state.seen.max(OptionalTick::some(ended));
             }
             // Without a table of open spans, an exemplar has no tag even if its START and END are
             // adjacent. If it had one, whether an exemplar has a tag would depend on what else was

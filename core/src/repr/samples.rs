@@ -1,4 +1,4 @@
-//! Lists of selected samples.
+//! Lists of the samples that a query has selected in a sample buffer.
 
 use super::compact::CompactSample;
 use crate::statistics::select::WeightedSample;

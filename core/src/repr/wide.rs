@@ -3,6 +3,7 @@
 use super::{Repr, StoredMoments, StoredSample, Wide};
 use crate::{
     arithmetic,
+    clock::OptionalTick,
     clock::TimeUnit,
     repr::samples::Samples,
     statistics::{
@@ -63,11 +64,11 @@ impl StoredMoments<Wide> for Moments<u128> {
 pub struct WideSample {
     weighted: WeightedSample,
     /// As in [`Membership`].
-    tick_plus_1: u64,
+    tick: OptionalTick,
 }
 
 impl StoredSample for WideSample {
-    const EMPTY: Self = Self { weighted: WeightedSample::ZERO, tick_plus_1: 0 };
+    const EMPTY: Self = Self { weighted: WeightedSample::ZERO, tick: OptionalTick::NONE };
     const VALUE_BITS: u32 = WeightedSample::VALUE_BITS;
     const MAX_SAMPLES: usize = usize::MAX;
     const SLICE_BITS: u32 = u32::MAX;
@@ -76,7 +77,7 @@ impl StoredSample for WideSample {
 
     #[inline(always)]
     fn new(weighted: WeightedSample, membership: Membership) -> Self {
-        Self { weighted, tick_plus_1: membership.tick_plus_1 }
+        Self { weighted, tick: membership.tick }
     }
 
     #[inline(always)]
@@ -91,7 +92,7 @@ impl StoredSample for WideSample {
 
     fn clear_membership(samples: &mut [Self]) {
         for sample in samples {
-            sample.tick_plus_1 = 0;
+            sample.tick = OptionalTick::NONE;
         }
     }
 
@@ -106,7 +107,7 @@ impl StoredSample for WideSample {
         let mut selected = 0;
         for sample in samples {
             // Without a `window`, even the samples that belong to no window are selected.
-            if window.is_none_or(|window| window.contains_tick(sample.tick_plus_1)) {
+            if window.is_none_or(|window| window.contains_tick(sample.tick)) {
                 scratch[selected] = sample.weighted;
                 selected += 1;
             }

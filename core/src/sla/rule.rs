@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::{SlaState, Threshold};
 use crate::{
     arithmetic,
-    clock::{TickRate, TimeUnit, nanos_from_duration},
+    clock::{OptionalTick, TickRate, TimeUnit, nanos_from_duration},
     event::Unit,
     statistics::{
         quantile::Quantile,
@@ -63,13 +63,12 @@ impl Tally {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
-    /// One more than the tick at which a violation was last raised or cleared; 0 if there was none
-    /// yet.
-    changed: u64,
-    /// While the state is violated: one more than the tick at which the event came back within the
-    /// limit, or 0 while it is still outside. An evaluation with too few samples leaves this
-    /// unchanged. In all other states, 0.
-    within_since: u64,
+    /// The tick at which a violation was last raised or cleared.
+    changed: OptionalTick,
+    /// While the state is violated: the tick at which the event came back within the limit, or none
+    /// while it is still outside. An evaluation with too few samples leaves this unchanged. In all
+    /// other states, none.
+    within_since: OptionalTick,
     /// How many violations have been raised.
     pub(crate) raised: u64,
     /// How many violations have been cleared.
@@ -77,8 +76,13 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) const EMPTY: Self =
-        Self { state: SlaState::Unknown, changed: 0, within_since: 0, raised: 0, cleared: 0 };
+    pub(crate) const EMPTY: Self = Self {
+        state: SlaState::Unknown,
+        changed: OptionalTick::NONE,
+        within_since: OptionalTick::NONE,
+        raised: 0,
+        cleared: 0,
+    };
 
     /// Takes the result of an evaluation into account. Returns whether a violation was raised or
     /// cleared.
@@ -93,14 +97,13 @@ impl Watch {
             // whose hold time restarted each time would never be cleared.
             (SlaState::Violated, SlaState::Unknown) => false,
             (SlaState::Violated, SlaState::Violated) => {
-                self.within_since = 0;
+                self.within_since = OptionalTick::NONE;
                 false
             }
             (SlaState::Violated, SlaState::Ok) => {
-                if self.within_since == 0 {
-                    self.within_since = now.saturating_add(1);
-                }
-                let has_held = now.saturating_sub(self.within_since - 1) >= hold_ticks;
+                let since = self.within_since.get().unwrap_or(now);
+                self.within_since = OptionalTick::some(since);
+                let has_held = now.saturating_sub(since) >= hold_ticks;
                 if has_held {
                     self.cleared += 1;
                     self.change(SlaState::Ok, now);
@@ -122,20 +125,20 @@ impl Watch {
     /// Sets the state at the tick `now`, when a violation is raised or cleared.
     fn change(&mut self, state: SlaState, now: u64) {
         self.state = state;
-        self.changed = now.saturating_add(1);
-        self.within_since = 0;
+        self.changed = OptionalTick::some(now);
+        self.within_since = OptionalTick::NONE;
     }
 
     /// Restarts the hold time of a violation. Called when the clock has restarted: its ticks cannot
     /// be compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
-        self.within_since = 0;
+        self.within_since = OptionalTick::NONE;
     }
 
     /// Returns the tick at which a violation was last raised or cleared; `None` if there was none
     /// yet.
     pub(crate) const fn since(&self) -> Option<u64> {
-        self.changed.checked_sub(1)
+        self.changed.get()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::arithmetic::{self, product_of_words};
 /// The value at the quantile `q` of `n` samples in ascending order is the sample at the *nearest
 /// rank*, `max(1, ceil(q·n))`, counted from 1. It is always one of the samples, never interpolated
 /// between two: the value at `p99.9` of 1,000 samples is the 999th smallest. A sample of
-/// [weight](crate::statistics::select::WeightedSample::weight) w counts as w samples of the same value.
+/// [weight](crate::WeightedSample::weight) w counts as w samples of the same value.
 ///
 /// As text, a quantile is written as `p` and a percentage with up to four decimals.
 ///

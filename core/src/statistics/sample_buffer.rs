@@ -5,7 +5,7 @@
 //! [representation](crate::repr) of a sample stores one part of its [`Membership`]: the tick, or
 //! the slices.
 
-use crate::statistics::window::Window;
+use crate::{clock::OptionalTick, statistics::window::Window};
 
 /// The slices of all windows that a tick belongs to, in 16 bits that are divided among the windows.
 /// Those of a window hold the number of the slice, counted from 1, or 0 if the tick is outside the
@@ -33,20 +33,20 @@ impl SliceSet {
 /// Which windows a sample belongs to: by its tick, and by its slices.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
-    /// The tick of the sample plus 1, or 0 if it belongs to no window.
-    pub(crate) tick_plus_1: u64,
+    /// The tick of the sample; none if it belongs to no window.
+    pub(crate) tick: OptionalTick,
     /// The slices that the tick belongs to.
     pub(crate) slices: SliceSet,
 }
 
 impl Membership {
     /// Belongs to no window.
-    pub(crate) const NONE: Self = Self { tick_plus_1: 0, slices: SliceSet::NONE };
+    pub(crate) const NONE: Self = Self { tick: OptionalTick::NONE, slices: SliceSet::NONE };
 
     /// Creates the membership of a sample with this tick, which belongs to these slices.
     #[inline(always)]
     pub(crate) const fn new(tick: u64, slices: SliceSet) -> Self {
-        Self { tick_plus_1: tick.saturating_add(1), slices }
+        Self { tick: OptionalTick::some(tick), slices }
     }
 }
 
@@ -72,10 +72,10 @@ impl WindowFilter {
         Self { start: window.start(), first: window.slice_indices().start, shift, mask }
     }
 
-    /// Returns whether a sample with this tick plus 1 belongs to the window.
+    /// Returns whether a sample with this tick belongs to the window.
     #[inline(always)]
-    pub(crate) const fn contains_tick(self, tick_plus_1: u64) -> bool {
-        tick_plus_1 > self.start
+    pub(crate) fn contains_tick(self, tick: OptionalTick) -> bool {
+        tick >= OptionalTick::some(self.start)
     }
 
     /// Returns the window's bits in the bits of a [`SliceSet`]. They are 0 if the sample does not

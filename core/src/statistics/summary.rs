@@ -15,14 +15,14 @@ use crate::{
 
 /// How accurate quantiles are, such as those of a [`Summary`].
 ///
-/// A sample of [weight](crate::statistics::select::WeightedSample::weight) w counts as w samples of the same
+/// A sample of [weight](crate::WeightedSample::weight) w counts as w samples of the same
 /// value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
     /// The quantiles are exact: each is the sample at the [nearest rank](Quantile).
     Exact,
-    /// The quantiles are estimated from a [histogram](crate::statistics::histogram). Each differs from the
+    /// The quantiles are estimated from a [histogram](crate::histogram). Each differs from the
     /// sample at the nearest rank by at most this many parts per million of that sample.
     ///
     /// The bound holds for these particular quantiles and includes the rounding to integers.

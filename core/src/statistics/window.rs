@@ -151,7 +151,8 @@ impl Window {
         self.slice_ticks
     }
 
-    /// Returns the indices of this window's slices.
+    /// Returns the indices of this window's slices, which are not in the order of time: see
+    /// [`newest_slices`](Self::newest_slices).
     pub(crate) const fn slice_indices(&self) -> Range<usize> {
         self.first_index..self.first_index + self.slices as usize
     }

@@ -1,6 +1,7 @@
 //! The state of one row of a storage.
 
 use crate::{
+    clock::OptionalTick,
     repr::{Repr, StoredMoments},
     sla::rule::NO_RULE,
     spans::in_flight::PackedPairing,
@@ -33,12 +34,12 @@ pub struct RowState<R: Repr> {
     pub(crate) pairing: PackedPairing<R::Counter>,
     /// The samples that have not been added to the slices and to `total` yet.
     pub(crate) staged: Staged<R>,
-    /// The tick from which the event's silence is measured, plus 1: that of its newest record, or
-    /// of the last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it.
-    /// 0 if there was no record, or if no storage of this type has a limit on silence.
-    pub(crate) seen: u64,
-    /// The last tick at which sampling may have left out records, plus 1. 0 if there is none.
-    pub(crate) sampled_until: u64,
+    /// The tick from which the event's silence is measured: that of its newest record, or of the
+    /// last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it. None if
+    /// there was no record, or if no storage of this type has a limit on silence.
+    pub(crate) seen: OptionalTick,
+    /// The last tick at which sampling may have left out records.
+    pub(crate) sampled_until: OptionalTick,
     /// The moments of all samples since the start, except for the staged ones.
     pub(crate) total: Moments<R::Sum>,
     /// The [expected interval](crate::EventInfo::expected_interval) between two spans of the event
@@ -57,19 +58,13 @@ impl<R: Repr> RowState<R> {
         outcomes: [R::Counter::ZERO; 3],
         pairing: PackedPairing::EMPTY,
         next_sample: 0,
-        seen: 0,
-        sampled_until: 0,
+        seen: OptionalTick::NONE,
+        sampled_until: OptionalTick::NONE,
         id: 0,
         first_rule: NO_RULE,
         corrected: 0,
         interval_nanos: 0,
     };
-
-    /// Returns the tick from which the event's silence is measured; `None` if there is none:
-    /// see [`seen`](Self::seen).
-    pub(crate) const fn last_seen(&self) -> Option<u64> {
-        self.seen.checked_sub(1)
-    }
 }
 
 impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
@@ -96,7 +91,8 @@ pub(crate) struct Staged<R: Repr> {
     /// The slices that the ticks `from..from + ticks` belong to.
     pub(crate) slices: SliceSet,
     /// Samples below this value do not become exemplars of the staged samples: enough slower ones
-    /// are staged already.
+    /// are staged already. Wide storage compares each sample with it first, which is fast; compact
+    /// storage does not use it.
     pub(crate) min_slow_value: R::Counter,
     /// The number of samples in the current batch. These are the newest ones in the sample buffer,
     /// and are not yet part of `sums`.

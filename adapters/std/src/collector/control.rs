@@ -2,8 +2,14 @@
 
 use tailwatch_core::{Event, Limit};
 
-use super::{Collector, SetLimitsError};
-use crate::{Sampling, SamplingError, drain::exclusive, sampling, sync::lock};
+use super::{Collector, error::SetLimitsError};
+use crate::{
+    drain::{
+        exclusive,
+        sampling::{self, Sampling, SamplingError},
+    },
+    sync::lock,
+};
 
 impl Collector {
     /// Replaces the limits of `event`.

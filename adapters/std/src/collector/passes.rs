@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use super::Collector;
-use crate::drain::{PassKind, PassResult, exclusive};
+use crate::drain::{exclusive, pass::PassResult, pass_kind::PassKind};
 
 impl Collector {
     /// Moves recorded data from the rings into the statistics once, on the current thread. Returns

@@ -7,9 +7,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tailwatch_core::{Accuracy, Event, EventId, Quantile, SlaState, Summary};
 
-use super::{Collector, QueryError};
+use super::{Collector, error::QueryError};
 use crate::{
-    Health, Report, SlaChanges, SlaReport, SlowSample, Statistics, pool::Pool, report::EventReport,
+    recording::pool::Pool,
+    report::{
+        EventReport, Report,
+        health::Health,
+        sla::{SlaChanges, SlaReport},
+        statistics::{SlowSample, Statistics},
+    },
     sync::lock,
 };
 

@@ -1,7 +1,9 @@
 //! A race between `stop` and a pass that tests of the public API cannot provoke reliably.
 
+use tailwatch_core::Trading;
+
 use super::*;
-use crate::{Health, Trading, measure};
+use crate::{recording::measure::measure, report::health::Health};
 
 #[test]
 fn records_after_the_last_pass_are_unregistered_even_if_a_pass_was_about_to_begin() {

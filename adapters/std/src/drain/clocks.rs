@@ -6,8 +6,7 @@ use core::time::Duration;
 use tailwatch_core::{Clock, TickRate};
 
 use crate::{
-    ClockMode, HostClock,
-    clock::{Anchor, nanos},
+    clock::{Anchor, ClockMode, HostClock, nanos},
     report::ClockReport,
 };
 

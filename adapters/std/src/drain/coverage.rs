@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use tailwatch_core::{Aggregator, EventInfo};
 
-use super::clocks::Clocks;
+use super::{clocks::Clocks, overhead::Overhead, sampling::Sampler, storage::Boxed};
 use crate::{
-    overhead::Overhead,
-    pool::Pool,
-    sampling::Sampler,
-    storage::Boxed,
+    recording::pool::Pool,
     sync::{Mutex, lock},
 };
 
@@ -113,7 +110,10 @@ mod tests {
     use tailwatch_core::{Event, Record, Scope, Trading};
 
     use super::*;
-    use crate::{HostClock, Sampling, clock::Anchor, drain::test_aggregator};
+    use crate::{
+        clock::{Anchor, HostClock, nanos},
+        drain::{sampling::Sampling, test_aggregator},
+    };
 
     const ORDER: Trading = Trading::OrderPlacement;
 
@@ -135,7 +135,7 @@ mod tests {
         /// Begins a pass, this time after the previous one.
         fn pass(&mut self, after: Duration) {
             let now = *self.clocks.now();
-            let ticks = now.ticks + crate::clock::nanos(after);
+            let ticks = now.ticks + nanos(after);
             self.clocks.advance(Anchor { ticks, monotonic: now.monotonic + after, ..now });
             self.aggregator.begin_pass(ticks);
         }

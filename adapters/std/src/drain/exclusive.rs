@@ -3,9 +3,9 @@
 use core::cell::Cell;
 use std::sync::TryLockError;
 
+use super::{Drain, pass::PassResult, pass_kind::PassKind};
 use crate::{
-    drain::{Drain, PassKind, PassResult},
-    pool::Pool,
+    recording::pool::Pool,
     sync::{Mutex, lock},
 };
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
 
-use super::clocks::Clocks;
+use super::{clocks::Clocks, storage::Boxed};
 use crate::{
-    BuildError, SlaChange, SlaReport,
     observer::Observers,
-    pool::Pool,
-    sla::ChangeQueue,
-    storage::Boxed,
+    recording::pool::Pool,
+    report::sla::{ChangeQueue, SlaChange, SlaReport},
     sync::{Mutex, lock},
 };
 
@@ -49,19 +47,20 @@ impl LimitWatch {
 
     /// Sets the limits of several events. All limits of one event are set at once, because each
     /// call of [`set`](Self::set) replaces the event's previous limits.
+    ///
+    /// An error has the event whose limits are invalid.
     pub(super) fn set_all(
         &self,
         limits: &[(EventId, Limit)],
         aggregator: &mut Aggregator<Boxed>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), (EventId, LimitError)> {
         let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
         events.sort_unstable();
         events.dedup();
         for event in events {
             let of_event = limits.iter().filter(|(id, _)| *id == event);
             let of_event: Vec<_> = of_event.map(|(_, limit)| *limit).collect();
-            self.set(event, &of_event, aggregator)
-                .map_err(|error| BuildError::Limits { event, error })?;
+            self.set(event, &of_event, aggregator).map_err(|error| (event, error))?;
         }
         Ok(())
     }
@@ -121,7 +120,7 @@ mod tests {
     use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
 
     use super::*;
-    use crate::{HostClock, drain::test_aggregator};
+    use crate::{clock::HostClock, drain::test_aggregator};
 
     const ORDER: Trading = Trading::OrderPlacement;
     const SECOND: u64 = 1_000_000_000;

@@ -6,11 +6,10 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use tailwatch_core::{Aggregator, EventId, EventInfo, Exemplar, Scope, WindowSpec};
 
-use super::{clocks::Clocks, readers::Readers};
-use crate::{
-    Report, SlowSample, Statistics,
-    report::{EventReport, InFlight},
-    storage::Boxed,
+use super::{clocks::Clocks, readers::Readers, storage::Boxed};
+use crate::report::{
+    EventReport, InFlight, Report,
+    statistics::{SlowSample, Statistics},
 };
 
 /// The shortest time between two reports. Computing all summaries costs as much as draining
@@ -183,11 +182,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        HostClock,
-        drain::{Drain, Setup, test_aggregator},
+        clock::HostClock,
+        drain::{Drain, Setup, sampling::Sampler, test_aggregator},
         observer::Observers,
-        pool::Pool,
-        sampling::Sampler,
+        recording::pool::Pool,
         sync::Mutex,
     };
 

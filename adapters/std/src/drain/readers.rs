@@ -7,11 +7,11 @@ use tailwatch_core::{
     Aggregator, Clock, Consumer, Drained, Kind, PassStart, Record, RingPass, RingProgress,
 };
 
-use super::{PassKind, clocks::Clocks};
-use crate::{
-    Health, observer::Observers, poll_interval::PollInterval, pool::Pool, storage::Boxed,
+use super::{
+    clocks::Clocks, pass_kind::PassKind, poll_interval::PollInterval, storage::Boxed,
     thread_names::ThreadNames,
 };
+use crate::{observer::Observers, recording::pool::Pool, report::health::Health};
 
 /// The drain's state of one ring.
 #[derive(Debug)]
@@ -261,7 +261,11 @@ mod tests {
     use tailwatch_core::{Event, Trading};
 
     use super::*;
-    use crate::{HostClock, drain::test_aggregator, pool::Claim};
+    use crate::{
+        clock::HostClock,
+        drain::{poll_interval::MIN_PERIOD, test_aggregator},
+        recording::pool::Claim,
+    };
 
     /// The parts of a drain that its readers need.
     struct Parts {
@@ -327,7 +331,7 @@ mod tests {
         let done = parts.pass(PassKind::Due);
         assert!(!done.has_any && !done.has_more && done.drained.pass == 0);
         assert_eq!(done.oldest_tick, parts.clocks.now().ticks);
-        assert!(parts.readers.due_in() <= crate::poll_interval::MIN_PERIOD);
+        assert!(parts.readers.due_in() <= MIN_PERIOD);
         assert_eq!(parts.counts(), [15, 0, 0, 15]);
         record(&thread, 1);
         let done = parts.pass(PassKind::Due);

@@ -8,8 +8,7 @@ use tailwatch_core::{
     Outcomes, Quantile, Samples, Unit, UnitConverter, WeightedSample,
 };
 
-use super::{EventReport, Report, Statistics};
-use crate::{Health, report::table};
+use super::{EventReport, Report, health::Health, statistics::Statistics, text};
 
 /// The differences of all counts between two reports of a collector, the statistics of the samples
 /// that were added, and the time between the reports; returned by [`Report::diff`].
@@ -138,14 +137,14 @@ impl ReportDiff {
 impl fmt::Display for ReportDiff {
     /// Writes the elapsed time, and a line for each event with new samples.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "in {}:", table::value(Unit::Time, self.elapsed_ns))?;
+        write!(f, "in {}:", text::value(Unit::Time, self.elapsed_ns))?;
         for EventDiff { name, unit, samples, .. } in &self.events {
             if let Some(SamplesDiff { count, p50, p99, .. }) = *samples {
                 write!(
                     f,
                     "\n{name}: {count}, p50 {}, p99 {}",
-                    table::value(*unit, p50),
-                    table::value(*unit, p99)
+                    text::value(*unit, p50),
+                    text::value(*unit, p99)
                 )?;
             }
         }

@@ -6,11 +6,9 @@ use core::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailwatch_core::{EventId, Outcomes, Summary};
 
-use super::{SlowSample, Statistics, WindowReport, window_name};
-
 /// The fields of a summary in JSON.
 #[derive(Serialize)]
-struct Numbers {
+pub(super) struct Numbers {
     count: u64,
     estimated_total: u64,
     min: u64,
@@ -44,36 +42,6 @@ impl From<&Summary> for Numbers {
             complete: summary.complete,
         }
     }
-}
-
-impl Serialize for Statistics {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Layout<'a> {
-            #[serde(flatten)]
-            summary: Numbers,
-            corrected: Option<Numbers>,
-            slowest: &'a [SlowSample],
-        }
-        Layout {
-            summary: (&self.summary).into(),
-            corrected: self.corrected.as_ref().map(Numbers::from),
-            slowest: &self.slowest,
-        }
-        .serialize(serializer)
-    }
-}
-
-/// Writes windows as a map from the name of the window, such as `60s`, to its statistics.
-pub(super) fn windows<S: Serializer>(
-    windows: &[WindowReport],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(windows.len()))?;
-    for WindowReport { length, statistics } in windows {
-        map.serialize_entry(&window_name(*length), statistics)?;
-    }
-    map.end()
 }
 
 /// Writes outcomes as a map, because the core's type does not implement `Serialize`.

@@ -1,13 +1,15 @@
 //! The statistics of an event over a window or since the start.
 
 use core::fmt;
+use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use tailwatch_core::{
     Accuracy, Bucket, Buckets, Distribution, DistributionData, Moments, Quantile, Summary,
     UnitConverter, WeightedSample,
 };
 
-use super::SlowSample;
+use super::json::Numbers;
 
 /// The statistics of an event over a window or since the start.
 ///
@@ -26,6 +28,24 @@ pub struct Statistics {
     /// Converts the values from the unit of the histogram to nanoseconds.
     converter: UnitConverter,
     values: OwnedData,
+}
+
+/// One of the slowest spans or durations of an event, or one of the largest values of an event with
+/// plain numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SlowSample {
+    /// The time at which the span or duration began, or the value was recorded, in nanoseconds
+    /// since 1970.
+    pub start_unix_ns: u64,
+    /// The duration in nanoseconds, or the plain number.
+    pub duration: u64,
+    /// The tag of the span, which is 0 for a span that began without one. `None` if its START was
+    /// not found, usually because it was lost, or if the sample is not a span.
+    /// [`Exemplar::tag`](tailwatch_core::Exemplar::tag) lists all cases.
+    pub tag: Option<u64>,
+    /// The name of the thread that ended the span, or recorded the duration or value.
+    pub thread: Arc<str>,
 }
 
 /// The data of a [`DistributionData`], but with samples or counts that it owns.
@@ -137,6 +157,24 @@ impl Statistics {
     /// in seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
         self.values().buckets()
+    }
+}
+
+impl Serialize for Statistics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Layout<'a> {
+            #[serde(flatten)]
+            summary: Numbers,
+            corrected: Option<Numbers>,
+            slowest: &'a [SlowSample],
+        }
+        Layout {
+            summary: (&self.summary).into(),
+            corrected: self.corrected.as_ref().map(Numbers::from),
+            slowest: &self.slowest,
+        }
+        .serialize(serializer)
     }
 }
 

@@ -5,9 +5,9 @@ use core::fmt;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use tailwatch_core::{Accuracy, FixedPoint, SlaState, Summary, Unit};
 
-use crate::{
-    Report,
-    report::{EventReport, window_name},
+use super::{
+    EventReport, Report,
+    text::{value, window_name},
 };
 
 const HEADER: [&str; 11] =
@@ -20,60 +20,67 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Writes the table, followed by a line about the collector's health, a line about the sampled
-/// events if there are any, and a line for each violated limit.
-pub(crate) fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut table = Table::new();
-    table.load_style(STYLE).set_header(HEADER);
-    for event in &report.events {
-        for row in rows(event) {
-            table.add_row(row);
+impl fmt::Display for Report {
+    /// Writes the table, followed by a line about the collector's health, a line about the sampled
+    /// events if there are any, and a line for each violated limit.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(STYLE).set_header(HEADER);
+        for event in &self.events {
+            for row in rows(event) {
+                table.add_row(row);
+            }
         }
-    }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    writeln!(f, "{table}")?;
-    let health = &report.health;
-    write!(
-        f,
-        "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at {} \
-         MHz",
-        health.produced,
-        health.delivered,
-        health.overwritten,
-        health.pending,
-        health.unregistered,
-        report.clock.source,
-        if report.clock.ordered { "ordered" } else { "relaxed" },
-        report.clock.hz / 1_000_000,
-    )?;
-    let faults = [
-        ("late", health.late),
-        ("clock anomalies", health.clock_anomalies),
-        ("saturated", health.saturated),
-        ("invalid", health.invalid),
-        ("of unknown events", health.unknown_events),
-        ("observer panics", health.observer_panics),
-    ];
-    for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
-        write!(f, "; {count} {name}")?;
-    }
-    f.write_str(match (report.finished, health.enabled) {
-        (true, _) => "; stopped",
-        (false, true) => "",
-        (false, false) => "; recording is off",
-    })?;
-    if !health.sampling.is_empty() {
-        f.write_str("\nsampled: ")?;
-        for (number, (event, rate)) in health.sampling.iter().enumerate() {
-            write!(f, "{}{event} 1 in {:.0}", if number > 0 { ", " } else { "" }, rate.recip())?;
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
         }
+        writeln!(f, "{table}")?;
+        let health = &self.health;
+        write!(
+            f,
+            "{} records: {} delivered, {} overwritten, {} pending, {} unregistered; clock {} {} at \
+             {} MHz",
+            health.produced,
+            health.delivered,
+            health.overwritten,
+            health.pending,
+            health.unregistered,
+            self.clock.source,
+            if self.clock.ordered { "ordered" } else { "relaxed" },
+            self.clock.hz / 1_000_000,
+        )?;
+        let faults = [
+            ("late", health.late),
+            ("clock anomalies", health.clock_anomalies),
+            ("saturated", health.saturated),
+            ("invalid", health.invalid),
+            ("of unknown events", health.unknown_events),
+            ("observer panics", health.observer_panics),
+        ];
+        for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "; {count} {name}")?;
+        }
+        f.write_str(match (self.finished, health.enabled) {
+            (true, _) => "; stopped",
+            (false, true) => "",
+            (false, false) => "; recording is off",
+        })?;
+        if !health.sampling.is_empty() {
+            f.write_str("\nsampled: ")?;
+            for (number, (event, rate)) in health.sampling.iter().enumerate() {
+                write!(
+                    f,
+                    "{}{event} 1 in {:.0}",
+                    if number > 0 { ", " } else { "" },
+                    rate.recip()
+                )?;
+            }
+        }
+        for limit in self.sla.iter().filter(|limit| limit.state == SlaState::Violated) {
+            write!(f, "\nviolated: {limit}")?;
+        }
+        Ok(())
     }
-    for limit in report.sla.iter().filter(|limit| limit.state == SlaState::Violated) {
-        write!(f, "\nviolated: {limit}")?;
-    }
-    Ok(())
 }
 
 /// Returns a row for each window with a sample, and after them the row of the total. An event
@@ -98,7 +105,7 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
 fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     let show = |number: u64| value(unit, number);
     let mean = match unit {
-        Unit::Time => duration(summary.mean.round()),
+        Unit::Time => value(unit, summary.mean.round()),
         _ => format!("{:.1}", FixedPoint::to_f64(summary.mean)),
     };
     let quantiles = match summary.accuracy {
@@ -109,24 +116,4 @@ fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     let count = if summary.complete { count.to_string() } else { format!("{count} (incomplete)") };
     let [min, p50, p95, p99, p99_9, max] = [min, p50, p95, p99, p99_9, max].map(show);
     [String::new(), window, count, min, mean, p50, p95, p99, p99_9, max, quantiles]
-}
-
-/// Formats a duration or plain number for people.
-pub(crate) fn value(unit: Unit, value: u64) -> String {
-    match unit {
-        Unit::Time => duration(value),
-        _ => value.to_string(),
-    }
-}
-
-/// Formats nanoseconds in the smallest of ns, µs and ms in which the number is below 10,000, or
-/// else in s.
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-fn duration(nanos: u64) -> String {
-    match nanos {
-        0..10_000 => format!("{nanos} ns"),
-        10_000..10_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
-        10_000_000..10_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
-        _ => format!("{:.2} s", nanos as f64 / 1e9),
-    }
 }

@@ -2,12 +2,13 @@
 
 use std::{env, ffi::OsString, path::PathBuf};
 
-use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem};
-use crate::limits_toml::nearest;
-
-const PREFIX: &str = "TAILWATCH_";
-/// The variable that contains the path of the configuration file.
-const CONFIG: &str = "TAILWATCH_CONFIG";
+use super::{
+    KEYS, Origin, Settings,
+    problem::{SettingsError, SettingsProblem},
+    suggestion::nearest,
+    value::Raw,
+    variables::{CONFIG, PREFIX, variable, variables},
+};
 
 /// Where environment variables are read from.
 #[derive(Clone, Debug, Default)]
@@ -17,16 +18,6 @@ pub(crate) enum Environment {
     Process,
     /// These names and values, instead of the variables of the process.
     Given(Vec<(OsString, OsString)>),
-}
-
-/// Returns the names of all variables that tailwatch reads.
-pub(super) fn variables() -> impl Iterator<Item = String> {
-    [CONFIG.to_owned()].into_iter().chain(KEYS.iter().map(|key| variable(key)))
-}
-
-/// Returns the name of the variable for a key, such as `TAILWATCH_RINGS` for `rings`.
-fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_uppercase())
 }
 
 impl Settings {

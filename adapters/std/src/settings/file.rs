@@ -16,11 +16,15 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{KEYS, Origin, Raw, Settings, SettingsError, SettingsProblem, value::describe};
-use crate::{
-    BuildError, ParseLimitsError, Sampling,
-    limits_toml::{EVENT, LimitsParser, SLA, first_key, nearest},
+use super::{
+    KEYS, Origin, Settings,
+    build_error::BuildError,
+    limits_toml::{EVENT, LimitsParser, SLA, first_key, problem::ParseLimitsError},
+    problem::{SettingsError, SettingsProblem},
+    suggestion::nearest,
+    value::{Raw, describe},
 };
+use crate::drain::sampling::Sampling;
 
 /// The size in bytes up to which a configuration file is read. The bound keeps a file at a wrong
 /// path, such as a huge log, from being read into memory.

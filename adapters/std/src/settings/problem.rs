@@ -4,8 +4,10 @@
 use core::fmt;
 use std::{error, io, path::PathBuf};
 
-use super::{KEYS, Origin, environment};
-use crate::{BuildError, DurationProblem, ParseLimitsProblem, limits_toml::write_suggestion};
+use super::{
+    KEYS, Origin, build_error::BuildError, duration::DurationProblem,
+    limits_toml::problem::ParseLimitsProblem, suggestion::write_suggestion, variables::variables,
+};
 
 /// The error returned when a setting of the configuration file or the environment is invalid, or
 /// when two settings contradict each other.
@@ -40,16 +42,6 @@ impl error::Error for SettingsError {
             _ => None,
         }
     }
-}
-
-/// Adds to `error` the origin and key of the setting that caused it, if the operator of the machine
-/// set the value. The author of the program finds a value of the program without this.
-pub(super) fn with_origin(origin: &Origin, key: &'static str, error: BuildError) -> BuildError {
-    if !origin.is_operator() {
-        return error;
-    }
-    let problem = SettingsProblem::Rejected { key, error: Box::new(error) };
-    BuildError::Settings(SettingsError { origin: origin.clone(), problem })
 }
 
 /// What is wrong with a setting. The text that `Display` writes names the invalid value and what
@@ -188,7 +180,7 @@ impl fmt::Display for SettingsProblem {
         match self {
             Self::UnknownVariable { nearest } => {
                 f.write_str("unknown variable")?;
-                let known: Vec<String> = environment::variables().collect();
+                let known: Vec<String> = variables().collect();
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 match nearest {
                     // Names of variables are written without quotes, unlike the words of

@@ -3,7 +3,7 @@ use std::{ffi::OsString, path::Path};
 use proptest::prelude::*;
 use tailwatch_core::{Event, Limit, LimitError, Quantile, Threshold, Trading};
 
-use super::*;
+use super::{build_error::BuildError, *};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -5,12 +5,10 @@ use core::time::Duration;
 use tailwatch_core::WindowSpec;
 use toml::de::{DeTable, DeValue};
 
-use super::{ClockSetting, SettingsProblem};
-use crate::{
-    DrainPriority,
-    limits_toml::{duration, first_key, nearest},
-    report::window_name,
+use super::{
+    ClockSetting, duration, limits_toml::first_key, problem::SettingsProblem, suggestion::nearest,
 };
+use crate::{drain::thread::DrainPriority, report::text::window_name};
 
 /// A value as it was written, before it is converted to the type of its setting.
 #[derive(Clone, Copy, Debug)]

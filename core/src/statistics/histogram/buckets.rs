@@ -236,7 +236,7 @@ impl Buckets {
     }
 
     /// Adds the weight of each sample to the counter of its bucket. The counters must not overflow:
-    /// see [`Staged`](crate::storage::Staged).
+    /// see [`Staged`](crate::storage::row_state::Staged).
     #[inline]
     pub(crate) fn count_all<N: Count>(
         self,

@@ -48,9 +48,9 @@ use tailwatch_core::{
     },
 };
 
+use super::ring_memory::RingMemory;
 use crate::{
-    HostClock,
-    ring_memory::RingMemory,
+    clock::HostClock,
     sync::{Condvar, Mutex, lock},
 };
 

@@ -6,8 +6,6 @@ use std::io;
 use core_affinity::CoreId;
 use thread_priority::Error;
 
-use crate::BuildError;
-
 /// The scheduling priority of the drain's thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,17 +119,25 @@ pub(crate) struct DrainPlacement {
     pub(crate) priority: DrainPriority,
 }
 
+/// What the operating system refused to the drain's thread.
+#[derive(Debug)]
+pub(crate) enum PlacementError {
+    /// To pin it to this core.
+    Pin { core: usize },
+    /// To give it this priority.
+    Priority { priority: DrainPriority, source: io::Error },
+}
+
 impl DrainPlacement {
     /// Pins the current thread to the core and gives it the priority.
-    pub(crate) fn apply(self) -> Result<(), BuildError> {
+    pub(crate) fn apply(self) -> Result<(), PlacementError> {
         if let Some(core) = self.core
             && !core_affinity::set_for_current(CoreId { id: core })
         {
-            return Err(BuildError::Pin { core });
+            return Err(PlacementError::Pin { core });
         }
-        self.priority
-            .apply()
-            .map_err(|source| BuildError::Priority { priority: self.priority, source })
+        let priority = self.priority;
+        priority.apply().map_err(|source| PlacementError::Priority { priority, source })
     }
 }
 
@@ -152,7 +158,7 @@ mod tests {
             let applied = std::thread::spawn(move || placement.apply()).join().unwrap();
             match applied {
                 Ok(()) => (),
-                Err(BuildError::Priority { priority: refused, .. }) => {
+                Err(PlacementError::Priority { priority: refused, .. }) => {
                     assert_eq!(refused, priority);
                 }
                 Err(other) => panic!("{other:?}"),

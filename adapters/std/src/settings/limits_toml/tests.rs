@@ -5,6 +5,7 @@ use core::time::Duration;
 use tailwatch_core::{Event, ParseQuantileError, Trading};
 
 use super::*;
+use crate::settings::duration::DurationProblem;
 
 const GOOD: &str = r#"
 # Limits of the bot.

@@ -1,10 +1,10 @@
 //! Parses durations such as `20ms` or `1m 30s`.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use humantime::DurationError;
 
-use super::{DurationProblem, nearest};
+use super::suggestion::{nearest, write_suggestion};
 
 /// Spellings of units, each with the unit that is suggested for it. `humantime`, which parses
 /// durations, does not know all of these spellings. If two spellings are equally similar to a wrong
@@ -25,6 +25,53 @@ const UNITS: [(&str, &str); 13] = [
     ("minutes", "m"),
     ("hours", "h"),
 ];
+
+/// What is wrong with a duration. The text that `Display` writes includes what would be valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DurationProblem {
+    /// The text is not a list of numbers with units.
+    Malformed,
+    /// A number has no unit.
+    NoUnit,
+    /// The unit of a number is unknown.
+    UnknownUnit {
+        /// The unit as it was written.
+        unit: String,
+        /// The most similar unit, or `None` if none is similar.
+        nearest: Option<&'static str>,
+    },
+    /// A number has so many decimals that the duration is not a whole number of nanoseconds.
+    Inexact,
+    /// The duration is 0.
+    Zero,
+    /// The duration is longer than 2^64 − 1 ns.
+    TooLong,
+}
+
+impl fmt::Display for DurationProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => {
+                f.write_str("not a duration; write numbers with units, such as \"20ms\"")
+            }
+            Self::NoUnit => {
+                f.write_str("the unit is missing; write ns, us, ms, s, m or h after the number")
+            }
+            Self::UnknownUnit { unit, nearest } => {
+                write!(f, "unknown unit {unit:?}")?;
+                write_suggestion(f, *nearest, &["ns", "us", "ms", "s", "m", "h"])
+            }
+            Self::Inexact => {
+                f.write_str("too many decimals; write fewer decimals or use a smaller unit")
+            }
+            Self::Zero => f.write_str("too short; the minimum is \"1ns\""),
+            Self::TooLong => {
+                write!(f, "too long; the maximum is \"{}ns\" (584 years)", u64::MAX)
+            }
+        }
+    }
+}
 
 /// Parses a duration such as `20ms`, `1.5s` or `1m 30s`, from 1 ns to 2^64 − 1 ns.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {

@@ -12,7 +12,7 @@ use loom::{model::Builder, thread};
 use tailwatch_core::{Clock, Consumer, EventId, Outcome, Recorder, TickRate, Token};
 
 use super::*;
-use crate::ClockMode;
+use crate::clock::ClockMode;
 
 /// Explores every interleaving of the model and prints their number. Fails if it is below
 /// `min_executions`, because then the threads of the model did not interleave.

@@ -1,34 +1,28 @@
 //! The builder, which combines all settings and starts a collector.
 
-mod error;
-
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use tailwatch_core::{Event, EventId, EventInfo, Limit, Ring, Shape, Trading, WindowSpec};
 
-pub use self::error::BuildError;
+use super::{Collector, explain::InForce};
 use crate::{
-    ClockMode, ClockSetting, ClockSource, Collector, Delivery, DrainPriority, HostClock, Origin,
-    Sampling, SamplingError, Setting, Settings, SettingsError, SlaChange,
-    drain::{Drain, Setup},
-    drain_thread,
-    explain::InForce,
-    observer::{Callback, Hook, Observers},
-    poll_interval::MIN_PERIOD,
-    pool::Pool,
-    sampling::Sampler,
-    settings::Environment,
+    clock::{ClockMode, ClockSource, HostClock},
+    drain::{
+        Drain, Setup,
+        poll_interval::MIN_PERIOD,
+        sampling::{Sampler, Sampling, SamplingError},
+        thread::{self, DrainPriority},
+    },
+    observer::{Callback, Delivery, Hook, Observers},
+    recording::{pool::Pool, thread_recorder::OFF},
+    report::sla::SlaChange,
+    settings::{
+        ClockSetting, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
+        build_error::BuildError, environment::Environment, problem::SettingsError,
+    },
     sync::Mutex,
-    thread_recorder::OFF,
 };
-
-/// The largest value that [`Builder::max_period`] accepts.
-const MAX_PERIOD: Duration = Duration::from_hours(1);
-
-/// The largest value that [`Builder::exact_samples`] accepts. With more samples, selecting the
-/// quantiles would take too much of each pass.
-const MAX_EXACT_SAMPLES: usize = 65_536;
 
 /// Configures and starts a [`Collector`]; created by [`Collector::builder`].
 ///
@@ -248,8 +242,8 @@ impl Builder {
     /// thread, its core, its priority, or to lock the rings. The error names the invalid value and,
     /// if the value came from the configuration file or the environment, the line or the variable.
     ///
-    /// [`BuildError::Memory`] names neither a line nor a variable, because several settings together
-    /// cause it.
+    /// [`BuildError::Memory`] names neither a line nor a variable, because several settings
+    /// together cause it.
     pub fn start(self) -> Result<Collector, BuildError> {
         let settings = self.settings().map_err(BuildError::Settings)?;
         self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))
@@ -304,7 +298,7 @@ impl Builder {
         if exact > MAX_EXACT_SAMPLES {
             return Err(BuildError::TooManySamples { samples: exact });
         }
-        let cores = drain_thread::cores();
+        let cores = thread::cores();
         if let Some(core) = settings.drain_core.value
             && !cores.contains(&core)
         {
@@ -356,6 +350,13 @@ impl Builder {
         };
         let drain = Drain::new(Arc::clone(&pool), setup)?;
         Collector::spawn(pool, drain, sampler, in_force)
+    }
+}
+
+impl Collector {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
     }
 }
 

@@ -10,7 +10,10 @@ use std::time::Instant;
 
 use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
 
-use crate::{HostClock, clock::nanos, ring_memory::RingMemory};
+use crate::{
+    clock::{HostClock, nanos},
+    recording::ring_memory::RingMemory,
+};
 
 /// The shortest period over which the cost is averaged.
 const PERIOD: Duration = Duration::from_secs(1);

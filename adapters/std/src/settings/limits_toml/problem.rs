@@ -5,8 +5,8 @@ use std::error;
 
 use tailwatch_core::ParseQuantileError;
 
-/// How many valid names an error lists if none of them is similar to the wrong one.
-const MAX_LISTED: usize = 16;
+use super::KEYS;
+use crate::settings::{duration::DurationProblem, suggestion::write_suggestion};
 
 /// The error returned by [`parse_limits`](crate::parse_limits) when the text is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,29 +133,6 @@ pub enum ParseLimitsProblem {
     },
 }
 
-/// What is wrong with a duration. The text that `Display` writes includes what would be valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DurationProblem {
-    /// The text is not a list of numbers with units.
-    Malformed,
-    /// A number has no unit.
-    NoUnit,
-    /// The unit of a number is unknown.
-    UnknownUnit {
-        /// The unit as it was written.
-        unit: String,
-        /// The most similar unit, or `None` if none is similar.
-        nearest: Option<&'static str>,
-    },
-    /// A number has so many decimals that the duration is not a whole number of nanoseconds.
-    Inexact,
-    /// The duration is 0.
-    Zero,
-    /// The duration is longer than 2^64 − 1 ns.
-    TooLong,
-}
-
 impl fmt::Display for ParseLimitsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -173,7 +150,7 @@ impl fmt::Display for ParseLimitsProblem {
             }
             Self::UnknownKey { key, nearest } => {
                 write!(f, "unknown key {key:?} in [[sla]]")?;
-                write_suggestion(f, *nearest, &super::KEYS)
+                write_suggestion(f, *nearest, &KEYS)
             }
             Self::MissingKey { key } => write!(f, "missing key `{key}` in [[sla]]"),
             Self::MissingLimit => f.write_str(
@@ -217,49 +194,4 @@ impl fmt::Display for ParseLimitsProblem {
             }
         }
     }
-}
-
-impl fmt::Display for DurationProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => {
-                f.write_str("not a duration; write numbers with units, such as \"20ms\"")
-            }
-            Self::NoUnit => {
-                f.write_str("the unit is missing; write ns, us, ms, s, m or h after the number")
-            }
-            Self::UnknownUnit { unit, nearest } => {
-                write!(f, "unknown unit {unit:?}")?;
-                write_suggestion(f, *nearest, &["ns", "us", "ms", "s", "m", "h"])
-            }
-            Self::Inexact => {
-                f.write_str("too many decimals; write fewer decimals or use a smaller unit")
-            }
-            Self::Zero => f.write_str("too short; the minimum is \"1ns\""),
-            Self::TooLong => {
-                write!(f, "too long; the maximum is \"{}ns\" (584 years)", u64::MAX)
-            }
-        }
-    }
-}
-
-/// Writes the end of a message about an unknown word: the most similar valid word, or a list of the
-/// valid words.
-pub(crate) fn write_suggestion(
-    f: &mut fmt::Formatter<'_>,
-    nearest: Option<&str>,
-    known: &[&str],
-) -> fmt::Result {
-    if let Some(nearest) = nearest {
-        return write!(f, "; did you mean {nearest:?}?");
-    }
-    if known.is_empty() {
-        return f.write_str("; the list of known names is empty");
-    }
-    let listed = &known[..known.len().min(MAX_LISTED)];
-    write!(f, "; expected one of {}", listed.join(", "))?;
-    if known.len() > listed.len() {
-        write!(f, " and {} more", known.len() - listed.len())?;
-    }
-    Ok(())
 }

@@ -9,7 +9,11 @@ use std::collections::VecDeque;
 use serde::{Serialize, Serializer};
 use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold, Unit};
 
-use crate::report::{json, window_name};
+use super::{
+    json,
+    text::{value, window_name},
+};
+use crate::clock::nanos;
 
 /// The number of entries in the queue. When it is full, a new entry replaces the oldest.
 const QUEUE_CAPACITY: usize = 256;
@@ -71,7 +75,7 @@ impl SlaReport {
             Limit::Quantile(Threshold { quantile, window, max, .. }) => {
                 (Some(quantile), window, max, info.unit)
             }
-            Limit::Silence(longest) => (None, longest, crate::clock::nanos(longest), Unit::Time),
+            Limit::Silence(longest) => (None, longest, nanos(longest), Unit::Time),
         };
         Self {
             event: info.name,
@@ -94,7 +98,7 @@ impl fmt::Display for SlaReport {
     /// Writes one line, such as `order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200
     /// over: violated`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |value| crate::report::table::value(self.unit, value);
+        let show = |number| value(self.unit, number);
         match self.quantile {
             Some(quantile) => {
                 write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?;

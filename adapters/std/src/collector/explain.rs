@@ -8,9 +8,15 @@ use std::{path::Path, thread};
 use tailwatch_core::{EventId, Shape, ring::batch};
 
 use crate::{
-    ClockMode, ClockSetting, ClockSource, DrainPriority, HostClock, Origin, Report, Sampling,
-    Settings, drain::report_bytes, drain_thread::DrainPlacement, pool::Pool, sampling,
-    thread_recorder::OFF,
+    clock::{ClockMode, ClockSource, HostClock},
+    drain::{
+        report_bytes,
+        sampling::{self, Sampling},
+        thread::{DrainPlacement, DrainPriority},
+    },
+    recording::{pool::Pool, thread_recorder::OFF},
+    report::Report,
+    settings::{ClockSetting, Origin, Settings},
 };
 
 /// The settings that a collector was started with, and the sizes that follow from them.
@@ -241,6 +247,7 @@ fn bytes(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::ring_memory::RingMemory;
 
     #[test]
     fn the_sizing_is_as_documented() {
@@ -256,7 +263,7 @@ mod tests {
             let spans =
                 usize::try_from(spans_per_second(capacity, Duration::from_secs(1))).unwrap();
             for before in 0..capacity {
-                let ring = crate::ring_memory::RingMemory::new(capacity).unwrap();
+                let ring = RingMemory::new(capacity).unwrap();
                 let (producer, mut consumer) =
                     (ring.ring().attach_producer(), ring.ring().attach_consumer());
                 let record = tailwatch_core::Record::from_words([1, 1]);

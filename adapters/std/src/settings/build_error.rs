@@ -1,12 +1,20 @@
-//! The error of [`Builder::start`](crate::Builder::start).
+//! The error of [`Builder::start`](crate::Builder::start), and which setting causes it.
 
 use core::{fmt, time::Duration};
 use std::{error, io};
 
 use tailwatch_core::{CapacityError, ConfigError, EventId, LimitError};
 
-use super::{MAX_EXACT_SAMPLES, MAX_PERIOD};
-use crate::{DrainPriority, SamplingError, SettingsError, poll_interval::MIN_PERIOD};
+use super::{
+    MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
+    problem::{SettingsError, SettingsProblem},
+};
+use crate::drain::{
+    SetupError,
+    poll_interval::MIN_PERIOD,
+    sampling::SamplingError,
+    thread::{DrainPriority, PlacementError},
+};
 
 /// The error returned when a collector cannot be started.
 #[derive(Debug)]
@@ -160,4 +168,79 @@ impl error::Error for BuildError {
             _ => None,
         }
     }
+}
+
+impl From<SetupError> for BuildError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Config(error) => Self::Config(error),
+            SetupError::Limits { event, error } => Self::Limits { event, error },
+        }
+    }
+}
+
+impl From<PlacementError> for BuildError {
+    fn from(error: PlacementError) -> Self {
+        match error {
+            PlacementError::Pin { core } => Self::Pin { core },
+            PlacementError::Priority { priority, source } => Self::Priority { priority, source },
+        }
+    }
+}
+
+impl Settings {
+    /// Adds to `error` the origin of the setting that caused it, if the operator of the machine set
+    /// it.
+    ///
+    /// An error that the program's own value caused is returned unchanged.
+    pub(crate) fn add_origin(&self, error: BuildError) -> BuildError {
+        fn keyed<'s, T>(key: &'static str, setting: &'s Setting<T>) -> (&'static str, &'s Origin) {
+            (key, &setting.origin)
+        }
+        let (key, origin) = match &error {
+            BuildError::RingCapacity(_) => keyed("ring_capacity", &self.ring_capacity),
+            // Either setting may be too large. The origin of higher precedence is the likely cause.
+            BuildError::RingMemory { .. }
+                if self.ring_capacity.origin.precedence() > self.rings.origin.precedence() =>
+            {
+                keyed("ring_capacity", &self.ring_capacity)
+            }
+            BuildError::NoRings | BuildError::RingMemory { .. } => keyed("rings", &self.rings),
+            BuildError::Period { .. } => keyed("max_period", &self.max_period),
+            BuildError::TooManySamples { .. } => keyed("exact_samples", &self.exact_samples),
+            BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
+                keyed("drain_core", &self.drain_core)
+            }
+            BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
+            BuildError::Lock { .. } => keyed("mlock", &self.mlock),
+            BuildError::Config(
+                ConfigError::NoWindows
+                | ConfigError::EmptyWindow
+                | ConfigError::SlicesDoNotDivide { .. }
+                | ConfigError::SliceTooShort { .. }
+                | ConfigError::DuplicateWindow { .. },
+            ) => keyed("windows", &self.windows),
+            BuildError::Limits { event, .. } => {
+                let mut origin = self.limits.origin.clone();
+                // The origin has the line of the first limit. Replace it with that of this event.
+                let begins = self.limit_lines.iter().find(|(id, _)| id == event);
+                if let (Origin::File { line, .. }, Some((_, first_line))) = (&mut origin, begins) {
+                    *line = *first_line;
+                }
+                return with_origin(&origin, "sla", error);
+            }
+            _ => return error,
+        };
+        with_origin(origin, key, error)
+    }
+}
+
+/// Adds to `error` the origin and key of the setting that caused it, if the operator of the machine
+/// set the value. The author of the program finds a value of the program without this.
+fn with_origin(origin: &Origin, key: &'static str, error: BuildError) -> BuildError {
+    if !origin.is_operator() {
+        return error;
+    }
+    let problem = SettingsProblem::Rejected { key, error: Box::new(error) };
+    BuildError::Settings(SettingsError { origin: origin.clone(), problem })
 }

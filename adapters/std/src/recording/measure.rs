@@ -11,7 +11,8 @@ use std::thread;
 
 use tailwatch_core::{Clock, Event, Outcome, Token};
 
-use crate::{clock::nanos, thread_recorder};
+use super::thread_recorder;
+use crate::clock::nanos;
 
 /// Begins a span that ends when the returned guard is dropped.
 ///

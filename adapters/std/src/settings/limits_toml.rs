@@ -3,8 +3,7 @@
 //! Everything unknown in the text is an error, which names the line. Below, `at` is a position in
 //! the text: the number of bytes before it.
 
-pub(crate) mod duration;
-mod problem;
+pub(crate) mod problem;
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +17,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub(crate) use self::problem::write_suggestion;
-pub use self::problem::{DurationProblem, ParseLimitsError, ParseLimitsProblem};
+use self::problem::{ParseLimitsError, ParseLimitsProblem};
+use super::{duration, suggestion::nearest};
 
 /// The only key at the top level: the list of limits.
 pub(crate) const SLA: &str = "sla";
@@ -339,29 +338,4 @@ pub(crate) fn first_key<'t>(
         .filter(|key| wanted(key.get_ref()))
         .map(|key| (key.span().start, key.get_ref().as_ref()))
         .min_by_key(|(at, _)| *at)
-}
-
-/// Returns the known word that is most similar to `word`, ignoring case, or `None` if no known word
-/// is similar.
-///
-/// A word is similar if at most a third of its letters differ. The distance is that of optimal
-/// string alignment.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let length = word.chars().count();
-    let near = known.into_iter().filter_map(|candidate| {
-        let longer = length.max(candidate.chars().count());
-        let shorter = length.min(candidate.chars().count());
-        let max_distance = (longer / 3).max(1);
-        // The difference in length is a lower bound of the distance. Checking it first avoids
-        // comparing a long text letter by letter.
-        if longer - shorter > max_distance {
-            return None;
-        }
-        let distance = strsim::osa_distance(&word, &candidate.to_lowercase());
-        // For words of one letter, the distance 1 is allowed but means that they have nothing in
-        // common.
-        (distance <= max_distance && distance < longer).then_some((distance, candidate))
-    });
-    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }

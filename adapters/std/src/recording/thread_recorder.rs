@@ -25,10 +25,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 use tailwatch_core::{Clock, Disabled, EventId, Outcome, Recorder, Token};
 
-use crate::{
-    HostClock,
-    pool::{Claim, IDS, Pool},
-};
+use super::pool::{Claim, IDS, Pool};
+use crate::clock::HostClock;
 
 /// A thread's recorder, and the claim on the ring that it writes into.
 struct ThreadRecorder {

@@ -1,0 +1,8 @@
+//! Recording: what a measured program calls, the recorder of each thread, and the rings that the
+//! recorders write into.
+
+pub(crate) mod measure;
+pub(crate) mod pool;
+#[cfg_attr(tailwatch_loom, path = "recording/pool/models/memory.rs")]
+pub(crate) mod ring_memory;
+pub(crate) mod thread_recorder;

@@ -1,0 +1,52 @@
+//! Suggests the most similar valid word for a misspelt one.
+
+use core::fmt;
+
+/// How many valid names an error lists if none of them is similar to the wrong one.
+const MAX_LISTED: usize = 16;
+
+/// Returns the known word that is most similar to `word`, ignoring case, or `None` if no known word
+/// is similar.
+///
+/// A word is similar if at most a third of its letters differ. The distance is that of optimal
+/// string alignment.
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let word = word.to_lowercase();
+    let length = word.chars().count();
+    let near = known.into_iter().filter_map(|candidate| {
+        let longer = length.max(candidate.chars().count());
+        let shorter = length.min(candidate.chars().count());
+        let max_distance = (longer / 3).max(1);
+        // The difference in length is a lower bound of the distance. Checking it first avoids
+        // comparing a long text letter by letter.
+        if longer - shorter > max_distance {
+            return None;
+        }
+        let distance = strsim::osa_distance(&word, &candidate.to_lowercase());
+        // For words of one letter, the distance 1 is allowed but means that they have nothing in
+        // common.
+        (distance <= max_distance && distance < longer).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+}
+
+/// Writes the end of a message about an unknown word: the most similar valid word, or a list of the
+/// valid words.
+pub(crate) fn write_suggestion(
+    f: &mut fmt::Formatter<'_>,
+    nearest: Option<&str>,
+    known: &[&str],
+) -> fmt::Result {
+    if let Some(nearest) = nearest {
+        return write!(f, "; did you mean {nearest:?}?");
+    }
+    if known.is_empty() {
+        return f.write_str("; the list of known names is empty");
+    }
+    let listed = &known[..known.len().min(MAX_LISTED)];
+    write!(f, "; expected one of {}", listed.join(", "))?;
+    if known.len() > listed.len() {
+        write!(f, " and {} more", known.len() - listed.len())?;
+    }
+    Ok(())
+}
