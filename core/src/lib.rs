@@ -114,12 +114,11 @@ pub use self::{
         summary::{Accuracy, Summary, UnitConverter},
         window::{Window, WindowSpec},
     },
-    storage::{
-        Storage, StorageParts,
-        declare::{ChooseRepr, ReprIf},
-        row_state::RowState,
-        shape::Shape,
-    },
+    storage::{Storage, StorageParts, row_state::RowState, shape::Shape},
 };
 #[doc(hidden)]
-pub use self::{declaration::snake_case, ring::claim_once};
+pub use self::{
+    declaration::snake_case,
+    ring::claim_once,
+    storage::declare::{ChooseRepr, ReprIf},
+};

@@ -49,7 +49,7 @@ pub struct Compact;
 
 /// The types in which an aggregator stores its numbers: [`Wide`] or [`Compact`].
 pub trait Repr: Stored + private::Sealed {
-    /// Whether small code matters more than speed.
+    /// Whether numbers are narrow and may saturate, and small code matters more than speed.
     const IS_COMPACT: bool;
 
     /// A counter of an event, or of a bucket of its histogram since the start.
@@ -69,11 +69,15 @@ mod private {
     pub trait Sealed {}
     impl Sealed for super::Wide {}
     impl Sealed for super::Compact {}
+    impl Sealed for super::Moments<u128> {}
+    impl Sealed for super::CompactMoments {}
+    impl Sealed for super::WideSample {}
+    impl Sealed for super::CompactSample {}
 }
 
 /// The moments of the samples in one slice of a window, or of an event's staged samples, as they
 /// are stored.
-pub trait StoredMoments<R: Repr>: Stored {
+pub trait StoredMoments<R: Repr>: Stored + private::Sealed {
     /// The moments of no samples.
     const EMPTY: Self;
 
@@ -96,11 +100,15 @@ pub trait StoredMoments<R: Repr>: Stored {
     fn add(&mut self, sample: R::Sample);
 
     /// Adds at most 2^17 samples, with the limit of [`add`](Self::add) on the weight.
-    fn add_all(&mut self, samples: &[R::Sample]);
+    fn add_all(&mut self, samples: &[R::Sample]) {
+        for sample in samples {
+            self.add(*sample);
+        }
+    }
 }
 
 /// An element of the sample buffer: a value, its weight, and the windows that it belongs to.
-pub trait StoredSample: Stored {
+pub trait StoredSample: Stored + private::Sealed {
     /// An unused element, which belongs to no window.
     const EMPTY: Self;
 

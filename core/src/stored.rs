@@ -1,8 +1,8 @@
-//! The bounds of every type that a storage holds.
+//! The traits that every type in a storage implements.
 
 use core::fmt::Debug;
 
-/// A type of which storage consists.
+/// A type whose values a storage holds.
 pub trait Stored: Copy + Debug + Default + PartialEq + Eq + Log + 'static {}
 
 impl<T: Copy + Debug + Default + PartialEq + Eq + Log + 'static> Stored for T {}

@@ -179,7 +179,8 @@ impl<S: Storage> Row<'_, S> {
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// Calls [`Row::finish_staging`] for the event in `row`.
+    /// Calls [`Row::finish_staging`]. It is a function of its own so that the compiler keeps this
+    /// rare call, with the view of the row that it needs, out of the paths of the usual records.
     pub(super) fn finish_staging(
         &mut self,
         row: usize,

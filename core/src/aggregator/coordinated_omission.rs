@@ -85,6 +85,7 @@ impl<S: Storage> Aggregator<S> {
         if row.has_histograms() {
             let value_bucket = buckets.index(value);
             overflow = overflow.saturating_add(row.count(value_bucket, weight, tick));
+            // Without missing samples, the range of buckets is empty.
             let first = if missing > 0 { buckets.index(least) } else { value_bucket + 1 };
             let mut above_lower = above(buckets.bounds(first).0);
             for bucket in first..=value_bucket {

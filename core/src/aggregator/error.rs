@@ -212,6 +212,12 @@ pub(super) fn check<S: Storage>(
     if S::SHAPE.is_some_and(|constant| constant != shape) {
         return Err(ConfigError::OtherShape);
     }
+    let check_stored = |what, given, needed: RangeInclusive<usize>| {
+        let refused = ConfigError::Storage { what, given, needed: *needed.start() };
+        if needed.contains(&given) { Ok(()) } else { Err(refused) }
+    };
+    let is_compact = usize::from(S::Repr::IS_COMPACT);
+    check_stored("compactness (1 or 0)", is_compact, exactly(shape.is_compact.into()))?;
     let Shape { scale, lowest, octaves, .. } = shape;
     if Buckets::new(scale, lowest, octaves).is_none() {
         return Err(ConfigError::Histogram { scale, lowest, octaves });
@@ -256,12 +262,6 @@ pub(super) fn check<S: Storage>(
         )?;
     }
 
-    let check_stored = |what, given, needed: RangeInclusive<usize>| {
-        let refused = ConfigError::Storage { what, given, needed: *needed.start() };
-        if needed.contains(&given) { Ok(()) } else { Err(refused) }
-    };
-    let is_compact = usize::from(S::Repr::IS_COMPACT);
-    check_stored("compactness (1 or 0)", is_compact, exactly(shape.is_compact.into()))?;
     let parts = storage.parts();
     if parts.row_of_id.iter().any(|row| *row != 0) {
         return Err(ConfigError::StorageInUse);

@@ -99,6 +99,7 @@ impl<S: Storage> Aggregator<S> {
                 self.add_sample(row, weighted, ended, &origin());
                 continue;
             }
+            // Read here, because a look at the state after staging would need to borrow it again.
             let has_limits = state.first_rule != NO_RULE;
             let membership = Membership::new(ended, state.staged.slices);
             let buffer = (row * shape.samples, shape.samples);

@@ -153,12 +153,6 @@ impl StoredMoments<Compact> for CompactMoments {
         self.squares = if is_saturated { u64::MAX } else { low };
         self.squares_above = if is_saturated { u32::MAX } else { above };
     }
-
-    fn add_all(&mut self, samples: &[CompactSample]) {
-        for sample in samples {
-            self.add(*sample);
-        }
-    }
 }
 
 /// A sample in 64 bits.

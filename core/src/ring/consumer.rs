@@ -170,8 +170,6 @@ impl<'r> Consumer<'r> {
     /// certain that they are neither mixed with newer records nor replaced by them.
     ///
     /// `chunk` must not be longer than the rest of the slots before the end of the array.
-    // Not inlined where stacks are small, so that its locals are off the stack while records are
-    // delivered.
     #[inline]
     fn take_into(&mut self, chunk: &mut [Record]) -> Range<usize> {
         let (first, len, capacity) = (self.tail, chunk.len(), self.ring.capacity());

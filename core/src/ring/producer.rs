@@ -69,7 +69,9 @@ impl<'r> Producer<'r> {
     }
 
     /// Appends a record under the sequence number `seq`, which must be the next one and reserved.
-    #[inline]
+    // Not always inlined on 32-bit targets, so that firmware compiled for size has a single copy of
+    // this function.
+    #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push_at(&self, seq: usize, record: Record) {
         let Ring { published, slots, .. } = self.ring;
         let index = seq & (slots.len() - 1);

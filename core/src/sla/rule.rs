@@ -35,7 +35,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// As it is in an empty storage.
+    /// A tally of no samples, as in an empty storage.
     pub const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
 
     /// Counts a sample of weight 2^`sampling`, where `sampling` is at most 15. `exceeds` is whether
@@ -180,7 +180,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// As it is in an empty storage.
+    /// A rule that is not used, as in an empty storage.
     pub const EMPTY: Self = Self {
         window: Window::EMPTY,
         max_value: 0,
@@ -274,7 +274,7 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// As it is in an empty storage.
+    /// A limit that is not used, as in an empty storage.
     pub const EMPTY: Self = Self { nanos: 0, ticks: 0, watch: Watch::EMPTY };
 
     pub(crate) fn new(nanos: u64, rate: TickRate) -> Self {

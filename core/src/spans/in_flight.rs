@@ -156,7 +156,7 @@ pub struct OpenSpan {
 }
 
 impl OpenSpan {
-    /// As it is in an empty storage.
+    /// An unused entry, as in an empty storage.
     pub const EMPTY: Self =
         Self { start: 0, tag: 0, mark: 0, count: 0, row: 0, early: false, sampling: 0 };
 

@@ -189,8 +189,13 @@ impl<S: Sum> Moments<S> {
         let third_term_times_6 =
             times(d * d, 2 * n + 3).saturating_add(arithmetic::quotient(d * d, count));
         let third_term = arithmetic::quotient(third_term_times_6, 6);
-        let squares =
-            times(n, v * v).saturating_add(third_term).saturating_sub(times(v * d, n + 1));
+        let (first_term, second_term) = (times(n, v * v), times(v * d, n + 1));
+        // If a term is saturated, so is the sum: the difference of two such terms is meaningless.
+        let is_saturated = [first_term, second_term, third_term_times_6].contains(&u128::MAX);
+        let squares = match first_term.checked_add(third_term) {
+            Some(sum) if !is_saturated => sum.saturating_sub(second_term),
+            _ => u128::MAX,
+        };
         self.sum = self.sum.saturating_add(S::from_wide(times(sum, 1 << sampling)));
         self.squares = self.squares.saturating_add(times(squares, 1 << sampling));
     }
@@ -504,5 +509,24 @@ mod tests {
         }
         check::<u128>((10 * u128::from(u64::MAX)) << 15);
         check::<u64>(u64::MAX);
+    }
+
+    /// The deviation of a series from 0 to v is v/√12. Its computation has terms of up to 2n·v²,
+    /// which lie on both sides of 2^128 here. If one saturates, the deviation is unknown, and so the
+    /// largest number.
+    #[test]
+    fn the_deviation_of_a_series_is_right_or_the_largest_number() {
+        for (bits, count_bits) in (40..60).flat_map(|bits| (10..32).map(move |n| (bits, n))) {
+            let mut moments = Moments::<u128>::EMPTY;
+            moments.add_series(1 << bits, 0, 1 << count_bits, 0);
+            let deviation = moments.mean_and_deviation()[1];
+            if 1 + count_bits + 2 * bits >= 128 {
+                assert_eq!(deviation, u128::MAX);
+                continue;
+            }
+            let expected = (1_u64 << bits) as f64 / 12_f64.sqrt();
+            let deviation = deviation as f64 / f64::from(1 << FRACTION_BITS);
+            assert!((deviation / expected - 1.0).abs() < 0.001, "{bits} {count_bits}: {deviation}");
+        }
     }
 }

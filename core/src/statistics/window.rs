@@ -82,7 +82,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// As it is in an empty storage.
+    /// A window that is not set up, as in an empty storage.
     pub const EMPTY: Self = Self {
         length_nanos: 0,
         slice_ticks: 0,

@@ -187,14 +187,13 @@ fn narrow_sum<'c, C: Count + 'c>(blocks: impl Iterator<Item = &'c [C; BLOCK]>) -
     sums
 }
 
-/// Sums blocks in counters of 64 bits. Narrower counters cannot add up to more, and counters of 64
-/// bits always fit into [`narrow_sum`].
+/// Sums blocks in counters of 64 bits, which saturate.
 fn wide_sum<'c, C: Count + 'c, N: Count>(
     blocks: impl Iterator<Item = &'c [C; BLOCK]>,
 ) -> [N; BLOCK] {
     let mut sums = [0_u64; BLOCK];
     for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.wrapping_add(count.get()));
+        sums.iter_mut().zip(block).for_each(|(sum, count)| *sum = sum.saturating_add(count.get()));
     }
     sums.map(N::saturating_from)
 }

@@ -8,7 +8,7 @@ use crate::repr::{Compact, Repr, Wide};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ReprIf<const IS_COMPACT: bool>;
 
-/// A [`ReprIf`].
+/// Implemented by [`ReprIf`] alone.
 pub trait ChooseRepr {
     /// The chosen representation.
     type Repr: Repr;

@@ -95,7 +95,7 @@ pub(crate) struct Staged<R: Repr> {
     /// storage does not use it.
     pub(crate) min_slow_value: R::Counter,
     /// The number of samples in the current batch. These are the newest ones in the sample buffer,
-    /// and are not yet part of `sums`.
+    /// and are not yet part of `sums`. Always 0 in compact storage.
     pub(crate) batch: u32,
 }
 

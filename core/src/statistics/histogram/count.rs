@@ -6,8 +6,8 @@ use crate::stored::Stored;
 ///
 /// [`add`](Self::add) saturates at [`MAX`](Self::MAX) and returns the amount that did not fit.
 /// [`from_u64`](Self::from_u64), [`wrapping_sum`](Self::wrapping_sum) and
-/// [`subtract`](Self::subtract) are faster and check nothing: the caller must ensure that the
-/// result fits.
+/// [`subtract`](Self::subtract) are faster and check nothing in release builds: the caller must
+/// ensure that the result fits.
 pub trait Count: Stored + Ord + private::Sealed {
     /// A counter of 0.
     const ZERO: Self;
