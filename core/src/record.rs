@@ -26,8 +26,8 @@
 //! | 0 | the caller discarded the span |
 //! | 1 | the clock stepped back: it read less at END than at START |
 //! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
-//! | 3 (reserved) | the span was handed over to another process |
-//! | 4 (reserved) | a computed duration was negative, by the magnitude in ticks; closes no span |
+//! | 3 (reserved) | the span was handed over to another process, which ends it |
+//! | 4 (reserved) | a duration that the program computed from two ticks was negative; the magnitude is by how many ticks; closes no span |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
 //! overwritten, and also when spans of one event overlap.
@@ -39,12 +39,13 @@
 //!
 //! - A TAG directly behind a DURATION in the same ring, with the same event and tick, belongs to
 //!   that DURATION, even if one pass over the rings reads the DURATION and the next one the TAG.
-//! - Every other TAG adds its tag to the newest open span whose START has the same event and tick.
+//! - Every other TAG adds a second tag to the newest open span whose START has the same event and
+//!   tick.
 //!
-//! The aggregator of this version counts a TAG as invalid. It also counts as invalid each FORGET
-//! whose payload is above 2, and so each FORGET of a reserved reason. It nevertheless takes every
-//! FORGET of an event that measures time, also one of reason 4, for the end of a span that began at
-//! the tick of the FORGET.
+//! The aggregator of this version counts a TAG as invalid, if it knows the event. It also counts as
+//! invalid each FORGET whose payload is above 2, and so each FORGET of a reserved reason. It
+//! nevertheless takes every FORGET of an event that measures time, also one of reason 4, for the
+//! end of a span that began at the tick of the FORGET.
 
 use core::fmt;
 
@@ -250,7 +251,7 @@ impl Record {
     /// Creates a VALUE: the number `value` was measured at `ticks`.
     ///
     /// A number of [`MAX_PAYLOAD`] or more is stored as [`MAX_PAYLOAD`]. Such a record gives no
-    /// sample; the aggregator only counts it, as [saturated](crate::Counters::saturated).
+    /// sample; the aggregator counts it as [saturated](crate::Counters::saturated).
     #[inline]
     pub const fn value(ticks: u64, event: EventId, sampling: u8, value: u64) -> Self {
         Self::new(
@@ -266,7 +267,7 @@ impl Record {
     /// and an END.
     ///
     /// A duration of [`MAX_PAYLOAD`] ticks or longer is stored as [`MAX_PAYLOAD`]. Such a record
-    /// gives no sample; the aggregator only counts it, as [saturated](crate::Counters::saturated).
+    /// gives no sample; the aggregator counts it as [saturated](crate::Counters::saturated).
     #[inline]
     pub const fn duration(ticks: u64, event: EventId, sampling: u8, duration: u64) -> Self {
         let payload = if duration < MAX_PAYLOAD { duration } else { MAX_PAYLOAD };

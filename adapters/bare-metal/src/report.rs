@@ -121,9 +121,9 @@ impl<S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'_, S, C,
     /// and summaries of each event, and then the limits.
     ///
     /// The report shows the state after the last pass. It does not drain any records. Computing a
-    /// summary takes time linear in the stored samples, or in the buckets of the histogram. If the
-    /// whole report takes too long, call [`summary`](Self::summary) for one event and scope at a
-    /// time instead.
+    /// summary takes the time to sort the stored samples, or time linear in the buckets of the
+    /// histogram. If the whole report takes too long, call [`summary`](Self::summary) for one event
+    /// and scope at a time instead.
     pub fn report(&mut self, mut emit: impl FnMut(&ReportItem)) {
         self.report_health(&mut emit);
         let windows = self.windows().len();

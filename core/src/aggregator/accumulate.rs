@@ -71,12 +71,12 @@ const fn max_batch(len: usize) -> u32 {
 }
 
 impl<S: Storage> Row<'_, S> {
-    /// Completes the staging of a sample that [`stage`] has begun. Returns whether the
-    /// sample became an exemplar of the staged samples.
+    /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample became
+    /// an exemplar of the staged samples.
     ///
     /// If the batch is full, adds it to the staged sums and bucket counts. If the sample is in no
-    /// batch, adds the sample alone. If the sample is slow enough, stores it as an exemplar with
-    /// the data in `origin`.
+    /// batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.
+    /// If the sample is slow enough, stores it as an exemplar with the data in `origin`.
     fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> bool {
         let is_buffered = !self.samples.is_empty();
         if S::Repr::IS_COMPACT || !is_buffered {
@@ -311,7 +311,7 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Commits what is staged for all events. The next sample of each event looks up its slices
-    /// anew, because the windows are about to advance.
+    /// anew, because the windows may be about to advance.
     #[inline(never)]
     pub(super) fn commit_all(&mut self) {
         for row in 0..self.shape().events {

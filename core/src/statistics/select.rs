@@ -3,8 +3,8 @@
 //! [`quantiles`] selects samples without weights by the standard library's `select_nth_unstable`
 //! (introselect: quickselect that falls back to median of medians), which takes linear time even in
 //! the worst case. It finds several quantiles from the largest to the smallest, each among the
-//! samples that the previous selection left below it. [`weighted_quantiles`] sorts the samples by
-//! the standard library's `sort_unstable`.
+//! samples up to the one that the previous selection found. [`weighted_quantiles`] sorts the
+//! samples by the standard library's `sort_unstable`.
 //!
 //! The standard library's selection and sorting take 7,000 bytes of code. Compact storage, where
 //! flash is scarce and samples are few, sorts by Shellsort instead, which takes about 100.

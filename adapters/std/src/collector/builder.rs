@@ -62,9 +62,10 @@ impl Builder {
     /// (256 KiB).
     ///
     /// While the drain pauses, a thread can write `records` less an eighth, but less 64 at most,
-    /// without a loss; a span is two records. The pause is at most
-    /// [`max_period`](Self::max_period), provided that the drain gets a core at once. On a busy
-    /// machine, choose a capacity four times as large as this requires.
+    /// without a loss; a span is two records. The drain's thread pauses for at
+    /// most [`max_period`](Self::max_period), provided that it gets a core at once and that no
+    /// observer or hook keeps it busy. On a busy machine, choose a capacity four times as large as
+    /// this requires.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self

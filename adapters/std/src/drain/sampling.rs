@@ -34,11 +34,11 @@ pub enum Sampling {
     /// Always records this share, a number above 0 and at most 1.
     Rate(f64),
     /// Records everything while the event happens at most `above` times per second, and the share
-    /// `sample` while it happens more often. The rate is checked every 250 ms.
+    /// `sample` while it happens more often. A pass checks the rate, at most every 250 ms.
     ///
     /// Everything is recorded again once the rate, averaged over a second, is below four fifths of
-    /// `above`. The average is taken over a longer time if a second has too few records for a
-    /// reliable estimate.
+    /// `above`. The average is taken over a longer time if an event that happens `above` times per
+    /// second would write less than 64 records in a second.
     RateLimit {
         /// The rate in events per second up to which everything is recorded; above 0.
         above: f64,
@@ -49,9 +49,9 @@ pub enum Sampling {
     ///
     /// The cost is checked once per second, and is that of all events and the drain together. It is
     /// compared with the budget of each event that has one. Among the events whose budget it
-    /// exceeds, the share of the one with the most recorded samples is halved, or reduced further
-    /// if half is not enough. Once the cost is below two fifths of the budget, the lowest share is
-    /// doubled. Until the first check, the share stays as it was.
+    /// exceeds, the share of the one with the most recorded samples in the last 250 ms is halved,
+    /// or reduced further if half is not enough. Once the cost is below two fifths of the budget,
+    /// the lowest share is doubled. Until the first check, the share stays as it was.
     Budget {
         /// The budget as a share of one core, above 0: 0.01 is 1 %.
         max_cpu: f64,
