@@ -162,9 +162,10 @@ impl<S: Storage> Aggregator<S> {
     /// Returns the summary of `event` over `scope`. Returns `None` if the scope contains no
     /// samples, or if there is no such event or window.
     ///
-    /// Takes time linear in the buckets between the smallest and the largest sample, or the time to
-    /// find quantiles of the buffered samples: linear in their number, or that of sorting them if
-    /// they are weighted or in [compact](crate::Compact) storage.
+    /// Takes time linear in the slices of the window times the buckets between the smallest and the
+    /// largest sample, or the time to find quantiles of the buffered samples: linear in their
+    /// number, or that of sorting them if they are weighted or in [compact](crate::Compact)
+    /// storage.
     #[inline(never)]
     pub fn summary(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
         let (row, unit) = self.row_of(event)?;
@@ -491,8 +492,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// If the sample buffer still contains all samples of the selection, writes the values at the
-    /// given quantiles to `found`, in internal units, and returns the number of samples. Otherwise
-    /// returns `None`. The beginning of the storage's `scratch` then identifies the samples.
+    /// given quantiles to `found`, in internal units, and returns the number of samples; the
+    /// beginning of the storage's `scratch` then identifies these. Otherwise returns `None`.
     fn exact_quantiles(
         &mut self,
         selection: &SelectionOf<S>,

@@ -95,7 +95,8 @@ impl SampleRng {
 /// A token is plain data without a reference to a ring. Another recorder may close its span, even
 /// in another thread, as long as the rings of both are drained by the same
 /// [`Aggregator`](crate::Aggregator) and both read the same clock. Dropping a token does not close
-/// its span: the aggregator then keeps counting the span as in flight.
+/// its span: the aggregator then counts the span as open, at least until records are lost or the
+/// clock restarts.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass the token to `end` or `discard`"]
@@ -282,9 +283,9 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// This method is for adapters that have rare cases of their own. They can handle these and the
     /// rare cases of this method in one cold function.
     ///
-    /// `end` must come from the clock of the START, or one with the same rate and zero. The token
-    /// must be [recorded](Token::is_recorded); otherwise an [invalid](crate::Counters::invalid)
-    /// record is written.
+    /// `end` must come from the clock of the START, or one with the same rate and the same tick 0.
+    /// The token must be [recorded](Token::is_recorded); otherwise an
+    /// [invalid](crate::Counters::invalid) record is written.
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
         let duration = end.wrapping_sub(token.start);
@@ -302,8 +303,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Ends a span at the tick `end`. Does nothing if the token is unrecorded.
     ///
-    /// `end` must come from the clock of the START, or one with the same rate and zero. If the
-    /// duration is negative or needs more than 46 bits, the span is closed by a
+    /// `end` must come from the clock of the START, or one with the same rate and the same tick 0.
+    /// If the duration is negative or needs more than 46 bits, the span is closed by a
     /// [FORGET](Kind::Forget), the record that closes a span without a latency, and the aggregator
     /// counts the [reason](DiscardReason).
     ///

@@ -20,8 +20,8 @@ use super::{
 #[non_exhaustive]
 pub struct SettingsError {
     /// Where the invalid value was set: in a line of the file, or in a variable. It is the program
-    /// ([`Origin::Builder`]) if that set the path of a configuration file that cannot be read, or
-    /// the core or priority of a drain thread that does not exist.
+    /// ([`Origin::Builder`]) if that set the path of a configuration file that cannot be read or is
+    /// too large, or the core or priority of a drain thread that does not exist.
     pub origin: Origin,
     /// What is wrong with the setting.
     pub problem: SettingsProblem,
