@@ -1,9 +1,9 @@
 //! The consumer: the side of a ring that reads records.
 //!
-//! The docs of [`ring`](super) describe the protocol. In this file, `at(name, ordering)` is simply
-//! `ordering`, and `fence_at(name, ordering)` is a fence; `name` is a row in the table of those
-//! docs. The memory of a ring can be *damaged*, for example if the file that it is mapped from was
-//! corrupted. Its counters then have arbitrary values.
+//! The docs of [`ring`](super) describe the protocol. In this file, `at(name, ordering)` is
+//! `ordering`, and `fence_at(name, ordering)` is a fence (models can weaken both); `name` is a row
+//! in the table of those docs. The memory of a ring can be *damaged*, for example if the file that
+//! it is mapped from was corrupted. Its counters then have arbitrary values.
 
 use core::ops::Range;
 

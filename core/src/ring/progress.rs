@@ -56,8 +56,9 @@ impl RingProgress {
 /// - A bounded pass does not refresh an unfinished ring. Otherwise a fast producer could stay ahead
 ///   of the drain for ever, and there would be no moment from before which everything is drained.
 /// - A pass begins with the first ring that the previous pass was to drain and left with records,
-///   or else with the same ring as that pass. The others follow in turn. While a record waits for
-///   the turn of its ring, the drain delivers no more records than the other rings can hold.
+///   or else with the same ring as that pass. The others follow in turn. From the refresh that
+///   finds a record until it is delivered, the drain delivers no more records than all rings can
+///   hold.
 /// - Only delivered records count towards the maximum. Overwritten ones need little time. If they
 ///   counted, a ring that is overwritten while it waits for its turn would use up the turns of the
 ///   other rings, and these would be overwritten in turn.

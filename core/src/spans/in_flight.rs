@@ -32,8 +32,8 @@
 //! only counts as a [clock anomaly](crate::Counters::clock_anomalies). And in
 //! [compact](crate::Compact) storage, the equations no longer hold once a number has saturated.
 //!
-//! All of these numbers except `paired` are 0 at the end if every span ends, no record is lost, the
-//! table never runs out of room, and no clock anomaly occurs.
+//! Of the numbers on the right, all except `paired` are 0 at the end if every span ends, no record
+//! is lost, the table never runs out of room, and no clock anomaly occurs.
 //!
 //! The table is a hash table with linear probing and deletion by backward shift (Knuth, TAOCP
 //! volume 3, section 6.4, algorithm R): there are no tombstones, and an all-zero table is empty. In
@@ -79,7 +79,8 @@ pub struct Pairing {
     ///
     /// Their STARTs were lost, or abandoned before the END was drained, or ignored because of an
     /// impossible tick ([`clock_anomalies`](crate::Counters::clock_anomalies)). Or the END was
-    /// drained before its START and found no room in the table to wait for it.
+    /// drained before its START and found no room in the table to wait for it. Or the START was
+    /// untracked, but another END of the event without a START was counted in its place.
     pub orphans: u64,
 }
 
@@ -209,8 +210,8 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     /// occurrences of the event. Returns whether the span's END arrived before and its exemplar
     /// [needs `tag`](Self::await_tag).
     ///
-    /// Takes time linear in the number of used entries that the search passes: on average 2 or 3 in
-    /// a table that is half full, about 32 in a full one. In compact storage, a small table may be
+    /// Takes time linear in the number of entries that the search looks at: on average 2 or 3 in a
+    /// table that is half full, about 32 in a full one. In compact storage, a small table may be
     /// searched completely.
     #[inline]
     pub(crate) fn start(&mut self, row: u16, start: u64, tag: u64, sampling: u8) -> bool {
@@ -269,8 +270,8 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
 
     /// Returns whether a span whose END directly follows its START can be counted without accessing
     /// the table. This gives the same counts if no early END, which the START might be paired with,
-    /// is in the table, and if the table has room for the START. Only the tag of another open span
-    /// of the event that began at the same tick may differ.
+    /// is in the table, and if the table has room for the START. Only the tag and the sampling
+    /// exponent of another open span of the event that began at the same tick may differ.
     pub(crate) fn can_be_bypassed(&self) -> bool {
         self.occupancy.early == 0 && has_room(self.table, self.occupancy)
     }

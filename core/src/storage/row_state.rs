@@ -77,6 +77,10 @@ impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
 /// The sums of an event's staged samples, which are not yet part of the total and the slices. The
 /// bucket counts and exemplars of these samples are not here: they are in the arrays that also hold
 /// those of the total and the slices.
+///
+/// Staged sums and counts cannot overflow. In compact storage, a total weight above 2^31 makes the
+/// next sample commit them. In wide storage, they have 64 bits or more, and a sample has a weight
+/// of at most 2^15.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct Staged<R: Repr> {

@@ -4,9 +4,9 @@ use super::{CHECKSUM, Frame, MAX_FRAME, VERSION};
 
 /// Decodes the frames in a stream of bytes, on the host or on another microcontroller.
 ///
-/// The stream may contain any bytes. Bytes that are not a valid frame are counted in [`Rejected`],
-/// and decoding continues after the next zero byte. The decoder has a buffer of [`MAX_FRAME`] bytes
-/// and does not allocate.
+/// The stream may contain any bytes. A sequence of bytes that is not a valid frame is counted in
+/// [`Rejected`], and decoding continues after the next zero byte. The decoder has a buffer of
+/// [`MAX_FRAME`] bytes and does not allocate.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// The bytes that have arrived since the last zero byte, in the first `len` elements.

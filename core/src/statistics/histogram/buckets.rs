@@ -235,8 +235,9 @@ impl Buckets {
         FIRST_IN_RANGE + ((self.octaves as usize) << self.scale) + 1
     }
 
-    /// Adds the weight of each sample to the counter of its bucket. The counters must not overflow:
-    /// see [`Staged`](crate::storage::row_state::Staged).
+    /// Adds the weight of each sample to the counter of its bucket, one of the staged counters.
+    /// These cannot overflow: the weight of [staged](crate::storage::row_state::Staged) samples is
+    /// limited.
     #[inline]
     pub(crate) fn count_all<N: Count>(
         self,
