@@ -49,7 +49,8 @@ pub struct StorageParts<'s, R: Repr, C> {
     pub samples: &'s mut [R::Sample],
     /// Temporary memory in which a query selects or sorts the buffered samples of one event.
     pub scratch: &'s mut [<R::Sample as StoredSample>::Scratch],
-    /// The table of open spans: those whose START has been drained, but not their END.
+    /// The table of open spans: those whose START has been drained, but not their END. It also
+    /// holds early ENDs, those that were drained before their START.
     pub in_flight: &'s mut [OpenSpan],
     /// The exemplars (slowest samples) of each event: a list for each of its slices, one for the
     /// time since the start, and one for its staged samples.

@@ -195,9 +195,10 @@ impl<'r, S: Storage, C: Clock, const IDS: usize, const RINGS: usize> Drain<'r, S
     ///
     /// The time of a pass is linear in the number of records that it reads (at most `max_records`
     /// of each ring), and in the numbers of rings, events, windows and limits. While spans are
-    /// open, it is also linear in the size of the table of open spans. When a slice of a window
-    /// ends (windows slide forward in slices), it is also linear in the number of histogram
-    /// buckets. A single record also takes time linear in this number if its sample lies in other
+    /// open, and after a loss of records, it is also linear in the size of the table of open spans.
+    /// When a slice of a window ends (windows slide forward in slices), it is also linear in the
+    /// numbers of histogram buckets and buffered samples, and the same holds when a limit changes.
+    /// A single record also takes time linear in the number of buckets if its sample lies in other
     /// slices than the event's previous one, or is corrected for coordinated omission.
     pub fn run(&mut self, max_records: usize) -> Pass {
         self.observe(max_records, |_, _| ())

@@ -183,9 +183,10 @@ impl<S: Storage> Aggregator<S> {
     /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
     /// that was compared with the limit.
     ///
-    /// Takes time linear in the number of events and in the slices of all limits. While spans are
-    /// open, it is also linear in the size of the table of open spans, and for each open span in
-    /// the limits of its event.
+    /// Takes time linear in the number of events and in the slices of all limits. While the table
+    /// of open spans has entries, it is also linear in the size of the table, and for each open
+    /// span in the limits of its event. For each change, it also takes the time of a
+    /// [`summary`](Self::summary).
     // Out of line because the stacks of microcontrollers are small. If this were inlined, its
     // locals would be part of the caller's stack frame all the time.
     #[inline(never)]
@@ -316,8 +317,9 @@ impl<S: Storage> Aggregator<S> {
     /// greater. The age is used only if hung spans were counted and the quantile exceeded the
     /// threshold at the last evaluation.
     ///
-    /// Returns `None` if neither is known: the age because it is not used, and the quantile because
-    /// there are no samples or the aggregator has no window of the same length.
+    /// Returns `None` if neither is known: the age because it is not used or no span is open any
+    /// more, and the quantile because there are no samples or the aggregator has no window of the
+    /// same length.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
         let StorageParts { row_of_id, windows, .. } = self.storage.parts();

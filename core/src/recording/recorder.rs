@@ -284,7 +284,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// rare cases of this method in one cold function.
     ///
     /// `end` must come from the clock of the START, or one with the same rate and the same tick 0.
-    /// The token must be [recorded](Token::is_recorded); otherwise an
+    /// The token must be [recorded](Token::is_recorded); otherwise the result is `false` or an
     /// [invalid](crate::Counters::invalid) record is written.
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {

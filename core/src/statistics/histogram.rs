@@ -85,6 +85,7 @@ pub struct Bucket {
     /// The inclusive upper bound: the largest value that the bucket counts.
     pub up_to: u64,
     /// The total weight of the values in the bucket: the number of occurrences that they stand for.
+    /// If the bucket's counter is saturated, the largest number that it can hold.
     pub count: u64,
 }
 

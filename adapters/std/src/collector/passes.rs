@@ -13,9 +13,10 @@ impl Collector {
     ///
     /// A collector with [`Builder::manual_drain`](crate::Builder::manual_drain) has no thread that
     /// does this, so the program has to call it regularly. A call reads each ring that is a quarter
-    /// full or holds 1,024 records, and each ring that was not read for the time in which a quarter
-    /// of it was expected to fill. [`flush`](Self::flush) reads all rings. Blocks while another
-    /// thread drains the same collector.
+    /// full or holds 1,024 records, each ring that was not read for the time in which a quarter of
+    /// it was expected to fill (from 1 ms to `max_period`), and each ring of a thread that has
+    /// ended. [`flush`](Self::flush) reads all rings. Blocks while another thread drains the same
+    /// collector.
     ///
     /// Inside an observer or hook ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)), this does nothing and returns 0.
