@@ -3,7 +3,7 @@
 //! There, the compiler expands every 128-bit division or checked product in place, up to a kilobyte
 //! of code each. The functions of this module are slower, but the costly ones exist only once
 //! (`inline(never)`). On processors with 64-bit registers they are the plain operators. Both give
-//! the same results, and both are compiled and tested on every target.
+//! the same results, and both are compiled and tested on every host.
 //!
 //! In this module, a *word* has 32 bits.
 
@@ -54,8 +54,9 @@ const fn product_of_words_by_halves(a: u32, b: u32) -> u64 {
 
 /// Shifts `number` right by `by` bits, which must be 1 to 31.
 ///
-/// On targets with 32-bit registers, a 64-bit shift by a variable amount is a library call. A shift
-/// by 1 to 31 bits can do without: it only moves bits between neighbouring words.
+/// On targets with 32-bit registers, a 64-bit shift by a variable amount is a library call or a
+/// longer sequence of instructions. A shift by 1 to 31 bits only moves bits between neighbouring
+/// words.
 #[inline(always)]
 pub(crate) const fn shift_right(number: u64, by: u32) -> u64 {
     if HAS_64_BIT_REGISTERS { number >> by } else { shift_right_by_words(number, by) }

@@ -2,7 +2,7 @@
 //! microcontrollers.
 //!
 //! The type of the [`Storage`](crate::Storage) chooses one of them. The target does not: both are
-//! compiled and tested on every target.
+//! compiled on every target, and tested on every host.
 //!
 //! | | `Wide` | `Compact` |
 //! |---|---|---|

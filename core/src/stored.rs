@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-/// A type whose values a storage holds.
+/// A type whose values a storage holds, or a part of one.
 pub trait Stored: Copy + Debug + Default + PartialEq + Eq + Log + 'static {}
 
 impl<T: Copy + Debug + Default + PartialEq + Eq + Log + 'static> Stored for T {}

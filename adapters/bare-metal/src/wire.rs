@@ -57,7 +57,9 @@ pub use self::{
     },
 };
 
-/// The version of the encoding, which changes whenever the layout of any frame changes.
+/// The version of the encoding. It changes whenever the layout of an existing frame changes. A new
+/// kind of frame does not change it: a decoder that does not know the kind counts such frames as
+/// [unknown](Rejected::unknown).
 pub const VERSION: u8 = 1;
 
 /// The maximum length of an encoded frame in bytes, including the zero byte that ends it.

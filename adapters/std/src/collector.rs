@@ -134,7 +134,7 @@ impl Collector {
 
     /// Installs this collector as the one that the free functions, such as
     /// [`measure`](crate::measure()), record into. This holds on every thread except those that are
-    /// registered with another collector.
+    /// registered with another collector that has not stopped.
     ///
     /// # Errors
     /// Returns an error if this collector has stopped, or if another collector is installed and has
@@ -151,7 +151,8 @@ impl Collector {
     }
 
     /// Gives the current thread a ring of this collector. The thread keeps the ring until it ends
-    /// or registers with another collector. Reports show the thread under this name.
+    /// or registers with another collector, or until this collector has stopped and another one is
+    /// installed. Reports show the thread under this name.
     ///
     /// A thread that already has a ring of this collector keeps the ring and its previous name. A
     /// thread that is not registered takes a ring of the installed collector with its first record,

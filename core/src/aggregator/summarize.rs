@@ -109,9 +109,9 @@ impl<'a, R: Repr> Distribution<'a, R> {
     /// of its samples: a sample counts 2^k times if 1 in 2^k occurrences of its event is recorded.
     /// Bounds are in internal units; [`converter`](Self::converter) converts them to nanoseconds.
     ///
-    /// The buckets of a histogram come in ascending order, and in compact storage their counts
-    /// saturate at 2^32 − 1. With [`DistributionData::Exact`], each sample forms a bucket of its
-    /// own, and the order is arbitrary. If not all samples are kept and the storage has no
+    /// The buckets of a histogram come in ascending order, and their counts are too low if counters
+    /// of the storage are saturated. With [`DistributionData::Exact`], each sample forms a bucket
+    /// of its own, and the order is arbitrary. If not all samples are kept and the storage has no
     /// histograms, there are no buckets.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'a, R> {
         let (samples, counted) = match self.data {

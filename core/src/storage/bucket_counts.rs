@@ -46,8 +46,7 @@ fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count.get()) == 0
 }
 
-/// The bucket counts of one row's slices. `C` is the type of a stored count; sums of counts are
-/// of type `N`.
+/// The bucket counts of one row's slices. `C` is the type of a stored count.
 pub(crate) struct BucketCounts<'a, C> {
     /// The blocks in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],

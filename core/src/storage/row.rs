@@ -17,7 +17,7 @@ use crate::{
 /// [`Unit::One`].
 pub(crate) const UNIT_ONE: u16 = 0x8000;
 
-/// What a storage has no room for.
+/// What follows from the shape of a type of storage.
 pub(crate) trait StorageExt: Storage {
     /// The features that no storage of this type has room for.
     const ABSENT: Absent = match &Self::SHAPE {
