@@ -78,7 +78,7 @@ pub enum DistributionData<'a, R: Repr = Wide> {
         buckets: Buckets,
         /// The count, weight, sum, sum of squares and extremes of the samples.
         moments: Moments<R::Sum>,
-        /// The index of the bucket that holds the smallest sample.
+        /// The index of the bucket that holds the smallest sample; 0 without histograms.
         first: usize,
         /// The weights in the buckets, from the bucket with index `first` to the bucket that holds
         /// the largest sample. Empty if the storage has no histograms.

@@ -323,7 +323,9 @@ impl Sum for u64 {
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
         // No term is greater than Σx², and no intermediate result is negative, because the
-        // variance is not negative. rest²/n is computed with 32 fractional bits.
+        // variance is not negative. (The sums of a series are rounded. This matters less than the
+        // spread of the series, unless the expected interval is 1 ns.) rest²/n is computed with 32
+        // fractional bits.
         let without_last_term = squares
             .wrapping_sub(arithmetic::product(whole, self))
             .wrapping_sub(arithmetic::product(whole, rest));

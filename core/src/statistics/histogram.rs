@@ -7,8 +7,10 @@
 //! in `(2^(i/2^s), 2^((i+1)/2^s)]`, so an exact power of two belongs to the bucket that ends at it.
 //! [`Buckets`] describes which of these buckets a histogram has.
 //!
-//! A quantile is estimated by the geometric midpoint of the bucket it falls into. The relative
-//! error of this estimate is at most 2^(1/2^(s+1)) − 1, not counting its rounding to an integer:
+//! A quantile is estimated by the geometric midpoint of the bucket it falls into. Within the range
+//! of the buckets, and while no counter is saturated, the relative error of this estimate is at
+//! most 2^(1/2^(s+1)) − 1, not counting its rounding to an integer. An [`Estimate`] states the
+//! bounds that hold in any case.
 //!
 //! | scale | relative error | buckets for a factor of 1,000 |
 //! |---|---|---|

@@ -33,7 +33,8 @@ impl SliceSet {
 /// Which windows a sample belongs to: by its tick, and by its slices.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
-    /// The tick of the sample; none if it belongs to no window.
+    /// The tick of the sample; none if it belongs to no window because it is from the future. (A
+    /// tick from before the windows is excluded by their start.)
     pub(crate) tick: OptionalTick,
     /// The slices that the tick belongs to.
     pub(crate) slices: SliceSet,

@@ -227,7 +227,7 @@ impl Window {
 
     /// Assigns to this window the bits from `shift` on, as many as its slice numbers need, in the
     /// 16-bit word that a sample in a compact sample buffer has for them. Returns the next free
-    /// bit, or 15 if there is none. A wide sample has no such word, because it stores its tick.
+    /// bit, at most 15. A wide sample has no such word, because it stores its tick.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the next bit is below 16, and the mask is not used if bits of it are cut off"
