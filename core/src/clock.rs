@@ -115,7 +115,8 @@ impl TickRate {
     /// 2^64 − 1.
     ///
     /// Use [`TimeScale::nanos`] instead if the result is compared with a duration in a report.
-    /// Reports use that conversion, and the two may differ by a nanosecond.
+    /// Reports use that conversion. The two may differ by a nanosecond, and that one has a smaller
+    /// range.
     pub const fn nanos_in_ticks(self, ticks: u64) -> u64 {
         let hz = self.hz();
         saturating_u64(arithmetic::quotient(
@@ -284,7 +285,8 @@ impl TimeScale {
     }
 
     /// Converts a duration in ticks to the [unit](Self::unit) and the result to nanoseconds, each
-    /// time rounded to the nearest. Saturates at 2^64 − 1.
+    /// time rounded to the nearest. If the duration has 2^64 units or more, which is 194 days in the
+    /// unit [`Fine`](TimeUnit::Fine), the result is 2^64 − 1.
     pub const fn nanos(&self, ticks: u64) -> u64 {
         match self.units(ticks) {
             Some(units) => self.unit.nanos(units),

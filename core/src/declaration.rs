@@ -24,8 +24,9 @@ pub struct EventInfo {
     /// The limits on quantiles of the event. They apply until
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces them.
     pub limits: &'static [Threshold],
-    /// The longest time that may pass, by their ticks, from one valid record of the event to the
-    /// next. A longer silence is a violation. `None` means that any silence is allowed.
+    /// The longest time that may pass, by their ticks, from one record of the event to the next
+    /// (other than a record of the wrong kind). A longer silence is a violation. `None` means that
+    /// any silence is allowed.
     ///
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces this limit too.
     pub max_silence: Option<Duration>,

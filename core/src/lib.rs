@@ -13,14 +13,15 @@
 //!
 //! - This crate starts no thread, reads no hardware clock and writes no file.
 //! - Recording is not async-signal-safe. Two contexts that can interrupt each other or run at the
-//!   same time (threads, interrupts) cannot share a recorder: each needs a recorder and a ring of
-//!   its own.
+//!   same time (threads, interrupts) cannot share a [`Recorder`]: each needs one, with a ring of
+//!   its own. `tailwatch-bare-metal` has a recorder that they can share by critical sections.
 //! - A ring that is not drained in time overwrites its oldest records. The loss is counted, not
 //!   prevented, because preventing it would make the hot path wait.
 //! - A percentile over a window covers the spans that ended, and the values that were recorded, in
-//!   that window. It is found by nearest rank, without interpolation. It is exact until the window
-//!   holds more samples than the [`Storage`] keeps. Beyond that, it is estimated from a histogram,
-//!   and [`Summary::accuracy`] states the error.
+//!   that window. It is found by nearest rank, without interpolation. It is exact while the
+//!   [`Storage`] still keeps all samples of the window. Otherwise, and with a correction for
+//!   coordinated omission, it is estimated from a histogram, and [`Summary::accuracy`] states the
+//!   error.
 //!
 //! # Examples
 //!

@@ -94,7 +94,7 @@ impl fmt::Display for Outcome {
 pub enum DiscardReason {
     /// The caller discarded the span.
     Discarded = 0,
-    /// The clock stepped back: it read less at END than at START.
+    /// The clock stepped back: it read less at END than at START, but did not wrap in between.
     ClockSteppedBack = 1,
     /// The span lasted 2^46 ticks or more.
     TooLong = 2,

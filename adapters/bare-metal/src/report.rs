@@ -34,7 +34,7 @@ pub struct Health {
     pub overwritten: u64,
     /// Records that the drain has found in the rings and has not read yet.
     pub pending: u64,
-    /// Records and samples that could not be processed normally, by cause.
+    /// Records, samples and passes that could not be processed normally, by cause.
     pub counters: Counters,
     /// The number of passes of the drain: of calls of [`Drain::run`] and [`Drain::observe`].
     pub passes: u64,

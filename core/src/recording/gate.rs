@@ -128,8 +128,9 @@ impl<const IDS: usize> Gate<IDS> {
         }
     }
 
-    /// Closes the gate permanently: no span starts and no value is recorded any more, whatever
-    /// switches are turned on. A span that is open when the gate closes still gets its END.
+    /// Closes the gate permanently: no span starts and no value or duration is recorded any more,
+    /// whatever switches are turned on. A span that is open when the gate closes still gets its
+    /// END.
     ///
     /// A recorder can distinguish a closed gate from one that is switched off: see
     /// [`Disabled::is_final`](crate::Disabled::is_final).

@@ -106,8 +106,8 @@ impl Exemplar {
     }
 
     /// Returns the source of the sample: the number that the caller passed to
-    /// [`Aggregator::record`](crate::Aggregator::record) or
-    /// [`Aggregator::drain`](crate::Aggregator::drain), such as that of a ring.
+    /// [`record`](crate::Aggregator::record), [`drain`](crate::Aggregator::drain) or
+    /// [`drain_up_to`](crate::Aggregator::drain_up_to), such as that of a ring.
     pub const fn source(&self) -> u16 {
         (self.source_and_tag >> SOURCE_SHIFT) as u16
     }

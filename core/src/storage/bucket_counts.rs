@@ -169,7 +169,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 /// Returns whether counters of type `C` can hold the counts of samples whose total weight is
 /// `weight`: no count is greater than this total.
 ///
-/// The weight may be saturated at the largest `C`, and then be less than the sum of the counts.
+/// A weight of 2^64 − 1 may be saturated, and then be less than the sum of the counts. So it does
+/// not fit, not even into 64 bits.
 fn fits<C: Count>(weight: u64) -> bool {
     weight < C::MAX
 }

@@ -27,8 +27,8 @@ pub struct Decoder {
 pub struct Rejected {
     /// Sequences that are longer than [`MAX_FRAME`] bytes.
     pub too_long: u64,
-    /// Sequences with a wrong checksum or a wrong COBS encoding, because bytes were lost or
-    /// changed.
+    /// Sequences with a wrong checksum or a wrong COBS encoding: bytes were lost or changed, or the
+    /// sequence was never a frame.
     pub damaged: u64,
     /// Frames with a right checksum, but another [`VERSION`] than this decoder's.
     pub other_version: u64,

@@ -12,8 +12,8 @@ use crate::settings::{duration::DurationProblem, suggestion::write_suggestion};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseLimitsError {
-    /// The line of the invalid key or value, counted from 1. If a key is missing, the line where
-    /// its `[[sla]]` table begins.
+    /// The line of the invalid key or value, counted from 1. If a key is missing, or a limit is
+    /// declared twice, the line where its `[[sla]]` table begins. If there is no such table, 1.
     pub line: usize,
     /// What is wrong in this line.
     pub problem: ParseLimitsProblem,
