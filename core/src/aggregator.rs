@@ -97,8 +97,8 @@ pub struct Counters {
     ///   be below 2^44. For durations, this is 4.5 hours in the coarse unit and 16 s in the fine
     ///   unit.
     pub saturated: u64,
-    /// Records of kind 0 or event 0, of a kind that does not match the event's unit, and FORGETs
-    /// with an unknown reason.
+    /// Records of event 0; and records of a known event that have the kind 0 or a kind that does
+    /// not match the event's unit, or are FORGETs with an unknown reason.
     pub invalid: u64,
     /// Records of an event that was not passed to [`Aggregator::new`].
     pub unknown_events: u64,
@@ -106,8 +106,9 @@ pub struct Counters {
     /// and limits still include it, and the accuracy of quantiles allows for it.
     ///
     /// In [compact](crate::Compact) storage, this also counts the weight that a slice of a window
-    /// did not take up: the weight of a slice saturates at 2^32 − 1. The weight and mean of
-    /// summaries that include the slice are then reported as the largest number of their type.
+    /// did not take up: the count and the weight of a slice saturate at 2^32 − 1. For summaries
+    /// that include the slice, the count is then too low, and the estimated total, the mean and the
+    /// deviation are reported as the largest number of their type.
     pub full_counters: u64,
 }
 

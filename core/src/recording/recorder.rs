@@ -22,7 +22,7 @@ const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 /// Recording is wait-free, and it never panics, allocates or blocks. A record that the gate admits
 /// and sampling selects is always written: once the ring is full, it overwrites the oldest record.
 /// On a 64-bit target, a span takes two reads of the clock, three stores for each of its two
-/// records, and predictable branches.
+/// records and one more for every 64 records, and predictable branches.
 ///
 /// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id + 1.
 ///
@@ -391,7 +391,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 }
 
 /// A guard that ends its span with [`Outcome::Ok`] when it is dropped, even while a panic unwinds
-/// the thread. (The guards of the crate `tailwatch` then end it as [`Outcome::Cancelled`].)
+/// the thread. (The guards of the crate `tailwatch` end it as [`Outcome::Cancelled`] if the panic
+/// began during the span.)
 ///
 /// [`end`](Self::end) ends the span earlier or with another outcome. [`discard`](Self::discard)
 /// closes the span without a latency.

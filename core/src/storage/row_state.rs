@@ -34,9 +34,11 @@ pub struct RowState<R: Repr> {
     pub(crate) pairing: PackedPairing<R::Counter>,
     /// The samples that have not been added to the slices and to `total` yet.
     pub(crate) staged: Staged<R>,
-    /// The tick from which the event's silence is measured: that of its newest record, or of the
-    /// last pass in which [`reset_silence`](crate::Aggregator::reset_silence) restarted it. None if
-    /// there was no record, or if no storage of this type has a limit on silence.
+    /// The tick from which the event's silence is measured: that of its newest record (at most the
+    /// time of the pass that drained it), or of the last pass that restarted it, by
+    /// [`reset_silence`](crate::Aggregator::reset_silence) or because the clock restarted. None if
+    /// there was no record with a possible tick, or if no storage of this type has a limit on
+    /// silence.
     pub(crate) seen: OptionalTick,
     /// The last tick at which sampling may have left out records.
     pub(crate) sampled_until: OptionalTick,
@@ -92,11 +94,11 @@ pub(crate) struct Staged<R: Repr> {
     /// How many ticks from `from` on belong to these slices. 0 if the next sample must not be added
     /// to these sums: it commits them and looks up its own slices.
     pub(crate) ticks: u64,
-    /// The slices that the ticks `from..from + ticks` belong to.
+    /// The slices that the tick `from` belongs to, like the ticks after it, `ticks` in all.
     pub(crate) slices: SliceSet,
-    /// Samples below this value do not become exemplars of the staged samples: enough slower ones
-    /// are staged already. Wide storage compares each sample with it first, which is fast; compact
-    /// storage does not use it.
+    /// Samples below this value do not become exemplars of the staged samples: enough that are at
+    /// least as slow are staged already. Wide storage compares each sample with it first, which is
+    /// fast; compact storage does not use it.
     pub(crate) min_slow_value: R::Counter,
     /// The number of samples in the current batch. These are the newest ones in the sample buffer,
     /// and are not yet part of `sums`. Always 0 in compact storage.

@@ -77,7 +77,8 @@ pub struct Shape {
     /// The number of events that have an expected interval. Each has a second summary, which is
     /// corrected for coordinated omission.
     pub corrected: usize,
-    /// The number of events that measure plain numbers.
+    /// The number of events that measure plain numbers. If it is the constant 0, no code is
+    /// generated for them.
     pub numbers: usize,
     /// The number of limits on quantiles that all events together can have.
     pub limits: usize,

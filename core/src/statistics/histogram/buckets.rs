@@ -322,7 +322,7 @@ fn geometric_mean(a: u64, b: u64) -> u64 {
     arithmetic::isqrt(arithmetic::product(a, b))
 }
 
-/// An estimate of a value of which only the bucket is known.
+/// An estimate of a value of which only the bucket, or only a range, is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -331,9 +331,9 @@ pub struct Estimate {
     /// the range of the [`Buckets`], if counters are saturated, or without a histogram: the
     /// geometric midpoint of `least` and `most`.
     pub value: u64,
-    /// The smallest number that the estimated value can be.
+    /// The smallest number that the true value can be.
     pub least: u64,
-    /// The largest number that the estimated value can be.
+    /// The largest number that the true value can be.
     pub most: u64,
 }
 
