@@ -39,7 +39,8 @@
 //!
 //! While the event is switched off or sampled, the adapter
 //! [restarts](crate::Aggregator::reset_silence) its silence in each pass over the rings, so no
-//! violation is raised. Restarting it clears no violation; only a record does.
+//! violation is raised. Restarting it clears no violation; a record does, and a restart
+//! of the clock.
 //!
 //! # Limitations
 //!
@@ -145,7 +146,7 @@ pub enum Limit {
     /// has the tick of its START, so it usually does not end a silence.
     ///
     /// While the event is switched off or sampled, no violation is raised, but one that was raised
-    /// before stays until a record ends the silence.
+    /// before stays until a record ends the silence, or the clock restarts.
     Silence(Duration),
 }
 
@@ -241,7 +242,7 @@ pub struct SlaStatus {
     ///   exceeded the threshold at the last evaluation
     ///
     /// For a limit on silence, it is the time since the event's last record, or since its silence
-    /// was restarted ([`reset_silence`](crate::Aggregator::reset_silence)).
+    /// was restarted ([`reset_silence`](crate::Aggregator::reset_silence)) or the clock restarted.
     ///
     /// `None` if neither value is known, or if there is no record.
     pub observed: Option<u64>,

@@ -68,7 +68,8 @@ impl<const N: usize> StaticRing<N> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the producer or recorder was taken before.
+    /// Returns an error if the producer or recorder was taken before, or if other contexts try to
+    /// take it at the same time.
     pub fn take_producer(&self) -> Result<Producer<'_>, AlreadyTaken> {
         if self.producer.claim() {
             Ok(self.ring().attach_producer())

@@ -54,7 +54,8 @@ pub struct ClockReport {
     /// Whether reading the clock at the end of a span waits until the measured work is done
     /// ([`ClockMode::Ordered`](crate::ClockMode::Ordered)).
     pub ordered: bool,
-    /// The ticks of the clock per second, which are measured once per process.
+    /// The ticks of the clock per second. Those of the processor's counter are measured once per
+    /// process; the operating system's clock has 10^9.
     pub hz: u64,
     /// By how much faster the clock ran than the operating system's clock since the start of the
     /// collector, in parts per million. Negative if it ran slower.

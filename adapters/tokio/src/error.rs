@@ -19,9 +19,9 @@ pub enum SpawnError {
     /// panic, but the panic's message still appears on stderr. In a program that is compiled with
     /// `panic = "abort"`, the panic ends the program.
     NoTimers,
-    /// The collector already has a thread that drains it, because it was started without
-    /// [`Builder::manual_drain`](tailwatch::Builder::manual_drain). Only
-    /// [`spawn_drain`](crate::spawn_drain) returns this.
+    /// The collector already has a thread that drains it, because the setting
+    /// [`manual_drain`](tailwatch::Builder::manual_drain) was not in force when it was started.
+    /// Only [`spawn_drain`](crate::spawn_drain) returns this.
     NotManual,
     /// The collector has stopped, and a stopped collector cannot be started again. Only
     /// [`spawn_drain`](crate::spawn_drain) returns this.

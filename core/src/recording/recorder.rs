@@ -22,7 +22,7 @@ const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 /// Recording is wait-free, and it never panics, allocates or blocks. A record that the gate admits
 /// and sampling selects is always written: once the ring is full, it overwrites the oldest record.
 /// On a 64-bit target, a span takes two reads of the clock, three stores for each of its two
-/// records and one more for every 64 records, and predictable branches.
+/// records and one more for every [batch](crate::ring), and predictable branches.
 ///
 /// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id + 1.
 ///
@@ -96,7 +96,7 @@ impl SampleRng {
 /// in another thread, as long as the rings of both are drained by the same
 /// [`Aggregator`](crate::Aggregator) and both read the same clock. Dropping a token does not close
 /// its span: the aggregator then counts the span as open, at least until records are lost or the
-/// clock restarts.
+/// clock restarts, or as untracked if its table is full.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass the token to `end` or `discard`"]

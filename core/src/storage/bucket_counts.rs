@@ -169,8 +169,9 @@ impl<'a, C: Count> BucketCounts<'a, C> {
 /// Returns whether counters of type `C` can hold the counts of samples whose total weight is
 /// `weight`: no count is greater than this total.
 ///
-/// A weight of 2^64 − 1 may be saturated, and then be less than the sum of the counts. So it does
-/// not fit, not even into 64 bits.
+/// A weight of 2^64 − 1 may be saturated, and then be less than the sum of the counts. So the
+/// result is `false` for it, as for the largest number of narrower counters, whose weight would
+/// fit.
 fn fits<C: Count>(weight: u64) -> bool {
     weight < C::MAX
 }

@@ -42,7 +42,7 @@ pub struct EventDiff {
     pub name: &'static str,
     /// The unit of the samples: `ns` for nanoseconds, or `1` for plain numbers.
     pub unit: Unit,
-    /// The number of spans that ended, by outcome: each END counts as 1, whatever its weight.
+    /// The number of drained ENDs, by outcome, each counted as 1, whatever its weight.
     /// Discarded spans are not included.
     pub outcomes: Outcomes,
     /// The statistics of the samples that were added, or `None` if none were.
