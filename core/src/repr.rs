@@ -13,7 +13,7 @@
 //! | samples in the buffer of an event | any number | at most 65,536 |
 //! | a sum of values | 128 bits | 64 bits, saturates |
 //! | the moments of a slice | 64 bytes | 40 bytes; count and weight have 32 bits and saturate |
-//! | exact quantiles | selects among copies of the samples | sorts the indices of the samples |
+//! | exact quantiles | selects among copies of the samples, or sorts them if they are weighted | sorts the indices of the samples |
 //! | code | has fast paths for frequent cases | is small |
 
 pub(crate) mod compact;
@@ -36,7 +36,8 @@ use crate::{
     stored::Stored,
 };
 
-/// The representation for servers: fast, and no number saturates in practice.
+/// The representation for servers: fast, and no number saturates in practice (except bucket
+/// counters of slices, for which the storage may choose a narrow type).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Wide;
@@ -99,7 +100,8 @@ pub trait StoredMoments<R: Repr>: Stored + private::Sealed {
     /// cannot overflow here. The aggregator commits staged samples once they weigh more.
     fn add(&mut self, sample: R::Sample);
 
-    /// Adds at most 2^17 samples, with the limit of [`add`](Self::add) on the weight.
+    /// Adds at most 2^17 samples. The limit of [`add`](Self::add) on the weight holds before each
+    /// of them.
     fn add_all(&mut self, samples: &[R::Sample]) {
         for sample in samples {
             self.add(*sample);

@@ -39,8 +39,8 @@
 //! meantime. Record `q + capacity` overwrites it, and the producer writes that record only once
 //! `reserved` is above its number. So record `q` is intact if `r <= q + capacity`.
 //!
-//! The orderings above, and those with which a producer attaches to a ring, have names in the
-//! source. This table gives the reason for each:
+//! The orderings above other than Relaxed, and those with which a producer attaches to a ring, have
+//! names in the source. This table gives the reason for each:
 //!
 //! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|

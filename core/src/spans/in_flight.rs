@@ -10,7 +10,8 @@
 //! its START, until every ring has been drained at least up to the position that its producer had
 //! reached when the END was drained. If the START has not arrived by then, it never will.
 //!
-//! A START is *untracked* if it finds no room in the table, whose size is fixed.
+//! A START is *untracked* if it finds no room in the table, whose size is fixed, or in the
+//! saturated count of its entry.
 //!
 //! An END that finds no START is counted when it has waited, or at once if the table has no room in
 //! which it could wait. It is taken for the END of an untracked START of its event if there is one,
@@ -67,9 +68,10 @@ pub struct Pairing {
     /// new span is uncertain from the start if an uncertain span of its event began at the same
     /// tick, because the two cannot be distinguished.
     pub uncertain: u64,
-    /// STARTs that found no room in the table of open spans, minus those whose ENDs have arrived.
-    /// Without an entry in the table, the END of an untracked START cannot be recognised as such.
-    /// Therefore an END that finds no START counts as that of an untracked START if there is any.
+    /// STARTs that found no room in the table of open spans (or, in compact storage, in the count
+    /// of their entry), minus those whose ENDs have arrived. Without an entry in the table, the END
+    /// of an untracked START cannot be recognised as such. Therefore an END that finds no START
+    /// counts as that of an untracked START if there is any.
     pub untracked: u64,
     /// Spans that were given up because they had been uncertain for 60 s.
     pub abandoned: u64,

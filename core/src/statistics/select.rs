@@ -273,8 +273,8 @@ mod tests {
         assert_eq!((largest.value(), largest.weight()), ((1 << bits) - 1, 32_768));
     }
 
-    /// Tests the smallest and the largest quantile, the usual ones, and those around `step`: the
-    /// rank increases by 1 from `step` ppm to `step + 1` ppm.
+    /// Tests the smallest and the largest quantile, the usual ones, and those around `step`: if
+    /// there are several samples, the rank increases by 1 from `step` ppm to `step + 1` ppm.
     #[test]
     fn quantiles_have_the_exact_rank_for_every_small_number_of_samples() {
         assert_eq!(quantiles::<u64, 1>(&mut [], [Quantile::P50]), None);

@@ -27,7 +27,7 @@ pub enum Accuracy {
     ///
     /// The bound holds for these particular quantiles and includes the rounding to integers.
     /// Usually it is no greater than the error of the histogram's scale. It is greater for short
-    /// durations, where the rounding matters (up to some hundred nanoseconds at scale 5), for
+    /// durations, where the rounding matters (up to a few hundred nanoseconds at scale 5), for
     /// samples outside the histogram's range, if counters are saturated, and without histograms.
     /// `u32::MAX` means that there is no bound.
     WithinPpm(u32),
@@ -88,7 +88,7 @@ pub struct Summary {
     pub accuracy: Accuracy,
     /// The time that the summary covers, in nanoseconds. For a window, this is at least its length
     /// minus one slice and at most its length, up to the rounding of a slice to the nearest tick.
-    /// It is never longer than the time since the start.
+    /// It is less while the aggregator has not run that long.
     pub covered: u64,
     /// Whether no record of the covered time is known to be lost, and the event was not sampled in
     /// it. A time in which sampling happened to skip nothing is incomplete, too.
