@@ -151,8 +151,8 @@ impl TimeUnit {
         }
     }
 
-    /// Converts a duration in this unit to nanoseconds, rounded to the nearest nanosecond.
-    /// Saturates at 2^64 − 1.
+    /// Converts a duration in this unit to nanoseconds, rounded to the nearest nanosecond. This
+    /// cannot overflow, because both units are shorter than a nanosecond.
     pub const fn nanos(self, units: u64) -> u64 {
         self.nanos_with_addend(units, 1 << (self.bits() - 1))
     }

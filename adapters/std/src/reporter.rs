@@ -10,8 +10,8 @@ use std::{
 
 use crate::{collector::Collector, report::Report};
 
-/// The shortest interval. The drain publishes a report about every 10 ms, so a shorter interval
-/// would only repeat reports and take time.
+/// The shortest interval. A program that flushes can have a new report in each interval. The drain
+/// alone publishes one about every 10 ms, so below this the reporter repeats reports.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Emits a collector's report at a fixed interval, on a thread of its own.

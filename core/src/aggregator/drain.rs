@@ -237,8 +237,8 @@ impl<S: Storage> Aggregator<S> {
     ///
     /// Call this in each pass while the event is switched off, or only 1 in 2^k of its occurrences
     /// is recorded: then missing records do not mean that the event did not happen. Changes nothing
-    /// if the event has no record yet, or if the limit is already violated: only a record ends the
-    /// violation.
+    /// if the event has no record yet, or if the limit is already violated: a record ends the
+    /// violation, or a restart of the clock.
     pub fn reset_silence(&mut self, event: EventId) {
         let seen = OptionalTick::some(self.now);
         let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();

@@ -58,7 +58,7 @@ impl RingProgress {
 /// - A pass begins with the first ring that the previous pass was to drain and left with records,
 ///   or else with the same ring as that pass. The others follow in turn. From the refresh that
 ///   finds a record until it is delivered, the drain delivers no more records than all rings can
-///   hold.
+///   hold, if no pass [skips](Self::skip) the ring of the record.
 /// - Only delivered records count towards the maximum. Overwritten ones need little time. If they
 ///   counted, a ring that is overwritten while it waits for its turn would use up the turns of the
 ///   other rings, and these would be overwritten in turn.

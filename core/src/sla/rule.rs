@@ -297,7 +297,7 @@ impl Silence {
             Some(_) => SlaState::Ok,
         };
         // No hold time: the next record ends a silence at once. A FORGET has the tick of its START,
-        // so it usually does not.
+        // so it usually does not. A restart of the clock, which lowers `last_seen`, does.
         self.watch.step(found, now, 0)
     }
 }

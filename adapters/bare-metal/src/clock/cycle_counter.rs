@@ -78,7 +78,8 @@ impl CycleCounter<'static> {
     /// it. `rate` is the frequency of the core.
     ///
     /// This function changes bits in the registers `DEMCR` and `DWT_CTRL`, each by a read and a
-    /// write. Call it early, when no other context changes these registers.
+    /// write, and writes the unlock key to `DWT_LAR`. Call it early, when no other context changes
+    /// these registers.
     ///
     /// # Errors
     ///

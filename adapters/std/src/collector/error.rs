@@ -34,7 +34,7 @@ pub enum RegisterError {
     NotInstalled,
     /// The collector has stopped.
     Stopped,
-    /// All rings are taken by other threads.
+    /// All rings are taken by other threads, or the thread is ending and cannot take one.
     AllTaken {
         /// The number of rings of the collector.
         rings: usize,
