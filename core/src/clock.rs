@@ -259,8 +259,8 @@ impl TimeScale {
         self.shift > u32::BITS + 1 && self.shift <= 2 * u32::BITS
     }
 
-    /// Converts a duration in ticks that fits into 32 bits. Needs only two multiplications on
-    /// targets with 32-bit registers.
+    /// Converts a duration in ticks that fits into 32 bits. Needs only two multiplications of
+    /// words.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "split into 32-bit words")]
     const fn units_of_u32(&self, ticks: u32) -> u64 {

@@ -93,15 +93,16 @@ pub trait StoredMoments<R: Repr>: Stored + private::Sealed {
     /// number that can be stored.
     fn weight(&self) -> u64;
 
-    /// Adds the samples of `other`. Returns the weight that did not fit.
+    /// Adds the samples of `other`. Returns the weight that did not fit: 0 if the weight is stored
+    /// in 64 bits.
     fn merge(&mut self, other: &Moments<R::Sum>) -> u64;
 
     /// Adds one sample. The weight before must be at most 2^31, so that the count and the weight
     /// cannot overflow here. The aggregator commits staged samples once they weigh more.
     fn add(&mut self, sample: R::Sample);
 
-    /// Adds at most 2^17 samples. The limit of [`add`](Self::add) on the weight holds before each
-    /// of them.
+    /// Adds at most 2^17 samples. The caller must ensure the condition of [`add`](Self::add) for
+    /// each of them.
     fn add_all(&mut self, samples: &[R::Sample]) {
         for sample in samples {
             self.add(*sample);

@@ -193,7 +193,8 @@ pub enum SlaState {
     Ok = 1,
     /// The event is not within the limit, or a violation has not been cleared yet: a violation of a
     /// threshold is cleared only after the quantile has been within the threshold for the length of
-    /// a slice of the window. A violation of a limit on silence is cleared by the next record. A
+    /// a slice of the window. A violation of a limit on silence is cleared by the next record, or a
+    /// restart of the clock. A
     /// [FORGET](crate::Kind::Forget) usually does not clear it, because it has the tick of its
     /// START.
     Violated = 2,
@@ -227,7 +228,7 @@ pub struct SlaStatus {
     pub over: u64,
     /// The total weight of all samples in the window and of the hung spans. Despite its name, this
     /// is the number of recorded samples only if each has the weight 1. For a limit on silence,
-    /// this is 1 if the event has any record, and 0 otherwise.
+    /// this is 1 if the event has any record with a possible tick, and 0 otherwise.
     pub count: u64,
     /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`
     /// and `over`, it is computed when the status is created, not at the last evaluation. Times are

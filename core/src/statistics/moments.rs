@@ -10,12 +10,12 @@ use crate::{
     stored::Stored,
 };
 
-/// The number of fractional bits that a variance is computed with, 32. Its square root, the
-/// standard deviation, has half as many: [`FRACTION_BITS`].
+/// The number of fractional bits that a variance is computed with if there is room for them, 32.
+/// Its square root, the standard deviation, has half as many: [`FRACTION_BITS`].
 pub(crate) const VARIANCE_FRACTION_BITS: u32 = 2 * FRACTION_BITS;
 
 /// A sum of values, or a mean or standard deviation as a fixed-point number with 16 fractional
-/// bits: `u128`, which holds any of these, or `u64`, for values of at most 44 bits.
+/// bits: `u128`, or `u64` for values of at most 44 bits.
 pub trait Sum: Stored + Ord {
     /// The sum of no values.
     const ZERO: Self;
@@ -44,7 +44,7 @@ pub trait Sum: Stored + Ord {
 
 /// The count, weight, extremes, sum and sum of squares of a set of samples.
 ///
-/// All of them are integers, and exact as long as no sum saturates. So samples and sets of samples
+/// All of them are integers, and exact as long as none saturates. So samples and sets of samples
 /// can be added in any order, with the same result. (The samples that correct a summary for
 /// coordinated omission are not exact: an aggregator adds them as a series, whose two sums it
 /// rounds once each. Their order does not matter either.) A sample of weight `w`, which stands for
@@ -512,8 +512,8 @@ mod tests {
     }
 
     /// The deviation of a series from 0 to v is v/√12. Its computation has terms of up to 2n·v²,
-    /// which lie on both sides of 2^128 here. If one saturates, the deviation is unknown, and so the
-    /// largest number.
+    /// which lie on both sides of 2^128 here. If one saturates, the deviation is unknown, and so
+    /// the largest number.
     #[test]
     fn the_deviation_of_a_series_is_right_or_the_largest_number() {
         for (bits, count_bits) in (40..60).flat_map(|bits| (10..32).map(move |n| (bits, n))) {

@@ -38,7 +38,8 @@ pub(crate) trait StorageExt: Storage {
 
 impl<S: Storage> StorageExt for S {}
 
-/// Everything that a storage holds of one row, and what the operations on a row share.
+/// The statistics that a storage holds of one row, without its limits, and what the operations on a
+/// row share.
 ///
 /// The row of a corrected summary has no staged counts, samples or exemplars: these are empty.
 pub(crate) struct Row<'a, S: Storage> {
@@ -83,7 +84,7 @@ impl<'a, S: Storage> Row<'a, S> {
         // The `min` proves to the compiler that the row is valid, so that it can omit bounds
         // checks. This saves flash.
         let row = if S::Repr::IS_COMPACT { row.min(shape.rows() - 1) } else { row };
-        // `Aggregator::new` has checked the shape, so `Shape::padded_buckets` need not do so again.
+        // Not by `Shape::padded_buckets`, which checks the shape again.
         let has_histograms = shape.octaves > 0;
         let buckets = if has_histograms { padded(shape.buckets(Unit::Time).len()) } else { 0 };
         let exemplars = shape.exemplar_lists() * shape.slowest;
