@@ -13,7 +13,9 @@ use tailwatch::{
     Builder, Collector, Limit, Quantile, Threshold, Trading, WindowSpec, measure, record_duration,
     record_value,
 };
-use tailwatch_tokio::{CancellationToken, MAX_RECORDS_PER_TURN, MeasureExt, SlaUpdate, SpawnError};
+use tailwatch_tokio::{
+    CancellationToken, MAX_RECORDS_PER_TURN, MeasureExt, SlaUpdate, SlaUpdates, SpawnError,
+};
 use tokio::{task::yield_now, time::sleep};
 use tokio_stream::StreamExt;
 
@@ -315,37 +317,58 @@ fn every_receiver_gets_each_limit_that_is_raised() {
     });
 }
 
+/// Raises this many violations of one event. After each, calls `drain`, which drains it.
+async fn raise(collector: &Collector, violations: u64, drain: impl AsyncFn()) {
+    for n in 0..violations {
+        // The limits alternate. A new limit replaces the old one and starts in the state "unknown",
+        // so the next sample raises a violation again.
+        let quantile = if n % 2 == 0 { Quantile::P95 } else { Quantile::P99 };
+        let threshold =
+            Threshold::duration(quantile, Duration::from_millis(1)).over(Duration::from_mins(1));
+        collector.set_limits(ORDER, &[Limit::Quantile(threshold)]).unwrap();
+        record_duration(ORDER, Duration::from_secs(1));
+        drain().await;
+    }
+}
+
+/// Returns how many raised violations the stream yields until it ends, and how many it misses.
+async fn received_and_missed(mut updates: SlaUpdates) -> (u64, u64) {
+    let (mut received, mut missed) = (0, 0);
+    while let Some(update) = updates.next().await {
+        match update {
+            SlaUpdate::Change(change) => received += u64::from(change.raised),
+            SlaUpdate::Missed(count) => missed += count,
+            _ => unreachable!(),
+        }
+    }
+    (received, missed)
+}
+
 #[test]
 fn a_slow_receiver_gets_the_number_of_missed_changes() {
-    const RAISED: u64 = 300;
     let bench = on_workers(with_a_limit);
     bench.runtime.block_on(async {
         let (drain, token) = spawn(&bench);
-        let mut updates = drain.sla_updates();
-        let limit = |quantile| {
-            let threshold = Threshold::duration(quantile, Duration::from_millis(1))
-                .over(Duration::from_mins(1));
-            [Limit::Quantile(threshold)]
-        };
-        for n in 0..RAISED {
-            // The limits alternate. A new limit replaces the old one and starts in the state
-            // "unknown", so the next sample raises a violation again.
-            let quantile = if n % 2 == 0 { Quantile::P95 } else { Quantile::P99 };
-            bench.collector.set_limits(ORDER, &limit(quantile)).unwrap();
-            record_duration(ORDER, Duration::from_secs(1));
-            drain.flush().await;
-        }
+        let updates = drain.sla_updates();
+        raise(&bench.collector, 300, async || drain.flush().await).await;
         token.cancel();
         drain.join().await.unwrap();
-        let (mut received, mut missed) = (0, 0);
-        while let Some(update) = updates.next().await {
-            match update {
-                SlaUpdate::Change(change) => received += u64::from(change.raised),
-                SlaUpdate::Missed(count) => missed += count,
-                _ => unreachable!(),
-            }
-        }
-        assert_eq!((received, missed), (256, RAISED - 256));
+        assert_eq!(received_and_missed(updates).await, (256, 300 - 256));
+    });
+}
+
+/// The task has no turn between the changes, so the queue of the collector overflows.
+#[test]
+fn changes_that_were_missed_between_two_turns_are_counted() {
+    let bench = on_current_thread(with_a_limit);
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        let updates = drain.sla_updates();
+        raise(&bench.collector, 300, async || bench.collector.flush()).await;
+        token.cancel();
+        drain.join().await.unwrap();
+        // The number of missed changes takes the place of one change.
+        assert_eq!(received_and_missed(updates).await, (255, 300 - 255));
     });
 }
 
