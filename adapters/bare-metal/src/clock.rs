@@ -8,7 +8,7 @@
 //! | [`CycleCounter`] | a cycle of the core | 2^32 cycles (43 s at 100 MHz) | [`tick`](CycleCounter::tick) at least every 2^31 cycles |
 //! | [`MachineCycle`] | a cycle of the core | 2^64 cycles | nothing |
 //! | [`Counter`] | a count of the counter | 2^bits counts | [`tick`](Counter::tick) at least once in 2^bits counts, but at least every 2^31 counts |
-//! | `EmbassyTime` (feature `embassy-time`) | a tick of embassy's time driver | 2^64 ticks | nothing |
+//! | `EmbassyTime` (feature `embassy-time`) | a tick of embassy's time driver | never: the driver counts the wraps | nothing |
 //!
 //! All clocks return 64-bit ticks and can be read in any context of one core, including interrupt
 //! handlers. Reading never blocks, except that a driver of embassy-time may enter a critical

@@ -21,7 +21,8 @@ use crate::classify::{AlwaysOk, ByResult, Classify};
 /// never polled leaves no record.
 ///
 /// A measured future may be polled and dropped on any thread. It is `Send`, `Sync` or `'static` if
-/// the inner future is, and it is 24 bytes larger. Measuring does not allocate.
+/// the inner future is, and it is 24 bytes larger, plus padding. Measuring does not allocate,
+/// except at the first record of a thread that is not registered.
 ///
 /// ```
 /// use std::time::Duration;

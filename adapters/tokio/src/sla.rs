@@ -27,7 +27,7 @@ const CAPACITY: usize = 256;
 #[non_exhaustive]
 pub enum SlaUpdate {
     /// A violation of a limit was raised (the limit became violated) or cleared (the quantile has
-    /// been within the limit for one slice of its window, or a record has ended a silence).
+    /// been within the limit for one slice of its window, or a silence has ended).
     Change(SlaChange),
     /// At least this many updates are missing at this point of the stream. Either this receiver was
     /// more than 256 updates behind, or more than 256 violations were raised or cleared between two

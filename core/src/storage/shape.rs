@@ -92,7 +92,7 @@ impl Shape {
     /// Returns a shape for a server: [wide](Wide), with room for:
     ///
     /// - 512 samples per event for exact quantiles
-    /// - histograms at scale 5 (an error of at most 1.09 %) from 0.23 ns to 256 s
+    /// - histograms at scale 5 (an error of at most 1.09 %, plus rounding) from 0.23 ns to 256 s
     /// - the 4 slowest samples of each event in a window, and the 4 since the start
     /// - a table of open spans with 1,024 entries
     /// - twice as many limits on quantiles as the events declare, and two more per event; the
