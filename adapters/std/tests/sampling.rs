@@ -64,6 +64,31 @@ fn a_sampled_event_is_weighted_and_leaves_other_events_alone() {
     assert!(collector.report().to_string().contains("sampled: event_bus_publish 1 in 8"));
 }
 
+/// The threads follow each other, so they usually have the same ring, and their recorders the same
+/// address.
+#[test]
+fn short_threads_do_not_all_sample_alike() {
+    const THREADS: u64 = 1_000;
+    let _turn = in_turn();
+    let collector = Collector::builder()
+        .sampling(Trading::EventBusPublish, Sampling::Rate(0.125))
+        .start()
+        .unwrap();
+    collector.install().unwrap();
+    for n in 0..THREADS {
+        std::thread::spawn(|| drop(measure(Trading::EventBusPublish))).join().unwrap();
+        if n % 2 == 0 {
+            // Frees the rings of threads that have ended.
+            collector.flush();
+        }
+    }
+    collector.stop();
+    assert_eq!(collector.health().unregistered, 0);
+    let count = collector.total(Trading::EventBusPublish).unwrap().map_or(0, |total| total.count);
+    // Within 7 standard deviations of the mean of a binomial distribution.
+    assert!(count.abs_diff(THREADS / 8) < 74, "{count} of {THREADS}");
+}
+
 #[test]
 fn each_sample_is_weighted_by_the_rate_at_its_time() {
     let _turn = in_turn();

@@ -159,6 +159,17 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
     }
 
+    /// Seeds the random choice of the occurrences that sampling records.
+    ///
+    /// Recorders that are created one after the other at the same address begin with the same
+    /// choice, unless their seeds differ. So give each its own seed, such as a count of recorders,
+    /// where many recorders record little, as those of threads that end soon.
+    #[must_use]
+    pub fn with_seed(self, seed: u32) -> Self {
+        self.rng.0.set(seed);
+        self
+    }
+
     /// Returns the clock from which this recorder reads the ticks in its records.
     pub const fn clock(&self) -> &C {
         &self.clock

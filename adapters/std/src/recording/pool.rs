@@ -84,6 +84,8 @@ pub(crate) struct Pool {
     free: Mutex<Vec<usize>>,
     /// The length of `free`, which can be read without the lock.
     free_rings: AtomicUsize,
+    /// How many claims there have been.
+    claims: AtomicUsize,
     /// Notified when a ring becomes free.
     freed: Condvar,
     /// The switches that decide which events are recorded.
@@ -111,6 +113,8 @@ pub(crate) struct Pool {
 pub(crate) struct Claim {
     /// The index of the ring in the pool.
     pub(crate) ring_index: usize,
+    /// The number of claims before this one.
+    pub(crate) number: usize,
     pool: Arc<Pool>,
 }
 
@@ -130,6 +134,7 @@ impl Pool {
             rings: (0..rings).map(ring).collect::<io::Result<_>>()?,
             free: Mutex::new((0..rings).rev().collect()),
             free_rings: AtomicUsize::new(rings),
+            claims: AtomicUsize::new(0),
             freed: Condvar::new(),
             gate: Gate::new(),
             gate_lock: Mutex::new(()),
@@ -269,7 +274,8 @@ impl Pool {
         // name was set before that record was written.
         self.rings[index].state.store(ACTIVE, Relaxed);
         self.wake_drain();
-        Claim { ring_index: index, pool: Arc::clone(self) }
+        let number = self.claims.fetch_add(1, Relaxed);
+        Claim { ring_index: index, number, pool: Arc::clone(self) }
     }
 
     /// Returns the name of the thread that has the ring or had it last.

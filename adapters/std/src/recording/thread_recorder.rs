@@ -45,7 +45,11 @@ impl ThreadRecorder {
         // struct.
         let pool: &'static Pool = unsafe { &*pool };
         let producer = pool.ring(claim.ring_index).attach_producer();
-        Self { recorder: Recorder::new(producer, pool.gate(), pool.clock()), claim }
+        // Without a seed of its own, each of many short threads would sample like the one before.
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the number will do")]
+        let seed = claim.number as u32;
+        let recorder = Recorder::new(producer, pool.gate(), pool.clock()).with_seed(seed);
+        Self { recorder, claim }
     }
 
     fn pool(&self) -> &Arc<Pool> {
