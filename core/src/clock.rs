@@ -285,8 +285,8 @@ impl TimeScale {
     }
 
     /// Converts a duration in ticks to the [unit](Self::unit) and the result to nanoseconds, each
-    /// time rounded to the nearest. If the duration has 2^64 units or more, which is 194 days in the
-    /// unit [`Fine`](TimeUnit::Fine), the result is 2^64 − 1.
+    /// time rounded to the nearest. If the duration has 2^64 units or more, which is 194 days in
+    /// the unit [`Fine`](TimeUnit::Fine), the result is 2^64 − 1.
     pub const fn nanos(&self, ticks: u64) -> u64 {
         match self.units(ticks) {
             Some(units) => self.unit.nanos(units),

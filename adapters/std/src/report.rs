@@ -95,8 +95,8 @@ pub struct EventReport {
 pub struct InFlight {
     /// The number of open spans in the table.
     pub open: u64,
-    /// The number of these spans that were open when the drain found that records were lost, or that
-    /// the clock restarted. Their END may be among the lost records, so they may have ended.
+    /// The number of these spans that were open when the drain found that records were lost, or
+    /// that the clock restarted. Their END may be among the lost records, so they may have ended.
     pub uncertain: u64,
     /// The number of further spans that began while the table was full and have not ended.
     pub untracked: u64,

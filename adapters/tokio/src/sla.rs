@@ -79,9 +79,9 @@ pub(crate) fn channel() -> Sender<SlaUpdate> {
 /// Sends `changes`, which were taken from the queue of a collector, to all receivers.
 pub(crate) fn send_changes(sender: &Sender<SlaUpdate>, changes: SlaChanges) {
     let SlaChanges { changes, mut missed, .. } = changes;
-    // The collector drops the oldest changes first, so the missed ones come before the others. Their
-    // number is an update too: if it did not fit into the channel together with the changes, it
-    // would be the first to be replaced.
+    // The collector drops the oldest changes first, so the missed ones come before the others.
+    // Their number is an update too: if it did not fit into the channel together with the changes,
+    // it would be the first to be replaced.
     let left_out = if missed > 0 { (changes.len() + 1).saturating_sub(CAPACITY) } else { 0 };
     missed += left_out as u64;
     let missed = (missed > 0).then_some(SlaUpdate::Missed(missed));

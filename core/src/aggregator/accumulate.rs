@@ -71,8 +71,8 @@ const fn max_batch(len: usize) -> u32 {
 }
 
 impl<S: Storage> Row<'_, S> {
-    /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample became
-    /// an exemplar of the staged samples.
+    /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample
+    /// became an exemplar of the staged samples.
     ///
     /// If the batch is full, adds it to the staged sums and bucket counts. If the sample is in no
     /// batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.

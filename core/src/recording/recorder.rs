@@ -162,8 +162,8 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// Seeds the random choice of the occurrences that sampling records.
     ///
     /// Recorders that are created one after the other at the same address begin with the same
-    /// choice, unless their seeds differ. So give each its own seed, such as a count of recorders,
-    /// where many recorders record little, as those of threads that end soon.
+    /// choice, unless their seeds differ. If many of them record only a little, as on threads that
+    /// end soon, give each a seed of its own, such as the number of recorders before it.
     #[must_use]
     pub fn with_seed(self, seed: u32) -> Self {
         self.rng.0.set(seed);

@@ -165,8 +165,8 @@ impl Sum for u128 {
         }
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·(Σx + rest) + rest²/n.
-        // No term is greater than Σx², because the variance is not negative. The sums of a series are
-        // rounded, so their difference may be slightly negative: it then counts as 0.
+        // No term is greater than Σx², because the variance is not negative. The sums of a series
+        // are rounded, so their difference may be slightly negative: it then counts as 0.
         let without_last_term =
             squares.saturating_sub(whole.saturating_mul(self.saturating_add(rest.into())));
         // If there is no room for 32 fractional bits, the root is computed as an integer.

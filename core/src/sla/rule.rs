@@ -303,8 +303,8 @@ impl Silence {
 }
 
 /// Returns the number of slices of a window that is used by limits only: the largest number, up to
-/// [`MAX_SLICES`] and `max_slices` but at least 1, for which the length of a slice is a whole number
-/// of nanoseconds.
+/// [`MAX_SLICES`] and `max_slices` but at least 1, for which the length of a slice is a whole
+/// number of nanoseconds.
 fn slices_for(length: Duration, max_slices: usize) -> u16 {
     let max_slices = u16::try_from(max_slices).map_or(MAX_SLICES, |max| max.min(MAX_SLICES));
     // With 2^64 ns or more, the window is refused later, whatever the number of its slices.

@@ -110,8 +110,8 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         self.buckets
     }
 
-    /// Returns the count, weight, sum, sum of squares and extremes of the recorded values, which are
-    /// exact unless they saturate.
+    /// Returns the count, weight, sum, sum of squares and extremes of the recorded values, which
+    /// are exact unless they saturate.
     pub const fn moments(&self) -> &Moments {
         &self.moments
     }

@@ -57,10 +57,9 @@ impl Collector {
     /// observer or hook, and on a stopped collector, it does nothing and returns
     /// [`Builder::max_period`](crate::Builder::max_period).
     ///
-    /// Reading a record takes some nanoseconds, or tens of them if caches are cold, plus the time of
-    /// the observers. If the last
-    /// report is at least 10 ms old, the call also publishes a report, which takes a few
-    /// microseconds per event.
+    /// Reading a record takes some nanoseconds, or tens of them if caches are cold, plus the time
+    /// of the observers. If the last report is at least 10 ms old, the call also publishes a
+    /// report, which takes a few microseconds per event.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, measure};
