@@ -7,6 +7,9 @@
 //! time matters, the ticks.
 
 mod drain;
+#[path = "../src/floor.rs"]
+#[expect(dead_code, reason = "only one of the floors is counted")]
+mod floor;
 #[path = "../../core/tests/recount/memory.rs"]
 mod memory;
 mod spans;

@@ -13,7 +13,7 @@ use tailwatch::{
     measure_tagged, record_value,
 };
 
-use crate::count;
+use crate::{count, floor};
 
 const SPANS: u32 = 65_536;
 
@@ -32,6 +32,13 @@ const FORMS: [(&str, u32, Work); 6] = [
     ("measure_async", 2, measure_async),
     ("value", 1, value),
 ];
+
+/// Two readings of the counter and nothing else.
+fn floor(times: u32) {
+    for _ in 0..times {
+        floor::relaxed();
+    }
+}
 
 fn guard(times: u32) {
     for _ in 0..times {
@@ -119,6 +126,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             assert_eq!(written, u64::from(records * SPANS), "{form}: every span is recorded");
         }
     }
+
+    count("span/floor/relaxed", SPANS, || floor(black_box(SPANS)));
 
     let collector = start(ClockMode::Relaxed)?;
     let share = collector.set_sampling_rate(Trading::OrderPlacement, 0.125)?;

@@ -83,8 +83,9 @@ pub use self::{
     event::{Event, EventId, Unit},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{
-        gate::Gate,
-        recorder::{Disabled, Recorder, SpanGuard, Token},
+        copies::{Copies, NoCopies, ThreadCopies},
+        gate::{Decision, Gate},
+        recorder::{Recorder, SpanGuard, Token},
     },
     repr::{Compact, Repr, StoredMoments, StoredSample, Wide, samples::Samples},
     ring::{

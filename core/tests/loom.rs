@@ -153,6 +153,42 @@ fn a_second_producer_takes_over() {
     });
 }
 
+/// A lock hands the ring from a recorder to the next while a consumer drains it. Both keep copies of
+/// the ring's counters. The second one writes a record that the first one reserved but did not
+/// write, and neither looks at the ring's own counters once it is attached.
+#[test]
+fn a_recorder_with_copies_takes_over() {
+    explore("a recorder with copies takes over", 200_000, || {
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
+        let gate = Arc::new(Gate::<2>::new());
+        // The number of the next record to write. Its lock is the one that hands the ring over.
+        let next = Arc::new(Mutex::new(0));
+        let take_turn = |shared: &SharedRing, gate: &Gate<2>, next: &Mutex<u64>| {
+            let mut next = next.lock().unwrap();
+            // As in `a_second_producer_takes_over`.
+            let end = if *next == 0 { 5 } else { 7 };
+            let ring: &Ring = &**shared;
+            let recorder = Recorder::new(ring.attach_producer(), gate, ()).with_copies();
+            for n in *next..end {
+                recorder.value_at(EventId::new(1).unwrap(), 0, n, n);
+            }
+            *next = end;
+        };
+        let reading = spawn_consumer(&shared);
+        let other = thread::spawn({
+            let (shared, gate) = (Arc::clone(&shared), Arc::clone(&gate));
+            let next = Arc::clone(&next);
+            move || take_turn(&shared, &gate, &next)
+        });
+        take_turn(&shared, &gate, &next);
+        other.join().unwrap();
+        let mut seen = reading.join().unwrap();
+        let ring: &Ring = &*shared;
+        seen.drain(&mut ring.attach_consumer());
+        assert_eq!((seen.next, seen.delivered + seen.overwritten), (7, 7));
+    });
+}
+
 /// The producer has already overwritten a record when a consumer attaches, and pushes further
 /// records while the consumer drains the ring.
 #[test]

@@ -1,7 +1,7 @@
 //! The clock of a host: the processor's counter if it is reliable, or else the operating system's
 //! monotonic clock. A *tick* is a reading of the clock in its own unit.
 
-mod tsc;
+pub(crate) mod tsc;
 
 use core::{fmt, time::Duration};
 use std::{
@@ -105,10 +105,26 @@ pub struct HostClock {
 
 /// The source and the mode in one value, so that the hot path makes a single comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+pub(crate) enum Reading {
     TscOrdered,
     TscRelaxed,
     Monotonic,
+}
+
+impl Reading {
+    /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
+    /// one or two instructions. Returns `None` for the operating system's clock.
+    #[inline(always)]
+    pub(crate) fn end_by_counter(self) -> Option<u64> {
+        // Not a `match`, which the compiler turns into more instructions.
+        if self == Self::TscRelaxed {
+            Some(tsc::relaxed())
+        } else if self == Self::TscOrdered {
+            Some(tsc::ordered())
+        } else {
+            None
+        }
+    }
 }
 
 impl HostClock {
@@ -155,15 +171,9 @@ impl HostClock {
         }
     }
 
-    /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
-    /// one or two instructions. Returns `None` for the operating system's clock.
-    #[inline(always)]
-    pub(crate) fn end_by_counter(&self) -> Option<u64> {
-        match self.reading {
-            Reading::TscOrdered => Some(tsc::ordered()),
-            Reading::TscRelaxed => Some(tsc::relaxed()),
-            Reading::Monotonic => None,
-        }
+    /// Returns the source and the mode in one value.
+    pub(crate) const fn reading(&self) -> Reading {
+        self.reading
     }
 
     /// Returns the nanoseconds since `base`.

@@ -7,17 +7,18 @@ use crate::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-// The bits of a gate's byte; 0x10 is unused. The byte is 0 if every occurrence of the event is
-// recorded.
+// The values of a gate's byte. It is 0 if every occurrence of the event is recorded, and `CLOSED`
+// without any other bit once the gate is closed. The order of the values lets a single comparison
+// answer each question that a `Decision` is asked.
 
-/// Set in every byte while the master switch is off.
-const ALL_OFF: u8 = 0x80;
-/// Set in the byte of an event whose own switch is off.
-const EVENT_OFF: u8 = 0x40;
-/// Set in every byte once the gate is closed permanently.
-const CLOSED: u8 = 0x20;
 /// The four bits that hold the sampling exponent k: 1 in 2^k occurrences is recorded.
 const SAMPLING: u8 = 0x0F;
+/// The value of every byte once the gate is closed permanently.
+const CLOSED: u8 = 0x10;
+/// Set in the byte of an event whose own switch is off.
+const EVENT_OFF: u8 = 0x20;
+/// Set in every byte while the master switch is off.
+const ALL_OFF: u8 = 0x40;
 
 /// Decides which occurrences of which events are recorded. It has a master switch for all events.
 /// Each event whose id is below `IDS` also has a switch of its own and a *sampling* exponent k: 1
@@ -78,19 +79,30 @@ impl<const IDS: usize> Gate<IDS> {
         Self { switches: core::array::from_fn(|_| AtomicU8::new(0)) }
     }
 
-    /// Returns the byte that decides about `event`: its own, or byte 0 if it has none.
-    #[inline(always)]
-    fn switch(&self, event: EventId) -> &AtomicU8 {
-        let id = usize::from(event.get());
-        &self.switches[if id < IDS { id } else { 0 }]
+    /// Creates a gate that is [closed](Self::close): it admits nothing, and never will.
+    #[cfg(not(tailwatch_loom))]
+    pub const fn closed() -> Self {
+        Self { switches: [const { AtomicU8::new(CLOSED) }; IDS] }
+    }
+
+    /// Creates a gate that is [closed](Self::close): it admits nothing, and never will.
+    #[cfg(tailwatch_loom)]
+    pub fn closed() -> Self {
+        Self { switches: core::array::from_fn(|_| AtomicU8::new(CLOSED)) }
     }
 
     /// Returns whether and how to record `event` at this moment.
     #[inline(always)]
-    pub(crate) fn decision(&self, event: EventId) -> Decision {
+    pub fn decision(&self, event: EventId) -> Decision {
+        self.decision_of(usize::from(event.get()))
+    }
+
+    /// Returns the decision about the event with this id: its own byte, or byte 0 if it has none.
+    #[inline(always)]
+    pub(super) fn decision_of(&self, id: usize) -> Decision {
         // Relaxed: no other memory depends on a switch. A change takes effect once this load sees
         // it.
-        Decision(self.switch(event).load(Relaxed))
+        Decision(self.switches[if id < IDS { id } else { 0 }].load(Relaxed))
     }
 
     /// Returns whether `event` is recorded at all: every occurrence of it, or 1 in 2^k.
@@ -113,7 +125,7 @@ impl<const IDS: usize> Gate<IDS> {
     /// `IDS` or more cannot be sampled: nothing changes, and the result is 0.
     pub fn set_sampling(&self, event: EventId, sampling: u8) -> u8 {
         if let Some(switch) = self.switches.get(usize::from(event.get())) {
-            switch.store((switch.load(Relaxed) & !SAMPLING) | sampling.min(SAMPLING), Relaxed);
+            change(switch, SAMPLING, sampling.min(SAMPLING));
         }
         self.sampling(event)
     }
@@ -123,8 +135,7 @@ impl<const IDS: usize> Gate<IDS> {
     /// The switches and sampling exponents of the events keep their values in the meantime.
     pub fn set_enabled(&self, enabled: bool) {
         for switch in &self.switches {
-            let rest = switch.load(Relaxed) & !ALL_OFF;
-            switch.store(if enabled { rest } else { rest | ALL_OFF }, Relaxed);
+            change(switch, ALL_OFF, if enabled { 0 } else { ALL_OFF });
         }
     }
 
@@ -132,17 +143,16 @@ impl<const IDS: usize> Gate<IDS> {
     /// whatever switches are turned on. A span that is open when the gate closes still gets its
     /// END.
     ///
-    /// A recorder can distinguish a closed gate from one that is switched off: see
-    /// [`Disabled::is_final`](crate::Disabled::is_final).
+    /// A closed gate has no switches and no sampling exponents any more.
     pub fn close(&self) {
         for switch in &self.switches {
-            switch.store(switch.load(Relaxed) | CLOSED, Relaxed);
+            switch.store(CLOSED, Relaxed);
         }
     }
 
     /// Returns whether the master switch is on and the gate is not closed.
     pub fn is_enabled(&self) -> bool {
-        self.switches[0].load(Relaxed) & (ALL_OFF | CLOSED) == 0
+        self.switches[0].load(Relaxed) < CLOSED
     }
 
     /// Turns the switch of one event on or off. While it is off, the event is not recorded.
@@ -150,41 +160,55 @@ impl<const IDS: usize> Gate<IDS> {
     /// An event whose id is `IDS` or more has no switch of its own: nothing changes.
     pub fn set_event_enabled(&self, event: EventId, enabled: bool) {
         if let Some(switch) = self.switches.get(usize::from(event.get())) {
-            let rest = switch.load(Relaxed) & !EVENT_OFF;
-            switch.store(if enabled { rest } else { rest | EVENT_OFF }, Relaxed);
+            change(switch, EVENT_OFF, if enabled { 0 } else { EVENT_OFF });
         }
     }
 }
 
-/// Whether and how to record an event: a copy of the event's byte in the gate.
+/// Sets the bits `mask` of a gate's byte to `value`, unless the gate is closed.
+fn change(switch: &AtomicU8, mask: u8, value: u8) {
+    let byte = switch.load(Relaxed);
+    if byte != CLOSED {
+        switch.store(byte & !mask | value, Relaxed);
+    }
+}
+
+/// Whether and how to record an event: a copy of the event's byte in a [`Gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decision(u8);
+pub struct Decision(pub(super) u8);
 
 impl Decision {
-    /// Returns whether every occurrence of the event is recorded. The byte is 0 in this usual case,
-    /// so a single comparison is enough.
+    /// The decision of a gate that is closed permanently.
+    pub(super) const CLOSED: Self = Self(CLOSED);
+
+    /// Returns whether every occurrence of the event is recorded.
     #[inline(always)]
-    pub(crate) const fn is_always(self) -> bool {
+    pub const fn is_always(self) -> bool {
         self.0 == 0
     }
 
-    /// Returns whether the event is not recorded at all.
+    /// Returns whether the event is not recorded at all, because it or all events are switched off
+    /// or because the gate is closed.
     #[inline(always)]
-    pub(crate) const fn is_off(self) -> bool {
-        // One comparison covers the three bits that turn an event off. `CLOSED` is the lowest of
-        // them, and all other bits in use add up to less: 0x10 is unused, and `SAMPLING` is 0x0F.
+    pub const fn is_off(self) -> bool {
         self.0 >= CLOSED
+    }
+
+    /// Returns whether the event or all events are switched off, and may be switched on again.
+    #[inline(always)]
+    pub const fn is_switched_off(self) -> bool {
+        self.0 >= EVENT_OFF
     }
 
     /// Returns whether the gate is closed permanently.
     #[inline(always)]
-    pub(crate) const fn is_closed(self) -> bool {
-        self.0 & CLOSED != 0
+    pub const fn is_closed(self) -> bool {
+        self.0 == CLOSED
     }
 
     /// Returns the sampling exponent k: 1 in 2^k occurrences is recorded, unless the event is off.
     #[inline(always)]
-    pub(crate) const fn sampling(self) -> u8 {
+    pub const fn sampling(self) -> u8 {
         self.0 & SAMPLING
     }
 }

@@ -1,14 +1,15 @@
 //! Recording: the code that runs on the measured thread.
 
-use core::{error, fmt};
-
 use crate::{
     arithmetic,
     clock::Clock,
     event::{Event, EventId},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
-    recording::gate::{Decision, Gate},
-    ring::producer::Producer,
+    recording::{
+        copies::{Copies, NoCopies, ThreadCopies},
+        gate::{Decision, Gate},
+    },
+    ring::{Ring, producer::Producer},
     sync::Cell,
 };
 
@@ -53,11 +54,14 @@ const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 /// assert_eq!(kinds, ["start", "start", "end_error", "end_ok"]);
 /// ```
 #[derive(Debug)]
-pub struct Recorder<'r, C, const IDS: usize> {
+// In this order, so that all that a span of an event with a low id reads is in the first 64 bytes.
+#[repr(C)]
+pub struct Recorder<'r, C, const IDS: usize, K = NoCopies> {
     producer: Producer<'r>,
     gate: &'r Gate<IDS>,
     clock: C,
     rng: SampleRng,
+    copies: K,
 }
 
 /// The random number generator that selects which occurrences of a sampled event are recorded.
@@ -108,28 +112,6 @@ pub struct Token {
     span_bits: usize,
 }
 
-/// The error of [`Recorder::try_start`] when the [`Gate`] does not admit an event: the event or all
-/// events are switched off, or the gate is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Disabled {
-    /// `true` if the gate is [closed](Gate::close) permanently, `false` if the event or all events
-    /// are switched off and can be switched on again.
-    pub is_final: bool,
-}
-
-impl fmt::Display for Disabled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_final {
-            "the gate is closed permanently, so no event is recorded any more"
-        } else {
-            "the gate is switched off, for this event or for all events"
-        })
-    }
-}
-
-impl error::Error for Disabled {}
-
 impl Token {
     /// Returns the token of a span that is not recorded. Ending or discarding it does nothing.
     #[inline]
@@ -144,21 +126,55 @@ impl Token {
     }
 }
 
-impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
+impl<'r, C, const IDS: usize> Recorder<'r, C, IDS> {
     /// Creates a recorder that writes the events that `gate` admits into the ring of `producer`.
     /// The ticks in its records are read from `clock`.
     #[cfg(not(tailwatch_loom))]
     pub const fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
+        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)), copies: NoCopies }
     }
 
     /// Creates a recorder that writes the events that `gate` admits into the ring of `producer`.
     /// The ticks in its records are read from `clock`.
     #[cfg(tailwatch_loom)]
     pub fn new(producer: Producer<'r>, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)) }
+        Self { producer, gate, clock, rng: SampleRng(Cell::new(0)), copies: NoCopies }
     }
 
+    /// Returns a recorder that keeps [copies](ThreadCopies) of what a span reads.
+    ///
+    /// Nothing else may write into the ring as long as this recorder does.
+    pub fn with_copies(self) -> Recorder<'r, C, IDS, ThreadCopies> {
+        let Self { producer, gate, clock, rng, copies: NoCopies } = self;
+        let copies = ThreadCopies::of(&producer, gate);
+        Recorder { producer, gate, clock, rng, copies }
+    }
+}
+
+impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
+    /// Creates a recorder that records nothing: all of its copies are those of a closed gate.
+    ///
+    /// It is what a thread-local can begin with. `ring` and `gate` are never used, unless a span of
+    /// another recorder is ended.
+    #[cfg(not(tailwatch_loom))]
+    pub const fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
+        Self {
+            producer: Producer::unattached(ring),
+            gate,
+            clock,
+            rng: SampleRng(Cell::new(0)),
+            copies: ThreadCopies::closed(),
+        }
+    }
+
+    /// Returns the copies that this recorder keeps.
+    pub const fn copies(&self) -> &ThreadCopies {
+        &self.copies
+    }
+}
+
+/// What adapters build their hot paths from. The caller reads the clock.
+impl<C, const IDS: usize, K: Copies> Recorder<'_, C, IDS, K> {
     /// Seeds the random choice of the occurrences that sampling records.
     ///
     /// Recorders that are created one after the other at the same address begin with the same
@@ -175,93 +191,21 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         &self.clock
     }
 
-    /// Starts a span without a tag, that is, with the tag 0. It ends when the returned guard is
-    /// dropped.
+    /// Returns whether and how to record `event` at this moment.
     #[inline(always)]
-    pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS> {
-        self.measure_tagged(event, 0)
+    pub fn decision(&self, event: EventId) -> Decision {
+        self.copies.decision(self.gate, event)
     }
 
-    /// Like [`measure`](Self::measure), but gives the span a tag: a number that the caller chooses,
-    /// such as an order id. Only the low 46 bits of the tag are recorded.
-    #[inline(always)]
-    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS> {
-        SpanGuard { recorder: self, token: self.start(event, tag) }
-    }
-
-    /// Starts a span with a tag, of which only the low 46 bits are recorded. Pass 0 for a span that
-    /// needs no tag.
-    ///
-    /// Close the span by passing the token to [`end`](Self::end) or [`discard`](Self::discard). If
-    /// the gate or sampling skips this occurrence, the span is not recorded, and closing it does
-    /// nothing.
-    #[inline(always)]
-    pub fn start(&self, event: impl Event, tag: u64) -> Token {
-        self.try_start(event, tag).unwrap_or(Token::unrecorded())
-    }
-
-    /// Like [`start`](Self::start), but returns an error if the gate does not admit the event.
-    ///
-    /// This method is for adapters that count the spans that start after the gate was closed.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Disabled`] if the gate does not admit the event. Skipping by sampling is not an
-    /// error: the result is then [`Token::unrecorded`].
-    #[inline(always)]
-    pub fn try_start(&self, event: impl Event, tag: u64) -> Result<Token, Disabled> {
-        let event = event.id();
-        let decision = self.gate.decision(event);
-        if FAST_PATH && decision.is_always() {
-            Ok(self.begin(event, 0, tag))
-        } else if decision.is_off() {
-            Err(Disabled { is_final: decision.is_closed() })
-        } else if FAST_PATH {
-            Ok(self.start_sampled(event, decision, tag))
-        } else {
-            let sampling = if decision.is_always() { Some(0) } else { self.decide_rare(decision) };
-            Ok(sampling.map_or(Token::unrecorded(), |sampling| self.begin(event, sampling, tag)))
-        }
-    }
-
-    /// Reads the clock and writes the START.
-    #[inline(always)]
-    fn begin(&self, event: EventId, sampling: u8, tag: u64) -> Token {
-        let start = self.clock.start();
-        self.producer.push(Record::start(start, event, sampling, tag));
-        Token { start, span_bits: Record::span_bits(event, sampling) }
-    }
-
-    /// Starts a span of an event that is not switched off, but of which only 1 in 2^k occurrences
-    /// is recorded.
+    /// Decides whether to record this occurrence of an event. Returns the sampling to write into
+    /// its record, or `None` if the occurrence is not recorded. If the event is sampled, the random
+    /// number generator decides.
     ///
     /// Not inlined, because most programs do not sample and should not carry this code at every
     /// call site.
     #[inline(never)]
-    fn start_sampled(&self, event: EventId, decision: Decision, tag: u64) -> Token {
-        match self.decide_rare(decision) {
-            Some(sampling) => self.begin(event, sampling, tag),
-            None => Token::unrecorded(),
-        }
-    }
-
-    /// Decides whether to record this occurrence of `event`. Returns the sampling to write into the
-    /// record, or `None` if the occurrence is not recorded.
-    #[inline(always)]
-    fn decide(&self, event: EventId) -> Option<u8> {
-        let decision = self.gate.decision(event);
-        if decision.is_always() { Some(0) } else { self.decide_rare(decision) }
-    }
-
-    /// Decides as [`decide`](Self::decide) does, for an event that is switched off or sampled. If
-    /// it is sampled, the random number generator decides.
-    ///
-    /// Not inlined, for the same reason as [`start_sampled`](Self::start_sampled).
-    #[inline(never)]
-    fn decide_rare(&self, decision: Decision) -> Option<u8> {
+    pub fn decide(&self, decision: Decision) -> Option<u8> {
         let sampling = decision.sampling();
-        // An exponent of 0 cannot occur here: the event would be either off or always recorded. The
-        // comparison only keeps the shift in `draw` within its range.
         if decision.is_off() {
             None
         } else if sampling == 0 || self.rng.draw(sampling, core::ptr::from_ref(self).addr()) {
@@ -271,17 +215,44 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
         }
     }
 
-    /// Ends a span with the given outcome. Does nothing if the token is unrecorded.
+    /// Appends a record to the ring.
     #[inline(always)]
-    pub fn end(&self, token: Token, outcome: Outcome) {
-        if !token.is_recorded() {
-            return;
-        }
-        let end = self.clock.end();
-        if FAST_PATH && self.try_end_at(&token, outcome, end) {
-            return;
-        }
-        self.end_at(token, outcome, end);
+    fn push(&self, record: Record) {
+        let seq = match self.copies.next_reserved(&self.producer) {
+            Some(seq) => seq,
+            None => self.copies.reserve(&self.producer),
+        };
+        self.push_at(seq, record);
+    }
+
+    /// Appends a record under the sequence number `seq`, which must be the next one and reserved.
+    #[inline(always)]
+    fn push_at(&self, seq: usize, record: Record) {
+        self.producer.push_at(seq, record);
+        self.copies.advance(seq.wrapping_add(1));
+    }
+
+    /// Starts a span at the tick `start` by writing its START, whatever the gate says. `sampling`
+    /// is the one that [`decide`](Self::decide) returned, or 0 if the decision
+    /// [is always](Decision::is_always).
+    #[inline(always)]
+    pub fn start_at(&self, event: EventId, sampling: u8, tag: u64, start: u64) -> Token {
+        self.push(Record::start(start, event, sampling, tag));
+        Token { start, span_bits: Record::span_bits(event, sampling) }
+    }
+
+    /// Records a plain number at the tick `now`, whatever the gate says. `sampling` is as in
+    /// [`start_at`](Self::start_at).
+    #[inline(always)]
+    pub fn value_at(&self, event: EventId, sampling: u8, value: u64, now: u64) {
+        self.push(Record::value(now, event, sampling, value));
+    }
+
+    /// Records a duration of `ticks` that ended at the tick `now`, whatever the gate says.
+    /// `sampling` is as in [`start_at`](Self::start_at).
+    #[inline(always)]
+    pub fn duration_at(&self, event: EventId, sampling: u8, ticks: u64, now: u64) {
+        self.push(Record::duration(now, event, sampling, ticks));
     }
 
     /// Ends a span at the tick `end` and returns `true`, or returns `false` without having done
@@ -300,12 +271,11 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     #[inline(always)]
     pub fn try_end_at(&self, token: &Token, outcome: Outcome, end: u64) -> bool {
         let duration = end.wrapping_sub(token.start);
-        match self.producer.next_reserved() {
+        match self.copies.next_reserved(&self.producer) {
             // One comparison excludes two cases. A duration can be too long for a record. And if
             // `end` is before the start, the difference wraps around to more than a record holds.
             Some(seq) if duration <= MAX_PAYLOAD => {
-                self.producer
-                    .push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
+                self.push_at(seq, Record::of_span(end, token.span_bits, outcome as u8, duration));
                 true
             }
             _ => false,
@@ -329,12 +299,7 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
             return;
         }
         if duration <= MAX_PAYLOAD {
-            return self.producer.push(Record::of_span(
-                end,
-                token.span_bits,
-                outcome as u8,
-                duration,
-            ));
+            return self.push(Record::of_span(end, token.span_bits, outcome as u8, duration));
         }
         // The sign of the wrapping difference decides, not a comparison of `end` with the start: a
         // tick count that has wrapped past 2^64 has not stepped back.
@@ -356,13 +321,64 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     /// is unrecorded.
     fn push_forget(&self, token: &Token, reason: DiscardReason) {
         if token.is_recorded() {
-            self.producer.push(Record::of_span(
+            self.push(Record::of_span(
                 token.start,
                 token.span_bits,
                 Kind::Forget as u8,
                 reason as u64,
             ));
         }
+    }
+}
+
+impl<'r, C: Clock, const IDS: usize, K: Copies> Recorder<'r, C, IDS, K> {
+    /// Starts a span without a tag, that is, with the tag 0. It ends when the returned guard is
+    /// dropped.
+    #[inline(always)]
+    pub fn measure(&self, event: impl Event) -> SpanGuard<'_, 'r, C, IDS, K> {
+        self.measure_tagged(event, 0)
+    }
+
+    /// Like [`measure`](Self::measure), but gives the span a tag: a number that the caller chooses,
+    /// such as an order id. Only the low 46 bits of the tag are recorded.
+    #[inline(always)]
+    pub fn measure_tagged(&self, event: impl Event, tag: u64) -> SpanGuard<'_, 'r, C, IDS, K> {
+        SpanGuard { recorder: self, token: self.start(event, tag) }
+    }
+
+    /// Starts a span with a tag, of which only the low 46 bits are recorded. Pass 0 for a span that
+    /// needs no tag.
+    ///
+    /// Close the span by passing the token to [`end`](Self::end) or [`discard`](Self::discard). If
+    /// the gate or sampling skips this occurrence, the span is not recorded, and closing it does
+    /// nothing.
+    #[inline(always)]
+    pub fn start(&self, event: impl Event, tag: u64) -> Token {
+        let event = event.id();
+        match self.decide_fast(event) {
+            Some(sampling) => self.start_at(event, sampling, tag, self.clock.start()),
+            None => Token::unrecorded(),
+        }
+    }
+
+    /// Decides as [`decide`](Self::decide) does, without a call if the decision is always.
+    #[inline(always)]
+    fn decide_fast(&self, event: EventId) -> Option<u8> {
+        let decision = self.decision(event);
+        if decision.is_always() { Some(0) } else { self.decide(decision) }
+    }
+
+    /// Ends a span with the given outcome. Does nothing if the token is unrecorded.
+    #[inline(always)]
+    pub fn end(&self, token: Token, outcome: Outcome) {
+        if !token.is_recorded() {
+            return;
+        }
+        let end = self.clock.end();
+        if FAST_PATH && self.try_end_at(&token, outcome, end) {
+            return;
+        }
+        self.end_at(token, outcome, end);
     }
 
     /// Records a plain number, such as the length of a queue. Returns whether it was recorded:
@@ -375,9 +391,9 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     #[inline(always)]
     pub fn value(&self, event: impl Event, value: u64) -> bool {
         let event = event.id();
-        let sampling = self.decide(event);
+        let sampling = self.decide_fast(event);
         if let Some(sampling) = sampling {
-            self.producer.push(Record::value(self.clock.start(), event, sampling, value));
+            self.value_at(event, sampling, value, self.clock.start());
         }
         sampling.is_some()
     }
@@ -393,9 +409,9 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
     #[inline(always)]
     pub fn duration(&self, event: impl Event, ticks: u64) -> bool {
         let event = event.id();
-        let sampling = self.decide(event);
+        let sampling = self.decide_fast(event);
         if let Some(sampling) = sampling {
-            self.producer.push(Record::duration(self.clock.start(), event, sampling, ticks));
+            self.duration_at(event, sampling, ticks, self.clock.start());
         }
         sampling.is_some()
     }
@@ -409,12 +425,12 @@ impl<'r, C: Clock, const IDS: usize> Recorder<'r, C, IDS> {
 /// closes the span without a latency.
 #[derive(Debug)]
 #[must_use = "the span ends when its guard is dropped; bind the guard to a variable"]
-pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize> {
-    recorder: &'s Recorder<'r, C, IDS>,
+pub struct SpanGuard<'s, 'r, C: Clock, const IDS: usize, K: Copies = NoCopies> {
+    recorder: &'s Recorder<'r, C, IDS, K>,
     token: Token,
 }
 
-impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
+impl<C: Clock, const IDS: usize, K: Copies> SpanGuard<'_, '_, C, IDS, K> {
     /// Ends the span now, with the given outcome.
     #[inline(always)]
     pub fn end(mut self, outcome: Outcome) {
@@ -430,7 +446,7 @@ impl<C: Clock, const IDS: usize> SpanGuard<'_, '_, C, IDS> {
     }
 }
 
-impl<C: Clock, const IDS: usize> Drop for SpanGuard<'_, '_, C, IDS> {
+impl<C: Clock, const IDS: usize, K: Copies> Drop for SpanGuard<'_, '_, C, IDS, K> {
     #[inline(always)]
     fn drop(&mut self) {
         let token = core::mem::replace(&mut self.token, Token::unrecorded());

@@ -6,6 +6,8 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use tailwatch_core::{Event, EventId, EventInfo, Limit, Ring, Shape, Trading, WindowSpec};
 
 use super::{Collector, explain::InForce};
+#[cfg(all(unix, not(tailwatch_loom)))]
+use crate::recording::fork;
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
     drain::{
@@ -316,6 +318,8 @@ impl Builder {
         }
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
+        #[cfg(all(unix, not(tailwatch_loom)))]
+        fork::install_handlers().map_err(BuildError::ForkHandlers)?;
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
         // No thread uses a ring if recording is compiled out.

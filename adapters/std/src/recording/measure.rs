@@ -9,7 +9,7 @@
 use core::{mem, time::Duration};
 use std::thread;
 
-use tailwatch_core::{Clock, Event, Outcome, Token};
+use tailwatch_core::{Event, Outcome, Token};
 
 use super::thread_recorder;
 use crate::clock::nanos;
@@ -167,8 +167,11 @@ impl Drop for CancelOnDrop {
 /// ```
 #[inline(always)]
 pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
-    let _span = measure(event);
-    work()
+    // If `work` returns, the span is ended here. So the drop of the span means that it panicked.
+    let span = measure_cancel_on_drop(event);
+    let result = work();
+    span.end(Outcome::Ok);
+    result
 }
 
 /// Calls `work`, which may fail, measures the call as a span, and returns the result of `work`.
@@ -185,7 +188,7 @@ pub fn time<T>(event: impl Event, work: impl FnOnce() -> T) -> T {
 /// Returns the error of `work`.
 #[inline(always)]
 pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let span = measure(event);
+    let span = measure_cancel_on_drop(event);
     let result = work();
     span.end(if result.is_ok() { Outcome::Ok } else { Outcome::Error });
     result
@@ -233,7 +236,9 @@ pub fn record_discard(token: Token) {
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
     let event = event.id();
-    thread_recorder::record(event, move |recorder| recorder.value(event, value));
+    thread_recorder::record(event, move |state, sampling, now| {
+        state.recorder.value_at(event, sampling, value, now);
+    });
 }
 
 /// Records a duration that was measured by other means and has just ended.
@@ -245,8 +250,8 @@ pub fn record_value(event: impl Event, value: u64) {
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
     let event = event.id();
-    thread_recorder::record(event, move |recorder| {
-        let ticks = recorder.clock().rate().ticks_in_nanos(nanos(duration));
-        recorder.duration(event, ticks)
+    thread_recorder::record(event, move |state, sampling, now| {
+        let ticks = state.rate().ticks_in_nanos(nanos(duration));
+        state.recorder.duration_at(event, sampling, ticks, now);
     });
 }

@@ -48,7 +48,7 @@ use tailwatch_core::{
     },
 };
 
-use super::ring_memory::RingMemory;
+use super::{registry::Registry, ring_memory::RingMemory};
 use crate::{
     clock::HostClock,
     sync::{Condvar, Mutex, lock},
@@ -90,8 +90,8 @@ pub(crate) struct Pool {
     freed: Condvar,
     /// The switches that decide which events are recorded.
     gate: Gate<IDS>,
-    /// Held while the gate is changed.
-    gate_lock: Mutex<()>,
+    /// The threads that keep copies of the gate. Its lock is held while the gate is changed.
+    registry: &'static Registry,
     /// For each event id: not 0 while a limit of the event is violated.
     breached: Box<[AtomicU8]>,
     /// Not 0 once the collector is stopped.
@@ -137,7 +137,7 @@ impl Pool {
             claims: AtomicUsize::new(0),
             freed: Condvar::new(),
             gate: Gate::new(),
-            gate_lock: Mutex::new(()),
+            registry: Registry::of_this_process(),
             breached: (0..IDS).map(|_| AtomicU8::new(0)).collect(),
             stopped: AtomicU8::new(0),
             finished: AtomicU8::new(0),
@@ -165,12 +165,14 @@ impl Pool {
     }
 
     /// Calls `update` with the gate, under a lock because only one thread at a time may change the
-    /// gate. Does nothing once the collector is stopped, because a stopped collector stays off.
+    /// gate, and makes the copies that threads have of the gate follow. Does nothing once the
+    /// collector is stopped, because a stopped collector stays off.
     pub(crate) fn update_gate(&self, update: impl FnOnce(&Gate<IDS>)) {
-        let _updating = lock(&self.gate_lock);
-        if !self.is_stopped() {
-            update(&self.gate);
-        }
+        self.registry.change(&self.gate, |gate| {
+            if !self.is_stopped() {
+                update(gate);
+            }
+        });
     }
 
     /// Returns whether a limit of this event is violated, as of the last pass or, if that came
@@ -315,14 +317,15 @@ impl Pool {
 
     /// Closes the gate for good, and makes the next pass of the drain the last one.
     pub(crate) fn stop(&self) {
-        let _updating = lock(&self.gate_lock);
-        // Release, paired with the Acquire load in `is_stopping`: the last pass sees everything
-        // recorded before this call.
-        self.stopped.store(1, at("pool: stopping", Release));
-        // Release, paired with the Acquire fence in `is_stopped`: a thread that finds the gate
-        // closed by this call also sees `stopped`, and so counts its records.
-        fence_at("pool: the gate closes for good", Release);
-        self.gate().close();
+        self.registry.change(&self.gate, |gate| {
+            // Release, paired with the Acquire load in `is_stopping`: the last pass sees everything
+            // recorded before this call.
+            self.stopped.store(1, at("pool: stopping", Release));
+            // Release, paired with the Acquire fence in `is_stopped`: a thread that finds the gate
+            // closed by this call also sees `stopped`, and so counts its records.
+            fence_at("pool: the gate closes for good", Release);
+            gate.close();
+        });
     }
 
     /// Returns whether the collector has stopped. After the gate has rejected an event, this is

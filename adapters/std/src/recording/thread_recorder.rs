@@ -1,21 +1,24 @@
 //! The recorder of the current thread, which writes records into the thread's ring.
 //!
-//! Two thread-locals lead to it. `OWNER` owns the recorder, and gives the ring back when the thread
-//! ends. `CURRENT` is a raw pointer to the recorder. It has no destructor, so the hot path reads it
-//! with a single load.
+//! The recorder is in a thread-local, with copies of all that a span reads. A thread without a ring
+//! has a recorder too: it rejects every START and has nothing reserved for an END. The hot path
+//! therefore does not ask whether the thread has a ring. A second thread-local owns the claim on
+//! the ring, and gives the ring back when the thread ends. The recorder has no destructor, so it
+//! can be used until the end of the thread.
 //!
 //! A span refers to neither. The end of a span looks up the recorder again. Therefore a span may
-//! outlive the recorder, for example in another thread-local that is dropped later, and may end on
-//! another thread.
+//! outlive the thread's claim, for example in another thread-local that is dropped later, and may
+//! end on another thread.
 
 #![allow(
     unsafe_code,
-    reason = "a raw pointer into another thread-local, and references that an `Arc` keeps valid"
+    reason = "a recorder in a thread-local that is replaced, and references that an `Arc` keeps \
+              valid"
 )]
 
 use core::{
-    cell::{Cell, RefCell},
-    ptr,
+    cell::{RefCell, UnsafeCell},
+    mem, ptr,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -23,56 +26,146 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tailwatch_core::{Clock, Disabled, EventId, Outcome, Recorder, Token};
+use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder, ThreadCopies, TickRate, Token};
+#[cfg(not(tailwatch_loom))]
+use tailwatch_core::{Ring, Slot, ring::MIN_CAPACITY};
 
-use super::pool::{Claim, IDS, Pool};
-use crate::clock::HostClock;
+use super::{
+    pool::{Claim, IDS, Pool},
+    registry::{Registration, Registry},
+};
+use crate::clock::{Reading, tsc};
 
-/// A thread's recorder, and the claim on the ring that it writes into.
-struct ThreadRecorder {
-    // Declared first, and therefore dropped first, because the recorder borrows from the pool that
-    // `claim` keeps alive.
-    recorder: Recorder<'static, HostClock, IDS>,
-    claim: Claim,
+/// What a thread records with. Its first 64 bytes are all that a span of an event with an id below
+/// 16 reads; ids below 80 take another 64 bytes, and higher ones the gate.
+#[repr(C, align(64))]
+pub(crate) struct ThreadState {
+    /// The recorder. Its gate and its clock are those of the collector, if the collector reads the
+    /// processor's counter. Otherwise its gate is closed, and the rare path reads the clock.
+    pub(crate) recorder: Recorder<'static, Reading, IDS, ThreadCopies>,
+    /// The pool of the ring, or null if the thread has no ring.
+    pool: *const Pool,
 }
 
-impl ThreadRecorder {
-    /// Creates a recorder that writes into the ring of `claim`.
-    fn new(claim: Claim) -> Self {
+impl ThreadState {
+    /// The state of a thread that has no ring.
+    #[cfg(not(tailwatch_loom))]
+    const fn without_ring() -> Self {
+        static NO_RING: Ring<[Slot; MIN_CAPACITY]> = Ring::new();
+        let recorder = Recorder::closed(&NO_RING, &CLOSED, Reading::Monotonic);
+        Self { recorder, pool: ptr::null() }
+    }
+
+    /// Never called: the models have recorders of their own.
+    #[cfg(tailwatch_loom)]
+    fn without_ring() -> Self {
+        unreachable!("the models have recorders of their own")
+    }
+
+    /// The state of the thread that has this claim.
+    fn new(claim: &Claim) -> Self {
         let pool: *const Pool = Arc::as_ptr(claim.pool());
-        // SAFETY: only `recorder` borrows from this reference. `claim`, which is stored beside it,
-        // keeps the pool alive. `recorder` is dropped before `claim` and is never moved out of this
-        // struct.
+        // SAFETY: the state refers to the pool only as long as the `Attachment` of the claim, which
+        // keeps the pool alive, is not dropped: its drop replaces the state first.
         let pool: &'static Pool = unsafe { &*pool };
         let producer = pool.ring(claim.ring_index).attach_producer();
+        let reading = pool.clock().reading();
+        let gate = if reading == Reading::Monotonic { closed_gate() } else { pool.gate() };
         // Without a seed of its own, each of many short threads would sample like the one before.
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the number will do")]
         let seed = claim.number as u32;
-        let recorder = Recorder::new(producer, pool.gate(), pool.clock()).with_seed(seed);
-        Self { recorder, claim }
+        let recorder = Recorder::new(producer, gate, reading).with_seed(seed).with_copies();
+        Self { recorder, pool }
     }
 
-    fn pool(&self) -> &Arc<Pool> {
-        self.claim.pool()
+    /// Returns the pool of the thread's ring, if the thread has a ring.
+    fn pool(&self) -> Option<&Pool> {
+        // SAFETY: the pool lives at least as long as the pointer is stored; see `new`.
+        unsafe { self.pool.as_ref() }
+    }
+
+    /// Returns the rate of the clock with which the thread records, if it has a ring.
+    pub(crate) fn rate(&self) -> TickRate {
+        self.pool().map_or(TickRate::NANOSECONDS, |pool| pool.clock().rate())
     }
 }
 
-/// Owns the recorder of a thread, if the thread has one.
-struct Owner(RefCell<Option<Box<ThreadRecorder>>>);
+/// The gate of threads that have no ring.
+#[cfg(not(tailwatch_loom))]
+static CLOSED: Gate<IDS> = Gate::closed();
 
-impl Drop for Owner {
+/// Returns a gate that is closed.
+#[cfg(not(tailwatch_loom))]
+fn closed_gate() -> &'static Gate<IDS> {
+    &CLOSED
+}
+
+/// Never called: the models have recorders of their own.
+#[cfg(tailwatch_loom)]
+fn closed_gate() -> &'static Gate<IDS> {
+    unreachable!("the models have recorders of their own")
+}
+
+/// A thread's claim on its ring. While it exists, [`STATE`] is the state of the claim.
+struct Attachment {
+    /// `None` if the copies of the recorder follow no gate.
+    registration: Option<Registration>,
+    /// Gives the ring back when it is dropped, and keeps the pool alive until then.
+    _claim: Claim,
+}
+
+impl Attachment {
+    /// Attaches the current thread to the ring of `claim`. The thread must not have another
+    /// attachment.
+    fn new(claim: Claim) -> Self {
+        set_state(ThreadState::new(&claim));
+        let gate = claim.pool().gate();
+        let follows = claim.pool().clock().reading() != Reading::Monotonic;
+        let registration = follows.then(|| {
+            // SAFETY: the copies are in `STATE`, which lives until the thread ends, after the
+            // attachment was dropped. `STATE` is changed only here and in the drop, where the
+            // registration is dropped first.
+            unsafe { Registry::of_this_process().register(gate, state().recorder.copies()) }
+        });
+        Self { registration, _claim: claim }
+    }
+}
+
+impl Drop for Attachment {
     fn drop(&mut self) {
-        // The pointer is reset here, before the recorder is dropped, which happens after this
-        // function.
-        CURRENT.set(ptr::null());
+        self.registration = None;
+        // The claim is dropped after this function, because the state refers to its pool and ring.
+        set_state(ThreadState::without_ring());
     }
 }
 
 thread_local! {
-    /// The recorder in [`OWNER`], or null if there is none.
-    static CURRENT: Cell<*const ThreadRecorder> = const { Cell::new(ptr::null()) };
-    /// Drops the recorder when the thread ends.
-    static OWNER: Owner = const { Owner(RefCell::new(None)) };
+    /// The state of this thread.
+    #[cfg(not(tailwatch_loom))]
+    static STATE: UnsafeCell<ThreadState> =
+        const { UnsafeCell::new(ThreadState::without_ring()) };
+    /// The state of this thread.
+    #[cfg(tailwatch_loom)]
+    static STATE: UnsafeCell<ThreadState> = UnsafeCell::new(ThreadState::without_ring());
+    /// The attachment of this thread to a ring, which is dropped when the thread ends.
+    static ATTACHMENT: RefCell<Option<Attachment>> = const { RefCell::new(None) };
+}
+
+/// Returns the state of this thread.
+#[inline(always)]
+fn state<'a>() -> &'a ThreadState {
+    // SAFETY: the thread-local exists until the thread ends, because it has no destructor. The
+    // reference lives no longer than a call of one of the functions below, none of which uses it
+    // after a call that may attach the thread to another ring. Other threads reach only the copies
+    // in it, which the registry's lock and atomics guard.
+    STATE.with(|state| unsafe { &*state.get() })
+}
+
+/// Replaces the state of this thread.
+fn set_state(new: ThreadState) {
+    // SAFETY: no reference to the state is in use, as in `state`, and no registration refers to the
+    // copies in it: see `Attachment`.
+    STATE.with(|state| unsafe { *state.get() = new });
 }
 
 /// The pool of the installed collector, from which unregistered threads take a ring.
@@ -85,38 +178,37 @@ static INSTALLING: Mutex<()> = Mutex::new(());
 /// then.
 pub(crate) const OFF: bool = cfg!(feature = "off");
 
-/// Returns the current thread's recorder, if it has one.
-#[inline(always)]
-fn current<'a>() -> Option<&'a ThreadRecorder> {
-    // SAFETY: unless it is null, the pointer points to the box in this thread's `OWNER`. Only
-    // `adopt` and the drop of `Owner` drop that box, and both change the pointer first. The
-    // reference lives no longer than a call of one of the functions below, none of which uses it
-    // after a call of `adopt`. No other thread can reach the box.
-    unsafe { CURRENT.get().as_ref() }
-}
-
 /// Makes this thread record into the ring of `claim`. Gives back the ring that the thread had
 /// before, if any.
 ///
-/// Does nothing and returns `false` if the thread is ending and can no longer own a recorder.
+/// Does nothing and returns `false` if the thread is ending and can no longer own a claim.
 fn adopt(claim: Claim) -> bool {
-    let recorder = Box::new(ThreadRecorder::new(claim));
-    OWNER
-        .try_with(|owner| {
-            let former = owner.0.replace(Some(recorder));
-            // The pointer is taken after the box was moved into the cell, because moving a box
-            // invalidates pointers to its content.
-            CURRENT.set(owner.0.borrow().as_deref().map_or(ptr::null(), ptr::from_ref));
-            // Dropped only now, because `CURRENT` pointed to it until the line above.
-            drop(former);
+    ATTACHMENT
+        .try_with(|attachment| {
+            // The former attachment is dropped before the new one is made.
+            drop(attachment.take());
+            attachment.replace(Some(Attachment::new(claim)));
         })
         .is_ok()
 }
 
-/// Returns whether this thread can still own a recorder. A thread that is ending cannot once its
-/// `OWNER` has been dropped.
+/// Returns whether this thread can still own a claim. A thread that is ending cannot once its
+/// `ATTACHMENT` has been dropped.
 fn can_adopt() -> bool {
-    OWNER.try_with(|_| ()).is_ok()
+    ATTACHMENT.try_with(|_| ()).is_ok()
+}
+
+/// Detaches this thread, the only one of a child process, from its ring, which the parent has.
+#[cfg(all(unix, not(tailwatch_loom)))]
+pub(crate) fn detach_in_child() {
+    // A thread without a ring may not have an `ATTACHMENT` yet, which would need memory.
+    if state().pool.is_null() {
+        return;
+    }
+    // Forgotten and not dropped: the drop would unpark the drain's thread, which the child does not
+    // have, and might unmap the rings.
+    mem::forget(ATTACHMENT.try_with(RefCell::take));
+    set_state(ThreadState::without_ring());
 }
 
 /// Gives the current thread a ring of `pool` under this name, in place of the ring that it has. A
@@ -128,9 +220,7 @@ pub(crate) fn register(pool: &Arc<Pool>, name: &str, may_wait: bool) -> bool {
     if OFF {
         return true;
     }
-    if let Some(recorder) = current()
-        && Arc::ptr_eq(recorder.pool(), pool)
-    {
+    if ptr::eq(state().pool, Arc::as_ptr(pool)) {
         return true;
     }
     if !can_adopt() {
@@ -203,7 +293,7 @@ fn register_late(begins: Option<EventId>, records: usize) -> bool {
         stopped => {
             // Either the stopped collector of this thread counts the records, or the installed one
             // does. If there is neither, the program has no collector.
-            if let Some(pool) = current().map(ThreadRecorder::pool).or(stopped.as_ref()) {
+            if let Some(pool) = state().pool().or(stopped.as_deref()) {
                 count_lost(pool, begins, records);
             }
         }
@@ -235,45 +325,95 @@ fn thread_name() -> Arc<str> {
 
 /// Begins a span.
 ///
-/// Here and in [`end`], all rare cases are left to one call of a function that is not inlined, so
-/// that the common case is small enough to be inlined.
+/// Here, in [`end`] and in [`record`], all rare cases are left to one call of a function that is
+/// not inlined, so that the common case is small enough to be inlined.
 #[inline(always)]
 pub(crate) fn start(event: EventId, tag: u64) -> Token {
     if OFF {
         return Token::unrecorded();
     }
-    let Some(current) = current() else { return start_rare(event, tag) };
-    match current.recorder.try_start(event, tag) {
-        Ok(token) => token,
-        // `start_rare` may drop the recorder that `current` refers to. That is sound, because
-        // `current` is not used after this call.
-        Err(Disabled { is_final: true }) => start_rare(event, tag),
-        Err(_) => Token::unrecorded(),
+    let recorder = &state().recorder;
+    let decision = recorder.decision(event);
+    if decision.is_always() {
+        recorder.start_at(event, 0, tag, tsc::relaxed())
+    } else if decision.is_switched_off() {
+        Token::unrecorded()
+    } else {
+        start_rare(event, tag)
     }
 }
 
-/// Begins a span on a thread that has no ring, or one of a stopped collector.
-#[cold]
+/// Begins a span in the cases that [`start`] does not handle.
 #[inline(never)]
 fn start_rare(event: EventId, tag: u64) -> Token {
-    if let Some(current) = current() {
-        match current.recorder.try_start(event, tag) {
-            Ok(token) => return token,
-            Err(Disabled { is_final: false }) => return Token::unrecorded(),
-            Err(_) => (),
-        }
-    }
     // A span is two records, its START and its END or FORGET.
-    if register_late(Some(event), 2)
-        && let Some(current) = current()
-    {
-        let token = current.recorder.start(event, tag);
-        if !token.is_recorded() {
-            count_if_stopped(current.pool(), 2);
-        }
-        return token;
+    let token = write_rare(event, 2, |ThreadState { recorder, .. }, sampling, now| {
+        recorder.start_at(event, sampling, tag, now)
+    });
+    token.unwrap_or(Token::unrecorded())
+}
+
+/// Writes a record that belongs to no span. The closure `write` gets the sampling and the tick of
+/// the record.
+#[inline(always)]
+pub(crate) fn record(event: EventId, write: impl Fn(&ThreadState, u8, u64)) {
+    if OFF {
+        return;
     }
-    Token::unrecorded()
+    let state = state();
+    let decision = state.recorder.decision(event);
+    if decision.is_always() {
+        write(state, 0, tsc::relaxed());
+    } else if !decision.is_switched_off() {
+        record_rare(event, write);
+    }
+}
+
+/// Writes a record in the cases that [`record`] does not handle.
+#[inline(never)]
+fn record_rare(event: EventId, write: impl Fn(&ThreadState, u8, u64)) {
+    write_rare(event, 1, write);
+}
+
+/// Calls `write` with the sampling and the tick of a record, if this occurrence of the event is
+/// recorded. If its thread has no ring and gets none, counts `records` as unregistered.
+#[inline(always)]
+fn write_rare<T>(
+    event: EventId,
+    records: usize,
+    write: impl Fn(&ThreadState, u8, u64) -> T,
+) -> Option<T> {
+    let state = state();
+    let decision = state.recorder.decision(event);
+    if decision.is_off() {
+        return write_by_gate(event, records, write);
+    }
+    // The copies of the gate admit nothing unless the collector reads the processor's counter.
+    state.recorder.decide(decision).map(|sampling| write(state, sampling, tsc::relaxed()))
+}
+
+/// Does the same as [`write_rare`], but asks the collector's own gate, and reads the collector's
+/// clock, whichever it is. Before that, gives the thread a ring if it has none or one of a stopped
+/// collector.
+#[inline(never)]
+fn write_by_gate<T>(
+    event: EventId,
+    records: usize,
+    write: impl Fn(&ThreadState, u8, u64) -> T,
+) -> Option<T> {
+    let is_closed = |pool: &Pool| pool.gate().decision(event).is_closed();
+    if state().pool().is_none_or(is_closed) && !register_late(Some(event), records) {
+        return None;
+    }
+    let state = state();
+    let pool = state.pool()?;
+    let decision = pool.gate().decision(event);
+    if decision.is_closed() {
+        count_if_stopped(pool, records);
+        return None;
+    }
+    let sampling = state.recorder.decide(decision)?;
+    Some(write(state, sampling, pool.clock().start()))
 }
 
 /// Ends a span with this outcome. If the thread is unwinding and `was_unwinding` is `false`, the
@@ -286,12 +426,12 @@ pub(crate) fn end(token: Token, outcome: Outcome, was_unwinding: bool) {
     if OFF || !token.is_recorded() {
         return;
     }
+    let recorder = &state().recorder;
     let mut end = NOT_READ;
-    if let Some(current) = current()
-        && !thread::panicking()
-        && let Some(now) = current.recorder.clock().end_by_counter()
+    if (was_unwinding || !thread::panicking())
+        && let Some(now) = recorder.clock().end_by_counter()
     {
-        if current.recorder.try_end_at(&token, outcome, now) {
+        if recorder.try_end_at(&token, outcome, now) {
             return;
         }
         end = now;
@@ -309,11 +449,10 @@ const NOT_READ: u64 = 0;
 #[inline(never)]
 fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
     let outcome = if thread::panicking() && !was_unwinding { Outcome::Cancelled } else { outcome };
-    match current() {
-        Some(current) if end == NOT_READ => current.recorder.end(token, outcome),
-        Some(current) => current.recorder.end_at(token, outcome, end),
-        None => end_without_ring(token, outcome),
-    }
+    let state = state();
+    let Some(pool) = state.pool() else { return end_without_ring(token, outcome) };
+    let end = if end == NOT_READ { pool.clock().end() } else { end };
+    state.recorder.end_at(token, outcome, end);
 }
 
 /// Ends a span on a thread that has no ring.
@@ -322,45 +461,15 @@ fn end_without_ring(token: Token, outcome: Outcome) {
     // The clock is read before the thread takes a ring, so that the span does not include the time
     // which that takes.
     let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
-    if register_late(None, 1)
-        && let Some(current) = current()
-    {
-        current.recorder.end_at(token, outcome, end);
+    if register_late(None, 1) {
+        state().recorder.end_at(token, outcome, end);
     }
 }
 
 /// Ends a span without a sample: writes a FORGET record instead of an END.
 pub(crate) fn discard(token: Token) {
-    if OFF || !token.is_recorded() || (current().is_none() && !register_late(None, 1)) {
+    if OFF || !token.is_recorded() || (state().pool().is_none() && !register_late(None, 1)) {
         return;
     }
-    if let Some(current) = current() {
-        current.recorder.discard(token);
-    }
-}
-
-/// Writes a record that belongs to no span. The closure `record` writes it, and returns `false` if
-/// the gate rejected its event.
-#[inline(always)]
-pub(crate) fn record(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
-    if OFF {
-        return;
-    }
-    match current() {
-        Some(current) if record(&current.recorder) || !current.pool().is_stopped() => (),
-        _ => record_rare(event, record),
-    }
-}
-
-/// Writes a record on a thread that has no ring, or one of a stopped collector. The arguments are
-/// those of [`record`].
-#[cold]
-#[inline(never)]
-fn record_rare(event: EventId, record: impl Fn(&Recorder<'_, HostClock, IDS>) -> bool) {
-    if register_late(Some(event), 1)
-        && let Some(current) = current()
-        && !record(&current.recorder)
-    {
-        count_if_stopped(current.pool(), 1);
-    }
+    state().recorder.discard(token);
 }

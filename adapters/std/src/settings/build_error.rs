@@ -87,6 +87,9 @@ pub enum BuildError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The operating system did not register the handlers that detach the threads of a child
+    /// process when the program forks.
+    ForkHandlers(io::Error),
     /// The drain's thread could not be started.
     Thread(io::Error),
     /// The configuration file or the environment is invalid, or two settings contradict each other.
@@ -150,6 +153,12 @@ impl fmt::Display for BuildError {
                 f,
                 "could not allocate {rings} rings of {capacity} records of 16 bytes each: {source}"
             ),
+            Self::ForkHandlers(source) => {
+                write!(
+                    f,
+                    "could not register handlers for the case that the program forks: {source}"
+                )
+            }
             Self::Thread(source) => write!(f, "could not start the drain's thread: {source}"),
             Self::Settings(error) => error.fmt(f),
         }
@@ -162,6 +171,7 @@ impl error::Error for BuildError {
             Self::Priority { source, .. }
             | Self::Lock { source, .. }
             | Self::RingMemory { source, .. }
+            | Self::ForkHandlers(source)
             | Self::Thread(source) => Some(source),
             Self::Settings(error) => error.source(),
             // The message above already contains the whole message of any other wrapped error.

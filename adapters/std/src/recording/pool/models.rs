@@ -6,6 +6,8 @@
 //! one ordering, by its name in the table of `pool.rs`: a load or store with this name becomes
 //! `Relaxed`, and a fence is left out.
 
+#![allow(unsafe_code, reason = "registering the copies of a recorder")]
+
 use std::sync::{Arc, atomic};
 
 use loom::{model::Builder, thread};
@@ -61,8 +63,8 @@ type OpenSpan = Arc<std::sync::Mutex<Option<Token>>>;
 /// records it wrote.
 fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, open_span: &OpenSpan) -> u64 {
     let Some(claim) = pool.claim(|| number.to_string().into()) else { return 0 };
-    let recorder =
-        Recorder::new(pool.ring(claim.ring_index).attach_producer(), pool.gate(), Stamp(number));
+    let producer = pool.ring(claim.ring_index).attach_producer();
+    let recorder = Recorder::new(producer, pool.gate(), Stamp(number)).with_copies();
     let received = open_span.lock().unwrap().take();
     let ended = u64::from(received.is_some());
     recorder.end(received.unwrap_or(Token::unrecorded()), Outcome::Ok);
@@ -142,21 +144,61 @@ fn a_ring_goes_from_thread_to_thread() {
     });
 }
 
-/// While the collector is stopped, a thread whose event the gate rejects checks whether the
-/// collector has stopped.
+/// While the collector is stopped, a thread whose event the copies of the gate reject checks
+/// whether the collector has stopped. The thread registers its copies in the meantime, so that the
+/// gate may close before, while or after they are made.
 #[test]
 fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
     explore("a thread that finds the gate closed sees the stop", 8, |pool| {
         let recording = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
-                if !pool.gate().admits(event()) {
-                    assert!(pool.is_stopped(), "the gate is closed, which only `stop` does");
+                let producer = pool.ring(0).attach_producer();
+                let recorder = Recorder::new(producer, pool.gate(), ()).with_copies();
+                // SAFETY: the registration is dropped before the recorder, which does not move.
+                let registration =
+                    unsafe { pool.registry.register(pool.gate(), recorder.copies()) };
+                let decide = || {
+                    let decision = recorder.decision(event());
+                    if decision.is_off() {
+                        assert!(pool.is_stopped(), "the gate is closed, which only `stop` does");
+                    }
+                    decision.is_off()
+                };
+                if decide() {
+                    assert!(decide(), "a closed gate stays closed");
                 }
+                drop(registration);
+                decide()
             }
         });
         pool.stop();
-        recording.join().unwrap();
+        let was_closed = recording.join().unwrap();
+        assert!(pool.gate().decision(event()).is_closed() || !was_closed);
+    });
+}
+
+/// A thread gets the copies of the gate while another one turns a switch and a third one stops the
+/// collector. In the end the copies agree with the gate.
+#[test]
+fn copies_of_the_gate_follow_it() {
+    explore("copies of the gate follow it", 50, |pool| {
+        let switching = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.update_gate(|gate| gate.set_event_enabled(event(), false))
+        });
+        let stopping = thread::spawn({
+            let pool = Arc::clone(&pool);
+            move || pool.stop()
+        });
+        let producer = pool.ring(0).attach_producer();
+        let recorder = Recorder::new(producer, pool.gate(), ()).with_copies();
+        // SAFETY: as above.
+        let registration = unsafe { pool.registry.register(pool.gate(), recorder.copies()) };
+        switching.join().unwrap();
+        stopping.join().unwrap();
+        assert!(recorder.decision(event()).is_closed(), "the copies did not follow the gate");
+        drop(registration);
     });
 }
 

@@ -1,0 +1,142 @@
+//! What a recorder keeps copies of, so that a span reads nothing but its recorder.
+
+use crate::{
+    event::EventId,
+    recording::gate::{Decision, Gate},
+    ring::producer::Producer,
+    sync::{AtomicU8, Cell, Ordering::Relaxed},
+};
+
+/// The copies that a [`Recorder`](crate::Recorder) keeps: [`NoCopies`] or [`ThreadCopies`].
+pub trait Copies {
+    /// Returns whether and how to record `event`. `gate` is the recorder's gate.
+    fn decision<const IDS: usize>(&self, gate: &Gate<IDS>, event: EventId) -> Decision;
+
+    /// Returns the sequence number of the next record if it is already reserved, or `None` if a
+    /// reservation has to be made first.
+    fn next_reserved(&self, producer: &Producer<'_>) -> Option<usize>;
+
+    /// Reserves the next records and returns the sequence number of the first of them.
+    fn reserve(&self, producer: &Producer<'_>) -> usize;
+
+    /// Notes that the record before `seq` was written.
+    fn advance(&self, seq: usize);
+}
+
+/// Nothing is copied: a span reads the gate and the counters of the ring where they are. A recorder
+/// takes the least memory this way, and a record the fewest instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCopies;
+
+impl Copies for NoCopies {
+    #[inline(always)]
+    fn decision<const IDS: usize>(&self, gate: &Gate<IDS>, event: EventId) -> Decision {
+        gate.decision(event)
+    }
+
+    #[inline(always)]
+    fn next_reserved(&self, producer: &Producer<'_>) -> Option<usize> {
+        producer.next_reserved()
+    }
+
+    #[inline(always)]
+    fn reserve(&self, producer: &Producer<'_>) -> usize {
+        producer.reserve(producer.head())
+    }
+
+    #[inline(always)]
+    fn advance(&self, _: usize) {}
+}
+
+/// How many bytes of the gate are copied: those of the event ids below it. With the rest of a
+/// recorder, they fill two cache lines.
+///
+/// It is 2 under the model checker, which tracks every atomic as an object of its own, and whose
+/// models need no more.
+const COPIED_IDS: usize = if cfg!(tailwatch_loom) { 2 } else { 80 };
+
+/// Copies of the ring's counters and of the gate's first bytes. Apart from its recorder, a span
+/// then touches only what it writes: a slot for each record, and the head of the ring. That matters
+/// when the caches are cold, because reads that depend on each other wait for each other, and
+/// writes do not.
+///
+/// The copies of the gate do not change by themselves: whoever changes the gate must also call
+/// [`follow`](Self::follow). An event whose id is 80 or more has no copy, so its byte is read from
+/// the gate.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ThreadCopies {
+    /// The number of the next record, as in the ring.
+    head: Cell<usize>,
+    /// The number up to which records are reserved, as in the ring.
+    reserved: Cell<usize>,
+    /// The first bytes of the gate.
+    switches: [AtomicU8; COPIED_IDS],
+}
+
+impl ThreadCopies {
+    /// Copies the counters of the ring of `producer`, and the first bytes of `gate`.
+    pub(super) fn of<const IDS: usize>(producer: &Producer<'_>, gate: &Gate<IDS>) -> Self {
+        let copies = Self {
+            head: Cell::new(producer.head()),
+            reserved: Cell::new(producer.reserved()),
+            switches: core::array::from_fn(|_| AtomicU8::new(0)),
+        };
+        copies.follow(gate);
+        copies
+    }
+
+    /// Creates the copies of a closed gate and of a ring that nothing is written into.
+    #[cfg(not(tailwatch_loom))]
+    pub(super) const fn closed() -> Self {
+        Self {
+            head: Cell::new(0),
+            reserved: Cell::new(0),
+            switches: [const { AtomicU8::new(Decision::CLOSED.0) }; COPIED_IDS],
+        }
+    }
+
+    /// Copies the bytes of `gate` that have changed.
+    ///
+    /// Any thread may call this method while the recorder is in use, but only one at a time. Bytes
+    /// that have not changed are not written, because a write takes the cache line away from the
+    /// recording thread.
+    pub fn follow<const IDS: usize>(&self, gate: &Gate<IDS>) {
+        for (id, copy) in self.switches.iter().enumerate() {
+            let Decision(byte) = gate.decision_of(id);
+            if copy.load(Relaxed) != byte {
+                copy.store(byte, Relaxed);
+            }
+        }
+    }
+}
+
+impl Copies for ThreadCopies {
+    #[inline(always)]
+    fn decision<const IDS: usize>(&self, gate: &Gate<IDS>, event: EventId) -> Decision {
+        match self.switches.get(usize::from(event.get())) {
+            // Relaxed: as in the gate.
+            Some(copy) => Decision(copy.load(Relaxed)),
+            None => gate.decision(event),
+        }
+    }
+
+    #[inline(always)]
+    fn next_reserved(&self, _: &Producer<'_>) -> Option<usize> {
+        let seq = self.head.get();
+        (seq != self.reserved.get()).then_some(seq)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reserve(&self, producer: &Producer<'_>) -> usize {
+        let seq = producer.reserve(self.head.get());
+        self.reserved.set(producer.reserved());
+        seq
+    }
+
+    #[inline(always)]
+    fn advance(&self, seq: usize) {
+        self.head.set(seq);
+    }
+}
