@@ -41,7 +41,7 @@ impl Copies for NoCopies {
 
     #[inline(always)]
     fn reserve(&self, producer: &Producer<'_>) -> usize {
-        producer.reserve(producer.head())
+        producer.reserve()
     }
 
     #[inline(always)]
@@ -96,6 +96,16 @@ impl ThreadCopies {
         }
     }
 
+    /// Creates the copies of a closed gate and of a ring that nothing is written into.
+    #[cfg(tailwatch_loom)]
+    pub(super) fn closed() -> Self {
+        Self {
+            head: Cell::new(0),
+            reserved: Cell::new(0),
+            switches: core::array::from_fn(|_| AtomicU8::new(Decision::CLOSED.0)),
+        }
+    }
+
     /// Copies the bytes of `gate` that have changed.
     ///
     /// Any thread may call this method while the recorder is in use, but only one at a time. Bytes
@@ -130,7 +140,7 @@ impl Copies for ThreadCopies {
     #[cold]
     #[inline(never)]
     fn reserve(&self, producer: &Producer<'_>) -> usize {
-        let seq = producer.reserve(self.head.get());
+        let seq = producer.reserve();
         self.reserved.set(producer.reserved());
         seq
     }

@@ -167,6 +167,18 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
         }
     }
 
+    /// Creates a recorder that records nothing: all of its copies are those of a closed gate.
+    #[cfg(tailwatch_loom)]
+    pub fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
+        Self {
+            producer: Producer::unattached(ring),
+            gate,
+            clock,
+            rng: SampleRng(Cell::new(0)),
+            copies: ThreadCopies::closed(),
+        }
+    }
+
     /// Returns the copies that this recorder keeps.
     pub const fn copies(&self) -> &ThreadCopies {
         &self.copies
@@ -361,11 +373,19 @@ impl<'r, C: Clock, const IDS: usize, K: Copies> Recorder<'r, C, IDS, K> {
         }
     }
 
-    /// Decides as [`decide`](Self::decide) does, without a call if the decision is always.
+    /// Decides as [`decide`](Self::decide) does, without a call unless the event is sampled.
     #[inline(always)]
     fn decide_fast(&self, event: EventId) -> Option<u8> {
         let decision = self.decision(event);
-        if decision.is_always() { Some(0) } else { self.decide(decision) }
+        if FAST_PATH && decision.is_always() {
+            Some(0)
+        } else if decision.is_off() {
+            None
+        } else if decision.is_always() {
+            Some(0)
+        } else {
+            self.decide(decision)
+        }
     }
 
     /// Ends a span with the given outcome. Does nothing if the token is unrecorded.

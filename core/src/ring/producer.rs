@@ -61,6 +61,7 @@ impl<'r> Producer<'r> {
         Self { ring, mask, marker: PhantomData }
     }
 
+    #[inline(always)]
     fn published(&self) -> &'r Published {
         // SAFETY: the pointer was made from a reference that is valid for `'r`, to a ring, which
         // begins with the fields of a ring without slots.
@@ -84,7 +85,7 @@ impl<'r> Producer<'r> {
     pub fn push(&self, record: Record) {
         let seq = match self.next_reserved() {
             Some(seq) => seq,
-            None => self.reserve(self.head()),
+            None => self.reserve(),
         };
         self.push_at(seq, record);
     }
@@ -109,13 +110,13 @@ impl<'r> Producer<'r> {
         self.published().head.store(seq.wrapping_add(1), at("ring: head is published", Release));
     }
 
-    /// Reserves the next [`batch`] records, of which `seq` is the sequence number of the first, and
-    /// returns `seq`.
+    /// Reserves the next [`batch`] records and returns the sequence number of the first of them.
     ///
     /// Rarely called, so it is not inlined into the hot path.
     #[cold]
     #[inline(never)]
-    pub(crate) fn reserve(&self, seq: usize) -> usize {
+    pub(crate) fn reserve(&self) -> usize {
+        let seq = self.head();
         let reserved = seq.wrapping_add(batch(self.mask + 1));
         self.published().reserved.store(reserved, Relaxed);
         // Release, paired with the consumer's Acquire fence before it loads `reserved`. Without the

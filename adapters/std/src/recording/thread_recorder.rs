@@ -18,7 +18,7 @@
 
 use core::{
     cell::{RefCell, UnsafeCell},
-    mem, ptr,
+    ptr,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -207,7 +207,7 @@ pub(crate) fn detach_in_child() {
     }
     // Forgotten and not dropped: the drop would unpark the drain's thread, which the child does not
     // have, and might unmap the rings.
-    mem::forget(ATTACHMENT.try_with(RefCell::take));
+    core::mem::forget(ATTACHMENT.try_with(RefCell::take));
     set_state(ThreadState::without_ring());
 }
 
