@@ -1,0 +1,285 @@
+#!/usr/bin/env python3
+"""Counts the cache lines that a single span touches, and compares them with the committed counts.
+
+    check_cache_lines.py              fails if a row touches more lines than committed
+    check_cache_lines.py --update     writes the counts to benches/cache_lines.json
+    check_cache_lines.py --self-test
+
+After work that evicted everything else, a span costs as much as the lines it touches. Valgrind's
+tool lackey traces every memory access of the program benches/cache_lines, so the counts are exact
+and the same in every run. The stack does not count: the caller has it in its cache. The code lines
+follow from where the linker puts a function, so each row is counted as if its function began at the
+beginning of a line, and code that it calls as it lies.
+
+If llvm-mca is installed, it also estimates the cycles of the traced instructions on two processor
+models, in a loop and with all data in the first-level cache. That is information and never fails.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BASELINE = ROOT / "benches" / "cache_lines.json"
+UPDATE = "python3 .ci/check_cache_lines.py --update"
+LINE = 64
+# Accesses that are no further from a local variable of `main` are to the stack.
+STACK = 1 << 20
+# The rows whose instructions llvm-mca is given, beside the floor: two readings of the counter.
+ANALYSED = ["guard/relaxed", "guard_send/relaxed", "guard/ordered"]
+PROCESSORS = ["znver3", "icelake-server"]
+FLOOR = "rdtsc\nshlq $32, %rdx\norq %rdx, %rax\nmovq %rax, %rcx\nrdtsc\nshlq $32, %rdx\norq %rdx, %rax\nsubq %rcx, %rax\n"
+SECONDS = 300
+
+# One call of a row: the addresses and sizes of its instructions in the order of execution, and of
+# its accesses to data.
+Call = collections.namedtuple("Call", "code data")
+
+
+def compiler():
+    """Returns the version and the target of the compiler."""
+    output = subprocess.run(["rustc", "-vV"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return f"{output.splitlines()[0]}, {re.search(r'(?m)^host: (.*)$', output).group(1)}"
+
+
+def build():
+    """Builds the program and returns its path."""
+    command = ["cargo", "build", "--release", "-p", "tailwatch-benches", "--example", "cache_lines"]
+    command.append("--message-format=json-render-diagnostics")
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("check_cache_lines: the program does not build")
+    messages = map(json.loads, done.stdout.splitlines())
+    return next(message["executable"] for message in messages if message.get("executable"))
+
+
+def valgrind(program, *options, **streams):
+    """Starts the program under valgrind, which places it at the same addresses in every run."""
+    try:
+        return subprocess.Popen(["valgrind", *options, program], stdout=subprocess.PIPE, text=True, **streams)
+    except FileNotFoundError:
+        sys.exit("check_cache_lines: valgrind is not installed")
+
+
+def read_rows(output):
+    """Returns the address of the stack, and the rows with the address of their function and the
+    number of calls, in the order of the calls."""
+    lines = output.splitlines()
+    stack = int(lines[0].split()[1], 16)
+    return stack, [(name, int(address, 16), int(times)) for name, address, times in map(str.split, lines[1:])]
+
+
+def follow(trace, rows):
+    """Returns the calls of each row. `trace` yields lackey's lines."""
+    expected = [(name, address) for name, address, times in rows for _ in range(times)]
+    calls, current, before, back = collections.defaultdict(list), None, (0, 0), 0
+    for line in trace:
+        kind, _, rest = line.strip().partition(" ")
+        address, comma, size = rest.strip().partition(",")
+        if kind not in ("I", "L", "S", "M") or not comma:
+            continue
+        access = (int(address, 16), int(size))
+        if kind != "I":
+            if current:
+                current.data.append(access)
+            continue
+        if current and access[0] == back:
+            current = None
+        elif not current and expected and access[0] == expected[0][1]:
+            name, _ = expected.pop(0)
+            current, back = Call([], []), sum(before)
+            calls[name].append(current)
+        if current:
+            current.code.append(access)
+        before = access
+    if expected:
+        sys.exit(f"check_cache_lines: the trace lacks {len(expected)} calls, the first of {expected[0][0]}")
+    return calls
+
+
+def lines_of(accesses, origin=0):
+    """Returns the lines that the accesses touch. `origin` is where a line begins."""
+    return {line for at, size in accesses for line in range((at - origin) // LINE, (at - origin + size - 1) // LINE + 1)}
+
+
+def count_call(call, stack):
+    """Returns the numbers of data lines and code lines of a call."""
+    data = lines_of([access for access in call.data if abs(access[0] - stack) > STACK])
+    return len(data), len(lines_of(call.code, origin=call.code[0][0]))
+
+
+def count_rows(calls, stack):
+    """Returns the most lines of any call but the first, which reserves records, by row."""
+    counts = {name: [count_call(call, stack) for call in its_calls[1:]] for name, its_calls in calls.items()}
+    return {name: {"data": max(d for d, _ in found), "code": max(c for _, c in found)} for name, found in counts.items()}
+
+
+def measure():
+    """Returns the counts by row, and what llvm-mca says of some rows."""
+    program = build()
+    output, _ = valgrind(program, "--tool=none", "-q").communicate(timeout=SECONDS)
+    stack, rows = read_rows(output)
+    traced = valgrind(program, "--tool=lackey", "--trace-mem=yes", stderr=subprocess.PIPE)
+    with traced:
+        calls = follow(traced.stderr, rows)
+        again = traced.stdout.read()
+    if traced.returncode or read_rows(again) != (stack, rows):
+        sys.exit(f"check_cache_lines: the program failed with status {traced.returncode}, or was placed elsewhere")
+    return count_rows(calls, stack), analyse(program, calls)
+
+
+def instructions_of(program, calls):
+    """Returns the text of each instruction of the program, by its address under valgrind."""
+
+    def run(*command):
+        return subprocess.run([*command, program], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    at = int(re.search(r"(?m)^([0-9a-f]+) t \S*cache_lines5guard17h", run("nm")).group(1), 16)
+    base = calls["guard/relaxed"][0].code[0][0] - at
+    listing = run("objdump", "-d", "--no-show-raw-insn")
+    found = re.findall(r"(?m)^ +([0-9a-f]+):\s+([^\n#<]*)", listing)
+    # Where a jump leads does not matter: the instructions are in the order of execution.
+    return {int(at, 16) + base: re.sub(r"^(j\w+)\s+\w+", r"\1 .Lnext", text).strip() for at, text in found}
+
+
+def cycles(code, processor):
+    """Returns the cycles that one round of this code takes in a loop, as llvm-mca estimates them."""
+    command = ["llvm-mca", f"-mcpu={processor}", "-mtriple=x86_64", "--iterations=100"]
+    done = subprocess.run(command, input=f"{code}\n.Lnext:\n", stdout=subprocess.PIPE, text=True, check=True)
+    return int(re.search(r"(?m)^Total Cycles:\s+(\d+)$", done.stdout).group(1)) / 100
+
+
+def analyse(program, calls):
+    """Returns lines about the cycles of some rows on several processors."""
+    if not all(map(shutil.which, ("llvm-mca", "objdump", "nm"))):
+        return ["llvm-mca, objdump or nm is not installed, so no cycles are estimated"]
+    text = instructions_of(program, calls)
+    found = []
+    for processor in PROCESSORS:
+        floor = cycles(FLOOR, processor)
+        for row in ANALYSED:
+            # Without the last instruction, a return.
+            code = "\n".join(text[address] for address, _ in calls[row][1].code[:-1])
+            more = cycles(code, processor) - floor
+            found.append(f"{row:<28} {processor:<16} {more:>6.1f} cycles in addition to two readings of the counter")
+    return found
+
+
+def compare(counted, baseline, now, then):
+    """Returns the lines of the table, the problems and the notes.
+
+    The counts are from the compiler `now`, the committed ones from `then`.
+    """
+    table, problems, notes = [], [], []
+    for row in [*counted, *(row for row in baseline if row not in counted)]:
+        new, old = counted.get(row), baseline.get(row)
+        if new is None or old is None:
+            problems.append(f"{row} is {'no longer counted' if new is None else 'new'}; to update: {UPDATE}")
+            continue
+        table.append(f"{row:<28} {old['data']:>9} {new['data']:>7} {old['code']:>11} {new['code']:>7}")
+        for kind in ("data", "code"):
+            what = f"{row} touches {new[kind]} lines of {kind}; the committed count is {old[kind]}"
+            if new[kind] > old[kind] and now == then:
+                problems.append(f"{what}. Say in the commit what the line is for, and update: {UPDATE}")
+            elif new[kind] != old[kind]:
+                notes.append(f"{what}; to update: {UPDATE}")
+    if now != then:
+        compilers = f"the committed counts are from {then}, these from {now}"
+        notes.append(f"{compilers}, so larger ones do not fail; to update: {UPDATE}")
+    return table, problems, notes
+
+
+def self_test():
+    """A trace with known accesses gives known counts, and larger counts fail."""
+    rows = [("a", 0x1000, 2), ("b", 0x2010, 1)]
+    trace = """
+==1== a line of valgrind's own
+I  00005000,5
+ S 9000,8
+I  00001000,4
+ L 70000000,8
+ S 70000038,16
+I  00001004,8
+ M 90,4
+I  00005005,5
+ L 9100,8
+I  00005005,5
+I  00001000,4
+I  0000103e,4
+I  0000500a,5
+I  00005100,2
+I  00002010,40
+ L 70000000,64
+ S 70000040,1
+I  00005102,1
+""".splitlines()
+    calls = follow(trace, rows)
+    # The second access of the first call crosses a line; the last one is to the stack.
+    found = {name: [count_call(call, 0x98) for call in its_calls] for name, its_calls in calls.items()}
+    problems = []
+    if found != {"a": [(2, 1), (0, 2)], "b": [(2, 1)]}:
+        problems.append(f"the trace has other counts than expected: {found}")
+    if read_rows("stack 0xff\na/b 0x10 3\n") != (255, [("a/b", 16, 3)]):
+        problems.append("the rows are not read")
+
+    def verdict(counted, baseline, now="rustc 1"):
+        _, problems, notes = compare(counted, baseline, now, "rustc 1")
+        return bool(problems), bool(notes)
+
+    def row(data, code):
+        return {"a": {"data": data, "code": code}}
+
+    cases = [
+        ("unchanged", verdict(row(2, 3), row(2, 3)), (False, False)),
+        ("one more line of data", verdict(row(3, 3), row(2, 3)), (True, False)),
+        ("one more line of code", verdict(row(2, 4), row(2, 3)), (True, False)),
+        ("one line fewer", verdict(row(2, 2), row(2, 3)), (False, True)),
+        ("more, another compiler", verdict(row(3, 3), row(2, 3), "rustc 2"), (False, True)),
+        ("a new row", verdict(row(2, 3), {}), (True, False)),
+        ("a row that was removed", verdict({}, row(2, 3)), (True, False)),
+    ]
+    return problems + [
+        f"{name}: problems and notes are {found}, expected {expected}" for name, found, expected in cases if found != expected
+    ]
+
+
+def check():
+    """Counts, prints the comparison and returns the problems."""
+    baseline = json.loads(BASELINE.read_text())
+    counted, analysed = measure()
+    table, problems, notes = compare(counted, baseline["lines"], compiler(), baseline["compiler"])
+    print(f"{'lines of 64 bytes':<28} {'data was':>9} {'now':>7} {'code was':>11} {'now':>7}")
+    print("\n".join([*table, "", *analysed]))
+    for note in notes:
+        print(f"note: {note}")
+    return problems
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--update", action="store_true")
+    what.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+
+    if arguments.update:
+        counted, analysed = measure()
+        BASELINE.write_text(json.dumps({"compiler": compiler(), "lines": counted}, indent=2) + "\n")
+        print("\n".join([*analysed, f"check_cache_lines: wrote {BASELINE.relative_to(ROOT)}"]))
+        return
+    problems = self_test() if arguments.self_test else check()
+    for problem in problems:
+        print(f"check_cache_lines: {problem}", file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    done = "self-test passed" if arguments.self_test else "no row touches more lines than committed"
+    print(f"check_cache_lines: {done}")
+
+
+if __name__ == "__main__":
+    main()
