@@ -91,11 +91,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     for walk in &walks {
         let prepare = || walk.borrow_mut().plain(WARM);
         let work = |times| walk.borrow_mut().plain(times);
-        contestants.push(Contestant {
-            name: "plain",
-            prepare: Box::new(prepare),
-            work: Box::new(work),
-        });
+        contestants
+            .push(Contestant { prepare: Box::new(prepare), ..Contestant::new("plain", work) });
         for collector in &collectors {
             let prepare = || {
                 collector.register_thread("bench").expect("the only thread gets a ring");
@@ -103,9 +100,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
             };
             let work = |times| walk.borrow_mut().measured(times);
             contestants.push(Contestant {
-                name: "measured",
                 prepare: Box::new(prepare),
-                work: Box::new(work),
+                ..Contestant::new("measured", work)
             });
         }
     }

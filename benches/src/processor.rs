@@ -1,6 +1,8 @@
-//! Processor time, which does not include the time in which others have the core.
+//! The processor: its vendor and model, and processor time, which does not include the time in which
+//! others have the core.
 
 use core::time::Duration;
+use std::fs;
 
 /// Returns the processor time of this thread.
 #[cfg(unix)]
@@ -29,4 +31,33 @@ pub(crate) fn thread_time() -> Duration {
     static BEGINNING: std::sync::LazyLock<std::time::Instant> =
         std::sync::LazyLock::new(std::time::Instant::now);
     BEGINNING.elapsed()
+}
+
+/// The vendors whose processors have targets of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vendor {
+    Amd,
+    /// Intel, and every vendor without targets of its own.
+    Intel,
+}
+
+/// Returns the vendor of this machine's processor.
+pub(crate) fn vendor() -> Vendor {
+    if info("vendor_id").is_some_and(|vendor| vendor == "AuthenticAMD") {
+        Vendor::Amd
+    } else {
+        Vendor::Intel
+    }
+}
+
+/// Returns the model of this machine's processor, as its vendor calls it.
+pub(crate) fn model() -> String {
+    info("model name").unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Returns a field of the first core in `/proc/cpuinfo`, which only Linux has.
+fn info(field: &str) -> Option<String> {
+    let info = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let value = info.lines().find_map(|line| line.strip_prefix(field)?.split_once(": "));
+    value.map(|(_, value)| value.to_owned())
 }

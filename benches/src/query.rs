@@ -180,7 +180,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     for (collector, core) in collectors.iter().zip(&mut cores) {
         for (mut query, (name, _)) in queries(collector, core).into_iter().zip(QUERIES) {
             let work = move |times| (0..times).for_each(|_| query());
-            contestants.push(Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) });
+            contestants.push(Contestant::new(name, work));
         }
     }
     let turns = rounds::turns(&mut contestants, rounds, times);

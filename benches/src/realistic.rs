@@ -90,12 +90,11 @@ fn compare(prices: &[f64], length: Duration, times: u32, rounds: usize) -> Compa
             black_box(process(black_box(prices), passes));
         }
     };
-    let contestant = |name, work| Contestant { name, prepare: Box::new(|| ()), work };
     let mut contestants = [
-        contestant("plain", Box::new(plain)),
-        contestant("measured", Box::new(measured)),
-        contestant("measured", Box::new(measured)),
-        contestant("plain", Box::new(plain)),
+        Contestant::new("plain", plain),
+        Contestant::new("measured", measured),
+        Contestant::new("measured", measured),
+        Contestant::new("plain", plain),
     ];
     let turns = rounds::turns(&mut contestants, rounds, times);
     let round = |round: usize| {

@@ -1,6 +1,7 @@
 //! The cost of a span in each form, and of the peers, compared with the floor of the clock mode.
 
 mod aligned;
+mod burst;
 mod cold;
 mod collectors;
 mod forms;
@@ -12,12 +13,14 @@ use std::path::Path;
 use tailwatch::ClockMode;
 
 use self::{
+    cold::{Single, Singles},
     collectors::{Collectors, Fate, LongTurns, SMALL_RING},
     outcome::{Floors, Outcome, Row, Target},
 };
 use crate::{
     peers::{self, Peer, Peers},
-    rounds::{self, Contestant, Figure, figure},
+    processor::{self, Vendor},
+    rounds::{self, Contestant, Figure, figure, middle},
 };
 
 /// The spans in a turn. Their records fit into a ring of the default size, so that nothing is
@@ -66,27 +69,46 @@ const DRAINED: [&str; 2] = ["span/guard_drained/relaxed", "span/guard_drained/or
 /// The same turns without a drain, which show the effect of interruptions on turns of this length.
 const UNDRAINED: [&str; 2] = ["long/span/guard/relaxed", "long/span/guard/ordered"];
 
-/// The most that the forms may cost in each clock mode, as multiples of the floor.
-const MOST: [(&str, [f64; 2]); 4] = [
-    ("guard", [1.10, 1.12]),
-    ("guard_tagged", [1.13; 2]),
-    ("guard_send", [1.20; 2]),
-    ("measure_async", [1.25; 2]),
+/// The forms that are also timed once each after cold work, and in bursts.
+const COLD: [(&str, &str, Work); 4] = [
+    ("span/guard/relaxed", "span/guard/ordered", forms::guard),
+    ("span/guard_send/relaxed", "span/guard_send/ordered", forms::guard_send),
+    ("span/measure_async/relaxed", "span/measure_async/ordered", forms::measure_async),
+    ("span/value/relaxed", "span/value/ordered", forms::value),
 ];
+
+/// The most that spans may cost on the processors of one vendor.
+struct Most {
+    /// A guard in each clock mode, as a multiple of the floor.
+    guard: [f64; 2],
+    /// A relaxed guard, as a multiple of two pushes into a queue of `rtrb`.
+    guard_of_rtrb: f64,
+    /// The same after cold work.
+    cold_guard_of_rtrb: f64,
+}
+
+const MOST_ON_AMD: Most =
+    Most { guard: [1.05, 1.06], guard_of_rtrb: 1.05, cold_guard_of_rtrb: 0.7 };
+const MOST_ON_INTEL: Most =
+    Most { guard: [1.12, 1.15], guard_of_rtrb: 1.0, cold_guard_of_rtrb: 0.9 };
+
+/// The most that other forms may cost, as a multiple of a guard.
+const MOST_OF_GUARD: [(&str, f64); 3] =
+    [("guard_tagged", 1.04), ("guard_send", 1.04), ("measure_async", 1.04)];
 
 /// The most that a guard may cost while its records are drained or overwritten, as a multiple of
 /// its cost otherwise.
 const MOST_BUSY: f64 = 1.05;
 
 /// The most that a span may cost with recording turned off, as a multiple of the floor.
-const MOST_DISABLED: f64 = 0.05;
+const MOST_DISABLED: f64 = 0.04;
 
 const MODES: [(ClockMode, &str); 2] =
     [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")];
 
 /// Runs the bench, prints the tables and writes them to `json`.
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
-    let rounds = if smoke { 3 } else { 301 };
+    let [rounds, cold_rounds] = if smoke { [3, 20] } else { [301, 2_001] };
     let Peers { present, left_out } = peers::all(TURN);
     let collectors =
         [Collectors::start(ClockMode::Relaxed)?, Collectors::start(ClockMode::Ordered)?];
@@ -95,41 +117,36 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     contestants.extend(aligned(&collectors));
     let others = contestants.len();
     let kinds: Vec<_> = present.iter().map(|peer| (peer.name, peer.mode, peer.like)).collect();
-    let contend = |Peer { name, upkeep, work, .. }| Contestant { name, prepare: upkeep, work };
+    let contend = |Peer { name, upkeep, work, .. }| Contestant {
+        prepare: upkeep,
+        ..Contestant::new(name, work)
+    };
     contestants.extend(present.into_iter().map(contend));
 
     let is_long = |name: &str| DRAINED.contains(&name) || UNDRAINED.contains(&name);
     let times = |name: &str| if is_long(name) { LONG_TURN } else { TURN };
     let figures = rounds::run_each(&mut contestants, rounds, times);
     let names: Vec<_> = contestants.iter().map(|contestant| contestant.name).collect();
-    let cold = |name: &str| {
-        ["floor/", "span/guard/", "peer/", "reference/"].iter().any(|kind| name.starts_with(kind))
-    };
-    let mut contestants: Vec<_> =
-        contestants.into_iter().filter(|contestant| cold(contestant.name)).collect();
-    let cold_figures = cold::run(&mut contestants, rounds);
 
-    let floors = Floors { relaxed: figures[0].median, ordered: figures[1].median };
     let is_ordered = |name: &str| {
         let peer = kinds.iter().find(|(peer, ..)| *peer == name);
         peer.map_or(name.ends_with("/ordered"), |(_, mode, _)| *mode == ClockMode::Ordered)
     };
+    let floors = Floors { relaxed: figures[0].median, ordered: figures[1].median };
     let floor = |name: &str| if is_ordered(name) { floors.ordered } else { floors.relaxed };
     let row = |(name, figure): (&&'static str, &Figure)| Row::new(*name, *figure, floor(name));
     let pairs = || names.iter().zip(&figures);
     let mut rows: Vec<Row> = pairs().take(copies).chain(pairs().skip(others)).map(row).collect();
     rows.extend(combine_copies(&names[copies..others], &figures[copies..others]));
-    for (Contestant { name, .. }, figure) in contestants.iter().zip(&cold_figures) {
-        let floor = cold_figures[usize::from(is_ordered(name))].median;
-        rows.push(Row::new(format!("cold/{name}"), *figure, floor));
-    }
-    let targets = targets(&rows, &kinds);
+    let peers: Vec<_> = contestants.drain(others..).collect();
+    drop(contestants);
+    let (cold_rows, peers) = after_cold_work(&collectors, peers, cold_rounds, is_ordered);
+    rows.extend(cold_rows);
+    rows.extend(in_bursts(&collectors, peers, rounds));
+    let targets = targets(&rows, &kinds, processor::vendor());
     let outcome = Outcome { floors, rows, targets };
 
-    drop(contestants);
-    // Each turn follows one that is not timed, and so does each single span.
-    let (turns, singles) = (2 * (rounds as u64 + 1), 2 * rounds as u64);
-    let long = [collectors[0].check(turns, singles)?, collectors[1].check(turns, singles)?];
+    let long = [collectors[0].check()?, collectors[1].check()?];
     outcome.print();
     for left_out in left_out {
         println!("left out: {left_out}");
@@ -146,9 +163,15 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     println!(
         "guard_overflow: a ring of {SMALL_RING} records that nobody drains\n\
          aligned/: min and max are over the medians at {} positions of the code\n\
+         mean: of the middle 80 % of the rounds, which lie between the bounds beside it\n\
          cold/: a single span after a walk through memory, timed until its stores have left the \
-         core; compared with the cold floor",
-        aligned::POSITIONS
+         core; compared with the cold floor; {cold_rounds} rounds\n\
+         cold/warm_code/: the same, but the code is in the second-level cache again\n\
+         cold/floor/timing: what the timing itself takes, which the other cold rows do not include\n\
+         burst/: {} spans after an idle period of 1 ms, per span; a reader drains the ring of \
+         ours, and pauses for 10 µs between passes",
+        aligned::POSITIONS,
+        burst::BURST
     );
     if let Some(path) = json {
         outcome.write(path)?;
@@ -156,14 +179,84 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     Ok(())
 }
 
+/// Returns the rows of single spans after cold work, and the peers. `is_ordered` returns whether
+/// the contestant of this name is compared with the ordered floor.
+fn after_cold_work<'c>(
+    collectors: &'c [Collectors; 2],
+    peers: Vec<Contestant<'c>>,
+    rounds: usize,
+    is_ordered: impl Fn(&str) -> bool,
+) -> (Vec<Row>, Vec<Contestant<'c>>) {
+    let single = |contestant| Single { contestant, code: None };
+    let mut singles: Vec<_> = floors().map(single).into();
+    for fetch in [false, true] {
+        for (form, collectors, name) in cold_forms(collectors) {
+            let contestant = collectors.contestant(name, form, Fate::Delivered);
+            singles.push(Single { contestant, code: fetch.then_some(form) });
+        }
+        let disabled = collectors[0].contestant("span/disabled", forms::guard, Fate::Unrecorded);
+        singles.push(Single { contestant: disabled, code: fetch.then_some(forms::guard) });
+    }
+    let ours = singles.len();
+    singles.extend(peers.into_iter().map(single));
+    let Singles { contestants: nanos, timing } = cold::run(&mut singles, rounds);
+    let floors = [&nanos[0], &nanos[1]].map(|nanos| middle(nanos).mean);
+    let mut rows = vec![Row::by_middle("cold/floor/timing", timing, floors[0])];
+    for (Single { contestant: Contestant { name, .. }, code }, nanos) in singles.iter().zip(nanos) {
+        let code = if code.is_some() { "warm_code/" } else { "" };
+        let floor = floors[usize::from(is_ordered(name))];
+        rows.push(Row::by_middle(format!("cold/{code}{name}"), nanos, floor));
+    }
+    (rows, singles.drain(ours..).map(|single| single.contestant).collect())
+}
+
+/// Returns the rows of bursts: the floors, tailwatch's forms and the references among the peers.
+fn in_bursts<'c>(
+    collectors: &'c [Collectors; 2],
+    peers: Vec<Contestant<'c>>,
+    rounds: usize,
+) -> Vec<Row> {
+    let mut contestants: Vec<_> = floors().into();
+    for (form, collectors, name) in cold_forms(collectors) {
+        // A value is one record, and the collector that is read expects two for each span.
+        if !name.contains("/value/") {
+            contestants.push(collectors.contestant(name, form, Fate::Read));
+        }
+    }
+    contestants.push(collectors[0].contestant("span/disabled", forms::guard, Fate::Unrecorded));
+    contestants.extend(peers.into_iter().filter(|peer| peer.name.starts_with("reference/")));
+    let run = || burst::run(&mut contestants, rounds);
+    let nanos = collectors[0].with_reader(|| collectors[1].with_reader(run));
+    let floors = [&nanos[0], &nanos[1]].map(|nanos| middle(nanos).mean);
+    let row = |(contestant, nanos): (&Contestant<'_>, Vec<f64>)| {
+        let floor = floors[usize::from(contestant.name.ends_with("/ordered"))];
+        Row::by_middle(format!("burst/{}", contestant.name), nanos, floor)
+    };
+    contestants.iter().zip(nanos).map(row).collect()
+}
+
+/// Returns the forms that are timed after cold work, each with the collectors of its clock mode and
+/// its name.
+fn cold_forms(
+    collectors: &[Collectors; 2],
+) -> impl Iterator<Item = (Work, &Collectors, &'static str)> {
+    let both = |(relaxed, ordered, form)| {
+        [(form, &collectors[0], relaxed), (form, &collectors[1], ordered)]
+    };
+    COLD.into_iter().flat_map(both)
+}
+
+/// Returns the floors of both clock modes.
+fn floors<'c>() -> [Contestant<'c>; 2] {
+    [
+        Contestant::new("floor/relaxed", forms::floor_relaxed),
+        Contestant::new("floor/ordered", forms::floor_ordered),
+    ]
+}
+
 /// Returns the floors and tailwatch's forms.
 fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
-    let floor =
-        |name, work: Work| Contestant { name, prepare: Box::new(|| ()), work: Box::new(work) };
-    let mut contestants = vec![
-        floor("floor/relaxed", forms::floor_relaxed),
-        floor("floor/ordered", forms::floor_ordered),
-    ];
+    let mut contestants: Vec<_> = floors().into();
     for (relaxed, ordered, work, fate) in FORMS {
         contestants.push(collectors[0].contestant(relaxed, work, fate));
         contestants.push(collectors[1].contestant(ordered, work, fate));
@@ -176,11 +269,7 @@ fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
 fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
     let mut contestants = Vec::new();
     for (name, copies) in aligned::FLOORS {
-        contestants.extend(copies.map(|work| Contestant {
-            name,
-            prepare: Box::new(|| ()),
-            work: Box::new(work),
-        }));
+        contestants.extend(copies.map(|work| Contestant::new(name, work)));
     }
     for (name, collectors) in
         ["aligned/guard/relaxed", "aligned/guard/ordered"].into_iter().zip(collectors)
@@ -204,13 +293,37 @@ fn combine_copies(names: &[&'static str], figures: &[Figure]) -> Vec<Row> {
 }
 
 /// Returns the targets, with what was measured.
-fn targets(rows: &[Row], peers: &[(&'static str, ClockMode, Option<&'static str>)]) -> Vec<Target> {
+fn targets(
+    rows: &[Row],
+    peers: &[(&'static str, ClockMode, Option<&'static str>)],
+    vendor: Vendor,
+) -> Vec<Target> {
     let row = |name: &str| rows.iter().find(|row| row.name == name).expect("every row was timed");
+    let Most { guard, guard_of_rtrb, cold_guard_of_rtrb } = match vendor {
+        Vendor::Amd => MOST_ON_AMD,
+        Vendor::Intel => MOST_ON_INTEL,
+    };
     let mut targets = Vec::new();
-    for (form, most) in MOST {
-        for ((_, mode), most) in MODES.into_iter().zip(most) {
-            let name = format!("span/{form}/{mode}");
-            targets.push(Target::at_most(format!("{name} x floor"), most, row(&name).ratio));
+    for ((_, mode), most) in MODES.into_iter().zip(guard) {
+        let name = format!("span/guard/{mode}");
+        targets.push(Target::at_most(format!("{name} x floor"), most, row(&name).ratio));
+    }
+    for (form, most) in MOST_OF_GUARD {
+        for (_, mode) in MODES {
+            let (name, guard) = (format!("span/{form}/{mode}"), format!("span/guard/{mode}"));
+            let measured = row(&name).median / row(&guard).median;
+            targets.push(Target::at_most(format!("{name} x {guard}"), most, measured));
+        }
+    }
+    if peers.iter().any(|(name, ..)| *name == "reference/rtrb") {
+        let warm = row("span/guard/relaxed").median / row("reference/rtrb").median;
+        let mean = |name: &str| row(name).middle.expect("cold rows have means").mean;
+        let cold = mean("cold/span/guard/relaxed") / mean("cold/reference/rtrb");
+        for (prefix, most, measured) in
+            [("", guard_of_rtrb, warm), ("cold/", cold_guard_of_rtrb, cold)]
+        {
+            let name = format!("{prefix}span/guard/relaxed x {prefix}reference/rtrb");
+            targets.push(Target::at_most(name, most, measured));
         }
     }
     let overflowing = MODES

@@ -85,7 +85,7 @@ fn contestants(collector: &Collector, mode: ClockMode) -> [Contestant<'_>; 6] {
             collector.flush();
             collector.register_thread("bench").expect("the only thread gets a ring");
         };
-        Contestant { name, prepare: Box::new(prepare), work }
+        Contestant { prepare: Box::new(prepare), ..Contestant::new(name, work) }
     };
     let floor = move |times| {
         for _ in 0..times {

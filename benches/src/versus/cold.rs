@@ -1,5 +1,6 @@
-//! A single span after work that took all of the core's own cache. No code or data of the hot path
-//! is in the cache, and the stores have to leave the core before the clock is stopped.
+//! A single span after work that took all of the core's own cache. The data of the hot path are not
+//! in that cache, and neither is its code, unless it is fetched again. The stores have to leave the
+//! core before the clock is stopped.
 
 use core::{
     hint::black_box,
@@ -7,10 +8,11 @@ use core::{
 };
 use std::time::Instant;
 
+use super::Work;
 use crate::{
     floor::counter,
     progress,
-    rounds::{Contestant, Figure, figure},
+    rounds::{Contestant, middle},
 };
 
 /// Several times the second-level cache of today's cores.
@@ -19,35 +21,62 @@ const WALKED_BYTES: usize = 8 << 20;
 /// The length of a cache line in words of 8 bytes.
 const LINE: usize = 8;
 
-/// Times each contestant once in each of `rounds` rounds, and subtracts what the timing itself
-/// takes.
-pub(super) fn run(contestants: &mut [Contestant<'_>], rounds: usize) -> Vec<Figure> {
+/// How much of a form's code is fetched after the walk: more than the path of a span takes.
+const CODE_BYTES: usize = 640;
+
+/// A contestant, and the function whose code is fetched before its span is timed.
+pub(super) struct Single<'c> {
+    pub(super) contestant: Contestant<'c>,
+    pub(super) code: Option<Work>,
+}
+
+/// The results of each round, in nanoseconds: for each contestant, without what the timing takes on
+/// average, and for the timing itself.
+pub(super) struct Singles {
+    pub(super) contestants: Vec<Vec<f64>>,
+    pub(super) timing: Vec<f64>,
+}
+
+/// Times each contestant once in each of `rounds` rounds.
+pub(super) fn run(singles: &mut [Single<'_>], rounds: usize) -> Singles {
     let walked = vec![1_u64; WALKED_BYTES / size_of::<u64>()];
-    let mut nothing = |_: u32| black_box(());
+    let mut nothing =
+        Single { contestant: Contestant::new("nothing", |_| black_box(())), code: None };
     let mut empty = Vec::with_capacity(rounds);
-    let mut ticks = vec![Vec::with_capacity(rounds); contestants.len()];
+    let mut ticks = vec![Vec::with_capacity(rounds); singles.len()];
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut order: Vec<_> = (0..singles.len()).collect();
     let (begun, first) = (Instant::now(), counter::ordered());
     for _ in progress::bar("rounds after cold work", rounds as u64).wrap_iter(0..rounds) {
         empty.push(once(&walked, &mut nothing));
-        for (contestant, ticks) in contestants.iter_mut().zip(&mut ticks) {
-            (contestant.prepare)();
-            ticks.push(once(&walked, &mut *contestant.work));
+        // In another order each time: what a contestant leaves in the shared cache matters to the
+        // next one.
+        random.shuffle(&mut order);
+        for &number in &order {
+            ticks[number].push(once(&walked, &mut singles[number]));
         }
     }
     let nanos_per_tick =
         begun.elapsed().as_secs_f64() * 1e9 / float(counter::ordered().wrapping_sub(first));
-    let empty = figure(empty).median;
-    let nanos = |ticks: Vec<f64>| {
-        figure(ticks.into_iter().map(|ticks| (ticks - empty) * nanos_per_tick).collect())
+    let nanos = |ticks: Vec<f64>| -> Vec<f64> {
+        ticks.into_iter().map(|ticks| ticks * nanos_per_tick).collect()
     };
-    ticks.into_iter().map(nanos).collect()
+    let timing = nanos(empty);
+    let overhead = middle(&timing).mean;
+    let alone = |ticks| nanos(ticks).into_iter().map(|nanos| nanos - overhead).collect();
+    Singles { contestants: ticks.into_iter().map(alone).collect(), timing }
 }
 
 /// Returns the ticks of one repetition after the walk. The same work runs just before the walk, so
 /// that every contestant has run equally recently, however long a round takes.
-fn once(walked: &[u64], work: &mut dyn FnMut(u32)) -> f64 {
+fn once(walked: &[u64], Single { contestant, code }: &mut Single<'_>) -> f64 {
+    (contestant.prepare)();
+    let work = &mut contestant.work;
     work(1);
     black_box(walked.iter().step_by(LINE).sum::<u64>());
+    if let Some(code) = code {
+        fetch(*code);
+    }
     let start = counter::ordered();
     hold();
     work(1);
@@ -55,7 +84,24 @@ fn once(walked: &[u64], work: &mut dyn FnMut(u32)) -> f64 {
     // before it have left the core.
     fence(Ordering::SeqCst);
     let end = counter::ordered();
+    (contestant.after)(2);
     float(end.wrapping_sub(start))
+}
+
+/// Brings the code of `work` into the second-level cache, from which the core fetches instructions;
+/// only on x86-64.
+fn fetch(work: Work) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+
+        let code = (work as *const ()).cast::<i8>();
+        for offset in (0..CODE_BYTES).step_by(64) {
+            // SAFETY: a prefetch has no effect but on the cache, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(code.wrapping_add(offset)) };
+        }
+    }
+    hold();
 }
 
 /// Keeps the following instructions from starting before the clock has been read.

@@ -1,10 +1,16 @@
 //! The collectors that spans are recorded into. The collector decides what happens to the records.
 
-use core::{cell::Cell, error::Error, time::Duration};
+use core::{
+    cell::Cell,
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+use std::thread;
 
 use tailwatch::{Builder, ClockMode, Collector, Sampling};
 
-use super::{LONG_TURN, TURN, Work, forms};
+use super::{Work, forms};
 use crate::{processor, rounds::Contestant};
 
 /// The capacity of the ring that is meant to overflow.
@@ -21,6 +27,8 @@ pub(super) enum Fate {
     Drained,
     /// They are not drained, in a turn that is as long as a drained one.
     Undrained,
+    /// A reader is at work, which pauses for 10 µs between passes.
+    Read,
     /// They overwrite each other in a small ring.
     Overwritten,
     /// There are none, because recording is off.
@@ -32,8 +40,8 @@ struct TurnCollector {
     inner: Collector,
     /// Whether the ring is drained between turns.
     flush_between_turns: bool,
-    /// The number of contestants that record into it.
-    contestants: Cell<u64>,
+    /// The number of spans or values that its contestants were asked for.
+    asked: Cell<u64>,
     /// The processor time of the recording thread, in long turns only, because reading it is a
     /// system call.
     processor_time: Cell<Duration>,
@@ -44,7 +52,7 @@ impl TurnCollector {
         Ok(Self {
             inner: builder.start()?,
             flush_between_turns,
-            contestants: Cell::default(),
+            asked: Cell::default(),
             processor_time: Cell::default(),
         })
     }
@@ -65,6 +73,7 @@ pub(super) struct Collectors {
     sampled: TurnCollector,
     drained: TurnCollector,
     undrained: TurnCollector,
+    read: TurnCollector,
     overflowing: TurnCollector,
     off: TurnCollector,
 }
@@ -84,6 +93,7 @@ impl Collectors {
             )?,
             drained: TurnCollector::new(builder(), false)?,
             undrained: TurnCollector::new(manual(), true)?,
+            read: TurnCollector::new(manual(), false)?,
             overflowing: TurnCollector::new(manual().ring_capacity(SMALL_RING), true)?,
             off: TurnCollector::new(manual().enabled(false), true)?,
         })
@@ -92,11 +102,12 @@ impl Collectors {
     /// Returns a contestant whose records meet this fate.
     pub(super) fn contestant(&self, name: &'static str, work: Work, fate: Fate) -> Contestant<'_> {
         let collector = match fate {
-            Fate::Delivered if name.starts_with("span/value/") => &self.values,
+            Fate::Delivered if name.contains("span/value/") => &self.values,
             Fate::Delivered => &self.spans,
             Fate::Sampled => &self.sampled,
             Fate::Drained => &self.drained,
             Fate::Undrained => &self.undrained,
+            Fate::Read => &self.read,
             Fate::Overwritten => &self.overflowing,
             Fate::Unrecorded => &self.off,
         };
@@ -106,52 +117,66 @@ impl Collectors {
             }
             collector.inner.register_thread("bench").expect("the only thread gets a ring");
         };
-        collector.contestants.set(collector.contestants.get() + 1);
+        let after = |times| collector.asked.set(collector.asked.get() + u64::from(times));
         let work: Box<dyn FnMut(u32)> = match fate {
             Fate::Drained | Fate::Undrained => {
                 Box::new(move |times| collector.timed(|| work(times)))
             }
             _ => Box::new(work),
         };
-        Contestant { name, prepare: Box::new(prepare), work }
+        Contestant {
+            prepare: Box::new(prepare),
+            after: Box::new(after),
+            ..Contestant::new(name, work)
+        }
+    }
+
+    /// Calls `work` while a reader drains the rings of [`Fate::Read`].
+    pub(super) fn with_reader<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (is_over, reader) = (AtomicBool::new(false), &self.read.inner);
+        thread::scope(|scope| {
+            let reading = || {
+                while !is_over.load(Relaxed) {
+                    reader.flush();
+                    thread::sleep(Duration::from_micros(10));
+                }
+            };
+            scope.spawn(reading);
+            let result = work();
+            is_over.store(true, Relaxed);
+            result
+        })
     }
 
     /// Stops the collectors, checks that all records met their intended fate, and returns the
     /// results of the long turns.
-    ///
-    /// Each contestant had `turns` turns. `singles` is the number of single spans that were also
-    /// kept.
-    pub(super) fn check(&self, turns: u64, singles: u64) -> Result<LongTurns, Box<dyn Error>> {
-        let spans = |collector: &TurnCollector, turn: u32| {
-            collector.contestants.get() * turns * u64::from(turn)
-        };
+    pub(super) fn check(&self) -> Result<LongTurns, Box<dyn Error>> {
         let health = |collector: &TurnCollector| {
             collector.inner.stop();
             collector.inner.health()
         };
-        let [kept, values, sampled] = [&self.spans, &self.values, &self.sampled].map(health);
+        // Two records for each span, one for each value.
+        let [kept, values, sampled, read] =
+            [&self.spans, &self.values, &self.sampled, &self.read].map(health);
         let [drained, undrained, overflowing, off] =
             [&self.drained, &self.undrained, &self.overflowing, &self.off].map(health);
+        let asked = |collector: &TurnCollector| collector.asked.get();
         let expected = [
-            ("kept", &kept, 2 * (spans(&self.spans, TURN) + singles), kept.overwritten == 0),
-            ("values", &values, spans(&self.values, TURN), values.overwritten == 0),
+            ("kept", &kept, 2 * asked(&self.spans), kept.overwritten == 0),
+            ("values", &values, asked(&self.values), values.overwritten == 0),
             (
                 "sampled",
                 &sampled,
                 sampled.produced,
                 sampled.produced > 0 && sampled.overwritten == 0,
             ),
-            ("drained", &drained, 2 * spans(&self.drained, LONG_TURN), drained.delivered > 0),
-            (
-                "undrained",
-                &undrained,
-                2 * spans(&self.undrained, LONG_TURN),
-                undrained.overwritten > 0,
-            ),
+            ("read", &read, 2 * asked(&self.read), read.overwritten == 0),
+            ("drained", &drained, 2 * asked(&self.drained), drained.delivered > 0),
+            ("undrained", &undrained, 2 * asked(&self.undrained), undrained.overwritten > 0),
             (
                 "overflowing",
                 &overflowing,
-                2 * spans(&self.overflowing, TURN),
+                2 * asked(&self.overflowing),
                 overflowing.overwritten > 0,
             ),
             ("off", &off, 0, true),
@@ -166,7 +191,7 @@ impl Collectors {
             }
         }
         let nanos = |collector: &TurnCollector| {
-            collector.processor_time.get().as_secs_f64() * 1e9 / float(spans(collector, LONG_TURN))
+            collector.processor_time.get().as_secs_f64() * 1e9 / float(asked(collector))
         };
         Ok(LongTurns {
             taken: float(drained.delivered) / float(drained.produced),

@@ -6,7 +6,10 @@ use std::{fs, io, path::Path};
 
 use serde::{Serialize, Serializer};
 
-use crate::{rounds::Figure, verdict};
+use crate::{
+    rounds::{Figure, Middle, figure, middle},
+    verdict,
+};
 
 /// What a row measures.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -42,15 +45,38 @@ pub(super) struct Row {
     min: f64,
     #[serde(rename = "max_ns", serialize_with = "rounded")]
     max: f64,
+    /// The median as a multiple of the floor; the mean, if there is one.
     #[serde(serialize_with = "rounded")]
     pub(super) ratio: f64,
+    /// Of a row whose single values are close to the resolution of the clock.
+    #[serde(flatten)]
+    pub(super) middle: Option<MiddleNanos>,
+}
+
+/// The middle of the values of a row.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct MiddleNanos {
+    #[serde(rename = "mean_ns", serialize_with = "rounded")]
+    pub(super) mean: f64,
+    #[serde(rename = "low_ns", serialize_with = "rounded")]
+    low: f64,
+    #[serde(rename = "high_ns", serialize_with = "rounded")]
+    high: f64,
 }
 
 impl Row {
     pub(super) fn new(name: impl Into<String>, figure: Figure, floor: f64) -> Self {
         let name = name.into();
         let Figure { min, median, max } = figure;
-        Self { kind: Kind::of(&name), name, median, min, max, ratio: median / floor }
+        Self { kind: Kind::of(&name), name, median, min, max, ratio: median / floor, middle: None }
+    }
+
+    /// Creates a row that is compared by the mean of the middle 80 % of `values`. `floor` is the
+    /// floor's mean.
+    pub(super) fn by_middle(name: impl Into<String>, values: Vec<f64>, floor: f64) -> Self {
+        let Middle { mean, low, high } = middle(&values);
+        let row = Self::new(name, figure(values), floor);
+        Self { ratio: mean / floor, middle: Some(MiddleNanos { mean, low, high }), ..row }
     }
 }
 
@@ -111,13 +137,21 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{:<36} {:>9} {:>9} {:>9} {:>8}",
-            "", "median ns", "min ns", "max ns", "x floor"
-        )?;
-        for Row { name, median, min, max, ratio, .. } in &self.rows {
-            writeln!(f, "{name:<36} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>8.3}")?;
+        let head = |f: &mut fmt::Formatter<'_>, [a, b, c]: [&str; 3]| {
+            writeln!(f, "{:<40} {a:>9} {b:>9} {c:>9} {:>8}", "", "x floor")
+        };
+        head(f, ["median ns", "min ns", "max ns"])?;
+        for Row { name, median, min, max, ratio, .. } in
+            self.rows.iter().filter(|row| row.middle.is_none())
+        {
+            writeln!(f, "{name:<40} {median:>9.2} {min:>9.2} {max:>9.2} {ratio:>8.3}")?;
+        }
+        writeln!(f)?;
+        head(f, ["mean ns", "from", "to"])?;
+        for Row { name, ratio, middle, .. } in &self.rows {
+            if let Some(MiddleNanos { mean, low, high }) = middle {
+                writeln!(f, "{name:<40} {mean:>9.2} {low:>9.2} {high:>9.2} {ratio:>8.3}")?;
+            }
         }
         Ok(())
     }
@@ -140,7 +174,7 @@ mod tests {
             floors: Floors { relaxed: 1.0, ordered: 4.0 },
             rows: vec![
                 Row::new("span/guard/ordered", figure, 4.0),
-                Row::new("cold/peer/other", figure, 1.0),
+                Row::by_middle("cold/peer/other", vec![1.0, 3.0, 2.0], 4.0),
             ],
             targets: vec![Target::at_most("least", 2.0, 2.0), Target::at_most("less", 2.0, 2.1)],
         };
@@ -149,8 +183,8 @@ mod tests {
             "rows": [
                 {"name": "span/guard/ordered", "kind": "ours", "median_ns": 2.0,
                  "min_ns": 1.0, "max_ns": 3.0, "ratio": 0.5},
-                {"name": "cold/peer/other", "kind": "peer", "median_ns": 2.0,
-                 "min_ns": 1.0, "max_ns": 3.0, "ratio": 2.0},
+                {"name": "cold/peer/other", "kind": "peer", "median_ns": 2.0, "min_ns": 1.0,
+                 "max_ns": 3.0, "mean_ns": 2.0, "low_ns": 1.0, "high_ns": 3.0, "ratio": 0.5},
             ],
             "targets": [
                 {"name": "least", "target": 2.0, "measured": 2.0, "pass": true},
