@@ -9,8 +9,8 @@ use core::{
 };
 
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_cancel_on_drop,
-    measure_tagged, record_value,
+    ClockMode, ClockSource, Collector, Event, EventId, Outcome, Trading, measure,
+    measure_cancel_on_drop, measure_tagged, record_value,
 };
 
 use crate::{count, floor};
@@ -24,9 +24,11 @@ const SAMPLED_SPANS: u32 = 1_048_576;
 type Work = fn(u32);
 
 /// The forms of a span, and the number of records that each writes.
-const FORMS: [(&str, u32, Work); 6] = [
+const FORMS: [(&str, u32, Work); 8] = [
     ("guard", 2, guard),
     ("guard_tagged", 2, guard_tagged),
+    ("guard_high_id", 2, guard_high_id),
+    ("guard_unknown_id", 2, guard_unknown_id),
     ("guard_send", 2, guard_send),
     ("measure_sync", 2, measure_sync),
     ("measure_async", 2, measure_async),
@@ -50,6 +52,24 @@ fn guard(times: u32) {
 fn guard_tagged(times: u32) {
     for order in 0..times {
         let _span = measure_tagged(Trading::OrderPlacement, u64::from(order));
+        black_box(());
+    }
+}
+
+/// Spans of an event whose byte of the gate is not among the recorder's copies.
+fn guard_high_id(times: u32) {
+    const HIGH: EventId = EventId::new(2_047).expect("the highest id");
+    for _ in 0..times {
+        let _span = measure(HIGH);
+        black_box(());
+    }
+}
+
+/// Spans of an event of which the compiler does not know the id.
+fn guard_unknown_id(times: u32) {
+    let event = black_box(Trading::OrderPlacement.id());
+    for _ in 0..times {
+        let _span = measure(event);
         black_box(());
     }
 }

@@ -50,14 +50,21 @@ pub(crate) fn vendor() -> Vendor {
     }
 }
 
-/// Returns the model of this machine's processor, as its vendor calls it.
+/// Returns the model of this machine's processor: the name that the vendor or the hypervisor gives
+/// it, and its numbers, because a hypervisor may give all models the same name.
 pub(crate) fn model() -> String {
-    info("model name").unwrap_or_else(|| "unknown".to_owned())
+    let [name, family, model] =
+        ["model name", "cpu family", "model"].map(|field| info(field).unwrap_or_default());
+    if name.is_empty() {
+        format!("unknown {}", std::env::consts::ARCH)
+    } else {
+        format!("{name} (family {family}, model {model})")
+    }
 }
 
 /// Returns a field of the first core in `/proc/cpuinfo`, which only Linux has.
 fn info(field: &str) -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let value = info.lines().find_map(|line| line.strip_prefix(field)?.split_once(": "));
-    value.map(|(_, value)| value.to_owned())
+    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(name, _)| name.trim_end() == field).map(|(_, value)| value.trim().to_owned())
 }

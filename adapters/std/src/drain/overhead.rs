@@ -103,7 +103,7 @@ pub(crate) fn record_ns(clock: HostClock) -> f64 {
     const EVENT: EventId = EventId::new(1).expect("1 is a valid id");
     let Ok(memory) = RingMemory::new(1_024) else { return 0.0 };
     let gate = Gate::<2>::new();
-    let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock);
+    let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock).with_copies();
     let round = |_| {
         let start = clock.start();
         for tag in 0..SPANS {
