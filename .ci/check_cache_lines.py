@@ -7,12 +7,13 @@
 
 After work that evicted everything else, a span costs as much as the lines it touches. Valgrind's
 tool lackey traces every memory access of the program benches/cache_lines, so the counts are exact
-and the same in every run. The stack does not count: the caller has it in its cache. The code lines
-follow from where the linker puts a function, so each row is counted as if its function began at the
-beginning of a line, and code that it calls as it lies.
+and the same in every run. The stack does not count: the caller has it in its cache. Where a function
+begins in a line is chance, so each row is counted as if its function, which calls no other, began at
+the beginning of a line.
 
 If llvm-mca is installed, it also estimates the cycles of the traced instructions on two processor
-models, in a loop and with all data in the first-level cache. That is information and never fails.
+models, in a loop and with all data in the first-level cache. That is information: if the estimate
+fails, the check prints why and goes on.
 """
 
 import argparse
@@ -20,7 +21,6 @@ import collections
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -155,9 +155,15 @@ def cycles(code, processor):
 
 
 def analyse(program, calls):
+    """Returns lines about the cycles of some rows on several processors, or why there are none."""
+    try:
+        return estimate(program, calls)
+    except (OSError, subprocess.CalledProcessError, AttributeError, KeyError, IndexError) as error:
+        return [f"note: no cycles are estimated: {type(error).__name__}: {error}"]
+
+
+def estimate(program, calls):
     """Returns lines about the cycles of some rows on several processors."""
-    if not all(map(shutil.which, ("llvm-mca", "objdump", "nm"))):
-        return ["llvm-mca, objdump or nm is not installed, so no cycles are estimated"]
     text = instructions_of(program, calls)
     found = []
     for processor in PROCESSORS:

@@ -86,7 +86,8 @@ pub(crate) fn run(smoke: bool, directory: Option<&Path>) -> Result<(), Box<dyn E
     }
     if let (Some(directory), Some(page)) = (directory, page) {
         let section = head(smoke)? + &tables;
-        let page = sections::replace(&page, &intro()?, &model, &section);
+        let heading = format!("{model} ({})", processor::name());
+        let page = sections::replace(&page, &intro()?, &heading, &section);
         fs::write(directory.join(PAGE), page)?;
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! The processor: its vendor and model, and processor time, which does not include the time in which
-//! others have the core.
+//! The processor: its vendor and model, and processor time, which does not include the time in
+//! which others have the core.
 
 use core::time::Duration;
 use std::fs;
@@ -50,16 +50,23 @@ pub(crate) fn vendor() -> Vendor {
     }
 }
 
-/// Returns the model of this machine's processor: the name that the vendor or the hypervisor gives
-/// it, and its numbers, because a hypervisor may give all models the same name.
+/// Returns the model of this machine's processor, by its numbers: a hypervisor may give all models
+/// the same name.
 pub(crate) fn model() -> String {
-    let [name, family, model] =
-        ["model name", "cpu family", "model"].map(|field| info(field).unwrap_or_default());
-    if name.is_empty() {
-        format!("unknown {}", std::env::consts::ARCH)
-    } else {
-        format!("{name} (family {family}, model {model})")
-    }
+    let [vendor, family, model] =
+        ["vendor_id", "cpu family", "model"].map(|field| info(field).unwrap_or_default());
+    let vendor = match vendor.as_str() {
+        "" => return format!("unknown {}", std::env::consts::ARCH),
+        "AuthenticAMD" => "AMD",
+        "GenuineIntel" => "Intel",
+        other => other,
+    };
+    format!("{vendor} family {family}, model {model}")
+}
+
+/// Returns the name that the vendor or a hypervisor gives this machine's processor.
+pub(crate) fn name() -> String {
+    info("model name").unwrap_or_else(|| "unnamed".to_owned())
 }
 
 /// Returns a field of the first core in `/proc/cpuinfo`, which only Linux has.

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     record::Record,
     recording::{
+        copies::{CopiedBytes, Copies, ThreadCopies},
         gate::Gate,
         recorder::{Recorder, SpanGuard},
     },
@@ -82,13 +83,25 @@ impl<const IDS: usize> Format for Gate<IDS> {
     }
 }
 
-impl<C: Clock, const IDS: usize> Format for Recorder<'_, C, IDS> {
+impl Format for ThreadCopies {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "ThreadCopies");
+    }
+}
+
+impl Format for CopiedBytes {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "CopiedBytes");
+    }
+}
+
+impl<C: Clock, const IDS: usize, K: Copies> Format for Recorder<'_, C, IDS, K> {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "Recorder {{ clock_rate: {} }}", self.clock().rate());
     }
 }
 
-impl<C: Clock, const IDS: usize> Format for SpanGuard<'_, '_, C, IDS> {
+impl<C: Clock, const IDS: usize, K: Copies> Format for SpanGuard<'_, '_, C, IDS, K> {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "SpanGuard");
     }

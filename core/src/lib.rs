@@ -83,7 +83,7 @@ pub use self::{
     event::{Event, EventId, Unit},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{
-        copies::{Copies, NoCopies, ThreadCopies},
+        copies::{CopiedBytes, Copies, NoCopies, ThreadCopies},
         gate::{Decision, Gate},
         recorder::{Recorder, SpanGuard, Token},
     },

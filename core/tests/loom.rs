@@ -153,9 +153,9 @@ fn a_second_producer_takes_over() {
     });
 }
 
-/// A lock hands the ring from a recorder to the next while a consumer drains it. Both keep copies of
-/// the ring's counters. The second one writes a record that the first one reserved but did not
-/// write, and neither looks at the ring's own counters once it is attached.
+/// A lock hands the ring from one recorder to the next while a consumer drains it. Both write by
+/// copies of the ring's counters. The second one writes a record that the first one reserved but
+/// did not write.
 #[test]
 fn a_recorder_with_copies_takes_over() {
     explore("a recorder with copies takes over", 200_000, || {

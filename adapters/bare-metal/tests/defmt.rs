@@ -44,8 +44,9 @@ fn can_be_logged<T: ?Sized + defmt::Format>() {}
 /// Returns the names of the types that `root`, the source of a module, exports. Traits are left
 /// out, because only types can be logged.
 fn public_types(root: &str) -> impl Iterator<Item = &str> {
-    const TRAITS: [&str; 12] = [
+    const TRAITS: [&str; 13] = [
         "Clock",
+        "Copies",
         "Event",
         "Storage",
         "Repr",
@@ -132,7 +133,11 @@ fn every_public_type_can_be_logged() {
     can_be_logged::<tailwatch_core::Recorder<'_, &Timer, 9>>();
     can_be_logged::<tailwatch_core::SpanGuard<'_, '_, &Timer, 9>>();
     can_be_logged::<tailwatch_core::Token>();
-    can_be_logged::<tailwatch_core::Disabled>();
+    can_be_logged::<tailwatch_core::Decision>();
+    can_be_logged::<tailwatch_core::NoCopies>();
+    can_be_logged::<tailwatch_core::ThreadCopies>();
+    can_be_logged::<tailwatch_core::CopiedBytes>();
+    can_be_logged::<tailwatch_core::Recorder<'_, &Timer, 9, tailwatch_core::ThreadCopies>>();
     can_be_logged::<tailwatch_core::CapacityError>();
     can_be_logged::<tailwatch_core::Consumer<'_>>();
     can_be_logged::<tailwatch_core::PassStart>();

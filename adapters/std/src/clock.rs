@@ -99,19 +99,19 @@ impl Calibration {
 /// The clock that the recording threads and the drain of a collector read.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
-    reading: Reading,
+    method: ReadMethod,
     calibration: Calibration,
 }
 
-/// The source and the mode in one value, so that the hot path makes a single comparison.
+/// How a clock is read: its source and its mode in one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
+pub(crate) enum ReadMethod {
     TscOrdered,
     TscRelaxed,
     Monotonic,
 }
 
-impl Reading {
+impl ReadMethod {
     /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
     /// one or two instructions. Returns `None` for the operating system's clock.
     #[inline(always)]
@@ -134,12 +134,12 @@ impl HostClock {
     /// The first call in a process calibrates the counter, which takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
         let calibration = *Calibration::of_this_process();
-        let reading = match (calibration.source, mode) {
-            (ClockSource::Monotonic, _) => Reading::Monotonic,
-            (ClockSource::Tsc, ClockMode::Ordered) => Reading::TscOrdered,
-            (ClockSource::Tsc, ClockMode::Relaxed) => Reading::TscRelaxed,
+        let method = match (calibration.source, mode) {
+            (ClockSource::Monotonic, _) => ReadMethod::Monotonic,
+            (ClockSource::Tsc, ClockMode::Ordered) => ReadMethod::TscOrdered,
+            (ClockSource::Tsc, ClockMode::Relaxed) => ReadMethod::TscRelaxed,
         };
-        Self { reading, calibration }
+        Self { method, calibration }
     }
 
     /// Creates a clock that reads the operating system's monotonic clock, even if the processor's
@@ -153,7 +153,7 @@ impl HostClock {
             rate: TickRate::NANOSECONDS,
             base: calibration.base,
         };
-        Self { reading: Reading::Monotonic, calibration }
+        Self { method: ReadMethod::Monotonic, calibration }
     }
 
     /// Returns where the clock reads its ticks.
@@ -164,16 +164,16 @@ impl HostClock {
     /// Returns whether reading the clock at the end of a span waits until the measured work is
     /// done. The operating system's clock always waits.
     pub const fn mode(&self) -> ClockMode {
-        match self.reading {
-            Reading::TscRelaxed => ClockMode::Relaxed,
+        match self.method {
+            ReadMethod::TscRelaxed => ClockMode::Relaxed,
             // The operating system's function puts a barrier before its read of the counter.
-            Reading::TscOrdered | Reading::Monotonic => ClockMode::Ordered,
+            ReadMethod::TscOrdered | ReadMethod::Monotonic => ClockMode::Ordered,
         }
     }
 
     /// Returns the source and the mode in one value.
-    pub(crate) const fn reading(&self) -> Reading {
-        self.reading
+    pub(crate) const fn method(&self) -> ReadMethod {
+        self.method
     }
 
     /// Returns the nanoseconds since `base`.
@@ -187,18 +187,18 @@ impl HostClock {
 impl Clock for HostClock {
     #[inline(always)]
     fn start(&self) -> u64 {
-        match self.reading {
-            Reading::TscOrdered | Reading::TscRelaxed => tsc::relaxed(),
-            Reading::Monotonic => self.read_monotonic(),
+        match self.method {
+            ReadMethod::TscOrdered | ReadMethod::TscRelaxed => tsc::relaxed(),
+            ReadMethod::Monotonic => self.read_monotonic(),
         }
     }
 
     #[inline(always)]
     fn end(&self) -> u64 {
-        match self.reading {
-            Reading::TscOrdered => tsc::ordered(),
-            Reading::TscRelaxed => tsc::relaxed(),
-            Reading::Monotonic => self.read_monotonic(),
+        match self.method {
+            ReadMethod::TscOrdered => tsc::ordered(),
+            ReadMethod::TscRelaxed => tsc::relaxed(),
+            ReadMethod::Monotonic => self.read_monotonic(),
         }
     }
 

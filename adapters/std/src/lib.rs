@@ -99,8 +99,8 @@
 //!   [`Builder::max_period`] plus one of its slices. Otherwise the drain may read a record only
 //!   after the window has moved past it; [`Health::late`] counts such samples. [`SlaState`] and
 //!   [`Limit`] describe further limits of SLA checks.
-//! - After a `fork`, the child process has no drain, so nothing is collected there. Its threads may
-//!   record all the same.
+//! - After a `fork`, the child process has neither rings nor a drain. Its threads may record, but
+//!   what they record is only counted, as unregistered.
 //! - A span should end on a thread that records into the same collector as the thread where it
 //!   began. Otherwise the other collector gets the sample, and the span stays open in the first
 //!   one.

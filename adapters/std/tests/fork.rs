@@ -12,25 +12,31 @@ fn main() {}
 fn main() {
     unix::children_record_and_turn_switches();
     println!("children_record_and_turn_switches: ok");
+    unix::a_fork_waits_for_a_change_of_a_switch();
+    println!("a_fork_waits_for_a_change_of_a_switch: ok");
 }
 
 #[cfg(unix)]
 mod unix {
-    use core::time::Duration;
+    use core::{
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        time::Duration,
+    };
     use std::{
         sync::{Arc, Barrier},
-        thread,
+        thread::{self, JoinHandle},
         time::Instant,
     };
 
     use tailwatch::{Collector, Trading, measure};
 
-    /// The rings of the collector, all of which threads of the parent have.
-    const RINGS: usize = 4;
+    /// The threads of the parent that record, and half of the collector's rings.
+    const THREADS: usize = 4;
 
     /// Runs `child` in a forked child process, and asserts that it returns within 30 s.
     fn in_child(child: impl FnOnce()) {
-        // SAFETY: the child calls only `child` and `_exit`.
+        // SAFETY: no other thread of this program holds a lock that `child` or `_exit` needs: the
+        // threads wait at a barrier, or turn switches, whose lock the fork waits for.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
         if pid == 0 {
@@ -52,8 +58,9 @@ mod unix {
         assert_eq!(status, 0, "the child failed");
     }
 
-    /// Starts threads that each record a span whenever `turn` is passed, and end after `rounds`.
-    fn start_threads(threads: usize, rounds: usize, turn: &Arc<Barrier>) -> Vec<Thread> {
+    /// Starts threads that each record a span in each of `rounds` rounds. All threads pass `turn`
+    /// before and after a round.
+    fn start_threads(threads: usize, rounds: usize, turn: &Arc<Barrier>) -> Vec<JoinHandle<()>> {
         let thread = |_| {
             let turn = Arc::clone(turn);
             thread::spawn(move || {
@@ -67,52 +74,71 @@ mod unix {
         (0..threads).map(thread).collect()
     }
 
-    type Thread = thread::JoinHandle<()>;
-
     pub(crate) fn children_record_and_turn_switches() {
         let collector = Collector::builder()
             .ignore_environment()
             .manual_drain()
-            .rings(RINGS)
+            .rings(2 * THREADS)
             .start()
             .expect("the settings are valid");
         collector.install().expect("no other collector is installed");
-        let turn = Arc::new(Barrier::new(RINGS));
-        let threads = start_threads(RINGS - 1, 2, &turn);
-        turn.wait();
-        drop(measure(Trading::OrderPlacement));
-        turn.wait();
-        collector.flush();
-        let health = collector.health();
-        let spans = RINGS as u64;
-        assert_eq!((health.produced, health.unregistered), (2 * spans, 0));
-
-        for _ in 0..20 {
-            in_child(|| child(&collector));
-        }
-
-        // In the parent, the threads still have their rings, and switches still reach them.
+        let turn = Arc::new(Barrier::new(THREADS));
+        let threads = start_threads(THREADS - 1, 3, &turn);
+        let round = |children: usize| {
+            turn.wait();
+            drop(measure(Trading::OrderPlacement));
+            turn.wait();
+            for _ in 0..children {
+                in_child(|| child(&collector));
+            }
+            collector.flush();
+            let health = collector.health();
+            assert_eq!(health.unregistered, 0, "{health:?}");
+            health.produced
+        };
+        let records = 2 * THREADS as u64;
+        assert_eq!(round(20), records);
+        // Switches still reach the threads of the parent, and the threads still have their rings.
         collector.set_event_enabled(Trading::OrderPlacement, false);
-        turn.wait();
+        assert_eq!(round(1), records);
         collector.set_event_enabled(Trading::OrderPlacement, true);
-        drop(measure(Trading::OrderPlacement));
-        turn.wait();
+        assert_eq!(round(0), 2 * records);
         for thread in threads {
             thread.join().expect("the thread does not panic");
         }
         collector.stop();
-        let health = collector.health();
-        // The threads record their second span before or after the event is turned on again.
-        assert!((2 * spans + 2..=4 * spans).contains(&health.produced), "{health:?}");
-        assert_eq!(health.unregistered, 0);
+    }
+
+    /// A child forks while another thread of the parent turns a switch all the time.
+    pub(crate) fn a_fork_waits_for_a_change_of_a_switch() {
+        let collector = Collector::builder().ignore_environment().start();
+        let collector = collector.expect("the settings are valid");
+        collector.register_thread("forking").expect("a ring is free");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    collector.set_event_enabled(Trading::OrderFill, false);
+                    collector.set_event_enabled(Trading::OrderFill, true);
+                }
+            });
+            for _ in 0..100 {
+                in_child(|| collector.set_enabled(false));
+            }
+            is_over.store(true, Relaxed);
+        });
+        drop(measure(Trading::OrderPlacement));
+        collector.flush();
+        assert_eq!(collector.health().produced, 2, "the switch of a child is its own");
     }
 
     /// The threads of the child get the stacks of the parent's threads, where these had their
-    /// copies of the gate. The parent's threads have all rings, so none of the child's records goes
-    /// into a ring. Were the copies of the child's threads changed, the threads would record, and
-    /// not count what they record as unregistered.
+    /// copies of the gate. The child must not change these copies: the threads would then record,
+    /// and not count what they record as unregistered.
     fn child(collector: &Collector) {
-        let (threads, rounds) = (2 * RINGS, 5);
+        let (threads, rounds) = (2 * THREADS, 5);
+        // Whatever the parent did: the event is on.
+        collector.set_event_enabled(Trading::OrderPlacement, true);
         let turn = Arc::new(Barrier::new(threads + 1));
         let running = start_threads(threads, rounds, &turn);
         for _ in 0..rounds {

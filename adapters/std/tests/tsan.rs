@@ -7,9 +7,9 @@
 //!
 //! The sanitizer covers the memory behind `unsafe` in the std adapter: recorders in thread-locals
 //! that other threads write copies of a gate into, rings in mapped memory that pass from thread to
-//! thread, and consumers that borrow from the pool next to them. State that the collector's guarantees let a program share
-//! without a lock is shared so here, in `Unlocked`. The ring's own protocol consists of atomic
-//! words and cannot race in this sense; the model checker explores it.
+//! thread, and consumers that borrow from the pool next to them. State that the collector's
+//! guarantees let a program share without a lock is shared so here, in `Unlocked`. The ring's own
+//! protocol consists of atomic words and cannot race in this sense; the model checker explores it.
 
 #![allow(
     unsafe_code,

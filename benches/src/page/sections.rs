@@ -2,7 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-/// What a section begins with: a heading that is the processor model.
+/// What a section begins with. The heading is the processor model, and in brackets its name, which
+/// a hypervisor may change.
 const HEADING: &str = "\n## ";
 
 /// Returns the text of the page, or nothing if there is no page yet.
@@ -17,17 +18,23 @@ pub(super) fn read(page: &Path) -> io::Result<String> {
     }
 }
 
-/// Returns `page` with another introduction and section of `model`. A new section comes last; the
-/// other sections stay as they are.
-pub(super) fn replace(page: &str, intro: &str, model: &str, section: &str) -> String {
-    let new = format!("{model}\n\n{}\n", section.trim_matches('\n'));
+/// Returns `page` with another introduction and section under `heading`, in place of the section of
+/// the same model. A new section comes last; the other sections stay as they are.
+pub(super) fn replace(page: &str, intro: &str, heading: &str, section: &str) -> String {
+    let new = format!("{heading}\n\n{}\n", section.trim_matches('\n'));
     let mut sections: Vec<&str> = page.split(HEADING).skip(1).collect();
-    match sections.iter_mut().find(|section| section.lines().next() == Some(model)) {
+    match sections.iter_mut().find(|section| model(section) == model(heading)) {
         Some(old) => *old = &new,
         None => sections.push(&new),
     }
     let sections = sections.iter().map(|section| format!("{HEADING}{}\n", section.trim_end()));
     sections.fold(format!("{}\n", intro.trim_end()), |page, section| page + &section)
+}
+
+/// Returns the model in a heading, or in the heading of a section.
+fn model(section: &str) -> &str {
+    let heading = section.lines().next().unwrap_or_default();
+    heading.split_once(" (").map_or(heading, |(model, _)| model)
 }
 
 /// Returns the name of a folder for `model`.
@@ -44,18 +51,18 @@ mod tests {
     #[test]
     fn a_run_replaces_the_section_of_its_model_only() {
         let page =
-            replace("", "# Benchmarks", "One (1)", "- Date: 1\n\n### A\n\n```text\na\n```\n");
-        assert_eq!(page, "# Benchmarks\n\n## One (1)\n\n- Date: 1\n\n### A\n\n```text\na\n```\n");
+            replace("", "# Benchmarks", "One (a)", "- Date: 1\n\n### A\n\n```text\na\n```\n");
+        assert_eq!(page, "# Benchmarks\n\n## One (a)\n\n- Date: 1\n\n### A\n\n```text\na\n```\n");
         let page = replace(&page, "# Benchmarks", "Two", "- Date: 2\n");
-        let again = replace(&page, "# Other words", "One (1)", "\n- Date: 3\n\n");
-        assert_eq!(again, "# Other words\n\n## One (1)\n\n- Date: 3\n\n## Two\n\n- Date: 2\n");
+        let again = replace(&page, "# Other words", "One (b)", "\n- Date: 3\n\n");
+        assert_eq!(again, "# Other words\n\n## One (b)\n\n- Date: 3\n\n## Two\n\n- Date: 2\n");
         assert_eq!(replace(&again, "# Other words", "Two", "- Date: 2"), again);
     }
 
     #[test]
     fn a_model_that_begins_like_another_has_its_own_section() {
-        let page = replace("# Benchmarks\n\n## EPYC 2\n\nold\n", "# Benchmarks", "EPYC", "new");
-        assert_eq!(page, "# Benchmarks\n\n## EPYC 2\n\nold\n\n## EPYC\n\nnew\n");
-        assert_eq!(slug("AMD EPYC (family 25, model 17)"), "amd-epyc-family-25-model-17");
+        let page = replace("# Benchmarks\n\n## EPYC 2\n\nold\n", "# Benchmarks", "EPYC (x)", "new");
+        assert_eq!(page, "# Benchmarks\n\n## EPYC 2\n\nold\n\n## EPYC (x)\n\nnew\n");
+        assert_eq!(slug("AMD family 25, model 17"), "amd-family-25-model-17");
     }
 }

@@ -133,6 +133,14 @@ impl Collectors {
 
     /// Calls `work` while a reader drains the rings of [`Fate::Read`].
     pub(super) fn with_reader<T>(&self, work: impl FnOnce() -> T) -> T {
+        /// Ends the reader, also if `work` panics.
+        struct Over<'o>(&'o AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+
         let (is_over, reader) = (AtomicBool::new(false), &self.read.inner);
         thread::scope(|scope| {
             let reading = || {
@@ -142,9 +150,8 @@ impl Collectors {
                 }
             };
             scope.spawn(reading);
-            let result = work();
-            is_over.store(true, Relaxed);
-            result
+            let _over = Over(&is_over);
+            work()
         })
     }
 

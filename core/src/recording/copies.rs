@@ -26,6 +26,7 @@ pub trait Copies {
 /// Nothing is copied: a span reads the gate and the counters of the ring where they are. A recorder
 /// takes the least memory this way, and a record the fewest instructions.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NoCopies;
 
 impl Copies for NoCopies {
@@ -63,6 +64,18 @@ const COPIED_IDS: usize = if cfg!(tailwatch_loom) { 2 } else { 80 };
 /// The copies of the gate do not change by themselves: whoever changes the gate must also call
 /// [`follow`](Self::follow). An event whose id is 80 or more has no copy, so its byte is read from
 /// the gate.
+///
+/// ```
+/// use tailwatch_core::{EventId, Gate, Recorder, Ring, Slot};
+///
+/// let (gate, mut ring) = (Gate::<128>::new(), Ring::<[Slot; 8]>::new());
+/// let recorder = Recorder::new(ring.split().0, &gate, ()).with_copies();
+/// let [low, high] = [79, 80].map(|id| EventId::new(id).unwrap());
+/// gate.set_enabled(false);
+/// assert!(recorder.decision(low).is_always() && recorder.decision(high).is_off());
+/// recorder.copies().follow(&gate, None);
+/// assert!(recorder.decision(low).is_off());
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct ThreadCopies {
@@ -82,7 +95,7 @@ impl ThreadCopies {
             reserved: Cell::new(producer.reserved()),
             switches: core::array::from_fn(|_| AtomicU8::new(0)),
         };
-        copies.follow(gate);
+        copies.follow(gate, None);
         copies
     }
 
@@ -96,28 +109,31 @@ impl ThreadCopies {
         }
     }
 
-    /// Creates the copies of a closed gate and of a ring that nothing is written into.
-    #[cfg(tailwatch_loom)]
-    pub(super) fn closed() -> Self {
-        Self {
-            head: Cell::new(0),
-            reserved: Cell::new(0),
-            switches: core::array::from_fn(|_| AtomicU8::new(Decision::CLOSED.0)),
-        }
-    }
-
-    /// Copies the bytes of `gate` that have changed.
+    /// Copies the bytes of `gate` that have changed: if `before` is given, since then, otherwise
+    /// since they were copied.
     ///
-    /// Any thread may call this method while the recorder is in use, but only one at a time. Bytes
-    /// that have not changed are not written, because a write takes the cache line away from the
+    /// Any thread may call this method while the recorder is in use, but only one at a time. With
+    /// `before`, copies of other bytes are not even read, so that the cache line stays with the
     /// recording thread.
-    pub fn follow<const IDS: usize>(&self, gate: &Gate<IDS>) {
+    pub fn follow<const IDS: usize>(&self, gate: &Gate<IDS>, before: Option<&CopiedBytes>) {
+        let CopiedBytes(now) = CopiedBytes::of(gate);
         for (id, copy) in self.switches.iter().enumerate() {
-            let Decision(byte) = gate.decision_of(id);
-            if copy.load(Relaxed) != byte {
-                copy.store(byte, Relaxed);
+            let former = before.map_or_else(|| copy.load(Relaxed), |CopiedBytes(bytes)| bytes[id]);
+            if now[id] != former {
+                copy.store(now[id], Relaxed);
             }
         }
+    }
+}
+
+/// The bytes of a gate that [`ThreadCopies`] are copies of, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct CopiedBytes([u8; COPIED_IDS]);
+
+impl CopiedBytes {
+    /// Returns the bytes of `gate`.
+    pub fn of<const IDS: usize>(gate: &Gate<IDS>) -> Self {
+        Self(core::array::from_fn(|id| gate.decision_of(id).0))
     }
 }
 

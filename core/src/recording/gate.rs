@@ -85,12 +85,6 @@ impl<const IDS: usize> Gate<IDS> {
         Self { switches: [const { AtomicU8::new(CLOSED) }; IDS] }
     }
 
-    /// Creates a gate that is [closed](Self::close): it admits nothing, and never will.
-    #[cfg(tailwatch_loom)]
-    pub fn closed() -> Self {
-        Self { switches: core::array::from_fn(|_| AtomicU8::new(CLOSED)) }
-    }
-
     /// Returns whether and how to record `event` at this moment.
     #[inline(always)]
     pub fn decision(&self, event: EventId) -> Decision {
@@ -175,10 +169,12 @@ fn change(switch: &AtomicU8, mask: u8, value: u8) {
 
 /// Whether and how to record an event: a copy of the event's byte in a [`Gate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Decision(pub(super) u8);
 
 impl Decision {
     /// The decision of a gate that is closed permanently.
+    #[cfg(not(tailwatch_loom))]
     pub(super) const CLOSED: Self = Self(CLOSED);
 
     /// Returns whether every occurrence of the event is recorded.

@@ -1,5 +1,7 @@
 //! Recording: the code that runs on the measured thread.
 
+#[cfg(not(tailwatch_loom))]
+use crate::ring::Ring;
 use crate::{
     arithmetic,
     clock::Clock,
@@ -9,7 +11,7 @@ use crate::{
         copies::{Copies, NoCopies, ThreadCopies},
         gate::{Decision, Gate},
     },
-    ring::{Ring, producer::Producer},
+    ring::producer::Producer,
     sync::Cell,
 };
 
@@ -26,6 +28,8 @@ const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 /// records and one more for every [batch](crate::ring), and predictable branches.
 ///
 /// `C` is the type of the clock. `IDS` is the length of the [`Gate`], usually the largest id + 1.
+/// `K` is what the recorder keeps copies of: nothing, or [all that a span reads](ThreadCopies),
+/// which takes one more store for each record.
 ///
 /// All methods take `&self`, so the spans of one recorder may nest and overlap. A recorder can move
 /// to another thread, but two threads cannot use it at once.
@@ -143,7 +147,8 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS> {
 
     /// Returns a recorder that keeps [copies](ThreadCopies) of what a span reads.
     ///
-    /// Nothing else may write into the ring as long as this recorder does.
+    /// From now on, a change of the gate takes effect on events with copies only if
+    /// [`ThreadCopies::follow`] is called.
     pub fn with_copies(self) -> Recorder<'r, C, IDS, ThreadCopies> {
         let Self { producer, gate, clock, rng, copies: NoCopies } = self;
         let copies = ThreadCopies::of(&producer, gate);
@@ -152,24 +157,13 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS> {
 }
 
 impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
-    /// Creates a recorder that records nothing: all of its copies are those of a closed gate.
+    /// Creates a recorder whose copies are those of a closed gate, which a thread-local can begin
+    /// with. It admits no event, if `gate` is closed too.
     ///
-    /// It is what a thread-local can begin with. `ring` and `gate` are never used, unless a span of
-    /// another recorder is ended.
+    /// The recorder is not attached to `ring`. Whatever is written all the same, such as the END of
+    /// a span of another recorder, must be written only if nothing else writes into `ring`.
     #[cfg(not(tailwatch_loom))]
     pub const fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
-        Self {
-            producer: Producer::unattached(ring),
-            gate,
-            clock,
-            rng: SampleRng(Cell::new(0)),
-            copies: ThreadCopies::closed(),
-        }
-    }
-
-    /// Creates a recorder that records nothing: all of its copies are those of a closed gate.
-    #[cfg(tailwatch_loom)]
-    pub fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self {
             producer: Producer::unattached(ring),
             gate,

@@ -6,8 +6,6 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use tailwatch_core::{Event, EventId, EventInfo, Limit, Ring, Shape, Trading, WindowSpec};
 
 use super::{Collector, explain::InForce};
-#[cfg(all(unix, not(tailwatch_loom)))]
-use crate::recording::fork;
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
     drain::{
@@ -17,7 +15,7 @@ use crate::{
         thread::{self, DrainPriority},
     },
     observer::{Callback, Delivery, Hook, Observers},
-    recording::{pool::Pool, thread_recorder::OFF},
+    recording::{fork, pool::Pool, thread_recorder::OFF},
     report::sla::SlaChange,
     settings::{
         ClockSetting, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
@@ -318,7 +316,6 @@ impl Builder {
         }
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
-        #[cfg(all(unix, not(tailwatch_loom)))]
         fork::install_handlers().map_err(BuildError::ForkHandlers)?;
         let clock = clock(settings.clock.value);
         let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };

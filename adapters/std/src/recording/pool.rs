@@ -48,7 +48,7 @@ use tailwatch_core::{
     },
 };
 
-use super::{registry::Registry, ring_memory::RingMemory};
+use super::{followers::Followers, fork, ring_memory::RingMemory};
 use crate::{
     clock::HostClock,
     sync::{Condvar, Mutex, lock},
@@ -91,7 +91,9 @@ pub(crate) struct Pool {
     /// The switches that decide which events are recorded.
     gate: Gate<IDS>,
     /// The threads that keep copies of the gate. Its lock is held while the gate is changed.
-    registry: &'static Registry,
+    followers: &'static Followers,
+    /// How many forks lead to the process that created the pool.
+    forks: usize,
     /// For each event id: not 0 while a limit of the event is violated.
     breached: Box<[AtomicU8]>,
     /// Not 0 once the collector is stopped.
@@ -137,7 +139,8 @@ impl Pool {
             claims: AtomicUsize::new(0),
             freed: Condvar::new(),
             gate: Gate::new(),
-            registry: Registry::of_this_process(),
+            followers: Followers::of_this_process(),
+            forks: fork::forks(),
             breached: (0..IDS).map(|_| AtomicU8::new(0)).collect(),
             stopped: AtomicU8::new(0),
             finished: AtomicU8::new(0),
@@ -168,7 +171,7 @@ impl Pool {
     /// gate, and makes the copies that threads have of the gate follow. Does nothing once the
     /// collector is stopped, because a stopped collector stays off.
     pub(crate) fn update_gate(&self, update: impl FnOnce(&Gate<IDS>)) {
-        self.registry.change(&self.gate, |gate| {
+        self.followers.change(&self.gate, |gate| {
             if !self.is_stopped() {
                 update(gate);
             }
@@ -219,15 +222,21 @@ impl Pool {
         }
     }
 
+    /// Returns whether this process inherited the pool from the process that it was forked from.
+    fn is_inherited(&self) -> bool {
+        self.forks != fork::forks()
+    }
+
     /// Takes a free ring for the current thread, whose name the closure `name` returns. Returns
-    /// `None` if no ring is free.
+    /// `None` if no ring is free, or if the rings belong to the process that this one was forked
+    /// from.
     ///
     /// Does not wait for a ring to become free. Blocks only while another thread holds the lock of
     /// the list of free rings.
     pub(crate) fn claim(self: &Arc<Self>, name: impl FnOnce() -> Arc<str>) -> Option<Claim> {
         // Relaxed: this check only avoids taking the lock. A thread that reads an outdated 0 checks
         // again with its next record.
-        if self.free_rings.load(Relaxed) == 0 {
+        if self.free_rings.load(Relaxed) == 0 || self.is_inherited() {
             return None;
         }
         let index = self.pop_free(&mut lock(&self.free))?;
@@ -242,6 +251,9 @@ impl Pool {
         name: impl FnOnce() -> Arc<str>,
     ) -> Option<Claim> {
         const MAX_WAIT: Duration = Duration::from_millis(500);
+        if self.is_inherited() {
+            return None;
+        }
         let has_ending = || self.rings.iter().any(|ring| ring.state.load(Relaxed) == ENDING);
         let free = lock(&self.free);
         let free =
@@ -317,7 +329,7 @@ impl Pool {
 
     /// Closes the gate for good, and makes the next pass of the drain the last one.
     pub(crate) fn stop(&self) {
-        self.registry.change(&self.gate, |gate| {
+        self.followers.change(&self.gate, |gate| {
             // Release, paired with the Acquire load in `is_stopping`: the last pass sees everything
             // recorded before this call.
             self.stopped.store(1, at("pool: stopping", Release));

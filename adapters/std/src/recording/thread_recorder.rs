@@ -1,10 +1,11 @@
 //! The recorder of the current thread, which writes records into the thread's ring.
 //!
-//! The recorder is in a thread-local, with copies of all that a span reads. A thread without a ring
-//! has a recorder too: it rejects every START and has nothing reserved for an END. The hot path
-//! therefore does not ask whether the thread has a ring. A second thread-local owns the claim on
-//! the ring, and gives the ring back when the thread ends. The recorder has no destructor, so it
-//! can be used until the end of the thread.
+//! The recorder is in a thread-local, with copies of what a span reads. A thread without a ring has
+//! a recorder too. Its copies of the gate are those of a closed one, which leads a START to the
+//! rare path, and its clock is none that an END reads by itself. The hot path therefore does not
+//! ask whether the thread has a ring. A second thread-local owns the claim on the ring, and gives
+//! the ring back when the thread ends. The recorder has no destructor, so it can be used until the
+//! end of the thread.
 //!
 //! A span refers to neither. The end of a span looks up the recorder again. Therefore a span may
 //! outlive the thread's claim, for example in another thread-local that is dropped later, and may
@@ -31,37 +32,81 @@ use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder, ThreadCopies, Tick
 use tailwatch_core::{Ring, Slot, ring::MIN_CAPACITY};
 
 use super::{
+    followers::{Followers, Following},
     pool::{Claim, IDS, Pool},
-    registry::{Registration, Registry},
 };
-use crate::clock::{Reading, tsc};
+use crate::clock::{ReadMethod, tsc};
 
-/// What a thread records with. Its first 64 bytes are all that a span of an event with an id below
-/// 16 reads; ids below 80 take another 64 bytes, and higher ones the gate.
-#[repr(C, align(64))]
+/// Whether thread-locals are in memory that lives as long as the thread, so that other threads may
+/// write copies of a gate into it. On other systems `std` frees a thread-local when the thread
+/// ends, in no known order with others. There the copies stay closed, and every START takes the
+/// rare path.
+const HAS_NATIVE_THREAD_LOCALS: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_vendor = "apple",
+    all(windows, target_env = "msvc")
+));
+
+/// What a thread records with. On 64-bit targets, its first 64 bytes are all that a span of an
+/// event with an id below 16 reads. Ids from 16 to 79 take another 64 bytes, and higher ones the
+/// gate.
+#[repr(C)]
+// The alignment is for speed only, and not every system provides it for thread-locals.
+#[cfg_attr(target_os = "linux", repr(align(64)))]
 pub(crate) struct ThreadState {
-    /// The recorder. Its gate and its clock are those of the collector, if the collector reads the
-    /// processor's counter. Otherwise its gate is closed, and the rare path reads the clock.
-    pub(crate) recorder: Recorder<'static, Reading, IDS, ThreadCopies>,
+    /// The recorder. Its gate is the collector's if the recorder may decide by copies of it, and
+    /// otherwise a closed one: see `has_copies`.
+    pub(crate) recorder: Recorder<'static, ReadMethod, IDS, ThreadCopies>,
     /// The pool of the ring, or null if the thread has no ring.
     pool: *const Pool,
 }
 
+#[cfg(not(tailwatch_loom))]
+const _: () = assert!(
+    cfg!(not(target_pointer_width = "64")) || core::mem::offset_of!(ThreadState, pool) == 128,
+    "a recorder fills two cache lines"
+);
+
+/// Returns whether the threads of `pool` decide by copies of its gate. They do not if the collector
+/// reads the operating system's clock, so that START need not ask which clock it has to read.
+fn has_copies(pool: &Pool) -> bool {
+    HAS_NATIVE_THREAD_LOCALS && pool.clock().method() != ReadMethod::Monotonic
+}
+
+/// The gate and the ring of recorders that do not record by themselves.
+#[cfg(not(tailwatch_loom))]
+static CLOSED: Gate<IDS> = Gate::closed();
+#[cfg(not(tailwatch_loom))]
+static NO_RING: Ring<[Slot; MIN_CAPACITY]> = Ring::new();
+
+#[cfg(not(tailwatch_loom))]
 impl ThreadState {
     /// The state of a thread that has no ring.
-    #[cfg(not(tailwatch_loom))]
     const fn without_ring() -> Self {
-        static NO_RING: Ring<[Slot; MIN_CAPACITY]> = Ring::new();
-        let recorder = Recorder::closed(&NO_RING, &CLOSED, Reading::Monotonic);
+        let recorder = Recorder::closed(&NO_RING, &CLOSED, ReadMethod::Monotonic);
         Self { recorder, pool: ptr::null() }
     }
 
-    /// Never called: the models have recorders of their own.
-    #[cfg(tailwatch_loom)]
+    /// Returns the gate of recorders that do not record by themselves.
+    fn closed_gate() -> &'static Gate<IDS> {
+        &CLOSED
+    }
+}
+
+/// The models have recorders of their own. These functions are never called.
+#[cfg(tailwatch_loom)]
+impl ThreadState {
     fn without_ring() -> Self {
-        unreachable!("the models have recorders of their own")
+        unreachable!("a model uses the recorder of a thread")
     }
 
+    fn closed_gate() -> &'static Gate<IDS> {
+        unreachable!("a model uses the recorder of a thread")
+    }
+}
+
+impl ThreadState {
     /// The state of the thread that has this claim.
     fn new(claim: &Claim) -> Self {
         let pool: *const Pool = Arc::as_ptr(claim.pool());
@@ -69,12 +114,12 @@ impl ThreadState {
         // keeps the pool alive, is not dropped: its drop replaces the state first.
         let pool: &'static Pool = unsafe { &*pool };
         let producer = pool.ring(claim.ring_index).attach_producer();
-        let reading = pool.clock().reading();
-        let gate = if reading == Reading::Monotonic { closed_gate() } else { pool.gate() };
+        let gate = if has_copies(pool) { pool.gate() } else { Self::closed_gate() };
         // Without a seed of its own, each of many short threads would sample like the one before.
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the number will do")]
         let seed = claim.number as u32;
-        let recorder = Recorder::new(producer, gate, reading).with_seed(seed).with_copies();
+        let recorder =
+            Recorder::new(producer, gate, pool.clock().method()).with_seed(seed).with_copies();
         Self { recorder, pool }
     }
 
@@ -90,26 +135,10 @@ impl ThreadState {
     }
 }
 
-/// The gate of threads that have no ring.
-#[cfg(not(tailwatch_loom))]
-static CLOSED: Gate<IDS> = Gate::closed();
-
-/// Returns a gate that is closed.
-#[cfg(not(tailwatch_loom))]
-fn closed_gate() -> &'static Gate<IDS> {
-    &CLOSED
-}
-
-/// Never called: the models have recorders of their own.
-#[cfg(tailwatch_loom)]
-fn closed_gate() -> &'static Gate<IDS> {
-    unreachable!("the models have recorders of their own")
-}
-
 /// A thread's claim on its ring. While it exists, [`STATE`] is the state of the claim.
 struct Attachment {
-    /// `None` if the copies of the recorder follow no gate.
-    registration: Option<Registration>,
+    /// `None` if the recorder does not decide by copies of the pool's gate.
+    following: Option<Following>,
     /// Gives the ring back when it is dropped, and keeps the pool alive until then.
     _claim: Claim,
 }
@@ -119,21 +148,21 @@ impl Attachment {
     /// attachment.
     fn new(claim: Claim) -> Self {
         set_state(ThreadState::new(&claim));
-        let gate = claim.pool().gate();
-        let follows = claim.pool().clock().reading() != Reading::Monotonic;
-        let registration = follows.then(|| {
+        let pool = claim.pool();
+        let following = has_copies(pool).then(|| {
             // SAFETY: the copies are in `STATE`, which lives until the thread ends, after the
-            // attachment was dropped. `STATE` is changed only here and in the drop, where the
-            // registration is dropped first.
-            unsafe { Registry::of_this_process().register(gate, state().recorder.copies()) }
+            // attachment was dropped: `has_copies` has checked it. `STATE` is changed only here, in
+            // the drop, where `following` is dropped first, and in the child of a fork, which has
+            // no followers.
+            unsafe { Followers::of_this_process().follow(pool.gate(), state().recorder.copies()) }
         });
-        Self { registration, _claim: claim }
+        Self { following, _claim: claim }
     }
 }
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.registration = None;
+        self.following = None;
         // The claim is dropped after this function, because the state refers to its pool and ring.
         set_state(ThreadState::without_ring());
     }
@@ -154,16 +183,16 @@ thread_local! {
 /// Returns the state of this thread.
 #[inline(always)]
 fn state<'a>() -> &'a ThreadState {
-    // SAFETY: the thread-local exists until the thread ends, because it has no destructor. The
+    // SAFETY: the thread-local exists as long as `with` returns a reference to it. The
     // reference lives no longer than a call of one of the functions below, none of which uses it
     // after a call that may attach the thread to another ring. Other threads reach only the copies
-    // in it, which the registry's lock and atomics guard.
+    // in it, which atomics and the lock of the followers guard.
     STATE.with(|state| unsafe { &*state.get() })
 }
 
 /// Replaces the state of this thread.
 fn set_state(new: ThreadState) {
-    // SAFETY: no reference to the state is in use, as in `state`, and no registration refers to the
+    // SAFETY: no reference to the state is in use, as in `state`, and no other thread refers to the
     // copies in it: see `Attachment`.
     STATE.with(|state| unsafe { *state.get() = new });
 }
@@ -185,8 +214,12 @@ pub(crate) const OFF: bool = cfg!(feature = "off");
 fn adopt(claim: Claim) -> bool {
     ATTACHMENT
         .try_with(|attachment| {
-            // The former attachment is dropped before the new one is made.
-            drop(attachment.take());
+            // The former attachment is dropped before the new one is made. Dropping may free the
+            // pool. If the program's allocator records that, the thread has another attachment
+            // then, which must be dropped too.
+            while let Some(former) = attachment.take() {
+                drop(former);
+            }
             attachment.replace(Some(Attachment::new(claim)));
         })
         .is_ok()
@@ -205,8 +238,8 @@ pub(crate) fn detach_in_child() {
     if state().pool.is_null() {
         return;
     }
-    // Forgotten and not dropped: the drop would unpark the drain's thread, which the child does not
-    // have, and might unmap the rings.
+    // Forgotten and not dropped: the drop could free the pool, in a process of which another thread
+    // may have held the allocator's locks.
     core::mem::forget(ATTACHMENT.try_with(RefCell::take));
     set_state(ThreadState::without_ring());
 }
@@ -451,8 +484,14 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
     let outcome = if thread::panicking() && !was_unwinding { Outcome::Cancelled } else { outcome };
     let state = state();
     let Some(pool) = state.pool() else { return end_without_ring(token, outcome) };
-    let end = if end == NOT_READ { pool.clock().end() } else { end };
-    state.recorder.end_at(token, outcome, end);
+    if end != NOT_READ {
+        return state.recorder.end_at(token, outcome, end);
+    }
+    // The usual case if the collector reads the operating system's clock.
+    let now = pool.clock().end();
+    if !state.recorder.try_end_at(&token, outcome, now) {
+        state.recorder.end_at(token, outcome, now);
+    }
 }
 
 /// Ends a span on a thread that has no ring.

@@ -6,12 +6,12 @@
 //! one ordering, by its name in the table of `pool.rs`: a load or store with this name becomes
 //! `Relaxed`, and a fence is left out.
 
-#![allow(unsafe_code, reason = "registering the copies of a recorder")]
+#![allow(unsafe_code, reason = "the copies of a recorder follow a gate")]
 
 use std::sync::{Arc, atomic};
 
 use loom::{model::Builder, thread};
-use tailwatch_core::{Clock, Consumer, EventId, Outcome, Recorder, TickRate, Token};
+use tailwatch_core::{Clock, Consumer, EventId, Outcome, Recorder, ThreadCopies, TickRate, Token};
 
 use super::*;
 use crate::clock::ClockMode;
@@ -145,60 +145,54 @@ fn a_ring_goes_from_thread_to_thread() {
 }
 
 /// While the collector is stopped, a thread whose event the copies of the gate reject checks
-/// whether the collector has stopped. The thread registers its copies in the meantime, so that the
-/// gate may close before, while or after they are made.
+/// whether the collector has stopped. The thread gets its copies in the meantime, so the gate may
+/// close before, while or after they are made.
 #[test]
 fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
-    explore("a thread that finds the gate closed sees the stop", 8, |pool| {
+    explore("a thread that finds the gate closed sees the stop", 20, |pool| {
         let recording = thread::spawn({
             let pool = Arc::clone(&pool);
             move || {
-                let producer = pool.ring(0).attach_producer();
-                let recorder = Recorder::new(producer, pool.gate(), ()).with_copies();
-                // SAFETY: the registration is dropped before the recorder, which does not move.
-                let registration =
-                    unsafe { pool.registry.register(pool.gate(), recorder.copies()) };
-                let decide = || {
-                    let decision = recorder.decision(event());
-                    if decision.is_off() {
+                with_copies(&pool, |recorder| {
+                    if recorder.decision(event()).is_off() {
                         assert!(pool.is_stopped(), "the gate is closed, which only `stop` does");
                     }
-                    decision.is_off()
-                };
-                if decide() {
-                    assert!(decide(), "a closed gate stays closed");
-                }
-                drop(registration);
-                decide()
+                });
             }
         });
         pool.stop();
-        let was_closed = recording.join().unwrap();
-        assert!(pool.gate().decision(event()).is_closed() || !was_closed);
+        recording.join().unwrap();
     });
 }
 
-/// A thread gets the copies of the gate while another one turns a switch and a third one stops the
-/// collector. In the end the copies agree with the gate.
+/// Calls `work` with a recorder whose copies follow the gate of the pool.
+fn with_copies(pool: &Pool, work: impl FnOnce(&Recorder<'_, (), IDS, ThreadCopies>)) {
+    let producer = pool.ring(0).attach_producer();
+    let recorder = Recorder::new(producer, pool.gate(), ()).with_copies();
+    // SAFETY: the recorder does not move, and is dropped after what keeps its copies in the list.
+    let _following = unsafe { pool.followers.follow(pool.gate(), recorder.copies()) };
+    work(&recorder);
+}
+
+/// A thread gets copies of the gate, while one thread turns the switch of the event off, and
+/// another one gets copies and gives them up again. Once the switch is off, the copies agree.
 #[test]
 fn copies_of_the_gate_follow_it() {
-    explore("copies of the gate follow it", 50, |pool| {
+    explore("copies of the gate follow it", 100, |pool| {
         let switching = thread::spawn({
             let pool = Arc::clone(&pool);
             move || pool.update_gate(|gate| gate.set_event_enabled(event(), false))
         });
-        let stopping = thread::spawn({
+        let coming_and_going = thread::spawn({
             let pool = Arc::clone(&pool);
-            move || pool.stop()
+            move || with_copies(&pool, |_| ())
         });
-        let producer = pool.ring(0).attach_producer();
-        let recorder = Recorder::new(producer, pool.gate(), ()).with_copies();
-        // SAFETY: as above.
-        let registration = unsafe { pool.registry.register(pool.gate(), recorder.copies()) };
-        switching.join().unwrap();
-        stopping.join().unwrap();
-        assert!(recorder.decision(event()).is_closed(), "the copies did not follow the gate");
-        drop(registration);
+        with_copies(&pool, |recorder| {
+            switching.join().unwrap();
+            let decision = recorder.decision(event());
+            assert!(decision.is_switched_off(), "the copies did not follow the gate");
+        });
+        coming_and_going.join().unwrap();
     });
 }
 
