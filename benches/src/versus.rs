@@ -218,10 +218,7 @@ fn in_bursts<'c>(
 ) -> Vec<Row> {
     let mut contestants: Vec<_> = floors().into();
     for (form, collectors, name) in cold_forms(collectors) {
-        // A value is one record, and the collector that is read expects two for each span.
-        if !name.contains("/value/") {
-            contestants.push(collectors.contestant(name, form, Fate::Read));
-        }
+        contestants.push(collectors.contestant(name, form, Fate::Read));
     }
     contestants.push(collectors[0].contestant("span/disabled", forms::guard, Fate::Unrecorded));
     contestants.extend(peers.into_iter().filter(|peer| peer.name.starts_with("reference/")));
