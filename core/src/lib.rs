@@ -19,9 +19,9 @@
 //!   prevented, because preventing it would make the hot path wait.
 //! - A percentile over a window covers the spans that ended, and the values that were recorded, in
 //!   that window. It is found by nearest rank, without interpolation. It is exact while the
-//!   [`Storage`] still keeps all samples of the window. Otherwise, and with a correction for
-//!   coordinated omission, it is estimated from a histogram, and [`Summary::accuracy`] states the
-//!   error.
+//!   [`Storage`] still keeps all samples of the window. Otherwise, and where a correction for
+//!   coordinated omission adds samples, it is estimated, from a histogram if the storage has one.
+//!   [`Summary::accuracy`] states the error.
 //!
 //! # Examples
 //!

@@ -1,8 +1,9 @@
-//! The traits that every type in a storage implements.
+//! The traits that all types in a storage implement, so that those which contain others can derive
+//! the usual ones.
 
 use core::fmt::Debug;
 
-/// A type whose values a storage holds, or a part of one.
+/// What a value in a storage, each of its fields, and the type parameters of both implement.
 pub trait Stored: Copy + Debug + Default + PartialEq + Eq + Log + 'static {}
 
 impl<T: Copy + Debug + Default + PartialEq + Eq + Log + 'static> Stored for T {}

@@ -68,8 +68,8 @@ impl<const N: usize> StaticRing<N> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the producer or recorder was taken before, or if other contexts try to
-    /// take it at the same time.
+    /// Returns an error if the producer or recorder was taken before. If several threads try at the
+    /// same moment, possibly none of them gets it, and all later calls fail, too.
     pub fn take_producer(&self) -> Result<Producer<'_>, AlreadyTaken> {
         if self.producer.claim() {
             Ok(self.ring().attach_producer())

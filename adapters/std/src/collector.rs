@@ -165,7 +165,8 @@ impl Collector {
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) it does not wait.
     ///
     /// # Errors
-    /// Returns an error if all rings are taken, or if the collector has stopped.
+    /// Returns an error if all rings are taken, if the collector has stopped, if the thread is
+    /// ending, or in a process that was forked from that of the collector.
     pub fn register_thread(&self, name: &str) -> Result<(), RegisterError> {
         register(&self.pool, name)
     }

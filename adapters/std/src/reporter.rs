@@ -20,8 +20,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// emitting a report takes longer than the interval, the reporter skips the intervals that passed
 /// meanwhile. An interval below 1 ms is raised to 1 ms.
 ///
-/// When the reporter is stopped or dropped, it emits a last report. Stop the collector before, so
-/// that this report includes everything that was recorded.
+/// When the reporter is stopped or dropped, it emits a last report, unless one failed before. Stop
+/// the collector before, so that this report includes everything that was recorded.
 ///
 /// ```
 /// use std::time::Duration;
@@ -111,7 +111,8 @@ impl Reporter {
         Ok(Self { alive: Some(alive), thread: Some(thread) })
     }
 
-    /// Emits a last report and ends the thread. Blocks until the thread has ended.
+    /// Emits a last report, unless one failed before, and ends the thread. Blocks until the thread
+    /// has ended.
     ///
     /// # Errors
     /// Returns the error of the writer or of `emit`, in an earlier report or in the last one.

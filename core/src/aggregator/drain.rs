@@ -238,7 +238,7 @@ impl<S: Storage> Aggregator<S> {
     /// Call this in each pass while the event is switched off, or only 1 in 2^k of its occurrences
     /// is recorded: then missing records do not mean that the event did not happen. Changes nothing
     /// if the event has no record yet, or if the limit is already violated: a record ends the
-    /// violation, or a restart of the clock.
+    /// violation, or a restart of the clock (see [`begin_pass`](Self::begin_pass)).
     pub fn reset_silence(&mut self, event: EventId) {
         let seen = OptionalTick::some(self.now);
         let StorageParts { row_of_id, rows, silences, .. } = self.storage.parts();

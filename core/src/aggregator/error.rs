@@ -36,8 +36,8 @@ pub enum ConfigError {
         /// The number of its slices.
         slices: u16,
     },
-    /// The slices of a window are shorter than one step of the clock (one tick), or the window is
-    /// 2^64 ns (584 years) or longer.
+    /// The slices of a window are shorter than half a step of the clock (a tick), so that they
+    /// would be rounded to 0 ticks, or the window is 2^64 ns (584 years) or longer.
     SliceTooShort {
         /// The length of the window.
         length: Duration,
@@ -98,8 +98,9 @@ pub enum ConfigError {
         what: &'static str,
         /// The value of this property in the shape.
         given: usize,
-        /// The value that the windows and events need. For the number of ids and the number of
-        /// slices per limit, larger values fit, too.
+        /// A value that fits the windows and events. For the number of ids and the number of slices
+        /// per limit, larger values fit, too. If no event has a limit on silence, 0 of them fit as
+        /// well.
         needed: usize,
     },
     /// The shape or the windows ask for more than [compact](crate::Compact) storage supports.

@@ -29,10 +29,11 @@ const ALL_OFF: u8 = 0x40;
 /// master switch is off or the gate is closed.
 ///
 /// A [`Recorder`](crate::Recorder) reads the gate at the START of a span and before it records a
-/// value or a duration, wait-free by a relaxed load of one byte. When a span is closed, its END is
-/// written if its START was, even if the event was switched off or the gate was closed in between.
-/// A [FORGET](crate::Kind::Forget) takes the place of the END if the span is discarded or is too
-/// long for an END, or if the clock stepped back during the span.
+/// value or a duration, wait-free by a relaxed load of one byte. If it keeps copies, it reads those
+/// instead, and they must [follow](crate::ThreadCopies::follow) each change of the gate. When a
+/// span is closed, its END is written if its START was, even if the event was switched off or the
+/// gate was closed in between. A [FORGET](crate::Kind::Forget) takes the place of the END if the
+/// span is discarded or is too long for an END, or if the clock stepped back during the span.
 ///
 /// # Limits
 ///

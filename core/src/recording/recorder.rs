@@ -16,8 +16,9 @@ use crate::{
 };
 
 /// Whether the usual case (every occurrence of the event is recorded, and the duration fits an END)
-/// has code of its own in addition to the general code. Targets with 32-bit registers have only the
-/// general code: a span then takes a few more instructions, but its code takes half as much flash.
+/// comes first and, at the END, has code of its own in addition to the general code. Targets with
+/// 32-bit registers have only the general code: a span then takes a few more instructions, but its
+/// code takes half as much flash.
 const FAST_PATH: bool = arithmetic::HAS_64_BIT_REGISTERS;
 
 /// Records the events of one thread, task or interrupt into a [`Ring`](crate::Ring) of its own.
@@ -75,8 +76,9 @@ pub struct Recorder<'r, C, const IDS: usize, K = NoCopies> {
 /// Good Algorithms for Random Number Generation*, 2014). Over the period of 2^32 draws, each
 /// pattern of k high bits comes up in exactly 1 of 2^k draws.
 ///
-/// All generators start at the same state and so draw the same sequence. Each adds a salt, the
-/// address of its recorder, so that two recorders do not select the same occurrences.
+/// All generators walk the same cycle, and start at the same state unless the adapter gives each a
+/// seed. Each adds a salt, the address of its recorder, so that two recorders do not select the
+/// same occurrences.
 ///
 /// A counter would be cheaper. But if it recorded every n-th occurrence of an event that repeats a
 /// pattern, it could hit the same part of the pattern every time.
@@ -160,8 +162,9 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
     /// Creates a recorder whose copies are those of a closed gate, which a thread-local can begin
     /// with. It admits no event, if `gate` is closed too.
     ///
-    /// The recorder is not attached to `ring`. Whatever is written all the same, such as the END of
-    /// a span of another recorder, must be written only if nothing else writes into `ring`.
+    /// The recorder is not attached to `ring`, so nothing should be written by it. A record that is
+    /// written all the same, such as the END of a span of another recorder, goes into `ring`, and
+    /// is torn if something else writes there.
     #[cfg(not(tailwatch_loom))]
     pub const fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
         Self {
@@ -371,6 +374,7 @@ impl<'r, C: Clock, const IDS: usize, K: Copies> Recorder<'r, C, IDS, K> {
     #[inline(always)]
     fn decide_fast(&self, event: EventId) -> Option<u8> {
         let decision = self.decision(event);
+        // The usual case first, or, where only the size of the code matters, in its smallest form.
         if FAST_PATH && decision.is_always() {
             Some(0)
         } else if decision.is_off() {

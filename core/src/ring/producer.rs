@@ -53,7 +53,8 @@ impl<'r> Producer<'r> {
         Self::unattached(ring)
     }
 
-    /// Creates a producer that must not write anything, because it is not attached to the ring.
+    /// Creates a producer that is not attached to the ring. Nothing should be written by it: the
+    /// records would be torn if something else writes into the ring.
     pub(crate) const fn unattached(ring: &'r Ring) -> Self {
         let mask = ring.slots.len() - 1;
         // Made from the reference to the whole ring, so that it may be used to reach the slots.

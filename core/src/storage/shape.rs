@@ -277,7 +277,7 @@ impl Shape {
 
     /// Returns the number of *tallies*: one for each slice that the window of each limit on a
     /// quantile can have. A tally holds the number and weight of the samples in the slice, and
-    /// the weight of those that exceed the limit's threshold.
+    /// the weight of those that exceed the limit.
     #[inline(always)]
     pub const fn all_tallies(&self) -> usize {
         self.limits * self.limit_slices

@@ -1,4 +1,4 @@
-//! A 64-bit tick count that is stored in two 32-bit words, for targets without 64-bit atomics.
+//! A tick count below 2^63 that is stored in two 32-bit words, for targets without 64-bit atomics.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use tailwatch_core::sync::{
     compiler_fence,
 };
 
-/// The 64-bit tick count of a clock at the last call of its method `tick`.
+/// The tick count of a clock, below 2^63, at the last call of its method `tick`.
 ///
 /// A clock over a counter of up to 32 bits returns this tick count plus what the counter has
 /// counted since. Reading and writing are wait-free and need only loads and stores.

@@ -19,7 +19,8 @@ use syn::{ExprClosure, Result};
 /// Write `#[measure(Event)]` or `#[measure(Event, err, tag = …, crate = …)]`.
 ///
 /// - The span of a function begins when the function is called and ends when it returns. If a panic
-///   unwinds the function, the span ends as `Outcome::Cancelled`.
+///   unwinds the function, the span ends as `Outcome::Cancelled`. (Without `err`, it ends as
+///   `Outcome::Ok` if the thread was already unwinding when the function was called.)
 /// - The span of an async function begins when its future is first polled and ends when the future
 ///   completes. If the future panics, or is dropped before it completes, the span ends as
 ///   `Outcome::Cancelled`. A future that is never polled records nothing. The measured future is

@@ -34,7 +34,8 @@ pub enum RegisterError {
     NotInstalled,
     /// The collector has stopped.
     Stopped,
-    /// All rings are taken by other threads, or the thread is ending and cannot take one.
+    /// All rings are taken by other threads. Or the thread is ending and cannot take one, or it
+    /// runs in a process that was forked from that of the collector.
     AllTaken {
         /// The number of rings of the collector.
         rings: usize,

@@ -25,8 +25,8 @@ pub(crate) struct Follower {
 unsafe impl Send for Follower {}
 
 /// All threads whose recorders keep copies of a gate that they follow. Blocking: one lock guards
-/// the list. A thread takes it when it gets a ring and when it gives the ring back, and so does
-/// whoever changes a gate.
+/// the list. A thread takes it when it gets copies that follow a gate and before they go, and so do
+/// whoever changes a gate and a fork.
 #[derive(Default)]
 pub(crate) struct Followers {
     list: Mutex<Vec<Follower>>,

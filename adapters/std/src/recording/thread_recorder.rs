@@ -2,10 +2,10 @@
 //!
 //! The recorder is in a thread-local, with copies of what a span reads. A thread without a ring has
 //! a recorder too. Its copies of the gate are those of a closed one, which leads a START to the
-//! rare path, and its clock is none that an END reads by itself. The hot path therefore does not
-//! ask whether the thread has a ring. A second thread-local owns the claim on the ring, and gives
-//! the ring back when the thread ends. The recorder has no destructor, so it can be used until the
-//! end of the thread.
+//! rare path. Its clock counts as the operating system's, which the rare path reads at an END. The
+//! hot path therefore does not ask whether the thread has a ring. A second thread-local owns the
+//! claim on the ring, and gives the ring back when the thread ends. The recorder has no destructor,
+//! so it can be used until the end of the thread.
 //!
 //! A span refers to neither. The end of a span looks up the recorder again. Therefore a span may
 //! outlive the thread's claim, for example in another thread-local that is dropped later, and may
@@ -48,9 +48,9 @@ const HAS_NATIVE_THREAD_LOCALS: bool = cfg!(any(
     all(windows, target_env = "msvc")
 ));
 
-/// What a thread records with. On 64-bit targets, its first 64 bytes are all that a span of an
-/// event with an id below 16 reads. Ids from 16 to 79 take another 64 bytes, and higher ones the
-/// gate.
+/// What a thread records with. If the collector reads the processor's counter, on a 64-bit target,
+/// a span of an event with an id below 16 reads only the first 64 bytes. Ids from 16 to 79 take
+/// another 64 bytes, and higher ones the gate.
 #[repr(C)]
 // The alignment is for speed only, and not every system provides it for thread-locals.
 #[cfg_attr(target_os = "linux", repr(align(64)))]

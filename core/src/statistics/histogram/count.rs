@@ -61,7 +61,8 @@ pub trait Count: Stored + Ord + private::Sealed {
         self.subtract(Self::from_u64(1));
     }
 
-    /// Increments the counter. It saturates at [`MAX`](Self::MAX).
+    /// Increments the counter. It saturates at [`MAX`](Self::MAX), unless it has 64 bits: such a
+    /// counter cannot get there.
     #[inline(always)]
     fn increment(&mut self) {
         *self = self.saturating_sum(Self::from_u64(1));
