@@ -82,8 +82,9 @@ pub struct Counters {
     /// - spans that ended before they began; they produce no sample
     /// - samples from the future, more than 10 ms ahead of the time of the pass; they count in the
     ///   total only
-    /// - STARTs from the future, or from more than 10 ms before the aggregator was created or the
-    ///   clock restarted; they are ignored
+    /// - STARTs from the future, or from more than 10 ms before the aggregator was created (or, if
+    ///   the clock has stepped back below that tick, before the lowest tick after such a step);
+    ///   they are ignored
     /// - passes whose time is before that of the previous pass
     pub clock_anomalies: u64,
     /// Durations and values that are too large. They produce no sample and count in no limit

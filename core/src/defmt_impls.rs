@@ -1,6 +1,6 @@
 //! `defmt::Format` for the types that cannot derive it, because they contain atomics, cells or a
-//! clock, have too many fields to log, or consist of raw bits. A type logs its name and some
-//! of what describes it; [`FixedPoint`] logs only its number.
+//! clock, have too many fields to log, or consist of raw bits. A type logs its name and, of
+//! some, part of what describes it; [`FixedPoint`] logs only its number.
 
 use defmt::{Format, Formatter, write};
 

@@ -42,10 +42,10 @@
 //! - Every other TAG adds a second tag to the newest open span whose START has the same event and
 //!   tick.
 //!
-//! The aggregator of this version counts a TAG as invalid, if it knows the event. It also counts as
-//! invalid each FORGET whose payload is above 2, and so each FORGET of a reserved reason. It
-//! nevertheless takes every FORGET of an event that measures time, also one of reason 4, for the
-//! end of a span that began at the tick of the FORGET.
+//! The aggregator of this version counts a TAG as invalid, if it knows the event. Of such events,
+//! it also counts as invalid each FORGET whose payload is above 2, and so each FORGET of a reserved
+//! reason. It nevertheless takes every FORGET of an event that measures time, also one of reason 4,
+//! for the end of a span that began at the tick of the FORGET.
 
 use core::fmt;
 
@@ -94,7 +94,8 @@ impl fmt::Display for Outcome {
 pub enum DiscardReason {
     /// The caller discarded the span.
     Discarded = 0,
-    /// The clock stepped back: it read less at END than at START, but did not wrap in between.
+    /// The clock stepped back: the tick of the END minus that of the START, modulo 2^64, is
+    /// negative as a signed number. (If a tick count has wrapped past 2^64 in between, it is not.)
     ClockSteppedBack = 1,
     /// The span lasted 2^46 ticks or more.
     TooLong = 2,

@@ -6,7 +6,8 @@
 //!
 //! | | `Wide` | `Compact` |
 //! |---|---|---|
-//! | a counter of an event, or of a bucket since the start | 64 bits | 32 bits, saturates |
+//! | count and weight of an event's samples since the start | 64 bits | 64 bits |
+//! | a count of outcomes or of paired spans of an event, or of a bucket since the start | 64 bits | 32 bits, saturates |
 //! | a bucket counter of a slice | [`Storage::Count`](crate::Storage::Count) | the same |
 //! | the value of a sample | up to 60 bits | up to 44 bits |
 //! | a sample in the buffer | 16 bytes: value, weight and tick | 8 bytes: value, weight and slices |
@@ -59,7 +60,7 @@ pub trait Repr: Stored + private::Sealed {
     /// A sum of values.
     type Sum: Sum;
 
-    /// The moments of the samples in one slice of a window.
+    /// The moments of the samples in one slice of a window, or of an event's staged samples.
     type Moments: StoredMoments<Self>;
 
     /// An element of the sample buffer.
@@ -97,8 +98,9 @@ pub trait StoredMoments<R: Repr>: Stored + private::Sealed {
     /// in 64 bits.
     fn merge(&mut self, other: &Moments<R::Sum>) -> u64;
 
-    /// Adds one sample. The weight before must be at most 2^31, so that the count and the weight
-    /// cannot overflow here. The aggregator commits staged samples once they weigh more.
+    /// Adds one sample. In compact storage, the weight before must be at most 2^31, so that the
+    /// count and the weight cannot overflow here: there, the aggregator commits staged samples once
+    /// they weigh more.
     fn add(&mut self, sample: R::Sample);
 
     /// Adds at most 2^17 samples. The caller must ensure the condition of [`add`](Self::add) for

@@ -58,7 +58,8 @@ impl<C, const IDS: usize, const RINGS: usize> fmt::Debug for DrainConfig<'_, C, 
 ///
 /// The numbers of a storage whose shape is based on [`Shape::small`](tailwatch_core::Shape::small)
 /// are [compact](tailwatch_core::Compact): a span must be shorter than 4.5 hours, and
-/// counts of spans saturate at 2^32 − 1.
+/// counts of outcomes and of a slice's spans
+/// saturate at 2^32 − 1.
 ///
 /// ```
 /// use core::cell::Cell;

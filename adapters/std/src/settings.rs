@@ -117,7 +117,8 @@ impl<T> Setting<T> {
     }
 }
 
-/// The clock that measures spans.
+/// The clock that measures spans. The processor's counter is *reliable* if the processor has one
+/// that runs at a constant rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClockSetting {

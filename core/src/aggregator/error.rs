@@ -267,9 +267,9 @@ pub(super) fn check<S: Storage>(
     if parts.row_of_id.iter().any(|row| *row != 0) {
         return Err(ConfigError::StorageInUse);
     }
-    // Most arrays may be longer than needed. Not so those that are processed from the first to the
-    // last element, and the table of open spans, whose indices wrap around at its end: there,
-    // surplus elements would be used although they are never set up.
+    // Most arrays may be longer than needed. Not so those whose surplus elements would be taken for
+    // elements in use, and the table of open spans, whose indices wrap around at its end: the
+    // surplus elements are never set up.
     check_stored("length of `windows`", parts.windows.len(), exactly(shape.windows))?;
     check_stored("length of `rows`", parts.rows.len(), exactly(shape.rows()))?;
     check_stored("length of `row_of_id`", parts.row_of_id.len(), at_least(shape.ids))?;

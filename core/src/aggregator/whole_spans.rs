@@ -6,8 +6,8 @@
 //!
 //! - The event is known and measured in time.
 //! - The ticks are plausible: the span did not begin more than 10 ms before the aggregator was
-//!   created or the clock restarted, nor after it ended, and it did not end after the time of the
-//!   pass.
+//!   created (or, if the clock has stepped back below that tick, before the lowest tick after such
+//!   a step), nor after it ended, and it did not end after the time of the pass.
 //! - The duration in the END gives a sample: it is not too large.
 //! - In wide storage, the span ended in the same slices of the windows as the event's *staged*
 //!   samples: those that are collected first, to be added to these slices together.

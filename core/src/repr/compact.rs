@@ -25,7 +25,7 @@ impl Repr for Compact {
     type Sample = CompactSample;
 }
 
-/// The moments of the samples in one slice of a window.
+/// The moments of the samples in one slice of a window, or of an event's staged samples.
 ///
 /// The count and the weight saturate at 2^32 − 1, the sum at 2^64 − 1 and the sum of
 /// squares at 2^96 − 1. When the weight saturates, both sums are set to their maximum, too,
@@ -224,7 +224,7 @@ impl StoredSample for CompactSample {
         }
     }
 
-    /// Does nothing: when the clock steps back, all slices expire, and
+    /// Does nothing: when the clock restarts, all slices expire, and
     /// [`remove_slice`](Self::remove_slice) removes their samples.
     #[inline(always)]
     fn clear_membership(_: &mut [Self]) {}
@@ -323,8 +323,9 @@ impl Sum for u64 {
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
         // No term is greater than Σx², and no intermediate result is negative, because the
-        // variance is not negative. (The sums of a series are rounded. This matters less than the
-        // spread of the series, unless the expected interval is 1 ns.) rest²/n is computed with 32
+        // variance is not negative. (`add_series` rounds its sums. The error is smaller than the
+        // variance that the series adds, so the result stays positive, unless the expected interval
+        // is 1 ns: then it can wrap, and the deviation is wrong.) rest²/n is computed with 32
         // fractional bits.
         let without_last_term = squares
             .wrapping_sub(arithmetic::product(whole, self))

@@ -9,7 +9,7 @@ use crate::{clock::OptionalTick, statistics::window::Window};
 
 /// The slices of all windows that a tick belongs to, in 16 bits that are divided among the windows.
 /// Those of a window hold the number of the slice, counted from 1, or 0 if the tick is outside the
-/// window.
+/// window. In wide storage, which does not use the set, the windows may need more bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(crate) struct SliceSet(u16);
@@ -33,8 +33,9 @@ impl SliceSet {
 /// Which windows a sample belongs to: by its tick, and by its slices.
 #[derive(Clone, Copy, Debug)]
 pub struct Membership {
-    /// The tick of the sample; none if it belongs to no window because it is from the future. (A
-    /// tick from before the windows is excluded by their start.)
+    /// The tick of the sample; none if it belongs to no window because it is from the future, from
+    /// before a restart of the clock, or not kept in a buffer. (A tick from before the windows is
+    /// excluded by their start.)
     pub(crate) tick: OptionalTick,
     /// The slices that the tick belongs to.
     pub(crate) slices: SliceSet,
@@ -79,8 +80,8 @@ impl WindowFilter {
         tick >= OptionalTick::some(self.start)
     }
 
-    /// Returns the window's bits in the bits of a [`SliceSet`]. They are 0 if the sample does not
-    /// belong to the window.
+    /// Returns the mask of the window's bits. In the [`SliceSet`] of a sample that does not belong
+    /// to the window, these bits are 0.
     pub(crate) const fn mask(self) -> u16 {
         self.mask
     }

@@ -85,7 +85,7 @@ const fn join(next_half: u32, low: u32) -> u64 {
 /// Each fence of a reader is paired with the fences of the writer that it interrupts or that
 /// interrupts it. Both contexts run on one core, where a context never sees reordering by the
 /// processor. The fence is `SeqCst`, because it must keep loads and stores in order in both
-/// directions. Without it, a reader could combine the words of two different tick counts.
+/// directions. Without it, a reader could combine an old low word with a newer second word.
 #[inline(always)]
 pub(super) fn same_core_fence() {
     compiler_fence(SeqCst);
