@@ -88,8 +88,8 @@ pub struct EventReport {
     pub in_flight: InFlight,
 }
 
-/// The open spans of one event: those whose start (START) was recorded and whose end (END) was not.
-/// A table with room for 896 spans of all events tracks them.
+/// The open spans of one event: the drain has read their START, and neither their END nor a FORGET.
+/// A table with 896 entries for all events tracks them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InFlight {

@@ -105,8 +105,8 @@ impl SampleRng {
 /// A token is plain data without a reference to a ring. Another recorder may close its span, even
 /// in another thread, as long as the rings of both are drained by the same
 /// [`Aggregator`](crate::Aggregator) and both read the same clock. Dropping a token does not close
-/// its span: the aggregator then counts the span as open, at least until records are lost or the
-/// clock restarts, or as untracked if its table is full.
+/// its span: the aggregator then counts the span as open, or as untracked if its table is full. It
+/// gives an open span up 60 s after records were lost or the clock stepped back by more than 10 ms.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a span whose token is dropped never ends; pass the token to `end` or `discard`"]

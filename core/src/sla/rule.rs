@@ -284,9 +284,11 @@ impl Silence {
     /// Evaluates the limit. Returns whether a violation was raised or cleared.
     ///
     /// `last_seen` is the tick from which the silence is measured: that of the event's last record,
-    /// or of the last pass that restarted the silence. `None` if there was no record. `as_of` is
-    /// the tick up to which the silence is measured: all records from before it have been drained.
-    /// `now` is the tick of the current pass, which becomes the time of the change.
+    /// or of the last pass that restarted the silence, because
+    /// [`reset_silence`](crate::Aggregator::reset_silence) was called or the clock restarted.
+    /// `None` if there was no record. `as_of` is the tick up to which the silence is measured: all
+    /// records from before it have been drained. `now` is the tick of the current pass, which
+    /// becomes the time of the change.
     pub(crate) fn evaluate(&mut self, last_seen: Option<u64>, as_of: u64, now: u64) -> bool {
         if self.nanos == 0 {
             return false;

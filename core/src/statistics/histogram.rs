@@ -9,7 +9,8 @@
 //!
 //! A quantile is estimated by the geometric midpoint of the bucket it falls into. Within the range
 //! of the buckets, and while no counter is saturated, the relative error of this estimate is at
-//! most 2^(1/2^(s+1)) − 1, not counting its rounding to an integer. An [`Estimate`] states the
+//! most 2^(1/2^(s+1)) − 1, not counting that the bounds of the bucket and the estimate are rounded
+//! down to integers. An [`Estimate`] states the
 //! bounds that hold in any case.
 //!
 //! | scale | relative error | buckets for a factor of 1,000 |

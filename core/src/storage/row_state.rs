@@ -37,8 +37,8 @@ pub struct RowState<R: Repr> {
     /// The tick from which the event's silence is measured: that of its newest record (at most the
     /// time of the pass that drained it), or of the last pass that restarted it, by
     /// [`reset_silence`](crate::Aggregator::reset_silence) or because the clock restarted. None if
-    /// there was no record with a possible tick, or if no storage of this type has a limit on
-    /// silence.
+    /// there was no record (a START counts only if its tick is possible), or if no storage of this
+    /// type has a limit on silence.
     pub(crate) seen: OptionalTick,
     /// The last tick at which sampling may have left out records.
     pub(crate) sampled_until: OptionalTick,
@@ -80,7 +80,8 @@ impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
 /// bucket counts and exemplars of these samples are not here: they are in the arrays that also hold
 /// those of the total and the slices.
 ///
-/// Staged sums and counts cannot overflow. In compact storage, a total weight above 2^31 makes the
+/// Staged weights and bucket counts cannot overflow; sums saturate as those of the total do. In
+/// compact storage, a total weight above 2^31 makes the
 /// next sample commit them. In wide storage, they have 64 bits or more, and a sample has a weight
 /// of at most 2^15.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

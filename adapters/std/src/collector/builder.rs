@@ -61,11 +61,11 @@ impl Builder {
     /// Sets how many records the ring of a thread holds: a power of two from 8, by default 16,384
     /// (256 KiB).
     ///
-    /// While the drain pauses, a thread can write `records` less an eighth, but less 64 at most,
-    /// without a loss; a span is two records. The drain's thread pauses for at
-    /// most [`max_period`](Self::max_period), provided that it gets a core at once and that no
-    /// observer or hook keeps it busy. On a busy machine, choose a capacity four times as large as
-    /// this requires.
+    /// While the drain pauses, a thread can write `records` minus an eighth of them, but at most
+    /// minus 64, without a loss; a span is two records. The drain's thread pauses for at most
+    /// [`max_period`](Self::max_period), provided that it gets a core at once and that no observer
+    /// or hook keeps it busy. On a busy machine, choose a capacity four times as large as this
+    /// requires.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self
@@ -273,8 +273,8 @@ impl Builder {
     ///
     /// # Errors
     /// Returns an error if a value in the configuration file or the environment cannot be read, or
-    /// if two settings contradict each other. The error names the line or variable that the value
-    /// came from, and what would be valid.
+    /// if two settings contradict each other. The error names where the value came from, such as
+    /// the line or the variable, and what would be valid.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
         settings.resolve(&self.environment, self.events_to_collect())?;

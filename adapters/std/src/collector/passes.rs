@@ -20,7 +20,8 @@ impl Collector {
     ///
     /// Inside an observer or hook ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)), this does nothing and returns 0.
-    /// On a stopped collector, it does nothing and returns `max_period`.
+    /// After the last pass, which [`stop`](Self::stop) requests, it does nothing and returns
+    /// `max_period`.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, measure};

@@ -92,7 +92,7 @@ impl Drop for SpanGuard {
 }
 
 /// Begins a span that ends as [`Outcome::Cancelled`] if the returned guard is dropped, unless its
-/// [`end`](CancelOnDrop::end) is called before.
+/// [`end`](CancelOnDrop::end) or [`discard`](CancelOnDrop::discard) is called before.
 ///
 /// Use it for work that can be abandoned half way, such as a future that is dropped.
 ///
@@ -113,7 +113,8 @@ pub fn measure_cancel_on_drop(event: impl Event) -> CancelOnDrop {
 }
 
 /// Begins a span with a tag. The span ends as [`Outcome::Cancelled`] if the returned guard is
-/// dropped, unless its [`end`](CancelOnDrop::end) is called before.
+/// dropped, unless its [`end`](CancelOnDrop::end) or [`discard`](CancelOnDrop::discard) is called
+/// before.
 ///
 /// The low 46 bits of the tag are kept.
 #[inline(always)]

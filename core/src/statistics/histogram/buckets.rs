@@ -327,9 +327,9 @@ fn geometric_mean(a: u64, b: u64) -> u64 {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The geometric midpoint of the bucket, clamped to `least..=most`. If the bucket lies outside
-    /// the range of the [`Buckets`], if counters are saturated, or without a histogram: the
-    /// geometric midpoint of `least` and `most`.
+    /// The geometric midpoint of the bucket's integer bounds, clamped to `least..=most`. If the
+    /// bucket lies outside the range of the [`Buckets`], if counters are saturated, or without a
+    /// histogram: the geometric midpoint of `least` and `most`.
     pub value: u64,
     /// The smallest number that the true value can be.
     pub least: u64,
