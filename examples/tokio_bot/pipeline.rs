@@ -125,7 +125,11 @@ async fn join<T: Default>(stage: &str, task: JoinHandle<T>, failures: &mut Vec<S
 
 #[cfg(test)]
 mod tests {
-    use core::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
+    use core::{
+        fmt::Write as _,
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
     use std::{
         collections::{HashMap, HashSet},
         fs,
@@ -156,6 +160,8 @@ mod tests {
     /// Returns a feed of the generator's messages and two damaged lines, and the number of candles
     /// in it.
     fn feed() -> (Source, u64) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
         let (mut text, mut seconds) = (String::from("no feed line\n1 no JSON\n"), HashSet::new());
         for generated in Generator::new(3).take(MESSAGES) {
             writeln!(text, "{} {}", generated.received_ns, generated.text).unwrap();
@@ -164,7 +170,9 @@ mod tests {
                 seconds.insert((message.symbol, trade.trade_time_ms / 1000));
             }
         }
-        let path = std::env::temp_dir().join(format!("tokio_bot-pipeline-{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir()
+            .join(format!("tokio_bot-pipeline-{}-{number}", std::process::id()));
         fs::write(&path, text).unwrap();
         let feed = Feed::open(&path).unwrap();
         fs::remove_file(path).unwrap();

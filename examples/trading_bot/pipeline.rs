@@ -165,7 +165,11 @@ fn join<T: Default>(stage: &str, thread: JoinHandle<T>, failures: &mut Vec<Strin
 
 #[cfg(test)]
 mod tests {
-    use core::{fmt::Write as _, sync::atomic::Ordering, time::Duration};
+    use core::{
+        fmt::Write as _,
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
     use std::{
         collections::{HashMap, HashSet},
         fs,
@@ -192,6 +196,8 @@ mod tests {
     /// Returns a feed of the generator's messages and two damaged lines, and the number of candles
     /// in it.
     fn feed() -> (Feed, u64) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
         let (mut text, mut seconds) = (String::from("no feed line\n1 no JSON\n"), HashSet::new());
         for generated in Generator::new(3).take(MESSAGES) {
             writeln!(text, "{} {}", generated.received_ns, generated.text).unwrap();
@@ -200,8 +206,9 @@ mod tests {
                 seconds.insert((message.symbol, trade.trade_time_ms / 1000));
             }
         }
-        let path =
-            std::env::temp_dir().join(format!("trading_bot-pipeline-{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir()
+            .join(format!("trading_bot-pipeline-{}-{number}", std::process::id()));
         fs::write(&path, text).unwrap();
         let feed = Feed::open(&path).unwrap();
         fs::remove_file(path).unwrap();
