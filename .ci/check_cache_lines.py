@@ -7,9 +7,9 @@
 
 After work that evicted everything else, a span costs as much as the lines it touches. Valgrind's
 tool lackey traces every memory access of the program benches/cache_lines, so the counts are exact
-and the same in every run. The stack does not count: the caller has it in its cache. Where a function
-begins in a line is chance, so each row is counted as if its function, which calls no other, began at
-the beginning of a line.
+and the same in every run. The stack does not count: the caller has it in its cache. Where a
+function begins in a line is chance, so each row is counted as if its function, which calls no
+other, began at the beginning of a line.
 
 If llvm-mca is installed, it also estimates the cycles of the traced instructions on two processor
 models, in a loop and with all data in the first-level cache. That is information: if the estimate
@@ -19,12 +19,12 @@ fails, the check prints why and goes on.
 import argparse
 import collections
 import json
-import pathlib
 import re
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from counted_program import ROOT, build, compiler
+
 BASELINE = ROOT / "benches" / "cache_lines.json"
 UPDATE = "python3 .ci/check_cache_lines.py --update"
 LINE = 64
@@ -51,27 +51,11 @@ SECONDS = 300
 Call = collections.namedtuple("Call", "code data")
 
 
-def compiler():
-    """Returns the version and the target of the compiler."""
-    output = subprocess.run(["rustc", "-vV"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return f"{output.splitlines()[0]}, {re.search(r'(?m)^host: (.*)$', output).group(1)}"
-
-
-def build():
-    """Builds the program and returns its path."""
-    command = ["cargo", "build", "--release", "-p", "tailwatch-benches", "--example", "cache_lines"]
-    command.append("--message-format=json-render-diagnostics")
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("check_cache_lines: the program does not build")
-    messages = map(json.loads, done.stdout.splitlines())
-    return next(message["executable"] for message in messages if message.get("executable"))
-
-
 def valgrind(program, *options, **streams):
     """Starts the program under valgrind, which places it at the same addresses in every run."""
     try:
-        return subprocess.Popen(["valgrind", *options, program], stdout=subprocess.PIPE, text=True, **streams)
+        command = ["valgrind", *options, program]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams)
     except FileNotFoundError:
         sys.exit("check_cache_lines: valgrind is not installed")
 
@@ -79,9 +63,9 @@ def valgrind(program, *options, **streams):
 def read_rows(output):
     """Returns the address of the stack, and the rows with the address of their function and the
     number of calls, in the order of the calls."""
-    lines = output.splitlines()
-    stack = int(lines[0].split()[1], 16)
-    return stack, [(name, int(address, 16), int(times)) for name, address, times in map(str.split, lines[1:])]
+    first, *rows = map(str.split, output.splitlines())
+    rows = [(name, int(address, 16), int(times)) for name, address, times in rows]
+    return int(first[1], 16), rows
 
 
 def follow(trace, rows):
@@ -108,13 +92,18 @@ def follow(trace, rows):
             current.code.append(access)
         before = access
     if expected:
-        sys.exit(f"check_cache_lines: the trace lacks {len(expected)} calls, the first of {expected[0][0]}")
+        missing = f"{len(expected)} calls, the first of {expected[0][0]}"
+        sys.exit(f"check_cache_lines: the trace lacks {missing}")
     return calls
 
 
 def lines_of(accesses, origin=0):
     """Returns the lines that the accesses touch. `origin` is where a line begins."""
-    return {line for at, size in accesses for line in range((at - origin) // LINE, (at - origin + size - 1) // LINE + 1)}
+    lines = set()
+    for at, size in accesses:
+        first, last = (at - origin) // LINE, (at - origin + size - 1) // LINE
+        lines.update(range(first, last + 1))
+    return lines
 
 
 def count_call(call, stack):
@@ -125,13 +114,16 @@ def count_call(call, stack):
 
 def count_rows(calls, stack):
     """Returns the most lines of any call but the first, which reserves records, by row."""
-    counts = {name: [count_call(call, stack) for call in its_calls[1:]] for name, its_calls in calls.items()}
-    return {name: {"data": max(d for d, _ in found), "code": max(c for _, c in found)} for name, found in counts.items()}
+    counts = {}
+    for name, its_calls in calls.items():
+        data, code = zip(*(count_call(call, stack) for call in its_calls[1:]))
+        counts[name] = {"data": max(data), "code": max(code)}
+    return counts
 
 
 def measure():
     """Returns the counts by row, and what llvm-mca says of some rows."""
-    program = build()
+    program = build("cache_lines")
     output, _ = valgrind(program, "--tool=none", "-q").communicate(timeout=SECONDS)
     stack, rows = read_rows(output)
     traced = valgrind(program, "--tool=lackey", "--trace-mem=yes", stderr=subprocess.PIPE)
@@ -139,7 +131,8 @@ def measure():
         calls = follow(traced.stderr, rows)
         again = traced.stdout.read()
     if traced.returncode or read_rows(again) != (stack, rows):
-        sys.exit(f"check_cache_lines: the program failed with status {traced.returncode}, or was placed elsewhere")
+        status = f"failed with status {traced.returncode}, or was placed elsewhere"
+        sys.exit(f"check_cache_lines: the program {status}")
     return count_rows(calls, stack), analyse(program, calls)
 
 
@@ -147,20 +140,23 @@ def instructions_of(program, calls):
     """Returns the text of each instruction of the program, by its address under valgrind."""
 
     def run(*command):
-        return subprocess.run([*command, program], stdout=subprocess.PIPE, text=True, check=True).stdout
+        command = [*command, program]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     at = int(re.search(r"(?m)^([0-9a-f]+) t \S*cache_lines5guard17h", run("nm")).group(1), 16)
     base = calls["guard/relaxed"][0].code[0][0] - at
     listing = run("objdump", "-d", "--no-show-raw-insn")
     found = re.findall(r"(?m)^ +([0-9a-f]+):\s+([^\n#<]*)", listing)
     # Where a jump leads does not matter: the instructions are in the order of execution.
-    return {int(at, 16) + base: re.sub(r"^(j\w+)\s+\w+", r"\1 .Lnext", text).strip() for at, text in found}
+    clean = re.compile(r"^(j\w+)\s+\w+")
+    return {int(at, 16) + base: clean.sub(r"\1 .Lnext", text).strip() for at, text in found}
 
 
 def cycles(code, processor):
-    """Returns the cycles that one round of this code takes in a loop, as llvm-mca estimates them."""
+    """Returns the cycles of one round of this code in a loop, as llvm-mca estimates them."""
     command = ["llvm-mca", f"-mcpu={processor}", "-mtriple=x86_64", "--iterations=100"]
-    done = subprocess.run(command, input=f"{code}\n.Lnext:\n", stdout=subprocess.PIPE, text=True, check=True)
+    code = f"{code}\n.Lnext:\n"
+    done = subprocess.run(command, input=code, stdout=subprocess.PIPE, text=True, check=True)
     return int(re.search(r"(?m)^Total Cycles:\s+(\d+)$", done.stdout).group(1)) / 100
 
 
@@ -185,7 +181,8 @@ def estimate(program, calls):
             code = [text[address] for address, _ in calls[row][1].code[:-1]]
             code = "\n".join(line for line in code if not line.startswith(("push", "pop")))
             more = cycles(code, processor) - floor
-            found.append(f"{row:<28} {processor:<16} {more:>6.1f} cycles in addition to two readings of the counter")
+            more = f"{more:>6.1f} cycles in addition to two readings of the counter"
+            found.append(f"{row:<28} {processor:<16} {more}")
     return found
 
 
@@ -198,13 +195,16 @@ def compare(counted, baseline, now, then):
     for row in [*counted, *(row for row in baseline if row not in counted)]:
         new, old = counted.get(row), baseline.get(row)
         if new is None or old is None:
-            problems.append(f"{row} is {'no longer counted' if new is None else 'new'}; to update: {UPDATE}")
+            what = "no longer counted" if new is None else "new"
+            problems.append(f"{row} is {what}; to update: {UPDATE}")
             continue
-        table.append(f"{row:<28} {old['data']:>9} {new['data']:>7} {old['code']:>11} {new['code']:>7}")
+        data, code = [(old[kind], new[kind]) for kind in ("data", "code")]
+        table.append(f"{row:<28} {data[0]:>9} {data[1]:>7} {code[0]:>11} {code[1]:>7}")
         for kind in ("data", "code"):
             what = f"{row} touches {new[kind]} lines of {kind}; the committed count is {old[kind]}"
             if new[kind] > old[kind] and now == then:
-                problems.append(f"{what}. Say in the commit what the line is for, and update: {UPDATE}")
+                reason = "Say in the commit what the line is for, and update"
+                problems.append(f"{what}. {reason}: {UPDATE}")
             elif new[kind] != old[kind]:
                 notes.append(f"{what}; to update: {UPDATE}")
     if now != then:
@@ -239,7 +239,9 @@ I  00005102,1
 """.splitlines()
     calls = follow(trace, rows)
     # The second access of the first call crosses a line; the last one is to the stack.
-    found = {name: [count_call(call, 0x98) for call in its_calls] for name, its_calls in calls.items()}
+    found = {}
+    for name, its_calls in calls.items():
+        found[name] = [count_call(call, 0x98) for call in its_calls]
     problems = []
     if found != {"a": [(2, 1), (0, 2)], "b": [(2, 1)]}:
         problems.append(f"the trace has other counts than expected: {found}")
@@ -263,7 +265,9 @@ I  00005102,1
         ("a row that was removed", verdict({}, row(2, 3)), (True, False)),
     ]
     return problems + [
-        f"{name}: problems and notes are {found}, expected {expected}" for name, found, expected in cases if found != expected
+        f"{name}: problems and notes are {found}, expected {expected}"
+        for name, found, expected in cases
+        if found != expected
     ]
 
 
@@ -280,7 +284,8 @@ def check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--update", action="store_true")
     what.add_argument("--self-test", action="store_true")

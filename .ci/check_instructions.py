@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from counted_program import ROOT, build, compiler
+
 BASELINE = ROOT / "benches" / "instructions.json"
 UPDATE = "python3 .ci/check_instructions.py --update"
 # The share of the committed count by which a count may differ.
@@ -29,26 +30,9 @@ COUNTED = "tailwatch_counted"
 SECONDS = 300
 
 
-def compiler():
-    """Returns the version and the target of the compiler."""
-    output = subprocess.run(["rustc", "-vV"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return f"{output.splitlines()[0]}, {re.search(r'(?m)^host: (.*)$', output).group(1)}"
-
-
-def build():
-    """Builds the program and returns its path."""
-    command = ["cargo", "build", "--release", "-p", "tailwatch-benches", "--example", "instructions"]
-    command.append("--message-format=json-render-diagnostics")
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit("check_instructions: the program does not build")
-    messages = map(json.loads, done.stdout.splitlines())
-    return next(message["executable"] for message in messages if message.get("executable"))
-
-
 def count():
     """Runs the program under callgrind and returns the instructions per unit, by row."""
-    program = build()
+    program = build("instructions")
     with tempfile.TemporaryDirectory() as directory:
         out = pathlib.Path(directory) / "out"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--toggle-collect={COUNTED}"]

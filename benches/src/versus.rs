@@ -167,7 +167,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
          cold/: a single span after a walk through memory, timed until its stores have left the \
          core; compared with the cold floor; {cold_rounds} rounds\n\
          cold/warm_code/: the same, but the code is in the second-level cache again\n\
-         cold/floor/timing: what the timing itself takes, which the other cold rows do not include\n\
+         cold/floor/timing: what the timing itself takes; the other cold rows do not include it\n\
          burst/: {} spans after an idle period of 1 ms, per span; a reader drains the ring of \
          ours, and pauses for 10 µs between passes",
         aligned::POSITIONS,
