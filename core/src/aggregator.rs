@@ -42,7 +42,7 @@ use crate::{
     storage::{
         Storage, StorageParts,
         row::{Row, StorageExt, UNIT_ONE},
-        row_state::RowState,
+        row_state::{LAST_LINK, RowState},
         shape::Shape,
     },
 };
@@ -210,6 +210,16 @@ pub struct Aggregator<S> {
     /// [`ABANDON_AFTER_NANOS`] in ticks.
     abandon_after: u64,
     counters: Counters,
+    /// The link to the first row in the chain of the rows that have had a sample: the others need
+    /// no look when a slice ends. Compact storage, which has few rows, uses neither this nor the
+    /// following fields.
+    first_used: u16,
+    /// The link to the first row in the chain of the rows that have had a limit.
+    first_watched: u16,
+    /// All rules from this index on are unused.
+    used_rules: usize,
+    /// See [`unrecorded_changes`](Self::unrecorded_changes).
+    unrecorded_changes: u64,
 }
 
 /// What is stored in an [exemplar](crate::Exemplar) in addition to the sample's value: the facts by
@@ -299,6 +309,10 @@ impl<S: Storage> Aggregator<S> {
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
+            first_used: LAST_LINK,
+            first_watched: LAST_LINK,
+            used_rules: 0,
+            unrecorded_changes: 0,
         });
         if has_room_for_limits && let Ok(aggregator) = &mut created {
             for info in events {
@@ -329,6 +343,25 @@ impl<S: Storage> Aggregator<S> {
         // Only committing the staged samples shows whether they fit into the counters.
         self.commit_all();
         self.counters
+    }
+
+    /// Returns the [`counters`](Self::counters) without committing staged samples. If some did not
+    /// fit into [`full_counters`](Counters::full_counters), a later call shows this: summaries
+    /// commit the samples of their event. Takes constant time.
+    pub const fn committed_counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Returns a number that increases whenever the summaries or the open spans of several events
+    /// change without a record of theirs: because records were lost, because early ENDs or
+    /// uncertain spans were given up, or because the clock restarted. In [compact](crate::Compact)
+    /// storage, it is always 0.
+    ///
+    /// Summaries also change without a record when the [start](Self::window_start) of a window
+    /// moves and when an event is [marked as sampled](Self::mark_sampled), which do not increase
+    /// this number.
+    pub const fn unrecorded_changes(&self) -> u64 {
+        self.unrecorded_changes
     }
 
     /// Borrows the table of open spans together with the counts that it updates.

@@ -113,6 +113,7 @@ impl Collector {
             move || {
                 // Sending cannot fail, because the receiver waits below for this message.
                 let _ = sender.send(placement.apply());
+                lock(&drain).set_own_thread();
                 while !pool.is_stopping() {
                     let pause = exclusive::run(&drain, &pool, PassKind::Due)
                         .map(|result| result.pause)

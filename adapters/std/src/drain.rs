@@ -7,14 +7,17 @@
 //! limits. It publishes a report if the last one is old enough. Either the drain's thread makes the
 //! passes, or the program does with `Collector::drain`.
 
+mod changes;
 mod clocks;
 mod coverage;
+mod event_set;
 pub(crate) mod exclusive;
 mod limit_watch;
 mod overhead;
 pub(crate) mod pass;
 pub(crate) mod pass_kind;
 pub(crate) mod poll_interval;
+mod positions;
 mod publisher;
 mod readers;
 pub(crate) mod sampling;
@@ -129,7 +132,7 @@ impl Drain {
             .limits
             .set_all(&limits, &mut drain.aggregator)
             .map_err(|(event, error)| SetupError::Limits { event, error })?;
-        drain.publish();
+        drain.publish(true);
         Ok(drain)
     }
 
@@ -150,34 +153,42 @@ impl Drain {
         limits: &[Limit],
     ) -> Result<(), LimitError> {
         self.limits.set(event, limits, &mut self.aggregator)?;
-        self.publish();
+        self.publisher.changes.note_new_limits();
+        self.publish(true);
         Ok(())
     }
 
-    /// Publishes a report.
-    fn publish(&mut self) {
-        let health = self.health();
+    /// Publishes a report. With `is_complete`, all times in it are as of now.
+    fn publish(&mut self, is_complete: bool) {
         let Self { readers, aggregator, clocks, limits, publisher, .. } = self;
+        let contents = publisher.fill(is_complete, clocks, readers, aggregator, limits);
         let report = Report {
-            uptime_ns: nanos(clocks.uptime()),
-            sla: limits.reports(clocks, aggregator),
-            health,
+            uptime_ns: nanos(self.clocks.uptime()),
+            sla: contents.sla,
+            health: self.health(),
             finished: self.is_last,
             // Converted by the same anchor as all other times in the report, so that they are
             // comparable.
-            ..Report::empty(clocks.unix_ns(clocks.now().ticks), clocks.report(), Vec::new())
+            ..Report::empty(
+                self.clocks.unix_ns(self.clocks.now().ticks),
+                self.clocks.report(),
+                contents.events,
+            )
         };
-        publisher.publish(report, clocks, readers, aggregator);
+        self.publisher.publish(report, contents.times_at, self.clocks.now().monotonic);
     }
 
-    /// Returns the health without the numbers of orphans and abandoned spans, which the publisher
-    /// adds up.
+    /// Returns the health, after the contents of a report were filled in, which commits the samples
+    /// of all events that have any uncommitted ones.
     fn health(&mut self) -> Health {
-        let counters = self.aggregator.counters();
+        let counters = self.aggregator.committed_counters();
+        let [orphans, abandoned] = self.publisher.unpaired();
         let name =
             |id| self.events.iter().find(|info| info.id == id).map_or("unknown", |info| info.name);
         let share_by_name = |(id, k)| (name(id).to_owned(), sampling::share(k));
         let mut health = Health {
+            orphans,
+            abandoned,
             late: counters.late,
             clock_anomalies: counters.clock_anomalies + self.clocks.leaps(),
             saturated: counters.saturated.saturating_add(counters.full_counters),

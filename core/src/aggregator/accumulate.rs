@@ -24,7 +24,7 @@ use crate::{
     storage::{
         Storage, StorageParts,
         row::{Row, StorageExt},
-        row_state::{RowState, Staged},
+        row_state::{RowState, Staged, link},
     },
 };
 
@@ -264,6 +264,10 @@ impl<S: Storage> Aggregator<S> {
     #[inline(never)]
     fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
         self.commit(row);
+        if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
+            self.state(row).next_used = self.first_used;
+            self.first_used = link(row_number(row));
+        }
         let mut row = self.row(row);
         (row.state.staged.ticks, row.state.staged.slices) = (0, SliceSet::NONE);
         !is_future && row.stage_slices_of(tick)
@@ -314,9 +318,13 @@ impl<S: Storage> Aggregator<S> {
     /// anew, because the windows may be about to advance.
     #[inline(never)]
     pub(super) fn commit_all(&mut self) {
-        for row in 0..self.shape().events {
+        let events = self.shape().events;
+        let mut next = if S::Repr::IS_COMPACT { link(0) } else { self.first_used };
+        while let Some(row) = usize::from(next).checked_sub(1).filter(|row| *row < events) {
             self.commit(row);
-            self.state(row).staged = Staged::EMPTY;
+            let state = self.state(row);
+            state.staged = Staged::EMPTY;
+            next = if S::Repr::IS_COMPACT { next + 1 } else { state.next_used };
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::{
     sla::{SlaState, rule::Tally},
     spans::exemplars::Exemplar,
     statistics::sample_buffer::WindowFilter,
-    storage::{Storage, StorageParts, row::StorageExt},
+    storage::{
+        Storage, StorageParts,
+        row::{Row, StorageExt},
+    },
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -64,8 +67,10 @@ impl<S: Storage> Aggregator<S> {
                 self.clear_slice(filter, slice);
             }
         }
+        let used_rules = self.used_rules();
         let StorageParts { limits, tallies, .. } = self.storage.parts();
-        for (index, rule) in limits.iter_mut().enumerate().filter(|(_, rule)| rule.owner != 0) {
+        let rules = limits.iter_mut().take(used_rules).enumerate();
+        for (index, rule) in rules.filter(|(_, rule)| rule.owner != 0) {
             let expired = rule.window.advance(now, has_restarted);
             for slice in rule.window.newest_slices(expired) {
                 tallies[index * shape.limit_slices + slice] = Tally::EMPTY;
@@ -77,20 +82,20 @@ impl<S: Storage> Aggregator<S> {
     /// the slice among those of all windows.
     fn clear_slice(&mut self, window: WindowFilter, slice: usize) {
         <S::Repr as Repr>::Sample::remove_slice(self.storage.parts().samples, window, slice);
-        for row in 0..self.shape().rows() {
-            let mut row = self.row(row);
-            if row.slices[slice].count() > 0 {
-                if row.has_histograms() {
-                    // Compact storage clears all blocks, which takes less flash.
-                    let used = if S::Repr::IS_COMPACT {
-                        0..row.total.len()
-                    } else {
-                        row.buckets().index_range(&row.slices[slice].moments())
-                    };
-                    row.counts.clear::<S::Repr>(slice, &used, row.total);
-                }
-                row.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
-                row.exemplar_list(slice).fill(Exemplar::EMPTY);
+        if S::Repr::IS_COMPACT {
+            for row in 0..self.shape().rows() {
+                self.row(row).clear_slice(slice);
+            }
+            return;
+        }
+        let (mut next, events) = (self.first_used, self.shape().events);
+        while let Some(row) = usize::from(next).checked_sub(1).filter(|row| *row < events) {
+            self.row(row).clear_slice(slice);
+            let state = self.state(row);
+            next = state.next_used;
+            let corrected = usize::from(state.corrected);
+            if corrected > 0 {
+                self.row(corrected).clear_slice(slice);
             }
         }
     }
@@ -203,6 +208,15 @@ impl<S: Storage> Aggregator<S> {
     /// lost END would leave its span open. Otherwise, call [`mark_lost`](Self::mark_lost).
     pub fn mark_incomplete(&mut self) {
         self.lost_until = OptionalTick::some(self.now);
+        self.count_unrecorded_change();
+    }
+
+    /// Increases [`unrecorded_changes`](Self::unrecorded_changes).
+    #[inline(always)]
+    fn count_unrecorded_change(&mut self) {
+        if !S::Repr::IS_COMPACT {
+            self.unrecorded_changes += 1;
+        }
     }
 
     /// Notes that records were lost, possibly ENDs among them. Summaries that cover any time up to
@@ -276,8 +290,34 @@ impl<S: Storage> Aggregator<S> {
     /// [`OpenSpanTable::remove_older`](crate::spans::in_flight::OpenSpanTable::remove_older).
     #[inline(never)]
     fn remove_older(&mut self, early_ends: bool, before: u64) {
-        if !S::ABSENT.in_flight {
-            self.in_flight().remove_older(early_ends, before);
+        if S::ABSENT.in_flight {
+            return;
         }
+        let entries = self.occupancy.waiting_entries();
+        self.in_flight().remove_older(early_ends, before);
+        if self.occupancy.waiting_entries() != entries {
+            self.count_unrecorded_change();
+        }
+    }
+}
+
+impl<S: Storage> Row<'_, S> {
+    /// Removes all samples of the slice with this index from the row.
+    #[inline(always)]
+    fn clear_slice(&mut self, slice: usize) {
+        if self.slices[slice].count() == 0 {
+            return;
+        }
+        if self.has_histograms() {
+            // Compact storage clears all blocks, which takes less flash.
+            let used = if S::Repr::IS_COMPACT {
+                0..self.total.len()
+            } else {
+                self.buckets().index_range(&self.slices[slice].moments())
+            };
+            self.counts.clear::<S::Repr>(slice, &used, self.total);
+        }
+        self.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
+        self.exemplar_list(slice).fill(Exemplar::EMPTY);
     }
 }

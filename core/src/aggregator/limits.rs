@@ -20,7 +20,12 @@ use crate::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
         rule::{NO_RULE, Rule, Silence, Tally, window_for},
     },
-    storage::{Storage, StorageParts, row::StorageExt, row_state::RowState, shape::Shape},
+    storage::{
+        Storage, StorageParts,
+        row::StorageExt,
+        row_state::{RowState, link},
+        shape::Shape,
+    },
 };
 
 impl<S: Storage> Aggregator<S> {
@@ -94,6 +99,10 @@ impl<S: Storage> Aggregator<S> {
         );
         let owner = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
+        if !S::Repr::IS_COMPACT {
+            self.watch(row);
+        }
+        let mut used_rules = self.used_rules;
         let StorageParts { windows, rows, limits: rules, tallies, .. } = self.storage.parts();
         for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.owner == owner) {
             if thresholds().all(|threshold| threshold != rule.threshold()) {
@@ -114,6 +123,7 @@ impl<S: Storage> Aggregator<S> {
                     window_for(&threshold, windows, slices_per_rule, rate, now).ok_or(refused)?;
                 rules[index] = Rule::new(owner, &threshold, window, unit, time_unit);
             }
+            used_rules = used_rules.max(index + 1);
             rules[index].next = NO_RULE;
             let link = u16::try_from(index + 1).map_err(|_| LimitError::NoRoom { room })?;
             match last {
@@ -122,7 +132,30 @@ impl<S: Storage> Aggregator<S> {
             }
             last = Some(index);
         }
+        if !S::Repr::IS_COMPACT {
+            self.used_rules = used_rules;
+        }
         Ok(())
+    }
+
+    /// Inserts a row into the chain of the rows that have had a limit, unless it is there already.
+    fn watch(&mut self, row: usize) {
+        let rows = self.storage.parts().rows;
+        if rows[row].next_watched > 0 {
+            return;
+        }
+        let before = rows[..row].iter_mut().rfind(|before| before.next_watched > 0);
+        let link_to_row = link(row_number(row));
+        let after = match before {
+            Some(before) => core::mem::replace(&mut before.next_watched, link_to_row),
+            None => core::mem::replace(&mut self.first_watched, link_to_row),
+        };
+        self.state(row).next_watched = after;
+    }
+
+    /// Returns the number of rules that have to be looked at: all others are unused.
+    pub(super) fn used_rules(&self) -> usize {
+        if S::Repr::IS_COMPACT { self.shape().limits } else { self.used_rules }
     }
 
     /// Checks that each of `limits` is possible, that none is a duplicate of another, and that
@@ -183,7 +216,8 @@ impl<S: Storage> Aggregator<S> {
     /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
     /// that was compared with the limit.
     ///
-    /// Takes time linear in the number of events and in the slices of all limits. While the table
+    /// Takes time linear in the number of events that have had a limit (in
+    /// [compact](crate::Compact) storage, of all events) and in the slices of all limits. While the table
     /// of open spans has entries, it is also linear in the size of the table, and for each open
     /// span in the limits of its event. For each change, it also takes the time of a
     /// [`summary`](Self::summary).
@@ -197,14 +231,23 @@ impl<S: Storage> Aggregator<S> {
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
         let now = self.now;
         let watched_events = if limits + silences > 0 { events } else { 0 };
-        for row in 0..watched_events {
+        // Compact storage looks at all events, of which it has few.
+        let mut next_row = if S::Repr::IS_COMPACT { link(0) } else { self.first_watched };
+        while let Some(row) = usize::from(next_row).checked_sub(1).filter(|r| *r < watched_events) {
+            next_row =
+                if S::Repr::IS_COMPACT { next_row + 1 } else { self.state(row).next_watched };
             let mut next =
                 if S::ABSENT.limits { NO_RULE } else { self.storage.parts().rows[row].first_rule };
             while let Some(index) = usize::from(next).checked_sub(1) {
                 let StorageParts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[index];
                 next = rule.next;
-                if rule.evaluate(&tallies[index * slices..][..slices], now) {
+                let counted = (rule.weight, rule.over);
+                let is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
+                if !S::Repr::IS_COMPACT {
+                    rule.has_changed |= counted != (rule.weight, rule.over);
+                }
+                if is_changed {
                     let status = self.rule_status(row, index);
                     changed(&StatusChange { status, at: now });
                 }
@@ -223,7 +266,9 @@ impl<S: Storage> Aggregator<S> {
     /// the tick `as_of`, than the threshold allows.
     fn count_hung_spans(&mut self, as_of: u64) {
         let scale = self.time;
-        self.storage.parts().limits.iter_mut().for_each(|rule| rule.hung = 0);
+        let used_rules = self.used_rules();
+        let rules = self.storage.parts().limits.iter_mut();
+        rules.take(used_rules).for_each(|rule| rule.hung = 0);
         if !self.occupancy.has_entries() {
             return;
         }
@@ -264,13 +309,41 @@ impl<S: Storage> Aggregator<S> {
     /// limit on silence comes after its other limits.
     pub fn limits(&mut self, mut visit: impl FnMut(&SlaStatus)) {
         for row in 0..self.shape().events {
-            let mut next = self.storage.parts().rows[row].first_rule;
-            while let Some(index) = usize::from(next).checked_sub(1) {
-                visit(&self.rule_status(row, index));
-                next = self.storage.parts().limits[index].next;
-            }
-            if let Some(status) = self.silence_status(row) {
-                visit(&status);
+            self.limits_in(row, &mut visit);
+        }
+    }
+
+    /// Calls `visit` as [`limits`](Self::limits) does, but only for the limits of one event.
+    pub fn limits_of(&mut self, event: EventId, visit: impl FnMut(&SlaStatus)) {
+        if let Some((row, _)) = self.row_of(event) {
+            self.limits_in(row, visit);
+        }
+    }
+
+    /// Calls `visit` with the status of each limit of the event in `row`.
+    #[inline(always)]
+    fn limits_in(&mut self, row: usize, mut visit: impl FnMut(&SlaStatus)) {
+        let mut next = self.storage.parts().rows[row].first_rule;
+        while let Some(index) = usize::from(next).checked_sub(1) {
+            visit(&self.rule_status(row, index));
+            next = self.storage.parts().limits[index].next;
+        }
+        if let Some(status) = self.silence_status(row) {
+            visit(&status);
+        }
+    }
+
+    /// Calls `visit` with each event that has a limit on a quantile whose counts
+    /// ([`SlaStatus::over`] and [`SlaStatus::count`]) were changed by an evaluation since the last
+    /// call of this. An event may be visited several times. In [compact](crate::Compact) storage,
+    /// none is visited.
+    pub fn take_changed_limits(&mut self, mut visit: impl FnMut(EventId)) {
+        let used_rules = self.used_rules();
+        let StorageParts { rows, limits, .. } = self.storage.parts();
+        for rule in limits.iter_mut().take(used_rules).filter(|rule| rule.has_changed) {
+            rule.has_changed = false;
+            if let Some(row) = usize::from(rule.owner).checked_sub(1) {
+                visit(event_of(&rows[row]));
             }
         }
     }

@@ -304,6 +304,24 @@ impl<S: Storage> Aggregator<S> {
         Some((self.nanos(self.now.saturating_sub(start)), tag))
     }
 
+    /// Returns the first tick of the window with this index, which changes when a slice of it ends;
+    /// `None` if there is no such window. While it stays the same, the summaries of an event over
+    /// the window change only by records of the event, except for the time that they
+    /// [cover](Summary::covered) and as [`unrecorded_changes`](Self::unrecorded_changes) describes.
+    pub fn window_start(&mut self, window: usize) -> Option<u64> {
+        self.storage.parts().windows.get(window).map(crate::statistics::window::Window::start)
+    }
+
+    /// Returns [`Summary::covered`] of all summaries over `scope` as of the current pass. Returns 0
+    /// if there is no such window.
+    pub fn covered(&mut self, scope: Scope) -> u64 {
+        let start = match scope {
+            Scope::Total => Some(0),
+            Scope::Window(window) => self.window_start(window),
+        };
+        start.map_or(0, |start| self.nanos(self.now.saturating_sub(start.max(self.started))))
+    }
+
     /// Sets the selection's `start` and `moments`: for a window, sums the moments of its slices.
     /// Returns whether the selection contains any samples. If this is `false`, as for a window that
     /// does not exist, the selection must not be used further.

@@ -167,6 +167,9 @@ pub struct Rule {
     pub(crate) owner: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
     pub(crate) next: u16,
+    /// Whether an evaluation has changed `weight` or `over` since the program last asked. Not used
+    /// by compact storage.
+    pub(crate) has_changed: bool,
     pub(crate) watch: Watch,
     /// The weight of the hung spans: the event's open spans that are older than `max`. The
     /// aggregator sets it before each evaluation.
@@ -189,6 +192,7 @@ impl Rule {
         min_samples: 0,
         owner: 0,
         next: NO_RULE,
+        has_changed: false,
         watch: Watch::EMPTY,
         hung: 0,
         weight: 0,

@@ -190,6 +190,12 @@ impl Occupancy {
     pub(crate) const fn has_entries(&self) -> bool {
         self.used > 0
     }
+
+    /// Returns how many entries wait to be removed when they are too old: those of early ENDs and
+    /// of uncertain spans.
+    pub(crate) const fn waiting_entries(&self) -> usize {
+        self.early + self.uncertain
+    }
 }
 
 /// The table of open spans, together with all state that its operations change.

@@ -50,6 +50,20 @@ pub struct RowState<R: Repr> {
     /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
     /// 0 is free for this.
     pub(crate) corrected: u16,
+    /// The link to the next row in the chain of the rows that have had a sample: see [`link`]. Not
+    /// used by compact storage, like the next field.
+    pub(crate) next_used: u16,
+    /// The link to the next row in the chain of the rows that have had a limit, in ascending order.
+    pub(crate) next_watched: u16,
+}
+
+/// The link that ends a chain of rows. It leads to no row, because it is greater than that of any.
+pub(crate) const LAST_LINK: u16 = u16::MAX;
+
+/// Returns the link to a row in a chain of rows: the row plus 1. A row whose own link is 0 is not
+/// in the chain.
+pub(crate) const fn link(row: u16) -> u16 {
+    row + 1
 }
 
 impl<R: Repr> RowState<R> {
@@ -66,6 +80,8 @@ impl<R: Repr> RowState<R> {
         first_rule: NO_RULE,
         corrected: 0,
         interval_nanos: 0,
+        next_used: 0,
+        next_watched: 0,
     };
 }
 

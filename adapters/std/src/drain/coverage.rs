@@ -5,9 +5,12 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use tailwatch_core::{Aggregator, EventInfo};
+use tailwatch_core::{Aggregator, EventId, EventInfo};
 
-use super::{clocks::Clocks, overhead::Overhead, sampling::Sampler, storage::Boxed};
+use super::{
+    changes::Changes, clocks::Clocks, event_set::EventSet, overhead::Overhead, sampling::Sampler,
+    storage::Boxed,
+};
 use crate::{
     recording::pool::Pool,
     sync::{Mutex, lock},
@@ -18,6 +21,16 @@ use crate::{
 pub(super) struct Coverage {
     sampler: Arc<Mutex<Sampler>>,
     overhead: Overhead,
+    /// The events that were sampled in the last pass.
+    sampled: EventSet,
+    /// Whether there are any of them.
+    has_sampled: bool,
+    /// The events that are switched off.
+    off: Vec<EventId>,
+    /// [`Pool::gate_changes`] as of `off`. `None` before the first pass.
+    gate_changes: Option<usize>,
+    /// The events that had a record since the rates were last checked.
+    recorded: EventSet,
     /// The number of unregistered records as of the last pass.
     unregistered: u64,
     /// The number of ENDs among these unregistered records.
@@ -27,27 +40,70 @@ pub(super) struct Coverage {
 impl Coverage {
     /// Creates the state of a collector that has recorded nothing.
     pub(super) fn new(sampler: Arc<Mutex<Sampler>>, overhead: Overhead) -> Self {
-        Self { sampler, overhead, unregistered: 0, lost_ends: 0 }
+        Self {
+            sampler,
+            overhead,
+            sampled: EventSet::EMPTY,
+            has_sampled: false,
+            off: Vec::new(),
+            gate_changes: None,
+            recorded: EventSet::EMPTY,
+            unregistered: 0,
+            lost_ends: 0,
+        }
     }
 
     /// Reports to the aggregator which events were not recorded in full since the last pass. Such
     /// events are not silent even without records, and the summaries of sampled events are
     /// incomplete.
     pub(super) fn note_gate(
-        &self,
+        &mut self,
         pool: &Pool,
         events: &[EventInfo],
         aggregator: &mut Aggregator<Boxed>,
+        changes: &mut Changes,
     ) {
-        for id in lock(&self.sampler).take_thinned() {
+        let gate_changes = pool.gate_changes();
+        if self.gate_changes != Some(gate_changes) {
+            let Self { off, .. } = self;
+            self.gate_changes = Some(pool.settled_gate(|gate, gate_changes| {
+                off.clear();
+                off.extend(events.iter().map(|info| info.id).filter(|id| !gate.admits(*id)));
+                gate_changes
+            }));
+            // The health names the events that are sampled.
+            changes.note_records();
+        }
+        for id in &self.off {
+            aggregator.reset_silence(*id);
+        }
+        let mut sampler = lock(&self.sampler);
+        let mut thinned = sampler.take_thinned().peekable();
+        if thinned.peek().is_none() && !self.has_sampled {
+            return;
+        }
+        let mut sampled = EventSet::EMPTY;
+        for id in thinned {
             aggregator.mark_sampled(id);
             aggregator.reset_silence(id);
-        }
-        for EventInfo { id, .. } in events {
-            if !pool.gate().admits(*id) {
-                aggregator.reset_silence(*id);
+            // Only the first of several passes makes summaries incomplete that were not so before.
+            if !self.sampled.contains(id) {
+                changes.note_event(id);
             }
+            sampled.insert(id);
         }
+        self.has_sampled = !sampled.is_empty();
+        self.sampled = sampled;
+    }
+
+    /// Returns whether the current thread is the drain's own.
+    pub(super) fn is_on_own_thread(&self) -> bool {
+        self.overhead.is_on_own_thread()
+    }
+
+    /// Makes the current thread the drain's own.
+    pub(super) fn set_own_thread(&mut self) {
+        self.overhead.set_own_thread();
     }
 
     /// Reports to the aggregator that more records are unregistered than at the last pass. The
@@ -74,14 +130,20 @@ impl Coverage {
         clocks: &Clocks,
         pool: &Pool,
         aggregator: &mut Aggregator<Boxed>,
+        changes: &mut Changes,
     ) {
+        if changes.has_records() {
+            self.recorded.insert_all(changes.recorded());
+        }
         let is_period_over = self.overhead.update(produced, clocks.now().monotonic);
         let cost = if is_period_over { self.overhead.settled_ratio() } else { None };
         lock(&self.sampler).adjust(
             clocks.uptime(),
             cost,
+            &mut self.recorded,
             |id| aggregator.moments(id).weight(),
             |id, k| {
+                changes.note_event(id);
                 pool.update_gate(|gate| {
                     gate.set_sampling(id, k);
                 });
@@ -183,16 +245,18 @@ mod tests {
         let mut parts = Parts::new();
         let limit = Sampling::RateLimit { above: 100.0, sample: 0.125 };
         let mut coverage = coverage(&parts, limit);
+        let mut changes = Changes::new(1, &parts.clocks);
         for (records, k) in [(100, 0), (101, 3)] {
             parts.pass(Duration::from_secs(1));
             parts.record(records);
             let Parts { pool, clocks, aggregator } = &mut parts;
-            coverage.note_gate(pool, Trading::ALL, aggregator);
-            coverage.adapt(0, clocks, pool, aggregator);
+            changes.note_event(ORDER.id());
+            coverage.note_gate(pool, Trading::ALL, aggregator, &mut changes);
+            coverage.adapt(0, clocks, pool, aggregator, &mut changes);
             assert_eq!(pool.gate().sampling(ORDER.id()), k, "{records} per second");
             assert!(parts.is_complete(), "all records so far were written in full");
         }
-        coverage.note_gate(&parts.pool, Trading::ALL, &mut parts.aggregator);
+        coverage.note_gate(&parts.pool, Trading::ALL, &mut parts.aggregator, &mut changes);
         assert!(!parts.is_complete());
     }
 }

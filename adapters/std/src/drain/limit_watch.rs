@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
 
-use super::{clocks::Clocks, storage::Boxed};
+use super::{clocks::Clocks, event_set::EventSet, positions::Positions, storage::Boxed};
 use crate::{
     observer::Observers,
     recording::pool::Pool,
@@ -19,13 +19,26 @@ pub(super) struct LimitWatch {
     /// The pool has a flag for each event, which is set while one of its limits is violated.
     pool: Arc<Pool>,
     events: Arc<[EventInfo]>,
+    positions: Positions,
+    /// For each event, the number of limits of the events before it: the index of its first limit
+    /// in a report.
+    first_limits: Vec<usize>,
+    /// The events that have a limit on silence.
+    silences: EventSet,
     /// The raised and cleared violations that the program has not yet taken.
     changes: Arc<Mutex<ChangeQueue>>,
 }
 
 impl LimitWatch {
     pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
-        Self { pool, events, changes: Arc::default() }
+        Self {
+            pool,
+            positions: Positions::new(events.iter().map(|info| info.id)),
+            first_limits: vec![0; events.len()],
+            silences: EventSet::EMPTY,
+            events,
+            changes: Arc::default(),
+        }
     }
 
     /// Returns the queue of raised and cleared violations.
@@ -65,13 +78,14 @@ impl LimitWatch {
         Ok(())
     }
 
-    /// Checks all limits. Returns the violations that were raised or cleared. Every ring has been
-    /// drained up to the tick `as_of`.
+    /// Checks all limits. Returns the violations that were raised or cleared, and calls `changed`
+    /// with their events. Every ring has been drained up to the tick `as_of`.
     pub(super) fn evaluate(
         &self,
         as_of: u64,
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
+        mut changed: impl FnMut(EventId),
     ) -> Vec<SlaChange> {
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
         aggregator.evaluate_limits(as_of, |change| {
@@ -84,6 +98,7 @@ impl LimitWatch {
         });
         for event in touched {
             self.pool.set_breached(event, aggregator.is_breached(event));
+            changed(event);
         }
         changes
     }
@@ -96,19 +111,51 @@ impl LimitWatch {
         }
     }
 
-    /// Returns the state of every limit.
-    pub(super) fn reports(
-        &self,
+    /// Returns the events that had a limit on silence when [`fill`](Self::fill) last found new
+    /// limits.
+    pub(super) fn silences(&self) -> &EventSet {
+        &self.silences
+    }
+
+    /// Overwrites those of the `reports` that belong to the `outdated` events with the present
+    /// states of their limits. With `has_new_limits`, overwrites all of them, of which there may
+    /// then be another number.
+    pub(super) fn fill(
+        &mut self,
+        reports: &mut Vec<SlaReport>,
+        outdated: &EventSet,
+        has_new_limits: bool,
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
-    ) -> Vec<SlaReport> {
-        let mut reports = Vec::new();
-        aggregator.limits(|status| reports.extend(self.report(status, clocks)));
-        reports
+    ) {
+        if has_new_limits {
+            reports.clear();
+            self.silences.clear();
+            for position in 0..self.events.len() {
+                self.first_limits[position] = reports.len();
+                let event = self.events[position].id;
+                aggregator.limits_of(event, |status| {
+                    reports.extend(self.report(status, clocks));
+                    if let Limit::Silence(_) = status.limit {
+                        self.silences.insert(event);
+                    }
+                });
+            }
+            return;
+        }
+        for event in outdated.iter() {
+            let Some(position) = self.positions.of(event) else { continue };
+            let mut rest = reports[self.first_limits[position]..].iter_mut();
+            aggregator.limits_of(event, |status| {
+                if let (Some(report), Some(now)) = (rest.next(), self.report(status, clocks)) {
+                    *report = now;
+                }
+            });
+        }
     }
 
     fn report(&self, status: &SlaStatus, clocks: &Clocks) -> Option<SlaReport> {
-        let info = self.events.iter().find(|info| info.id == status.event)?;
+        let info = &self.events[self.positions.of(status.event)?];
         Some(SlaReport::new(info, status, status.since.map(|since| clocks.unix_ns(since))))
     }
 }
@@ -130,7 +177,7 @@ mod tests {
         let clock = HostClock::monotonic();
         let (pool, clocks) = (Arc::new(Pool::new(1, 8, clock).unwrap()), Clocks::start(clock));
         let mut aggregator = test_aggregator(&clocks);
-        let watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
+        let mut watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
         let limit = Threshold::value(Quantile::MAX, 1_000).over(Duration::from_secs(1));
         watch.set(ORDER.id(), &[Limit::Quantile(limit)], &mut aggregator).unwrap();
         let called = Arc::new(Mutex::new(vec![]));
@@ -144,10 +191,13 @@ mod tests {
         let mut pass = |now, duration| {
             aggregator.begin_pass(start + now);
             aggregator.record(0, Record::duration(start + now, ORDER.id(), 0, duration));
-            let changes = watch.evaluate(start + now, &clocks, &mut aggregator);
+            let changes = watch.evaluate(start + now, &clocks, &mut aggregator, |id| {
+                assert_eq!(id, ORDER.id());
+            });
             let raised: Vec<_> = changes.iter().map(|change| change.raised).collect();
             watch.announce(changes, &mut observers);
-            let reports = watch.reports(&clocks, &mut aggregator);
+            let mut reports = vec![];
+            watch.fill(&mut reports, &EventSet::EMPTY, true, &clocks, &mut aggregator);
             let report = reports.iter().find(|report| report.event == "order_placement").unwrap();
             assert_eq!(pool.is_breached(ORDER.id()), report.state == SlaState::Violated);
             (raised, report.state)

@@ -2,11 +2,15 @@
 //!
 //! The cost of one record is measured when the collector starts: in a loop of spans that are
 //! recorded into a separate ring, with a warm cache. It therefore excludes the cache misses that
-//! recording causes in the measured program. The cost of the drain is the processor time of its
-//! passes.
+//! recording causes in the measured program. The cost of the drain is the processor time of its own
+//! thread, and that of its passes on other threads. Reading the time of a thread is a system call.
+//! For the drain's own thread it is made only when a period ends, not in every pass.
 
 use core::time::Duration;
-use std::time::Instant;
+use std::{
+    thread::{self, ThreadId},
+    time::Instant,
+};
 
 use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
 
@@ -33,7 +37,10 @@ struct Totals {
 pub(crate) struct Overhead {
     /// The cost of one record, in nanoseconds.
     record_ns: f64,
-    /// The drain's processor time so far.
+    /// The drain's own thread and its processor time when it was last read. `None` if the drain has
+    /// no thread.
+    own_thread: Option<(ThreadId, Duration)>,
+    /// The drain's processor time so far. That of its own thread is as of when it was last read.
     drain: Duration,
     /// The totals when the current period began.
     period_start: Totals,
@@ -48,7 +55,36 @@ impl Overhead {
     /// nanoseconds.
     pub(crate) fn new(record_ns: f64, now: Instant) -> Self {
         let period_start = Totals { at: now, records: 0, drain: Duration::ZERO };
-        Self { record_ns, drain: Duration::ZERO, period_start, ratio: 0.0, is_settled: false }
+        Self {
+            record_ns,
+            own_thread: None,
+            drain: Duration::ZERO,
+            period_start,
+            ratio: 0.0,
+            is_settled: false,
+        }
+    }
+
+    /// Makes the current thread the drain's own: from now on, its processor time is a cost of the
+    /// drain. Does nothing on systems that do not provide this time.
+    pub(crate) fn set_own_thread(&mut self) {
+        if cfg!(unix) {
+            self.own_thread = Some((thread::current().id(), thread_time()));
+        }
+    }
+
+    /// Returns whether the current thread is the drain's own.
+    pub(crate) fn is_on_own_thread(&self) -> bool {
+        self.own_thread.is_some_and(|(id, _)| id == thread::current().id())
+    }
+
+    /// Adds what the drain's own thread, which is the current one, took since this was last called.
+    fn add_own_thread(&mut self) {
+        if let Some((_, counted)) = &mut self.own_thread {
+            let now = thread_time();
+            self.drain += now.saturating_sub(*counted);
+            *counted = now;
+        }
     }
 
     /// Adds the processor time of a pass of the drain.
@@ -57,10 +93,18 @@ impl Overhead {
     }
 
     /// Updates the ratio, where `records` is the number of records written since the start. Returns
-    /// whether a period has ended.
+    /// whether a period has ended. If the drain has a thread of its own, a period ends only there,
+    /// because no other thread can read its processor time.
     pub(crate) fn update(&mut self, records: u64, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.period_start.at);
-        let is_over = elapsed >= PERIOD;
+        if elapsed < PERIOD && self.is_settled {
+            return false;
+        }
+        let is_on_own_thread = self.is_on_own_thread();
+        let is_over = elapsed >= PERIOD && (is_on_own_thread || self.own_thread.is_none());
+        if is_on_own_thread {
+            self.add_own_thread();
+        }
         if is_over || !self.is_settled {
             let drain = self.drain.saturating_sub(self.period_start.drain);
             #[expect(clippy::cast_precision_loss, reason = "a ratio needs only a few digits")]

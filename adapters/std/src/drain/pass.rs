@@ -16,51 +16,63 @@ pub(crate) struct PassResult {
 impl Drain {
     /// Makes one pass, and adds its processor time to the cost of measuring.
     pub(crate) fn pass(&mut self, kind: PassKind) -> PassResult {
-        let stopwatch = Stopwatch::start();
+        // The time of the drain's own thread is read less often: see `Overhead`.
+        let stopwatch = (!self.coverage.is_on_own_thread()).then(Stopwatch::start);
         let result = self.run_pass(kind);
-        self.coverage.add_pass(stopwatch.elapsed());
+        if let Some(stopwatch) = stopwatch {
+            self.coverage.add_pass(stopwatch.elapsed());
+        }
         result
+    }
+
+    /// Makes the current thread the drain's own, whose whole processor time is a cost of measuring.
+    pub(crate) fn set_own_thread(&mut self) {
+        self.coverage.set_own_thread();
     }
 
     /// Makes one pass.
     fn run_pass(&mut self, kind: PassKind) -> PassResult {
         self.is_last |= kind == PassKind::Last;
-        let Self { pool, readers, aggregator, observers, clocks, coverage, limits, .. } = self;
+        let Self {
+            pool, readers, aggregator, observers, clocks, coverage, limits, publisher, ..
+        } = self;
+        let changes = &mut publisher.changes;
         let pass = readers.refresh(kind, aggregator.pass() + 1);
         clocks.read();
         aggregator.begin_pass(clocks.now().ticks);
-        coverage.note_gate(pool, &self.events, aggregator);
+        coverage.note_gate(pool, &self.events, aggregator, changes);
         let DrainedRings { oldest_tick, has_any, has_more, drained } =
-            readers.drain(kind, pass, clocks, aggregator, observers);
+            readers.drain(kind, pass, clocks, aggregator, observers, changes.recorded());
+        if has_any {
+            changes.note_records();
+        }
         // No START arrives after the last pass, so ENDs of that pass itself are orphans as well.
         let no_start_before =
             if kind == PassKind::Last { aggregator.pass() + 1 } else { drained.pass };
         aggregator.expire_orphans(no_start_before);
         self.lag_ns = clocks.age_ns(oldest_tick);
         coverage.note_unregistered(pool, aggregator);
-        let changes = limits.evaluate(drained.tick, clocks, aggregator);
-        coverage.adapt(readers.produced(), clocks, pool, aggregator);
+        let violations =
+            limits.evaluate(drained.tick, clocks, aggregator, |id| changes.note_limits(id));
+        coverage.adapt(readers.produced(), clocks, pool, aggregator, changes);
+        changes.note_pass(clocks, aggregator);
 
-        let until_report = self.publisher.due_in(self.clocks.now().monotonic);
+        let now = self.clocks.now().monotonic;
         let is_flushed = !kind.skips_rings() && !has_more;
-        if is_flushed || until_report.is_zero() || !changes.is_empty() {
-            self.publish();
-        } else if has_any {
-            self.publisher.note_drained();
+        if is_flushed || !violations.is_empty() || self.publisher.due_in(now).is_zero() {
+            self.publish(is_flushed);
         }
         let panics = self.observers.panics();
-        self.limits.announce(changes, &mut self.observers);
+        self.limits.announce(violations, &mut self.observers);
         if self.observers.panics() > panics {
             // The report above does not include these panics of hooks, and this may be the last
             // pass.
-            self.publish();
+            self.publish(false);
         }
         let pause = if has_more {
             Duration::ZERO
-        } else if self.publisher.has_unpublished() {
-            self.readers.due_in().min(until_report)
         } else {
-            self.readers.due_in()
+            self.readers.due_in().min(self.publisher.due_in(now))
         };
         PassResult { pause, has_more }
     }

@@ -1,4 +1,7 @@
 //! Builds reports from the state of the aggregator, and publishes them.
+//!
+//! Of the report that it writes over, the publisher computes only those parts anew that are
+//! outdated: see [`Changes`].
 
 use core::time::Duration;
 use std::{sync::Arc, time::Instant};
@@ -6,32 +9,52 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use tailwatch_core::{Aggregator, EventId, EventInfo, Exemplar, Scope, WindowSpec};
 
-use super::{clocks::Clocks, readers::Readers, storage::Boxed};
+use super::{
+    changes::{Changes, REFRESH_EVERY},
+    clocks::Clocks,
+    limit_watch::LimitWatch,
+    positions::Positions,
+    readers::Readers,
+    storage::Boxed,
+};
 use crate::report::{
     EventReport, InFlight, Report,
+    sla::SlaReport,
     statistics::{SlowSample, Statistics},
 };
 
-/// The shortest time between two reports. Computing all summaries costs as much as draining
-/// thousands of records. A flush, or a violation that is raised or cleared, publishes a report
-/// earlier.
-const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+/// The parts of a report that are computed only when they are outdated.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) events: Vec<EventReport>,
+    pub(super) sla: Vec<SlaReport>,
+    /// When the times were computed: how long summaries cover and the ages of open spans and
+    /// silences.
+    pub(super) times_at: Instant,
+}
 
 /// Publishes reports for queries to read.
 #[derive(Debug)]
 pub(super) struct Publisher {
     events: Arc<[EventInfo]>,
+    positions: Positions,
     windows: Vec<WindowSpec>,
+    /// What changed since the last report.
+    pub(super) changes: Changes,
     /// A buffer for the slowest samples of one event over one window or since the start.
     slowest: Vec<Exemplar>,
+    /// The numbers of orphans and of abandoned spans of each event.
+    unpaired: Vec<[u64; 2]>,
+    /// The sums of `unpaired` over all events.
+    all_unpaired: [u64; 2],
     /// The last report, which queries read.
     published: Arc<ArcSwap<Report>>,
     /// The report before the last one. The next report reuses its memory.
     replaced: Option<Arc<Report>>,
     /// When the last report was published.
     published_at: Option<Instant>,
-    /// Whether records were drained since the last report.
-    has_unpublished: bool,
+    /// When the times in the last report and in the one before were computed.
+    times_at: [Instant; 2],
 }
 
 impl Publisher {
@@ -45,13 +68,17 @@ impl Publisher {
     ) -> Self {
         let empty = Report::empty(0, clocks.report(), event_reports(&events, &windows));
         Self {
+            positions: Positions::new(events.iter().map(|info| info.id)),
+            changes: Changes::new(windows.len(), clocks),
+            unpaired: vec![[0; 2]; events.len()],
+            all_unpaired: [0; 2],
             events,
             windows,
             slowest: vec![Exemplar::default(); slowest],
             published: Arc::new(ArcSwap::from_pointee(empty)),
             replaced: None,
             published_at: None,
-            has_unpublished: false,
+            times_at: [clocks.now().monotonic; 2],
         }
     }
 
@@ -60,75 +87,135 @@ impl Publisher {
         &self.published
     }
 
-    /// Returns the time from `now` until the last report is old enough to be replaced.
+    /// Returns the time from `now` until another report is due: because something changed since the
+    /// last one, or because its times become too old.
     pub(super) fn due_in(&self, now: Instant) -> Duration {
-        self.published_at.map_or(Duration::ZERO, |last| {
-            PUBLISH_EVERY.saturating_sub(now.saturating_duration_since(last))
-        })
+        let Some(last) = self.published_at else { return Duration::ZERO };
+        let times_are_old = self.times_at[0] + REFRESH_EVERY;
+        let due = self.changes.due_at(last).map_or(times_are_old, |due| due.min(times_are_old));
+        due.saturating_duration_since(now)
     }
 
-    /// Notes that records were drained, so that a report is to be published soon.
-    pub(super) fn note_drained(&mut self) {
-        self.has_unpublished = true;
+    /// Returns the numbers of orphans and of abandoned spans of all events, as of the last call of
+    /// [`fill`](Self::fill).
+    pub(super) fn unpaired(&self) -> [u64; 2] {
+        self.all_unpaired
     }
 
-    /// Returns whether records were drained since the last report.
-    pub(super) fn has_unpublished(&self) -> bool {
-        self.has_unpublished
-    }
-
-    /// Publishes `report` after filling in its events, and the numbers of orphans and abandoned
-    /// spans.
-    pub(super) fn publish(
+    /// Returns the contents of the next report: those of the report before the last one, in which
+    /// the outdated parts are computed anew. With `is_complete`, also renews all times; otherwise
+    /// only if they would soon be too old.
+    pub(super) fn fill(
         &mut self,
-        mut report: Report,
+        is_complete: bool,
         clocks: &Clocks,
         readers: &Readers,
         aggregator: &mut Aggregator<Boxed>,
-    ) {
-        let mut events = self.events_to_fill();
-        for event in &mut events {
-            let pairing = aggregator.pairing(event.id);
-            let oldest = if pairing.open > 0 { aggregator.oldest(event.id) } else { None };
-            report.health.orphans += pairing.orphans;
-            report.health.abandoned += pairing.abandoned;
-            event.outcomes = aggregator.outcomes(event.id);
-            event.in_flight = InFlight::new(&pairing, oldest);
-            let windows = event.windows.iter_mut().enumerate();
-            let scopes = windows
-                .map(|(number, window)| (Scope::Window(number), &mut window.statistics))
-                .chain([(Scope::Total, &mut event.total)]);
-            for (scope, statistics) in scopes {
-                self.fill(statistics, event.id, scope, clocks, readers, aggregator);
+        limits: &mut LimitWatch,
+    ) -> Contents {
+        let now = clocks.now().monotonic;
+        let reused = self.replaced.take().and_then(Arc::into_inner);
+        let is_new = reused.is_none();
+        // The memory of the old ones is already large enough, so publishing hardly allocates unless
+        // the program holds reports.
+        let (mut events, mut sla) = reused.map_or_else(
+            || (event_reports(&self.events, &self.windows), Vec::new()),
+            |report| (report.events, report.sla),
+        );
+        let renews_times =
+            is_complete || is_new || Changes::must_renew_times(self.times_at[1], now);
+
+        let Self { positions, changes, slowest, unpaired, all_unpaired, .. } = self;
+        changes.begin_report(self.published_at, now, is_complete);
+        if is_new {
+            changes.outdate_all();
+        }
+        let (outdated, contained) = changes.outdated();
+        let parts = &mut Parts { clocks, readers, aggregator, slowest };
+        let mut of_limits = outdated.limits.clone();
+        of_limits.insert_all(&outdated.events);
+        for id in outdated.events.iter() {
+            let Some(position) = positions.of(id) else { continue };
+            let event = &mut events[position];
+            let pairing = parts.aggregator.pairing(id);
+            let counts = [pairing.orphans, pairing.abandoned];
+            let before = core::mem::replace(&mut unpaired[position], counts);
+            for ((sum, count), before) in all_unpaired.iter_mut().zip(counts).zip(before) {
+                *sum = sum.wrapping_add(count).wrapping_sub(before);
+            }
+            event.outcomes = parts.aggregator.outcomes(id);
+            event.in_flight = parts.in_flight(id);
+            contained.with_open.set(id, pairing.open > 0);
+            for (number, with_samples) in contained.with_samples.iter_mut().enumerate() {
+                let (scope, statistics) = scope_of(event, number);
+                parts.fill(statistics, id, scope);
+                with_samples.set(id, statistics.is_some());
             }
         }
-        report.events = events;
-        self.replaced = Some(self.published.swap(Arc::new(report)));
-        self.published_at = Some(clocks.now().monotonic);
-        self.has_unpublished = false;
+        for (number, window) in outdated.windows.iter().enumerate() {
+            of_limits.insert_all(window);
+            for id in window.iter().filter(|id| !outdated.events.contains(*id)) {
+                let Some(position) = positions.of(id) else { continue };
+                let (scope, statistics) = scope_of(&mut events[position], number);
+                parts.fill(statistics, id, scope);
+                contained.with_samples[number].set(id, statistics.is_some());
+            }
+        }
+        if renews_times {
+            for (number, with_samples) in contained.with_samples.iter().enumerate() {
+                let mut covered = None;
+                for position in with_samples.iter().filter_map(|id| positions.of(id)) {
+                    let (scope, statistics) = scope_of(&mut events[position], number);
+                    let covered = *covered.get_or_insert_with(|| parts.aggregator.covered(scope));
+                    if let Some(Statistics { summary, corrected, .. }) = statistics {
+                        summary.covered = covered;
+                        corrected.iter_mut().for_each(|corrected| corrected.covered = covered);
+                    }
+                }
+            }
+            for id in contained.with_open.iter() {
+                let Some(position) = positions.of(id) else { continue };
+                events[position].in_flight = parts.in_flight(id);
+            }
+            of_limits.insert_all(&contained.with_open);
+            of_limits.insert_all(limits.silences());
+        }
+        let has_new_limits = outdated.has_new_limits;
+        limits.fill(&mut sla, &of_limits, has_new_limits, clocks, parts.aggregator);
+        changes.end_report();
+        Contents { events, sla, times_at: if renews_times { now } else { self.times_at[1] } }
     }
 
-    /// Returns event reports to be overwritten: those of the report before the last one, or new
-    /// ones if the program holds that report.
-    ///
-    /// The memory of the old ones is already large enough, so publishing hardly allocates unless
-    /// the program holds reports.
-    fn events_to_fill(&mut self) -> Vec<EventReport> {
-        let replaced = self.replaced.take().and_then(Arc::into_inner);
-        replaced.map_or_else(|| event_reports(&self.events, &self.windows), |report| report.events)
+    /// Publishes a report whose contents [`fill`](Self::fill) returned, the times of which were
+    /// computed at `times_at`.
+    pub(super) fn publish(&mut self, report: Report, times_at: Instant, now: Instant) {
+        self.replaced = Some(self.published.swap(Arc::new(report)));
+        self.published_at = Some(now);
+        self.times_at = [times_at, self.times_at[0]];
+    }
+}
+
+/// What is needed to compute the parts of a report.
+struct Parts<'a> {
+    clocks: &'a Clocks,
+    readers: &'a Readers,
+    aggregator: &'a mut Aggregator<Boxed>,
+    /// A buffer for the slowest samples.
+    slowest: &'a mut [Exemplar],
+}
+
+impl Parts<'_> {
+    /// Returns the report of the open spans of this event.
+    fn in_flight(&mut self, event: EventId) -> InFlight {
+        let pairing = self.aggregator.pairing(event);
+        let oldest = if pairing.open > 0 { self.aggregator.oldest(event) } else { None };
+        InFlight::new(&pairing, oldest)
     }
 
     /// Overwrites `statistics` with the statistics of this event over this scope, or with `None` if
     /// there are no samples.
-    fn fill(
-        &mut self,
-        statistics: &mut Option<Statistics>,
-        event: EventId,
-        scope: Scope,
-        clocks: &Clocks,
-        readers: &Readers,
-        aggregator: &mut Aggregator<Boxed>,
-    ) {
+    fn fill(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
+        let Self { clocks, readers, aggregator, slowest } = self;
         let Some((summary, values)) = aggregator.describe(event, scope) else {
             *statistics = None;
             return;
@@ -141,7 +228,7 @@ impl Publisher {
             None => statistics.insert(Statistics::new(summary, values)),
         };
         statistics.corrected = aggregator.corrected(event, scope);
-        let (slowest, converter) = aggregator.slowest(event, scope, &mut self.slowest);
+        let (slowest, converter) = aggregator.slowest(event, scope, slowest);
         let samples = &mut statistics.slowest;
         samples.truncate(slowest.len());
         samples.reserve_exact(slowest.len() - samples.len());
@@ -171,6 +258,15 @@ impl Publisher {
     }
 }
 
+/// Returns the scope with this number, and the statistics over it: the windows come first, then the
+/// total.
+fn scope_of(event: &mut EventReport, number: usize) -> (Scope, &mut Option<Statistics>) {
+    match event.windows.get_mut(number) {
+        Some(window) => (Scope::Window(number), &mut window.statistics),
+        None => (Scope::Total, &mut event.total),
+    }
+}
+
 /// Returns reports of these events without any samples.
 fn event_reports(events: &[EventInfo], windows: &[WindowSpec]) -> Vec<EventReport> {
     events.iter().map(|info| EventReport::new(info, windows)).collect()
@@ -194,9 +290,11 @@ mod tests {
         let clock = HostClock::monotonic();
         let mut clocks = Clocks::start(clock);
         let pool = Arc::new(Pool::new(1, 8, clock).unwrap());
-        let readers = Readers::new(pool, clocks.now().ticks, 8, Duration::from_millis(100));
+        let readers =
+            Readers::new(Arc::clone(&pool), clocks.now().ticks, 8, Duration::from_millis(100));
         let mut aggregator = test_aggregator(&clocks);
         let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks);
+        let mut limits = LimitWatch::new(pool, Trading::ALL.into());
         assert!(publisher.due_in(clocks.now().monotonic).is_zero(), "there is no report yet");
 
         let mut memory = vec![];
@@ -206,11 +304,13 @@ mod tests {
             aggregator.begin_pass(now.ticks);
             let event = Trading::OrderPlacement.id();
             aggregator.record(0, Record::duration(now.ticks, event, 0, number));
-            publisher.note_drained();
-            assert!(publisher.has_unpublished());
-            let empty = Report::empty(0, clocks.report(), vec![]);
-            publisher.publish(empty, &clocks, &readers, &mut aggregator);
-            assert!(!publisher.has_unpublished());
+            publisher.changes.note_event(event);
+            let Contents { events, sla, times_at } =
+                publisher.fill(false, &clocks, &readers, &mut aggregator, &mut limits);
+            let report = Report { sla, ..Report::empty(0, clocks.report(), events) };
+            publisher.publish(report, times_at, now.monotonic);
+            assert!(publisher.due_in(now.monotonic) > Duration::from_millis(10), "no changes");
+            publisher.changes.note_event(event);
             for (after, due_in) in [(0, 10), (4, 6), (10, 0), (11, 0)] {
                 assert_eq!(
                     publisher.due_in(now.monotonic + Duration::from_millis(after)),

@@ -8,8 +8,8 @@ use tailwatch_core::{
 };
 
 use super::{
-    clocks::Clocks, pass_kind::PassKind, poll_interval::PollInterval, storage::Boxed,
-    thread_names::ThreadNames,
+    clocks::Clocks, event_set::EventSet, pass_kind::PassKind, poll_interval::PollInterval,
+    storage::Boxed, thread_names::ThreadNames,
 };
 use crate::{observer::Observers, recording::pool::Pool, report::health::Health};
 
@@ -100,7 +100,7 @@ impl Readers {
     }
 
     /// Drains the rings that a pass of this kind has to drain. `clocks` were read after `pass` had
-    /// [begun](Self::refresh). The ring of a thread that has ended becomes free once it is drained.
+    /// [begun](Self::refresh). Inserts the events of all drained records into `recorded`. The ring of a thread that has ended becomes free once it is drained.
     pub(super) fn drain(
         &mut self,
         kind: PassKind,
@@ -108,6 +108,7 @@ impl Readers {
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
         observers: &mut Observers,
+        recorded: &mut EventSet,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
         for ring_index in pass.order(self.rings.len()) {
@@ -126,7 +127,7 @@ impl Readers {
             pass.drain(ring_index, progress, consumer, |consumer, max_records| {
                 let Some(thread) = thread else { return Drained::default() };
                 let (first, drained) =
-                    thread.deliver(consumer, max_records, clocks, aggregator, observers);
+                    thread.deliver(consumer, max_records, clocks, aggregator, observers, recorded);
                 oldest_tick = oldest_tick.min(first);
                 drained
             });
@@ -212,7 +213,8 @@ impl Readers {
 }
 
 impl Thread {
-    /// Drains at most `max_records` records of this thread. Returns the tick of the first one, or
+    /// Drains at most `max_records` records of this thread, and inserts their events into
+    /// `recorded`. Returns the tick of the first one, or
     /// `u64::MAX` if no record was delivered.
     fn deliver(
         &self,
@@ -221,19 +223,24 @@ impl Thread {
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
         observers: &mut Observers,
+        recorded: &mut EventSet,
     ) -> (u64, Drained) {
         let Self { name, number } = self;
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
         // clock.
-        let mut note_tick =
-            |record| first = if first == u64::MAX { written_at(record) } else { first };
+        let mut note = |record: Record| {
+            first = if first == u64::MAX { written_at(record) } else { first };
+            if let Some(event) = record.event() {
+                recorded.insert(event);
+            }
+        };
         let drained = if observers.is_empty() {
-            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note_tick(record))
+            aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record))
         } else {
             let (wall, rate, time) = (clocks.wall(), clocks.rate(), *aggregator.time());
             aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
-                note_tick(record);
+                note(record);
                 observers.notify_record(record, is_sample, name, wall, rate, &time);
             })
         };
@@ -290,7 +297,7 @@ mod tests {
             let pass = readers.refresh(kind, aggregator.pass() + 1);
             clocks.read();
             aggregator.begin_pass(clocks.now().ticks);
-            readers.drain(kind, pass, clocks, aggregator, observers)
+            readers.drain(kind, pass, clocks, aggregator, observers, &mut EventSet::EMPTY.clone())
         }
 
         /// Returns the numbers of produced, delivered, overwritten and pending records.

@@ -9,6 +9,8 @@ use core::{error, fmt, time::Duration};
 
 use tailwatch_core::EventId;
 
+use super::{event_set::EventSet, positions::Positions};
+
 /// The largest k: 1 in 2^15 = 32,768 spans is recorded.
 const MAX_K: u8 = 15;
 
@@ -110,8 +112,10 @@ struct SampledEvent {
     /// The number of occurrences at the last check of the rates, including an estimate of those
     /// that sampling left out.
     seen: u64,
-    /// The rate in events per second at the last check.
+    /// The rate in events per second at the check `rated_at`, the last one at which it was not 0.
     rate: f64,
+    /// When the rate was found, as the time since the start.
+    rated_at: Duration,
     /// For a rate limit that is in effect: the time from which the rate is averaged to decide
     /// whether to record everything again, and the number of events up to that time.
     calm_since: (Duration, u64),
@@ -124,6 +128,11 @@ struct SampledEvent {
 #[derive(Debug)]
 pub(crate) struct Sampler {
     events: Vec<SampledEvent>,
+    positions: Positions,
+    /// The positions of the events whose share may change by itself.
+    adaptive: Vec<usize>,
+    /// The positions of the events whose `was_thinned` is set.
+    thinned: Vec<usize>,
     /// When the rates were last checked, as the time since the start.
     checked_at: Duration,
 }
@@ -137,16 +146,30 @@ impl Sampler {
             k: 0,
             seen: 0,
             rate: 0.0,
+            rated_at: Duration::ZERO,
             calm_since: (Duration::ZERO, 0),
             was_thinned: false,
         };
-        Self { events: events.map(sampled).collect(), checked_at: Duration::ZERO }
+        let events: Vec<_> = events.map(sampled).collect();
+        Self {
+            positions: Positions::new(events.iter().map(|event| event.id)),
+            events,
+            adaptive: Vec::new(),
+            thinned: Vec::new(),
+            checked_at: Duration::ZERO,
+        }
     }
 
     /// Sets how an event is sampled. Returns the k that is in force from now on, or `None` if the
     /// collector does not have the event.
     pub(crate) fn set(&mut self, id: EventId, sampling: Sampling) -> Option<u8> {
-        let event = self.events.iter_mut().find(|event| event.id == id)?;
+        let position = self.positions.of(id)?;
+        let event = self.events.get_mut(position)?;
+        self.adaptive.retain(|adaptive| *adaptive != position);
+        if !matches!(sampling, Sampling::Rate(_)) {
+            self.adaptive.push(position);
+            self.adaptive.sort_unstable();
+        }
         event.sampling = sampling;
         event.calm_since = (self.checked_at, event.seen);
         event.k = match sampling {
@@ -155,22 +178,51 @@ impl Sampler {
             // The share stays what it is until the next check of the budget.
             Sampling::Budget { .. } => event.k,
         };
-        event.was_thinned |= event.k > 0;
-        Some(event.k)
+        let k = event.k;
+        self.note_thinned(position);
+        Some(k)
+    }
+
+    /// Notes that an event is thinned, if it is.
+    fn note_thinned(&mut self, position: usize) {
+        let event = &mut self.events[position];
+        if event.k > 0 && !event.was_thinned {
+            event.was_thinned = true;
+            self.thinned.push(position);
+        }
+    }
+
+    /// Sets the k of an event, and calls `changed` with the event and k if k is a new one.
+    fn set_k(&mut self, position: usize, k: u8, changed: &mut impl FnMut(EventId, u8)) {
+        let event = &mut self.events[position];
+        if event.k != k {
+            event.k = k;
+            changed(event.id, k);
+            self.note_thinned(position);
+        }
     }
 
     /// Returns the events of which not everything was recorded at some time since the last call.
     pub(crate) fn take_thinned(&mut self) -> impl Iterator<Item = EventId> {
-        self.events.iter_mut().filter_map(|event| {
-            let was = core::mem::replace(&mut event.was_thinned, event.k > 0);
-            was.then_some(event.id)
+        let Self { events, thinned, .. } = self;
+        let mut index = 0;
+        core::iter::from_fn(move || {
+            let event = &mut events[*thinned.get(index)?];
+            if event.k > 0 {
+                index += 1;
+            } else {
+                event.was_thinned = false;
+                thinned.swap_remove(index);
+            }
+            Some(event.id)
         })
     }
 
     /// Returns the events that are not recorded in full at present, each with its k, which is at
     /// least 1.
     pub(crate) fn thinned(&self) -> impl Iterator<Item = (EventId, u8)> {
-        self.events.iter().filter(|event| event.k > 0).map(|event| (event.id, event.k))
+        let thinned = self.thinned.iter().map(|position| &self.events[*position]);
+        thinned.filter(|event| event.k > 0).map(|event| (event.id, event.k))
     }
 
     /// Returns all events, each with its sampling and the k that is in force.
@@ -180,27 +232,37 @@ impl Sampler {
 
     /// Adjusts the shares of all events.
     ///
-    /// `since_start` is the time since the start. `count` returns how often an event has happened
-    /// so far, including an estimate of what sampling left out. `cost` is the share of a core that
+    /// `since_start` is the time since the start. `recorded` has the events that have happened since
+    /// the last check of the rates; a check clears it. `count` returns how often an event has
+    /// happened so far, including an estimate of what sampling left out. `cost` is the share of a core that
     /// measuring takes; it is `Some` once per second. Calls `changed` with each event whose k
     /// changes, and the new k.
     pub(crate) fn adjust(
         &mut self,
         since_start: Duration,
         cost: Option<f64>,
+        recorded: &mut EventSet,
         mut count: impl FnMut(EventId) -> u64,
         mut changed: impl FnMut(EventId, u8),
     ) {
         let elapsed = since_start.saturating_sub(self.checked_at);
         if elapsed >= ADJUST_EVERY {
             self.checked_at = since_start;
-            for event in &mut self.events {
+            for position in recorded.iter().filter_map(|id| self.positions.of(id)) {
+                let event = &mut self.events[position];
                 let seen = count(event.id);
                 #[expect(clippy::cast_precision_loss, reason = "a rate needs only a few digits")]
                 let happened = seen.saturating_sub(event.seen) as f64;
                 event.seen = seen;
                 event.rate = happened / elapsed.as_secs_f64();
-                event.limit_rate(since_start, &mut changed);
+                event.rated_at = since_start;
+            }
+            recorded.clear();
+            for index in 0..self.adaptive.len() {
+                let position = self.adaptive[index];
+                if let Some(k) = self.events[position].k_within_limit(since_start) {
+                    self.set_k(position, k, &mut changed);
+                }
             }
         }
         if let Some(cost) = cost {
@@ -215,15 +277,17 @@ impl Sampler {
             Sampling::Budget { max_cpu } => Some(max_cpu),
             _ => None,
         };
-        let records_per_second = |event: &SampledEvent| event.rate * share(event.k);
-        let spends_too_much = |event: &&mut SampledEvent| {
+        let checked_at = self.checked_at;
+        let records_per_second = |event: &SampledEvent| event.rate_at(checked_at) * share(event.k);
+        let spends_too_much = |event: &SampledEvent| {
             event.k < MAX_K
                 && records_per_second(event) > 0.0
                 && budget(event).is_some_and(|budget| cost > budget)
         };
-        let over_budget = self.events.iter_mut().filter(spends_too_much);
-        if let Some(event) =
-            over_budget.max_by(|a, b| records_per_second(a).total_cmp(&records_per_second(b)))
+        let adaptive = || self.adaptive.iter().map(|position| (*position, &self.events[*position]));
+        let over_budget = adaptive().filter(|(_, event)| spends_too_much(event));
+        if let Some((position, event)) = over_budget
+            .max_by(|(_, a), (_, b)| records_per_second(a).total_cmp(&records_per_second(b)))
         {
             // If this event causes all of the cost, this many halvings bring the cost down to the
             // budget: cost / 2^halvings <= budget.
@@ -235,53 +299,51 @@ impl Sampler {
                 reason = "between 1 and 15"
             )]
             let halvings = halvings as u8;
-            event.set_k((event.k + halvings).min(MAX_K), changed);
+            let k = (event.k + halvings).min(MAX_K);
+            self.set_k(position, k, changed);
             return;
         }
         // Doubling the share of one event at most doubles the cost.
-        let can_spend = |event: &&mut SampledEvent| {
+        let can_spend = |event: &SampledEvent| {
             event.k > 0 && budget(event).is_some_and(|budget| 2.0 * cost < LIFTED_BELOW * budget)
         };
-        if let Some(event) = self.events.iter_mut().filter(can_spend).max_by_key(|event| event.k) {
-            event.set_k(event.k - 1, changed);
+        if let Some((position, event)) =
+            adaptive().filter(|(_, event)| can_spend(event)).max_by_key(|(_, event)| event.k)
+        {
+            let k = event.k - 1;
+            self.set_k(position, k, changed);
         }
     }
 }
 
 impl SampledEvent {
-    /// Applies a [`Sampling::RateLimit`] after a check of the rates, or does nothing for another
-    /// sampling. `now` is the time since the start.
-    fn limit_rate(&mut self, now: Duration, changed: &mut impl FnMut(EventId, u8)) {
-        let Sampling::RateLimit { above, sample } = self.sampling else { return };
+    /// Returns the rate in events per second at the last check, which was made at `checked_at`.
+    fn rate_at(&self, checked_at: Duration) -> f64 {
+        if self.rated_at == checked_at { self.rate } else { 0.0 }
+    }
+
+    /// Returns the k that a [`Sampling::RateLimit`] requires after a check of the rates; `None` if
+    /// it stays the same or if the sampling is another one. `now` is the time since the start.
+    fn k_within_limit(&mut self, now: Duration) -> Option<u8> {
+        let Sampling::RateLimit { above, sample } = self.sampling else { return None };
         if self.k == 0 {
-            if self.rate > above {
+            let is_exceeded = self.rate_at(now) > above;
+            if is_exceeded {
                 self.calm_since = (now, self.seen);
-                self.set_k(nearest(sample), changed);
             }
-            return;
+            return is_exceeded.then(|| nearest(sample));
         }
         let (since, seen) = self.calm_since;
         let elapsed = now.saturating_sub(since);
         if elapsed < LIFTED_AFTER
             || elapsed.as_secs_f64() * above * share(self.k) < RECORDS_TO_JUDGE
         {
-            return;
+            return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate needs only a few digits")]
         let rate = self.seen.saturating_sub(seen) as f64 / elapsed.as_secs_f64();
         self.calm_since = (now, self.seen);
-        if rate < LIFTED_BELOW * above {
-            self.set_k(0, changed);
-        }
-    }
-
-    /// Sets k, and calls `changed` with the event and k if k is a new one.
-    fn set_k(&mut self, k: u8, changed: &mut impl FnMut(EventId, u8)) {
-        if self.k != k {
-            self.k = k;
-            self.was_thinned |= k > 0;
-            changed(self.id, k);
-        }
+        (rate < LIFTED_BELOW * above).then_some(0)
     }
 }
 
@@ -353,6 +415,12 @@ mod tests {
     const ONE: EventId = EventId::new(1).unwrap();
     const TWO: EventId = EventId::new(2).unwrap();
 
+    fn set(ids: &[EventId]) -> EventSet {
+        let mut set = EventSet::EMPTY;
+        ids.iter().for_each(|id| set.insert(*id));
+        set
+    }
+
     #[test]
     fn the_nearest_power_of_two_is_chosen() {
         for (rate, k) in
@@ -383,7 +451,7 @@ mod tests {
         let mut changes = vec![];
         *so_far = (so_far.0 + 1, so_far.1 + events);
         let count = |id| if id == ONE { so_far.1 } else { 0 };
-        sampler.adjust(so_far.0 * ADJUST_EVERY, None, count, |id, k| {
+        sampler.adjust(so_far.0 * ADJUST_EVERY, None, &mut set(&[ONE]), count, |id, k| {
             assert_eq!(id, ONE);
             changes.push(k);
         });
@@ -436,6 +504,7 @@ mod tests {
             sampler.adjust(
                 quarter * ADJUST_EVERY,
                 None,
+                &mut set(&[ONE]),
                 |_| seen,
                 |_, now| {
                     k = now;
@@ -482,9 +551,8 @@ mod tests {
             let count = |id| {
                 if id == ONE { u64::from(seconds) * 1_000_000 } else { u64::from(seconds) * 1_000 }
             };
-            sampler.adjust(Duration::from_secs(u64::from(seconds)), Some(cost), count, |id, k| {
-                changes.push((id, k));
-            });
+            let (now, mut recorded) = (Duration::from_secs(seconds.into()), set(&[ONE, TWO]));
+            sampler.adjust(now, Some(cost), &mut recorded, count, |id, k| changes.push((id, k)));
             changes
         };
         assert_eq!(after_a_second(0.009), [], "within the budget");
@@ -503,6 +571,7 @@ mod tests {
         sampler.adjust(
             ADJUST_EVERY,
             Some(1.0),
+            &mut set(&[ONE]),
             |_| u64::MAX,
             |_, _| panic!("a fixed rate does not change"),
         );

@@ -90,6 +90,8 @@ pub(crate) struct Pool {
     freed: Condvar,
     /// The switches that decide which events are recorded.
     gate: Gate<IDS>,
+    /// How often the gate may have changed.
+    gate_changes: AtomicUsize,
     /// The threads that keep copies of the gate. Its lock is held while the gate is changed.
     followers: &'static Followers,
     /// How many forks lead to the process that created the pool.
@@ -139,6 +141,7 @@ impl Pool {
             claims: AtomicUsize::new(0),
             freed: Condvar::new(),
             gate: Gate::new(),
+            gate_changes: AtomicUsize::new(0),
             followers: Followers::of_this_process(),
             forks: fork::forks(),
             breached: (0..IDS).map(|_| AtomicU8::new(0)).collect(),
@@ -174,8 +177,30 @@ impl Pool {
         self.followers.change(&self.gate, |gate| {
             if !self.is_stopped() {
                 update(gate);
+                self.count_gate_change();
             }
         });
+    }
+
+    /// Counts a change of the gate, under the lock of the followers.
+    fn count_gate_change(&self) {
+        self.gate_changes.fetch_add(1, Relaxed);
+    }
+
+    /// Returns a number that increases with each change of the gate.
+    ///
+    /// It may be outdated. But once a thread reads the new number,
+    /// [`settled_gate`](Self::settled_gate) shows it what changed.
+    pub(crate) fn gate_changes(&self) -> usize {
+        // Relaxed: the lock that `settled_gate` takes orders the gate after the number.
+        self.gate_changes.load(Relaxed)
+    }
+
+    /// Calls `read` with the gate and the number of its changes, under the lock with which the gate
+    /// is changed, so that the gate includes these changes.
+    pub(crate) fn settled_gate<T>(&self, read: impl FnOnce(&Gate<IDS>, usize) -> T) -> T {
+        let _unchanged = self.followers.lock();
+        read(&self.gate, self.gate_changes())
     }
 
     /// Returns whether a limit of this event is violated, as of the last pass or, if that came
@@ -337,6 +362,7 @@ impl Pool {
             // closed by this call also sees `stopped`, and so counts its records.
             fence_at("pool: the gate closes for good", Release);
             gate.close();
+            self.count_gate_change();
         });
     }
 

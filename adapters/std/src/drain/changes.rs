@@ -1,0 +1,238 @@
+//! What changed since the last report, and so which parts of the next one are to be computed anew,
+//! and when that report is due.
+//!
+//! A report is written over the one before the last. It therefore also lacks what changed before
+//! the last report: see [`Changes::begin_report`].
+
+use core::time::Duration;
+use std::time::Instant;
+
+use tailwatch_core::{Aggregator, EventId};
+
+use super::{clocks::Clocks, event_set::EventSet, storage::Boxed};
+
+/// The shortest time between two reports while few events change.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+/// The shortest time between two reports while many events change. Computing the summaries of an
+/// event takes a few microseconds.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+/// From how many events on more events are many.
+const FEW_EVENTS: usize = 64;
+/// The age of the times in a report (such as its time and the ages of open spans) at which another
+/// report replaces it, even if nothing else changed.
+pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Which parts of a report are outdated.
+#[derive(Clone, Debug)]
+pub(super) struct Outdated {
+    /// The events of which every part is.
+    pub(super) events: EventSet,
+    /// For each window, the events whose statistics over this window are.
+    pub(super) windows: Vec<EventSet>,
+    /// The events whose limits are, besides those in the other sets.
+    pub(super) limits: EventSet,
+    /// Whether the limits of all events are, and there may be others than before.
+    pub(super) has_new_limits: bool,
+}
+
+impl Outdated {
+    fn new(windows: usize) -> Self {
+        Self {
+            events: EventSet::EMPTY,
+            windows: vec![EventSet::EMPTY; windows],
+            limits: EventSet::EMPTY,
+            has_new_limits: true,
+        }
+    }
+
+    fn insert_all(&mut self, other: &Self) {
+        self.events.insert_all(&other.events);
+        for (window, other) in self.windows.iter_mut().zip(&other.windows) {
+            window.insert_all(other);
+        }
+        self.limits.insert_all(&other.limits);
+        self.has_new_limits |= other.has_new_limits;
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.windows.iter_mut().for_each(EventSet::clear);
+        self.limits.clear();
+        self.has_new_limits = false;
+    }
+}
+
+/// Which events the last report has something of.
+#[derive(Debug)]
+pub(super) struct Contained {
+    /// For each window, and then for the total, the events that have statistics there.
+    pub(super) with_samples: Vec<EventSet>,
+    /// The events that have open spans.
+    pub(super) with_open: EventSet,
+}
+
+/// What changed since the last report.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// What changed since the last report. Events are inserted with each of their records.
+    pending: Outdated,
+    /// What changed between the report before the last and the last one.
+    older: Outdated,
+    /// Whether records were drained since the last report, or what else is due as soon as they are.
+    has_records: bool,
+    /// Whether the statistics over a window or the counts of limits changed without records.
+    has_moved: bool,
+    /// Whether something changed that may concern every event, such as a loss of records.
+    has_swept: bool,
+    /// When such a change was last taken into account.
+    swept_at: Option<Instant>,
+    /// The events that had a record up to the last report.
+    known: EventSet,
+    contained: Contained,
+    /// The start of each window in the last pass.
+    window_starts: Vec<Option<u64>>,
+    /// [`Aggregator::unrecorded_changes`] in the last pass.
+    unrecorded: u64,
+    /// The tick of the anchor of wall-clock times in the last pass.
+    wall_ticks: u64,
+}
+
+impl Changes {
+    /// Creates the changes of a collector with this number of windows that has recorded nothing.
+    pub(super) fn new(windows: usize, clocks: &Clocks) -> Self {
+        Self {
+            pending: Outdated::new(windows),
+            older: Outdated::new(windows),
+            has_records: false,
+            has_moved: false,
+            has_swept: false,
+            swept_at: None,
+            known: EventSet::EMPTY,
+            contained: Contained {
+                with_samples: vec![EventSet::EMPTY; windows + 1],
+                with_open: EventSet::EMPTY,
+            },
+            window_starts: vec![None; windows],
+            unrecorded: 0,
+            wall_ticks: clocks.wall().ticks,
+        }
+    }
+
+    /// Returns the set into which the event of each drained record has to be inserted.
+    pub(super) fn recorded(&mut self) -> &mut EventSet {
+        &mut self.pending.events
+    }
+
+    /// Notes that records were drained, or that another part of a report changed that is to be
+    /// published as soon.
+    pub(super) fn note_records(&mut self) {
+        self.has_records = true;
+    }
+
+    /// Returns whether records were drained since the last report.
+    pub(super) fn has_records(&self) -> bool {
+        self.has_records
+    }
+
+    /// Notes that an event changed as it does by a record.
+    pub(super) fn note_event(&mut self, id: EventId) {
+        self.pending.events.insert(id);
+        self.has_records = true;
+    }
+
+    /// Notes that a violation of a limit of this event was raised or cleared.
+    pub(super) fn note_limits(&mut self, id: EventId) {
+        self.pending.limits.insert(id);
+        self.has_moved = true;
+    }
+
+    /// Notes that limits were replaced.
+    pub(super) fn note_new_limits(&mut self) {
+        self.pending.has_new_limits = true;
+    }
+
+    /// Finds out what changed without records up to the end of a pass. Takes constant time unless a
+    /// slice of a window has ended.
+    pub(super) fn note_pass(&mut self, clocks: &Clocks, aggregator: &mut Aggregator<Boxed>) {
+        for (window, last_start) in self.window_starts.iter_mut().enumerate() {
+            let start = aggregator.window_start(window);
+            let before = core::mem::replace(last_start, start);
+            if start != before {
+                let moved = &self.contained.with_samples[window];
+                self.pending.windows[window].insert_all(moved);
+                self.has_moved |= !moved.is_empty();
+            }
+        }
+        aggregator.take_changed_limits(|id| {
+            self.pending.limits.insert(id);
+            self.has_moved = true;
+        });
+        let (unrecorded, wall_ticks) = (aggregator.unrecorded_changes(), clocks.wall().ticks);
+        // A new anchor converts the start of each slow sample to another wall-clock time.
+        self.has_swept |= unrecorded != self.unrecorded || wall_ticks != self.wall_ticks;
+        (self.unrecorded, self.wall_ticks) = (unrecorded, wall_ticks);
+    }
+
+    /// Returns when a report is due because of what changed since the last one, which was published
+    /// at `last`; `None` if nothing changed.
+    pub(super) fn due_at(&self, last: Instant) -> Option<Instant> {
+        let after = |events| last + if events <= FEW_EVENTS { SHORT_PAUSE } else { LONG_PAUSE };
+        let records = self.has_records.then(|| after(self.pending.events.len()));
+        let moved = || self.pending.windows.iter().map(EventSet::len).max().unwrap_or(0);
+        let moved = self.has_moved.then(|| after(moved().max(self.pending.limits.len())));
+        let swept = self.has_swept.then(|| self.sweep_at(last));
+        [records, moved, swept].into_iter().flatten().min()
+    }
+
+    /// Returns when a report may compute every event anew because of a change that may concern all.
+    /// If these are many, this is done at intervals of [`LONG_PAUSE`], so that a few active events
+    /// can be published more often while records are lost.
+    fn sweep_at(&self, last: Instant) -> Instant {
+        let soon = last + SHORT_PAUSE;
+        match self.swept_at {
+            Some(before) if self.known.len() > FEW_EVENTS => soon.max(before + LONG_PAUSE),
+            _ => soon,
+        }
+    }
+
+    /// Begins a report, which is written over the report before the last. `last` is when the last
+    /// report was published. With `is_complete`, the report takes into account what may concern
+    /// every event, however recently one did so.
+    pub(super) fn begin_report(&mut self, last: Option<Instant>, now: Instant, is_complete: bool) {
+        if self.has_swept && (is_complete || last.is_none_or(|last| now >= self.sweep_at(last))) {
+            self.pending.events.insert_all(&self.known);
+            (self.has_swept, self.swept_at) = (false, Some(now));
+        }
+        self.known.insert_all(&self.pending.events);
+        self.older.insert_all(&self.pending);
+    }
+
+    /// Notes that the report which has begun is written into new memory, in which all parts have to
+    /// be computed.
+    pub(super) fn outdate_all(&mut self) {
+        self.older.events.insert_all(&self.known);
+        self.older.has_new_limits = true;
+    }
+
+    /// Returns which parts of the report that has begun are outdated, and what to keep up to date
+    /// when they are computed.
+    pub(super) fn outdated(&mut self) -> (&Outdated, &mut Contained) {
+        (&self.older, &mut self.contained)
+    }
+
+    /// Ends a report: it lacks nothing, and the next one, written over the report before, lacks what
+    /// changed since that.
+    pub(super) fn end_report(&mut self) {
+        core::mem::swap(&mut self.older, &mut self.pending);
+        self.pending.clear();
+        (self.has_records, self.has_moved) = (false, false);
+    }
+
+    /// Returns whether a report that is written at the time `now` has to renew its times, which are
+    /// those of `times_at`: otherwise they would soon be too old.
+    pub(super) fn must_renew_times(times_at: Instant, now: Instant) -> bool {
+        // The report stays until its times are too old. `LONG_PAUSE` keeps the next one from being
+        // due too soon after this one.
+        now + LONG_PAUSE >= times_at + REFRESH_EVERY
+    }
+}
