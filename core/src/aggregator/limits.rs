@@ -99,7 +99,7 @@ impl<S: Storage> Aggregator<S> {
         );
         let owner = row_number(row) + 1;
         let thresholds = || limits.clone().filter_map(Limit::threshold);
-        if !S::Repr::IS_COMPACT {
+        if !S::Repr::IS_COMPACT && limits.clone().next().is_some() {
             self.watch(row);
         }
         let mut used_rules = self.used_rules;
