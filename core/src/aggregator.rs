@@ -218,6 +218,11 @@ pub struct Aggregator<S> {
     first_watched: u16,
     /// All rules from this index on are unused.
     used_rules: usize,
+    /// No slice of a rule ends before this tick, and no evaluation of limits changes anything
+    /// unless a record is processed, which sets this to 0.
+    limits_settled_until: u64,
+    /// Whether any rule has changed: see [`take_changed_limits`](Self::take_changed_limits).
+    has_changed_limits: bool,
     /// See [`unrecorded_changes`](Self::unrecorded_changes).
     unrecorded_changes: u64,
 }
@@ -312,6 +317,8 @@ impl<S: Storage> Aggregator<S> {
             first_used: LAST_LINK,
             first_watched: LAST_LINK,
             used_rules: 0,
+            limits_settled_until: 0,
+            has_changed_limits: false,
             unrecorded_changes: 0,
         });
         if has_room_for_limits && let Ok(aggregator) = &mut created {
@@ -405,6 +412,9 @@ impl<S: Storage> Aggregator<S> {
     /// linear in the buckets below a sample that is corrected for coordinated omission.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
+        if !S::Repr::IS_COMPACT {
+            self.limits_settled_until = 0;
+        }
         let Some(event) = record.event() else {
             self.counters.invalid += 1;
             return false;

@@ -155,6 +155,8 @@ impl Drain {
         self.limits.set(event, limits, &mut self.aggregator)?;
         self.publisher.changes.note_new_limits();
         self.publish(true);
+        // The next pass evaluates the new limits for the first time.
+        self.publisher.changes.note_new_limits();
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl<S: Storage> Aggregator<S> {
         }
         self.set_now(now);
         if has_restarted {
+            self.limits_settled_until = 0;
             self.restart_clock();
         }
         if let Some(before) = now.checked_sub(self.abandon_after) {
@@ -66,6 +67,9 @@ impl<S: Storage> Aggregator<S> {
             for slice in window.newest_slices(expired) {
                 self.clear_slice(filter, slice);
             }
+        }
+        if !S::Repr::IS_COMPACT && !has_restarted && now < self.limits_settled_until {
+            return;
         }
         let used_rules = self.used_rules();
         let StorageParts { limits, tallies, .. } = self.storage.parts();

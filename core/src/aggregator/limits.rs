@@ -134,6 +134,7 @@ impl<S: Storage> Aggregator<S> {
         }
         if !S::Repr::IS_COMPACT {
             self.used_rules = used_rules;
+            self.limits_settled_until = 0;
         }
         Ok(())
     }
@@ -216,8 +217,11 @@ impl<S: Storage> Aggregator<S> {
     /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
     /// that was compared with the limit.
     ///
-    /// Takes time linear in the number of events that have had a limit (in
-    /// [compact](crate::Compact) storage, of all events) and in the slices of all limits. While the table
+    /// Takes constant time if nothing can have changed since the last call: no record was processed,
+    /// no slice of a limit has ended, no span is open, no limit is violated and no silence is too
+    /// long. Otherwise, and always in [compact](crate::Compact) storage, takes time linear in the
+    /// number of events (in wide storage, of those that have had a limit) and in the slices of all
+    /// limits. While the table
     /// of open spans has entries, it is also linear in the size of the table, and for each open
     /// span in the limits of its event. For each change, it also takes the time of a
     /// [`summary`](Self::summary).
@@ -225,9 +229,14 @@ impl<S: Storage> Aggregator<S> {
     // locals would be part of the caller's stack frame all the time.
     #[inline(never)]
     pub fn evaluate_limits(&mut self, as_of: u64, mut changed: impl FnMut(&StatusChange)) {
+        if !S::Repr::IS_COMPACT && self.now < self.limits_settled_until {
+            return;
+        }
         if !S::ABSENT.limits {
             self.count_hung_spans(as_of);
         }
+        // An open span may become a hung one at any time.
+        let mut settled_until = if self.occupancy.has_entries() { 0 } else { u64::MAX };
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
         let now = self.now;
         let watched_events = if limits + silences > 0 { events } else { 0 };
@@ -245,7 +254,10 @@ impl<S: Storage> Aggregator<S> {
                 let counted = (rule.weight, rule.over);
                 let is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
                 if !S::Repr::IS_COMPACT {
-                    rule.has_changed |= counted != (rule.weight, rule.over);
+                    let has_changed = counted != (rule.weight, rule.over);
+                    rule.has_changed |= has_changed;
+                    self.has_changed_limits |= has_changed;
+                    settled_until = settled_until.min(rule.settled_until());
                 }
                 if is_changed {
                     let status = self.rule_status(row, index);
@@ -253,12 +265,18 @@ impl<S: Storage> Aggregator<S> {
                 }
             }
             let StorageParts { rows, silences, .. } = self.storage.parts();
-            if let Some(silence) = silences.get_mut(row)
-                && silence.evaluate(rows[row].seen.get(), as_of, now)
-                && let Some(status) = self.silence_status(row)
-            {
+            let Some(silence) = silences.get_mut(row) else { continue };
+            let seen = rows[row].seen.get();
+            let is_changed = silence.evaluate(seen, as_of, now);
+            if !S::Repr::IS_COMPACT {
+                settled_until = settled_until.min(silence.settled_until(seen));
+            }
+            if is_changed && let Some(status) = self.silence_status(row) {
                 changed(&StatusChange { status, at: now });
             }
+        }
+        if !S::Repr::IS_COMPACT {
+            self.limits_settled_until = settled_until;
         }
     }
 
@@ -338,6 +356,9 @@ impl<S: Storage> Aggregator<S> {
     /// call of this. An event may be visited several times. In [compact](crate::Compact) storage,
     /// none is visited.
     pub fn take_changed_limits(&mut self, mut visit: impl FnMut(EventId)) {
+        if !core::mem::take(&mut self.has_changed_limits) {
+            return;
+        }
         let used_rules = self.used_rules();
         let StorageParts { rows, limits, .. } = self.storage.parts();
         for rule in limits.iter_mut().take(used_rules).filter(|rule| rule.has_changed) {

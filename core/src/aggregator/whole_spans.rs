@@ -56,6 +56,9 @@ impl<S: Storage> Aggregator<S> {
         if !(S::ABSENT.in_flight || self.in_flight().can_be_bypassed()) {
             return 0;
         }
+        if !S::Repr::IS_COMPACT {
+            self.limits_settled_until = 0;
+        }
         let (now, time, shape) = (self.now, self.time, self.shape());
         // The first tick at which a span can plausibly begin.
         let earliest = self.earliest;

@@ -263,6 +263,13 @@ impl Rule {
         // quantile was within the threshold before and after that.
         self.watch.step(found, now, self.window.slice_ticks())
     }
+
+    /// Returns the tick up to which another [`evaluate`](Self::evaluate) changes nothing if no
+    /// record is processed and no span is open.
+    pub(crate) fn settled_until(&self) -> u64 {
+        // A violation is cleared some time after its event is within the limit again.
+        if self.watch.state == SlaState::Violated { 0 } else { self.window.slice_end() }
+    }
 }
 
 /// The aggregator's run-time state of one limit on silence. A [`Storage`](crate::Storage) holds one
@@ -305,6 +312,17 @@ impl Silence {
         // No hold time: the next record ends a silence at once. A FORGET has the tick of its START,
         // so it usually does not. A restart of the clock, which lowers `last_seen`, does.
         self.watch.step(found, now, 0)
+    }
+
+    /// Returns the tick up to which another [`evaluate`](Self::evaluate) changes nothing if no
+    /// record is processed.
+    pub(crate) fn settled_until(&self, last_seen: Option<u64>) -> u64 {
+        match last_seen {
+            _ if self.nanos == 0 => u64::MAX,
+            _ if self.watch.state == SlaState::Violated => 0,
+            Some(seen) => seen.saturating_add(self.ticks),
+            None => u64::MAX,
+        }
     }
 }
 

@@ -216,7 +216,12 @@ impl Window {
 
     /// Returns whether the current slice is over at the tick `now`.
     pub(crate) const fn is_slice_over(&self, now: u64) -> bool {
-        now >= self.slice_start.saturating_add(self.slice_ticks)
+        now >= self.slice_end()
+    }
+
+    /// Returns the first tick after the current slice.
+    pub(crate) const fn slice_end(&self) -> u64 {
+        self.slice_start.saturating_add(self.slice_ticks)
     }
 
     /// Returns how many bits the numbers 0 to `slices` need. The number of a slice is its index

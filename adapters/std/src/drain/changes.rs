@@ -93,8 +93,8 @@ pub(super) struct Changes {
     window_starts: Vec<Option<u64>>,
     /// [`Aggregator::unrecorded_changes`] in the last pass.
     unrecorded: u64,
-    /// The tick of the anchor of wall-clock times in the last pass.
-    wall_ticks: u64,
+    /// The anchor of wall-clock times in the last pass: its tick and its wall-clock time.
+    wall: (u64, u64),
 }
 
 impl Changes {
@@ -114,7 +114,7 @@ impl Changes {
             },
             window_starts: vec![None; windows],
             unrecorded: 0,
-            wall_ticks: clocks.wall().ticks,
+            wall: (clocks.wall().ticks, clocks.wall().unix_ns),
         }
     }
 
@@ -148,7 +148,7 @@ impl Changes {
 
     /// Notes that limits were replaced.
     pub(super) fn note_new_limits(&mut self) {
-        self.pending.has_new_limits = true;
+        (self.pending.has_new_limits, self.has_moved) = (true, true);
     }
 
     /// Finds out what changed without records up to the end of a pass. Takes constant time unless a
@@ -167,10 +167,11 @@ impl Changes {
             self.pending.limits.insert(id);
             self.has_moved = true;
         });
-        let (unrecorded, wall_ticks) = (aggregator.unrecorded_changes(), clocks.wall().ticks);
+        let (unrecorded, wall) = (aggregator.unrecorded_changes(), clocks.wall());
+        let wall = (wall.ticks, wall.unix_ns);
         // A new anchor converts the start of each slow sample to another wall-clock time.
-        self.has_swept |= unrecorded != self.unrecorded || wall_ticks != self.wall_ticks;
-        (self.unrecorded, self.wall_ticks) = (unrecorded, wall_ticks);
+        self.has_swept |= unrecorded != self.unrecorded || wall != self.wall;
+        (self.unrecorded, self.wall) = (unrecorded, wall);
     }
 
     /// Returns when a report is due because of what changed since the last one, which was published

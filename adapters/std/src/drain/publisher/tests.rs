@@ -1,0 +1,77 @@
+//! Tests of the publisher.
+
+use tailwatch_core::{Event, Limit, Record, Shape, Trading};
+
+use super::*;
+use crate::{
+    clock::HostClock,
+    drain::{Drain, Setup, sampling::Sampler, test_aggregator},
+    observer::Observers,
+    recording::pool::Pool,
+    sync::Mutex,
+};
+
+#[test]
+fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
+    let clock = HostClock::monotonic();
+    let mut clocks = Clocks::start(clock);
+    let pool = Arc::new(Pool::new(1, 8, clock).unwrap());
+    let readers =
+        Readers::new(Arc::clone(&pool), clocks.now().ticks, 8, Duration::from_millis(100));
+    let mut aggregator = test_aggregator(&clocks);
+    let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks);
+    let mut limits = LimitWatch::new(pool, Trading::ALL.into());
+    assert!(publisher.due_in(clocks.now().monotonic).is_zero(), "there is no report yet");
+
+    let mut memory = vec![];
+    for number in 1..=4 {
+        clocks.read();
+        let now = clocks.now();
+        aggregator.begin_pass(now.ticks);
+        let event = Trading::OrderPlacement.id();
+        aggregator.record(0, Record::duration(now.ticks, event, 0, number));
+        publisher.changes.note_event(event);
+        let Contents { events, sla, times_at } =
+            publisher.fill(false, &clocks, &readers, &mut aggregator, &mut limits);
+        let report = Report { sla, ..Report::empty(0, clocks.report(), events) };
+        publisher.publish(report, times_at, now.monotonic);
+        assert!(publisher.due_in(now.monotonic) > Duration::from_millis(10), "no changes");
+        publisher.changes.note_event(event);
+        for (after, due_in) in [(0, 10), (4, 6), (10, 0), (11, 0)] {
+            assert_eq!(
+                publisher.due_in(now.monotonic + Duration::from_millis(after)),
+                Duration::from_millis(due_in)
+            );
+        }
+        let report = publisher.published().load();
+        assert_eq!(report.events.len(), Trading::ALL.len());
+        let total = report.event(Trading::OrderPlacement).unwrap().total.as_ref().unwrap();
+        assert_eq!((total.summary.count, total.summary.max), (number, number));
+        let threads: Vec<_> = total.slowest.iter().map(|slow| &*slow.thread).collect();
+        assert_eq!(threads, ["unknown"; 2][..threads.len()]);
+        memory.push(report.events.as_ptr());
+        let replaced = publisher.replaced.as_ref().unwrap().events.as_ptr();
+        assert!(number == 1 || replaced == memory[memory.len() - 2]);
+    }
+    assert_eq!((memory[0], memory[1]), (memory[2], memory[3]));
+}
+
+#[test]
+fn the_start_publishes_one_report_with_all_limits() {
+    let windows = [WindowSpec::SECOND];
+    let limit = Limit::Silence(Duration::from_secs(1));
+    let setup = Setup {
+        shape: Shape { limits: 8, ..Shape::server(Trading::ALL, &windows) },
+        windows: windows.to_vec(),
+        events: Trading::ALL.iter().map(|info| EventInfo { limits: &[], ..*info }).collect(),
+        limits: vec![(Trading::OrderFill.id(), limit), (Trading::GcPause.id(), limit)],
+        observers: Observers::new(vec![], vec![], Trading::ALL),
+        sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
+        max_period: Duration::from_millis(100),
+    };
+    let pool = Arc::new(Pool::new(1, 8, HostClock::monotonic()).unwrap());
+    let drain = Drain::new(pool, setup).unwrap();
+    assert_eq!(drain.published().load().sla.len(), 2);
+    // The report that `publish` replaced is that of `Publisher::new`.
+    assert_eq!(drain.publisher.replaced.unwrap().unix_ns, 0);
+}
