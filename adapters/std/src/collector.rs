@@ -32,9 +32,13 @@ use crate::{
 ///
 /// Queries read the last published report. The drain reads each record at most
 /// [`Builder::max_period`](crate::Builder::max_period) after it was written, provided that the
-/// drain gets a core, and publishes a report at most 10 ms later. Call [`flush`](Self::flush)
-/// before a query to include everything recorded so far. Queries never wait for the drain, and the
-/// drain never waits for queries.
+/// drain gets a core, and publishes a report at most 10 ms later, or 250 ms later if more than 64
+/// events have had records since the report before. Call [`flush`](Self::flush) before a query to
+/// include everything recorded so far. Queries never wait for the drain, and the drain never waits
+/// for queries. [`Report`] describes how old the other parts of a report may be.
+///
+/// Each pass of the drain checks all limits, so [`breached`](Self::breached) does not wait for a
+/// report, and a violation that is raised or cleared publishes one at once.
 ///
 /// Dropping a collector [stops](Self::stop) it.
 ///

@@ -18,6 +18,14 @@ use crate::clock::ClockSource;
 
 /// A snapshot of everything that a collector has measured up to one moment. It never changes.
 ///
+/// The statistics include every record that the drain had read at that moment, and windows end
+/// there. In the last report, what does not follow from records may be up to 1 s old: the time of
+/// the report and the uptime, the [time that summaries cover](tailwatch_core::Summary::covered),
+/// the ages of open spans and silences, and those parts of the health that change without records.
+/// After a [`flush`](crate::Collector::flush), all are as of the report. If records are lost and
+/// more than 64 events have been recorded, it may take 250 ms until the summaries of all of them
+/// are marked as incomplete.
+///
 /// [`Display`](core::fmt::Display) formats it as a table for people. `serde` serializes it as JSON
 /// of the schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a
 /// sample is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.

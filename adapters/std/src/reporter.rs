@@ -11,7 +11,7 @@ use std::{
 use crate::{collector::Collector, report::Report};
 
 /// The shortest interval. A program that flushes can have a new report in each interval. The drain
-/// alone publishes one about every 10 ms, so below this the reporter repeats reports.
+/// alone publishes one at most every 10 ms, so below this the reporter repeats reports.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Emits a collector's report at a fixed interval, on a thread of its own.

@@ -35,7 +35,7 @@ pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 /// # Scheduling
 ///
 /// The task works in turns. A turn reads at most [`MAX_RECORDS_PER_TURN`] records, creates a report
-/// if the last one is at least 10 ms old, and then yields. A turn usually takes less than a
+/// if one is due, at most every 10 ms, and then yields. A turn usually takes less than a
 /// millisecond, so the task may share a current-thread runtime with other tasks. Two things can
 /// make a turn longer: the callbacks of the collector
 /// ([`Builder::observer`](tailwatch::Builder::observer) and
@@ -150,7 +150,7 @@ impl DrainTask {
     /// Returns a receiver that holds the newest report. The channel is closed when the task has
     /// ended.
     ///
-    /// The task publishes a report at most every 10 ms, and at once after a [`flush`](Self::flush),
+    /// The task publishes a report when something changed, at most every 10 ms, and at once after a [`flush`](Self::flush),
     /// when a violation is raised or cleared, when limits are replaced, and when it ends. A
     /// receiver that reads less often sees only the newest report. All receivers share one copy of
     /// a report.

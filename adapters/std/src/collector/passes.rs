@@ -59,8 +59,8 @@ impl Collector {
     /// [`Builder::max_period`](crate::Builder::max_period).
     ///
     /// Reading a record takes some nanoseconds, or tens of them if caches are cold, plus the time
-    /// of the observers. If the last report is at least 10 ms old, the call also publishes a
-    /// report, which takes a few microseconds per event.
+    /// of the observers. If a report is due, the call also publishes it, which takes a few
+    /// microseconds per event that has changed. [`Collector`] describes how often this happens.
     ///
     /// ```
     /// use tailwatch::{Collector, Trading, measure};

@@ -237,3 +237,109 @@ impl Changes {
         now + LONG_PAUSE >= times_at + REFRESH_EVERY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tailwatch_core::{Event, Record, Trading};
+
+    use super::*;
+    use crate::{
+        clock::{Anchor, HostClock, nanos},
+        drain::test_aggregator,
+    };
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn changes() -> (Changes, Clocks) {
+        let mut clocks = Clocks::start(HostClock::monotonic());
+        // An hour later, so that no window reaches back to tick 0, where it cannot move.
+        let now = *clocks.now();
+        clocks.advance(Anchor { ticks: now.ticks + 3_600_000_000_000, ..now });
+        (Changes::new(1, &clocks), clocks)
+    }
+
+    /// Returns the time after `last` at which a report is due.
+    fn due_after(changes: &Changes, last: Instant) -> Option<Duration> {
+        changes.due_at(last).map(|due| due - last)
+    }
+
+    /// Makes a report.
+    fn report(changes: &mut Changes, last: Instant, now: Instant) {
+        changes.begin_report(Some(last), now, false);
+        changes.end_report();
+    }
+
+    #[test]
+    fn records_of_few_events_are_due_after_10_ms_and_of_many_after_250_ms() {
+        let (mut changes, clocks) = changes();
+        let now = clocks.now().monotonic;
+        report(&mut changes, now, now);
+        assert_eq!(due_after(&changes, now), None);
+        for id in 1..=64 {
+            changes.note_event(EventId::new(id).unwrap());
+            assert_eq!(due_after(&changes, now), Some(10 * MS), "{id} events");
+        }
+        changes.note_event(EventId::new(65).unwrap());
+        assert_eq!(due_after(&changes, now), Some(250 * MS));
+        report(&mut changes, now, now);
+        assert_eq!(due_after(&changes, now), None);
+    }
+
+    #[test]
+    fn a_loss_concerns_all_events_and_many_of_them_at_most_every_250_ms() {
+        let (mut changes, clocks) = changes();
+        let mut aggregator = test_aggregator(&clocks);
+        let start = clocks.now().monotonic;
+        for id in 1..=65 {
+            changes.note_event(EventId::new(id).unwrap());
+        }
+        report(&mut changes, start, start);
+        report(&mut changes, start, start);
+        // The times of the last report and of the next one, and how many events it computes.
+        for (last, now, outdated) in [(0, 10, 66), (10, 20, 1), (250, 260, 66), (260, 270, 1)] {
+            aggregator.mark_lost();
+            changes.note_pass(&clocks, &mut aggregator);
+            changes.note_event(EventId::new(66).unwrap());
+            let [last, now] = [last, now].map(|millis| start + millis * MS);
+            assert_eq!(due_after(&changes, last), Some(10 * MS));
+            changes.begin_report(Some(last), now, false);
+            assert_eq!(changes.pending.events.len(), outdated, "at {now:?}");
+            changes.end_report();
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_slice_outdates_the_window_of_the_events_that_have_samples_in_it() {
+        let (mut changes, mut clocks) = changes();
+        let mut aggregator = test_aggregator(&clocks);
+        let [event, other] = [Trading::OrderPlacement, Trading::OrderFill].map(Event::id);
+        changes.note_pass(&clocks, &mut aggregator);
+        changes.contained.with_samples[0].insert(event);
+        let start = *clocks.now();
+        report(&mut changes, start.monotonic, start.monotonic);
+        let mut moves = 0;
+        for pass in 1..=50_u32 {
+            let time = 7 * MS * pass;
+            let (ticks, monotonic) = (start.ticks + nanos(time), start.monotonic + time);
+            clocks.advance(Anchor { ticks, monotonic, unix_ns: start.unix_ns + nanos(time) });
+            aggregator.begin_pass(ticks);
+            aggregator.record(0, Record::duration(ticks, other, 0, 1));
+            changes.note_pass(&clocks, &mut aggregator);
+            if let Some(due) = changes.due_at(monotonic) {
+                assert_eq!(due, monotonic + 10 * MS);
+                let Outdated { events, windows, .. } = &changes.pending;
+                assert!(events.is_empty() && windows[0].contains(event) && windows[0].len() == 1);
+                report(&mut changes, monotonic, monotonic);
+                moves += 1;
+            }
+        }
+        assert!((3..=4).contains(&moves), "{moves} slices of 100 ms end in 350 ms");
+    }
+
+    #[test]
+    fn times_are_renewed_before_they_are_a_second_old() {
+        let now = Instant::now();
+        assert!(!Changes::must_renew_times(now, now + 749 * MS));
+        assert!(Changes::must_renew_times(now, now + 750 * MS));
+    }
+}

@@ -77,8 +77,8 @@ impl Coverage {
         for id in &self.off {
             aggregator.reset_silence(*id);
         }
-        let mut sampler = lock(&self.sampler);
-        let mut thinned = sampler.take_thinned().peekable();
+        let mut guard = lock(&self.sampler);
+        let mut thinned = guard.take_thinned().peekable();
         if thinned.peek().is_none() && !self.has_sampled {
             return;
         }

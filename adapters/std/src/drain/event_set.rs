@@ -83,7 +83,9 @@ mod tests {
 
     fn set(ids: &[u16]) -> EventSet {
         let mut set = EventSet::EMPTY;
-        ids.iter().for_each(|id| set.insert(EventId::new(*id).unwrap()));
+        for id in ids {
+            set.insert(EventId::new(*id).unwrap());
+        }
         set
     }
 

@@ -78,14 +78,14 @@ impl LimitWatch {
         Ok(())
     }
 
-    /// Checks all limits. Returns the violations that were raised or cleared, and calls `changed`
+    /// Checks all limits. Returns the violations that were raised or cleared, and calls `note`
     /// with their events. Every ring has been drained up to the tick `as_of`.
     pub(super) fn evaluate(
         &self,
         as_of: u64,
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
-        mut changed: impl FnMut(EventId),
+        mut note: impl FnMut(EventId),
     ) -> Vec<SlaChange> {
         let (mut changes, mut touched) = (Vec::new(), Vec::new());
         aggregator.evaluate_limits(as_of, |change| {
@@ -98,7 +98,7 @@ impl LimitWatch {
         });
         for event in touched {
             self.pool.set_breached(event, aggregator.is_breached(event));
-            changed(event);
+            note(event);
         }
         changes
     }

@@ -169,7 +169,9 @@ impl Publisher {
                     let covered = *covered.get_or_insert_with(|| parts.aggregator.covered(scope));
                     if let Some(Statistics { summary, corrected, .. }) = statistics {
                         summary.covered = covered;
-                        corrected.iter_mut().for_each(|corrected| corrected.covered = covered);
+                        if let Some(corrected) = corrected {
+                            corrected.covered = covered;
+                        }
                     }
                 }
             }

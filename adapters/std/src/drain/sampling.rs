@@ -417,7 +417,9 @@ mod tests {
 
     fn set(ids: &[EventId]) -> EventSet {
         let mut set = EventSet::EMPTY;
-        ids.iter().for_each(|id| set.insert(*id));
+        for id in ids {
+            set.insert(*id);
+        }
         set
     }
 

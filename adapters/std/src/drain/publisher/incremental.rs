@@ -67,7 +67,7 @@ enum Step {
     /// Somebody sets the wall clock.
     SetWallClock,
     /// The clock steps back.
-    StepBack,
+    ClockBack,
     /// The limits of an event are replaced.
     SetLimits(usize),
 }
@@ -85,7 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (event(), 0..4_u8).prop_map(|(event, k)| Step::Sample(event, k)),
         2 => any::<bool>().prop_map(Step::Hold),
         1 => Just(Step::SetWallClock),
-        1 => Just(Step::StepBack),
+        1 => Just(Step::ClockBack),
         1 => event().prop_map(Step::SetLimits),
     ]
 }
@@ -156,7 +156,7 @@ impl Parts {
         now.ticks += nanos(time);
         match step {
             Step::SetWallClock => now.unix_ns += 5_000_000,
-            Step::StepBack => now.ticks -= nanos(time) + 30_000_000,
+            Step::ClockBack => now.ticks -= nanos(time) + 30_000_000,
             _ => {}
         }
         self.clocks.advance(now);
@@ -237,7 +237,9 @@ impl Parts {
 
         let mut anew = Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, clocks);
         anew.changes = Changes::new(WINDOWS.len(), clocks);
-        Random::ALL.iter().for_each(|info| anew.changes.note_event(info.id));
+        for info in Random::ALL {
+            anew.changes.note_event(info.id);
+        }
         let mut all_limits = LimitWatch::new(Arc::clone(&self.pool), Random::ALL.into());
         let mut expected = anew.fill(true, clocks, readers, aggregator, &mut all_limits);
         let mut found =
@@ -264,11 +266,15 @@ fn strip_times(contents: &mut Contents) {
     let strip = |statistics: &mut Option<Statistics>| {
         if let Some(Statistics { summary, corrected, .. }) = statistics {
             summary.covered = 0;
-            corrected.iter_mut().for_each(|corrected| corrected.covered = 0);
+            if let Some(corrected) = corrected {
+                corrected.covered = 0;
+            }
         }
     };
     for event in &mut contents.events {
-        event.windows.iter_mut().for_each(|window| strip(&mut window.statistics));
+        for window in &mut event.windows {
+            strip(&mut window.statistics);
+        }
         strip(&mut event.total);
         event.in_flight.oldest_ns = None;
         let is_aging = |limit: &&mut SlaReport| {
