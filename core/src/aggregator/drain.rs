@@ -52,7 +52,9 @@ impl<S: Storage> Aggregator<S> {
         }
         self.set_now(now);
         if has_restarted {
-            self.limits_settled_until = 0;
+            if !S::Repr::IS_COMPACT {
+                self.limits_settled_until = 0;
+            }
             self.restart_clock();
         }
         if let Some(before) = now.checked_sub(self.abandon_after) {
