@@ -17,7 +17,11 @@ impl EventSet {
     #[inline(always)]
     pub(crate) fn insert(&mut self, id: EventId) {
         let (word, bit) = place(id);
-        self.0[word] |= bit;
+        // Most records are of events that are in the set. Not storing the word again keeps one
+        // record from waiting for the store of the previous one.
+        if self.0[word] & bit == 0 {
+            self.0[word] |= bit;
+        }
     }
 
     /// Inserts or removes an event.

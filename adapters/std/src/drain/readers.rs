@@ -229,11 +229,18 @@ impl Thread {
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
         // clock.
+        let mut last = None;
         let mut note = |record: Record| {
-            first = if first == u64::MAX { written_at(record) } else { first };
-            if let Some(event) = record.event() {
+            let event = record.event();
+            // Most records are of the same event as the one before.
+            if event == last {
+                return;
+            }
+            if let Some(event) = event {
                 recorded.insert(event);
             }
+            first = if first == u64::MAX { written_at(record) } else { first };
+            last = event.filter(|_| first != u64::MAX);
         };
         let drained = if observers.is_empty() {
             aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record))
