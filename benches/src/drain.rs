@@ -54,7 +54,7 @@ impl Filler {
 }
 
 /// Returns `count` events. Their names are leaked; there are few.
-fn events(count: u16) -> Vec<EventInfo> {
+pub(crate) fn events(count: u16) -> Vec<EventInfo> {
     let name = |id: EventId| format!("event_{id}").leak();
     (1..=count).filter_map(EventId::new).map(|id| EventInfo::new(id, name(id))).collect()
 }

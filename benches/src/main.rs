@@ -1,9 +1,11 @@
 //! Benchmarks of tailwatch, as ratios to a bare clock reading within the same run: `cargo run
 //! --release -p tailwatch-benches -- versus`.
 
+mod burst;
 mod drain;
 mod floor;
 mod guest;
+mod idle;
 mod interval;
 mod jitter;
 mod memory;
@@ -73,6 +75,16 @@ enum Bench {
     Scale(Effort),
     /// Resident memory after a million, a hundred million and a billion spans
     Memory(Effort),
+    /// Losses and memory with default settings: in bursts, with many threads, and with many events
+    Burst {
+        #[command(flatten)]
+        effort: Effort,
+        /// Run only this row, in this process, and write its outcome as JSON
+        #[arg(long, hide = true)]
+        row: Option<burst::Row>,
+    },
+    /// The processor time of a collector while little or nothing is recorded
+    Idle(Effort),
     /// The variation of a single record's cost, compared with two bare readings of the counter
     Jitter(Effort),
     /// The cost of measuring to a program that needs the whole cache, for several ring sizes
@@ -100,6 +112,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Query { effort: Effort { smoke }, json } => query::run(smoke, json.as_deref()),
         Bench::Scale(Effort { smoke }) => scale::run(smoke),
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
+        Bench::Burst { effort: Effort { smoke }, row: Some(row) } => burst::run_row(row, smoke),
+        Bench::Burst { effort: Effort { smoke }, row: None } => burst::run(smoke),
+        Bench::Idle(Effort { smoke }) => idle::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),

@@ -43,7 +43,7 @@ const WINDOWS: Duration = Duration::from_secs(66);
 const BATCH: u64 = 1_000_000 / 8;
 
 /// Returns the bytes of this process that are resident, counted page by page.
-fn resident() -> Result<u64, Box<dyn Error>> {
+pub(crate) fn resident() -> Result<u64, Box<dyn Error>> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup")
         .map_err(|error| format!("this bench needs Linux: {error}"))?;
     let line = rollup

@@ -28,13 +28,15 @@ const PLOTS: &str = "benches/plots";
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// The benches: name, title, and whether there is a plot of its results.
-const BENCHES: [(&str, &str, bool); 10] = [
+const BENCHES: [(&str, &str, bool); 12] = [
     ("versus", "The cost of a span, by form and by peer", true),
     ("drain", "The drain, from the ring to quantiles", false),
     ("rate", "The drain at different record rates", true),
     ("query", "Queries", true),
     ("scale", "Two recording threads", false),
     ("memory", "Memory", false),
+    ("burst", "Bursts, many threads and many events", false),
+    ("idle", "Processor time while idle", false),
     ("jitter", "Variation of a single record's cost", false),
     ("guest", "Measuring a program that needs the cache", false),
     ("realistic", "Candle processing", false),
