@@ -30,7 +30,7 @@ use crate::{
     declaration::EventInfo,
     event::{EventId, Unit},
     record::{Kind, MAX_PAYLOAD, Record},
-    repr::{Repr, StoredSample},
+    repr::{Repr, StoredSample, Wide},
     sla::LimitError,
     spans::{
         exemplars,
@@ -225,6 +225,11 @@ pub struct Aggregator<S> {
     has_changed_limits: bool,
     /// See [`unrecorded_changes`](Self::unrecorded_changes).
     unrecorded_changes: u64,
+    /// How many events have had a sample. Not counted in compact storage, whose arrays take their
+    /// memory from the start.
+    used_events: u16,
+    /// How many of these have a summary that is corrected for coordinated omission.
+    used_corrections: u16,
 }
 
 /// What is stored in an [exemplar](crate::Exemplar) in addition to the sample's value: the facts by
@@ -320,6 +325,8 @@ impl<S: Storage> Aggregator<S> {
             limits_settled_until: 0,
             has_changed_limits: false,
             unrecorded_changes: 0,
+            used_events: 0,
+            used_corrections: 0,
         });
         if has_room_for_limits && let Ok(aggregator) = &mut created {
             for info in events {
@@ -584,6 +591,27 @@ impl<S: Storage> Aggregator<S> {
             return None;
         }
         WeightedSample::new(value, sampling)
+    }
+}
+
+impl<S: Storage<Repr = Wide>> Aggregator<S> {
+    /// Returns how many events have had a sample since the aggregator was created. Takes constant
+    /// time.
+    pub fn used_events(&self) -> usize {
+        usize::from(self.used_events)
+    }
+
+    /// Returns how many bytes of the storage have come into use: those that are
+    /// [always](Shape::bytes_once) in use, and those of each event that has had a sample. The rest
+    /// of the storage still consists of the zeros that it was created with. Takes constant time.
+    ///
+    /// An event counts in full from its first sample on. The slices of its windows really come into
+    /// use one after another.
+    pub fn used_bytes(&self) -> usize {
+        let shape = self.storage.shape();
+        shape.bytes_once()
+            + usize::from(self.used_events) * shape.bytes_per_event::<S::Count>()
+            + usize::from(self.used_corrections) * shape.bytes_per_correction::<S::Count>()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::arithmetic::{self, HAS_64_BIT_REGISTERS, product_of_words, saturating
 /// ticks, 2^64 − 1, becomes the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub(crate) struct OptionalTick(u64);
 
 impl OptionalTick {

@@ -41,12 +41,14 @@ use crate::{
 /// counters of slices, for which the storage may choose a narrow type).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Wide;
 
 /// The representation for microcontrollers: little memory and little code. Its limits are those in
 /// the table of the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Compact;
 
 /// The types in which an aggregator stores its numbers: [`Wide`] or [`Compact`].

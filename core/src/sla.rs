@@ -183,6 +183,7 @@ impl Limit {
 /// The state of a [`Limit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 #[repr(u8)]
 pub enum SlaState {
     /// The limit was not evaluated yet, or there are too few samples to decide and it was not

@@ -131,7 +131,7 @@ impl Memory {
     }
 
     /// Checks that memory has not grown since `before`, when there was no collector. A collector
-    /// that holds `collector` bytes now is allowed for; 0 means that there is none.
+    /// that has reserved `collector` bytes is allowed for; 0 means that there is none.
     pub(crate) fn check(&self, before: &Self, collector: usize) {
         let kib = (before.heap >> 10, self.heap >> 10, collector >> 10);
         let room = if collector == 0 { BARE_HEAP_ROOM } else { collector + HEAP_ROOM };

@@ -181,7 +181,8 @@ fn run_collector(
         check_laws(&collector, pushed, &seen);
         seen.forget_threads();
         if let Some(baseline) = &baseline {
-            Memory::now().check(baseline, collector.memory_bytes());
+            let reserved = collector.health().reserved_bytes;
+            Memory::now().check(baseline, usize::try_from(reserved).unwrap_or(usize::MAX));
         }
         totals.queries += queries;
         totals.rounds += 1;

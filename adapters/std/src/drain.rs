@@ -87,8 +87,6 @@ pub(crate) struct Drain {
     publisher: Publisher,
     /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
-    /// The memory of the aggregator, two reports and the queue of changes, in bytes.
-    storage_bytes: usize,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
 }
@@ -124,8 +122,6 @@ impl Drain {
             events,
             clocks,
             lag_ns: 0,
-            // Two reports: the published one, and the one that it replaced.
-            storage_bytes: shape.bytes::<u32>() + 2 * report_bytes(&shape) + ChangeQueue::BYTES,
             is_last: false,
         };
         drain
@@ -202,21 +198,45 @@ impl Drain {
             enabled: self.pool.gate().is_enabled(),
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
             overhead_ratio: self.coverage.overhead_ratio(),
-            memory_bytes: (self.pool.bytes() + self.storage_bytes) as u64,
+            memory_bytes: (self.pool.bytes() + self.used_bytes()) as u64,
+            reserved_bytes: reserved_bytes(&self.aggregator.shape()) as u64,
             ..Health::default()
         };
         self.readers.add_to(&mut health);
         health
     }
+
+    /// Returns the bytes in use of what [`reserved_bytes`] counts in full.
+    fn used_bytes(&self) -> usize {
+        let shape = self.aggregator.shape();
+        let unused_events = shape.events - self.aggregator.used_events();
+        let report = report_bytes(&shape) - unused_events * report_data_bytes(&shape);
+        self.aggregator.used_bytes() + REPORTS * report + ChangeQueue::BYTES
+    }
 }
 
-/// Returns the largest size of a report in bytes. For every window of every event, and for its
-/// total, a report has a summary, the slowest samples, and either the exact samples or the counts
-/// of a histogram.
+/// The reports that exist at any time: the published one, and the one that it replaced.
+const REPORTS: usize = 2;
+
+/// Returns how many bytes the aggregator, the reports and the queue of changes take when all events
+/// have happened.
+fn reserved_bytes(shape: &Shape) -> usize {
+    shape.bytes::<u32>() + REPORTS * report_bytes(shape) + ChangeQueue::BYTES
+}
+
+/// Returns the largest size of a report in bytes. It has a summary of every window of every event
+/// and of its total, or room for one, and the data of all events that have happened.
 pub(crate) fn report_bytes(shape: &Shape) -> usize {
+    let summaries = size_of::<EventReport>() + (shape.windows + 1) * size_of::<WindowReport>();
+    shape.events * (summaries + report_data_bytes(shape))
+}
+
+/// Returns the largest number of bytes that a report takes for an event only once it has happened.
+/// For every window and for the total, these are the slowest samples, and either the exact samples
+/// or the counts of a histogram.
+fn report_data_bytes(shape: &Shape) -> usize {
     let values = shape.samples.max(shape.buckets_per_histogram()) * size_of::<u64>();
-    let of_window = size_of::<WindowReport>() + shape.slowest * size_of::<SlowSample>() + values;
-    shape.events * (size_of::<EventReport>() + (shape.windows + 1) * of_window)
+    (shape.windows + 1) * (shape.slowest * size_of::<SlowSample>() + values)
 }
 
 impl fmt::Debug for Drain {

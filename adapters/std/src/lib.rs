@@ -107,9 +107,9 @@
 //!
 //! # Memory
 //!
-//! [`Builder::start`] allocates all memory except that of reports, which grows with the samples up
-//! to a bound. It consists of 16 bytes per record of every ring (8 rings of 256 KiB by default),
-//! and, with the default windows, of:
+//! [`Builder::start`] allocates or reserves all memory except that of reports, which grows with the
+//! samples up to a bound. It consists of 16 bytes per record of every ring (8 rings of 256 KiB by
+//! default), and, with the default windows, of:
 //!
 //! | | KiB |
 //! |---|---|
@@ -118,10 +118,12 @@
 //! | a report, for each event | at most 43 |
 //! | the table of open spans | 32 |
 //!
-//! Most of the memory for an event is assigned by the operating system only when the event first
-//! happens. Two reports exist at a time: the published one and the previous one, whose memory the
-//! next report reuses. A report that the program holds is additional. [`Collector::memory_bytes`]
-//! returns an upper bound without the reports that the program holds.
+//! The memory for an event is assigned by the operating system only when the event first happens.
+//! Two reports exist at a time: the published one and the previous one, whose memory the next
+//! report reuses. A report that the program holds is additional. [`Collector::memory_bytes`]
+//! returns the memory in use without the reports that the program holds, and
+//! [`Health::reserved_bytes`] what windows, histograms and two reports take when all events have
+//! happened.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unsafe_code)]

@@ -1,5 +1,5 @@
 //! Checks that recording on a registered thread never allocates, and that a collector's memory
-//! stays within `Collector::memory_bytes`.
+//! is what its health says.
 
 mod support;
 
@@ -172,14 +172,18 @@ fn mapped_bytes(rings: usize, capacity: usize) -> usize {
 fn memory_is_bounded_and_reported() {
     let _turn = in_turn();
     let before = LIVE.load(Relaxed);
-    let in_use = || LIVE.load(Relaxed).saturating_sub(before) + mapped_bytes(3, 1_024);
+    let heap = || LIVE.load(Relaxed).saturating_sub(before);
     let collector = Collector::builder().rings(3).ring_capacity(1_024).start().unwrap();
     collector.install().unwrap();
-    let reported = collector.memory_bytes();
-    let initial = in_use();
-    assert!(reported >= initial, "{initial} bytes in use, {reported} reported");
+    let reserved = usize::try_from(collector.health().reserved_bytes).unwrap();
+    // Besides what is reserved, the heap has the pool of the rings and what a drain thread needs.
+    let check_heap = || {
+        let heap = heap();
+        assert!(heap <= reserved + 4_096, "{heap} bytes on the heap, {reserved} reserved");
+    };
+    check_heap();
     // The difference is reserved for reports, which grow with the data that they hold.
-    assert!(reported < initial * 2, "{initial} bytes in use, {reported} reported");
+    assert!(reserved < heap() * 2, "{} bytes on the heap, {reserved} reserved", heap());
 
     // Fills everything that can grow: each thread has a new name and its slow spans become
     // exemplars, all events are recorded into many buckets, and limits change.
@@ -198,11 +202,49 @@ fn memory_is_bounded_and_reported() {
         collector.set_limits(Trading::OrderFill, &[Limit::Quantile(limit)]).unwrap();
         // What a query returns belongs to its caller and is dropped here.
         let _ = (collector.report(), collector.sla_changes(), collector.explain());
-        assert!(in_use() <= reported, "{} bytes in use, {reported} reported", in_use());
+        check_heap();
     }
     collector.stop();
-    assert_eq!(collector.memory_bytes(), reported, "the reported size must not change");
+    check_heap();
+    assert_eq!(collector.health().reserved_bytes, reserved as u64, "the reserved size is fixed");
     assert!(collector.health().delivered > 100_000, "{:?}", collector.health());
+}
+
+#[test]
+fn memory_in_use_grows_with_the_first_sample_of_each_event_only() {
+    let _turn = in_turn();
+    let collector =
+        Collector::builder().rings(3).ring_capacity(1_024).manual_drain().start().unwrap();
+    collector.register_thread("recorder").unwrap();
+    let in_use = |rounds: u64| {
+        collector.flush();
+        let health = collector.health();
+        assert_eq!(health.memory_bytes, collector.memory_bytes() as u64);
+        assert!(rounds < 1 || health.delivered > 0);
+        (health.memory_bytes, health.reserved_bytes)
+    };
+    let (at_start, reserved) = in_use(0);
+    let mut memory = vec![at_start];
+    for info in Trading::ALL {
+        // A START alone needs no memory of its event.
+        let span = record_start(info.id);
+        assert_eq!(in_use(1), (memory[memory.len() - 1], reserved));
+        record_end(span, Outcome::Ok);
+        record_value(info.id, 1);
+        memory.push(in_use(1).0);
+    }
+    let per_event: Vec<_> = memory.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(per_event[0] > 0 && per_event.iter().all(|bytes| *bytes == per_event[0]), "{memory:?}");
+    (0..1_000).for_each(|_| record_everything());
+    let full = in_use(1);
+    assert_eq!(full, (memory[8], reserved), "more samples need no more memory");
+    // All events have happened, so everything that is reserved is in use. The rest are the rings,
+    // and the pool that they are in.
+    let rings = full.0 - reserved;
+    let mapped = mapped_bytes(3, 1_024) as u64;
+    assert!((mapped..mapped + 4_096).contains(&rings), "{rings} bytes of rings, {mapped} mapped");
+    collector.stop();
+    assert_eq!(u64::try_from(collector.memory_bytes()).unwrap(), full.0);
 }
 
 #[test]

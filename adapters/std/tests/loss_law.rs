@@ -44,6 +44,16 @@ fn record_as(number: u64) {
     }
 }
 
+/// Returns the memory of a collector into which only one thread has recorded. The collector must be
+/// the only one.
+fn memory_with_one_thread() -> usize {
+    let collector = Collector::builder().observer(Log::default().observer()).start().unwrap();
+    collector.install().unwrap();
+    in_thread(&name(0), || record_as(0));
+    collector.stop();
+    collector.memory_bytes()
+}
+
 /// Counts the records of each thread. Fails if a record has the name of another thread, or if the
 /// marks of a thread are not complete and in order.
 fn count_by_thread(seen: &[Seen]) -> BTreeMap<&str, u64> {
@@ -170,10 +180,10 @@ fn records_that_fit_are_all_delivered() {
 #[test]
 fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
     let _turn = in_turn();
+    let memory = memory_with_one_thread();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
-    let memory = collector.memory_bytes();
     // One lane per ring; in a lane, one thread follows the other.
     thread::scope(|scope| {
         for lane in 0..RINGS {
@@ -188,7 +198,6 @@ fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
             });
         }
     });
-    assert_eq!(collector.memory_bytes(), memory);
     collector.stop();
 
     assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
@@ -242,10 +251,10 @@ fn the_law_holds_for_threads_that_take_their_ring_with_the_first_record() {
 #[test]
 fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     let _turn = in_turn();
+    let memory = memory_with_one_thread();
     let log = Log::default();
     let collector = Collector::builder().observer(log.observer()).start().unwrap();
     collector.install().unwrap();
-    let memory = collector.memory_bytes();
     // No thread ends before all have recorded, so no ring becomes free.
     let all_have_recorded = Arc::new(Barrier::new(usize::try_from(THREADS).unwrap()));
     let threads: Vec<_> = (0..THREADS)
@@ -261,12 +270,12 @@ fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!(collector.memory_bytes(), memory);
     collector.stop();
 
     assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
     let health = collector.health();
     assert_eq!(health.unregistered, (THREADS - RINGS) * PUSHED_PER_THREAD);
+    assert_eq!(collector.memory_bytes(), memory);
     assert_eq!(health.overwritten, 0);
     let seen = log.all();
     let counts = count_by_thread(&seen);

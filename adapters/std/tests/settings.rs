@@ -95,6 +95,7 @@ fn settings_of_the_file_take_effect() {
     );
     let collector = builder().clock_mode(ClockMode::Relaxed).config_file(path).start().unwrap();
     collector.install().unwrap();
+    let memory = collector.memory_bytes();
     in_thread("recorder", || record_value(Trading::QueueBacklog, 1));
     let report = collector.report();
     assert!(!report.health.enabled);
@@ -114,7 +115,7 @@ fn settings_of_the_file_take_effect() {
         Some((1, 2))
     );
     // 1,024 records of 16 bytes; the default would be 256 KiB.
-    assert!(collector.memory_bytes() < builder().rings(1).start().unwrap().memory_bytes());
+    assert!(memory < builder().rings(1).start().unwrap().memory_bytes());
 }
 
 #[test]

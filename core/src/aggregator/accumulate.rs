@@ -267,6 +267,9 @@ impl<S: Storage> Aggregator<S> {
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;
             self.first_used = link(row_number(row));
+            let is_corrected = self.state(row).corrected > 0;
+            self.used_events += 1;
+            self.used_corrections += u16::from(is_corrected);
         }
         let mut row = self.row(row);
         (row.state.staged.ticks, row.state.staged.slices) = (0, SliceSet::NONE);

@@ -32,6 +32,7 @@ impl Repr for Compact {
 /// because they no longer belong to a known weight. The minimum and the maximum stay exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct CompactMoments {
     /// The number of samples.
     count: u32,
@@ -158,6 +159,7 @@ impl StoredMoments<Compact> for CompactMoments {
 /// A sample in 64 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct CompactSample {
     /// From the highest bit on: the 12 high bits of the value, 4 bits with the binary logarithm of
     /// the weight, and the 16 bits of a [`SliceSet`](crate::statistics::sample_buffer::SliceSet).

@@ -61,6 +61,7 @@ impl StoredMoments<Wide> for Moments<u128> {
 /// A sample in 16 bytes. It belongs to a window if its tick does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct WideSample {
     weighted: WeightedSample,
     /// As in [`Membership`].
@@ -92,7 +93,11 @@ impl StoredSample for WideSample {
 
     fn clear_membership(samples: &mut [Self]) {
         for sample in samples {
-            sample.tick = OptionalTick::NONE;
+            // A sample that is in no window is not written to, because it may lie in a page that
+            // the operating system has not assigned yet.
+            if sample.tick != OptionalTick::NONE {
+                sample.tick = OptionalTick::NONE;
+            }
         }
     }
 

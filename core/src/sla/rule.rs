@@ -25,6 +25,7 @@ const MAX_SLICES: u16 = 12;
 /// What a [`Rule`] has counted in one slice of its window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Tally {
     /// The number of recorded samples, each counted as 1 whatever its weight.
     pub(crate) samples: u64,
@@ -61,6 +62,7 @@ impl Tally {
 /// The state of a limit, and how it has changed. Initially, all fields are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
     /// The tick at which a violation was last raised or cleared.
@@ -149,6 +151,7 @@ impl Watch {
 /// rules of an event form a linked list, by `next`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Rule {
     /// The window of the threshold. Each rule has its own, because the threshold's window need not
     /// be one of the aggregator's.
@@ -276,6 +279,7 @@ impl Rule {
 /// for each event, or none at all. It is all zero if the event has no such limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Silence {
     /// The longest allowed silence, in nanoseconds; 0 if there is no limit.
     pub(crate) nanos: u64,

@@ -15,6 +15,7 @@
 /// list, which is all zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Exemplar {
     /// The duration in the aggregator's internal [unit of time](crate::TimeUnit) (not in ticks), or
     /// the plain number.

@@ -89,6 +89,7 @@ pub struct Pairing {
 /// A [`Pairing`] as it is stored, in counters of type `N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub(crate) struct PackedPairing<N> {
     pub(crate) paired: N,
     open: N,
@@ -138,6 +139,7 @@ impl<N: Count> PackedPairing<N> {
 /// is empty if its `count` is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct OpenSpan {
     /// The tick at which the spans began.
     start: u64,

@@ -65,6 +65,7 @@ pub trait Sum: Stored + Ord {
 ///   is at least 2^47, because the division would need more than 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Moments<S = u128> {
     /// The number of samples.
     count: u64,

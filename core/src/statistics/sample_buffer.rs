@@ -12,6 +12,7 @@ use crate::{clock::OptionalTick, statistics::window::Window};
 /// window. In wide storage, which does not use the set, the windows may need more bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub(crate) struct SliceSet(u16);
 
 impl SliceSet {

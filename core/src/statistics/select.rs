@@ -82,6 +82,7 @@ pub(crate) fn shell_sort<T: Copy, K: Ord>(samples: &mut [T], key: impl Fn(&T) ->
 /// Weighted samples are ordered by value, and samples with the same value by weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 // The lowest four bits are `sampling`, and the value is in the bits above.
 pub struct WeightedSample(u64);
 

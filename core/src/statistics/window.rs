@@ -55,6 +55,7 @@ impl WindowSpec {
 /// each [`Rule`](crate::Rule) (a limit on a quantile). A window is all zero until it is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Window {
     /// The length in the [`WindowSpec`], in nanoseconds: the longest time that the window covers,
     /// up to the rounding of a slice to the nearest tick.

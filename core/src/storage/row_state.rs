@@ -15,6 +15,7 @@ use crate::{
 /// row of a corrected summary uses only `total`; its other fields stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable), zeroable(bound = ""))]
 // A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so the most
 // frequently used ones come first.
 #[repr(C)]
@@ -102,6 +103,7 @@ impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
 /// of at most 2^15.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable), zeroable(bound = ""))]
 pub(crate) struct Staged<R: Repr> {
     /// The moments of the staged samples, except for those of the current batch.
     pub(crate) sums: R::Moments,

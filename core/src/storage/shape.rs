@@ -286,25 +286,64 @@ impl Shape {
     /// Returns how many bytes the arrays of a storage of this shape take. `C` is the type of the
     /// bucket counters in slices: `u16`, `u32` or `u64`.
     pub const fn bytes<C>(&self) -> usize {
-        let stored = if self.is_compact { self.stored::<Compact>() } else { self.stored::<Wide>() };
+        self.bytes_once()
+            + self.events * self.bytes_per_event::<C>()
+            + self.corrected * self.bytes_per_correction::<C>()
+    }
+
+    /// Returns how many bytes of the arrays an aggregator uses whatever happens. They contain the
+    /// states of all rows, the limits, the table of open spans, and the temporary memory of
+    /// queries.
+    pub const fn bytes_once(&self) -> usize {
+        let stored = if self.is_compact {
+            self.stored_once::<Compact>()
+        } else {
+            self.stored_once::<Wide>()
+        };
         stored
             + self.ids * size_of::<u16>()
             + self.windows * size_of::<Window>()
-            + self.all_counts() * size_of::<C>()
             + self.in_flight * size_of::<OpenSpan>()
-            + self.all_slowest() * size_of::<Exemplar>()
             + self.limits * size_of::<Rule>()
             + self.all_tallies() * size_of::<Tally>()
             + self.silences * size_of::<Silence>()
     }
 
-    /// Returns how many bytes those arrays take whose elements depend on the representation.
-    const fn stored<R: Repr>(&self) -> usize {
+    /// Returns how many bytes of the arrays an aggregator uses from the first sample of an event
+    /// on: its slices, bucket counts, buffered samples and exemplars. `C` is as for
+    /// [`bytes`](Self::bytes).
+    pub const fn bytes_per_event<C>(&self) -> usize {
+        let (moments, counter, sample) = self.stored_sizes();
+        self.slices * (moments + self.padded_buckets() * size_of::<C>())
+            // Those since the start, and those of the staged samples.
+            + 2 * self.padded_buckets() * counter
+            + self.samples * sample
+            + self.exemplar_lists() * self.slowest * size_of::<Exemplar>()
+    }
+
+    /// Returns how many more bytes of the arrays an aggregator uses from the first sample of an
+    /// event on if the event has a summary that is corrected for coordinated omission: that
+    /// summary's slices and bucket counts. `C` is as for [`bytes`](Self::bytes).
+    pub const fn bytes_per_correction<C>(&self) -> usize {
+        let (moments, counter, _) = self.stored_sizes();
+        self.slices * (moments + self.padded_buckets() * size_of::<C>())
+            + self.padded_buckets() * counter
+    }
+
+    /// Returns how many bytes those arrays take that are used whatever happens, and whose elements
+    /// depend on the representation.
+    const fn stored_once<R: Repr>(&self) -> usize {
         self.rows() * size_of::<RowState<R>>()
-            + self.all_slices() * size_of::<R::Moments>()
-            // The second term is `folded`, in which a query sums the counts of a window.
-            + (self.all_totals() + self.padded_buckets()) * size_of::<R::Counter>()
-            + self.all_samples() * size_of::<R::Sample>()
+            // `folded`, in which a query sums the counts of a window.
+            + self.padded_buckets() * size_of::<R::Counter>()
             + self.samples * size_of::<<R::Sample as StoredSample>::Scratch>()
+    }
+
+    /// Returns the sizes of the moments of a slice, a counter and a buffered sample.
+    const fn stored_sizes(&self) -> (usize, usize, usize) {
+        const fn of<R: Repr>() -> (usize, usize, usize) {
+            (size_of::<R::Moments>(), size_of::<R::Counter>(), size_of::<R::Sample>())
+        }
+        if self.is_compact { of::<Compact>() } else { of::<Wide>() }
     }
 }

@@ -228,9 +228,10 @@ impl Collector {
         }
     }
 
-    /// Returns the largest amount of memory that the collector takes, in bytes: rings, windows,
-    /// histograms and two reports. It does not grow with time, and does not include reports that
-    /// the program holds.
+    /// Returns the memory that the collector has in use, in bytes, as of the last report:
+    /// [`Health::memory_bytes`]. It grows when an event happens for the first time, and does not
+    /// include reports that the program holds. [`Health::reserved_bytes`] bounds what windows,
+    /// histograms and reports can take.
     pub fn memory_bytes(&self) -> usize {
         usize::try_from(self.published.load().health.memory_bytes).unwrap_or(usize::MAX)
     }

@@ -1,5 +1,6 @@
 //! The memory of the aggregator: boxed slices that are allocated when the collector starts.
 
+use bytemuck::{Zeroable, allocation::zeroed_slice_box};
 use tailwatch_core::{
     Exemplar, Moments, OpenSpan, RowState, Rule, Shape, Silence, Storage, StorageParts, Tally,
     WeightedSample, Wide, Window, repr::WideSample,
@@ -8,8 +9,8 @@ use tailwatch_core::{
 /// Storage in boxed slices, whose lengths a [`Shape`] determines. [`StorageParts`] documents the
 /// fields.
 ///
-/// Most of the memory consists of zeroed pages, which the operating system assigns only when an
-/// event happens.
+/// All memory consists of zeroed pages, which the operating system assigns only when they are
+/// written to. An event therefore takes memory when it first happens.
 #[derive(Debug)]
 pub(crate) struct Boxed {
     shape: Shape,
@@ -32,8 +33,9 @@ pub(crate) struct Boxed {
 impl Boxed {
     /// Creates an empty storage of this shape, which must not be compact.
     pub(crate) fn new(shape: &Shape) -> Self {
-        fn empty<T: Clone + Default>(len: usize) -> Box<[T]> {
-            vec![T::default(); len].into_boxed_slice()
+        // Unlike `vec!`, this requests zeroed memory from the allocator instead of writing to it.
+        fn empty<T: Zeroable>(len: usize) -> Box<[T]> {
+            zeroed_slice_box(len)
         }
         Self {
             shape: *shape,
@@ -41,10 +43,8 @@ impl Boxed {
             windows: empty(shape.windows),
             rows: empty(shape.rows()),
             slices: empty(shape.all_slices()),
-            // Not by `empty`: with a literal 0, `vec!` requests zeroed memory, for which the
-            // allocator uses untouched pages.
-            counts: vec![0; shape.all_counts()].into_boxed_slice(),
-            totals: vec![0; shape.all_totals()].into_boxed_slice(),
+            counts: empty(shape.all_counts()),
+            totals: empty(shape.all_totals()),
             folded: empty(shape.padded_buckets()),
             samples: empty(shape.all_samples()),
             scratch: empty(shape.samples),
@@ -85,5 +85,43 @@ impl Storage for Boxed {
             tallies: &mut self.tallies,
             silences: &mut self.silences,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tailwatch_core::{Trading, WindowSpec};
+
+    use super::*;
+
+    /// Whether zeroed memory is valid follows from the types. Whether it is an empty storage does
+    /// not.
+    #[test]
+    fn a_new_storage_is_empty() {
+        fn all_empty<T: Default + PartialEq>(elements: &[T]) -> bool {
+            !elements.is_empty() && elements.iter().all(|element| *element == T::default())
+        }
+        let mut storage = Boxed::new(&Shape::server(Trading::ALL, &[WindowSpec::SECOND]));
+        let StorageParts {
+            row_of_id,
+            windows,
+            rows,
+            slices,
+            counts,
+            totals,
+            folded,
+            samples,
+            scratch,
+            in_flight,
+            slowest,
+            limits,
+            tallies,
+            silences,
+        } = storage.parts();
+        assert!(all_empty(row_of_id) && all_empty(windows) && all_empty(rows));
+        assert!(all_empty(slices) && all_empty(counts) && all_empty(totals) && all_empty(folded));
+        assert!(all_empty(samples) && all_empty(scratch) && all_empty(in_flight));
+        assert!(all_empty(slowest) && all_empty(limits) && all_empty(tallies));
+        assert!(all_empty(silences));
     }
 }

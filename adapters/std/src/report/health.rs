@@ -78,7 +78,13 @@ pub struct Health {
     /// It is the processor time of the drain, plus the number of records times the cost of one
     /// record. That cost was measured with a warm cache when the collector was started.
     pub overhead_ratio: f64,
-    /// The largest amount of memory that the collector takes, in bytes: rings, windows, histograms
-    /// and two reports.
+    /// The memory that the collector has in use, in bytes: its rings, and what windows, histograms
+    /// and two reports take for the events that have happened.
+    ///
+    /// It grows with the first sample of each event, and by nothing else. The slices of the event's
+    /// windows count in full from then on, although they come into use one after another.
     pub memory_bytes: u64,
+    /// The memory that windows, histograms and two reports take when all events have happened, in
+    /// bytes. Until an event happens, the operating system does not assign the memory for it.
+    pub reserved_bytes: u64,
 }

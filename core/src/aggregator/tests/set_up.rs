@@ -185,3 +185,42 @@ fn storage_in_arrays_has_the_size_that_its_shape_computes() {
     assert!(size_of::<CompactMemory>().abs_diff(compact(SHAPE).bytes::<u32>()) < 128);
     assert!(size_of::<CompactPacedNarrow>().abs_diff(compact(PACED_SHAPE).bytes::<u16>()) < 128);
 }
+
+#[test]
+fn the_bytes_in_use_grow_with_the_first_sample_of_each_event() {
+    let mut aggregator = paced::<Wide>(0);
+    let shape = aggregator.shape();
+    assert_eq!((aggregator.used_events(), aggregator.used_bytes()), (0, shape.bytes_once()));
+
+    // Passes, open spans and records without a sample need no memory of their event.
+    let [ready, _, placed, filled, ..] = PACED.map(|info| info.id);
+    aggregator.begin_pass(SECOND);
+    aggregator.record(0, Record::start(SECOND, ready, 0, 7));
+    aggregator.record(0, Record::duration(SECOND, ready, 0, MAX_PAYLOAD));
+    assert_eq!((aggregator.used_events(), aggregator.used_bytes()), (0, shape.bytes_once()));
+
+    let (event, correction) = (shape.bytes_per_event::<u16>(), shape.bytes_per_correction::<u16>());
+    for (id, tick, events, bytes) in [
+        (ready, SECOND, 1, event),
+        (ready, SECOND, 1, event),
+        (placed, SECOND, 2, 2 * event + correction),
+        // From the future, and again when it is no longer.
+        (filled, 3 * SECOND, 3, 3 * event + 2 * correction),
+        (filled, SECOND, 3, 3 * event + 2 * correction),
+    ] {
+        aggregator.record(0, Record::duration(tick, id, 0, 1));
+        let expected = (events, shape.bytes_once() + bytes);
+        assert_eq!((aggregator.used_events(), aggregator.used_bytes()), expected, "{id}");
+    }
+    // Samples of other slices, also after a restart of the clock.
+    for pass in [60 * SECOND, 200 * SECOND, MILLI] {
+        aggregator.begin_pass(pass);
+        aggregator.record(0, Record::duration(pass, ready, 0, 1));
+    }
+    assert_eq!(aggregator.used_events(), 3);
+    for info in PACED {
+        let record = if info.unit == Unit::One { Record::value } else { Record::duration };
+        aggregator.record(0, record(MILLI, info.id, 0, 1));
+    }
+    assert_eq!((aggregator.used_events(), aggregator.used_bytes()), (8, shape.bytes::<u16>()));
+}
