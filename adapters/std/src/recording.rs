@@ -1,6 +1,7 @@
 //! Recording: what a measured program calls, the recorder of each thread, and the rings that the
 //! recorders write into.
 
+pub(crate) mod available_memory;
 pub(crate) mod followers;
 #[cfg_attr(any(not(unix), tailwatch_loom), path = "recording/fork/none.rs")]
 pub(crate) mod fork;
