@@ -1,6 +1,8 @@
 //! The memory of the aggregator: boxed slices that are allocated when the collector starts.
 
 use bytemuck::{Zeroable, allocation::zeroed_slice_box};
+#[cfg(target_os = "linux")]
+use rustix::mm::{Advice, madvise};
 use tailwatch_core::{
     Exemplar, Moments, OpenSpan, RowState, Rule, Shape, Silence, Storage, StorageParts, Tally,
     WeightedSample, Wide, Window, repr::WideSample,
@@ -33,9 +35,14 @@ pub(crate) struct Boxed {
 impl Boxed {
     /// Creates an empty storage of this shape, which must not be compact.
     pub(crate) fn new(shape: &Shape) -> Self {
-        // Unlike `vec!`, this requests zeroed memory from the allocator instead of writing to it.
         fn empty<T: Zeroable>(len: usize) -> Box<[T]> {
-            zeroed_slice_box(len)
+            // Unlike `vec!`, this requests zeroed memory from the allocator and does not write to
+            // it.
+            let mut array = zeroed_slice_box(len);
+            if size_of_val(&*array) >= WITHOUT_HUGE_PAGES {
+                refuse_huge_pages(&mut array);
+            }
+            array
         }
         Self {
             shape: *shape,
@@ -56,6 +63,33 @@ impl Boxed {
         }
     }
 }
+
+/// The size in bytes from which an array gets no huge pages. With huge pages, which are the default
+/// of some systems, every event that happens would take 2 MiB of it.
+///
+/// glibc gives an array of this size a mapping of its own, so the advice affects nothing else. The
+/// huge pages of smaller arrays waste little, and make them faster.
+const WITHOUT_HUGE_PAGES: usize = 32 << 20;
+
+/// Advises the kernel not to use transparent huge pages for an array.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no crate gives advice about memory that it has not mapped itself")]
+fn refuse_huge_pages<T>(array: &mut [T]) {
+    // Ordinary pages are not larger than this.
+    const PAGE: usize = 64 << 10;
+    let (start, bytes) = (array.as_mut_ptr().cast::<u8>(), size_of_val(array));
+    let before = start.align_offset(PAGE);
+    let pages = bytes.saturating_sub(before) / PAGE * PAGE;
+    let first = start.wrapping_add(before).cast();
+    // The result is ignored, because only a kernel without transparent huge pages rejects the
+    // advice.
+    // SAFETY: the pages lie in the array, and the advice does not change what they contain.
+    let _ = unsafe { madvise(first, pages, Advice::LinuxNoHugepage) };
+}
+
+/// Does nothing: other systems do not use huge pages unasked.
+#[cfg(not(target_os = "linux"))]
+fn refuse_huge_pages<T>(_: &mut [T]) {}
 
 impl Storage for Boxed {
     type Repr = Wide;
@@ -93,6 +127,28 @@ mod tests {
     use tailwatch_core::{Trading, WindowSpec};
 
     use super::*;
+
+    /// The system may use huge pages only where a program asks for them. The test therefore looks
+    /// at what the kernel has noted of the mapping.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_large_arrays_of_a_new_storage_take_no_memory_and_get_no_huge_pages() {
+        use procfs_core::{
+            FromRead,
+            process::{MemoryMaps, VmFlags},
+        };
+
+        let shape = Shape { events: 400, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
+        let storage = Boxed::new(&shape);
+        assert!(size_of_val(&*storage.counts) > WITHOUT_HUGE_PAGES);
+        let maps = MemoryMaps::from_file("/proc/self/smaps").unwrap();
+        let middle = &raw const storage.counts[storage.counts.len() / 2] as u64;
+        let map = maps.iter().find(|map| (map.address.0..map.address.1).contains(&middle)).unwrap();
+        assert!(map.extension.map["Rss"] < 1 << 20, "{map:?}");
+        if std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            assert!(map.extension.vm_flags.contains(VmFlags::NH), "{map:?}");
+        }
+    }
 
     /// Whether zeroed memory is valid follows from the types. Whether it is an empty storage does
     /// not.
