@@ -82,7 +82,9 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
     // until a quarter of it is full.
     let (rounds, times) = if smoke { (3, 20_000) } else { (61, 200_000) };
     let bytes = second_level().unwrap_or(USUAL_L2);
-    let start = |size: &usize| Collector::builder().rings(2).ring_capacity(*size).start();
+    let start = |size: &usize| {
+        Collector::builder().rings(2).ring_capacity(*size).max_ring_capacity(*size).start()
+    };
     let collectors = RING_SIZES.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     // All contestants walk the same lines: other lines would lie in other places of the cache.
     let walks = [SMALL, bytes].map(|bytes| RefCell::new(Walk::new(bytes)));

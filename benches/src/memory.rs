@@ -135,6 +135,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         "\nan empty process has {empty} bytes; the collector reports {} bytes as its own\n\
          slices come into use one after another over a minute; until then memory grows with time, \
          not with spans\n\
+         the ring of the recording thread grows up to 4 MiB, because the thread records as fast as \
+         it can\n\
          the last row is after a flush, whose report stays in the allocator's memory for the \
          recording thread",
         collector.memory_bytes()

@@ -98,7 +98,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
     }
     println!(
         "\nprocessor time of the draining thread, which sleeps between passes; {length:?} per \
-         rate; one ring of 16,384 records"
+         rate; a ring of 16,384 records at first, which grows"
     );
     if let Some(path) = json {
         let points = costs.iter().map(|cost| (cost.rate, cost.ns_per_record)).collect();

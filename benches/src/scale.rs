@@ -193,7 +193,7 @@ impl Case {
 fn cases() -> Result<Vec<Case>, Box<dyn Error>> {
     let mut cases = vec![Case::new("two bare readings of the counter".to_owned(), bare, None)];
     for size in RING_SIZES {
-        let builder = || Collector::builder().rings(2).ring_capacity(size);
+        let builder = || Collector::builder().rings(2).ring_capacity(size).max_ring_capacity(size);
         let power = size.ilog2();
         cases.push(Case::new(
             format!("span, ring 2^{power}, no drain"),

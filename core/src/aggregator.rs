@@ -21,6 +21,7 @@ mod drain;
 pub(crate) mod error;
 mod limits;
 pub(crate) mod summarize;
+mod usage;
 mod whole_spans;
 
 use core::marker::PhantomData;
@@ -30,7 +31,7 @@ use crate::{
     declaration::EventInfo,
     event::{EventId, Unit},
     record::{Kind, MAX_PAYLOAD, Record},
-    repr::{Repr, StoredSample, Wide},
+    repr::{Repr, StoredSample},
     sla::LimitError,
     spans::{
         exemplars,
@@ -210,6 +211,11 @@ pub struct Aggregator<S> {
     /// [`ABANDON_AFTER_NANOS`] in ticks.
     abandon_after: u64,
     counters: Counters,
+    /// How many events have had a sample. Not counted in compact storage, whose arrays take their
+    /// memory from the start.
+    used_events: u16,
+    /// How many of these have a summary that is corrected for coordinated omission.
+    used_corrections: u16,
     /// The link to the first row in the chain of the rows that have had a sample: the others need
     /// no look when a slice ends. Compact storage, which has few rows, uses neither this nor the
     /// following fields.
@@ -225,11 +231,6 @@ pub struct Aggregator<S> {
     has_changed_limits: bool,
     /// See [`unrecorded_changes`](Self::unrecorded_changes).
     unrecorded_changes: u64,
-    /// How many events have had a sample. Not counted in compact storage, whose arrays take their
-    /// memory from the start.
-    used_events: u16,
-    /// How many of these have a summary that is corrected for coordinated omission.
-    used_corrections: u16,
 }
 
 /// What is stored in an [exemplar](crate::Exemplar) in addition to the sample's value: the facts by
@@ -319,14 +320,14 @@ impl<S: Storage> Aggregator<S> {
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
+            used_events: 0,
+            used_corrections: 0,
             first_used: LAST_LINK,
             first_watched: LAST_LINK,
             used_rules: 0,
             limits_settled_until: 0,
             has_changed_limits: false,
             unrecorded_changes: 0,
-            used_events: 0,
-            used_corrections: 0,
         });
         if has_room_for_limits && let Ok(aggregator) = &mut created {
             for info in events {
@@ -357,25 +358,6 @@ impl<S: Storage> Aggregator<S> {
         // Only committing the staged samples shows whether they fit into the counters.
         self.commit_all();
         self.counters
-    }
-
-    /// Returns the [`counters`](Self::counters) without committing staged samples. If some did not
-    /// fit into [`full_counters`](Counters::full_counters), a later call shows this: summaries
-    /// commit the samples of their event. Takes constant time.
-    pub const fn committed_counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Returns a number that increases whenever the summaries or the open spans of several events
-    /// change without a record of theirs: because records were lost, because early ENDs or
-    /// uncertain spans were given up, or because the clock restarted. In [compact](crate::Compact)
-    /// storage, it is always 0.
-    ///
-    /// Summaries also change without a record when the [start](Self::window_start) of a window
-    /// moves and when an event is [marked as sampled](Self::mark_sampled), which do not increase
-    /// this number.
-    pub const fn unrecorded_changes(&self) -> u64 {
-        self.unrecorded_changes
     }
 
     /// Borrows the table of open spans together with the counts that it updates.
@@ -591,27 +573,6 @@ impl<S: Storage> Aggregator<S> {
             return None;
         }
         WeightedSample::new(value, sampling)
-    }
-}
-
-impl<S: Storage<Repr = Wide>> Aggregator<S> {
-    /// Returns how many events have had a sample since the aggregator was created. Takes constant
-    /// time.
-    pub fn used_events(&self) -> usize {
-        usize::from(self.used_events)
-    }
-
-    /// Returns how many bytes of the storage have come into use: those that are
-    /// [always](Shape::bytes_once) in use, and those of each event that has had a sample. The rest
-    /// of the storage still consists of the zeros that it was created with. Takes constant time.
-    ///
-    /// An event counts in full from its first sample on. The slices of its windows really come into
-    /// use one after another.
-    pub fn used_bytes(&self) -> usize {
-        let shape = self.storage.shape();
-        shape.bytes_once()
-            + usize::from(self.used_events) * shape.bytes_per_event::<S::Count>()
-            + usize::from(self.used_corrections) * shape.bytes_per_correction::<S::Count>()
     }
 }
 

@@ -83,7 +83,7 @@ impl<const IDS: usize> Format for Gate<IDS> {
     }
 }
 
-impl Format for ThreadCopies {
+impl<L> Format for ThreadCopies<L> {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "ThreadCopies");
     }

@@ -83,7 +83,7 @@ pub use self::{
     event::{Event, EventId, Unit},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{
-        copies::{CopiedBytes, Copies, NoCopies, ThreadCopies},
+        copies::{CopiedBytes, Copies, LargerRing, NoCopies, SameRing, ThreadCopies},
         gate::{Decision, Gate},
         recorder::{Recorder, SpanGuard, Token},
     },
@@ -92,7 +92,7 @@ pub use self::{
         CapacityError, Ring,
         consumer::{Consumer, Drained},
         producer::Producer,
-        progress::{PassStart, RingPass, RingProgress},
+        progress::{PassStart, Pending, RingPass, RingProgress},
         slot::Slot,
     },
     sla::{

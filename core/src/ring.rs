@@ -82,7 +82,7 @@ use core::{alloc::Layout, error, fmt};
 pub use self::{
     consumer::{Consumer, Drained},
     producer::Producer,
-    progress::{PassStart, RingPass, RingProgress},
+    progress::{PassStart, Pending, RingPass, RingProgress},
     slot::Slot,
 };
 use crate::sync::{AtomicUsize, Ordering::Relaxed};

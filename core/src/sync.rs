@@ -20,12 +20,12 @@
 #[cfg(not(tailwatch_loom))]
 pub use core::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering, compiler_fence, fence},
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering, compiler_fence, fence},
 };
 #[cfg(tailwatch_loom)]
 pub use loom::{
     cell::Cell,
-    sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence},
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
 };
 
 /// Returns `ordering`. The name is that of its row in a table; see the [module](self). Only loom

@@ -38,12 +38,6 @@ impl Command {
         builder.enable_all().build()
     }
 
-    /// Returns the number of recording threads, each with a ring of its own: workers, the main
-    /// thread, the hiccup probe.
-    pub(crate) fn recording_threads(&self) -> usize {
-        self.workers() + 2
-    }
-
     fn workers(&self) -> usize {
         usize::try_from(self.workers).unwrap_or(usize::MAX)
     }

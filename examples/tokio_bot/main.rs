@@ -181,8 +181,7 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
 /// Starts the collector and installs it, so that every thread records into it.
 fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector>, Box<dyn Error>> {
     let builder = measure::builder(&command.options, trace)?;
-    let builder =
-        builder.events(Trading::ALL).events(RuntimeEvent::ALL).rings(command.recording_threads());
+    let builder = builder.events(Trading::ALL).events(RuntimeEvent::ALL);
     let collector = builder.manual_drain().start()?;
     collector.install()?;
     Ok(Arc::new(collector))

@@ -71,10 +71,6 @@ const SEED: u64 = 20_240_808;
 /// How long the hiccup probe sleeps at a time.
 const HICCUP_PERIOD: Duration = Duration::from_millis(1);
 
-/// The number of recording threads, each with a ring of its own: market data, strategy, orders,
-/// fills, hiccup probe.
-const RECORDING_THREADS: usize = 5;
-
 /// The interval at which the progress bar is updated and the time limit is checked.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -147,7 +143,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 /// Starts the collector and installs it, so that every thread records into it.
 fn start(options: &Options, trace: Option<&TraceWriter>) -> Result<Collector, Box<dyn Error>> {
-    let collector = measure::builder(options, trace)?.rings(RECORDING_THREADS).start()?;
+    let collector = measure::builder(options, trace)?.start()?;
     collector.install()?;
     Ok(collector)
 }

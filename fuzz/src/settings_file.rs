@@ -29,9 +29,11 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "ring_capacity",
+    "max_ring_capacity",
     "rings",
+    "max_ring_bytes",
     "clock",
     "exact_samples",
     "drain_core",
@@ -123,7 +125,9 @@ fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::S
 fn origin<'s>(settings: &'s Settings, key: &str) -> Option<&'s Origin> {
     Some(match key {
         "ring_capacity" => &settings.ring_capacity.origin,
+        "max_ring_capacity" => &settings.max_ring_capacity.origin,
         "rings" => &settings.rings.origin,
+        "max_ring_bytes" => &settings.max_ring_bytes.origin,
         "clock" => &settings.clock.origin,
         "exact_samples" => &settings.exact_samples.origin,
         "drain_core" => &settings.drain_core.origin,

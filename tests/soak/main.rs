@@ -31,6 +31,8 @@ use crate::{
 
 /// The number of rings of a collector; the main thread takes one of them.
 const RINGS: usize = 8;
+/// What all rings of a collector may take; they grow.
+pub(crate) const MAX_RING_BYTES: usize = 16 << 20;
 /// How long a round lasts.
 const ROUND: Duration = Duration::from_secs(1);
 /// The number of rounds after which the collector is replaced.
@@ -155,6 +157,7 @@ fn run_collector(
         .ignore_environment()
         .rings(RINGS)
         .ring_capacity(capacity)
+        .max_ring_bytes(MAX_RING_BYTES)
         .observer(witness.observer())
         .observer(witness.observer_that_panics())
         .start()

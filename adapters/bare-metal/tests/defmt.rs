@@ -44,10 +44,12 @@ fn can_be_logged<T: ?Sized + defmt::Format>() {}
 /// Returns the names of the types that `root`, the source of a module, exports. Traits are left
 /// out, because only types can be logged.
 fn public_types(root: &str) -> impl Iterator<Item = &str> {
-    const TRAITS: [&str; 13] = [
+    const TRAITS: [&str; 15] = [
         "Clock",
         "Copies",
         "Event",
+        "LargerRing",
+        "Pending",
         "Storage",
         "Repr",
         "StoredMoments",
@@ -137,6 +139,7 @@ fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::NoCopies>();
     can_be_logged::<tailwatch_core::ThreadCopies>();
     can_be_logged::<tailwatch_core::CopiedBytes>();
+    can_be_logged::<tailwatch_core::SameRing>();
     can_be_logged::<tailwatch_core::Recorder<'_, &Timer, 9, tailwatch_core::ThreadCopies>>();
     can_be_logged::<tailwatch_core::CapacityError>();
     can_be_logged::<tailwatch_core::Consumer<'_>>();

@@ -6,6 +6,7 @@ pub(crate) mod error;
 mod explain;
 mod passes;
 mod queries;
+mod ring_sizes;
 
 use core::fmt;
 use std::{
@@ -163,15 +164,13 @@ impl Collector {
     /// thread that is not registered takes a ring of the installed collector with its first record,
     /// which then locks and allocates.
     ///
-    /// A ring becomes free once its thread has ended and the drain has read the last record in it.
-    /// If all rings are taken, but some of their threads have ended, this waits up to half a second
-    /// for such a ring. Inside an observer or hook
-    /// ([`Builder::observer`](crate::Builder::observer),
-    /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) it does not wait.
+    /// The ring of a thread that has ended goes on to the next thread that needs one. If there is
+    /// none, this allocates a ring.
     ///
     /// # Errors
-    /// Returns an error if all rings are taken, if the collector has stopped, if the thread is
-    /// ending, or in a process that was forked from that of the collector.
+    /// Returns an error if all rings are taken, if there is no memory for a further one, if the
+    /// collector has stopped, if the thread is ending, or in a process that was forked from that of
+    /// the collector.
     pub fn register_thread(&self, name: &str) -> Result<(), RegisterError> {
         register(&self.pool, name)
     }
@@ -259,7 +258,8 @@ impl Collector {
     /// Returns a description for people, one fact per line: the settings and where each came from,
     /// the limits, the sampling, the clock, the memory, the core and priority of the drain's
     /// thread, and how many spans per second each thread can record without a loss while the drain
-    /// pauses for [`Builder::max_period`](crate::Builder::max_period).
+    /// pauses for [`Builder::max_period`](crate::Builder::max_period). The memory that is in use
+    /// and what it may grow to are listed separately.
     ///
     /// The format may change in any release.
     pub fn explain(&self) -> String {
@@ -282,11 +282,12 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
     if pool.is_stopped() {
         return Err(RegisterError::Stopped);
     }
-    // Inside a pass, do not wait for a ring, because none becomes free until the pass is over.
-    if thread_recorder::register(pool, name, !exclusive::is_inside_pass()) {
+    if thread_recorder::register(pool, name) {
         Ok(())
+    } else if pool.lacks_memory() {
+        Err(RegisterError::NoMemory { max_ring_bytes: pool.settings().max_bytes })
     } else {
-        Err(RegisterError::AllTaken { rings: pool.ring_count() })
+        Err(RegisterError::AllTaken { rings: pool.lane_count() })
     }
 }
 

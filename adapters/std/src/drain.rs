@@ -12,6 +12,7 @@ mod clocks;
 mod coverage;
 mod event_set;
 pub(crate) mod exclusive;
+pub(crate) mod lane_rings;
 mod limit_watch;
 mod overhead;
 pub(crate) mod pass;
@@ -193,6 +194,7 @@ impl Drain {
             invalid: counters.invalid,
             unknown_events: counters.unknown_events,
             unregistered: self.pool.unregistered(),
+            rings_refused: self.pool.budget().refused() as u64,
             observer_panics: self.observers.panics(),
             drain_lag_ns: self.lag_ns,
             enabled: self.pool.gate().is_enabled(),
@@ -220,7 +222,7 @@ const REPORTS: usize = 2;
 
 /// Returns how many bytes the aggregator, the reports and the queue of changes take when all events
 /// have happened.
-fn reserved_bytes(shape: &Shape) -> usize {
+pub(crate) fn reserved_bytes(shape: &Shape) -> usize {
     shape.bytes::<u32>() + REPORTS * report_bytes(shape) + ChangeQueue::BYTES
 }
 

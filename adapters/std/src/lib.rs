@@ -69,36 +69,41 @@
 //!
 //! # Sizing
 //!
+//! Usually, there is nothing to set. A thread begins with a ring of [`Builder::ring_capacity`]
+//! records. If records were overwritten, or if the drain found the ring more than half full, the
+//! thread moves to one twice as large, up to [`Builder::max_ring_capacity`].
+//!
 //! While the drain pauses between two passes, a thread can write as many records as its ring holds,
 //! less the 64 that the ring may be about to overwrite (an eighth of a ring of less than 512
 //! records), before unread records are lost. A span is two records.
 //!
 //! The drain predicts, from the rate at which a ring filled last, when a quarter of the ring will
 //! be full, and reads the ring again at that time. It waits at most [`Builder::max_period`], by
-//! default 100 ms. After a quiet time the pause has this full length, so a thread that suddenly
+//! default 4 ms. After a quiet time the pause has this full length, so a thread that suddenly
 //! becomes busy loses no record up to
 //!
 //! > spans per second = (ring capacity − 64) / 2 / `max_period`
 //!
-//! With the default `max_period`, this is 81,600 for a ring of 16,384 records, the default, and
-//! 655,040 for a ring of 131,072 records, which takes 2 MiB. On a busy machine the drain may not
-//! get a core at once; choose a ring four times as large there. [`Collector::explain`] prints this
-//! rate for the settings in force, and [`Health::overwritten`] counts the records that were lost
-//! because a ring was too small.
+//! With the default `max_period`, this is 2 million for a first ring of 16,384 records, the
+//! default, and 32 million for the largest one, of 262,144 records. On a busy machine the drain may
+//! not get a core at once; count on a quarter there. [`Collector::explain`] prints this rate for
+//! the settings in force, and [`Health::overwritten`] counts the records that were lost because a
+//! ring was too small.
 //!
 //! # Limits
 //!
 //! - The first record of a thread that has no ring takes one, which locks and allocates.
-//!   [`register_thread`] does so in advance. If other threads have all the rings, the records of
-//!   further threads are lost and counted in [`Health::unregistered`].
+//!   [`register_thread`] does so in advance. If as many threads as [`Builder::rings`] have one, or
+//!   if there is no memory, the records of further threads are lost and counted in
+//!   [`Health::unregistered`].
 //! - With `panic = "abort"`, a panic ends no span as cancelled, and a panic in an
 //!   [observer](Builder::observer) aborts the program.
 //! - Recording is not async-signal-safe. A global allocator that measures itself recurses in the
 //!   first record of a thread.
-//! - A window advances by one slice ([`WindowSpec`]) at a time. It must be longer than
-//!   [`Builder::max_period`] plus one of its slices. Otherwise the drain may read a record only
-//!   after the window has moved past it; [`Health::late`] counts such samples. [`SlaState`] and
-//!   [`Limit`] describe further limits of SLA checks.
+//! - A window advances by one slice ([`WindowSpec`]) at a time. If the drain gets no core for
+//!   longer than the window less one slice, it reads records after the window has moved past them;
+//!   [`Health::late`] counts such samples. [`SlaState`] and [`Limit`] describe further limits of
+//!   SLA checks.
 //! - After a `fork`, the child process has neither rings nor a drain. Its threads may record, but
 //!   what they record is only counted, as unregistered.
 //! - A span should end on a thread that records into the same collector as the thread where it
@@ -107,9 +112,10 @@
 //!
 //! # Memory
 //!
-//! [`Builder::start`] allocates or reserves all memory except that of reports, which grows with the
-//! samples up to a bound. It consists of 16 bytes per record of every ring (8 rings of 256 KiB by
-//! default), and, with the default windows, of:
+//! [`Builder::start`] allocates four spare rings, of 256 KiB by default. Further rings are
+//! allocated when threads need them, up to [`Builder::max_ring_bytes`] together, and given back
+//! when nobody needs them. The memory of the statistics is reserved at the start, and taken from
+//! the operating system when an event first happens. With the default windows, it consists of:
 //!
 //! | | KiB |
 //! |---|---|

@@ -5,8 +5,13 @@ pub(crate) mod available_memory;
 pub(crate) mod followers;
 #[cfg_attr(any(not(unix), tailwatch_loom), path = "recording/fork/none.rs")]
 pub(crate) mod fork;
+mod free_lanes;
+pub(crate) mod lane;
 pub(crate) mod measure;
 pub(crate) mod pool;
+pub(crate) mod ring_budget;
 #[cfg_attr(tailwatch_loom, path = "recording/pool/models/memory.rs")]
 pub(crate) mod ring_memory;
+pub(crate) mod ring_settings;
+mod tenants;
 pub(crate) mod thread_recorder;

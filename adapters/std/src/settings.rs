@@ -33,6 +33,13 @@ use crate::{
 /// The largest value of [`Builder::max_period`](crate::Builder::max_period).
 pub(crate) const MAX_PERIOD: Duration = Duration::from_hours(1);
 
+/// The largest value of [`Builder::rings`](crate::Builder::rings). Each pass visits every thread
+/// that records.
+pub(crate) const MAX_RINGS: usize = 4_096;
+
+/// The default of [`Builder::max_ring_capacity`](crate::Builder::max_ring_capacity): 4 MiB.
+const DEFAULT_MAX_RING_CAPACITY: usize = 262_144;
+
 /// The largest value of [`Builder::exact_samples`](crate::Builder::exact_samples). With more
 /// samples, selecting the quantiles would take too much of each pass.
 pub(crate) const MAX_EXACT_SAMPLES: usize = 65_536;
@@ -243,10 +250,14 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The number of records that the ring of a thread holds: a power of two from 8.
+    /// The number of records that a thread's first ring holds: a power of two from 8.
     ring_capacity: usize = 16_384;
-    /// The number of rings, and of threads that can record at the same time.
-    rings: usize = 8;
+    /// The number of records that the ring of a thread may grow to.
+    max_ring_capacity: usize = DEFAULT_MAX_RING_CAPACITY;
+    /// The largest number of threads that can record at the same time, each with a ring.
+    rings: usize = 1_024;
+    /// The bytes that all rings together may take.
+    max_ring_bytes: usize = 128 << 20;
     /// The clock that measures spans.
     clock: ClockSetting = ClockSetting::Ordered;
     /// The number of newest samples that are kept per event. Quantiles are exact while a window has

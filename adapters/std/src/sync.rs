@@ -4,9 +4,9 @@
 use std::sync::PoisonError;
 
 #[cfg(tailwatch_loom)]
-pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(not(tailwatch_loom))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Locks the mutex, and ignores poisoning: a panic never leaves the data behind one of this crate's
 /// locks inconsistent.

@@ -14,6 +14,8 @@ fn main() {
     println!("children_record_and_turn_switches: ok");
     unix::a_fork_waits_for_a_change_of_a_switch();
     println!("a_fork_waits_for_a_change_of_a_switch: ok");
+    unix::a_process_forks_while_threads_move_to_larger_rings();
+    println!("a_process_forks_while_threads_move_to_larger_rings: ok");
 }
 
 #[cfg(unix)]
@@ -28,7 +30,7 @@ mod unix {
         time::Instant,
     };
 
-    use tailwatch::{Collector, Trading, measure};
+    use tailwatch::{Collector, Trading, measure, record_value};
 
     /// The threads of the parent that record, and half of the collector's rings.
     const THREADS: usize = 4;
@@ -130,6 +132,43 @@ mod unix {
         drop(measure(Trading::OrderPlacement));
         collector.flush();
         assert_eq!(collector.health().produced, 2, "the switch of a child is its own");
+    }
+
+    /// Children fork while short threads of the parent, and the thread that forks, move from ring
+    /// to ring all the time.
+    pub(crate) fn a_process_forks_while_threads_move_to_larger_rings() {
+        const FORKS: u64 = 100;
+        const RECORDS: u64 = 1_000;
+        let collector = Collector::builder().ignore_environment().ring_capacity(64).start();
+        let collector = collector.expect("the settings are valid");
+        collector.install().expect("no other collector is installed");
+        let record = || (0..RECORDS).for_each(|n| record_value(Trading::QueueBacklog, n));
+        let is_over = AtomicBool::new(false);
+        let threads = thread::scope(|scope| {
+            let moving = scope.spawn(|| {
+                let mut threads = 0;
+                while !is_over.load(Relaxed) {
+                    thread::spawn(record).join().expect("the thread does not panic");
+                    threads += 1;
+                }
+                threads
+            });
+            for _ in 0..FORKS {
+                record();
+                in_child(|| {
+                    let before = collector.health().unregistered;
+                    record();
+                    assert_eq!(collector.health().unregistered, before + RECORDS);
+                });
+            }
+            is_over.store(true, Relaxed);
+            moving.join().expect("the thread does not panic")
+        });
+        collector.stop();
+        let health = collector.health();
+        let counted = health.delivered + health.overwritten + health.unregistered;
+        assert_eq!(counted, (FORKS + threads) * RECORDS, "{health:?}");
+        assert_eq!((health.pending, health.unregistered), (0, 0), "{health:?}");
     }
 
     /// The threads of the child get the stacks of the parent's threads, where these had their

@@ -95,7 +95,10 @@ impl Collectors {
             drained: TurnCollector::new(builder(), false)?,
             undrained: TurnCollector::new(manual(), true)?,
             read: TurnCollector::new(manual(), false)?,
-            overflowing: TurnCollector::new(manual().ring_capacity(SMALL_RING), true)?,
+            overflowing: TurnCollector::new(
+                manual().ring_capacity(SMALL_RING).max_ring_capacity(SMALL_RING),
+                true,
+            )?,
             off: TurnCollector::new(manual().enabled(false), true)?,
         })
     }

@@ -217,14 +217,13 @@ impl<S: Storage> Aggregator<S> {
     /// [`SlaStatus::observed`], which may therefore be slightly greater than the age or silence
     /// that was compared with the limit.
     ///
-    /// Takes constant time if nothing can have changed since the last call: no record was processed,
-    /// no slice of a limit has ended, no span is open, no limit is violated and no silence is too
-    /// long. Otherwise, and always in [compact](crate::Compact) storage, takes time linear in the
-    /// number of events (in wide storage, of those that have had a limit) and in the slices of all
-    /// limits. While the table
-    /// of open spans has entries, it is also linear in the size of the table, and for each open
-    /// span in the limits of its event. For each change, it also takes the time of a
-    /// [`summary`](Self::summary).
+    /// Takes constant time if nothing can have changed since the last call: no record was
+    /// processed, no slice of a limit has ended, no span is open, no limit is violated and no
+    /// silence is too long. Otherwise, and always in [compact](crate::Compact) storage, takes time
+    /// linear in the number of events (in wide storage, of those that have had a limit) and in the
+    /// slices of all limits. While the table of open spans has entries, it is also linear in the
+    /// size of the table, and for each open span in the limits of its event. For each change, it
+    /// also takes the time of a [`summary`](Self::summary).
     // Out of line because the stacks of microcontrollers are small. If this were inlined, its
     // locals would be part of the caller's stack frame all the time.
     #[inline(never)]

@@ -16,7 +16,8 @@ pub trait Copies {
     /// reservation has to be made first.
     fn next_reserved(&self, producer: &Producer<'_>) -> Option<usize>;
 
-    /// Reserves the next records and returns the sequence number of the first of them.
+    /// Reserves the next records and returns the sequence number of the first of them. May move
+    /// `producer` to another ring before.
     fn reserve(&self, producer: &Producer<'_>) -> usize;
 
     /// Notes that the record before `seq` was written.
@@ -56,10 +57,39 @@ impl Copies for NoCopies {
 /// models need no more.
 const COPIED_IDS: usize = if cfg!(tailwatch_loom) { 2 } else { 80 };
 
+/// Where a recorder may find a larger ring, to which it then moves.
+pub trait LargerRing {
+    /// Returns the producer of the ring that the recorder has to move to, if there is one. The next
+    /// records go into that ring. Those that were written before stay in the former one, which a
+    /// drain has to read to its end first.
+    ///
+    /// A recorder asks before it [reserves](crate::ring) its next batch of records.
+    fn take(&self) -> Option<Producer<'static>>;
+}
+
+impl<L: LargerRing> LargerRing for &L {
+    fn take(&self) -> Option<Producer<'static>> {
+        (*self).take()
+    }
+}
+
+/// A recorder keeps its ring.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SameRing;
+
+impl LargerRing for SameRing {
+    #[inline(always)]
+    fn take(&self) -> Option<Producer<'static>> {
+        None
+    }
+}
+
 /// Copies of the ring's counters and of the gate's first bytes. Apart from its recorder, a span of
 /// an event with an id below 80 then touches only what it writes: a slot for each record, and the
 /// head of the ring. That matters when the caches are cold, because reads that depend on each other
-/// wait for each other, and writes do not.
+/// wait for each other, and writes do not. `L` is where the recorder finds a larger ring, if it may
+/// move to one.
 ///
 /// The copies of the gate do not change by themselves: whoever changes the gate must also call
 /// [`follow`](Self::follow). An event whose id is 80 or more has no copy, so its byte is read from
@@ -78,22 +108,28 @@ const COPIED_IDS: usize = if cfg!(tailwatch_loom) { 2 } else { 80 };
 /// ```
 #[derive(Debug)]
 #[repr(C)]
-pub struct ThreadCopies {
+pub struct ThreadCopies<L = SameRing> {
     /// The number of the next record, as in the ring.
     head: Cell<usize>,
     /// The number up to which records are reserved, as in the ring.
     reserved: Cell<usize>,
     /// The first bytes of the gate.
     switches: [AtomicU8; COPIED_IDS],
+    larger_ring: L,
 }
 
-impl ThreadCopies {
+impl<L> ThreadCopies<L> {
     /// Copies the counters of the ring of `producer`, and the first bytes of `gate`.
-    pub(super) fn of<const IDS: usize>(producer: &Producer<'_>, gate: &Gate<IDS>) -> Self {
+    pub(super) fn of<const IDS: usize>(
+        producer: &Producer<'_>,
+        gate: &Gate<IDS>,
+        larger_ring: L,
+    ) -> Self {
         let copies = Self {
             head: Cell::new(producer.head()),
             reserved: Cell::new(producer.reserved()),
             switches: core::array::from_fn(|_| AtomicU8::new(0)),
+            larger_ring,
         };
         copies.follow(gate, None);
         copies
@@ -101,11 +137,12 @@ impl ThreadCopies {
 
     /// Creates the copies of a closed gate and of a ring that nothing is written into.
     #[cfg(not(tailwatch_loom))]
-    pub(super) const fn closed() -> Self {
+    pub(super) const fn closed(larger_ring: L) -> Self {
         Self {
             head: Cell::new(0),
             reserved: Cell::new(0),
             switches: [const { AtomicU8::new(Decision::CLOSED.0) }; COPIED_IDS],
+            larger_ring,
         }
     }
 
@@ -137,7 +174,7 @@ impl CopiedBytes {
     }
 }
 
-impl Copies for ThreadCopies {
+impl<L: LargerRing> Copies for ThreadCopies<L> {
     #[inline(always)]
     fn decision<const IDS: usize>(&self, gate: &Gate<IDS>, event: EventId) -> Decision {
         match self.switches.get(usize::from(event.get())) {
@@ -156,6 +193,9 @@ impl Copies for ThreadCopies {
     #[cold]
     #[inline(never)]
     fn reserve(&self, producer: &Producer<'_>) -> usize {
+        if let Some(larger) = self.larger_ring.take() {
+            producer.replace(&larger);
+        }
         let seq = producer.reserve();
         self.reserved.set(producer.reserved());
         seq

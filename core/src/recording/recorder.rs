@@ -8,7 +8,7 @@ use crate::{
     event::{Event, EventId},
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{
-        copies::{Copies, NoCopies, ThreadCopies},
+        copies::{Copies, NoCopies, SameRing, ThreadCopies},
         gate::{Decision, Gate},
     },
     ring::producer::Producer,
@@ -152,13 +152,39 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS> {
     /// From now on, a change of the gate takes effect on events with copies only if
     /// [`ThreadCopies::follow`] is called.
     pub fn with_copies(self) -> Recorder<'r, C, IDS, ThreadCopies> {
+        self.with_copies_and(SameRing)
+    }
+
+    /// Does the same as [`with_copies`](Self::with_copies). In addition, the recorder moves to a
+    /// larger ring whenever it finds one in `larger_ring`.
+    ///
+    /// ```
+    /// use tailwatch_core::{Event, Gate, LargerRing, Producer, Recorder, Ring, Slot, Trading};
+    ///
+    /// struct Offer(core::cell::Cell<Option<Producer<'static>>>);
+    /// impl LargerRing for Offer {
+    ///     fn take(&self) -> Option<Producer<'static>> { self.0.take() }
+    /// }
+    ///
+    /// static GATE: Gate<9> = Gate::new();
+    /// static SMALL: Ring<[Slot; 8]> = Ring::new(); // a batch of such a ring is one record
+    /// static LARGE: Ring<[Slot; 64]> = Ring::new();
+    /// let (small, large): (&'static Ring, &'static Ring) = (&SMALL, &LARGE);
+    /// let offer = Offer(None.into());
+    /// let recorder = Recorder::new(small.attach_producer(), &GATE, ()).with_copies_and(&offer);
+    /// recorder.value_at(Trading::QueueBacklog.id(), 0, 1, 100);
+    /// offer.0.set(Some(large.attach_producer()));
+    /// recorder.value_at(Trading::QueueBacklog.id(), 0, 2, 200);
+    /// assert_eq!((small.pending(), large.pending()), (1, 1));
+    /// ```
+    pub fn with_copies_and<L>(self, larger_ring: L) -> Recorder<'r, C, IDS, ThreadCopies<L>> {
         let Self { producer, gate, clock, rng, copies: NoCopies } = self;
-        let copies = ThreadCopies::of(&producer, gate);
+        let copies = ThreadCopies::of(&producer, gate, larger_ring);
         Recorder { producer, gate, clock, rng, copies }
     }
 }
 
-impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
+impl<'r, C, const IDS: usize, L> Recorder<'r, C, IDS, ThreadCopies<L>> {
     /// Creates a recorder whose copies are those of a closed gate, which a thread-local can begin
     /// with. It admits no event, if `gate` is closed too.
     ///
@@ -166,18 +192,18 @@ impl<'r, C, const IDS: usize> Recorder<'r, C, IDS, ThreadCopies> {
     /// written all the same, such as the END of a span of another recorder, goes into `ring`, and
     /// is torn if something else writes there.
     #[cfg(not(tailwatch_loom))]
-    pub const fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C) -> Self {
+    pub const fn closed(ring: &'r Ring, gate: &'r Gate<IDS>, clock: C, larger_ring: L) -> Self {
         Self {
             producer: Producer::unattached(ring),
             gate,
             clock,
             rng: SampleRng(Cell::new(0)),
-            copies: ThreadCopies::closed(),
+            copies: ThreadCopies::closed(larger_ring),
         }
     }
 
     /// Returns the copies that this recorder keeps.
-    pub const fn copies(&self) -> &ThreadCopies {
+    pub const fn copies(&self) -> &ThreadCopies<L> {
         &self.copies
     }
 }

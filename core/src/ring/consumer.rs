@@ -94,6 +94,14 @@ impl<'r> Consumer<'r> {
         self.head.wrapping_sub(self.tail)
     }
 
+    /// Returns the sequence number of the next record that [`drain`](Self::drain) may read: the
+    /// oldest [`pending`](Self::pending) one that had not been overwritten at the last
+    /// [`refresh`](Self::refresh). The numbers wrap, as [`Producer::head`](super::Producer::head)
+    /// does.
+    pub fn next_seq(&self) -> usize {
+        self.head.wrapping_sub(self.pending().min(self.ring.capacity()))
+    }
+
     /// Returns the number of records that this consumer has found published, up to its last
     /// [`refresh`](Self::refresh).
     ///

@@ -1,13 +1,12 @@
 //! The producer: the side of a ring that writes records. The docs of [`ring`](super) describe the
 //! protocol and name its orderings.
 
-use core::{marker::PhantomData, ptr::NonNull};
+use core::{cell::Cell, marker::PhantomData, ptr::NonNull};
 
 use super::{Published, Ring, batch, slot::Slot};
 use crate::{
     record::Record,
     sync::{
-        Cell,
         Ordering::{Acquire, Relaxed, Release},
         at, fence_at,
     },
@@ -15,17 +14,20 @@ use crate::{
 
 /// Appends records to a [`Ring`].
 ///
-/// A producer can move to another thread, but two threads cannot use it at once. It has no state of
-/// its own: its position is in counters of the ring that nothing else writes.
+/// A producer can move to another thread, but two threads cannot use it at once. Apart from which
+/// ring it has, it has no state of its own: its position is in counters of the ring that nothing
+/// else writes.
 #[derive(Debug)]
 pub struct Producer<'r> {
+    // Cells make the producer `!Sync`, because two threads must not push at once. They also let a
+    // recorder that is in use move to another ring.
+    //
     /// The ring without its slots, which follow it in memory. With a thin pointer and the mask
     /// beside it, a slot takes one instruction less to find than with the length of the slots.
-    ring: NonNull<Ring<[Slot; 0]>>,
+    ring: Cell<NonNull<Ring<[Slot; 0]>>>,
     /// The capacity of the ring − 1. The capacity is a power of two.
-    mask: usize,
-    /// The cell makes the producer `!Sync`, because two threads must not push at once.
-    marker: PhantomData<(&'r Ring, Cell<()>)>,
+    mask: Cell<usize>,
+    marker: PhantomData<&'r Ring>,
 }
 
 // SAFETY: a producer is a reference to a ring, which is `Sync`.
@@ -59,23 +61,20 @@ impl<'r> Producer<'r> {
         let mask = ring.slots.len() - 1;
         // Made from the reference to the whole ring, so that it may be used to reach the slots.
         let ring = NonNull::from_ref(ring).cast();
-        Self { ring, mask, marker: PhantomData }
+        Self { ring: Cell::new(ring), mask: Cell::new(mask), marker: PhantomData }
+    }
+
+    /// Takes the ring of `other`, which has to be attached to it.
+    pub(crate) fn replace(&self, other: &Self) {
+        self.ring.set(other.ring.get());
+        self.mask.set(other.mask.get());
     }
 
     #[inline(always)]
     fn published(&self) -> &'r Published {
         // SAFETY: the pointer was made from a reference that is valid for `'r`, to a ring, which
         // begins with the fields of a ring without slots.
-        unsafe { &self.ring.as_ref().published }
-    }
-
-    /// Returns the slot of the record with this sequence number.
-    #[inline(always)]
-    fn slot(&self, seq: usize) -> &'r Slot {
-        // SAFETY: the pointer was made from a reference that is valid for `'r`, to a ring. Its
-        // slots begin where a ring without slots ends: `Ring` is `repr(C)`, and its size without
-        // slots is a multiple of the alignment of a slot. There are `mask + 1` of them.
-        unsafe { self.ring.add(1).cast::<Slot>().add(seq & self.mask).as_ref() }
+        unsafe { &self.ring.get().as_ref().published }
     }
 
     /// Appends a record. Once the ring is full, this overwrites the oldest record.
@@ -104,11 +103,18 @@ impl<'r> Producer<'r> {
     // this function.
     #[cfg_attr(target_pointer_width = "64", inline(always))]
     pub(crate) fn push_at(&self, seq: usize, record: Record) {
-        self.slot(seq).store(record);
+        // Read before the words are stored, because the compiler would have to read it again.
+        let published = self.published();
+        // SAFETY: the pointer was made from a reference that is valid for `'r`, to a ring. Its
+        // slots begin where a ring without slots ends: `Ring` is `repr(C)`, and its size without
+        // slots is a multiple of the alignment of a slot. There are `mask + 1` of them.
+        let slot: &Slot =
+            unsafe { self.ring.get().add(1).cast().add(seq & self.mask.get()).as_ref() };
+        slot.store(record);
         // Release, paired with the consumer's Acquire load of `head`: the words of the record
         // become visible no later than `head`. Without this ordering, the consumer could deliver
         // stale words as this record.
-        self.published().head.store(seq.wrapping_add(1), at("ring: head is published", Release));
+        published.head.store(seq.wrapping_add(1), at("ring: head is published", Release));
     }
 
     /// Reserves the next [`batch`] records and returns the sequence number of the first of them.
@@ -118,7 +124,7 @@ impl<'r> Producer<'r> {
     #[inline(never)]
     pub(crate) fn reserve(&self) -> usize {
         let seq = self.head();
-        let reserved = seq.wrapping_add(batch(self.mask + 1));
+        let reserved = seq.wrapping_add(batch(self.mask.get() + 1));
         self.published().reserved.store(reserved, Relaxed);
         // Release, paired with the consumer's Acquire fence before it loads `reserved`. Without the
         // fence here, words of the next records could become visible before the reservation, and
@@ -132,6 +138,11 @@ impl<'r> Producer<'r> {
     #[inline]
     pub fn head(&self) -> usize {
         self.published().head.load(Relaxed)
+    }
+
+    /// Returns the capacity of the ring, in records.
+    pub const fn capacity(&self) -> usize {
+        self.mask.get() + 1
     }
 
     /// Returns the sequence number up to which records are reserved.

@@ -8,6 +8,19 @@
 
 use super::{Consumer, Drained};
 
+/// What a pass drains in one of its visits: a [`Consumer`], or whatever else has pending records,
+/// such as several consumers of rings that one thread fills one after the other.
+pub trait Pending {
+    /// Returns the number of records that the last refresh has found and that are not read yet.
+    fn pending(&self) -> usize;
+}
+
+impl Pending for Consumer<'_> {
+    fn pending(&self) -> usize {
+        self.pending()
+    }
+}
+
 /// The number of a pass, and a tick that was read before the pass refreshed any ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -153,12 +166,12 @@ impl RingPass {
     /// [`Aggregator::drain_up_to`](crate::Aggregator::drain_up_to) returned.
     ///
     /// `index` is the index of the ring.
-    pub fn drain(
+    pub fn drain<C: Pending>(
         &mut self,
         index: usize,
         progress: &mut RingProgress,
-        consumer: &mut Consumer<'_>,
-        drain: impl FnOnce(&mut Consumer<'_>, usize) -> Drained,
+        consumer: &mut C,
+        drain: impl FnOnce(&mut C, usize) -> Drained,
     ) {
         let refreshed = if self.refreshes(progress) { self.start } else { progress.refreshed };
         if self.left > 0 && consumer.pending() > 0 {
@@ -179,7 +192,7 @@ impl RingPass {
 
     /// Visits a ring that this pass does not drain. The next pass refreshes it, unless the ring is
     /// unfinished and that pass is bounded.
-    pub fn skip(&mut self, progress: &mut RingProgress, consumer: &Consumer<'_>) {
+    pub fn skip(&mut self, progress: &mut RingProgress, consumer: &impl Pending) {
         if self.refreshes(progress) {
             let drained = if consumer.pending() == 0 { self.start } else { progress.drained };
             *progress = RingProgress::new(drained);

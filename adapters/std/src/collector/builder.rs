@@ -3,19 +3,27 @@
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{Event, EventId, EventInfo, Limit, Ring, Shape, Trading, WindowSpec};
+use tailwatch_core::{Event, EventId, EventInfo, Limit, Shape, Trading, WindowSpec};
 
-use super::{Collector, explain::InForce};
+use super::{
+    Collector,
+    explain::InForce,
+    ring_sizes::{self, StatisticsBytes},
+};
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
     drain::{
         Drain, Setup,
         poll_interval::MIN_PERIOD,
+        reserved_bytes,
         sampling::{Sampler, Sampling, SamplingError},
         thread::{self, DrainPriority},
     },
     observer::{Callback, Delivery, Hook, Observers},
-    recording::{fork, pool::Pool, thread_recorder::OFF},
+    recording::{
+        available_memory::available_bytes, fork, pool::Pool, ring_memory::RingMemory,
+        ring_settings::RingSettings, thread_recorder::OFF,
+    },
     report::sla::SlaChange,
     settings::{
         ClockSetting, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
@@ -58,25 +66,49 @@ impl Builder {
         self
     }
 
-    /// Sets how many records the ring of a thread holds: a power of two from 8, by default 16,384
+    /// Sets how many records a thread's first ring holds: a power of two from 8, by default 16,384
     /// (256 KiB).
     ///
-    /// While the drain pauses, a thread can write `records` minus an eighth of them, but at most
-    /// minus 64, without a loss; a span is two records. The drain's thread pauses for at most
+    /// A ring that turns out to be too small is replaced by one twice as large, up to
+    /// [`max_ring_capacity`](Self::max_ring_capacity). With its first ring, a thread can write all
+    /// but an eighth of `records`, or all but 64 if that is more, without a loss while the drain
+    /// pauses; a span is two records. The drain's thread pauses for at most
     /// [`max_period`](Self::max_period), provided that it gets a core at once and that no observer
-    /// or hook keeps it busy. On a busy machine, choose a capacity four times as large as this
-    /// requires.
+    /// or hook keeps it busy.
     pub fn ring_capacity(mut self, records: usize) -> Self {
         self.settings.ring_capacity.offer(records, Origin::Builder);
         self
     }
 
-    /// Sets the number of rings: 8 by default. Each recording thread needs one.
+    /// Sets how many records the ring of a thread may grow to: a power of two, by default 262,144
+    /// (4 MiB), or [`ring_capacity`](Self::ring_capacity) if that is larger.
     ///
-    /// If all rings are taken, the records of further threads are lost and counted in
+    /// The drain offers a thread a ring twice as large if records were overwritten, or if a pass
+    /// found the ring more than half full. The thread moves to it within its next 64 records.
+    pub fn max_ring_capacity(mut self, records: usize) -> Self {
+        self.settings.max_ring_capacity.offer(records, Origin::Builder);
+        self
+    }
+
+    /// Sets the largest number of threads that can record at the same time: 1 to 4,096, by default
+    /// 1,024. Each of them has a ring, which it gets when it needs it.
+    ///
+    /// The records of further threads are lost and counted in
     /// [`Health::unregistered`](crate::Health::unregistered).
     pub fn rings(mut self, rings: usize) -> Self {
         self.settings.rings.offer(rings, Origin::Builder);
+        self
+    }
+
+    /// Sets how many bytes all rings together may take: by default 128 MiB, or what the machine
+    /// has, if that is less.
+    ///
+    /// A ring grows only while all rings together take at most three quarters of it. The rest is
+    /// for the first rings of further threads. A thread that gets no larger ring goes on with the
+    /// one it has, which [`Health::rings_refused`](crate::Health::rings_refused) counts. A thread
+    /// that gets no ring at all counts its records as [unregistered](crate::Health::unregistered).
+    pub fn max_ring_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_ring_bytes.offer(bytes, Origin::Builder);
         self
     }
 
@@ -140,8 +172,9 @@ impl Builder {
     /// out. By default, they are not locked.
     ///
     /// The memory of all rings together counts against the process's limit of locked memory
-    /// (`RLIMIT_MEMLOCK`, often 8 MiB or less). Windows and histograms are never locked, because
-    /// only the drain accesses them.
+    /// (`RLIMIT_MEMLOCK`, often 8 MiB or less). The start fails if the first rings cannot be
+    /// locked. Later, a first ring that cannot be locked is used all the same, and a larger one is
+    /// refused. Windows and histograms are never locked, because only the drain accesses them.
     pub fn mlock(mut self, lock: bool) -> Self {
         self.settings.mlock.offer(lock, Origin::Builder);
         self
@@ -185,7 +218,8 @@ impl Builder {
     }
 
     /// Sets the longest poll interval, the time for which the drain leaves a ring unread: 1 ms to 1
-    /// hour, by default 100 ms.
+    /// hour, by default 4 ms. If a slice of a window is shorter than the default, it is the length
+    /// of the shortest slice.
     ///
     /// The drain reads a ring earlier if it expects that a quarter of the ring will be full. See
     /// [Sizing](crate#sizing).
@@ -286,14 +320,10 @@ impl Builder {
         if self.events.is_empty() { Trading::ALL } else { &self.events }
     }
 
-    fn start_with(self, settings: Settings) -> Result<Collector, BuildError> {
+    fn start_with(self, mut settings: Settings) -> Result<Collector, BuildError> {
         let mut events = self.events_to_collect().to_vec();
-        let (ring_capacity, rings) = (settings.ring_capacity.value, settings.rings.value);
+        let rings = ring_sizes::ring_settings(&settings)?;
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
-        Ring::layout(ring_capacity).map_err(BuildError::RingCapacity)?;
-        if rings == 0 {
-            return Err(BuildError::NoRings);
-        }
         if !(MIN_PERIOD..=MAX_PERIOD).contains(&max_period) {
             return Err(BuildError::Period { period: max_period });
         }
@@ -308,6 +338,8 @@ impl Builder {
         }
         let mut windows = settings.windows.value.clone();
         windows.sort_unstable_by_key(|window| window.length);
+        let max_period = period_within_slices(max_period, &windows)?;
+        settings.max_period.value = max_period;
         // Limits from the settings replace all limits that are declared with the events.
         if settings.limits.value.is_some() {
             for info in &mut events {
@@ -318,23 +350,29 @@ impl Builder {
 
         fork::install_handlers().map_err(BuildError::ForkHandlers)?;
         let clock = clock(settings.clock.value);
-        let memory = |source| BuildError::RingMemory { rings, capacity: ring_capacity, source };
+        let shape = Shape::server(&events, &windows);
+        let limits = settings.limits.value.clone().unwrap_or_default();
+        // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
+        let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
+        let bytes = shape.bytes::<u32>();
+        let statistics =
+            StatisticsBytes { at_start: shape.bytes_once(), at_most: reserved_bytes(&shape) };
+        let rings = ring_sizes::fit(rings, statistics, available_bytes())?;
+        let spares = Pool::spares_to_keep(&rings);
+        let memory =
+            |source| BuildError::RingMemory { rings: spares, capacity: rings.capacity, source };
         // No thread uses a ring if recording is compiled out.
-        let pool =
-            Arc::new(Pool::new(if OFF { 0 } else { rings }, ring_capacity, clock).map_err(memory)?);
-        if settings.mlock.value {
-            pool.lock_memory()
-                .map_err(|source| BuildError::Lock { bytes: pool.lockable_bytes(), source })?;
+        let lanes = if OFF { 0 } else { rings.lanes };
+        let pool = Pool::new(RingSettings { lanes, ..rings }, clock).map_err(memory)?;
+        let pool = Arc::new(pool);
+        if rings.locked {
+            let bytes = spares * RingMemory::lockable_bytes(rings.capacity);
+            pool.lock_memory().map_err(|source| BuildError::Lock { bytes, source })?;
         }
         for (id, k) in sampler.thinned() {
             pool.gate().set_sampling(id, k);
         }
         pool.gate().set_enabled(settings.enabled.value && !OFF);
-        let limits = settings.limits.value.clone().unwrap_or_default();
-        let shape = Shape::server(&events, &windows);
-        // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
-        let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
-        let bytes = shape.bytes::<u32>();
         // Checked in advance, because a failed allocation in `Drain::new` aborts the process.
         if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             return Err(BuildError::Memory { bytes });
@@ -376,6 +414,25 @@ fn clock(setting: ClockSetting) -> HostClock {
         warn_of_fallback();
     }
     clock
+}
+
+/// Returns the longest poll interval of a drain for these windows: `period`, or the length of the
+/// shortest slice if that is shorter. A longer interval would let samples come too late for the
+/// window that the slice belongs to.
+fn period_within_slices(
+    mut period: Duration,
+    windows: &[WindowSpec],
+) -> Result<Duration, BuildError> {
+    // Other parts of the start refuse a window without a length or slices.
+    let is_valid = |spec: &&WindowSpec| spec.slices > 0 && !spec.length.is_zero();
+    for &WindowSpec { length: window, slices } in windows.iter().filter(is_valid) {
+        let slice = window / u32::from(slices);
+        if slice < MIN_PERIOD {
+            return Err(BuildError::SliceBelowPeriod { window, slice });
+        }
+        period = period.min(slice);
+    }
+    Ok(period)
 }
 
 /// Creates the sampler for `events`, with the samplings in `settings`. Events without one are

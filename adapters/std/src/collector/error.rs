@@ -40,6 +40,12 @@ pub enum RegisterError {
         /// The number of rings of the collector.
         rings: usize,
     },
+    /// There is no memory for a further ring: all rings together take as much as they may, or the
+    /// operating system provides none.
+    NoMemory {
+        /// The bytes that all rings together may take.
+        max_ring_bytes: usize,
+    },
 }
 
 impl fmt::Display for RegisterError {
@@ -54,6 +60,13 @@ impl fmt::Display for RegisterError {
                     f,
                     "all {rings} rings are taken by other threads; set a larger number with \
                      `Builder::rings`"
+                )
+            }
+            Self::NoMemory { max_ring_bytes } => {
+                write!(
+                    f,
+                    "there is no memory for a further ring; all rings together may take \
+                     {max_ring_bytes} bytes, which `Builder::max_ring_bytes` sets"
                 )
             }
         }

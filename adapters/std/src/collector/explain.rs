@@ -175,14 +175,23 @@ impl Explanation<'_> {
 
     fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let InForce { settings, windows_bytes, report_bytes, .. } = self.in_force;
+        let (rings, budget) = (self.pool.settings(), self.pool.budget());
+        write!(f, "rings: {} in use, at most {}", bytes(budget.in_use()), bytes(rings.max_bytes))?;
+        if rings.max_bytes < settings.max_ring_bytes.value {
+            f.write_str(" (lowered, because the machine or its control group has no more)")?;
+        }
+        if rings.locked {
+            match self.pool.unlocked() {
+                0 => f.write_str(", locked")?,
+                unlocked => write!(f, ", locked except {unlocked} for which that failed")?,
+            }
+        }
+        writeln!(f, "; {} larger rings refused", budget.refused())?;
         writeln!(
             f,
-            "memory: {} for {} rings of {} records{}; {} for windows and histograms; up to {} for \
-             each report that the program keeps",
-            bytes(self.pool.bytes()),
-            settings.rings.value,
-            settings.ring_capacity.value,
-            if settings.mlock.value { " (locked)" } else { "" },
+            "memory: {} in use, with the rings; windows and histograms take up to {}, and each \
+             report that the program keeps up to {}",
+            bytes(usize::try_from(self.report.health.memory_bytes).unwrap_or(usize::MAX)),
             bytes(*windows_bytes),
             bytes(*report_bytes),
         )
@@ -219,15 +228,18 @@ impl Explanation<'_> {
     }
 
     fn sizing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { ring_capacity, rings, max_period, .. } = &self.in_force.settings;
-        let spans = spans_per_second(ring_capacity.value, max_period.value);
+        let max_period = self.in_force.settings.max_period.value;
+        let rings = self.pool.settings();
+        let spans = spans_per_second(rings.capacity, max_period);
         write!(
             f,
-            "sizing: {} threads can record at once, each up to {spans} spans per second without a \
-             loss while the drain pauses for {:?}; so far {} records were overwritten and {} \
-             were unregistered",
-            rings.value,
-            max_period.value,
+            "sizing: up to {} threads can record at once, each up to {spans} spans per second \
+             without a loss with its first ring, of {} records, while the drain pauses for \
+             {max_period:?}; a ring that is too small grows to up to {} records; so far {} records \
+             were overwritten and {} were unregistered",
+            rings.max_first_rings(),
+            rings.capacity,
+            rings.max_capacity,
             self.report.health.overwritten,
             self.report.health.unregistered,
         )
@@ -247,7 +259,10 @@ fn bytes(bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::ring_memory::RingMemory;
+    use crate::recording::{
+        ring_budget::{Purpose, RingBudget},
+        ring_memory::RingMemory,
+    };
 
     #[test]
     fn the_sizing_is_as_documented() {
@@ -263,7 +278,8 @@ mod tests {
             let spans =
                 usize::try_from(spans_per_second(capacity, Duration::from_secs(1))).unwrap();
             for before in 0..capacity {
-                let ring = RingMemory::new(capacity).unwrap();
+                let budget = RingBudget::new(usize::MAX);
+                let ring = RingMemory::new(capacity, &budget, Purpose::First).unwrap();
                 let (producer, mut consumer) =
                     (ring.ring().attach_producer(), ring.ring().attach_consumer());
                 let record = tailwatch_core::Record::from_words([1, 1]);

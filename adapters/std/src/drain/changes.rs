@@ -221,8 +221,8 @@ impl Changes {
         (&self.older, &mut self.contained)
     }
 
-    /// Ends a report: it lacks nothing, and the next one, written over the report before, lacks what
-    /// changed since that.
+    /// Ends a report: it lacks nothing, and the next one, written over the report before, lacks
+    /// what changed since that.
     pub(super) fn end_report(&mut self) {
         core::mem::swap(&mut self.older, &mut self.pending);
         self.pending.clear();

@@ -175,6 +175,7 @@ mod tests {
     use crate::{
         clock::{Anchor, HostClock, nanos},
         drain::{sampling::Sampling, test_aggregator},
+        recording::ring_settings::RingSettings,
     };
 
     const ORDER: Trading = Trading::OrderPlacement;
@@ -189,7 +190,8 @@ mod tests {
     impl Parts {
         fn new() -> Self {
             let clock = HostClock::monotonic();
-            let (pool, clocks) = (Pool::new(1, 8, clock).unwrap(), Clocks::start(clock));
+            let (pool, clocks) =
+                (Pool::new(RingSettings::fixed(1, 8), clock).unwrap(), Clocks::start(clock));
             let aggregator = test_aggregator(&clocks);
             Self { pool, clocks, aggregator }
         }

@@ -167,7 +167,7 @@ mod tests {
     use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
 
     use super::*;
-    use crate::{clock::HostClock, drain::test_aggregator};
+    use crate::{clock::HostClock, drain::test_aggregator, recording::ring_settings::RingSettings};
 
     const ORDER: Trading = Trading::OrderPlacement;
     const SECOND: u64 = 1_000_000_000;
@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn a_violation_sets_the_flag_of_its_event_and_reaches_the_queue_and_the_hooks() {
         let clock = HostClock::monotonic();
-        let (pool, clocks) = (Arc::new(Pool::new(1, 8, clock).unwrap()), Clocks::start(clock));
+        let (pool, clocks) =
+            (Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap()), Clocks::start(clock));
         let mut aggregator = test_aggregator(&clocks);
         let mut watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
         let limit = Threshold::value(Quantile::MAX, 1_000).over(Duration::from_secs(1));

@@ -16,7 +16,10 @@ use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
 
 use crate::{
     clock::{HostClock, nanos},
-    recording::ring_memory::RingMemory,
+    recording::{
+        ring_budget::{Purpose, RingBudget},
+        ring_memory::RingMemory,
+    },
 };
 
 /// The shortest period over which the cost is averaged.
@@ -145,7 +148,8 @@ pub(crate) fn record_ns(clock: HostClock) -> f64 {
     const SPANS: u32 = 1_000;
     const ROUNDS: u32 = 20;
     const EVENT: EventId = EventId::new(1).expect("1 is a valid id");
-    let Ok(memory) = RingMemory::new(1_024) else { return 0.0 };
+    let budget = RingBudget::new(usize::MAX);
+    let Ok(memory) = RingMemory::new(1_024, &budget, Purpose::First) else { return 0.0 };
     let gate = Gate::<2>::new();
     let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock).with_copies();
     let round = |_| {

@@ -22,6 +22,9 @@ impl Drain {
         if let Some(stopwatch) = stopwatch {
             self.coverage.add_pass(stopwatch.elapsed());
         }
+        if kind == PassKind::Last {
+            self.readers.forget_rings();
+        }
         result
     }
 
@@ -68,6 +71,9 @@ impl Drain {
             // The report above does not include these panics of hooks, and this may be the last
             // pass.
             self.publish(false);
+        }
+        if kind != PassKind::Last {
+            self.readers.keep_rings_ready(self.clocks.now().monotonic);
         }
         let pause = if has_more {
             Duration::ZERO

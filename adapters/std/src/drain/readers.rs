@@ -1,32 +1,47 @@
-//! The readers of all rings: which rings a pass drains, how far, and on behalf of which threads.
+//! The readers of all lanes: whose rings a pass drains, how far, and on behalf of which threads.
 
 use core::{fmt, time::Duration};
 use std::{sync::Arc, time::Instant};
 
 use tailwatch_core::{
-    Aggregator, Clock, Consumer, Drained, Kind, PassStart, Record, RingPass, RingProgress,
+    Aggregator, Clock, Consumer, Drained, Kind, PassStart, Pending, Record, RingPass, RingProgress,
 };
 
 use super::{
-    clocks::Clocks, event_set::EventSet, pass_kind::PassKind, poll_interval::PollInterval,
-    storage::Boxed, thread_names::ThreadNames,
+    clocks::Clocks,
+    event_set::EventSet,
+    lane_rings::{LaneRings, Totals},
+    pass_kind::PassKind,
+    poll_interval::PollInterval,
+    storage::Boxed,
+    thread_names::{NO_NAME, ThreadNames},
 };
 use crate::{observer::Observers, recording::pool::Pool, report::health::Health};
 
-/// The drain's state of one ring.
+/// The drain's state of one lane.
 #[derive(Debug)]
 struct Reader {
-    consumer: Consumer<'static>,
+    rings: LaneRings,
     progress: RingProgress,
-    /// Whether the ring's thread has ended, so that the last refresh found its last record.
+    /// Whether the lane's thread had ended at the last refresh.
     is_ending: bool,
-    /// When the ring is due to be drained. `None` while no thread has the ring.
+    /// When the lane is due to be drained. `None` while no thread has the lane.
     poll_interval: Option<PollInterval>,
-    /// The thread that has the ring. `None` until a record of that thread is drained.
-    thread: Option<Thread>,
 }
 
-/// The thread that has a ring.
+impl Reader {
+    /// Creates the reader of a lane that had no records before `start`.
+    fn new(start: PassStart) -> Self {
+        Self {
+            rings: LaneRings::default(),
+            progress: RingProgress::new(start),
+            is_ending: false,
+            poll_interval: None,
+        }
+    }
+}
+
+/// A thread that has or had a lane.
 #[derive(Debug)]
 struct Thread {
     name: Arc<str>,
@@ -47,60 +62,93 @@ pub(super) struct DrainedRings {
     pub(super) drained: PassStart,
 }
 
-/// The readers of all rings of a pool.
+/// The threads whose records the drain reads.
+#[derive(Debug)]
+struct Threads {
+    /// For each lane with a reader, the thread that wrote the record that was read last.
+    of_lanes: Vec<Option<Thread>>,
+    names: ThreadNames,
+}
+
+impl Threads {
+    /// Returns the thread with this name, which wrote the records that are read next in the lane.
+    fn of(&mut self, lane: usize, name: &Arc<str>, aggregator: &mut Aggregator<Boxed>) -> &Thread {
+        let Self { of_lanes, names } = self;
+        let is_known =
+            of_lanes[lane].as_ref().is_some_and(|thread| Arc::ptr_eq(&thread.name, name));
+        if !is_known {
+            let number = names.number(name, |mark| {
+                aggregator.exemplar_sources(&mut *mark);
+                of_lanes.iter().flatten().for_each(|thread| mark(thread.number));
+            });
+            of_lanes[lane] = None;
+            return of_lanes[lane].insert(Thread { name: Arc::clone(name), number });
+        }
+        let unknown = || Thread { name: Arc::clone(name), number: NO_NAME };
+        of_lanes[lane].get_or_insert_with(unknown)
+    }
+}
+
+/// The readers of all lanes of a pool.
 pub(super) struct Readers {
-    // Declared before `pool`, and therefore dropped first, because the consumers borrow from the
-    // pool.
-    rings: Vec<Reader>,
+    /// The readers of the lanes that a thread has ever had.
+    lanes: Vec<Reader>,
     pool: Arc<Pool>,
-    thread_names: ThreadNames,
-    /// The index of the ring with which the next pass begins.
-    first_ring: usize,
-    /// The longest time for which a ring may be left unread.
+    threads: Threads,
+    /// The start of the last pass. Lanes without a reader had no record before it.
+    last_start: PassStart,
+    /// The index of the lane with which the next pass begins.
+    first_lane: usize,
+    /// The index of the lane that is the next to be offered a larger ring, if it needs one.
+    first_offer: usize,
+    /// The longest time for which a lane may be left unread.
     max_period: Duration,
 }
 
 impl Readers {
-    /// Creates the readers of the rings of `pool`, which have no records from before the tick
+    /// Creates the readers of the lanes of `pool`, which have no records from before the tick
     /// `started`. The names of threads are kept for `slowest` samples.
-    #[expect(unsafe_code, reason = "the consumers borrow from the pool in the same struct")]
     pub(super) fn new(pool: Arc<Pool>, started: u64, slowest: usize, max_period: Duration) -> Self {
-        let borrowed: *const Pool = Arc::as_ptr(&pool);
-        // SAFETY: the `Arc` in the field `pool` keeps the pool alive and in its place. It is never
-        // replaced. The consumers in the field `rings` hold the only copies of this reference.
-        // They are dropped before the field `pool`, and no function of this module lets them leave
-        // `self`. If this function panics, `pool` is dropped last, because it is a parameter.
-        let borrowed: &'static Pool = unsafe { &*borrowed };
-        let reader = |ring_index| Reader {
-            consumer: borrowed.ring(ring_index).attach_consumer(),
-            progress: RingProgress::new(PassStart { pass: 0, tick: started }),
-            is_ending: false,
-            poll_interval: None,
-            thread: None,
-        };
-        let rings: Vec<_> = (0..borrowed.ring_count()).map(reader).collect();
-        let thread_names = ThreadNames::new(slowest, rings.len());
-        Self { rings, pool, thread_names, first_ring: 0, max_period }
+        let names = ThreadNames::new(slowest, pool.lane_count());
+        let threads = Threads { of_lanes: Vec::new(), names };
+        let last_start = PassStart { pass: 0, tick: started };
+        Self {
+            lanes: Vec::new(),
+            pool,
+            threads,
+            last_start,
+            first_lane: 0,
+            first_offer: 0,
+            max_period,
+        }
     }
 
-    /// Begins the pass with this number: finds out for each ring whether its thread has ended and
-    /// up to where it is filled, unless an earlier bounded pass left the ring unfinished.
+    /// Begins the pass with this number: finds out for each lane whether its thread has ended,
+    /// which rings it has and up to where they are filled, unless an earlier bounded pass left the
+    /// lane unfinished.
     ///
     /// The time of the pass must be read after this call, so that no record of the pass is newer.
     pub(super) fn refresh(&mut self, kind: PassKind, pass: u64) -> RingPass {
         // The tick is read first, so the refreshes find all records that were written before it.
         let start = PassStart { pass, tick: self.pool.clock().start() };
-        let pass = RingPass::new(start, kind.max_records(), self.first_ring);
-        for (ring_index, reader) in self.rings.iter_mut().enumerate() {
+        let pass = RingPass::new(start, kind.max_records(), self.first_lane);
+        let without_reader = self.lanes.len()..self.pool.used_lanes();
+        self.lanes.extend(without_reader.map(|_| Reader::new(self.last_start)));
+        self.threads.of_lanes.resize_with(self.lanes.len(), || None);
+        self.last_start = start;
+        for (index, reader) in self.lanes.iter_mut().enumerate() {
             if pass.refreshes(&reader.progress) {
-                reader.is_ending = self.pool.refresh(ring_index, &mut reader.consumer);
+                let lane = self.pool.lane(index);
+                reader.is_ending = lane.is_ending();
+                reader.rings.refresh(lane);
             }
         }
         pass
     }
 
-    /// Drains the rings that a pass of this kind has to drain. `clocks` were read after `pass` had
-    /// [begun](Self::refresh). Inserts the events of all drained records into `recorded`. The ring of a thread that has ended becomes free once it is drained.
+    /// Drains the lanes that a pass of this kind has to drain. `clocks` were read after `pass` had
+    /// [begun](Self::refresh). Inserts the events of all drained records into `recorded`. The lane
+    /// of a thread that has ended becomes free once it is drained.
     pub(super) fn drain(
         &mut self,
         kind: PassKind,
@@ -111,53 +159,91 @@ impl Readers {
         recorded: &mut EventSet,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
-        for ring_index in pass.order(self.rings.len()) {
-            let is_due = self.is_due(ring_index, kind, &pass, clocks.now().monotonic);
-            let Reader { consumer, progress, .. } = &mut self.rings[ring_index];
+        for index in pass.order(self.lanes.len()) {
+            let is_due = self.is_due(index, kind, &pass, clocks.now().monotonic);
+            let Reader { rings, progress, .. } = &mut self.lanes[index];
             if !is_due {
-                pass.skip(progress, consumer);
+                pass.skip(progress, rings);
                 continue;
             }
-            if consumer.pending() > 0 && pass.has_budget() {
-                has_any = true;
-                self.name_thread(ring_index, aggregator);
-            }
-            let Reader { consumer, progress, is_ending, poll_interval, thread } =
-                &mut self.rings[ring_index];
-            pass.drain(ring_index, progress, consumer, |consumer, max_records| {
-                let Some(thread) = thread else { return Drained::default() };
-                let (first, drained) =
-                    thread.deliver(consumer, max_records, clocks, aggregator, observers, recorded);
-                oldest_tick = oldest_tick.min(first);
-                drained
+            has_any |= rings.pending() > 0 && pass.has_budget();
+            let lane = self.pool.lane(index);
+            let Reader { rings, progress, is_ending, poll_interval } = &mut self.lanes[index];
+            pass.drain(index, progress, rings, |rings, max_records| {
+                rings.drain(lane, max_records, |name, consumer, max_records| {
+                    let thread = self.threads.of(index, name, aggregator);
+                    let (first, drained) = thread.deliver(
+                        consumer,
+                        max_records,
+                        clocks,
+                        aggregator,
+                        observers,
+                        recorded,
+                    );
+                    oldest_tick = oldest_tick.min(first);
+                    drained
+                })
             });
-            if *is_ending && consumer.pending() == 0 {
-                (*poll_interval, *thread) = (None, None);
-                self.pool.release(ring_index);
+            if *is_ending && rings.pending() == 0 && self.pool.release(index) {
+                *poll_interval = None;
+                rings.become_free();
+                self.threads.of_lanes[index] = None;
             }
         }
-        self.first_ring = pass.next_first_ring();
+        self.first_lane = pass.next_first_ring();
         let (has_more, drained) = (pass.has_more(), pass.drained());
         DrainedRings { oldest_tick, has_any, has_more, drained }
     }
 
-    /// Returns whether the pass, which takes place at the time `now`, drains this ring. If so, the
-    /// next poll interval of the ring begins.
-    fn is_due(&mut self, ring_index: usize, kind: PassKind, pass: &RingPass, now: Instant) -> bool {
-        let Reader { consumer, progress, is_ending, poll_interval, .. } =
-            &mut self.rings[ring_index];
-        let (pending, capacity) = (consumer.pending(), consumer.capacity());
-        if !*is_ending && pending == 0 && !self.pool.is_taken(ring_index) {
+    /// Prepares the rings that threads will need: offers larger ones to threads whose ring turned
+    /// out to be too small, allocates spares, and releases those that nobody needed for a while.
+    pub(super) fn keep_rings_ready(&mut self, now: Instant) {
+        /// So many rings are allocated in one pass. The next pass goes on.
+        const MAX_OFFERS: usize = 4;
+        let (lanes, mut offers) = (self.lanes.len(), 0);
+        // Each pass begins behind the lane at which the one before stopped. Otherwise a few lanes
+        // that are refused in each pass could keep all others from being asked.
+        let mut next = self.first_offer;
+        for _ in 0..lanes {
+            if offers == MAX_OFFERS {
+                break;
+            }
+            let index = if next < lanes { next } else { 0 };
+            offers += usize::from(self.lanes[index].rings.offer_larger(&self.pool, index));
+            next = index + 1;
+        }
+        self.first_offer = next;
+        // If there is no memory for a spare, the next pass tries again.
+        let _ = self.pool.keep_spares();
+        for index in self.pool.surplus_spares(now) {
+            if let Some(reader) = self.lanes.get_mut(index) {
+                reader.rings.forget();
+            }
+            self.pool.release_spare(index);
+        }
+    }
+
+    /// Forgets all rings after the last pass. The totals stay.
+    pub(super) fn forget_rings(&mut self) {
+        self.lanes.iter_mut().for_each(|reader| reader.rings.forget());
+    }
+
+    /// Returns whether the pass, which takes place at the time `now`, drains this lane. If so, the
+    /// next poll interval of the lane begins.
+    fn is_due(&mut self, index: usize, kind: PassKind, pass: &RingPass, now: Instant) -> bool {
+        let Reader { rings, progress, is_ending, poll_interval, .. } = &mut self.lanes[index];
+        let (pending, capacity) = (rings.pending(), rings.capacity());
+        if !*is_ending && pending == 0 && self.pool.lane(index).is_free() {
             *poll_interval = None;
             return false;
         }
-        // The interval of an unfinished ring began when a part of its records was drained.
+        // The interval of an unfinished lane began when a part of its records was drained.
         if pass.refreshes(progress) {
             let interval = poll_interval.get_or_insert_with(|| PollInterval::new(now));
             if kind.skips_rings() && !*is_ending && !interval.is_due(pending, capacity, now) {
                 return false;
             }
-            // A ring that this pass has no budget left for has to be due in the next pass as well.
+            // A lane that this pass has no budget left for has to be due in the next pass as well.
             if pass.has_budget() {
                 interval.update(pending as u64, capacity, now, self.max_period);
             }
@@ -165,25 +251,9 @@ impl Readers {
         true
     }
 
-    /// Finds out which thread has this ring, unless that is known.
-    fn name_thread(&mut self, ring_index: usize, aggregator: &mut Aggregator<Boxed>) {
-        if self.rings[ring_index].thread.is_none() {
-            let name = self.pool.thread_name(ring_index);
-            let rings = &self.rings;
-            let number = self.thread_names.number(&name, |mark| {
-                aggregator.exemplar_sources(&mut *mark);
-                rings
-                    .iter()
-                    .filter_map(|reader| reader.thread.as_ref())
-                    .for_each(|thread| mark(thread.number));
-            });
-            self.rings[ring_index].thread = Some(Thread { name, number });
-        }
-    }
-
-    /// Returns the time until the next ring is due.
+    /// Returns the time until the next lane is due.
     pub(super) fn due_in(&self) -> Duration {
-        self.rings
+        self.lanes
             .iter()
             .filter_map(|reader| reader.poll_interval.as_ref())
             .map(PollInterval::due_at)
@@ -191,24 +261,31 @@ impl Readers {
             .map_or(self.max_period, |due| due.saturating_duration_since(Instant::now()))
     }
 
+    /// Returns the numbers of records of all lanes, as of their last refreshes.
+    fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.lanes.iter().for_each(|reader| totals.add(&reader.rings.totals()));
+        totals
+    }
+
     /// Returns how many records were written into all rings, as of their last refreshes.
     pub(super) fn produced(&self) -> u64 {
-        self.rings.iter().map(|reader| reader.consumer.produced()).sum()
+        self.totals().produced
     }
 
     /// Adds the numbers of records in all rings to `health`.
     pub(super) fn add_to(&self, health: &mut Health) {
-        for Reader { consumer, .. } in &self.rings {
-            health.produced += consumer.produced();
-            health.delivered += consumer.total().delivered;
-            health.overwritten += consumer.total().overwritten;
-            health.pending += consumer.pending() as u64;
-        }
+        let Totals { produced, drained } = self.totals();
+        health.produced += produced;
+        health.delivered += drained.delivered;
+        health.overwritten += drained.overwritten;
+        let pending: usize = self.lanes.iter().map(|reader| reader.rings.pending()).sum();
+        health.pending += pending as u64;
     }
 
     /// Returns the name of the thread that is the source of an exemplar.
     pub(super) fn thread_name(&self, source: u16) -> &Arc<str> {
-        self.thread_names.name(source)
+        self.threads.names.name(source)
     }
 }
 
@@ -278,7 +355,7 @@ mod tests {
     use crate::{
         clock::HostClock,
         drain::{poll_interval::MIN_PERIOD, test_aggregator},
-        recording::pool::Claim,
+        recording::{pool::Claim, ring_settings::RingSettings},
     };
 
     /// The parts of a drain that its readers need.
@@ -315,8 +392,8 @@ mod tests {
         }
     }
 
-    fn pool(rings: usize) -> Arc<Pool> {
-        Arc::new(Pool::new(rings, 64, HostClock::monotonic()).unwrap())
+    fn pool(lanes: usize) -> Arc<Pool> {
+        Arc::new(Pool::new(RingSettings::fixed(lanes, 64), HostClock::monotonic()).unwrap())
     }
 
     fn claim(pool: &Arc<Pool>, name: &str) -> Claim {
@@ -326,7 +403,7 @@ mod tests {
     /// Writes this many records into a ring, and returns the tick of the first one.
     fn record(claim: &Claim, records: u32) -> u64 {
         let (pool, event) = (claim.pool(), Trading::OrderPlacement.id());
-        let producer = pool.ring(claim.ring_index).attach_producer();
+        let producer = pool.lane(claim.lane_index).producer().unwrap();
         let first = pool.clock().end();
         for _ in 0..records {
             producer.push(Record::duration(first, event, 0, 1));
@@ -382,11 +459,11 @@ mod tests {
             record(&thread, 10);
             drop(thread);
             for (pass, left) in [(1, true), (2, true), (3, false)] {
-                assert!(pool.is_taken(0), "pass {pass}");
+                assert!(pool.lane(0).is_taken(), "pass {pass}");
                 assert_eq!(parts.pass(PassKind::DueUpTo(4)).has_more, left, "pass {pass}");
                 assert_eq!(&**parts.readers.thread_name(number), name);
             }
-            assert!(!pool.is_taken(0));
+            assert!(pool.lane(0).is_free());
         }
         assert_eq!(parts.counts(), [20, 20, 0, 0]);
         assert_eq!(parts.readers.produced(), 20);

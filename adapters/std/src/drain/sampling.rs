@@ -232,11 +232,11 @@ impl Sampler {
 
     /// Adjusts the shares of all events.
     ///
-    /// `since_start` is the time since the start. `recorded` has the events that have happened since
-    /// the last check of the rates; a check clears it. `count` returns how often an event has
-    /// happened so far, including an estimate of what sampling left out. `cost` is the share of a core that
-    /// measuring takes; it is `Some` once per second. Calls `changed` with each event whose k
-    /// changes, and the new k.
+    /// `since_start` is the time since the start. `recorded` has the events that have happened
+    /// since the last check of the rates; a check clears it. `count` returns how often an event has
+    /// happened so far, including an estimate of what sampling left out. `cost` is the share of a
+    /// core that measuring takes; it is `Some` once per second. Calls `changed` with each event
+    /// whose k changes, and the new k.
     pub(crate) fn adjust(
         &mut self,
         since_start: Duration,

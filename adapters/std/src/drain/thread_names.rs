@@ -5,16 +5,19 @@
 //! the number. Therefore the size of the table is bounded by the number of slowest samples and
 //! rings, however many threads come and go.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The number for a thread that got no number of its own. Its name is `unknown`.
 pub(crate) const NO_NAME: u16 = 0;
 
-/// The names of threads, by number.
+/// The names of threads, by number, and the numbers, by name.
 #[derive(Debug)]
 pub(crate) struct ThreadNames {
     /// The name of each number, at the index of the number. `None` for a free number.
     names: Vec<Option<Arc<str>>>,
+    numbers: HashMap<Arc<str>, u16>,
+    /// The free numbers among those of `names`.
+    free: Vec<u16>,
     /// The name of [`NO_NAME`].
     unknown: Arc<str>,
     /// The largest length of `names`.
@@ -29,7 +32,8 @@ impl ThreadNames {
         let max_names =
             samples.saturating_add(threads).saturating_add(1).min(usize::from(u16::MAX) + 1);
         let unknown: Arc<str> = Arc::from("unknown");
-        Self { names: vec![Some(Arc::clone(&unknown))], unknown, max_names }
+        let names = vec![Some(Arc::clone(&unknown))];
+        Self { names, numbers: HashMap::new(), free: Vec::new(), unknown, max_names }
     }
 
     /// Returns the number of this name. Gives the name a number if it has none.
@@ -42,34 +46,40 @@ impl ThreadNames {
         name: &Arc<str>,
         mark_used: impl FnOnce(&mut dyn FnMut(u16)),
     ) -> u16 {
-        // Returns the number of a name, or the smallest free number for `None`.
-        let find = |names: &[Option<Arc<str>>], wanted: Option<&Arc<str>>| {
-            (1..names.len()).find(|number| names[*number].as_ref() == wanted)
-        };
-        if let Some(number) = find(&self.names, Some(name)) {
-            return u16::try_from(number).unwrap_or(NO_NAME);
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
         }
-        if self.names.len() == self.max_names && find(&self.names, None).is_none() {
-            let mut used = vec![false; self.names.len()];
-            mark_used(&mut |number| {
-                if let Some(used) = used.get_mut(usize::from(number)) {
-                    *used = true;
-                }
-            });
-            for (name, _) in self.names.iter_mut().zip(used).skip(1).filter(|(_, used)| !used) {
-                *name = None;
+        if self.free.is_empty() {
+            if self.names.len() < self.max_names {
+                self.free.extend(u16::try_from(self.names.len()));
+                self.names.push(None);
+            } else {
+                self.free_unused(mark_used);
             }
         }
-        let free = find(&self.names, None).or_else(|| {
-            let has_room = self.names.len() < self.max_names;
-            has_room.then(|| {
-                self.names.push(None);
-                self.names.len() - 1
-            })
+        let Some(number) = self.free.pop() else { return NO_NAME };
+        self.names[usize::from(number)] = Some(Arc::clone(name));
+        self.numbers.insert(Arc::clone(name), number);
+        number
+    }
+
+    /// Frees the numbers that are not in use.
+    fn free_unused(&mut self, mark_used: impl FnOnce(&mut dyn FnMut(u16))) {
+        let mut used = vec![false; self.names.len()];
+        mark_used(&mut |number| {
+            if let Some(used) = used.get_mut(usize::from(number)) {
+                *used = true;
+            }
         });
-        let Some(number) = free else { return NO_NAME };
-        self.names[number] = Some(Arc::clone(name));
-        u16::try_from(number).unwrap_or(NO_NAME)
+        // The smallest number is taken first.
+        let numbered = (0..=u16::MAX).zip(self.names.iter_mut().zip(used)).skip(1);
+        let unused: Vec<_> = numbered.filter(|(_, (_, used))| !used).collect();
+        for (number, (name, _)) in unused.into_iter().rev() {
+            if let Some(name) = name.take() {
+                self.numbers.remove(&name);
+            }
+            self.free.push(number);
+        }
     }
 
     /// Returns the name of a number, or `unknown` if no name has the number.

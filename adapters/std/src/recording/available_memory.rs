@@ -13,10 +13,6 @@ use procfs_core::{
 
 /// Returns how many bytes this process may still take, or `None` where that is not known: on
 /// systems other than Linux, and on Linux before 3.14.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the size of the rings does not depend on it yet")
-)]
 pub(crate) fn available_bytes() -> Option<u64> {
     available(|path| fs::read_to_string(path).ok())
 }

@@ -8,19 +8,19 @@
 
 use core::ptr::NonNull;
 
-use tailwatch_core::{CopiedBytes, Gate, ThreadCopies};
+use tailwatch_core::{CopiedBytes, Gate};
 
-use super::pool::IDS;
+use super::{pool::IDS, thread_recorder::LaneCopies};
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The copies of one thread, which follow a gate.
 pub(crate) struct Follower {
     /// The address of the gate. It is only compared.
     gate: usize,
-    copies: NonNull<ThreadCopies>,
+    copies: NonNull<LaneCopies>,
 }
 
-// SAFETY: only `ThreadCopies::follow` is called through the pointer, which any thread may do, one
+// SAFETY: only `follow` is called through the pointer, which any thread may do, one
 // at a time: the lock of the list is held.
 unsafe impl Send for Follower {}
 
@@ -54,11 +54,7 @@ impl Followers {
     ///
     /// `copies` must stay where they are, and be accessed only through shared references, until the
     /// returned value is dropped.
-    pub(crate) unsafe fn follow(
-        &'static self,
-        gate: &Gate<IDS>,
-        copies: &ThreadCopies,
-    ) -> Following {
+    pub(crate) unsafe fn follow(&'static self, gate: &Gate<IDS>, copies: &LaneCopies) -> Following {
         let mut list = self.lock();
         // The gate may have changed since it was copied, but does not while the lock is held.
         copies.follow(gate, None);
@@ -93,7 +89,7 @@ fn address(gate: &Gate<IDS>) -> usize {
 /// Keeps the copies of one thread in the list. Dropping it removes them.
 pub(crate) struct Following {
     followers: &'static Followers,
-    copies: NonNull<ThreadCopies>,
+    copies: NonNull<LaneCopies>,
 }
 
 impl Drop for Following {

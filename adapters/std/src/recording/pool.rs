@@ -1,10 +1,15 @@
-//! The rings of a collector, and which thread has which ring.
+//! The rings of a collector, and which thread has which.
 //!
-//! A ring is *free*, *active* or *ending*. An active ring belongs to one thread. An ending ring
-//! belonged to a thread that has ended, but its last records are not drained yet. A thread changes
-//! its ring from free to active and from active to ending. Only the drain changes a ring from
-//! ending to free, after it has delivered the last record. Therefore every record that the drain
-//! finds in a ring was written by the thread whose name the ring has.
+//! Each recording thread has a [lane](super::lane) of the pool, and the lane has a ring. A lane is
+//! *free*, *active* or *ending*. A thread takes a lane that is free or ending, which makes it
+//! active, and changes it from active to ending when it ends. Only the drain changes a lane from
+//! ending to free, after it has delivered the last record; once the last pass is over, the thread
+//! that ends does.
+//!
+//! The number of lanes is fixed, but a lane gets its ring only when it is needed. The drain keeps a
+//! few free lanes with a ring, the *spares*. If there is none, a thread takes the lane that has
+//! been ending for the longest time, unless its ring is half full. Otherwise it allocates its own
+//! ring.
 //!
 //! The *gate* is the set of switches that decide which events are recorded; `stop` closes it. A
 //! record is *unregistered* if it went into no ring, or into a ring but too late for the last pass.
@@ -12,27 +17,28 @@
 //! only when a span begins. If the last pass reads it, it is delivered; otherwise it is
 //! unregistered.
 //!
-//! The locks order what one holder of a ring does before what the next holder does. Each other
+//! The locks order what one holder of a lane does before what the next holder does. Each other
 //! ordering is written as `at("name", ordering)` or `fence_at("name", ordering)`. The name only
 //! identifies its row in this table:
 //!
 //! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
-//! | `pool: a ring is given back` | the thread, `state` store, Release | the drain, `state` load, Acquire | the drain sees that the thread has ended, but misses its last records, and attributes them to the ring's next thread | `a_ring_goes_from_thread_to_thread` |
-//! | `pool: whether its thread is gone` | the drain, `state` load, Acquire | the thread, `state` store, Release | as in the row above | `a_ring_goes_from_thread_to_thread` |
+//! | `lane: it has a ring` | who gives the lane a ring, `ring` swap, Release | the drain, `ring` load, Acquire | the drain reads a ring whose memory is not there yet | `a_lane_gets_its_ring_from_its_thread` |
+//! | `lane: a ring is offered` | the drain, `offer` swap, Release | the thread, `offer` swap, Acquire | the thread writes into a ring whose memory is not there yet | `a_thread_moves_to_a_larger_ring` |
+//! | `lane: an offer is taken` | the thread, or the drain that withdraws it, `offer` swap, Acquire | the drain, `offer` swap, Release | as in the row above | `a_thread_moves_to_a_larger_ring` |
+//! | `lane: its thread has moved` | the thread, `ring` store, Release | the drain, `ring` load, Acquire | the drain takes the former ring for read to its end, and misses its last records | `a_thread_moves_to_a_larger_ring` |
+//! | `lane: which ring it has` | the drain, `ring` load, Acquire | both stores of `ring`, Release | as in the row above | `a_thread_moves_to_a_larger_ring` |
 //! | `pool: the gate closes for good` | `stop`, fence before the gate is closed, Release | `is_stopped`, fence, Acquire | a thread whose record the closed gate rejects does not see that the collector has stopped, and does not count the record as unregistered | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
 //! | `pool: the gate was found closed` | `is_stopped`, fence after the gate was read, Acquire | `stop`, fence, Release | as in the row above | `a_thread_that_finds_the_gate_closed_sees_the_stop` |
 //! | `pool: stopping` | `stop`, `stopped` store, Release | the drain, `stopped` load, Acquire | the last pass misses a record from before `stop` | `the_last_pass_delivers_every_record_from_before_the_stop` |
 //! | `pool: whether the next pass is the last` | the drain, `stopped` load, Acquire | `stop`, `stopped` store, Release | as in the row above | `the_last_pass_delivers_every_record_from_before_the_stop` |
-//! | `pool: the last pass is over` | the drain, `finished` store, Release | `is_finished`, Acquire | records that the last pass delivered are also counted as unregistered | `records_after_the_last_pass_are_counted` |
-//! | `pool: whether the last pass is over` | `is_finished`, Acquire | the drain, `finished` store, Release | as in the row above | `records_after_the_last_pass_are_counted` |
 //!
 //! `.ci/run loom` weakens one ordering after the other, and requires that the model in its row then
 //! fails. The models are in `pool/models.rs`.
 
+#![allow(unsafe_code, reason = "after the last pass, a lock guards the rings of the lanes")]
+
 use core::fmt;
-#[cfg(not(tailwatch_loom))]
-use core::time::Duration;
 use std::{
     io,
     sync::{Arc, OnceLock},
@@ -40,7 +46,7 @@ use std::{
 };
 
 use tailwatch_core::{
-    Consumer, EventId, Gate, Ring,
+    EventId, Gate,
     sync::{
         AtomicU8, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
@@ -48,18 +54,19 @@ use tailwatch_core::{
     },
 };
 
-use super::{followers::Followers, fork, ring_memory::RingMemory};
+use super::{
+    followers::Followers,
+    fork,
+    free_lanes::FreeLanes,
+    lane::Lane,
+    ring_budget::{Purpose, RingBudget},
+    ring_memory::RingMemory,
+    ring_settings::RingSettings,
+};
 use crate::{
     clock::HostClock,
-    sync::{Condvar, Mutex, lock},
+    sync::{Mutex, lock},
 };
-
-/// The state of a ring that no thread has.
-const FREE: u8 = 0;
-/// The state of a ring that belongs to a thread.
-const ACTIVE: u8 = 1;
-/// The state of a ring whose thread has ended and whose last records are not drained yet.
-const ENDING: u8 = 2;
 
 /// The number of switches in the gate: one byte for every event id that a record can have, so that
 /// the hot path needs no bounds check.
@@ -68,26 +75,30 @@ const ENDING: u8 = 2;
 /// models need no more.
 pub(crate) const IDS: usize = if cfg!(tailwatch_loom) { 2 } else { EventId::MAX as usize + 1 };
 
-/// A ring, its state, and the name of the thread that has the ring or had it last.
-#[derive(Debug)]
-struct PooledRing {
-    memory: RingMemory,
-    /// [`FREE`], [`ACTIVE`] or [`ENDING`].
-    state: AtomicU8,
-    thread_name: Mutex<Arc<str>>,
-}
-
 /// What the recording threads and the drain of a collector share.
 pub(crate) struct Pool {
-    rings: Box<[PooledRing]>,
-    /// The indices of the free rings.
-    free: Mutex<Vec<usize>>,
-    /// The length of `free`, which can be read without the lock.
-    free_rings: AtomicUsize,
+    lanes: Box<[Lane]>,
+    settings: RingSettings,
+    budget: Arc<RingBudget>,
+    /// The lanes that a thread may take. Its lock makes each change of a lane's state one step with
+    /// that of these lists, except that a lane which is in no list becomes active. Once the last
+    /// pass is over, it also guards the rings of lanes whose threads end.
+    free: Mutex<FreeLanes>,
+    /// The number of free lanes with a ring, which can be read without the lock.
+    spares: AtomicUsize,
+    /// The number of ending lanes, which can be read without the lock.
+    ending: AtomicUsize,
+    /// The number of free lanes without a ring, which can be read without the lock.
+    empty: AtomicUsize,
+    /// Not 0 if the operating system provided no memory for the ring of a thread. Until the drain
+    /// finds that there is some, no thread asks for it: that would be a system call per record.
+    out_of_memory: AtomicU8,
+    /// The number of rings that could not be locked in memory after the start.
+    unlocked: AtomicUsize,
+    /// No thread has ever had the lanes from this index on.
+    used_lanes: AtomicUsize,
     /// How many claims there have been.
     claims: AtomicUsize,
-    /// Notified when a ring becomes free.
-    freed: Condvar,
     /// The switches that decide which events are recorded.
     gate: Gate<IDS>,
     /// How often the gate may have changed.
@@ -112,34 +123,34 @@ pub(crate) struct Pool {
     drain_thread: OnceLock<Thread>,
 }
 
-/// A thread's claim on a ring of the pool. Dropping it gives the ring back.
+/// A thread's claim on a lane of the pool. Dropping it gives the lane back.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// The index of the ring in the pool.
-    pub(crate) ring_index: usize,
+    /// The index of the lane in the pool.
+    pub(crate) lane_index: usize,
     /// The number of claims before this one.
     pub(crate) number: usize,
     pool: Arc<Pool>,
 }
 
 impl Pool {
-    /// Creates a pool of `rings` rings with `capacity` records each, and touches the pages of the
-    /// rings.
-    pub(crate) fn new(rings: usize, capacity: usize, clock: HostClock) -> io::Result<Self> {
-        let ring = |_| {
-            let memory = RingMemory::new(capacity)?;
-            Ok(PooledRing {
-                memory,
-                state: AtomicU8::new(FREE),
-                thread_name: Mutex::new(Arc::from("")),
-            })
-        };
-        Ok(Self {
-            rings: (0..rings).map(ring).collect::<io::Result<_>>()?,
-            free: Mutex::new((0..rings).rev().collect()),
-            free_rings: AtomicUsize::new(rings),
+    /// Creates a pool, with as many [spares](Self::keep_spares) as its settings allow.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system does not provide the memory for the spares.
+    pub(crate) fn new(settings: RingSettings, clock: HostClock) -> io::Result<Self> {
+        let pool = Self {
+            lanes: (0..settings.lanes).map(|_| Lane::new()).collect(),
+            settings,
+            budget: RingBudget::new(settings.max_bytes),
+            free: Mutex::new(FreeLanes::new(settings.lanes)),
+            spares: AtomicUsize::new(0),
+            ending: AtomicUsize::new(0),
+            empty: AtomicUsize::new(settings.lanes),
+            out_of_memory: AtomicU8::new(0),
+            unlocked: AtomicUsize::new(0),
+            used_lanes: AtomicUsize::new(0),
             claims: AtomicUsize::new(0),
-            freed: Condvar::new(),
             gate: Gate::new(),
             gate_changes: AtomicUsize::new(0),
             followers: Followers::of_this_process(),
@@ -151,18 +162,16 @@ impl Pool {
             lost_ends: AtomicUsize::new(0),
             clock,
             drain_thread: OnceLock::new(),
-        })
+        };
+        pool.keep_spares()?;
+        Ok(pool)
     }
 
-    /// Locks all rings in memory, so that the operating system cannot swap them out.
+    /// Locks the rings in memory, so that the operating system cannot swap them out. Rings that
+    /// come later are locked as well, if possible.
     pub(crate) fn lock_memory(&self) -> io::Result<()> {
-        self.rings.iter().try_for_each(|ring| ring.memory.lock())
-    }
-
-    /// Returns an upper bound of the bytes that [`lock_memory`](Self::lock_memory) counts against
-    /// the process's limit of locked memory.
-    pub(crate) fn lockable_bytes(&self) -> usize {
-        self.rings.iter().map(|ring| ring.memory.lockable_bytes()).sum()
+        let spares = self.lanes.iter().filter_map(|lane| lane.ring_other_than(None));
+        spares.into_iter().try_for_each(|ring| ring.lock())
     }
 
     /// Returns the gate. Change it only with [`update_gate`](Self::update_gate).
@@ -220,19 +229,38 @@ impl Pool {
         self.clock
     }
 
-    pub(crate) fn ring_count(&self) -> usize {
-        self.rings.len()
+    /// Returns the largest number of threads that can record at the same time.
+    pub(crate) fn lane_count(&self) -> usize {
+        self.lanes.len()
     }
 
-    /// Returns the ring with this index.
-    pub(crate) fn ring(&self, index: usize) -> &Ring {
-        self.rings[index].memory.ring()
+    /// Returns the number of lanes that a thread has ever had. They come before all others.
+    pub(crate) fn used_lanes(&self) -> usize {
+        self.used_lanes.load(Relaxed)
+    }
+
+    /// Returns the lane with this index.
+    pub(crate) fn lane(&self, index: usize) -> &Lane {
+        &self.lanes[index]
+    }
+
+    pub(crate) fn settings(&self) -> &RingSettings {
+        &self.settings
+    }
+
+    /// Returns the bytes that the rings take and may take.
+    pub(crate) fn budget(&self) -> &RingBudget {
+        &self.budget
+    }
+
+    /// Returns the number of rings that could not be locked in memory after the start.
+    pub(crate) fn unlocked(&self) -> usize {
+        self.unlocked.load(Relaxed)
     }
 
     /// Returns the size of the pool with its rings, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let ring_bytes = |ring: &PooledRing| size_of::<PooledRing>() + ring.memory.bytes();
-        size_of::<Self>() + self.rings.iter().map(ring_bytes).sum::<usize>()
+        size_of::<Self>() + self.lanes.len() * size_of::<Lane>() + self.budget.in_use()
     }
 
     /// Sets the drain's thread, which is woken when a thread takes a ring or gives one back.
@@ -252,104 +280,151 @@ impl Pool {
         self.forks != fork::forks()
     }
 
-    /// Takes a free ring for the current thread, whose name the closure `name` returns. Returns
-    /// `None` if no ring is free, or if the rings belong to the process that this one was forked
-    /// from.
+    /// Allocates a ring.
+    fn new_ring(&self, capacity: usize, purpose: Purpose) -> io::Result<RingMemory> {
+        let ring = RingMemory::new(capacity, &self.budget, purpose)?;
+        if self.settings.locked
+            && let Err(error) = ring.lock()
+        {
+            // A first ring is better than none, even if it can be swapped out.
+            if purpose == Purpose::Growth {
+                return Err(error);
+            }
+            self.unlocked.fetch_add(1, Relaxed);
+        }
+        Ok(ring)
+    }
+
+    /// Takes a lane for the current thread, whose name the closure `name` returns. Allocates a ring
+    /// if the lane has none. Returns `None` if all lanes are active, if there is no memory for a
+    /// ring, or if the pool belongs to the process that this one was forked from.
     ///
-    /// Does not wait for a ring to become free. Blocks only while another thread holds the lock of
-    /// the list of free rings.
+    /// Blocks only while another thread holds the lock of the free lanes, or that of the lane's
+    /// tenants.
     pub(crate) fn claim(self: &Arc<Self>, name: impl FnOnce() -> Arc<str>) -> Option<Claim> {
-        // Relaxed: this check only avoids taking the lock. A thread that reads an outdated 0 checks
-        // again with its next record.
-        if self.free_rings.load(Relaxed) == 0 || self.is_inherited() {
+        // This check only avoids taking the lock. A thread that reads outdated numbers checks again
+        // with its next record.
+        if self.is_inherited() || !self.may_have_lane() {
             return None;
         }
-        let index = self.pop_free(&mut lock(&self.free))?;
-        Some(self.activate(index, name))
-    }
-
-    /// Takes a ring as [`claim`](Self::claim) does. If none is free, but the threads of some rings
-    /// have ended, waits up to 500 ms for the drain to free such a ring.
-    #[cfg(not(tailwatch_loom))]
-    pub(crate) fn claim_or_wait(
-        self: &Arc<Self>,
-        name: impl FnOnce() -> Arc<str>,
-    ) -> Option<Claim> {
-        const MAX_WAIT: Duration = Duration::from_millis(500);
-        if self.is_inherited() {
-            return None;
+        let lane_index = self.pop_free(self.can_allocate())?;
+        if self.ensure_ring(lane_index) {
+            return Some(self.activate(lane_index, name));
         }
-        let has_ending = || self.rings.iter().any(|ring| ring.state.load(Relaxed) == ENDING);
-        let free = lock(&self.free);
-        let free =
-            self.freed.wait_timeout_while(free, MAX_WAIT, |free| free.is_empty() && has_ending());
-        let index =
-            self.pop_free(&mut free.unwrap_or_else(std::sync::PoisonError::into_inner).0)?;
-        Some(self.activate(index, name))
+        // Other threads have taken the last bytes, but a thread may have ended in the meantime.
+        let lane_index = self.pop_free(false)?;
+        Some(self.activate(lane_index, name))
     }
 
-    /// Takes a ring as [`claim`](Self::claim) does. Does not wait, because the model checker does
-    /// not model time.
-    #[cfg(tailwatch_loom)]
-    pub(crate) fn claim_or_wait(
-        self: &Arc<Self>,
-        name: impl FnOnce() -> Arc<str>,
-    ) -> Option<Claim> {
-        self.claim(name)
+    /// Returns whether a ring for a thread without one could be allocated.
+    fn can_allocate(&self) -> bool {
+        let bytes = RingMemory::bytes_of(self.settings.capacity).unwrap_or(usize::MAX);
+        self.out_of_memory.load(Relaxed) == 0 && self.budget.fits(bytes, Purpose::First)
     }
 
-    /// Removes a ring from the list of free rings, whose lock the caller holds, and returns its
-    /// index.
-    fn pop_free(&self, free: &mut Vec<usize>) -> Option<usize> {
-        let index = free.pop();
-        self.free_rings.store(free.len(), Relaxed);
-        index
+    /// Returns whether a thread would get a lane if there were memory for its ring.
+    pub(crate) fn lacks_memory(&self) -> bool {
+        !self.is_inherited() && self.empty.load(Relaxed) > 0 && !self.can_allocate()
     }
 
-    /// Makes the ring with this index active, as that of the current thread.
-    fn activate(self: &Arc<Self>, index: usize, name: impl FnOnce() -> Arc<str>) -> Claim {
-        *lock(&self.rings[index].thread_name) = name();
-        // Relaxed: the drain reads the name only after it has found a record in the ring, and the
-        // name was set before that record was written.
-        self.rings[index].state.store(ACTIVE, Relaxed);
+    /// Returns whether a thread that asks for a lane may get one.
+    fn may_have_lane(&self) -> bool {
+        self.spares.load(Relaxed) > 0
+            || self.ending.load(Relaxed) > 0
+            || (self.empty.load(Relaxed) > 0 && self.can_allocate())
+    }
+
+    /// Removes a lane from those that a thread may take, and returns its index. Unless
+    /// `may_allocate`, it has a ring.
+    fn pop_free(&self, may_allocate: bool) -> Option<usize> {
+        let mut free = lock(&self.free);
+        let lane = free.pop(may_allocate, |lane| self.lanes[lane].is_less_than_half_full());
+        self.note_free(&free);
+        lane
+    }
+
+    /// Publishes how many lanes there are for threads to take.
+    fn note_free(&self, free: &FreeLanes) {
+        self.spares.store(free.spares(), Relaxed);
+        self.ending.store(free.ending(), Relaxed);
+        self.empty.store(free.empty(), Relaxed);
+    }
+
+    /// Gives the lane with this index, which is in no list, a ring if it has none. If there is no
+    /// memory for it, makes the lane free again and returns `false`.
+    fn ensure_ring(&self, lane_index: usize) -> bool {
+        let lane = &self.lanes[lane_index];
+        if lane.has_ring() {
+            return true;
+        }
+        match self.new_ring(self.settings.capacity, Purpose::First) {
+            Ok(ring) => {
+                drop(lane.set_ring(Some(Arc::new(ring))));
+                true
+            }
+            Err(error) => {
+                // Another thread may have taken the last bytes of the budget in the meantime.
+                let is_over_budget = error.kind() == io::ErrorKind::QuotaExceeded;
+                self.out_of_memory.fetch_or(u8::from(!is_over_budget), Relaxed);
+                self.give_back(lane_index);
+                false
+            }
+        }
+    }
+
+    /// Gives the lane with this index, which is in no list and has a ring, to the current thread.
+    fn activate(self: &Arc<Self>, lane_index: usize, name: impl FnOnce() -> Arc<str>) -> Claim {
+        self.lanes[lane_index].activate(name());
+        self.used_lanes.fetch_max(lane_index + 1, Relaxed);
         self.wake_drain();
         let number = self.claims.fetch_add(1, Relaxed);
-        Claim { ring_index: index, number, pool: Arc::clone(self) }
+        Claim { lane_index, number, pool: Arc::clone(self) }
     }
 
-    /// Returns the name of the thread that has the ring or had it last.
-    pub(crate) fn thread_name(&self, index: usize) -> Arc<str> {
-        Arc::clone(&lock(&self.rings[index].thread_name))
-    }
-
-    /// Returns whether the ring is active or ending.
-    pub(crate) fn is_taken(&self, index: usize) -> bool {
-        self.rings[index].state.load(Relaxed) != FREE
-    }
-
-    /// Refreshes the ring's consumer, which then has all records that are now in the ring as
-    /// pending. Returns whether the ring is ending, in which case these are the last records of its
-    /// thread.
-    pub(crate) fn refresh(&self, index: usize, consumer: &mut Consumer<'_>) -> bool {
-        // Acquire, paired with the Release store in the drop of `Claim`: if the thread has given
-        // the ring back, the refresh below sees the thread's last record. Therefore the refresh has
-        // to come second.
-        let state = self.rings[index].state.load(at("pool: whether its thread is gone", Acquire));
-        consumer.refresh();
-        state == ENDING
-    }
-
-    /// Makes an ending ring free, after the drain has delivered its last record.
-    pub(crate) fn release(&self, index: usize) {
-        // The lock orders what the drain did with the ring before what the ring's next thread does.
-        // It also makes the change of the state and the push one step for `claim_or_wait`. Between
-        // the two, a ring is neither ending nor in the list, so `claim_or_wait` would stop waiting.
+    /// Adds the lane with this index to the free ones.
+    fn give_back(&self, lane_index: usize) {
         let mut free = lock(&self.free);
-        self.rings[index].state.store(FREE, Relaxed);
-        free.push(index);
-        self.free_rings.store(free.len(), Relaxed);
+        free.push(lane_index, self.lanes[lane_index].has_ring());
+        self.note_free(&free);
+    }
+
+    /// Offers a ring of this capacity to the thread that has the lane, and returns whether it did:
+    /// not if no thread has the lane. If there is no memory for the ring, counts a refusal. The
+    /// caller, the drain, must know the present ring, and have made no offer that was not taken.
+    pub(crate) fn offer(&self, lane_index: usize, capacity: usize) -> bool {
+        // Only the drain makes a lane free, so this cannot change now. If the next thread of an
+        // ending lane needs a larger ring, the drain will find that out.
+        let lane = &self.lanes[lane_index];
+        if lane.is_free() || lane.is_ending() {
+            return false;
+        }
+        if let Ok(ring) = self.new_ring(capacity, Purpose::Growth) {
+            drop(lane.swap_offer(Some(Arc::new(ring))));
+            true
+        } else {
+            self.budget.count_refused();
+            false
+        }
+    }
+
+    /// Makes an ending lane free, after the drain has read it to its end. Does nothing and returns
+    /// `false` if another thread has taken the lane in the meantime.
+    pub(crate) fn release(&self, lane_index: usize) -> bool {
+        // The lock orders what the drain did with the lane before what the lane's next thread does.
+        let mut free = lock(&self.free);
+        let lane = &self.lanes[lane_index];
+        // Other threads may have had the lane since the drain has read it, and may have ended, too.
+        // SAFETY: the caller is the drain. Others drop rings only after the last pass.
+        let is_read = unsafe { lane.pending() } == 0;
+        if !is_read || !free.remove_ending(lane_index) {
+            return false;
+        }
+        let unneeded = lane.free();
+        free.push(lane_index, true);
+        self.note_free(&free);
         drop(free);
-        self.freed.notify_one();
+        drop(unneeded);
+        true
     }
 
     /// Closes the gate for good, and makes the next pass of the drain the last one.
@@ -401,33 +476,63 @@ impl Pool {
     /// records that were still written into a ring, such as the END of a span that was open at the
     /// stop.
     pub(crate) fn unregistered(&self) -> u64 {
-        let pushed_late = if self.is_finished() {
-            self.rings.iter().map(|ring| ring.memory.ring().pending()).sum()
-        } else {
-            0
-        };
+        // An inherited lock may be held for ever.
+        if !self.is_finished() || self.is_inherited() {
+            return self.unregistered.load(Relaxed) as u64;
+        }
+        let _free = lock(&self.free);
+        // SAFETY: the last pass is over, and the lock is held.
+        let pushed_late: usize = self.lanes.iter().map(|lane| unsafe { lane.pending() }).sum();
         (self.unregistered.load(Relaxed) + pushed_late) as u64
     }
 
-    /// Marks the last pass as over. Nothing is drained afterwards.
+    /// Marks the last pass as over. Nothing is drained afterwards, so the rings of threads that
+    /// have ended are dropped, and so is all other memory of rings that no record can need.
     pub(crate) fn finish(&self) {
-        // Release, paired with the Acquire load in `is_finished`: a thread that sees the flag also
-        // sees how far the last pass drained each ring, and so does not count delivered records as
-        // unregistered.
-        self.finished.store(1, at("pool: the last pass is over", Release));
+        // Nothing is allocated or dropped under the lock, because the program's allocator may
+        // record.
+        let mut unneeded = Vec::with_capacity(self.lanes.len());
+        let mut offers = Vec::with_capacity(self.lanes.len());
+        let mut free = lock(&self.free);
+        // Relaxed: the lock orders it. Whoever sees the flag takes the lock before it looks at the
+        // rings, and so sees how far the last pass drained each of them.
+        self.finished.store(1, Relaxed);
+        let (spares, ending) = free.take_all_with_ring();
+        for lane_index in &spares {
+            unneeded.push((self.lanes[*lane_index].set_ring(None), None));
+            free.push(*lane_index, false);
+        }
+        for lane_index in &ending {
+            unneeded.push((None, Some(self.take_rings(&self.lanes[*lane_index]))));
+            free.push(*lane_index, false);
+        }
+        self.note_free(&free);
+        offers.extend(self.lanes.iter().map(Lane::release_slots));
+        drop(free);
+        drop((unneeded, offers, spares, ending));
+    }
+
+    /// Counts the records of a lane whose thread has ended as unregistered, and takes its rings.
+    /// The last pass must be over, and the lock of the free lanes be held. The caller drops what
+    /// this returns without the lock.
+    fn take_rings(&self, lane: &Lane) -> impl Sized + use<> {
+        // SAFETY: the caller guarantees both.
+        unsafe {
+            self.count_unregistered(lane.pending());
+            lane.take_rings()
+        }
     }
 
     /// Returns whether the last pass is over.
     pub(crate) fn is_finished(&self) -> bool {
-        // Acquire, paired with the Release store in `finish`: see there.
-        self.finished.load(at("pool: whether the last pass is over", Acquire)) != 0
+        self.finished.load(Relaxed) != 0
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("rings", &self.rings.len())
+            .field("lanes", &self.lanes.len())
             .field("clock", &self.clock)
             .finish_non_exhaustive()
     }
@@ -441,14 +546,26 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Release, paired with the drain's Acquire load in `refresh`: a drain that sees the ring
-        // ending also sees its last record.
-        self.pool.rings[self.ring_index]
-            .state
-            .store(ENDING, at("pool: a ring is given back", Release));
-        self.pool.wake_drain();
+        let Self { lane_index, pool, .. } = self;
+        let lane = &pool.lanes[*lane_index];
+        // The lock makes this and `finish` exclude each other: either the last pass finds the lane
+        // ending, or this drops its rings.
+        let mut free = lock(&pool.free);
+        lane.end();
+        let unneeded = if pool.is_finished() {
+            free.push(*lane_index, false);
+            Some(pool.take_rings(lane))
+        } else {
+            free.push_ending(*lane_index);
+            None
+        };
+        pool.note_free(&free);
+        drop(free);
+        drop(unneeded);
+        pool.wake_drain();
     }
 }
 
 #[cfg(all(test, tailwatch_loom))]
 mod models;
+mod spares;

@@ -27,12 +27,15 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder, ThreadCopies, TickRate, Token};
+use tailwatch_core::{
+    Clock, EventId, Gate, LargerRing, Outcome, Producer, Recorder, ThreadCopies, TickRate, Token,
+};
 #[cfg(not(tailwatch_loom))]
 use tailwatch_core::{Ring, Slot, ring::MIN_CAPACITY};
 
 use super::{
     followers::{Followers, Following},
+    lane::Lane,
     pool::{Claim, IDS, Pool},
 };
 use crate::clock::{ReadMethod, tsc};
@@ -57,15 +60,30 @@ const HAS_NATIVE_THREAD_LOCALS: bool = cfg!(any(
 pub(crate) struct ThreadState {
     /// The recorder. Its gate is the collector's if the recorder may decide by copies of it, and
     /// otherwise a closed one: see `has_copies`.
-    pub(crate) recorder: Recorder<'static, ReadMethod, IDS, ThreadCopies>,
+    pub(crate) recorder: Recorder<'static, ReadMethod, IDS, LaneCopies>,
     /// The pool of the ring, or null if the thread has no ring.
     pool: *const Pool,
 }
 
+/// What a recorder keeps copies of, and where it finds a larger ring.
+pub(crate) type LaneCopies = ThreadCopies<LaneOffer>;
+
+/// The larger ring that the drain offers to the lane of a thread.
+#[derive(Debug)]
+pub(crate) struct LaneOffer(pub(crate) Option<&'static Lane>);
+
+impl LargerRing for LaneOffer {
+    #[inline(always)]
+    fn take(&self) -> Option<Producer<'static>> {
+        let lane = self.0?;
+        if lane.has_offer() { lane.take_offer() } else { None }
+    }
+}
+
 #[cfg(not(tailwatch_loom))]
 const _: () = assert!(
-    cfg!(not(target_pointer_width = "64")) || core::mem::offset_of!(ThreadState, pool) == 128,
-    "a recorder fills two cache lines"
+    cfg!(not(target_pointer_width = "64")) || core::mem::offset_of!(ThreadState, pool) == 136,
+    "all that a span reads fills two cache lines; the offer follows"
 );
 
 /// Returns whether the threads of `pool` decide by copies of its gate. They do not if the collector
@@ -84,7 +102,7 @@ static NO_RING: Ring<[Slot; MIN_CAPACITY]> = Ring::new();
 impl ThreadState {
     /// The state of a thread that has no ring.
     const fn without_ring() -> Self {
-        let recorder = Recorder::closed(&NO_RING, &CLOSED, ReadMethod::Monotonic);
+        let recorder = Recorder::closed(&NO_RING, &CLOSED, ReadMethod::Monotonic, LaneOffer(None));
         Self { recorder, pool: ptr::null() }
     }
 
@@ -108,18 +126,23 @@ impl ThreadState {
 
 impl ThreadState {
     /// The state of the thread that has this claim.
+    ///
+    /// # Panics
+    /// Panics if the lane of the claim has no ring, which it always has.
     fn new(claim: &Claim) -> Self {
         let pool: *const Pool = Arc::as_ptr(claim.pool());
         // SAFETY: the state refers to the pool only as long as the `Attachment` of the claim, which
         // keeps the pool alive, is not dropped: its drop replaces the state first.
         let pool: &'static Pool = unsafe { &*pool };
-        let producer = pool.ring(claim.ring_index).attach_producer();
+        let lane = pool.lane(claim.lane_index);
+        let producer = lane.producer().expect("a claimed lane has a ring");
         let gate = if has_copies(pool) { pool.gate() } else { Self::closed_gate() };
         // Without a seed of its own, each of many short threads would sample like the one before.
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the number will do")]
         let seed = claim.number as u32;
-        let recorder =
-            Recorder::new(producer, gate, pool.clock().method()).with_seed(seed).with_copies();
+        let recorder = Recorder::new(producer, gate, pool.clock().method())
+            .with_seed(seed)
+            .with_copies_and(LaneOffer(Some(lane)));
         Self { recorder, pool }
     }
 
@@ -247,9 +270,8 @@ pub(crate) fn detach_in_child() {
 /// Gives the current thread a ring of `pool` under this name, in place of the ring that it has. A
 /// thread that already has a ring of `pool` keeps that ring and its name.
 ///
-/// If no ring is free and `may_wait` is `true`, waits for the ring of a thread that has ended.
 /// Returns `false` if the thread got no ring.
-pub(crate) fn register(pool: &Arc<Pool>, name: &str, may_wait: bool) -> bool {
+pub(crate) fn register(pool: &Arc<Pool>, name: &str) -> bool {
     if OFF {
         return true;
     }
@@ -259,12 +281,7 @@ pub(crate) fn register(pool: &Arc<Pool>, name: &str, may_wait: bool) -> bool {
     if !can_adopt() {
         return false;
     }
-    let claim = if may_wait {
-        pool.claim_or_wait(|| Arc::from(name))
-    } else {
-        pool.claim(|| Arc::from(name))
-    };
-    claim.is_some_and(adopt)
+    pool.claim(|| Arc::from(name)).is_some_and(adopt)
 }
 
 /// Installs `pool`: unregistered threads take a ring of it from now on.
@@ -304,8 +321,9 @@ pub(crate) fn installed() -> Option<Arc<Pool>> {
 /// reject. It is `None` for a record that ends a span, because the gate admitted the span at its
 /// START.
 ///
-/// This function takes no lock unless a ring is free, because it may run for every record: in an
-/// instrumented library whose program has no collector, and on a thread that found no free ring.
+/// This function takes no lock unless the thread may get a ring, because it may run for every
+/// record: in an instrumented library whose program has no collector, and on a thread for which
+/// there is no ring.
 #[cold]
 #[inline(never)]
 fn register_late(begins: Option<EventId>, records: usize) -> bool {

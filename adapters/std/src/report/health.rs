@@ -50,8 +50,9 @@ pub struct Health {
     pub invalid: u64,
     /// Records of events that the collector does not have.
     pub unknown_events: u64,
-    /// Records that were written into no ring, because all rings were taken by other threads or the
-    /// collector had stopped. A span counts as two.
+    /// Records that were written into no ring, because as many threads as
+    /// [`Builder::rings`](crate::Builder::rings) allows had one, because there was no memory for a
+    /// further one, or because the collector had stopped. A span counts as two.
     ///
     /// The END (or FORGET) of a span that was open when the collector stopped is still written. If
     /// the drain's last pass reads it, it is delivered; otherwise it counts here.
@@ -59,6 +60,11 @@ pub struct Health {
     /// Sampling does not reduce this number: the random choice is not made for such records, so
     /// occurrences that it would have left out count as well.
     pub unregistered: u64,
+    /// How often a thread that should have got a larger ring did not, because that would have
+    /// exceeded [`Builder::max_ring_bytes`](crate::Builder::max_ring_bytes), or because the
+    /// operating system provided no memory or did not lock it.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub rings_refused: u64,
     /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)). They were caught.
     pub observer_panics: u64,
@@ -81,10 +87,13 @@ pub struct Health {
     /// The memory that the collector has in use, in bytes: its rings, and what windows, histograms
     /// and two reports take for the events that have happened.
     ///
-    /// It grows with the first sample of each event, and by nothing else. The slices of the event's
-    /// windows count in full from then on, although they come into use one after another.
+    /// It grows with the first sample of each event, and with the rings that threads need; it
+    /// shrinks when rings are given back. The slices of an event's windows count in full from its
+    /// first sample on, although they come into use one after another.
     pub memory_bytes: u64,
     /// The memory that windows, histograms and two reports take when all events have happened, in
-    /// bytes. Until an event happens, the operating system does not assign the memory for it.
+    /// bytes. Until an event happens, the operating system does not assign the memory for it. The
+    /// rings and the names of threads are not included.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
     pub reserved_bytes: u64,
 }

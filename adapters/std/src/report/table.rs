@@ -55,6 +55,7 @@ impl fmt::Display for Report {
             ("saturated", health.saturated),
             ("invalid", health.invalid),
             ("of unknown events", health.unknown_events),
+            ("rings refused", health.rings_refused),
             ("observer panics", health.observer_panics),
         ];
         for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {

@@ -6,7 +6,7 @@ use std::{error, io};
 use tailwatch_core::{CapacityError, ConfigError, EventId, LimitError};
 
 use super::{
-    MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
+    MAX_EXACT_SAMPLES, MAX_PERIOD, MAX_RINGS, Origin, Setting, Settings,
     problem::{SettingsError, SettingsProblem},
 };
 use crate::drain::{
@@ -22,8 +22,46 @@ use crate::drain::{
 pub enum BuildError {
     /// The rings cannot have this capacity: it is not a power of two, is below 8, or is too large.
     RingCapacity(CapacityError),
+    /// Rings cannot grow to this capacity: it is not a power of two, is below 8, or is too large.
+    MaxRingCapacity(CapacityError),
+    /// A thread's first ring would be larger than rings may become.
+    RingCapacityAboveMax {
+        /// The capacity of a first ring, in records.
+        capacity: usize,
+        /// The largest capacity of a ring, in records.
+        max: usize,
+    },
+    /// A single ring takes more bytes than all rings together may take.
+    RingAboveMaxBytes {
+        /// The capacity of a first ring, in records.
+        capacity: usize,
+        /// The size of such a ring in bytes.
+        bytes: usize,
+        /// The bytes that all rings together may take.
+        max: usize,
+    },
     /// The number of rings is 0, so no thread could record.
     NoRings,
+    /// The number of rings is above 4,096.
+    TooManyRings {
+        /// The requested number of rings.
+        rings: usize,
+    },
+    /// The start needs more memory than the machine, or the control group of the process, has left.
+    NotEnoughMemory {
+        /// The bytes that the start needs.
+        needed: usize,
+        /// The bytes that are available.
+        available: usize,
+    },
+    /// The slices of a window are shorter than the drain's shortest poll interval, so the drain
+    /// would often read a sample only after its slice has left the window.
+    SliceBelowPeriod {
+        /// The length of the window.
+        window: Duration,
+        /// The length of one of its slices.
+        slice: Duration,
+    },
     /// The longest poll interval ([`Builder::max_period`](crate::Builder::max_period)) is below 1
     /// ms or above 1 hour.
     Period {
@@ -100,6 +138,35 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RingCapacity(error) => error.fmt(f),
+            Self::MaxRingCapacity(error) => write!(f, "`max_ring_capacity`: {error}"),
+            Self::RingCapacityAboveMax { capacity, max } => write!(
+                f,
+                "a thread's first ring holds {capacity} records (`ring_capacity`), but rings may \
+                 grow only to {max} records (`max_ring_capacity`); raise the second or lower the \
+                 first"
+            ),
+            Self::RingAboveMaxBytes { capacity, bytes, max } => write!(
+                f,
+                "a ring of {capacity} records (`ring_capacity`) takes {bytes} bytes, but all rings \
+                 together may take only {max} bytes (`max_ring_bytes`); raise the second or lower \
+                 the first"
+            ),
+            Self::TooManyRings { rings } => write!(
+                f,
+                "{rings} rings are too many; the maximum is {MAX_RINGS} (the size of a ring is \
+                 `ring_capacity`)"
+            ),
+            Self::NotEnoughMemory { needed, available } => write!(
+                f,
+                "the start needs {needed} bytes of memory, but only {available} bytes are \
+                 available to this process; lower `ring_capacity` or the number of events"
+            ),
+            Self::SliceBelowPeriod { window, slice } => write!(
+                f,
+                "a slice of the window of {window:?} is {slice:?} long, which is shorter than the \
+                 shortest poll interval of the drain, {MIN_PERIOD:?}; set a longer window or fewer \
+                 slices"
+            ),
             Self::NoRings => f.write_str(
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
             ),
@@ -209,13 +276,31 @@ impl Settings {
         }
         let (key, origin) = match &error {
             BuildError::RingCapacity(_) => keyed("ring_capacity", &self.ring_capacity),
-            // Either setting may be too large. The origin of higher precedence is the likely cause.
+            BuildError::MaxRingCapacity(_) => keyed("max_ring_capacity", &self.max_ring_capacity),
+            // Either setting may be wrong. The origin of higher precedence is the likely cause.
+            BuildError::RingCapacityAboveMax { .. }
+                if self.max_ring_capacity.origin.precedence()
+                    > self.ring_capacity.origin.precedence() =>
+            {
+                keyed("max_ring_capacity", &self.max_ring_capacity)
+            }
+            BuildError::RingAboveMaxBytes { .. }
+                if self.max_ring_bytes.origin.precedence()
+                    > self.ring_capacity.origin.precedence() =>
+            {
+                keyed("max_ring_bytes", &self.max_ring_bytes)
+            }
+            BuildError::RingCapacityAboveMax { .. } | BuildError::RingAboveMaxBytes { .. } => {
+                keyed("ring_capacity", &self.ring_capacity)
+            }
             BuildError::RingMemory { .. }
                 if self.ring_capacity.origin.precedence() > self.rings.origin.precedence() =>
             {
                 keyed("ring_capacity", &self.ring_capacity)
             }
-            BuildError::NoRings | BuildError::RingMemory { .. } => keyed("rings", &self.rings),
+            BuildError::NoRings
+            | BuildError::TooManyRings { .. }
+            | BuildError::RingMemory { .. } => keyed("rings", &self.rings),
             BuildError::Period { .. } => keyed("max_period", &self.max_period),
             BuildError::TooManySamples { .. } => keyed("exact_samples", &self.exact_samples),
             BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
@@ -229,7 +314,8 @@ impl Settings {
                 | ConfigError::SlicesDoNotDivide { .. }
                 | ConfigError::SliceTooShort { .. }
                 | ConfigError::DuplicateWindow { .. },
-            ) => keyed("windows", &self.windows),
+            )
+            | BuildError::SliceBelowPeriod { .. } => keyed("windows", &self.windows),
             BuildError::Limits { event, .. } => {
                 let mut origin = self.limits.origin.clone();
                 // The origin has the line of the first limit. Replace it with that of this event.

@@ -11,7 +11,9 @@ const MS: Duration = Duration::from_millis(1);
 const FILE: &str = r#"
 [tailwatch]
 ring_capacity = 0x400
+max_ring_capacity = 65_536
 rings = 1_0
+max_ring_bytes = 1_048_576
 clock = "relaxed"
 exact_samples = 0
 drain_core = 3
@@ -22,9 +24,11 @@ max_period = "1m 30s"
 windows = ["1s/10", { length = "2s", slices = 4 }]
 enabled = false
 "#;
-const VARIABLES: [(&str, &str); 11] = [
+const VARIABLES: [(&str, &str); 13] = [
     ("RING_CAPACITY", "1024"),
+    ("MAX_RING_CAPACITY", "65536"),
     ("RINGS", " 1_0 "),
+    ("MAX_RING_BYTES", "0x100000"),
     ("CLOCK", "relaxed"),
     ("EXACT_SAMPLES", "0"),
     ("DRAIN_CORE", "3"),
@@ -219,7 +223,7 @@ fn the_error_for_an_invalid_value_names_a_valid_one() {
     let message = file_error("[tailwatch]\nx = 1 #!\nrings = 'many'");
     assert!(
         message.starts_with(
-            "unknown key \"x\" in [tailwatch]; expected one of ring_capacity, rings, "
+            "unknown key \"x\" in [tailwatch]; expected one of ring_capacity, max_ring_capacity, "
         ),
         "{message}"
     );

@@ -18,7 +18,7 @@ use crate::{
         sampling::{Sampler, Sampling},
         storage::Boxed,
     },
-    recording::pool::Pool,
+    recording::{pool::Pool, ring_settings::RingSettings},
     report::{Report, sla::SlaReport, statistics::Statistics},
     sync::{Mutex, lock},
 };
@@ -111,7 +111,7 @@ impl Parts {
         // Far from 0, so that the clock can step back.
         let now = *clocks.now();
         clocks.advance(Anchor { ticks: now.ticks + 3_600_000_000_000, ..now });
-        let pool = Arc::new(Pool::new(1, 8, clock).unwrap());
+        let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap());
         let ticks = clocks.now().ticks;
         let readers = Readers::new(Arc::clone(&pool), ticks, 8, Duration::from_millis(4));
         let shape = Shape {

@@ -7,7 +7,7 @@ use crate::{
     clock::HostClock,
     drain::{Drain, Setup, sampling::Sampler, test_aggregator},
     observer::Observers,
-    recording::pool::Pool,
+    recording::{pool::Pool, ring_settings::RingSettings},
     sync::Mutex,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
     let clock = HostClock::monotonic();
     let mut clocks = Clocks::start(clock);
-    let pool = Arc::new(Pool::new(1, 8, clock).unwrap());
+    let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap());
     let readers =
         Readers::new(Arc::clone(&pool), clocks.now().ticks, 8, Duration::from_millis(100));
     let mut aggregator = test_aggregator(&clocks);
@@ -73,7 +73,7 @@ fn the_start_publishes_one_report_with_all_limits() {
         sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
         max_period: Duration::from_millis(100),
     };
-    let pool = Arc::new(Pool::new(1, 8, HostClock::monotonic()).unwrap());
+    let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());
     let drain = Drain::new(pool, setup).unwrap();
     assert_eq!(drain.published().load().sla.len(), 2);
     // The report that `publish` replaced is that of `Publisher::new`.
