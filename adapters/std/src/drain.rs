@@ -37,6 +37,7 @@ use tailwatch_core::{
 use self::{
     clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, overhead::Overhead,
     publisher::Publisher, readers::Readers, sampling::Sampler, storage::Boxed,
+    thread_names::ThreadNames,
 };
 use crate::{
     clock::nanos,
@@ -201,7 +202,7 @@ impl Drain {
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
             overhead_ratio: self.coverage.overhead_ratio(),
             memory_bytes: (self.pool.bytes() + self.used_bytes()) as u64,
-            reserved_bytes: reserved_bytes(&self.aggregator.shape()) as u64,
+            reserved_bytes: reserved_bytes(&self.aggregator.shape(), self.pool.lane_count()) as u64,
             ..Health::default()
         };
         self.readers.add_to(&mut health);
@@ -213,17 +214,24 @@ impl Drain {
         let shape = self.aggregator.shape();
         let unused_events = shape.events - self.aggregator.used_events();
         let report = report_bytes(&shape) - unused_events * report_data_bytes(&shape);
-        self.aggregator.used_bytes() + REPORTS * report + ChangeQueue::BYTES
+        self.aggregator.used_bytes()
+            + REPORTS * report
+            + ChangeQueue::BYTES
+            + self.readers.name_bytes()
     }
 }
 
 /// The reports that exist at any time: the published one, and the one that it replaced.
 const REPORTS: usize = 2;
 
-/// Returns how many bytes the aggregator, the reports and the queue of changes take when all events
-/// have happened.
-pub(crate) fn reserved_bytes(shape: &Shape) -> usize {
-    shape.bytes::<u32>() + REPORTS * report_bytes(shape) + ChangeQueue::BYTES
+/// Returns how many bytes the aggregator, the reports, the queue of changes and the names of
+/// threads take at most, when all events have happened. At most `lanes` threads record at the same
+/// time.
+pub(crate) fn reserved_bytes(shape: &Shape, lanes: usize) -> usize {
+    shape.bytes::<u32>()
+        + REPORTS * report_bytes(shape)
+        + ChangeQueue::BYTES
+        + ThreadNames::max_bytes(shape.all_slowest(), lanes)
 }
 
 /// Returns the largest size of a report in bytes. It has a summary of every window of every event

@@ -128,8 +128,8 @@
 //! Two reports exist at a time: the published one and the previous one, whose memory the next
 //! report reuses. A report that the program holds is additional. [`Collector::memory_bytes`]
 //! returns the memory in use without the reports that the program holds, and
-//! [`Health::reserved_bytes`] what windows, histograms and two reports take when all events have
-//! happened.
+//! [`Health::reserved_bytes`] what windows, histograms, two reports and the names of threads take
+//! at most.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(unsafe_code)]

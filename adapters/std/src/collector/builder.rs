@@ -355,8 +355,10 @@ impl Builder {
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
         let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
         let bytes = shape.bytes::<u32>();
-        let statistics =
-            StatisticsBytes { at_start: shape.bytes_once(), at_most: reserved_bytes(&shape) };
+        let statistics = StatisticsBytes {
+            at_start: shape.bytes_once(),
+            at_most: reserved_bytes(&shape, rings.lanes),
+        };
         let rings = ring_sizes::fit(rings, statistics, available_bytes())?;
         let spares = Pool::spares_to_keep(&rings);
         let memory =

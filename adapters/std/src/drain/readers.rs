@@ -283,6 +283,11 @@ impl Readers {
         health.pending += pending as u64;
     }
 
+    /// Returns how many bytes the names of threads take.
+    pub(super) fn name_bytes(&self) -> usize {
+        self.threads.names.bytes()
+    }
+
     /// Returns the name of the thread that is the source of an exemplar.
     pub(super) fn thread_name(&self, source: u16) -> &Arc<str> {
         self.threads.names.name(source)

@@ -10,6 +10,10 @@ use std::{collections::HashMap, sync::Arc};
 /// The number for a thread that got no number of its own. Its name is `unknown`.
 pub(crate) const NO_NAME: u16 = 0;
 
+/// What a name takes, in bytes, if it has at most 64 bytes: 80 for the name itself, and the rest
+/// for its places in the two tables, which grow by doubling.
+const NAME_BYTES: usize = 176;
+
 /// The names of threads, by number, and the numbers, by name.
 #[derive(Debug)]
 pub(crate) struct ThreadNames {
@@ -28,12 +32,27 @@ impl ThreadNames {
     /// Creates a table that is large enough for the names in `samples` samples and of `threads`
     /// recording threads.
     pub(crate) fn new(samples: usize, threads: usize) -> Self {
-        // One more, for `NO_NAME`.
-        let max_names =
-            samples.saturating_add(threads).saturating_add(1).min(usize::from(u16::MAX) + 1);
+        let max_names = Self::max_names(samples, threads);
         let unknown: Arc<str> = Arc::from("unknown");
         let names = vec![Some(Arc::clone(&unknown))];
         Self { names, numbers: HashMap::new(), free: Vec::new(), unknown, max_names }
+    }
+
+    /// Returns the largest number of names in the table that [`new`](Self::new) creates.
+    fn max_names(samples: usize, threads: usize) -> usize {
+        // One more, for `NO_NAME`.
+        samples.saturating_add(threads).saturating_add(1).min(usize::from(u16::MAX) + 1)
+    }
+
+    /// Returns how many bytes the table that [`new`](Self::new) creates can take, if no name has
+    /// more than 64 bytes.
+    pub(crate) fn max_bytes(samples: usize, threads: usize) -> usize {
+        Self::max_names(samples, threads) * NAME_BYTES
+    }
+
+    /// Returns how many bytes the table takes, if no name has more than 64 bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.names.len() * NAME_BYTES
     }
 
     /// Returns the number of this name. Gives the name a number if it has none.

@@ -84,16 +84,17 @@ pub struct Health {
     /// It is the processor time of the drain, plus the number of records times the cost of one
     /// record. That cost was measured with a warm cache when the collector was started.
     pub overhead_ratio: f64,
-    /// The memory that the collector has in use, in bytes: its rings, and what windows, histograms
-    /// and two reports take for the events that have happened.
+    /// The memory that the collector has in use, in bytes: its rings, the names of threads, and
+    /// what windows, histograms and two reports take for the events that have happened.
     ///
-    /// It grows with the first sample of each event, and with the rings that threads need; it
-    /// shrinks when rings are given back. The slices of an event's windows count in full from its
-    /// first sample on, although they come into use one after another.
+    /// It grows with the first sample of each event, and with the rings and names that threads
+    /// need; it shrinks when rings are given back. The slices of an event's windows count in full
+    /// from its first sample on, although they come into use one after another.
     pub memory_bytes: u64,
-    /// The memory that windows, histograms and two reports take when all events have happened, in
-    /// bytes. Until an event happens, the operating system does not assign the memory for it. The
-    /// rings and the names of threads are not included.
+    /// The largest memory of windows, histograms, two reports and the names of threads, in bytes:
+    /// what they take when all events have happened. Until an event happens, the operating system
+    /// does not assign the memory for it. The rings are not included, and names count with 64 bytes
+    /// each.
     #[serde(skip)] // not in the schema `tailwatch.report/1`
     pub reserved_bytes: u64,
 }
