@@ -186,15 +186,12 @@ impl Explanation<'_> {
                 unlocked => write!(f, ", locked except {unlocked} for which that failed")?,
             }
         }
-        writeln!(f, "; {} larger rings refused", budget.refused())?;
-        writeln!(
-            f,
-            "memory: {} in use, with the rings; windows and histograms take up to {}, and each \
-             report that the program keeps up to {}",
-            bytes(usize::try_from(self.report.health.memory_bytes).unwrap_or(usize::MAX)),
-            bytes(*windows_bytes),
-            bytes(*report_bytes),
-        )
+        writeln!(f)?;
+        let in_use = usize::try_from(self.report.health.memory_bytes).unwrap_or(usize::MAX);
+        writeln!(f, "memory: {} in use, with the rings", bytes(in_use))?;
+        writeln!(f, "memory: windows and histograms take up to {}", bytes(*windows_bytes))?;
+        let report = bytes(*report_bytes);
+        writeln!(f, "memory: each report that the program keeps takes up to {report}")
     }
 
     fn cores_and_drain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -231,17 +228,29 @@ impl Explanation<'_> {
         let max_period = self.in_force.settings.max_period.value;
         let rings = self.pool.settings();
         let spans = spans_per_second(rings.capacity, max_period);
-        write!(
+        writeln!(
             f,
-            "sizing: up to {} threads can record at once, each up to {spans} spans per second \
-             without a loss with its first ring, of {} records, while the drain pauses for \
-             {max_period:?}; a ring that is too small grows to up to {} records; so far {} records \
-             were overwritten and {} were unregistered",
+            "sizing: up to {} threads can record at once; each begins with a ring of {} records",
             rings.max_first_rings(),
             rings.capacity,
-            rings.max_capacity,
+        )?;
+        writeln!(
+            f,
+            "sizing: such a ring takes {spans} spans per second without a loss while the drain \
+             pauses for {max_period:?}",
+        )?;
+        writeln!(
+            f,
+            "sizing: a ring that is too small grows to up to {} records",
+            rings.max_capacity
+        )?;
+        write!(
+            f,
+            "losses: so far {} records were overwritten, {} were unregistered, and {} larger rings \
+             were refused",
             self.report.health.overwritten,
             self.report.health.unregistered,
+            self.pool.budget().refused(),
         )
     }
 }
