@@ -3,7 +3,7 @@
 
 use tailwatch::{Collector, Report};
 
-use crate::{MAX_RING_BYTES, fail, memory, witness::Seen};
+use crate::{fail, memory, witness::Seen};
 
 /// The bytes that the heap may hold beyond those that the collector reports, for reports and the
 /// observers' data.
@@ -137,9 +137,8 @@ impl Memory {
         let room = if collector == 0 { BARE_HEAP_ROOM } else { collector + HEAP_ROOM };
         check(self.heap <= before.heap + room, "the heap does not grow (KiB)", kib);
         if let (Some(before), Some(now)) = (before.resident, self.resident) {
-            let rings = if collector == 0 { 0 } else { MAX_RING_BYTES };
             check(
-                now <= before + RESIDENT_ROOM + rings,
+                now <= before + RESIDENT_ROOM,
                 "the process does not grow (KiB)",
                 (before >> 10, now >> 10),
             );

@@ -31,8 +31,9 @@ use crate::{
 
 /// The number of rings of a collector; the main thread takes one of them.
 const RINGS: usize = 8;
-/// What all rings of a collector may take; they grow.
-pub(crate) const MAX_RING_BYTES: usize = 16 << 20;
+/// What all rings of a collector may take, in bytes: as much as if each had the largest of the
+/// capacities with which rings begin here. Smaller ones may grow.
+const MAX_RING_BYTES: usize = RINGS * ((16 << 15) + 256);
 /// How long a round lasts.
 const ROUND: Duration = Duration::from_secs(1);
 /// The number of rounds after which the collector is replaced.

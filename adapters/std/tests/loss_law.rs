@@ -30,16 +30,32 @@ const PUSHED_PER_THREAD: u64 = ROUNDS_PER_THREAD * 3;
 /// Each value and tag is a mark: the number of its thread times this constant, plus a count from 0.
 const MARKS_PER_THREAD: u64 = 1_000;
 
-/// An upper bound of the bytes of a ring of the default capacity.
-const RING_BYTES: usize = 300_000;
-/// An upper bound of the bytes of everything else.
-const STATISTICS_BYTES: usize = 4_000_000;
-
 /// Starts a collector with [`RINGS`] rings that do not grow.
 fn with_few_rings(log: &Log) -> Collector {
     let rings = usize::try_from(RINGS).unwrap();
     let builder = Collector::builder().rings(rings).max_ring_capacity(16_384);
     builder.observer(log.observer()).start().unwrap()
+}
+
+/// Returns the memory of a collector with few rings when all of them were in use at once, and
+/// `threads` threads have recorded.
+fn memory_with_all_rings(threads: u64) -> usize {
+    let collector = with_few_rings(&Log::default());
+    collector.install().unwrap();
+    let all_have_recorded = Barrier::new(usize::try_from(RINGS).unwrap());
+    thread::scope(|scope| {
+        for number in 0..RINGS {
+            let all_have_recorded = &all_have_recorded;
+            let work = move || {
+                record_as(number);
+                all_have_recorded.wait();
+            };
+            thread::Builder::new().name(name(number)).spawn_scoped(scope, work).unwrap();
+        }
+    });
+    (RINGS..threads).for_each(|number| in_thread(&name(number), move || record_as(number)));
+    collector.stop();
+    collector.memory_bytes()
 }
 
 fn name(number: u64) -> String {
@@ -182,6 +198,7 @@ fn records_that_fit_are_all_delivered() {
 #[test]
 fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
     let _turn = in_turn();
+    let memory = memory_with_all_rings(THREADS);
     let log = Log::default();
     let collector = with_few_rings(&log);
     collector.install().unwrap();
@@ -212,6 +229,7 @@ fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
     let counts = count_by_thread(&seen);
     assert_eq!(counts.len() as u64, THREADS);
     assert!(counts.values().all(|count| *count == PUSHED_PER_THREAD), "{counts:?}");
+    assert!(collector.memory_bytes() <= memory, "{health:?}");
 }
 
 #[test]
@@ -251,6 +269,7 @@ fn the_law_holds_for_threads_that_take_their_ring_with_the_first_record() {
 #[test]
 fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     let _turn = in_turn();
+    let memory = memory_with_all_rings(RINGS);
     let log = Log::default();
     let collector = with_few_rings(&log);
     collector.install().unwrap();
@@ -274,8 +293,7 @@ fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
     let health = collector.health();
     assert_eq!(health.unregistered, (THREADS - RINGS) * PUSHED_PER_THREAD);
-    let rings = usize::try_from(RINGS).unwrap();
-    assert!(collector.memory_bytes() <= STATISTICS_BYTES + rings * RING_BYTES, "{health:?}");
+    assert_eq!(collector.memory_bytes(), memory);
     assert_eq!(health.overwritten, 0);
     let seen = log.all();
     let counts = count_by_thread(&seen);
