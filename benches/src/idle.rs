@@ -33,7 +33,7 @@ const RATE: u32 = 100;
 const TICK: Duration = Duration::from_millis(1);
 
 /// The time between two passes of a program that drains by itself. It is longer than the 10 ms
-/// between two reports, so that every pass publishes one.
+/// between two reports, so that each pass may publish one.
 const BETWEEN_PASSES: Duration = Duration::from_millis(11);
 
 /// Runs `work` in a thread of its own, and returns the processor time per second that all other

@@ -150,10 +150,10 @@ impl DrainTask {
     /// Returns a receiver that holds the newest report. The channel is closed when the task has
     /// ended.
     ///
-    /// The task publishes a report when something changed, at most every 10 ms, and at once after a [`flush`](Self::flush),
-    /// when a violation is raised or cleared, when limits are replaced, and when it ends. A
-    /// receiver that reads less often sees only the newest report. All receivers share one copy of
-    /// a report.
+    /// The task publishes a report when something changed, at most every 10 ms, and at once after a
+    /// [`flush`](Self::flush), when a violation is raised or cleared, when limits are replaced, and
+    /// when it ends. A receiver that reads less often sees only the newest report. All receivers
+    /// share one copy of a report.
     ///
     /// Do not hold the guard that `borrow` returns for long, and never across an `.await`. While
     /// the guard exists, publishing the next report blocks the task, and with it a worker thread of

@@ -33,8 +33,9 @@ impl<S: Storage<Repr = Wide>> Aggregator<S> {
     }
 
     /// Returns how many bytes of the storage have come into use: those that are
-    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample. The rest
-    /// of the storage still consists of the zeros that it was created with. Takes constant time.
+    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample.
+    /// The rest of the storage still consists of the zeros that it was created with. Takes constant
+    /// time.
     ///
     /// An event counts in full from its first sample on. The slices of its windows really come into
     /// use one after another.

@@ -29,6 +29,10 @@ impl ReadRing {
         let ring: &'static Ring = unsafe { &*ring };
         Self { consumer: ring.attach_consumer(), memory }
     }
+
+    fn totals(&self) -> Totals {
+        Totals { produced: self.consumer.produced(), drained: self.consumer.total() }
+    }
 }
 
 /// The numbers of records that went through the rings of a lane.
@@ -85,7 +89,8 @@ impl LaneRings {
         }
         self.advance(lane);
         let last = self.next.as_ref().or(self.first.as_ref());
-        self.is_small |= last.is_some_and(|ring| ring.consumer.pending() > ring.half());
+        self.is_small |=
+            last.is_some_and(|ring| ring.consumer.pending() > ring.memory.capacity() / 2);
     }
 
     /// Reads the pending records, but at most `max_records` of them. Calls `drain` with the name of
@@ -183,15 +188,5 @@ impl Pending for LaneRings {
     fn pending(&self) -> usize {
         let pending = |ring: &Option<ReadRing>| ring.as_ref().map_or(0, |r| r.consumer.pending());
         pending(&self.first) + pending(&self.next)
-    }
-}
-
-impl ReadRing {
-    fn half(&self) -> usize {
-        self.memory.capacity() / 2
-    }
-
-    fn totals(&self) -> Totals {
-        Totals { produced: self.consumer.produced(), drained: self.consumer.total() }
     }
 }

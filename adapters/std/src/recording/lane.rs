@@ -13,7 +13,7 @@
 //!
 //! | ring | of a free lane | of an active or ending lane |
 //! |---|---|---|
-//! | present | the drain, and the thread that takes the lane | its thread, which makes it the former one |
+//! | present | the drain, and the thread that takes the lane | its thread, when it moves |
 //! | former | nobody: there is none | the drain |
 //! | offered | nobody: there is none | the thread and the drain, each by a swap |
 //!
@@ -195,8 +195,8 @@ impl Lane {
         self.state.store(ENDING, Relaxed);
     }
 
-    /// Makes the lane free, once nobody needs its records. Returns what the lane does not
-    /// need any more, which the caller drops without a lock: the program's allocator may record.
+    /// Makes the lane free, once nobody needs its records. Returns what the lane does not need any
+    /// more, which the caller drops without a lock: the program's allocator may record.
     #[must_use]
     pub(crate) fn free(&self) -> impl Sized + use<> {
         let offer = self.swap_offer(None);
@@ -266,7 +266,7 @@ impl RingPointer {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// Replaces the `Arc`, and returns the former one.
+    /// Replaces the `Arc`, and returns the one that was there.
     fn swap(&self, ring: Option<Arc<RingMemory>>, ordering: Ordering) -> Option<Arc<RingMemory>> {
         let ring = ring.map_or(ptr::null(), Arc::into_raw);
         let former = self.0.swap(ring.cast_mut(), ordering);

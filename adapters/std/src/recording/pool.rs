@@ -549,7 +549,7 @@ impl Drop for Claim {
         let Self { lane_index, pool, .. } = self;
         let lane = &pool.lanes[*lane_index];
         // The lock makes this and `finish` exclude each other: either the last pass finds the lane
-        // ending, or this drops its rings.
+        // ending, or this takes its rings.
         let mut free = lock(&pool.free);
         lane.end();
         let unneeded = if pool.is_finished() {

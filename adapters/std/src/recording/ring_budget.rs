@@ -13,8 +13,8 @@ pub(crate) enum Purpose {
     Growth,
 }
 
-/// The bytes that the rings of a collector take, and may take. Wait-free apart from the retries of
-/// a compare-and-swap.
+/// The bytes that the rings of a collector take, and may take. Lock-free: taking some retries a
+/// compare-and-swap.
 #[derive(Debug)]
 pub(crate) struct RingBudget {
     max_bytes: usize,
