@@ -99,10 +99,7 @@ pub use self::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
         rule::{Rule, Silence, Tally},
     },
-    spans::{
-        exemplars::Exemplar,
-        in_flight::{OpenSpan, Pairing},
-    },
+    spans::{exemplars::Exemplar, in_flight::OpenSpan, pairing::Pairing},
     statistics::{
         fixed_point::FixedPoint,
         histogram::{

@@ -2,3 +2,5 @@
 
 pub(crate) mod exemplars;
 pub(crate) mod in_flight;
+pub(crate) mod pairing;
+mod room;

@@ -116,6 +116,54 @@ fn a_hung_span_violates_its_limit_while_it_is_open() {
     }
 }
 
+/// The table of open spans has room for 896 spans of all events together.
+#[test]
+fn a_hung_span_is_noticed_although_leaked_guards_of_another_event_fill_the_table() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let limit = short_limit(Quantile::P99, Duration::from_millis(5));
+        let collector = Collector::builder()
+            .windows(&WINDOWS)
+            .limits(&[(Trading::OrderFill.id(), limit)])
+            .manual_drain()
+            .start()
+            .unwrap();
+        collector.register_thread("main").unwrap();
+        let in_flight = |event: Trading| collector.report().event(event).unwrap().in_flight;
+        for _ in 0..2_000 {
+            core::mem::forget(measure(Trading::OrderPlacement));
+        }
+        collector.flush();
+        let leaked = in_flight(Trading::OrderPlacement);
+        assert_eq!((leaked.open, leaked.untracked), (896, 1_104));
+
+        let hung: Vec<_> =
+            (4_711..4_731).map(|tag| measure_tagged(Trading::OrderFill, tag)).collect();
+        spin(Duration::from_millis(6));
+        collector.flush();
+        assert!(collector.breached(Trading::OrderFill));
+        let found = in_flight(Trading::OrderFill);
+        assert_eq!((found.open, found.untracked, found.oldest_tag), (20, 0, Some(4_711)));
+        // The report shows what the other event has given up, although that event has no new record.
+        let leaked = in_flight(Trading::OrderPlacement);
+        assert!(leaked.open < 896, "{leaked:?}");
+        assert_eq!(leaked.open + leaked.untracked, 2_000);
+
+        drop(hung);
+        collector.flush();
+        assert_eq!(in_flight(Trading::OrderFill).open, 0);
+        // The violation is cleared once samples have been within the limit for a slice, and the sample
+        // of the hung span has left the window.
+        until(|| {
+            drop(measure(Trading::OrderFill));
+            spin(Duration::from_millis(1));
+            collector.flush();
+            !collector.breached(Trading::OrderFill)
+        });
+        assert_eq!(collector.health().orphans, 0);
+    });
+}
+
 #[test]
 fn the_queue_has_the_same_changes_as_the_hooks() {
     let _turn = in_turn();

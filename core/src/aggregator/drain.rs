@@ -1,7 +1,7 @@
 //! A pass, which is one round of the drain: advances the windows, processes the records of each
 //! ring, and notes that records were lost or left out by sampling.
 
-use super::Aggregator;
+use super::{Aggregator, row_number};
 use crate::{
     clock::OptionalTick,
     event::EventId,
@@ -290,6 +290,56 @@ impl<S: Storage> Aggregator<S> {
     /// [`pass`](Self::pass).
     pub fn expire_orphans(&mut self, pass: u64) {
         self.remove_older(true, pass);
+    }
+
+    /// Gives up an open span of `event` that began at tick `start`, because its END is known to be
+    /// lost: for example, the thread that ended it had no ring. The span counts as
+    /// [abandoned](crate::Pairing::abandoned). From the next
+    /// [`evaluate_limits`](Self::evaluate_limits) on, it no longer counts as hung.
+    ///
+    /// If the table of open spans has no such span, counts an
+    /// [untracked](crate::Pairing::untracked) START of the event as abandoned in its place, because
+    /// the table cannot show whose it is. Otherwise the lost END would leave that START untracked
+    /// for ever.
+    ///
+    /// Returns `false`, and changes nothing, if there is neither, or if the event is unknown: the
+    /// START has not been drained, has been lost, or is paired or abandoned already. Call this only
+    /// when the START has been drained or lost, as in the condition of
+    /// [`expire_orphans`](Self::expire_orphans). If it is drained later, its span stays open.
+    ///
+    /// Takes the time of one [`record`](Self::record).
+    ///
+    /// ```
+    /// use tailwatch_core::{
+    ///     Aggregator, Event, Record, Shape, TickRate, Trading, WindowSpec, storage,
+    /// };
+    ///
+    /// const SHAPE: Shape = Shape::server(Trading::ALL, &WindowSpec::DEFAULT);
+    /// storage!(BotStorage: SHAPE);
+    /// let mut storage = Box::new(BotStorage::new());
+    /// let mut aggregator = Aggregator::new(
+    ///     &WindowSpec::DEFAULT, Trading::ALL, TickRate::NANOSECONDS, 0, &mut *storage,
+    /// ).unwrap();
+    ///
+    /// let event = Trading::OrderFill.id();
+    /// aggregator.record(0, Record::start(1_000, event, 0, 4_711));
+    /// assert_eq!(aggregator.pairing(event).open, 1);
+    /// assert!(aggregator.abandon(event, 1_000));
+    /// let pairing = aggregator.pairing(event);
+    /// assert_eq!((pairing.open, pairing.abandoned), (0, 1));
+    /// assert!(!aggregator.abandon(event, 1_000)); // no such span is left
+    /// ```
+    pub fn abandon(&mut self, event: EventId, start: u64) -> bool {
+        let Some((row, _)) = self.row_of(event) else { return false };
+        let is_abandoned = if S::ABSENT.in_flight {
+            self.state(row).pairing.abandon_untracked()
+        } else {
+            self.in_flight().abandon(row_number(row), start)
+        };
+        if is_abandoned {
+            self.count_unrecorded_change();
+        }
+        is_abandoned
     }
 
     /// Removes early ENDs, or else uncertain spans, from the table of open spans: see

@@ -20,7 +20,7 @@ use crate::{
     repr::{Repr, StoredMoments, StoredSample, Wide, samples::Samples},
     spans::{
         exemplars::{self, Exemplar},
-        in_flight::Pairing,
+        pairing::Pairing,
     },
     statistics::{
         histogram::{

@@ -1,5 +1,6 @@
 extern crate std;
 
+mod lost_ends;
 mod representations;
 mod set_up;
 
@@ -29,6 +30,8 @@ const MILLI: u64 = 1_000_000;
 /// A shape with a sample buffer so small that many quantiles are estimated.
 const SHAPE: Shape = Shape { samples: 16, ..Shape::server(Trading::ALL, &WindowSpec::DEFAULT) };
 const WITHOUT_SAMPLES: Shape = Shape { samples: 0, ..SHAPE };
+/// A shape without a table of open spans.
+const WITHOUT_TABLE: Shape = Shape { in_flight: 0, ..SHAPE };
 
 /// The events of the preset [`Trading`], with an order placement expected every nanosecond and an
 /// order fill every millisecond. Only the order fill has a limit on silence.

@@ -14,14 +14,14 @@ impl<S: Storage> Aggregator<S> {
 
     /// Returns a number that increases whenever the summaries or the open spans of several events
     /// change without a record of theirs: because records were lost, because early ENDs or
-    /// uncertain spans were given up, or because the clock restarted. In [compact](crate::Compact)
+    /// open spans were given up, or because the clock restarted. In [compact](crate::Compact)
     /// storage, it is always 0.
     ///
     /// Summaries also change without a record when the [start](Self::window_start) of a window
     /// moves and when an event is [marked as sampled](Self::mark_sampled), which do not increase
     /// this number.
     pub const fn unrecorded_changes(&self) -> u64 {
-        self.unrecorded_changes
+        self.unrecorded_changes + self.occupancy.given_up() as u64
     }
 }
 

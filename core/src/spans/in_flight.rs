@@ -10,8 +10,10 @@
 //! its START, until every ring has been drained at least up to the position that its producer had
 //! reached when the END was drained. If the START has not arrived by then, it never will.
 //!
-//! A START is *untracked* if it finds no room in the table, whose size is fixed, or in the
-//! saturated count of its entry.
+//! The size of the table is fixed. In a full table, the event with the most open spans gives up its
+//! youngest one to make room for a span of an event that has fewer: see
+//! [`make_room`](OpenSpanTable::make_room). A START is *untracked* if it finds no room, gives up
+//! its room, or finds the count of its entry saturated.
 //!
 //! An END that finds no START is counted when it has waited, or at once if the table has no room in
 //! which it could wait. It is taken for the END of an untracked START of its event if there is one,
@@ -19,7 +21,7 @@
 //!
 //! When the drain notes that records were lost, all open spans become *uncertain*: their ENDs may
 //! be among the lost records. An uncertain span is *abandoned* after a while, because it might
-//! otherwise stay open for ever.
+//! otherwise stay open for ever. So is a span at once if the caller knows that its END is lost.
 //!
 //! These equations hold for the drained records of each event that is measured in time, where ENDs
 //! include FORGETs:
@@ -43,97 +45,8 @@
 
 use core::marker::PhantomData;
 
+use super::pairing::{PackedPairing, count_without_start};
 use crate::{repr::Repr, statistics::histogram::count::Count};
-
-/// How many STARTs and ENDs of an event have been paired, and what became of the others.
-///
-/// `open`, `uncertain` and `early` are the present numbers. `paired`, `abandoned` and `orphans` are
-/// totals since the aggregator was created. ENDs include FORGETs, which close a span without a
-/// duration. In [compact](crate::Compact) storage, each number saturates at 2^32 − 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub struct Pairing {
-    /// Spans whose START has been paired with an END.
-    pub paired: u64,
-    /// Spans whose START is in the table of open spans and has not been paired with an END yet.
-    /// Includes the uncertain spans.
-    pub open: u64,
-    /// Open spans that are uncertain, because their ENDs may be among lost records.
-    ///
-    /// When the drain notes a loss, all spans that are open become uncertain. It notes overwritten
-    /// records after it has processed the others in their ring, so spans that began after the lost
-    /// records become uncertain, too. If the clock restarts
-    /// ([`begin_pass`](crate::Aggregator::begin_pass)), all open spans become uncertain as well. A
-    /// new span is uncertain from the start if an uncertain span of its event began at the same
-    /// tick, because the two cannot be distinguished.
-    pub uncertain: u64,
-    /// STARTs that found no room in the table of open spans (or, in compact storage, in the count
-    /// of their entry), minus those whose ENDs have arrived. Without an entry in the table, the END
-    /// of an untracked START cannot be recognised as such. Therefore an END that finds no START
-    /// counts as that of an untracked START if there is any.
-    pub untracked: u64,
-    /// Spans that were given up because they had been uncertain for 60 s.
-    pub abandoned: u64,
-    /// ENDs that were drained before their STARTs and wait for them in the table.
-    pub early: u64,
-    /// ENDs that were counted without a START, while no START was untracked.
-    ///
-    /// Their STARTs were lost, or abandoned before the END was drained, or ignored because of an
-    /// impossible tick ([`clock_anomalies`](crate::Counters::clock_anomalies)). Or the END was
-    /// drained before its START and found no room in the table to wait for it. Or the START was
-    /// untracked, but another END of the event without a START was counted in its place.
-    pub orphans: u64,
-}
-
-/// A [`Pairing`] as it is stored, in counters of type `N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
-pub(crate) struct PackedPairing<N> {
-    pub(crate) paired: N,
-    open: N,
-    uncertain: N,
-    untracked: N,
-    abandoned: N,
-    early: N,
-    orphans: N,
-}
-
-impl<N: Count> PackedPairing<N> {
-    pub(crate) const EMPTY: Self = Self {
-        paired: N::ZERO,
-        open: N::ZERO,
-        uncertain: N::ZERO,
-        untracked: N::ZERO,
-        abandoned: N::ZERO,
-        early: N::ZERO,
-        orphans: N::ZERO,
-    };
-
-    /// Counts a START, or an END if `is_end`, that finds neither its counterpart nor room in the
-    /// table.
-    pub(crate) fn count_unpaired(&mut self, is_end: bool) {
-        if is_end {
-            count_without_start(self, N::from_u64(1));
-        } else {
-            self.untracked.increment();
-        }
-    }
-
-    /// Returns the pairing with counts of 64 bits.
-    pub(crate) fn unpacked(&self) -> Pairing {
-        Pairing {
-            paired: self.paired.get(),
-            open: self.open.get(),
-            uncertain: self.uncertain.get(),
-            untracked: self.untracked.get(),
-            abandoned: self.abandoned.get(),
-            early: self.early.get(),
-            orphans: self.orphans.get(),
-        }
-    }
-}
 
 /// An entry of the table: the open spans, or the early ENDs, of one event and start tick. The entry
 /// is empty if its `count` is 0.
@@ -142,7 +55,7 @@ impl<N: Count> PackedPairing<N> {
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct OpenSpan {
     /// The tick at which the spans began.
-    start: u64,
+    pub(super) start: u64,
     /// For open spans: the tag of the START that arrived last. For early ENDs: 1 if the sample of
     /// any of them is an exemplar, which needs the tag of the START, and 0 otherwise.
     tag: u64,
@@ -150,11 +63,11 @@ pub struct OpenSpan {
     /// For early ENDs: the number of the pass in which the last of them was drained.
     mark: u64,
     /// The number of open spans or early ENDs; 0 if the entry is empty.
-    count: u32,
+    pub(super) count: u32,
     /// The row of the event: its index in the arrays of the storage.
-    row: u16,
+    pub(super) row: u16,
     /// Whether this entry is for early ENDs. Otherwise, it is for open spans.
-    early: bool,
+    pub(super) early: bool,
     /// For open spans: each of them stands for 2^`sampling` occurrences of its event, as given by
     /// the START that arrived last.
     sampling: u8,
@@ -177,7 +90,7 @@ impl OpenSpan {
 pub(crate) struct Occupancy {
     /// The number of used entries. `newest` counts as one of them, because there must be room for
     /// it in the table.
-    used: usize,
+    pub(super) used: usize,
     /// The open span whose START was drained last, unless it is already in the table; otherwise
     /// empty. Most spans end before another one begins, and so never enter the table.
     newest: OpenSpan,
@@ -185,6 +98,11 @@ pub(crate) struct Occupancy {
     early: usize,
     /// The number of entries with uncertain spans.
     uncertain: usize,
+    /// No event has more open spans in the table than this. Spans that enter the table increase
+    /// this, but those that leave it do not decrease it. Compact storage does not use it.
+    pub(super) most_open: u64,
+    /// How often an event has given up room to another one.
+    pub(super) given_up: usize,
 }
 
 impl Occupancy {
@@ -197,6 +115,17 @@ impl Occupancy {
     /// of uncertain spans.
     pub(crate) const fn waiting_entries(&self) -> usize {
         self.early + self.uncertain
+    }
+
+    /// Returns how often an event has given up room to another one. Wraps around.
+    pub(crate) const fn given_up(&self) -> usize {
+        self.given_up
+    }
+
+    /// Notes that an event has this many open spans, including one that now enters the table.
+    #[inline(always)]
+    fn note_open(&mut self, open: u64) {
+        self.most_open = self.most_open.max(open);
     }
 }
 
@@ -266,16 +195,18 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
         if self.table[home].count == 0 {
             self.occupancy.used += 1;
             self.table[home] = OpenSpan { start, tag, count: 1, row, sampling, ..OpenSpan::EMPTY };
-        } else if let Some(entry) = insert::<R>(self.table, self.occupancy, row, start, false) {
+        } else if let Some(index) = insert::<R>(self.table, self.occupancy, row, start, false, true)
+        {
+            let entry = &mut self.table[index];
             entry.tag = tag;
             entry.sampling = sampling;
         } else {
-            // The count of the entry is saturated. The room that `newest` had reserved in the table
-            // is the only other reason for `insert` to fail, and cannot be missing.
+            // The count of the entry is saturated. There is room, because `newest` had reserved it.
             let pairing = self.rows[usize::from(row)].as_mut();
             pairing.open.decrement();
             pairing.untracked.increment();
         }
+        self.occupancy.note_open(self.rows[usize::from(row)].as_mut().open.get());
     }
 
     /// Returns whether a span whose END directly follows its START can be counted without accessing
@@ -365,15 +296,23 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
             return Some(tag);
         }
         // If the table has an entry of this key already, `insert` needs no room for another one.
-        let entry = if is_full {
+        let has_room = has_room(self.table, self.occupancy);
+        let mut inserted = if is_full {
             None
         } else {
-            insert::<R>(self.table, self.occupancy, row, start, is_end)
+            insert::<R>(self.table, self.occupancy, row, start, is_end, has_room)
         };
-        let Some(entry) = entry else {
+        // An early END needs room as much as a START. If it were dropped, its START, which may find
+        // room later, would stay open for ever.
+        if inserted.is_none() && !is_full && !has_room && self.make_room(row) {
+            inserted = insert::<R>(self.table, self.occupancy, row, start, is_end, true);
+        }
+        let pairing = self.rows[usize::from(row)].as_mut();
+        let Some(index) = inserted else {
             pairing.count_unpaired(is_end);
             return None;
         };
+        let entry = &mut self.table[index];
         if is_end {
             entry.mark = tag_or_pass;
             pairing.early.increment();
@@ -383,8 +322,48 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
             pairing.uncertain.add((entry.mark > 0).into());
             pairing.open.increment();
             (entry.tag, entry.sampling) = (tag_or_pass, sampling);
+            if !R::IS_COMPACT {
+                self.occupancy.note_open(pairing.open.get());
+            }
         }
         None
+    }
+
+    /// Gives up a span of the event in `row` that began at tick `start`, because its END is known
+    /// to be lost: counts it as abandoned. Returns whether the span was open or, if there is no
+    /// such span in the table, whether the event has an untracked START, which is then counted in
+    /// its place.
+    pub(crate) fn abandon(&mut self, row: u16, start: u64) -> bool {
+        self.spill_newest();
+        let found = find::<R>(self.table, row, start, false);
+        let pairing = self.rows[usize::from(row)].as_mut();
+        let Some(index) = found else { return pairing.abandon_untracked() };
+        let entry = &mut self.table[index];
+        pairing.open.decrement();
+        pairing.uncertain.subtract(R::Counter::from_u64((entry.mark > 0).into()));
+        pairing.abandoned.increment();
+        entry.count -= 1;
+        if entry.count == 0 {
+            remove::<R>(self.table, self.occupancy, index);
+        }
+        true
+    }
+
+    /// Closes all spans of the entry at `index`, which the caller then removes: subtracts them from
+    /// the open spans of their event. Returns the counts of this event, and the number of spans.
+    #[inline(always)]
+    pub(super) fn close_all(
+        &mut self,
+        index: usize,
+    ) -> (&mut PackedPairing<R::Counter>, R::Counter) {
+        let OpenSpan { row, count, mark, .. } = self.table[index];
+        let pairing = self.rows[usize::from(row)].as_mut();
+        let count = R::Counter::from_u64(count.into());
+        pairing.open.subtract(count);
+        if mark > 0 {
+            pairing.uncertain.subtract(count);
+        }
+        (pairing, count)
     }
 
     /// Notes that the sample of the early END of the event in `row`, for the span that began at
@@ -446,14 +425,13 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
                 index += 1;
                 continue;
             }
-            let count = R::Counter::from_u64(entry.count.into());
-            let pairing = self.rows[usize::from(entry.row)].as_mut();
             if early_ends {
+                let count = R::Counter::from_u64(entry.count.into());
+                let pairing = self.rows[usize::from(entry.row)].as_mut();
                 pairing.early.subtract(count);
                 count_without_start(pairing, count);
             } else {
-                pairing.open.subtract(count);
-                pairing.uncertain.subtract(count);
+                let (pairing, count) = self.close_all(index);
                 pairing.abandoned = pairing.abandoned.saturating_sum(count);
             }
             // `remove` may move another entry to this index, so visit the index again.
@@ -471,17 +449,6 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
         .iter()
         .filter(|entry| entry.count > 0 && !entry.early)
         .map(|entry| (entry.row, entry.start, u64::from(entry.count) << entry.sampling))
-}
-
-/// Counts ENDs that found no START in the table. As long as there are untracked STARTs, these ENDs
-/// are taken to be theirs. The others are [orphans](Pairing::orphans).
-#[inline(never)]
-fn count_without_start<N: Count>(pairing: &mut PackedPairing<N>, mut count: N) {
-    let untracked = pairing.untracked.min(count);
-    pairing.untracked.subtract(untracked);
-    pairing.paired = pairing.paired.saturating_sum(untracked);
-    count.subtract(untracked);
-    pairing.orphans = pairing.orphans.saturating_sum(count);
 }
 
 /// Returns whether the table is searched from its first entry on, instead of by hashing.
@@ -530,37 +497,41 @@ fn search<R: Repr>(table: &[OpenSpan], row: u16, start: u64, early: bool) -> Opt
 /// empty, so that searches are short and end.
 #[inline]
 const fn has_room(table: &[OpenSpan], occupancy: &Occupancy) -> bool {
-    let reserve = if table.len() < 8 { 1 } else { table.len() / 8 };
-    occupancy.used + reserve < table.len()
+    occupancy.used + reserve(table) < table.len()
 }
 
-/// Increments the count of a key's entry, which is created if necessary. Returns the entry, or
-/// `None` if there is no room for it or its count is saturated.
-fn insert<'t, R: Repr>(
-    table: &'t mut [OpenSpan],
+/// Returns how many entries stay empty.
+#[inline]
+pub(super) const fn reserve(table: &[OpenSpan]) -> usize {
+    if table.len() < 8 { 1 } else { table.len() / 8 }
+}
+
+/// Increments the count of a key's entry, which is created if necessary, but only if `has_room`.
+/// Returns the index of the entry, or `None` if there is no room for it or its count is saturated.
+fn insert<R: Repr>(
+    table: &mut [OpenSpan],
     occupancy: &mut Occupancy,
     row: u16,
     start: u64,
     early: bool,
-) -> Option<&'t mut OpenSpan> {
+    has_room: bool,
+) -> Option<usize> {
     let index = search::<R>(table, row, start, early)?;
     if table[index].count == 0 {
-        if !has_room(table, occupancy) {
+        if !has_room {
             return None;
         }
         occupancy.used += 1;
         occupancy.early += usize::from(early);
         table[index] = OpenSpan { start, row, early, ..OpenSpan::EMPTY };
     }
-    let entry = &mut table[index];
-    entry.count = entry.count.checked_add(1)?;
-    Some(entry)
+    table[index].count = table[index].count.checked_add(1)?;
+    Some(index)
 }
 
 /// Empties the entry at index `hole`. Then moves back those of the following entries that a search
 /// would not find any more, because it stops at an empty entry.
-#[inline(always)]
-fn remove<R: Repr>(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
+pub(super) fn remove<R: Repr>(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
     occupancy.used -= 1;
     occupancy.early -= usize::from(early);

@@ -4,7 +4,7 @@ use crate::{
     clock::OptionalTick,
     repr::{Repr, StoredMoments},
     sla::rule::NO_RULE,
-    spans::in_flight::PackedPairing,
+    spans::pairing::PackedPairing,
     statistics::{histogram::count::Count, moments::Moments, sample_buffer::SliceSet},
 };
 

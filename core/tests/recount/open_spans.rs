@@ -65,8 +65,35 @@ impl OpenSpans {
         self.open.len() + self.early.len() < self.capacity
     }
 
+    /// Returns the number of open spans of `event`.
+    fn open_in(&self, event: usize) -> u64 {
+        self.open_of(event).map(|(_, open)| open.count).sum()
+    }
+
+    /// Makes room for `key` if it has no entry and the table is full. Of the events whose open
+    /// spans began at several ticks, the one with the most open spans gives up the youngest, if it
+    /// keeps enough more than the event of `key` has.
+    fn make_room(&mut self, key: SpanKey) {
+        if self.open.contains_key(&key) || self.early.contains_key(&key) || self.has_room() {
+            return;
+        }
+        let events = 0..self.pairings.len();
+        let youngest = events
+            .filter(|event| self.open_of(*event).count() > 1)
+            .filter_map(|event| self.open_of(event).map(|(key, _)| *key).max())
+            .max_by_key(|(event, start)| (self.open_in(*event), *start, *event));
+        let Some(youngest) = youngest else { return };
+        let count = self.open[&youngest].count;
+        let kept = self.open_in(youngest.0) - count;
+        if kept - kept / 16 > self.open_in(key.0) {
+            self.open.remove(&youngest);
+            self.pairings[youngest.0].untracked += count;
+        }
+    }
+
     pub(crate) fn start(&mut self, key: SpanKey, tag: u64, sampling: u8) {
         self.starts[key.0] += 1;
+        self.make_room(key);
         let history = self.history.entry(key).or_default();
         history.tags.push(tag);
         if let Some((count, _)) = self.early.get_mut(&key) {
@@ -86,6 +113,7 @@ impl OpenSpans {
     /// Processes an END or a FORGET.
     pub(crate) fn end(&mut self, key: SpanKey, pass: u64) {
         self.ends[key.0] += 1;
+        self.make_room(key);
         let history = self.history.entry(key).or_default();
         history.ends += 1;
         if let Some(open) = self.open.get_mut(&key) {

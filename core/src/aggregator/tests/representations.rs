@@ -35,10 +35,12 @@ macro_rules! storages {
 storages! {
     WideMemory: SHAPE, u32;
     WideWithoutSamples: WITHOUT_SAMPLES, u32;
+    WideWithoutTable: WITHOUT_TABLE, u32;
     WidePaced: PACED_SHAPE, u32;
     WidePacedNarrow: PACED_SHAPE, u16;
     CompactMemory: compact(SHAPE), u32;
     CompactWithoutSamples: compact(WITHOUT_SAMPLES), u32;
+    CompactWithoutTable: compact(WITHOUT_TABLE), u32;
     CompactPaced: compact(PACED_SHAPE), u32;
     CompactPacedNarrow: compact(PACED_SHAPE), u16;
 }
@@ -47,6 +49,7 @@ storages! {
 pub(super) trait Tested: Repr {
     type Memory: Storage<Repr = Self> + Empty;
     type WithoutSamples: Storage<Repr = Self> + Empty;
+    type WithoutTable: Storage<Repr = Self> + Empty;
     type Paced: Storage<Repr = Self> + Empty;
     /// Like `Paced`, but with bucket counters of only 16 bits, so that some of them become
     /// saturated.
@@ -56,6 +59,7 @@ pub(super) trait Tested: Repr {
 impl Tested for Wide {
     type Memory = &'static mut WideMemory;
     type WithoutSamples = &'static mut WideWithoutSamples;
+    type WithoutTable = &'static mut WideWithoutTable;
     type Paced = &'static mut WidePaced;
     type PacedNarrow = &'static mut WidePacedNarrow;
 }
@@ -63,6 +67,7 @@ impl Tested for Wide {
 impl Tested for Compact {
     type Memory = &'static mut CompactMemory;
     type WithoutSamples = &'static mut CompactWithoutSamples;
+    type WithoutTable = &'static mut CompactWithoutTable;
     type Paced = &'static mut CompactPaced;
     type PacedNarrow = &'static mut CompactPacedNarrow;
 }
