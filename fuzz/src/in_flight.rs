@@ -34,6 +34,8 @@ enum Step {
     /// Begins a pass this many milliseconds later; the pass before it has drained everything.
     Pass(u16),
     MarkLost,
+    /// Gives up one of the spans that have begun, because its END is known to be lost.
+    Abandon(u8),
 }
 
 const EVENTS: [u16; 2] = [1, 2];
@@ -88,6 +90,19 @@ impl Model {
             let (last, count) = self.early.entry(span).or_default();
             (*last, *count) = (pass, *count + 1);
             pairing.early += 1;
+        }
+    }
+
+    /// Abandons a span, of which the table has at least one.
+    fn abandon_one(&mut self, span: Span) {
+        let Some((count, uncertain)) = self.open.get_mut(&span) else { return };
+        let pairing = &mut self.pairing[span.0];
+        *count -= 1;
+        pairing.open -= 1;
+        pairing.abandoned += 1;
+        pairing.uncertain -= u64::from(uncertain.is_some());
+        if *count == 0 {
+            self.open.remove(&span);
         }
     }
 
@@ -230,7 +245,15 @@ fn run_with<R: Repr>(in_flight: usize, steps: Vec<Step>) {
                 aggregator.mark_lost();
                 model.mark_uncertain(now);
             }
-            Step::End(..) | Step::Late => (),
+            Step::Abandon(which) if !begun.is_empty() => {
+                let span = begun.swap_remove(usize::from(which) % begun.len());
+                let before = aggregator.pairing(id(span.0));
+                let is_counted = aggregator.abandon(id(span.0), span.1);
+                let after = aggregator.pairing(id(span.0));
+                assert_eq!(after.abandoned, before.abandoned + u64::from(is_counted));
+                model.abandon_one(span);
+            }
+            Step::End(..) | Step::Late | Step::Abandon(_) => (),
         }
         had_room &= model.entries() <= room;
         for event in 0..2 {

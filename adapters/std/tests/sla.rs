@@ -144,7 +144,7 @@ fn a_hung_span_is_noticed_although_leaked_guards_of_another_event_fill_the_table
         assert!(collector.breached(Trading::OrderFill));
         let found = in_flight(Trading::OrderFill);
         assert_eq!((found.open, found.untracked, found.oldest_tag), (20, 0, Some(4_711)));
-        // The report shows what the other event has given up, although that event has no new record.
+        // The report shows what the other event has given up, although it has no new record.
         let leaked = in_flight(Trading::OrderPlacement);
         assert!(leaked.open < 896, "{leaked:?}");
         assert_eq!(leaked.open + leaked.untracked, 2_000);
@@ -152,8 +152,8 @@ fn a_hung_span_is_noticed_although_leaked_guards_of_another_event_fill_the_table
         drop(hung);
         collector.flush();
         assert_eq!(in_flight(Trading::OrderFill).open, 0);
-        // The violation is cleared once samples have been within the limit for a slice, and the sample
-        // of the hung span has left the window.
+        // The violation is cleared once the samples of the hung spans have left the window, and
+        // samples have been within the limit for a slice.
         until(|| {
             drop(measure(Trading::OrderFill));
             spin(Duration::from_millis(1));

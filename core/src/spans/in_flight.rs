@@ -61,7 +61,7 @@ pub struct OpenSpan {
     tag: u64,
     /// For open spans: one more than the tick at which they became uncertain, or 0 if they are not.
     /// For early ENDs: the number of the pass in which the last of them was drained.
-    mark: u64,
+    pub(super) mark: u64,
     /// The number of open spans or early ENDs; 0 if the entry is empty.
     pub(super) count: u32,
     /// The row of the event: its index in the arrays of the storage.
@@ -98,8 +98,9 @@ pub(crate) struct Occupancy {
     early: usize,
     /// The number of entries with uncertain spans.
     uncertain: usize,
-    /// No event has more open spans in the table than this. Spans that enter the table increase
-    /// this, but those that leave it do not decrease it. Compact storage does not use it.
+    /// No event that has several entries has more open spans in the table than this. Spans that
+    /// enter the table increase this, but those that leave it do not decrease it. Compact storage
+    /// does not use it.
     pub(super) most_open: u64,
     /// How often an event has given up room to another one.
     pub(super) given_up: usize,
@@ -296,17 +297,21 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
             return Some(tag);
         }
         // If the table has an entry of this key already, `insert` needs no room for another one.
-        let has_room = has_room(self.table, self.occupancy);
-        let mut inserted = if is_full {
-            None
-        } else {
-            insert::<R>(self.table, self.occupancy, row, start, is_end, has_room)
-        };
         // An early END needs room as much as a START. If it were dropped, its START, which may find
         // room later, would stay open for ever.
-        if inserted.is_none() && !is_full && !has_room && self.make_room(row) {
-            inserted = insert::<R>(self.table, self.occupancy, row, start, is_end, true);
-        }
+        let mut has_room = has_room(self.table, self.occupancy);
+        // The loop has a single call of `insert`, to save flash.
+        let inserted = loop {
+            let inserted = if is_full {
+                None
+            } else {
+                insert::<R>(self.table, self.occupancy, row, start, is_end, has_room)
+            };
+            if inserted.is_some() || is_full || has_room || !self.make_room(row) {
+                break inserted;
+            }
+            has_room = true;
+        };
         let pairing = self.rows[usize::from(row)].as_mut();
         let Some(index) = inserted else {
             pairing.count_unpaired(is_end);
@@ -347,23 +352,6 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
             remove::<R>(self.table, self.occupancy, index);
         }
         true
-    }
-
-    /// Closes all spans of the entry at `index`, which the caller then removes: subtracts them from
-    /// the open spans of their event. Returns the counts of this event, and the number of spans.
-    #[inline(always)]
-    pub(super) fn close_all(
-        &mut self,
-        index: usize,
-    ) -> (&mut PackedPairing<R::Counter>, R::Counter) {
-        let OpenSpan { row, count, mark, .. } = self.table[index];
-        let pairing = self.rows[usize::from(row)].as_mut();
-        let count = R::Counter::from_u64(count.into());
-        pairing.open.subtract(count);
-        if mark > 0 {
-            pairing.uncertain.subtract(count);
-        }
-        (pairing, count)
     }
 
     /// Notes that the sample of the early END of the event in `row`, for the span that began at
@@ -425,13 +413,14 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
                 index += 1;
                 continue;
             }
+            let count = R::Counter::from_u64(entry.count.into());
+            let pairing = self.rows[usize::from(entry.row)].as_mut();
             if early_ends {
-                let count = R::Counter::from_u64(entry.count.into());
-                let pairing = self.rows[usize::from(entry.row)].as_mut();
                 pairing.early.subtract(count);
                 count_without_start(pairing, count);
             } else {
-                let (pairing, count) = self.close_all(index);
+                pairing.open.subtract(count);
+                pairing.uncertain.subtract(count);
                 pairing.abandoned = pairing.abandoned.saturating_sum(count);
             }
             // `remove` may move another entry to this index, so visit the index again.
@@ -531,6 +520,7 @@ fn insert<R: Repr>(
 
 /// Empties the entry at index `hole`. Then moves back those of the following entries that a search
 /// would not find any more, because it stops at an empty entry.
+#[inline(always)]
 pub(super) fn remove<R: Repr>(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
     let OpenSpan { early, mark, .. } = table[hole];
     occupancy.used -= 1;

@@ -31,9 +31,10 @@ pub struct Pairing {
     /// known to be lost.
     ///
     /// In a full table, the event with the most open spans gives up its youngest one to make room
-    /// for an event that has fewer. It never gives up its oldest open span. Without an entry in the table, the END
-    /// of an untracked START cannot be recognised as such. Therefore an END that finds no START
-    /// counts as that of an untracked START if there is any.
+    /// for an event that has fewer. It never gives up its oldest open span.
+    ///
+    /// Without an entry in the table, the END of an untracked START cannot be recognised as such.
+    /// Therefore an END that finds no START counts as that of an untracked START if there is any.
     pub untracked: u64,
     /// Spans that were given up: because they had been uncertain for 60 s, or because their END is
     /// known to be lost ([`Aggregator::abandon`](crate::Aggregator::abandon)).

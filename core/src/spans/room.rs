@@ -21,9 +21,9 @@ use crate::{repr::Repr, statistics::histogram::count::Count};
 /// enough, events with many open spans would keep taking each other's room. An event without open
 /// spans gets room from any event that keeps at least one.
 #[inline(always)]
-fn should_give_room<N: Count>(kept: N, others: N) -> bool {
-    let (kept, others) = (kept.get(), others.get());
-    kept - kept / 16 > others
+fn should_give_room<N: Count>(mut kept: N, others: N) -> bool {
+    kept.subtract(N::from_u64(kept.get() / 16));
+    kept > others
 }
 
 impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
@@ -31,7 +31,7 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     /// Its spans are untracked from now on. Returns whether there is room now.
     ///
     /// The entry is the youngest of the event that has the most open spans, among the events that
-    /// have more than one entry. Nothing is removed if this event would not [keep
+    /// have several entries. Nothing is removed if this event would not [keep
     /// enough](should_give_room).
     ///
     /// Takes time linear in the size of the table. Wide storage avoids this for tables that stay
@@ -43,8 +43,7 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     ///   as many open spans as `most_open`. While one of these entries is free, nothing is removed.
     ///   Without them, the busiest event would fill the entry of each span that ends, and the next
     ///   span of another event would again find no room.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn make_room(&mut self, row: u16) -> bool {
         let open_in = |rows: &mut [P], row: u16| rows[usize::from(row)].as_mut().open;
         let own = open_in(self.rows, row);
@@ -60,36 +59,41 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
         {
             return true;
         }
-        // The row breaks ties, so that the choice does not depend on the order of the entries.
-        let mut chosen = (R::Counter::ZERO, 0, 0);
-        let (mut chosen_index, mut most_open) = (0, R::Counter::ZERO);
+        let (mut chosen, mut most_open) = (None, own);
+        let (mut chosen_open, mut chosen_row, mut chosen_start) = (R::Counter::ZERO, 0, 0);
         for (index, entry) in self.table.iter().enumerate() {
-            let OpenSpan { row, start, count, early, .. } = *entry;
-            if count == 0 || early {
+            let open = open_in(self.rows, entry.row);
+            if entry.count == 0 || entry.early || open.get() <= u64::from(entry.count) {
                 continue;
             }
-            let open = open_in(self.rows, row);
             most_open = most_open.max(open);
-            if open.get() > u64::from(count) && (open, start, row) > chosen {
-                (chosen, chosen_index) = ((open, start, row), index);
+            // Of two events with as many open spans, the one in the higher row gives up room.
+            if (open, entry.row) > (chosen_open, chosen_row)
+                || entry.row == chosen_row && entry.start > chosen_start
+            {
+                chosen = Some((index, entry));
+                (chosen_open, chosen_row, chosen_start) = (open, entry.row, entry.start);
             }
         }
         if !R::IS_COMPACT {
             self.occupancy.most_open = most_open.get();
         }
-        let count = self.table.get(chosen_index).map_or(0, |entry| entry.count);
-        let mut kept = chosen.0;
-        if kept == R::Counter::ZERO {
+        let Some((chosen_index, entry)) = chosen else { return false };
+        let count = R::Counter::from_u64(entry.count.into());
+        chosen_open.subtract(count);
+        if !should_give_room(chosen_open, own) {
             return false;
         }
-        kept.subtract(R::Counter::from_u64(count.into()));
-        if !should_give_room(kept, own) {
-            return false;
+        let pairing = self.rows[usize::from(entry.row)].as_mut();
+        pairing.open.subtract(count);
+        if entry.mark > 0 {
+            pairing.uncertain.subtract(count);
         }
-        let (pairing, count) = self.close_all(chosen_index);
         pairing.untracked = pairing.untracked.saturating_sum(count);
         remove::<R>(self.table, self.occupancy, chosen_index);
-        self.occupancy.given_up = self.occupancy.given_up.wrapping_add(1);
+        if !R::IS_COMPACT {
+            self.occupancy.given_up = self.occupancy.given_up.wrapping_add(1);
+        }
         true
     }
 }

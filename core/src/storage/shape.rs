@@ -68,7 +68,13 @@ pub struct Shape {
     /// The unit in which the aggregator stores durations.
     pub unit: TimeUnit,
     /// The number of entries in the table of open spans: a power of two, or 0 for no table. An
-    /// eighth of the entries, and at least one, always stay empty.
+    /// eighth of the entries, and at least one, stay empty, so that searches are short. (In wide
+    /// storage, if there are 128 entries or more, events with few open spans may use 1 in 128 of
+    /// all entries beyond that.)
+    ///
+    /// All events share the table. If it is full, the event with the most open spans gives up its
+    /// youngest one to make room for an event that has fewer: see
+    /// [`Pairing::untracked`](crate::Pairing::untracked).
     pub in_flight: usize,
     /// How many of the slowest samples (exemplars) are kept, with their tags. This many are kept
     /// for each event in every slice of every window, and since the start. A query returns at most

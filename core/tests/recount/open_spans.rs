@@ -81,7 +81,7 @@ impl OpenSpans {
         let youngest = events
             .filter(|event| self.open_of(*event).count() > 1)
             .filter_map(|event| self.open_of(event).map(|(key, _)| *key).max())
-            .max_by_key(|(event, start)| (self.open_in(*event), *start, *event));
+            .max_by_key(|(event, _)| (self.open_in(*event), *event));
         let Some(youngest) = youngest else { return };
         let count = self.open[&youngest].count;
         let kept = self.open_in(youngest.0) - count;

@@ -82,7 +82,7 @@ impl Model {
             .filter(|giver| self.open_in(*giver).1 > 1)
             .map(|giver| (self.open_in(giver).0, youngest(giver), giver))
             .filter_map(|(open, youngest, giver)| Some((open, youngest?, giver)))
-            .max_by_key(|(open, (_, start), giver)| (*open, *start, *giver))
+            .max_by_key(|(open, _, giver)| (*open, *giver))
         else {
             return;
         };
