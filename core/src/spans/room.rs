@@ -9,7 +9,7 @@
 //! [`make_room`](OpenSpanTable::make_room).
 
 use super::{
-    in_flight::{OpenSpan, OpenSpanTable, remove, reserve},
+    in_flight::{OpenSpanTable, remove, reserve},
     pairing::PackedPairing,
 };
 use crate::{repr::Repr, statistics::histogram::count::Count};
