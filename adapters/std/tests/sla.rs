@@ -144,7 +144,7 @@ fn a_hung_span_is_noticed_although_leaked_guards_of_another_event_fill_the_table
         assert!(collector.breached(Trading::OrderFill));
         let found = in_flight(Trading::OrderFill);
         assert_eq!((found.open, found.untracked, found.oldest_tag), (20, 0, Some(4_711)));
-        // The report shows what the other event has given up, although it has no new record.
+        // The other event has given up room.
         let leaked = in_flight(Trading::OrderPlacement);
         assert!(leaked.open < 896, "{leaked:?}");
         assert_eq!(leaked.open + leaked.untracked, 2_000);

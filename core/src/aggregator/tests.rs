@@ -268,6 +268,7 @@ tests_on_both! {
     a_span_that_became_uncertain_before_a_clock_restart_is_abandoned,
     records_that_were_never_written_make_no_span_uncertain,
     a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late,
+    room_that_an_event_gives_up_is_an_unrecorded_change,
     a_sample_of_thousands_of_intervals_is_corrected_without_drift,
 }
 
@@ -491,6 +492,20 @@ fn records_that_were_never_written_make_no_span_uncertain<R: Tested>() {
     aggregator.mark_incomplete();
     assert_eq!(aggregator.pairing(event).uncertain, 0);
     assert!(!aggregator.summary(event, Scope::Total).unwrap().complete);
+}
+
+/// The event that gives up room has no record of its own that would show it.
+fn room_that_an_event_gives_up_is_an_unrecorded_change<R: Tested>() {
+    let mut aggregator = aggregator::<R>(0);
+    for tick in 0..1_000 {
+        aggregator.record(0, Record::start(tick, Trading::OrderPlacement.id(), 0, 0));
+    }
+    assert_eq!(aggregator.unrecorded_changes(), 0);
+    for tick in 1_000..1_020 {
+        aggregator.record(0, Record::start(tick, Trading::OrderFill.id(), 0, 0));
+    }
+    assert!(aggregator.pairing(Trading::OrderPlacement.id()).open < 896);
+    assert_eq!(aggregator.unrecorded_changes() > 0, !R::IS_COMPACT);
 }
 
 fn a_sample_too_late_for_the_window_of_a_limit_is_counted_as_late<R: Tested>() {
