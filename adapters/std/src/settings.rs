@@ -9,6 +9,7 @@ pub(crate) mod environment;
 mod file;
 pub(crate) mod limits_toml;
 pub(crate) mod problem;
+mod service_links;
 mod suggestion;
 #[cfg(test)]
 mod tests;

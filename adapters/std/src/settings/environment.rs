@@ -5,6 +5,7 @@ use std::{env, ffi::OsString, path::PathBuf};
 use super::{
     KEYS, Origin, Settings,
     problem::{SettingsError, SettingsProblem},
+    service_links::is_service_link,
     suggestion::nearest,
     value::Raw,
     variables::{CONFIG, PREFIX, variable, variables},
@@ -21,7 +22,8 @@ pub(crate) enum Environment {
 }
 
 impl Settings {
-    /// Applies all variables whose names begin with `TAILWATCH_`.
+    /// Applies all variables whose names begin with `TAILWATCH_`. Ignores those that Kubernetes and
+    /// Docker derive from the names of services.
     pub(super) fn read_environment(
         &mut self,
         environment: &Environment,
@@ -64,6 +66,9 @@ impl Settings {
             return Ok(());
         }
         let Some(key) = KEYS.iter().find(|key| variable(key) == name) else {
+            if name.strip_prefix(PREFIX).is_some_and(|name| is_service_link(name, &value)) {
+                return Ok(());
+            }
             let known: Vec<String> = variables().collect();
             // Names are compared without the common prefix, which would make any two of them
             // similar.

@@ -1,3 +1,5 @@
+mod services;
+
 use std::{ffi::OsString, path::Path};
 
 use proptest::prelude::*;
