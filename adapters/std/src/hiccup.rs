@@ -19,12 +19,16 @@ use crate::{
     recording::{measure::record_duration, thread_recorder::OFF},
 };
 
+/// The shortest period. Waking up takes a thread some microseconds.
+const MIN_PERIOD: Duration = Duration::from_micros(10);
+
 /// Measures how late a sleeping thread is woken, until the probe is stopped or dropped.
 ///
 /// If the scheduler, another process or the hypervisor stops the threads on a core for a while, the
 /// probe is woken late by that time. A span that was slow during such a pause was not slow because
 /// of its own work.
 ///
+/// The shortest period is 10 µs, because a thread that sleeps for less is awake for most of the time.
 /// The smallest delay is the timer slack of the operating system, about 50 µs on Linux. A pause
 /// that is shorter than the period is detected only if the thread should have been woken during the
 /// pause. The probe takes one ring and wakes up once per period.
@@ -37,9 +41,12 @@ use crate::{
 /// let collector = Collector::builder().start()?;
 /// let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))?;
 /// // … the program …
+/// # while collector.total(Trading::GcPause)?.is_none() {
+/// #     std::thread::sleep(Duration::from_millis(1));
+/// # }
 /// probe.stop();
 /// collector.stop();
-/// assert!(collector.total(Trading::GcPause)?.is_some()); // at least the first wake-up
+/// println!("{}", collector.report());
 /// # Ok(())
 /// # }
 /// ```
@@ -58,13 +65,19 @@ impl HiccupProbe {
     /// took.
     ///
     /// # Errors
-    /// Returns an error if the operating system cannot start the thread, or if the thread gets no
-    /// ring of `collector`.
+    /// Returns an error if `period` is below 10 µs, if the operating system cannot start the thread,
+    /// or if the thread gets no ring of `collector`.
     pub fn start(
         collector: &Collector,
-        event: impl Event + Send + 'static,
+        event: impl Event,
         period: Duration,
     ) -> Result<Self, HiccupError> {
+        if period < MIN_PERIOD {
+            return Err(HiccupError::PeriodTooShort { period, minimum: MIN_PERIOD });
+        }
+        // Evaluated here, so that no code of the program runs on the probe's thread. Such code could
+        // drop the probe, and the thread would then wait for its own end.
+        let event = event.id();
         let stop = Arc::new(AtomicU8::new(0));
         if OFF {
             return Ok(Self { stop, thread: None });
@@ -77,15 +90,19 @@ impl HiccupProbe {
             let is_registered = result.is_ok();
             // Sending cannot fail, because `start` waits for this message.
             let _ = registered.send(result);
-            if is_registered {
-                loop {
-                    let start = Instant::now();
-                    thread::sleep(period);
-                    record_duration(event, start.elapsed().saturating_sub(period));
+            while is_registered {
+                let start = Instant::now();
+                // Repeated, because parking may end too early.
+                let late_by = loop {
                     if stopped.load(Relaxed) != 0 {
                         return;
                     }
-                }
+                    match period.checked_sub(start.elapsed()) {
+                        Some(rest) if !rest.is_zero() => thread::park_timeout(rest),
+                        _ => break start.elapsed().saturating_sub(period),
+                    }
+                };
+                record_duration(event, late_by);
             }
         };
         let thread = thread::Builder::new()
@@ -99,8 +116,8 @@ impl HiccupProbe {
         }
     }
 
-    /// Stops the probe and waits until its thread has ended. The thread first finishes its present
-    /// sleep, which usually takes at most one period (longer if it is woken late), and records it.
+    /// Stops the probe: wakes its thread, and waits until the thread has ended. The sleep that this
+    /// interrupts is not recorded.
     ///
     /// Dropping the probe does the same.
     pub fn stop(self) {
@@ -112,8 +129,8 @@ impl Drop for HiccupProbe {
     fn drop(&mut self) {
         self.stop.store(1, Relaxed);
         if let Some(thread) = self.thread.take() {
-            // Only the code of `event` can panic on this thread, and the panic hook has already
-            // printed such a panic.
+            thread.thread().unpark();
+            // No code of the program runs on this thread, so only a bug could make it panic.
             let _ = thread.join();
         }
     }
@@ -123,6 +140,13 @@ impl Drop for HiccupProbe {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HiccupError {
+    /// The period is so short that the thread would hardly sleep.
+    PeriodTooShort {
+        /// The requested period.
+        period: Duration,
+        /// The shortest period.
+        minimum: Duration,
+    },
     /// The operating system could not start the thread.
     Thread(io::Error),
     /// The thread got no ring of the collector.
@@ -132,6 +156,11 @@ pub enum HiccupError {
 impl fmt::Display for HiccupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::PeriodTooShort { period, minimum } => write!(
+                f,
+                "the period of the hiccup probe is {period:?}, which is too short; the minimum is \
+                 {minimum:?}"
+            ),
             Self::Thread(error) => {
                 write!(f, "the hiccup probe's thread cannot be started: {error}")
             }
@@ -145,6 +174,7 @@ impl fmt::Display for HiccupError {
 impl error::Error for HiccupError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
+            Self::PeriodTooShort { .. } => None,
             Self::Thread(error) => Some(error),
             Self::Register(error) => Some(error),
         }

@@ -114,6 +114,9 @@ impl Reporter {
     /// Emits a last report, unless one failed before, and ends the thread. Blocks until the thread
     /// has ended.
     ///
+    /// If the reporter's own thread makes this call, which only code in `emit` or in a writer can do,
+    /// it does not block: the thread emits the last report and ends after the call has returned.
+    ///
     /// # Errors
     /// Returns the error of the writer or of `emit`, in an earlier report or in the last one.
     /// Returns an error of the kind [`Other`](io::ErrorKind::Other) if the thread has panicked.
@@ -123,10 +126,13 @@ impl Reporter {
 
     fn end(&mut self) -> io::Result<()> {
         self.alive = None;
-        match self.thread.take().map(JoinHandle::join) {
+        match self.thread.take() {
+            // A thread that joined itself would wait forever. It ends by itself, as `alive` is gone.
+            Some(thread) if thread.thread().id() == thread::current().id() => Ok(()),
+            Some(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the reporter's thread panicked"))),
             None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(io::Error::other("the reporter's thread panicked")),
         }
     }
 }

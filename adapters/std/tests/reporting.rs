@@ -6,13 +6,14 @@ use core::time::Duration;
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex, mpsc},
+    thread::{self, ThreadId},
 };
 
 use serde_json::Value;
 use support::{in_turn, until, without_hanging};
 use tailwatch::{
-    Accuracy, Collector, HiccupError, HiccupProbe, Outcome, RegisterError, Report, Reporter,
-    TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
+    Accuracy, Collector, Event, EventId, HiccupError, HiccupProbe, Outcome, RegisterError, Report,
+    Reporter, TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
 };
 
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -104,6 +105,34 @@ fn stop_returns_the_error_or_panic_that_ended_the_reporter() {
 }
 
 #[test]
+fn a_reporter_that_its_own_callback_drops_or_stops_ends_by_itself() {
+    type Owned = Arc<Mutex<Option<Reporter>>>;
+
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        let end: [fn(Reporter); 2] = [drop, |reporter| reporter.stop().unwrap()];
+        for end in end {
+            let reporter = Owned::default();
+            let (owned, (calls, called)) = (Arc::clone(&reporter), mpsc::channel());
+            let own = move |_: &Report| {
+                // `None` in the last report, after the reporter has been dropped.
+                if let Some(reporter) = owned.lock().unwrap().take() {
+                    end(reporter);
+                }
+                calls.send(()).map_err(io::Error::other)
+            };
+            // The callback cannot take the reporter before it is here.
+            let mut place = reporter.lock().unwrap();
+            *place = Some(Reporter::start(&collector, INTERVAL, own).unwrap());
+            drop(place);
+            // Ends when the thread has ended and its callback is gone.
+            assert_eq!(called.iter().count(), 2, "one report, and the last one");
+        }
+    });
+}
+
+#[test]
 fn a_trace_has_a_row_for_each_record() {
     let _turn = in_turn();
     let file = Shared::default();
@@ -160,6 +189,53 @@ fn a_hiccup_probe_records_until_it_is_stopped() {
         assert_eq!(count(), at_the_end);
         let slowest = collector.slowest(Trading::GcPause, Duration::from_mins(1)).unwrap();
         assert!(slowest.iter().all(|slow| &*slow.thread == "hiccup"));
+    });
+}
+
+#[test]
+fn the_code_of_an_event_runs_only_where_a_hiccup_probe_is_started() {
+    #[derive(Clone, Copy)]
+    struct Watched(&'static Mutex<Vec<ThreadId>>);
+
+    impl Event for Watched {
+        fn id(self) -> EventId {
+            self.0.lock().unwrap().push(thread::current().id());
+            Trading::GcPause.id()
+        }
+    }
+
+    static CALLERS: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        let probe = HiccupProbe::start(&collector, Watched(&CALLERS), INTERVAL).unwrap();
+        until(|| collector.total(Trading::GcPause).unwrap().is_some());
+        probe.stop();
+        let here = thread::current().id();
+        assert!(CALLERS.lock().unwrap().iter().all(|caller| *caller == here));
+    });
+}
+
+#[test]
+fn a_hiccup_probe_refuses_a_period_without_sleep_and_stops_within_a_long_one() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        let start = |period| HiccupProbe::start(&collector, Trading::GcPause, period);
+        for (period, name) in [(Duration::ZERO, "0ns"), (Duration::from_nanos(9_999), "9.999µs")] {
+            let error = start(period).unwrap_err();
+            assert!(
+                matches!(error, HiccupError::PeriodTooShort { period: named, minimum }
+                    if named == period && minimum == Duration::from_micros(10)),
+                "{error:?}"
+            );
+            let message = error.to_string();
+            assert!(message.contains(name) && message.contains("minimum is 10µs"), "{message}");
+        }
+        start(Duration::from_micros(10)).unwrap().stop();
+        start(NEVER).unwrap().stop();
+        start(Duration::MAX).unwrap().stop();
     });
 }
 
