@@ -20,6 +20,11 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// emitting a report takes longer than the interval, the reporter skips the intervals that passed
 /// meanwhile. An interval below 1 ms is raised to 1 ms.
 ///
+/// [`table`](Self::table) and [`json_lines`](Self::json_lines) pass each table or line to the writer
+/// in one call. So several reporters, also of several processes, may write to one file that each of
+/// them has opened for appending. Through a pipe, the operating system may interleave texts of more
+/// than 4 KiB.
+///
 /// When the reporter is stopped or dropped, it emits a last report, unless one failed before. Stop
 /// the collector before, so that this report includes everything that was recorded.
 ///
@@ -54,10 +59,7 @@ impl Reporter {
         every: Duration,
         mut to: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start(collector, every, move |report| {
-            writeln!(to, "{report}")?;
-            to.flush()
-        })
+        Self::start(collector, every, move |report| write_whole(&mut to, format!("{report}\n")))
     }
 
     /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,
@@ -70,10 +72,7 @@ impl Reporter {
         every: Duration,
         mut to: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start(collector, every, move |report| {
-            writeln!(to, "{}", report.to_json())?;
-            to.flush()
-        })
+        Self::start(collector, every, move |report| write_whole(&mut to, report.to_json() + "\n"))
     }
 
     /// Starts a reporter that calls `emit` with the report once in each interval `every`, for
@@ -135,6 +134,13 @@ impl Reporter {
             None => Ok(()),
         }
     }
+}
+
+/// Writes a table or line by one call of `write`, so that no other writer of the same file can write
+/// in the middle of it, and flushes it.
+fn write_whole(to: &mut impl Write, text: String) -> io::Result<()> {
+    to.write_all(text.as_bytes())?;
+    to.flush()
 }
 
 impl Drop for Reporter {

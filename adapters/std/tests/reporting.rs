@@ -4,7 +4,9 @@ mod support;
 
 use core::time::Duration;
 use std::{
+    fs::{self, OpenOptions},
     io::{self, Write},
+    path::Path,
     sync::{Arc, Mutex, mpsc},
     thread::{self, ThreadId},
 };
@@ -101,6 +103,67 @@ fn stop_returns_the_error_or_panic_that_ended_the_reporter() {
         assert_eq!(reporter.stop().unwrap_err().kind(), io::ErrorKind::StorageFull);
         let panics = Reporter::start(&collector, INTERVAL, |_| panic!("on purpose")).unwrap();
         assert!(panics.stop().unwrap_err().to_string().contains("panicked"));
+    });
+}
+
+#[test]
+fn each_table_and_each_line_is_written_in_one_call() {
+    #[derive(Clone, Default)]
+    struct Calls(Arc<Mutex<Vec<String>>>);
+
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        let (tables, lines) = (Calls::default(), Calls::default());
+        let table = Reporter::table(&collector, INTERVAL, tables.clone()).unwrap();
+        let line = Reporter::json_lines(&collector, INTERVAL, lines.clone()).unwrap();
+        let count = |calls: &Calls| calls.0.lock().unwrap().len();
+        until(|| count(&tables) >= 3 && count(&lines) >= 3);
+        table.stop().unwrap();
+        line.stop().unwrap();
+        for call in &*tables.0.lock().unwrap() {
+            assert!(call.contains("event") && call.contains(" records: "), "{call:?}");
+            assert!(call.ends_with('\n'), "{call:?}");
+        }
+        for call in &*lines.0.lock().unwrap() {
+            let line = call.strip_suffix('\n').expect("the line ends in the same call");
+            let report: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(report["schema"], "tailwatch.report/1");
+        }
+    });
+}
+
+#[test]
+fn reporters_that_append_to_one_file_leave_each_line_whole() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("reporting-appended.jsonl");
+        // A file of an earlier run.
+        let _ = fs::remove_file(&path);
+        let open = || OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        let collector = Collector::builder().start().unwrap();
+        let reporters = [(); 8]
+            .map(|()| Reporter::json_lines(&collector, Duration::from_millis(1), open()).unwrap());
+        let text = || fs::read_to_string(&path).unwrap();
+        until(|| fs::metadata(&path).unwrap().len() >= 4_000_000);
+        for reporter in reporters {
+            reporter.stop().unwrap();
+        }
+        for line in text().lines() {
+            let report: Value = serde_json::from_str(line).expect("each line is one report");
+            assert_eq!(report["schema"], "tailwatch.report/1");
+        }
     });
 }
 
