@@ -6,6 +6,7 @@
 """
 
 import gzip
+import os
 import json
 import pathlib
 import subprocess
@@ -71,6 +72,29 @@ TASK_CASES = [
 ]
 
 
+def closed(bot, folder):
+    """Runs the bot where its output cannot be written. Returns the number of failures."""
+    failures = 0
+    reader, pipe = os.pipe()
+    # Every write to the pipe now fails with EPIPE, as with `| head -1`.
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for options in [], ["--json", "-"]:
+        for case, to, code in [("a pipe without a reader", pipe, 0), ("a full disk", full, 1)]:
+            for stderr in subprocess.PIPE, to:
+                command = [bot, "--feed", "good", "--speed", "max", *options]
+                run = subprocess.run(command, cwd=folder, stdout=to, stderr=stderr, text=True, timeout=60)
+                said = run.stderr or ""
+                silent = code and stderr != to and "standard output" not in said
+                if run.returncode != code or "panicked" in said or silent:
+                    failures += 1
+                    problem = f"exit code {run.returncode}, expected {code}"
+                    print(f"check_bot: standard output is {case}: {problem}\n{said}", file=sys.stderr)
+    os.close(pipe)
+    os.close(full)
+    return failures
+
+
 def main():
     if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["--tasks"]):
         sys.exit(__doc__)
@@ -91,6 +115,7 @@ def main():
                 failures += 1
                 problem = f"exit code {run.returncode}, expected {code}; missing from standard error: {missing}"
                 print(f"check_bot: {name}: {problem}\n{run.stderr}", file=sys.stderr)
+        failures += closed(bot, folder)
     if failures:
         sys.exit(1)
     print(f"check_bot: all {len(cases)} cases behave as expected")

@@ -1,10 +1,11 @@
-"""Runs the small examples to their end and checks their output.
+"""Runs the small examples to their end and checks their output, also where it cannot be written.
 
     check_examples.py FOLDER
 
 FOLDER is the directory into which cargo builds the examples.
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -123,13 +124,42 @@ def check(folder, name, arguments, expected, given=b""):
     return problems
 
 
+def pipe_without_reader():
+    """Returns the end of a pipe to which every write fails with EPIPE, as with `| head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def closed(folder, name, arguments, _, given=b""):
+    """Returns what is wrong with one example if nobody reads its output, or the disk is full."""
+    command, problems = [folder / name, *arguments], []
+    closing = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', *command]
+    with tempfile.TemporaryDirectory() as here:
+        for case, started, to, code in [
+            ("a pipe without a reader", command, pipe_without_reader(), 0),
+            ("a closed stream", closing, os.open(os.devnull, os.O_WRONLY), 0),
+            ("a full disk", command, os.open("/dev/full", os.O_WRONLY), 1),
+        ]:
+            run = subprocess.run(started, cwd=here, input=given, stdout=to, stderr=subprocess.PIPE, timeout=120)
+            stderr = run.stderr.decode()
+            if run.returncode != code or "panicked" in stderr or (code and not stderr):
+                problems.append(f"standard output is {case}: exit code {run.returncode}, not {code}: {stderr}")
+            # Standard error as well. There is then no place for a message.
+            run = subprocess.run(started, cwd=here, input=given, stdout=to, stderr=to, timeout=120)
+            if run.returncode != code:
+                problems.append(f"both outputs are {case}: exit code {run.returncode}, not {code}")
+            os.close(to)
+    return problems
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     folder = pathlib.Path(sys.argv[1]).resolve()
     failures = 0
     for case in CASES:
-        for problem in check(folder, *case):
+        for problem in check(folder, *case) + closed(folder, *case):
             failures += 1
             print(f"check_examples: {case[0]}: {problem}", file=sys.stderr)
     if failures:

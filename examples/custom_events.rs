@@ -6,6 +6,7 @@ use core::{error::Error, time::Duration};
 use tailwatch::{
     Collector, Quantile, Sampling, Threshold, Unit, events, measure, record_duration, record_value,
 };
+use tailwatch_examples::console::print_line;
 
 events! {
     /// The events of a gateway.
@@ -41,14 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     record_duration(Gateway::RoundTrip, Duration::from_millis(7));
 
     collector.stop();
-    println!("{}", collector.report());
+    print_line(collector.report())?;
     let heartbeat =
         collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
     let heartbeat = heartbeat.ok_or("no heartbeat was recorded")?;
     let corrected = heartbeat.corrected.ok_or("heartbeats have no expected interval")?;
-    println!(
+    print_line(format_args!(
         "heartbeat p95: {} ns as measured, {} ns corrected for coordinated omission",
         heartbeat.summary.p95, corrected.p95
-    );
+    ))?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example decode_frames -- /dev/ttyACM0
 //! ```
 
-use core::error::Error;
+use core::{error::Error, mem};
 use std::{
     env,
     fs::File,
@@ -16,6 +16,7 @@ use tailwatch_bare_metal::wire::{
     CountsFrame, Decoder, Frame, HealthFrame, LimitFrame, LimitKind, LimitState, SummaryFrame,
     UnitKind,
 };
+use tailwatch_examples::console::print_line;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut input: Box<dyn Read> = match env::args().nth(1) {
@@ -26,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (mut decoder, mut frames) = (Decoder::new(), 0_u64);
     let mut bytes = [0; 4_096];
+    let mut printed = Ok(());
     loop {
         let read = match input.read(&mut bytes) {
             Ok(0) => break,
@@ -35,37 +37,38 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         decoder.feed(&bytes[..read], |frame| {
             frames += 1;
-            show(&frame);
+            if printed.is_ok() {
+                printed = print_line(text(&frame));
+            }
         });
+        mem::replace(&mut printed, Ok(()))?;
     }
     let rejected = decoder.rejected();
-    println!(
+    print_line(format_args!(
         "{frames} frames; rejected: {} too long, {} damaged, {} of another version, {} unknown",
         rejected.too_long, rejected.damaged, rejected.other_version, rejected.unknown
-    );
+    ))?;
     Ok(())
 }
 
-fn show(frame: &Frame) {
+/// Returns the lines about a frame.
+fn text(frame: &Frame) -> String {
     match frame {
-        Frame::Health(health) => show_health(health),
-        Frame::Counts(counts) => show_counts(counts),
-        Frame::Summary(summary) => show_summary(summary),
-        Frame::Limit(limit) => show_limit("limit", limit),
+        Frame::Health(health) => health_text(health),
+        Frame::Counts(counts) => counts_text(counts),
+        Frame::Summary(summary) => summary_text(summary),
+        Frame::Limit(limit) => limit_text("limit", limit),
         Frame::StatusChange { at, limit } => {
-            show_limit(
-                if limit.state == LimitState::Violated { "RAISED" } else { "cleared" },
-                limit,
-            );
-            println!("  at tick {at}");
+            let what = if limit.state == LimitState::Violated { "RAISED" } else { "cleared" };
+            format!("{}\n  at tick {at}", limit_text(what, limit))
         }
-        other => println!("{other:?}"),
+        other => format!("{other:?}"),
     }
 }
 
 /// Health is the first frame of a report, so the head of the table follows it.
-fn show_health(health: &HealthFrame) {
-    println!(
+fn health_text(health: &HealthFrame) -> String {
+    let counts = format!(
         "\n{} records: {} delivered, {} overwritten, {} pending; {} late, {} clock anomalies, \
          {} saturated, {} invalid, {} of unknown events; \
          {} passes, {} of them while the clock stood still",
@@ -81,14 +84,15 @@ fn show_health(health: &HealthFrame) {
         health.passes,
         health.still_passes
     );
-    println!(
+    let head = format!(
         "{:<24}{:>9}{:>10}{:>14}{:>14}{:>14}{:>14}{:>14}  ±",
         "event", "window", "count", "p50", "p95", "p99", "p99.9", "max"
     );
+    format!("{counts}\n{head}")
 }
 
-fn show_counts(counts: &CountsFrame) {
-    println!(
+fn counts_text(counts: &CountsFrame) -> String {
+    format!(
         "{:<24}{} ok, {} error, {} cancelled; {} open, {} orphans",
         counts.name.as_str(),
         counts.ok,
@@ -96,24 +100,28 @@ fn show_counts(counts: &CountsFrame) {
         counts.cancelled,
         counts.open,
         counts.orphans
-    );
+    )
 }
 
-fn show_summary(summary: &SummaryFrame) {
+fn summary_text(summary: &SummaryFrame) -> String {
     let window = summary.window.map_or("all".into(), |nanos| format!("{} ms", nanos / 1_000_000));
     let unit = if summary.unit == UnitKind::Time { "ns" } else { "" };
-    print!("{:<24}{window:>9}{:>10}", summary.name.as_str(), summary.count);
-    for value in [summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max] {
-        print!("{:>14}", format!("{value} {unit}").trim_end());
-    }
+    let values: String = [summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max]
+        .map(|value| format!("{:>14}", format!("{value} {unit}").trim_end()))
+        .concat();
     let accuracy = match summary.error_ppm {
         0 => "exact".into(),
         ppm => format!("{}.{:02} %", ppm / 10_000, ppm % 10_000 / 100),
     };
-    println!("  {accuracy}{}", if summary.complete { "" } else { ", incomplete" });
+    format!(
+        "{:<24}{window:>9}{:>10}{values}  {accuracy}{}",
+        summary.name.as_str(),
+        summary.count,
+        if summary.complete { "" } else { ", incomplete" }
+    )
 }
 
-fn show_limit(what: &str, limit: &LimitFrame) {
+fn limit_text(what: &str, limit: &LimitFrame) -> String {
     let kind = match limit.kind {
         LimitKind::Quantile { ppm, limit, window } => {
             format!(
@@ -126,7 +134,7 @@ fn show_limit(what: &str, limit: &LimitFrame) {
         LimitKind::Silence { longest } => format!("silent for {} ms at most", longest / 1_000_000),
     };
     let observed = limit.observed.map_or("nothing".into(), |observed| observed.to_string());
-    println!(
+    format!(
         "{:<24}{what}: {kind}: {:?}, {observed} observed, {} of {} over; raised {}, cleared {}",
         limit.name.as_str(),
         limit.state,
@@ -134,5 +142,5 @@ fn show_limit(what: &str, limit: &LimitFrame) {
         limit.count,
         limit.raised,
         limit.cleared
-    );
+    )
 }

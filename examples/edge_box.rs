@@ -10,6 +10,7 @@ use core::{error::Error, hint::black_box, time::Duration};
 
 use core_affinity::CoreId;
 use tailwatch::{BuildError, Collector, DrainPriority, Trading, measure_tagged};
+use tailwatch_examples::console::{print_line, print_note};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cores =
@@ -27,13 +28,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let collector = match set_up(true).start() {
         Err(BuildError::Lock { .. }) => {
-            eprintln!("the rings cannot be locked in memory, because RLIMIT_MEMLOCK is too low");
+            print_note("the rings cannot be locked in memory, because RLIMIT_MEMLOCK is too low");
             set_up(false).start()?
         }
         started => started?,
     };
     collector.install()?;
-    println!("{}", collector.explain()); // the settings in force and their sources
+    print_line(collector.explain())?; // the settings in force and their sources
 
     // Pin the thread and give it a ring before the first order.
     if !core_affinity::set_for_current(trading) {
@@ -49,11 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let minute = collector
         .stats(Trading::OrderPlacement, Duration::from_mins(1))?
         .ok_or("no order was measured")?;
-    println!("{} orders, p99.9 {} ns, max {} ns", minute.count, minute.p99_9, minute.max);
-    println!(
-        "{} of {} records overwritten",
-        collector.health().overwritten,
-        collector.health().produced
-    );
+    let (count, p99_9, max) = (minute.count, minute.p99_9, minute.max);
+    print_line(format_args!("{count} orders, p99.9 {p99_9} ns, max {max} ns"))?;
+    let health = collector.health();
+    let (overwritten, produced) = (health.overwritten, health.produced);
+    print_line(format_args!("{overwritten} of {produced} records overwritten"))?;
     Ok(())
 }

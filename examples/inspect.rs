@@ -1,15 +1,16 @@
-//! Prints every record as it is delivered, and how STARTs and ENDs pair. This helps to find out
+//! Prints every record that is delivered, and how STARTs and ENDs pair. This helps to find out
 //! where a number comes from.
 //!
 //! `cargo run --release --example inspect`
 
 use core::error::Error;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::mpsc};
 
 use tailwatch::{
     Collector, Delivery, EventId, Kind, Outcome, Trading, measure, measure_tagged, record_end,
     record_start_tagged,
 };
+use tailwatch_examples::console::print_line;
 
 /// The tags of STARTs without an END, by event and start tick.
 ///
@@ -19,7 +20,8 @@ use tailwatch::{
 struct OpenSpans(HashMap<(u16, u64), u64>);
 
 impl OpenSpans {
-    fn print(&mut self, delivery: &Delivery<'_>) {
+    /// Returns the line about a record.
+    fn line(&mut self, delivery: &Delivery<'_>) -> String {
         let record = delivery.record;
         let id = delivery.id.map_or(0, EventId::get);
         let text = match (delivery.kind, delivery.duration_ns_or_value) {
@@ -41,18 +43,19 @@ impl OpenSpans {
             }
             (_, number) => number.map_or_else(String::new, |number| number.to_string()),
         };
-        println!(
-            "{:<18} {:<13} {:<8} {text}",
-            delivery.event,
-            delivery.kind.to_string(),
-            delivery.thread
-        );
+        let (event, kind, thread) = (delivery.event, delivery.kind.to_string(), delivery.thread);
+        format!("{event:<18} {kind:<13} {thread:<8} {text}")
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut open = OpenSpans::default();
-    let collector = Collector::builder().observer(move |delivery| open.print(delivery)).start()?;
+    // An observer runs in the thread that drains and cannot return an error, so it hands its lines
+    // over.
+    let (line, lines) = mpsc::channel();
+    let collector = Collector::builder()
+        .observer(move |delivery| drop(line.send(open.line(delivery))))
+        .start()?;
     collector.install()?;
     tailwatch::register_thread("main")?;
 
@@ -72,10 +75,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     collector.stop();
+    for line in lines.try_iter() {
+        print_line(line)?;
+    }
     let health = collector.health();
-    println!(
+    print_line(format_args!(
         "{} records delivered, {} overwritten, {} orphans",
         health.delivered, health.overwritten, health.orphans
-    );
+    ))?;
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! The pages of the documentation as modules, so that `cargo test` compiles and runs their code
-//! blocks.
+//! What the small examples print with, and the pages of the documentation as modules, so that `cargo
+//! test` compiles and runs their code blocks.
 
 #![allow(clippy::doc_markdown, reason = "the pages write names as prose where it reads better")]
+
+pub mod console;
 
 #[doc = include_str!("../README.md")]
 pub mod readme {}

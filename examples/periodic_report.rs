@@ -7,6 +7,7 @@ use core::{error::Error, hint::black_box, time::Duration};
 use std::{env, fs::File, io, time::Instant};
 
 use tailwatch::{Collector, HiccupProbe, Reporter, Trading, time};
+use tailwatch_examples::console::print_line;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::builder().start()?;
@@ -29,11 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     probe.stop();
     collector.stop(); // so that the last report has all records
-    table.stop()?;
+    match table.stop() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // nobody reads the tables
+        stopped => stopped?,
+    }
     lines.map_or(Ok(()), Reporter::stop)?;
-    println!(
-        "{}",
-        collector.report().diff(&before).ok_or("the first report is not older than the second")?
-    );
+    let diff = collector.report().diff(&before);
+    print_line(diff.ok_or("the first report is not older than the second")?)?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 use core::{error::Error, hint::black_box, time::Duration};
 
 use tailwatch::{Collector, Trading, measure};
+use tailwatch_examples::console::print_line;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let collector = Collector::builder().start()?;
@@ -19,9 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let minute = collector
         .stats(Trading::OrderPlacement, Duration::from_mins(1))?
         .ok_or("no order was measured")?;
-    println!(
+    print_line(format_args!(
         "{} orders: p50 {} ns, p99 {} ns, max {} ns",
         minute.count, minute.p50, minute.p99, minute.max
-    );
+    ))?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use tailwatch::{
     Collector, Event, Limit, Quantile, SlaChange, Threshold, Trading, WindowSpec, measure_tagged,
     time,
 };
+use tailwatch_examples::console::{print_line, print_note};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let webhook = TcpListener::bind("127.0.0.1:0")?;
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let text =
                 format!("{} {}", if change.raised { "RAISED" } else { "CLEARED" }, change.limit);
             if let Err(error) = post(address, &text) {
-                eprintln!("the alert could not be sent: {error}");
+                print_note(format_args!("the alert could not be sent: {error}"));
             }
         }
     });
@@ -60,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     sender.join().map_err(|_| "the sender panicked")?;
     post(address, "")?; // ends the webhook
     for text in receiver.join().map_err(|_| "the webhook panicked")?? {
-        println!("{text}");
+        print_line(text)?;
     }
     Ok(())
 }

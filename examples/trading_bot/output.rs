@@ -2,7 +2,7 @@
 //! costs no run.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -68,7 +68,7 @@ impl Outputs {
     fn write_json(&mut self, report: &impl Serialize) -> Result<(), OutputError> {
         match &mut self.json {
             None => Ok(()),
-            Some(Json::Stdout) => write_json(io::stdout().lock(), report)
+            Some(Json::Stdout) => unless_closed(write_json(io::stdout().lock(), report))
                 .map_err(|error| OutputError::Write("standard output".to_owned(), error)),
             Some(Json::File(path, file)) => write_json(file, report)
                 .map_err(|error| OutputError::Write(path.display().to_string(), error)),
@@ -78,20 +78,29 @@ impl Outputs {
     /// Writes the table to standard output, or to standard error if the JSON report goes to
     /// standard output.
     fn write_table(&self, table: &str) -> Result<(), OutputError> {
-        if matches!(self.json, Some(Json::Stdout)) {
-            writeln!(io::stderr().lock(), "{table}")
-                .map_err(|error| OutputError::Write("standard error".to_owned(), error))
+        let table = format!("{table}\n");
+        let (written, name) = if matches!(self.json, Some(Json::Stdout)) {
+            (io::stderr().lock().write_all(table.as_bytes()), "standard error")
         } else {
-            writeln!(io::stdout().lock(), "{table}")
-                .map_err(|error| OutputError::Write("standard output".to_owned(), error))
-        }
+            (io::stdout().lock().write_all(table.as_bytes()), "standard output")
+        };
+        unless_closed(written).map_err(|error| OutputError::Write(name.to_owned(), error))
     }
 }
 
-fn write_json(to: impl Write, report: &impl Serialize) -> io::Result<()> {
-    let mut to = BufWriter::new(to);
-    serde_json::to_writer_pretty(&mut to, report)?;
-    to.write_all(b"\n")?;
+/// Ignores that nobody reads a stream any more, as with `| head -1`.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes the report by one call.
+fn write_json(mut to: impl Write, report: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    to.write_all(&text)?;
     to.flush()
 }
 

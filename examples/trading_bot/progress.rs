@@ -33,7 +33,7 @@ impl Notes {
     /// to stop.
     pub(crate) fn print(&self, text: &str) {
         self.0.suspend(|| {
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
         });
     }
 }

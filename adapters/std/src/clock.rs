@@ -5,7 +5,8 @@ pub(crate) mod tsc;
 
 use core::{fmt, time::Duration};
 use std::{
-    sync::OnceLock,
+    io::{self, Write},
+    sync::{Once, OnceLock},
     time::{Instant, SystemTime},
 };
 
@@ -276,6 +277,18 @@ impl Anchor {
     }
 }
 
+/// Prints a warning, once per process, that the operating system's clock is used instead of the
+/// processor's counter.
+pub(crate) fn warn_of_fallback() {
+    const WARNING: &str = "tailwatch: the processor's counter is missing or does not run at a \
+        constant rate; spans are measured with the operating system's clock, which is slower to \
+        read and may need a system call\n";
+    static ONCE: Once = Once::new();
+    // Without the print macros, which panic if standard error cannot be written. Then the warning
+    // is left out; `Collector::explain` names the clock.
+    ONCE.call_once(|| drop(io::stderr().write_all(WARNING.as_bytes())));
+}
+
 /// Returns a duration in nanoseconds, but at most 2^63 − 1.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(i64::MAX as u64, |nanos| nanos.min(i64::MAX as u64))
@@ -304,6 +317,52 @@ mod tests {
         assert_eq!(start.unix_ns(rate, 1_100), 100);
         assert_eq!(start.unix_ns(rate, 960), 30);
         assert_eq!(start.unix_ns(rate, 0), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_warning_of_a_fallback_fails_nobody_if_it_cannot_be_printed() {
+        use std::{
+            env,
+            fs::File,
+            process::{Command, Stdio},
+        };
+
+        const NAME: &str =
+            "clock::tests::the_warning_of_a_fallback_fails_nobody_if_it_cannot_be_printed";
+        const IN_CHILD: &str = "CLOCK_TEST_IN_CHILD";
+
+        if env::var_os(IN_CHILD).is_some() {
+            warn_of_fallback();
+            return;
+        }
+        let child = || {
+            let mut child = Command::new(env::current_exe().unwrap());
+            child.args(["--exact", NAME, "--nocapture"]).env(IN_CHILD, "");
+            child
+        };
+        let warned = child().output().unwrap();
+        let stderr = String::from_utf8(warned.stderr).unwrap();
+        assert!(warned.status.success() && stderr.contains("operating system's clock"), "{stderr}");
+
+        let (reader, pipe) = io::pipe().unwrap();
+        drop(reader);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        for (case, stderr) in
+            [("a pipe without a reader", Stdio::from(pipe)), ("full", full.into())]
+        {
+            let warned = child().stderr(stderr).output().unwrap();
+            let stdout = String::from_utf8(warned.stdout).unwrap();
+            assert!(warned.status.success() && stdout.contains("1 passed"), "{case}: {stdout}");
+        }
+        let closed = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$@\" 2>&-"])
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(IN_CHILD, "")
+            .output()
+            .unwrap();
+        assert!(closed.status.success(), "{}", String::from_utf8_lossy(&closed.stdout));
     }
 
     #[test]

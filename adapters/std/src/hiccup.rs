@@ -90,7 +90,10 @@ impl HiccupProbe {
             let is_registered = result.is_ok();
             // Sending cannot fail, because `start` waits for this message.
             let _ = registered.send(result);
-            while is_registered {
+            if !is_registered {
+                return;
+            }
+            loop {
                 let start = Instant::now();
                 // Repeated, because parking may end too early.
                 let late_by = loop {

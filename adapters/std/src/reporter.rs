@@ -59,7 +59,7 @@ impl Reporter {
         every: Duration,
         mut to: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start(collector, every, move |report| write_whole(&mut to, format!("{report}\n")))
+        Self::start(collector, every, move |report| write_whole(&mut to, &format!("{report}\n")))
     }
 
     /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,
@@ -72,7 +72,9 @@ impl Reporter {
         every: Duration,
         mut to: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        Self::start(collector, every, move |report| write_whole(&mut to, report.to_json() + "\n"))
+        Self::start(collector, every, move |report| {
+            write_whole(&mut to, &(report.to_json() + "\n"))
+        })
     }
 
     /// Starts a reporter that calls `emit` with the report once in each interval `every`, for
@@ -138,7 +140,7 @@ impl Reporter {
 
 /// Writes a table or line by one call of `write`, so that no other writer of the same file can write
 /// in the middle of it, and flushes it.
-fn write_whole(to: &mut impl Write, text: String) -> io::Result<()> {
+fn write_whole(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.write_all(text.as_bytes())?;
     to.flush()
 }

@@ -71,6 +71,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+// The print macros panic if nobody reads the stream any more. No output may make a call fail.
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
 mod backlog;
 mod classify;

@@ -4,6 +4,8 @@
 //! code calls functions of `tailwatch`.
 
 #![forbid(unsafe_code)]
+// The print macros panic if nobody reads the stream any more. No output may make a call fail.
+#![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
 mod arguments;
 mod expand;

@@ -11,7 +11,7 @@ use super::{
     ring_sizes::{self, StatisticsBytes},
 };
 use crate::{
-    clock::{ClockMode, ClockSource, HostClock},
+    clock::{ClockMode, ClockSource, HostClock, warn_of_fallback},
     drain::{
         Drain, Setup,
         poll_interval::MIN_PERIOD,
@@ -448,19 +448,6 @@ fn sampler(
         sampler.set(*id, sampling.value.check()?).ok_or(SamplingError::UnknownEvent { id: *id })?;
     }
     Ok(sampler)
-}
-
-/// Prints a warning, once per process, that the operating system's clock is used instead of the
-/// processor's counter.
-fn warn_of_fallback() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        eprintln!(
-            "tailwatch: the processor's counter is missing or does not run at a constant rate; \
-             spans are measured with the operating system's clock, which is slower to read and may \
-             need a system call"
-        );
-    });
 }
 
 impl fmt::Debug for Builder {
