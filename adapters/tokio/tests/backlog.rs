@@ -99,6 +99,21 @@ fn a_watcher_ends_when_its_token_is_cancelled() {
 }
 
 #[test]
+fn a_watcher_with_the_longest_period_that_starts_late_ends_when_its_token_is_cancelled() {
+    let bench = paused(|builder| builder);
+    bench.runtime.block_on(async {
+        let (sender, _receiver) = mpsc::channel::<()>(1);
+        let token = CancellationToken::new();
+        let watcher = watch_backlog(&sender, BACKLOG, Duration::MAX, token.clone()).unwrap();
+        // The first tick is late, so the interval computes when the next one is due.
+        tokio::time::advance(Duration::from_millis(50)).await;
+        token.cancel();
+        watcher.await.unwrap();
+    });
+    assert_eq!(bench.flushed().values(BACKLOG), [0]);
+}
+
+#[test]
 fn a_watcher_without_a_runtime_or_a_period_is_refused() {
     let (sender, _receiver) = mpsc::channel::<()>(1);
     let watch = |period| watch_backlog(&sender, BACKLOG, period, CancellationToken::new());
