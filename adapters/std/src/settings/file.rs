@@ -152,9 +152,10 @@ impl ConfigFile<'_> {
                 problem: SettingsProblem::Limits(problem),
             }
         })?;
+        // `sla = []` changes nothing, like a file without `[[sla]]`.
+        let Some(first) = entries.first() else { return Ok(()) };
         // The line of the first limit stands for all of them in the origin.
-        let first_line =
-            entries.first().map_or_else(|| self.parser.line(sla.span().start), |entry| entry.line);
+        let first_line = first.line;
         let limits = entries.iter().map(|entry| (entry.event, entry.limit)).collect();
         settings
             .limits

@@ -117,18 +117,20 @@ impl LimitsParser<'_> {
         let Some(sla) = document.get(SLA) else {
             return Err(self.error(0, ParseLimitsProblem::NoLimits));
         };
-        Ok(self.entries(sla)?.into_iter().map(|entry| (entry.event, entry.limit)).collect())
+        let entries = self.entries(sla)?;
+        if entries.is_empty() {
+            return Err(self.at(sla, ParseLimitsProblem::NoLimits));
+        }
+        Ok(entries.into_iter().map(|entry| (entry.event, entry.limit)).collect())
     }
 
-    /// Reads all `[[sla]]` tables. `sla` is the value of the key `sla`.
+    /// Reads all `[[sla]]` tables, of which there may be none (`sla = []`). `sla` is the value of the
+    /// key `sla`.
     pub(crate) fn entries(
         &self,
         sla: &Spanned<DeValue<'_>>,
     ) -> Result<Vec<Entry>, ParseLimitsError> {
         let entries = match sla.get_ref() {
-            DeValue::Array(entries) if entries.is_empty() => {
-                return Err(self.at(sla, ParseLimitsProblem::NoLimits));
-            }
             DeValue::Array(entries) => entries,
             DeValue::Table(_) => return Err(self.at(sla, ParseLimitsProblem::SingleTable)),
             _ => return Err(self.wrong_type(sla, SLA, "one [[sla]] table for each limit")),

@@ -343,7 +343,26 @@ fn limits_of_the_file_replace_those_of_the_program() {
 
     let expected = "unknown event \"order_placment\"; did you mean \"order_placement\"?";
     assert_eq!(file_error("[[sla]]\nevent = 'order_placment' #!"), expected);
-    assert_eq!(file_error("sla = [] #!"), "no limits; write at least one [[sla]] table");
+}
+
+#[test]
+fn empty_lists_of_tables_change_nothing_and_an_empty_list_of_windows_is_refused() {
+    for text in ["sla = []", "sampling = []", "sla = []\nsampling = []\ntailwatch = {}"] {
+        assert_eq!(file(text).unwrap(), Settings::default(), "{text}");
+        let mut settings = Settings::default();
+        let limit = Limit::Quantile(Threshold::duration(Quantile::P99, MS));
+        settings.limits.offer(Some(vec![(Trading::OrderFill.id(), limit)]), Origin::Builder);
+        settings.offer_sampling(Trading::GcPause.id(), Sampling::Rate(0.5), Origin::Builder);
+        let before = settings.clone();
+        settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
+        assert_eq!(settings, before, "{text}");
+    }
+    let builder = crate::Collector::builder().ignore_environment();
+    let path = std::env::temp_dir().join(format!("tailwatch-windows-{}", std::process::id()));
+    std::fs::write(&path, "[tailwatch]\nwindows = []\n").unwrap();
+    let error = builder.config_file(&path).start().unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.contains(":2: `windows`: no windows"), "{error}");
 }
 
 #[test]
