@@ -59,7 +59,8 @@ impl FromStr for Stall {
 
     fn from_str(text: &str) -> Result<Self, StallError> {
         let (delay_text, order_text) = text.split_once('@').ok_or(StallError::NoOrder)?;
-        let delay = humantime::parse_duration(delay_text)
+        // `humantime` knows the micro sign, but not the Greek letter, which looks the same.
+        let delay = humantime::parse_duration(&delay_text.replace('\u{3bc}', "\u{b5}"))
             .map_err(|cause| StallError::NoDuration { text: delay_text.to_owned(), cause })?;
         if delay.is_zero() || delay > LONGEST {
             return Err(StallError::OutOfRange(delay_text.to_owned()));
@@ -83,6 +84,8 @@ mod tests {
             ("1m 30s@2", Duration::from_secs(90), 2),
             ("1ns@18446744073709551615", Duration::from_nanos(1), u64::MAX),
             ("1h@3", LONGEST, 3),
+            ("20\u{b5}s@4", Duration::from_micros(20), 4),
+            ("20\u{3bc}s@4", Duration::from_micros(20), 4),
         ] {
             assert_eq!(text.parse(), Ok(Stall { delay, order }), "{text}");
         }

@@ -9,15 +9,13 @@ use super::suggestion::{nearest, write_suggestion};
 /// Spellings of units, each with the unit that is suggested for it. `humantime`, which parses
 /// durations, does not know all of these spellings. If two spellings are equally similar to a wrong
 /// unit, the first is suggested.
-const UNITS: [(&str, &str); 13] = [
+const UNITS: [(&str, &str); 12] = [
     ("ms", "ms"),
     ("us", "us"),
     ("ns", "ns"),
     ("s", "s"),
     ("m", "m"),
     ("h", "h"),
-    // With the Greek letter mu. `humantime` accepts only the micro sign, which looks the same.
-    ("μs", "us"),
     ("milliseconds", "ms"),
     ("microseconds", "us"),
     ("nanoseconds", "ns"),
@@ -73,8 +71,11 @@ impl fmt::Display for DurationProblem {
     }
 }
 
-/// Parses a duration such as `20ms`, `1.5s` or `1m 30s`, from 1 ns to 2^64 − 1 ns.
+/// Parses a duration such as `20ms`, `1_500us` or `1m 30s`, from 1 ns to 2^64 − 1 ns.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
+    // `humantime` accepts the micro sign (U+00B5), but not the Greek letter (U+03BC), which looks the
+    // same and is what many keyboards type.
+    let text = &*text.replace('\u{3bc}', "\u{b5}");
     let mut sum = None;
     // Each term is parsed by itself, because `humantime` 2.4 panics if the sum of several terms
     // overflows a `Duration`.
@@ -93,6 +94,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
 fn term(term: &str) -> Result<Duration, DurationProblem> {
     let unit_at = end_of_number(term);
     let (number, unit) = (term[..unit_at].trim(), term[unit_at..].trim());
+    if let Some(number) = without_separators(number) {
+        return self::term(&format!("{number}{unit}"));
+    }
     // `humantime` would accept "2 0ms" as 20 ms.
     if number.is_empty()
         || number.contains(char::is_whitespace)
@@ -156,8 +160,22 @@ fn terms(text: &str) -> impl Iterator<Item = &str> {
 /// Returns the position after the number at the beginning of `text`, and after the spaces that
 /// follow the number.
 fn end_of_number(text: &str) -> usize {
-    text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c.is_whitespace()))
+    text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '_') || c.is_whitespace()))
         .unwrap_or(text.len())
+}
+
+/// Returns a number without the `_` between its digits, as in `1_000`, which `humantime` does not
+/// accept. Returns `None` if there is no `_`, or if one is elsewhere than between two digits.
+fn without_separators(number: &str) -> Option<String> {
+    let is_separator = |at: usize| {
+        let bytes = number.as_bytes();
+        let is_digit =
+            |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+        is_digit(at.checked_sub(1)) && is_digit(Some(at + 1))
+    };
+    let mut separators = number.match_indices('_').peekable();
+    separators.peek()?;
+    separators.all(|(at, _)| is_separator(at)).then(|| number.replace('_', ""))
 }
 
 /// Returns whether a number with decimals and this unit would be valid without the decimals.

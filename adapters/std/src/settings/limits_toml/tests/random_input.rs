@@ -13,10 +13,11 @@ fn assert_read_or_refused(text: &str) {
 }
 
 /// The units of durations, each with its length in nanoseconds.
-const NANOS_OF_UNITS: [(&str, u128); 7] = [
+const NANOS_OF_UNITS: [(&str, u128); 8] = [
     ("ns", 1),
     ("us", 1_000),
-    ("µs", 1_000),
+    ("\u{b5}s", 1_000),
+    ("\u{3bc}s", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
