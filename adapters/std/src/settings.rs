@@ -15,6 +15,7 @@ mod suggestion;
 mod tests;
 mod value;
 mod variables;
+pub(crate) mod visible;
 
 use core::{fmt, time::Duration};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use self::{
     environment::Environment,
     problem::{SettingsError, SettingsProblem},
     value::{Raw, Value},
+    visible::Visible,
 };
 use crate::{
     clock::ClockMode,
@@ -95,8 +97,8 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Builder => f.write_str("builder"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Environment { variable } => f.write_str(variable),
+            Self::File { path, line } => write!(f, "{}:{line}", Visible(path)),
+            Self::Environment { variable } => Visible::text(variable).fmt(f),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{error, io, path::PathBuf};
 use super::{
     KEYS, Origin, build_error::BuildError, duration::DurationProblem,
     limits_toml::problem::ParseLimitsProblem, suggestion::write_suggestion, variables::variables,
+    visible::Visible,
 };
 
 /// The error returned when a setting of the configuration file or the environment is invalid, or
@@ -196,16 +197,18 @@ impl fmt::Display for SettingsProblem {
                 f.write_str("this line is not valid UTF-8; save the file as UTF-8")
             }
             Self::Unreadable { path, source } => {
-                write!(f, "the configuration file {} cannot be read: {source}", path.display())
+                write!(f, "the configuration file {} cannot be read: {source}", Visible(path))
             }
             Self::TooLarge { path, most } => {
                 write!(
                     f,
                     "the configuration file {} is too large; the maximum is {most} bytes",
-                    path.display()
+                    Visible(path)
                 )
             }
-            Self::InvalidToml { message } => write!(f, "not valid TOML: {message}"),
+            Self::InvalidToml { message } => {
+                write!(f, "not valid TOML: {}", Visible::text(message))
+            }
             Self::UnknownTopLevelKey { key, nearest } => {
                 write!(f, "unknown top-level key {key:?}; ")?;
                 match nearest {

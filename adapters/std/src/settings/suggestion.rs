@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::visible::write_list;
+
 /// How many valid names an error lists if none of them is similar to the wrong one.
 const MAX_LISTED: usize = 16;
 
@@ -44,7 +46,8 @@ pub(crate) fn write_suggestion(
         return f.write_str("; the list of known names is empty");
     }
     let listed = &known[..known.len().min(MAX_LISTED)];
-    write!(f, "; expected one of {}", listed.join(", "))?;
+    f.write_str("; expected one of ")?;
+    write_list(f, listed)?;
     if known.len() > listed.len() {
         write!(f, " and {} more", known.len() - listed.len())?;
     }

@@ -1,3 +1,4 @@
+mod invisible;
 mod services;
 
 use std::{ffi::OsString, path::Path};

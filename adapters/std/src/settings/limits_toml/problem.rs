@@ -6,7 +6,7 @@ use std::error;
 use tailwatch_core::ParseQuantileError;
 
 use super::KEYS;
-use crate::settings::{duration::DurationProblem, suggestion::write_suggestion};
+use crate::settings::{duration::DurationProblem, suggestion::write_suggestion, visible::Visible};
 
 /// The error returned by [`parse_limits`](crate::parse_limits) when the text is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,9 @@ pub enum ParseLimitsProblem {
 impl fmt::Display for ParseLimitsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidToml { message } => write!(f, "not valid TOML: {message}"),
+            Self::InvalidToml { message } => {
+                write!(f, "not valid TOML: {}", Visible::text(message))
+            }
             Self::NoLimits => f.write_str("no limits; write at least one [[sla]] table"),
             Self::SingleTable => {
                 f.write_str("`sla` is a single table; write one [[sla]] table for each limit")
