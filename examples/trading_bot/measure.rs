@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -46,17 +46,24 @@ pub(crate) fn builder(
 pub(crate) enum LimitsFileError {
     #[error("--sla {path}: cannot be read: {cause}", path = .0.display(), cause = .1)]
     Read(PathBuf, io::Error),
+    #[error("--sla {path}: this is not a regular file", path = .0.display())]
+    NotAFile(PathBuf),
     #[error("--sla {path}: the file is larger than {MOST_BYTES} bytes", path = .0.display())]
     TooLarge(PathBuf),
     #[error("--sla {path}: {cause}", path = .0.display(), cause = .1)]
     Limits(PathBuf, ParseLimitsError),
 }
 
-/// The largest file of limits that is read, in bytes: far more than limits take. A device that
-/// never ends is not read forever.
+/// The largest file of limits that is read, in bytes: far more than limits take.
 const MOST_BYTES: u64 = 1 << 20;
 
 fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
+    // Opening a pipe would wait until another process writes to it.
+    let metadata =
+        fs::metadata(path).map_err(|cause| LimitsFileError::Read(path.to_owned(), cause))?;
+    if !metadata.is_file() {
+        return Err(LimitsFileError::NotAFile(path.to_owned()));
+    }
     let mut text = String::new();
     let read =
         File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text));
@@ -102,6 +109,9 @@ mod tests {
         );
         assert!(read(&"#".repeat(1 << 21)).unwrap_err().contains("larger"));
         std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(read_limits(&path).unwrap_err().to_string().contains("not a regular file"));
+        std::fs::remove_dir(&path).unwrap();
         assert!(read_limits(&path).unwrap_err().to_string().contains("cannot be read"));
     }
 }

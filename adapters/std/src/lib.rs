@@ -196,7 +196,7 @@ pub use self::{
         },
         problem::{SettingsError, SettingsProblem},
     },
-    trace::TraceWriter,
+    trace::{TraceIncomplete, TraceWriter},
 };
 
 #[doc = include_str!("coming_from.md")]

@@ -1,31 +1,45 @@
 //! The trace: a CSV file with a row for every record that the drain reads.
 
-use core::fmt;
+mod queue;
+
+#[cfg(test)]
+mod tests;
+
+use core::{fmt, time::Duration};
 use std::{
+    error,
     io::{self, Write},
     sync::Arc,
 };
 
 use tailwatch_core::{Kind, Outcome};
 
-use crate::{
-    observer::Delivery,
-    sync::{Mutex, lock},
-};
+use self::queue::{PATIENCE, Queue};
+use crate::observer::Delivery;
 
 const HEADER: [&str; 7] =
     ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
 
-/// The size of the write buffer. It is large so that the drain, which waits while the buffer is
-/// written to the file, has to wait rarely.
-const BUFFER_BYTES: usize = 1 << 20;
+/// How long [`TraceWriter::finish`] and the drop of the last clone wait for the file.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes a CSV row for every record that the drain reads. Clones write to the same file.
 ///
-/// The thread that drains writes the rows, through a buffer of 1 MiB. While it waits for a slow
-/// file, it reads no rings, so records may be overwritten. The two rows of a span take about 100
-/// bytes, so a trace is for an investigation, not for permanent use. A failed write ends the trace
-/// but not the program; [`finish`](Self::finish) returns the first error.
+/// The two rows of a span take about 100 bytes, so a trace is for an investigation, not for
+/// permanent use. A thread named `tailwatch-trace` writes them, and each call of `write` gets whole
+/// rows. A failed write ends the trace but not the program; [`finish`](Self::finish) returns the
+/// first error.
+///
+/// # A slow file
+///
+/// Up to 8 MiB of rows wait for the file. When these are full, the drain waits for room, and records
+/// may be overwritten in the rings meanwhile. It waits for 0.5 s in total, until half of the waiting
+/// rows have been written. If there is no room after that time, rows are dropped until there is.
+/// [`dropped`](Self::dropped) counts them, and `finish` returns an error that names their number. So
+/// a trace to a disk is usually complete, and a file that blocks, such as a pipe that nobody reads,
+/// keeps neither the drain nor [`Collector::stop`](crate::Collector::stop) from ending.
+///
+/// # Columns
 ///
 /// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`. The kind is
 /// `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is the
@@ -48,7 +62,10 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct TraceWriter(Arc<Mutex<Writer>>);
+pub struct TraceWriter(Arc<Handle>);
+
+/// What all clones of a [`TraceWriter`] share.
+struct Handle(Arc<Queue>);
 
 /// The fields of a row, in the order of the columns.
 #[derive(Debug, Clone, Copy)]
@@ -62,22 +79,16 @@ struct Row<'a> {
     thread: &'a str,
 }
 
-/// What all clones of a [`TraceWriter`] share.
-struct Writer {
-    csv: csv::Writer<Box<dyn Write + Send>>,
-    /// The first error of a write. No row is written after it.
-    error: Option<io::Error>,
-}
-
 impl TraceWriter {
-    /// Creates a trace and writes the header, one line with the names of the columns.
+    /// Creates a trace, whose first line is the header with the names of the columns, and starts its
+    /// thread. If the operating system cannot start the thread, `finish` returns the error.
     pub fn new(file: impl Write + Send + 'static) -> Self {
-        let file: Box<dyn Write + Send> = Box::new(file);
-        let csv = csv::WriterBuilder::new().buffer_capacity(BUFFER_BYTES).from_writer(file);
-        let mut writer = Writer { csv, error: None };
-        let written = writer.csv.write_record(HEADER);
-        writer.note_error(written);
-        Self(Arc::new(Mutex::new(writer)))
+        Self::with_patience(file, PATIENCE)
+    }
+
+    /// Creates a trace for which the drain waits no longer than `patience`.
+    fn with_patience(file: impl Write + Send + 'static, patience: Duration) -> Self {
+        Self(Arc::new(Handle(Queue::start(file, HEADER, patience))))
     }
 
     /// Returns an observer that writes the rows. Pass it to
@@ -97,15 +108,11 @@ impl TraceWriter {
         }
     }
 
-    /// Writes a row, unless an earlier write has failed.
+    /// Adds a row to those that wait for the file.
     fn write(&self, row: &Row<'_>) {
-        let mut writer = lock(&self.0);
-        if writer.error.is_some() {
-            return;
-        }
         let number =
             |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-        let written = writer.csv.write_record([
+        self.0.0.add([
             row.event,
             &row.kind.to_string(),
             &row.start_unix_ns.to_string(),
@@ -114,19 +121,39 @@ impl TraceWriter {
             &number(row.tag),
             row.thread,
         ]);
-        writer.note_error(written);
     }
 
-    /// Writes the rows that are still in the buffer. Call it after the collector has stopped.
+    /// Returns the number of rows that were dropped, because the file was too slow or a write has
+    /// failed. Rows that still wait for the file are not included.
+    pub fn dropped(&self) -> u64 {
+        self.0.0.dropped()
+    }
+
+    /// Waits until the rows so far are in the file, for at most 5 s. Call it after the collector has
+    /// stopped. Dropping the last clone does the same, unless an earlier call has waited in vain, and
+    /// ignores the error.
     ///
     /// # Errors
-    /// Returns the first error of all writes. If there is one, the file lacks rows.
+    /// Returns the first error of all writes, which has ended the trace. Otherwise, returns an error
+    /// of the kind [`TimedOut`](io::ErrorKind::TimedOut), which contains a [`TraceIncomplete`], if
+    /// rows were dropped or are not in the file yet. In each case, the file lacks rows.
     pub fn finish(&self) -> io::Result<()> {
-        let mut writer = lock(&self.0);
-        if writer.error.is_none() {
-            writer.csv.flush()?;
-        }
-        writer.error.take().map_or(Ok(()), Err)
+        self.finish_within(FINISH_TIMEOUT)
+    }
+
+    /// Does the same as [`finish`](Self::finish), but waits for at most `time`.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub fn finish_within(&self, time: Duration) -> io::Result<()> {
+        self.0.0.finish(time)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A drop cannot return the error. Call `finish` to get it.
+        self.0.close(FINISH_TIMEOUT);
     }
 }
 
@@ -136,88 +163,39 @@ impl fmt::Debug for TraceWriter {
     }
 }
 
-impl Writer {
-    /// Keeps the error of a write if it is the first one.
-    fn note_error(&mut self, written: csv::Result<()>) {
-        if let Err(error) = written {
-            self.error.get_or_insert_with(|| match error.into_kind() {
-                csv::ErrorKind::Io(error) => error,
-                kind => io::Error::other(format!("{kind:?}")),
-            });
-        }
+/// The reason why a trace lacks rows, although no write has failed. It is inside the [`io::Error`]
+/// that [`TraceWriter::finish`] returns:
+///
+/// ```
+/// use tailwatch::{TraceIncomplete, TraceWriter};
+///
+/// # let trace = TraceWriter::new(std::io::sink());
+/// if let Err(error) = trace.finish() {
+///     let incomplete = error.get_ref().and_then(|inner| inner.downcast_ref::<TraceIncomplete>());
+///     println!("{} rows are missing", incomplete.map_or(0, |incomplete| incomplete.dropped));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TraceIncomplete {
+    /// The number of rows that were dropped, because the file was too slow.
+    pub dropped: u64,
+    /// The number of rows that still waited for the file at the end of the call. They will be
+    /// written if the file takes them before the program ends.
+    pub unwritten: u64,
+    /// The longest time that the call was to wait.
+    pub waited: Duration,
+}
+
+impl fmt::Display for TraceIncomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dropped, unwritten, waited } = self;
+        write!(
+            f,
+            "the file was too slow: {dropped} rows were dropped, and {unwritten} rows were not \
+             written within {waited:?}; write the trace to a faster file"
+        )
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    struct Full;
-
-    impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::StorageFull.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn start(thread: &str) -> Row<'_> {
-        Row {
-            event: "order_fill",
-            kind: Kind::Start,
-            start_unix_ns: 17,
-            duration_ns_or_value: None,
-            outcome: None,
-            tag: Some(3),
-            thread,
-        }
-    }
-
-    #[test]
-    fn each_record_has_a_row_below_the_header() {
-        let file = Shared::default();
-        let trace = TraceWriter::new(file.clone());
-        trace.write(&start("a, \"b\""));
-        trace.write(&Row {
-            kind: Kind::EndOk,
-            duration_ns_or_value: Some(250),
-            outcome: Some(Outcome::Ok),
-            tag: None,
-            ..start("fills")
-        });
-        trace.finish().unwrap();
-        let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
-        let expected = "event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread\n\
-            order_fill,start,17,,,3,\"a, \"\"b\"\"\"\n\
-            order_fill,end_ok,17,250,ok,,fills\n";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn finish_returns_the_first_write_error() {
-        let trace = TraceWriter::new(Full);
-        for _ in 0..40_000 {
-            trace.write(&start("a thread with a name to fill the buffer"));
-        }
-        assert_eq!(trace.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        let trace = TraceWriter::new(Full);
-        assert_eq!(trace.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
-    }
-}
+impl error::Error for TraceIncomplete {}

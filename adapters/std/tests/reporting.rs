@@ -15,7 +15,8 @@ use serde_json::Value;
 use support::{in_turn, until, without_hanging};
 use tailwatch::{
     Accuracy, Collector, Event, EventId, HiccupError, HiccupProbe, Outcome, RegisterError, Report,
-    Reporter, TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
+    Reporter, TraceIncomplete, TraceWriter, Trading, measure, measure_tagged, record_duration,
+    record_value,
 };
 
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -227,6 +228,49 @@ fn a_trace_has_a_row_for_each_record() {
     assert_eq!(rows[1][2], rows[2][2], "START and END have the same start time");
     let max = collector.total(Trading::OrderPlacement).unwrap().unwrap().max;
     assert_eq!(rows[2][3], max.to_string());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_trace_into_a_pipe_that_nobody_reads_delays_neither_the_drain_nor_the_stop() {
+    use std::{io::Read, process::Command};
+
+    let _turn = in_turn();
+    without_hanging(|| {
+        let path = std::env::temp_dir().join(format!("tailwatch-trace-{}", std::process::id()));
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // Opened for both, because opening a pipe for one side waits for the other.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let trace = TraceWriter::new(OpenOptions::new().write(true).open(&path).unwrap());
+        let collector = Collector::builder().observer(trace.observer()).start().unwrap();
+        collector.register_thread("main").unwrap();
+        // More than the pipe and the rows that may wait have room for.
+        for value in 0..300_000 {
+            record_value(Trading::QueueBacklog, value);
+            if value % 1_000 == 0 {
+                collector.flush();
+            }
+        }
+        collector.stop();
+        let delivered = collector.health().delivered;
+        let error = trace.finish_within(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let inner = error.get_ref().unwrap().downcast_ref::<TraceIncomplete>().unwrap();
+        assert!(inner.dropped > 0 && inner.unwritten > 0, "{inner:?}");
+        assert!(inner.dropped + inner.unwritten <= delivered, "{inner:?} {delivered}");
+
+        // The reader goes on. It gets whole rows: all that were not dropped.
+        let (mut text, mut bytes, mut lines) = (String::new(), [0; 65_536], 0);
+        while lines != 1 + delivered - inner.dropped {
+            let read = reader.read(&mut bytes).unwrap();
+            text.push_str(str::from_utf8(&bytes[..read]).unwrap());
+            lines += bytes[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        for row in text.lines().skip(1) {
+            assert!(row.starts_with("queue_backlog,value,") && row.ends_with(",main"), "{row}");
+        }
+        fs::remove_file(path).unwrap();
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use support::{Log, Tally, assert_accounted, in_thread, in_turn};
+use support::{Log, Tally, assert_accounted, in_thread, in_turn, without_hanging};
 use tailwatch::{
     BuildError, Builder, ClockMode, ClockSetting, Collector, DrainPriority, Event, Limit, Origin,
     Quantile, Sampling, SettingsError, SettingsProblem, Threshold, Trading, WindowSpec, measure,
@@ -240,11 +240,42 @@ fn the_error_for_an_unreadable_file_names_its_path_and_origin() {
 
     let error = refused(Collector::builder().environment([("TAILWATCH_CONFIG", &missing)]));
     assert!(error.to_string().starts_with("TAILWATCH_CONFIG: the configuration file "), "{error}");
-    // A directory cannot be read either.
-    assert!(matches!(
-        refused(builder().config_file(env!("CARGO_TARGET_TMPDIR"))).problem,
-        SettingsProblem::Unreadable { .. }
-    ));
+}
+
+/// A pipe that nobody writes to, a directory, an endless device and a socket: reading from the first
+/// would block, and reading from the device would not end.
+#[cfg(unix)]
+#[test]
+fn a_configuration_that_is_not_a_regular_file_is_refused() {
+    use std::{os::unix::net::UnixListener, process::Command};
+
+    without_hanging(|| {
+        let folder = std::env::temp_dir().join(format!("tailwatch-config-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (pipe, socket, link) =
+            (folder.join("pipe"), folder.join("socket"), folder.join("link"));
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for (path, found) in [
+            (&pipe, "a pipe"),
+            (&link, "a pipe"),
+            (&socket, "a socket"),
+            (&folder, "a directory"),
+            (&PathBuf::from("/dev/zero"), "a device"),
+        ] {
+            let error = refused(Collector::builder().environment([("TAILWATCH_CONFIG", path)]));
+            let expected = format!(
+                "TAILWATCH_CONFIG: the configuration file {} is {found}; write the settings to a \
+                 regular file",
+                path.display()
+            );
+            assert_eq!(error.to_string(), expected);
+            assert!(matches!(error.problem, SettingsProblem::NotAFile { .. }), "{error:?}");
+        }
+        drop(listener);
+        fs::remove_dir_all(folder).unwrap();
+    });
 }
 
 #[test]
@@ -255,13 +286,16 @@ fn a_file_that_is_too_large_is_not_read() {
     text.push(b'#');
     let error = refused(builder().config_file(config("too-large", &text)));
     assert!(
-        matches!(error.problem, SettingsProblem::TooLarge { most: 1_048_576, .. }),
+        matches!(
+            error.problem,
+            SettingsProblem::TooLarge { bytes: 1_048_577, most: 1_048_576, .. }
+        ),
         "{error:?}"
     );
     assert!(
-        error
-            .to_string()
-            .contains("settings-too-large.toml is too large; the maximum is 1048576 bytes"),
+        error.to_string().contains(
+            "too-large.toml is too large: it has 1048577 bytes, and the maximum is 1048576"
+        ),
         "{error}"
     );
 }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{self, File, FileType, OpenOptions},
     io::{self, Read},
     path::Path,
 };
@@ -69,19 +69,66 @@ impl Settings {
     }
 }
 
-/// Returns the content of the file.
+/// Returns the content of the file. Refuses anything but a regular file, because reading from it may
+/// block or never end.
 fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes =
-        read().map_err(|source| SettingsProblem::Unreadable { path: path.to_owned(), source })?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(SettingsProblem::TooLarge { path: path.to_owned(), most: MAX_BYTES });
+    let unreadable = |source| SettingsProblem::Unreadable { path: path.to_owned(), source };
+    let not_a_file = |found| SettingsProblem::NotAFile { path: path.to_owned(), found };
+    let file = open(path).map_err(|source| {
+        // A socket, and a directory on some systems, cannot be opened.
+        let found = fs::metadata(path).ok().and_then(|metadata| other_type(metadata.file_type()));
+        found.map_or_else(|| unreadable(source), not_a_file)
+    })?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if let Some(found) = other_type(metadata.file_type()) {
+        return Err(not_a_file(found));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let read = bytes.len() as u64;
+    if read > MAX_BYTES {
+        return Err(SettingsProblem::TooLarge {
+            path: path.to_owned(),
+            bytes: metadata.len().max(read),
+            most: MAX_BYTES,
+        });
     }
     Ok(bytes)
+}
+
+/// Opens a file without waiting for it. Otherwise, opening a pipe waits until another process writes
+/// to the pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
+}
+
+/// Returns what something is that is not a regular file, or `None` for a regular file.
+fn other_type(found: FileType) -> Option<&'static str> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+
+        if found.is_fifo() {
+            return Some("a pipe");
+        }
+        if found.is_socket() {
+            return Some("a socket");
+        }
+        if found.is_char_device() || found.is_block_device() {
+            return Some("a device");
+        }
+    }
+    if found.is_file() {
+        None
+    } else if found.is_dir() {
+        Some("a directory")
+    } else {
+        Some("a special file")
+    }
 }
 
 /// A configuration file that is being read.

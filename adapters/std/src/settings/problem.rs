@@ -67,10 +67,20 @@ pub enum SettingsProblem {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The path of the configuration file leads to something that is not a regular file, such as a
+    /// pipe or a device. Reading from it could block or never end.
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there, such as `a pipe`.
+        found: &'static str,
+    },
     /// The configuration file is larger than the maximum of 1 MiB.
     TooLarge {
         /// The path of the file.
         path: PathBuf,
+        /// The size of the file in bytes, as far as it is known.
+        bytes: u64,
         /// The maximum in bytes.
         most: u64,
     },
@@ -199,13 +209,17 @@ impl fmt::Display for SettingsProblem {
             Self::Unreadable { path, source } => {
                 write!(f, "the configuration file {} cannot be read: {source}", Visible(path))
             }
-            Self::TooLarge { path, most } => {
-                write!(
-                    f,
-                    "the configuration file {} is too large; the maximum is {most} bytes",
-                    Visible(path)
-                )
-            }
+            Self::NotAFile { path, found } => write!(
+                f,
+                "the configuration file {} is {found}; write the settings to a regular file",
+                Visible(path)
+            ),
+            Self::TooLarge { path, bytes, most } => write!(
+                f,
+                "the configuration file {} is too large: it has {bytes} bytes, and the maximum is \
+                 {most}",
+                Visible(path)
+            ),
             Self::InvalidToml { message } => {
                 write!(f, "not valid TOML: {}", Visible::text(message))
             }
