@@ -3,7 +3,10 @@
 use core::{fmt, time::Duration};
 use std::{
     io::{self, Write},
-    sync::mpsc::{self, RecvTimeoutError, SyncSender},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
     thread::{self, JoinHandle},
     time::Instant,
 };
@@ -13,6 +16,9 @@ use crate::{collector::Collector, report::Report};
 /// The shortest interval. A program that flushes can have a new report in each interval. The drain
 /// alone publishes one at most every 10 ms, so below this the reporter repeats reports.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long [`Reporter::stop`] and the drop of a reporter wait for the thread.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Emits a collector's report at a fixed interval, on a thread of its own.
 ///
@@ -45,7 +51,10 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 pub struct Reporter {
     /// Dropping it disconnects the channel, which stops the thread.
     alive: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    /// Receives the result of the thread when it is about to end, and none if it has panicked. In a
+    /// mutex, so that a reporter is `Sync`.
+    ended: Mutex<Receiver<io::Result<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Reporter {
@@ -92,7 +101,7 @@ impl Reporter {
         let published = collector.published();
         let (alive, stopped) = mpsc::sync_channel::<()>(0);
         let every = every.max(MIN_INTERVAL);
-        let run = move || {
+        let mut emit_until_stopped = move || {
             let start = Instant::now();
             loop {
                 // The intervals are counted from the start, so that delays do not add up.
@@ -108,32 +117,63 @@ impl Reporter {
                 }
             }
         };
+        let (result, ended) = mpsc::channel();
+        let run = move || {
+            let emitted = emit_until_stopped();
+            // Before the result is sent, because dropping `emit` may write what is in a buffer.
+            drop(emit_until_stopped);
+            // Nobody receives the result if `stop` has not waited long enough.
+            let _ = result.send(emitted);
+        };
         let thread = thread::Builder::new().name("tailwatch-report".to_owned()).spawn(run)?;
-        Ok(Self { alive: Some(alive), thread: Some(thread) })
+        Ok(Self { alive: Some(alive), ended: Mutex::new(ended), thread: Some(thread) })
     }
 
-    /// Emits a last report, unless one failed before, and ends the thread. Blocks until the thread
-    /// has ended.
+    /// Emits a last report, unless one failed before, and ends the thread. Waits until the thread
+    /// has ended, for at most 5 s: a file may block for ever, such as a pipe that nobody reads.
+    /// Dropping the reporter does the same, and ignores the error.
     ///
     /// If the reporter's own thread makes this call, which only code in `emit` or in a writer can do,
     /// it does not block: the thread emits the last report and ends after the call has returned.
     ///
     /// # Errors
     /// Returns the error of the writer or of `emit`, in an earlier report or in the last one.
-    /// Returns an error of the kind [`Other`](io::ErrorKind::Other) if the thread has panicked.
-    pub fn stop(mut self) -> io::Result<()> {
-        self.end()
+    /// Returns an error of the kind [`Other`](io::ErrorKind::Other) if the thread has panicked, and
+    /// of the kind [`TimedOut`](io::ErrorKind::TimedOut) if the thread has not ended in time. It then
+    /// ends when the report that it is emitting, and the last one, have been emitted.
+    pub fn stop(self) -> io::Result<()> {
+        self.stop_within(STOP_TIMEOUT)
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    /// Does the same as [`stop`](Self::stop), but waits for at most `time`.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub fn stop_within(mut self, time: Duration) -> io::Result<()> {
+        self.end(time)
+    }
+
+    fn end(&mut self, time: Duration) -> io::Result<()> {
         self.alive = None;
-        match self.thread.take() {
-            // A thread that joined itself would wait forever. It ends by itself, as `alive` is gone.
-            Some(thread) if thread.thread().id() == thread::current().id() => Ok(()),
-            Some(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the reporter's thread panicked"))),
-            None => Ok(()),
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        // A thread that waited for itself would wait in vain. It ends by itself, as `alive` is gone.
+        if thread.thread().id() == thread::current().id() {
+            return Ok(());
+        }
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match ended.recv_timeout(time) {
+            Ok(result) => {
+                // Returns soon, because the thread has sent its result at its end.
+                let _ = thread.join();
+                result
+            }
+            Err(RecvTimeoutError::Timeout) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the reporter was not able to emit its last report within {time:?}"),
+            )),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(io::Error::other("the reporter's thread panicked"))
+            }
         }
     }
 }
@@ -148,7 +188,7 @@ fn write_whole(to: &mut impl Write, text: &str) -> io::Result<()> {
 impl Drop for Reporter {
     fn drop(&mut self) {
         // A drop cannot return the error. Call `stop` to get it.
-        let _ = self.end();
+        let _ = self.end(STOP_TIMEOUT);
     }
 }
 

@@ -197,6 +197,27 @@ fn a_reporter_that_its_own_callback_drops_or_stops_ends_by_itself() {
 }
 
 #[test]
+fn a_reporter_whose_writer_blocks_is_stopped_without_waiting_for_it() {
+    let _turn = in_turn();
+    without_hanging(|| {
+        let collector = Collector::builder().start().unwrap();
+        let ((begun, begins), (unblock, blocked)) = (mpsc::channel(), mpsc::channel::<()>());
+        let reporter = Reporter::start(&collector, INTERVAL, move |_| {
+            begun.send(()).map_err(io::Error::other)?;
+            // Ends when the sender is gone.
+            let _ = blocked.recv();
+            Ok(())
+        });
+        begins.recv().unwrap();
+        let error = reporter.unwrap().stop_within(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().contains("within 1ms"), "{error}");
+        drop(unblock);
+        assert_eq!(begins.iter().count(), 1, "the last report, and then the thread ends");
+    });
+}
+
+#[test]
 fn a_trace_has_a_row_for_each_record() {
     let _turn = in_turn();
     let file = Shared::default();
@@ -260,11 +281,12 @@ fn a_trace_into_a_pipe_that_nobody_reads_delays_neither_the_drain_nor_the_stop()
         assert!(inner.dropped + inner.unwritten <= delivered, "{inner:?} {delivered}");
 
         // The reader goes on. It gets whole rows: all that were not dropped.
-        let (mut text, mut bytes, mut lines) = (String::new(), [0; 65_536], 0);
+        let (mut text, mut bytes, mut lines) = (String::new(), [0; 4_096], 0);
         while lines != 1 + delivered - inner.dropped {
             let read = reader.read(&mut bytes).unwrap();
-            text.push_str(str::from_utf8(&bytes[..read]).unwrap());
-            lines += bytes[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let read = str::from_utf8(&bytes[..read]).unwrap();
+            lines += read.matches('\n').count() as u64;
+            text.push_str(read);
         }
         for row in text.lines().skip(1) {
             assert!(row.starts_with("queue_backlog,value,") && row.ends_with(",main"), "{row}");

@@ -41,6 +41,17 @@ pub(super) struct Queue {
     patience: Duration,
 }
 
+/// What the thread does once it has written all chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It waits for further chunks.
+    Wait,
+    /// It flushes the file, and then waits.
+    Flush,
+    /// It flushes the file and ends, because no more rows will come.
+    Close,
+}
+
 #[derive(Debug)]
 struct State {
     /// The rows that are not in a chunk yet.
@@ -50,10 +61,8 @@ struct State {
     chunks: VecDeque<Chunk>,
     /// The number of rows that the thread is writing. `None` while it writes nothing.
     writing: Option<u64>,
-    /// Whether the thread has to flush the file once it has written all chunks.
-    flush: bool,
-    /// Whether no more rows will come.
-    closed: bool,
+    /// What the thread does once it has written all chunks.
+    then: Then,
     /// Whether the thread has ended.
     ended: bool,
     /// The first error, which ended the thread, until `finish` returns it.
@@ -78,8 +87,7 @@ impl Queue {
             rows: 0,
             chunks: VecDeque::new(),
             writing: None,
-            flush: false,
-            closed: false,
+            then: Then::Wait,
             ended: false,
             error: None,
             waited: Duration::ZERO,
@@ -117,7 +125,7 @@ impl Queue {
     pub(super) fn add(&self, fields: [&str; 7]) {
         let mut state = self.lock();
         if state.is_full() && state.waited < self.patience {
-            let (since, rest) = (Instant::now(), self.patience - state.waited);
+            let (since, rest) = (Instant::now(), self.patience.saturating_sub(state.waited));
             state = self.wait(state, rest, |state| state.is_full() && !state.ended);
             // Otherwise the thread has set it to 0.
             if state.is_behind() {
@@ -145,7 +153,7 @@ impl Queue {
     pub(super) fn finish(&self, time: Duration) -> io::Result<()> {
         let mut state = self.lock();
         state.seal();
-        state.flush = true;
+        state.then = Then::Flush;
         self.changed.notify_all();
         let mut state = self.wait(state, time, |state| !state.is_finished());
         if let Some(error) = state.error.take() {
@@ -172,7 +180,7 @@ impl Queue {
     pub(super) fn close(&self, time: Duration) {
         let mut state = self.lock();
         state.seal();
-        state.closed = true;
+        state.then = Then::Close;
         self.changed.notify_all();
         if !state.gave_up {
             drop(self.wait(state, time, |state| !state.ended));
@@ -209,16 +217,18 @@ impl Queue {
                 if !state.is_behind() {
                     state.waited = Duration::ZERO;
                 }
-            } else if state.flush || state.closed {
-                let closed = state.closed;
+            } else if state.then != Then::Wait {
+                let then = state.then;
                 drop(state);
                 file.flush()?;
-                state = self.lock();
-                if closed {
+                if then == Then::Close {
                     return Ok(());
                 }
-                // New rows that came meanwhile are flushed by another round.
-                state.flush = !state.chunks.is_empty();
+                state = self.lock();
+                // Rows that came meanwhile, and a close, need another flush.
+                if state.chunks.is_empty() && state.then == Then::Flush {
+                    state.then = Then::Wait;
+                }
             } else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -256,7 +266,7 @@ impl State {
 
     /// Returns whether everything is written and flushed, or nothing more will be.
     fn is_finished(&self) -> bool {
-        self.ended || (self.chunks.is_empty() && self.writing.is_none() && !self.flush)
+        self.ended || (self.chunks.is_empty() && self.writing.is_none() && self.then == Then::Wait)
     }
 
     /// Appends a row.

@@ -203,10 +203,10 @@ fn no_row_is_dropped_while_a_slow_file_makes_progress() {
     let file = Shared::default();
     let (gate, permits, begins) = Gate::new(file.clone());
     let trace = TraceWriter::with_patience(gate, LONG);
-    let writes = trace.clone();
+    let of_writer = trace.clone();
     let writer = std::thread::spawn(move || {
         for _ in 0..TOO_MANY {
-            writes.write(&start("main"));
+            of_writer.write(&start("main"));
         }
     });
     // Each write blocks until the test has seen it begin.
