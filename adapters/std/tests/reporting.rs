@@ -15,8 +15,7 @@ use serde_json::Value;
 use support::{in_turn, until, without_hanging};
 use tailwatch::{
     Accuracy, Collector, Event, EventId, HiccupError, HiccupProbe, Outcome, RegisterError, Report,
-    Reporter, TraceIncomplete, TraceWriter, Trading, measure, measure_tagged, record_duration,
-    record_value,
+    Reporter, TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
 };
 
 const INTERVAL: Duration = Duration::from_millis(2);
@@ -255,6 +254,8 @@ fn a_trace_has_a_row_for_each_record() {
 #[test]
 fn a_trace_into_a_pipe_that_nobody_reads_delays_neither_the_drain_nor_the_stop() {
     use std::{io::Read, process::Command};
+
+    use tailwatch::TraceIncomplete;
 
     let _turn = in_turn();
     without_hanging(|| {

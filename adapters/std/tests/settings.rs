@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use support::{Log, Tally, assert_accounted, in_thread, in_turn, without_hanging};
+use support::{Log, Tally, assert_accounted, in_thread, in_turn};
 use tailwatch::{
     BuildError, Builder, ClockMode, ClockSetting, Collector, DrainPriority, Event, Limit, Origin,
     Quantile, Sampling, SettingsError, SettingsProblem, Threshold, Trading, WindowSpec, measure,
@@ -248,6 +248,8 @@ fn the_error_for_an_unreadable_file_names_its_path_and_origin() {
 #[test]
 fn a_configuration_that_is_not_a_regular_file_is_refused() {
     use std::{os::unix::net::UnixListener, process::Command};
+
+    use support::without_hanging;
 
     without_hanging(|| {
         let folder = std::env::temp_dir().join(format!("tailwatch-config-{}", std::process::id()));
