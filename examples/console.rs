@@ -20,8 +20,8 @@ pub fn print_line(text: impl Display) -> io::Result<()> {
     }
 }
 
-/// Prints a text and the end of its line on standard error. If that is not possible, the text cannot
-/// go anywhere, so it is left out.
+/// Prints a text and the end of its line on standard error. If that is not possible, the text
+/// cannot go anywhere, so it is left out.
 pub fn print_note(text: impl Display) {
     let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }

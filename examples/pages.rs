@@ -1,5 +1,5 @@
-//! What the small examples print with, and the pages of the documentation as modules, so that `cargo
-//! test` compiles and runs their code blocks.
+//! What the small examples print with, and the pages of the documentation as modules, so that
+//! `cargo test` compiles and runs their code blocks.
 
 #![allow(clippy::doc_markdown, reason = "the pages write names as prose where it reads better")]
 

@@ -28,10 +28,10 @@ const MIN_PERIOD: Duration = Duration::from_micros(10);
 /// probe is woken late by that time. A span that was slow during such a pause was not slow because
 /// of its own work.
 ///
-/// The shortest period is 10 µs, because a thread that sleeps for less is awake for most of the time.
-/// The smallest delay is the timer slack of the operating system, about 50 µs on Linux. A pause
-/// that is shorter than the period is detected only if the thread should have been woken during the
-/// pause. The probe takes one ring and wakes up once per period.
+/// The shortest period is 10 µs, because a thread that sleeps for less is awake for most of the
+/// time. The smallest delay is the timer slack of the operating system, about 50 µs on Linux. A
+/// pause that is shorter than the period is detected only if the thread should have been woken
+/// during the pause. The probe takes one ring and wakes up once per period.
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,8 +65,8 @@ impl HiccupProbe {
     /// took.
     ///
     /// # Errors
-    /// Returns an error if `period` is below 10 µs, if the operating system cannot start the thread,
-    /// or if the thread gets no ring of `collector`.
+    /// Returns an error if `period` is below 10 µs, if the operating system cannot start the
+    /// thread, or if the thread gets no ring of `collector`.
     pub fn start(
         collector: &Collector,
         event: impl Event,
@@ -75,8 +75,8 @@ impl HiccupProbe {
         if period < MIN_PERIOD {
             return Err(HiccupError::PeriodTooShort { period, minimum: MIN_PERIOD });
         }
-        // Evaluated here, so that no code of the program runs on the probe's thread. Such code could
-        // drop the probe, and the thread would then wait for its own end.
+        // Evaluated here, so that no code of the program runs on the probe's thread. Such code
+        // could drop the probe, and the thread would then wait for its own end.
         let event = event.id();
         let stop = Arc::new(AtomicU8::new(0));
         if OFF {

@@ -26,10 +26,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// emitting a report takes longer than the interval, the reporter skips the intervals that passed
 /// meanwhile. An interval below 1 ms is raised to 1 ms.
 ///
-/// [`table`](Self::table) and [`json_lines`](Self::json_lines) pass each table or line to the writer
-/// in one call. So several reporters, also of several processes, may write to one file that each of
-/// them has opened for appending. Through a pipe, the operating system may interleave texts of more
-/// than 4 KiB.
+/// [`table`](Self::table) and [`json_lines`](Self::json_lines) pass each table or line to the
+/// writer in one call. So several reporters, also of several processes, may write to one file that
+/// each of them has opened for appending. Through a pipe, the operating system may interleave texts
+/// of more than 4 KiB.
 ///
 /// When the reporter is stopped or dropped, it emits a last report, unless one failed before. Stop
 /// the collector before, so that this report includes everything that was recorded.
@@ -133,14 +133,15 @@ impl Reporter {
     /// has ended, for at most 5 s: a file may block for ever, such as a pipe that nobody reads.
     /// Dropping the reporter does the same, and ignores the error.
     ///
-    /// If the reporter's own thread makes this call, which only code in `emit` or in a writer can do,
-    /// it does not block: the thread emits the last report and ends after the call has returned.
+    /// If the reporter's own thread makes this call, which only code in `emit` or in a writer can
+    /// do, it does not block: the thread emits the last report and ends after the call has
+    /// returned.
     ///
     /// # Errors
     /// Returns the error of the writer or of `emit`, in an earlier report or in the last one.
     /// Returns an error of the kind [`Other`](io::ErrorKind::Other) if the thread has panicked, and
-    /// of the kind [`TimedOut`](io::ErrorKind::TimedOut) if the thread has not ended in time. It then
-    /// ends when the report that it is emitting, and the last one, have been emitted.
+    /// of the kind [`TimedOut`](io::ErrorKind::TimedOut) if the thread has not ended in time. It
+    /// then ends when the report that it is emitting, and the last one, have been emitted.
     pub fn stop(self) -> io::Result<()> {
         self.stop_within(STOP_TIMEOUT)
     }
@@ -156,7 +157,8 @@ impl Reporter {
     fn end(&mut self, time: Duration) -> io::Result<()> {
         self.alive = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        // A thread that waited for itself would wait in vain. It ends by itself, as `alive` is gone.
+        // A thread that waited for itself would wait in vain. It ends by itself, as `alive` is
+        // gone.
         if thread.thread().id() == thread::current().id() {
             return Ok(());
         }
@@ -178,8 +180,8 @@ impl Reporter {
     }
 }
 
-/// Writes a table or line by one call of `write`, so that no other writer of the same file can write
-/// in the middle of it, and flushes it.
+/// Writes a table or line by one call of `write`, so that no other writer of the same file can
+/// write in the middle of it, and flushes it.
 fn write_whole(to: &mut impl Write, text: &str) -> io::Result<()> {
     to.write_all(text.as_bytes())?;
     to.flush()

@@ -32,12 +32,13 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # A slow file
 ///
-/// Up to 8 MiB of rows wait for the file. When these are full, the drain waits for room, and records
-/// may be overwritten in the rings meanwhile. It waits for 0.5 s in total, until half of the waiting
-/// rows have been written. If there is no room after that time, rows are dropped until there is.
-/// [`dropped`](Self::dropped) counts them, and `finish` returns an error that names their number. So
-/// a trace to a disk is usually complete, and a file that blocks, such as a pipe that nobody reads,
-/// keeps neither the drain nor [`Collector::stop`](crate::Collector::stop) from ending.
+/// Up to 8 MiB of rows wait for the file. When these are full, the drain waits for room, and
+/// records may be overwritten in the rings meanwhile. It waits for 0.5 s in total, until half of
+/// the waiting rows have been written. If there is no room after that time, rows are dropped until
+/// there is. [`dropped`](Self::dropped) counts them, and `finish` returns an error that names their
+/// number. So a trace to a disk is usually complete, and a file that blocks, such as a pipe that
+/// nobody reads, keeps neither the drain nor [`Collector::stop`](crate::Collector::stop) from
+/// ending.
 ///
 /// # Columns
 ///
@@ -80,8 +81,8 @@ struct Row<'a> {
 }
 
 impl TraceWriter {
-    /// Creates a trace, whose first line is the header with the names of the columns, and starts its
-    /// thread. If the operating system cannot start the thread, `finish` returns the error.
+    /// Creates a trace, whose first line is the header with the names of the columns, and starts
+    /// its thread. If the operating system cannot start the thread, `finish` returns the error.
     pub fn new(file: impl Write + Send + 'static) -> Self {
         Self::with_patience(file, PATIENCE)
     }
@@ -129,14 +130,15 @@ impl TraceWriter {
         self.0.0.dropped()
     }
 
-    /// Waits until the rows so far are in the file, for at most 5 s. Call it after the collector has
-    /// stopped. Dropping the last clone does the same, unless an earlier call has waited in vain, and
-    /// ignores the error.
+    /// Waits until the rows so far are in the file, for at most 5 s. Call it after the collector
+    /// has stopped. Dropping the last clone does the same, unless an earlier call has waited in
+    /// vain, and ignores the error.
     ///
     /// # Errors
-    /// Returns the first error of all writes, which has ended the trace. Otherwise, returns an error
-    /// of the kind [`TimedOut`](io::ErrorKind::TimedOut), which contains a [`TraceIncomplete`], if
-    /// rows were dropped or are not in the file yet. In each case, the file lacks rows.
+    /// Returns the first error of all writes, which has ended the trace. Otherwise, returns an
+    /// error of the kind [`TimedOut`](io::ErrorKind::TimedOut), which contains a
+    /// [`TraceIncomplete`], if rows were dropped or are not in the file yet. In each case, the file
+    /// lacks rows.
     pub fn finish(&self) -> io::Result<()> {
         self.finish_within(FINISH_TIMEOUT)
     }

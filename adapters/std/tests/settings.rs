@@ -242,8 +242,8 @@ fn the_error_for_an_unreadable_file_names_its_path_and_origin() {
     assert!(error.to_string().starts_with("TAILWATCH_CONFIG: the configuration file "), "{error}");
 }
 
-/// A pipe that nobody writes to, a directory, an endless device and a socket: reading from the first
-/// would block, and reading from the device would not end.
+/// A pipe that nobody writes to, a directory, an endless device and a socket: reading from the
+/// first would block, and reading from the device would not end.
 #[cfg(unix)]
 #[test]
 fn a_configuration_that_is_not_a_regular_file_is_refused() {

@@ -73,8 +73,8 @@ impl fmt::Display for DurationProblem {
 
 /// Parses a duration such as `20ms`, `1_500us` or `1m 30s`, from 1 ns to 2^64 − 1 ns.
 pub(crate) fn parse(text: &str) -> Result<Duration, DurationProblem> {
-    // `humantime` accepts the micro sign (U+00B5), but not the Greek letter (U+03BC), which looks the
-    // same and is what many keyboards type.
+    // `humantime` accepts the micro sign (U+00B5), but not the Greek letter (U+03BC), which looks
+    // the same and is what many keyboards type.
     let text = &*text.replace('\u{3bc}', "\u{b5}");
     let mut sum = None;
     // Each term is parsed by itself, because `humantime` 2.4 panics if the sum of several terms

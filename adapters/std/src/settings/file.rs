@@ -69,8 +69,8 @@ impl Settings {
     }
 }
 
-/// Returns the content of the file. Refuses anything but a regular file, because reading from it may
-/// block or never end.
+/// Returns the content of the file. Refuses anything but a regular file, because reading from it
+/// may block or never end.
 fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
     let unreadable = |source| SettingsProblem::Unreadable { path: path.to_owned(), source };
     let not_a_file = |found| SettingsProblem::NotAFile { path: path.to_owned(), found };
@@ -96,8 +96,8 @@ fn load(path: &Path) -> Result<Vec<u8>, SettingsProblem> {
     Ok(bytes)
 }
 
-/// Opens a file without waiting for it. Otherwise, opening a pipe waits until another process writes
-/// to the pipe.
+/// Opens a file without waiting for it. Otherwise, opening a pipe waits until another process
+/// writes to the pipe.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

@@ -124,8 +124,8 @@ impl LimitsParser<'_> {
         Ok(entries.into_iter().map(|entry| (entry.event, entry.limit)).collect())
     }
 
-    /// Reads all `[[sla]]` tables, of which there may be none (`sla = []`). `sla` is the value of the
-    /// key `sla`.
+    /// Reads all `[[sla]]` tables, of which there may be none (`sla = []`). `sla` is the value of
+    /// the key `sla`.
     pub(crate) fn entries(
         &self,
         sla: &Spanned<DeValue<'_>>,

@@ -3,9 +3,10 @@
 use core::fmt;
 use std::path::Path;
 
-/// Shows a text or path. It is written as it is, unless it is empty or has white space at an end, or
-/// characters that are invisible or change how others are shown. Then it is written in quotes, with
-/// these characters escaped. White space at the end is also named, because quotes are easy to miss.
+/// Shows a text or path. It is written as it is, unless it is empty or has white space at an end,
+/// or characters that are invisible or change how others are shown. Then it is written in quotes,
+/// with these characters escaped. White space at the end is also named, because quotes are easy to
+/// miss.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visible<'a>(pub(crate) &'a Path);
 

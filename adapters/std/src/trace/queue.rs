@@ -120,8 +120,8 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Adds a row. Waits if the queue is full, for at most the rest of the patience. Drops and counts
-    /// the row if the queue is still full then, or if the thread has ended.
+    /// Adds a row. Waits if the queue is full, for at most the rest of the patience. Drops and
+    /// counts the row if the queue is still full then, or if the thread has ended.
     pub(super) fn add(&self, fields: [&str; 7]) {
         let mut state = self.lock();
         if state.is_full() && state.waited < self.patience {
@@ -175,8 +175,8 @@ impl Queue {
         Err(io::Error::new(io::ErrorKind::TimedOut, incomplete))
     }
 
-    /// Lets the thread end when it has written everything. Waits for that for at most `time`, unless
-    /// a call of `finish` has waited in vain already.
+    /// Lets the thread end when it has written everything. Waits for that for at most `time`,
+    /// unless a call of `finish` has waited in vain already.
     pub(super) fn close(&self, time: Duration) {
         let mut state = self.lock();
         state.seal();
