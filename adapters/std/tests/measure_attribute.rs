@@ -4,111 +4,25 @@
 // The generated code must not cause any warning.
 #![deny(warnings, clippy::pedantic)]
 
+#[path = "measure_attribute/harness.rs"]
+mod harness;
+#[path = "measure_attribute/other_attributes.rs"]
+mod other_attributes;
+#[path = "measure_attribute/returned_futures.rs"]
+mod returned_futures;
 #[path = "measure_attribute/shapes.rs"]
 mod shapes;
 mod support;
 
-use core::{
-    cell::Cell,
-    error::Error,
-    future::{Future, poll_fn},
-    marker::PhantomData,
-    num::ParseIntError,
-    panic::AssertUnwindSafe,
-    pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+use core::{cell::Cell, error::Error, marker::PhantomData, num::ParseIntError, pin::Pin};
+use std::rc::Rc;
+
+use harness::{
+    CANCELLED, ERROR, OK, Order, START, catch, ends_of, kinds_of, order, panic_quietly, pause,
+    poll_once, run, seen_of, tags_of,
 };
-use std::{
-    panic::{catch_unwind, resume_unwind},
-    rc::Rc,
-};
-
-use support::{Log, Seen, in_thread, in_turn};
-use tailwatch::{Collector, EventId, Kind, Trading, measure};
-
-const START: Kind = Kind::Start;
-const OK: Kind = Kind::EndOk;
-const ERROR: Kind = Kind::EndError;
-const CANCELLED: Kind = Kind::EndCancelled;
-
-/// Runs `work` with a collector of its own and returns the records.
-fn seen_of(work: impl FnOnce()) -> Vec<Seen> {
-    let _turn = in_turn();
-    let log = Log::default();
-    let collector = Collector::builder().observer(log.observer()).start().unwrap();
-    collector.register_thread("main").unwrap();
-    work();
-    collector.stop();
-    log.all()
-}
-
-/// Runs `work` and returns the kinds of its records.
-fn kinds_of(work: impl FnOnce()) -> Vec<Kind> {
-    seen_of(work).iter().map(|seen| seen.kind).collect()
-}
-
-/// Runs `work` and returns the kinds of the ENDs of its spans, which must not overlap.
-#[track_caller]
-fn ends_of(work: impl FnOnce()) -> Vec<Kind> {
-    let kinds = kinds_of(work);
-    assert!(
-        kinds.chunks(2).all(|span| span.len() == 2 && span[0] == START && span[1] != START),
-        "{kinds:?}"
-    );
-    kinds.into_iter().filter(|kind| *kind != START).collect()
-}
-
-/// Runs `work` and returns the tags of its spans.
-fn tags_of(work: impl FnOnce()) -> Vec<u64> {
-    seen_of(work).iter().filter_map(|seen| seen.tag).collect()
-}
-
-fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Polls a future until it is ready.
-fn run<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = poll_once(future.as_mut()) {
-            return output;
-        }
-    }
-}
-
-/// Is pending at the first poll and ready at the second.
-async fn pause() {
-    let mut is_ready = false;
-    poll_fn(
-        move |_| {
-            if core::mem::replace(&mut is_ready, true) { Poll::Ready(()) } else { Poll::Pending }
-        },
-    )
-    .await;
-}
-
-/// Runs `work`, which has to panic, and catches the panic.
-#[track_caller]
-fn catch(work: impl FnOnce()) {
-    assert!(catch_unwind(AssertUnwindSafe(work)).is_err(), "no panic");
-}
-
-/// Panics without a message on stderr.
-fn panic_quietly() -> ! {
-    resume_unwind(Box::new("on purpose"))
-}
-
-/// An argument with a field for the tag and a field that is not `Copy`.
-#[derive(Clone, Debug)]
-struct Order {
-    id: u64,
-    name: String,
-}
-
-fn order(id: u64) -> Order {
-    Order { id, name: format!("order {id}") }
-}
+use support::{Log, in_thread, in_turn};
+use tailwatch::{Collector, EventId, Trading, measure};
 
 // ---- outcomes ----
 

@@ -9,9 +9,10 @@ use syn::{
 };
 
 /// The names of the arguments that may follow the event.
-const KNOWN: [&str; 3] = ["err", "tag", "crate"];
+const KNOWN: [&str; 4] = ["err", "future", "tag", "crate"];
 /// The end of an error message about an argument that is none of these.
-const EXPECTED_ARGUMENTS: &str = "after the event, expected `err`, `tag = …` or `crate = …`";
+const EXPECTED_ARGUMENTS: &str =
+    "after the event, expected `err`, `future`, `tag = …` or `crate = …`";
 
 /// The arguments of one `#[measure(...)]`.
 pub(crate) struct Arguments {
@@ -19,6 +20,8 @@ pub(crate) struct Arguments {
     pub(crate) event: Expr,
     /// The word `err` as it stands in the source, or `None` if it was not given.
     pub(crate) err: Option<Ident>,
+    /// The word `future` as it stands in the source, or `None` if it was not given.
+    pub(crate) future: Option<Ident>,
     /// The expression for the tag, or `None` if it was not given.
     pub(crate) tag: Option<Expr>,
     /// The path to use instead of `::tailwatch`, or `None` if it was not given.
@@ -28,7 +31,7 @@ pub(crate) struct Arguments {
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let event = event(input)?;
-        let mut arguments = Self { event, err: None, tag: None, krate: None };
+        let mut arguments = Self { event, err: None, future: None, tag: None, krate: None };
         let mut errors: Option<Error> = None;
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -89,11 +92,12 @@ impl Arguments {
             return Err(input.error(format!("not an argument; {EXPECTED_ARGUMENTS}")));
         }
         let word = input.call(Ident::parse_any)?;
-        if word == "err" {
+        if word == "err" || word == "future" {
             if value_follows(input) || input.peek(token::Paren) {
-                return Err(input.error("`err` takes no value; write `err` alone"));
+                return Err(input.error(format!("`{word}` takes no value; write `{word}` alone")));
             }
-            return Ok(reject_repetition(&word, self.err.replace(word.clone()).is_some()));
+            let place = if word == "err" { &mut self.err } else { &mut self.future };
+            return Ok(reject_repetition(&word, place.replace(word.clone()).is_some()));
         }
         if word == "tag" {
             let tag = value(input, &word, "tag = order.id", Expr::parse)?;

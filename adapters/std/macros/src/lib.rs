@@ -10,6 +10,7 @@
 mod arguments;
 mod expand;
 mod function;
+mod future;
 mod returned;
 
 use proc_macro2::TokenStream;
@@ -18,7 +19,7 @@ use syn::{ExprClosure, Result};
 
 /// Records a *span*, one measured interval of an event, for each call of a function or method.
 ///
-/// Write `#[measure(Event)]` or `#[measure(Event, err, tag = …, crate = …)]`.
+/// Write `#[measure(Event)]` or `#[measure(Event, err, future, tag = …, crate = …)]`.
 ///
 /// - The span of a function begins when the function is called and ends when it returns. If a panic
 ///   unwinds the function, the span ends as `Outcome::Cancelled`. (Without `err`, it ends as
@@ -27,6 +28,8 @@ use syn::{ExprClosure, Result};
 ///   completes. If the future panics, or is dropped before it completes, the span ends as
 ///   `Outcome::Cancelled`. A future that is never polled records nothing. The measured future is
 ///   not boxed, need not be `'static`, and is `Send` if the plain future is.
+/// - A function that [returns a future](#functions-that-return-a-future) is measured like an async
+///   function. Methods under `#[async_trait]` are such functions.
 ///
 /// ```
 /// use tailwatch::{Trading, measure};
@@ -64,25 +67,84 @@ use syn::{ExprClosure, Result};
 /// |---|---|
 /// | the event | comes first; any expression whose type implements `tailwatch::Event` |
 /// | `err` | a returned `Err` ends the span as `Outcome::Error`; without `err`, every return ends it as `Outcome::Ok` |
+/// | `future` | the function returns a future, although its return type does not show it |
 /// | `tag = …` | the span's tag, such as an order id: a `u64` of which the low 46 bits are kept |
 /// | `crate = …` | the path of `tailwatch`, for a crate that re-exports it under another path |
 ///
 /// The expressions for the event and the tag are evaluated once, just before the span begins; in an
-/// async function, this is when its future is first polled. They may use the function's arguments
-/// and `self`.
+/// async function, this is when its future is first polled. In a function that is not `async` but
+/// returns a future, they are evaluated when the function is called, before its body. They may use
+/// the function's arguments and `self`.
+///
+/// # Functions that return a future
+///
+/// If the return type of a function shows that it returns a future, the span begins when this future
+/// is first polled, and ends like that of an async function. The time until the function returns the
+/// future is not measured. These return types show it, with any path, lifetime and further bounds:
+///
+/// | return type | what measuring costs |
+/// |---|---|
+/// | `impl Future<Output = T>` | no allocation |
+/// | `Pin<Box<dyn Future<Output = T>>>`, also with `impl` | one allocation; none if the body is only `Box::pin(async move { … })` |
+/// | `BoxFuture<'_, T>`, `LocalBoxFuture<'_, T>` | the same |
+/// | `Box<dyn Future<Output = T>>` | one allocation |
+///
+/// The bound `Unpin` costs one allocation more.
+/// `#[async_trait]` makes a method return the second type, with a body that costs no allocation.
+///
+/// For a return type that does not show it, write `future`. This works for a type alias of
+/// `Pin<Box<…>>`, and for `impl Trait` if every future with this output implements the trait. It
+/// does not compile for other types, such as `Ready<T>`, because the attribute cannot put its own
+/// future into them. Let the function return `impl Future` instead.
+///
+/// ```
+/// use std::pin::Pin;
+/// use tailwatch::{Trading, measure};
+///
+/// type Reply<'a> = Pin<Box<dyn Future<Output = Result<u64, String>> + Send + 'a>>;
+///
+/// #[measure(Trading::OrderPlacement, err)]
+/// fn place(id: u64) -> impl Future<Output = Result<u64, String>> {
+///     let next = id + 1; // runs when the function is called, before the span
+///     async move { Ok(next) }
+/// }
+///
+/// #[measure(Trading::OrderFill, err, future, tag = *id)]
+/// fn fill(id: &u64) -> Reply<'_> {
+///     Box::pin(place(*id))
+/// }
+/// # let collector = tailwatch::Collector::builder().start().unwrap();
+/// # collector.install().unwrap();
+/// # let mut filling = fill(&5);
+/// # let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+/// # assert_eq!(filling.as_mut().poll(&mut context), core::task::Poll::Ready(Ok(6)));
+/// # collector.stop();
+/// # let report = collector.report();
+/// # assert_eq!(report.event(Trading::OrderPlacement).unwrap().outcomes.ok, 1);
+/// # assert_eq!(report.event(Trading::OrderFill).unwrap().outcomes.ok, 1);
+/// ```
 ///
 /// # Limits
 ///
 /// - `const fn` and functions without a body cannot be measured. Closures cannot be measured
 ///   either, because Rust does not allow attributes on them yet.
-/// - A function that is not `async` but returns a future is measured only until it returns the
-///   future. This includes methods under `#[async_trait]`, which turns them into such functions
-///   before `#[measure]` sees them.
-/// - With `err`, and in async functions, the body becomes a closure or an async block, which
+/// - A function that returns a future in another type, such as a `Result` or a tuple, is measured
+///   only until it returns. So is one that returns a named type of future.
+/// - The future of a function that returns `impl Future` implements no other trait than `Future`,
+///   `Unpin` and the auto traits, so other bounds do not compile.
+/// - With `err`, and in functions that are async or return a future, the body becomes a closure or an async block, which
 ///   captures the arguments that it uses. Therefore these arguments are dropped before the others,
 ///   and as part of the span. In a function with `#[track_caller]`, the body does not see the
 ///   caller.
-/// - The span makes a measured future about 20 bytes larger than the plain one.
+/// - The span makes the future of an async function about 20 bytes larger. If a function returns
+///   `impl Future`, or its body is only an async block, the measured future takes up to twice the
+///   memory of the plain one and 40 bytes, as the compiler reserves memory for the future before
+///   and after its first poll.
+/// - `#[tracing::instrument]` may stand above or below. Below, in a function that is not `async` and
+///   whose body is more than the async block, its fields cannot use arguments that the body moves
+///   into the future. Write it above.
+/// - Under `#[async_trait]`, the event and the tag cannot use an argument that is a pattern, because
+///   `#[async_trait]` moves patterns into the body.
 #[proc_macro_attribute]
 pub fn measure(
     arguments: proc_macro::TokenStream,
@@ -95,7 +157,7 @@ pub fn measure(
 /// Returns the measured function, or the error if it cannot be measured.
 fn expand(arguments: proc_macro::TokenStream, item: TokenStream) -> Result<TokenStream> {
     let function = syn::parse2(item)?;
-    expand::expand(syn::parse(arguments)?, function)
+    expand::expand(&syn::parse(arguments)?, &function)
 }
 
 /// Returns the unchanged item together with the error. If the item were missing, the code that uses

@@ -11,11 +11,14 @@ use syn::{
 pub(crate) fn in_body(output: ReturnType) -> TokenStream {
     match output {
         ReturnType::Default => quote!(()),
-        ReturnType::Type(_, mut returned) => {
-            erase(&mut returned);
-            quote!(#returned)
-        }
+        ReturnType::Type(_, returned) => type_in_body(*returned),
     }
+}
+
+/// Returns a type with each `impl Trait` in it replaced by `_`.
+pub(crate) fn type_in_body(mut returned: Type) -> TokenStream {
+    erase(&mut returned);
+    quote!(#returned)
 }
 
 /// Replaces each `impl Trait` in a type by `_`.
