@@ -58,7 +58,12 @@ impl EventInfo {
 /// durations and has no limits. The constant `ALL` of the enum holds the [`EventInfo`] of each
 /// variant.
 ///
-/// A number that is out of range or used twice does not compile.
+/// A number that is out of range or used twice does not compile. No variant can be called `ALL`.
+///
+/// The enum and its variants may have attributes. A variant that a `cfg` leaves out is in neither
+/// the enum nor `ALL`. The name of a raw identifier such as `r#type` lacks the `r#`. A macro that
+/// passes a `cfg` on to `events!` has to capture it as `$(#[$($attribute:tt)*])*`; a `cfg` that was
+/// captured as `meta` does not compile when it leaves a variant out.
 ///
 /// ```
 /// use core::time::Duration;
@@ -87,49 +92,163 @@ impl EventInfo {
 /// ```compile_fail
 /// tailwatch_core::events! { enum Wrong { Zero = 0 } }
 /// ```
+///
+/// ```compile_fail,E0081
+/// tailwatch_core::events! { enum Wrong { One = 1, Another = 1 } }
+/// ```
 #[macro_export]
 macro_rules! events {
     (
-        $(#[$set_meta:meta])*
+        $(#[$($set_attribute:tt)*])*
         $vis:vis enum $set:ident {
             $(
-                $(#[$meta:meta])*
+                $(#[$($attribute:tt)*])*
                 $variant:ident = $id:literal $({ $($field:ident : $value:expr),* $(,)? })?
             ),+ $(,)?
         }
     ) => {
-        $(#[$set_meta])*
+        $(#[$($set_attribute)*])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u16)]
         $vis enum $set {
-            $($(#[$meta])* $variant = $id,)+
+            $($(#[$($attribute)*])* $variant = $crate::event_id($id).get(),)+
         }
 
-        impl $set {
-            /// The declarations of all events, in the order of the variants.
-            pub const ALL: &'static [$crate::EventInfo] = &[$(
-                $crate::EventInfo {
-                    $($($field: $value,)*)?
-                    ..$crate::EventInfo::new(
-                        $crate::event_id($id),
-                        {
-                            const NAME: &[u8] = ::core::stringify!($variant).as_bytes();
-                            const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] =
-                                $crate::snake_case::snake(NAME);
-                            $crate::snake_case::as_str(&SNAKE)
-                        },
-                    )
-                },
-            )+];
-        }
+        $crate::under_cfg! { [] $(#[$($set_attribute)*])* @
+            const _: () = {
+                // The set may be deprecated. Another name for it limits the `allow` to this line,
+                // so that the compiler still warns about the values of the fields.
+                #[allow(deprecated)]
+                type __TailwatchEvents = $set;
 
-        impl $crate::Event for $set {
-            #[inline]
-            fn id(self) -> $crate::EventId {
-                match self {
-                    $(Self::$variant => const { $crate::event_id($id) },)+
+                impl __TailwatchEvents {
+                    /// The declarations of all events, in the order of the variants.
+                    pub const ALL: &'static [$crate::EventInfo] = &{
+                        let mut __tailwatch_list = [
+                            $crate::EventInfo::new($crate::event_id(1), "");
+                            {
+                                let mut __tailwatch_count = 0;
+                                $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
+                                    __tailwatch_count += 1;
+                                } })+
+                                __tailwatch_count
+                            }
+                        ];
+                        let mut __tailwatch_index = 0;
+                        $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
+                            // In a constant of its own, the values may borrow from temporaries.
+                            __tailwatch_list[__tailwatch_index] = const {
+                                $crate::EventInfo {
+                                    $($($field: $value,)*)?
+                                    ..$crate::EventInfo::new($crate::event_id($id), {
+                                        const NAME: &[u8] = $crate::snake_case::without_raw_prefix(
+                                            ::core::stringify!($variant),
+                                        );
+                                        const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] =
+                                            $crate::snake_case::snake(NAME);
+                                        $crate::snake_case::as_str(&SNAKE)
+                                    })
+                                }
+                            };
+                            __tailwatch_index += 1;
+                            // Does not compile if the enum lacks the variant, because of a `cfg`
+                            // that another macro has captured as `meta`, which hides it here.
+                            #[allow(deprecated)]
+                            let _ = __TailwatchEvents::$variant;
+                        } })+
+                        ::core::assert!(__tailwatch_index == __tailwatch_list.len());
+                        __tailwatch_list
+                    };
                 }
-            }
+
+                impl $crate::Event for __TailwatchEvents {
+                    #[inline]
+                    fn id(self) -> $crate::EventId {
+                        // Cannot panic: the declaration of the variants has checked the numbers.
+                        // The compiler knows which numbers they have, so no check is left in an
+                        // optimised program.
+                        $crate::event_id(self as ::core::primitive::u16)
+                    }
+                }
+            };
         }
+    };
+}
+
+/// Generates one item or statement with the `cfg` attributes from a list of attributes. The other
+/// attributes would have no effect there, or no meaning.
+///
+/// The expansion of [`events!`](crate::events!) uses it, once for each variant, so that the depth
+/// of the recursion depends only on the attributes of one variant.
+///
+/// An attribute that another macro has captured as `meta` is opaque, so its `cfg` is not found. The
+/// enum then lacks a variant that this macro still finds, which does not compile:
+///
+/// ```compile_fail,E0599
+/// macro_rules! set {
+///     ($(#[$attribute:meta])* $variant:ident) => {
+///         tailwatch_core::events! { enum Set { Kept = 1, $(#[$attribute])* $variant = 2 } }
+///     };
+/// }
+/// set! { #[cfg(absent)] LeftOut }
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! under_cfg {
+    ([$($kept:tt)*] @ $($code:tt)*) => { $($kept)* $($code)* };
+    ([$($kept:tt)*] #[cfg($($condition:tt)*)] $($rest:tt)*) => {
+        $crate::under_cfg! { [$($kept)* #[cfg($($condition)*)]] $($rest)* }
+    };
+    ([$($kept:tt)*] #[cfg_attr($if:meta $(,)?)] $($rest:tt)*) => {
+        $crate::under_cfg! { [$($kept)*] $($rest)* }
+    };
+    (
+        [$($kept:tt)*]
+        #[cfg_attr($if:meta, cfg($($condition:tt)*) $(, $($more:tt)*)?)]
+        $($rest:tt)*
+    ) => {
+        $crate::under_cfg! {
+            [$($kept)* #[cfg_attr($if, cfg($($condition)*))]]
+            #[cfg_attr($if, $($($more)*)?)]
+            $($rest)*
+        }
+    };
+    (
+        [$($kept:tt)*]
+        #[cfg_attr($if:meta, cfg_attr($and_if:meta, $($inner:tt)*) $(, $($more:tt)*)?)]
+        $($rest:tt)*
+    ) => {
+        $crate::under_cfg! {
+            [$($kept)*]
+            #[cfg_attr(all($if, $and_if), $($inner)*)]
+            #[cfg_attr($if, $($($more)*)?)]
+            $($rest)*
+        }
+    };
+    (
+        [$($kept:tt)*]
+        #[cfg_attr($if:meta, $other:meta $(, $($more:tt)*)?)]
+        $($rest:tt)*
+    ) => {
+        $crate::under_cfg! { [$($kept)*] #[cfg_attr($if, $($($more)*)?)] $($rest)* }
+    };
+    ([$($kept:tt)*] #[cfg_attr $($unknown:tt)*] $($rest:tt)*) => {
+        ::core::compile_error! { ::core::concat!(
+            "`events!` cannot read `#[cfg_attr",
+            ::core::stringify!($($unknown)*),
+            "]`; write it as `#[cfg_attr(condition, attribute)]`",
+        ) }
+    };
+    // Long docs would otherwise take a step of the recursion for each line.
+    (
+        [$($kept:tt)*]
+        #[doc $($a:tt)*] #[doc $($b:tt)*] #[doc $($c:tt)*] #[doc $($d:tt)*]
+        #[doc $($e:tt)*] #[doc $($f:tt)*] #[doc $($g:tt)*] #[doc $($h:tt)*]
+        $($rest:tt)*
+    ) => {
+        $crate::under_cfg! { [$($kept)*] $($rest)* }
+    };
+    ([$($kept:tt)*] #[$($other:tt)*] $($rest:tt)*) => {
+        $crate::under_cfg! { [$($kept)*] $($rest)* }
     };
 }

@@ -20,6 +20,13 @@ const fn needs_underscore_before(name: &[u8], index: usize) -> bool {
         || (previous.is_ascii_uppercase() && next_is_lower)
 }
 
+/// Returns the bytes of an identifier without the `r#` of a raw one.
+pub const fn without_raw_prefix(identifier: &str) -> &[u8] {
+    match identifier.as_bytes() {
+        [b'r', b'#', name @ ..] | name => name,
+    }
+}
+
 /// Returns the length of `name` in snake case, in bytes.
 pub const fn snake_len(name: &[u8]) -> usize {
     let mut len = name.len();
