@@ -26,7 +26,7 @@ impl ChooseRepr for ReprIf<false> {
 ///
 /// `storage!(Name: SHAPE, u16)` declares a struct with a function `new`, which is `const` and
 /// creates an empty storage. A mutable reference to it is a [`Storage`](crate::Storage).
-/// Attributes, docs and a visibility may precede the name. The last argument is the type of the
+/// Attributes such as `cfg`, docs and a visibility may precede the name. The last argument is the type of the
 /// bucket counters in the slices of windows: `u16`, `u32` or `u64`. The default is `u32`.
 ///
 /// The shape also chooses the [representation](crate::repr) of the numbers.
@@ -44,11 +44,11 @@ impl ChooseRepr for ReprIf<false> {
 /// ```
 #[macro_export]
 macro_rules! storage {
-    ($(#[$attribute:meta])* $visibility:vis $name:ident: $shape:expr) => {
-        $crate::storage!($(#[$attribute])* $visibility $name: $shape, u32);
+    ($(#[$($attribute:tt)*])* $visibility:vis $name:ident: $shape:expr) => {
+        $crate::storage!($(#[$($attribute)*])* $visibility $name: $shape, u32);
     };
-    ($(#[$attribute:meta])* $visibility:vis $name:ident: $shape:expr, $count:ty) => {
-        $(#[$attribute])*
+    ($(#[$($attribute:tt)*])* $visibility:vis $name:ident: $shape:expr, $count:ty) => {
+        $(#[$($attribute)*])*
         // The largest arrays come last, because a Cortex-M0 needs fewer instructions to access
         // fields near the beginning of a struct.
         #[repr(C)]
@@ -75,6 +75,13 @@ macro_rules! storage {
             silences: [$crate::Silence; { $shape.silences }],
         }
 
+        $crate::under_cfg! { [] $(#[$($attribute)*])* @
+            $crate::storage! { @impls $visibility $name: $shape, $count }
+        }
+    };
+    (@impls $visibility:vis $name:ident: $shape:expr, $count:ty) => {
+        // The type may be deprecated, about which only its uses should warn.
+        #[allow(deprecated)]
         impl $name {
             /// Creates an empty storage.
             #[allow(
@@ -106,12 +113,15 @@ macro_rules! storage {
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::fmt::Debug for $name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(::core::stringify!($name)).finish_non_exhaustive()
+                let name = $crate::snake_case::without_raw_prefix(::core::stringify!($name));
+                f.debug_struct($crate::snake_case::as_str(name)).finish_non_exhaustive()
             }
         }
 
+        #[allow(deprecated)]
         impl $crate::Storage for &mut $name {
             type Repr = $crate::storage!(@repr $shape);
             type Count = $count;
