@@ -8,7 +8,7 @@
 //! | sync | a block, while a guard is alive |
 //! | sync, `err` | a closure that is called at once, so that `return` and `?` leave only the closure |
 //! | async | an async block that is awaited at once, so that `return` and `?` leave only the block |
-//! | returns a future | a closure that is called at once; an async block awaits the future that it returns |
+//! | returns a future | a closure that is called at once; an async block awaits its result |
 //! | only an async block | this block, inside another one |
 //!
 //! - The original body keeps its own braces. An item is visible in the whole block that contains
