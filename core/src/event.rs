@@ -87,12 +87,14 @@ impl fmt::Display for Unit {
 }
 
 /// Returns the event id with the number `id`. The expansion of [`events!`](crate::events!) calls it
-/// in constants.
+/// in constants, and with the number of a variant, which is valid. An optimised program has no check
+/// of the latter, because inlining shows the compiler which numbers the variants have.
 ///
 /// # Panics
 ///
 /// Panics if `id` is 0 or above [`EventId::MAX`]. In a constant, the panic is a compile-time error.
 #[doc(hidden)]
+#[inline(always)]
 pub const fn event_id(id: u16) -> EventId {
     match EventId::new(id) {
         Some(id) => id,
