@@ -87,8 +87,8 @@ impl fmt::Display for Unit {
 }
 
 /// Returns the event id with the number `id`. The expansion of [`events!`](crate::events!) calls it
-/// in constants, and with the number of a variant, which is valid. An optimised program has no check
-/// of the latter, because inlining shows the compiler which numbers the variants have.
+/// in constants, and with the number of a variant, which is valid. An optimised program has no
+/// check of the latter, because inlining shows the compiler which numbers the variants have.
 ///
 /// # Panics
 ///

@@ -1,7 +1,7 @@
 //! A pass, which is one round of the drain: advances the windows, processes the records of each
 //! ring, and notes that records were lost or left out by sampling.
 
-use super::{Aggregator, row_number};
+use super::{Aggregator, limits::event_of, row_number};
 use crate::{
     clock::OptionalTick,
     event::EventId,
@@ -9,7 +9,7 @@ use crate::{
     repr::{Repr, StoredMoments, StoredSample},
     ring::consumer::{Consumer, Drained},
     sla::{SlaState, rule::Tally},
-    spans::exemplars::Exemplar,
+    spans::{exemplars::Exemplar, in_flight::early_ends},
     statistics::sample_buffer::WindowFilter,
     storage::{
         Storage, StorageParts,
@@ -292,10 +292,26 @@ impl<S: Storage> Aggregator<S> {
         self.remove_older(true, pass);
     }
 
+    /// Calls `found` with the event and the start tick of each early END that was drained before
+    /// `pass`: those that [`expire_orphans`](Self::expire_orphans) would count as orphans.
+    ///
+    /// An adapter with several aggregators uses it to find ENDs whose STARTs another one may have.
+    pub fn early_ends(&mut self, pass: u64, mut found: impl FnMut(EventId, u64)) {
+        if S::ABSENT.in_flight || self.occupancy.waiting_entries() == 0 {
+            return;
+        }
+        let StorageParts { in_flight, rows, .. } = self.storage.parts();
+        for (row, start, count) in early_ends(in_flight, pass) {
+            (0..count).for_each(|_| found(event_of(&rows[usize::from(row)]), start));
+        }
+    }
+
     /// Gives up an open span of `event` that began at tick `start`, because its END is known to be
     /// lost: for example, the thread that ended it had no ring. The span counts as
     /// [abandoned](crate::Pairing::abandoned). From the next
-    /// [`evaluate_limits`](Self::evaluate_limits) on, it no longer counts as hung.
+    /// [`evaluate_limits`](Self::evaluate_limits) on, it no longer counts as hung. In wide storage,
+    /// a violation that only such spans have caused is then cleared, even without a sample that is
+    /// within the threshold: the state of the limit is unknown.
     ///
     /// If the table of open spans has no such span, counts an
     /// [untracked](crate::Pairing::untracked) START of the event as abandoned in its place, because
@@ -338,8 +354,20 @@ impl<S: Storage> Aggregator<S> {
         };
         if is_abandoned {
             self.count_unrecorded_change();
+            let owner = row_number(row) + 1;
+            let rules = self.storage.parts().limits.iter_mut();
+            rules.filter(|rule| rule.owner == owner).for_each(|rule| rule.has_lost_end = true);
         }
         is_abandoned
+    }
+
+    /// Returns whether the table of open spans has a span of `event` that began at tick `start`.
+    ///
+    /// An adapter with several aggregators calls it before [`abandon`](Self::abandon), if it does
+    /// not know which of them has the START. Takes the time of one [`record`](Self::record).
+    pub fn has_open_span(&mut self, event: EventId, start: u64) -> bool {
+        let Some((row, _)) = self.row_of(event) else { return false };
+        !S::ABSENT.in_flight && self.in_flight().contains(row_number(row), start)
     }
 
     /// Removes early ENDs, or else uncertain spans, from the table of open spans: see

@@ -251,8 +251,9 @@ impl<S: Storage> Aggregator<S> {
                 let rule = &mut limits[index];
                 next = rule.next;
                 let counted = (rule.weight, rule.over);
-                let is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
+                let mut is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
                 if !S::Repr::IS_COMPACT {
+                    is_changed |= rule.withdraw_groundless(now);
                     let has_changed = counted != (rule.weight, rule.over);
                     rule.has_changed |= has_changed;
                     self.has_changed_limits |= has_changed;
@@ -449,7 +450,7 @@ fn rule_indices(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
 
 /// Returns the event of a row, given the row's state. The row must not be that of a corrected
 /// summary.
-fn event_of(state: &RowState<impl Repr>) -> EventId {
+pub(super) fn event_of(state: &RowState<impl Repr>) -> EventId {
     const LAST: EventId = crate::event_id(EventId::MAX);
     // The id was valid when it was stored in the row, so the fallback is never used.
     EventId::new(state.id).unwrap_or(LAST)

@@ -130,6 +130,16 @@ impl Token {
     pub const fn is_recorded(&self) -> bool {
         self.span_bits != 0
     }
+
+    /// Returns the event of the span, or `None` if the span is not recorded.
+    pub const fn event(&self) -> Option<EventId> {
+        Record::from_words([0, self.span_bits as u64]).event()
+    }
+
+    /// Returns the tick at which the span began; 0 if the span is not recorded.
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
 }
 
 impl<'r, C, const IDS: usize> Recorder<'r, C, IDS> {

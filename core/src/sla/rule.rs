@@ -124,6 +124,12 @@ impl Watch {
         }
     }
 
+    /// Clears a violation for which there is no evidence any more. Nothing is known then.
+    fn withdraw(&mut self, now: u64) {
+        self.cleared += 1;
+        self.change(SlaState::Unknown, now);
+    }
+
     /// Sets the state at the tick `now`, when a violation is raised or cleared.
     fn change(&mut self, state: SlaState, now: u64) {
         self.state = state;
@@ -173,6 +179,12 @@ pub struct Rule {
     /// Whether an evaluation has changed `weight` or `over` since the program last asked. Not used
     /// by compact storage.
     pub(crate) has_changed: bool,
+    /// Whether a span of the event was given up, because its END is lost, since the last
+    /// evaluation. Not used by compact storage.
+    pub(crate) has_lost_end: bool,
+    /// Whether a sample exceeded the threshold at any evaluation of the present violation. Not used
+    /// by compact storage.
+    rests_on_sample: bool,
     pub(crate) watch: Watch,
     /// The weight of the hung spans: the event's open spans that are older than `max`. The
     /// aggregator sets it before each evaluation.
@@ -196,6 +208,8 @@ impl Rule {
         owner: 0,
         next: NO_RULE,
         has_changed: false,
+        has_lost_end: false,
+        rests_on_sample: false,
         watch: Watch::EMPTY,
         hung: 0,
         weight: 0,
@@ -265,6 +279,20 @@ impl Rule {
         // least one slice has left since the event came back within the limit, and that the
         // quantile was within the threshold before and after that.
         self.watch.step(found, now, self.window.slice_ticks())
+    }
+
+    /// Clears a violation if only hung spans were the reason for it, and their ENDs are lost: the
+    /// spans are given up. Without this, a violation without further samples would last for ever.
+    /// Called after each evaluation. Returns whether the violation was cleared.
+    pub(crate) fn withdraw_groundless(&mut self, now: u64) -> bool {
+        let has_lost_end = core::mem::take(&mut self.has_lost_end);
+        let is_violated = self.watch.state == SlaState::Violated;
+        self.rests_on_sample = is_violated && (self.rests_on_sample || self.over > self.hung);
+        let is_groundless = is_violated && has_lost_end && self.over == 0 && !self.rests_on_sample;
+        if is_groundless {
+            self.watch.withdraw(now);
+        }
+        is_groundless
     }
 
     /// Returns the tick up to which another [`evaluate`](Self::evaluate) changes nothing if no

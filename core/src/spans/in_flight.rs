@@ -180,8 +180,7 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     #[inline(always)]
     fn is_count_full(&mut self, row: u16) -> bool {
         let pairing = self.rows[usize::from(row)].as_mut();
-        R::IS_COMPACT
-            && [pairing.open, pairing.early].iter().any(|count| count.get() == R::Counter::MAX)
+        R::IS_COMPACT && pairing.open.max(pairing.early).get() == R::Counter::MAX
     }
 
     /// Moves the newest span into the table, if it is not there yet, so that it can be found there.
@@ -279,23 +278,12 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
         sampling: u8,
     ) -> Option<u64> {
         self.spill_newest();
-        let is_full = self.is_count_full(row);
-        let pairing = self.rows[usize::from(row)].as_mut();
         if let Some(index) = find::<R>(self.table, row, start, !is_end) {
-            let OpenSpan { tag, mark, .. } = self.table[index];
-            pairing.paired.increment();
-            if is_end {
-                pairing.open.decrement();
-                pairing.uncertain.subtract(R::Counter::from_u64((mark > 0).into()));
-            } else {
-                pairing.early.decrement();
-            }
-            self.table[index].count -= 1;
-            if self.table[index].count == 0 {
-                remove::<R>(self.table, self.occupancy, index);
-            }
+            let tag = self.table[index].tag;
+            take::<R, P>(self.table, self.occupancy, self.rows, index, 1).paired.increment();
             return Some(tag);
         }
+        let is_full = self.is_count_full(row);
         // If the table has an entry of this key already, `insert` needs no room for another one.
         // An early END needs room as much as a START. If it were dropped, its START, which may find
         // room later, would stay open for ever.
@@ -318,14 +306,18 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
             return None;
         };
         let entry = &mut self.table[index];
+        // The sums cannot overflow, because the number of open spans or early ENDs is not full.
+        let one = R::Counter::from_u64(1);
         if is_end {
             entry.mark = tag_or_pass;
-            pairing.early.increment();
+            pairing.early = pairing.early.wrapping_sum(one);
         } else {
             // The span is interchangeable with those that share its entry, so it is uncertain if
             // they are.
-            pairing.uncertain.add((entry.mark > 0).into());
-            pairing.open.increment();
+            if entry.mark > 0 {
+                pairing.uncertain = pairing.uncertain.wrapping_sum(one);
+            }
+            pairing.open = pairing.open.wrapping_sum(one);
             (entry.tag, entry.sampling) = (tag_or_pass, sampling);
             if !R::IS_COMPACT {
                 self.occupancy.note_open(pairing.open.get());
@@ -340,18 +332,17 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
     /// its place.
     pub(crate) fn abandon(&mut self, row: u16, start: u64) -> bool {
         self.spill_newest();
-        let found = find::<R>(self.table, row, start, false);
-        let pairing = self.rows[usize::from(row)].as_mut();
-        let Some(index) = found else { return pairing.abandon_untracked() };
-        let entry = &mut self.table[index];
-        pairing.open.decrement();
-        pairing.uncertain.subtract(R::Counter::from_u64((entry.mark > 0).into()));
-        pairing.abandoned.increment();
-        entry.count -= 1;
-        if entry.count == 0 {
-            remove::<R>(self.table, self.occupancy, index);
-        }
+        let Some(index) = find::<R>(self.table, row, start, false) else {
+            return self.rows[usize::from(row)].as_mut().abandon_untracked();
+        };
+        take::<R, P>(self.table, self.occupancy, self.rows, index, 1).abandoned.increment();
         true
+    }
+
+    /// Returns whether the table has an open span of the event in `row` that began at tick `start`.
+    pub(crate) fn contains(&mut self, row: u16, start: u64) -> bool {
+        self.spill_newest();
+        find::<R>(self.table, row, start, false).is_some()
     }
 
     /// Notes that the sample of the early END of the event in `row`, for the span that began at
@@ -370,7 +361,10 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
         let mark = now.saturating_add(1);
         for entry in self.table.iter_mut().filter(|entry| entry.count > 0 && !entry.early) {
             if entry.mark == 0 {
-                self.rows[usize::from(entry.row)].as_mut().uncertain.add(entry.count.into());
+                let pairing = self.rows[usize::from(entry.row)].as_mut();
+                let count = R::Counter::from_u64(entry.count.into());
+                // Cannot overflow, because no more spans are uncertain than open.
+                pairing.uncertain = pairing.uncertain.wrapping_sum(count);
                 self.occupancy.uncertain += 1;
             }
             // This applies to new marks, which are still 0 (minus 1 wraps around to the largest
@@ -413,18 +407,15 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
                 index += 1;
                 continue;
             }
-            let count = R::Counter::from_u64(entry.count.into());
-            let pairing = self.rows[usize::from(entry.row)].as_mut();
+            let count = entry.count;
+            let pairing = take::<R, P>(self.table, self.occupancy, self.rows, index, count);
+            let count = R::Counter::from_u64(count.into());
             if early_ends {
-                pairing.early.subtract(count);
                 count_without_start(pairing, count);
             } else {
-                pairing.open.subtract(count);
-                pairing.uncertain.subtract(count);
                 pairing.abandoned = pairing.abandoned.saturating_sum(count);
             }
-            // `remove` may move another entry to this index, so visit the index again.
-            remove::<R>(self.table, self.occupancy, index);
+            // `take` may have moved another entry to this index, so visit the index again.
         }
     }
 }
@@ -438,6 +429,16 @@ pub(crate) fn open_spans(table: &[OpenSpan]) -> impl Iterator<Item = (u16, u64, 
         .iter()
         .filter(|entry| entry.count > 0 && !entry.early)
         .map(|entry| (entry.row, entry.start, u64::from(entry.count) << entry.sampling))
+}
+
+/// Returns an iterator over the early ENDs that were drained before the pass with the number
+/// `before`. An item is the row of the event, the start tick, and the number of ENDs that share
+/// both.
+pub(crate) fn early_ends(table: &[OpenSpan], before: u64) -> impl Iterator<Item = (u16, u64, u32)> {
+    table
+        .iter()
+        .filter(move |entry| entry.count > 0 && entry.early && entry.mark < before)
+        .map(|entry| (entry.row, entry.start, entry.count))
 }
 
 /// Returns whether the table is searched from its first entry on, instead of by hashing.
@@ -518,16 +519,44 @@ fn insert<R: Repr>(
     Some(index)
 }
 
-/// Empties the entry at index `hole`. Then moves back those of the following entries that a search
-/// would not find any more, because it stops at an empty entry.
+/// Takes `count` open spans or early ENDs out of the entry at `index`. If none are left, the entry
+/// is removed, and another one may move to its index. Returns the counts of the event: the caller
+/// adds what has become of the spans or ENDs.
+// Not a method, because the compiler then knows the sizes of the arrays, and the code is smaller.
+#[inline(never)]
+pub(super) fn take<'r, R: Repr, P: AsMut<PackedPairing<R::Counter>>>(
+    table: &mut [OpenSpan],
+    occupancy: &mut Occupancy,
+    rows: &'r mut [P],
+    index: usize,
+    count: u32,
+) -> &'r mut PackedPairing<R::Counter> {
+    let entry = &mut table[index];
+    let pairing = rows[usize::from(entry.row)].as_mut();
+    let (less, is_last) = (R::Counter::from_u64(count.into()), entry.count == count);
+    entry.count -= count;
+    occupancy.used -= usize::from(is_last);
+    if entry.early {
+        pairing.early.subtract(less);
+        occupancy.early -= usize::from(is_last);
+    } else {
+        pairing.open.subtract(less);
+        if entry.mark > 0 {
+            pairing.uncertain.subtract(less);
+            occupancy.uncertain -= usize::from(is_last);
+        }
+    }
+    if is_last {
+        close_hole::<R>(table, index);
+    }
+    pairing
+}
+
+/// Moves back those of the entries after `hole`, whose entry has become empty, that a search would
+/// not find any more, because it stops at an empty entry.
 #[inline(always)]
-pub(super) fn remove<R: Repr>(table: &mut [OpenSpan], occupancy: &mut Occupancy, mut hole: usize) {
-    let OpenSpan { early, mark, .. } = table[hole];
-    occupancy.used -= 1;
-    occupancy.early -= usize::from(early);
-    occupancy.uncertain -= usize::from(!early && mark > 0);
+fn close_hole<R: Repr>(table: &mut [OpenSpan], mut hole: usize) {
     if is_linear::<R>(table) {
-        table[hole].count = 0;
         return;
     }
     let mask = table.len() - 1;

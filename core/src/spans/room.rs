@@ -2,14 +2,14 @@
 //!
 //! All events share the table. If a span finds no room in it, the event with the most open spans
 //! gives up its youngest one, so that an event whose spans never end cannot keep the table from the
-//! others. The youngest is the one least likely to hang, and the oldest is the one that tells how
+//! others. The youngest is the one least likely to hang, and the oldest is the one that shows how
 //! long an event has been hanging. An event never gives up its oldest span.
 //!
 //! Finding the span takes a look at every entry. Wide storage therefore avoids it in two ways: see
 //! [`make_room`](OpenSpanTable::make_room).
 
 use super::{
-    in_flight::{OpenSpanTable, remove, reserve},
+    in_flight::{OpenSpan, OpenSpanTable, reserve, take},
     pairing::PackedPairing,
 };
 use crate::{repr::Repr, statistics::histogram::count::Count};
@@ -59,38 +59,28 @@ impl<R: Repr, P: AsMut<PackedPairing<R::Counter>>> OpenSpanTable<'_, R, P> {
         {
             return true;
         }
-        let (mut chosen, mut most_open) = (None, own);
-        let (mut chosen_open, mut chosen_row, mut chosen_start) = (R::Counter::ZERO, 0, 0);
+        let (mut chosen, mut chosen_key) = (usize::MAX, (R::Counter::ZERO, 0, 0));
         for (index, entry) in self.table.iter().enumerate() {
             let open = open_in(self.rows, entry.row);
-            if entry.count == 0 || entry.early || open.get() <= u64::from(entry.count) {
-                continue;
-            }
-            most_open = most_open.max(open);
+            let has_other_entries = open.get() > u64::from(entry.count);
             // Of two events with as many open spans, the one in the higher row gives up room.
-            if (open, entry.row) > (chosen_open, chosen_row)
-                || entry.row == chosen_row && entry.start > chosen_start
-            {
-                chosen = Some((index, entry));
-                (chosen_open, chosen_row, chosen_start) = (open, entry.row, entry.start);
+            let key = (open, entry.row, entry.start);
+            if entry.count > 0 && !entry.early && has_other_entries && key > chosen_key {
+                (chosen, chosen_key) = (index, key);
             }
         }
         if !R::IS_COMPACT {
-            self.occupancy.most_open = most_open.get();
+            self.occupancy.most_open = own.max(chosen_key.0).get();
         }
-        let Some((chosen_index, entry)) = chosen else { return false };
-        let count = R::Counter::from_u64(entry.count.into());
-        chosen_open.subtract(count);
-        if !should_give_room(chosen_open, own) {
+        let Some(&OpenSpan { count, .. }) = self.table.get(chosen) else { return false };
+        let less = R::Counter::from_u64(count.into());
+        let mut kept = chosen_key.0;
+        kept.subtract(less);
+        if !should_give_room(kept, own) {
             return false;
         }
-        let pairing = self.rows[usize::from(entry.row)].as_mut();
-        pairing.open.subtract(count);
-        if entry.mark > 0 {
-            pairing.uncertain.subtract(count);
-        }
-        pairing.untracked = pairing.untracked.saturating_sum(count);
-        remove::<R>(self.table, self.occupancy, chosen_index);
+        let pairing = take::<R, P>(self.table, self.occupancy, self.rows, chosen, count);
+        pairing.untracked = pairing.untracked.saturating_sum(less);
         if !R::IS_COMPACT {
             self.occupancy.given_up = self.occupancy.given_up.wrapping_add(1);
         }

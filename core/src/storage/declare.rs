@@ -25,8 +25,8 @@ impl ChooseRepr for ReprIf<false> {
 /// Declares a type of storage in arrays, for a [`Shape`](crate::Shape) that must be a constant.
 ///
 /// `storage!(Name: SHAPE, u16)` declares a struct with a function `new`, which is `const` and
-/// creates an empty storage. A mutable reference to it is a [`Storage`](crate::Storage).
-/// Attributes such as `cfg`, docs and a visibility may precede the name. The last argument is the type of the
+/// creates an empty storage. A mutable reference to it is a [`Storage`](crate::Storage). Attributes
+/// such as `cfg`, docs and a visibility may precede the name. The last argument is the type of the
 /// bucket counters in the slices of windows: `u16`, `u32` or `u64`. The default is `u32`.
 ///
 /// The shape also chooses the [representation](crate::repr) of the numbers.

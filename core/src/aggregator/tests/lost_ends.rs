@@ -21,7 +21,9 @@ fn a_span_whose_end_is_lost_is_abandoned_at_once<R: Tested>() {
         }
         let others = u64::from(!is_newest);
         let before = aggregator.unrecorded_changes();
+        assert!(aggregator.has_open_span(event, 5) && !aggregator.has_open_span(event, 7));
         assert!(aggregator.abandon(event, 5));
+        assert!(!aggregator.has_open_span(event, 5));
         assert_eq!(aggregator.unrecorded_changes() > before, !R::IS_COMPACT);
         let expected = Pairing { open: others, abandoned: 1, ..Pairing::default() };
         assert_eq!(aggregator.pairing(event), expected);
@@ -86,6 +88,13 @@ fn an_abandoned_span_no_longer_counts_as_hung<R: Tested>() {
     let found: Vec<_> = states(&mut aggregator);
     assert_eq!(found, [(SlaState::Violated, 1); 2]);
     assert!(aggregator.abandon(EVENT.id(), 0));
+    aggregator.begin_pass(SECOND + 1);
+    let mut cleared = 0;
+    aggregator.evaluate_limits(SECOND + 1, |change| cleared += u32::from(!change.is_raised()));
+    let found: Vec<_> = states(&mut aggregator);
+    let (state, expected) =
+        if R::IS_COMPACT { (SlaState::Violated, 0) } else { (SlaState::Unknown, 2) };
+    assert_eq!((found, cleared), (vec![(state, 0); 2], expected));
     // A sample within the limits clears the violation, once these are kept for a slice.
     for second in 2..20 {
         aggregator.begin_pass(second * SECOND);
@@ -102,6 +111,7 @@ fn without_a_table_an_untracked_start_is_abandoned<R: Tested>() {
     let mut aggregator =
         Aggregator::new(&WindowSpec::DEFAULT, Trading::ALL, rate, 0, storage).unwrap();
     start(&mut aggregator, 5);
+    assert!(!aggregator.has_open_span(EVENT.id(), 5));
     assert!(aggregator.abandon(EVENT.id(), 5));
     let expected = Pairing { abandoned: 1, ..Pairing::default() };
     assert_eq!(aggregator.pairing(EVENT.id()), expected);
@@ -113,7 +123,28 @@ fn no_span_of_an_unknown_event_is_abandoned() {
     let mut aggregator = aggregator::<Wide>(0);
     start(&mut aggregator, 5);
     assert!(!aggregator.abandon(crate::event_id(2_047), 5));
+    assert!(!aggregator.has_open_span(crate::event_id(2_047), 5));
     assert_eq!(aggregator.pairing(EVENT.id()).open, 1);
+}
+
+/// Samples above the threshold have left the window, and no further ones have come.
+#[test]
+fn a_violation_that_rests_on_samples_outlives_a_hung_span_that_is_given_up() {
+    let mut aggregator = aggregator::<Wide>(0);
+    let evaluate = |aggregator: &mut Aggregator<_>, tick| {
+        aggregator.begin_pass(tick);
+        aggregator.evaluate_limits(tick, |_| ());
+        status(aggregator, EVENT)[0].state
+    };
+    aggregator.begin_pass(SECOND);
+    aggregator.record(0, end(SECOND, 100 * MILLI));
+    assert_eq!(evaluate(&mut aggregator, SECOND), SlaState::Violated);
+    assert_eq!(evaluate(&mut aggregator, 100 * SECOND), SlaState::Violated);
+    aggregator.begin_pass(101 * SECOND);
+    start(&mut aggregator, 101 * SECOND);
+    assert_eq!(evaluate(&mut aggregator, 102 * SECOND), SlaState::Violated);
+    assert!(aggregator.abandon(EVENT.id(), 101 * SECOND));
+    assert_eq!(evaluate(&mut aggregator, 103 * SECOND), SlaState::Violated);
 }
 
 tests_on_both! {
