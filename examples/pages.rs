@@ -23,6 +23,9 @@ pub mod instrument {}
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 
+#[doc = include_str!("../docs/processes.md")]
+pub mod processes {}
+
 #[doc = include_str!("../docs/sampling.md")]
 pub mod sampling {}
 

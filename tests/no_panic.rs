@@ -43,8 +43,8 @@ const STD_FUNCTIONS: [&str; 8] = [
     "with_values",
 ];
 
-/// Functions of the std adapter that are not followed: two for threads without a ring, and one that
-/// reads the operating system's clock.
+/// Parts of the names of functions of the std adapter that are not followed: those that take a ring
+/// or serve threads without one, and one that reads the operating system's clock.
 const EXCLUDED: [&str; 3] = ["register_late", "end_without_ring", "read_monotonic"];
 
 /// Parts of the names of functions that panic.

@@ -75,4 +75,6 @@ fn everything_can_still_be_called_when_off() {
     let run = Command::new(program).output().expect("the program starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), "nothing was recorded");
+    let warned = String::from_utf8_lossy(&run.stderr);
+    assert!(warned.contains("compiled out by the feature `off`"), "{warned}");
 }

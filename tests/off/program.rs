@@ -15,6 +15,9 @@ fn main() {
     let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink())
         .expect("the reporter starts");
     drop(measure(Trading::OrderFill));
+    collector.set_enabled(true);
+    assert!(!collector.health().enabled, "recording cannot be switched on");
+    assert!(!tailwatch::self_test().is_ok());
     record_value(Trading::QueueBacklog, 3);
     collector.flush();
     assert_eq!(collector.total(Trading::OrderFill), Ok(None));

@@ -5,8 +5,7 @@ pub(crate) mod tsc;
 
 use core::{fmt, time::Duration};
 use std::{
-    io::{self, Write},
-    sync::{Once, OnceLock},
+    sync::{Mutex, PoisonError},
     time::{Instant, SystemTime},
 };
 
@@ -47,18 +46,33 @@ impl fmt::Display for ClockSource {
 /// The source and rate of the process's clock. They are determined once, so that all collectors and
 /// reports of a process agree.
 #[derive(Clone, Copy, Debug)]
-struct Calibration {
+pub(crate) struct Calibration {
     source: ClockSource,
     rate: TickRate,
     /// The time at which the monotonic clock reads tick 0.
     base: Instant,
 }
 
+/// The calibration, once it has been determined.
+static CALIBRATION: Mutex<Option<Calibration>> = Mutex::new(None);
+
+/// The lock of the calibration.
+#[cfg(all(unix, not(tailwatch_loom)))]
+pub(crate) type CalibrationLock = std::sync::MutexGuard<'static, Option<Calibration>>;
+
+/// Waits until no other thread determines the calibration, and prevents that while the returned
+/// lock is held.
+#[cfg(all(unix, not(tailwatch_loom)))]
+pub(crate) fn lock_calibration() -> CalibrationLock {
+    CALIBRATION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Calibration {
-    /// Returns the calibration, and determines it at the first call.
-    fn of_this_process() -> &'static Self {
-        static CALIBRATION: OnceLock<Calibration> = OnceLock::new();
-        CALIBRATION.get_or_init(Self::calibrate)
+    /// Returns the calibration, and determines it at the first call. Blocks while another thread
+    /// does.
+    fn of_this_process() -> Self {
+        let mut calibration = CALIBRATION.lock().unwrap_or_else(PoisonError::into_inner);
+        *calibration.get_or_insert_with(Self::calibrate)
     }
 
     /// The number of ticks that `quanta` is asked to convert to nanoseconds, from which the rate
@@ -134,7 +148,7 @@ impl HostClock {
     ///
     /// The first call in a process calibrates the counter, which takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
-        let calibration = *Calibration::of_this_process();
+        let calibration = Calibration::of_this_process();
         let method = match (calibration.source, mode) {
             (ClockSource::Monotonic, _) => ReadMethod::Monotonic,
             (ClockSource::Tsc, ClockMode::Ordered) => ReadMethod::TscOrdered,
@@ -148,7 +162,7 @@ impl HostClock {
     ///
     /// The first call in a process calibrates the counter all the same, which takes up to 0.2 s.
     pub fn monotonic() -> Self {
-        let calibration = *Calibration::of_this_process();
+        let calibration = Calibration::of_this_process();
         let calibration = Calibration {
             source: ClockSource::Monotonic,
             rate: TickRate::NANOSECONDS,
@@ -277,18 +291,6 @@ impl Anchor {
     }
 }
 
-/// Prints a warning, once per process, that the operating system's clock is used instead of the
-/// processor's counter.
-pub(crate) fn warn_of_fallback() {
-    const WARNING: &str = "tailwatch: the processor's counter is missing or does not run at a \
-        constant rate; spans are measured with the operating system's clock, which is slower to \
-        read and may need a system call\n";
-    static ONCE: Once = Once::new();
-    // Without the print macros, which panic if standard error cannot be written. Then the warning
-    // is left out; `Collector::explain` names the clock.
-    ONCE.call_once(|| drop(io::stderr().write_all(WARNING.as_bytes())));
-}
-
 /// Returns a duration in nanoseconds, but at most 2^63 − 1.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).map_or(i64::MAX as u64, |nanos| nanos.min(i64::MAX as u64))
@@ -317,52 +319,6 @@ mod tests {
         assert_eq!(start.unix_ns(rate, 1_100), 100);
         assert_eq!(start.unix_ns(rate, 960), 30);
         assert_eq!(start.unix_ns(rate, 0), 0);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_warning_of_a_fallback_fails_nobody_if_it_cannot_be_printed() {
-        use std::{
-            env,
-            fs::File,
-            process::{Command, Stdio},
-        };
-
-        const NAME: &str =
-            "clock::tests::the_warning_of_a_fallback_fails_nobody_if_it_cannot_be_printed";
-        const IN_CHILD: &str = "CLOCK_TEST_IN_CHILD";
-
-        if env::var_os(IN_CHILD).is_some() {
-            warn_of_fallback();
-            return;
-        }
-        let child = || {
-            let mut child = Command::new(env::current_exe().unwrap());
-            child.args(["--exact", NAME, "--nocapture"]).env(IN_CHILD, "");
-            child
-        };
-        let warned = child().output().unwrap();
-        let stderr = String::from_utf8(warned.stderr).unwrap();
-        assert!(warned.status.success() && stderr.contains("operating system's clock"), "{stderr}");
-
-        let (reader, pipe) = io::pipe().unwrap();
-        drop(reader);
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        for (case, stderr) in
-            [("a pipe without a reader", Stdio::from(pipe)), ("full", full.into())]
-        {
-            let warned = child().stderr(stderr).output().unwrap();
-            let stdout = String::from_utf8(warned.stdout).unwrap();
-            assert!(warned.status.success() && stdout.contains("1 passed"), "{case}: {stdout}");
-        }
-        let closed = Command::new("sh")
-            .args(["-c", "exec \"$0\" \"$@\" 2>&-"])
-            .arg(env::current_exe().unwrap())
-            .args(["--exact", NAME, "--nocapture"])
-            .env(IN_CHILD, "")
-            .output()
-            .unwrap();
-        assert!(closed.status.success(), "{}", String::from_utf8_lossy(&closed.stdout));
     }
 
     #[test]

@@ -7,23 +7,21 @@ mod explain;
 mod passes;
 mod queries;
 mod ring_sizes;
+pub(crate) mod self_test;
 
-use core::fmt;
-use std::{
-    io,
-    sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
-};
+use core::{fmt, mem};
+use std::{sync::Arc, thread};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use self::{
     error::{InstallError, RegisterError},
     explain::InForce,
 };
 use crate::{
-    drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler, thread::DrainPlacement},
-    recording::{pool::Pool, thread_recorder},
+    drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler},
+    own_thread::{OwnThread, placement::Placement},
+    recording::{pool::Pool, process, thread_recorder},
     report::{Report, sla::ChangeQueue},
     settings::{Settings, build_error::BuildError},
     sync::{Mutex, lock},
@@ -81,7 +79,7 @@ pub struct Collector {
 #[derive(Debug)]
 enum Driver {
     /// The drain's thread makes them.
-    Thread(JoinHandle<()>),
+    Thread(OwnThread<()>),
     /// The program makes them by calling [`Collector::drain`] or one of its variants.
     Caller,
 }
@@ -107,35 +105,33 @@ impl Collector {
         if let Some(placement) = placement.filter(|_| !thread_recorder::OFF) {
             collector.start_thread(placement)?;
         }
+        process::add(&collector.pool).map_err(|in_use| BuildError::ClockSource {
+            source: collector.pool.clock().source(),
+            in_use,
+        })?;
         Ok(collector)
     }
 
     /// Starts the drain's thread, and waits until it has the requested core and priority.
-    fn start_thread(&mut self, placement: DrainPlacement) -> Result<(), BuildError> {
-        let (sender, placed) = mpsc::channel();
-        let thread = thread::Builder::new().name("tailwatch-drain".to_owned()).spawn({
-            let (drain, pool) = (Arc::clone(&self.drain), Arc::clone(&self.pool));
-            move || {
-                // Sending cannot fail, because the receiver waits below for this message.
-                let _ = sender.send(placement.apply());
-                lock(&drain).set_own_thread();
-                while !pool.is_stopping() {
-                    let pause = exclusive::run(&drain, &pool, PassKind::Due)
-                        .map(|result| result.pause)
-                        .unwrap_or_default();
-                    thread::park_timeout(pause);
-                }
-                exclusive::run(&drain, &pool, PassKind::Last);
+    fn start_thread(&mut self, placement: Placement) -> Result<(), BuildError> {
+        let (drain, pool) = (Arc::clone(&self.drain), Arc::clone(&self.pool));
+        let thread = OwnThread::spawn("tailwatch-drain", placement, move || {
+            lock(&drain).set_own_thread();
+            // A hook may have forked: then this is a thread of the child, which has no drain.
+            while !pool.is_stopping() && !pool.is_inherited() {
+                let pause = exclusive::run(&drain, &pool, PassKind::Due)
+                    .map(|result| result.pause)
+                    .unwrap_or_default();
+                thread::park_timeout(pause);
             }
-        });
-        let thread = thread.map_err(BuildError::Thread)?;
-        self.pool.set_drain_thread(thread.thread().clone());
-        self.driver = Mutex::new(Some(Driver::Thread(thread)));
-        // On an error, the caller drops the collector, which ends the thread.
-        match placed.recv() {
-            Ok(placed) => placed.map_err(BuildError::from),
-            Err(error) => Err(BuildError::Thread(io::Error::other(error))),
+            exclusive::run(&drain, &pool, PassKind::Last);
+        })?;
+        if let Some(thread) = thread.thread() {
+            self.pool.set_drain_thread(thread.clone());
         }
+        self.in_force.note_not_moved(thread.not_moved());
+        self.driver = Mutex::new(Some(Driver::Thread(thread)));
+        Ok(())
     }
 
     /// Installs this collector as the one that the free functions, such as
@@ -143,17 +139,17 @@ impl Collector {
     /// registered with another collector that has not stopped.
     ///
     /// # Errors
-    /// Returns an error if this collector has stopped, or if another collector is installed and has
-    /// not stopped.
+    /// Returns an error if this collector has stopped, if another collector is installed and has
+    /// not stopped, or in a process that was forked from that of this collector. A collector that
+    /// such a process starts itself can be installed.
     pub fn install(&self) -> Result<(), InstallError> {
+        if self.pool.is_inherited() {
+            return Err(InstallError::Forked);
+        }
         if self.pool.is_stopped() {
             return Err(InstallError::Stopped);
         }
-        if thread_recorder::install(&self.pool) {
-            Ok(())
-        } else {
-            Err(InstallError::AlreadyInstalled)
-        }
+        if process::install(&self.pool) { Ok(()) } else { Err(InstallError::AlreadyInstalled) }
     }
 
     /// Gives the current thread a ring of this collector. The thread keeps the ring until it ends
@@ -219,7 +215,14 @@ impl Collector {
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) that calls this does not wait: it
     /// runs inside a pass, which could otherwise never end. If that is a pass of this collector,
     /// the call returns at once, and the last pass is made after the current one.
+    ///
+    /// In a process that was forked from that of the collector, this only switches recording off:
+    /// there is no drain, and the collector of the parent process goes on.
     pub fn stop(&self) {
+        if self.pool.is_inherited() {
+            self.pool.stop();
+            return;
+        }
         let in_pass = exclusive::is_inside_pass();
         // Inside a pass, the lock is only tried: another thread that is stopping the collector
         // holds it while it waits for this pass.
@@ -227,8 +230,10 @@ impl Collector {
         let Some(mut guard) = guard else { return };
         let Some(driver) = guard.take() else { return };
         self.pool.stop();
-        if let Driver::Thread(thread) = &driver {
-            thread.thread().unpark();
+        if let Driver::Thread(thread) = &driver
+            && let Some(thread) = thread.thread()
+        {
+            thread.unpark();
         }
         // Inside a pass, waiting for the drain's thread would never end: it is this thread, or it
         // waits for this pass.
@@ -242,7 +247,7 @@ impl Collector {
         // If the drain's thread has panicked, the last pass is made here. Panics of observers are
         // caught, so only a bug can cause this.
         let finished = match driver {
-            Driver::Thread(thread) => thread.join().is_ok(),
+            Driver::Thread(mut thread) => thread.join().is_some_and(|result| result.is_ok()),
             Driver::Caller => false,
         };
         if !finished {
@@ -263,8 +268,10 @@ impl Collector {
     ///
     /// The format may change in any release.
     pub fn explain(&self) -> String {
-        let sampler = lock(&self.sampler);
-        self.in_force.explain(&self.pool, &self.report(), sampler.all())
+        // An inherited lock may be held for ever.
+        let sampler = (!self.pool.is_inherited()).then(|| lock(&self.sampler));
+        let sampling = sampler.iter().flat_map(|sampler| sampler.all());
+        self.in_force.explain(&self.pool, &self.report(), sampling)
     }
 }
 
@@ -272,18 +279,23 @@ impl Collector {
 /// does.
 ///
 /// # Errors
-/// Returns an error if no collector is installed, if the installed one has stopped, or if all its
-/// rings are taken.
+/// Returns an error if no collector is installed, and if [`Collector::register_thread`] does.
 pub fn register_thread(name: &str) -> Result<(), RegisterError> {
-    register(&thread_recorder::installed().ok_or(RegisterError::NotInstalled)?, name)
+    let installed = Guard::into_inner(process::installed());
+    register(&installed.ok_or(RegisterError::NotInstalled)?, name)
 }
 
 fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
+    if pool.is_inherited() {
+        return Err(RegisterError::Forked);
+    }
     if pool.is_stopped() {
         return Err(RegisterError::Stopped);
     }
     if thread_recorder::register(pool, name) {
         Ok(())
+    } else if thread_recorder::is_ending() {
+        Err(RegisterError::ThreadEnding)
     } else if pool.lacks_memory() {
         Err(RegisterError::NoMemory { max_ring_bytes: pool.settings().max_bytes })
     } else {
@@ -293,8 +305,12 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
 
 impl Drop for Collector {
     fn drop(&mut self) {
+        if self.pool.is_inherited() {
+            // Leaked: an observer or hook may write into a file of the parent when it is dropped.
+            mem::forget(Arc::clone(&self.drain));
+        }
         self.stop();
-        thread_recorder::uninstall(&self.pool);
+        process::uninstall(&self.pool);
     }
 }
 

@@ -14,6 +14,7 @@ mod event_set;
 pub(crate) mod exclusive;
 pub(crate) mod lane_rings;
 mod limit_watch;
+mod lost_ends;
 mod overhead;
 pub(crate) mod pass;
 pub(crate) mod pass_kind;
@@ -23,7 +24,6 @@ mod publisher;
 mod readers;
 pub(crate) mod sampling;
 mod storage;
-pub(crate) mod thread;
 mod thread_names;
 
 use core::{fmt, time::Duration};
@@ -35,8 +35,8 @@ use tailwatch_core::{
 };
 
 use self::{
-    clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, overhead::Overhead,
-    publisher::Publisher, readers::Readers, sampling::Sampler, storage::Boxed,
+    clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, lost_ends::LostEnds,
+    overhead::Overhead, publisher::Publisher, readers::Readers, sampling::Sampler, storage::Boxed,
     thread_names::ThreadNames,
 };
 use crate::{
@@ -86,6 +86,7 @@ pub(crate) struct Drain {
     clocks: Clocks,
     coverage: Coverage,
     limits: LimitWatch,
+    lost_ends: LostEnds,
     publisher: Publisher,
     /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
@@ -111,6 +112,7 @@ impl Drain {
         let mut drain = Self {
             readers: Readers::new(
                 Arc::clone(&pool),
+                &events,
                 started.ticks,
                 shape.all_slowest(),
                 max_period,
@@ -119,6 +121,7 @@ impl Drain {
             observers,
             coverage: Coverage::new(sampler, Overhead::new(record_ns, started.monotonic)),
             limits: LimitWatch::new(Arc::clone(&pool), Arc::clone(&events)),
+            lost_ends: LostEnds::default(),
             publisher: Publisher::new(Arc::clone(&events), windows, shape.slowest, &clocks),
             pool,
             events,

@@ -5,17 +5,18 @@ use core::{error, fmt, time::Duration};
 use std::{
     io,
     sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
+    thread,
     time::Instant,
 };
 
 use tailwatch_core::{
-    Event,
+    Event, EventId,
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
 use crate::{
     collector::{Collector, error::RegisterError},
+    own_thread::{OwnThread, placement::Placement},
     recording::{measure::record_duration, thread_recorder::OFF},
 };
 
@@ -56,7 +57,7 @@ pub struct HiccupProbe {
     /// Not 0 once the thread has to end.
     stop: Arc<AtomicU8>,
     /// `None` once the thread has ended, or if recording is compiled out.
-    thread: Option<JoinHandle<()>>,
+    thread: Option<OwnThread<()>>,
 }
 
 impl HiccupProbe {
@@ -72,12 +73,33 @@ impl HiccupProbe {
         event: impl Event,
         period: Duration,
     ) -> Result<Self, HiccupError> {
+        Self::spawn(collector, event.id(), period, Placement::default())
+    }
+
+    /// Does the same as [`start`](Self::start), with the thread pinned to the core to which the
+    /// operating system gives the number `core`. It then measures the pauses of that core.
+    ///
+    /// # Errors
+    /// Returns the errors of [`start`](Self::start), and one if the operating system does not let
+    /// the thread run on the core.
+    pub fn start_on_core(
+        collector: &Collector,
+        event: impl Event,
+        period: Duration,
+        core: usize,
+    ) -> Result<Self, HiccupError> {
+        Self::spawn(collector, event.id(), period, Placement::on_core(core))
+    }
+
+    fn spawn(
+        collector: &Collector,
+        event: EventId,
+        period: Duration,
+        placement: Placement,
+    ) -> Result<Self, HiccupError> {
         if period < MIN_PERIOD {
             return Err(HiccupError::PeriodTooShort { period, minimum: MIN_PERIOD });
         }
-        // Evaluated here, so that no code of the program runs on the probe's thread. Such code
-        // could drop the probe, and the thread would then wait for its own end.
-        let event = event.id();
         let stop = Arc::new(AtomicU8::new(0));
         if OFF {
             return Ok(Self { stop, thread: None });
@@ -108,10 +130,8 @@ impl HiccupProbe {
                 record_duration(event, late_by);
             }
         };
-        let thread = thread::Builder::new()
-            .name("hiccup".to_owned())
-            .spawn(run)
-            .map_err(HiccupError::Thread)?;
+        let thread = OwnThread::spawn("hiccup", placement, run)
+            .map_err(|error| HiccupError::Thread(error.into()))?;
         let probe = Self { stop, thread: Some(thread) };
         match outcome.recv() {
             Ok(Err(error)) => Err(HiccupError::Register(error)),
@@ -131,10 +151,12 @@ impl HiccupProbe {
 impl Drop for HiccupProbe {
     fn drop(&mut self) {
         self.stop.store(1, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
+        if let Some(mut own) = self.thread.take() {
+            if let Some(thread) = own.thread() {
+                thread.unpark();
+            }
             // No code of the program runs on this thread, so only a bug could make it panic.
-            let _ = thread.join();
+            let _ = own.join();
         }
     }
 }

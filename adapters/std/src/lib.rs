@@ -50,6 +50,7 @@
 //! - [`Reporter`] writes the report at regular intervals.
 //! - [`TraceWriter`] writes every record as a row of a CSV file.
 //! - [`HiccupProbe`] detects pauses of the whole machine.
+//! - [`self_test`] finds out whether the machine is fit for measuring.
 //! - [`Report::diff`] computes what happened between two reports.
 //! - The Cargo feature `off` compiles recording out: the API stays the same, and the recording
 //!   functions do nothing.
@@ -104,11 +105,17 @@
 //!   longer than the window less one slice, it reads records after the window has moved past them;
 //!   [`Health::late`] counts such samples. [`SlaState`] and [`Limit`] describe further limits of
 //!   SLA checks.
-//! - After a `fork`, the child process has neither rings nor a drain. Its threads may record, but
-//!   what they record is only counted, as unregistered.
+//! - After a `fork`, the child process has neither rings nor a drain. What its threads record is
+//!   only counted, as unregistered, and [`Collector::breached`] is `true` for every event with a
+//!   limit. The child may start a collector of its own. A child of a raw `clone` system call must
+//!   not use this crate.
 //! - A span should end on a thread that records into the same collector as the thread where it
-//!   began. Otherwise the other collector gets the sample, and the span stays open in the first
-//!   one.
+//!   began. Otherwise the collector where it began gives it up, and counts its END as unregistered.
+//! - All collectors of a process read the same clock, which the first one fixes.
+//! - A plugin (a `cdylib`) has its own copy of this crate: a collector that the host installs is
+//!   not installed there, and spans of the plugin go nowhere.
+//! - If any package of a program enables the feature `off`, it is enabled for the whole program. So
+//!   only the package of a binary should enable it.
 //!
 //! # Memory
 //!
@@ -143,12 +150,14 @@ mod collector;
 mod drain;
 mod hiccup;
 mod observer;
+mod own_thread;
 mod recording;
 mod report;
 mod reporter;
 mod settings;
 mod sync;
 mod trace;
+mod warning;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
@@ -166,13 +175,12 @@ pub use self::{
         builder::Builder,
         error::{InstallError, QueryError, RegisterError, SetLimitsError},
         register_thread,
+        self_test::{Finding, SelfTest, self_test},
     },
-    drain::{
-        sampling::{Sampling, SamplingError},
-        thread::DrainPriority,
-    },
+    drain::sampling::{Sampling, SamplingError},
     hiccup::{HiccupError, HiccupProbe},
     observer::Delivery,
+    own_thread::placement::DrainPriority,
     recording::measure::{
         CancelOnDrop, SpanGuard, measure, measure_cancel_on_drop, measure_cancel_on_drop_tagged,
         measure_tagged, record_discard, record_duration, record_end, record_start,

@@ -6,7 +6,7 @@ use std::{panic::catch_unwind, sync::Arc};
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
 
-use crate::{clock::Anchor, report::sla::SlaChange};
+use crate::{clock::Anchor, recording::fork, report::sla::SlaChange};
 
 /// A record that the drain has read from a ring, as an observer receives it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,9 @@ pub(crate) struct Observers {
     names: Vec<&'static str>,
     /// The number of panics that were caught.
     panics: u64,
+    /// How many forks lead to the process of the collector. In a child that one of the closures
+    /// forks, the rest of the pass calls none: they may write into files of the parent.
+    forks: usize,
 }
 
 impl Observers {
@@ -58,7 +61,7 @@ impl Observers {
         for info in events {
             names[usize::from(info.id.get())] = info.name;
         }
-        Self { callbacks, hooks, names, panics: 0 }
+        Self { callbacks, hooks, names, panics: 0, forks: fork::forks() }
     }
 
     /// Returns how many panics of observers and hooks were caught.
@@ -85,6 +88,9 @@ impl Observers {
         rate: TickRate,
         time: &TimeScale,
     ) {
+        if self.callbacks.is_empty() {
+            return;
+        }
         let id = record.event();
         let known = id.and_then(|id| self.names.get(usize::from(id.get())));
         let kind = record.kind();
@@ -110,6 +116,9 @@ impl Observers {
             record,
         };
         for callback in &mut self.callbacks {
+            if self.forks != fork::forks() {
+                return;
+            }
             self.panics += u64::from(!returns_normally(|| callback(&delivery)));
         }
     }
@@ -118,6 +127,9 @@ impl Observers {
     /// panics.
     pub(crate) fn notify_change(&mut self, change: &SlaChange) {
         for hook in &mut self.hooks {
+            if self.forks != fork::forks() {
+                return;
+            }
             self.panics += u64::from(!returns_normally(|| hook(change)));
         }
     }

@@ -2,6 +2,7 @@
 //! recorders write into.
 
 pub(crate) mod available_memory;
+mod breaches;
 pub(crate) mod followers;
 #[cfg_attr(any(not(unix), tailwatch_loom), path = "recording/fork/none.rs")]
 pub(crate) mod fork;
@@ -9,6 +10,7 @@ mod free_lanes;
 pub(crate) mod lane;
 pub(crate) mod measure;
 pub(crate) mod pool;
+pub(crate) mod process;
 pub(crate) mod ring_budget;
 #[cfg_attr(tailwatch_loom, path = "recording/pool/models/memory.rs")]
 pub(crate) mod ring_memory;

@@ -97,7 +97,8 @@ pub struct EventReport {
 }
 
 /// The open spans of one event: the drain has read their START, and neither their END nor a FORGET.
-/// A table with 896 entries for all events tracks them.
+/// A table with 896 entries for all events tracks them. In a full table, the event with the most
+/// open spans gives up its youngest one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InFlight {
@@ -106,7 +107,8 @@ pub struct InFlight {
     /// The number of these spans that were open when the drain found that records were lost, or
     /// that the clock restarted. Their END may be among the lost records, so they may have ended.
     pub uncertain: u64,
-    /// The number of further spans that began while the table was full and have not ended.
+    /// The number of further spans that have not ended, but found no room in the table or gave it
+    /// up.
     pub untracked: u64,
     /// The age of the oldest open span, in nanoseconds. `None` if no span is open.
     pub oldest_ns: Option<u64>,

@@ -1,17 +1,20 @@
 //! A thread that writes a collector's report periodically.
 
-use core::{fmt, time::Duration};
+use core::{fmt, mem, time::Duration};
 use std::{
     io::{self, Write},
     sync::{
         Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
-    thread::{self, JoinHandle},
     time::Instant,
 };
 
-use crate::{collector::Collector, report::Report};
+use crate::{
+    collector::Collector,
+    own_thread::{OwnThread, placement::Placement},
+    report::Report,
+};
 
 /// The shortest interval. A program that flushes can have a new report in each interval. The drain
 /// alone publishes one at most every 10 ms, so below this the reporter repeats reports.
@@ -31,6 +34,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// each of them has opened for appending. Through a pipe, the operating system may interleave texts
 /// of more than 4 KiB.
 ///
+/// The thread blocks signals, and runs on the cores that the process may use, or on the one that
+/// [`start_on_core`](Self::start_on_core) gets. A process that was forked from that of the reporter
+/// may drop its copy or [`stop`](Self::stop) it, which does nothing there.
+///
 /// When the reporter is stopped or dropped, it emits a last report, unless one failed before. Stop
 /// the collector before, so that this report includes everything that was recorded.
 ///
@@ -49,12 +56,18 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 #[must_use = "a reporter stops when it is dropped"]
 pub struct Reporter {
+    /// `None` once the reporter was stopped.
+    running: Option<Running>,
+}
+
+/// The thread of a reporter, and the channels to and from it.
+struct Running {
     /// Dropping it disconnects the channel, which stops the thread.
-    alive: Option<SyncSender<()>>,
+    alive: SyncSender<()>,
     /// Receives the result of the thread when it is about to end, and none if it has panicked. In a
     /// mutex, so that a reporter is `Sync`.
     ended: Mutex<Receiver<io::Result<()>>>,
-    thread: Option<JoinHandle<()>>,
+    thread: OwnThread<()>,
 }
 
 impl Reporter {
@@ -96,6 +109,30 @@ impl Reporter {
     pub fn start(
         collector: &Collector,
         every: Duration,
+        emit: impl FnMut(&Report) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::spawn(collector, every, Placement::default(), emit)
+    }
+
+    /// Does the same as [`start`](Self::start), with the thread pinned to the core to which the
+    /// operating system gives the number `core`.
+    ///
+    /// # Errors
+    /// Returns an error if the operating system cannot start the thread, or does not let it run on
+    /// the core.
+    pub fn start_on_core(
+        collector: &Collector,
+        every: Duration,
+        core: usize,
+        emit: impl FnMut(&Report) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::spawn(collector, every, Placement::on_core(core), emit)
+    }
+
+    fn spawn(
+        collector: &Collector,
+        every: Duration,
+        placement: Placement,
         mut emit: impl FnMut(&Report) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         let published = collector.published();
@@ -125,8 +162,8 @@ impl Reporter {
             // Nobody receives the result if `stop` has not waited long enough.
             let _ = result.send(emitted);
         };
-        let thread = thread::Builder::new().name("tailwatch-report".to_owned()).spawn(run)?;
-        Ok(Self { alive: Some(alive), ended: Mutex::new(ended), thread: Some(thread) })
+        let thread = OwnThread::spawn("tailwatch-emit", placement, run)?;
+        Ok(Self { running: Some(Running { alive, ended: Mutex::new(ended), thread }) })
     }
 
     /// Emits a last report, unless one failed before, and ends the thread. Waits until the thread
@@ -155,14 +192,20 @@ impl Reporter {
     }
 
     fn end(&mut self, time: Duration) -> io::Result<()> {
-        self.alive = None;
-        let Some(thread) = self.thread.take() else { return Ok(()) };
-        // A thread that waited for itself would wait in vain. It ends by itself, as `alive` is
-        // gone.
-        if thread.thread().id() == thread::current().id() {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        if running.thread.is_inherited() {
+            // Forgotten and not dropped: a thread of the parent may have had locks of the channels.
+            mem::forget(running);
             return Ok(());
         }
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Running { alive, ended, mut thread } = running;
+        drop(alive);
+        // A thread that waited for itself would wait in vain. It ends by itself, as `alive` is
+        // gone.
+        if thread.is_current() {
+            return Ok(());
+        }
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         match ended.recv_timeout(time) {
             Ok(result) => {
                 // Returns soon, because the thread has sent its result at its end.

@@ -30,7 +30,8 @@ use self::{
 };
 use crate::{
     clock::ClockMode,
-    drain::{poll_interval::DEFAULT_MAX_PERIOD, sampling::Sampling, thread::DrainPriority},
+    drain::{poll_interval::DEFAULT_MAX_PERIOD, sampling::Sampling},
+    own_thread::placement::DrainPriority,
 };
 
 /// The largest value of [`Builder::max_period`](crate::Builder::max_period).

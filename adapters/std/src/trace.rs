@@ -15,7 +15,7 @@ use std::{
 use tailwatch_core::{Kind, Outcome};
 
 use self::queue::{PATIENCE, Queue};
-use crate::observer::Delivery;
+use crate::{observer::Delivery, own_thread::placement::Placement};
 
 const HEADER: [&str; 7] =
     ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
@@ -39,6 +39,12 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// number. So a trace to a disk is usually complete, and a file that blocks, such as a pipe that
 /// nobody reads, keeps neither the drain nor [`Collector::stop`](crate::Collector::stop) from
 /// ending.
+///
+/// # Children
+///
+/// In a process that was forked from the one that created the trace, nothing is written: rows are
+/// ignored, a drop does nothing, and `finish` returns an error of the kind
+/// [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// # Columns
 ///
@@ -84,12 +90,23 @@ impl TraceWriter {
     /// Creates a trace, whose first line is the header with the names of the columns, and starts
     /// its thread. If the operating system cannot start the thread, `finish` returns the error.
     pub fn new(file: impl Write + Send + 'static) -> Self {
-        Self::with_patience(file, PATIENCE)
+        Self::with_patience(file, PATIENCE, Placement::default())
+    }
+
+    /// Does the same as [`new`](Self::new), with the thread pinned to the core to which the
+    /// operating system gives the number `core`. If the operating system does not let it run there,
+    /// `finish` returns the error.
+    pub fn on_core(file: impl Write + Send + 'static, core: usize) -> Self {
+        Self::with_patience(file, PATIENCE, Placement::on_core(core))
     }
 
     /// Creates a trace for which the drain waits no longer than `patience`.
-    fn with_patience(file: impl Write + Send + 'static, patience: Duration) -> Self {
-        Self(Arc::new(Handle(Queue::start(file, HEADER, patience))))
+    fn with_patience(
+        file: impl Write + Send + 'static,
+        patience: Duration,
+        placement: Placement,
+    ) -> Self {
+        Self(Arc::new(Handle(Queue::start(file, HEADER, patience, placement))))
     }
 
     /// Returns an observer that writes the rows. Pass it to

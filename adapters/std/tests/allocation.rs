@@ -14,7 +14,7 @@ use core::{
 };
 use std::alloc::System;
 
-use support::{Tally, in_thread, in_turn};
+use support::{Tally, in_own_process, in_thread, in_turn};
 use tailwatch::{
     Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, Threshold, Trading,
     WindowSpec, measure, measure_cancel_on_drop, measure_tagged, record_discard, record_duration,
@@ -105,31 +105,38 @@ fn the_counting_allocator_counts_calls() {
 #[test]
 fn recording_on_a_registered_thread_allocates_nothing() {
     let _turn = in_turn();
-    let clocks: [fn(Builder) -> Builder; 3] = [
-        |builder| builder.clock_mode(ClockMode::Ordered),
-        |builder| builder.clock_mode(ClockMode::Relaxed),
-        Builder::monotonic_clock,
-    ];
-    for clock in clocks {
-        // The ring is small enough to overflow, which must not allocate either.
-        let builder = clock(Collector::builder().ring_capacity(1_024));
-        let tally = Tally::default();
-        let collector = builder.observer(tally.observer()).start().unwrap();
-        collector.install().unwrap();
-        in_thread("recorder", || {
-            tailwatch::register_thread("recorder").unwrap();
-            // Even the first record must not allocate.
-            assert_eq!(calls_in(record_everything), 0);
-            assert_eq!(calls_in(|| (0..20_000).for_each(|_| record_everything())), 0);
-        });
-        collector.set_enabled(false);
-        in_thread("recorder", || {
-            tailwatch::register_thread("recorder").unwrap();
-            assert_eq!(calls_in(record_everything), 0, "recording that is switched off allocates");
-        });
-        collector.stop();
-        assert!(tally.count() > 0, "nothing was recorded");
+    for mode in [ClockMode::Ordered, ClockMode::Relaxed] {
+        check_registered_thread(Collector::builder().clock_mode(mode));
     }
+}
+
+#[test]
+fn recording_with_the_clock_of_the_operating_system_allocates_nothing() {
+    in_own_process("recording_with_the_clock_of_the_operating_system_allocates_nothing", || {
+        check_registered_thread(Collector::builder().monotonic_clock());
+    });
+}
+
+/// Checks that recording on a registered thread allocates nothing, with a collector of `builder`.
+fn check_registered_thread(builder: Builder) {
+    // The ring is small enough to overflow, which must not allocate either.
+    let builder = builder.ring_capacity(1_024);
+    let tally = Tally::default();
+    let collector = builder.observer(tally.observer()).start().unwrap();
+    collector.install().unwrap();
+    in_thread("recorder", || {
+        tailwatch::register_thread("recorder").unwrap();
+        // Even the first record must not allocate.
+        assert_eq!(calls_in(record_everything), 0);
+        assert_eq!(calls_in(|| (0..20_000).for_each(|_| record_everything())), 0);
+    });
+    collector.set_enabled(false);
+    in_thread("recorder", || {
+        tailwatch::register_thread("recorder").unwrap();
+        assert_eq!(calls_in(record_everything), 0, "recording that is switched off allocates");
+    });
+    collector.stop();
+    assert!(tally.count() > 0, "nothing was recorded");
 }
 
 #[test]

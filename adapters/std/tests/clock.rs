@@ -5,8 +5,10 @@ mod support;
 
 use core::time::Duration;
 
-use support::{Log, Moment, in_turn, print_notice, spin};
-use tailwatch::{Builder, ClockMode, ClockSource, Collector, Kind, Trading, measure_tagged};
+use support::{Log, Moment, in_own_process, in_turn, print_notice, spin};
+use tailwatch::{
+    BuildError, Builder, ClockMode, ClockSource, Collector, Kind, Trading, measure_tagged,
+};
 
 /// How long a thread spins between the begins and ends of the spans.
 const STEP: Duration = Duration::from_micros(300);
@@ -63,9 +65,11 @@ fn assert_hz(source: ClockSource, hz: u64) {
 
 #[test]
 fn the_monotonic_clock_measures_correctly() {
-    let (source, ordered, hz) = measure_by(Builder::monotonic_clock);
-    assert_eq!((source, ordered), (ClockSource::Monotonic, true));
-    assert_hz(source, hz);
+    in_own_process("the_monotonic_clock_measures_correctly", || {
+        let (source, ordered, hz) = measure_by(Builder::monotonic_clock);
+        assert_eq!((source, ordered), (ClockSource::Monotonic, true));
+        assert_hz(source, hz);
+    });
 }
 
 #[test]
@@ -90,4 +94,33 @@ fn the_relaxed_clock_measures_correctly() {
         );
     }
     assert_eq!(ordered, source == ClockSource::Monotonic);
+}
+
+/// A span may end in another collector than the one where it began.
+#[test]
+fn all_collectors_of_a_process_read_the_same_clock() {
+    in_own_process("all_collectors_of_a_process_read_the_same_clock", || {
+        // A collector that does not start fixes nothing.
+        Collector::builder().rings(0).monotonic_clock().start().unwrap_err();
+        let first = Collector::builder().start().unwrap();
+        let in_use = first.report().clock.source;
+        drop(first);
+        let relaxed = Collector::builder().clock_mode(ClockMode::Relaxed).start().unwrap();
+        assert_eq!(relaxed.report().clock.source, in_use);
+        let variable = ("TAILWATCH_CLOCK", "monotonic");
+        let second = Collector::builder().environment([variable]).start();
+        if in_use == ClockSource::Monotonic {
+            print_notice("NOT TESTED: a second clock, as this machine has only one");
+            second.unwrap();
+            return;
+        }
+        let error = second.unwrap_err().to_string();
+        assert!(error.starts_with("TAILWATCH_CLOCK: "), "{error}");
+        assert!(error.contains("the clock monotonic is not the clock tsc"), "{error}");
+        let error = Collector::builder().monotonic_clock().start().unwrap_err();
+        assert!(matches!(
+            error,
+            BuildError::ClockSource { source: ClockSource::Monotonic, in_use: ClockSource::Tsc }
+        ));
+    });
 }

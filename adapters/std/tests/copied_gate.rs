@@ -1,6 +1,9 @@
 //! Switches and sampling of events on both sides of the boundaries of what a recorder copies of the
 //! gate: its first 64 bytes hold 16 ids, its first 128 bytes 80 ids.
 
+mod support;
+
+use support::in_own_process;
 use tailwatch::{Builder, ClockMode, Collector, EventId, EventInfo, measure, record_value};
 
 const IDS: [u16; 7] = [1, 15, 16, 79, 80, 81, 2_047];
@@ -84,5 +87,8 @@ fn every_event_has_its_switch_and_sampling_with_the_counter() {
 
 #[test]
 fn every_event_has_its_switch_and_sampling_with_the_clock_of_the_operating_system() {
-    check(Collector::builder().monotonic_clock());
+    in_own_process(
+        "every_event_has_its_switch_and_sampling_with_the_clock_of_the_operating_system",
+        || check(Collector::builder().monotonic_clock()),
+    );
 }

@@ -3,8 +3,6 @@
 //! This program has no test harness: a harness has threads of its own, and the child of a program
 //! with threads may do little. The parent asserts that the child ends with status 0 within 30 s.
 
-#![allow(unsafe_code, reason = "`fork` and `waitpid`")]
-
 #[cfg(not(unix))]
 fn main() {}
 
@@ -16,49 +14,45 @@ fn main() {
     println!("a_fork_waits_for_a_change_of_a_switch: ok");
     unix::a_process_forks_while_threads_move_to_larger_rings();
     println!("a_process_forks_while_threads_move_to_larger_rings: ok");
+    handles::a_child_drops_or_stops_its_copy_of_the_collector();
+    println!("a_child_drops_or_stops_its_copy_of_the_collector: ok");
+    handles::a_child_calls_every_method_while_the_parent_drains();
+    println!("a_child_calls_every_method_while_the_parent_drains: ok");
+    handles::a_child_installs_a_collector_of_its_own();
+    println!("a_child_installs_a_collector_of_its_own: ok");
+    handles::nobody_drains_or_judges_in_a_child();
+    println!("nobody_drains_or_judges_in_a_child: ok");
+    handles::a_child_drops_a_reporter_a_probe_and_a_trace();
+    println!("a_child_drops_a_reporter_a_probe_and_a_trace: ok");
+    handles::a_child_drops_a_collector_whose_observer_has_a_file();
+    println!("a_child_drops_a_collector_whose_observer_has_a_file: ok");
+    handles::a_hook_forks_while_the_program_changes_the_sampling();
+    println!("a_hook_forks_while_the_program_changes_the_sampling: ok");
+    handles::a_hook_forks();
+    println!("a_hook_forks: ok");
 }
 
 #[cfg(unix)]
+#[path = "fork/child.rs"]
+mod child;
+#[cfg(unix)]
+#[path = "fork/handles.rs"]
+mod handles;
+
+#[cfg(unix)]
 mod unix {
-    use core::{
-        sync::atomic::{AtomicBool, Ordering::Relaxed},
-        time::Duration,
-    };
+    use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::{
         sync::{Arc, Barrier},
         thread::{self, JoinHandle},
-        time::Instant,
     };
 
     use tailwatch::{Collector, Trading, measure, record_value};
 
+    use crate::child::in_child;
+
     /// The threads of the parent that record, and half of the collector's rings.
     const THREADS: usize = 4;
-
-    /// Runs `child` in a forked child process, and asserts that it returns within 30 s.
-    fn in_child(child: impl FnOnce()) {
-        // SAFETY: no other thread of this program holds a lock that `child` or `_exit` needs: the
-        // threads wait at a barrier, or turn switches, whose lock the fork waits for.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            let passed = std::panic::catch_unwind(core::panic::AssertUnwindSafe(child)).is_ok();
-            // SAFETY: the function does not return.
-            unsafe { libc::_exit(i32::from(!passed)) };
-        }
-        let begun = Instant::now();
-        let mut status = 0;
-        // SAFETY: the pointer is to a local variable.
-        while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
-            if begun.elapsed() > Duration::from_secs(30) {
-                // SAFETY: the child was not waited for, so the number is still its own.
-                unsafe { libc::kill(pid, libc::SIGKILL) };
-                panic!("the child hangs");
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!(status, 0, "the child failed");
-    }
 
     /// Starts threads that each record a span in each of `rounds` rounds. All threads pass `turn`
     /// before and after a round.

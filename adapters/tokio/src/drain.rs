@@ -53,6 +53,13 @@ pub const MAX_RECORDS_PER_TURN: usize = 4_096;
 /// that the last turn read, and [`Health::overwritten`](tailwatch::Health::overwritten) counts the
 /// records that were lost because a ring was too small.
 ///
+/// # Paused clocks
+///
+/// Do not run the task while the clock of the runtime is paused, as in a test with
+/// `start_paused = true`. Tokio then advances its clock to the next timer whenever all tasks wait.
+/// As this task always waits for one, the virtual time runs away. Call [`Collector::drain_up_to`]
+/// or [`Collector::flush`] by hand in such a test.
+///
 /// # Termination
 ///
 /// The task also ends if other code stops the collector. If the runtime is shut down before `token`
@@ -187,7 +194,12 @@ impl DrainTask {
     /// The work is done in the calling task. The method is like [`Collector::flush`], but it yields
     /// after every [`MAX_RECORDS_PER_TURN`] records. The future may be dropped at any time: the
     /// drain task then reads the remaining records in its next turns.
+    ///
+    /// Does nothing after the last pass, and in a process that was forked from that of the task.
     pub async fn flush(&self) {
+        if !self.collector.health().has_drain {
+            return;
+        }
         match self.state.upgrade() {
             Some(state) => state.drain_all().await,
             // The task has ended. Records are left only if the runtime dropped the task before the

@@ -88,6 +88,20 @@ fn a_cancelled_drain_processes_earlier_records_and_stops_the_collector() {
 }
 
 #[test]
+fn a_test_with_a_paused_clock_drains_by_hand_and_the_clock_stands_still() {
+    let bench = paused(unchanged);
+    bench.runtime.block_on(async {
+        let begun = tokio::time::Instant::now();
+        async { yield_now().await }.measured(ORDER).await;
+        // While this waits, the clock of a runtime with a drain task would run away.
+        tokio::task::spawn_blocking(|| drop(measure(ORDER))).await.unwrap();
+        while bench.collector.flush_up_to(1) {}
+        assert_eq!(orders(&bench.collector.report()), 2);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    });
+}
+
+#[test]
 fn the_drain_works_on_a_runtime_whose_clock_is_paused() {
     let bench = paused(unchanged);
     bench.runtime.block_on(async {

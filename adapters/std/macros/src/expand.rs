@@ -18,8 +18,8 @@
 //!   braces around a single expression.
 //! - If a function returns a future, the new body ends with `async move { … }`, possibly in
 //!   `Box::pin`. Attributes such as `#[tracing::instrument]` search for this expression.
-//! - If the original body is nothing but an async block, the block is not moved out of its box. This
-//!   saves an allocation, and the arguments stay available to such attributes.
+//! - If the original body is nothing but an async block, the block is not moved out of its box.
+//!   This saves an allocation, and the arguments stay available to such attributes.
 //! - The generated names have the hygiene of macros (`mixed_site`) and the prefix `__tailwatch`.
 //!   The prefix is needed because hygiene does not cover items: a constant of the same name in the
 //!   user's module would turn a generated `let` into a pattern.

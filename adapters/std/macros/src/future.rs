@@ -170,8 +170,8 @@ fn types_in(segment: &PathSegment) -> impl Iterator<Item = &Type> {
     })
 }
 
-/// Returns the `Output` of the trait `Future`, or `_` if it is not given. Returns `None` for another
-/// trait, such as the `Future` of a library that has an `Item`.
+/// Returns the `Output` of the trait `Future`, or `_` if it is not given. Returns `None` for
+/// another trait, such as the `Future` of a library that has an `Item`.
 fn output_of(path: &Path) -> Option<Type> {
     let last = path.segments.last().filter(|last| last.ident == "Future")?;
     let Some(arguments) = arguments_of(last) else {

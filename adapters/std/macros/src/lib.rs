@@ -78,9 +78,10 @@ use syn::{ExprClosure, Result};
 ///
 /// # Functions that return a future
 ///
-/// If the return type of a function shows that it returns a future, the span begins when this future
-/// is first polled, and ends like that of an async function. The time until the function returns the
-/// future is not measured. These return types show it, with any path, lifetime and further bounds:
+/// If the return type of a function shows that it returns a future, the span begins when this
+/// future is first polled, and ends like that of an async function. The time until the function
+/// returns the future is not measured. These return types show it, with any path, lifetime and
+/// further bounds:
 ///
 /// | return type | what measuring costs |
 /// |---|---|
@@ -132,19 +133,19 @@ use syn::{ExprClosure, Result};
 ///   only until it returns. So is one that returns a named type of future.
 /// - The future of a function that returns `impl Future` implements no other trait than `Future`,
 ///   `Unpin` and the auto traits, so other bounds do not compile.
-/// - With `err`, and in functions that are async or return a future, the body becomes a closure or an async block, which
-///   captures the arguments that it uses. Therefore these arguments are dropped before the others,
-///   and as part of the span. In a function with `#[track_caller]`, the body does not see the
-///   caller.
+/// - With `err`, and in functions that are async or return a future, the body becomes a closure or
+///   an async block, which captures the arguments that it uses. Therefore these arguments are
+///   dropped before the others, and as part of the span. In a function with `#[track_caller]`, the
+///   body does not see the caller.
 /// - The span makes the future of an async function about 20 bytes larger. If a function returns
 ///   `impl Future`, or its body is only an async block, the measured future takes up to twice the
 ///   memory of the plain one and 40 bytes, as the compiler reserves memory for the future before
 ///   and after its first poll.
-/// - `#[tracing::instrument]` may stand above or below. Below, in a function that is not `async` and
-///   whose body is more than the async block, its fields cannot use arguments that the body moves
-///   into the future. Write it above.
-/// - Under `#[async_trait]`, the event and the tag cannot use an argument that is a pattern, because
-///   `#[async_trait]` moves patterns into the body.
+/// - `#[tracing::instrument]` may stand above or below. Below, in a function that is not `async`
+///   and whose body is more than the async block, its fields cannot use arguments that the body
+///   moves into the future. Write it above.
+/// - Under `#[async_trait]`, the event and the tag cannot use an argument that is a pattern,
+///   because `#[async_trait]` moves patterns into the body.
 #[proc_macro_attribute]
 pub fn measure(
     arguments: proc_macro::TokenStream,

@@ -11,17 +11,17 @@ use super::{
     ring_sizes::{self, StatisticsBytes},
 };
 use crate::{
-    clock::{ClockMode, ClockSource, HostClock, warn_of_fallback},
+    clock::{ClockMode, ClockSource, HostClock},
     drain::{
         Drain, Setup,
         poll_interval::MIN_PERIOD,
         reserved_bytes,
         sampling::{Sampler, Sampling, SamplingError},
-        thread::{self, DrainPriority},
     },
     observer::{Callback, Delivery, Hook, Observers},
+    own_thread::placement::DrainPriority,
     recording::{
-        available_memory::available_bytes, fork, pool::Pool, ring_memory::RingMemory,
+        available_memory::available_bytes, fork, pool::Pool, process, ring_memory::RingMemory,
         ring_settings::RingSettings, thread_recorder::OFF,
     },
     report::sla::SlaChange,
@@ -30,6 +30,7 @@ use crate::{
         build_error::BuildError, environment::Environment, problem::SettingsError,
     },
     sync::Mutex,
+    warning,
 };
 
 /// Configures and starts a [`Collector`]; created by [`Collector::builder`].
@@ -126,6 +127,9 @@ impl Builder {
 
     /// Measures with the operating system's monotonic clock, even if the processor's counter is
     /// reliable.
+    ///
+    /// All collectors of a process must read the same clock, which the first one fixes. Their
+    /// [modes](Self::clock_mode) may differ.
     pub fn monotonic_clock(mut self) -> Self {
         self.settings.clock.offer(ClockSetting::Monotonic, Origin::Builder);
         self
@@ -142,7 +146,13 @@ impl Builder {
     }
 
     /// Pins the drain's thread to the core to which the operating system gives the number `core`.
-    /// By default, the thread may run on any core.
+    ///
+    /// By default, the thread may run on all cores that the process may use, also if the thread
+    /// that calls [`start`](Self::start) is pinned. [`Collector::explain`] names them. On Linux,
+    /// these are the cores of all threads of the process together. If they are a single core, they
+    /// are all cores that the operating system grants: a program that has pinned itself cannot be
+    /// distinguished from one that was confined to a core from outside, as by `taskset`. Set the
+    /// core in that case.
     pub fn drain_core(mut self, core: usize) -> Self {
         self.settings.drain_core.offer(Some(core), Origin::Builder);
         self
@@ -271,7 +281,8 @@ impl Builder {
     ///
     /// The first call in a process calibrates the clock, which takes up to 0.2 s. If the settings
     /// select the processor's counter but it is not reliable, the collector uses the operating
-    /// system's clock and prints a warning to stderr, once per process.
+    /// system's clock and prints a warning to stderr, once per process. With the feature `off`, it
+    /// prints that recording is compiled out.
     ///
     /// # Errors
     /// Returns an error if a setting is invalid, or if the operating system refuses the memory, the
@@ -322,6 +333,9 @@ impl Builder {
 
     fn start_with(self, mut settings: Settings) -> Result<Collector, BuildError> {
         let mut events = self.events_to_collect().to_vec();
+        if OFF {
+            warning::COMPILED_OUT.print();
+        }
         let rings = ring_sizes::ring_settings(&settings)?;
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         if !(MIN_PERIOD..=MAX_PERIOD).contains(&max_period) {
@@ -329,12 +343,6 @@ impl Builder {
         }
         if exact > MAX_EXACT_SAMPLES {
             return Err(BuildError::TooManySamples { samples: exact });
-        }
-        let cores = thread::cores();
-        if let Some(core) = settings.drain_core.value
-            && !cores.contains(&core)
-        {
-            return Err(BuildError::NoSuchCore { core, available: cores });
         }
         let mut windows = settings.windows.value.clone();
         windows.sort_unstable_by_key(|window| window.length);
@@ -350,6 +358,9 @@ impl Builder {
 
         fork::install_handlers().map_err(BuildError::ForkHandlers)?;
         let clock = clock(settings.clock.value);
+        let source = clock.source();
+        process::check_clock_source(source)
+            .map_err(|in_use| BuildError::ClockSource { source, in_use })?;
         let shape = Shape::server(&events, &windows);
         let limits = settings.limits.value.clone().unwrap_or_default();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
@@ -379,7 +390,7 @@ impl Builder {
         if Vec::<u8>::new().try_reserve_exact(bytes).is_err() {
             return Err(BuildError::Memory { bytes });
         }
-        let in_force = InForce::new(settings, cores, &shape);
+        let in_force = InForce::new(settings, &shape);
         let observers = Observers::new(self.observers, self.hooks, &events);
         let sampler = Arc::new(Mutex::new(sampler));
         let setup = Setup {
@@ -413,7 +424,7 @@ fn clock(setting: ClockSetting) -> HostClock {
     };
     let clock = HostClock::new(mode);
     if clock.source() == ClockSource::Monotonic {
-        warn_of_fallback();
+        warning::CLOCK_FALLBACK.print();
     }
     clock
 }

@@ -8,6 +8,7 @@ use crate::{
         exclusive,
         sampling::{self, Sampling, SamplingError},
     },
+    recording::thread_recorder::OFF,
     sync::lock,
 };
 
@@ -27,6 +28,9 @@ impl Collector {
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)) makes the call. The previous
     /// limits then stay in force.
     pub fn set_limits(&self, event: impl Event, limits: &[Limit]) -> Result<(), SetLimitsError> {
+        if self.pool.is_inherited() {
+            return Err(SetLimitsError::Forked);
+        }
         if exclusive::is_inside_pass() {
             return Err(SetLimitsError::InsidePass);
         }
@@ -53,8 +57,8 @@ impl Collector {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if `rate` is not above 0 and at most 1, or if the collector has no such
-    /// event.
+    /// Returns an error if `rate` is not above 0 and at most 1, if the collector has no such event,
+    /// or in a process that was forked from that of the collector.
     pub fn set_sampling_rate(&self, event: impl Event, rate: f64) -> Result<f64, SamplingError> {
         self.set_sampling(event, Sampling::Rate(rate))
     }
@@ -63,14 +67,17 @@ impl Collector {
     /// from now on.
     ///
     /// # Errors
-    /// Returns an error if a number in `sampling` is out of range, or if the collector has no such
-    /// event.
+    /// Returns an error if a number in `sampling` is out of range, if the collector has no such
+    /// event, or in a process that was forked from that of the collector.
     pub fn set_sampling(
         &self,
         event: impl Event,
         sampling: Sampling,
     ) -> Result<f64, SamplingError> {
         let (id, sampling) = (event.id(), sampling.check()?);
+        if self.pool.is_inherited() {
+            return Err(SamplingError::Forked);
+        }
         let mut sampler = lock(&self.sampler);
         let k = sampler.set(id, sampling).ok_or(SamplingError::UnknownEvent { id })?;
         self.pool.update_gate(|gate| {
@@ -82,7 +89,7 @@ impl Collector {
     /// Switches recording of one event on or off. A span that began while recording was on is
     /// recorded to its end.
     ///
-    /// Has no effect on a stopped collector, which stays off.
+    /// Has no effect on a stopped collector, which stays off, and with the feature `off`.
     pub fn set_event_enabled(&self, event: impl Event, enabled: bool) {
         self.pool.update_gate(|gate| gate.set_event_enabled(event.id(), enabled));
     }
@@ -90,8 +97,8 @@ impl Collector {
     /// Switches recording of all events on or off, on all threads. A span that began while
     /// recording was on is recorded to its end.
     ///
-    /// Has no effect on a stopped collector, which stays off.
+    /// Has no effect on a stopped collector, which stays off, and with the feature `off`.
     pub fn set_enabled(&self, enabled: bool) {
-        self.pool.update_gate(|gate| gate.set_enabled(enabled));
+        self.pool.update_gate(|gate| gate.set_enabled(enabled && !OFF));
     }
 }

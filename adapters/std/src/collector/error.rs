@@ -13,6 +13,8 @@ pub enum InstallError {
     AlreadyInstalled,
     /// This collector has stopped.
     Stopped,
+    /// This collector belongs to the process from which this one was forked.
+    Forked,
 }
 
 impl fmt::Display for InstallError {
@@ -20,6 +22,10 @@ impl fmt::Display for InstallError {
         f.write_str(match self {
             Self::AlreadyInstalled => "another collector is installed; stop it first",
             Self::Stopped => "the collector has stopped; start another one",
+            Self::Forked => {
+                "the collector belongs to the process from which this one was forked; start one in \
+                 this process"
+            }
         })
     }
 }
@@ -34,8 +40,11 @@ pub enum RegisterError {
     NotInstalled,
     /// The collector has stopped.
     Stopped,
-    /// All rings are taken by other threads. Or the thread is ending and cannot take one, or it
-    /// runs in a process that was forked from that of the collector.
+    /// The thread is ending: its destructors of thread-locals run, and that of its ring has run.
+    ThreadEnding,
+    /// The collector belongs to the process from which this one was forked.
+    Forked,
+    /// All rings are taken by other threads.
     AllTaken {
         /// The number of rings of the collector.
         rings: usize,
@@ -54,7 +63,15 @@ impl fmt::Display for RegisterError {
             Self::NotInstalled => {
                 f.write_str("no collector is installed; call `Collector::install` first")
             }
-            Self::Stopped => f.write_str("the collector has stopped"),
+            Self::Stopped => f.write_str("the collector has stopped; start another one"),
+            Self::ThreadEnding => f.write_str(
+                "the thread is ending and cannot take a ring any more; register it before its \
+                 thread-locals are dropped",
+            ),
+            Self::Forked => f.write_str(
+                "the collector belongs to the process from which this one was forked; start one in \
+                 this process",
+            ),
             Self::AllTaken { rings } => {
                 write!(
                     f,
@@ -121,6 +138,9 @@ pub enum SetLimitsError {
     /// An observer or hook made the call. Both run while the drain makes a pass, and limits can
     /// only be replaced between two passes.
     InsidePass,
+    /// The collector belongs to the process from which this one was forked, and nobody judges its
+    /// limits here.
+    Forked,
 }
 
 impl fmt::Display for SetLimitsError {
@@ -129,6 +149,10 @@ impl fmt::Display for SetLimitsError {
             Self::Refused(error) => error.fmt(f),
             Self::InsidePass => f.write_str(
                 "an observer or hook cannot replace limits; replace them on another thread",
+            ),
+            Self::Forked => f.write_str(
+                "the collector belongs to the process from which this one was forked; replace the \
+                 limits there, or start a collector in this process",
             ),
         }
     }

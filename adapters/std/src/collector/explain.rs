@@ -3,7 +3,7 @@
 //! second the rings can take.
 
 use core::{fmt, time::Duration};
-use std::{path::Path, thread};
+use std::{io, path::Path, thread};
 
 use tailwatch_core::{EventId, Shape, ring::batch};
 
@@ -12,20 +12,25 @@ use crate::{
     drain::{
         report_bytes,
         sampling::{self, Sampling},
-        thread::{DrainPlacement, DrainPriority},
+    },
+    own_thread::{
+        cores,
+        placement::{DrainPriority, Placement},
     },
     recording::{pool::Pool, thread_recorder::OFF},
     report::Report,
-    settings::{ClockSetting, Origin, Settings},
+    settings::{ClockSetting, Origin, Settings, visible::Visible},
 };
 
 /// The settings that a collector was started with, and the sizes that follow from them.
 #[derive(Debug)]
 pub(crate) struct InForce {
     settings: Settings,
-    /// The cores on which the thread that started the collector may run, by the operating system's
-    /// numbers.
+    /// The cores that the process may use, by the operating system's numbers.
     cores: Vec<usize>,
+    /// Why the drain's thread runs where the thread runs that started the collector. `None` if it
+    /// has its own cores.
+    not_moved: Option<String>,
     /// The size of the windows and histograms.
     windows_bytes: usize,
     /// The largest size of a report.
@@ -35,10 +40,11 @@ pub(crate) struct InForce {
 impl InForce {
     /// Combines the settings with the sizes that follow from `shape`, the capacities of the
     /// collector's aggregator.
-    pub(crate) fn new(settings: Settings, cores: Vec<usize>, shape: &Shape) -> Self {
+    pub(crate) fn new(settings: Settings, shape: &Shape) -> Self {
         Self {
             settings,
-            cores,
+            cores: cores::of_process(),
+            not_moved: None,
             windows_bytes: shape.bytes::<u32>(),
             report_bytes: report_bytes(shape),
         }
@@ -53,11 +59,17 @@ impl InForce {
         self.settings.manual_drain.value
     }
 
+    /// Notes why the drain's thread runs where the thread runs that started the collector, if it
+    /// does.
+    pub(crate) fn note_not_moved(&mut self, error: Option<&io::Error>) {
+        self.not_moved = error.map(ToString::to_string);
+    }
+
     /// Returns the core and priority of the drain thread, or `None` if there is no drain thread.
-    pub(crate) fn drain_placement(&self) -> Option<DrainPlacement> {
+    pub(crate) fn drain_placement(&self) -> Option<Placement> {
         let Settings { drain_core, drain_priority, .. } = &self.settings;
         (!self.is_manual())
-            .then_some(DrainPlacement { core: drain_core.value, priority: drain_priority.value })
+            .then_some(Placement { core: drain_core.value, priority: drain_priority.value })
     }
 
     /// Returns the text. `report` is the last report, and `sampling` is how each event is sampled
@@ -100,7 +112,7 @@ impl fmt::Display for Explanation<'_> {
             writeln!(f, "  {key} = {value} ({origin})")?;
         }
         let file = settings.config_file.value.as_deref().unwrap_or(Path::new("none"));
-        writeln!(f, "  config_file = {} ({})", file.display(), settings.config_file.origin)?;
+        writeln!(f, "  config_file = {} ({})", Visible(file), settings.config_file.origin)?;
         self.limits(f)?;
         self.sampling(f)?;
         let recording = match (self.report.finished, self.report.health.enabled) {
@@ -195,26 +207,39 @@ impl Explanation<'_> {
     }
 
     fn cores_and_drain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cores = &self.in_force.cores;
-        f.write_str("cores: ")?;
-        if cores.is_empty() {
-            f.write_str("unknown")?;
-        }
-        for (number, core) in cores.iter().enumerate() {
-            write!(f, "{}{core}", if number > 0 { ", " } else { "" })?;
-        }
+        let InForce { settings, cores, not_moved, .. } = self.in_force;
+        let cores = match cores.as_slice() {
+            [] => "unknown".to_owned(),
+            cores => cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+        };
+        write!(f, "cores: {cores}")?;
         // A control group's processor quota can make this less than the number of cores.
         match thread::available_parallelism() {
-            Ok(at_once) => writeln!(f, "; {at_once} threads can run at once")?,
+            Ok(granted) => writeln!(f, "; processors granted to the starting thread: {granted}")?,
             Err(_) => f.write_str("\n")?,
         }
-        let Some(DrainPlacement { core, priority }) = self.in_force.drain_placement() else {
+        if self.pool.is_inherited() {
+            return f.write_str(
+                "drain: none; the collector belongs to the process from which this one was \
+                 forked\n",
+            );
+        }
+        let Some(Placement { core, priority }) = self.in_force.drain_placement() else {
             return f.write_str("drain: no thread; the program calls `Collector::drain`\n");
         };
-        match core {
-            Some(core) => write!(f, "drain: a thread pinned to core {core}, priority {priority}")?,
-            None => write!(f, "drain: a thread on any core, priority {priority}")?,
-        }
+        let origin = &settings.drain_core.origin;
+        match (core, not_moved) {
+            (Some(core), _) => write!(f, "drain: a thread pinned to core {core} ({origin})"),
+            (None, None) => {
+                write!(f, "drain: a thread on the cores {cores}, which the process may use")
+            }
+            (None, Some(error)) => write!(
+                f,
+                "drain: a thread on the cores of the thread that started it, because the operating \
+                 system refused others ({error})"
+            ),
+        }?;
+        write!(f, ", priority {priority}")?;
         f.write_str(match priority {
             DrainPriority::Idle => {
                 "; no recording thread may run on the same core, or records are overwritten while \

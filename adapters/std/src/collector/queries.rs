@@ -33,6 +33,7 @@ impl Published {
         let mut report = Report::clone(&self.report.load());
         report.health.enabled = self.pool.gate().is_enabled();
         report.health.unregistered = self.pool.unregistered();
+        report.health.has_drain = self.pool.has_drain();
         report.finished = self.pool.is_finished();
         report
     }
@@ -135,6 +136,10 @@ impl Collector {
     /// came later, the last [`set_limits`](Self::set_limits) of the event. Returns `false` if the
     /// collector has no such event.
     ///
+    /// Once nobody judges the limits any more, this returns `true` for every event that has one:
+    /// after [`stop`](Self::stop), when the last pass is over, and in a process that was forked
+    /// from that of the collector.
+    ///
     /// This is wait-free, a single relaxed load, so a kill switch can check it before every order.
     ///
     /// ```
@@ -157,7 +162,7 @@ impl Collector {
     /// ```
     #[inline]
     pub fn breached(&self, event: impl Event) -> bool {
-        self.pool.is_breached(event.id())
+        self.pool.breaches().contains(event.id())
     }
 
     /// Returns the violated limits on quantiles over the window of length `window`, as of the last
@@ -178,16 +183,20 @@ impl Collector {
 
     /// Returns the violations that were raised (began) or cleared (ended) since the last call, and
     /// removes them from the collector's queue. If several callers use this method, each change is
-    /// returned to only one of them.
+    /// returned to only one of them. A process that was forked from that of the collector gets
+    /// none.
     ///
     /// The queue has 256 entries. When it is full, each new entry replaces the oldest, which is
     /// counted in [`SlaChanges::missed`]. Blocks only while another thread adds or takes entries.
     pub fn sla_changes(&self) -> SlaChanges {
+        if self.pool.is_inherited() {
+            return SlaChanges::default();
+        }
         lock(&self.changes).take()
     }
 
-    /// Returns a copy of the last report, in which [`Health::enabled`] and [`Health::unregistered`]
-    /// have the current values.
+    /// Returns a copy of the last report, in which [`Health::enabled`], [`Health::unregistered`]
+    /// and [`Health::has_drain`] have the current values.
     pub fn report(&self) -> Report {
         self.published().report()
     }
@@ -217,13 +226,14 @@ impl Collector {
         Published { pool: Arc::clone(&self.pool), report: Arc::clone(&self.published) }
     }
 
-    /// Returns the health from the last report, in which [`Health::enabled`] and
-    /// [`Health::unregistered`] have the current values.
+    /// Returns the health from the last report, in which [`Health::enabled`],
+    /// [`Health::unregistered`] and [`Health::has_drain`] have the current values.
     pub fn health(&self) -> Health {
         let health = self.published.load().health.clone();
         Health {
             enabled: self.pool.gate().is_enabled(),
             unregistered: self.pool.unregistered(),
+            has_drain: self.pool.has_drain(),
             ..health
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct Coverage {
     recorded: EventSet,
     /// The number of unregistered records as of the last pass.
     unregistered: u64,
-    /// The number of ENDs among these unregistered records.
+    /// The number of lost ENDs whose spans are not known, as of the last pass.
     lost_ends: usize,
 }
 
@@ -107,8 +107,8 @@ impl Coverage {
     }
 
     /// Reports to the aggregator that more records are unregistered than at the last pass. The
-    /// statistics of the time until now are then incomplete. If ENDs were among these records, each
-    /// open span may be one that has ended, so it becomes uncertain.
+    /// statistics of the time until now are then incomplete. If ENDs of unknown spans are lost,
+    /// each open span may be one that has ended, so it becomes uncertain.
     pub(super) fn note_unregistered(&mut self, pool: &Pool, aggregator: &mut Aggregator<Boxed>) {
         let (unregistered, lost_ends) = (pool.unregistered(), pool.lost_ends());
         if unregistered != self.unregistered {
@@ -237,7 +237,7 @@ mod tests {
         coverage.note_unregistered(&parts.pool, &mut parts.aggregator);
         assert!(!parts.is_complete());
         assert_eq!(parts.aggregator.pairing(ORDER.id()).uncertain, 0);
-        parts.pool.count_lost_end();
+        parts.pool.note_lost_end();
         coverage.note_unregistered(&parts.pool, &mut parts.aggregator);
         assert_eq!(parts.aggregator.pairing(ORDER.id()).uncertain, 1);
     }

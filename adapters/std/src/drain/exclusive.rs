@@ -5,28 +5,34 @@ use std::sync::TryLockError;
 
 use super::{Drain, pass::PassResult, pass_kind::PassKind};
 use crate::{
-    recording::pool::Pool,
+    recording::{fork, pool::Pool, process},
     sync::{Mutex, lock},
 };
 
 thread_local! {
-    /// Whether this thread is making a pass. Observers and hooks run inside a pass. If one of them
-    /// began another pass, it would wait forever for the lock that its own thread holds.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// If this thread is making a pass, how many forks lead to the process in which it began.
+    /// Observers and hooks run inside a pass. If one of them began another pass, it would wait
+    /// forever for the lock that its own thread holds. If one of them forks, the child is in no
+    /// pass of its own collectors.
+    static INSIDE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// Returns whether this thread is making a pass, which means that an observer or hook is the
 /// caller.
 pub(crate) fn is_inside_pass() -> bool {
-    INSIDE.get()
+    INSIDE.get() == Some(fork::forks())
 }
 
 /// Makes a pass. Blocks while another thread makes one.
 ///
-/// Does nothing and returns `None` if this thread is already making a pass, or if the last pass is
-/// over.
+/// Does nothing and returns `None` if this thread is already making a pass, if the last pass is
+/// over, or if the drain is that of the process from which this one was forked.
 pub(crate) fn run(drain: &Mutex<Drain>, pool: &Pool, kind: PassKind) -> Option<PassResult> {
-    if is_inside_pass() { None } else { run_locked(&mut lock(drain), pool, kind) }
+    if is_inside_pass() || pool.is_inherited() {
+        None
+    } else {
+        run_locked(&mut lock(drain), pool, kind)
+    }
 }
 
 /// Makes the last pass, even if this thread is making a pass of another collector.
@@ -48,13 +54,13 @@ pub(crate) fn run_last_unless_busy(drain: &Mutex<Drain>, pool: &Pool) {
 /// Makes a pass with the lock held. Does nothing and returns `None` if the last pass is over.
 fn run_locked(drain: &mut Drain, pool: &Pool, kind: PassKind) -> Option<PassResult> {
     /// Restores `INSIDE` even if the pass panics.
-    struct Restore(bool);
+    struct Restore(Option<usize>);
     impl Drop for Restore {
         fn drop(&mut self) {
             INSIDE.set(self.0);
         }
     }
-    let _restore = Restore(INSIDE.replace(true));
+    let _restore = Restore(INSIDE.replace(Some(fork::forks())));
     // Checked with the lock held, because the last pass may have been made while this thread waited
     // for the lock. The pool counts records that entered the rings since then as unregistered, so
     // they must not be drained as well.
@@ -62,8 +68,13 @@ fn run_locked(drain: &mut Drain, pool: &Pool, kind: PassKind) -> Option<PassResu
         return None;
     }
     let result = drain.pass(kind);
+    // An observer or hook may have forked: then this is the child, and nobody drains any more.
+    if pool.is_inherited() {
+        return None;
+    }
     if kind == PassKind::Last {
         pool.finish();
+        process::close(pool);
     }
     Some(result)
 }

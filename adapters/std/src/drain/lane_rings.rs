@@ -93,17 +93,19 @@ impl LaneRings {
             last.is_some_and(|ring| ring.consumer.pending() > ring.memory.capacity() / 2);
     }
 
-    /// Reads the pending records, but at most `max_records` of them. Calls `drain` with the name of
-    /// each thread that wrote some of them, the consumer and the number of records that are to be
-    /// read on behalf of this thread.
+    /// Reads the pending records of the lane with this index, but at most `max_records` of them.
+    /// Calls `drain` with the name of each thread that wrote some of them, the consumer and the
+    /// number of records that are to be read on behalf of this thread.
     pub(crate) fn drain(
         &mut self,
-        lane: &Lane,
+        pool: &Pool,
+        lane_index: usize,
         max_records: usize,
         mut drain: impl FnMut(&Arc<str>, &mut Consumer<'static>, usize) -> Drained,
     ) -> Drained {
-        let mut all = Drained::default();
-        loop {
+        let (mut all, lane) = (Drained::default(), pool.lane(lane_index));
+        // In a child that an observer has forked, locks of the lane may be held for ever.
+        while !pool.is_inherited() {
             #[expect(clippy::cast_possible_truncation, reason = "at most `max_records`")]
             let left = max_records.saturating_sub(all.delivered as usize);
             let Some(ring) = &mut self.first else { return all };
@@ -120,6 +122,7 @@ impl LaneRings {
                 return all;
             }
         }
+        all
     }
 
     /// Goes on to the next ring if there is one and the first one has been read to its end. Returns

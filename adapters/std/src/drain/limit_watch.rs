@@ -31,6 +31,10 @@ pub(super) struct LimitWatch {
 
 impl LimitWatch {
     pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
+        for info in events.iter() {
+            let has_limits = !info.limits.is_empty() || info.max_silence.is_some();
+            pool.breaches().set(info.id, has_limits, false);
+        }
         Self {
             pool,
             positions: Positions::new(events.iter().map(|info| info.id)),
@@ -54,7 +58,7 @@ impl LimitWatch {
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
-        self.pool.set_breached(event, aggregator.is_breached(event));
+        self.pool.breaches().set(event, !limits.is_empty(), aggregator.is_breached(event));
         Ok(())
     }
 
@@ -97,7 +101,7 @@ impl LimitWatch {
             }));
         });
         for event in touched {
-            self.pool.set_breached(event, aggregator.is_breached(event));
+            self.pool.breaches().set(event, true, aggregator.is_breached(event));
             note(event);
         }
         changes
@@ -106,6 +110,10 @@ impl LimitWatch {
     /// Passes the violations that were raised or cleared to the queue and to the hooks.
     pub(super) fn announce(&self, changes: Vec<SlaChange>, observers: &mut Observers) {
         for change in changes {
+            // A hook has forked, and this is the child: the lock may be held for ever.
+            if self.pool.is_inherited() {
+                return;
+            }
             lock(&self.changes).push(change.clone());
             observers.notify_change(&change);
         }
@@ -200,7 +208,7 @@ mod tests {
             let mut reports = vec![];
             watch.fill(&mut reports, &EventSet::EMPTY, true, &clocks, &mut aggregator);
             let report = reports.iter().find(|report| report.event == "order_placement").unwrap();
-            assert_eq!(pool.is_breached(ORDER.id()), report.state == SlaState::Violated);
+            assert_eq!(pool.breaches().contains(ORDER.id()), report.state == SlaState::Violated);
             (raised, report.state)
         };
         assert_eq!(pass(1, 1_000), (vec![], SlaState::Ok));

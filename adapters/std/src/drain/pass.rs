@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Drain, overhead::Stopwatch, pass_kind::PassKind, readers::DrainedRings};
+use super::{Drain, lost_ends, overhead::Stopwatch, pass_kind::PassKind, readers::DrainedRings};
 
 /// The result of a pass.
 #[derive(Clone, Copy, Debug)]
@@ -37,22 +37,40 @@ impl Drain {
     fn run_pass(&mut self, kind: PassKind) -> PassResult {
         self.is_last |= kind == PassKind::Last;
         let Self {
-            pool, readers, aggregator, observers, clocks, coverage, limits, publisher, ..
+            pool,
+            readers,
+            aggregator,
+            observers,
+            clocks,
+            coverage,
+            limits,
+            lost_ends,
+            publisher,
+            ..
         } = self;
         let changes = &mut publisher.changes;
+        let began = clocks.now().monotonic;
+        lost_ends.take(aggregator.pass() + 1, kind, began, pool);
         let pass = readers.refresh(kind, aggregator.pass() + 1);
         clocks.read();
         aggregator.begin_pass(clocks.now().ticks);
         coverage.note_gate(pool, &self.events, aggregator, changes);
         let DrainedRings { oldest_tick, has_any, has_more, drained } =
             readers.drain(kind, pass, clocks, aggregator, observers, changes.recorded());
+        if pool.is_inherited() {
+            // An observer has forked, and this is the child.
+            return PassResult { pause: Duration::ZERO, has_more: false };
+        }
         if has_any {
             changes.note_records();
         }
         // No START arrives after the last pass, so ENDs of that pass itself are orphans as well.
         let no_start_before =
             if kind == PassKind::Last { aggregator.pass() + 1 } else { drained.pass };
+        lost_ends::announce_orphans(no_start_before, pool, aggregator);
+        readers.unknown_ends.announce(pool);
         aggregator.expire_orphans(no_start_before);
+        lost_ends.settle(drained.pass, kind, pool, aggregator, |id| changes.note_event(id));
         self.lag_ns = clocks.age_ns(oldest_tick);
         coverage.note_unregistered(pool, aggregator);
         let violations =
@@ -67,6 +85,10 @@ impl Drain {
         }
         let panics = self.observers.panics();
         self.limits.announce(violations, &mut self.observers);
+        if self.pool.is_inherited() {
+            // A hook has forked, and this is the child.
+            return PassResult { pause: Duration::ZERO, has_more: false };
+        }
         if self.observers.panics() > panics {
             // The report above does not include these panics of hooks, and this may be the last
             // pass.

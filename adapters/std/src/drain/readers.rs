@@ -4,19 +4,25 @@ use core::{fmt, time::Duration};
 use std::{sync::Arc, time::Instant};
 
 use tailwatch_core::{
-    Aggregator, Clock, Consumer, Drained, Kind, PassStart, Pending, Record, RingPass, RingProgress,
+    Aggregator, Clock, Consumer, Drained, EventInfo, Kind, PassStart, Pending, Record, RingPass,
+    RingProgress,
 };
 
 use super::{
     clocks::Clocks,
     event_set::EventSet,
     lane_rings::{LaneRings, Totals},
+    lost_ends::UnknownEnds,
     pass_kind::PassKind,
     poll_interval::PollInterval,
     storage::Boxed,
     thread_names::{NO_NAME, ThreadNames},
 };
-use crate::{observer::Observers, recording::pool::Pool, report::health::Health};
+use crate::{
+    observer::Observers,
+    recording::{pool::Pool, process},
+    report::health::Health,
+};
 
 /// The drain's state of one lane.
 #[derive(Debug)]
@@ -103,12 +109,26 @@ pub(super) struct Readers {
     first_offer: usize,
     /// The longest time for which a lane may be left unread.
     max_period: Duration,
+    /// The events of the collector.
+    known: EventSet,
+    /// What was drained of other events.
+    pub(super) unknown_ends: UnknownEnds,
 }
 
 impl Readers {
     /// Creates the readers of the lanes of `pool`, which have no records from before the tick
     /// `started`. The names of threads are kept for `slowest` samples.
-    pub(super) fn new(pool: Arc<Pool>, started: u64, slowest: usize, max_period: Duration) -> Self {
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        events: &[EventInfo],
+        started: u64,
+        slowest: usize,
+        max_period: Duration,
+    ) -> Self {
+        let mut known = EventSet::EMPTY;
+        for info in events {
+            known.insert(info.id);
+        }
         let names = ThreadNames::new(slowest, pool.lane_count());
         let threads = Threads { of_lanes: Vec::new(), names };
         let last_start = PassStart { pass: 0, tick: started };
@@ -120,6 +140,8 @@ impl Readers {
             first_lane: 0,
             first_offer: 0,
             max_period,
+            known,
+            unknown_ends: UnknownEnds::default(),
         }
     }
 
@@ -159,7 +181,12 @@ impl Readers {
         recorded: &mut EventSet,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
+        let (is_alone, mut overwritten) = (!process::has_other(), 0);
         for index in pass.order(self.lanes.len()) {
+            // An observer has forked, and this is the child: locks may be held for ever.
+            if self.pool.is_inherited() {
+                break;
+            }
             let is_due = self.is_due(index, kind, &pass, clocks.now().monotonic);
             let Reader { rings, progress, .. } = &mut self.lanes[index];
             if !is_due {
@@ -167,20 +194,21 @@ impl Readers {
                 continue;
             }
             has_any |= rings.pending() > 0 && pass.has_budget();
-            let lane = self.pool.lane(index);
             let Reader { rings, progress, is_ending, poll_interval } = &mut self.lanes[index];
             pass.drain(index, progress, rings, |rings, max_records| {
-                rings.drain(lane, max_records, |name, consumer, max_records| {
+                rings.drain(&self.pool, index, max_records, |name, consumer, max_records| {
                     let thread = self.threads.of(index, name, aggregator);
+                    let unknown = (!is_alone).then_some((&self.known, &mut self.unknown_ends));
                     let (first, drained) = thread.deliver(
                         consumer,
                         max_records,
                         clocks,
                         aggregator,
                         observers,
-                        recorded,
+                        Noted { recorded: &mut *recorded, unknown },
                     );
                     oldest_tick = oldest_tick.min(first);
+                    overwritten += drained.overwritten;
                     drained
                 })
             });
@@ -189,6 +217,9 @@ impl Readers {
                 rings.become_free();
                 self.threads.of_lanes[index] = None;
             }
+        }
+        if overwritten > 0 {
+            process::note_lost_records(&self.pool);
         }
         self.first_lane = pass.next_first_ring();
         let (has_more, drained) = (pass.has_more(), pass.drained());
@@ -305,8 +336,9 @@ impl Thread {
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
         observers: &mut Observers,
-        recorded: &mut EventSet,
+        noted: Noted<'_>,
     ) -> (u64, Drained) {
+        let Noted { recorded, mut unknown } = noted;
         let Self { name, number } = self;
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
@@ -324,17 +356,31 @@ impl Thread {
             first = if first == u64::MAX { written_at(record) } else { first };
             last = event.filter(|_| first != u64::MAX);
         };
-        let drained = if observers.is_empty() {
+        let drained = if observers.is_empty() && unknown.is_none() {
             aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record))
         } else {
             let (wall, rate, time) = (clocks.wall(), clocks.rate(), *aggregator.time());
             aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
                 note(record);
+                if let Some((known, ends)) = &mut unknown
+                    && record.event().is_some_and(|event| !known.contains(event))
+                {
+                    ends.note(record);
+                }
                 observers.notify_record(record, is_sample, name, wall, rate, &time);
             })
         };
         (first, drained)
     }
+}
+
+/// What the drain notes of the records that it delivers.
+struct Noted<'n> {
+    /// Their events.
+    recorded: &'n mut EventSet,
+    /// The events of the collector, and the ENDs of others. `None` if no other collector may have
+    /// their STARTs.
+    unknown: Option<(&'n EventSet, &'n mut UnknownEnds)>,
 }
 
 /// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it.
@@ -374,8 +420,13 @@ mod tests {
     impl Parts {
         fn new(pool: &Arc<Pool>) -> Self {
             let clocks = Clocks::start(pool.clock());
-            let readers =
-                Readers::new(Arc::clone(pool), clocks.now().ticks, 8, Duration::from_millis(100));
+            let readers = Readers::new(
+                Arc::clone(pool),
+                Trading::ALL,
+                clocks.now().ticks,
+                8,
+                Duration::from_millis(100),
+            );
             let aggregator = test_aggregator(&clocks);
             let observers = Observers::new(vec![], vec![], Trading::ALL);
             Self { readers, clocks, aggregator, observers }

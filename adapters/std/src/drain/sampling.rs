@@ -371,6 +371,8 @@ pub enum SamplingError {
         /// The requested budget as a share of one core.
         max_cpu: f64,
     },
+    /// The collector belongs to the process from which this one was forked.
+    Forked,
 }
 
 impl fmt::Display for SamplingError {
@@ -383,6 +385,10 @@ impl fmt::Display for SamplingError {
                      add its set of events with `Builder::events`"
                 )
             }
+            Self::Forked => f.write_str(
+                "the collector belongs to the process from which this one was forked; set the \
+                 sampling there",
+            ),
             Self::Rate { rate } => write!(
                 f,
                 "the sampling rate is {rate}; expected a number above 0 and at most 1 (to record \

@@ -3,40 +3,42 @@
 //! The child has only the thread that called `fork`. The stacks of the other threads, with their
 //! thread-locals, are free memory there, and new threads get them. So the child must forget where
 //! the other threads had their copies of a gate. The list of them must not be in the middle of a
-//! change either, so the fork waits for its lock.
+//! change either, nor what the collectors of the process share, nor the calibration of the clock.
+//! So the fork waits for their locks.
 //!
 //! The rings belong to the parent. The thread of the child is detached from its ring, and no thread
 //! of the child gets a ring of a collector that the child inherited: its records are counted as
-//! unregistered, which takes no lock that another thread of the parent may have held.
+//! unregistered, which takes no lock that another thread of the parent may have held. Nobody drains
+//! such a collector, and nobody judges its limits, so all events that have one are breached.
 
 #![allow(unsafe_code, reason = "`pthread_atfork` and a lock that is held across its handlers")]
 
 use core::cell::UnsafeCell;
-use std::{io, sync::MutexGuard};
+use std::io;
 
 use tailwatch_core::sync::{AtomicUsize, Ordering::Relaxed};
 
 use super::{
     followers::{Follower, Followers},
+    process::{self, Process},
     thread_recorder,
 };
-use crate::sync::{Mutex, lock};
+use crate::{clock, sync::MutexGuard};
 
 /// Makes the operating system call the handlers below whenever the process forks.
 ///
 /// # Errors
 /// Returns an error if there is not enough memory.
 pub(crate) fn install_handlers() -> io::Result<()> {
-    static INSTALLED: Mutex<bool> = Mutex::new(false);
-    let mut installed = lock(&INSTALLED);
-    if !*installed {
+    let mut process = process::lock();
+    if !process.has_fork_handlers {
         // SAFETY: the handlers have the type that the function requires. They take no argument and
         // may run in any thread that forks.
         let error = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
         if error != 0 {
             return Err(io::Error::from_raw_os_error(error));
         }
-        *installed = true;
+        process.has_fork_handlers = true;
     }
     Ok(())
 }
@@ -51,31 +53,44 @@ pub(crate) fn forks() -> usize {
     FORKS.load(Relaxed)
 }
 
-/// The lock of the list of followers, from the beginning of a fork to its end.
-struct Held(UnsafeCell<Option<MutexGuard<'static, Vec<Follower>>>>);
+/// The locks that the fork holds from its beginning to its end, in the order in which it takes
+/// them.
+struct Locks {
+    process: std::sync::MutexGuard<'static, Process>,
+    followers: MutexGuard<'static, Vec<Follower>>,
+    _calibration: clock::CalibrationLock,
+}
 
-// SAFETY: only the thread that holds the lock of the list accesses the content: `before` after
-// it took the lock, the other handlers before they release it.
+/// The locks, while a thread forks.
+struct Held(UnsafeCell<Option<Locks>>);
+
+// SAFETY: only the thread that holds the locks accesses the content: `before` after it took them,
+// the other handlers before they release them.
 unsafe impl Sync for Held {}
 
 static HELD: Held = Held(UnsafeCell::new(None));
 
 extern "C" fn before() {
-    let list = Followers::of_this_process().lock();
-    // SAFETY: this thread holds the lock; see `Held`.
-    unsafe { *HELD.0.get() = Some(list) };
+    let locks = Locks {
+        _calibration: clock::lock_calibration(),
+        process: process::lock(),
+        followers: Followers::of_this_process().lock(),
+    };
+    // SAFETY: this thread holds the locks; see `Held`.
+    unsafe { *HELD.0.get() = Some(locks) };
 }
 
 extern "C" fn in_parent() {
-    // SAFETY: `before` ran on this thread and took the lock; see `Held`.
+    // SAFETY: `before` ran on this thread and took the locks; see `Held`.
     drop(unsafe { (*HELD.0.get()).take() });
 }
 
 extern "C" fn in_child() {
-    // SAFETY: `before` ran on this thread, in the parent, and took the lock; see `Held`.
-    if let Some(mut list) = unsafe { (*HELD.0.get()).take() } {
-        list.clear();
-    }
     FORKS.fetch_add(1, Relaxed);
+    // SAFETY: `before` ran on this thread, in the parent, and took the locks; see `Held`.
+    if let Some(mut locks) = unsafe { (*HELD.0.get()).take() } {
+        locks.followers.clear();
+        process::leave_to_parent(&mut locks.process);
+    }
     thread_recorder::detach_in_child();
 }

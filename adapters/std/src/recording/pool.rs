@@ -55,13 +55,16 @@ use tailwatch_core::{
 };
 
 use super::{
+    breaches::Breaches,
     followers::Followers,
     fork,
     free_lanes::FreeLanes,
     lane::Lane,
+    process,
     ring_budget::{Purpose, RingBudget},
     ring_memory::RingMemory,
     ring_settings::RingSettings,
+    thread_recorder::OFF,
 };
 use crate::{
     clock::HostClock,
@@ -107,16 +110,18 @@ pub(crate) struct Pool {
     followers: &'static Followers,
     /// How many forks lead to the process that created the pool.
     forks: usize,
-    /// For each event id: not 0 while a limit of the event is violated.
-    breached: Box<[AtomicU8]>,
+    breaches: Breaches,
     /// Not 0 once the collector is stopped.
     stopped: AtomicU8,
     /// Not 0 once the last pass is over.
     finished: AtomicU8,
     /// The number of records that went into no ring.
     unregistered: AtomicUsize,
-    /// The number of records in `unregistered` that would have ended a span.
+    /// The number of ENDs and FORGETs that did not reach their collector, and whose span is not
+    /// known.
     lost_ends: AtomicUsize,
+    /// Not 0 while [`process`](super::process) has lost ENDs for the drain.
+    lost_ends_wait: AtomicU8,
     /// The clock that recording threads read.
     clock: HostClock,
     /// The drain's thread, unless the program drains.
@@ -155,11 +160,12 @@ impl Pool {
             gate_changes: AtomicUsize::new(0),
             followers: Followers::of_this_process(),
             forks: fork::forks(),
-            breached: (0..IDS).map(|_| AtomicU8::new(0)).collect(),
+            breaches: Breaches::new(),
             stopped: AtomicU8::new(0),
             finished: AtomicU8::new(0),
             unregistered: AtomicUsize::new(0),
             lost_ends: AtomicUsize::new(0),
+            lost_ends_wait: AtomicU8::new(0),
             clock,
             drain_thread: OnceLock::new(),
         };
@@ -212,17 +218,10 @@ impl Pool {
         read(&self.gate, self.gate_changes())
     }
 
-    /// Returns whether a limit of this event is violated, as of the last pass or, if that came
-    /// later, of the last change of the event's limits.
+    /// Returns which events are breached.
     #[inline]
-    pub(crate) fn is_breached(&self, id: EventId) -> bool {
-        // Relaxed: the flag guards no other memory.
-        self.breached[usize::from(id.get())].load(Relaxed) != 0
-    }
-
-    /// Sets whether a limit of this event is violated.
-    pub(crate) fn set_breached(&self, id: EventId, breached: bool) {
-        self.breached[usize::from(id.get())].store(u8::from(breached), Relaxed);
+    pub(crate) fn breaches(&self) -> &Breaches {
+        &self.breaches
     }
 
     pub(crate) fn clock(&self) -> HostClock {
@@ -276,7 +275,9 @@ impl Pool {
     }
 
     /// Returns whether this process inherited the pool from the process that it was forked from.
-    fn is_inherited(&self) -> bool {
+    /// The locks of such a pool and of its drain may be held for ever, and the threads that serve
+    /// it do not exist.
+    pub(crate) fn is_inherited(&self) -> bool {
         self.forks != fork::forks()
     }
 
@@ -461,15 +462,27 @@ impl Pool {
         self.unregistered.fetch_add(records, Relaxed);
     }
 
-    /// Counts a record that would have ended a span and is never delivered.
-    pub(crate) fn count_lost_end(&self) {
+    /// Notes that the END of an unknown span is never delivered, so each open span may be one that
+    /// has ended.
+    pub(crate) fn note_lost_end(&self) {
         self.lost_ends.fetch_add(1, Relaxed);
-        self.count_unregistered(1);
     }
 
-    /// Returns the number of records that would have ended a span and are never delivered.
+    /// Returns how often [`note_lost_end`](Self::note_lost_end) was called.
     pub(crate) fn lost_ends(&self) -> usize {
         self.lost_ends.load(Relaxed)
+    }
+
+    /// Sets whether lost ENDs wait for the drain.
+    pub(crate) fn set_lost_ends_wait(&self, wait: bool) {
+        self.lost_ends_wait.store(wait.into(), Relaxed);
+    }
+
+    /// Returns whether lost ENDs wait for the drain.
+    pub(crate) fn do_lost_ends_wait(&self) -> bool {
+        // Relaxed: the lock of the process orders the ENDs. A pass that reads an outdated value
+        // leaves them to the next one.
+        self.lost_ends_wait.load(Relaxed) != 0
     }
 
     /// Returns the number of records that are never delivered. After the last pass, this includes
@@ -494,6 +507,7 @@ impl Pool {
         let mut unneeded = Vec::with_capacity(self.lanes.len());
         let mut offers = Vec::with_capacity(self.lanes.len());
         let mut free = lock(&self.free);
+        self.breaches.stop_judging();
         // Relaxed: the lock orders it. Whoever sees the flag takes the lock before it looks at the
         // rings, and so sees how far the last pass drained each of them.
         self.finished.store(1, Relaxed);
@@ -521,6 +535,11 @@ impl Pool {
             self.count_unregistered(lane.pending());
             lane.take_rings()
         }
+    }
+
+    /// Returns whether anybody drains the rings.
+    pub(crate) fn has_drain(&self) -> bool {
+        !OFF && !self.is_finished() && !self.is_inherited()
     }
 
     /// Returns whether the last pass is over.
@@ -552,7 +571,12 @@ impl Drop for Claim {
         // ending, or this takes its rings.
         let mut free = lock(&pool.free);
         lane.end();
+        let mut late_ends = Vec::new();
         let unneeded = if pool.is_finished() {
+            // The models have no other collector.
+            if !cfg!(tailwatch_loom) {
+                late_ends = pool.take_late_ends_of(lane);
+            }
             free.push(*lane_index, false);
             Some(pool.take_rings(lane))
         } else {
@@ -562,10 +586,14 @@ impl Drop for Claim {
         pool.note_free(&free);
         drop(free);
         drop(unneeded);
+        for (event, start) in late_ends {
+            process::announce_lost_end(event, start, Some(pool));
+        }
         pool.wake_drain();
     }
 }
 
+mod late_ends;
 #[cfg(all(test, tailwatch_loom))]
 mod models;
 mod spares;

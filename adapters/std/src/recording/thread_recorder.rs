@@ -21,12 +21,8 @@ use core::{
     cell::{RefCell, UnsafeCell},
     ptr,
 };
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::{sync::Arc, thread};
 
-use arc_swap::ArcSwapOption;
 use tailwatch_core::{
     Clock, EventId, Gate, LargerRing, Outcome, Producer, Recorder, ThreadCopies, TickRate, Token,
 };
@@ -37,6 +33,7 @@ use super::{
     followers::{Followers, Following},
     lane::Lane,
     pool::{Claim, IDS, Pool},
+    process,
 };
 use crate::clock::{ReadMethod, tsc};
 
@@ -163,7 +160,8 @@ struct Attachment {
     /// `None` if the recorder does not decide by copies of the pool's gate.
     following: Option<Following>,
     /// Gives the ring back when it is dropped, and keeps the pool alive until then.
-    _claim: Claim,
+    #[cfg_attr(any(not(unix), tailwatch_loom), allow(dead_code, reason = "nothing forks"))]
+    claim: Claim,
 }
 
 impl Attachment {
@@ -179,7 +177,7 @@ impl Attachment {
             // no followers.
             unsafe { Followers::of_this_process().follow(pool.gate(), state().recorder.copies()) }
         });
-        Self { following, _claim: claim }
+        Self { following, claim }
     }
 }
 
@@ -220,12 +218,6 @@ fn set_state(new: ThreadState) {
     STATE.with(|state| unsafe { *state.get() = new });
 }
 
-/// The pool of the installed collector, from which unregistered threads take a ring.
-static INSTALLED: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
-
-/// Held while [`INSTALLED`] is checked and changed, so that both are one step.
-static INSTALLING: Mutex<()> = Mutex::new(());
-
 /// Whether the Cargo feature `off` compiles recording out. Every recording function below is empty
 /// then.
 pub(crate) const OFF: bool = cfg!(feature = "off");
@@ -254,6 +246,11 @@ fn can_adopt() -> bool {
     ATTACHMENT.try_with(|_| ()).is_ok()
 }
 
+/// Returns whether this thread is ending and can no longer have a ring.
+pub(crate) fn is_ending() -> bool {
+    !can_adopt()
+}
+
 /// Detaches this thread, the only one of a child process, from its ring, which the parent has.
 #[cfg(all(unix, not(tailwatch_loom)))]
 pub(crate) fn detach_in_child() {
@@ -263,8 +260,12 @@ pub(crate) fn detach_in_child() {
     }
     // Forgotten and not dropped: the drop could free the pool, in a process of which another thread
     // may have held the allocator's locks.
-    core::mem::forget(ATTACHMENT.try_with(RefCell::take));
+    let attachment =
+        core::mem::ManuallyDrop::new(ATTACHMENT.try_with(RefCell::take).ok().flatten());
     set_state(ThreadState::without_ring());
+    if let Some(attachment) = &*attachment {
+        process::count_on(attachment.claim.pool());
+    }
 }
 
 /// Gives the current thread a ring of `pool` under this name, in place of the ring that it has. A
@@ -284,79 +285,59 @@ pub(crate) fn register(pool: &Arc<Pool>, name: &str) -> bool {
     pool.claim(|| Arc::from(name)).is_some_and(adopt)
 }
 
-/// Installs `pool`: unregistered threads take a ring of it from now on.
-///
-/// Does nothing and returns `false` if another pool is installed and its collector has not stopped.
-pub(crate) fn install(pool: &Arc<Pool>) -> bool {
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    if INSTALLED
-        .load()
-        .as_ref()
-        .is_some_and(|other| !Arc::ptr_eq(other, pool) && !other.is_stopped())
-    {
-        return false;
-    }
-    INSTALLED.store(Some(Arc::clone(pool)));
-    true
-}
-
-/// Uninstalls `pool`, if it is the installed one.
-pub(crate) fn uninstall(pool: &Arc<Pool>) {
-    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
-    if INSTALLED.load().as_ref().is_some_and(|installed| Arc::ptr_eq(installed, pool)) {
-        INSTALLED.store(None);
-    }
-}
-
-/// Returns the installed pool, even if its collector has stopped.
-pub(crate) fn installed() -> Option<Arc<Pool>> {
-    INSTALLED.load_full()
-}
-
 /// Gives a ring of the installed collector to a thread that has no ring, or one of a stopped
-/// collector. If no ring is free, counts the `records` that the thread was about to write as
-/// unregistered. Returns whether the thread got a ring.
-///
-/// For a record that begins a span or stands alone, `begins` is its event, which the gate may
-/// reject. It is `None` for a record that ends a span, because the gate admitted the span at its
-/// START.
+/// collector, and that is about to write `records`, of which the first one begins a span of `event`
+/// or stands alone. If no ring is free, counts the records as unregistered. Returns whether the
+/// thread got a ring.
 ///
 /// This function takes no lock unless the thread may get a ring, because it may run for every
 /// record: in an instrumented library whose program has no collector, and on a thread for which
 /// there is no ring.
 #[cold]
 #[inline(never)]
-fn register_late(begins: Option<EventId>, records: usize) -> bool {
-    let installed = INSTALLED.load();
+fn register_late(event: EventId, records: usize) -> bool {
+    let installed = process::installed();
     match &*installed {
         Some(pool) if !pool.is_stopped() => {
-            if begins.is_some_and(|event| !pool.gate().admits(event)) {
+            if !pool.gate().admits(event) {
                 // Records are not counted while recording is switched off. But the collector may
                 // have stopped since the check above.
                 count_if_stopped(pool, records);
                 return false;
             }
-            if can_adopt() && pool.claim(thread_name).is_some_and(adopt) {
+            if take_ring(pool) {
                 return true;
             }
-            count_lost(pool, begins, records);
+            pool.count_unregistered(records);
         }
         stopped => {
             // Either the stopped collector of this thread counts the records, or the installed one
             // does. If there is neither, the program has no collector.
             if let Some(pool) = state().pool().or(stopped.as_deref()) {
-                count_lost(pool, begins, records);
+                pool.count_unregistered(records);
             }
         }
     }
     false
 }
 
-/// Counts records that go into no ring. `begins` has the same meaning as for [`register_late`].
-fn count_lost(pool: &Pool, begins: Option<EventId>, records: usize) {
-    match begins {
-        Some(_) => pool.count_unregistered(records),
-        None => pool.count_lost_end(),
+/// Gives this thread a ring of `pool`, and returns whether there was one.
+fn take_ring(pool: &Arc<Pool>) -> bool {
+    can_adopt() && pool.claim(thread_name).is_some_and(adopt)
+}
+
+/// Gives a ring of the installed collector to this thread, which has none and is about to end a
+/// span. Returns whether the thread got one.
+#[cold]
+#[inline(never)]
+fn register_late_for_end() -> bool {
+    process::installed().as_ref().is_some_and(|pool| !pool.is_stopped() && take_ring(pool))
+}
+
+/// Announces that a span has ended, but that its thread has no ring for the END.
+fn lose_end(token: &Token) {
+    if let Some(event) = token.event() {
+        process::announce_lost_end(event, token.start(), None);
     }
 }
 
@@ -456,7 +437,7 @@ fn write_by_gate<T>(
     write: impl Fn(&ThreadState, u8, u64) -> T,
 ) -> Option<T> {
     let is_closed = |pool: &Pool| pool.gate().decision(event).is_closed();
-    if state().pool().is_none_or(is_closed) && !register_late(Some(event), records) {
+    if state().pool().is_none_or(is_closed) && !register_late(event, records) {
         return None;
     }
     let state = state();
@@ -505,12 +486,15 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
     let outcome = if thread::panicking() && !was_unwinding { Outcome::Cancelled } else { outcome };
     let state = state();
     let Some(pool) = state.pool() else { return end_without_ring(token, outcome) };
-    if end != NOT_READ {
-        return state.recorder.end_at(token, outcome, end);
+    let now = if end == NOT_READ { pool.clock().end() } else { end };
+    // A thread that only ends spans leaves the ring of a stopped collector here. The usual path
+    // does not look, so it may do so up to 64 records later.
+    if pool.is_finished() && register_late_for_end() {
+        // Not `state`, which is that of the former ring.
+        return self::state().recorder.end_at(token, outcome, now);
     }
     // The usual case if the collector reads the operating system's clock.
-    let now = pool.clock().end();
-    if !state.recorder.try_end_at(&token, outcome, now) {
+    if end != NOT_READ || !state.recorder.try_end_at(&token, outcome, now) {
         state.recorder.end_at(token, outcome, now);
     }
 }
@@ -520,16 +504,33 @@ fn end_rare(token: Token, outcome: Outcome, was_unwinding: bool, end: u64) {
 fn end_without_ring(token: Token, outcome: Outcome) {
     // The clock is read before the thread takes a ring, so that the span does not include the time
     // which that takes.
-    let end = INSTALLED.load().as_ref().map_or(0, |pool| pool.clock().end());
-    if register_late(None, 1) {
+    let end = process::installed().as_ref().map_or(0, |pool| pool.clock().end());
+    if register_late_for_end() {
         state().recorder.end_at(token, outcome, end);
+    } else {
+        lose_end(&token);
     }
 }
 
 /// Ends a span without a sample: writes a FORGET record instead of an END.
 pub(crate) fn discard(token: Token) {
-    if OFF || !token.is_recorded() || (state().pool().is_none() && !register_late(None, 1)) {
+    if OFF || !token.is_recorded() {
         return;
     }
+    // As in `end_rare`, a thread leaves the ring of a stopped collector if there is another one.
+    if state().pool().is_none_or(Pool::is_finished) {
+        return discard_end_without_ring(token);
+    }
     state().recorder.discard(token);
+}
+
+/// Ends a span without a sample on a thread that has no ring, or one of a stopped collector.
+#[cold]
+#[inline(never)]
+fn discard_end_without_ring(token: Token) {
+    if register_late_for_end() || state().pool().is_some() {
+        state().recorder.discard(token);
+    } else {
+        lose_end(&token);
+    }
 }

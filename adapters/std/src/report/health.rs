@@ -74,6 +74,11 @@ pub struct Health {
     /// Whether recording is on: [`Collector::set_enabled`](crate::Collector::set_enabled) switches
     /// it, and a stopped collector is off.
     pub enabled: bool,
+    /// Whether anybody drains the rings and judges the limits: the drain's thread, or the program
+    /// if the drain is manual. `false` once the last pass is over, and in a process that was forked
+    /// from that of the collector.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub has_drain: bool,
     /// The share that is recorded of each sampled event, by the event's name. Events that are
     /// recorded in full are left out.
     pub sampling: BTreeMap<String, f64>,

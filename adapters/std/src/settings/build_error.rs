@@ -9,11 +9,13 @@ use super::{
     MAX_EXACT_SAMPLES, MAX_PERIOD, MAX_RINGS, Origin, Setting, Settings,
     problem::{SettingsError, SettingsProblem},
 };
-use crate::drain::{
-    SetupError,
-    poll_interval::MIN_PERIOD,
-    sampling::SamplingError,
-    thread::{DrainPriority, PlacementError},
+use crate::{
+    clock::ClockSource,
+    drain::{SetupError, poll_interval::MIN_PERIOD, sampling::SamplingError},
+    own_thread::{
+        SpawnError, cores,
+        placement::{DrainPriority, PlacementError},
+    },
 };
 
 /// The error returned when a collector cannot be started.
@@ -73,6 +75,15 @@ pub enum BuildError {
         /// The requested number of samples.
         samples: usize,
     },
+    /// The collector would read another clock than the first collector of this process does. A span
+    /// may end in another collector than the one where it began, so all of them must read the same
+    /// one. Their modes may differ.
+    ClockSource {
+        /// What the collector would read.
+        source: ClockSource,
+        /// What the collectors of this process read.
+        in_use: ClockSource,
+    },
     /// There is not enough memory for the windows and histograms.
     Memory {
         /// The size of the windows and histograms in bytes.
@@ -89,18 +100,20 @@ pub enum BuildError {
     },
     /// The sampling of an event is out of range, or the collector does not have the event.
     Sampling(SamplingError),
-    /// The core that the drain's thread was to be pinned to does not exist, or the thread that
-    /// starts the collector may not run on it.
+    /// The core that the drain's thread was to be pinned to does not exist, or the process may not
+    /// use it.
     NoSuchCore {
         /// The requested core, by the operating system's number.
         core: usize,
-        /// The cores that the thread that starts the collector may run on.
+        /// The cores that the process may use.
         available: Vec<usize>,
     },
     /// The operating system refused to pin the drain's thread to the core.
     Pin {
         /// The requested core, by the operating system's number.
         core: usize,
+        /// The error of the operating system.
+        source: io::Error,
     },
     /// The operating system refused the priority of the drain's thread.
     Priority {
@@ -188,6 +201,7 @@ impl fmt::Display for BuildError {
                      events, windows or slices"
                 )
             }
+            Self::ClockSource { source, in_use } => f.write_str(&other_clock(*source, *in_use)),
             Self::Config(error) => error.fmt(f),
             Self::Limits { event, error } => {
                 write!(f, "the limits of the event with the id {event} cannot be watched: {error}")
@@ -200,8 +214,12 @@ impl fmt::Display for BuildError {
                      are {available:?}"
                 )
             }
-            Self::Pin { core } => {
-                write!(f, "the operating system refused to pin the drain's thread to core {core}")
+            Self::Pin { core, source } => {
+                write!(
+                    f,
+                    "the operating system refused to pin the drain's thread to core {core}: \
+                     {source}"
+                )
             }
             Self::Priority { priority, source } => {
                 write!(
@@ -232,10 +250,23 @@ impl fmt::Display for BuildError {
     }
 }
 
+fn other_clock(source: ClockSource, in_use: ClockSource) -> String {
+    let value = match in_use {
+        ClockSource::Monotonic => "\"monotonic\"",
+        ClockSource::Tsc => "\"ordered\" or \"relaxed\"",
+    };
+    format!(
+        "the clock {source} is not the clock {in_use} that the first collector of this process \
+         reads, and a span may end in another collector than the one where it began; set `clock` \
+         to {value}, or let the first collector read {source}"
+    )
+}
+
 impl error::Error for BuildError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Priority { source, .. }
+            Self::Pin { source, .. }
+            | Self::Priority { source, .. }
             | Self::Lock { source, .. }
             | Self::RingMemory { source, .. }
             | Self::ForkHandlers(source)
@@ -256,11 +287,21 @@ impl From<SetupError> for BuildError {
     }
 }
 
-impl From<PlacementError> for BuildError {
-    fn from(error: PlacementError) -> Self {
+impl From<SpawnError> for BuildError {
+    fn from(error: SpawnError) -> Self {
         match error {
-            PlacementError::Pin { core } => Self::Pin { core },
-            PlacementError::Priority { priority, source } => Self::Priority { priority, source },
+            SpawnError::Thread(error) => Self::Thread(error),
+            SpawnError::Placement(PlacementError::Pin { core, source }) => {
+                let available = cores::of_process();
+                if available.contains(&core) {
+                    Self::Pin { core, source }
+                } else {
+                    Self::NoSuchCore { core, available }
+                }
+            }
+            SpawnError::Placement(PlacementError::Priority { priority, source }) => {
+                Self::Priority { priority, source }
+            }
         }
     }
 }
@@ -306,6 +347,7 @@ impl Settings {
             BuildError::NoSuchCore { .. } | BuildError::Pin { .. } => {
                 keyed("drain_core", &self.drain_core)
             }
+            BuildError::ClockSource { .. } => keyed("clock", &self.clock),
             BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
             BuildError::Lock { .. } => keyed("mlock", &self.mlock),
             BuildError::Config(

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     ClockSetting, duration, limits_toml::first_key, problem::SettingsProblem, suggestion::nearest,
 };
-use crate::{drain::thread::DrainPriority, report::text::window_name};
+use crate::{own_thread::placement::DrainPriority, report::text::window_name};
 
 /// A value as it was written, before it is converted to the type of its setting.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,10 @@ use std::{
 };
 
 use super::TraceIncomplete;
+use crate::{
+    own_thread::{OwnThread, placement::Placement},
+    recording::fork,
+};
 
 /// The bytes after which rows are passed on to the file.
 pub(super) const CHUNK_BYTES: usize = 1 << 16;
@@ -39,14 +43,17 @@ pub(super) struct Queue {
     /// Notified when anything changes that somebody may wait for.
     changed: Condvar,
     patience: Duration,
+    /// How many forks lead to the process that writes the trace. In a child, the lock may be held
+    /// for ever, and the rows that wait are those of the parent.
+    forks: usize,
 }
 
-/// What the thread does once it has written all chunks.
+/// What the thread does once it has written enough rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
-    /// It waits for further chunks.
+    /// It goes on.
     Wait,
-    /// It flushes the file, and then waits.
+    /// It flushes the file, and then goes on.
     Flush,
     /// It flushes the file and ends, because no more rows will come.
     Close,
@@ -59,10 +66,14 @@ struct State {
     /// The number of these rows.
     rows: u64,
     chunks: VecDeque<Chunk>,
-    /// The number of rows that the thread is writing. `None` while it writes nothing.
-    writing: Option<u64>,
-    /// What the thread does once it has written all chunks.
+    /// The numbers of rows that were added, that are in the file, and that were in it when it was
+    /// last flushed.
+    added: u64,
+    written: u64,
+    flushed: u64,
+    /// What the thread does once it has written the first `flush_at` rows.
     then: Then,
+    flush_at: u64,
     /// Whether the thread has ended.
     ended: bool,
     /// The first error, which ended the thread, until `finish` returns it.
@@ -81,13 +92,17 @@ impl Queue {
         file: impl Write + Send + 'static,
         header: [&str; 7],
         patience: Duration,
+        placement: Placement,
     ) -> Arc<Self> {
         let mut state = State {
             csv: csv::Writer::from_writer(Vec::new()),
             rows: 0,
             chunks: VecDeque::new(),
-            writing: None,
+            added: 0,
+            written: 0,
+            flushed: 0,
             then: Then::Wait,
+            flush_at: 0,
             ended: false,
             error: None,
             waited: Duration::ZERO,
@@ -95,13 +110,22 @@ impl Queue {
             dropped: 0,
         };
         state.format(header);
-        let queue = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), patience });
+        let header = mem::replace(&mut state.csv, csv::Writer::from_writer(Vec::new()));
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let queue = Arc::new(Self { state, changed, patience, forks: fork::forks() });
         let of_thread = Arc::clone(&queue);
-        let run = move || of_thread.write_chunks(file);
-        if let Err(error) = thread::Builder::new().name("tailwatch-trace".to_owned()).spawn(run) {
-            queue.end(Some(error));
+        // Never fails, because the row has been flushed.
+        let header = header.into_inner().unwrap_or_default();
+        let run = move || of_thread.write_chunks(&header, file);
+        if let Err(error) = OwnThread::spawn("tailwatch-trace", placement, run) {
+            queue.end(Some(error.into()));
         }
         queue
+    }
+
+    /// Returns whether this process was forked from the one that writes the trace.
+    fn is_inherited(&self) -> bool {
+        self.forks != fork::forks()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -123,6 +147,9 @@ impl Queue {
     /// Adds a row. Waits if the queue is full, for at most the rest of the patience. Drops and
     /// counts the row if the queue is still full then, or if the thread has ended.
     pub(super) fn add(&self, fields: [&str; 7]) {
+        if self.is_inherited() {
+            return;
+        }
         let mut state = self.lock();
         if state.is_full() && state.waited < self.patience {
             let (since, rest) = (Instant::now(), self.patience.saturating_sub(state.waited));
@@ -138,6 +165,7 @@ impl Queue {
         }
         state.format(fields);
         state.rows += 1;
+        state.added += 1;
         if state.csv.get_ref().len() >= CHUNK_BYTES && state.chunks.len() < MAX_CHUNKS {
             state.seal();
             self.changed.notify_all();
@@ -146,16 +174,24 @@ impl Queue {
 
     /// Returns the number of dropped rows.
     pub(super) fn dropped(&self) -> u64 {
-        self.lock().dropped
+        if self.is_inherited() { 0 } else { self.lock().dropped }
     }
 
     /// Waits for at most `time` until all rows are written and the file is flushed.
     pub(super) fn finish(&self, time: Duration) -> io::Result<()> {
+        if self.is_inherited() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the process from which this one was forked writes the trace; finish it there",
+            ));
+        }
         let mut state = self.lock();
-        state.seal();
+        let rows = state.added;
+        state.flush_at = rows;
         state.then = Then::Flush;
         self.changed.notify_all();
-        let mut state = self.wait(state, time, |state| !state.is_finished());
+        let is_flushed = |state: &State| state.then != Then::Flush && state.flushed >= rows;
+        let mut state = self.wait(state, time, |state| !state.ended && !is_flushed(state));
         if let Some(error) = state.error.take() {
             return Err(error);
         }
@@ -164,11 +200,9 @@ impl Queue {
                 "the trace has ended with an error, which an earlier call returned",
             ));
         }
-        let is_finished = state.is_finished();
-        state.gave_up = !is_finished;
-        let waiting: u64 = state.chunks.iter().map(|chunk| chunk.rows).sum();
-        let unwritten = waiting + state.writing.unwrap_or(0);
-        if is_finished && state.dropped == 0 {
+        let unwritten = rows - state.flushed.min(rows);
+        state.gave_up = !is_flushed(&state);
+        if !state.gave_up && state.dropped == 0 {
             return Ok(());
         }
         let incomplete = TraceIncomplete { dropped: state.dropped, unwritten, waited: time };
@@ -178,8 +212,11 @@ impl Queue {
     /// Lets the thread end when it has written everything. Waits for that for at most `time`,
     /// unless a call of `finish` has waited in vain already.
     pub(super) fn close(&self, time: Duration) {
+        if self.is_inherited() {
+            return;
+        }
         let mut state = self.lock();
-        state.seal();
+        state.flush_at = state.added;
         state.then = Then::Close;
         self.changed.notify_all();
         if !state.gave_up {
@@ -188,8 +225,8 @@ impl Queue {
     }
 
     /// The body of the thread.
-    fn write_chunks(&self, mut file: impl Write) {
-        /// Ends the thread's part also if `file` panics.
+    fn write_chunks(&self, header: &[u8], mut file: impl Write) {
+        /// Ends the thread's part also if `file` panics, when it is used or dropped.
         struct Panics<'q>(&'q Queue);
 
         impl Drop for Panics<'_> {
@@ -200,7 +237,10 @@ impl Queue {
         }
 
         let _panics = Panics(self);
-        if let Err(error) = self.write_until_closed(&mut file) {
+        let written = file.write_all(header).and_then(|()| self.write_until_closed(&mut file));
+        // Before the end is noted, because dropping the file may write what it still has.
+        drop(file);
+        if let Err(error) = written {
             self.end(Some(error));
         }
     }
@@ -208,27 +248,31 @@ impl Queue {
     fn write_until_closed(&self, file: &mut impl Write) -> io::Result<()> {
         let mut state = self.lock();
         loop {
-            if let Some(Chunk { bytes, rows }) = state.chunks.pop_front() {
-                state.writing = Some(rows);
-                drop(state);
-                file.write_all(&bytes)?;
-                state = self.lock();
-                state.writing = None;
-                if !state.is_behind() {
-                    state.waited = Duration::ZERO;
-                }
-            } else if state.then != Then::Wait {
-                let then = state.then;
+            let (then, written) = (state.then, state.written);
+            if then != Then::Wait && written >= state.flush_at {
                 drop(state);
                 file.flush()?;
                 if then == Then::Close {
                     return Ok(());
                 }
                 state = self.lock();
-                // Rows that came meanwhile, and a close, need another flush.
-                if state.chunks.is_empty() && state.then == Then::Flush {
+                state.flushed = written;
+                // Another call may have asked for more in the meantime.
+                if state.then == Then::Flush && state.flush_at <= written {
                     state.then = Then::Wait;
                 }
+            } else if let Some(Chunk { bytes, rows }) = state.chunks.pop_front() {
+                drop(state);
+                file.write_all(&bytes)?;
+                state = self.lock();
+                state.written += rows;
+                if !state.is_behind() {
+                    state.waited = Duration::ZERO;
+                }
+            } else if then != Then::Wait {
+                // The rows that are to be flushed are not in a chunk yet.
+                state.seal();
+                continue;
             } else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -244,9 +288,8 @@ impl Queue {
         if mem::replace(&mut state.ended, true) {
             return;
         }
-        state.seal();
-        let waiting: u64 = state.chunks.drain(..).map(|chunk| chunk.rows).sum();
-        state.dropped += waiting + state.writing.take().unwrap_or(0);
+        state.chunks.clear();
+        state.dropped += state.added - state.written;
         state.error = error;
         drop(state);
         self.changed.notify_all();
@@ -264,11 +307,6 @@ impl State {
         self.chunks.len() > MAX_CHUNKS / 2
     }
 
-    /// Returns whether everything is written and flushed, or nothing more will be.
-    fn is_finished(&self) -> bool {
-        self.ended || (self.chunks.is_empty() && self.writing.is_none() && self.then == Then::Wait)
-    }
-
     /// Appends a row.
     fn format(&mut self, fields: [&str; 7]) {
         // Neither fails: all rows have the same number of fields, and a `Vec` takes any bytes.
@@ -276,15 +314,18 @@ impl State {
         let _ = self.csv.flush();
     }
 
-    /// Makes a chunk of the rows that are not in one yet, if there are any.
+    /// Makes a chunk of the rows that are not in one yet, if there are any and there is room for a
+    /// chunk. The thread makes one of the last rows itself.
     fn seal(&mut self) {
+        if self.chunks.len() >= MAX_CHUNKS || self.csv.get_ref().is_empty() {
+            return;
+        }
         let new = csv::Writer::from_writer(Vec::with_capacity(CHUNK_BYTES));
         let full = mem::replace(&mut self.csv, new);
         // Never fails, because all rows have been flushed.
-        let bytes = full.into_inner().unwrap_or_default();
+        let mut bytes = full.into_inner().unwrap_or_default();
+        bytes.shrink_to_fit();
         let rows = mem::take(&mut self.rows);
-        if !bytes.is_empty() {
-            self.chunks.push_back(Chunk { bytes, rows });
-        }
+        self.chunks.push_back(Chunk { bytes, rows });
     }
 }

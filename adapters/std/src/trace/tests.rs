@@ -175,7 +175,7 @@ fn a_panic_of_the_file_is_an_error_of_finish() {
 fn rows_that_do_not_fit_while_the_file_blocks_are_dropped_and_counted() {
     let file = Shared::default();
     let (gate, permits, _begins) = Gate::new(file.clone());
-    let trace = TraceWriter::with_patience(gate, Duration::from_millis(1));
+    let trace = TraceWriter::with_patience(gate, Duration::from_millis(1), Placement::default());
     for _ in 0..TOO_MANY {
         trace.write(&start("main"));
     }
@@ -202,7 +202,7 @@ fn rows_that_do_not_fit_while_the_file_blocks_are_dropped_and_counted() {
 fn no_row_is_dropped_while_a_slow_file_makes_progress() {
     let file = Shared::default();
     let (gate, permits, begins) = Gate::new(file.clone());
-    let trace = TraceWriter::with_patience(gate, LONG);
+    let trace = TraceWriter::with_patience(gate, LONG, Placement::default());
     let of_writer = trace.clone();
     let writer = std::thread::spawn(move || {
         for _ in 0..TOO_MANY {
@@ -243,4 +243,30 @@ fn dropping_a_trace_whose_file_blocks_does_not_wait_again() {
     // Would wait for a permit that comes only after it.
     trace.0.0.close(LONG);
     drop(permits);
+}
+
+/// A file that writes a last part when it is dropped, as an archive does.
+struct WithTrailer(Shared);
+
+impl Write for WithTrailer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for WithTrailer {
+    fn drop(&mut self) {
+        self.0.write_all(b"the end").unwrap();
+    }
+}
+
+#[test]
+fn the_file_is_dropped_before_the_drop_of_the_trace_returns() {
+    let shared = Shared::default();
+    drop(TraceWriter::new(WithTrailer(shared.clone())));
+    assert!(shared.text().ends_with("the end"), "{}", shared.text());
 }

@@ -9,7 +9,7 @@ use tailwatch::{
 
 use crate::{
     MINUTE,
-    support::{Log, in_turn, print_notice},
+    support::{Log, in_own_process, in_turn, print_notice},
 };
 
 /// Returns the quantile by nearest rank: the smallest sample for which at least the share q of all
@@ -116,13 +116,23 @@ fn quantiles_are_at_the_nearest_rank_while_all_samples_are_kept() {
         let (window, total) = report_of(&durations(count), |builder| builder);
         assert_eq!(window.accuracy, Accuracy::Exact, "{count} samples are kept");
         assert_eq!(total.accuracy, Accuracy::Exact, "{count} samples are kept");
-        report_of(&durations(count), Builder::monotonic_clock);
     }
     // p99.9 of 1,000 samples is the 999th smallest.
     let thousand: Vec<_> = (1..=1_000).map(|n| n * 1_000).collect();
     let (window, _) = report_of(&thousand, |builder| builder.exact_samples(1_000));
     assert_eq!(window.accuracy, Accuracy::Exact);
     assert_eq!(quantiles(&window), [500_000, 950_000, 990_000, 999_000]);
+}
+
+#[test]
+fn quantiles_of_durations_by_the_clock_of_the_operating_system_are_exact() {
+    let name = "accuracy::quantiles_of_durations_by_the_clock_of_the_operating_system_are_exact";
+    in_own_process(name, || {
+        for count in [1, 21, 512] {
+            let (window, _) = report_of(&durations(count), Builder::monotonic_clock);
+            assert_eq!(window.accuracy, Accuracy::Exact, "{count} samples are kept");
+        }
+    });
 }
 
 #[test]

@@ -207,3 +207,22 @@ impl Moment {
         DurationBounds { shortest: end.before - self.after, longest: end.after - self.before }
     }
 }
+
+/// Runs `test` in a process of its own, in which no other test has started a collector. `name` is
+/// the path of the test function that calls this.
+pub(crate) fn in_own_process(name: &str, test: impl FnOnce()) {
+    const VARIABLE: &str = "TEST_IN_OWN_PROCESS";
+    if std::env::var_os(VARIABLE).is_some() {
+        return test();
+    }
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(program)
+        .args([name, "--exact", "--nocapture"])
+        .env(VARIABLE, "1")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}{errors}");
+    assert!(printed.contains("1 passed"), "{name} is no test: {printed}");
+}

@@ -113,7 +113,13 @@ impl Parts {
         clocks.advance(Anchor { ticks: now.ticks + 3_600_000_000_000, ..now });
         let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap());
         let ticks = clocks.now().ticks;
-        let readers = Readers::new(Arc::clone(&pool), ticks, 8, Duration::from_millis(4));
+        let readers = Readers::new(
+            Arc::clone(&pool),
+            tailwatch_core::Trading::ALL,
+            ticks,
+            8,
+            Duration::from_millis(4),
+        );
         let shape = Shape {
             slowest: 2,
             samples: 32,

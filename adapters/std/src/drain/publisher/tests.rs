@@ -16,8 +16,13 @@ fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
     let clock = HostClock::monotonic();
     let mut clocks = Clocks::start(clock);
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap());
-    let readers =
-        Readers::new(Arc::clone(&pool), clocks.now().ticks, 8, Duration::from_millis(100));
+    let readers = Readers::new(
+        Arc::clone(&pool),
+        Trading::ALL,
+        clocks.now().ticks,
+        8,
+        Duration::from_millis(100),
+    );
     let mut aggregator = test_aggregator(&clocks);
     let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks);
     let mut limits = LimitWatch::new(pool, Trading::ALL.into());

@@ -1,10 +1,11 @@
-//! The core and the priority of the drain's thread.
+//! The core and the priority of a thread of the library.
 
 use core::fmt;
-use std::io;
+use std::{error, io};
 
-use core_affinity::CoreId;
 use thread_priority::Error;
+
+use super::cores;
 
 /// The scheduling priority of the drain's thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,40 +112,66 @@ mod system {
 
 use system::{idle, normal};
 
-/// The core and priority that the drain's thread is to get.
+/// The core and priority that a thread is to get.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DrainPlacement {
-    /// The core to pin the thread to, by the operating system's number. `None` for any core.
+pub(crate) struct Placement {
+    /// The core to pin the thread to, by the operating system's number. `None` for all cores that
+    /// the process may use.
     pub(crate) core: Option<usize>,
     pub(crate) priority: DrainPriority,
 }
 
-/// What the operating system refused to the drain's thread.
+/// What the operating system refused to a thread.
 #[derive(Debug)]
 pub(crate) enum PlacementError {
     /// To pin it to this core.
-    Pin { core: usize },
+    Pin { core: usize, source: io::Error },
     /// To give it this priority.
     Priority { priority: DrainPriority, source: io::Error },
 }
 
-impl DrainPlacement {
-    /// Pins the current thread to the core and gives it the priority.
-    pub(crate) fn apply(self) -> Result<(), PlacementError> {
-        if let Some(core) = self.core
-            && !core_affinity::set_for_current(CoreId { id: core })
-        {
-            return Err(PlacementError::Pin { core });
-        }
+impl Placement {
+    /// Returns the placement on this core.
+    pub(crate) fn on_core(core: usize) -> Self {
+        Self { core: Some(core), ..Self::default() }
+    }
+
+    /// Gives the current thread its cores and its priority. If the operating system does not let it
+    /// run on all cores that the process may use, the thread stays on those of the thread that
+    /// started it, and this returns why.
+    pub(super) fn apply(self) -> Result<Option<io::Error>, PlacementError> {
+        let not_moved = match self.core {
+            Some(core) => {
+                let pin = |source| PlacementError::Pin { core, source };
+                cores::restrict_to(&[core]).map_err(pin)?;
+                None
+            }
+            None => cores::restrict_to(&cores::of_process()).err(),
+        };
         let priority = self.priority;
-        priority.apply().map_err(|source| PlacementError::Priority { priority, source })
+        priority.apply().map_err(|source| PlacementError::Priority { priority, source })?;
+        Ok(not_moved)
     }
 }
 
-/// Returns the cores that the current thread may run on, by the operating system's numbers. The
-/// list is empty if the operating system does not provide them.
-pub(crate) fn cores() -> Vec<usize> {
-    core_affinity::get_core_ids().into_iter().flatten().map(|CoreId { id }| id).collect()
+impl fmt::Display for PlacementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pin { core, source } => {
+                write!(f, "the operating system does not let a thread run on core {core}: {source}")
+            }
+            Self::Priority { priority, source } => {
+                write!(f, "the operating system does not allow the priority {priority}: {source}")
+            }
+        }
+    }
+}
+
+impl error::Error for PlacementError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        let (Self::Pin { source, .. } | Self::Priority { source, .. }) = self;
+        Some(source)
+    }
 }
 
 #[cfg(test)]
@@ -154,10 +181,10 @@ mod tests {
     #[test]
     fn a_placement_is_applied_or_its_priority_is_refused() {
         for priority in DrainPriority::ALL {
-            let placement = DrainPlacement { core: cores().first().copied(), priority };
+            let placement = Placement { core: cores::of_process().first().copied(), priority };
             let applied = std::thread::spawn(move || placement.apply()).join().unwrap();
             match applied {
-                Ok(()) => (),
+                Ok(_) => (),
                 Err(PlacementError::Priority { priority: refused, .. }) => {
                     assert_eq!(refused, priority);
                 }
