@@ -83,13 +83,15 @@ def closed(bot, folder):
         for case, to, code in [("a pipe without a reader", pipe, 0), ("a full disk", full, 1)]:
             for stderr in subprocess.PIPE, to:
                 command = [bot, "--feed", "good", "--speed", "max", *options]
-                run = subprocess.run(command, cwd=folder, stdout=to, stderr=stderr, text=True, timeout=60)
+                run = subprocess.run(
+                    command, cwd=folder, stdout=to, stderr=stderr, text=True, timeout=60
+                )
                 said = run.stderr or ""
                 silent = code and stderr != to and "standard output" not in said
                 if run.returncode != code or "panicked" in said or silent:
                     failures += 1
-                    problem = f"exit code {run.returncode}, expected {code}"
-                    print(f"check_bot: standard output is {case}: {problem}\n{said}", file=sys.stderr)
+                    problem = f"{case}: exit code {run.returncode}, expected {code}"
+                    print(f"check_bot: standard output is {problem}\n{said}", file=sys.stderr)
     os.close(pipe)
     os.close(full)
     return failures

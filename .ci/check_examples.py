@@ -141,10 +141,13 @@ def closed(folder, name, arguments, _, given=b""):
             ("a closed stream", closing, os.open(os.devnull, os.O_WRONLY), 0),
             ("a full disk", command, os.open("/dev/full", os.O_WRONLY), 1),
         ]:
-            run = subprocess.run(started, cwd=here, input=given, stdout=to, stderr=subprocess.PIPE, timeout=120)
+            run = subprocess.run(
+                started, cwd=here, input=given, stdout=to, stderr=subprocess.PIPE, timeout=120
+            )
             stderr = run.stderr.decode()
             if run.returncode != code or "panicked" in stderr or (code and not stderr):
-                problems.append(f"standard output is {case}: exit code {run.returncode}, not {code}: {stderr}")
+                problem = f"{case}: exit code {run.returncode}, not {code}: {stderr}"
+                problems.append(f"standard output is {problem}")
             # Standard error as well. There is then no place for a message.
             run = subprocess.run(started, cwd=here, input=given, stdout=to, stderr=to, timeout=120)
             if run.returncode != code:

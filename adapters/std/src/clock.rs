@@ -57,12 +57,10 @@ pub(crate) struct Calibration {
 static CALIBRATION: Mutex<Option<Calibration>> = Mutex::new(None);
 
 /// The lock of the calibration.
-#[cfg(all(unix, not(tailwatch_loom)))]
 pub(crate) type CalibrationLock = std::sync::MutexGuard<'static, Option<Calibration>>;
 
 /// Waits until no other thread determines the calibration, and prevents that while the returned
 /// lock is held.
-#[cfg(all(unix, not(tailwatch_loom)))]
 pub(crate) fn lock_calibration() -> CalibrationLock {
     CALIBRATION.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -71,8 +69,7 @@ impl Calibration {
     /// Returns the calibration, and determines it at the first call. Blocks while another thread
     /// does.
     fn of_this_process() -> Self {
-        let mut calibration = CALIBRATION.lock().unwrap_or_else(PoisonError::into_inner);
-        *calibration.get_or_insert_with(Self::calibrate)
+        *lock_calibration().get_or_insert_with(Self::calibrate)
     }
 
     /// The number of ticks that `quanta` is asked to convert to nanoseconds, from which the rate

@@ -207,7 +207,8 @@ mod tests {
             ("impl Future<Output = u8> + Unpin", Some((Form::Block, true))),
             ("Pin<Box<dyn Future<Output = u8>>>", Some((Form::Pinned, false))),
             (
-                "::core::pin::Pin<Box<dyn ::core::future::Future<Output = u8> + Send + 'async_trait>>",
+                "::core::pin::Pin<Box<dyn ::core::future::Future<Output = u8> + Send + \
+                 'async_trait>>",
                 Some((Form::Pinned, false)),
             ),
             ("Pin<Box<dyn Future<Output = u8> + Unpin>>", Some((Form::Pinned, true))),

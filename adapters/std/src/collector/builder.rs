@@ -149,10 +149,10 @@ impl Builder {
     ///
     /// By default, the thread may run on all cores that the process may use, also if the thread
     /// that calls [`start`](Self::start) is pinned. [`Collector::explain`] names them. On Linux,
-    /// these are the cores of all threads of the process together. If they are a single core, they
-    /// are all cores that the operating system grants: a program that has pinned itself cannot be
-    /// distinguished from one that was confined to a core from outside, as by `taskset`. Set the
-    /// core in that case.
+    /// these are the cores of the thread that may use the most. If that is a single core, or if
+    /// another thread may use further ones, they are all cores that the operating system grants: a
+    /// program that has pinned its threads cannot be distinguished from one that was confined from
+    /// outside, as by `taskset`. Set the core in that case.
     pub fn drain_core(mut self, core: usize) -> Self {
         self.settings.drain_core.offer(Some(core), Origin::Builder);
         self

@@ -287,7 +287,10 @@ fn an_unsafe_function_is_measured() {
 
 /// Defines measured functions. The types arrive in invisible groups.
 macro_rules! functions {
-    ($($(#[$attribute:meta])* $name:ident($argument:ident: $type:ty) -> $returned:ty $body:block)+) => {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident($argument:ident: $type:ty) -> $returned:ty $body:block
+    )+) => {
         $($(#[$attribute])* fn $name($argument: $type) -> $returned $body)+
     };
 }

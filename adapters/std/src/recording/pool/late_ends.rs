@@ -1,5 +1,5 @@
-//! ENDs that go into the rings of a collector whose last pass is over. Their spans may have begun in
-//! another collector, which must know that they have ended.
+//! ENDs that go into the rings of a collector whose last pass is over. Their spans may have begun
+//! in another collector, which must know that they have ended.
 
 use tailwatch_core::{EventId, Kind, Ring};
 
