@@ -4,12 +4,12 @@
 use core::{mem, time::Duration};
 use std::{sync::Arc, time::Instant};
 
-use tailwatch_core::{Aggregator, EventId, Kind, Record};
+use tailwatch_core::{Aggregator, EventId, Record};
 
 use super::{pass_kind::PassKind, storage::Boxed};
 use crate::recording::{
     pool::Pool,
-    process::{self, LostEnd},
+    process::{self, LostEnd, MAX_WAITING},
 };
 
 /// How often a drain looks for ENDs in the rings of collectors that have stopped.
@@ -36,8 +36,12 @@ impl LostEnds {
             self.late_at = Some(now);
             announce_late_ends();
         }
-        let announced = process::take_lost_ends(pool);
-        self.waiting.extend(announced.into_iter().map(|end| (pass, end)));
+        // Bounded passes may take long to drain all rings. Until then, the others wait outside,
+        // where their number is bounded.
+        if self.waiting.len() < MAX_WAITING {
+            let announced = process::take_lost_ends(pool);
+            self.waiting.extend(announced.into_iter().map(|end| (pass, end)));
+        }
     }
 
     /// Gives up the spans of those whose STARTs have been drained, and calls `note` with their
@@ -103,15 +107,8 @@ pub(super) struct UnknownEnds(Vec<(EventId, u64)>);
 impl UnknownEnds {
     /// Notes the record if it is an END or FORGET. The collector does not have its event.
     pub(super) fn note(&mut self, record: Record) {
-        let start = match record.kind() {
-            Kind::Forget => Some(record.ticks()),
-            kind if kind.outcome().is_some() => record.ticks().checked_sub(record.payload()),
-            _ => None,
-        };
-        if let Some(end) = record.event().zip(start)
-            && self.0.len() < MAX_UNKNOWN
-        {
-            self.0.push(end);
+        if self.0.len() < MAX_UNKNOWN {
+            self.0.extend(process::ended_span(record));
         }
     }
 

@@ -20,13 +20,13 @@ use core::{
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwapOption, Guard};
-use tailwatch_core::EventId;
+use tailwatch_core::{EventId, Kind, Record};
 
 use super::pool::Pool;
 use crate::clock::ClockSource;
 
 /// How many lost ENDs may wait for a collector. A collector gets those that wait at its next pass.
-const MAX_WAITING: usize = 4_096;
+pub(crate) const MAX_WAITING: usize = 4_096;
 
 /// What the collectors of this process share.
 #[derive(Debug)]
@@ -180,6 +180,16 @@ pub(crate) fn uninstall(pool: &Arc<Pool>) {
 /// Returns the installed pool, even if its collector has stopped. Takes no lock.
 pub(crate) fn installed() -> Guard<Option<Arc<Pool>>> {
     INSTALLED.load()
+}
+
+/// Returns the event and the start tick of the span that this record ends, if it is an END or
+/// FORGET.
+pub(crate) fn ended_span(record: Record) -> Option<(EventId, u64)> {
+    let start = match record.kind() {
+        Kind::Forget => record.ticks(),
+        kind => kind.outcome().and_then(|_| record.ticks().checked_sub(record.payload()))?,
+    };
+    Some((record.event()?, start))
 }
 
 /// Announces that the END of a span is lost to the collector that has its START. `reached` is the

@@ -1,10 +1,13 @@
 //! ENDs that go into the rings of a collector whose last pass is over. Their spans may have begun
 //! in another collector, which must know that they have ended.
 
-use tailwatch_core::{EventId, Kind, Ring};
+use tailwatch_core::{EventId, Ring};
 
 use super::Pool;
-use crate::{recording::lane::Lane, sync::lock};
+use crate::{
+    recording::{lane::Lane, process},
+    sync::lock,
+};
 
 /// An END or FORGET: its event, and the tick at which its span began.
 pub(crate) type LateEnd = (EventId, u64);
@@ -33,13 +36,6 @@ fn late_ends(ring: &Ring) -> (Vec<LateEnd>, usize) {
     let mut ends = Vec::new();
     let mut consumer = ring.attach_consumer();
     let pending = consumer.refresh();
-    consumer.drain(|record| {
-        let start = match record.kind() {
-            Kind::Forget => Some(record.ticks()),
-            kind if kind.outcome().is_some() => record.ticks().checked_sub(record.payload()),
-            _ => None,
-        };
-        ends.extend(record.event().zip(start));
-    });
+    consumer.drain(|record| ends.extend(process::ended_span(record)));
     (ends, pending)
 }
