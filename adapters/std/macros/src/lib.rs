@@ -98,6 +98,14 @@ use syn::{ExprClosure, Result};
 /// does not compile for other types, such as `Ready<T>`, because the attribute cannot put its own
 /// future into them. Let the function return `impl Future` instead.
 ///
+/// ```compile_fail,E0277
+/// # use tailwatch::{Trading, measure};
+/// #[measure(Trading::OrderPlacement, future)]
+/// fn number() -> impl std::fmt::Display { // no future with this output implements it
+///     5
+/// }
+/// ```
+///
 /// ```
 /// use std::pin::Pin;
 /// use tailwatch::{Trading, measure};

@@ -1,19 +1,11 @@
 //! `future` on a function that returns another type, which only the compiler can detect.
 
-use core::{
-    fmt::Display,
-    future::{Future, Ready, ready},
-};
+use core::future::{Future, Ready, ready};
 
 use tailwatch::{Trading, measure};
 
 #[measure(Trading::OrderPlacement, future)]
 fn number() -> u32 {
-    5
-}
-
-#[measure(Trading::OrderPlacement, future)]
-fn hidden() -> impl Display {
     5
 }
 
