@@ -123,41 +123,12 @@ macro_rules! events {
 
                 impl __TailwatchEvents {
                     /// The declarations of all events, in the order of the variants.
-                    pub const ALL: &'static [$crate::EventInfo] = &{
-                        let mut __tailwatch_list = [
-                            $crate::EventInfo::new($crate::event_id(1), "");
-                            {
-                                let mut __tailwatch_count = 0;
-                                $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
-                                    __tailwatch_count += 1;
-                                } })+
-                                __tailwatch_count
-                            }
-                        ];
-                        let mut __tailwatch_index = 0;
-                        $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
-                            // In a constant of its own, the values may borrow from temporaries.
-                            __tailwatch_list[__tailwatch_index] = const {
-                                $crate::EventInfo {
-                                    $($($field: $value,)*)?
-                                    ..$crate::EventInfo::new($crate::event_id($id), {
-                                        const NAME: &[u8] = $crate::snake_case::without_raw_prefix(
-                                            ::core::stringify!($variant),
-                                        );
-                                        const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] =
-                                            $crate::snake_case::snake(NAME);
-                                        $crate::snake_case::as_str(&SNAKE)
-                                    })
-                                }
-                            };
-                            __tailwatch_index += 1;
-                            // Does not compile if the enum lacks the variant, because of a `cfg`
-                            // that another macro has captured as `meta`, which hides it here.
-                            #[allow(deprecated)]
-                            let _ = __TailwatchEvents::$variant;
-                        } })+
-                        ::core::assert!(__tailwatch_index == __tailwatch_list.len());
-                        __tailwatch_list
+                    pub const ALL: &'static [$crate::EventInfo] = &$crate::event_list! {
+                        __TailwatchEvents:
+                        $(
+                            $(#[$($attribute)*])*
+                            $variant = ($crate::event_id($id)) $({ $($field : $value,)* })?;
+                        )+
                     };
                 }
 
@@ -173,6 +144,58 @@ macro_rules! events {
             };
         }
     };
+}
+
+/// Generates the array of the declarations of a set's events, in the order of its variants. `$set`
+/// is the enum, and `$id` the id of a variant.
+///
+/// The expansion of [`events!`](crate::events!) uses it, and so does that of the macro with this
+/// name in the crate `tailwatch-record`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! event_list {
+    (
+        $set:ident:
+        $(
+            $(#[$($attribute:tt)*])*
+            $variant:ident = ($id:expr) $({ $($field:ident : $value:expr,)* })?;
+        )+
+    ) => {{
+        let mut __tailwatch_list = [
+            $crate::EventInfo::new($crate::event_id(1), "");
+            {
+                let mut __tailwatch_count = 0;
+                $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
+                    __tailwatch_count += 1;
+                } })+
+                __tailwatch_count
+            }
+        ];
+        let mut __tailwatch_index = 0;
+        $($crate::under_cfg! { [] $(#[$($attribute)*])* @ {
+            // In a constant of its own, the values may borrow from temporaries.
+            __tailwatch_list[__tailwatch_index] = const {
+                $crate::EventInfo {
+                    $($($field: $value,)*)?
+                    ..$crate::EventInfo::new($id, {
+                        const NAME: &[u8] = $crate::snake_case::without_raw_prefix(
+                            ::core::stringify!($variant),
+                        );
+                        const SNAKE: [u8; $crate::snake_case::snake_len(NAME)] =
+                            $crate::snake_case::snake(NAME);
+                        $crate::snake_case::as_str(&SNAKE)
+                    })
+                }
+            };
+            __tailwatch_index += 1;
+            // Does not compile if the enum lacks the variant, because of a `cfg` that another
+            // macro has captured as `meta`, which hides it here.
+            #[allow(deprecated)]
+            let _ = $set::$variant;
+        } })+
+        ::core::assert!(__tailwatch_index == __tailwatch_list.len());
+        __tailwatch_list
+    }};
 }
 
 /// Generates one item or statement with the `cfg` attributes from a list of attributes. The other

@@ -2,9 +2,13 @@
 //!
 //! Records identify an event by its number, reports by its name.
 
-use core::{fmt, num::NonZeroU16};
+use core::{fmt, hint, num::NonZeroU16};
 
 /// The number that identifies an event in [records](crate::Record), 1…2,047; 0 is reserved.
+///
+/// An event that waits for its number ([`EventNumber`](crate::EventNumber)) has the id
+/// [`UNNUMBERED`](Self::UNNUMBERED) until then.
+// The number is at most `UNNUMBERED`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventId(NonZeroU16);
@@ -12,6 +16,10 @@ pub struct EventId(NonZeroU16);
 impl EventId {
     /// The largest id that a record can carry.
     pub const MAX: u16 = 2_047;
+
+    /// The id of an event that has no number yet, 2,048. No record has it. A gate that has more than
+    /// 2,048 switches can keep such events from being recorded, and should.
+    pub const UNNUMBERED: Self = Self(NonZeroU16::new(Self::MAX + 1).unwrap());
 
     /// Creates the event id with the number `id`. Returns `None` if `id` is 0 or above
     /// [`EventId::MAX`].
@@ -23,22 +31,37 @@ impl EventId {
         }
     }
 
-    /// Returns the id as a number, 1…2,047.
-    #[inline]
+    /// Creates an event id.
+    ///
+    /// # Safety
+    ///
+    /// `id` must be the number of an event id.
+    #[inline(always)]
+    pub(crate) const unsafe fn new_unchecked(id: u16) -> Self {
+        // SAFETY: no event id is 0.
+        Self(unsafe { NonZeroU16::new_unchecked(id) })
+    }
+
+    /// Returns the id as a number, 1…2,047, or 2,048 for [`UNNUMBERED`](Self::UNNUMBERED).
+    #[inline(always)]
     pub const fn get(self) -> u16 {
-        self.0.get()
+        let id = self.0.get();
+        // SAFETY: `new` and `new_unchecked` create no other ids. The compiler does not know that,
+        // and would check an index where none can be out of bounds.
+        unsafe { hint::assert_unchecked(id <= Self::UNNUMBERED.0.get()) };
+        id
     }
 }
 
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EventId({})", self.get())
+        write!(f, "EventId({self})")
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
+        if *self == Self::UNNUMBERED { f.pad("none yet") } else { self.get().fmt(f) }
     }
 }
 
@@ -50,6 +73,13 @@ impl fmt::Display for EventId {
 pub trait Event: Copy {
     /// Returns the number that identifies the event in records.
     fn id(self) -> EventId;
+
+    /// Takes note of records of this event that are not written, because the event has no number.
+    /// Only events that can be [`EventId::UNNUMBERED`] need this.
+    #[cold]
+    fn count_unnumbered(self, records: usize) {
+        let _ = records;
+    }
 }
 
 impl Event for EventId {

@@ -44,6 +44,7 @@
 mod arithmetic;
 mod clock;
 mod event;
+mod event_number;
 mod record;
 mod stored;
 #[doc(hidden)]
@@ -81,6 +82,7 @@ pub use self::{
     clock::{Clock, TickRate, TimeScale, TimeUnit},
     declaration::{EventInfo, presets::Trading},
     event::{Event, EventId, Unit},
+    event_number::EventNumber,
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{
         copies::{CopiedBytes, Copies, LargerRing, NoCopies, SameRing, ThreadCopies},

@@ -1,8 +1,6 @@
 //! The clock of a host: the processor's counter if it is reliable, or else the operating system's
 //! monotonic clock. A *tick* is a reading of the clock in its own unit.
 
-pub(crate) mod tsc;
-
 use core::{fmt, time::Duration};
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,6 +8,7 @@ use std::{
 };
 
 use tailwatch_core::{Clock, TickRate};
+use tailwatch_record::collecting::{ReadMethod, ThreadClock};
 
 /// Whether reading the clock at the end of a span waits until the measured work is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +81,7 @@ impl Calibration {
     fn calibrate() -> Self {
         let base = Instant::now();
         let monotonic = Self { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base };
-        if !tsc::AVAILABLE {
+        if !ThreadClock::HAS_COUNTER {
             return monotonic;
         }
         let quanta = quanta::Clock::new();
@@ -90,9 +89,9 @@ impl Calibration {
         // between two readings of the counter. The comparison is repeated, because the thread may
         // move to another core between the readings.
         let uses_counter = || {
-            let before = tsc::ordered();
+            let before = ThreadClock::counter();
             let raw = quanta.raw();
-            (before..=tsc::ordered()).contains(&raw)
+            (before..=ThreadClock::counter()).contains(&raw)
         };
         if !(0..5).any(|_| uses_counter()) {
             return monotonic;
@@ -110,34 +109,7 @@ impl Calibration {
 
 /// The clock that the recording threads and the drain of a collector read.
 #[derive(Clone, Copy, Debug)]
-pub struct HostClock {
-    method: ReadMethod,
-    calibration: Calibration,
-}
-
-/// How a clock is read: its source and its mode in one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadMethod {
-    TscOrdered,
-    TscRelaxed,
-    Monotonic,
-}
-
-impl ReadMethod {
-    /// Reads the clock as [`Clock::end`] does if its source is the processor's counter, which takes
-    /// one or two instructions. Returns `None` for the operating system's clock.
-    #[inline(always)]
-    pub(crate) fn end_by_counter(self) -> Option<u64> {
-        // Not a `match`, which the compiler turns into more instructions.
-        if self == Self::TscRelaxed {
-            Some(tsc::relaxed())
-        } else if self == Self::TscOrdered {
-            Some(tsc::ordered())
-        } else {
-            None
-        }
-    }
-}
+pub struct HostClock(ThreadClock);
 
 impl HostClock {
     /// Creates a clock that reads the processor's counter in this mode, or the operating system's
@@ -145,13 +117,13 @@ impl HostClock {
     ///
     /// The first call in a process calibrates the counter, which takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
-        let calibration = Calibration::of_this_process();
-        let method = match (calibration.source, mode) {
+        let Calibration { source, rate, base } = Calibration::of_this_process();
+        let method = match (source, mode) {
             (ClockSource::Monotonic, _) => ReadMethod::Monotonic,
             (ClockSource::Tsc, ClockMode::Ordered) => ReadMethod::TscOrdered,
             (ClockSource::Tsc, ClockMode::Relaxed) => ReadMethod::TscRelaxed,
         };
-        Self { method, calibration }
+        Self(ThreadClock { method, rate, base })
     }
 
     /// Creates a clock that reads the operating system's monotonic clock, even if the processor's
@@ -159,63 +131,48 @@ impl HostClock {
     ///
     /// The first call in a process calibrates the counter all the same, which takes up to 0.2 s.
     pub fn monotonic() -> Self {
-        let calibration = Calibration::of_this_process();
-        let calibration = Calibration {
-            source: ClockSource::Monotonic,
-            rate: TickRate::NANOSECONDS,
-            base: calibration.base,
-        };
-        Self { method: ReadMethod::Monotonic, calibration }
+        let Calibration { base, .. } = Calibration::of_this_process();
+        let (method, rate) = (ReadMethod::Monotonic, TickRate::NANOSECONDS);
+        Self(ThreadClock { method, rate, base })
     }
 
     /// Returns where the clock reads its ticks.
     pub const fn source(&self) -> ClockSource {
-        self.calibration.source
+        match self.0.method {
+            ReadMethod::TscOrdered | ReadMethod::TscRelaxed => ClockSource::Tsc,
+            ReadMethod::Monotonic => ClockSource::Monotonic,
+        }
     }
 
     /// Returns whether reading the clock at the end of a span waits until the measured work is
     /// done. The operating system's clock always waits.
     pub const fn mode(&self) -> ClockMode {
-        match self.method {
+        match self.0.method {
             ReadMethod::TscRelaxed => ClockMode::Relaxed,
             // The operating system's function puts a barrier before its read of the counter.
             ReadMethod::TscOrdered | ReadMethod::Monotonic => ClockMode::Ordered,
         }
     }
 
-    /// Returns the source and the mode in one value.
-    pub(crate) const fn method(&self) -> ReadMethod {
-        self.method
-    }
-
-    /// Returns the nanoseconds since `base`.
-    #[cold]
-    #[inline(never)]
-    fn read_monotonic(&self) -> u64 {
-        nanos(self.calibration.base.elapsed())
+    /// Returns the clock without its calibration, as threads read it.
+    pub(crate) const fn for_threads(&self) -> ThreadClock {
+        self.0
     }
 }
 
 impl Clock for HostClock {
     #[inline(always)]
     fn start(&self) -> u64 {
-        match self.method {
-            ReadMethod::TscOrdered | ReadMethod::TscRelaxed => tsc::relaxed(),
-            ReadMethod::Monotonic => self.read_monotonic(),
-        }
+        self.0.start()
     }
 
     #[inline(always)]
     fn end(&self) -> u64 {
-        match self.method {
-            ReadMethod::TscOrdered => tsc::ordered(),
-            ReadMethod::TscRelaxed => tsc::relaxed(),
-            ReadMethod::Monotonic => self.read_monotonic(),
-        }
+        self.0.end()
     }
 
     fn rate(&self) -> TickRate {
-        self.calibration.rate
+        self.0.rate()
     }
 }
 

@@ -13,6 +13,7 @@ use core::{fmt, mem};
 use std::{sync::Arc, thread};
 
 use arc_swap::{ArcSwap, Guard};
+use tailwatch_record::collecting::OFF;
 
 use self::{
     error::{InstallError, RegisterError},
@@ -21,7 +22,7 @@ use self::{
 use crate::{
     drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler},
     own_thread::{OwnThread, placement::Placement},
-    recording::{pool::Pool, process, thread_recorder},
+    recording::{attachment, pool::Pool, process},
     report::{Report, sla::ChangeQueue},
     settings::{Settings, build_error::BuildError},
     sync::{Mutex, lock},
@@ -102,7 +103,7 @@ impl Collector {
             driver: Mutex::new(Some(Driver::Caller)),
             in_force,
         };
-        if let Some(placement) = placement.filter(|_| !thread_recorder::OFF) {
+        if let Some(placement) = placement.filter(|_| !OFF) {
             collector.start_thread(placement)?;
         }
         process::add(&collector.pool).map_err(|in_use| BuildError::ClockSource {
@@ -292,9 +293,9 @@ fn register(pool: &Arc<Pool>, name: &str) -> Result<(), RegisterError> {
     if pool.is_stopped() {
         return Err(RegisterError::Stopped);
     }
-    if thread_recorder::register(pool, name) {
+    if attachment::register(pool, name) {
         Ok(())
-    } else if thread_recorder::is_ending() {
+    } else if attachment::is_ending() {
         Err(RegisterError::ThreadEnding)
     } else if pool.lacks_memory() {
         Err(RegisterError::NoMemory { max_ring_bytes: pool.settings().max_bytes })

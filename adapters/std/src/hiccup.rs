@@ -13,11 +13,11 @@ use tailwatch_core::{
     Event, EventId,
     sync::{AtomicU8, Ordering::Relaxed},
 };
+use tailwatch_record::{collecting::OFF, record_duration};
 
 use crate::{
     collector::{Collector, error::RegisterError},
     own_thread::{OwnThread, placement::Placement},
-    recording::{measure::record_duration, thread_recorder::OFF},
 };
 
 /// The shortest period. Waking up takes a thread some microseconds.

@@ -143,8 +143,6 @@
 // The print macros panic if nobody reads the stream any more. No output may make a call fail.
 #![warn(clippy::print_stdout, clippy::print_stderr, clippy::dbg_macro)]
 
-#[doc(hidden)]
-pub mod __private;
 mod clock;
 mod collector;
 mod drain;
@@ -164,9 +162,16 @@ pub use tailwatch_core::{
     Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId, EventInfo,
     FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError,
     Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec,
-    events,
 };
 pub use tailwatch_macros::measure;
+#[doc(hidden)]
+pub use tailwatch_record::__private;
+pub use tailwatch_record::collecting::measure;
+pub use tailwatch_record::{
+    CancelOnDrop, EventNumber, EventSet, SpanGuard, events, measure_cancel_on_drop,
+    measure_cancel_on_drop_tagged, measure_tagged, record_discard, record_duration, record_end,
+    record_start, record_start_tagged, record_value, time, try_time,
+};
 
 pub use self::{
     clock::{ClockMode, ClockSource, HostClock},
@@ -181,11 +186,6 @@ pub use self::{
     hiccup::{HiccupError, HiccupProbe},
     observer::Delivery,
     own_thread::placement::DrainPriority,
-    recording::measure::{
-        CancelOnDrop, SpanGuard, measure, measure_cancel_on_drop, measure_cancel_on_drop_tagged,
-        measure_tagged, record_discard, record_duration, record_end, record_start,
-        record_start_tagged, record_value, time, try_time,
-    },
     report::{
         ClockReport, EventReport, InFlight, Report, WindowReport,
         diff::{EventDiff, ReportDiff, SamplesDiff},

@@ -1,6 +1,6 @@
-//! Recording: what a measured program calls, the recorder of each thread, and the rings that the
-//! recorders write into.
+//! Recording: the rings that the recorders of threads write into, and which thread has which.
 
+pub(crate) mod attachment;
 pub(crate) mod available_memory;
 mod breaches;
 pub(crate) mod followers;
@@ -8,7 +8,6 @@ pub(crate) mod followers;
 pub(crate) mod fork;
 mod free_lanes;
 pub(crate) mod lane;
-pub(crate) mod measure;
 pub(crate) mod pool;
 pub(crate) mod process;
 pub(crate) mod ring_budget;
@@ -16,4 +15,3 @@ pub(crate) mod ring_budget;
 pub(crate) mod ring_memory;
 pub(crate) mod ring_settings;
 mod tenants;
-pub(crate) mod thread_recorder;

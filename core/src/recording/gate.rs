@@ -145,6 +145,16 @@ impl<const IDS: usize> Gate<IDS> {
         }
     }
 
+    /// Closes the gate permanently for one event: as [`close`](Self::close), but the other events
+    /// are still recorded.
+    ///
+    /// An event whose id is `IDS` or more has no switch of its own: nothing changes.
+    pub fn close_event(&self, event: EventId) {
+        if let Some(switch) = self.switches.get(usize::from(event.get())) {
+            switch.store(CLOSED, Relaxed);
+        }
+    }
+
     /// Returns whether the master switch is on and the gate is not closed.
     pub fn is_enabled(&self) -> bool {
         self.switches[0].load(Relaxed) < CLOSED

@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     pub(crate) future: Option<Ident>,
     /// The expression for the tag, or `None` if it was not given.
     pub(crate) tag: Option<Expr>,
-    /// The path to use instead of `::tailwatch`, or `None` if it was not given.
+    /// The path of the crate whose functions the generated code calls. `None` stands for the crate
+    /// that re-exports the attribute.
     pub(crate) krate: Option<Path>,
 }
 

@@ -25,7 +25,7 @@
 //!   user's module would turn a generated `let` into a pattern.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::quote_spanned;
 use syn::{Error, Result, ReturnType, Type};
 
 use crate::{
@@ -59,14 +59,6 @@ pub(crate) fn expand(arguments: &Arguments, function: &Function) -> Result<Token
     })
 }
 
-/// Returns the path of `tailwatch`.
-fn krate(arguments: &Arguments) -> TokenStream {
-    match &arguments.krate {
-        None => quote_spanned!(Span::mixed_site()=> ::tailwatch),
-        Some(path) => quote!(#path),
-    }
-}
-
 /// Returns the statements that run `work` in the span that `cancel_on_drop` begins. `returned` is
 /// the type of the work's result.
 fn in_span(
@@ -76,7 +68,7 @@ fn in_span(
     returned: &TokenStream,
 ) -> TokenStream {
     let at = Span::mixed_site();
-    let krate = krate(arguments);
+    let krate = &arguments.krate;
     let outcome = if arguments.err.is_some() {
         quote_spanned!(at=> #krate::__private::outcome::<#returned>(&__tailwatch_returned))
     } else {
@@ -101,7 +93,7 @@ fn plain(arguments: &Arguments, function: &Function) -> TokenStream {
     let returned = returned::in_body(signature.output.clone());
 
     let Arguments { event, err, tag, .. } = arguments;
-    let krate = krate(arguments);
+    let krate = &arguments.krate;
     let begin = |plain: TokenStream, tagged: TokenStream| match tag {
         None => quote_spanned!(at=> #krate::#plain(#event)),
         Some(tag) => quote_spanned!(at=> #krate::#tagged(#event, #tag)),
@@ -152,7 +144,7 @@ fn returning_future(
 ) -> TokenStream {
     let at = Span::mixed_site();
     let Arguments { event, tag, .. } = arguments;
-    let krate = krate(arguments);
+    let krate = &arguments.krate;
     let output = returned::type_in_body(future.output.clone());
     // The arguments are moved into the future, so the event and the tag are evaluated before.
     let event = quote_spanned!(at=> let __tailwatch_event = #krate::__private::event_id(#event););

@@ -13,9 +13,11 @@ mod function;
 mod future;
 mod returned;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
-use syn::{ExprClosure, Result};
+use syn::{ExprClosure, Result, parse_quote_spanned};
+
+use self::arguments::Arguments;
 
 /// Records a *span*, one measured interval of an event, for each call of a function or method.
 ///
@@ -159,14 +161,42 @@ pub fn measure(
     arguments: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
+    measured(arguments, item, "tailwatch")
+}
+
+/// The same attribute for a library, which depends on `tailwatch-record` and not on `tailwatch`.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn measure_recorded(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    measured(arguments, item, "tailwatch_record")
+}
+
+/// Returns the measured function, which calls functions of `krate`, unless an argument names
+/// another crate.
+fn measured(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+    krate: &str,
+) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
-    expand(arguments, item.clone()).unwrap_or_else(|error| with_error(&item, &error)).into()
+    expand(arguments, item.clone(), krate).unwrap_or_else(|error| with_error(&item, &error)).into()
 }
 
 /// Returns the measured function, or the error if it cannot be measured.
-fn expand(arguments: proc_macro::TokenStream, item: TokenStream) -> Result<TokenStream> {
+fn expand(
+    arguments: proc_macro::TokenStream,
+    item: TokenStream,
+    krate: &str,
+) -> Result<TokenStream> {
     let function = syn::parse2(item)?;
-    expand::expand(&syn::parse(arguments)?, &function)
+    let mut arguments: Arguments = syn::parse(arguments)?;
+    let krate = Ident::new(krate, Span::mixed_site());
+    let path = parse_quote_spanned!(Span::mixed_site()=> ::#krate);
+    arguments.krate.get_or_insert(path);
+    expand::expand(&arguments, &function)
 }
 
 /// Returns the unchanged item together with the error. If the item were missing, the code that uses

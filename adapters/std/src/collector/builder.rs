@@ -4,6 +4,7 @@ use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use tailwatch_core::{Event, EventId, EventInfo, Limit, Shape, Trading, WindowSpec};
+use tailwatch_record::collecting::OFF;
 
 use super::{
     Collector,
@@ -22,7 +23,7 @@ use crate::{
     own_thread::placement::DrainPriority,
     recording::{
         available_memory::available_bytes, fork, pool::Pool, process, ring_memory::RingMemory,
-        ring_settings::RingSettings, thread_recorder::OFF,
+        ring_settings::RingSettings,
     },
     report::sla::SlaChange,
     settings::{

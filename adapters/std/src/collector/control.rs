@@ -1,6 +1,7 @@
 //! Changes to a running collector: its limits, its sampling and its switches.
 
 use tailwatch_core::{Event, Limit};
+use tailwatch_record::collecting::OFF;
 
 use super::{Collector, error::SetLimitsError};
 use crate::{
@@ -8,7 +9,6 @@ use crate::{
         exclusive,
         sampling::{self, Sampling, SamplingError},
     },
-    recording::thread_recorder::OFF,
     sync::lock,
 };
 

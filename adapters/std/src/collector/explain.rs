@@ -6,6 +6,7 @@ use core::{fmt, time::Duration};
 use std::{io, path::Path, thread};
 
 use tailwatch_core::{EventId, Shape, ring::batch};
+use tailwatch_record::collecting::OFF;
 
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
@@ -17,7 +18,7 @@ use crate::{
         cores,
         placement::{DrainPriority, Placement},
     },
-    recording::{pool::Pool, thread_recorder::OFF},
+    recording::pool::Pool,
     report::Report,
     settings::{ClockSetting, Origin, Settings, visible::Visible},
 };

@@ -3,7 +3,8 @@
 use core::{fmt, time::Duration};
 use std::{io, sync::Arc, thread, time::Instant};
 
-use tailwatch_core::{Clock, Event, Outcome, Shape, Trading, WindowSpec};
+use tailwatch_core::{Clock, Outcome, Shape, Trading, WindowSpec};
+use tailwatch_record::{collecting::OFF, record_end, record_start_tagged};
 
 use crate::{
     clock::{Anchor, ClockMode, ClockSource, HostClock},
@@ -11,13 +12,13 @@ use crate::{
     observer::Observers,
     own_thread::{OwnThread, cores, placement::Placement},
     recording::{
+        attachment,
         available_memory::available_bytes,
         pool::Pool,
         process,
         ring_budget::{Purpose, RingBudget},
         ring_memory::RingMemory,
         ring_settings::RingSettings,
-        thread_recorder::{self, OFF},
     },
     settings::Settings,
     sync::Mutex,
@@ -228,12 +229,12 @@ impl SelfTest {
         let recording = OwnThread::spawn("tailwatch-test", Placement::default(), {
             let pool = Arc::clone(&pool);
             move || {
-                if !thread_recorder::register(&pool, "self-test") {
+                if !attachment::register(&pool, "self-test") {
                     return 0;
                 }
                 for tag in 0..SPANS {
-                    let token = thread_recorder::start(EVENT.id(), tag);
-                    thread_recorder::end(token, Outcome::Ok, true);
+                    let token = record_start_tagged(EVENT, tag);
+                    record_end(token, Outcome::Ok);
                 }
                 2 * SPANS
             }

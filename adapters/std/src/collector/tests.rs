@@ -3,7 +3,7 @@
 use tailwatch_core::Trading;
 
 use super::*;
-use crate::{recording::measure::measure, report::health::Health};
+use crate::{measure, report::health::Health};
 
 #[test]
 fn records_after_the_last_pass_are_unregistered_even_if_a_pass_was_about_to_begin() {

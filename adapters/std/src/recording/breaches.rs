@@ -5,7 +5,7 @@ use tailwatch_core::{
     sync::{AtomicU8, Ordering::Relaxed},
 };
 
-use super::pool::IDS;
+use tailwatch_record::collecting::IDS;
 
 /// The flags of all events. Wait-free.
 #[derive(Debug)]

@@ -9,15 +9,15 @@
 use core::ptr::NonNull;
 
 use tailwatch_core::{CopiedBytes, Gate};
+use tailwatch_record::collecting::{IDS, RecorderCopies};
 
-use super::{pool::IDS, thread_recorder::LaneCopies};
 use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The copies of one thread, which follow a gate.
 pub(crate) struct Follower {
     /// The address of the gate. It is only compared.
     gate: usize,
-    copies: NonNull<LaneCopies>,
+    copies: NonNull<RecorderCopies>,
 }
 
 // SAFETY: only `follow` is called through the pointer, which any thread may do, one
@@ -54,11 +54,16 @@ impl Followers {
     ///
     /// `copies` must stay where they are, and be accessed only through shared references, until the
     /// returned value is dropped.
-    pub(crate) unsafe fn follow(&'static self, gate: &Gate<IDS>, copies: &LaneCopies) -> Following {
+    pub(crate) unsafe fn follow(
+        &'static self,
+        gate: &Gate<IDS>,
+        copies: NonNull<RecorderCopies>,
+    ) -> Following {
         let mut list = self.lock();
         // The gate may have changed since it was copied, but does not while the lock is held.
-        copies.follow(gate, None);
-        let copies = NonNull::from_ref(copies);
+        //
+        // SAFETY: the caller keeps the copies valid.
+        unsafe { copies.as_ref() }.follow(gate, None);
         list.push(Follower { gate: address(gate), copies });
         Following { followers: self, copies }
     }
@@ -89,7 +94,7 @@ fn address(gate: &Gate<IDS>) -> usize {
 /// Keeps the copies of one thread in the list. Dropping it removes them.
 pub(crate) struct Following {
     followers: &'static Followers,
-    copies: NonNull<LaneCopies>,
+    copies: NonNull<RecorderCopies>,
 }
 
 impl Drop for Following {

@@ -19,9 +19,9 @@ use std::io;
 use tailwatch_core::sync::{AtomicUsize, Ordering::Relaxed};
 
 use super::{
+    attachment,
     followers::{Follower, Followers},
     process::{self, Process},
-    thread_recorder,
 };
 use crate::{clock, sync::MutexGuard};
 
@@ -92,5 +92,5 @@ extern "C" fn in_child() {
         locks.followers.clear();
         process::leave_to_parent(&mut locks.process);
     }
-    thread_recorder::detach_in_child();
+    attachment::detach_in_child();
 }

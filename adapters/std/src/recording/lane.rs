@@ -29,7 +29,7 @@ use core::{fmt, ptr};
 use std::sync::Arc;
 
 use tailwatch_core::{
-    Producer, Ring,
+    LargerRing, Producer, Ring,
     sync::{
         AtomicPtr, AtomicU8, Ordering,
         Ordering::{Acquire, Relaxed, Release},
@@ -249,6 +249,14 @@ impl Lane {
     #[must_use]
     pub(crate) unsafe fn take_rings(&self) -> impl Sized + use<> {
         (self.free(), self.ring.swap(None, Relaxed), self.former.swap(None, Relaxed))
+    }
+}
+
+impl LargerRing for Lane {
+    #[inline(always)]
+    fn take(&self) -> Option<Producer<'static>> {
+        // Only a load, in the usual case that nothing is offered.
+        if self.has_offer() { self.take_offer() } else { None }
     }
 }
 

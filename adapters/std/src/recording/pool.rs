@@ -54,6 +54,8 @@ use tailwatch_core::{
     },
 };
 
+use tailwatch_record::collecting::{IDS, OFF};
+
 use super::{
     breaches::Breaches,
     followers::Followers,
@@ -64,19 +66,11 @@ use super::{
     ring_budget::{Purpose, RingBudget},
     ring_memory::RingMemory,
     ring_settings::RingSettings,
-    thread_recorder::OFF,
 };
 use crate::{
     clock::HostClock,
     sync::{Mutex, lock},
 };
-
-/// The number of switches in the gate: one byte for every event id that a record can have, so that
-/// the hot path needs no bounds check.
-///
-/// It is 2 under the model checker, which tracks every atomic as an object of its own, and whose
-/// models need no more.
-pub(crate) const IDS: usize = if cfg!(tailwatch_loom) { 2 } else { EventId::MAX as usize + 1 };
 
 /// What the recording threads and the drain of a collector share.
 pub(crate) struct Pool {
@@ -169,6 +163,8 @@ impl Pool {
             clock,
             drain_thread: OnceLock::new(),
         };
+        // Nothing of an event without a number can be recorded.
+        pool.gate.close_event(EventId::UNNUMBERED);
         pool.keep_spares()?;
         Ok(pool)
     }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use arc_swap::{ArcSwapOption, Guard};
 use tailwatch_core::{EventId, Kind, Record};
 
-use super::pool::Pool;
+use super::{attachment, pool::Pool};
 use crate::clock::ClockSource;
 
 /// How many lost ENDs may wait for a collector. A collector gets those that wait at its next pass.
@@ -99,6 +99,7 @@ pub(crate) fn clock_source() -> Option<ClockSource> {
 /// [`check_clock_source`] does.
 pub(crate) fn add(pool: &Arc<Pool>) -> Result<(), ClockSource> {
     let source = pool.clock().source();
+    attachment::serve_threads();
     let mut process = lock();
     process.check_clock_source(source)?;
     process.clock_source = Some(source);

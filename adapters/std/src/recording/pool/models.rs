@@ -14,9 +14,9 @@ use std::sync::{Arc, atomic};
 use loom::{model::Builder, thread};
 use tailwatch_core::{Clock, EventId, Outcome, Pending, Recorder, TickRate, Token};
 
-use super::super::thread_recorder::{LaneCopies, LaneOffer};
 use super::*;
 use crate::{clock::ClockMode, drain::lane_rings::LaneRings};
+use tailwatch_record::collecting::{RecorderCopies, RingOffer};
 
 /// The settings of the pool in each model.
 const SETTINGS: RingSettings =
@@ -208,9 +208,9 @@ fn a_thread_that_finds_the_gate_closed_sees_the_stop() {
 }
 
 /// Calls `work` with a recorder whose copies follow the gate of the pool.
-fn with_copies(pool: &Pool, work: impl FnOnce(&Recorder<'_, (), IDS, LaneCopies>)) {
+fn with_copies(pool: &Pool, work: impl FnOnce(&Recorder<'_, (), IDS, RecorderCopies>)) {
     let producer = pool.lane(0).producer().unwrap();
-    let recorder = Recorder::new(producer, pool.gate(), ()).with_copies_and(LaneOffer(None));
+    let recorder = Recorder::new(producer, pool.gate(), ()).with_copies_and(RingOffer(None));
     // SAFETY: the recorder does not move, and is dropped after what keeps its copies in the list.
     let _following = unsafe { pool.followers.follow(pool.gate(), recorder.copies()) };
     work(&recorder);
@@ -291,7 +291,7 @@ fn write_and_move(claim: &Claim, ticks: Range<u64>) {
     let producer = lane.producer().unwrap();
     let lane: *const Lane = lane;
     // SAFETY: the claim keeps the pool alive, and the recorder does not outlive this function.
-    let offer = LaneOffer(Some(unsafe { &*lane }));
+    let offer = RingOffer(Some(unsafe { &*lane }));
     let recorder = Recorder::new(producer, claim.pool().gate(), ()).with_copies_and(offer);
     for tick in ticks {
         recorder.value_at(event(), 0, tick, tick);

@@ -11,8 +11,7 @@ use std::thread;
 
 use tailwatch_core::{Event, Outcome, Token};
 
-use super::thread_recorder;
-use crate::clock::nanos;
+use crate::{clock::nanos, thread_recorder};
 
 /// Begins a span that ends when the returned guard is dropped.
 ///
@@ -47,7 +46,7 @@ pub fn measure(event: impl Event) -> SpanGuard {
 /// oldest open span. In all other respects, this is the same as [`measure`](measure()).
 #[inline(always)]
 pub fn measure_tagged(event: impl Event, tag: u64) -> SpanGuard {
-    let token = thread_recorder::start(event.id(), tag);
+    let token = thread_recorder::start(event, tag);
     // `panicking` reads a thread-local. A span that is not recorded does not need the result.
     let was_unwinding = token.is_recorded() && thread::panicking();
     SpanGuard { token, was_unwinding }
@@ -119,7 +118,7 @@ pub fn measure_cancel_on_drop(event: impl Event) -> CancelOnDrop {
 /// The low 46 bits of the tag are kept.
 #[inline(always)]
 pub fn measure_cancel_on_drop_tagged(event: impl Event, tag: u64) -> CancelOnDrop {
-    CancelOnDrop { token: thread_recorder::start(event.id(), tag) }
+    CancelOnDrop { token: thread_recorder::start(event, tag) }
 }
 
 /// The guard of a span, which ends the span as [`Outcome::Cancelled`] when it is dropped; created
@@ -199,7 +198,7 @@ pub fn try_time<T, E>(event: impl Event, work: impl FnOnce() -> Result<T, E>) ->
 /// any thread, to end the span.
 #[inline(always)]
 pub fn record_start(event: impl Event) -> Token {
-    thread_recorder::start(event.id(), 0)
+    thread_recorder::start(event, 0)
 }
 
 /// Begins a span with a tag and returns its token. Pass the token to [`record_end`] or
@@ -208,7 +207,7 @@ pub fn record_start(event: impl Event) -> Token {
 /// The low 46 bits of the tag are kept.
 #[inline(always)]
 pub fn record_start_tagged(event: impl Event, tag: u64) -> Token {
-    thread_recorder::start(event.id(), tag)
+    thread_recorder::start(event, tag)
 }
 
 /// Ends the span that this token stands for, with this outcome.
@@ -232,12 +231,10 @@ pub fn record_discard(token: Token) {
 
 /// Records a value of an event with plain numbers, such as the length of a queue.
 ///
-/// A value of 2^46 − 1 or more becomes no sample and is counted in
-/// [`Health::saturated`](crate::Health::saturated).
+/// A value of 2^46 − 1 or more becomes no sample and is counted in `Health::saturated`.
 #[inline(always)]
 pub fn record_value(event: impl Event, value: u64) {
-    let event = event.id();
-    thread_recorder::record(event, move |state, sampling, now| {
+    thread_recorder::record(event, move |state, event, sampling, now| {
         state.recorder.value_at(event, sampling, value, now);
     });
 }
@@ -246,12 +243,10 @@ pub fn record_value(event: impl Event, value: u64) {
 ///
 /// The duration is rounded to the nearest tick of the clock. A tick is less than 1 ns on most
 /// x86-64 processors, and 42 ns on an Arm counter of 24 MHz. A duration of 2^46 − 1 ticks or more
-/// (6.5 hours at 3 GHz) becomes no sample and is counted in
-/// [`Health::saturated`](crate::Health::saturated).
+/// (6.5 hours at 3 GHz) becomes no sample and is counted in `Health::saturated`.
 #[inline]
 pub fn record_duration(event: impl Event, duration: Duration) {
-    let event = event.id();
-    thread_recorder::record(event, move |state, sampling, now| {
+    thread_recorder::record(event, move |state, event, sampling, now| {
         let ticks = state.rate().ticks_in_nanos(nanos(duration));
         state.recorder.duration_at(event, sampling, ticks, now);
     });

@@ -1,0 +1,70 @@
+//! Numbers that events get when the program runs.
+
+use core::{
+    fmt, hint,
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
+};
+
+use crate::event::EventId;
+
+/// The number of an event that is assigned when the program runs, because the event is of a library
+/// that does not know which numbers other libraries use.
+///
+/// A static holds it. Whoever aggregates the records of all of them assigns the numbers.
+///
+/// ```
+/// use tailwatch_core::{EventId, EventNumber};
+///
+/// static PARSE: EventNumber = EventNumber::unassigned();
+/// assert_eq!(PARSE.id(), EventId::UNNUMBERED);
+/// PARSE.assign(EventId::new(80).unwrap());
+/// assert_eq!(PARSE.id().get(), 80);
+/// ```
+// The number is that of an event id from `FIRST` on.
+pub struct EventNumber(AtomicU16);
+
+impl EventNumber {
+    /// The first number that can be assigned. Smaller numbers are left to events that state them.
+    /// Of those, a [recorder with copies](crate::ThreadCopies) copies the switches in the gate.
+    pub const FIRST: u16 = 80;
+
+    /// Creates the number of an event that has none yet.
+    pub const fn unassigned() -> Self {
+        Self(AtomicU16::new(EventId::UNNUMBERED.get()))
+    }
+
+    /// Returns the id of the event: [`EventId::UNNUMBERED`] until a number is assigned.
+    #[inline(always)]
+    pub fn id(&self) -> EventId {
+        // Relaxed: a thread that still sees no number records nothing of the event.
+        let id = self.0.load(Relaxed);
+        // SAFETY: `assign` stores no smaller number. The compiler does not know that, and would
+        // look for a copy of the event's switch.
+        unsafe { hint::assert_unchecked(id >= Self::FIRST) };
+        // SAFETY: only the numbers of event ids are stored.
+        unsafe { EventId::new_unchecked(id) }
+    }
+
+    /// Assigns the number of the event. The number should not change again: records with the former
+    /// one may still be in a ring.
+    ///
+    /// # Panics
+    /// Panics if the number is below [`FIRST`](Self::FIRST).
+    pub fn assign(&self, id: EventId) {
+        assert!(id.get() >= Self::FIRST, "an assigned event number must be at least 80");
+        self.0.store(id.get(), Relaxed);
+    }
+}
+
+impl fmt::Debug for EventNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EventNumber").field(&self.id()).finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for EventNumber {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "EventNumber({})", self.id());
+    }
+}
