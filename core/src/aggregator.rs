@@ -20,6 +20,7 @@ mod coordinated_omission;
 mod drain;
 pub(crate) mod error;
 mod limits;
+mod more_events;
 pub(crate) mod summarize;
 mod usage;
 mod whole_spans;
@@ -281,7 +282,8 @@ impl<S: Storage> Aggregator<S> {
             shift = window.assign_number_bits(shift);
         }
         let has_room_for_limits = shape.limits + shape.silences > 0;
-        let mut corrected_row = events.len();
+        // Events that are added later have the rows before those of corrected summaries.
+        let mut corrected_row = shape.events;
         for (row, info) in events.iter().enumerate() {
             // 0 stands for an unknown event, so an entry is the row plus 1.
             let entry = row_number(row) + 1;

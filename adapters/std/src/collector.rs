@@ -4,6 +4,7 @@ pub(crate) mod builder;
 mod control;
 pub(crate) mod error;
 mod explain;
+pub(crate) mod more_events;
 mod passes;
 mod queries;
 mod ring_sizes;

@@ -15,6 +15,7 @@ pub(crate) mod exclusive;
 pub(crate) mod lane_rings;
 mod limit_watch;
 mod lost_ends;
+pub(crate) mod more_events;
 mod overhead;
 pub(crate) mod pass;
 pub(crate) mod pass_kind;
@@ -25,6 +26,7 @@ mod readers;
 pub(crate) mod sampling;
 mod storage;
 mod thread_names;
+mod unlisted;
 
 use core::{fmt, time::Duration};
 use std::sync::Arc;
@@ -202,6 +204,7 @@ impl Drain {
             observer_panics: self.observers.panics(),
             drain_lag_ns: self.lag_ns,
             enabled: self.pool.gate().is_enabled(),
+            unlisted: self.readers.unlisted.by_name(),
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
             overhead_ratio: self.coverage.overhead_ratio(),
             memory_bytes: (self.pool.bytes() + self.used_bytes()) as u64,

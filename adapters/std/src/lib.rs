@@ -146,6 +146,7 @@
 mod clock;
 mod collector;
 mod drain;
+mod events;
 mod hiccup;
 mod observer;
 mod own_thread;
@@ -183,6 +184,13 @@ pub use self::{
         self_test::{Finding, SelfTest, self_test},
     },
     drain::sampling::{Sampling, SamplingError},
+    events::{
+        error::{EventError, TextKind, TextProblem},
+        family::Family,
+        labels::Labels,
+        listed::Events,
+        new_event::NewEvent,
+    },
     hiccup::{HiccupError, HiccupProbe},
     observer::Delivery,
     own_thread::placement::DrainPriority,

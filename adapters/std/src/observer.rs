@@ -64,6 +64,13 @@ impl Observers {
         Self { callbacks, hooks, names, panics: 0, forks: fork::forks() }
     }
 
+    /// Adds an event of the collector.
+    pub(crate) fn add_event(&mut self, info: &EventInfo) {
+        let id = usize::from(info.id.get());
+        self.names.resize(self.names.len().max(id + 1), "unknown");
+        self.names[id] = info.name;
+    }
+
     /// Returns how many panics of observers and hooks were caught.
     pub(crate) fn panics(&self) -> u64 {
         self.panics

@@ -1,6 +1,7 @@
 //! The report: an immutable snapshot of everything that a collector has measured up to one moment.
 
 pub(crate) mod diff;
+mod family;
 pub(crate) mod health;
 mod json;
 pub(crate) mod sla;
@@ -14,7 +15,10 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec};
 
 use self::{health::Health, sla::SlaReport, statistics::Statistics, text::window_name};
-use crate::clock::ClockSource;
+use crate::{
+    clock::ClockSource,
+    events::{labels::Labels, numbers},
+};
 
 /// A snapshot of everything that a collector has measured up to one moment. It never changes.
 ///
@@ -78,8 +82,15 @@ pub struct EventReport {
     /// The event's id.
     #[serde(serialize_with = "json::id")]
     pub id: EventId,
-    /// The event's name.
+    /// The event's name. That of an event with labels contains them, as in
+    /// `order_placement{symbol="BTCUSDT"}`.
     pub name: &'static str,
+    /// The event's name without the labels, which the events of a [`Family`](crate::Family) share.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub base_name: &'static str,
+    /// The labels with which the program has made the event.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The unit of the event's samples: `ns` for nanoseconds, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
@@ -143,9 +154,13 @@ impl InFlight {
 impl EventReport {
     /// Creates the report of an event without any samples.
     pub(crate) fn new(info: &EventInfo, windows: &[WindowSpec]) -> Self {
+        let made = numbers::made_event(info.id);
+        let (base_name, labels) = made.unwrap_or((info.name, Labels::default()));
         Self {
             id: info.id,
             name: info.name,
+            base_name,
+            labels,
             unit: info.unit,
             windows: windows
                 .iter()

@@ -231,14 +231,17 @@ pub(super) fn check<S: Storage>(
         let refused = ConfigError::Shape { what, given, needed: *needed.start() };
         if needed.contains(&given) { Ok(()) } else { Err(refused) }
     };
-    check_shape("number of events", shape.events, exactly(needed.events))?;
+    // A storage that is not compact may have room for events that are added later.
+    let at_least_if_wide =
+        |needed| if S::Repr::IS_COMPACT { exactly(needed) } else { at_least(needed) };
+    check_shape("number of events", shape.events, at_least_if_wide(needed.events))?;
     check_shape("number of windows", shape.windows, exactly(needed.windows))?;
     check_shape("number of slices", shape.slices, exactly(needed.slices))?;
     check_shape("number of corrected summaries", shape.corrected, exactly(needed.corrected))?;
     check_shape(
         "number of events that measure plain numbers",
         shape.numbers,
-        exactly(needed.numbers),
+        at_least_if_wide(needed.numbers),
     )?;
     // The window of a limit is cut into as many slices as a window of the aggregator with the same
     // length, so there must be room for the largest number of slices.
@@ -247,7 +250,7 @@ pub(super) fn check<S: Storage>(
     check_shape("number of slices per limit", shape.limit_slices, at_least(limit_slices))?;
     // Either no event has room for a limit on silence, and then none may need it, or every event
     // has.
-    let all_or_none = if shape.silences == 0 { needed.silences } else { needed.events };
+    let all_or_none = if shape.silences == 0 { needed.silences } else { shape.events };
     check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
     let check_capacity = |what, given, max| {
         if given > max { Err(ConfigError::TooMany { what, given, max }) } else { Ok(()) }

@@ -105,6 +105,30 @@ impl<'a, R: Repr> Distribution<'a, R> {
         }
     }
 
+    /// Returns the summary of the distribution, with the given fields [`Summary::covered`] and
+    /// [`Summary::complete`]. Returns `None` if there are no samples.
+    pub fn summary(&self, covered: u64, complete: bool) -> Option<Summary> {
+        let (converter, coverage) = (self.converter, (covered, complete));
+        match self.data {
+            DistributionData::Exact(samples) => {
+                let mut moments = Moments::<u128>::default();
+                moments.add_all(samples.iter());
+                let mut found = [0; QUANTILES.len()];
+                for (found, quantile) in found.iter_mut().zip(QUANTILES) {
+                    *found = select::quantile_by_bisection(&samples.iter(), quantile)?;
+                }
+                Some(converter.summary(&moments, &found, Accuracy::Exact, coverage))
+            }
+            DistributionData::Counted { buckets, moments, counts, .. } => {
+                let estimates = histogram::estimate(buckets, &moments, counts, &QUANTILES);
+                let (found, accuracy) =
+                    (estimates.map(|estimate| estimate.value), converter.accuracy(&estimates));
+                (moments.count() > 0)
+                    .then(|| converter.summary(&moments, &found, accuracy, coverage))
+            }
+        }
+    }
+
     /// Returns an iterator over the buckets that are not empty. The count of a bucket is the weight
     /// of its samples: a sample counts 2^k times if 1 in 2^k occurrences of its event is recorded.
     /// Bounds are in internal units; [`converter`](Self::converter) converts them to nanoseconds.

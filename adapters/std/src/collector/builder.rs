@@ -19,6 +19,12 @@ use crate::{
         reserved_bytes,
         sampling::{Sampler, Sampling, SamplingError},
     },
+    events::{
+        error::EventError,
+        listed::{Events, Listed},
+        new_event::{NewEvent, Target},
+        numbers,
+    },
     observer::{Callback, Delivery, Hook, Observers},
     own_thread::placement::DrainPriority,
     recording::{
@@ -28,11 +34,17 @@ use crate::{
     report::sla::SlaChange,
     settings::{
         ClockSetting, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
-        build_error::BuildError, environment::Environment, problem::SettingsError,
+        build_error::BuildError,
+        environment::Environment,
+        problem::{SettingsError, SettingsProblem},
     },
     sync::Mutex,
     warning,
 };
+
+/// How many events the program can make while the collector runs, unless
+/// [`Builder::max_events`] is set.
+const MORE_EVENTS: usize = 64;
 
 /// Configures and starts a [`Collector`]; created by [`Collector::builder`].
 ///
@@ -41,8 +53,14 @@ use crate::{
 #[must_use = "a builder does nothing until `start`"]
 #[derive(Default)]
 pub struct Builder {
-    /// The events added so far. If there are none, the collector has the events of [`Trading`].
-    events: Vec<EventInfo>,
+    /// What was listed so far. If nothing was, the collector has the events of [`Trading`].
+    listed: Vec<Listed>,
+    /// The families that were declared: their names, and the keys of their labels.
+    families: Vec<(String, String)>,
+    /// The samplings that were set. The events may have no numbers yet.
+    sampling: Vec<(Box<dyn Fn() -> EventId + Send>, Sampling)>,
+    /// The largest number of events, if it was set.
+    max_events: Option<usize>,
     /// What the methods of the builder set, without the configuration file and the environment.
     settings: Settings,
     /// The environment variables that `start` reads.
@@ -55,11 +73,67 @@ impl Builder {
     /// Adds a set of events to collect, such as `MyEvents::ALL` for a set that
     /// [`events!`](crate::events!) declares.
     ///
-    /// Call it once for each set; ids and names must differ between the sets. Without a call, the
-    /// collector has the events of [`Trading`].
-    pub fn events(mut self, events: &[EventInfo]) -> Self {
-        self.events.extend_from_slice(events);
+    /// Call it once for each set; names must differ between the sets, and so must the numbers of
+    /// sets that state them. Sets that state none are numbered by [`start`](Self::start) or
+    /// [`settings`](Self::settings), whichever comes first in the process. Without a call, and
+    /// without an [`event`](Self::event), the collector has the events of [`Trading`].
+    pub fn events<'a>(mut self, events: impl Into<Events<'a>>) -> Self {
+        self.listed.push(match events.into() {
+            Events::Stated(events) => Listed::Stated(events.to_vec()),
+            Events::Numbered(set) => Listed::Numbered(set),
+        });
         self
+    }
+
+    /// Makes an event that the collector has from its start, such as one for each symbol.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, measure};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Collector::builder();
+    /// let placing = builder.event("order_placement").label("symbol", "BTCUSDT").add()?;
+    /// let collector = builder.start()?;
+    /// collector.install()?;
+    /// {
+    ///     let _span = measure(placing);
+    /// }
+    /// collector.flush();
+    /// let report = collector.report();
+    /// let event = report.event(placing).expect("the event was made");
+    /// assert_eq!(event.name, r#"order_placement{symbol="BTCUSDT"}"#);
+    /// assert_eq!(event.labels.value("symbol"), Some("BTCUSDT"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn event(&mut self, name: &str) -> NewEvent<'_> {
+        NewEvent::new(Target::Builder(self), name)
+    }
+
+    /// Declares a family: events of this name that differ in the label `key`, and that
+    /// [`Collector::family`] makes while the collector runs. Then limits in the configuration file
+    /// may be for all of them, or for some that do not exist yet.
+    pub fn family(mut self, name: &str, key: &str) -> Self {
+        self.families.push((name.to_owned(), key.to_owned()));
+        self
+    }
+
+    /// Sets how many events the collector may have: at most 2,047, by default 64 more than it has
+    /// at the start. The others can be made while it runs.
+    ///
+    /// The [memory](crate#memory) of an event is reserved at the start, and taken when it first
+    /// happens.
+    pub fn max_events(mut self, events: usize) -> Self {
+        self.max_events = Some(events);
+        self
+    }
+
+    /// Adds an event that the program has made, unless it was added before.
+    pub(crate) fn add_made(&mut self, made: EventInfo) {
+        let is_same = |listed: &Listed| matches!(listed, Listed::Made(info) if info.id == made.id);
+        if !self.listed.iter().any(is_same) {
+            self.listed.push(Listed::Made(made));
+        }
     }
 
     /// Sets the sliding windows that statistics cover. By default, they are 1 s, 5 s and 60 s long.
@@ -272,8 +346,8 @@ impl Builder {
     }
 
     /// Sets how an event is sampled. By default, all of its spans and values are recorded.
-    pub fn sampling(mut self, event: impl Event, sampling: Sampling) -> Self {
-        self.settings.offer_sampling(event.id(), sampling, Origin::Builder);
+    pub fn sampling(mut self, event: impl Event + Send + 'static, sampling: Sampling) -> Self {
+        self.sampling.push((Box::new(move || event.id()), sampling));
         self
     }
 
@@ -293,8 +367,9 @@ impl Builder {
     /// [`BuildError::Memory`] names neither a line nor a variable, because several settings
     /// together cause it.
     pub fn start(self) -> Result<Collector, BuildError> {
-        let settings = self.settings().map_err(BuildError::Settings)?;
-        self.start_with(settings.clone()).map_err(|error| settings.add_origin(error))
+        let events = self.numbered_events().map_err(BuildError::Events)?;
+        let settings = self.settings_for(&events).map_err(BuildError::Settings)?;
+        self.start_with(events, settings.clone()).map_err(|error| settings.add_origin(error))
     }
 
     /// Returns the settings that [`start`](Self::start) would use: those of the builder, overridden
@@ -322,18 +397,48 @@ impl Builder {
     /// if two settings contradict each other. The error names where the value came from, such as
     /// the line or the variable, and what would be valid.
     pub fn settings(&self) -> Result<Settings, SettingsError> {
+        let events = self.numbered_events().map_err(|error| SettingsError {
+            origin: Origin::Builder,
+            problem: SettingsProblem::Rejected {
+                key: "events",
+                error: Box::new(BuildError::Events(error)),
+            },
+        })?;
+        self.settings_for(&events)
+    }
+
+    fn settings_for(&self, events: &[EventInfo]) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
-        settings.resolve(&self.environment, self.events_to_collect())?;
+        for (event, sampling) in &self.sampling {
+            settings.offer_sampling(event(), *sampling, Origin::Builder);
+        }
+        settings.resolve(&self.environment, events)?;
         Ok(settings)
     }
 
-    /// Returns the events that were added, or those of [`Trading`] if none were.
-    fn events_to_collect(&self) -> &[EventInfo] {
-        if self.events.is_empty() { Trading::ALL } else { &self.events }
+    /// Returns the events that were listed, or those of [`Trading`] if none were. Numbers those
+    /// that have no numbers.
+    fn numbered_events(&self) -> Result<Vec<EventInfo>, EventError> {
+        let max_events = self.max_events.unwrap_or(EventId::MAX.into());
+        if max_events == 0 || max_events > EventId::MAX.into() {
+            return Err(EventError::MaxEvents { max_events });
+        }
+        let events = if self.listed.is_empty() && self.families.is_empty() {
+            numbers::assign(&[Listed::Stated(Trading::ALL.to_vec())])?
+        } else {
+            numbers::assign(&self.listed)?
+        };
+        if events.len() > max_events {
+            return Err(EventError::TooMany { events: events.len(), max_events });
+        }
+        Ok(events)
     }
 
-    fn start_with(self, mut settings: Settings) -> Result<Collector, BuildError> {
-        let mut events = self.events_to_collect().to_vec();
+    fn start_with(
+        self,
+        mut events: Vec<EventInfo>,
+        mut settings: Settings,
+    ) -> Result<Collector, BuildError> {
         if OFF {
             warning::COMPILED_OUT.print();
         }
@@ -365,7 +470,16 @@ impl Builder {
         let shape = Shape::server(&events, &windows);
         let limits = settings.limits.value.clone().unwrap_or_default();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
-        let shape = Shape { samples: exact, limits: shape.limits + 2 * limits.len(), ..shape };
+        let max_events = self.max_events.unwrap_or(events.len() + MORE_EVENTS);
+        let max_events = max_events.min(EventId::MAX.into());
+        let shape = Shape {
+            samples: exact,
+            limits: shape.limits + 2 * (limits.len() + max_events - events.len()),
+            ids: usize::from(EventId::MAX) + 1,
+            events: max_events,
+            silences: max_events,
+            ..shape
+        };
         let bytes = shape.bytes::<u32>();
         let statistics = StatisticsBytes {
             at_start: shape.bytes_once(),
@@ -465,7 +579,7 @@ fn sampler(
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("events", &self.events.len())
+            .field("listed", &self.listed)
             .field("settings", &self.settings)
             .field("observers", &self.observers.len())
             .field("hooks", &self.hooks.len())

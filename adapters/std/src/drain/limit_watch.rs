@@ -45,6 +45,17 @@ impl LimitWatch {
         }
     }
 
+    /// Adds the last of `events`, which has no limits.
+    pub(super) fn add_event(&mut self, events: Arc<[EventInfo]>) {
+        if let Some((added, known)) = events.split_last() {
+            self.positions.add(added.id, known.len());
+            // Behind all other limits, and there are none of this event.
+            self.first_limits.push(usize::MAX);
+            self.pool.breaches().set(added.id, false, false);
+        }
+        self.events = events;
+    }
+
     /// Returns the queue of raised and cleared violations.
     pub(super) fn changes(&self) -> &Arc<Mutex<ChangeQueue>> {
         &self.changes
@@ -153,7 +164,7 @@ impl LimitWatch {
         }
         for event in outdated.iter() {
             let Some(position) = self.positions.of(event) else { continue };
-            let mut rest = reports[self.first_limits[position]..].iter_mut();
+            let mut rest = reports.iter_mut().skip(self.first_limits[position]);
             aggregator.limits_of(event, |status| {
                 if let (Some(report), Some(now)) = (rest.next(), self.report(status, clocks)) {
                     *report = now;

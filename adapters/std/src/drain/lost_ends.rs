@@ -114,6 +114,9 @@ impl UnknownEnds {
 
     /// Announces them to the other collectors of the process.
     pub(super) fn announce(&mut self, pool: &Pool) {
-        announce(&mem::take(&mut self.0), pool);
+        let ends = mem::take(&mut self.0);
+        if process::has_other() {
+            announce(&ends, pool);
+        }
     }
 }

@@ -68,7 +68,7 @@ impl Drain {
         let no_start_before =
             if kind == PassKind::Last { aggregator.pass() + 1 } else { drained.pass };
         lost_ends::announce_orphans(no_start_before, pool, aggregator);
-        readers.unknown_ends.announce(pool);
+        readers.unlisted.ends.announce(pool);
         aggregator.expire_orphans(no_start_before);
         lost_ends.settle(drained.pass, kind, pool, aggregator, |id| changes.note_event(id));
         self.lag_ns = clocks.age_ns(oldest_tick);

@@ -19,9 +19,14 @@ impl Positions {
         Self(positions.into_boxed_slice())
     }
 
+    /// Adds an event at `position`, which no other event has.
+    pub(crate) fn add(&mut self, id: EventId, position: usize) {
+        self.0[usize::from(id.get())] = u16::try_from(position).unwrap_or(NONE);
+    }
+
     /// Returns the position of an event, or `None` if the collector does not have it.
     pub(crate) fn of(&self, id: EventId) -> Option<usize> {
-        let position = self.0[usize::from(id.get())];
+        let position = *self.0.get(usize::from(id.get()))?;
         (position != NONE).then_some(usize::from(position))
     }
 }

@@ -82,6 +82,15 @@ impl Publisher {
         }
     }
 
+    /// Adds the last of `events`, of which nothing was recorded.
+    pub(super) fn add_event(&mut self, events: Arc<[EventInfo]>) {
+        if let Some((added, known)) = events.split_last() {
+            self.positions.add(added.id, known.len());
+            self.unpaired.push([0; 2]);
+        }
+        self.events = events;
+    }
+
     /// Returns where reports are published.
     pub(super) fn published(&self) -> &Arc<ArcSwap<Report>> {
         &self.published
@@ -122,6 +131,8 @@ impl Publisher {
             || (event_reports(&self.events, &self.windows), Vec::new()),
             |report| (report.events, report.sla),
         );
+        let added = &self.events[events.len()..];
+        events.extend(event_reports(added, &self.windows));
         let renews_times =
             is_complete || is_new || Changes::must_renew_times(self.times_at[1], now);
 

@@ -4,19 +4,19 @@ use core::{fmt, time::Duration};
 use std::{sync::Arc, time::Instant};
 
 use tailwatch_core::{
-    Aggregator, Clock, Consumer, Drained, EventInfo, Kind, PassStart, Pending, Record, RingPass,
-    RingProgress,
+    Aggregator, Clock, Consumer, Drained, EventId, EventInfo, Kind, PassStart, Pending, Record,
+    RingPass, RingProgress,
 };
 
 use super::{
     clocks::Clocks,
     event_set::EventSet,
     lane_rings::{LaneRings, Totals},
-    lost_ends::UnknownEnds,
     pass_kind::PassKind,
     poll_interval::PollInterval,
     storage::Boxed,
     thread_names::{NO_NAME, ThreadNames},
+    unlisted::Unlisted,
 };
 use crate::{
     observer::Observers,
@@ -112,7 +112,7 @@ pub(super) struct Readers {
     /// The events of the collector.
     known: EventSet,
     /// What was drained of other events.
-    pub(super) unknown_ends: UnknownEnds,
+    pub(super) unlisted: Unlisted,
 }
 
 impl Readers {
@@ -141,8 +141,13 @@ impl Readers {
             first_offer: 0,
             max_period,
             known,
-            unknown_ends: UnknownEnds::default(),
+            unlisted: Unlisted::new(),
         }
+    }
+
+    /// Adds an event to those of the collector.
+    pub(super) fn add_event(&mut self, id: EventId) {
+        self.known.insert(id);
     }
 
     /// Begins the pass with this number: finds out for each lane whether its thread has ended,
@@ -181,7 +186,8 @@ impl Readers {
         recorded: &mut EventSet,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
-        let (is_alone, mut overwritten) = (!process::has_other(), 0);
+        let notes_unknown = process::has_other() || self.unlisted.may_occur(&self.known);
+        let mut overwritten = 0;
         for index in pass.order(self.lanes.len()) {
             // An observer has forked, and this is the child: locks may be held for ever.
             if self.pool.is_inherited() {
@@ -198,7 +204,7 @@ impl Readers {
             pass.drain(index, progress, rings, |rings, max_records| {
                 rings.drain(&self.pool, index, max_records, |name, consumer, max_records| {
                     let thread = self.threads.of(index, name, aggregator);
-                    let unknown = (!is_alone).then_some((&self.known, &mut self.unknown_ends));
+                    let unknown = notes_unknown.then_some((&self.known, &mut self.unlisted));
                     let (first, drained) = thread.deliver(
                         consumer,
                         max_records,
@@ -362,10 +368,11 @@ impl Thread {
             let (wall, rate, time) = (clocks.wall(), clocks.rate(), *aggregator.time());
             aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
                 note(record);
-                if let Some((known, ends)) = &mut unknown
-                    && record.event().is_some_and(|event| !known.contains(event))
+                if let Some((known, unlisted)) = &mut unknown
+                    && let Some(event) = record.event()
+                    && !known.contains(event)
                 {
-                    ends.note(record);
+                    unlisted.note(event, record);
                 }
                 observers.notify_record(record, is_sample, name, wall, rate, &time);
             })
@@ -378,9 +385,9 @@ impl Thread {
 struct Noted<'n> {
     /// Their events.
     recorded: &'n mut EventSet,
-    /// The events of the collector, and the ENDs of others. `None` if no other collector may have
-    /// their STARTs.
-    unknown: Option<(&'n EventSet, &'n mut UnknownEnds)>,
+    /// The events of the collector, and what is noted of others. `None` if there can be none, or if
+    /// they have no names and no other collector may have their STARTs.
+    unknown: Option<(&'n EventSet, &'n mut Unlisted)>,
 }
 
 /// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it.

@@ -137,10 +137,10 @@ pub(crate) struct Sampler {
     checked_at: Duration,
 }
 
-impl Sampler {
-    /// Creates a sampler that records all of these events in full.
-    pub(crate) fn new(events: impl Iterator<Item = EventId>) -> Self {
-        let sampled = |id| SampledEvent {
+impl SampledEvent {
+    /// An event that is recorded in full.
+    fn new(id: EventId) -> Self {
+        Self {
             id,
             sampling: Sampling::default(),
             k: 0,
@@ -149,8 +149,14 @@ impl Sampler {
             rated_at: Duration::ZERO,
             calm_since: (Duration::ZERO, 0),
             was_thinned: false,
-        };
-        let events: Vec<_> = events.map(sampled).collect();
+        }
+    }
+}
+
+impl Sampler {
+    /// Creates a sampler that records all of these events in full.
+    pub(crate) fn new(events: impl Iterator<Item = EventId>) -> Self {
+        let events: Vec<_> = events.map(SampledEvent::new).collect();
         Self {
             positions: Positions::new(events.iter().map(|event| event.id)),
             events,
@@ -200,6 +206,12 @@ impl Sampler {
             changed(event.id, k);
             self.note_thinned(position);
         }
+    }
+
+    /// Adds an event, which is recorded in full.
+    pub(crate) fn add_event(&mut self, id: EventId) {
+        self.positions.add(id, self.events.len());
+        self.events.push(SampledEvent::new(id));
     }
 
     /// Returns the events of which not everything was recorded at some time since the last call.

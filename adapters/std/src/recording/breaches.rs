@@ -10,8 +10,8 @@ use tailwatch_record::collecting::IDS;
 /// The flags of all events. Wait-free.
 #[derive(Debug)]
 pub(crate) struct Breaches {
-    /// For each event id: not 0 while a limit of the event is violated, or once the event has a
-    /// limit that nobody judges any more.
+    /// For each event id: not 0 while a limit of the event is violated, once the event has a limit
+    /// that nobody judges any more, and for an event that the collector does not have.
     breached: Box<[AtomicU8]>,
     /// For each event id: not 0 while the event has a limit.
     limited: Box<[AtomicU8]>,
@@ -20,10 +20,11 @@ pub(crate) struct Breaches {
 }
 
 impl Breaches {
-    /// Creates the flags of events without limits.
+    /// Creates the flags of events that the collector does not have. Nobody judges limits of such
+    /// an event, so each counts as breached.
     pub(super) fn new() -> Self {
-        let flags = || (0..IDS).map(|_| AtomicU8::new(0)).collect();
-        Self { breached: flags(), limited: flags(), unjudged: AtomicU8::new(0) }
+        let flags = |flag| (0..IDS).map(|_| AtomicU8::new(flag)).collect();
+        Self { breached: flags(1), limited: flags(0), unjudged: AtomicU8::new(0) }
     }
 
     /// Returns whether a limit of this event is violated, as of the last pass or, if that came

@@ -23,7 +23,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use tailwatch_core::{EventId, Kind, Record};
 
 use super::{attachment, pool::Pool};
-use crate::clock::ClockSource;
+use crate::{clock::ClockSource, events::numbers::Numbers};
 
 /// How many lost ENDs may wait for a collector. A collector gets those that wait at its next pass.
 pub(crate) const MAX_WAITING: usize = 4_096;
@@ -35,6 +35,8 @@ pub(crate) struct Process {
     pools: Vec<Known>,
     /// What the clocks of all collectors read. The first collector fixes it.
     clock_source: Option<ClockSource>,
+    /// Which event has which number. `None` until a collector needs it.
+    numbers: Option<Numbers>,
     /// Whether the operating system calls the handlers of [`fork`](super::fork).
     #[cfg_attr(any(not(unix), tailwatch_loom), allow(dead_code, reason = "nothing forks"))]
     pub(super) has_fork_handlers: bool,
@@ -72,8 +74,12 @@ pub(crate) struct LostEnd {
     counted: AtomicU8,
 }
 
-static PROCESS: Mutex<Process> =
-    Mutex::new(Process { pools: Vec::new(), clock_source: None, has_fork_handlers: false });
+static PROCESS: Mutex<Process> = Mutex::new(Process {
+    pools: Vec::new(),
+    clock_source: None,
+    numbers: None,
+    has_fork_handlers: false,
+});
 
 /// The pool of the installed collector, from which unregistered threads take a ring. It is changed
 /// only with the lock held.
@@ -137,6 +143,11 @@ pub(crate) fn closed_pools() -> Vec<Arc<Pool>> {
 }
 
 impl Process {
+    /// Returns which event has which number.
+    pub(crate) fn numbers(&mut self) -> &mut Numbers {
+        self.numbers.get_or_insert_default()
+    }
+
     fn check_clock_source(&self, source: ClockSource) -> Result<(), ClockSource> {
         self.clock_source.filter(|fixed| *fixed != source).map_or(Ok(()), Err)
     }

@@ -48,8 +48,18 @@ pub struct Health {
     /// Damaged records, and records of a kind that does not match the event's unit, such as a value
     /// of an event that is measured in time.
     pub invalid: u64,
-    /// Records of events that the collector does not have.
+    /// Records of events that the collector does not have. [`unlisted`](Self::unlisted) has their
+    /// names.
     pub unknown_events: u64,
+    /// How many records there were of events that the collector does not have, by the name of their
+    /// set, such as `parser::Parser`. Events of a set that was numbered for another collector are
+    /// among [`unknown_events`](Self::unknown_events); those of a set that no collector has had are
+    /// not written into a ring. An event that states its number is called `number 17`; it is left
+    /// out unless the process has sets without stated numbers or several collectors.
+    ///
+    /// [`Collector::breached`](crate::Collector::breached) is `true` for all of these events.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unlisted: BTreeMap<String, u64>,
     /// Records that were written into no ring, because as many threads as
     /// [`Builder::rings`](crate::Builder::rings) allows had one, because there was no memory for a
     /// further one, or because the collector had stopped. A span counts as two.

@@ -50,12 +50,24 @@ pub struct SlowSample {
 
 /// The data of a [`DistributionData`], but with samples or counts that it owns.
 #[derive(Clone, PartialEq)]
-enum OwnedData {
+pub(super) enum OwnedData {
     Exact(Vec<WeightedSample>),
     Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<u64> },
 }
 
 impl OwnedData {
+    fn borrow(&self) -> DistributionData<'_> {
+        match self {
+            Self::Exact(samples) => DistributionData::Exact(samples[..].into()),
+            Self::Counted { buckets, moments, first, counts } => DistributionData::Counted {
+                buckets: *buckets,
+                moments: *moments,
+                first: *first,
+                counts,
+            },
+        }
+    }
+
     /// Replaces the data. Reuses the allocated memory.
     fn replace(&mut self, data: DistributionData<'_>) {
         match (&mut *self, data) {
@@ -109,18 +121,28 @@ impl Statistics {
         self.values.replace(values.data);
     }
 
+    /// Returns the samples or counts.
+    pub(super) fn data(&self) -> &OwnedData {
+        &self.values
+    }
+
+    /// Returns the statistics of other values in the same units. `None` if there are none.
+    pub(super) fn with_data(
+        &self,
+        values: OwnedData,
+        covered: u64,
+        complete: bool,
+        slowest: Vec<SlowSample>,
+    ) -> Option<Self> {
+        let converter = self.converter;
+        let summary =
+            Distribution { converter, data: values.borrow() }.summary(covered, complete)?;
+        Some(Self { summary, corrected: None, slowest, converter, values })
+    }
+
     /// Returns the distribution of the values.
     pub(super) fn values(&self) -> Distribution<'_> {
-        let data = match &self.values {
-            OwnedData::Exact(samples) => DistributionData::Exact(samples[..].into()),
-            OwnedData::Counted { buckets, moments, first, counts } => DistributionData::Counted {
-                buckets: *buckets,
-                moments: *moments,
-                first: *first,
-                counts,
-            },
-        };
-        Distribution { converter: self.converter, data }
+        Distribution { converter: self.converter, data: self.values.borrow() }
     }
 
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::ClockSource,
     drain::{SetupError, poll_interval::MIN_PERIOD, sampling::SamplingError},
+    events::error::EventError,
     own_thread::{
         SpawnError, cores,
         placement::{DrainPriority, PlacementError},
@@ -89,6 +90,8 @@ pub enum BuildError {
         /// The size of the windows and histograms in bytes.
         bytes: usize,
     },
+    /// The events cannot be collected together, or there are too many of them.
+    Events(EventError),
     /// The windows or the events are invalid.
     Config(ConfigError),
     /// The collector cannot watch the limits of an event.
@@ -202,6 +205,7 @@ impl fmt::Display for BuildError {
                 )
             }
             Self::ClockSource { source, in_use } => f.write_str(&other_clock(*source, *in_use)),
+            Self::Events(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Limits { event, error } => {
                 write!(f, "the limits of the event with the id {event} cannot be watched: {error}")

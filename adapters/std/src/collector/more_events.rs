@@ -1,0 +1,90 @@
+//! Events that are made while the collector runs.
+
+use std::sync::Arc;
+
+use tailwatch_core::{EventId, Unit};
+
+use super::Collector;
+use crate::{
+    drain::{Drain, exclusive},
+    events::{
+        error::EventError,
+        family::Family,
+        new_event::{NewEvent, Target},
+        numbers,
+    },
+    recording::pool::Pool,
+    sync::{Mutex, lock},
+};
+
+impl Collector {
+    /// Makes an event, such as for a symbol that was listed while the program runs, up to
+    /// [`Builder::max_events`](crate::Builder::max_events).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = tailwatch::Collector::builder().start()?;
+    /// let placing = collector.event("order_placement").label("symbol", "ETHUSDT").add()?;
+    /// assert!(collector.report().event(placing).is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn event(&self, name: &str) -> NewEvent<'_> {
+        NewEvent::new(Target::Collector(self), name)
+    }
+
+    /// Returns the family of the events that have this name and differ in the label `key`. It
+    /// makes its events when they are first looked up.
+    ///
+    /// # Errors
+    /// Returns an error if the name or the key is not valid, or if there is no room for the event
+    /// that [stands for the others](Family#limits).
+    pub fn family(&self, name: &str, key: &str) -> Result<Family, EventError> {
+        Family::new(self.more_events(), name, key, Unit::Time)
+    }
+
+    pub(crate) fn more_events(&self) -> MoreEvents {
+        MoreEvents { pool: Arc::clone(&self.pool), drain: Arc::clone(&self.drain) }
+    }
+}
+
+/// Adds events to a collector, which it may outlive.
+#[derive(Clone, Debug)]
+pub(crate) struct MoreEvents {
+    pool: Arc<Pool>,
+    drain: Arc<Mutex<Drain>>,
+}
+
+impl MoreEvents {
+    /// Returns the event with this name and these labels, which are sorted by their keys. Makes it
+    /// if it does not exist, and adds it if the collector does not have it. Blocks while the drain
+    /// makes a pass.
+    pub(crate) fn make(
+        &self,
+        base: &str,
+        labels: &[(String, String)],
+        unit: Unit,
+    ) -> Result<EventId, EventError> {
+        if self.pool.is_inherited() {
+            return Err(EventError::Forked);
+        }
+        if self.pool.is_stopped() {
+            return Err(EventError::Stopped);
+        }
+        if exclusive::is_inside_pass() {
+            return Err(EventError::InsidePass);
+        }
+        let mut drain = lock(&self.drain);
+        // An event that exists is kept for good, so it is made only if there is room for it.
+        let made = match numbers::find(base, labels, unit)? {
+            Some(made) => made,
+            None => {
+                let event = || numbers::full_name(base, labels);
+                drain.check_room().map_err(|error| error.of(event()))?;
+                numbers::make(base, labels, unit)?
+            }
+        };
+        drain.add_event(made.info, &[]).map_err(|error| error.of(made.info.name.to_owned()))?;
+        Ok(made.info.id)
+    }
+}

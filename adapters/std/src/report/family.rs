@@ -1,0 +1,120 @@
+//! The sum of the events of a family.
+
+use core::cmp::Reverse;
+
+use tailwatch_core::{Buckets, DistributionData, EventId, Moments, Outcomes, WeightedSample};
+
+use super::{
+    EventReport, InFlight, Report, WindowReport,
+    statistics::{OwnedData, Statistics},
+};
+use crate::events::labels::Labels;
+
+/// The number of slowest samples that a sum keeps, as many as an event has.
+const SLOWEST: usize = 4;
+
+impl Report {
+    /// Adds up the events that share this name without labels, such as those of a
+    /// [`Family`](crate::Family). Returns `None` if there is none.
+    ///
+    /// The result has the statistics of all their samples together, as if all were of one event:
+    /// quantiles are exact if those of each event are, and otherwise come from the sum of the
+    /// histograms, with the same stated error. It has no number
+    /// ([`EventId::UNNUMBERED`]), no labels and no corrected summaries. Computing it takes time
+    /// linear in the samples or buckets of all events.
+    pub fn family(&self, name: &str) -> Option<EventReport> {
+        let first = self.events.iter().find(|event| event.base_name == name)?;
+        let members: Vec<_> = self
+            .events
+            .iter()
+            .filter(|event| event.base_name == name && event.unit == first.unit)
+            .collect();
+        let window = |(number, window): (usize, &WindowReport)| WindowReport {
+            length: window.length,
+            statistics: sum(members.iter().map(|event| &event.windows[number].statistics)),
+        };
+        Some(EventReport {
+            id: EventId::UNNUMBERED,
+            name: first.base_name,
+            base_name: first.base_name,
+            labels: Labels::default(),
+            unit: first.unit,
+            windows: first.windows.iter().enumerate().map(window).collect(),
+            total: sum(members.iter().map(|event| &event.total)),
+            outcomes: members.iter().fold(Outcomes::default(), |mut sum, event| {
+                sum.ok += event.outcomes.ok;
+                sum.error += event.outcomes.error;
+                sum.cancelled += event.outcomes.cancelled;
+                sum
+            }),
+            in_flight: members.iter().fold(InFlight::default(), |mut sum, event| {
+                let InFlight { open, uncertain, untracked, oldest_ns, oldest_tag } =
+                    event.in_flight;
+                sum.open += open;
+                sum.uncertain += uncertain;
+                sum.untracked += untracked;
+                if oldest_ns > sum.oldest_ns {
+                    (sum.oldest_ns, sum.oldest_tag) = (oldest_ns, oldest_tag);
+                }
+                sum
+            }),
+        })
+    }
+}
+
+/// Returns the statistics of all samples together, or `None` if there are none.
+fn sum<'s>(parts: impl Iterator<Item = &'s Option<Statistics>>) -> Option<Statistics> {
+    let parts: Vec<&Statistics> = parts.flatten().collect();
+    let first = parts.first()?;
+    let data = OwnedData::sum(parts.iter().map(|part| part.data()));
+    let covered = parts.iter().map(|part| part.summary.covered).max().unwrap_or_default();
+    let complete = parts.iter().all(|part| part.summary.complete);
+    let mut slowest: Vec<_> = parts.iter().flat_map(|part| &part.slowest).cloned().collect();
+    slowest.sort_by_key(|sample| Reverse(sample.duration));
+    slowest.truncate(SLOWEST);
+    first.with_data(data, covered, complete, slowest)
+}
+
+impl OwnedData {
+    /// Returns all data together: all samples if all are known, or else the sum of the counts.
+    fn sum<'d>(parts: impl Iterator<Item = &'d Self> + Clone) -> Self {
+        let counted = parts.clone().find_map(|part| match part {
+            Self::Exact(_) => None,
+            Self::Counted { buckets, .. } => Some(*buckets),
+        });
+        let Some(buckets) = counted else {
+            let samples = parts.flat_map(|part| match part {
+                Self::Exact(samples) => samples.as_slice(),
+                Self::Counted { .. } => &[],
+            });
+            return Self::Exact(samples.copied().collect());
+        };
+        let mut moments = Moments::default();
+        let mut counts = vec![0; buckets.len()];
+        for part in parts {
+            match part {
+                Self::Exact(samples) => {
+                    for sample in samples {
+                        add(&mut counts, buckets, *sample);
+                        moments.add(sample.value(), sample.sampling());
+                    }
+                }
+                Self::Counted { moments: of_part, first, counts: of_buckets, .. } => {
+                    moments.merge(of_part);
+                    for (sum, count) in counts[*first..].iter_mut().zip(of_buckets) {
+                        *sum += count;
+                    }
+                }
+            }
+        }
+        // As in the data of an event: from the bucket of the smallest sample to that of the largest.
+        let used = buckets.index(moments.min())..=buckets.index(moments.max());
+        let (first, counts) = (*used.start(), counts[used].to_vec());
+        Self::Counted { buckets, moments, first, counts }
+    }
+}
+
+/// Counts an exact sample in its bucket.
+fn add(counts: &mut [u64], buckets: Buckets, sample: WeightedSample) {
+    counts[buckets.index(sample.value())] += sample.weight();
+}
