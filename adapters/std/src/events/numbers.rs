@@ -171,9 +171,6 @@ impl Numbers {
             }
             by_number.insert(info.id, info.name);
         }
-        for (id, name) in by_number {
-            self.owners.insert(id, Owner::Stated(name));
-        }
         let mut events = Vec::new();
         let mut by_name: HashMap<&'static str, String> = HashMap::new();
         for listed in listed {
@@ -184,7 +181,7 @@ impl Numbers {
                     "states its number".to_owned()
                 }
                 Listed::Numbered(set) => {
-                    self.number(*set)?;
+                    self.number(*set, &by_number)?;
                     events.extend(set.events());
                     format!("belongs to the set `{}`", set.name())
                 }
@@ -200,14 +197,19 @@ impl Numbers {
                 }
             }
         }
+        self.owners.extend(by_number.into_iter().map(|(id, name)| (id, Owner::Stated(name))));
         Ok(events)
     }
 
-    /// Numbers the events of a set, unless they have numbers.
-    fn number(&mut self, set: EventSet) -> Result<(), EventError> {
+    /// Numbers the events of a set, unless they have numbers, with others than those `stated`.
+    fn number(
+        &mut self,
+        set: EventSet,
+        stated: &HashMap<EventId, &'static str>,
+    ) -> Result<(), EventError> {
         for (info, number) in set.events().zip(set.numbers()) {
             if info.id == EventId::UNNUMBERED {
-                let id = self.next(|| of_set(set, info.name))?;
+                let id = self.next(stated, || of_set(set, info.name))?;
                 number.assign(id);
                 self.owners.insert(id, Owner::Assigned(set, info.name));
             }
@@ -215,11 +217,16 @@ impl Numbers {
         Ok(())
     }
 
-    /// Returns a number that no event of this process has, for the described event.
-    fn next(&mut self, event: impl FnOnce() -> String) -> Result<EventId, EventError> {
+    /// Returns a number that no event of this process has, and none of those `stated`, for the
+    /// described event.
+    fn next(
+        &mut self,
+        stated: &HashMap<EventId, &'static str>,
+        event: impl FnOnce() -> String,
+    ) -> Result<EventId, EventError> {
         let from = EventNumber::FIRST.max(self.last_assigned + 1);
         let mut free = (from..=EventId::MAX).filter_map(EventId::new);
-        let id = free.find(|id| !self.owners.contains_key(id));
+        let id = free.find(|id| !self.owners.contains_key(id) && !stated.contains_key(id));
         let id = id.ok_or_else(|| EventError::NoNumber { event: event() })?;
         self.last_assigned = id.get();
         ASSIGNED.fetch_add(1, Relaxed);
@@ -247,7 +254,7 @@ impl Numbers {
         if let Some(made) = self.find(&full_name, unit)? {
             return Ok(made);
         }
-        let id = self.next(|| self::made(&full_name))?;
+        let id = self.next(&HashMap::new(), || self::made(&full_name))?;
         let kept = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
         let labels: Vec<_> = labels.iter().map(|(key, value)| (kept(key), kept(value))).collect();
         let (name, labels) = (kept(&full_name), Labels(labels.leak()));

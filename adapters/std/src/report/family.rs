@@ -2,7 +2,7 @@
 
 use core::cmp::Reverse;
 
-use tailwatch_core::{Buckets, DistributionData, EventId, Moments, Outcomes, WeightedSample};
+use tailwatch_core::{Buckets, EventId, Moments, Outcomes, WeightedSample};
 
 use super::{
     EventReport, InFlight, Report, WindowReport,
