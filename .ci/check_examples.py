@@ -69,6 +69,20 @@ CASES = [
         ],
     ),
     (
+        "library_and_program",
+        [],
+        [
+            r"^1800 records of tailwatch_example_venue_client::Venue are not collected$",
+            r" parse_line +1s +1000 ",
+            r" send_order +1s +900 ",
+        ],
+    ),
+    (
+        "per_symbol",
+        [],
+        [r"^BTCUSDT: 100 orders$", r"^NEWUSDT: 50 orders$", r"^all: 250 orders, p99 \d+ ns$"],
+    ),
+    (
         "sla_alert",
         [],
         [r"^RAISED order_placement p100 over 500ms: .* over: violated\nCLEARED order_placement .*: ok$"],

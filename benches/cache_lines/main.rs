@@ -53,6 +53,20 @@ fn guard_high_id() {
     black_box(());
 }
 
+tailwatch::events! {
+    /// Events whose numbers the collector assigns.
+    enum Library {
+        First,
+        Second,
+    }
+}
+
+#[inline(never)]
+fn guard_assigned_id() {
+    let _span = measure(Library::Second);
+    black_box(());
+}
+
 #[inline(never)]
 fn guard_unknown_id() {
     let _span = measure(black_box(LOW));
@@ -72,11 +86,12 @@ fn value() {
 }
 
 /// The rows of a collector that records.
-const RECORDED: [(&str, fn()); 7] = [
+const RECORDED: [(&str, fn()); 8] = [
     ("guard", guard),
     ("guard_tagged", guard_tagged),
     ("guard_middle_id", guard_middle_id),
     ("guard_high_id", guard_high_id),
+    ("guard_assigned_id", guard_assigned_id),
     ("guard_unknown_id", guard_unknown_id),
     ("guard_send", guard_send),
     ("value", value),
@@ -95,6 +110,7 @@ fn builder(mode: ClockMode) -> Builder {
         .rings(1)
         .clock_mode(mode)
         .events(&events)
+        .events(Library::ALL)
 }
 
 fn run(rows: &[(&str, fn())], mode: &str) -> io::Result<()> {
@@ -114,6 +130,7 @@ fn run(rows: &[(&str, fn())], mode: &str) -> io::Result<()> {
 fn main() -> Result<(), Box<dyn Error>> {
     let local = 0_u8;
     println!("stack {:p}", &raw const local);
+    black_box(Library::First);
     for (mode, name) in [(ClockMode::Relaxed, "relaxed"), (ClockMode::Ordered, "ordered")] {
         let collector = builder(mode).start()?;
         collector.register_thread("counted")?;

@@ -24,10 +24,11 @@ const SAMPLED_SPANS: u32 = 1_048_576;
 type Work = fn(u32);
 
 /// The forms of a span, and the number of records that each writes.
-const FORMS: [(&str, u32, Work); 8] = [
+const FORMS: [(&str, u32, Work); 9] = [
     ("guard", 2, guard),
     ("guard_tagged", 2, guard_tagged),
     ("guard_high_id", 2, guard_high_id),
+    ("guard_assigned_id", 2, guard_assigned_id),
     ("guard_unknown_id", 2, guard_unknown_id),
     ("guard_send", 2, guard_send),
     ("measure_sync", 2, measure_sync),
@@ -61,6 +62,22 @@ fn guard_high_id(times: u32) {
     const HIGH: EventId = EventId::new(2_047).expect("the highest id");
     for _ in 0..times {
         let _span = measure(HIGH);
+        black_box(());
+    }
+}
+
+tailwatch::events! {
+    /// Events whose numbers the collector assigns.
+    enum Library {
+        First,
+        Second,
+    }
+}
+
+/// Spans of an event whose number the collector has assigned.
+fn guard_assigned_id(times: u32) {
+    for _ in 0..times {
+        let _span = measure(Library::Second);
         black_box(());
     }
 }
@@ -127,8 +144,14 @@ fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 
 /// Counts the instructions of every form.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let start = |mode| -> Result<Collector, Box<dyn Error>> {
-        let collector =
-            Collector::builder().ignore_environment().manual_drain().clock_mode(mode).start()?;
+        black_box(Library::First);
+        let collector = Collector::builder()
+            .ignore_environment()
+            .manual_drain()
+            .clock_mode(mode)
+            .events(Trading::ALL)
+            .events(Library::ALL)
+            .start()?;
         collector.register_thread("counted")?;
         match collector.report().clock.source {
             ClockSource::Tsc => Ok(collector),

@@ -3,6 +3,7 @@
 
 mod burst;
 mod drain;
+mod facade;
 mod floor;
 mod guest;
 mod idle;
@@ -94,6 +95,8 @@ enum Bench {
     /// The cost of measuring tokio tasks: to a future, and to the worker that the drain shares; and
     /// whether every one of many tasks is counted
     Tokio(Effort),
+    /// What a library pays for being measurable: packages, and the time to build them
+    Facade(Effort),
     /// All benches, each in a process of its own
     All {
         #[command(flatten)]
@@ -119,6 +122,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),
         Bench::Tokio(Effort { smoke }) => tokio::run(smoke),
+        Bench::Facade(Effort { smoke }) => facade::run(smoke),
         Bench::All { effort: Effort { smoke }, page } => page::run(smoke, page.as_deref()),
     }
 }

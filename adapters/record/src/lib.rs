@@ -60,7 +60,8 @@ pub mod collecting {
         collectors::{AttachedCollector, Collectors, set_collectors},
         event_set::sets_with_missed_records,
         thread_recorder::{
-            IDS, OFF, RecorderCopies, RingOffer, ThreadRing, attach, attached_to, copies, detach,
+            IDS, LargerRingAt, OFF, RecorderCopies, RingOffer, ThreadRing, attach, attached_to,
+            copies, detach,
         },
     };
 }

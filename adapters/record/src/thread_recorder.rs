@@ -24,6 +24,7 @@ use core::{
 };
 use std::thread;
 
+use tailwatch_core::sync::{AtomicPtr, Ordering::Relaxed};
 use tailwatch_core::{
     Clock, Event, EventId, Gate, LargerRing, Outcome, Producer, Recorder, ThreadCopies, TickRate,
     Token,
@@ -80,12 +81,29 @@ struct Attached {
 pub type RecorderCopies = ThreadCopies<RingOffer>;
 
 /// Where the recorder of a thread finds a larger ring: nowhere, or at its collector.
-pub struct RingOffer(pub Option<&'static dyn LargerRing>);
+pub struct RingOffer(pub Option<LargerRingAt>);
+
+/// Where a collector offers larger rings to a thread.
+#[derive(Clone, Copy)]
+pub struct LargerRingAt {
+    /// Null while no ring is offered. It spares the thread a call then.
+    pub offer: &'static AtomicPtr<()>,
+    /// Takes the ring that is offered.
+    pub taker: &'static dyn LargerRing,
+}
 
 impl LargerRing for RingOffer {
     #[inline(always)]
     fn take(&self) -> Option<Producer<'static>> {
-        self.0?.take()
+        let LargerRingAt { offer, taker } = self.0?;
+        // Relaxed: whoever takes the ring orders its memory.
+        if offer.load(Relaxed).is_null() { None } else { taker.take() }
+    }
+}
+
+impl fmt::Debug for LargerRingAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LargerRingAt").field("offer", &self.offer).finish_non_exhaustive()
     }
 }
 
@@ -97,7 +115,7 @@ impl fmt::Debug for RingOffer {
 
 #[cfg(not(tailwatch_loom))]
 const _: () = assert!(
-    cfg!(not(target_pointer_width = "64")) || core::mem::offset_of!(ThreadState, attached) == 144,
+    cfg!(not(target_pointer_width = "64")) || core::mem::offset_of!(ThreadState, attached) == 152,
     "all that a span reads fills two cache lines; the offer follows"
 );
 
@@ -194,7 +212,7 @@ pub struct ThreadRing {
     /// The producer of the ring.
     pub producer: Producer<'static>,
     /// Where the thread finds a larger ring.
-    pub larger_ring: &'static dyn LargerRing,
+    pub larger_ring: LargerRingAt,
     /// The collector.
     pub collector: &'static dyn AttachedCollector,
     /// The seed of the random choice of occurrences that sampling records. Without a seed of its

@@ -38,8 +38,8 @@ use tailwatch_core::{
 
 use self::{
     clocks::Clocks, coverage::Coverage, limit_watch::LimitWatch, lost_ends::LostEnds,
-    overhead::Overhead, publisher::Publisher, readers::Readers, sampling::Sampler, storage::Boxed,
-    thread_names::ThreadNames,
+    more_events::EverySet, overhead::Overhead, publisher::Publisher, readers::Readers,
+    sampling::Sampler, storage::Boxed, thread_names::ThreadNames,
 };
 use crate::{
     clock::nanos,
@@ -64,6 +64,10 @@ pub(crate) struct Setup {
     pub(crate) sampler: Arc<Mutex<Sampler>>,
     /// The longest time for which a ring may be left unread.
     pub(crate) max_period: Duration,
+    /// Whether the collector gets every set that is measured.
+    pub(crate) every_set: bool,
+    /// Whether the limits that are declared with events apply.
+    pub(crate) limits_are_declared: bool,
 }
 
 /// Why a [`Drain`] cannot be created.
@@ -92,6 +96,10 @@ pub(crate) struct Drain {
     publisher: Publisher,
     /// The age of the oldest record of the last pass when it was drained, in nanoseconds.
     lag_ns: u64,
+    /// What the collector was offered, if it gets every set of the process.
+    every_set: Option<EverySet>,
+    /// Whether the limits that are declared with events apply.
+    limits_are_declared: bool,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
 }
@@ -102,7 +110,8 @@ impl Drain {
     /// # Errors
     /// Returns an error if the windows, events or limits are invalid, or do not fit the shape.
     pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, SetupError> {
-        let Setup { shape, windows, events, limits, observers, sampler, max_period } = setup;
+        let Setup { shape, windows, events, limits, observers, sampler, .. } = setup;
+        let (max_period, every_set) = (setup.max_period, setup.every_set);
         let clock = pool.clock();
         let record_ns = overhead::record_ns(clock);
         let clocks = Clocks::start(clock);
@@ -129,6 +138,8 @@ impl Drain {
             events,
             clocks,
             lag_ns: 0,
+            every_set: every_set.then(EverySet::default),
+            limits_are_declared: setup.limits_are_declared,
             is_last: false,
         };
         drain

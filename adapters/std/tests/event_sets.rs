@@ -243,3 +243,48 @@ fn queries_for_an_event_without_a_number_are_refused() {
         assert_eq!(collector.health().unlisted.get(Forgotten::ALL.name()), Some(&2));
     });
 }
+
+#[test]
+fn a_collector_can_get_every_set_of_the_process() {
+    in_own_process("a_collector_can_get_every_set_of_the_process", || {
+        drop(builder().events(Sender::ALL).start().unwrap());
+        let collector = builder().every_set().start().unwrap();
+        collector.install().unwrap();
+        // Without a number, so this only makes the set known.
+        drop(measure(Parser::Parse));
+        assert!(collector.breached(Parser::Parse));
+        collector.flush();
+        assert!(!collector.breached(Parser::Parse));
+        for _ in 0..3 {
+            drop(measure(Parser::Parse));
+        }
+        drop(measure(Sender::Send));
+        collector.stop();
+        let report = collector.report();
+        let count = |event: EventId| report.event(event).unwrap().outcomes.ok;
+        assert_eq!([Parser::Parse.id(), Sender::Send.id()].map(count), [3, 1]);
+        assert_eq!(report.health.unlisted.get(Parser::ALL.name()), Some(&2));
+        assert_eq!((report.health.unlisted.len(), report.health.unknown_events), (1, 0));
+        let limits: Vec<_> = report.sla.iter().map(|limit| limit.event).collect();
+        assert!(limits.contains(&"parse"), "the set declares a limit: {limits:?}");
+    });
+}
+
+#[test]
+fn a_set_without_room_stays_unlisted() {
+    in_own_process("a_set_without_room_stays_unlisted", || {
+        // Room for one of the set's two events.
+        let collector = builder().every_set().max_events(9).start().unwrap();
+        collector.install().unwrap();
+        drop(measure(Forgotten::One));
+        collector.flush();
+        drop(measure(Forgotten::One));
+        drop(measure(Forgotten::Two));
+        collector.stop();
+        let health = collector.health();
+        assert_eq!((health.delivered, health.unknown_events), (4, 2));
+        assert_eq!(health.unlisted.get(Forgotten::ALL.name()), Some(&4));
+        assert!(collector.breached(Forgotten::Two));
+        assert!(!collector.breached(Forgotten::One));
+    });
+}

@@ -21,6 +21,7 @@ use crate::{
     },
     events::{
         error::EventError,
+        family,
         listed::{Events, Listed},
         new_event::{NewEvent, Target},
         numbers,
@@ -59,6 +60,8 @@ pub struct Builder {
     families: Vec<(String, String)>,
     /// The samplings that were set. The events may have no numbers yet.
     sampling: Vec<(Box<dyn Fn() -> EventId + Send>, Sampling)>,
+    /// Whether the collector gets every set that is measured.
+    every_set: bool,
     /// The largest number of events, if it was set.
     max_events: Option<usize>,
     /// What the methods of the builder set, without the configuration file and the environment.
@@ -75,13 +78,43 @@ impl Builder {
     ///
     /// Call it once for each set; names must differ between the sets, and so must the numbers of
     /// sets that state them. Sets that state none are numbered by [`start`](Self::start) or
-    /// [`settings`](Self::settings), whichever comes first in the process. Without a call, and
-    /// without an [`event`](Self::event), the collector has the events of [`Trading`].
+    /// [`settings`](Self::settings), whichever comes first in the process. If neither this nor
+    /// [`event`](Self::event) nor [`family`](Self::family) is called, the collector has the events
+    /// of [`Trading`].
     pub fn events<'a>(mut self, events: impl Into<Events<'a>>) -> Self {
         self.listed.push(match events.into() {
             Events::Stated(events) => Listed::Stated(events.to_vec()),
             Events::Numbered(set) => Listed::Numbered(set),
         });
+        self
+    }
+
+    /// Adds every set without stated numbers that is measured in the process, also those of
+    /// libraries that the program does not know: each set when something of it is first measured.
+    ///
+    /// The drain adds a set in its next pass. [`Health::unlisted`](crate::Health::unlisted) counts
+    /// what was measured before. If a set cannot be added, because there is no room
+    /// ([`max_events`](Self::max_events)) or because of the name of an event, the rest of it stays
+    /// unlisted.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, events, measure};
+    ///
+    /// events! { enum Library { Work } } // somewhere in a library
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().every_set().start()?;
+    /// collector.install()?;
+    /// drop(measure(Library::Work)); // makes the set known, and is not recorded
+    /// collector.flush();
+    /// drop(measure(Library::Work));
+    /// collector.flush();
+    /// assert_eq!(collector.total(Library::Work)?.expect("one span").count, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn every_set(mut self) -> Self {
+        self.every_set = true;
         self
     }
 
@@ -112,7 +145,8 @@ impl Builder {
 
     /// Declares a family: events of this name that differ in the label `key`, and that
     /// [`Collector::family`] makes while the collector runs. Then limits in the configuration file
-    /// may be for all of them, or for some that do not exist yet.
+    /// may be for all of them, or for some that do not exist yet. The collector has the event that
+    /// [stands for the others](crate::Family#limits) from its start.
     pub fn family(mut self, name: &str, key: &str) -> Self {
         self.families.push((name.to_owned(), key.to_owned()));
         self
@@ -130,10 +164,7 @@ impl Builder {
 
     /// Adds an event that the program has made, unless it was added before.
     pub(crate) fn add_made(&mut self, made: EventInfo) {
-        let is_same = |listed: &Listed| matches!(listed, Listed::Made(info) if info.id == made.id);
-        if !self.listed.iter().any(is_same) {
-            self.listed.push(Listed::Made(made));
-        }
+        add_made(&mut self.listed, made);
     }
 
     /// Sets the sliding windows that statistics cover. By default, they are 1 s, 5 s and 60 s long.
@@ -423,11 +454,14 @@ impl Builder {
         if max_events == 0 || max_events > EventId::MAX.into() {
             return Err(EventError::MaxEvents { max_events });
         }
-        let events = if self.listed.is_empty() && self.families.is_empty() {
-            numbers::assign(&[Listed::Stated(Trading::ALL.to_vec())])?
-        } else {
-            numbers::assign(&self.listed)?
-        };
+        let mut listed = self.listed.clone();
+        for (name, key) in &self.families {
+            add_made(&mut listed, family::other(name, key)?);
+        }
+        if listed.is_empty() {
+            listed.push(Listed::Stated(Trading::ALL.to_vec()));
+        }
+        let events = numbers::assign(&listed)?;
         if events.len() > max_events {
             return Err(EventError::TooMany { events: events.len(), max_events });
         }
@@ -460,6 +494,7 @@ impl Builder {
                 *info = EventInfo { limits: &[], max_silence: None, ..*info };
             }
         }
+        let limits_are_declared = settings.limits.value.is_none();
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
         fork::install_handlers().map_err(BuildError::ForkHandlers)?;
@@ -516,6 +551,8 @@ impl Builder {
             observers,
             sampler: Arc::clone(&sampler),
             max_period,
+            every_set: self.every_set,
+            limits_are_declared,
         };
         let drain = Drain::new(Arc::clone(&pool), setup)?;
         Collector::spawn(pool, drain, sampler, in_force)
@@ -526,6 +563,14 @@ impl Collector {
     /// Returns a builder with the default settings.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+}
+
+/// Adds an event that the program has made to `listed`, unless it is there.
+fn add_made(listed: &mut Vec<Listed>, made: EventInfo) {
+    let is_same = |listed: &Listed| matches!(listed, Listed::Made(info) if info.id == made.id);
+    if !listed.iter().any(is_same) {
+        listed.push(Listed::Made(made));
     }
 }
 

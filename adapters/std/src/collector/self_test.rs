@@ -220,6 +220,8 @@ impl SelfTest {
             sampler: Arc::new(Mutex::new(Sampler::new(events.iter().map(|info| info.id)))),
             events,
             max_period: DEFAULT_MAX_PERIOD,
+            every_set: false,
+            limits_are_declared: true,
         };
         // The set-up is always valid.
         let drain = Drain::new(Arc::clone(&pool), setup)

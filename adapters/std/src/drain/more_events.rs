@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use tailwatch_core::{ConfigError, EventInfo, Limit, LimitError};
+use tailwatch_record::{EventSet, collecting::sets_with_missed_records};
 
 use super::Drain;
-use crate::{events::error::EventError, sync::lock};
+use crate::{
+    events::{error::EventError, numbers},
+    sync::lock,
+};
 
 /// Why an event could not be added.
 #[derive(Debug)]
@@ -14,6 +18,30 @@ pub(crate) enum AddError {
     Full { max_events: usize },
     /// The limits of the event cannot be watched. The event was added without them.
     Limits(LimitError),
+}
+
+/// The sets that a collector was offered that gets every set of the process.
+#[derive(Debug, Default)]
+pub(super) struct EverySet {
+    /// How many sets of which something was measured before they had numbers.
+    measured: usize,
+    /// How many numbers were assigned at the last look.
+    assigned: usize,
+}
+
+impl EverySet {
+    /// Returns the sets that were measured since the last call, and, if any were numbered since,
+    /// all that have numbers. Takes no lock unless there are such.
+    fn take_new(&mut self) -> Vec<EventSet> {
+        let mut sets: Vec<_> = sets_with_missed_records().skip(self.measured).collect();
+        self.measured += sets.len();
+        let assigned = numbers::assigned();
+        if assigned != self.assigned {
+            self.assigned = assigned;
+            sets.extend(numbers::numbered_sets());
+        }
+        sets
+    }
 }
 
 impl AddError {
@@ -33,6 +61,22 @@ impl Drain {
         if self.events.len() < max_events { Ok(()) } else { Err(AddError::Full { max_events }) }
     }
 
+    /// If the collector gets every set, adds those that were measured or numbered since the last
+    /// call. What cannot be added stays unlisted.
+    pub(super) fn add_every_set(&mut self) {
+        let Some(every_set) = &mut self.every_set else { return };
+        for set in every_set.take_new() {
+            for info in numbers::numbered(set).unwrap_or_default() {
+                let declared = EventInfo { limits: &[], max_silence: None, ..info };
+                let info = if self.limits_are_declared { info } else { declared };
+                // Without room for the event or its limits, nobody judges it.
+                if self.add_event(info, &[]).is_err() {
+                    self.pool.breaches().set_unjudged(info.id);
+                }
+            }
+        }
+    }
+
     /// Adds an event with these limits, and publishes a report that has it. Does nothing if the
     /// collector has the event.
     pub(crate) fn add_event(&mut self, info: EventInfo, limits: &[Limit]) -> Result<(), AddError> {
@@ -40,9 +84,10 @@ impl Drain {
             return Ok(());
         }
         let max_events = self.aggregator.shape().events;
+        let mut refused = None;
         match self.aggregator.add_event(&info) {
             Ok(()) => {}
-            Err(ConfigError::Limit { error, .. }) => return Err(AddError::Limits(error)),
+            Err(ConfigError::Limit { error, .. }) => refused = Some(error),
             Err(_) => return Err(AddError::Full { max_events }),
         }
         self.events = self.events.iter().copied().chain([info]).collect();
@@ -51,11 +96,17 @@ impl Drain {
         self.publisher.add_event(Arc::clone(&self.events));
         self.limits.add_event(Arc::clone(&self.events));
         lock(self.coverage.sampler()).add_event(info.id);
-        let set = self.limits.set(info.id, limits, &mut self.aggregator);
-        if !limits.is_empty() {
+        let has_declared = !info.limits.is_empty() || info.max_silence.is_some();
+        let set = if limits.is_empty() {
+            self.pool.breaches().set(info.id, has_declared, false);
+            Ok(())
+        } else {
+            self.limits.set(info.id, limits, &mut self.aggregator)
+        };
+        if has_declared || !limits.is_empty() {
             self.publisher.changes.note_new_limits();
         }
         self.publish(false);
-        set.map_err(AddError::Limits)
+        refused.map_or(set, Err).map_err(AddError::Limits)
     }
 }

@@ -36,6 +36,7 @@ impl Drain {
     /// Makes one pass.
     fn run_pass(&mut self, kind: PassKind) -> PassResult {
         self.is_last |= kind == PassKind::Last;
+        self.add_every_set();
         let Self {
             pool,
             readers,

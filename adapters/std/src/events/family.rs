@@ -9,9 +9,9 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use tailwatch_core::{EventId, Unit};
+use tailwatch_core::{EventId, EventInfo, Unit};
 
-use super::{error::EventError, labels};
+use super::{error::EventError, labels, numbers};
 use crate::collector::more_events::MoreEvents;
 
 /// The value of the label of the event that stands for those that have none of their own.
@@ -57,6 +57,13 @@ pub struct Family {
     is_full: AtomicBool,
     by_value: RwLock<HashMap<Box<str>, EventId>>,
     overflowed: AtomicU64,
+}
+
+/// Returns the event that stands for those of a family that have none of their own.
+pub(crate) fn other(name: &str, key: &str) -> Result<EventInfo, EventError> {
+    labels::check_name(name)?;
+    labels::check_key(key)?;
+    Ok(numbers::make(name, &[(key.to_owned(), OTHER.to_owned())], Unit::Time)?.info)
 }
 
 impl Family {

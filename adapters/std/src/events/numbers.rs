@@ -25,6 +25,8 @@ pub(crate) struct Numbers {
     owners: HashMap<EventId, Owner>,
     /// The numbers of the events that the program has made, by their full names.
     made: HashMap<&'static str, EventId>,
+    /// The sets that have numbers.
+    sets: Vec<EventSet>,
     /// No number from [`EventNumber::FIRST`] up to this one is free.
     last_assigned: u16,
 }
@@ -114,6 +116,20 @@ pub(crate) fn make(
     unit: Unit,
 ) -> Result<Made, EventError> {
     process::lock().numbers().make(base, labels, unit)
+}
+
+/// Returns the events of a set with their numbers, which are assigned if they are missing.
+///
+/// # Errors
+/// Returns an error if no number is left.
+pub(crate) fn numbered(set: EventSet) -> Result<Vec<EventInfo>, EventError> {
+    process::lock().numbers().number(set, &HashMap::new())?;
+    Ok(set.events().collect())
+}
+
+/// Returns the sets that have numbers.
+pub(crate) fn numbered_sets() -> Vec<EventSet> {
+    process::lock().numbers().sets.clone()
 }
 
 /// Returns the name without labels and the labels of the event with this number, if the program has
@@ -213,6 +229,9 @@ impl Numbers {
                 number.assign(id);
                 self.owners.insert(id, Owner::Assigned(set, info.name));
             }
+        }
+        if !self.sets.contains(&set) {
+            self.sets.push(set);
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Attachment {
         let seed = claim.number as u32;
         let ring = ThreadRing {
             producer: lane.producer().expect("a claimed lane has a ring"),
-            larger_ring: lane,
+            larger_ring: lane.larger_ring(),
             collector: pool,
             seed,
         };

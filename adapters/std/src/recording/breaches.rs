@@ -45,6 +45,12 @@ impl Breaches {
         self.breached[index].store((is_violated || is_unjudged).into(), Relaxed);
     }
 
+    /// Makes an event breached for good, because nobody judges it. Only whoever has the drain may
+    /// call this.
+    pub(crate) fn set_unjudged(&self, id: EventId) {
+        self.breached[usize::from(id.get())].store(1, Relaxed);
+    }
+
     /// Makes all events that have a limit breached for good, because nobody judges their limits any
     /// more. Only whoever has the drain may call this, or the only thread of a forked child.
     pub(super) fn stop_judging(&self) {

@@ -37,6 +37,8 @@ use tailwatch_core::{
     },
 };
 
+use tailwatch_record::collecting::LargerRingAt;
+
 use super::{ring_memory::RingMemory, tenants::Tenants};
 use crate::sync::{Mutex, lock};
 
@@ -126,7 +128,7 @@ impl Lane {
         // Release, paired with the Acquire load in `RingPointer::get`: a drain that sees the new
         // ring also sees the last record in the former one.
         let ordering = at("lane: its thread has moved", Release);
-        self.ring.0.store(Arc::into_raw(offer).cast_mut(), ordering);
+        self.ring.0.store(Arc::into_raw(offer).cast_mut().cast(), ordering);
         self.producer()
     }
 
@@ -142,11 +144,15 @@ impl Lane {
         self.offer.swap(ring, ordering)
     }
 
-    /// Returns whether a ring is offered that nobody has taken yet. This is a load, unlike taking
-    /// the offer.
-    #[inline(always)]
+    /// Returns whether a ring is offered that nobody has taken yet.
+    #[cfg(all(test, tailwatch_loom))]
     pub(crate) fn has_offer(&self) -> bool {
         !self.offer.0.load(Relaxed).is_null()
+    }
+
+    /// Returns where the thread that has the lane finds the offer.
+    pub(crate) fn larger_ring(&'static self) -> LargerRingAt {
+        LargerRingAt { offer: &self.offer.0, taker: self }
     }
 
     /// Returns whether the thread has ended.
@@ -253,10 +259,8 @@ impl Lane {
 }
 
 impl LargerRing for Lane {
-    #[inline(always)]
     fn take(&self) -> Option<Producer<'static>> {
-        // Only a load, in the usual case that nothing is offered.
-        if self.has_offer() { self.take_offer() } else { None }
+        self.take_offer()
     }
 }
 
@@ -266,8 +270,9 @@ impl fmt::Debug for Lane {
     }
 }
 
-/// An `Option<Arc<RingMemory>>` that threads exchange without a lock.
-struct RingPointer(AtomicPtr<RingMemory>);
+/// An `Option<Arc<RingMemory>>` that threads exchange without a lock. The crate `tailwatch-record`
+/// looks whether there is one, and does not know the type.
+struct RingPointer(AtomicPtr<()>);
 
 impl RingPointer {
     fn new() -> Self {
@@ -277,7 +282,7 @@ impl RingPointer {
     /// Replaces the `Arc`, and returns the one that was there.
     fn swap(&self, ring: Option<Arc<RingMemory>>, ordering: Ordering) -> Option<Arc<RingMemory>> {
         let ring = ring.map_or(ptr::null(), Arc::into_raw);
-        let former = self.0.swap(ring.cast_mut(), ordering);
+        let former: *const RingMemory = self.0.swap(ring.cast_mut().cast(), ordering).cast();
         // SAFETY: a pointer that is not null came from `Arc::into_raw`, and its `Arc` was not made
         // again since, because the swap removes the pointer.
         (!former.is_null()).then(|| unsafe { Arc::from_raw(former) })
@@ -286,7 +291,7 @@ impl RingPointer {
     /// Returns the pointer to the ring.
     fn get(&self) -> *mut RingMemory {
         // Acquire, paired with the Release stores in `set_ring` and `take_offer`: see there.
-        self.0.load(at("lane: which ring it has", Acquire))
+        self.0.load(at("lane: which ring it has", Acquire)).cast()
     }
 
     /// Returns the ring.

@@ -77,6 +77,8 @@ fn the_start_publishes_one_report_with_all_limits() {
         observers: Observers::new(vec![], vec![], Trading::ALL),
         sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
         max_period: Duration::from_millis(100),
+        every_set: false,
+        limits_are_declared: true,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());
     let drain = Drain::new(pool, setup).unwrap();

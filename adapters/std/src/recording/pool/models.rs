@@ -212,7 +212,7 @@ fn with_copies(pool: &Pool, work: impl FnOnce(&Recorder<'_, (), IDS, RecorderCop
     let producer = pool.lane(0).producer().unwrap();
     let recorder = Recorder::new(producer, pool.gate(), ()).with_copies_and(RingOffer(None));
     // SAFETY: the recorder does not move, and is dropped after what keeps its copies in the list.
-    let _following = unsafe { pool.followers.follow(pool.gate(), recorder.copies()) };
+    let _following = unsafe { pool.followers.follow(pool.gate(), recorder.copies().into()) };
     work(&recorder);
 }
 
@@ -291,7 +291,7 @@ fn write_and_move(claim: &Claim, ticks: Range<u64>) {
     let producer = lane.producer().unwrap();
     let lane: *const Lane = lane;
     // SAFETY: the claim keeps the pool alive, and the recorder does not outlive this function.
-    let offer = RingOffer(Some(unsafe { &*lane }));
+    let offer = RingOffer(Some(unsafe { &*lane }.larger_ring()));
     let recorder = Recorder::new(producer, claim.pool().gate(), ()).with_copies_and(offer);
     for tick in ticks {
         recorder.value_at(event(), 0, tick, tick);
