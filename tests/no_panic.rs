@@ -43,9 +43,12 @@ const STD_FUNCTIONS: [&str; 8] = [
     "with_values",
 ];
 
-/// Parts of the names of functions of the std adapter that are not followed: those that take a ring
-/// or serve threads without one, and one that reads the operating system's clock.
-const EXCLUDED: [&str; 3] = ["register_late", "end_without_ring", "read_monotonic"];
+/// Parts of the names of functions of the std adapter that the recorder of a thread with a ring
+/// calls through a pointer, which the search does not find: the thread moves to a larger ring.
+const CALLED_BY_POINTER: [&str; 1] = ["take_offer"];
+
+/// Part of the name of a function that is not followed: it reads the operating system's clock.
+const EXCLUDED: [&str; 1] = ["read_monotonic"];
 
 /// Parts of the names of functions that panic.
 const PANICS: [&str; 6] =
@@ -71,6 +74,8 @@ struct References {
     /// The symbols that each section refers to: their names, and their places if they are in the
     /// same object.
     from: HashMap<Place, Vec<(String, Option<Place>)>>,
+    /// The names of the sections.
+    names: HashMap<Place, String>,
 }
 
 impl References {
@@ -90,6 +95,8 @@ impl References {
                 }
             }
             for section in object.sections() {
+                let name = section.name().unwrap_or_default().to_owned();
+                references.names.insert((number, section.index()), name);
                 let to = references.from.entry((number, section.index())).or_default();
                 for (_, relocation) in section.relocations() {
                     let RelocationTarget::Symbol(symbol) = relocation.target() else { continue };
@@ -108,11 +115,24 @@ impl References {
         references
     }
 
-    /// Returns the names along the first path found from the function `from` to a panic, or `None`
-    /// if there is no such path.
+    /// Returns the names along the first path found from the function `from` of the probe to a
+    /// panic, or `None` if there is no such path.
     fn path_to_panic(&self, from: &str) -> Option<Vec<String>> {
-        let start =
-            *self.defined.get(from).unwrap_or_else(|| panic!("the probe has no function {from}"));
+        let start = self.defined.get(from);
+        self.path_to_panic_from(
+            *start.unwrap_or_else(|| panic!("the probe has no function {from}")),
+            from,
+        )
+    }
+
+    /// Returns the sections whose names contain `part`: each function has one of its own.
+    fn named(&self, part: &str) -> Vec<Place> {
+        let named = self.names.iter().filter(|(_, name)| name.contains(part));
+        named.map(|(place, _)| *place).collect()
+    }
+
+    /// Does the same as [`path_to_panic`](Self::path_to_panic), from the function at `start`.
+    fn path_to_panic_from(&self, start: Place, from: &str) -> Option<Vec<String>> {
         let mut paths = vec![(start, vec![from.to_owned()])];
         let mut visited = HashSet::from([start]);
         while let Some((place, path)) = paths.pop() {
@@ -141,6 +161,14 @@ fn recording_never_panics() {
     for name in CORE_FUNCTIONS.into_iter().chain(STD_FUNCTIONS) {
         let path = references.path_to_panic(name);
         assert!(path.is_none(), "{name} may panic: {path:#?}");
+    }
+    for part in CALLED_BY_POINTER {
+        let places = references.named(part);
+        assert!(!places.is_empty(), "no function is called {part}");
+        for place in places {
+            let path = references.path_to_panic_from(place, part);
+            assert!(path.is_none(), "{part} may panic: {path:#?}");
+        }
     }
     let found = references.path_to_panic("core_that_panics");
     assert!(

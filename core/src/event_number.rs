@@ -2,7 +2,7 @@
 
 use core::{
     fmt, hint,
-    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use crate::event::EventId;
@@ -20,8 +20,9 @@ use crate::event::EventId;
 /// PARSE.assign(EventId::new(80).unwrap());
 /// assert_eq!(PARSE.id().get(), 80);
 /// ```
-// The number is that of an event id from `FIRST` on.
-pub struct EventNumber(AtomicU16);
+// The number is that of an event id from `FIRST` on. It has 32 bits, which are loaded without being
+// extended.
+pub struct EventNumber(AtomicU32);
 
 impl EventNumber {
     /// The first number that can be assigned. Smaller numbers are left to events that state them.
@@ -30,7 +31,7 @@ impl EventNumber {
 
     /// Creates the number of an event that has none yet.
     pub const fn unassigned() -> Self {
-        Self(AtomicU16::new(EventId::UNNUMBERED.get()))
+        Self(AtomicU32::new(EventId::UNNUMBERED.get() as u32))
     }
 
     /// Returns the id of the event: [`EventId::UNNUMBERED`] until a number is assigned.
@@ -38,9 +39,15 @@ impl EventNumber {
     pub fn id(&self) -> EventId {
         // Relaxed: a thread that still sees no number records nothing of the event.
         let id = self.0.load(Relaxed);
-        // SAFETY: `assign` stores no smaller number. The compiler does not know that, and would
-        // look for a copy of the event's switch.
-        unsafe { hint::assert_unchecked(id >= Self::FIRST) };
+        // SAFETY: nothing else is stored. The compiler does not know that, and would look for a
+        // copy of the event's switch.
+        unsafe {
+            hint::assert_unchecked(
+                id >= Self::FIRST as u32 && id <= EventId::UNNUMBERED.get() as u32,
+            );
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the line above")]
+        let id = id as u16;
         // SAFETY: only the numbers of event ids are stored.
         unsafe { EventId::new_unchecked(id) }
     }
@@ -52,7 +59,7 @@ impl EventNumber {
     /// Panics if the number is below [`FIRST`](Self::FIRST).
     pub fn assign(&self, id: EventId) {
         assert!(id.get() >= Self::FIRST, "an assigned event number must be at least 80");
-        self.0.store(id.get(), Relaxed);
+        self.0.store(id.get().into(), Relaxed);
     }
 }
 

@@ -283,7 +283,11 @@ impl<C, const IDS: usize, K: Copies> Recorder<'_, C, IDS, K> {
     #[inline(always)]
     pub fn start_at(&self, event: EventId, sampling: u8, tag: u64, start: u64) -> Token {
         self.push(Record::start(start, event, sampling, tag));
-        Token { start, span_bits: Record::span_bits(event, sampling) }
+        let span_bits = Record::span_bits(event, sampling);
+        // SAFETY: no event id is 0. The compiler does not see that in an id that it does not know,
+        // and would ask again whether the span is recorded.
+        unsafe { core::hint::assert_unchecked(span_bits != 0) };
+        Token { start, span_bits }
     }
 
     /// Records a plain number at the tick `now`, whatever the gate says. `sampling` is as in
