@@ -11,7 +11,7 @@ use tailwatch_tokio::{DrainTask, MeasureExt, MeasuredSender};
 use tokio::{
     net::TcpStream,
     select,
-    sync::mpsc::{self, Receiver, error::SendError},
+    sync::mpsc::{self, Receiver, Sender, error::SendError},
     time::timeout,
 };
 use tokio_stream::StreamExt;
@@ -33,7 +33,7 @@ const FLUSH_EVERY: u64 = RING_CAPACITY as u64 / 16;
 const _: () = assert!(9 * (FLUSH_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
 
 /// Returns an empty bus. Its sender records how many messages wait.
-pub(crate) fn bus() -> (MeasuredSender<Message>, Receiver<Message>) {
+pub(crate) fn bus() -> (MeasuredSender<Sender<Message>>, Receiver<Message>) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     (MeasuredSender::new(sender, Trading::QueueBacklog), receiver)
 }
@@ -63,7 +63,7 @@ impl MarketData {
     }
 
     /// Decodes and publishes messages until the connection is closed.
-    pub(crate) async fn run(mut self, bus: MeasuredSender<Message>) -> MarketDataSummary {
+    pub(crate) async fn run(mut self, bus: MeasuredSender<Sender<Message>>) -> MarketDataSummary {
         let mut summary = MarketDataSummary::default();
         let failure = self.publish_all(&bus, &mut summary.published).await.err();
         summary.failure = failure.map(|failure| format!("market data: {failure}"));
@@ -72,7 +72,7 @@ impl MarketData {
 
     async fn publish_all(
         &mut self,
-        bus: &MeasuredSender<Message>,
+        bus: &MeasuredSender<Sender<Message>>,
         published: &mut u64,
     ) -> Result<(), String> {
         while let Some(frame) = self.next().await? {
@@ -107,7 +107,7 @@ impl MarketData {
 }
 
 async fn publish(
-    bus: &MeasuredSender<Message>,
+    bus: &MeasuredSender<Sender<Message>>,
     message: Message,
 ) -> Result<(), SendError<Message>> {
     if message.is_stream() {

@@ -1,131 +1,127 @@
-//! Measures the backlog of a bounded channel: the number of messages that wait in it.
+//! Reads the backlog of a channel, and records it at regular intervals.
+//!
+//! `backlog/measured_sender.rs` records it before each message. The other files of this folder
+//! have the receivers, and the counts for channels that do not count themselves.
+
+mod broadcast;
+mod measured_sender;
+mod unbounded;
+mod watch;
 
 use core::time::Duration;
 
-use tailwatch::{Event, EventId, record_value};
+use tailwatch::{Event, record_value};
 use tokio::{
-    sync::mpsc::{Sender, error::SendError, error::TrySendError},
+    sync::mpsc,
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    broadcast::MeasuredBroadcastReceiver,
+    measured_sender::MeasuredSender,
+    unbounded::{CountedReceiver, CountedSender, counted_unbounded_channel},
+    watch::{CountedWatchSender, MeasuredWatchReceiver},
+};
 use crate::{SpawnError, runtime_handle};
 
-/// A sender of a bounded channel that records the channel's backlog before each message it sends.
+/// One end of a channel, through which the channel's backlog can be read.
 ///
-/// The *backlog* is the number of messages that wait in the channel. It includes messages that are
-/// not sent yet but for which capacity has been [reserved](Sender::reserve).
+/// The *backlog* is how far the receiver is behind. Each kind of channel counts it differently:
 ///
-/// Apart from the records, this sender behaves like the [`Sender`] that it wraps: if the channel is
-/// full, [`send`](Self::send) waits until the receiver has made room, and waiting senders proceed
-/// in the order in which they started to wait.
+/// | end | backlog |
+/// |---|---|
+/// | [`mpsc::Sender`] | the messages that wait, and the capacity that is [reserved](mpsc::Sender::reserve) for further ones |
+/// | [`CountedSender`] of an unbounded channel | the messages that wait |
+/// | [`broadcast::Sender`](tokio::sync::broadcast::Sender) | the messages that wait for the slowest receiver, at most the channel's capacity |
+/// | [`MeasuredWatchReceiver`] | the changes that this receiver has not seen |
 ///
-/// ```
-/// use tailwatch::Trading;
-/// use tailwatch_tokio::MeasuredSender;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
-/// let sender = MeasuredSender::new(sender, Trading::QueueBacklog);
-/// sender.send("buy").await.unwrap(); // records 0
-/// sender.send("sell").await.unwrap(); // records 1
-/// # assert_eq!(receiver.recv().await, Some("buy"));
-/// # }
-/// ```
-#[derive(Debug)]
-pub struct MeasuredSender<T> {
-    sender: Sender<T>,
-    event: EventId,
+/// Implement this trait for a channel of another crate to use [`watch_backlog`] with it.
+pub trait Backlog {
+    /// A handle that can read the backlog and does not keep the channel open.
+    type Weak;
+
+    /// Returns the backlog as it is now. Records nothing.
+    fn backlog(&self) -> usize;
+
+    /// Returns a handle that can read the backlog and does not keep the channel open.
+    fn downgrade(&self) -> Self::Weak;
+
+    /// Returns the backlog as it is now, or `None` if the channel is closed.
+    fn backlog_of(weak: &Self::Weak) -> Option<usize>;
 }
 
-impl<T> MeasuredSender<T> {
-    /// Wraps `sender`. Each message that is sent through the wrapper records the backlog as a value
-    /// of `event`.
-    ///
-    /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One). Values of any other event
-    /// enter no statistics; [`Health::invalid`](tailwatch::Health::invalid) counts them.
-    pub fn new(sender: Sender<T>, event: impl Event) -> Self {
-        Self { sender, event: event.id() }
+/// Reading the backlog is wait-free.
+impl<T> Backlog for mpsc::Sender<T> {
+    type Weak = mpsc::WeakSender<T>;
+
+    fn backlog(&self) -> usize {
+        self.max_capacity() - self.capacity()
     }
 
-    /// Records the backlog, then waits until the channel has capacity and sends `message`.
-    ///
-    /// If the returned future is dropped while it waits, the message is not sent, but the backlog
-    /// stays recorded.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error that contains `message` if the receiver has been dropped or closed.
-    pub async fn send(&self, message: T) -> Result<(), SendError<T>> {
-        self.record_backlog();
-        self.sender.send(message).await
+    fn downgrade(&self) -> Self::Weak {
+        Self::downgrade(self)
     }
 
-    /// Records the backlog, then sends `message` if the channel has capacity. Does not wait.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error that contains `message` if the channel is full, or if the receiver has been
-    /// dropped or closed. The backlog is recorded in these cases as well.
-    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.record_backlog();
-        self.sender.try_send(message)
-    }
-
-    /// Returns the number of messages that wait in the channel now, including reserved capacity.
-    /// Records nothing.
-    pub fn backlog(&self) -> usize {
-        backlog(&self.sender)
-    }
-
-    /// Returns the wrapped sender. A message that is sent through it directly records nothing.
-    pub const fn inner(&self) -> &Sender<T> {
-        &self.sender
-    }
-
-    /// Returns the wrapped sender. Consumes the wrapper.
-    pub fn into_inner(self) -> Sender<T> {
-        self.sender
-    }
-
-    fn record_backlog(&self) {
-        record_value(self.event, self.backlog() as u64);
+    /// Returns the backlog as it is now, or `None` if the receiver has been dropped or closed, or
+    /// all senders have been dropped.
+    fn backlog_of(weak: &Self::Weak) -> Option<usize> {
+        weak.upgrade().filter(|sender| !sender.is_closed()).map(|sender| sender.backlog())
     }
 }
 
-impl<T> Clone for MeasuredSender<T> {
-    fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), event: self.event }
-    }
-}
-
-/// Returns how much of the channel's capacity is occupied by messages or reserved for them.
-fn backlog<T>(sender: &Sender<T>) -> usize {
-    sender.max_capacity() - sender.capacity()
-}
-
-/// Starts a task that records the backlog of a bounded channel once per `period`, until the channel
-/// is closed or `token` is cancelled.
+/// Starts a task that records the backlog of a channel once per `period`, until the channel is
+/// closed or `token` is cancelled.
 ///
-/// `sender` is any sender of the channel. The task records the backlog, the number of messages that
-/// wait in the channel, as a value of `event`, whose unit must be
-/// [`Unit::One`](tailwatch::Unit::One). The first value is recorded at once. The task does not keep
-/// the channel open, because it holds only a weak sender.
+/// `channel` is any end of the channel that implements [`Backlog`]. The task records the backlog as
+/// a value of `event`, whose unit must be [`Unit::One`](tailwatch::Unit::One). The first value is
+/// recorded at once. The task does not keep the channel open, because it holds only a weak handle.
+/// It notices that the channel is closed at the end of a period:
+///
+/// - An `mpsc` channel is closed when its receiver has been dropped or closed, or when all its
+///   senders have been dropped.
+/// - A `broadcast` channel is closed when all its senders have been dropped. It stays open without
+///   a receiver, because new ones may subscribe.
+/// - The task for a receiver of a `watch` channel ends when that receiver has been dropped.
 ///
 /// Use this function instead of a [`MeasuredSender`] if a channel carries too many messages to
-/// record the backlog before each of them, or if other code owns the senders.
+/// record the backlog before each of them, or if other code owns the senders. It also shows the
+/// backlog of a receiver that hangs, which records nothing itself.
 ///
 /// If the runtime delays the task for several periods, the task records the backlog once and not
 /// once per missed period ([`MissedTickBehavior::Skip`]), because all these values would be equal.
+///
+/// ```
+/// use core::time::Duration;
+/// use tailwatch::{Collector, Trading};
+/// use tailwatch_tokio::{CancellationToken, counted_unbounded_channel, watch_backlog};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let collector = Collector::builder().start()?;
+/// collector.install()?;
+/// let (sender, receiver) = counted_unbounded_channel();
+/// for order in 0..5 {
+///     sender.send(order)?;
+/// }
+/// let (period, token) = (Duration::from_millis(10), CancellationToken::new());
+/// let watcher = watch_backlog(&sender, Trading::QueueBacklog, period, token)?;
+/// # tokio::time::sleep(period / 2).await;
+/// drop(receiver); // closes the channel, so the task ends
+/// watcher.await?;
+/// collector.stop();
+/// assert_eq!(collector.total(Trading::QueueBacklog)?.map(|backlog| backlog.max), Some(5));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
 /// Returns an error if the function is called outside of a tokio runtime, if the runtime was built
 /// without timers, or if `period` is zero.
-pub fn watch_backlog<T: Send + 'static>(
-    sender: &Sender<T>,
+pub fn watch_backlog<C: Backlog<Weak: Send + 'static>>(
+    channel: &C,
     event: impl Event,
     period: Duration,
     token: CancellationToken,
@@ -134,15 +130,13 @@ pub fn watch_backlog<T: Send + 'static>(
     if period.is_zero() {
         return Err(SpawnError::ZeroPeriod);
     }
-    let (sender, event) = (sender.downgrade(), event.id());
+    let (weak, event) = (channel.downgrade(), event.id());
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     Ok(handle.spawn(async move {
         while token.run_until_cancelled(ticks.tick()).await.is_some() {
-            match sender.upgrade().filter(|sender| !sender.is_closed()) {
-                Some(sender) => record_value(event, backlog(&sender) as u64),
-                None => return,
-            }
+            let Some(backlog) = C::backlog_of(&weak) else { return };
+            record_value(event, backlog as u64);
         }
     }))
 }

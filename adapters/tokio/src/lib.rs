@@ -7,7 +7,10 @@
 //!   stream to the next.
 //! - [`poll_times`](PollTimesExt::poll_times) records for how long a future is polled, and for how
 //!   long it waits between its polls.
-//! - [`MeasuredSender`] and [`watch_backlog`] record how many messages wait in a channel.
+//! - [`MeasuredSender`] and [`watch_backlog`] record how many messages wait in a channel: a bounded
+//!   or [unbounded](counted_unbounded_channel) `mpsc` channel, or a `broadcast` channel.
+//!   [`MeasuredBroadcastReceiver`] also records what a slow receiver lost, and
+//!   [`MeasuredWatchReceiver`] how many changes of a `watch` channel a receiver had not seen.
 //! - [`watch_runtime`] measures the runtime itself: scheduling delays, timer delays and the number
 //!   of tasks.
 //! - [`spawn_drain`] drains a collector, which means that it reads the recorded data and computes
@@ -46,8 +49,8 @@
 //!
 //! - Every thread that records needs a *ring*, a buffer for its records. This includes the worker
 //!   threads of the runtime and its threads for blocking work.
-//!   [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, which is 8 by default.
-//!   If all rings are taken, the records of further threads are lost and counted in
+//!   [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, 1,024 by default. If all
+//!   rings are taken, the records of further threads are lost and counted in
 //!   [`Health::unregistered`](tailwatch::Health::unregistered).
 //! - A thread takes its ring when it records for the first time, which locks a mutex and allocates.
 //!   To take the ring in advance, call [`register_thread`](tailwatch::register_thread) in
@@ -94,7 +97,10 @@ pub use tokio_util::sync::CancellationToken;
 struct Readme;
 
 pub use self::{
-    backlog::{MeasuredSender, watch_backlog},
+    backlog::{
+        Backlog, CountedReceiver, CountedSender, CountedWatchSender, MeasuredBroadcastReceiver,
+        MeasuredSender, MeasuredWatchReceiver, counted_unbounded_channel, watch_backlog,
+    },
     classify::{AlwaysOk, ByResult, Classify},
     drain::{DrainTask, MAX_RECORDS_PER_TURN, spawn_drain},
     error::SpawnError,

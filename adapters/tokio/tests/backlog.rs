@@ -1,4 +1,4 @@
-//! Tests of the backlog of a channel: the number of messages that wait in it.
+//! Tests of the backlog of a bounded channel, and of the task that records a backlog.
 
 mod support;
 
