@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tailwatch::{Collector, Report};
+use tailwatch::{Collector, Record, Report};
 use tokio::{
     sync::{broadcast, watch},
     task::{JoinError, JoinHandle, yield_now},
@@ -253,10 +253,9 @@ impl DrainState {
     /// The number of turns is at most what all rings together hold, divided by the records per
     /// turn, plus one. It does not depend on how fast threads record in the meantime.
     async fn drain_all(&self) {
-        let settings = self.collector.settings();
-        let max_turns = settings.rings.value.saturating_mul(settings.ring_capacity.value)
-            / MAX_RECORDS_PER_TURN
-            + 1;
+        // Rings grow, so only their memory bounds what they hold.
+        let max_records = self.collector.settings().max_ring_bytes.value / size_of::<Record>();
+        let max_turns = max_records / MAX_RECORDS_PER_TURN + 1;
         for _ in 0..max_turns {
             let has_more = self.collector.flush_up_to(MAX_RECORDS_PER_TURN);
             self.publish();

@@ -3,6 +3,7 @@
 mod support;
 
 use core::{
+    future::poll_fn,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::Duration,
 };
@@ -167,6 +168,41 @@ fn a_flush_yields_between_its_turns() {
         other.abort();
         token.cancel();
         drain.join().await.unwrap();
+    });
+}
+
+#[test]
+fn a_flush_yields_between_its_turns_although_the_ring_has_grown() {
+    const RECORDS: usize = 10 * MAX_RECORDS_PER_TURN;
+    let first = 1_024;
+    let bench = on_current_thread(|builder| builder.rings(1).ring_capacity(first));
+    let mut capacity = first;
+    while capacity < 2 * RECORDS {
+        // Three quarters of the ring. The pass offers a larger one, and the thread moves to it
+        // within its next 64 records.
+        record(capacity * 3 / 8);
+        bench.collector.flush();
+        record(64);
+        bench.collector.flush();
+        capacity *= 2;
+    }
+    bench.runtime.block_on(async {
+        let (drain, token) = spawn(&bench);
+        record(RECORDS / 2);
+        let mut flush = Box::pin(drain.flush());
+        let mut largest_turn = 0;
+        poll_fn(|context| {
+            let before = bench.log.count();
+            let poll = flush.as_mut().poll(context);
+            largest_turn = largest_turn.max(bench.log.count() - before);
+            poll
+        })
+        .await;
+        drop(flush);
+        assert_eq!(largest_turn, MAX_RECORDS_PER_TURN);
+        token.cancel();
+        let health = &drain.join().await.unwrap().health;
+        assert_eq!((health.overwritten, health.pending), (0, 0));
     });
 }
 
