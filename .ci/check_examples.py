@@ -109,6 +109,22 @@ CASES = [
         ],
     ),
     (
+        "tokio_workers",
+        [],
+        [
+            r"^ job +1s +800 ",
+            r"^ jobs_waiting +1s +800 ",
+            r"^ results_waiting +1s +800 ",
+            r"^ quotes_waiting +1s +800 +0 +7\.5 ",
+            r"^ quotes_lost +1s +50 +8 +8\.0 ",
+            r"^ settings_unseen +1s ",
+            r"^ settings_behind +1s ",
+            r"^ alive_tasks +1s ",
+            r"^\d+ of 800 jobs ended on another worker than they began on$",
+            r"^16 workers lost none of \d+ records$",
+        ],
+    ),
+    (
         "decode_frames",
         [],
         [
