@@ -62,8 +62,8 @@ const QUOTES_KEPT: usize = 16;
 const QUOTES_PER_BURST: usize = 24;
 const QUOTES_LOST: u64 = (QUOTES_PER_BURST - QUOTES_KEPT) as u64;
 const CHANGES: u64 = 1_000;
-/// The records in a ring. The records of all jobs, quotes and settings would fit into one of them, so
-/// none is lost, however late the drain is and however unevenly the workers share the work.
+/// The records in a ring. The records of all jobs, quotes and settings would fit into one of them,
+/// so none is lost, however late the drain is and however unevenly the workers share the work.
 const RING_CAPACITY: usize = 65_536;
 const _: () = assert!(
     4 * JOBS + BURSTS * (QUOTES_KEPT as u64 + 1) + CHANGES < RING_CAPACITY as u64 / 2,
