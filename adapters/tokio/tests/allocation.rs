@@ -13,7 +13,10 @@ use std::alloc::System;
 
 use support::on_current_thread;
 use tailwatch::Trading;
-use tailwatch_tokio::{MeasureExt, MeasureStreamExt, MeasuredSender, PollTimeEvents, PollTimesExt};
+use tailwatch_tokio::{
+    CountedWatchSender, MeasureExt, MeasureStreamExt, MeasuredBroadcastReceiver, MeasuredSender,
+    PollTimeEvents, PollTimesExt, counted_unbounded_channel,
+};
 use tokio_stream::Stream;
 
 /// The system's allocator, with a counter of the calls that each thread makes.
@@ -66,6 +69,14 @@ fn measuring_allocates_nothing() {
     let sender = MeasuredSender::new(sender, Trading::QueueBacklog);
     // The channel allocates a block of memory for the first message, so this must not be counted.
     sender.try_send(0).unwrap();
+    let (unbounded, _unbounded) = counted_unbounded_channel();
+    let unbounded = MeasuredSender::new(unbounded, Trading::QueueBacklog);
+    unbounded.send(0).unwrap();
+    let (broadcast, receiver) = tokio::sync::broadcast::channel(8);
+    let broadcast = MeasuredSender::new(broadcast, Trading::QueueBacklog);
+    let mut receiver = MeasuredBroadcastReceiver::new(receiver, Trading::QueueBacklog);
+    let watch = CountedWatchSender::new(0);
+    let mut newest = watch.subscribe(Trading::QueueBacklog);
     let context = &mut Context::from_waker(Waker::noop());
     let calls = calls_in(|| {
         let events = PollTimeEvents::NONE
@@ -84,10 +95,16 @@ fn measuring_allocates_nothing() {
         let mut items = pin!(tokio_stream::iter([1, 2]).measured_items(Trading::OrderFill));
         while items.as_mut().poll_next(context) != Poll::Ready(None) {}
         sender.try_send(1).unwrap();
+        unbounded.send(1).unwrap();
+        broadcast.send(1).unwrap();
+        receiver.try_recv().unwrap();
+        watch.send(1).unwrap();
+        drop(newest.borrow_and_update());
     });
     assert_eq!(calls, 0);
     // Everything was recorded: three spans of two records each, three poll times, three gaps of two
-    // records each (the last gap is discarded), and two backlogs.
-    assert_eq!(bench.flushed().count(), 2 * 3 + 3 + 2 * 3 + 2);
+    // records each (the last gap is discarded), and seven backlogs: two of each `mpsc` channel, two
+    // of the broadcast channel, and one of the watch channel.
+    assert_eq!(bench.flushed().count(), 2 * 3 + 3 + 2 * 3 + 7);
     assert!(calls_in(|| drop(Box::new(1))) > 0, "the allocator does not count");
 }
