@@ -23,7 +23,7 @@ import json
 import sys
 from fractions import Fraction
 
-HEADER = ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"]
+HEADER = ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread", "tid"]
 SCHEMA = "tailwatch.report/1"
 QUANTILES_PPM = {"p50": 500_000, "p95": 950_000, "p99": 990_000, "p99_9": 999_000}
 OUTCOMES = ("ok", "error", "cancelled")
@@ -58,7 +58,7 @@ def read_trace(lines):
         if len(row) != len(HEADER):
             problems.append(f"{where}: {len(row)} fields, expected {len(HEADER)}")
             continue
-        name, kind, _start, amount, outcome, tag, _thread = row
+        name, kind, _start, amount, outcome, tag, _thread, _tid = row
         records += 1
         event = events.setdefault(name, Recomputed())
         if kind not in SAMPLE_KINDS | OTHER_KINDS:
@@ -153,12 +153,12 @@ def specimen():
     # The p99.9 of 1 to 1,000 is 999.
     for n in range(1000, 0, -1):
         kind, outcome = ("end_error", "error") if n <= 3 else ("end_ok", "ok")
-        lines += [f"fill,start,{5000 - n},,,{n},main", f"fill,{kind},{5000 - n},{n},{outcome},,main"]
-    lines.append("fill,forget,9000,,,,main")
-    lines += [f"backlog,value,0,{n},,,bus" for n in (7, 0, 100)]
+        lines += [f"fill,start,{5000 - n},,,{n},main,7", f"fill,{kind},{5000 - n},{n},{outcome},,main,7"]
+    lines.append("fill,forget,9000,,,,main,7")
+    lines += [f"backlog,value,0,{n},,,bus," for n in (7, 0, 100)]
     # The true quantiles are 200,000; the reported ones are off by 1 %, which is within the error of
     # 1.09 %.
-    lines += ["pause,duration,0,200000,ok,,probe"] * 600
+    lines += ["pause,duration,0,200000,ok,,probe,8"] * 600
 
     def total(count, low, high, mean, quantiles, ppm=0):
         return {"count": count, "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
@@ -236,12 +236,12 @@ def self_test():
         "event removed": unreported,
         "schema": other_schema,
         "header": line(0, ",".join(reversed(HEADER))),
-        "kind": line(1, "fill,begin,1,,,1,main"),
+        "kind": line(1, "fill,begin,1,,,1,main,7"),
         "fields": line(1, "fill,start,1"),
-        "tag on an end": line(2, "fill,end_ok,4000,1000,ok,7,main"),
-        "outcome of another kind": line(2, "fill,end_ok,4000,1000,error,,main"),
-        "unknown outcome": line(2002, "backlog,value,0,7,fine,,bus"),
-        "negative duration": line(2, "fill,end_ok,4000,-5,ok,,main"),
+        "tag on an end": line(2, "fill,end_ok,4000,1000,ok,7,main,7"),
+        "outcome of another kind": line(2, "fill,end_ok,4000,1000,error,,main,7"),
+        "unknown outcome": line(2002, "backlog,value,0,7,fine,,bus,"),
+        "negative duration": line(2, "fill,end_ok,4000,-5,ok,,main,7"),
         "loss law": health(produced=2605),
         "saturated": health(saturated=1),
     }

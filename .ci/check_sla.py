@@ -80,8 +80,9 @@ def check_slowest(summary, unit, now):
         return [f"slowest is {slowest!r}, expected a list"]
     problems = []
     for span in slowest:
-        start, duration, tag, thread = (span.get(field) for field in ("start_unix_ns", "duration", "tag", "thread"))
-        if not (whole(start) and whole(duration) and (tag is None or whole(tag)) and isinstance(thread, str)):
+        start, duration, thread = (span.get(field) for field in ("start_unix_ns", "duration", "thread"))
+        numbers = [span[field] for field in ("tag", "tid") if span.get(field) is not None]
+        if not (whole(start) and whole(duration) and all(map(whole, numbers)) and isinstance(thread, str)):
             return [f"{span} in slowest is malformed"]
         if unit == "ns" and start + duration > now + CLOCK_SLACK_NS:
             problems.append(f"{span} ends after the report")
@@ -139,7 +140,7 @@ def specimen():
     """Returns a correct report. Its numbers were computed by hand, not by the functions above."""
 
     def span(start, duration, tag):
-        return {"start_unix_ns": start, "duration": duration, "tag": tag, "thread": "main"}
+        return {"start_unix_ns": start, "duration": duration, "tag": tag, "thread": "main", "tid": 7}
 
     def summary(count, high, slowest):
         return {"count": count, "max": high, "slowest": slowest}
@@ -260,6 +261,7 @@ def self_test():
         "start true": slowest(1, start_unix_ns=True),
         "start negative": slowest(1, start_unix_ns=-1),
         "thread not a string": slowest(1, thread=None),
+        "tid not an integer": slowest(1, tid="7"),
         "ends after the report": slowest(0, start_unix_ns=now + 999_999_801),
         "plain number above max": total(2, slowest=[{"start_unix_ns": 0, "duration": 4, "tag": None, "thread": "bus"}]),
     }

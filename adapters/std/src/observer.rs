@@ -2,11 +2,15 @@
 //! with every violation that is raised or cleared.
 
 use core::{fmt, mem, panic::AssertUnwindSafe};
-use std::{panic::catch_unwind, sync::Arc};
+use std::panic::catch_unwind;
 
 use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeScale};
 
-use crate::{clock::Anchor, recording::fork, report::sla::SlaChange};
+use crate::{
+    clock::Anchor,
+    recording::{fork, identity::Identity},
+    report::sla::SlaChange,
+};
 
 /// A record that the drain has read from a ring, as an observer receives it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,10 @@ pub struct Delivery<'d> {
     pub tag: Option<u64>,
     /// The name of the thread that wrote the record.
     pub thread: &'d str,
+    /// The number that the operating system gave the thread: on Linux and Android, that of `gettid`
+    /// in the process's own namespace. `None` on other systems. It tells apart threads of one name.
+    /// A later thread may get the number of one that has ended.
+    pub tid: Option<u64>,
     /// The record in the form in which it was in the ring.
     pub record: Record,
 }
@@ -83,14 +91,14 @@ impl Observers {
 
     /// Calls all observers with a record. Catches and counts their panics.
     ///
-    /// `is_sample` is whether the record became a sample, and `thread` the name of the thread that
-    /// wrote it. `anchor` and `rate` convert its tick to wall-clock time, and `time` its duration
+    /// `is_sample` is whether the record became a sample, and `thread` the thread that wrote
+    /// it. `anchor` and `rate` convert its tick to wall-clock time, and `time` its duration
     /// to nanoseconds.
     pub(crate) fn notify_record(
         &mut self,
         record: Record,
         is_sample: bool,
-        thread: &Arc<str>,
+        thread: &Identity,
         anchor: &Anchor,
         rate: TickRate,
         time: &TimeScale,
@@ -119,7 +127,8 @@ impl Observers {
             },
             outcome: kind.outcome(),
             tag: (kind == Kind::Start).then_some(payload),
-            thread,
+            thread: &thread.name,
+            tid: thread.tid,
             record,
         };
         for callback in &mut self.callbacks {

@@ -7,6 +7,7 @@ pub(crate) mod followers;
 #[cfg_attr(any(not(unix), tailwatch_loom), path = "recording/fork/none.rs")]
 pub(crate) mod fork;
 mod free_lanes;
+pub(crate) mod identity;
 pub(crate) mod lane;
 pub(crate) mod pool;
 pub(crate) mod process;

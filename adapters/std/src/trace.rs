@@ -17,8 +17,8 @@ use tailwatch_core::{Kind, Outcome};
 use self::queue::{PATIENCE, Queue};
 use crate::{observer::Delivery, own_thread::placement::Placement};
 
-const HEADER: [&str; 7] =
-    ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"];
+const HEADER: [&str; 8] =
+    ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread", "tid"];
 
 /// How long [`TraceWriter::finish`] and the drop of the last clone wait for the file.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,11 +48,11 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Columns
 ///
-/// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread`. The kind is
-/// `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is the
-/// end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations are
-/// converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace. Only
-/// `start` rows have a tag.
+/// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread,tid`. The kind
+/// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is
+/// the end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations
+/// are converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace.
+/// Only `start` rows have a tag.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};
@@ -84,6 +84,7 @@ struct Row<'a> {
     outcome: Option<Outcome>,
     tag: Option<u64>,
     thread: &'a str,
+    tid: Option<u64>,
 }
 
 impl TraceWriter {
@@ -106,7 +107,7 @@ impl TraceWriter {
         patience: Duration,
         placement: Placement,
     ) -> Self {
-        Self(Arc::new(Handle(Queue::start(file, HEADER, patience, placement))))
+        Self(Arc::new(Handle(Queue::start(file, &HEADER, patience, placement))))
     }
 
     /// Returns an observer that writes the rows. Pass it to
@@ -122,6 +123,7 @@ impl TraceWriter {
                 outcome: delivery.outcome,
                 tag: delivery.tag,
                 thread: delivery.thread,
+                tid: delivery.tid,
             });
         }
     }
@@ -130,7 +132,7 @@ impl TraceWriter {
     fn write(&self, row: &Row<'_>) {
         let number =
             |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-        self.0.0.add([
+        self.0.0.add(&[
             row.event,
             &row.kind.to_string(),
             &row.start_unix_ns.to_string(),
@@ -138,6 +140,7 @@ impl TraceWriter {
             &row.outcome.map_or_else(String::new, |outcome| outcome.to_string()),
             &number(row.tag),
             row.thread,
+            &number(row.tid),
         ]);
     }
 

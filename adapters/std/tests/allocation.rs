@@ -262,7 +262,7 @@ fn memory_in_use_grows_with_the_first_sample_of_each_event_only() {
     // threads: there are two, that of the recorder and one for unknown threads. The rest are the
     // rings, and the pool that they are in.
     let slowest = Shape::server(Trading::ALL, &WindowSpec::DEFAULT).all_slowest() as u64;
-    let (name, most_names) = (176, slowest + 3 + 1);
+    let (name, most_names) = (248, slowest + 3 + 1);
     let rings = full.0 - (reserved - (most_names - 2) * name);
     let mapped = mapped_bytes(3, 1_024) as u64;
     assert!((mapped..mapped + 4_096).contains(&rings), "{rings} bytes of rings, {mapped} mapped");

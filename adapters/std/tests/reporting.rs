@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{in_turn, until, without_hanging};
+use support::{current_tid, in_turn, until, without_hanging};
 use tailwatch::{
     Accuracy, Collector, Event, EventId, HiccupError, HiccupProbe, Outcome, RegisterError, Report,
     Reporter, TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
@@ -232,11 +232,12 @@ fn a_trace_has_a_row_for_each_record() {
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.splitn(7, ',').collect()).collect();
     assert_eq!(
         rows[0],
-        ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread"]
+        ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread,tid"]
     );
     let fields: Vec<_> =
         rows[1..].iter().map(|row| [row[0], row[1], row[4], row[5], row[6]]).collect();
-    let thread = "\"main, or so\"";
+    let tid = current_tid().map_or_else(String::new, |tid| tid.to_string());
+    let thread = &*format!("\"main, or so\",{tid}");
     let expected = [
         ["order_placement", "start", "", "9", thread],
         ["order_placement", "end_error", "error", "", thread],
@@ -289,8 +290,10 @@ fn a_trace_into_a_pipe_that_nobody_reads_delays_neither_the_drain_nor_the_stop()
             lines += read.matches('\n').count() as u64;
             text.push_str(read);
         }
+        let end =
+            format!(",main,{}", current_tid().map_or_else(String::new, |tid| tid.to_string()));
         for row in text.lines().skip(1) {
-            assert!(row.starts_with("queue_backlog,value,") && row.ends_with(",main"), "{row}");
+            assert!(row.starts_with("queue_backlog,value,") && row.ends_with(&end), "{row}");
         }
         fs::remove_file(path).unwrap();
     });

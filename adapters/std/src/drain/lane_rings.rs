@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tailwatch_core::{Consumer, Drained, Pending, Ring};
 
-use crate::recording::{lane::Lane, pool::Pool, ring_memory::RingMemory};
+use crate::recording::{identity::Identity, lane::Lane, pool::Pool, ring_memory::RingMemory};
 
 /// A ring that the drain reads.
 #[derive(Debug)]
@@ -94,14 +94,14 @@ impl LaneRings {
     }
 
     /// Reads the pending records of the lane with this index, but at most `max_records` of them.
-    /// Calls `drain` with the name of each thread that wrote some of them, the consumer and the
+    /// Calls `drain` with each thread that wrote some of them, the consumer and the
     /// number of records that are to be read on behalf of this thread.
     pub(crate) fn drain(
         &mut self,
         pool: &Pool,
         lane_index: usize,
         max_records: usize,
-        mut drain: impl FnMut(&Arc<str>, &mut Consumer<'static>, usize) -> Drained,
+        mut drain: impl FnMut(&Identity, &mut Consumer<'static>, usize) -> Drained,
     ) -> Drained {
         let (mut all, lane) = (Drained::default(), pool.lane(lane_index));
         // In a child that an observer has forked, locks of the lane may be held for ever.
@@ -113,8 +113,8 @@ impl LaneRings {
                 if left == 0 {
                     return all;
                 }
-                let (name, records) = lane.tenant(&ring.memory, ring.consumer.next_seq());
-                let drained = drain(&name, &mut ring.consumer, left.min(records));
+                let (thread, records) = lane.tenant(&ring.memory, ring.consumer.next_seq());
+                let drained = drain(&thread, &mut ring.consumer, left.min(records));
                 all.delivered += drained.delivered;
                 all.overwritten += drained.overwritten;
                 self.is_small |= drained.overwritten > 0 && self.next.is_none();

@@ -17,10 +17,13 @@ use super::{
     readers::Readers,
     storage::Boxed,
 };
-use crate::report::{
-    EventReport, InFlight, Report,
-    sla::SlaReport,
-    statistics::{SlowSample, Statistics},
+use crate::{
+    recording::identity::Identity,
+    report::{
+        EventReport, InFlight, Report,
+        sla::SlaReport,
+        statistics::{SlowSample, Statistics},
+    },
 };
 
 /// The parts of a report that are computed only when they are outdated.
@@ -248,24 +251,22 @@ impl Parts<'_> {
         for (index, slow) in slowest.iter().enumerate() {
             let (start_unix_ns, duration) =
                 (clocks.unix_ns(slow.start()), converter.value(slow.value()));
-            let (tag, thread) = (slow.tag(), readers.thread_name(slow.source()));
+            let (tag, Identity { name, tid }) = (slow.tag(), readers.thread(slow.source()));
             match samples.get_mut(index) {
                 // Keeps the `Arc` if the thread is the same, because changing its reference count
                 // takes longer than the rest of this function.
-                Some(sample) if Arc::ptr_eq(&sample.thread, thread) => {
-                    (sample.start_unix_ns, sample.duration, sample.tag) =
-                        (start_unix_ns, duration, tag);
+                Some(sample) if Arc::ptr_eq(&sample.thread, name) => {
+                    (sample.start_unix_ns, sample.duration, sample.tag, sample.tid) =
+                        (start_unix_ns, duration, tag, *tid);
                 }
-                Some(sample) => {
-                    *sample =
-                        SlowSample { start_unix_ns, duration, tag, thread: Arc::clone(thread) }
+                sample => {
+                    let thread = Arc::clone(name);
+                    let slow = SlowSample { start_unix_ns, duration, tag, thread, tid: *tid };
+                    match sample {
+                        Some(sample) => *sample = slow,
+                        None => samples.push(slow),
+                    }
                 }
-                None => samples.push(SlowSample {
-                    start_unix_ns,
-                    duration,
-                    tag,
-                    thread: Arc::clone(thread),
-                }),
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     observer::Observers,
-    recording::{pool::Pool, process},
+    recording::{identity::Identity, pool::Pool, process},
     report::health::Health,
 };
 
@@ -50,8 +50,8 @@ impl Reader {
 /// A thread that has or had a lane.
 #[derive(Debug)]
 struct Thread {
-    name: Arc<str>,
-    /// The number that [`ThreadNames`] gave to the name.
+    identity: Identity,
+    /// The number that [`ThreadNames`] gave to the thread.
     number: u16,
 }
 
@@ -77,20 +77,28 @@ struct Threads {
 }
 
 impl Threads {
-    /// Returns the thread with this name, which wrote the records that are read next in the lane.
-    fn of(&mut self, lane: usize, name: &Arc<str>, aggregator: &mut Aggregator<Boxed>) -> &Thread {
+    /// Returns the thread with this identity, which wrote the records that are read next in the
+    /// lane.
+    fn of(
+        &mut self,
+        lane: usize,
+        identity: &Identity,
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> &Thread {
         let Self { of_lanes, names } = self;
-        let is_known =
-            of_lanes[lane].as_ref().is_some_and(|thread| Arc::ptr_eq(&thread.name, name));
+        // Each thread that takes a lane has a name in memory of its own, which `of_lanes` keeps.
+        let is_known = of_lanes[lane]
+            .as_ref()
+            .is_some_and(|thread| Arc::ptr_eq(&thread.identity.name, &identity.name));
         if !is_known {
-            let number = names.number(name, |mark| {
+            let number = names.number(identity, |mark| {
                 aggregator.exemplar_sources(&mut *mark);
                 of_lanes.iter().flatten().for_each(|thread| mark(thread.number));
             });
             of_lanes[lane] = None;
-            return of_lanes[lane].insert(Thread { name: Arc::clone(name), number });
+            return of_lanes[lane].insert(Thread { identity: identity.clone(), number });
         }
-        let unknown = || Thread { name: Arc::clone(name), number: NO_NAME };
+        let unknown = || Thread { identity: identity.clone(), number: NO_NAME };
         of_lanes[lane].get_or_insert_with(unknown)
     }
 }
@@ -202,8 +210,8 @@ impl Readers {
             has_any |= rings.pending() > 0 && pass.has_budget();
             let Reader { rings, progress, is_ending, poll_interval } = &mut self.lanes[index];
             pass.drain(index, progress, rings, |rings, max_records| {
-                rings.drain(&self.pool, index, max_records, |name, consumer, max_records| {
-                    let thread = self.threads.of(index, name, aggregator);
+                rings.drain(&self.pool, index, max_records, |identity, consumer, max_records| {
+                    let thread = self.threads.of(index, identity, aggregator);
                     let unknown = notes_unknown.then_some((&self.known, &mut self.unlisted));
                     let (first, drained) = thread.deliver(
                         consumer,
@@ -325,9 +333,9 @@ impl Readers {
         self.threads.names.bytes()
     }
 
-    /// Returns the name of the thread that is the source of an exemplar.
-    pub(super) fn thread_name(&self, source: u16) -> &Arc<str> {
-        self.threads.names.name(source)
+    /// Returns the thread that is the source of an exemplar.
+    pub(super) fn thread(&self, source: u16) -> &Identity {
+        self.threads.names.identity(source)
     }
 }
 
@@ -345,7 +353,7 @@ impl Thread {
         noted: Noted<'_>,
     ) -> (u64, Drained) {
         let Noted { recorded, mut unknown } = noted;
-        let Self { name, number } = self;
+        let Self { identity, number } = self;
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
         // clock.
@@ -374,7 +382,7 @@ impl Thread {
                 {
                     unlisted.note(event, record);
                 }
-                observers.notify_record(record, is_sample, name, wall, rate, &time);
+                observers.notify_record(record, is_sample, identity, wall, rate, &time);
             })
         };
         (first, drained)
@@ -524,7 +532,7 @@ mod tests {
             for (pass, left) in [(1, true), (2, true), (3, false)] {
                 assert!(pool.lane(0).is_taken(), "pass {pass}");
                 assert_eq!(parts.pass(PassKind::DueUpTo(4)).has_more, left, "pass {pass}");
-                assert_eq!(&**parts.readers.thread_name(number), name);
+                assert_eq!(&*parts.readers.thread(number).name, name);
             }
             assert!(pool.lane(0).is_free());
         }

@@ -12,7 +12,7 @@
 #![allow(unsafe_code, reason = "references from a thread-local that an `Arc` keeps valid")]
 
 use core::cell::RefCell;
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use tailwatch_core::{EventId, Gate};
 use tailwatch_record::collecting::{
@@ -21,6 +21,7 @@ use tailwatch_record::collecting::{
 
 use super::{
     followers::{Followers, Following},
+    identity::Identity,
     pool::{Claim, Pool},
     process,
 };
@@ -142,18 +143,12 @@ pub(crate) fn register(pool: &Arc<Pool>, name: &str) -> bool {
     if !can_adopt() {
         return false;
     }
-    pool.claim(|| Arc::from(name)).is_some_and(adopt)
+    pool.claim(|| Identity::named(name.into())).is_some_and(adopt)
 }
 
 /// Gives this thread a ring of `pool`, and returns whether there was one.
 fn take_ring(pool: &Arc<Pool>) -> bool {
-    can_adopt() && pool.claim(thread_name).is_some_and(adopt)
-}
-
-/// Returns the name of the current thread, or its `ThreadId` if the thread has no name.
-fn thread_name() -> Arc<str> {
-    let thread = thread::current();
-    thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from)
+    can_adopt() && pool.claim(Identity::of_current).is_some_and(adopt)
 }
 
 impl AttachedCollector for Pool {

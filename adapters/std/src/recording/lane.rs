@@ -39,7 +39,7 @@ use tailwatch_core::{
 
 use tailwatch_record::collecting::LargerRingAt;
 
-use super::{ring_memory::RingMemory, tenants::Tenants};
+use super::{identity::Identity, ring_memory::RingMemory, tenants::Tenants};
 use crate::sync::{Mutex, lock};
 
 /// The state of a lane that no thread has.
@@ -89,22 +89,22 @@ impl Lane {
         !self.ring.0.load(Relaxed).is_null()
     }
 
-    /// Makes the lane, which has a ring, active, as that of the current thread with this name.
+    /// Makes the lane, which has a ring, active, as that of this thread, the current one.
     ///
     /// # Panics
     /// Panics if the lane has no ring.
-    pub(crate) fn activate(&self, name: Arc<str>) {
+    pub(crate) fn activate(&self, thread: Identity) {
         let producer = self.producer().expect("a lane gets its ring before its thread");
         let ring = self.ring.0.load(Relaxed);
-        lock(&self.tenants).push(name, ring.addr(), producer.head(), producer.capacity());
+        lock(&self.tenants).push(thread, ring.addr(), producer.head(), producer.capacity());
         // Relaxed: the drain looks for the thread only after it has found a record of it, and the
         // lines above come before that record.
         self.state.store(ACTIVE, Relaxed);
     }
 
-    /// Returns the name of the thread that wrote record `seq` of a ring of this lane, and how many
-    /// records follow until the first one of the next thread. Only the drain may call this.
-    pub(crate) fn tenant(&self, ring: &RingMemory, seq: usize) -> (Arc<str>, usize) {
+    /// Returns the thread that wrote record `seq` of a ring of this lane, and how many records
+    /// follow until the first one of the next thread. Only the drain may call this.
+    pub(crate) fn tenant(&self, ring: &RingMemory, seq: usize) -> (Identity, usize) {
         lock(&self.tenants).of(ptr::from_ref(ring).addr(), seq)
     }
 

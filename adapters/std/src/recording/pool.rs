@@ -61,6 +61,7 @@ use super::{
     followers::Followers,
     fork,
     free_lanes::FreeLanes,
+    identity::Identity,
     lane::Lane,
     process,
     ring_budget::{Purpose, RingBudget},
@@ -292,13 +293,13 @@ impl Pool {
         Ok(ring)
     }
 
-    /// Takes a lane for the current thread, whose name the closure `name` returns. Allocates a ring
+    /// Takes a lane for the current thread, which the closure `who` returns. Allocates a ring
     /// if the lane has none. Returns `None` if all lanes are active, if there is no memory for a
     /// ring, or if the pool belongs to the process that this one was forked from.
     ///
     /// Blocks only while another thread holds the lock of the free lanes, or that of the lane's
     /// tenants.
-    pub(crate) fn claim(self: &Arc<Self>, name: impl FnOnce() -> Arc<str>) -> Option<Claim> {
+    pub(crate) fn claim(self: &Arc<Self>, who: impl FnOnce() -> Identity) -> Option<Claim> {
         // This check only avoids taking the lock. A thread that reads outdated numbers checks again
         // with its next record.
         if self.is_inherited() || !self.may_have_lane() {
@@ -306,11 +307,11 @@ impl Pool {
         }
         let lane_index = self.pop_free(self.can_allocate())?;
         if self.ensure_ring(lane_index) {
-            return Some(self.activate(lane_index, name));
+            return Some(self.activate(lane_index, who));
         }
         // Other threads have taken the last bytes, but a thread may have ended in the meantime.
         let lane_index = self.pop_free(false)?;
-        Some(self.activate(lane_index, name))
+        Some(self.activate(lane_index, who))
     }
 
     /// Returns whether a ring for a thread without one could be allocated.
@@ -370,8 +371,8 @@ impl Pool {
     }
 
     /// Gives the lane with this index, which is in no list and has a ring, to the current thread.
-    fn activate(self: &Arc<Self>, lane_index: usize, name: impl FnOnce() -> Arc<str>) -> Claim {
-        self.lanes[lane_index].activate(name());
+    fn activate(self: &Arc<Self>, lane_index: usize, who: impl FnOnce() -> Identity) -> Claim {
+        self.lanes[lane_index].activate(who());
         self.used_lanes.fetch_max(lane_index + 1, Relaxed);
         self.wake_drain();
         let number = self.claims.fetch_add(1, Relaxed);

@@ -1,11 +1,13 @@
 //! Which threads had a lane one after the other, and which records of its rings each of them wrote.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
+
+use super::identity::Identity;
 
 /// A thread that has or had a lane.
 #[derive(Debug)]
 struct Tenant {
-    name: Arc<str>,
+    identity: Identity,
     /// The address of the ring in which its records begin.
     ring: usize,
     /// The sequence number of its first record in that ring.
@@ -20,7 +22,7 @@ pub(crate) struct Tenants(VecDeque<Tenant>);
 impl Tenants {
     /// Adds a thread whose records begin at the sequence number `first` of the ring at this
     /// address. The ring holds `capacity` records.
-    pub(crate) fn push(&mut self, name: Arc<str>, ring: usize, first: usize, capacity: usize) {
+    pub(crate) fn push(&mut self, identity: Identity, ring: usize, first: usize, capacity: usize) {
         // Forgets threads whose records have all been overwritten. Without this, many threads that
         // record little would take memory without a bound while nobody drains. Those before the
         // first one in this ring have records in the former ring.
@@ -35,12 +37,12 @@ impl Tenants {
         if self.0.back().is_some_and(|last| last.ring == ring && last.first == first) {
             self.0.pop_back();
         }
-        self.0.push_back(Tenant { name, ring, first });
+        self.0.push_back(Tenant { identity, ring, first });
     }
 
-    /// Returns the name of the thread that wrote record `seq` of this ring, and how many records
+    /// Returns the thread that wrote record `seq` of this ring, and how many records
     /// follow until the first one of the next thread. Forgets the threads before.
-    pub(crate) fn of(&mut self, ring: usize, seq: usize) -> (Arc<str>, usize) {
+    pub(crate) fn of(&mut self, ring: usize, seq: usize) -> (Identity, usize) {
         let until_next = loop {
             let next = self.0.get(1).filter(|next| next.ring == ring);
             // The difference wraps as the numbers do. A record that is not yet written is less than
@@ -50,7 +52,7 @@ impl Tenants {
                 ahead => break ahead.unwrap_or(usize::MAX),
             };
         };
-        (self.0.front().map(|tenant| Arc::clone(&tenant.name)).unwrap_or_default(), until_next)
+        (self.0.front().map(|tenant| tenant.identity.clone()).unwrap_or_default(), until_next)
     }
 
     /// Notes that all records of the ring `from` have been read, and that the ring `to` follows.
@@ -73,8 +75,8 @@ mod tests {
     const LARGE: usize = 2;
 
     fn name(tenants: &mut Tenants, ring: usize, seq: usize) -> (String, usize) {
-        let (name, records) = tenants.of(ring, seq);
-        (name.to_string(), records)
+        let (thread, records) = tenants.of(ring, seq);
+        (thread.name.to_string(), records)
     }
 
     #[test]
@@ -117,7 +119,7 @@ mod tests {
     fn threads_whose_records_are_overwritten_are_forgotten() {
         let mut tenants = Tenants::default();
         for n in 0..1_000 {
-            tenants.push(n.to_string().into(), SMALL, n, 8);
+            tenants.push((&*n.to_string()).into(), SMALL, n, 8);
         }
         assert_eq!(tenants.0.len(), 9);
         assert_eq!(name(&mut tenants, SMALL, 995).0, "995");

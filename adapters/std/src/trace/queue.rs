@@ -90,7 +90,7 @@ impl Queue {
     /// Creates a queue with the header, and starts the thread that writes to `file`.
     pub(super) fn start(
         file: impl Write + Send + 'static,
-        header: [&str; 7],
+        header: &[&str],
         patience: Duration,
         placement: Placement,
     ) -> Arc<Self> {
@@ -146,7 +146,7 @@ impl Queue {
 
     /// Adds a row. Waits if the queue is full, for at most the rest of the patience. Drops and
     /// counts the row if the queue is still full then, or if the thread has ended.
-    pub(super) fn add(&self, fields: [&str; 7]) {
+    pub(super) fn add(&self, fields: &[&str]) {
         if self.is_inherited() {
             return;
         }
@@ -308,7 +308,7 @@ impl State {
     }
 
     /// Appends a row.
-    fn format(&mut self, fields: [&str; 7]) {
+    fn format(&mut self, fields: &[&str]) {
         // Neither fails: all rows have the same number of fields, and a `Vec` takes any bytes.
         let _ = self.csv.write_record(fields);
         let _ = self.csv.flush();

@@ -78,11 +78,12 @@ fn start(thread: &str) -> Row<'_> {
         outcome: None,
         tag: Some(3),
         thread,
+        tid: Some(71),
     }
 }
 
 /// A row of `start("main")`.
-const ROW: &str = "order_fill,start,17,,,3,main\n";
+const ROW: &str = "order_fill,start,17,,,3,main,71\n";
 /// More rows than the queue has room for.
 const TOO_MANY: usize = (MAX_CHUNKS + 4) * CHUNK_BYTES / ROW.len();
 
@@ -102,12 +103,13 @@ fn each_record_has_a_row_below_the_header() {
         duration_ns_or_value: Some(250),
         outcome: Some(Outcome::Ok),
         tag: None,
+        tid: None,
         ..start("fills")
     });
     trace.finish().unwrap();
-    let expected = "event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread\n\
-        order_fill,start,17,,,3,\"a, \"\"b\"\"\"\n\
-        order_fill,end_ok,17,250,ok,,fills\n";
+    let expected = "event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread,tid\n\
+        order_fill,start,17,,,3,\"a, \"\"b\"\"\",71\n\
+        order_fill,end_ok,17,250,ok,,fills,\n";
     assert_eq!(file.text(), expected);
     // A trace goes on after `finish`.
     trace.write(&start("main"));
@@ -127,7 +129,7 @@ fn each_call_of_write_gets_whole_rows() {
     trace.finish().unwrap();
     let calls = file.0.lock().unwrap();
     assert!(calls.len() > 2, "{}", calls.len());
-    let mut expected = names.iter().map(|name| format!("order_fill,start,17,,,3,{name}"));
+    let mut expected = names.iter().map(|name| format!("order_fill,start,17,,,3,{name},71"));
     for (number, call) in calls.iter().enumerate() {
         let call = str::from_utf8(call).unwrap();
         assert!(call.ends_with('\n'));

@@ -15,7 +15,7 @@ use std::{
 
 use tailwatch::{
     Builder, Collector, HiccupProbe, InstallError, RegisterError, Reporter, Sampling,
-    SamplingError, SetLimitsError, TraceWriter, Trading, measure, record_value,
+    SamplingError, SetLimitsError, SlowSample, TraceWriter, Trading, measure, record_value,
 };
 
 use crate::child::{await_child, in_child};
@@ -112,6 +112,14 @@ pub(crate) fn a_child_installs_a_collector_of_its_own() {
             own.stop();
             let count = own.total(Trading::OrderPlacement).expect("the event exists");
             assert_eq!(count.map(|total| total.count), Some(2));
+            // The forking thread has another number here than in the parent.
+            let report = own.report();
+            let event = report.event(Trading::OrderPlacement).expect("it exists");
+            let slowest = &event.total.as_ref().expect("it has samples").slowest;
+            let here = Some(std::process::id().into());
+            let is_here = |slow: &&SlowSample| slow.tid == here;
+            let known = usize::from(cfg!(any(target_os = "linux", target_os = "android")));
+            assert_eq!(slowest.iter().filter(is_here).count(), known, "{slowest:?}");
             assert_eq!(own.health().unregistered, 0);
             assert_eq!(collector.health().unregistered, 2);
         });

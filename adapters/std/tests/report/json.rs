@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tailwatch::{Collector, Outcome, Trading, WindowSpec, measure, record_value};
 
-use crate::{support::in_turn, to_json};
+use crate::{
+    support::{current_tid, in_turn},
+    to_json,
+};
 
 #[track_caller]
 pub(crate) fn assert_keys(value: &Value, keys: &[&str]) {
@@ -63,10 +66,11 @@ fn assert_is_summary(value: &Value) {
     assert!((1..=4).contains(&slowest.len()) && slowest.len() as u64 <= whole(&value["count"]));
     assert_eq!(slowest[0]["duration"], value["max"]);
     for slow in slowest {
-        assert_keys(slow, &["start_unix_ns", "duration", "tag", "thread"]);
+        assert_keys(slow, &["start_unix_ns", "duration", "tag", "thread", "tid"]);
         assert!(whole(&slow["start_unix_ns"]) > 1_600_000_000_000_000_000);
         assert!(slow["tag"].is_u64() || slow["tag"].is_null());
         assert_eq!(slow["thread"], "main");
+        assert_eq!(slow["tid"].as_u64(), current_tid());
     }
     assert!(whole(&value["count"]) > 0, "a summary without a sample must be null");
 }

@@ -24,6 +24,7 @@ pub(crate) struct Seen {
     pub(crate) outcome: Option<Outcome>,
     pub(crate) tag: Option<u64>,
     pub(crate) thread: String,
+    pub(crate) tid: Option<u64>,
     pub(crate) record: Record,
 }
 
@@ -49,6 +50,7 @@ impl Log {
                 outcome: delivery.outcome,
                 tag: delivery.tag,
                 thread: delivery.thread.to_owned(),
+                tid: delivery.tid,
                 record: delivery.record,
             });
         }
@@ -142,6 +144,13 @@ pub(crate) fn in_thread<T: Send + 'static>(
     let thread =
         thread::Builder::new().name(name.to_owned()).spawn(work).expect("the thread starts");
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Returns the number that the operating system gave the current thread, as Linux's `/proc` shows
+/// it, and `None` on other systems.
+pub(crate) fn current_tid() -> Option<u64> {
+    let link = std::fs::read_link("/proc/thread-self").ok()?;
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 /// Keeps the processor busy for `time`.

@@ -82,7 +82,7 @@ type OpenSpan = Arc<std::sync::Mutex<Option<Token>>>;
 /// began, begins a new one, and gives the ring back while the new span is open. Returns how many
 /// records it wrote.
 fn thread_with_a_ring(pool: &Arc<Pool>, number: u64, open_span: &OpenSpan) -> u64 {
-    let Some(claim) = pool.claim(|| number.to_string().into()) else { return 0 };
+    let Some(claim) = pool.claim(|| (&*number.to_string()).into()) else { return 0 };
     let producer = pool.lane(claim.lane_index).producer().unwrap();
     let recorder = Recorder::new(producer, pool.gate(), Stamp(number)).with_copies();
     let received = open_span.lock().unwrap().take();
