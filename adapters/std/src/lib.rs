@@ -200,6 +200,7 @@ pub use self::{
         health::Health,
         sla::{SlaChange, SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
+        table::{ReportTable, SortBy},
     },
     reporter::Reporter,
     settings::{

@@ -6,8 +6,9 @@ pub(crate) mod health;
 mod json;
 pub(crate) mod sla;
 pub(crate) mod statistics;
-mod table;
+pub(crate) mod table;
 pub(crate) mod text;
+mod thread_labels;
 
 use core::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::{
 /// more than 64 events have been recorded, it may take 250 ms until the summaries of all of them
 /// are marked as incomplete.
 ///
-/// [`Display`](core::fmt::Display) formats it as a table for people. `serde` serializes it as JSON
+/// [`Display`](core::fmt::Display) formats it as a table for people: see [`ReportTable`]. `serde` serializes it as JSON
 /// of the schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a
 /// sample is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
 #[derive(Clone, Debug, Serialize)]

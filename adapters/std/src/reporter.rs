@@ -72,7 +72,9 @@ struct Running {
 
 impl Reporter {
     /// Starts a reporter that writes the report to `to` as a table for people, once in each
-    /// interval `every`.
+    /// interval `every`. A report of more than 30 events is cut to those that matter most. To sort
+    /// or cut it in another way, pass a closure to [`start`](Self::start) that writes
+    /// [`Report::table`].
     ///
     /// # Errors
     /// Returns an error if the operating system cannot start the thread.
