@@ -49,6 +49,7 @@ mod record;
 mod stored;
 #[doc(hidden)]
 pub mod sync;
+mod tag;
 
 pub mod ring;
 
@@ -116,6 +117,7 @@ pub use self::{
         window::{Window, WindowSpec},
     },
     storage::{Storage, StorageParts, row_state::RowState, shape::Shape},
+    tag::tag_of,
 };
 #[doc(hidden)]
 pub use self::{

@@ -69,7 +69,7 @@ pub mod collecting {
 pub use tailwatch_core;
 pub use tailwatch_core::{
     Event, EventId, EventInfo, EventNumber, Limit, Outcome, Quantile, Threshold, Token, Trading,
-    Unit,
+    Unit, tag_of,
 };
 #[cfg(feature = "macros")]
 pub use tailwatch_macros::measure_recorded as measure;

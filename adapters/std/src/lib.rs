@@ -163,6 +163,7 @@ pub use tailwatch_core::{
     Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId, EventInfo,
     FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError,
     Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec,
+    tag_of,
 };
 pub use tailwatch_macros::measure;
 #[doc(hidden)]

@@ -31,7 +31,8 @@ use crate::{
 /// more than 64 events have been recorded, it may take 250 ms until the summaries of all of them
 /// are marked as incomplete.
 ///
-/// [`Display`](core::fmt::Display) formats it as a table for people: see [`ReportTable`]. `serde` serializes it as JSON
+/// [`Display`](core::fmt::Display) formats it as a table for people: see
+/// [`ReportTable`](crate::ReportTable). `serde` serializes it as JSON
 /// of the schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a
 /// sample is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
 #[derive(Clone, Debug, Serialize)]
