@@ -49,6 +49,7 @@ use crate::{
         EventReport, Report, WindowReport, health::Health, sla::ChangeQueue, statistics::SlowSample,
     },
     sync::{Mutex, lock},
+    tag_names::TagNames,
 };
 
 /// What a [`Drain`] is created with, besides the pool of rings.
@@ -68,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) every_set: bool,
     /// Whether the limits that are declared with events apply.
     pub(crate) limits_are_declared: bool,
+    /// The texts to show beside tags.
+    pub(crate) tag_names: Option<TagNames>,
 }
 
 /// Why a [`Drain`] cannot be created.
@@ -111,7 +114,8 @@ impl Drain {
     /// Returns an error if the windows, events or limits are invalid, or do not fit the shape.
     pub(crate) fn new(pool: Arc<Pool>, setup: Setup) -> Result<Self, SetupError> {
         let Setup { shape, windows, events, limits, observers, sampler, .. } = setup;
-        let (max_period, every_set) = (setup.max_period, setup.every_set);
+        let (max_period, every_set, tag_names) =
+            (setup.max_period, setup.every_set, setup.tag_names);
         let clock = pool.clock();
         let record_ns = overhead::record_ns(clock);
         let clocks = Clocks::start(clock);
@@ -133,7 +137,13 @@ impl Drain {
             coverage: Coverage::new(sampler, Overhead::new(record_ns, started.monotonic)),
             limits: LimitWatch::new(Arc::clone(&pool), Arc::clone(&events)),
             lost_ends: LostEnds::default(),
-            publisher: Publisher::new(Arc::clone(&events), windows, shape.slowest, &clocks),
+            publisher: Publisher::new(
+                Arc::clone(&events),
+                windows,
+                shape.slowest,
+                &clocks,
+                tag_names,
+            ),
             pool,
             events,
             clocks,

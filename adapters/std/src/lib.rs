@@ -155,6 +155,7 @@ mod report;
 mod reporter;
 mod settings;
 mod sync;
+mod tag_names;
 mod trace;
 mod warning;
 
@@ -214,6 +215,7 @@ pub use self::{
         },
         problem::{SettingsError, SettingsProblem},
     },
+    tag_names::TagNames,
     trace::{TraceIncomplete, TraceWriter},
 };
 

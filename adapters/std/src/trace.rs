@@ -15,10 +15,20 @@ use std::{
 use tailwatch_core::{Kind, Outcome};
 
 use self::queue::{PATIENCE, Queue};
-use crate::{observer::Delivery, own_thread::placement::Placement};
+use crate::{observer::Delivery, own_thread::placement::Placement, tag_names::TagNames};
 
-const HEADER: [&str; 8] =
-    ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread", "tid"];
+/// The columns. Only a trace with tag names has the last one.
+const HEADER: [&str; 9] = [
+    "event",
+    "kind",
+    "start_unix_ns",
+    "duration_ns_or_value",
+    "outcome",
+    "tag",
+    "thread",
+    "tid",
+    "tag_name",
+];
 
 /// How long [`TraceWriter::finish`] and the drop of the last clone wait for the file.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +62,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is
 /// the end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations
 /// are converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace.
-/// Only `start` rows have a tag.
+/// Only `start` rows have a tag. A trace [with tag names](Self::with_tag_names) has one more column,
+/// `tag_name`.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};
@@ -72,7 +83,10 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct TraceWriter(Arc<Handle>);
 
 /// What all clones of a [`TraceWriter`] share.
-struct Handle(Arc<Queue>);
+struct Handle {
+    queue: Arc<Queue>,
+    names: Option<TagNames>,
+}
 
 /// The fields of a row, in the order of the columns.
 #[derive(Debug, Clone, Copy)]
@@ -91,23 +105,38 @@ impl TraceWriter {
     /// Creates a trace, whose first line is the header with the names of the columns, and starts
     /// its thread. If the operating system cannot start the thread, `finish` returns the error.
     pub fn new(file: impl Write + Send + 'static) -> Self {
-        Self::with_patience(file, PATIENCE, Placement::default())
+        Self::start(file, PATIENCE, Placement::default(), None)
     }
 
     /// Does the same as [`new`](Self::new), with the thread pinned to the core to which the
     /// operating system gives the number `core`. If the operating system does not let it run there,
     /// `finish` returns the error.
     pub fn on_core(file: impl Write + Send + 'static, core: usize) -> Self {
-        Self::with_patience(file, PATIENCE, Placement::on_core(core))
+        Self::start(file, PATIENCE, Placement::on_core(core), None)
+    }
+
+    /// Does the same as [`new`](Self::new), with one more column: `tag_name`, the text from which
+    /// the tag was made. It is empty if the table `names` does not have the text when the drain
+    /// reads the record.
+    pub fn with_tag_names(file: impl Write + Send + 'static, names: &TagNames) -> Self {
+        Self::start(file, PATIENCE, Placement::default(), Some(names.clone()))
     }
 
     /// Creates a trace for which the drain waits no longer than `patience`.
-    fn with_patience(
+    fn start(
         file: impl Write + Send + 'static,
         patience: Duration,
         placement: Placement,
+        names: Option<TagNames>,
     ) -> Self {
-        Self(Arc::new(Handle(Queue::start(file, &HEADER, patience, placement))))
+        let header = &HEADER[..Self::columns(names.is_some())];
+        let queue = Queue::start(file, header, patience, placement);
+        Self(Arc::new(Handle { queue, names }))
+    }
+
+    /// Returns the number of columns of a trace that has tag names or not.
+    fn columns(has_names: bool) -> usize {
+        HEADER.len() - usize::from(!has_names)
     }
 
     /// Returns an observer that writes the rows. Pass it to
@@ -132,7 +161,9 @@ impl TraceWriter {
     fn write(&self, row: &Row<'_>) {
         let number =
             |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-        self.0.0.add(&[
+        let names = self.0.names.as_ref();
+        let tag_name = row.tag.and_then(|tag| names?.find(tag));
+        let fields: [&str; HEADER.len()] = [
             row.event,
             &row.kind.to_string(),
             &row.start_unix_ns.to_string(),
@@ -141,13 +172,15 @@ impl TraceWriter {
             &number(row.tag),
             row.thread,
             &number(row.tid),
-        ]);
+            &tag_name.map_or_else(String::new, |name| name.to_string()),
+        ];
+        self.0.queue.add(&fields[..Self::columns(names.is_some())]);
     }
 
     /// Returns the number of rows that were dropped, because the file was too slow or a write has
     /// failed. Rows that still wait for the file are not included.
     pub fn dropped(&self) -> u64 {
-        self.0.0.dropped()
+        self.0.queue.dropped()
     }
 
     /// Waits until the rows so far are in the file, for at most 5 s. Call it after the collector
@@ -168,14 +201,14 @@ impl TraceWriter {
     /// # Errors
     /// Returns the same errors.
     pub fn finish_within(&self, time: Duration) -> io::Result<()> {
-        self.0.0.finish(time)
+        self.0.queue.finish(time)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         // A drop cannot return the error. Call `finish` to get it.
-        self.0.close(FINISH_TIMEOUT);
+        self.queue.close(FINISH_TIMEOUT);
     }
 }
 

@@ -16,9 +16,9 @@ use std::alloc::System;
 
 use support::{Tally, in_own_process, in_thread, in_turn};
 use tailwatch::{
-    Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, Threshold, Trading,
-    WindowSpec, measure, measure_cancel_on_drop, measure_tagged, record_discard, record_duration,
-    record_end, record_start, record_start_tagged, record_value,
+    Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, TagNames, Threshold,
+    Trading, WindowSpec, measure, measure_cancel_on_drop, measure_tagged, record_discard,
+    record_duration, record_end, record_start, record_start_tagged, record_value,
     tailwatch_core::{Ring, Shape},
     time, try_time,
 };
@@ -108,6 +108,13 @@ fn recording_on_a_registered_thread_allocates_nothing() {
     for mode in [ClockMode::Ordered, ClockMode::Relaxed] {
         check_registered_thread(Collector::builder().clock_mode(mode));
     }
+}
+
+#[test]
+fn keeping_the_text_of_a_tag_allocates_nothing() {
+    let names = TagNames::new(8);
+    let texts: Vec<_> = (0..100).map(|number| format!("ORD-{number:06}").repeat(5)).collect();
+    assert_eq!(calls_in(|| texts.iter().for_each(|text| _ = names.tag_of(text))), 0);
 }
 
 #[test]

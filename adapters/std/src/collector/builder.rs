@@ -40,6 +40,7 @@ use crate::{
         problem::{SettingsError, SettingsProblem},
     },
     sync::Mutex,
+    tag_names::TagNames,
     warning,
 };
 
@@ -70,6 +71,7 @@ pub struct Builder {
     environment: Environment,
     observers: Vec<Callback>,
     hooks: Vec<Hook>,
+    tag_names: Option<TagNames>,
 }
 
 impl Builder {
@@ -376,6 +378,18 @@ impl Builder {
         self
     }
 
+    /// Shows the texts from which tags were made beside the tags in reports: as
+    /// [`SlowSample::tag_name`](crate::SlowSample::tag_name), in JSON and in the table.
+    ///
+    /// A report looks up each of the slowest samples that is new in it. It keeps a text that it has
+    /// found even if the table does not have it any more. The memory of the table, and of up to 60
+    /// bytes for each text in a report, is not included in
+    /// [`Health::memory_bytes`](crate::Health::memory_bytes).
+    pub fn tag_names(mut self, names: &TagNames) -> Self {
+        self.tag_names = Some(names.clone());
+        self
+    }
+
     /// Sets how an event is sampled. By default, all of its spans and values are recorded.
     pub fn sampling(mut self, event: impl Event + Send + 'static, sampling: Sampling) -> Self {
         self.sampling.push((Box::new(move || event.id()), sampling));
@@ -553,6 +567,7 @@ impl Builder {
             max_period,
             every_set: self.every_set,
             limits_are_declared,
+            tag_names: self.tag_names,
         };
         let drain = Drain::new(Arc::clone(&pool), setup)?;
         Collector::spawn(pool, drain, sampler, in_force)

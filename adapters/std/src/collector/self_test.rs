@@ -222,6 +222,7 @@ impl SelfTest {
             max_period: DEFAULT_MAX_PERIOD,
             every_set: false,
             limits_are_declared: true,
+            tag_names: None,
         };
         // The set-up is always valid.
         let drain = Drain::new(Arc::clone(&pool), setup)

@@ -24,6 +24,7 @@ use crate::{
         sla::SlaReport,
         statistics::{SlowSample, Statistics},
     },
+    tag_names::TagNames,
 };
 
 /// The parts of a report that are computed only when they are outdated.
@@ -46,6 +47,8 @@ pub(super) struct Publisher {
     pub(super) changes: Changes,
     /// A buffer for the slowest samples of one event over one window or since the start.
     slowest: Vec<Exemplar>,
+    /// The texts to show beside tags.
+    tag_names: Option<TagNames>,
     /// The numbers of orphans and of abandoned spans of each event.
     unpaired: Vec<[u64; 2]>,
     /// The sums of `unpaired` over all events.
@@ -68,6 +71,7 @@ impl Publisher {
         windows: Vec<WindowSpec>,
         slowest: usize,
         clocks: &Clocks,
+        tag_names: Option<TagNames>,
     ) -> Self {
         let empty = Report::empty(0, clocks.report(), event_reports(&events, &windows));
         Self {
@@ -78,6 +82,7 @@ impl Publisher {
             events,
             windows,
             slowest: vec![Exemplar::default(); slowest],
+            tag_names,
             published: Arc::new(ArcSwap::from_pointee(empty)),
             replaced: None,
             published_at: None,
@@ -139,13 +144,14 @@ impl Publisher {
         let renews_times =
             is_complete || is_new || Changes::must_renew_times(self.times_at[1], now);
 
-        let Self { positions, changes, slowest, unpaired, all_unpaired, .. } = self;
+        let Self { positions, changes, slowest, tag_names, unpaired, all_unpaired, .. } = self;
         changes.begin_report(self.published_at, now, is_complete);
         if is_new {
             changes.outdate_all();
         }
         let (outdated, contained) = changes.outdated();
-        let parts = &mut Parts { clocks, readers, aggregator, slowest };
+        let parts =
+            &mut Parts { clocks, readers, aggregator, slowest, tag_names: tag_names.as_ref() };
         let mut of_limits = outdated.limits.clone();
         of_limits.insert_all(&outdated.events);
         for id in outdated.events.iter() {
@@ -218,6 +224,7 @@ struct Parts<'a> {
     aggregator: &'a mut Aggregator<Boxed>,
     /// A buffer for the slowest samples.
     slowest: &'a mut [Exemplar],
+    tag_names: Option<&'a TagNames>,
 }
 
 impl Parts<'_> {
@@ -231,7 +238,7 @@ impl Parts<'_> {
     /// Overwrites `statistics` with the statistics of this event over this scope, or with `None` if
     /// there are no samples.
     fn fill(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
-        let Self { clocks, readers, aggregator, slowest } = self;
+        let Self { clocks, readers, aggregator, slowest, tag_names } = self;
         let Some((summary, values)) = aggregator.describe(event, scope) else {
             *statistics = None;
             return;
@@ -246,22 +253,31 @@ impl Parts<'_> {
         statistics.corrected = aggregator.corrected(event, scope);
         let (slowest, converter) = aggregator.slowest(event, scope, slowest);
         let samples = &mut statistics.slowest;
+        let known = tag_names.map_or_else(Vec::new, |_| names_of(samples));
         samples.truncate(slowest.len());
         samples.reserve_exact(slowest.len() - samples.len());
         for (index, slow) in slowest.iter().enumerate() {
             let (start_unix_ns, duration) =
                 (clocks.unix_ns(slow.start()), converter.value(slow.value()));
             let (tag, Identity { name, tid }) = (slow.tag(), readers.thread(slow.source()));
+            let tag_name = tag_names.and_then(|names| {
+                let tag = tag.filter(|tag| *tag != 0)?;
+                let is_same = |(of, long, _): &&(_, _, _)| (*of, *long) == (tag, duration);
+                let found = known.iter().find(is_same).map(|(_, _, name)| Arc::clone(name));
+                found.or_else(|| Some(names.find(tag)?.to_string().into()))
+            });
             match samples.get_mut(index) {
                 // Keeps the `Arc` if the thread is the same, because changing its reference count
                 // takes longer than the rest of this function.
                 Some(sample) if Arc::ptr_eq(&sample.thread, name) => {
                     (sample.start_unix_ns, sample.duration, sample.tag, sample.tid) =
                         (start_unix_ns, duration, tag, *tid);
+                    sample.tag_name = tag_name;
                 }
                 sample => {
                     let thread = Arc::clone(name);
-                    let slow = SlowSample { start_unix_ns, duration, tag, thread, tid: *tid };
+                    let tid = *tid;
+                    let slow = SlowSample { start_unix_ns, duration, tag, tag_name, thread, tid };
                     match sample {
                         Some(sample) => *sample = slow,
                         None => samples.push(slow),
@@ -270,6 +286,12 @@ impl Parts<'_> {
             }
         }
     }
+}
+
+/// Returns the texts of the tags of these samples, each with the tag and the duration of its sample.
+fn names_of(samples: &[SlowSample]) -> Vec<(u64, u64, Arc<str>)> {
+    let name = |slow: &SlowSample| Some((slow.tag?, slow.duration, slow.tag_name.clone()?));
+    samples.iter().filter_map(name).collect()
 }
 
 /// Returns the scope with this number, and the statistics over it: the windows come first, then the

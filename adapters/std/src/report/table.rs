@@ -315,6 +315,9 @@ fn write_slowest(
             )?;
             if let Some(tag) = slow.tag.filter(|tag| *tag != 0) {
                 write!(f, ", tag {tag}")?;
+                if let Some(name) = &slow.tag_name {
+                    write!(f, " ({name})")?;
+                }
             }
             write!(f, ", thread {}", labels.label(slow))?;
         }

@@ -177,7 +177,7 @@ fn a_panic_of_the_file_is_an_error_of_finish() {
 fn rows_that_do_not_fit_while_the_file_blocks_are_dropped_and_counted() {
     let file = Shared::default();
     let (gate, permits, _begins) = Gate::new(file.clone());
-    let trace = TraceWriter::with_patience(gate, Duration::from_millis(1), Placement::default());
+    let trace = TraceWriter::start(gate, Duration::from_millis(1), Placement::default(), None);
     for _ in 0..TOO_MANY {
         trace.write(&start("main"));
     }
@@ -204,7 +204,7 @@ fn rows_that_do_not_fit_while_the_file_blocks_are_dropped_and_counted() {
 fn no_row_is_dropped_while_a_slow_file_makes_progress() {
     let file = Shared::default();
     let (gate, permits, begins) = Gate::new(file.clone());
-    let trace = TraceWriter::with_patience(gate, LONG, Placement::default());
+    let trace = TraceWriter::start(gate, LONG, Placement::default(), None);
     let of_writer = trace.clone();
     let writer = std::thread::spawn(move || {
         for _ in 0..TOO_MANY {
@@ -243,7 +243,7 @@ fn dropping_a_trace_whose_file_blocks_does_not_wait_again() {
     incomplete(&trace.finish_within(Duration::ZERO).unwrap_err());
     begins.recv().unwrap();
     // Would wait for a permit that comes only after it.
-    trace.0.0.close(LONG);
+    trace.0.queue.close(LONG);
     drop(permits);
 }
 

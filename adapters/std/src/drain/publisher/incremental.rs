@@ -134,7 +134,7 @@ impl Parts {
         Self {
             coverage: Coverage::new(Arc::clone(&sampler), overhead),
             limits: LimitWatch::new(Arc::clone(&pool), Random::ALL.into()),
-            publisher: Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, &clocks),
+            publisher: Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, &clocks, None),
             aggregator: aggregator.unwrap(),
             held: vec![],
             open: vec![],
@@ -241,7 +241,7 @@ impl Parts {
         assert!(now - times_at < REFRESH_EVERY);
         let report = publisher.published().load_full();
 
-        let mut anew = Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, clocks);
+        let mut anew = Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, clocks, None);
         anew.changes = Changes::new(WINDOWS.len(), clocks);
         for info in Random::ALL {
             anew.changes.note_event(info.id);

@@ -24,7 +24,7 @@ fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
         Duration::from_millis(100),
     );
     let mut aggregator = test_aggregator(&clocks);
-    let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks);
+    let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks, None);
     let mut limits = LimitWatch::new(pool, Trading::ALL.into());
     assert!(publisher.due_in(clocks.now().monotonic).is_zero(), "there is no report yet");
 
@@ -79,6 +79,7 @@ fn the_start_publishes_one_report_with_all_limits() {
         max_period: Duration::from_millis(100),
         every_set: false,
         limits_are_declared: true,
+        tag_names: None,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());
     let drain = Drain::new(pool, setup).unwrap();
