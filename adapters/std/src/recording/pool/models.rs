@@ -123,11 +123,11 @@ impl<'p> Drain<'p> {
         let lane = pool.lane(*lane_index);
         let ending = lane.is_ending();
         rings.refresh(lane);
-        rings.drain(pool, *lane_index, usize::MAX, |name, consumer, max_records| {
+        rings.drain(pool, *lane_index, usize::MAX, |thread, consumer, max_records| {
             consumer.drain_up_to(max_records, |record| {
                 let last_digit = (record.ticks() % 10).to_string();
                 assert!(
-                    &**name == RECORDER || last_digit == **name,
+                    &*thread.name == RECORDER || last_digit == *thread.name,
                     "a record is attributed to another thread"
                 );
                 ticks.push(record.ticks());
