@@ -73,7 +73,7 @@ const CUT: u64 = 1 << 63;
 ///
 /// # Cost and limits
 ///
-/// All memory, 68 to 80 bytes per text, is allocated and touched by `new`. The other calls are
+/// All memory, 72 to 80 bytes per text, is allocated and touched by `new`. The other calls are
 /// lock-free, do not allocate and make no system call. `tag_of` reads and writes three cache lines
 /// or so, which all threads share; on a hot path where that is too much, use the function `tag_of`
 /// there, and this one where the order is created.
