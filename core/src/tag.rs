@@ -18,8 +18,8 @@ use crate::record::MAX_PAYLOAD;
 ///
 /// # Cost
 ///
-/// It takes one multiplication after the other, one for each byte. These are about 4 cycles per byte
-/// on a server's processor. It is wait-free and can be evaluated at compile time.
+/// It takes one multiplication after the other, one for each byte. These are about 4 cycles per
+/// byte on a server's processor. It is wait-free and can be evaluated at compile time.
 ///
 /// ```
 /// use tailwatch_core::tag_of;

@@ -39,8 +39,8 @@ const CUT: u64 = 1 << 63;
 /// the tags. Clones share the texts.
 ///
 /// [`tag_of`](Self::tag_of) makes a tag as the function [`tag_of`](fn@crate::tag_of) does, and
-/// keeps the text. [`Builder::tag_names`](crate::Builder::tag_names) shows the texts in reports, and
-/// [`TraceWriter::with_tag_names`](crate::TraceWriter::with_tag_names) in a trace.
+/// keeps the text. [`Builder::tag_names`](crate::Builder::tag_names) shows the texts in reports,
+/// and [`TraceWriter::with_tag_names`](crate::TraceWriter::with_tag_names) in a trace.
 ///
 /// ```
 /// use tailwatch::{Collector, TagNames, Trading, measure_tagged};
@@ -68,8 +68,8 @@ const CUT: u64 = 1 << 63;
 ///   its end.
 /// - If two texts in the table have the same tag, [`name`](Self::name) returns neither of them, and
 ///   [`collisions`](Self::collisions) counts them. Once the older one is overwritten, nobody knows
-///   of it any more: the newer one is then shown for both. Two texts count as one if they are longer
-///   than 40 bytes and agree in these.
+///   of it any more: the newer one is then shown for both. Two texts count as one if they are
+///   longer than 40 bytes and agree in these.
 ///
 /// # Cost and limits
 ///

@@ -62,8 +62,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is
 /// the end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations
 /// are converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace.
-/// Only `start` rows have a tag. A trace [with tag names](Self::with_tag_names) has one more column,
-/// `tag_name`.
+/// Only `start` rows have a tag. A trace [with tag names](Self::with_tag_names) has one more
+/// column, `tag_name`.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};

@@ -288,7 +288,8 @@ impl Parts<'_> {
     }
 }
 
-/// Returns the texts of the tags of these samples, each with the tag and the duration of its sample.
+/// Returns the texts of the tags of these samples, each with the tag and the duration of its
+/// sample.
 fn names_of(samples: &[SlowSample]) -> Vec<(u64, u64, Arc<str>)> {
     let name = |slow: &SlowSample| Some((slow.tag?, slow.duration, slow.tag_name.clone()?));
     samples.iter().filter_map(name).collect()

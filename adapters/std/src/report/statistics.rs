@@ -45,8 +45,8 @@ pub struct SlowSample {
     /// [`Exemplar::tag`](tailwatch_core::Exemplar::tag) lists all cases.
     pub tag: Option<u64>,
     /// The text from which the tag was made, if [`Builder::tag_names`](crate::Builder::tag_names)
-    /// was given it. It is at most 40 bytes long, and `…` stands for the rest. JSON leaves it out if
-    /// it is not known.
+    /// was given it. It is at most 40 bytes long, and `…` stands for the rest. JSON leaves it out
+    /// if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag_name: Option<Arc<str>>,
     /// The name of the thread that ended the span, or recorded the duration or value.

@@ -220,8 +220,8 @@ impl fmt::Display for Selection<'_> {
             (0, _) => writeln!(f, "… and {idle} idle {}", events(idle)),
             _ => writeln!(
                 f,
-                "… and {} more {} ({idle} idle); Report::table().top(usize::MAX) shows all that are \
-                 not idle",
+                "… and {} more {} ({idle} idle); Report::table().top(usize::MAX) shows all but the \
+                 idle",
                 cut + idle,
                 events(cut + idle)
             ),
