@@ -525,18 +525,19 @@ mod tests {
     fn a_ring_becomes_free_with_the_last_record_of_its_thread() {
         let pool = pool(1);
         let mut parts = Parts::new(&pool);
-        for (number, name) in [(1, "first"), (2, "second")] {
-            let thread = claim(&pool, name);
+        for (number, name, tid) in [(1, "first", 7), (2, "second", 8), (3, "second", 9)] {
+            let identity = Identity { name: name.into(), tid: Some(tid) };
+            let thread = pool.claim(|| identity.clone()).unwrap();
             record(&thread, 10);
             drop(thread);
             for (pass, left) in [(1, true), (2, true), (3, false)] {
                 assert!(pool.lane(0).is_taken(), "pass {pass}");
                 assert_eq!(parts.pass(PassKind::DueUpTo(4)).has_more, left, "pass {pass}");
-                assert_eq!(&*parts.readers.thread(number).name, name);
+                assert_eq!(*parts.readers.thread(number), identity);
             }
             assert!(pool.lane(0).is_free());
         }
-        assert_eq!(parts.counts(), [20, 20, 0, 0]);
-        assert_eq!(parts.readers.produced(), 20);
+        assert_eq!(parts.counts(), [30, 30, 0, 0]);
+        assert_eq!(parts.readers.produced(), 30);
     }
 }
