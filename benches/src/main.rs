@@ -9,6 +9,7 @@ mod guest;
 mod idle;
 mod interval;
 mod jitter;
+mod many;
 mod memory;
 mod page;
 mod peers;
@@ -84,6 +85,14 @@ enum Bench {
         #[arg(long, hide = true)]
         row: Option<burst::Row>,
     },
+    /// Processor time, losses and memory while many events happen
+    Many {
+        #[command(flatten)]
+        effort: Effort,
+        /// Run only this row, in this process, and write its outcome as JSON
+        #[arg(long, hide = true)]
+        row: Option<many::Row>,
+    },
     /// The processor time of a collector while little or nothing is recorded
     Idle(Effort),
     /// The variation of a single record's cost, compared with two bare readings of the counter
@@ -117,6 +126,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Memory(Effort { smoke }) => memory::run(smoke),
         Bench::Burst { effort: Effort { smoke }, row: Some(row) } => burst::run_row(row, smoke),
         Bench::Burst { effort: Effort { smoke }, row: None } => burst::run(smoke),
+        Bench::Many { effort: Effort { smoke }, row: Some(row) } => many::run_row(row, smoke),
+        Bench::Many { effort: Effort { smoke }, row: None } => many::run(smoke),
         Bench::Idle(Effort { smoke }) => idle::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
