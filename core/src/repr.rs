@@ -141,6 +141,10 @@ pub trait StoredSample: Stored + private::Sealed {
     /// Returns the value and its weight.
     fn weighted(self) -> WeightedSample;
 
+    /// Returns the tick of the sample, if the representation stores it and the sample belongs to
+    /// any window.
+    fn tick(self) -> Option<u64>;
+
     /// Removes the samples of an expired slice from its window. `slice` is the index of the slice
     /// among those of all windows.
     fn remove_slice(samples: &mut [Self], window: WindowFilter, slice: usize);

@@ -10,6 +10,12 @@
 //! In wide storage, staging itself happens in batches. A sample is stored in the sample buffer
 //! anyway, for exact quantiles. Once enough new samples are there, this *batch* is added to the
 //! staged sums in one loop.
+//!
+//! Of an event that happens rarely, hardly any two samples belong to the same slices. Its batch
+//! therefore may be *mixed*: with a sample of other slices, only the exemplars are committed. The
+//! samples in the batch follow later, each to the slices of its own tick.
+
+use core::ops::Range;
 
 use super::{Aggregator, Counter, MomentsOf, SpanOrigin, row_number};
 use crate::{
@@ -31,6 +37,10 @@ use crate::{
 /// The largest number of samples in a batch: few enough that all of them are still in the cache
 /// when the batch is added up.
 const MAX_BATCH: u32 = 64;
+
+/// The largest number of samples that are committed one by one: for so few, this takes less time
+/// than to sum their bucket counts first.
+const FEW_SAMPLES: u32 = 16;
 
 /// Stages a sample: stores it in the sample buffer of its event, in place of the oldest sample
 /// there, and adds it to the batch or, in compact storage, to the staged sums. Returns whether this
@@ -72,12 +82,12 @@ const fn max_batch(len: usize) -> u32 {
 
 impl<S: Storage> Row<'_, S> {
     /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample
-    /// became an exemplar of the staged samples.
+    /// became an exemplar of the staged samples, and the weight that did not fit into counters.
     ///
     /// If the batch is full, adds it to the staged sums and bucket counts. If the sample is in no
     /// batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.
     /// If the sample is slow enough, stores it as an exemplar with the data in `origin`.
-    fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> bool {
+    fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> (bool, u64) {
         let is_buffered = !self.samples.is_empty();
         if S::Repr::IS_COMPACT || !is_buffered {
             if !S::Repr::IS_COMPACT {
@@ -87,42 +97,78 @@ impl<S: Storage> Row<'_, S> {
             if self.has_histograms() {
                 self.buckets().count(weighted, self.staged);
             }
-        } else if self.state.staged.batch >= max_batch(self.samples.len()) {
-            self.sum_batch();
         }
         let (value, list) = (weighted.value(), self.staged_exemplars());
         let is_slow = !S::ABSENT.slowest && exemplars::is_slow(list, value);
         if is_slow {
             exemplars::insert(list, new_exemplar(value, origin));
         }
+        let mut overflow = 0;
         if !S::Repr::IS_COMPACT {
             let min_slow_value = exemplars::min_slow_value(list);
             self.state.staged.min_slow_value = Counter::<S>::saturating_from(min_slow_value);
+            if is_buffered && self.state.staged.batch >= max_batch(self.samples.len()) {
+                overflow = self.sum_batch();
+            }
         }
-        is_slow
+        (is_slow, overflow)
     }
 
-    /// Adds the current batch to the staged sums and bucket counts.
-    pub(super) fn sum_batch(&mut self) {
+    /// Adds the current batch to the staged sums and bucket counts. If it is mixed, commits it
+    /// instead, with all that is staged. Returns the weight that did not fit into counters.
+    pub(super) fn sum_batch(&mut self) -> u64 {
         if S::Repr::IS_COMPACT {
-            return;
+            return 0;
         }
-        let len = core::mem::take(&mut self.state.staged.batch) as usize;
-        if len == 0 {
-            return;
+        if core::mem::take(&mut self.state.staged.is_mixed) {
+            self.commit_exemplars();
+            return self.commit_batch(None);
         }
-        // The batch consists of the `len` samples before index `next`. The buffer wraps around, so
-        // the first `at_end` of them may lie at its end.
-        let (next, buckets) = (self.state.next_sample, self.buckets());
-        let at_end = len.saturating_sub(next);
-        for samples in
-            [&self.samples[self.samples.len() - at_end..], &self.samples[next + at_end - len..next]]
-        {
+        let buckets = self.buckets();
+        for samples in self.take_batch() {
+            let samples = &self.samples[samples];
             self.state.staged.sums.add_all(samples);
             if !self.staged.is_empty() {
                 buckets.count_all(samples.iter().map(|sample| sample.weighted()), self.staged);
             }
         }
+        0
+    }
+
+    /// Ends the current batch. Returns the ranges of its samples in the buffer.
+    fn take_batch(&mut self) -> [Range<usize>; 2] {
+        let len = core::mem::take(&mut self.state.staged.batch) as usize;
+        // The batch consists of the `len` samples before index `next`. The buffer wraps around, so
+        // the first `at_end` of them may lie at its end.
+        let next = self.state.next_sample;
+        let at_end = len.saturating_sub(next);
+        [self.samples.len() - at_end..self.samples.len(), next + at_end - len..next]
+    }
+
+    /// Adds each sample of the current batch to the total and to the slices that contain `tick`, or
+    /// its own tick if that is `None`. Returns the weight that did not fit into counters.
+    fn commit_batch(&mut self, tick: Option<u64>) -> u64 {
+        let (buckets, has_histograms) = (self.buckets(), self.has_histograms());
+        let mut overflow = 0_u64;
+        for samples in self.take_batch() {
+            for sample in &self.samples[samples] {
+                let weighted = sample.weighted();
+                let moments = MomentsOf::<S>::of(weighted);
+                let (bucket, weight) = (buckets.index(weighted.value()), weighted.weight());
+                self.state.total.merge(&moments);
+                if has_histograms {
+                    overflow += self.total[bucket].add(weight);
+                }
+                let Some(tick) = tick.or(sample.tick()) else { continue };
+                for slice in self.windows.iter().filter_map(|window| window.slice_index(tick)) {
+                    overflow += self.slices[slice].merge(&moments);
+                    if has_histograms {
+                        overflow += self.counts.add(slice, bucket, weight);
+                    }
+                }
+            }
+        }
+        overflow
     }
 
     /// Prepares staging for samples of the slices that `tick` belongs to. The staged samples must
@@ -145,10 +191,33 @@ impl<S: Storage> Row<'_, S> {
         is_late
     }
 
+    /// Commits the exemplars of the staged samples, which must not be from the future.
+    fn commit_exemplars(&mut self) {
+        self.state.staged.min_slow_value = Counter::<S>::ZERO;
+        self.merge_staged_exemplars(self.total_list());
+        for window in self.windows {
+            let Some(slice) = window.slice_index(self.state.staged.from) else { continue };
+            self.merge_staged_exemplars(slice);
+        }
+        self.staged_exemplars().fill(Exemplar::EMPTY);
+    }
+
     /// Commits the staged samples, of which there must be some, to the total and, if `in_windows`,
     /// to their slices. Returns the weight that did not fit into counters.
     fn commit(&mut self, in_windows: bool) -> u64 {
-        self.sum_batch();
+        let mut overflow = 0_u64;
+        if !S::Repr::IS_COMPACT {
+            let staged = &self.state.staged;
+            let are_few = staged.sums.count() == 0 && staged.batch <= FEW_SAMPLES;
+            if in_windows && are_few && !staged.is_mixed {
+                self.commit_exemplars();
+                return self.commit_batch(Some(self.state.staged.from));
+            }
+            overflow = self.sum_batch();
+            if self.state.staged.sums.count() == 0 {
+                return overflow;
+            }
+        }
         let moments = self.state.staged.sums.moments();
         self.state.staged.sums = <S::Repr as Repr>::Moments::EMPTY;
         if !S::Repr::IS_COMPACT {
@@ -156,7 +225,6 @@ impl<S: Storage> Row<'_, S> {
         }
         let used = if self.has_histograms() { self.buckets().index_range(&moments) } else { 0..0 };
 
-        let mut overflow = 0_u64;
         self.state.total.merge(&moments);
         for (total, staged) in self.total[used.clone()].iter_mut().zip(&self.staged[used.clone()]) {
             overflow += total.merge(*staged);
@@ -187,7 +255,25 @@ impl<S: Storage> Aggregator<S> {
         weighted: WeightedSample,
         origin: &SpanOrigin,
     ) -> bool {
-        self.row(row).finish_staging(weighted, origin)
+        let (is_slow, overflow) = self.row(row).finish_staging(weighted, origin);
+        self.note_overflow(overflow);
+        is_slow
+    }
+
+    /// Whether staged samples may stay staged after their slices have ended, until a query commits
+    /// them or the batch is full.
+    ///
+    /// This must not make a difference. Bucket counters of 16 bits may saturate, and then each
+    /// sample has to reach them before its slice has left the window:
+    /// [`full_counters`](super::Counters::full_counters) would otherwise miss it.
+    pub(super) const COMMITS_LATE: bool =
+        !S::Repr::IS_COMPACT && <S::Count as Count>::MAX >= u32::MAX as u64;
+
+    /// Returns the first tick that lies in all windows.
+    #[inline(always)]
+    pub(super) fn first_in_all_windows(&mut self) -> u64 {
+        let windows = self.storage.parts().windows.iter();
+        windows.map(crate::statistics::window::Window::start).max().unwrap_or(0)
     }
 
     /// Adds a sample to the windows, the total and the limits of the event in `row`. `ticks` is the
@@ -205,7 +291,10 @@ impl<S: Storage> Aggregator<S> {
         origin: &SpanOrigin,
     ) {
         let (is_future, tick) = (self.is_future(ticks), ticks.min(self.now));
-        let is_covered = !is_future && self.state(row).staged.covers(tick);
+        // A tick that has left a window is late for it, even if staged samples are as old.
+        let is_covered = !is_future
+            && self.state(row).staged.covers(tick)
+            && (!Self::COMMITS_LATE || tick >= self.first_in_all_windows());
         let mut is_late = !is_covered && self.prepare_staging(row, tick, is_future);
 
         let shape = self.shape();
@@ -256,14 +345,23 @@ impl<S: Storage> Aggregator<S> {
         is_late
     }
 
-    /// Commits what is staged for the event in `row`, and prepares staging for samples of the
-    /// slices that `tick` belongs to. Returns whether `tick` is older than at least one window.
+    /// Commits what is staged for the event in `row`, except for a batch that may become mixed, and
+    /// prepares staging for samples of the slices that `tick` belongs to. Returns whether `tick` is
+    /// older than at least one window.
     ///
     /// If `is_future`, the sample to stage belongs to no slice; the result is then `false`.
     #[cold]
     #[inline(never)]
-    fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
-        self.commit(row);
+    pub(super) fn prepare_staging(&mut self, row: usize, tick: u64, is_future: bool) -> bool {
+        // A sample does not distinguish the last two ticks, which may belong to different slices.
+        let are_ticks_exact = self.now < u64::MAX - 1;
+        let staged = &mut self.state(row).staged;
+        if !Self::COMMITS_LATE || is_future || staged.sums.count() > 0 || !are_ticks_exact {
+            self.commit(row);
+        } else if staged.batch > 0 {
+            staged.is_mixed = true;
+            self.row(row).commit_exemplars();
+        }
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;
             self.first_used = link(row_number(row));
@@ -304,9 +402,10 @@ impl<S: Storage> Aggregator<S> {
     /// staged ones.
     pub(super) fn total_moments(&mut self, row: usize) -> MomentsOf<S> {
         let mut row = self.row(row);
-        row.sum_batch();
+        let overflow = row.sum_batch();
         let mut moments = row.state.total;
         moments.merge(&row.state.staged.sums.moments());
+        self.note_overflow(overflow);
         moments
     }
 

@@ -46,7 +46,8 @@ impl<S: Storage> Aggregator<S> {
         }
         let has_restarted = now < self.now;
         if has_restarted
-            || self.storage.parts().windows.iter().any(|window| window.is_slice_over(now))
+            || !Self::COMMITS_LATE
+                && self.storage.parts().windows.iter().any(|window| window.is_slice_over(now))
         {
             self.commit_all();
         }
@@ -389,7 +390,9 @@ impl<S: Storage> Row<'_, S> {
     /// Removes all samples of the slice with this index from the row.
     #[inline(always)]
     fn clear_slice(&mut self, slice: usize) {
-        if self.slices[slice].count() == 0 {
+        // The exemplars of a mixed batch are committed before its samples.
+        let is_mixed = !S::Repr::IS_COMPACT && self.state.staged.is_mixed;
+        if self.slices[slice].count() == 0 && !is_mixed {
             return;
         }
         if self.has_histograms() {

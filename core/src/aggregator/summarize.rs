@@ -555,8 +555,21 @@ impl<S: Storage> Aggregator<S> {
         };
         let filled = usize::try_from(state.total.count()).unwrap_or(usize::MAX);
         let samples = &samples[..filled.min(samples.len())];
-        let is_weighted = selection.moments.weight() != count;
-        StoredSample::quantiles(samples, scratch, filter, (count, is_weighted), (quantiles, found))
+        let of_window = (count, selection.moments.weight() != count);
+        // Usually the samples of the window are the newest ones, and lie in one piece. To look at
+        // these only saves fetching the whole buffer from memory.
+        if !S::Repr::IS_COMPACT
+            && let Ok(count) = usize::try_from(count)
+            && let Some(first) = state.next_sample.checked_sub(count)
+            && let Some(newest) = samples.get(first..state.next_sample)
+        {
+            let found = (quantiles, &mut *found);
+            let selected = StoredSample::quantiles(newest, scratch, filter, of_window, found);
+            if selected.is_some() {
+                return selected;
+            }
+        }
+        StoredSample::quantiles(samples, scratch, filter, of_window, (quantiles, found))
     }
 
     /// Sums the bucket counts of the selection's slices, or takes them from the total. Returns the

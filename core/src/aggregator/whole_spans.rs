@@ -9,8 +9,7 @@
 //!   created (or, if the clock has stepped back below that tick, before the lowest tick after such
 //!   a step), nor after it ended, and it did not end after the time of the pass.
 //! - The duration in the END gives a sample: it is not too large.
-//! - In wide storage, the span ended in the same slices of the windows as the event's *staged*
-//!   samples: those that are collected first, to be added to these slices together.
+//! - In wide storage, the span ended in all windows.
 //! - In wide storage, the event has no summary that is corrected for coordinated omission.
 //!
 //! Compact storage adds the sample by [`add_sample`](Aggregator::add_sample), like every other one.
@@ -60,31 +59,42 @@ impl<S: Storage> Aggregator<S> {
             self.limits_settled_until = 0;
         }
         let (now, time, shape) = (self.now, self.time, self.shape());
-        // The first tick at which a span can plausibly begin.
-        let earliest = self.earliest;
+        // The first tick at which a span can plausibly begin, and the first at which a usual one
+        // can end.
+        let (earliest, in_windows) = (self.earliest, self.first_in_all_windows());
+        let since = now.saturating_sub(in_windows);
 
         let mut spans = 0;
         for [start, end] in records.as_chunks::<2>().0 {
-            let StorageParts { row_of_id, rows, samples, .. } = self.storage.parts();
+            let StorageParts { row_of_id, rows, .. } = self.storage.parts();
             let Some(outcome) = end.outcome_index_of(*start) else { break };
             let Some((row, Unit::Time)) =
                 end.event().and_then(|event| S::row_of(row_of_id, event.get()))
             else {
                 break;
             };
-            let state = &mut rows[row];
+            let state = &rows[row];
             let (began, ended) = (start.ticks(), end.ticks());
-            let is_plausible = earliest <= began && began <= ended && ended <= now;
-            if !is_plausible {
-                break;
-            }
-            if !S::Repr::IS_COMPACT && (!state.staged.covers(ended) || state.corrected > 0) {
+            let is_plausible = earliest <= began
+                && began <= ended
+                && if S::Repr::IS_COMPACT {
+                    ended <= now
+                } else {
+                    ended.wrapping_sub(in_windows) <= since
+                };
+            if !is_plausible || !S::Repr::IS_COMPACT && state.corrected > 0 {
                 break;
             }
             let weighted =
                 time.units(end.payload()).and_then(|units| Self::weigh(units, end.sampling()));
             let Some(weighted) = weighted else { break };
+            if !S::Repr::IS_COMPACT && !state.staged.covers(ended) {
+                // The span is not late, because it ended in all windows.
+                self.prepare_staging(row, ended, false);
+            }
 
+            let StorageParts { rows, samples, .. } = self.storage.parts();
+            let state = &mut rows[row];
             spans += 1;
             state.outcomes[outcome].increment();
             state.pairing.paired.increment();

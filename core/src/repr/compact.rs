@@ -215,6 +215,11 @@ impl StoredSample for CompactSample {
         self.unpack()
     }
 
+    #[inline(always)]
+    fn tick(self) -> Option<u64> {
+        None
+    }
+
     #[inline(never)]
     #[expect(clippy::cast_possible_truncation, reason = "only the bits of the slices are wanted")]
     fn remove_slice(samples: &mut [Self], window: WindowFilter, slice: usize) {

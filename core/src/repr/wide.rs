@@ -86,6 +86,11 @@ impl StoredSample for WideSample {
         self.weighted
     }
 
+    #[inline(always)]
+    fn tick(self) -> Option<u64> {
+        self.tick.get()
+    }
+
     /// Does nothing: the samples of an expired slice have ticks before the window's first one, so
     /// they no longer belong to the window.
     #[inline(always)]

@@ -115,6 +115,9 @@ pub(crate) struct Staged<R: Repr> {
     pub(crate) ticks: u64,
     /// The slices that the tick `from` belongs to, like the ticks after it, `ticks` in all.
     pub(crate) slices: SliceSet,
+    /// Whether the batch also has samples of other slices. Nothing else is staged then, except for
+    /// exemplars. Always `false` in compact storage.
+    pub(crate) is_mixed: bool,
     /// Samples below this value do not become exemplars of the staged samples: enough that are at
     /// least as slow are staged already. Wide storage compares each sample with it first, which is
     /// fast; compact storage does not use it.
@@ -130,6 +133,7 @@ impl<R: Repr> Staged<R> {
         from: 0,
         ticks: 0,
         slices: SliceSet::NONE,
+        is_mixed: false,
         min_slow_value: R::Counter::ZERO,
         batch: 0,
     };
