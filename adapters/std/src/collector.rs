@@ -33,8 +33,9 @@ use crate::{
 ///
 /// Queries read the last published report. The drain reads each record at most
 /// [`Builder::max_period`](crate::Builder::max_period) after it was written, provided that the
-/// drain gets a core, and publishes a report at most 10 ms later, or 250 ms later if more than 64
-/// events have had records since the report before. Call [`flush`](Self::flush) before a query to
+/// drain gets a core, and publishes a report at most 10 ms later. If more than 64 events have had
+/// records since the report before, this takes 250 ms, or up to 750 ms with more than 512 events:
+/// the time grows with their number, so that the cost of reports does not. Call [`flush`](Self::flush) before a query to
 /// include everything recorded so far. Queries never wait for the drain, and the drain never waits
 /// for queries. [`Report`] describes how old the other parts of a report may be.
 ///

@@ -28,8 +28,8 @@ use crate::{
 /// the report and the uptime, the [time that summaries cover](tailwatch_core::Summary::covered),
 /// the ages of open spans and silences, and those parts of the health that change without records.
 /// After a [`flush`](crate::Collector::flush), all are as of the report. If records are lost and
-/// more than 64 events have been recorded, it may take 250 ms until the summaries of all of them
-/// are marked as incomplete.
+/// more than 64 events have been recorded, it may take 250 ms, or up to 750 ms with more than 512
+/// events, until the summaries of all of them are marked as incomplete.
 ///
 /// [`Display`](core::fmt::Display) formats it as a table for people: see
 /// [`ReportTable`](crate::ReportTable). `serde` serializes it as JSON

@@ -18,9 +18,24 @@ const SHORT_PAUSE: Duration = Duration::from_millis(10);
 const LONG_PAUSE: Duration = Duration::from_millis(250);
 /// From how many events on more events are many.
 const FEW_EVENTS: usize = 64;
+/// For how many events [`LONG_PAUSE`] is long enough. The pause grows with the number of events, so
+/// that more of them do not take more of a core, up to a number that keeps it well below
+/// [`REFRESH_EVERY`].
+const EVENTS_PER_LONG_PAUSE: u32 = 512;
+const MOST_LONG_PAUSES: u32 = 3;
 /// The age of the times in a report (such as its time and the ages of open spans) at which another
 /// report replaces it, even if nothing else changed.
 pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Returns the shortest time between two reports while this number of events change.
+fn pause(events: usize) -> Duration {
+    if events <= FEW_EVENTS {
+        return SHORT_PAUSE;
+    }
+    let most = MOST_LONG_PAUSES * EVENTS_PER_LONG_PAUSE;
+    let events = u32::try_from(events).unwrap_or(most).clamp(EVENTS_PER_LONG_PAUSE, most);
+    LONG_PAUSE * events / EVENTS_PER_LONG_PAUSE
+}
 
 /// Which parts of a report are outdated.
 #[derive(Clone, Debug)]
@@ -177,7 +192,7 @@ impl Changes {
     /// Returns when a report is due because of what changed since the last one, which was published
     /// at `last`; `None` if nothing changed.
     pub(super) fn due_at(&self, last: Instant) -> Option<Instant> {
-        let after = |events| last + if events <= FEW_EVENTS { SHORT_PAUSE } else { LONG_PAUSE };
+        let after = |events| last + pause(events);
         let records = self.has_records.then(|| after(self.pending.events.len()));
         let moved = || self.pending.windows.iter().map(EventSet::len).max().unwrap_or(0);
         let moved = self.has_moved.then(|| after(moved().max(self.pending.limits.len())));
@@ -186,14 +201,11 @@ impl Changes {
     }
 
     /// Returns when a report may compute every event anew because of a change that may concern all.
-    /// If these are many, this is done at intervals of [`LONG_PAUSE`], so that a few active events
-    /// can be published more often while records are lost.
+    /// If these are many, this is done at the intervals of reports on so many, so that a few active
+    /// events can be published more often while records are lost.
     fn sweep_at(&self, last: Instant) -> Instant {
         let soon = last + SHORT_PAUSE;
-        match self.swept_at {
-            Some(before) if self.known.len() > FEW_EVENTS => soon.max(before + LONG_PAUSE),
-            _ => soon,
-        }
+        self.swept_at.map_or(soon, |before| soon.max(before + pause(self.known.len())))
     }
 
     /// Begins a report, which is written over the report before the last. `last` is when the last
@@ -283,6 +295,22 @@ mod tests {
         assert_eq!(due_after(&changes, now), Some(250 * MS));
         report(&mut changes, now, now);
         assert_eq!(due_after(&changes, now), None);
+    }
+
+    #[test]
+    fn records_of_very_many_events_are_due_after_up_to_750_ms() {
+        let (mut changes, clocks) = changes();
+        let now = clocks.now().monotonic;
+        report(&mut changes, now, now);
+        for id in 1..=2_047 {
+            changes.note_event(EventId::new(id).unwrap());
+            if let Some(millis) = [(512, 250), (768, 375), (1_024, 500), (2_047, 750)]
+                .iter()
+                .find_map(|(events, millis)| (*events == id).then_some(*millis))
+            {
+                assert_eq!(due_after(&changes, now), Some(millis * MS), "{id} events");
+            }
+        }
     }
 
     #[test]
