@@ -38,8 +38,9 @@ pub struct StorageParts<'s, R: Repr, C> {
     pub rows: &'s mut [RowState<R>],
     /// The count, sums and extremes of the samples in each slice, row after row.
     pub slices: &'s mut [R::Moments],
-    /// The bucket counts of the slices, row after row. Within a row, a few neighbouring buckets
-    /// form a block. With the slices A, B and C, the order of the blocks is A0 B0 C0 A1 B1 C1 ….
+    /// The bucket counts of the slices, row after row, and in wide storage window after window. A
+    /// few neighbouring buckets form a block. With the slices A, B and C of a window (in compact
+    /// storage, of a row), the order of the blocks is A0 B0 C0 A1 B1 C1 ….
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
     pub totals: &'s mut [R::Counter],

@@ -108,15 +108,16 @@ impl<S: Storage> Row<'_, S> {
             let min_slow_value = exemplars::min_slow_value(list);
             self.state.staged.min_slow_value = Counter::<S>::saturating_from(min_slow_value);
             if is_buffered && self.state.staged.batch >= max_batch(self.samples.len()) {
-                overflow = self.sum_batch();
+                overflow = self.end_batch();
             }
         }
         (is_slow, overflow)
     }
 
-    /// Adds the current batch to the staged sums and bucket counts. If it is mixed, commits it
-    /// instead, with all that is staged. Returns the weight that did not fit into counters.
-    pub(super) fn sum_batch(&mut self) -> u64 {
+    /// Adds the current batch to the staged sums and bucket counts. If it is mixed, or if the counts
+    /// of a window have to be completed, commits all that is staged instead, which must not be from
+    /// the future. Returns the weight that did not fit into counters.
+    pub(super) fn end_batch(&mut self) -> u64 {
         if S::Repr::IS_COMPACT {
             return 0;
         }
@@ -124,6 +125,15 @@ impl<S: Storage> Row<'_, S> {
             self.commit_exemplars();
             return self.commit_batch(None);
         }
+        self.sum_batch();
+        if self.first_uncounted(self.newest_to_overwrite()).is_some() {
+            return self.commit_sums(true);
+        }
+        0
+    }
+
+    /// Adds the current batch, which must not be mixed, to the staged sums and bucket counts.
+    fn sum_batch(&mut self) {
         let buckets = self.buckets();
         for samples in self.take_batch() {
             let samples = &self.samples[samples];
@@ -132,7 +142,6 @@ impl<S: Storage> Row<'_, S> {
                 buckets.count_all(samples.iter().map(|sample| sample.weighted()), self.staged);
             }
         }
-        0
     }
 
     /// Ends the current batch. Returns the ranges of its samples in the buffer.
@@ -160,15 +169,65 @@ impl<S: Storage> Row<'_, S> {
                     overflow += self.total[bucket].add(weight);
                 }
                 let Some(tick) = tick.or(sample.tick()) else { continue };
-                for slice in self.windows.iter().filter_map(|window| window.slice_index(tick)) {
+                for (number, window) in self.windows.iter().enumerate() {
+                    let Some(slice) = window.slice_index(tick) else { continue };
                     overflow += self.slices[slice].merge(&moments);
-                    if has_histograms {
-                        overflow += self.counts.add(slice, bucket, weight);
+                    if has_histograms && self.is_counted(number) {
+                        let mut counts = self.counts.of_window::<S::Repr>(window);
+                        overflow += counts.add(slice, bucket, weight);
                     }
                 }
             }
         }
+        overflow + self.count_windows()
+    }
+
+    /// Completes the bucket counts of the windows that contain a sample which the next batch may
+    /// overwrite in the buffer, while the buffer still holds all of their samples. Nothing may be
+    /// staged. Returns the weight that did not fit into counters.
+    fn count_windows(&mut self) -> u64 {
+        let (newest, buckets) = (self.newest_to_overwrite(), self.buckets());
+        let mut overflow = 0;
+        while let Some(number) = self.first_uncounted(newest) {
+            self.state.counted |= 1 << number;
+            if !self.has_histograms() {
+                continue;
+            }
+            let window = &self.windows[number];
+            let mut counts = self.counts.of_window::<S::Repr>(window);
+            for sample in &*self.samples {
+                let slice = sample.tick().and_then(|tick| window.slice_index(tick));
+                let Some(slice) = slice else { continue };
+                let weighted = sample.weighted();
+                let bucket = buckets.index(weighted.value());
+                overflow += counts.add(slice, bucket, weighted.weight());
+            }
+        }
         overflow
+    }
+
+    /// Returns the number of the first window that contains this tick and whose bucket counts are
+    /// not complete.
+    fn first_uncounted(&self, tick: Option<u64>) -> Option<usize> {
+        let tick = tick?;
+        let mut windows = self.windows.iter().enumerate();
+        let found =
+            windows.find(|(number, window)| window.start() <= tick && !self.is_counted(*number));
+        found.map(|(number, _)| number)
+    }
+
+    /// Returns the tick of the newest sample that the next batch may overwrite in the buffer.
+    /// Returns `None` if there is none, or if the counts of all windows are complete.
+    fn newest_to_overwrite(&self) -> Option<u64> {
+        let numbers = 0..self.windows.len();
+        if numbers.into_iter().all(|number| self.is_counted(number)) {
+            return None;
+        }
+        let (next, batch) = (self.state.next_sample, max_batch(self.samples.len()) as usize);
+        let (first, last) = self.samples.split_at(next);
+        let at_end = batch.min(last.len());
+        let samples = last[..at_end].iter().chain(&first[..batch - at_end]);
+        samples.filter_map(|sample| sample.tick()).max()
     }
 
     /// Prepares staging for samples of the slices that `tick` belongs to. The staged samples must
@@ -205,7 +264,6 @@ impl<S: Storage> Row<'_, S> {
     /// Commits the staged samples, of which there must be some, to the total and, if `in_windows`,
     /// to their slices. Returns the weight that did not fit into counters.
     fn commit(&mut self, in_windows: bool) -> u64 {
-        let mut overflow = 0_u64;
         if !S::Repr::IS_COMPACT {
             let staged = &self.state.staged;
             let are_few = staged.sums.count() == 0 && staged.batch <= FEW_SAMPLES;
@@ -213,11 +271,19 @@ impl<S: Storage> Row<'_, S> {
                 self.commit_exemplars();
                 return self.commit_batch(Some(self.state.staged.from));
             }
-            overflow = self.sum_batch();
-            if self.state.staged.sums.count() == 0 {
-                return overflow;
+            if staged.is_mixed {
+                return self.end_batch();
             }
+            self.sum_batch();
         }
+        self.commit_sums(in_windows)
+    }
+
+    /// Commits the staged sums, bucket counts and exemplars; the batch must be empty. Parameter and
+    /// result are as for [`commit`](Self::commit).
+    #[inline(always)]
+    fn commit_sums(&mut self, in_windows: bool) -> u64 {
+        let mut overflow = 0_u64;
         let moments = self.state.staged.sums.moments();
         self.state.staged.sums = <S::Repr as Repr>::Moments::EMPTY;
         if !S::Repr::IS_COMPACT {
@@ -230,19 +296,20 @@ impl<S: Storage> Row<'_, S> {
             overflow += total.merge(*staged);
         }
         self.merge_staged_exemplars(self.total_list());
-        for window in if in_windows { self.windows } else { &[] } {
+        for (number, window) in if in_windows { self.windows } else { &[] }.iter().enumerate() {
             let Some(slice) = window.slice_index(self.state.staged.from) else { continue };
             let sums = &mut self.slices[slice];
             overflow += sums.merge(&moments);
-            if self.has_histograms() {
+            if self.has_histograms() && self.is_counted(number) {
                 let weight = self.slices[slice].weight();
-                overflow += self.counts.add_all::<S::Repr>(slice, self.staged, &used, weight);
+                let mut counts = self.counts.of_window::<S::Repr>(window);
+                overflow += counts.add_all::<S::Repr>(slice, self.staged, &used, weight);
             }
             self.merge_staged_exemplars(slice);
         }
         self.staged[used].fill(Counter::<S>::ZERO);
         self.staged_exemplars().fill(Exemplar::EMPTY);
-        overflow
+        if S::Repr::IS_COMPACT { overflow } else { overflow + self.count_windows() }
     }
 }
 
@@ -402,7 +469,7 @@ impl<S: Storage> Aggregator<S> {
     /// staged ones.
     pub(super) fn total_moments(&mut self, row: usize) -> MomentsOf<S> {
         let mut row = self.row(row);
-        let overflow = row.sum_batch();
+        let overflow = row.end_batch();
         let mut moments = row.state.total;
         moments.merge(&row.state.staged.sums.moments());
         self.note_overflow(overflow);

@@ -111,8 +111,10 @@ impl<S: Storage> Row<'_, S> {
     /// weight that did not fit.
     fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
         let mut overflow = self.total[bucket].add(weight);
-        for slice in slices_at(self.windows, tick) {
-            overflow = overflow.saturating_add(self.counts.add(slice, bucket, weight));
+        for window in self.windows {
+            let Some(slice) = tick.and_then(|tick| window.slice_index(tick)) else { continue };
+            let mut counts = self.counts.of_window::<S::Repr>(window);
+            overflow = overflow.saturating_add(counts.add(slice, bucket, weight));
         }
         overflow
     }

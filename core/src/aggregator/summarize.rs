@@ -499,12 +499,14 @@ impl<S: Storage> Aggregator<S> {
     // before the loop.
     #[inline(never)]
     fn count_at(&mut self, selection: &SelectionOf<S>, bucket: usize) -> Counter<S> {
-        let row = self.row(selection.row);
+        let mut row = self.row(selection.row);
         match selection.scope {
             Scope::Total => row.total[bucket],
             Scope::Window(window) => {
                 let slices = row.windows[window].slice_indices();
-                row.counts.sum_at(bucket, slices.start, slices.len())
+                let window = &row.windows[window];
+                let counts = row.counts.of_window::<S::Repr>(window);
+                counts.sum_at(bucket, slices.start, slices.len())
             }
         }
     }
@@ -582,7 +584,7 @@ impl<S: Storage> Aggregator<S> {
             return (0, &[]);
         }
         let used = row.buckets().index_range(&selection.moments);
-        let Row { windows, slices: moments, counts, total, folded, .. } = row;
+        let Row { windows, slices: moments, mut counts, total, folded, .. } = row;
         let Scope::Window(window) = selection.scope else {
             return (used.start, &total[used]);
         };
@@ -590,6 +592,7 @@ impl<S: Storage> Aggregator<S> {
         let (first_slice, moments) = (slices.start, &moments[slices]);
         let window_weight = selection.moments.weight();
         // The totals show which buckets have never had a sample, so that `sum` can skip them.
+        let counts = counts.of_window::<S::Repr>(&windows[window]);
         counts.sum::<S::Repr>((first_slice, moments, window_weight), &used, total, folded);
         (used.start, &folded[used])
     }

@@ -4,20 +4,22 @@
 //! histogram for every *row*: an event, or the corrected summary of an event (corrected for
 //! coordinated omission). The slices of a row are numbered consecutively across all windows.
 //!
-//! A few neighbouring buckets form a *block*. Within a row, blocks that cover the same buckets in
-//! different slices are adjacent: block 0 of every slice, then block 1 of every slice, and so on.
-//! With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
+//! A few neighbouring buckets form a *block*. Within a window (in compact storage, within a row),
+//! blocks that cover the same buckets in different slices are adjacent: block 0 of every slice, then
+//! block 1 of every slice, and so on. With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
 //!
 //! - Blocks let one vector instruction add several counts.
 //! - The interleaved order lets the slices of a window be summed from adjacent memory. It also
 //!   keeps the counts of an event in few pages, because its samples usually fall into few buckets,
 //!   the same ones in all slices.
+//! - In wide storage, a window whose samples are all in the sample buffer needs no counts. So the
+//!   counts of each window lie in pages of their own, which then stay unused.
 
 use core::ops::Range;
 
 use crate::{
     repr::{Repr, StoredMoments},
-    statistics::histogram::count::Count,
+    statistics::{histogram::count::Count, window::Window},
 };
 
 /// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes.
@@ -46,32 +48,56 @@ fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count.get()) == 0
 }
 
-/// The bucket counts of one row's slices. `C` is the type of a stored count.
+/// The bucket counts of the slices of one row, or of one window of it. `C` is the type of a stored
+/// count.
 pub(crate) struct BucketCounts<'a, C> {
     /// The blocks in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],
-    /// The number of slices in all windows together.
+    /// The number of blocks in each slice.
+    per_slice: usize,
+    /// The index of the first slice, and the number of slices.
+    first: usize,
     slices: usize,
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
-    /// Borrows the counts of a row, in which each of `slices` slices has the same number of
-    /// buckets.
+    /// Borrows the counts of a row, in which each of `slices` slices has a histogram of `buckets`
+    /// buckets, a [`padded`] number.
     #[inline(always)]
-    pub(crate) const fn new(counts: &'a mut [C], slices: usize) -> Self {
-        Self { blocks: counts.as_chunks_mut().0, slices }
+    pub(crate) const fn new(counts: &'a mut [C], slices: usize, buckets: usize) -> Self {
+        let blocks = counts.as_chunks_mut().0;
+        Self { blocks, per_slice: buckets / BLOCK, first: 0, slices }
+    }
+
+    /// Borrows the counts of a window. In compact storage, these are those of the row.
+    #[inline(always)]
+    pub(crate) fn of_window<R: Repr>(&mut self, window: &Window) -> BucketCounts<'_, C> {
+        let Self { per_slice, first, slices, .. } = *self;
+        if R::IS_COMPACT {
+            return BucketCounts { blocks: self.blocks, per_slice, first, slices };
+        }
+        let slices = window.slice_indices();
+        let blocks = slices.start * per_slice..slices.end * per_slice;
+        let blocks = self.blocks.get_mut(blocks).unwrap_or_default();
+        BucketCounts { blocks, per_slice, first: slices.start, slices: slices.len() }
+    }
+
+    /// Returns the position of a block of a slice.
+    #[inline(always)]
+    const fn position(&self, block: usize, slice: usize) -> usize {
+        block * self.slices + slice - self.first
     }
 
     /// Adds `weight` to the counter of a bucket in a slice. Returns the weight that did not fit.
     pub(crate) fn add(&mut self, slice: usize, bucket: usize, weight: u64) -> u64 {
-        self.blocks[bucket / BLOCK * self.slices + slice][bucket % BLOCK].add(weight)
+        self.blocks[self.position(bucket / BLOCK, slice)][bucket % BLOCK].add(weight)
     }
 
     /// Returns the sum of a bucket's counts in `slices` consecutive slices. `first` is the index of
     /// the first of them. The sum saturates at [`Count::MAX`].
     #[inline(always)]
     pub(crate) fn sum_at<N: Count>(&self, bucket: usize, first: usize, slices: usize) -> N {
-        let blocks = self.blocks.iter().skip(bucket / BLOCK * self.slices + first).take(slices);
+        let blocks = self.blocks.iter().skip(self.position(bucket / BLOCK, first)).take(slices);
         blocks.fold(N::ZERO, |sum, counts| {
             sum.saturating_sum(N::saturating_from(counts[bucket % BLOCK].get()))
         })
@@ -96,7 +122,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
             if !R::IS_COMPACT && is_empty(more) {
                 continue;
             }
-            let counts = self.blocks[block * self.slices + slice].iter_mut().zip(more);
+            let position = self.position(block, slice);
+            let counts = self.blocks[position].iter_mut().zip(more);
             if fits {
                 counts.for_each(|(count, more)| {
                     *count = count.wrapping_sum(C::from_u64(more.get()));
@@ -134,7 +161,7 @@ impl<'a, C: Count> BucketCounts<'a, C> {
                 continue;
             }
             // Skipping a slice without samples saves fetching a cache line.
-            let counted = self.blocks[block * self.slices + first..][..moments.len()]
+            let counted = self.blocks[self.position(block, first)..][..moments.len()]
                 .iter()
                 .zip(moments)
                 .filter(|(_, moments)| moments.count() > 0)
@@ -160,7 +187,8 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     ) {
         for block in blocks(used) {
             if R::IS_COMPACT || !is_empty(&by_blocks(totals)[block]) {
-                self.blocks[block * self.slices + slice] = [C::ZERO; BLOCK];
+                let position = self.position(block, slice);
+                self.blocks[position] = [C::ZERO; BLOCK];
             }
         }
     }
@@ -243,7 +271,11 @@ mod tests {
         };
         for (slice, added, clears) in steps {
             // The counts of the second of two rows.
-            let mut counts = BucketCounts::new(&mut all[SHAPE.all_counts() / 2..], SHAPE.slices);
+            let mut counts = BucketCounts::new(
+                &mut all[SHAPE.all_counts() / 2..],
+                SHAPE.slices,
+                SHAPE.padded_buckets(),
+            );
             let mut staged = vec![R::Counter::ZERO; SHAPE.padded_buckets()];
             for (bucket, weight) in &added {
                 assert_eq!(staged[*bucket].add(*weight) + totals[*bucket].add(*weight), 0);

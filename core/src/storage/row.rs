@@ -101,7 +101,7 @@ impl<'a, S: Storage> Row<'a, S> {
             windows,
             state: &mut rows[row],
             slices: section(parts.slices, row, shape.slices),
-            counts: BucketCounts::new(counts, shape.slices),
+            counts: BucketCounts::new(counts, shape.slices, buckets),
             total: section(totals, row, buckets),
             staged: section(staged, row, buckets),
             samples: section(parts.samples, row, samples),
@@ -130,6 +130,16 @@ impl<'a, S: Storage> Row<'a, S> {
     #[inline(always)]
     pub(crate) const fn has_histograms(&self) -> bool {
         self.shape.octaves > 0
+    }
+
+    /// Returns whether the bucket counts of the window with this number are complete: see
+    /// [`RowState::counted`].
+    #[inline(always)]
+    pub(crate) fn is_counted(&self, window: usize) -> bool {
+        let bit = u32::try_from(window).ok().and_then(|window| 1_u8.checked_shl(window));
+        S::Repr::IS_COMPACT
+            || self.samples.is_empty()
+            || bit.is_none_or(|bit| self.state.counted & bit != 0)
     }
 
     /// Returns a list of exemplars: that of the slice with this index, then come those of the total

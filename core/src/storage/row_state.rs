@@ -56,6 +56,11 @@ pub struct RowState<R: Repr> {
     pub(crate) next_used: u16,
     /// The link to the next row in the chain of the rows that have had a limit, in ascending order.
     pub(crate) next_watched: u16,
+    /// A bit for each of the first 8 windows, which is set if the bucket counts of its slices are
+    /// complete. Otherwise they are all 0: the sample buffer holds all samples of the window, so
+    /// nothing asks for the counts. Those of further windows are always complete, and so are those
+    /// of rows without a sample buffer and in compact storage, where no bit is set.
+    pub(crate) counted: u8,
 }
 
 /// The link that ends a chain of rows. It leads to no row, because it is greater than that of any.
@@ -83,6 +88,7 @@ impl<R: Repr> RowState<R> {
         interval_nanos: 0,
         next_used: 0,
         next_watched: 0,
+        counted: 0,
     };
 }
 
