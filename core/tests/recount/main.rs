@@ -15,6 +15,7 @@ mod definitions;
 mod full_counters;
 mod harness;
 mod hostile;
+mod late_commits;
 mod limits;
 mod memory;
 mod model;
