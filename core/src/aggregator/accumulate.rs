@@ -158,28 +158,58 @@ impl<S: Storage> Row<'_, S> {
     /// its own tick if that is `None`. Returns the weight that did not fit into counters.
     fn commit_batch(&mut self, tick: Option<u64>) -> u64 {
         let (buckets, has_histograms) = (self.buckets(), self.has_histograms());
-        let mut overflow = 0_u64;
+        let (mut overflow, mut indices) = (0_u64, [0; MAX_BATCH as usize]);
         for samples in self.take_batch() {
-            for sample in &self.samples[samples] {
-                let weighted = sample.weighted();
-                let moments = MomentsOf::<S>::of(weighted);
-                let (bucket, weight) = (buckets.index(weighted.value()), weighted.weight());
+            let mut rest = &self.samples[samples];
+            while let [first, ..] = rest {
+                let (tick, len) = match (tick, first.tick()) {
+                    (Some(_), _) => (tick, rest.len()),
+                    (None, Some(own)) => (Some(own), self.len_in_same_slices(own, rest)),
+                    (None, None) => (None, 1),
+                };
+                let (run, others) = rest.split_at(len);
+                rest = others;
+                let mut sums = <S::Repr as Repr>::Moments::EMPTY;
+                sums.add_all(run);
+                let (moments, counted) = (sums.moments(), if has_histograms { run } else { &[] });
                 self.state.total.merge(&moments);
-                if has_histograms {
-                    overflow += self.total[bucket].add(weight);
+                for (index, sample) in indices.iter_mut().zip(counted) {
+                    let weighted = sample.weighted();
+                    *index = buckets.index(weighted.value());
+                    overflow += self.total[*index].add(weighted.weight());
                 }
-                let Some(tick) = tick.or(sample.tick()) else { continue };
+                let Some(tick) = tick else { continue };
                 for (number, window) in self.windows.iter().enumerate() {
                     let Some(slice) = window.slice_index(tick) else { continue };
                     overflow += self.slices[slice].merge(&moments);
-                    if has_histograms && self.is_counted(number) {
+                    if self.is_counted(number) {
                         let mut counts = self.counts.of_window::<S::Repr>(window);
-                        overflow += counts.add(slice, bucket, weight);
+                        for (index, sample) in indices.iter().zip(counted) {
+                            overflow += counts.add(slice, *index, sample.weighted().weight());
+                        }
                     }
                 }
             }
         }
         overflow + self.count_windows()
+    }
+
+    /// Returns how many samples at the beginning of `samples`, at least one, belong to the same
+    /// slices as the first one, whose tick is `tick`.
+    fn len_in_same_slices(&self, tick: u64, samples: &[<S::Repr as Repr>::Sample]) -> usize {
+        let (mut from, mut to) = (0, u64::MAX);
+        for window in self.windows {
+            if let Some((_, start)) = window.slice_index_and_start(tick) {
+                (from, to) = (from.max(start), to.min(start.saturating_add(window.slice_ticks())));
+            } else {
+                to = to.min(window.start());
+            }
+        }
+        let is_same = |sample: &&_| {
+            let tick = <S::Repr as Repr>::Sample::tick(**sample);
+            tick.is_some_and(|tick| from <= tick && tick < to)
+        };
+        samples.iter().take_while(is_same).count().max(1)
     }
 
     /// Completes the bucket counts of the windows that contain a sample which the next batch may

@@ -282,6 +282,13 @@ impl<S: Storage> Aggregator<S> {
             Scope::Total => row.total_list()..row.total_list() + 1,
         };
         for list in lists {
+            // The largest sample shows whether the list has to be fetched from memory.
+            if !S::Repr::IS_COMPACT
+                && let Some(slice) = row.slices.get(list)
+                && !(slice.count() > 0 && exemplars::is_slow(buffer, slice.moments().max()))
+            {
+                continue;
+            }
             exemplars::merge(buffer, row.exemplar_list(list));
         }
         let len = buffer.len().min(per_list);

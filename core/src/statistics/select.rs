@@ -2,8 +2,8 @@
 //!
 //! [`quantiles`] selects samples without weights by the standard library's `select_nth_unstable`
 //! (introselect: quickselect that falls back to median of medians), which takes linear time even in
-//! the worst case. It finds several quantiles from the largest to the smallest, each among the
-//! samples up to the one that the previous selection found. [`weighted_quantiles`] sorts the
+//! the worst case. It finds several quantiles from the smallest to the largest, each among the
+//! samples from the one on that the previous selection found. [`weighted_quantiles`] sorts the
 //! samples by the standard library's `sort_unstable`.
 //!
 //! The standard library's selection and sorting take about 7,000 bytes of code on a Cortex-M,
@@ -15,7 +15,7 @@ use crate::statistics::quantile::Quantile;
 /// Returns the values at the given quantiles by [nearest rank](Quantile), or `None` if there are no
 /// samples. Reorders the samples.
 ///
-/// `quantiles` must be in ascending order. Otherwise some results may be too small (they are still
+/// `quantiles` must be in ascending order. Otherwise some results may be too large (they are still
 /// values of samples), and debug builds panic.
 ///
 /// ```
@@ -35,19 +35,23 @@ pub fn quantiles<T: Copy + Default + Ord, const K: usize>(
     if count == 0 {
         return None;
     }
-    let mut found = [T::default(); K];
-    let mut rest = samples;
-    for (value, quantile) in found.iter_mut().zip(quantiles).rev() {
+    // The samples from the index `first` on are the largest ones. Once a quantile was found, it is
+    // the first of them.
+    let (mut found, mut rest, mut first, mut is_found) = ([T::default(); K], samples, 0, false);
+    for (value, quantile) in found.iter_mut().zip(quantiles) {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a rank is at most the number of samples"
         )]
         let index = (quantile.rank(count) - 1) as usize;
-        // `rest` ends at the index of the next larger quantile, so the index is out of range only
-        // if the quantiles are not in ascending order. Then the last of the rest is used.
-        let index = index.min(rest.len() - 1);
-        *value = *rest.select_nth_unstable(index).1;
-        rest = &mut rest[..=index];
+        // The index is less than `first` only if the quantiles are not in ascending order. Then the
+        // first of the rest is used.
+        let offset = index.saturating_sub(first);
+        if offset > 0 || !is_found {
+            rest.select_nth_unstable(offset);
+            rest = &mut rest[offset..];
+        }
+        (*value, first, is_found) = (rest[0], first + offset, true);
     }
     Some(found)
 }

@@ -102,6 +102,7 @@ fn check(
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn results_are_those_of_all_samples_however_late_they_are_committed(
         steps in vec(step(), 1..250),

@@ -27,6 +27,9 @@ const MOST_LONG_PAUSES: u32 = 3;
 /// report replaces it, even if nothing else changed.
 pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
+/// About what a report takes per event, if nothing of the event is in a cache.
+const TIME_PER_EVENT: Duration = Duration::from_micros(20);
+
 /// Returns the shortest time between two reports while this number of events change.
 fn pause(events: usize) -> Duration {
     if events <= FEW_EVENTS {
@@ -187,6 +190,12 @@ impl Changes {
         // A new anchor converts the start of each slow sample to another wall-clock time.
         self.has_swept |= unrecorded != self.unrecorded || wall != self.wall;
         (self.unrecorded, self.wall) = (unrecorded, wall);
+    }
+
+    /// Returns about how long the next reports may take.
+    pub(super) fn report_time(&self) -> Duration {
+        let events = self.known.len().max(self.pending.events.len());
+        u32::try_from(events).map_or(Duration::MAX, |events| TIME_PER_EVENT * events)
     }
 
     /// Returns when a report is due because of what changed since the last one, which was published

@@ -157,6 +157,11 @@ impl LaneRings {
         true
     }
 
+    /// Notes that the ring is too small for the rate at which it is written.
+    pub(crate) fn note_small(&mut self) {
+        self.is_small = true;
+    }
+
     /// Notes that the lane has become free, which withdraws an offer.
     pub(crate) fn become_free(&mut self) {
         (self.is_small, self.has_offered) = (false, false);

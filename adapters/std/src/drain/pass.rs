@@ -52,6 +52,7 @@ impl Drain {
         let changes = &mut publisher.changes;
         let began = clocks.now().monotonic;
         lost_ends.take(aggregator.pass() + 1, kind, began, pool);
+        readers.report_time = changes.report_time();
         let pass = readers.refresh(kind, aggregator.pass() + 1);
         clocks.read();
         aggregator.begin_pass(clocks.now().ticks);

@@ -51,6 +51,15 @@ impl PollInterval {
         pending >= early_drain_threshold(capacity) || now >= self.due_at()
     }
 
+    /// Returns how many records will be written in `time`, at the rate at which the `pending` ones
+    /// were written since the last drain. A burst that is shorter than [`MIN_PERIOD`] counts as
+    /// the records of this time.
+    pub(crate) fn expected_in(&self, time: Duration, pending: usize, now: Instant) -> usize {
+        let elapsed = now.saturating_duration_since(self.last_drain).max(MIN_PERIOD);
+        let records = time.as_micros() * pending as u128 / elapsed.as_micros();
+        usize::try_from(records).unwrap_or(usize::MAX)
+    }
+
     /// Begins the next interval. Its length follows from the rate at which the `pending` records
     /// were written since the last drain, and is at most `max_period`.
     ///
@@ -106,6 +115,15 @@ mod tests {
         now += MS;
         interval.update(100_000, 16_384, now, LONGEST);
         assert_eq!(interval.due_at(), now + MS);
+    }
+
+    #[test]
+    fn the_expected_records_follow_from_the_rate_and_a_burst_counts_as_a_millisecond() {
+        let start = Instant::now();
+        let interval = PollInterval::new(start);
+        for (time, elapsed, records) in [(40, 2 * MS, 2_000), (4, 2 * MS, 200), (4, MS / 8, 400)] {
+            assert_eq!(interval.expected_in(time * MS, 100, start + elapsed), records);
+        }
     }
 
     #[test]

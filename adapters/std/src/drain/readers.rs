@@ -113,6 +113,8 @@ pub(super) struct Readers {
     last_start: PassStart,
     /// The index of the lane with which the next pass begins.
     first_lane: usize,
+    /// About how long a report takes, which a ring has to have room for.
+    pub(super) report_time: Duration,
     /// The index of the lane that is the next to be offered a larger ring, if it needs one.
     first_offer: usize,
     /// The longest time for which a lane may be left unread.
@@ -146,6 +148,7 @@ impl Readers {
             threads,
             last_start,
             first_lane: 0,
+            report_time: Duration::ZERO,
             first_offer: 0,
             max_period,
             known,
@@ -287,6 +290,10 @@ impl Readers {
             let interval = poll_interval.get_or_insert_with(|| PollInterval::new(now));
             if kind.skips_rings() && !*is_ending && !interval.is_due(pending, capacity, now) {
                 return false;
+            }
+            // While a report takes its time, the ring is not read.
+            if interval.expected_in(self.report_time, pending, now) > capacity / 2 {
+                rings.note_small();
             }
             // A lane that this pass has no budget left for has to be due in the next pass as well.
             if pass.has_budget() {
