@@ -156,6 +156,7 @@ mod reporter;
 mod settings;
 mod sync;
 mod tag_names;
+#[cfg(feature = "csv")]
 mod trace;
 mod warning;
 
@@ -176,6 +177,10 @@ pub use tailwatch_record::{
     record_start, record_start_tagged, record_value, time, try_time,
 };
 
+#[cfg(feature = "table")]
+pub use self::report::table::{ReportTable, SortBy};
+#[cfg(feature = "csv")]
+pub use self::trace::{TraceIncomplete, TraceWriter};
 pub use self::{
     clock::{ClockMode, ClockSource, HostClock},
     collector::{
@@ -202,7 +207,6 @@ pub use self::{
         health::Health,
         sla::{SlaChange, SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
-        table::{ReportTable, SortBy},
     },
     reporter::Reporter,
     settings::{
@@ -216,7 +220,6 @@ pub use self::{
         problem::{SettingsError, SettingsProblem},
     },
     tag_names::TagNames,
-    trace::{TraceIncomplete, TraceWriter},
 };
 
 #[doc = include_str!("coming_from.md")]

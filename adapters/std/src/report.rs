@@ -6,8 +6,10 @@ pub(crate) mod health;
 mod json;
 pub(crate) mod sla;
 pub(crate) mod statistics;
+#[cfg(feature = "table")]
 pub(crate) mod table;
 pub(crate) mod text;
+#[cfg(feature = "table")]
 mod thread_labels;
 
 use core::time::Duration;

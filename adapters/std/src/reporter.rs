@@ -78,6 +78,7 @@ impl Reporter {
     ///
     /// # Errors
     /// Returns an error if the operating system cannot start the thread.
+    #[cfg(feature = "table")]
     pub fn table(
         collector: &Collector,
         every: Duration,
