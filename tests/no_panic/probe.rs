@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tailwatch::{
-    Clock, EventId, Outcome, Record, TickRate, Token, Trading,
+    Clock, Collector, EventId, Outcome, Record, TickRate, Token, Trading,
     tailwatch_core::{Producer, Recorder},
 };
 
@@ -65,6 +65,12 @@ extern "C" fn core_number(recorder: &Core<'_>, event: &EventId, number: u64) -> 
 #[unsafe(no_mangle)]
 extern "C" fn core_push(producer: &Producer<'_>, time: u64, rest: u64) {
     producer.push(Record::from_words([time, rest]));
+}
+
+/// Starts a collector, so that the archive has the functions to which collectors point.
+#[unsafe(no_mangle)]
+extern "C" fn with_collector() -> bool {
+    Collector::builder().start().is_ok_and(|collector| collector.install().is_ok())
 }
 
 /// Panics if `index` is out of bounds, which the check must find.

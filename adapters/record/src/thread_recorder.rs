@@ -3,13 +3,9 @@
 //! The recorder is in a thread-local, with copies of what a span reads. A thread without a ring has
 //! a recorder too. Its copies of the gate are those of a closed one, which leads a START to the
 //! rare path. Its clock counts as the operating system's, which the rare path reads at an END. The
-//! hot path therefore does not ask whether the thread has a ring. A second thread-local owns the
-//! claim on the ring, and gives the ring back when the thread ends. The recorder has no destructor,
-//! so it can be used until the end of the thread.
-//!
-//! A span refers to neither. The end of a span looks up the recorder again. Therefore a span may
-//! outlive the thread's claim, for example in another thread-local that is dropped later, and may
-//! end on another thread.
+//! hot path therefore does not ask whether the thread has a ring. The crate `tailwatch` gives the
+//! thread a ring, and takes it away before the thread ends. The recorder has no destructor, so it
+//! can be used until the end of the thread.
 
 #![allow(
     unsafe_code,

@@ -239,8 +239,8 @@ impl Drain {
     /// Returns the bytes in use of what [`reserved_bytes`] counts in full.
     fn used_bytes(&self) -> usize {
         let shape = self.aggregator.shape();
-        let unused_events = shape.events - self.aggregator.used_events();
-        let report = report_bytes(&shape) - unused_events * report_data_bytes(&shape);
+        let (events, used) = (self.events.len(), self.aggregator.used_events());
+        let report = events * summaries_bytes(&shape) + used * report_data_bytes(&shape);
         self.aggregator.used_bytes()
             + REPORTS * report
             + ChangeQueue::BYTES
@@ -264,8 +264,12 @@ pub(crate) fn reserved_bytes(shape: &Shape, lanes: usize) -> usize {
 /// Returns the largest size of a report in bytes. It has a summary of every window of every event
 /// and of its total, or room for one, and the data of all events that have happened.
 pub(crate) fn report_bytes(shape: &Shape) -> usize {
-    let summaries = size_of::<EventReport>() + (shape.windows + 1) * size_of::<WindowReport>();
-    shape.events * (summaries + report_data_bytes(shape))
+    shape.events * (summaries_bytes(shape) + report_data_bytes(shape))
+}
+
+/// Returns the number of bytes that a report takes for each event, whether it has happened or not.
+fn summaries_bytes(shape: &Shape) -> usize {
+    size_of::<EventReport>() + (shape.windows + 1) * size_of::<WindowReport>()
 }
 
 /// Returns the largest number of bytes that a report takes for an event only once it has happened.

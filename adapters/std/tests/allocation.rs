@@ -237,6 +237,7 @@ fn memory_in_use_grows_with_the_first_sample_of_each_event_only() {
         .rings(3)
         .ring_capacity(1_024)
         .max_ring_capacity(1_024)
+        .max_events(Trading::ALL.len())
         .manual_drain()
         .start()
         .unwrap();
