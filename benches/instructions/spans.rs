@@ -9,8 +9,8 @@ use core::{
 };
 
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Event, EventId, Outcome, Trading, measure,
-    measure_cancel_on_drop, measure_tagged, record_value,
+    ClockMode, ClockSource, Collector, Event, EventId, Outcome, Stamp, Trading, measure,
+    measure_cancel_on_drop, measure_tagged, record_since, record_value,
 };
 
 use crate::{count, floor};
@@ -24,7 +24,7 @@ const SAMPLED_SPANS: u32 = 1_048_576;
 type Work = fn(u32);
 
 /// The forms of a span, and the number of records that each writes.
-const FORMS: [(&str, u32, Work); 9] = [
+const FORMS: [(&str, u32, Work); 11] = [
     ("guard", 2, guard),
     ("guard_tagged", 2, guard_tagged),
     ("guard_high_id", 2, guard_high_id),
@@ -33,6 +33,8 @@ const FORMS: [(&str, u32, Work); 9] = [
     ("guard_send", 2, guard_send),
     ("measure_sync", 2, measure_sync),
     ("measure_async", 2, measure_async),
+    ("stamp", 1, stamp),
+    ("stamp_tagged", 2, stamp_tagged),
     ("value", 1, value),
 ];
 
@@ -121,6 +123,24 @@ fn measure_async(times: u32) {
     for _ in 0..times {
         let ready = pin!(work()).poll(&mut context).is_ready();
         black_box(ready);
+    }
+}
+
+/// The interval from a stamp, without a tag.
+fn stamp(times: u32) {
+    for _ in 0..times {
+        let stamp = Stamp::now();
+        black_box(());
+        record_since(stamp, Trading::OrderPlacement, 0);
+    }
+}
+
+/// The interval from a stamp, with the tag in a second record.
+fn stamp_tagged(times: u32) {
+    for order in 1..=times {
+        let stamp = Stamp::now();
+        black_box(());
+        record_since(stamp, Trading::OrderPlacement, u64::from(order));
     }
 }
 

@@ -17,11 +17,13 @@
 
 mod accumulate;
 mod coordinated_omission;
+pub(crate) mod counters;
 mod drain;
 pub(crate) mod error;
 mod limits;
 mod more_events;
 pub(crate) mod summarize;
+mod tags;
 mod usage;
 mod whole_spans;
 
@@ -49,7 +51,9 @@ use crate::{
     },
 };
 
+use self::tags::Neighbours;
 pub use self::{
+    counters::{Counters, Outcomes},
     error::ConfigError,
     summarize::{Distribution, DistributionData, Scope},
 };
@@ -68,66 +72,6 @@ const TOLERANCE_NANOS: u64 = 10_000_000;
 /// How long a span stays open after it has become uncertain, in nanoseconds, before it counts as
 /// abandoned. A span becomes uncertain when records are lost, because its END may be among them.
 const ABANDON_AFTER_NANOS: u64 = 60_000_000_000;
-
-/// What could not be processed normally, by cause: numbers of records and samples unless a field
-/// says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub struct Counters {
-    /// Samples that were drained too late for at least one window, of the aggregator or of a limit:
-    /// the window had already moved past them. A late sample is missing in that window, but is part
-    /// of the total.
-    pub late: u64,
-    /// Clock readings that cannot be right:
-    ///
-    /// - spans that ended before they began; they produce no sample
-    /// - samples from the future, more than 10 ms ahead of the time of the pass; they count in the
-    ///   total only
-    /// - STARTs from the future, or from more than 10 ms before the aggregator was created (or, if
-    ///   the clock has stepped back below that tick, before the lowest tick after such a step);
-    ///   they are ignored
-    /// - passes whose time is before that of the previous pass
-    pub clock_anomalies: u64,
-    /// Durations and values that are too large. They produce no sample and count in no limit
-    /// on a quantile.
-    ///
-    /// - Spans must be shorter than 2^46 ticks.
-    /// - Durations measured elsewhere must be below 2^46 − 1 ticks, and plain numbers below
-    ///   2^46 − 1.
-    /// - Every duration must be below 2^60 internal units of time ([`TimeUnit`](crate::TimeUnit)).
-    /// - In [compact](crate::Compact) storage, durations in internal units and plain numbers must
-    ///   be below 2^44. For durations, this is 4.5 hours in the coarse unit and 16 s in the fine
-    ///   unit.
-    pub saturated: u64,
-    /// Records of event 0; and records of a known event that have the kind 0 or a kind that does
-    /// not match the event's unit, or are FORGETs with an unknown reason.
-    pub invalid: u64,
-    /// Records of an event that was not passed to [`Aggregator::new`].
-    pub unknown_events: u64,
-    /// The weight that histogram counters did not take up because they were saturated. Count, mean
-    /// and limits still include it, and the accuracy of quantiles allows for it.
-    ///
-    /// In [compact](crate::Compact) storage, this also counts the weight that a slice of a window
-    /// did not take up: the count and the weight of a slice saturate at 2^32 − 1. For summaries
-    /// that include the slice, the count is then too low, and the estimated total, the mean and the
-    /// deviation are reported as the largest number of their type.
-    pub full_counters: u64,
-}
-
-/// The numbers of an event's drained ENDs, by outcome, each counted as 1 whatever its weight. In
-/// [compact](crate::Compact) storage, each number saturates at 2^32 − 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Outcomes {
-    /// ENDs with [`Outcome::Ok`](crate::Outcome::Ok): the work succeeded.
-    pub ok: u64,
-    /// ENDs with [`Outcome::Error`](crate::Outcome::Error): the work failed.
-    pub error: u64,
-    /// ENDs with [`Outcome::Cancelled`](crate::Outcome::Cancelled): a future was dropped, or a
-    /// panic unwound.
-    pub cancelled: u64,
-}
 
 /// Turns the records of all rings into [summaries](crate::Summary) of events and
 /// [states](crate::SlaState) of limits.
@@ -240,8 +184,9 @@ pub struct Aggregator<S> {
 struct SpanOrigin {
     /// The tick at which the span began. For a plain number, the tick at which it was recorded.
     start: u64,
-    /// The tag of the START; `None` if the START is neither the record before the END nor in the
-    /// table of open spans, or if the storage has no such table.
+    /// The tag of the START, or that of a DURATION. `None` if there is none, if the START is neither
+    /// the record before the END nor in the table of open spans, or if the storage has no such
+    /// table.
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
@@ -396,6 +341,9 @@ impl<S: Storage> Aggregator<S> {
     /// `source` is a number chosen by the caller, such as that of a ring or a thread. It is stored
     /// in the [exemplar](crate::Exemplar) if the sample becomes one.
     ///
+    /// A TAG that is passed to this method is taken for a second tag of an open span, because only
+    /// [`drain`](Self::drain) knows which record was directly before it.
+    ///
     /// Takes time linear in the limits of the event, and otherwise constant on average, except:
     /// linear in the exemplars of the event if a START brings a tag that an exemplar lacks; linear
     /// in the buckets of a histogram and the slices of the windows if a sample lies in other slices
@@ -403,6 +351,19 @@ impl<S: Storage> Aggregator<S> {
     /// linear in the buckets below a sample that is corrected for coordinated omission.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
+        self.record_among(source, record, &Neighbours::NONE, 0)
+    }
+
+    /// Does the same as [`record`](Self::record) with the first of the last `left` records of a
+    /// chunk. If it is a TAG, returns whether it belongs to the DURATION directly before it.
+    #[inline]
+    fn record_among(
+        &mut self,
+        source: u16,
+        record: Record,
+        neighbours: &Neighbours<'_>,
+        left: usize,
+    ) -> bool {
         if !S::Repr::IS_COMPACT {
             self.limits_settled_until = 0;
         }
@@ -418,7 +379,7 @@ impl<S: Storage> Aggregator<S> {
             self.start_span(row, record);
             return false;
         }
-        self.record_non_start(row, unit, record, source)
+        self.record_non_start(row, unit, record, source, neighbours, left)
     }
 
     /// Processes a START.
@@ -441,9 +402,17 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Processes a record other than a START and returns whether it produced a sample.
+    /// Processes a record other than a START, as [`record_among`](Self::record_among) does.
     #[inline]
-    fn record_non_start(&mut self, row: usize, unit: Unit, record: Record, source: u16) -> bool {
+    fn record_non_start(
+        &mut self,
+        row: usize,
+        unit: Unit,
+        record: Record,
+        source: u16,
+        neighbours: &Neighbours<'_>,
+        left: usize,
+    ) -> bool {
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
         let mut origin = SpanOrigin { start: ticks, tag: None, source, awaits_tag: false };
         let value = match (unit, kind) {
@@ -457,12 +426,20 @@ impl<S: Storage> Aggregator<S> {
             }
             (Unit::Time, Kind::Duration) => {
                 origin.start = ticks.wrapping_sub(payload);
+                // Compact storage finds the sample of every TAG when it processes the TAG, which
+                // takes less flash.
+                if !S::Repr::IS_COMPACT {
+                    origin.tag = neighbours.tag_behind(record, left);
+                }
                 if payload < MAX_PAYLOAD { self.time.units(payload) } else { None }
             }
             (Unit::One, Kind::Value) => (payload < MAX_PAYLOAD).then_some(payload),
             (Unit::Time, Kind::Forget) => {
                 self.discard_span(row, record);
                 return false;
+            }
+            (Unit::Time, Kind::Tag) => {
+                return self.takes_tags() && self.tag(row, record, source, neighbours, left);
             }
             _ => {
                 self.counters.invalid += 1;
@@ -480,11 +457,15 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes a FORGET, whose tick is that of its START: the span is no longer open and has no
-    /// duration.
+    /// duration. A FORGET of an interval that has no duration closes no span.
     #[cold]
     #[inline(never)]
     fn discard_span(&mut self, row: usize, record: Record) {
         self.note_activity(row, record.ticks());
+        if record.is_negative_difference() {
+            self.counters.negative_differences += 1;
+            return;
+        }
         self.end_span(row, record.ticks());
         // The numbers are those of `DiscardReason`.
         match record.payload() {

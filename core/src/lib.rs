@@ -76,7 +76,8 @@ mod defmt_impls;
 pub use self::event::event_id;
 pub use self::{
     aggregator::{
-        Aggregator, Counters, Outcomes,
+        Aggregator,
+        counters::{Counters, Outcomes},
         error::ConfigError,
         summarize::{Distribution, DistributionData, Scope},
     },

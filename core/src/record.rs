@@ -12,7 +12,7 @@
 //!
 //! | kind | name | payload |
 //! |---|---|---|
-//! | 0 | invalid | none; reserved for TAG, see below |
+//! | 0 | TAG, or invalid if the event is 0 | the low 46 bits of a tag |
 //! | 1 | START | the low 46 bits of the tag |
 //! | 2 | `END_OK` | the duration of the span in ticks |
 //! | 3 | `END_ERROR` | the duration of the span in ticks |
@@ -27,25 +27,29 @@
 //! | 1 | the clock stepped back: it read less at END than at START |
 //! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
 //! | 3 (reserved) | the span was handed over to another process, which ends it |
-//! | 4 (reserved) | a duration that the program computed from two ticks was negative; the magnitude is by how many ticks; closes no span |
+//! | 4 | an interval would have ended before its start, which is the tick of this FORGET; the magnitude is by how many ticks, at most 2^42 − 1; closes no span |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
 //! overwritten, and also when spans of one event overlap.
 //!
-//! # Reserved
+//! # TAG
 //!
-//! This version writes neither the reserved reasons nor the reserved record TAG, which carries a
-//! further tag as its payload. A TAG is a record of kind 0 whose event is not 0.
+//! A TAG carries a tag of the record that it belongs to, and has the event and the tick of that
+//! record. All records of kind 0 whose event is not 0 are TAGs.
 //!
 //! - A TAG directly behind a DURATION in the same ring, with the same event and tick, belongs to
 //!   that DURATION, even if one pass over the rings reads the DURATION and the next one the TAG.
 //! - Every other TAG adds a second tag to the newest open span whose START has the same event and
-//!   tick.
+//!   tick. The span keeps the tag of its START where only one is shown.
 //!
-//! The aggregator of this version counts a TAG as invalid, if it knows the event. Of such events,
-//! it also counts as invalid each FORGET whose payload is above 2, and so each FORGET of a reserved
-//! reason. It nevertheless takes every FORGET of an event that measures time, also one of reason 4,
-//! for the end of a span that began at the tick of the FORGET.
+//! The aggregator counts a TAG whose record is gone, as
+//! [`orphan_tags`](crate::Counters::orphan_tags).
+//!
+//! # Reserved
+//!
+//! This version does not write the reserved reason. The aggregator counts a FORGET with it, or with
+//! a reason that the table does not have, as invalid if it knows the event. It nevertheless takes
+//! such a FORGET for the end of a span that began at its tick.
 
 use core::fmt;
 
@@ -56,6 +60,10 @@ const EVENT_BITS: u32 = 11;
 const KIND_SHIFT: u32 = EVENT_BITS;
 const SAMPLING_SHIFT: u32 = KIND_SHIFT + 3;
 const PAYLOAD_SHIFT: u32 = SAMPLING_SHIFT + 4;
+/// The number of the low bits of a FORGET's payload that hold the reason.
+const REASON_BITS: u32 = 4;
+/// The number of a TAG in the field of the kind.
+pub(crate) const TAG_NUMBER: u8 = Kind::Invalid as u8;
 
 /// The largest payload, 2^46 − 1. In a VALUE or DURATION, it means that the number was 2^46 − 1
 /// or larger. In an END, it is an exact duration, because a longer span ends with a FORGET instead.
@@ -85,8 +93,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a span was discarded, that is, closed without a sample. The number of the variant is the
-/// payload of the record that closes it, of kind [`Forget`](Kind::Forget).
+/// Why there is no sample of a span, which a [`Forget`](Kind::Forget) closes, or of an interval. The
+/// number of the variant is the low 4 bits of the payload of that record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -99,17 +107,22 @@ pub enum DiscardReason {
     ClockSteppedBack = 1,
     /// The span lasted 2^46 ticks or more.
     TooLong = 2,
+    /// An interval would have ended before it began, because its start came from a clock that is
+    /// ahead or from another clock. Closes no span. The payload is this number plus 16 times the
+    /// difference in ticks, or the largest such payload if the difference is 2^42 ticks or more.
+    NegativeDifference = 4,
 }
 
-/// What a record stands for: START, END (one kind for each [`Outcome`]), VALUE, DURATION or FORGET.
+/// What a record stands for: START, END (one kind for each [`Outcome`]), VALUE, DURATION, FORGET or
+/// TAG.
 ///
 /// The kind decides the meaning of the [payload](Record::payload).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Kind {
-    /// Not a valid record. No recorder writes this kind. A [slot](crate::Slot) that was never
-    /// written has it, because such a slot is all zero.
+    /// Not a valid record: its kind and its event are 0. No recorder writes this kind. A
+    /// [slot](crate::Slot) that was never written has it, because such a slot is all zero.
     Invalid = 0,
     /// START: a span began.
     Start = 1,
@@ -123,12 +136,16 @@ pub enum Kind {
     Value = 5,
     /// DURATION: a finished duration was recorded that was not measured by a START and an END.
     Duration = 6,
-    /// FORGET: a span was closed without a latency. [`DiscardReason`] lists the reasons.
+    /// FORGET: a span was closed without a latency, or an interval has none. [`DiscardReason`]
+    /// lists the reasons.
     Forget = 7,
+    /// TAG: the tag of the DURATION directly before it, or a second tag of an open span. In a
+    /// record, it has the number 0 and an event that is not 0.
+    Tag = 8,
 }
 
 impl Kind {
-    /// All kinds, indexed by their number in records.
+    /// The kinds, indexed by their number in records. A record of kind 0 may also be a TAG.
     const ALL: [Self; 8] = [
         Self::Invalid,
         Self::Start,
@@ -162,6 +179,7 @@ impl fmt::Display for Kind {
             Self::Value => "value",
             Self::Duration => "duration",
             Self::Forget => "forget",
+            Self::Tag => "tag",
         })
     }
 }
@@ -276,7 +294,9 @@ impl Record {
     }
 
     /// Creates a FORGET: the span of `event` that began at `start_ticks` is closed without a
-    /// latency.
+    /// latency. With the reason [`NegativeDifference`](DiscardReason::NegativeDifference), closes
+    /// no span, and the difference is unknown: see
+    /// [`negative_difference`](Self::negative_difference).
     #[inline]
     pub const fn forget(
         start_ticks: u64,
@@ -287,16 +307,80 @@ impl Record {
         Self::new(start_ticks, event, sampling, Kind::Forget as u8, reason as u64)
     }
 
+    /// Creates a FORGET that closes no span: an interval of `event` would have ended
+    /// `difference` ticks before its start, which is at `start_ticks`.
+    ///
+    /// A difference of 2^42 ticks or more is stored as 2^42 − 1.
+    #[inline]
+    pub const fn negative_difference(
+        start_ticks: u64,
+        event: EventId,
+        sampling: u8,
+        difference: u64,
+    ) -> Self {
+        const MAX_MAGNITUDE: u64 = MAX_PAYLOAD >> REASON_BITS;
+        let magnitude = if difference < MAX_MAGNITUDE { difference } else { MAX_MAGNITUDE };
+        let payload = magnitude << REASON_BITS | DiscardReason::NegativeDifference as u64;
+        Self::new(start_ticks, event, sampling, Kind::Forget as u8, payload)
+    }
+
+    /// Creates a TAG: the low 46 bits of `tag` belong to the DURATION directly before this record,
+    /// if that has the same event and `ticks`, or else to the newest open span of `event` that
+    /// began at `ticks`.
+    #[inline]
+    pub const fn tag(ticks: u64, event: EventId, sampling: u8, tag: u64) -> Self {
+        Self::new(ticks, event, sampling, TAG_NUMBER, tag)
+    }
+
     /// Returns the tick at which it happened, in raw ticks of the clock. A FORGET has the tick of
-    /// the START of the span that it closes.
+    /// the START of the span that it closes, and a TAG the tick of the record that it belongs to.
     pub const fn ticks(self) -> u64 {
         self.ticks
     }
 
-    /// Returns which kind of record this is: START, END (with its outcome), VALUE, DURATION or
-    /// FORGET.
+    /// Returns which kind of record this is: START, END (with its outcome), VALUE, DURATION, FORGET
+    /// or TAG.
     pub const fn kind(self) -> Kind {
-        Kind::ALL[(self.word >> KIND_SHIFT) as usize & 7]
+        match Kind::ALL[(self.word >> KIND_SHIFT) as usize & 7] {
+            Kind::Invalid if self.event().is_some() => Kind::Tag,
+            kind => kind,
+        }
+    }
+
+    /// Returns whether this is a FORGET that closes no span, because an interval would have ended
+    /// before its start.
+    ///
+    /// ```
+    /// use tailwatch_core::{DiscardReason, EventId, Record};
+    ///
+    /// let event = EventId::new(3).unwrap();
+    /// assert!(Record::negative_difference(1_000, event, 0, 10).is_negative_difference());
+    /// let closes_span = Record::forget(1_000, event, 0, DiscardReason::TooLong);
+    /// assert!(!closes_span.is_negative_difference());
+    /// ```
+    #[inline]
+    pub const fn is_negative_difference(self) -> bool {
+        let reason = self.payload() & ((1 << REASON_BITS) - 1);
+        matches!(self.kind(), Kind::Forget) && reason == DiscardReason::NegativeDifference as u64
+    }
+
+    /// Returns whether this is a TAG that belongs to `before`, if that is the record directly
+    /// before it in the same ring: `before` is a DURATION of the same event with the same tick.
+    ///
+    /// ```
+    /// use tailwatch_core::{EventId, Record};
+    ///
+    /// let event = EventId::new(3).unwrap();
+    /// let duration = Record::duration(1_000, event, 0, 250);
+    /// assert!(Record::tag(1_000, event, 0, 4_711).is_tag_of(duration));
+    /// assert!(!Record::tag(1_001, event, 0, 4_711).is_tag_of(duration));
+    /// ```
+    #[inline]
+    pub const fn is_tag_of(self, before: Self) -> bool {
+        // Kinds and events of both records are compared at once.
+        const DURATION: u64 = (Kind::Duration as u64) << KIND_SHIFT;
+        let differing = (self.word ^ before.word ^ DURATION) & ((1 << SAMPLING_SHIFT) - 1);
+        differing == 0 && self.ticks == before.ticks && matches!(self.kind(), Kind::Tag)
     }
 
     /// Returns the id of the event; `None` if the record has the reserved id 0.
@@ -328,7 +412,8 @@ impl Record {
     }
 
     /// Returns the payload, 46 bits: the tag of a START, the duration in ticks of an END or a
-    /// DURATION, the number of a VALUE, or the [reason](DiscardReason) of a FORGET.
+    /// DURATION, the number of a VALUE, the [reason](DiscardReason) and magnitude of a FORGET, or
+    /// the tag of a TAG.
     pub const fn payload(self) -> u64 {
         self.word >> PAYLOAD_SHIFT
     }
@@ -364,6 +449,36 @@ mod tests {
     }
 
     #[test]
+    fn kind_0_is_a_tag_unless_the_event_is_0() {
+        let event = EventId::new(0x7FF).unwrap();
+        let tag = Record::tag(9, event, 0b1010, u64::MAX);
+        assert_eq!(tag.words(), [9, (MAX_PAYLOAD << 18) | (0b1010 << 14) | 0x7FF]);
+        assert_eq!((tag.kind(), tag.payload()), (Kind::Tag, MAX_PAYLOAD));
+        assert_eq!(Record::EMPTY.kind(), Kind::Invalid);
+        assert_eq!(Record::from_words([9, MAX_PAYLOAD << 18]).kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn a_tag_belongs_to_a_duration_of_the_same_event_and_tick_only() {
+        let [event, other] = [3, 2_047].map(|id| EventId::new(id).unwrap());
+        let tag = Record::tag(9, event, 0, 4_711);
+        assert!(tag.is_tag_of(Record::duration(9, event, 5, 1)));
+        for before in [
+            Record::EMPTY,
+            Record::duration(8, event, 0, 1),
+            Record::duration(9, other, 0, 1),
+            Record::start(9, event, 0, 1),
+            Record::end(9, event, 0, Outcome::Ok, 1),
+            Record::value(9, event, 0, 1),
+            Record::forget(9, event, 0, DiscardReason::Discarded),
+            tag,
+        ] {
+            assert!(!tag.is_tag_of(before), "{before:?}");
+            assert!(!before.is_tag_of(Record::duration(9, event, 0, 1)) || before == tag);
+        }
+    }
+
+    #[test]
     fn a_number_that_does_not_fit_saturates_instead_of_wrapping() {
         let event = EventId::new(1).unwrap();
         for huge in [MAX_PAYLOAD, MAX_PAYLOAD + 1, u64::MAX] {
@@ -378,7 +493,8 @@ mod tests {
         for word in [0, u64::MAX, 1 << 11, 0x5555_5555_5555_5555] {
             let record = Record::from_words([0, word]);
             assert_eq!(record.words()[1], word);
-            assert_eq!(record.kind() as u64, (word >> 11) & 7);
+            let number = if record.kind() == Kind::Tag { 0 } else { record.kind() as u64 };
+            assert_eq!(number, (word >> 11) & 7);
             assert_eq!(
                 record.event().map_or(0, EventId::get),
                 u16::try_from(word & 0x7FF).unwrap()

@@ -49,7 +49,8 @@ enum Step {
         payload: u64,
     },
     /// Spans drained from a ring, whose times may overlap. Each has an event, the ticks since its
-    /// START, its duration in ticks, and the bits to flip in its END.
+    /// START, its duration in ticks, and the bits to flip in its END. If these are 2
+    /// modulo 4, there is a DURATION with a TAG instead.
     Spans(Vec<(u8, u16, u16, u64)>),
     MarkLost,
     MarkSampled(u8),
@@ -89,6 +90,9 @@ struct Counted {
     invalid: u64,
     unknown: u64,
     saturated: u64,
+    negative: u64,
+    /// TAGs of events that are measured in time: an upper bound of those without a record.
+    tags: u64,
     /// A lower bound; the aggregator may count other anomalies too.
     anomalies: u64,
     samples: [u64; 4],
@@ -99,7 +103,8 @@ struct Counted {
 }
 
 impl Counted {
-    /// Counts `record`. `is_sample` is the aggregator's verdict; the rest is found from the words.
+    /// Counts `record`. `is_sample` is the aggregator's verdict, for a TAG whether it belongs to a
+    /// DURATION; the rest is found from the words.
     /// A START must begin in `possible` to count.
     fn count(
         &mut self,
@@ -125,6 +130,9 @@ impl Counted {
         match kind {
             Kind::Start if possible.contains(&u128::from(record.ticks())) => self.starts[at] += 1,
             Kind::Start => self.anomalies += 1,
+            Kind::Tag => return self.tags += u64::from(!is_sample),
+            // The reason is in the low 4 bits.
+            Kind::Forget if payload % 16 == 4 => self.negative += 1,
             Kind::Forget => {
                 self.closed[at] += 1;
                 match payload {
@@ -239,13 +247,17 @@ impl<C: Count, R: Repr> Run<C, R> {
         for (event, ago, length, damage) in spans.iter().take((RING - RING / 8) / 2) {
             let event = u64::from(IDS[usize::from(*event) % IDS.len()]);
             let start = self.now.saturating_sub(u64::from(*ago));
-            producer
-                .push(Record::from_words([start, 7 << 18 | (Kind::Start as u64) << 11 | event]));
-            let end = u64::from(*length) << 18 | (Kind::EndOk as u64) << 11 | event;
-            // Three quarters of the possible values leave the END undamaged.
-            let damage = if damage % 4 == 0 { *damage } else { 0 };
-            producer
-                .push(Record::from_words([start.wrapping_add(u64::from(*length)), end ^ damage]));
+            let (length, ended) = (u64::from(*length), start.wrapping_add(u64::from(*length)));
+            let word = |payload: u64, kind: u64| payload << 18 | kind << 11 | event;
+            // Three quarters of the possible values leave the second record undamaged.
+            let flipped = if damage % 4 == 0 { *damage } else { 0 };
+            let (first, second) = if damage % 4 == 2 {
+                ([ended, word(length, Kind::Duration as u64)], word(7, 0))
+            } else {
+                ([start, word(7, Kind::Start as u64)], word(length, Kind::EndOk as u64))
+            };
+            producer.push(Record::from_words(first));
+            producer.push(Record::from_words([ended, second ^ flipped]));
         }
         let mut drained = vec![];
         consumer.refresh();
@@ -264,10 +276,20 @@ impl<C: Count, R: Repr> Run<C, R> {
     /// Checks that every record is accounted for.
     fn check(&mut self) {
         let (aggregator, counted) = (&mut self.aggregator, &self.counted);
-        let Counters { late, clock_anomalies, saturated, invalid, unknown_events, .. } =
-            aggregator.counters();
-        let counts = (invalid, unknown_events, saturated);
-        assert_eq!(counts, (counted.invalid, counted.unknown, counted.saturated));
+        let Counters {
+            late,
+            clock_anomalies,
+            saturated,
+            invalid,
+            unknown_events,
+            negative_differences,
+            orphan_tags,
+            ..
+        } = aggregator.counters();
+        let counts = (invalid, unknown_events, saturated, negative_differences);
+        let expected = (counted.invalid, counted.unknown, counted.saturated, counted.negative);
+        assert_eq!(counts, expected);
+        assert!(orphan_tags <= counted.tags, "{orphan_tags} of {} TAGs", counted.tags);
         assert!(clock_anomalies >= counted.anomalies && late <= counted.samples.iter().sum());
         for (at, info) in self.infos.iter().enumerate() {
             let pairing = aggregator.pairing(info.id);

@@ -238,6 +238,8 @@ impl fmt::Display for Health {
             invalid,
             unknown_events,
             full_counters,
+            negative_differences,
+            orphan_tags,
             ..
         } = counters;
         write!(
@@ -245,7 +247,8 @@ impl fmt::Display for Health {
             "produced={produced} delivered={delivered} overwritten={overwritten} \
              pending={pending} late={late} clock_anomalies={clock_anomalies} \
              saturated={saturated} invalid={invalid} unknown_events={unknown_events} \
-             full_counters={full_counters} passes={passes} still_passes={still_passes} \
+             full_counters={full_counters} negative_differences={negative_differences} \
+             orphan_tags={orphan_tags} passes={passes} still_passes={still_passes} \
              transitions_lost={transitions_lost}"
         )
     }

@@ -49,6 +49,7 @@ mod collectors;
 mod declare;
 mod event_set;
 mod measure;
+mod stamp;
 mod thread_recorder;
 
 /// What the crate `tailwatch` needs to collect what threads record. A library does not use it.
@@ -80,6 +81,7 @@ pub use self::measure::{
     measure_tagged, record_discard, record_duration, record_end, record_start, record_start_tagged,
     record_value, time, try_time,
 };
+pub use self::stamp::{Stamp, record_since};
 
 /// Makes `cargo test --doc` compile and run the examples of the README.
 #[cfg(doctest)]

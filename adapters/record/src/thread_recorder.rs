@@ -166,6 +166,18 @@ impl ThreadState {
         Self { recorder, attached: Some(attached) }
     }
 
+    /// Returns the clock with which the thread records, if it has a ring.
+    pub(crate) fn clock(&self) -> Option<ThreadClock> {
+        self.attached.map(|attached| attached.clock)
+    }
+
+    /// Counts records that the collector does not get, if the thread has a ring.
+    pub(crate) fn count_unregistered(&self, records: usize) {
+        if let Some(attached) = self.attached {
+            attached.collector.count_unregistered(records);
+        }
+    }
+
     /// Returns the rate of the clock with which the thread records, if it has a ring.
     pub(crate) fn rate(&self) -> TickRate {
         self.attached.map_or(TickRate::NANOSECONDS, |attached| attached.clock.rate)
@@ -184,7 +196,7 @@ thread_local! {
 
 /// Returns the state of this thread.
 #[inline(always)]
-fn state<'a>() -> &'a ThreadState {
+pub(crate) fn state<'a>() -> &'a ThreadState {
     // SAFETY: the thread-local exists as long as `with` returns a reference to it. The
     // reference lives no longer than a call of one of the functions below, none of which uses it
     // after a call that may attach the thread to another ring. Other threads reach only the copies
@@ -327,7 +339,7 @@ fn record_rare(event: impl Event, write: impl Fn(&ThreadState, EventId, u8, u64)
 /// Calls `write` with the event, the sampling and the tick of a record, if this occurrence of the
 /// event is recorded. If its thread has no ring and gets none, counts `records` as unregistered.
 #[inline(always)]
-fn write_rare<T>(
+pub(crate) fn write_rare<T>(
     event: impl Event,
     records: usize,
     write: impl Fn(&ThreadState, EventId, u8, u64) -> T,

@@ -218,6 +218,8 @@ impl Drain {
             late: counters.late,
             clock_anomalies: counters.clock_anomalies + self.clocks.leaps(),
             saturated: counters.saturated.saturating_add(counters.full_counters),
+            negative_differences: counters.negative_differences,
+            orphan_tags: counters.orphan_tags,
             invalid: counters.invalid,
             unknown_events: counters.unknown_events,
             unregistered: self.pool.unregistered(),

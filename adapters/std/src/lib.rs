@@ -172,9 +172,9 @@ pub use tailwatch_macros::measure;
 pub use tailwatch_record::__private;
 pub use tailwatch_record::collecting::measure;
 pub use tailwatch_record::{
-    CancelOnDrop, EventNumber, EventSet, SpanGuard, events, measure_cancel_on_drop,
+    CancelOnDrop, EventNumber, EventSet, SpanGuard, Stamp, events, measure_cancel_on_drop,
     measure_cancel_on_drop_tagged, measure_tagged, record_discard, record_duration, record_end,
-    record_start, record_start_tagged, record_value, time, try_time,
+    record_since, record_start, record_start_tagged, record_value, time, try_time,
 };
 
 #[cfg(feature = "table")]

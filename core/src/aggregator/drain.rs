@@ -1,7 +1,7 @@
 //! A pass, which is one round of the drain: advances the windows, processes the records of each
 //! ring, and notes that records were lost or left out by sampling.
 
-use super::{Aggregator, limits::event_of, row_number};
+use super::{Aggregator, limits::event_of, row_number, tags::Neighbours};
 use crate::{
     clock::OptionalTick,
     event::EventId,
@@ -154,7 +154,8 @@ impl<S: Storage> Aggregator<S> {
     /// been overwritten. If any were overwritten, this calls [`mark_lost`](Self::mark_lost).
     ///
     /// `source` is a number chosen by the caller, as in [`record`](Self::record). `observe` is
-    /// called with each delivered record and whether it produced a sample.
+    /// called with each delivered record and whether it produced a sample or, if it is a TAG,
+    /// whether it belongs to the DURATION directly before it.
     pub fn drain(
         &mut self,
         source: u16,
@@ -188,7 +189,9 @@ impl<S: Storage> Aggregator<S> {
         max_records: usize,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
-        let drained = consumer.drain_chunks(max_records, |chunk| {
+        let drained = consumer.drain_chunks(max_records, |last, seq, chunk| {
+            let before = if self.takes_tags() { last.replace(seq, chunk) } else { Record::EMPTY };
+            let neighbours = Neighbours { before, chunk };
             let mut rest = chunk;
             while let [record, others @ ..] = rest {
                 let spans = self.record_whole_spans(source, rest);
@@ -198,10 +201,10 @@ impl<S: Storage> Aggregator<S> {
                         observe(*record, record.kind() != Kind::Start);
                     }
                     rest = left;
-                } else {
-                    observe(*record, self.record(source, *record));
-                    rest = others;
+                    continue;
                 }
+                observe(*record, self.record_among(source, *record, &neighbours, rest.len()));
+                rest = others;
             }
         });
         if drained.overwritten > 0 {

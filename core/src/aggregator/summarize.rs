@@ -13,7 +13,7 @@
 //! New samples are *staged*: they are collected for their event first. A query *commits* them, that
 //! is, adds them to the slices and to the total, before it reads these.
 
-use super::{Aggregator, Counter, MomentsOf, Outcomes, row_number};
+use super::{Aggregator, Counter, MomentsOf, counters::Outcomes, row_number};
 use crate::{
     clock::OptionalTick,
     event::{EventId, Unit},

@@ -357,16 +357,23 @@ fn every_fault_is_counted_by_its_cause<R: Tested>() {
         Record::forget(0, span, 0, DiscardReason::TooLong),
         Record::forget(0, span, 0, DiscardReason::ClockSteppedBack),
         Record::forget(0, span, 0, DiscardReason::Discarded),
+        Record::negative_difference(0, span, 0, 1 << 50),
+        Record::tag(0, span, 0, 7),
+        Record::tag(0, number, 0, 7),
     ] {
         aggregator.record(0, record);
     }
+    // The one that is left has closed no span.
+    assert_eq!(aggregator.pairing(span).early, 3);
     let expected = Counters {
         late: 0,
         clock_anomalies: 1,
         saturated: 3,
-        invalid: 3,
+        invalid: 4,
         unknown_events: 1,
         full_counters: 0,
+        negative_differences: 1,
+        orphan_tags: 1,
     };
     assert_eq!(aggregator.counters(), expected);
     assert!(Trading::ALL.iter().all(|info| aggregator.summary(info.id, Scope::Total).is_none()));

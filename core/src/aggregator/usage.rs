@@ -1,7 +1,7 @@
 //! Which events are in use, and whether anything changed without a record: what a drain needs to
 //! publish only what changed.
 
-use super::{Aggregator, Counters};
+use super::{Aggregator, counters::Counters};
 use crate::{repr::Wide, storage::Storage};
 
 impl<S: Storage> Aggregator<S> {

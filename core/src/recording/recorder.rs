@@ -6,7 +6,7 @@ use crate::{
     arithmetic,
     clock::Clock,
     event::{Event, EventId},
-    record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
+    record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record, TAG_NUMBER},
     recording::{
         copies::{Copies, NoCopies, SameRing, ThreadCopies},
         gate::{Decision, Gate},
@@ -302,6 +302,89 @@ impl<C, const IDS: usize, K: Copies> Recorder<'_, C, IDS, K> {
     #[inline(always)]
     pub fn duration_at(&self, event: EventId, sampling: u8, ticks: u64, now: u64) {
         self.push(Record::duration(now, event, sampling, ticks));
+    }
+
+    /// Records a duration of `ticks` that ended at the tick `now`, with a tag, whatever the gate
+    /// says. `sampling` is as in [`start_at`](Self::start_at).
+    ///
+    /// Only the low 46 bits of the tag are recorded. If these are 0, as for a duration that has no
+    /// tag, this does the same as [`duration_at`](Self::duration_at). Otherwise it writes a second
+    /// record, a [TAG](Kind::Tag), directly behind the DURATION.
+    #[inline(always)]
+    pub fn duration_tagged_at(&self, event: EventId, sampling: u8, ticks: u64, tag: u64, now: u64) {
+        self.duration_at(event, sampling, ticks, now);
+        if tag & MAX_PAYLOAD != 0 {
+            self.push(Record::tag(now, event, sampling, tag));
+        }
+    }
+
+    /// Records the interval from the tick `start` to the tick `now` as a duration with a tag,
+    /// whatever the gate says. `sampling` is as in [`start_at`](Self::start_at), and the tag as in
+    /// [`duration_tagged_at`](Self::duration_tagged_at).
+    ///
+    /// `start` must come from the clock of this recorder, or one with the same rate and the same
+    /// tick 0. If it is after `now`, there is no duration: this writes a [FORGET](Kind::Forget)
+    /// that closes no span, and the aggregator counts it in
+    /// [`negative_differences`](crate::Counters::negative_differences). An interval of 2^46 − 1
+    /// ticks or more gives no sample, like every such DURATION.
+    ///
+    /// ```
+    /// use tailwatch_core::{EventId, Gate, Kind, Recorder, Ring, Slot};
+    ///
+    /// let (gate, mut ring) = (Gate::<8>::new(), Ring::<[Slot; 64]>::new());
+    /// let (producer, mut consumer) = ring.split();
+    /// let recorder = Recorder::new(producer, &gate, ());
+    /// let event = EventId::new(3).unwrap();
+    /// recorder.interval_at(event, 0, 1_000, 4_711, 1_250);
+    /// recorder.interval_at(event, 0, 1_000, 4_712, 990);
+    ///
+    /// let mut records = vec![];
+    /// consumer.refresh();
+    /// consumer.drain(|record| records.push((record.kind(), record.ticks(), record.payload())));
+    /// assert_eq!(
+    ///     records,
+    ///     [
+    ///         (Kind::Duration, 1_250, 250),
+    ///         (Kind::Tag, 1_250, 4_711),
+    ///         (Kind::Forget, 1_000, 10 << 4 | 4),
+    ///     ]
+    /// );
+    /// ```
+    #[inline(always)]
+    pub fn interval_at(&self, event: EventId, sampling: u8, start: u64, tag: u64, now: u64) {
+        let ticks = now.wrapping_sub(start);
+        // One comparison excludes two rare cases, as in `try_end_at`.
+        if ticks >= MAX_PAYLOAD {
+            return self.push_unusual_interval(event, sampling, start, tag, now);
+        }
+        self.duration_tagged_at(event, sampling, ticks, tag, now);
+    }
+
+    /// Records an interval that would be negative, or is too long for a sample.
+    #[cold]
+    #[inline(never)]
+    fn push_unusual_interval(&self, event: EventId, sampling: u8, start: u64, tag: u64, now: u64) {
+        let ticks = now.wrapping_sub(start);
+        // The sign of the wrapping difference decides, as in `end_at`.
+        if ticks.cast_signed() < 0 {
+            let difference = ticks.wrapping_neg();
+            self.push(Record::negative_difference(start, event, sampling, difference));
+        } else {
+            self.duration_tagged_at(event, sampling, ticks, tag, now);
+        }
+    }
+
+    /// Gives the open span of `token` a second tag, of which only the low 46 bits are recorded.
+    /// Does nothing if the token is unrecorded.
+    ///
+    /// The span keeps the tag of its START where one tag is shown, as in the exemplars. Whoever
+    /// reads the records, such as an observer on a host, gets both. The aggregator must have the
+    /// START before it reads the tag, as it has if both are in one ring. Otherwise it counts the
+    /// tag in [`orphan_tags`](crate::Counters::orphan_tags).
+    pub fn tag_at(&self, token: &Token, tag: u64) {
+        if token.is_recorded() {
+            self.push(Record::of_span(token.start, token.span_bits, TAG_NUMBER, tag));
+        }
     }
 
     /// Ends a span at the tick `end` and returns `true`, or returns `false` without having done

@@ -60,6 +60,29 @@ pub struct Consumer<'r> {
     produced: u64,
     /// The sums over all calls of [`drain`](Self::drain).
     total: Drained,
+    last: LastRecord,
+}
+
+/// The record that a consumer has delivered last, kept by whoever [drains its
+/// chunks](Consumer::drain_chunks).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastRecord {
+    record: Record,
+    /// The sequence number of the record behind it.
+    next_seq: usize,
+}
+
+impl LastRecord {
+    /// Notes the records of a chunk, of which the first has the sequence number `seq`. Returns the
+    /// record directly before the chunk. If that was lost or belongs to another consumer, returns
+    /// [`Record::EMPTY`].
+    pub(crate) fn replace(&mut self, seq: usize, chunk: &[Record]) -> Record {
+        let before = if self.next_seq == seq { self.record } else { Record::EMPTY };
+        if let Some(record) = chunk.last() {
+            *self = Self { record: *record, next_seq: seq.wrapping_add(chunk.len()) };
+        }
+        before
+    }
 }
 
 impl<'r> Consumer<'r> {
@@ -68,7 +91,19 @@ impl<'r> Consumer<'r> {
         // Relaxed: the code that hands the ring over orders this load after the stores of the
         // previous consumer.
         let tail = ring.consumed.tail.load(Relaxed);
-        Self { ring, head: tail, tail, produced: 0, total: Drained::default() }
+        let last = LastRecord { record: Record::EMPTY, next_seq: tail };
+        Self { ring, head: tail, tail, produced: 0, total: Drained::default(), last }
+    }
+
+    /// Notes that the records of this ring follow those of `former`: its thread has moved from that
+    /// ring, which has been read to its end, to this one, of which nothing has been read.
+    ///
+    /// A [TAG](crate::Kind::Tag) at the beginning of this ring may then belong to a DURATION at the
+    /// end of the former one.
+    pub const fn follow(&mut self, former: &Consumer<'_>) {
+        if former.last.next_seq == former.tail {
+            self.last = LastRecord { record: former.last.record, next_seq: self.tail };
+        }
     }
 
     /// Makes the records that the producer has published so far available to
@@ -142,16 +177,17 @@ impl<'r> Consumer<'r> {
     /// read. The call counts all of them as overwritten, and they do not count towards
     /// `max_records`.
     pub fn drain_up_to(&mut self, max_records: usize, mut deliver: impl FnMut(Record)) -> Drained {
-        self.drain_chunks(max_records, |chunk| chunk.iter().copied().for_each(&mut deliver))
+        self.drain_chunks(max_records, |_, _, chunk| chunk.iter().copied().for_each(&mut deliver))
     }
 
-    /// Like [`drain_up_to`](Self::drain_up_to), but calls `deliver` once per chunk, with all intact
-    /// records of the chunk.
+    /// Like [`drain_up_to`](Self::drain_up_to), but calls `deliver` once per chunk, with what
+    /// it has last [noted](LastRecord::replace) of this ring, the sequence number of the first
+    /// intact record of the chunk, and all intact records of the chunk.
     #[inline]
     pub(crate) fn drain_chunks(
         &mut self,
         max_records: usize,
-        mut deliver: impl FnMut(&[Record]),
+        mut deliver: impl FnMut(&mut LastRecord, usize, &[Record]),
     ) -> Drained {
         let lapped = self.pending().saturating_sub(self.ring.capacity());
         if lapped > 0 {
@@ -168,7 +204,8 @@ impl<'r> Consumer<'r> {
             let intact = self.take_into(&mut chunk[..len]);
             delivered += intact.len();
             overwritten = overwritten.wrapping_add(len - intact.len());
-            deliver(&chunk[intact]);
+            let seq = self.tail.wrapping_sub(len - intact.start);
+            deliver(&mut self.last, seq, &chunk[intact]);
         }
         Drained { delivered: delivered as u64, overwritten: overwritten as u64 }
     }

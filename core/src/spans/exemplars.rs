@@ -24,7 +24,7 @@ pub struct Exemplar {
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
     /// 47 bits. The tag field is the tag plus 1 (a span that was given no tag has the tag 0). It is
-    /// 0 if the sample is of no span. It is [`AWAITED`] if the START was not found; the START may
+    /// 0 if the sample is of no span and has no tag. It is [`AWAITED`] if the START was not found; the START may
     /// still arrive.
     source_and_tag: u64,
 }
@@ -43,8 +43,8 @@ impl Exemplar {
     pub const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
 
     /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
-    /// the tag of the span's START, which is 0 for a span that was given no tag. It is `None` if
-    /// the sample is of no span, or if the START was not found. In the latter case, call
+    /// the tag of the span's START, which is 0 for a span that was given no tag, or that of a
+    /// duration. It is `None` if there is none, or if the START was not found. In the latter case, call
     /// [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
         let mut exemplar =
@@ -87,14 +87,14 @@ impl Exemplar {
         self.start
     }
 
-    /// Returns the tag of the span's START, which is 0 for a span that was given no tag. If several
-    /// spans of the event began at the same tick, it may be the tag of another one of them, because
-    /// spans are identified by event and start tick.
+    /// Returns the tag of the span's START, which is 0 for a span that was given no tag, or the tag
+    /// that a duration was recorded with. If several spans of the event began at the same tick, it
+    /// may be the tag of another one of them, because spans are identified by event and start tick.
     ///
     /// Returns `None` in these cases:
     ///
-    /// - The sample has no START: it is a plain number, or a duration that was not measured by a
-    ///   span.
+    /// - The sample is a plain number, or a duration that was recorded without a tag or whose TAG
+    ///   has not been drained yet.
     /// - The START has not been drained yet, or was lost.
     /// - The START was ignored because of an impossible tick: see
     ///   [`Counters::clock_anomalies`](crate::Counters::clock_anomalies).
@@ -170,6 +170,16 @@ pub(crate) fn in_use(list: &[Exemplar]) -> &[Exemplar] {
 pub(crate) fn set_awaited_tag(list: &mut [Exemplar], start: u64, tag: u64) {
     let is_awaiting = |exemplar: &&mut Exemplar| exemplar.awaits_tag() && exemplar.start == start;
     if let Some(exemplar) = list.iter_mut().find(is_awaiting) {
+        exemplar.set_tag(Some(tag));
+    }
+}
+
+/// Sets the tag of the first exemplar in the list that equals `untagged`, a DURATION that has no
+/// tag yet. Does nothing if there is none.
+///
+/// DURATIONs of the event with the same value, start and source cannot be distinguished.
+pub(crate) fn set_tag_of(list: &mut [Exemplar], untagged: Exemplar, tag: u64) {
+    if let Some(exemplar) = list.iter_mut().find(|exemplar| **exemplar == untagged) {
         exemplar.set_tag(Some(tag));
     }
 }

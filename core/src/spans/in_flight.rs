@@ -24,7 +24,7 @@
 //! otherwise stay open for ever. So is a span at once if the caller knows that its END is lost.
 //!
 //! These equations hold for the drained records of each event that is measured in time, where ENDs
-//! include FORGETs:
+//! include FORGETs that close a span:
 //!
 //! | number of | equals |
 //! |---|---|

@@ -190,6 +190,16 @@ impl<'a, R: Repr> Harness<'a, R> {
         self.record(source, Record::duration(tick, id(event), sampling, length), is_sample);
     }
 
+    /// Processes a TAG that is not directly behind a DURATION.
+    fn tag(&mut self, key: SpanKey, tag: u64) {
+        let source = self.source();
+        // Compact storage without exemplars ignores tags.
+        if !self.setup.is_compact || self.setup.slowest > 0 {
+            self.model.tag(key);
+        }
+        self.record(source, Record::tag(key.1, id(key.0), self.sampling(key.1), tag), false);
+    }
+
     fn value(&mut self, tick: u64, number: u64) {
         let (source, sampling) = (self.source(), self.sampling(tick ^ number));
         let is_sample = self.model.value(tick, NUMBERS, number, sampling, source);
@@ -235,6 +245,18 @@ impl<'a, R: Repr> Harness<'a, R> {
             Step::Stray { event, age, length, outcome } => {
                 let source = self.source();
                 self.end(self.tick(age), *event, *outcome, self.ticks(*length), source);
+            }
+            Step::Tag { span, tag } => {
+                if let Some(running) = self.running.get(span.index(self.running.len().max(1))) {
+                    self.tag(running.key, *tag);
+                }
+            }
+            Step::StrayTag { event, age } => self.tag((*event, self.tick(age)), 1),
+            Step::Negative { event, age, length } => {
+                let (tick, difference) = (self.tick(age), self.ticks(*length));
+                self.model.negative_difference(*event, tick);
+                let record = Record::negative_difference(tick, id(*event), 0, difference);
+                self.record(0, record, false);
             }
             Step::Duration { event, age, length } => {
                 self.duration(self.tick(age), *event, self.ticks(*length));
@@ -293,6 +315,7 @@ impl<'a, R: Repr> Harness<'a, R> {
             Invalid::ValueOfSpan => Record::value(now, id(0), 0, 1),
             Invalid::EndOfNumber => Record::end(now, id(NUMBERS), 0, Outcome::Ok, 1),
             Invalid::StartOfNumber => Record::start(now, id(NUMBERS), 0, 1),
+            Invalid::TagOfNumber => Record::tag(now, id(NUMBERS), 0, 1),
             Invalid::TooLong => return self.duration(now, 0, MAX_PAYLOAD),
             Invalid::TooLarge => return self.value(now, MAX_PAYLOAD),
             Invalid::LongestEnd => return self.end(now, 0, Outcome::Error, MAX_PAYLOAD, 3),

@@ -22,6 +22,7 @@ mod model;
 mod open_spans;
 mod ring_drain;
 mod steps;
+mod tags;
 
 use proptest::prelude::*;
 use tailwatch_core::{

@@ -157,6 +157,18 @@ impl Model {
         }
     }
 
+    /// Processes a TAG that is not directly behind a DURATION.
+    pub(crate) fn tag(&mut self, key: SpanKey) {
+        self.counters.orphan_tags += u64::from(!self.open_spans.is_open(key));
+    }
+
+    /// Processes a FORGET of an interval of this event that would have ended before its start,
+    /// which is at `tick`.
+    pub(crate) fn negative_difference(&mut self, event: usize, tick: u64) {
+        self.note_activity(event, tick);
+        self.counters.negative_differences += 1;
+    }
+
     /// Processes an END. Returns whether it produces a sample.
     pub(crate) fn end(
         &mut self,

@@ -65,6 +65,11 @@ impl OpenSpans {
         self.open.len() + self.early.len() < self.capacity
     }
 
+    /// Returns whether a span of this key is in the table.
+    pub(crate) fn is_open(&self, key: SpanKey) -> bool {
+        self.open.contains_key(&key)
+    }
+
     /// Returns the number of open spans of `event`.
     fn open_in(&self, event: usize) -> u64 {
         self.open_of(event).map(|(_, open)| open.count).sum()

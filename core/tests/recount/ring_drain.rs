@@ -1,7 +1,8 @@
-//! Compares an aggregator that drains a ring with one that processes the same records one by one.
-//! The results must be the same.
+//! Compares an aggregator that drains a ring with one that drains the same records one by one. The
+//! results must be the same.
 //!
-//! Draining processes a START together with the END after it. Only some of the passes compute
+//! Draining processes a START together with the END after it, and a DURATION together with its TAG.
+//! Only some of the passes compute
 //! results from the drained aggregator, so in the others its samples stay staged until the next
 //! pass.
 
@@ -35,6 +36,13 @@ pub(crate) enum Step {
     End(u16, u64, u64),
     /// A FORGET, with the same fields as `Start`.
     Forget(u16, u64),
+    /// A DURATION, with the same fields as `WholeSpan`, and a TAG directly behind it.
+    Tagged(u16, u64, u64),
+    /// A TAG alone, with the same fields as `Start`. It may belong to a span that began there, or
+    /// to a DURATION if one is directly before it.
+    Tag(u16, u64),
+    /// A FORGET that closes no span, with the same fields as `Start`.
+    Negative(u16, u64),
     /// A VALUE.
     Number(u64),
     /// Advances the clock by this many milliseconds and drains the ring. If the flag is set,
@@ -56,7 +64,11 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => (event.clone(), ago.clone()).prop_map(|(event, ago)| Step::Start(event, ago)),
         4 => (event.clone(), ago.clone(), length)
             .prop_map(|(event, ago, length)| Step::End(event, ago, length)),
-        1 => (event, ago).prop_map(|(event, ago)| Step::Forget(event, ago)),
+        1 => (event.clone(), ago.clone()).prop_map(|(event, ago)| Step::Forget(event, ago)),
+        4 => (event.clone(), ago.clone(), 0..3_u64)
+            .prop_map(|(event, ago, length)| Step::Tagged(event, ago, length)),
+        2 => (event.clone(), ago.clone()).prop_map(|(event, ago)| Step::Tag(event, ago)),
+        1 => (event, ago).prop_map(|(event, ago)| Step::Negative(event, ago)),
         1 => (0..5_u64).prop_map(Step::Number),
         4 => (prop_oneof![0..300_u64, Just(70_000)], any::<bool>())
             .prop_map(|(pause, queries)| Step::Pass(pause, queries)),
@@ -95,6 +107,17 @@ impl Step {
                     0,
                     tailwatch_core::DiscardReason::Discarded,
                 )]
+            }
+            Self::Tagged(event, ago, length) => {
+                let (tick, length) = (tick(ago), length * MILLISECOND);
+                let duration = Record::duration(tick, id(event), sampling(ago), length);
+                vec![duration, Record::tag(tick, id(event), sampling(ago), tag(ago))]
+            }
+            Self::Tag(event, ago) => {
+                vec![Record::tag(tick(ago), id(event), sampling(ago), tag(ago))]
+            }
+            Self::Negative(event, ago) => {
+                vec![Record::negative_difference(tick(ago), id(event), 0, 5)]
             }
             Self::Number(number) => vec![Record::value(now, id(3), 0, number)],
             Self::Lost | Self::Pass(..) | Self::Back(_) => vec![],
@@ -163,13 +186,15 @@ pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[Event
 fn agree<R: Repr>(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut now = 100_000 * MILLISECOND;
     let mut both = Both::<R>::new(in_flight, samples, now - 10_000 * MILLISECOND);
-    let mut ring = Box::new(Ring::<[Slot; RING]>::new());
-    let (producer, mut consumer) = ring.split();
+    let mut rings = [(); 2].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
+    let [(producer, mut consumer), (other_producer, mut one_by_one)] =
+        rings.each_mut().map(|ring| ring.split());
     both.each(|aggregator| aggregator.begin_pass(now));
     let mut pending = vec![];
     for step in steps.into_iter().chain([Step::Pass(1, true)]) {
         for record in step.records(now) {
             producer.push(record);
+            other_producer.push(record);
             pending.push(record);
         }
         if matches!(step, Step::Lost) {
@@ -195,8 +220,14 @@ fn agree<R: Repr>(in_flight: usize, samples: usize, steps: Vec<Step>) -> Result<
             .drained
             .drain(3, &mut consumer, |record, is_sample| samples.push((record, is_sample)));
         prop_assert_eq!(drained.overwritten, 0);
-        let expected: Vec<_> =
-            pending.drain(..).map(|record| (record, both.one_by_one.record(3, record))).collect();
+        let mut expected = vec![];
+        one_by_one.refresh();
+        for record in pending.drain(..) {
+            both.one_by_one.drain_up_to(3, &mut one_by_one, 1, |drained, is_sample| {
+                assert_eq!(drained, record);
+                expected.push((drained, is_sample));
+            });
+        }
         prop_assert_eq!(
             samples,
             expected,

@@ -224,6 +224,8 @@ pub(crate) enum Invalid {
     EndOfNumber,
     /// A START of an event that is measured in plain numbers.
     StartOfNumber,
+    /// A TAG of an event that is measured in plain numbers.
+    TagOfNumber,
     /// A DURATION with the largest payload: the duration was too long for the record.
     TooLong,
     /// A VALUE with the largest payload: the number was too large for the record.
@@ -243,6 +245,12 @@ pub(crate) enum Step {
     End { span: Index, age: Age, outcome: Outcome },
     /// A running span is discarded.
     Discard { span: Index, reason: DiscardReason },
+    /// A running span gets a second tag. Its START may be withheld or untracked.
+    Tag { span: Index, tag: u64 },
+    /// There is a TAG at a tick at which hardly any span began.
+    StrayTag { event: usize, age: Age },
+    /// There is a FORGET of an interval that would have ended this much before its start.
+    Negative { event: usize, age: Age, length: Length },
     /// There is an END of a span that did not begin, unless its START tick is that of another span
     /// by chance.
     Stray { event: usize, age: Age, length: Length, outcome: Outcome },
@@ -288,6 +296,7 @@ fn step() -> impl Strategy<Value = Step> {
         Invalid::ValueOfSpan,
         Invalid::EndOfNumber,
         Invalid::StartOfNumber,
+        Invalid::TagOfNumber,
         Invalid::TooLong,
         Invalid::TooLarge,
         Invalid::LongestEnd,
@@ -308,6 +317,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(span, age, outcome)| Step::End { span, age, outcome }),
         4 => (index(), proptest::sample::select(reasons))
             .prop_map(|(span, reason)| Step::Discard { span, reason }),
+        4 => (index(), any::<u64>()).prop_map(|(span, tag)| Step::Tag { span, tag }),
+        1 => (0..SPANS, age()).prop_map(|(event, age)| Step::StrayTag { event, age }),
+        2 => (0..SPANS, age(), length())
+            .prop_map(|(event, age, length)| Step::Negative { event, age, length }),
         4 => (0..SPANS, age(), length(), outcome())
             .prop_map(|(event, age, length, outcome)| Step::Stray { event, age, length, outcome }),
         30 => (0..SPANS, age(), length())

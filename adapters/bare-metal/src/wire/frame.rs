@@ -58,6 +58,8 @@ pub struct HealthFrame {
     pub invalid: u64,
     pub unknown_events: u64,
     pub full_counters: u64,
+    pub negative_differences: u64,
+    pub orphan_tags: u64,
     pub passes: u64,
     pub still_passes: u64,
     pub transitions_lost: u64,
@@ -229,6 +231,8 @@ impl From<&Health> for HealthFrame {
             invalid,
             unknown_events,
             full_counters,
+            negative_differences,
+            orphan_tags,
             ..
         } = counters;
         Self {
@@ -242,6 +246,8 @@ impl From<&Health> for HealthFrame {
             invalid,
             unknown_events,
             full_counters,
+            negative_differences,
+            orphan_tags,
             passes,
             still_passes,
             transitions_lost,

@@ -51,6 +51,8 @@ fn items(n: u64, name: &'static str) -> [ReportItem; 5] {
     counters.invalid = n;
     counters.unknown_events = n;
     counters.full_counters = n;
+    counters.negative_differences = n;
+    counters.orphan_tags = n;
     let health = Health {
         produced: n,
         delivered: n,
@@ -158,11 +160,11 @@ fn every_item_fits_into_a_frame_and_decodes_to_the_same() {
 fn the_bytes_are_the_documented_ones() {
     let [health, ..] = items(1, "");
     let bytes = encoded(&Frame::from(&health));
-    let mut plain = vec![1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
-    plain.extend(0x5AAF_10E2_u32.to_le_bytes());
-    // The only zero byte of `plain` is at index 1. COBS replaces it with 18, the distance from
+    let mut plain = vec![1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+    plain.extend(0x5E3A_C88D_u32.to_le_bytes());
+    // The only zero byte of `plain` is at index 1. COBS replaces it with 20, the distance from
     // there to the end, and puts 2, the distance to the zero byte, in front.
-    let mut expected = vec![2, 1, 18];
+    let mut expected = vec![2, 1, 20];
     expected.extend(&plain[2..]);
     expected.push(0);
     assert_eq!(bytes, expected);

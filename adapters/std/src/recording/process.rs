@@ -194,10 +194,11 @@ pub(crate) fn installed() -> Guard<Option<Arc<Pool>>> {
     INSTALLED.load()
 }
 
-/// Returns the event and the start tick of the span that this record ends, if it is an END or
-/// FORGET.
+/// Returns the event and the start tick of the span that this record ends, if it is an END or a
+/// FORGET that closes a span.
 pub(crate) fn ended_span(record: Record) -> Option<(EventId, u64)> {
     let start = match record.kind() {
+        Kind::Forget if record.is_negative_difference() => return None,
         Kind::Forget => record.ticks(),
         kind => kind.outcome().and_then(|_| record.ticks().checked_sub(record.payload()))?,
     };

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 /// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
-/// A *record* stands for the start (START) or the end (END or FORGET) of a span, for a duration or
-/// for a value. Every record that was written into a ring is accounted for:
+/// A *record* stands for the start (START) or the end (END or FORGET) of a span, for a duration, for
+/// a value, or for the tag (TAG) of a duration. Every record that was written into a ring is accounted for:
 /// `produced == delivered + overwritten + pending` holds exactly, because all four are counted at
 /// the same look at the rings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -45,6 +45,15 @@ pub struct Health {
     ///   mean, and which the stated accuracy of the quantiles allows for
     ///   ([`Counters::full_counters`](tailwatch_core::Counters::full_counters))
     pub saturated: u64,
+    /// Intervals that would have ended before they began, because their
+    /// [`Stamp`](crate::Stamp) is ahead of the clock. They are in no statistic.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub negative_differences: u64,
+    /// TAGs whose record is gone: the duration that they belong to was overwritten, or the span was
+    /// not open when the drain read its second tag (see
+    /// [`Counters::orphan_tags`](tailwatch_core::Counters::orphan_tags)).
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub orphan_tags: u64,
     /// Damaged records, and records of a kind that does not match the event's unit, such as a value
     /// of an event that is measured in time.
     pub invalid: u64,
@@ -62,7 +71,9 @@ pub struct Health {
     pub unlisted: BTreeMap<String, u64>,
     /// Records that were written into no ring, because as many threads as
     /// [`Builder::rings`](crate::Builder::rings) allows had one, because there was no memory for a
-    /// further one, or because the collector had stopped. A span counts as two.
+    /// further one, or because the collector had stopped. A span counts as two, and so does a
+    /// duration with a tag. An interval from a [`Stamp`](crate::Stamp) that is not taken counts
+    /// here as well.
     ///
     /// The END (or FORGET) of a span that was open when the collector stopped is still written. If
     /// the drain's last pass reads it, it is delivered; otherwise it counts here.

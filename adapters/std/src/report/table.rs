@@ -258,6 +258,8 @@ impl fmt::Display for ReportTable<'_> {
             ("late", health.late),
             ("clock anomalies", health.clock_anomalies),
             ("saturated", health.saturated),
+            ("negative differences", health.negative_differences),
+            ("tags without a record", health.orphan_tags),
             ("invalid", health.invalid),
             ("of unknown events", health.unknown_events),
             ("rings refused", health.rings_refused),

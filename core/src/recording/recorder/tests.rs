@@ -79,6 +79,51 @@ fn a_duration_that_does_not_fit_an_end_becomes_a_forget_with_its_reason() {
 }
 
 #[test]
+fn an_interval_becomes_a_duration_with_its_tag_or_a_forget_with_the_difference() {
+    const HUGE: u64 = 1 << 50;
+    let event = Trading::OrderFill.id();
+    let seen = recorded(|recorder, _, _| {
+        recorder.interval_at(event, 0, 100, 7, 130);
+        recorder.interval_at(event, 0, 100, 0, 130); // no tag
+        recorder.interval_at(event, 0, 100, MAX_PAYLOAD + 1, 130); // no tag in the low 46 bits
+        recorder.interval_at(event, 0, 100, MAX_PAYLOAD, 100);
+        recorder.interval_at(event, 0, 0, 8, HUGE);
+        recorder.interval_at(event, 0, u64::MAX, 9, 4); // the tick count wrapped past 2^64
+        recorder.interval_at(event, 0, 100, 7, 97);
+        recorder.interval_at(event, 0, HUGE, 7, 1);
+    });
+    let why = DiscardReason::NegativeDifference as u64;
+    let expected = [
+        (130, Kind::Duration, 30),
+        (130, Kind::Tag, 7),
+        (130, Kind::Duration, 30),
+        (130, Kind::Duration, 30),
+        (100, Kind::Duration, 0),
+        (100, Kind::Tag, MAX_PAYLOAD),
+        (HUGE, Kind::Duration, MAX_PAYLOAD),
+        (HUGE, Kind::Tag, 8),
+        (4, Kind::Duration, 5),
+        (4, Kind::Tag, 9),
+        (100, Kind::Forget, 3 << 4 | why),
+        (HUGE, Kind::Forget, ((1 << 42) - 1) << 4 | why),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_second_tag_has_the_tick_of_the_start() {
+    let seen = recorded(|recorder, clock, _| {
+        clock.0.set(5);
+        let span = recorder.start(Trading::OrderFill, 1);
+        recorder.tag_at(&span, 2);
+        recorder.tag_at(&Token::unrecorded(), 3);
+        clock.0.set(9);
+        recorder.end(span, Outcome::Ok);
+    });
+    assert_eq!(seen, [(5, Kind::Start, 1), (5, Kind::Tag, 2), (9, Kind::EndOk, 4)]);
+}
+
+#[test]
 fn a_span_is_recorded_if_the_gate_admitted_its_start() {
     let seen = recorded(|recorder, clock, gate| {
         let recorded = recorder.measure(Trading::OrderFill);
