@@ -24,6 +24,7 @@ use probe::build_example;
 /// The functions of the probe that record through the core.
 const CORE_FUNCTIONS: [&str; 7] = [
     "core_guard",
+    "core_interval",
     "core_tagged",
     "core_discard",
     "core_start",
@@ -40,6 +41,7 @@ const STD_FUNCTIONS: [&str; 8] = [
     "with_async_attribute",
     "with_closure",
     "with_tokens",
+    "with_stamp",
     "with_values",
 ];
 

@@ -31,13 +31,14 @@ fn code(file: &object::File<'_>, name: &str) -> Vec<u8> {
 }
 
 /// The measured functions of the probe.
-const MEASURED: [&str; 8] = [
+const MEASURED: [&str; 9] = [
     "with_guard",
     "with_tag_and_outcome",
     "with_cancel_on_drop",
     "with_attribute",
     "with_async_attribute",
     "with_closure",
+    "with_stamp",
     "with_tokens",
     "with_values",
 ];

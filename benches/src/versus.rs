@@ -34,7 +34,7 @@ const LONG_TURN: u32 = 200_000;
 type Work = fn(u32);
 
 /// The forms of a span, in both clock modes.
-const FORMS: [(&str, &str, Work, Fate); 12] = [
+const FORMS: [(&str, &str, Work, Fate); 13] = [
     ("span/guard/relaxed", "span/guard/ordered", forms::guard, Fate::Delivered),
     (
         "span/guard_tagged/relaxed",
@@ -43,6 +43,7 @@ const FORMS: [(&str, &str, Work, Fate); 12] = [
         Fate::Delivered,
     ),
     ("span/guard_send/relaxed", "span/guard_send/ordered", forms::guard_send, Fate::Delivered),
+    ("span/stamp/relaxed", "span/stamp/ordered", forms::stamp, Fate::Delivered),
     ("span/closure/relaxed", "span/closure/ordered", forms::closure, Fate::Delivered),
     (
         "span/measure_sync/relaxed",
@@ -93,8 +94,8 @@ const MOST_ON_INTEL: Most =
     Most { guard: [1.12, 1.15], guard_of_rtrb: 1.0, cold_guard_of_rtrb: 0.9 };
 
 /// The most that other forms may cost, as a multiple of a guard.
-const MOST_OF_GUARD: [(&str, f64); 3] =
-    [("guard_tagged", 1.04), ("guard_send", 1.04), ("measure_async", 1.04)];
+const MOST_OF_GUARD: [(&str, f64); 4] =
+    [("guard_tagged", 1.04), ("guard_send", 1.04), ("stamp", 1.1), ("measure_async", 1.04)];
 
 /// The most that a guard may cost while its records are drained or overwritten, as a multiple of
 /// its cost otherwise.

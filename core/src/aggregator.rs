@@ -184,9 +184,9 @@ pub struct Aggregator<S> {
 struct SpanOrigin {
     /// The tick at which the span began. For a plain number, the tick at which it was recorded.
     start: u64,
-    /// The tag of the START, or that of a DURATION. `None` if there is none, if the START is neither
-    /// the record before the END nor in the table of open spans, or if the storage has no such
-    /// table.
+    /// The tag of the START, or that of a DURATION. `None` if there is none, if the START is
+    /// neither the record before the END nor in the table of open spans, or if the storage has no
+    /// such table.
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,

@@ -93,8 +93,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why there is no sample of a span, which a [`Forget`](Kind::Forget) closes, or of an interval. The
-/// number of the variant is the low 4 bits of the payload of that record.
+/// Why there is no sample of a span, which a [`Forget`](Kind::Forget) closes, or of an interval.
+/// The number of the variant is the low 4 bits of the payload of that record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]

@@ -63,6 +63,14 @@ extern "C" fn core_number(recorder: &Core<'_>, event: &EventId, number: u64) -> 
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn core_interval(recorder: &Core<'_>, event: &EventId, token: &Token, ticks: &[u64; 3]) {
+    let [start, tag, now] = *ticks;
+    recorder.interval_at(*event, 3, start, tag, now);
+    recorder.duration_tagged_at(*event, 0, start, tag, now);
+    recorder.tag_at(token, tag);
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn core_push(producer: &Producer<'_>, time: u64, rest: u64) {
     producer.push(Record::from_words([time, rest]));
 }

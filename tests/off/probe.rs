@@ -11,8 +11,8 @@ use core::{
 };
 
 use tailwatch::{
-    Outcome, Trading, measure, measure_cancel_on_drop, measure_tagged, record_discard,
-    record_duration, record_end, record_start, record_value, time,
+    Outcome, Stamp, Trading, measure, measure_cancel_on_drop, measure_tagged, record_discard,
+    record_duration, record_end, record_since, record_start, record_value, time,
 };
 
 fn work(x: u64) -> u64 {
@@ -68,6 +68,14 @@ extern "C" fn with_async_attribute(x: u64) -> u64 {
 #[unsafe(no_mangle)]
 extern "C" fn with_closure(x: u64) -> u64 {
     time(Trading::OrderFill, || work(x))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn with_stamp(x: u64) -> u64 {
+    let arrived = Stamp::now();
+    let result = work(x);
+    record_since(arrived, Trading::OrderFill, x);
+    result
 }
 
 #[unsafe(no_mangle)]

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use tailwatch::{
-    Collector, HiccupProbe, Reporter, Trading, measure, record_value, register_thread,
+    Collector, HiccupProbe, Reporter, Stamp, Trading, measure, record_since, record_value,
+    register_thread,
 };
 
 fn main() {
@@ -15,6 +16,8 @@ fn main() {
     let reporter = Reporter::json_lines(&collector, Duration::from_secs(1), std::io::sink())
         .expect("the reporter starts");
     drop(measure(Trading::OrderFill));
+    record_since(Stamp::now(), Trading::OrderFill, 7);
+    assert!(!Stamp::now().is_taken());
     collector.set_enabled(true);
     assert!(!collector.health().enabled, "recording cannot be switched on");
     assert!(!tailwatch::self_test().is_ok());

@@ -12,6 +12,7 @@ mod clocks;
 mod coverage;
 mod event_set;
 pub(crate) mod exclusive;
+mod held_duration;
 pub(crate) mod lane_rings;
 mod limit_watch;
 mod lost_ends;

@@ -23,7 +23,8 @@ pub struct Delivery<'d> {
     /// The kind of the record, such as the START of a span.
     pub kind: Kind,
     /// The time at which the span or duration began, or the value was recorded, in nanoseconds
-    /// since 1970.
+    /// since 1970. For a TAG, the time of the record that it belongs to: at which its span began,
+    /// or its duration ended.
     pub start_unix_ns: u64,
     /// The duration of an END or DURATION in nanoseconds, rounded as in reports, or the value of a
     /// VALUE. `None` if the record is not a sample: it is a START or a FORGET, is too large, does
@@ -31,8 +32,12 @@ pub struct Delivery<'d> {
     pub duration_ns_or_value: Option<u64>,
     /// The outcome, if the record is an END.
     pub outcome: Option<Outcome>,
-    /// The tag, if the record is a START.
+    /// The tag, if the record is a START, a TAG, or a DURATION that was recorded with one.
     pub tag: Option<u64>,
+    /// Whether the record is a TAG that brings nothing new: the delivery before it, of the DURATION
+    /// that it belongs to, had the tag. Every other TAG is the second tag of an open span, or its
+    /// record is gone. (Or a flush came between the DURATION and its TAG.)
+    pub is_repeated_tag: bool,
     /// The name of the thread that wrote the record.
     pub thread: &'d str,
     /// The number that the operating system gave the thread: on Linux and Android, that of `gettid`
@@ -41,6 +46,28 @@ pub struct Delivery<'d> {
     pub tid: Option<u64>,
     /// The record in the form in which it was in the ring.
     pub record: Record,
+}
+
+/// A record that the drain has read from a ring, before its numbers are converted.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivered {
+    pub(crate) record: Record,
+    /// Whether the record became a sample.
+    pub(crate) is_sample: bool,
+    /// The tag of a DURATION.
+    pub(crate) tag: Option<u64>,
+    /// See [`Delivery::is_repeated_tag`].
+    pub(crate) is_repeated_tag: bool,
+    /// The thread that wrote the record.
+    pub(crate) thread: Identity,
+}
+
+/// What converts the ticks of records: to wall-clock time, and durations to nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scales<'s> {
+    pub(crate) anchor: &'s Anchor,
+    pub(crate) rate: TickRate,
+    pub(crate) time: TimeScale,
 }
 
 /// An observer.
@@ -90,19 +117,9 @@ impl Observers {
     }
 
     /// Calls all observers with a record. Catches and counts their panics.
-    ///
-    /// `is_sample` is whether the record became a sample, and `thread` the thread that wrote
-    /// it. `anchor` and `rate` convert its tick to wall-clock time, and `time` its duration
-    /// to nanoseconds.
-    pub(crate) fn notify_record(
-        &mut self,
-        record: Record,
-        is_sample: bool,
-        thread: &Identity,
-        anchor: &Anchor,
-        rate: TickRate,
-        time: &TimeScale,
-    ) {
+    pub(crate) fn notify_record(&mut self, delivered: &Delivered, scales: &Scales<'_>) {
+        let Delivered { record, is_sample, tag, is_repeated_tag, ref thread } = *delivered;
+        let Scales { anchor, rate, time } = scales;
         if self.callbacks.is_empty() {
             return;
         }
@@ -118,7 +135,7 @@ impl Observers {
             id,
             event: known.copied().unwrap_or("unknown"),
             kind,
-            start_unix_ns: anchor.unix_ns(rate, began),
+            start_unix_ns: anchor.unix_ns(*rate, began),
             duration_ns_or_value: match kind {
                 _ if !is_sample => None,
                 Kind::Value => Some(payload),
@@ -126,7 +143,8 @@ impl Observers {
                 _ => None,
             },
             outcome: kind.outcome(),
-            tag: (kind == Kind::Start).then_some(payload),
+            tag: if matches!(kind, Kind::Start | Kind::Tag) { Some(payload) } else { tag },
+            is_repeated_tag,
             thread: &thread.name,
             tid: thread.tid,
             record,

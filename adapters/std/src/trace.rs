@@ -1,4 +1,4 @@
-//! The trace: a CSV file with a row for every record that the drain reads.
+//! The trace: a CSV file with the records that the drain reads.
 
 mod queue;
 
@@ -33,7 +33,8 @@ const HEADER: [&str; 9] = [
 /// How long [`TraceWriter::finish`] and the drop of the last clone wait for the file.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Writes a CSV row for every record that the drain reads. Clones write to the same file.
+/// Writes a CSV row for every record that the drain reads, except for a tag that the row of its
+/// duration contains. Clones write to the same file.
 ///
 /// The two rows of a span take about 100 bytes, so a trace is for an investigation, not for
 /// permanent use. A thread named `tailwatch-trace` writes them, and each call of `write` gets whole
@@ -59,10 +60,12 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Columns
 ///
 /// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread,tid`. The kind
-/// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration` or `forget`, which is
-/// the end of a span without a sample. The other columns are the fields of [`Delivery`]. Durations
-/// are converted to nanoseconds exactly as in reports, so a report can be recomputed from a trace.
-/// Only `start` rows have a tag. A trace [with tag names](Self::with_tag_names) has one more
+/// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration`, `forget`, which is the end
+/// of a span without a sample or an interval that would be negative, or `tag`. The other columns
+/// are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in reports, so
+/// a report can be recomputed from a trace. The rows that have a tag are those of `start`, those of
+/// a `duration` that was recorded with a tag, and those of `tag`: the second tag of an open span,
+/// or a tag whose record is gone. A trace [with tag names](Self::with_tag_names) has one more
 /// column, `tag_name`.
 ///
 /// ```
@@ -144,6 +147,9 @@ impl TraceWriter {
     pub fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
         let trace = self.clone();
         move |delivery| {
+            if delivery.is_repeated_tag {
+                return;
+            }
             trace.write(&Row {
                 event: delivery.event,
                 kind: delivery.kind,

@@ -16,9 +16,9 @@ use std::alloc::System;
 
 use support::{Tally, in_own_process, in_thread, in_turn};
 use tailwatch::{
-    Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, TagNames, Threshold,
+    Builder, ClockMode, Collector, Delivery, Limit, Outcome, Quantile, Stamp, TagNames, Threshold,
     Trading, WindowSpec, measure, measure_cancel_on_drop, measure_tagged, record_discard,
-    record_duration, record_end, record_start, record_start_tagged, record_value,
+    record_duration, record_end, record_since, record_start, record_start_tagged, record_value,
     tailwatch_core::{Ring, Shape},
     time, try_time,
 };
@@ -95,6 +95,8 @@ fn record_everything() {
     record_value(Trading::QueueBacklog, u64::MAX);
     record_duration(Trading::GcPause, Duration::from_micros(5));
     record_duration(Trading::GcPause, Duration::MAX);
+    record_since(Stamp::now(), Trading::OrderFill, 4_711);
+    record_since(Stamp::now(), Trading::OrderFill, 0);
 }
 
 #[test]

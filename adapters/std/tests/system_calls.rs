@@ -24,9 +24,9 @@ use std::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::print_notice;
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Outcome, Trading, measure, measure_cancel_on_drop,
-    measure_tagged, record_discard, record_duration, record_end, record_start, record_start_tagged,
-    record_value, time, try_time,
+    ClockMode, ClockSource, Collector, Outcome, Stamp, Trading, measure, measure_cancel_on_drop,
+    measure_tagged, record_discard, record_duration, record_end, record_since, record_start,
+    record_start_tagged, record_value, time, try_time,
 };
 
 /// The environment variable with the child's task under the filter.
@@ -129,6 +129,10 @@ fn record_everything(n: u64) {
     record_value(Trading::QueueBacklog, n);
     record_value(Trading::QueueBacklog, u64::MAX);
     record_duration(Trading::GcPause, Duration::from_nanos(n));
+    record_since(Stamp::now(), Trading::OrderFill, n);
+    record_since(Stamp::default(), Trading::OrderFill, n);
+    // This event is sampled.
+    record_since(Stamp::now(), Trading::EventBusPublish, n);
     drop(measure_cancel_on_drop(Trading::OrderFill));
     let _: Result<(), ()> = measured_by_attribute(n);
     // The first event is sampled, the second is switched off.

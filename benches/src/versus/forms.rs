@@ -8,8 +8,8 @@ use core::{
 };
 
 use tailwatch::{
-    Outcome, SpanGuard, Trading, measure, measure_tagged, record_end, record_start, record_value,
-    time,
+    Outcome, SpanGuard, Stamp, Trading, measure, measure_tagged, record_end, record_since,
+    record_start, record_value, time,
 };
 
 use crate::floor;
@@ -28,6 +28,15 @@ pub(super) fn guard_tagged(times: u32) {
     for order in 0..times {
         let _span = measure_tagged(Trading::OrderPlacement, u64::from(order));
         black_box(());
+    }
+}
+
+/// An interval from a stamp, with a tag, which takes two records like a guard.
+pub(super) fn stamp(times: u32) {
+    for order in 1..=times {
+        let stamp = Stamp::now();
+        black_box(());
+        record_since(stamp, Trading::OrderPlacement, u64::from(order));
     }
 }
 

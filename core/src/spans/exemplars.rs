@@ -24,8 +24,8 @@ pub struct Exemplar {
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
     /// 47 bits. The tag field is the tag plus 1 (a span that was given no tag has the tag 0). It is
-    /// 0 if the sample is of no span and has no tag. It is [`AWAITED`] if the START was not found; the START may
-    /// still arrive.
+    /// 0 if the sample is of no span and has no tag. It is [`AWAITED`] if the START was not found;
+    /// the START may still arrive.
     source_and_tag: u64,
 }
 
@@ -44,8 +44,8 @@ impl Exemplar {
 
     /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
     /// the tag of the span's START, which is 0 for a span that was given no tag, or that of a
-    /// duration. It is `None` if there is none, or if the START was not found. In the latter case, call
-    /// [`awaiting_tag`](Self::awaiting_tag) on the result.
+    /// duration. It is `None` if there is none, or if the START was not found. In the latter case,
+    /// call [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
         let mut exemplar =
             Self { value, start, source_and_tag: u64::from(source) << SOURCE_SHIFT | IN_USE };

@@ -132,7 +132,9 @@ impl LaneRings {
         if !is_read || self.next.is_none() {
             return false;
         }
-        if let (Some(first), Some(next)) = (&self.first, &self.next) {
+        if let (Some(first), Some(next)) = (&self.first, &mut self.next) {
+            // A DURATION may be the last record of one ring, and its TAG the first of the other.
+            next.consumer.follow(&first.consumer);
             lane.drop_former(&first.memory, &next.memory);
         }
         self.forget_first();

@@ -11,6 +11,7 @@ use tailwatch_core::{
 use super::{
     clocks::Clocks,
     event_set::EventSet,
+    held_duration::HeldDuration,
     lane_rings::{LaneRings, Totals},
     pass_kind::PassKind,
     poll_interval::PollInterval,
@@ -19,7 +20,7 @@ use super::{
     unlisted::Unlisted,
 };
 use crate::{
-    observer::Observers,
+    observer::{Observers, Scales},
     recording::{identity::Identity, pool::Pool, process},
     report::health::Health,
 };
@@ -33,6 +34,8 @@ struct Reader {
     is_ending: bool,
     /// When the lane is due to be drained. `None` while no thread has the lane.
     poll_interval: Option<PollInterval>,
+    /// What the observers have not got yet.
+    held: HeldDuration,
 }
 
 impl Reader {
@@ -43,6 +46,7 @@ impl Reader {
             progress: RingProgress::new(start),
             is_ending: false,
             poll_interval: None,
+            held: HeldDuration::default(),
         }
     }
 }
@@ -197,6 +201,8 @@ impl Readers {
         recorded: &mut EventSet,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
+        let scales =
+            Scales { anchor: clocks.wall(), rate: clocks.rate(), time: *aggregator.time() };
         let notes_unknown = process::has_other() || self.unlisted.may_occur(&self.known);
         let mut overwritten = 0;
         for index in pass.order(self.lanes.len()) {
@@ -205,13 +211,16 @@ impl Readers {
                 break;
             }
             let is_due = self.is_due(index, kind, &pass, clocks.now().monotonic);
-            let Reader { rings, progress, .. } = &mut self.lanes[index];
+            let Reader { rings, progress, held, .. } = &mut self.lanes[index];
+            if rings.pending() == 0 {
+                held.release(observers, &scales);
+            }
             if !is_due {
                 pass.skip(progress, rings);
                 continue;
             }
             has_any |= rings.pending() > 0 && pass.has_budget();
-            let Reader { rings, progress, is_ending, poll_interval } = &mut self.lanes[index];
+            let Reader { rings, progress, is_ending, poll_interval, held } = &mut self.lanes[index];
             pass.drain(index, progress, rings, |rings, max_records| {
                 rings.drain(&self.pool, index, max_records, |identity, consumer, max_records| {
                     let thread = self.threads.of(index, identity, aggregator);
@@ -219,16 +228,18 @@ impl Readers {
                     let (first, drained) = thread.deliver(
                         consumer,
                         max_records,
-                        clocks,
                         aggregator,
-                        observers,
                         Noted { recorded: &mut *recorded, unknown },
+                        Notified { observers: &mut *observers, held: &mut *held, scales },
                     );
                     oldest_tick = oldest_tick.min(first);
                     overwritten += drained.overwritten;
                     drained
                 })
             });
+            if rings.pending() == 0 && (*is_ending || !kind.skips_rings()) {
+                held.release(observers, &scales);
+            }
             if *is_ending && rings.pending() == 0 && self.pool.release(index) {
                 *poll_interval = None;
                 rings.become_free();
@@ -354,12 +365,12 @@ impl Thread {
         &self,
         consumer: &mut Consumer<'_>,
         max_records: usize,
-        clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
-        observers: &mut Observers,
         noted: Noted<'_>,
+        notified: Notified<'_>,
     ) -> (u64, Drained) {
         let Noted { recorded, mut unknown } = noted;
+        let Notified { observers, held, scales } = notified;
         let Self { identity, number } = self;
         let mut first = u64::MAX;
         // The first record is the oldest, because a thread writes its records in the order of its
@@ -380,8 +391,7 @@ impl Thread {
         let drained = if observers.is_empty() && unknown.is_none() {
             aggregator.drain_up_to(*number, consumer, max_records, |record, _| note(record))
         } else {
-            let (wall, rate, time) = (clocks.wall(), clocks.rate(), *aggregator.time());
-            aggregator.drain_up_to(*number, consumer, max_records, |record, is_sample| {
+            aggregator.drain_up_to(*number, consumer, max_records, |record, is_noted| {
                 note(record);
                 if let Some((known, unlisted)) = &mut unknown
                     && let Some(event) = record.event()
@@ -389,11 +399,20 @@ impl Thread {
                 {
                     unlisted.note(event, record);
                 }
-                observers.notify_record(record, is_sample, identity, wall, rate, &time);
+                if !observers.is_empty() {
+                    held.pass_on(record, is_noted, identity, observers, &scales);
+                }
             })
         };
         (first, drained)
     }
+}
+
+/// The observers of the records that the drain delivers.
+struct Notified<'n> {
+    observers: &'n mut Observers,
+    held: &'n mut HeldDuration,
+    scales: Scales<'n>,
 }
 
 /// What the drain notes of the records that it delivers.
@@ -406,10 +425,10 @@ struct Noted<'n> {
 }
 
 /// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it.
-/// The tick of a FORGET is that at which its span began.
+/// The tick of a FORGET, or of the second tag of a span, is that at which its span began.
 fn written_at(record: Record) -> u64 {
     match record.kind() {
-        Kind::Forget | Kind::Invalid => u64::MAX,
+        Kind::Forget | Kind::Tag | Kind::Invalid => u64::MAX,
         _ => record.ticks(),
     }
 }

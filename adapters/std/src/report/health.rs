@@ -6,10 +6,10 @@ use serde::Serialize;
 
 /// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
-/// A *record* stands for the start (START) or the end (END or FORGET) of a span, for a duration, for
-/// a value, or for the tag (TAG) of a duration. Every record that was written into a ring is accounted for:
-/// `produced == delivered + overwritten + pending` holds exactly, because all four are counted at
-/// the same look at the rings.
+/// A *record* stands for the start (START) or the end (END or FORGET) of a span, for a duration,
+/// for a value, or for the tag (TAG) of a duration. Every record that was written into a ring is
+/// accounted for: `produced == delivered + overwritten + pending` holds exactly, because all four
+/// are counted at the same look at the rings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
