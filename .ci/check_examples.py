@@ -44,8 +44,8 @@ NAME = varint(len(b"order_fill")) + b"order_fill"
 # over 10 ms; a summary with a flipped bit; a limit that is raised.
 SERIAL = b"".join(
     [
-        frame(*range(14))[7:],
-        frame(0, 300, 290, 7, 3, 0, 0, 0, 0, 0, 0, 55, 1, 0),
+        frame(*range(16))[7:],
+        frame(0, 300, 290, 7, 3, 0, 0, 0, 0, 0, 0, 2, 1, 55, 1, 0),
         frame(1, 4, NAME, 140, 5, 0, 145, 1, 0, 0, 0, 0, 0, 0),
         frame(2, 4, NAME, 0, b"\x01", 10_000_000, 145, 145, 7, 900, 0, 0, 50, 95, 99, 200, b"\x00", 10_000_000, b"\x00"),
         frame(2, 4, NAME, 0)[:5] + b"\x55" + frame(2, 4, NAME, 0)[6:],
@@ -98,6 +98,11 @@ CASES = [
         ],
     ),
     (
+        "tick_to_order",
+        [],
+        [r"^3000 orders sent, 3000 measured, p99 \d+ ns\n(order [1-9]\d{0,3}: \d+ ns\n){4}\Z"],
+    ),
+    (
         "inspect",
         [],
         [
@@ -128,7 +133,7 @@ CASES = [
         "decode_frames",
         [],
         [
-            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 55 passes, 1 of them while the clock stood still$",
+            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 2 negative differences, 1 tags without a record; 55 passes, 1 of them while the clock stood still$",
             r"^order_fill +140 ok, 5 error, 0 cancelled; 1 open, 0 orphans$",
             r"^order_fill +10 ms +145 +50 ns +95 ns +99 ns +200 ns +900 ns  exact, incomplete$",
             r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, 8 of 145 over; raised 1, cleared 0$",

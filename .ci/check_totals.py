@@ -3,7 +3,7 @@
     check_totals.py REPORT.json OTHER.json
     check_totals.py --self-test
 
-Count and outcomes of each event of the trading preset must be equal, except for `gc_pause`: pauses
+Count and outcomes of each event that both bots measure must be equal, except for `gc_pause`: pauses
 depend on the machine.
 """
 
@@ -15,6 +15,7 @@ EVENTS = (
     "signal_generation",
     "order_placement",
     "order_fill",
+    "tick_to_order",
     "event_bus_publish",
     "event_bus_handle",
     "queue_backlog",

@@ -70,7 +70,8 @@ fn text(frame: &Frame) -> String {
 fn health_text(health: &HealthFrame) -> String {
     let counts = format!(
         "\n{} records: {} delivered, {} overwritten, {} pending; {} late, {} clock anomalies, \
-         {} saturated, {} invalid, {} of unknown events; \
+         {} saturated, {} invalid, {} of unknown events, {} negative differences, \
+         {} tags without a record; \
          {} passes, {} of them while the clock stood still",
         health.produced,
         health.delivered,
@@ -81,6 +82,8 @@ fn health_text(health: &HealthFrame) -> String {
         health.saturated,
         health.invalid,
         health.unknown_events,
+        health.negative_differences,
+        health.orphan_tags,
         health.passes,
         health.still_passes
     );

@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use std::sync::Arc;
 
-use tailwatch::Trading;
+use tailwatch::{Stamp, Trading};
 use tailwatch_tokio::{DrainTask, MeasureExt, MeasuredSender};
 use tokio::{
     net::TcpStream,
@@ -27,10 +27,10 @@ use crate::{
 const CAPACITY: usize = 4096;
 
 /// The number of published messages after which their records are drained. At full speed nothing
-/// else slows the bot down. All stages may run on one worker, which then writes at most nine
-/// records per message, so those of this many messages and of a full bus fit into its ring.
+/// else slows the bot down. All stages may run on one worker, which then writes at most
+/// eleven records per message, so those of this many messages and of a full bus fit into its ring.
 const FLUSH_EVERY: u64 = RING_CAPACITY as u64 / 16;
-const _: () = assert!(9 * (FLUSH_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
+const _: () = assert!(11 * (FLUSH_EVERY + CAPACITY as u64) < RING_CAPACITY as u64);
 
 /// Returns an empty bus. Its sender records how many messages wait.
 pub(crate) fn bus() -> (MeasuredSender<Sender<Message>>, Receiver<Message>) {
@@ -77,7 +77,9 @@ impl MarketData {
     ) -> Result<(), String> {
         while let Some(frame) = self.next().await? {
             let Frame::Text(text) = frame else { continue };
+            let arrived = Stamp::now();
             let message = Message::decode(&text).map_err(|error| error.to_string())?;
+            let message = Message { arrived, ..message };
             let is_stream = message.is_stream();
             publish(bus, message).await.map_err(|_| "the strategy has ended")?;
             *published += u64::from(is_stream);

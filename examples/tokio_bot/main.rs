@@ -8,6 +8,7 @@
 //! | `EventBusPublish`, `QueueBacklog` | handing a message to the bus; the length of the bus before that | a measured future; a `MeasuredSender` |
 //! | `EventBusHandle`, `CandleProcessing`, `SignalGeneration` | the strategy's work | guards, because the strategy awaits nothing |
 //! | `OrderPlacement` | from sending an order to its acknowledgement | a measured future, which records an `Err` as `Outcome::Error` |
+//! | `TickToOrder` | from the arrival of a message to sending the order that it led to | a stamp in the message |
 //! | `OrderFill` | from sending an order to its fill | a span that another task ends |
 //! | `GcPause` | how late a sleeping thread is woken | a thread, because a task would measure the pauses of its runtime |
 //! | those of `RuntimeEvent` | how long tasks wait for a worker, how many tasks there are | `watch_runtime` |
@@ -181,7 +182,7 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
 /// Starts the collector and installs it, so that every thread records into it.
 fn start(command: &Command, trace: Option<&TraceWriter>) -> Result<Arc<Collector>, Box<dyn Error>> {
     let builder = measure::builder(&command.options, trace)?;
-    let builder = builder.events(Trading::ALL).events(RuntimeEvent::ALL);
+    let builder = builder.events(RuntimeEvent::ALL);
     let collector = builder.manual_drain().start()?;
     collector.install()?;
     Ok(Arc::new(collector))

@@ -2,12 +2,13 @@
 //!
 //! Two spans measure an order. `OrderPlacement` is a measured future from sending the order to its
 //! acknowledgement. `OrderFill` is sent to the fills task before the order goes out, and ends there
-//! with the fill. Both spans have the order's id as their tag.
+//! with the fill. `TickToOrder` lasts from the arrival of the market data, whose stamp the intent
+//! carries, until the order is sent. All three have the order's id as their tag.
 
 use core::net::SocketAddr;
 use std::{collections::HashMap, io};
 
-use tailwatch::{CancelOnDrop, Outcome, Trading, measure_cancel_on_drop_tagged};
+use tailwatch::{CancelOnDrop, Outcome, Trading, measure_cancel_on_drop_tagged, record_since};
 use tailwatch_tokio::MeasureExt;
 use tokio::{
     select,
@@ -18,6 +19,7 @@ use tokio::{
 use crate::{
     exchange::{Ack, Fill, Hello, Order},
     lines::{Lines, timed_out},
+    measure::BotEvent,
     net::PEER_TIMEOUT,
     progress::Notes,
     stall::Stall,
@@ -101,6 +103,7 @@ pub(crate) async fn place_all(
         }
         let placing = async {
             hold.order(id).await;
+            record_since(intent.arrived, BotEvent::TickToOrder, id);
             entry.place(&order).await
         };
         match placing.try_measured_tagged(Trading::OrderPlacement, id).await {

@@ -146,7 +146,7 @@ mod tests {
         command::Command,
         feed::Feed,
         generator::Generator,
-        measure::RING_CAPACITY,
+        measure::{self, RING_CAPACITY},
         message::{Message, Payload},
         options::Speed,
         replay::{Replay, Source, Tally},
@@ -201,6 +201,7 @@ mod tests {
         };
         let builder = Collector::builder()
             .ignore_environment()
+            .events(&measure::events())
             .ring_capacity(RING_CAPACITY)
             .rings(8)
             .manual_drain();
@@ -251,6 +252,7 @@ mod tests {
                 ("candle_processing", candles),
                 ("signal_generation", candles),
                 ("order_placement", summary.placed),
+                ("tick_to_order", summary.placed),
                 ("order_fill", summary.placed),
             ] {
                 assert_eq!(

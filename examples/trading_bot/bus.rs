@@ -12,7 +12,7 @@ use core::{
 use std::{net::TcpStream, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use tailwatch::{Outcome, Trading, measure, record_value};
+use tailwatch::{Outcome, Stamp, Trading, measure, record_value};
 use tungstenite::{Error as WsError, Message as Frame, WebSocket};
 
 use crate::{measure::RING_CAPACITY, message::Message, net, summary::MarketDataSummary};
@@ -90,7 +90,9 @@ impl MarketData {
                 Err(error) => return Err(error.to_string()),
             };
             quiet_since = None;
+            let arrived = Stamp::now();
             let message = Message::decode(&text).map_err(|error| error.to_string())?;
+            let message = Message { arrived, ..message };
             let is_stream = message.is_stream();
             publish(bus, message).map_err(|Gone| "the strategy has ended")?;
             *published += u64::from(is_stream);

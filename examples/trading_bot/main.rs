@@ -3,7 +3,8 @@
 //! A replay server sends exchange messages over a loopback WebSocket. The bot decodes them, keeps
 //! the top of the book, builds one-second candles, looks for a crossing of two exponential moving
 //! averages, places orders with a mock exchange over loopback TCP and receives their fills. Each
-//! stage is a thread, and all eight events of the trading preset are measured where they happen:
+//! stage is a thread, and all eight events of the trading preset and one more are measured where
+//! they happen:
 //!
 //! | event | what is measured | thread |
 //! |---|---|---|
@@ -13,6 +14,7 @@
 //! | `CandleProcessing` | closing a candle, signal and order intent included | strategy |
 //! | `SignalGeneration` | updating the averages | strategy |
 //! | `OrderPlacement` | from sending an order to its acknowledgement | orders |
+//! | `TickToOrder` | from the arrival of a message to sending the order that it led to, by a stamp in the message | begins on market-data, ends on orders |
 //! | `OrderFill` | from sending an order to its fill | begins on orders, ends on fills |
 //! | `GcPause` | how late a sleeping thread is woken | hiccup |
 //!

@@ -8,11 +8,24 @@ use std::{
 };
 
 use tailwatch::{
-    Builder, Collector, EventId, Limit, ParseLimitsError, SlaChange, TraceWriter, Trading,
-    parse_limits,
+    Builder, Collector, EventId, EventInfo, Limit, ParseLimitsError, SlaChange, TraceWriter,
+    Trading, events, parse_limits,
 };
 
 use crate::options::Options;
+
+events! {
+    /// The events that the bot measures in addition to the preset.
+    pub(crate) enum BotEvent {
+        /// From the arrival of the market data that led to an order until the order is sent.
+        TickToOrder = 9,
+    }
+}
+
+/// Returns all events that the bot measures.
+pub(crate) fn events() -> Vec<EventInfo> {
+    [Trading::ALL, BotEvent::ALL].concat()
+}
 
 /// The records in a ring. At full speed market data writes three records per message, about 10^6
 /// per second. So a ring lasts for a quarter of a second, which is enough for a drain that shares
@@ -29,6 +42,7 @@ pub(crate) fn builder(
 ) -> Result<Builder, LimitsFileError> {
     let mut builder =
         Collector::builder().ring_capacity(RING_CAPACITY).max_period(LONGEST_POLL_INTERVAL);
+    builder = builder.events(&events());
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
     }
@@ -71,8 +85,7 @@ fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
     if bytes as u64 > MOST_BYTES {
         return Err(LimitsFileError::TooLarge(path.to_owned()));
     }
-    parse_limits(&text, Trading::ALL)
-        .map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
+    parse_limits(&text, &events()).map_err(|cause| LimitsFileError::Limits(path.to_owned(), cause))
 }
 
 /// Formats a change of a limit for the console.

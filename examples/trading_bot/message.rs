@@ -12,6 +12,7 @@ use core::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
+use tailwatch::Stamp;
 
 /// The most characters of a message that an error quotes: a damaged line may be megabytes long.
 const QUOTED_CHARS: usize = 80;
@@ -23,6 +24,8 @@ pub(crate) struct Message {
     pub(crate) symbol: String,
     /// The decoded payload.
     pub(crate) payload: Payload,
+    /// When the message arrived. Decoding leaves this to whoever received the message.
+    pub(crate) arrived: Stamp,
 }
 
 /// The kinds of message that the bot decodes.
@@ -134,6 +137,7 @@ impl Message {
             return Ok(Self {
                 symbol: String::new(),
                 payload: Payload::Snapshot(object(raw, "")?),
+                arrived: Stamp::default(),
             });
         };
         let Some((prefix, kind)) =
@@ -156,7 +160,7 @@ impl Message {
         if symbol.is_empty() {
             return Err(malformed(&stream, "the symbol is empty"));
         }
-        Ok(Self { symbol, payload })
+        Ok(Self { symbol, payload, arrived: Stamp::default() })
     }
 
     /// Returns when the exchange sent the message, ms since the Unix epoch, if the message has that

@@ -3,16 +3,20 @@
 //! Two spans measure an order. `OrderPlacement` lasts from sending it to its acknowledgement, on
 //! the orders thread. `OrderFill` begins on that thread too, but ends on the fills thread. Its
 //! token is sent to the fills thread before the order goes out, so it always arrives before the
-//! fill. Both spans have the order's id as their tag.
+//! fill. `TickToOrder` lasts from the arrival of the market data, whose stamp the intent carries,
+//! until the order is sent. All three have the order's id as their tag.
 
 use core::time::Duration;
 use std::{collections::HashMap, time::Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
-use tailwatch::{Outcome, Token, Trading, measure_tagged, record_end, record_start_tagged};
+use tailwatch::{
+    Outcome, Token, Trading, measure_tagged, record_end, record_since, record_start_tagged,
+};
 
 use crate::{
     exchange::{FillStream, NextFill, Order, OrderEntry},
+    measure::BotEvent,
     net::PEER_TIMEOUT,
     strategy::Intent,
     summary::{FillsSummary, OrdersSummary},
@@ -52,6 +56,7 @@ pub(crate) fn place_all(
         }
         let span = measure_tagged(Trading::OrderPlacement, id);
         hold(id);
+        record_since(intent.arrived, BotEvent::TickToOrder, id);
         let placed = entry.place(&order);
         span.end(if placed.is_ok() { Outcome::Ok } else { Outcome::Error });
         match placed {
@@ -120,6 +125,7 @@ mod tests {
     use std::thread;
 
     use rust_decimal::Decimal;
+    use tailwatch::Stamp;
 
     use super::*;
     use crate::{exchange::MockExchange, signal::Side};
@@ -130,6 +136,7 @@ mod tests {
             side: Side::Buy,
             price: Decimal::ONE,
             quantity: Decimal::ONE,
+            arrived: Stamp::default(),
         }
     }
 

@@ -182,6 +182,7 @@ mod tests {
     use crate::{
         feed::Feed,
         generator::Generator,
+        measure,
         message::{Message, Payload},
         options::Speed,
         replay::{Replay, Source, Tally},
@@ -243,8 +244,8 @@ mod tests {
                 *counted.lock().unwrap().entry(key).or_default() += 1;
             }
         };
-        let collector =
-            Collector::builder().ring_capacity(65_536).rings(32).observer(count).start().unwrap();
+        let builder = Collector::builder().events(&measure::events());
+        let collector = builder.ring_capacity(65_536).rings(32).observer(count).start().unwrap();
         collector.install().unwrap();
         let (summary, tally) = run(Source::Feed(feed), 0, None);
         collector.stop();
@@ -269,6 +270,7 @@ mod tests {
             ("candle_processing", "strategy", candles),
             ("signal_generation", "strategy", candles),
             ("order_placement", "orders", summary.placed),
+            ("tick_to_order", "orders", summary.placed),
             ("order_fill", "fills", summary.placed),
         ] {
             assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rust_decimal::Decimal;
-use tailwatch::{Trading, measure};
+use tailwatch::{Stamp, Trading, measure};
 
 use crate::{
     book::Books,
@@ -19,6 +19,8 @@ pub(crate) struct Intent {
     pub(crate) side: Side,
     pub(crate) price: Decimal,
     pub(crate) quantity: Decimal,
+    /// When the message arrived that led to the order.
+    pub(crate) arrived: Stamp,
 }
 
 /// The results of the strategy.
@@ -50,6 +52,8 @@ pub(crate) struct Strategy<O> {
     charts: HashMap<String, Chart>,
     orders: O,
     summary: StrategySummary,
+    /// When the message arrived that was handled last.
+    arrived: Stamp,
 }
 
 impl<O: FnMut(Intent) -> bool> Strategy<O> {
@@ -61,11 +65,13 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
             charts: HashMap::new(),
             orders,
             summary: StrategySummary::default(),
+            arrived: Stamp::default(),
         }
     }
 
     /// Handles a message of the bus.
     pub(crate) fn on_message(&mut self, message: Message) {
+        self.arrived = message.arrived;
         let span = message.is_stream().then(|| measure(Trading::EventBusHandle));
         self.handle(message);
         drop(span);
@@ -133,8 +139,13 @@ impl<O: FnMut(Intent) -> bool> Strategy<O> {
             Side::Buy => top.ask.price,
             Side::Sell => top.bid.price,
         });
-        let intent =
-            Intent { symbol: symbol.to_owned(), side, price, quantity: Decimal::new(1, 3) };
+        let intent = Intent {
+            symbol: symbol.to_owned(),
+            side,
+            price,
+            quantity: Decimal::new(1, 3),
+            arrived: self.arrived,
+        };
         // An old signal is worthless, so an order that would have to wait for others is skipped.
         if !(self.orders)(intent) {
             self.summary.skipped += 1;
@@ -150,7 +161,8 @@ mod tests {
     fn trade(symbol: &str, trade_time_ms: u64) -> Message {
         let (price, quantity) = (Decimal::TEN, Decimal::ONE);
         let trade = Trade { event_time_ms: 0, trade_time_ms, price, quantity };
-        Message { symbol: symbol.to_owned(), payload: Payload::Trade(trade) }
+        let payload = Payload::Trade(trade);
+        Message { symbol: symbol.to_owned(), payload, arrived: Stamp::default() }
     }
 
     fn generated(count: usize) -> Vec<Message> {
