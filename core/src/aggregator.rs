@@ -462,7 +462,7 @@ impl<S: Storage> Aggregator<S> {
     #[inline(never)]
     fn discard_span(&mut self, row: usize, record: Record) {
         self.note_activity(row, record.ticks());
-        if record.is_negative_difference() {
+        if record.closes_no_span() {
             self.counters.negative_differences += 1;
             return;
         }

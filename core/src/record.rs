@@ -360,8 +360,14 @@ impl Record {
     /// ```
     #[inline]
     pub const fn is_negative_difference(self) -> bool {
-        let reason = self.payload() & ((1 << REASON_BITS) - 1);
-        matches!(self.kind(), Kind::Forget) && reason == DiscardReason::NegativeDifference as u64
+        matches!(self.kind(), Kind::Forget) && self.closes_no_span()
+    }
+
+    /// Returns whether this closes no span, if it is a FORGET.
+    #[inline]
+    pub(crate) const fn closes_no_span(self) -> bool {
+        let reason = self.word >> PAYLOAD_SHIFT & ((1 << REASON_BITS) - 1);
+        reason == DiscardReason::NegativeDifference as u64
     }
 
     /// Returns whether this is a TAG that belongs to `before`, if that is the record directly

@@ -54,3 +54,71 @@ impl HeldDuration {
         }
     }
 }
+
+#[cfg(all(test, not(tailwatch_loom)))]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use tailwatch_core::{Clock, Event, TimeScale, TimeUnit, Trading};
+
+    use super::*;
+    use crate::clock::{Anchor, HostClock};
+
+    /// Something that happens to the records of a lane.
+    enum Step {
+        /// A record is read, with whether it is a sample or the TAG of the DURATION before it.
+        Read(Record, bool),
+        Release,
+    }
+
+    /// Returns the kind, the tag and the mark of each delivery after these steps.
+    fn delivered(steps: &[Step]) -> Vec<(Kind, Option<u64>, bool)> {
+        let clock = HostClock::monotonic();
+        let anchor = Anchor::take(&clock);
+        let scales = Scales {
+            anchor: &anchor,
+            rate: clock.rate(),
+            time: TimeScale::new(clock.rate(), TimeUnit::Fine),
+        };
+        let seen = Arc::new(Mutex::new(vec![]));
+        let log = Arc::clone(&seen);
+        let observer = move |delivery: &crate::Delivery<'_>| {
+            let delivered = (delivery.kind, delivery.tag, delivery.is_repeated_tag);
+            log.lock().unwrap_or_else(PoisonError::into_inner).push(delivered);
+        };
+        let mut observers = Observers::new(vec![Box::new(observer)], vec![], Trading::ALL);
+        let (mut held, thread) = (HeldDuration::default(), Arc::from("thread"));
+        for step in steps {
+            match *step {
+                Step::Read(record, is_noted) => {
+                    held.pass_on(record, is_noted, &thread, &mut observers, &scales);
+                }
+                Step::Release => held.release(&mut observers, &scales),
+            }
+        }
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    #[test]
+    fn a_duration_is_passed_on_with_its_tag_once_the_record_behind_it_is_known() {
+        let event = Trading::OrderFill.id();
+        let duration = || Step::Read(Record::duration(9, event, 0, 5), true);
+        let tag = |is_noted| Step::Read(Record::tag(9, event, 0, 7), is_noted);
+        let start = || Step::Read(Record::start(9, event, 0, 3), false);
+        let (plain, tagged) = ((Kind::Duration, None, false), (Kind::Duration, Some(7), false));
+        let (repeated, own) = ((Kind::Tag, Some(7), true), (Kind::Tag, Some(7), false));
+        let began = (Kind::Start, Some(3), false);
+
+        assert_eq!(delivered(&[duration()]), []);
+        assert_eq!(delivered(&[duration(), tag(true)]), [tagged, repeated]);
+        assert_eq!(delivered(&[duration(), start()]), [plain, began]);
+        assert_eq!(delivered(&[duration(), duration(), tag(true)]), [plain, tagged, repeated]);
+        // The record behind the DURATION was lost, so the TAG belongs to another one.
+        assert_eq!(delivered(&[duration(), tag(false)]), [plain, own]);
+        // A flush does not wait for the TAG.
+        assert_eq!(delivered(&[duration(), Step::Release, tag(true)]), [plain, own]);
+        // The second tag of an open span.
+        assert_eq!(delivered(&[start(), tag(false)]), [began, own]);
+    }
+}
