@@ -6,6 +6,7 @@ pub use std::boxed::Box;
 use tailwatch_core::{Event, EventId, Outcome};
 
 pub use crate::event_set::SetData;
+use crate::stamp::Stamp;
 
 /// A type that a function returns to show whether it failed: a `Result`.
 #[diagnostic::on_unimplemented(
@@ -122,4 +123,14 @@ pub const fn once<R, F: FnOnce() -> R>(body: F) -> F {
 #[cold]
 pub fn never_called<T>() -> T {
     unreachable!("only called behind `if false`")
+}
+
+/// Returns a stamp with this tick, which tests need: no clock returns a tick from the future.
+pub const fn stamp_at(ticks: u64) -> Stamp {
+    Stamp(ticks)
+}
+
+/// Returns the tick of a stamp.
+pub const fn tick_of(stamp: Stamp) -> u64 {
+    stamp.0
 }

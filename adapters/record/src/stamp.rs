@@ -44,7 +44,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Stamp(u64);
+pub struct Stamp(pub(crate) u64);
 
 /// The tick of a stamp that was not taken. No clock returns it: see [`Stamp::now`].
 const NOT_TAKEN: u64 = 0;
@@ -135,39 +135,4 @@ fn record_since_rare(stamp: Stamp, event: impl Event, tag: u64) {
         let now = state.recorder.clock().end_by_counter().unwrap_or(now);
         state.recorder.interval_at(event, sampling, stamp.0, tag, now);
     });
-}
-
-#[cfg(all(test, not(tailwatch_loom)))]
-mod tests {
-    use core::mem;
-
-    use tailwatch_core::Trading;
-
-    use super::*;
-    use crate::Collector;
-
-    #[test]
-    fn a_stamp_has_8_bytes() {
-        assert_eq!(mem::size_of::<Stamp>(), 8);
-    }
-
-    #[test]
-    fn a_stamp_from_the_future_is_counted_and_gives_no_sample() {
-        let collector = Collector::builder().ignore_environment().manual_drain().start().unwrap();
-        collector.register_thread("recorder").unwrap();
-        let now = Stamp::now();
-        for ahead in [1 << 40, 1 << 62] {
-            record_since(Stamp(now.0 + ahead), Trading::OrderFill, 7);
-        }
-        // Too long for a record: 2^46 ticks ago.
-        record_since(Stamp(now.0.wrapping_sub(1 << 46)), Trading::OrderFill, 7);
-        collector.flush();
-        let health = collector.health();
-        assert_eq!((health.negative_differences, health.saturated), (2, 1), "{health:?}");
-        assert_eq!((health.produced, health.orphan_tags, health.orphans), (4, 0, 0), "{health:?}");
-        assert_eq!(collector.total(Trading::OrderFill), Ok(None));
-        record_since(now, Trading::OrderFill, 7);
-        collector.flush();
-        assert_eq!(collector.total(Trading::OrderFill).unwrap().map(|total| total.count), Some(1));
-    }
 }

@@ -317,3 +317,29 @@ fn the_row_of_a_duration_has_its_tag_and_only_an_orphan_has_a_row() {
         assert!(orphans.iter().all(|row| row[5] == (first - 1).to_string()), "{text}");
     }
 }
+
+#[test]
+fn a_stamp_has_8_bytes() {
+    assert_eq!(size_of::<Stamp>(), 8);
+}
+
+#[test]
+fn a_stamp_from_the_future_is_counted_and_gives_no_sample() {
+    let _turn = in_turn();
+    let collector = Collector::builder().ignore_environment().manual_drain().start().unwrap();
+    collector.register_thread("recorder").unwrap();
+    let now = tick_of(Stamp::now());
+    for ahead in [1 << 40, 1 << 62] {
+        record_since(stamp_at(now + ahead), Trading::OrderFill, 7);
+    }
+    // Too long for a record: 2^46 ticks ago.
+    record_since(stamp_at(now.wrapping_sub(1 << 46)), Trading::OrderFill, 7);
+    collector.flush();
+    let health = collector.health();
+    assert_eq!((health.negative_differences, health.saturated), (2, 1), "{health:?}");
+    assert_eq!((health.produced, health.orphan_tags, health.orphans), (4, 0, 0), "{health:?}");
+    assert_eq!(collector.total(Trading::OrderFill), Ok(None));
+    record_since(stamp_at(now), Trading::OrderFill, 7);
+    collector.flush();
+    assert_eq!(collector.total(Trading::OrderFill).unwrap().map(|total| total.count), Some(1));
+}
