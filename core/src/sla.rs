@@ -169,7 +169,7 @@ impl Limit {
 
     /// Returns whether the two limits conflict, so that an event cannot have both. They do if they
     /// are thresholds that differ at most in `min_samples`, or if both are limits on silence.
-    pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
+    pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Quantile(one), Self::Quantile(other)) => {
                 one.min_samples(0) == other.min_samples(0)

@@ -1,9 +1,9 @@
 //! Parses arbitrary texts of limits.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::OnceLock, time::Duration};
 
 use arbitrary::Arbitrary;
-use tailwatch::{EventId, EventInfo, Limit, Trading, Unit, parse_limits};
+use tailwatch::{Collector, EventId, EventInfo, Limit, Trading, Unit, parse_limits};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
@@ -29,8 +29,51 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 7] =
-    ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet"];
+const KEYS: [&str; 8] =
+    ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet", "labels"];
+
+/// The name of the events with labels.
+const LABELLED: &str = "labelled";
+
+/// The labels of each of them.
+const LABELS: [&[(&str, &str)]; 4] = [
+    &[("symbol", "BTC")],
+    &[("symbol", "BTC"), ("venue", "X")],
+    &[("venue", "X")],
+    &[("symbol", "a\"b\\c")],
+];
+
+/// Returns the events that a text may name: those of the preset, and some with labels.
+fn events() -> &'static [EventInfo] {
+    static EVENTS: OnceLock<Vec<EventInfo>> = OnceLock::new();
+    EVENTS.get_or_init(|| {
+        let mut builder = Collector::builder();
+        let labelled = LABELS.map(|labels| {
+            let mut event = builder.event(LABELLED);
+            for (key, value) in labels {
+                event = event.label(key, value);
+            }
+            let id = event.add().expect("name and labels are valid");
+            let text: Vec<_> =
+                labels.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+            EventInfo::new(id, format!("{LABELLED}{{{}}}", text.join(",")).leak())
+        });
+        Trading::ALL.iter().copied().chain(labelled).collect()
+    })
+}
+
+/// Returns the name of an event, or the name that all events with labels share.
+fn name(number: u8) -> &'static str {
+    let number = usize::from(number) % (events().len() + 1);
+    events().get(number).map_or(LABELLED, |event| event.name)
+}
+
+/// Returns labels as a table.
+fn labels(number: u8) -> String {
+    let labels = LABELS[usize::from(number) % LABELS.len()].iter();
+    let labels: Vec<_> = labels.map(|(key, value)| format!("{key} = {value:?}")).collect();
+    format!("{{ {} }}", labels.join(", "))
+}
 
 /// Returns the text of `entries`, which may be invalid.
 fn text_of(entries: &[Entry<'_>]) -> String {
@@ -38,15 +81,11 @@ fn text_of(entries: &[Entry<'_>]) -> String {
     for Entry { keys } in entries {
         text += "[[sla]]\n";
         for (key, value) in keys {
-            let _ = write!(text, "{} = ", KEYS[usize::from(*key) % KEYS.len()]);
+            let key = KEYS[usize::from(*key) % KEYS.len()];
+            let _ = write!(text, "{key} = ");
             let _ = match value {
-                Value::Event(event) => {
-                    writeln!(
-                        text,
-                        "{:?}",
-                        Trading::ALL[usize::from(*event) % Trading::ALL.len()].name
-                    )
-                }
+                Value::Event(number) if key == "labels" => writeln!(text, "{}", labels(*number)),
+                Value::Event(number) => writeln!(text, "{:?}", name(*number)),
                 Value::Quantile(ppm) => {
                     writeln!(text, "\"p{}.{:04}\"", ppm % 101, ppm / 101 % 10_000)
                 }
@@ -71,11 +110,10 @@ fn duration_text(duration: Duration) -> String {
 fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
     let mut text = String::new();
     for (id, limit) in limits {
-        let EventInfo { name, unit, .. } = Trading::ALL
-            .iter()
-            .find(|info| info.id == *id)
-            .expect("parsed limits have known events");
-        let _ = write!(text, "[[sla]]\nevent = \"{name}\"\n");
+        let EventInfo { name, unit, .. } =
+            events().iter().find(|info| info.id == *id).expect("parsed limits have known events");
+        // No event has the name of those with labels alone, so each name is that of one event.
+        let _ = write!(text, "[[sla]]\nevent = {name:?}\n");
         let _ = match limit {
             Limit::Quantile(threshold) => {
                 let limit = match unit {
@@ -109,10 +147,10 @@ pub fn run(data: &[u8]) {
         Input::Text(text) => (*text).to_owned(),
         Input::Entries(entries) => text_of(entries),
     };
-    match parse_limits(&text, Trading::ALL) {
+    match parse_limits(&text, events()) {
         Ok(limits) => {
             assert!(!limits.is_empty(), "a text without limits must be an error");
-            let again = parse_limits(&text_of_limits(&limits), Trading::ALL);
+            let again = parse_limits(&text_of_limits(&limits), events());
             assert_eq!(again.as_ref(), Ok(&limits), "{}", text_of_limits(&limits));
         }
         Err(error) => {
@@ -120,7 +158,7 @@ pub fn run(data: &[u8]) {
             assert!((1..=lines).contains(&error.line), "{error} in a text of {lines} lines");
             assert!(error.to_string().len() > "line 1: ".len());
             assert_eq!(
-                parse_limits(&text, Trading::ALL),
+                parse_limits(&text, events()),
                 Err(error),
                 "parsing again must give the same error"
             );

@@ -16,6 +16,8 @@ enum File<'a> {
     Bytes(&'a [u8]),
     /// Keys with values that may be invalid.
     Keys(Vec<(u8, Value<'a>)>),
+    /// Tables `[[sampling]]` with keys and values that may be invalid.
+    Sampling(Vec<Vec<(u8, Value<'a>)>>),
 }
 
 #[derive(Debug, Arbitrary)]
@@ -46,6 +48,10 @@ const KEYS: [&str; 15] = [
     "config",
     "ringz",
 ];
+/// The name of a family that was declared.
+const FAMILY: &str = "family";
+const SAMPLING_KEYS: [&str; 8] =
+    ["event", "labels", "labels.symbol", "rate", "above", "sample", "max_cpu", "evnt"];
 const WORDS: [&str; 9] =
     ["ordered", "relaxed", "monotonic", "none", "inherited", "normal", "idle", "true", "false"];
 const UNITS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
@@ -105,6 +111,22 @@ impl File<'_> {
                 }
                 text.into_bytes()
             }
+            Self::Sampling(tables) => {
+                let mut text = String::new();
+                for keys in tables {
+                    text += "[[sampling]]\n";
+                    for (key, value) in keys {
+                        let key = SAMPLING_KEYS[usize::from(*key) % SAMPLING_KEYS.len()];
+                        let value = match (key, value) {
+                            ("event", Value::Word(_)) => format!("{FAMILY:?}"),
+                            ("labels", Value::Word(_)) => format!("{{ symbol = {FAMILY:?} }}"),
+                            _ => value.toml(),
+                        };
+                        let _ = writeln!(text, "{key} = {value}");
+                    }
+                }
+                text.into_bytes()
+            }
         }
     }
 }
@@ -118,7 +140,11 @@ fn path() -> &'static PathBuf {
 }
 
 fn settings(variables: &[(OsString, OsString)]) -> Result<Settings, tailwatch::SettingsError> {
-    Collector::builder().config_file(path()).environment(variables.iter().cloned()).settings()
+    Collector::builder()
+        .family(FAMILY, "symbol")
+        .config_file(path())
+        .environment(variables.iter().cloned())
+        .settings()
 }
 
 /// Returns the origin of the value in force for `key`, or `None` if there is no such setting.

@@ -8,6 +8,7 @@ use tailwatch_core::{EventId, EventInfo, Kind, Outcome, Record, TickRate, TimeSc
 
 use crate::{
     clock::Anchor,
+    events::{labels::Labels, numbers::NamedEvent},
     recording::{fork, identity::Identity},
     report::sla::SlaChange,
 };
@@ -18,8 +19,11 @@ use crate::{
 pub struct Delivery<'d> {
     /// The id of the record's event. `None` for the reserved id 0, which only a damaged record has.
     pub id: Option<EventId>,
-    /// The name of the record's event, or `unknown` if the collector does not have the event.
+    /// The name of the record's event, including its labels, or `unknown` if the collector does not
+    /// have the event.
     pub event: &'d str,
+    /// The labels of the record's event.
+    pub labels: Labels,
     /// The kind of the record, such as the START of a span.
     pub kind: Kind,
     /// The time at which the span or duration began, or the value was recorded, in nanoseconds
@@ -70,6 +74,9 @@ pub(crate) struct Scales<'s> {
     pub(crate) time: TimeScale,
 }
 
+/// The name and the labels of an event that the collector does not have.
+const UNKNOWN: (&str, Labels) = ("unknown", Labels::NONE);
+
 /// An observer.
 pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
 /// A hook.
@@ -79,8 +86,8 @@ pub(crate) type Hook = Box<dyn FnMut(&SlaChange) + Send>;
 pub(crate) struct Observers {
     callbacks: Vec<Callback>,
     hooks: Vec<Hook>,
-    /// The name of each event, at the index of its id.
-    names: Vec<&'static str>,
+    /// The name and the labels of each event, at the index of its id.
+    names: Vec<(&'static str, Labels)>,
     /// The number of panics that were caught.
     panics: u64,
     /// How many forks lead to the process of the collector. In a child that one of the closures
@@ -92,18 +99,19 @@ impl Observers {
     /// Creates the observers and hooks of a collector with these events.
     pub(crate) fn new(callbacks: Vec<Callback>, hooks: Vec<Hook>, events: &[EventInfo]) -> Self {
         let ids = events.iter().map(|info| usize::from(info.id.get()) + 1).max().unwrap_or(0);
-        let mut names = vec!["unknown"; ids];
+        let names = vec![UNKNOWN; ids];
+        let mut observers = Self { callbacks, hooks, names, panics: 0, forks: fork::forks() };
         for info in events {
-            names[usize::from(info.id.get())] = info.name;
+            observers.add_event(&NamedEvent::new(info));
         }
-        Self { callbacks, hooks, names, panics: 0, forks: fork::forks() }
+        observers
     }
 
     /// Adds an event of the collector.
-    pub(crate) fn add_event(&mut self, info: &EventInfo) {
+    pub(crate) fn add_event(&mut self, NamedEvent { info, labels, .. }: &NamedEvent) {
         let id = usize::from(info.id.get());
-        self.names.resize(self.names.len().max(id + 1), "unknown");
-        self.names[id] = info.name;
+        self.names.resize(self.names.len().max(id + 1), UNKNOWN);
+        self.names[id] = (info.name, *labels);
     }
 
     /// Returns how many panics of observers and hooks were caught.
@@ -125,6 +133,7 @@ impl Observers {
         }
         let id = record.event();
         let known = id.and_then(|id| self.names.get(usize::from(id.get())));
+        let (event, labels) = known.copied().unwrap_or(UNKNOWN);
         let kind = record.kind();
         let payload = record.payload();
         let is_duration = kind.outcome().is_some() || kind == Kind::Duration;
@@ -133,7 +142,8 @@ impl Observers {
             if is_duration { record.ticks().saturating_sub(payload) } else { record.ticks() };
         let delivery = Delivery {
             id,
-            event: known.copied().unwrap_or("unknown"),
+            event,
+            labels,
             kind,
             start_unix_ns: anchor.unix_ns(*rate, began),
             duration_ns_or_value: match kind {

@@ -49,7 +49,7 @@ pub struct Report {
     /// The clock that measured everything in the report.
     pub clock: ClockReport,
     /// All events, in the order in which they were passed to
-    /// [`Builder::events`](crate::Builder::events).
+    /// [`Builder::events`](crate::Builder::events) or made.
     pub events: Vec<EventReport>,
     /// The state of all limits, grouped by event.
     pub sla: Vec<SlaReport>,

@@ -7,8 +7,10 @@ pub(crate) mod build_error;
 pub(crate) mod duration;
 pub(crate) mod environment;
 mod file;
+pub(crate) mod later_events;
 pub(crate) mod limits_toml;
 pub(crate) mod problem;
+pub(crate) mod selection;
 mod service_links;
 mod suggestion;
 #[cfg(test)]
@@ -18,13 +20,15 @@ mod variables;
 pub(crate) mod visible;
 
 use core::{fmt, time::Duration};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use tailwatch_core::{EventId, EventInfo, Limit, WindowSpec};
+use tailwatch_core::{EventId, Limit, WindowSpec};
 
 use self::{
     environment::Environment,
+    later_events::LaterEvents,
     problem::{SettingsError, SettingsProblem},
+    selection::Selectable,
     value::{Raw, Value},
     visible::Visible,
 };
@@ -184,13 +188,18 @@ macro_rules! settings {
         /// quantile = "p95"
         /// limit = "20ms"
         ///
-        /// [[sampling]]                 # how one event is sampled
+        /// [[sampling]]                 # how an event is sampled
         /// event = "event_bus_publish"
         /// rate = 0.1                   # or `above` and `sample`, or `max_cpu`
         /// ```
         ///
         /// [`parse_limits`](crate::parse_limits) describes the keys of `[[sla]]`, and [`Sampling`]
-        /// what the keys of `[[sampling]]` mean.
+        /// what the keys of `[[sampling]]` mean. Both kinds of tables may have the key `labels`.
+        ///
+        /// They hold for all events of the name that have the labels, also for those that are made
+        /// while the collector runs and have the unit of the limit. An event has to exist, or a
+        /// [family](crate::Builder::family) that can make it has to be declared. If two tables
+        /// exclude each other for an event that is made later, the first of them holds.
         ///
         /// In an environment variable, words and durations are written without quotes, and windows
         /// as a list of length/slices, such as `1s/10,5m/30`.
@@ -202,13 +211,16 @@ macro_rules! settings {
             /// [`Builder::config_file`](crate::Builder::config_file) or the variable
             /// `TAILWATCH_CONFIG`.
             pub config_file: Setting<Option<PathBuf>>,
-            /// The limits of all events. If this is `None`, the limits that are declared with the
-            /// events apply.
+            /// The limits of all events that existed at the start. If this is `None`, the limits
+            /// that are declared with the events apply.
             pub limits: Setting<Option<Vec<(EventId, Limit)>>>,
-            /// How each event in this list is sampled. All other events are recorded in full.
+            /// How each event in this list is sampled. All other events that existed at the start
+            /// are recorded in full.
             pub sampling: Vec<(EventId, Setting<Sampling>)>,
             /// For each limit from the configuration file, its event and the line where it begins.
             limit_lines: Vec<(EventId, usize)>,
+            /// What the configuration file sets for events that do not exist yet.
+            pub(crate) later_events: Arc<LaterEvents>,
         }
 
         impl Default for Settings {
@@ -219,6 +231,7 @@ macro_rules! settings {
                     limits: Setting::default(),
                     sampling: Vec::new(),
                     limit_lines: Vec::new(),
+                    later_events: Arc::default(),
                 }
             }
         }
@@ -293,7 +306,7 @@ impl Settings {
     pub(crate) fn resolve(
         &mut self,
         environment: &Environment,
-        events: &[EventInfo],
+        events: &Selectable<'_>,
     ) -> Result<(), SettingsError> {
         self.read_environment(environment)?;
         self.read_config_file(events)?;

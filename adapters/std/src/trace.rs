@@ -15,20 +15,14 @@ use std::{
 use tailwatch_core::{Kind, Outcome};
 
 use self::queue::{PATIENCE, Queue};
-use crate::{observer::Delivery, own_thread::placement::Placement, tag_names::TagNames};
+use crate::{
+    events::labels::Labels, observer::Delivery, own_thread::placement::Placement,
+    tag_names::TagNames,
+};
 
-/// The columns. Only a trace with tag names has the last one.
-const HEADER: [&str; 9] = [
-    "event",
-    "kind",
-    "start_unix_ns",
-    "duration_ns_or_value",
-    "outcome",
-    "tag",
-    "thread",
-    "tid",
-    "tag_name",
-];
+/// The columns that every trace has.
+const HEADER: [&str; 8] =
+    ["event", "kind", "start_unix_ns", "duration_ns_or_value", "outcome", "tag", "thread", "tid"];
 
 /// How long [`TraceWriter::finish`] and the drop of the last clone wait for the file.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,7 +60,7 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// a report can be recomputed from a trace. The rows that have a tag are those of `start`, those of
 /// a `duration` that was recorded with a tag, and those of `tag`: the second tag of an open span,
 /// or a tag whose record is gone. A trace [with tag names](Self::with_tag_names) has one more
-/// column, `tag_name`.
+/// column, `tag_name`, and a trace [with labels](Self::with_labels) has `labels`.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};
@@ -88,7 +82,30 @@ pub struct TraceWriter(Arc<Handle>);
 /// What all clones of a [`TraceWriter`] share.
 struct Handle {
     queue: Arc<Queue>,
-    names: Option<TagNames>,
+    last: Option<LastColumn>,
+}
+
+/// One more column.
+enum LastColumn {
+    TagNames(TagNames),
+    Labels,
+}
+
+impl LastColumn {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::TagNames(_) => "tag_name",
+            Self::Labels => "labels",
+        }
+    }
+
+    /// Returns the field of a row.
+    fn of(&self, row: &Row<'_>) -> String {
+        match self {
+            Self::TagNames(names) => row.tag.and_then(|tag| names.name(tag)).unwrap_or_default(),
+            Self::Labels => row.labels.to_string(),
+        }
+    }
 }
 
 /// The fields of a row, in the order of the columns.
@@ -102,6 +119,7 @@ struct Row<'a> {
     tag: Option<u64>,
     thread: &'a str,
     tid: Option<u64>,
+    labels: Labels,
 }
 
 impl TraceWriter {
@@ -122,7 +140,14 @@ impl TraceWriter {
     /// the tag was made. It is empty if the table `names` does not have the text when the drain
     /// reads the record.
     pub fn with_tag_names(file: impl Write + Send + 'static, names: &TagNames) -> Self {
-        Self::start(file, PATIENCE, Placement::default(), Some(names.clone()))
+        Self::start(file, PATIENCE, Placement::default(), Some(LastColumn::TagNames(names.clone())))
+    }
+
+    /// Does the same as [`new`](Self::new), with one more column: `labels`, the labels of the
+    /// event, such as `symbol="BTCUSDT",venue="X"`. In a value, a backslash precedes each quote and
+    /// backslash. The name of the event contains them in any trace.
+    pub fn with_labels(file: impl Write + Send + 'static) -> Self {
+        Self::start(file, PATIENCE, Placement::default(), Some(LastColumn::Labels))
     }
 
     /// Creates a trace for which the drain waits no longer than `patience`.
@@ -130,16 +155,12 @@ impl TraceWriter {
         file: impl Write + Send + 'static,
         patience: Duration,
         placement: Placement,
-        names: Option<TagNames>,
+        last: Option<LastColumn>,
     ) -> Self {
-        let header = &HEADER[..Self::columns(names.is_some())];
-        let queue = Queue::start(file, header, patience, placement);
-        Self(Arc::new(Handle { queue, names }))
-    }
-
-    /// Returns the number of columns of a trace that has tag names or not.
-    fn columns(has_names: bool) -> usize {
-        HEADER.len() - usize::from(!has_names)
+        let header: Vec<_> =
+            HEADER.into_iter().chain(last.as_ref().map(LastColumn::name)).collect();
+        let queue = Queue::start(file, &header, patience, placement);
+        Self(Arc::new(Handle { queue, last }))
     }
 
     /// Returns an observer that writes the rows. Pass it to
@@ -159,6 +180,7 @@ impl TraceWriter {
                 tag: delivery.tag,
                 thread: delivery.thread,
                 tid: delivery.tid,
+                labels: delivery.labels,
             });
         }
     }
@@ -167,9 +189,8 @@ impl TraceWriter {
     fn write(&self, row: &Row<'_>) {
         let number =
             |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
-        let names = self.0.names.as_ref();
-        let tag_name = row.tag.and_then(|tag| names?.find(tag));
-        let fields: [&str; HEADER.len()] = [
+        let last = self.0.last.as_ref().map(|last| last.of(row));
+        let fields: [&str; HEADER.len() + 1] = [
             row.event,
             &row.kind.to_string(),
             &row.start_unix_ns.to_string(),
@@ -178,9 +199,9 @@ impl TraceWriter {
             &number(row.tag),
             row.thread,
             &number(row.tid),
-            &tag_name.map_or_else(String::new, |name| name.to_string()),
+            last.as_deref().unwrap_or_default(),
         ];
-        self.0.queue.add(&fields[..Self::columns(names.is_some())]);
+        self.0.queue.add(&fields[..HEADER.len() + usize::from(last.is_some())]);
     }
 
     /// Returns the number of rows that were dropped, because the file was too slow or a write has

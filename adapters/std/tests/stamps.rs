@@ -12,6 +12,7 @@ use std::{
 
 use support::{Log, Seen, assert_accounted, in_own_process, in_thread, in_turn};
 use tailwatch::{
+    __private::{stamp_at, tick_of},
     Builder, Collector, Kind, MAX_PAYLOAD, Sampling, Stamp, TraceWriter, Trading, record_since,
     record_value,
 };

@@ -68,6 +68,15 @@ impl<S: Storage> Aggregator<S> {
         self.replace_limits(event, &limits.iter().copied())
     }
 
+    /// Checks whether an event that is added now could have these limits.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a limit is impossible, a duplicate or one too many.
+    pub fn check_limits(&mut self, limits: &[Limit]) -> Result<(), LimitError> {
+        self.validate_limits(0, &limits.iter().copied())
+    }
+
     /// Implements [`set_limits`](Self::set_limits). The iterator is cloned to visit the limits
     /// several times.
     fn replace_limits(
@@ -76,7 +85,7 @@ impl<S: Storage> Aggregator<S> {
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
         let (row, unit) = self.row_of(event).ok_or(LimitError::UnknownEvent { id: event })?;
-        self.validate_limits(row, limits)?;
+        self.validate_limits(row_number(row) + 1, limits)?;
         let silence = limits
             .clone()
             .find_map(Limit::silence)
@@ -160,10 +169,11 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Checks that each of `limits` is possible, that none is a duplicate of another, and that
-    /// there is room for them instead of the present limits of the event in `row`.
+    /// there is room for them instead of the present limits of the row with the number `owner` - 1,
+    /// or beside all present limits if `owner` is 0.
     fn validate_limits(
         &mut self,
-        row: usize,
+        owner: u16,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
         let Shape { limit_slices: slices_per_rule, silences, .. } = self.shape();
@@ -195,7 +205,6 @@ impl<S: Storage> Aggregator<S> {
         if S::ABSENT.limits {
             return Ok(());
         }
-        let owner = row_number(row) + 1;
         let others = rules.iter().filter(|rule| rule.owner != 0 && rule.owner != owner).count();
         let needed = others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }

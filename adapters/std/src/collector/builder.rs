@@ -38,6 +38,7 @@ use crate::{
         build_error::BuildError,
         environment::Environment,
         problem::{SettingsError, SettingsProblem},
+        selection::{DeclaredFamily, Selectable},
     },
     sync::Mutex,
     tag_names::TagNames,
@@ -48,6 +49,9 @@ use crate::{
 /// [`Builder::max_events`] is set.
 const MORE_EVENTS: usize = 64;
 
+/// The largest number of limits on quantiles that an aggregator can have.
+const MAX_LIMITS: usize = u16::MAX as usize;
+
 /// Configures and starts a [`Collector`]; created by [`Collector::builder`].
 ///
 /// A configuration file and environment variables can override the settings of the builder that
@@ -57,8 +61,8 @@ const MORE_EVENTS: usize = 64;
 pub struct Builder {
     /// What was listed so far. If nothing was, the collector has the events of [`Trading`].
     listed: Vec<Listed>,
-    /// The families that were declared: their names, and the keys of their labels.
-    families: Vec<(String, String)>,
+    /// The families that were declared.
+    families: Vec<DeclaredFamily>,
     /// The samplings that were set. The events may have no numbers yet.
     sampling: Vec<(Box<dyn Fn() -> EventId + Send>, Sampling)>,
     /// Whether the collector gets every set that is measured.
@@ -146,11 +150,12 @@ impl Builder {
     }
 
     /// Declares a family: events of this name that differ in the label `key`, and that
-    /// [`Collector::family`] makes while the collector runs. Then limits in the configuration file
-    /// may be for all of them, or for some that do not exist yet. The collector has the event that
-    /// [stands for the others](crate::Family#limits) from its start.
+    /// [`Collector::family`] makes while the collector runs. Then limits and sampling in the
+    /// configuration file may be for all of them, or for some that do not exist yet. The family is
+    /// measured in time. The collector has the event that [stands for the
+    /// others](crate::Family#limits) from its start.
     pub fn family(mut self, name: &str, key: &str) -> Self {
-        self.families.push((name.to_owned(), key.to_owned()));
+        self.families.push(DeclaredFamily { name: name.to_owned(), key: key.to_owned() });
         self
     }
 
@@ -457,7 +462,7 @@ impl Builder {
         for (event, sampling) in &self.sampling {
             settings.offer_sampling(event(), *sampling, Origin::Builder);
         }
-        settings.resolve(&self.environment, events)?;
+        settings.resolve(&self.environment, &Selectable::new(events, &self.families))?;
         Ok(settings)
     }
 
@@ -469,7 +474,7 @@ impl Builder {
             return Err(EventError::MaxEvents { max_events });
         }
         let mut listed = self.listed.clone();
-        for (name, key) in &self.families {
+        for DeclaredFamily { name, key } in &self.families {
             add_made(&mut listed, family::other(name, key)?);
         }
         if listed.is_empty() {
@@ -521,9 +526,12 @@ impl Builder {
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
         let max_events = self.max_events.unwrap_or(events.len() + MORE_EVENTS);
         let max_events = max_events.min(EventId::MAX.into());
+        let more_events = max_events - events.len();
+        let later_limits = settings.later_events.most_limits() * more_events;
         let shape = Shape {
             samples: exact,
-            limits: shape.limits + 2 * (limits.len() + max_events - events.len()),
+            limits: (shape.limits + 2 * (limits.len() + more_events) + later_limits)
+                .min(MAX_LIMITS),
             ids: usize::from(EventId::MAX) + 1,
             events: max_events,
             silences: max_events,
@@ -569,7 +577,8 @@ impl Builder {
             limits_are_declared,
             tag_names: self.tag_names,
         };
-        let drain = Drain::new(Arc::clone(&pool), setup)?;
+        let mut drain = Drain::new(Arc::clone(&pool), setup)?;
+        in_force.settings().later_events.check(|limit| drain.check_limits(&[limit]))?;
         Collector::spawn(pool, drain, sampler, in_force)
     }
 }

@@ -5,7 +5,7 @@
 use core::{fmt, time::Duration};
 use std::{io, path::Path, thread};
 
-use tailwatch_core::{EventId, Shape, ring::batch};
+use tailwatch_core::{EventId, EventInfo, Shape, ring::batch};
 use tailwatch_record::collecting::OFF;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         report_bytes,
         sampling::{self, Sampling},
     },
+    events::numbers::NamedEvent,
     own_thread::{
         cores,
         placement::{DrainPriority, Placement},
@@ -149,10 +150,13 @@ impl Explanation<'_> {
             self.sampling.iter().filter(|(_, sampling, _)| !is_default(sampling))
         {
             let name = self.report.event(*id).map_or("unknown", |event| event.name);
-            let at_start = self.in_force.settings.sampling.iter().find(|(event, _)| event == id);
-            let origin = at_start
-                .filter(|(_, setting)| setting.value == *sampling)
-                .map(|(_, setting)| &setting.origin);
+            let settings = &self.in_force.settings;
+            let at_start = settings.sampling.iter().find(|(event, _)| event == id);
+            let later =
+                || settings.later_events.sampling_of(&NamedEvent::new(&EventInfo::new(*id, name)));
+            let set = at_start.map(|(_, setting)| setting).or_else(later);
+            let origin =
+                set.filter(|setting| setting.value == *sampling).map(|setting| &setting.origin);
             let now = sampling::share(*k).recip();
             write!(f, "sampling: {name} {sampling:?}, now 1 in {now:.0} ")?;
             match origin {

@@ -14,6 +14,7 @@ use crate::{
         numbers,
     },
     recording::pool::Pool,
+    settings::later_events::LaterEvents,
     sync::{Mutex, lock},
 };
 
@@ -44,7 +45,11 @@ impl Collector {
     }
 
     pub(crate) fn more_events(&self) -> MoreEvents {
-        MoreEvents { pool: Arc::clone(&self.pool), drain: Arc::clone(&self.drain) }
+        MoreEvents {
+            pool: Arc::clone(&self.pool),
+            drain: Arc::clone(&self.drain),
+            settings: Arc::clone(&self.settings().later_events),
+        }
     }
 }
 
@@ -53,19 +58,32 @@ impl Collector {
 pub(crate) struct MoreEvents {
     pool: Arc<Pool>,
     drain: Arc<Mutex<Drain>>,
+    /// What the configuration file sets for the events.
+    settings: Arc<LaterEvents>,
 }
 
 impl MoreEvents {
+    /// Returns whether the collector is that of the process from which this one was forked.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.pool.is_inherited()
+    }
+
+    /// Returns the events of the collector that have this name and unit and only this label, each
+    /// with the value of the label. Blocks while the drain makes a pass.
+    pub(crate) fn of_family(&self, base: &str, key: &str, unit: Unit) -> Vec<(Box<str>, EventId)> {
+        lock(&self.drain).of_family(base, key, unit)
+    }
+
     /// Returns the event with this name and these labels, which are sorted by their keys. Makes it
-    /// if it does not exist, and adds it if the collector does not have it. Blocks while the drain
-    /// makes a pass.
+    /// if it does not exist, and adds it if the collector does not have it, with the limits and the
+    /// sampling of the configuration file. Blocks while the drain makes a pass.
     pub(crate) fn make(
         &self,
         base: &str,
         labels: &[(String, String)],
         unit: Unit,
     ) -> Result<EventId, EventError> {
-        if self.pool.is_inherited() {
+        if self.is_inherited() {
             return Err(EventError::Forked);
         }
         if self.pool.is_stopped() {
@@ -76,15 +94,23 @@ impl MoreEvents {
         }
         let mut drain = lock(&self.drain);
         // An event that exists is kept for good, so it is made only if there is room for it.
-        let made = match numbers::find(base, labels, unit)? {
-            Some(made) => made,
-            None => {
-                let event = || numbers::full_name(base, labels);
-                drain.check_room().map_err(|error| error.of(event()))?;
-                numbers::make(base, labels, unit)?
-            }
+        let found = numbers::find(base, labels, unit)?;
+        let name = numbers::full_name(base, labels);
+        if let Some(other) = drain.event_named(&name)
+            && found.is_none_or(|found| found.info.id != other)
+        {
+            let (first, second) = (numbers::origin_of(other), numbers::MADE.to_owned());
+            return Err(EventError::SameName { name, first, second });
+        }
+        let made = if let Some(made) = found {
+            made
+        } else {
+            drain.check_room().map_err(|error| error.of(name.clone()))?;
+            numbers::make(base, labels, unit)?
         };
-        drain.add_event(made.info, &[]).map_err(|error| error.of(made.info.name.to_owned()))?;
+        let limits = self.settings.limits_of(&made);
+        let sampling = self.settings.sampling_of(&made).map(|setting| setting.value);
+        drain.add_event(&made, &limits, sampling).map_err(|error| error.of(name))?;
         Ok(made.info.id)
     }
 }

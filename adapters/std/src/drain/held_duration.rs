@@ -57,7 +57,7 @@ impl HeldDuration {
 
 #[cfg(all(test, not(tailwatch_loom)))]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use tailwatch_core::{Clock, Event, TimeScale, TimeUnit, Trading};
 
@@ -87,7 +87,7 @@ mod tests {
             log.lock().unwrap_or_else(PoisonError::into_inner).push(delivered);
         };
         let mut observers = Observers::new(vec![Box::new(observer)], vec![], Trading::ALL);
-        let (mut held, thread) = (HeldDuration::default(), Arc::from("thread"));
+        let (mut held, thread) = (HeldDuration::default(), Identity::named("thread".into()));
         for step in steps {
             match *step {
                 Step::Read(record, is_noted) => {

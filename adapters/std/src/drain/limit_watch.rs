@@ -7,6 +7,7 @@ use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatu
 
 use super::{clocks::Clocks, event_set::EventSet, positions::Positions, storage::Boxed};
 use crate::{
+    events::{labels::Labels, numbers::NamedEvent},
     observer::Observers,
     recording::pool::Pool,
     report::sla::{ChangeQueue, SlaChange, SlaReport},
@@ -20,6 +21,8 @@ pub(super) struct LimitWatch {
     pool: Arc<Pool>,
     events: Arc<[EventInfo]>,
     positions: Positions,
+    /// The labels of each event.
+    labels: Vec<Labels>,
     /// For each event, the number of limits of the events before it: the index of its first limit
     /// in a report.
     first_limits: Vec<usize>,
@@ -38,6 +41,7 @@ impl LimitWatch {
         Self {
             pool,
             positions: Positions::new(events.iter().map(|info| info.id)),
+            labels: events.iter().map(|info| NamedEvent::new(info).labels).collect(),
             first_limits: vec![0; events.len()],
             silences: EventSet::EMPTY,
             events,
@@ -45,12 +49,13 @@ impl LimitWatch {
         }
     }
 
-    /// Adds the last of `events`, which has no limits.
-    pub(super) fn add_event(&mut self, events: Arc<[EventInfo]>) {
+    /// Adds the last of `events`, which has these labels and no limits.
+    pub(super) fn add_event(&mut self, events: Arc<[EventInfo]>, labels: Labels) {
         if let Some((added, known)) = events.split_last() {
             self.positions.add(added.id, known.len());
             // Behind all other limits, and there are none of this event.
             self.first_limits.push(usize::MAX);
+            self.labels.push(labels);
             self.pool.breaches().set(added.id, false, false);
         }
         self.events = events;
@@ -174,8 +179,10 @@ impl LimitWatch {
     }
 
     fn report(&self, status: &SlaStatus, clocks: &Clocks) -> Option<SlaReport> {
-        let info = &self.events[self.positions.of(status.event)?];
-        Some(SlaReport::new(info, status, status.since.map(|since| clocks.unix_ns(since))))
+        let position = self.positions.of(status.event)?;
+        let (info, labels) = (&self.events[position], self.labels[position]);
+        let since_unix_ns = status.since.map(|since| clocks.unix_ns(since));
+        Some(SlaReport::new(info, labels, status, since_unix_ns))
     }
 }
 

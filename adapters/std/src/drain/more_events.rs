@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{ConfigError, EventInfo, Limit, LimitError};
+use tailwatch_core::{ConfigError, EventId, EventInfo, Limit, LimitError, Unit};
 use tailwatch_record::{EventSet, collecting::sets_with_missed_records};
 
-use super::Drain;
+use super::{Drain, sampling::Sampling};
 use crate::{
-    events::{error::EventError, numbers},
+    events::{
+        error::EventError,
+        numbers::{self, NamedEvent},
+    },
     sync::lock,
 };
 
@@ -16,7 +19,7 @@ use crate::{
 pub(crate) enum AddError {
     /// The collector has as many events as it may have.
     Full { max_events: usize },
-    /// The limits of the event cannot be watched. The event was added without them.
+    /// The limits of the event cannot be watched.
     Limits(LimitError),
 }
 
@@ -70,19 +73,48 @@ impl Drain {
                 let declared = EventInfo { limits: &[], max_silence: None, ..info };
                 let info = if self.limits_are_declared { info } else { declared };
                 // Without room for the event or its limits, nobody judges it.
-                if self.add_event(info, &[]).is_err() {
+                if self.add_event(&NamedEvent::new(&info), &[], None).is_err() {
                     self.pool.breaches().set_unjudged(info.id);
                 }
             }
         }
     }
 
-    /// Adds an event with these limits, and publishes a report that has it. Does nothing if the
-    /// collector has the event.
-    pub(crate) fn add_event(&mut self, info: EventInfo, limits: &[Limit]) -> Result<(), AddError> {
+    /// Returns the number of the event with this full name, if the collector has it.
+    pub(crate) fn event_named(&self, name: &str) -> Option<EventId> {
+        self.events.iter().find(|event| event.name == name).map(|event| event.id)
+    }
+
+    /// Returns the events that have this name and unit and only this label, each with the value of
+    /// the label.
+    pub(crate) fn of_family(&self, base: &str, key: &str, unit: Unit) -> Vec<(Box<str>, EventId)> {
+        let of_unit = self.events.iter().filter(|info| info.unit == unit);
+        let member = |NamedEvent { info, base: of, labels }: NamedEvent| {
+            let value = labels.value(key).filter(|_| of == base && labels.iter().count() == 1);
+            value.map(|value| (value.into(), info.id))
+        };
+        of_unit.map(NamedEvent::new).filter_map(member).collect()
+    }
+
+    /// Returns an error if an event that is added now could not have these limits.
+    pub(crate) fn check_limits(&mut self, limits: &[Limit]) -> Result<(), LimitError> {
+        self.aggregator.check_limits(limits)
+    }
+
+    /// Adds an event with these limits and this sampling, and publishes a report that has it. Does
+    /// nothing if the collector has the event. If the event cannot have the limits, it is not
+    /// added.
+    pub(crate) fn add_event(
+        &mut self,
+        event: &NamedEvent,
+        limits: &[Limit],
+        sampling: Option<Sampling>,
+    ) -> Result<(), AddError> {
+        let info = event.info;
         if self.events.iter().any(|known| known.id == info.id) {
             return Ok(());
         }
+        self.check_limits(limits).map_err(AddError::Limits)?;
         let max_events = self.aggregator.shape().events;
         let mut refused = None;
         match self.aggregator.add_event(&info) {
@@ -92,10 +124,10 @@ impl Drain {
         }
         self.events = self.events.iter().copied().chain([info]).collect();
         self.readers.add_event(info.id);
-        self.observers.add_event(&info);
+        self.observers.add_event(event);
         self.publisher.add_event(Arc::clone(&self.events));
-        self.limits.add_event(Arc::clone(&self.events));
-        lock(self.coverage.sampler()).add_event(info.id);
+        self.limits.add_event(Arc::clone(&self.events), event.labels);
+        self.set_first_sampling(info.id, sampling);
         let has_declared = !info.limits.is_empty() || info.max_silence.is_some();
         let set = if limits.is_empty() {
             self.pool.breaches().set(info.id, has_declared, false);
@@ -108,5 +140,16 @@ impl Drain {
         }
         self.publish(false);
         refused.map_or(set, Err).map_err(AddError::Limits)
+    }
+
+    /// Adds an event to those that can be sampled, and sets its sampling if there is one.
+    fn set_first_sampling(&self, id: EventId, sampling: Option<Sampling>) {
+        let mut sampler = lock(self.coverage.sampler());
+        sampler.add_event(id);
+        if let Some(k) = sampling.and_then(|sampling| sampler.set(id, sampling)) {
+            self.pool.update_gate(|gate| {
+                gate.set_sampling(id, k);
+            });
+        }
     }
 }

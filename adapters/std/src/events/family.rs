@@ -45,8 +45,9 @@ const OTHER: &str = "other";
 /// A look-up takes a lock that only the making of events holds for long, and hashes the value. If
 /// no further event can be made, because the collector has
 /// [`max_events`](crate::Builder::max_events), because it has stopped, because the value is not
-/// valid for a label, or because an observer or hook looks the event up, the result is the event
-/// with the value `other`. [`overflowed`](Self::overflowed) counts these look-ups.
+/// valid for a label, because an observer or hook looks the event up, or in a process that was
+/// forked, the result is the event with the value `other`. [`overflowed`](Self::overflowed) counts
+/// these look-ups.
 pub struct Family {
     collector: MoreEvents,
     name: String,
@@ -94,15 +95,16 @@ impl Family {
     /// Returns the event whose label has this value. Makes it, if it does not exist: the call then
     /// blocks while the drain makes a pass.
     pub fn event(&self, value: &str) -> EventId {
-        let known = self.by_value.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = known.get(value) {
-            return *event;
+        if let Some(event) = self.known(value) {
+            return event;
         }
-        drop(known);
         // Once the collector is full, it stays so. Asking again would wait for passes of the drain.
         let made = (!self.is_full.load(Relaxed)).then(|| self.make(value));
         let Some(Ok(event)) = made else {
             if let Some(Err(EventError::Full { .. })) = made {
+                // The collector gets no further event, so these are all that there will be.
+                let members = self.collector.of_family(&self.name, &self.key, self.unit);
+                self.by_value.write().unwrap_or_else(PoisonError::into_inner).extend(members);
                 self.is_full.store(true, Relaxed);
             }
             self.overflowed.fetch_add(1, Relaxed);
@@ -117,6 +119,17 @@ impl Family {
     /// made.
     pub fn overflowed(&self) -> u64 {
         self.overflowed.load(Relaxed)
+    }
+
+    /// Returns the event with this value, if it was looked up before.
+    fn known(&self, value: &str) -> Option<EventId> {
+        let known = if self.collector.is_inherited() {
+            // The lock may be held for ever, by a thread of the parent process.
+            self.by_value.try_read().ok()?
+        } else {
+            self.by_value.read().unwrap_or_else(PoisonError::into_inner)
+        };
+        known.get(value).copied()
     }
 
     fn make(&self, value: &str) -> Result<EventId, EventError> {

@@ -24,6 +24,9 @@ const RESERVED: [&str; 8] =
 pub struct Labels(pub(super) &'static [(&'static str, &'static str)]);
 
 impl Labels {
+    /// No labels.
+    pub(crate) const NONE: Self = Self(&[]);
+
     /// Returns whether there are no labels.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -57,7 +60,7 @@ impl Serialize for Labels {
 }
 
 /// Returns labels as text: see [`Labels`].
-pub(super) fn text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (key, value) in labels {
         if !text.is_empty() {
@@ -77,7 +80,7 @@ pub(super) fn text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Stri
 }
 
 /// Checks the name of an event.
-pub(super) fn check_name(name: &str) -> Result<(), EventError> {
+pub(crate) fn check_name(name: &str) -> Result<(), EventError> {
     check_text(TextKind::Name, name)?;
     if name.contains(['{', '}']) {
         return Err(bad(TextKind::Name, name, TextProblem::Brace));
@@ -102,7 +105,7 @@ pub(super) fn check(labels: &mut [(String, String)]) -> Result<(), EventError> {
 }
 
 /// Checks the key of a label.
-pub(super) fn check_key(key: &str) -> Result<(), EventError> {
+pub(crate) fn check_key(key: &str) -> Result<(), EventError> {
     check_text(TextKind::Key, key)?;
     let is_valid = |(index, byte): (usize, u8)| {
         byte == b'_' || byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit())
@@ -117,7 +120,7 @@ pub(super) fn check_key(key: &str) -> Result<(), EventError> {
 }
 
 /// Checks the value of a label.
-pub(super) fn check_value(value: &str) -> Result<(), EventError> {
+pub(crate) fn check_value(value: &str) -> Result<(), EventError> {
     check_text(TextKind::Value, value)
 }
 

@@ -5,7 +5,7 @@ use tailwatch_core::{EventId, Unit};
 use super::{
     error::EventError,
     labels,
-    numbers::{self, Made},
+    numbers::{self, NamedEvent},
 };
 use crate::collector::{Collector, builder::Builder};
 
@@ -65,7 +65,7 @@ impl<'t> NewEvent<'t> {
         labels::check(&mut self.labels)?;
         match self.target {
             Target::Builder(builder) => {
-                let Made { info, .. } = numbers::make(&self.name, &self.labels, self.unit)?;
+                let NamedEvent { info, .. } = numbers::make(&self.name, &self.labels, self.unit)?;
                 builder.add_made(info);
                 Ok(info.id)
             }

@@ -39,17 +39,25 @@ enum Owner {
     /// An event of a set to which the number was assigned.
     Assigned(EventSet, &'static str),
     /// An event that the program has made.
-    Made(Made),
+    Made(NamedEvent),
 }
 
-/// An event that the program has made when it ran.
+/// An event, with the parts of its name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Made {
+pub(crate) struct NamedEvent {
     /// The name with the labels, such as `order_placement{symbol="BTCUSDT"}`, the number and unit.
     pub(crate) info: EventInfo,
     /// The name without the labels.
     pub(crate) base: &'static str,
     pub(crate) labels: Labels,
+}
+
+impl NamedEvent {
+    /// Finds the parts of the name. Only an event that the program has made has labels.
+    pub(crate) fn new(info: &EventInfo) -> Self {
+        let (base, labels) = made_event(info.id).unwrap_or((info.name, Labels::default()));
+        Self { info: *info, base, labels }
+    }
 }
 
 impl Owner {
@@ -58,9 +66,17 @@ impl Owner {
         match self {
             Self::Stated(name) => stated(name),
             Self::Assigned(set, name) => of_set(*set, name),
-            Self::Made(Made { info, .. }) => made(info.name),
+            Self::Made(NamedEvent { info, .. }) => made(info.name),
         }
     }
+}
+
+/// Where events come from.
+const STATED: &str = "states its number";
+pub(crate) const MADE: &str = "was made by the program";
+
+fn belongs_to(set: EventSet) -> String {
+    format!("belongs to the set `{}`", set.name())
 }
 
 fn stated(name: &str) -> String {
@@ -101,7 +117,7 @@ pub(crate) fn find(
     base: &str,
     labels: &[(String, String)],
     unit: Unit,
-) -> Result<Option<Made>, EventError> {
+) -> Result<Option<NamedEvent>, EventError> {
     process::lock().numbers().find(&full_name(base, labels), unit)
 }
 
@@ -114,7 +130,7 @@ pub(crate) fn make(
     base: &str,
     labels: &[(String, String)],
     unit: Unit,
-) -> Result<Made, EventError> {
+) -> Result<NamedEvent, EventError> {
     process::lock().numbers().make(base, labels, unit)
 }
 
@@ -136,8 +152,17 @@ pub(crate) fn numbered_sets() -> Vec<EventSet> {
 /// made it.
 pub(crate) fn made_event(id: EventId) -> Option<(&'static str, Labels)> {
     match process::lock().numbers().owners.get(&id) {
-        Some(Owner::Made(Made { base, labels, .. })) => Some((base, *labels)),
+        Some(Owner::Made(NamedEvent { base, labels, .. })) => Some((base, *labels)),
         _ => None,
+    }
+}
+
+/// Says where the event with this number comes from, as in [`EventError::SameName`].
+pub(crate) fn origin_of(id: EventId) -> String {
+    match process::lock().numbers().owners.get(&id) {
+        Some(Owner::Assigned(set, _)) => belongs_to(*set),
+        Some(Owner::Made(_)) => MADE.to_owned(),
+        Some(Owner::Stated(_)) | None => STATED.to_owned(),
     }
 }
 
@@ -194,16 +219,16 @@ impl Numbers {
             let origin = match listed {
                 Listed::Stated(stated) => {
                     events.extend(stated);
-                    "states its number".to_owned()
+                    STATED.to_owned()
                 }
                 Listed::Numbered(set) => {
                     self.number(*set, &by_number)?;
                     events.extend(set.events());
-                    format!("belongs to the set `{}`", set.name())
+                    belongs_to(*set)
                 }
                 Listed::Made(info) => {
                     events.push(*info);
-                    "was made by the program".to_owned()
+                    MADE.to_owned()
                 }
             };
             for info in &events[first..] {
@@ -252,7 +277,7 @@ impl Numbers {
         Ok(id)
     }
 
-    fn find(&self, full_name: &str, unit: Unit) -> Result<Option<Made>, EventError> {
+    fn find(&self, full_name: &str, unit: Unit) -> Result<Option<NamedEvent>, EventError> {
         match self.made.get(full_name).and_then(|id| self.owners.get(id)) {
             Some(Owner::Made(made)) if made.info.unit != unit => {
                 let unit = made.info.unit;
@@ -268,7 +293,7 @@ impl Numbers {
         base: &str,
         labels: &[(String, String)],
         unit: Unit,
-    ) -> Result<Made, EventError> {
+    ) -> Result<NamedEvent, EventError> {
         let full_name = full_name(base, labels);
         if let Some(made) = self.find(&full_name, unit)? {
             return Ok(made);
@@ -278,7 +303,7 @@ impl Numbers {
         let labels: Vec<_> = labels.iter().map(|(key, value)| (kept(key), kept(value))).collect();
         let (name, labels) = (kept(&full_name), Labels(labels.leak()));
         let info = EventInfo { unit, ..EventInfo::new(id, name) };
-        let made = Made { info, base: &name[..base.len()], labels };
+        let made = NamedEvent { info, base: &name[..base.len()], labels };
         self.owners.insert(id, Owner::Made(made));
         self.made.insert(name, id);
         Ok(made)

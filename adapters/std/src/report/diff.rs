@@ -1,6 +1,6 @@
 //! The difference between two reports.
 
-use core::fmt;
+use core::{fmt, iter};
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
@@ -81,6 +81,8 @@ pub struct SamplesDiff {
 impl Report {
     /// Returns what happened since an `earlier` report of the same collector.
     ///
+    /// Of an event that was made after `earlier`, everything is new.
+    ///
     /// Returns `None` if `earlier` cannot be an earlier report of this collector: the events
     /// differ, or a count, the uptime or the samples of an event are not contained in those of
     /// `self`. A report of another collector with the same events is not always detected.
@@ -111,9 +113,10 @@ impl Report {
     pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
         let added =
             |count: fn(&Health) -> u64| count(&self.health).checked_sub(count(&earlier.health));
-        let events =
-            self.events.iter().zip(&earlier.events).map(|(event, before)| event.since(before));
-        (self.events.len() == earlier.events.len()).then_some(())?;
+        (self.events.len() >= earlier.events.len()).then_some(())?;
+        // Events are only ever added at the end.
+        let before = earlier.events.iter().map(Some).chain(iter::repeat(None));
+        let events = self.events.iter().zip(before).map(|(event, before)| event.since(before));
         Some(ReportDiff {
             elapsed_ns: self.uptime_ns.checked_sub(earlier.uptime_ns)?,
             events: events.collect::<Option<_>>()?,
@@ -154,25 +157,21 @@ impl fmt::Display for ReportDiff {
 
 impl EventReport {
     /// Returns what happened since `earlier`, or `None` if that cannot be an earlier report of the
-    /// same event.
-    fn since(&self, earlier: &Self) -> Option<EventDiff> {
+    /// same event. The event did not exist before if `earlier` is `None`.
+    fn since(&self, earlier: Option<&Self>) -> Option<EventDiff> {
+        earlier.is_none_or(|earlier| earlier.id == self.id).then_some(())?;
+        let before = earlier.map(|earlier| earlier.outcomes).unwrap_or_default();
         let outcomes = Outcomes {
-            ok: self.outcomes.ok.checked_sub(earlier.outcomes.ok)?,
-            error: self.outcomes.error.checked_sub(earlier.outcomes.error)?,
-            cancelled: self.outcomes.cancelled.checked_sub(earlier.outcomes.cancelled)?,
+            ok: self.outcomes.ok.checked_sub(before.ok)?,
+            error: self.outcomes.error.checked_sub(before.error)?,
+            cancelled: self.outcomes.cancelled.checked_sub(before.cancelled)?,
         };
-        let samples = match (&self.total, &earlier.total) {
-            (Some(now), before) => now.since(before.as_ref()).ok()?,
+        let samples = match (&self.total, earlier.and_then(|earlier| earlier.total.as_ref())) {
+            (Some(now), before) => now.since(before).ok()?,
             (None, None) => None,
             (None, Some(_)) => return None,
         };
-        (self.id == earlier.id).then_some(EventDiff {
-            id: self.id,
-            name: self.name,
-            unit: self.unit,
-            outcomes,
-            samples,
-        })
+        Some(EventDiff { id: self.id, name: self.name, unit: self.unit, outcomes, samples })
     }
 }
 

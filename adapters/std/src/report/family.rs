@@ -15,7 +15,8 @@ const SLOWEST: usize = 4;
 
 impl Report {
     /// Adds up the events that share this name without labels, such as those of a
-    /// [`Family`](crate::Family). Returns `None` if there is none.
+    /// [`Family`](crate::Family), and that have the unit of the first of them. Returns `None` if
+    /// there is none.
     ///
     /// The result has the statistics of all their samples together, as if all were of one event:
     /// quantiles are exact if those of each event are, and otherwise come from the sum of the

@@ -13,7 +13,7 @@ use super::{
     json,
     text::{value, window_name},
 };
-use crate::clock::nanos;
+use crate::{clock::nanos, events::labels::Labels};
 
 /// The number of entries in the queue. When it is full, a new entry replaces the oldest.
 const QUEUE_CAPACITY: usize = 256;
@@ -24,8 +24,11 @@ const QUEUE_CAPACITY: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlaReport {
-    /// The event's name.
+    /// The event's name, including its labels.
     pub event: &'static str,
+    /// The event's labels.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// The limited quantile. `None` for a limit on silence, which is the time without any record of
     /// the event; JSON then has `silence`.
     #[serde(serialize_with = "quantile")]
@@ -68,9 +71,14 @@ pub struct SlaReport {
 }
 
 impl SlaReport {
-    /// Creates the report of a limit. `info` is about the event of `status`, and `since_unix_ns` is
-    /// the wall-clock time of [`SlaStatus::since`].
-    pub(crate) fn new(info: &EventInfo, status: &SlaStatus, since_unix_ns: Option<u64>) -> Self {
+    /// Creates the report of a limit. `info` and `labels` are about the event of `status`, and
+    /// `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
+    pub(crate) fn new(
+        info: &EventInfo,
+        labels: Labels,
+        status: &SlaStatus,
+        since_unix_ns: Option<u64>,
+    ) -> Self {
         let (quantile, window, limit, unit) = match status.limit {
             Limit::Quantile(Threshold { quantile, window, max, .. }) => {
                 (Some(quantile), window, max, info.unit)
@@ -79,6 +87,7 @@ impl SlaReport {
         };
         Self {
             event: info.name,
+            labels,
             quantile,
             window,
             limit,
@@ -197,6 +206,7 @@ mod tests {
     fn report(raised: u64) -> SlaReport {
         SlaReport {
             event: "order_placement",
+            labels: Labels::default(),
             quantile: Some(Quantile::P95),
             window: Duration::from_mins(1),
             limit: 20_000_000,

@@ -371,6 +371,15 @@ impl Settings {
                 }
                 return with_origin(&origin, "sla", error);
             }
+            BuildError::Events(EventError::Limits { event, .. }) => {
+                let mut origin = self.limits.origin.clone();
+                let mut later = self.later_events.limits.iter();
+                let begins = later.find(|later| later.selection.event() == event);
+                if let (Origin::File { line, .. }, Some(later)) = (&mut origin, begins) {
+                    *line = later.line;
+                }
+                return with_origin(&origin, "sla", error);
+            }
             _ => return error,
         };
         with_origin(origin, key, error)

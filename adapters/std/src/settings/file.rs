@@ -4,23 +4,24 @@
 //! the file: the number of bytes before it.
 
 use std::{
-    collections::HashMap,
     fs::{self, File, FileType, OpenOptions},
     io::{self, Read},
     path::Path,
+    sync::Arc,
 };
 
-use tailwatch_core::EventInfo;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    KEYS, Origin, Settings,
+    KEYS, Origin, Setting, Settings,
     build_error::BuildError,
-    limits_toml::{EVENT, LimitsParser, SLA, first_key, problem::ParseLimitsError},
+    later_events::LaterLimit,
+    limits_toml::{EVENT, Entry, LimitsParser, SLA, first_key, problem::ParseLimitsError},
     problem::{SettingsError, SettingsProblem},
+    selection::{Claims, LABELS, Selectable, Selection},
     suggestion::nearest,
     value::{Raw, describe},
 };
@@ -40,11 +41,14 @@ const ABOVE: &str = "above";
 const SAMPLE: &str = "sample";
 const MAX_CPU: &str = "max_cpu";
 /// The keys of a `[[sampling]]` table.
-const SAMPLING_KEYS: &[&str] = &[EVENT, RATE, ABOVE, SAMPLE, MAX_CPU];
+const SAMPLING_KEYS: &[&str] = &[EVENT, LABELS, RATE, ABOVE, SAMPLE, MAX_CPU];
 
 impl Settings {
     /// Reads the configuration file, if its path is set.
-    pub(super) fn read_config_file(&mut self, events: &[EventInfo]) -> Result<(), SettingsError> {
+    pub(super) fn read_config_file(
+        &mut self,
+        events: &Selectable<'_>,
+    ) -> Result<(), SettingsError> {
         let Some(path) = self.config_file.value.clone() else { return Ok(()) };
         let bytes = load(&path).map_err(|problem| SettingsError {
             origin: self.config_file.origin.clone(),
@@ -58,14 +62,14 @@ impl Settings {
         &mut self,
         path: &Path,
         bytes: &[u8],
-        events: &[EventInfo],
+        events: &Selectable<'_>,
     ) -> Result<(), SettingsError> {
         let text = str::from_utf8(bytes).map_err(|error| {
             let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             let origin = Origin::File { path: path.to_owned(), line };
             SettingsError { origin, problem: SettingsProblem::NotUnicode { text: None } }
         })?;
-        ConfigFile { path, parser: LimitsParser { text, events } }.read_into(self)
+        ConfigFile { path, parser: LimitsParser::new(text, events) }.read_into(self)
     }
 }
 
@@ -203,11 +207,19 @@ impl ConfigFile<'_> {
         let Some(first) = entries.first() else { return Ok(()) };
         // The line of the first limit stands for all of them in the origin.
         let first_line = first.line;
-        let limits = entries.iter().map(|entry| (entry.event, entry.limit)).collect();
+        let limits = entries.iter().flat_map(Entry::limits).collect();
         settings
             .limits
             .offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first_line });
-        settings.limit_lines = entries.iter().map(|entry| (entry.event, entry.line)).collect();
+        let lines = |entry: &Entry| {
+            let line = entry.line;
+            entry.events.clone().into_iter().map(move |event| (event, line))
+        };
+        settings.limit_lines = entries.iter().flat_map(lines).collect();
+        let later = entries.into_iter().map(|Entry { line, selection, unit, limit, .. }| {
+            LaterLimit { line, selection, unit, limit }
+        });
+        Arc::make_mut(&mut settings.later_events).limits = later.collect();
         Ok(())
     }
 
@@ -221,20 +233,25 @@ impl ConfigFile<'_> {
         let DeValue::Array(entries) = sampling.get_ref() else {
             return Err(self.not_a_table(sampling, SAMPLING, WANTED));
         };
-        // The position of the table of each event.
-        let mut positions = HashMap::new();
+        let (mut claims, mut samplings) = (Claims::new(), Vec::new());
         for entry in entries {
             let DeValue::Table(table) = entry.get_ref() else {
                 return Err(self.not_a_table(entry, SAMPLING, WANTED));
             };
             let at = entry.span().start;
-            let (event, sampling) = self.sampling(at, table)?;
-            if let Some(first) = positions.insert(event.id, at) {
+            let (selection, sampling) = self.sampling(at, table)?;
+            let events = self.parser.events;
+            claims.add((), &selection, at, events).map_err(|first| {
                 let first_line = self.parser.line(first);
-                return Err(self.error(at, SettingsProblem::DuplicateSampling { first_line }));
+                self.error(at, SettingsProblem::DuplicateSampling { first_line })
+            })?;
+            let origin = self.origin(at);
+            for event in events.selected(&selection) {
+                settings.offer_sampling(event.id, sampling, origin.clone());
             }
-            settings.offer_sampling(event.id, sampling, self.origin(at));
+            samplings.push((selection, Setting { value: sampling, origin }));
         }
+        Arc::make_mut(&mut settings.later_events).samplings = samplings;
         Ok(())
     }
 
@@ -243,7 +260,7 @@ impl ConfigFile<'_> {
         &self,
         at: usize,
         table: &DeTable<'_>,
-    ) -> Result<(&EventInfo, Sampling), SettingsError> {
+    ) -> Result<(Selection, Sampling), SettingsError> {
         if let Some((at, key)) = first_key(table, |key| !SAMPLING_KEYS.contains(&key)) {
             return Err(self.unknown_key(at, "[[sampling]]", key, SAMPLING_KEYS));
         }
@@ -251,7 +268,7 @@ impl ConfigFile<'_> {
             let missing = SettingsProblem::MissingKey { table: "[[sampling]]", key };
             table.get(key).ok_or_else(|| self.error(at, missing))
         };
-        let event = self.event(required(EVENT)?)?;
+        let selection = self.selection(required(EVENT)?, table.get(LABELS))?;
         let number = |key| self.number(required(key)?, key);
         let given =
             [RATE, ABOVE, SAMPLE, MAX_CPU].into_iter().filter(|key| table.contains_key(*key));
@@ -272,22 +289,23 @@ impl ConfigFile<'_> {
             let error = Box::new(BuildError::Sampling(error));
             self.error(at, SettingsProblem::Rejected { key: SAMPLING, error })
         })?;
-        Ok((event, sampling))
+        Ok((selection, sampling))
     }
 
-    /// Reads the name of an event, and returns the event.
-    fn event(&self, value: &Spanned<DeValue<'_>>) -> Result<&EventInfo, SettingsError> {
+    /// Reads the name of an event, and the labels if there are any.
+    fn selection(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        labels: Option<&Spanned<DeValue<'_>>>,
+    ) -> Result<Selection, SettingsError> {
         let at = value.span().start;
         let raw = Raw::Toml(value.get_ref());
         let name = value.get_ref().as_str();
         let name = name.ok_or_else(|| {
             self.error(at, raw.bad_value(EVENT, "the name of an event, in quotes", None))
         })?;
-        self.parser.events.iter().find(|event| event.name == name).ok_or_else(|| {
-            let names = || self.parser.events.iter().map(|event| event.name);
-            let (nearest, known) = (nearest(name, names()), names().collect());
-            self.error(at, SettingsProblem::UnknownEvent { name: name.to_owned(), nearest, known })
-        })
+        let read = self.parser.events.read((at, name), labels);
+        read.map_err(|(at, problem)| self.error(at, problem.into()))
     }
 
     /// Reads a decimal number, with or without a fraction.

@@ -9,7 +9,6 @@ pub(crate) mod problem;
 mod tests;
 
 use core::time::Duration;
-use std::collections::HashMap;
 
 use tailwatch_core::{EventId, EventInfo, Limit, Quantile, Threshold, Unit};
 use toml::{
@@ -18,7 +17,11 @@ use toml::{
 };
 
 use self::problem::{ParseLimitsError, ParseLimitsProblem};
-use super::{duration, suggestion::nearest};
+use super::{
+    duration,
+    selection::{Claims, LABELS, Selectable, Selection},
+    suggestion::nearest,
+};
 
 /// The only key at the top level: the list of limits.
 pub(crate) const SLA: &str = "sla";
@@ -31,7 +34,7 @@ const MIN_SAMPLES: &str = "min_samples";
 const MAX_SILENCE: &str = "max_silence";
 
 /// All keys of a `[[sla]]` table.
-const KEYS: [&str; 6] = [EVENT, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE];
+const KEYS: [&str; 7] = [EVENT, LABELS, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE];
 /// The keys of a limit on a quantile, which cannot be combined with `max_silence`.
 const QUANTILE_KEYS: [&str; 4] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES];
 /// The quantiles that are suggested for a wrong one. If two are equally similar to it, the first is
@@ -58,7 +61,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///
 ///     [[sla]]
 ///     event = "order_fill"
-///     max_silence = "5s"          # the longest time without a record; only `event` beside it
+///     max_silence = "5s"          # the longest time without a record; no other limit beside it
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
@@ -72,6 +75,32 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// # Ok::<(), tailwatch::ParseLimitsError>(())
 /// ```
 ///
+/// # Labels
+/// A limit is for all events of the name, with and without labels. The key `labels` restricts it to
+/// those that have the given labels, among others. A full name is that of one event:
+///
+/// ```
+/// use tailwatch::{Collector, EventInfo, parse_limits};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut builder = Collector::builder();
+/// for symbol in ["BTCUSDT", "ETHUSDT"] {
+///     builder.event("order_placement").label("symbol", symbol).add()?;
+/// }
+/// let report = builder.start()?.report();
+/// let info = |event: &tailwatch::EventReport| EventInfo::new(event.id, event.name);
+/// let events: Vec<_> = report.events.iter().map(info).collect();
+/// let count = |selection| {
+///     let text = format!("[[sla]]\n{selection}\nmax_silence = '5s'");
+///     parse_limits(&text, &events).map(|limits| limits.len())
+/// };
+/// assert_eq!(count("event = 'order_placement'")?, 2);
+/// assert_eq!(count("event = 'order_placement'\nlabels = { symbol = 'BTCUSDT' }")?, 1);
+/// assert_eq!(count(r#"event = 'order_placement{symbol="BTCUSDT"}'"#)?, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Returns an error if anything in the text is invalid or unknown, if a limit is set twice, or if
 /// the text sets no limit at all. The error names the line, the invalid value and what would be
@@ -80,26 +109,45 @@ pub fn parse_limits(
     text: &str,
     events: &[EventInfo],
 ) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
-    LimitsParser { text, events }.limits()
+    LimitsParser::new(text, &Selectable::new(events, &[])).limits()
 }
 
 /// A TOML text that is being parsed, and the events that the text may name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct LimitsParser<'a> {
     pub(crate) text: &'a str,
-    pub(crate) events: &'a [EventInfo],
+    pub(crate) events: &'a Selectable<'a>,
+    /// The positions of the line feeds.
+    line_feeds: Vec<usize>,
 }
 
 /// The limit that one `[[sla]]` table sets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// The line where the table begins, counted from 1.
     pub(crate) line: usize,
-    pub(crate) event: EventId,
+    /// The events that have the limit.
+    pub(crate) selection: Selection,
+    /// Those of them that exist.
+    pub(crate) events: Vec<EventId>,
+    /// The unit of a limit on a quantile.
+    pub(crate) unit: Unit,
     pub(crate) limit: Limit,
 }
 
-impl LimitsParser<'_> {
+impl Entry {
+    /// Returns the limit for each event that exists.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (EventId, Limit)> {
+        self.events.iter().map(|event| (*event, self.limit))
+    }
+}
+
+impl<'a> LimitsParser<'a> {
+    pub(crate) fn new(text: &'a str, events: &'a Selectable<'a>) -> Self {
+        let line_feeds = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { text, events, line_feeds }
+    }
+
     /// Reads a text that contains limits and nothing else.
     fn limits(&self) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
         let document = DeTable::parse(self.text).map_err(|error| {
@@ -121,7 +169,7 @@ impl LimitsParser<'_> {
         if entries.is_empty() {
             return Err(self.at(sla, ParseLimitsProblem::NoLimits));
         }
-        Ok(entries.into_iter().map(|entry| (entry.event, entry.limit)).collect())
+        Ok(entries.iter().flat_map(Entry::limits).collect())
     }
 
     /// Reads all `[[sla]]` tables, of which there may be none (`sla = []`). `sla` is the value of
@@ -136,34 +184,31 @@ impl LimitsParser<'_> {
             _ => return Err(self.wrong_type(sla, SLA, "one [[sla]] table for each limit")),
         };
 
-        let mut limits = Vec::new();
-        // The position of each limit. Two limits that differ only in `min_samples` are the same
-        // limit.
-        let mut positions = HashMap::new();
+        let mut limits: Vec<Entry> = Vec::new();
+        let mut claims = Claims::new();
         for entry in entries {
             let DeValue::Table(table) = entry.get_ref() else {
                 return Err(self.wrong_type(entry, SLA, "one [[sla]] table for each limit"));
             };
             let at = entry.span().start;
-            let (event, limit) = self.entry(at, table)?;
-            let identity = match limit {
-                Limit::Quantile(limit) => (event, Some((limit.quantile, limit.max)), limit.window),
-                // An event can have only one limit on silence, whatever its length.
-                Limit::Silence(_) => (event, None, Duration::ZERO),
+            let entry = self.entry(at, table)?;
+            // Two limits that differ only in `min_samples` are the same limit. An event can have
+            // only one limit on silence, whatever its length.
+            let limit = match entry.limit {
+                Limit::Quantile(limit) => Some((limit.quantile, limit.max, limit.window)),
+                Limit::Silence(_) => None,
             };
-            if let Some(first) = positions.insert(identity, at) {
-                return Err(self.error(
-                    at,
-                    ParseLimitsProblem::DuplicateLimit { first_line: self.line(first) },
-                ));
-            }
-            limits.push(Entry { line: self.line(at), event, limit });
+            claims.add(limit, &entry.selection, at, self.events).map_err(|first| {
+                let first_line = self.line(first);
+                self.error(at, ParseLimitsProblem::DuplicateLimit { first_line })
+            })?;
+            limits.push(entry);
         }
         Ok(limits)
     }
 
     /// Reads one `[[sla]]` table, which begins at `at`.
-    fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<(EventId, Limit), ParseLimitsError> {
+    fn entry(&self, at: usize, table: &DeTable<'_>) -> Result<Entry, ParseLimitsError> {
         if let Some((at, key)) = first_key(table, |key| !KEYS.contains(&key)) {
             let nearest = nearest(key, KEYS);
             return Err(
@@ -173,42 +218,44 @@ impl LimitsParser<'_> {
         let required = |key| {
             table.get(key).ok_or_else(|| self.error(at, ParseLimitsProblem::MissingKey { key }))
         };
-        let event = self.event(required(EVENT)?)?;
+        let event = required(EVENT)?;
+        let name = self.string(event, EVENT, "the name of an event")?;
+        let selection = self
+            .events
+            .read((event.span().start, name), table.get(LABELS))
+            .map_err(|(at, problem)| self.error(at, problem.into()))?;
+        let selected: Vec<_> = self.events.selected(&selection).collect();
+        // The events of a family that was declared are measured in time.
+        let unit = selected.first().map_or(Unit::Time, |event| event.unit);
+        let events = selected.iter().map(|event| event.id).collect();
+        let line = self.line(at);
+        let entry = |limit| Entry { line, selection: selection.clone(), events, unit, limit };
 
         if let Some(silence) = table.get(MAX_SILENCE) {
             if let Some((at, key)) = first_key(table, |key| QUANTILE_KEYS.contains(&key)) {
                 return Err(self
                     .error(at, ParseLimitsProblem::ConflictsWithSilence { key: key.to_owned() }));
             }
-            return Ok((event.id, Limit::Silence(self.duration(silence, MAX_SILENCE)?)));
+            return Ok(entry(Limit::Silence(self.duration(silence, MAX_SILENCE)?)));
         }
         if !table.contains_key(QUANTILE) && !table.contains_key(LIMIT) {
             return Err(self.error(at, ParseLimitsProblem::MissingLimit));
         }
         let quantile = self.quantile(required(QUANTILE)?)?;
-        let limit = self.limit(required(LIMIT)?, event)?;
-        let mut threshold = Threshold::value(quantile, limit);
+        let limit = required(LIMIT)?;
+        let max = self.limit(limit, unit, selected.first().map_or(name, |event| event.name))?;
+        // It has to fit the units of all events.
+        for event in selected.iter().filter(|event| event.unit != unit) {
+            self.limit(limit, event.unit, event.name)?;
+        }
+        let mut threshold = Threshold::value(quantile, max);
         if let Some(window) = table.get(WINDOW) {
             threshold = threshold.over(self.duration(window, WINDOW)?);
         }
         if let Some(samples) = table.get(MIN_SAMPLES) {
             threshold = threshold.min_samples(self.number(samples, MIN_SAMPLES, u32::MAX)?);
         }
-        Ok((event.id, Limit::Quantile(threshold)))
-    }
-
-    /// Reads the name of an event, and returns the event.
-    fn event(&self, value: &Spanned<DeValue<'_>>) -> Result<&EventInfo, ParseLimitsError> {
-        let name = self.string(value, EVENT, "the name of an event")?;
-        self.events.iter().find(|event| event.name == name).ok_or_else(|| {
-            let names = || self.events.iter().map(|event| event.name);
-            let problem = ParseLimitsProblem::UnknownEvent {
-                name: name.to_owned(),
-                nearest: nearest(name, names()),
-                known: names().collect(),
-            };
-            self.at(value, problem)
-        })
+        Ok(entry(Limit::Quantile(threshold)))
     }
 
     /// Reads a quantile, such as `p99.9`.
@@ -220,21 +267,23 @@ impl LimitsParser<'_> {
         })
     }
 
-    /// Reads the largest value within the limit: a duration, or a plain number if the event's unit
-    /// is 1.
+    /// Reads the largest value within the limit: a duration, or a plain number if the unit of the
+    /// event is 1. `name` is the name of the event.
     fn limit(
         &self,
         value: &Spanned<DeValue<'_>>,
-        event: &EventInfo,
+        unit: Unit,
+        name: &str,
     ) -> Result<u64, ParseLimitsError> {
-        match (event.unit, value.get_ref()) {
+        let event = || name.to_owned();
+        match (unit, value.get_ref()) {
             (Unit::Time, DeValue::Integer(number)) => {
-                let number = number.to_string();
-                Err(self.at(value, ParseLimitsProblem::NumberForTime { event: event.name, number }))
+                let (event, number) = (event(), number.to_string());
+                Err(self.at(value, ParseLimitsProblem::NumberForTime { event, number }))
             }
             (Unit::Time, DeValue::Float(number)) => {
-                let number = number.to_string();
-                Err(self.at(value, ParseLimitsProblem::NumberForTime { event: event.name, number }))
+                let (event, number) = (event(), number.to_string());
+                Err(self.at(value, ParseLimitsProblem::NumberForTime { event, number }))
             }
             (Unit::Time, _) => {
                 let limit = self.duration(value, LIMIT)?;
@@ -242,8 +291,8 @@ impl LimitsParser<'_> {
                 Ok(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX))
             }
             (_, DeValue::String(text)) => {
-                let text = text.clone().into_owned();
-                Err(self.at(value, ParseLimitsProblem::TextForNumber { event: event.name, text }))
+                let (event, text) = (event(), text.clone().into_owned());
+                Err(self.at(value, ParseLimitsProblem::TextForNumber { event, text }))
             }
             _ => self.number(value, LIMIT, u64::MAX),
         }
@@ -325,7 +374,7 @@ impl LimitsParser<'_> {
     /// Returns the line of `at`, counted from 1. A line feed ends a line in TOML, with or without a
     /// carriage return before it.
     pub(crate) fn line(&self, at: usize) -> usize {
-        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+        1 + self.line_feeds.partition_point(|line_feed| *line_feed < at)
     }
 }
 

@@ -5,8 +5,12 @@ use core::fmt;
 use std::{error, io, path::PathBuf};
 
 use super::{
-    KEYS, Origin, build_error::BuildError, duration::DurationProblem,
-    limits_toml::problem::ParseLimitsProblem, suggestion::write_suggestion, variables::variables,
+    KEYS, Origin,
+    build_error::BuildError,
+    duration::DurationProblem,
+    limits_toml::problem::ParseLimitsProblem,
+    suggestion::{write_suggestion, write_unknown_labels},
+    variables::variables,
     visible::Visible,
 };
 
@@ -149,9 +153,19 @@ pub enum SettingsProblem {
         /// The name.
         name: String,
         /// The name of the most similar event, or `None` if none is similar.
-        nearest: Option<&'static str>,
-        /// The names of all events of the collector.
-        known: Vec<&'static str>,
+        nearest: Option<String>,
+        /// The names of all events of the collector, without labels.
+        known: Vec<String>,
+    },
+    /// No event of this name has these labels, and no family that was declared can make one.
+    UnknownLabels {
+        /// The name of the event.
+        event: String,
+        /// The labels, such as `symbol="BTCUSDT"`.
+        labels: String,
+        /// The labels of each event of this name that has any. A family that was declared has one
+        /// of any value, such as `symbol="…"`.
+        known: Vec<String>,
     },
     /// A `[[sampling]]` table has none of the keys that set how the event is sampled: `rate`,
     /// `above`, `sample` and `max_cpu`.
@@ -163,7 +177,7 @@ pub enum SettingsProblem {
         /// The other key.
         other: &'static str,
     },
-    /// Two `[[sampling]]` tables are about the same event.
+    /// Two `[[sampling]]` tables are about the same event, or may be.
     DuplicateSampling {
         /// The line of the first of the two tables.
         first_line: usize,
@@ -252,7 +266,10 @@ impl fmt::Display for SettingsProblem {
             Self::BadDuration { key, text, problem } => write!(f, "`{key}` is {text:?}: {problem}"),
             Self::UnknownEvent { name, nearest, known } => {
                 write!(f, "unknown event {name:?}")?;
-                write_suggestion(f, *nearest, known)
+                write_suggestion(f, nearest.as_deref(), known)
+            }
+            Self::UnknownLabels { event, labels, known } => {
+                write_unknown_labels(f, event, labels, known)
             }
             Self::MissingSampling => f.write_str(
                 "this [[sampling]] sets no sampling; write `rate`, or `above` and `sample`, or \

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::visible::write_list;
+use super::visible::{Visible, write_list};
 
 /// How many valid names an error lists if none of them is similar to the wrong one.
 const MAX_LISTED: usize = 16;
@@ -37,7 +37,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
 pub(crate) fn write_suggestion(
     f: &mut fmt::Formatter<'_>,
     nearest: Option<&str>,
-    known: &[&str],
+    known: &[impl AsRef<str>],
 ) -> fmt::Result {
     if let Some(nearest) = nearest {
         return write!(f, "; did you mean {nearest:?}?");
@@ -45,9 +45,30 @@ pub(crate) fn write_suggestion(
     if known.is_empty() {
         return f.write_str("; the list of known names is empty");
     }
-    let listed = &known[..known.len().min(MAX_LISTED)];
     f.write_str("; expected one of ")?;
-    write_list(f, listed)?;
+    write_known(f, known)
+}
+
+/// Writes the message about labels that no event of this name has. `known` are those that there
+/// are.
+pub(crate) fn write_unknown_labels(
+    f: &mut fmt::Formatter<'_>,
+    event: &str,
+    labels: &str,
+    known: &[String],
+) -> fmt::Result {
+    write!(f, "no event {event:?} has the labels {}; ", Visible::text(labels))?;
+    if known.is_empty() {
+        return f.write_str("the event has no labels");
+    }
+    f.write_str("there are ")?;
+    write_known(f, known)
+}
+
+/// Writes the first of these names, and how many more there are.
+fn write_known(f: &mut fmt::Formatter<'_>, known: &[impl AsRef<str>]) -> fmt::Result {
+    let listed: Vec<&str> = known.iter().take(MAX_LISTED).map(AsRef::as_ref).collect();
+    write_list(f, &listed)?;
     if known.len() > listed.len() {
         write!(f, " and {} more", known.len() - listed.len())?;
     }

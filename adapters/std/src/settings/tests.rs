@@ -6,7 +6,8 @@ use std::{ffi::OsString, path::Path};
 use proptest::prelude::*;
 use tailwatch_core::{Event, Limit, LimitError, Quantile, Threshold, Trading};
 
-use super::{build_error::BuildError, *};
+use super::{build_error::BuildError, selection::DeclaredFamily, *};
+use crate::events::error::EventError;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -43,10 +44,15 @@ const VARIABLES: [(&str, &str); 13] = [
     ("ENABLED", "false"),
 ];
 
+/// Returns the events that the files may name.
+fn preset() -> Selectable<'static> {
+    Selectable::new(Trading::ALL, &[])
+}
+
 /// Reads settings from the text of a file.
 fn file(text: &str) -> Result<Settings, SettingsError> {
     let mut settings = Settings::default();
-    settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL)?;
+    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset())?;
     Ok(settings)
 }
 
@@ -321,7 +327,7 @@ fn a_variable_that_is_not_unicode_is_refused_unless_it_is_a_path() {
 fn the_error_for_a_file_that_is_not_unicode_names_the_line() {
     let mut settings = Settings::default();
     let error = settings
-        .read_config(Path::new("bot.toml"), b"[tailwatch]\n# \xff\n", Trading::ALL)
+        .read_config(Path::new("bot.toml"), b"[tailwatch]\n# \xff\n", &preset())
         .unwrap_err();
     let expected = "bot.toml:2: this line is not valid UTF-8; save the file as UTF-8";
     assert_eq!(error.to_string(), expected);
@@ -334,7 +340,7 @@ fn limits_of_the_file_replace_those_of_the_program() {
     settings.limits.offer(Some(vec![(Trading::OrderFill.id(), from_builder)]), Origin::Builder);
     let text = "[tailwatch]\nrings = 1\n\
         [[sla]]\nevent = 'order_placement'\nquantile = 'p95'\nlimit = '20ms'\n";
-    settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
+    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
     let limit = Limit::Quantile(Threshold::duration(Quantile::P95, 20 * MS));
     let origin = Origin::File { path: "bot.toml".into(), line: 3 };
     assert_eq!(
@@ -355,7 +361,7 @@ fn empty_lists_of_tables_change_nothing_and_an_empty_list_of_windows_is_refused(
         settings.limits.offer(Some(vec![(Trading::OrderFill.id(), limit)]), Origin::Builder);
         settings.offer_sampling(Trading::GcPause.id(), Sampling::Rate(0.5), Origin::Builder);
         let before = settings.clone();
-        settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
+        settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
         assert_eq!(settings, before, "{text}");
     }
     let builder = crate::Collector::builder().ignore_environment();
@@ -384,7 +390,7 @@ fn sampling_of_the_file_replaces_that_of_the_program_for_the_same_event() {
         event = 'event_bus_publish'
         max_cpu = 1e-2
     ";
-    settings.read_config(Path::new("bot.toml"), text.as_bytes(), Trading::ALL).unwrap();
+    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
     let sampling: Vec<_> = settings
         .sampling
         .iter()
@@ -498,12 +504,27 @@ fn the_error_for_a_limit_that_cannot_be_watched_names_its_line() {
         let message = file(text).unwrap().add_origin(limits_error(event)).to_string();
         assert_eq!(message, format!("bot.toml:{line}: `sla`: {}", limits_error(event)));
     }
+
+    // Of an event that does not exist yet.
+    let families = ["family_one", "family_two"]
+        .map(|name| DeclaredFamily { name: name.to_owned(), key: "symbol".to_owned() });
+    let text = "[[sla]]\nevent = 'family_one'\nmax_silence = '1s'\n\
+        [[sla]]\nevent = 'family_two'\nmax_silence = '1s'";
+    let mut settings = Settings::default();
+    let events = Selectable::new(&[], &families);
+    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &events).unwrap();
+    let error = LimitError::Window { window: Duration::from_nanos(1) };
+    let event = "family_two".to_owned();
+    let message =
+        settings.add_origin(BuildError::Events(EventError::Limits { event, error })).to_string();
+    let expected = "bot.toml:4: `sla`: the limits of the event `family_two` cannot be watched: ";
+    assert!(message.starts_with(expected), "{message}");
 }
 
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = Settings::default().read_config(Path::new("x"), &bytes, Trading::ALL);
+        let _ = Settings::default().read_config(Path::new("x"), &bytes, &preset());
     }
 
     #[test]
@@ -523,6 +544,8 @@ proptest! {
     ) {
         let _ = file(&format!("{table}\n{key} = {value}\n"));
         let _ = file(&format!("{table}\nrate = {value}\n"));
+        let _ = file(&format!("{table}\nrate = 1\nlabels = {value}\n"));
+        let _ = file(&format!("{table}\nrate = 1\nlabels.{key} = {value}\n"));
         let bare = value.trim_matches('"');
         if let Ok(settings) = variables(&[(&key.to_uppercase(), bare)]) {
             // The value that was read can also be formatted.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tailwatch::{
-    Builder, Collector, HiccupProbe, InstallError, RegisterError, Reporter, Sampling,
+    Builder, Collector, EventError, HiccupProbe, InstallError, RegisterError, Reporter, Sampling,
     SamplingError, SetLimitsError, SlowSample, TraceWriter, Trading, measure, record_value,
 };
 
@@ -73,9 +73,15 @@ pub(crate) fn a_child_drops_or_stops_its_copy_of_the_collector() {
 
 pub(crate) fn a_child_calls_every_method_while_the_parent_drains() {
     let collector = start_busy();
+    let family = collector.family("of_parent", "symbol").expect("there is room");
+    let [known, other] = ["known", "other"].map(|symbol| family.event(symbol));
     let end_recording = record_meanwhile();
     for _ in 0..40 {
         in_child(|| {
+            assert_eq!(collector.event("of_child").add(), Err(EventError::Forked));
+            assert!(matches!(collector.family("of_child", "k"), Err(EventError::Forked)));
+            assert_eq!([family.event("known"), family.event("new")], [known, other]);
+            assert_eq!(family.overflowed(), 1);
             collector.flush();
             assert!(!collector.flush_up_to(1));
             assert!(!collector.drain().is_zero());

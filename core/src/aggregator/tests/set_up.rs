@@ -155,8 +155,30 @@ fn an_array_that_is_too_short_is_refused<R: Tested>() {
     }
 }
 
+fn limits_that_no_further_event_can_have_are_refused<R: Tested>() {
+    let (windows, rate) = (&WindowSpec::DEFAULT, TickRate::from_hz(10).unwrap());
+    let storage = R::Memory::empty();
+    let mut aggregator = Aggregator::new(windows, Trading::ALL, rate, 0, storage).unwrap();
+    let limit = |max| Threshold::value(Quantile::P99, max);
+    let too_short = limit(1).over(core::time::Duration::from_millis(1));
+    let refused = LimitError::Window { window: too_short.window };
+    assert_eq!(aggregator.check_limits(&[Limit::Quantile(too_short)]), Err(refused));
+    let twice = [Limit::Quantile(limit(1)); 2];
+    assert_eq!(aggregator.check_limits(&twice), Err(LimitError::Duplicate { limit: twice[0] }));
+    assert_eq!(aggregator.check_limits(&twice[..1]), Ok(()));
+
+    let room = aggregator.shape().limits;
+    let most: Vec<_> = (1..=room as u64).map(|max| Limit::Quantile(limit(max))).collect();
+    for info in Trading::ALL {
+        aggregator.set_limits(info.id, &[]).unwrap();
+    }
+    aggregator.set_limits(Trading::ALL[0].id, &most).unwrap();
+    assert_eq!(aggregator.check_limits(&twice[..1]), Err(LimitError::NoRoom { room }));
+}
+
 tests_on_both! {
     a_set_up_that_does_not_fit_is_refused_with_the_reason,
+    limits_that_no_further_event_can_have_are_refused,
     more_samples_or_slices_than_the_buffer_can_hold_are_refused,
     an_array_that_is_too_short_is_refused,
 }

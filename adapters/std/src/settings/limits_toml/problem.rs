@@ -6,7 +6,11 @@ use std::error;
 use tailwatch_core::ParseQuantileError;
 
 use super::KEYS;
-use crate::settings::{duration::DurationProblem, suggestion::write_suggestion, visible::Visible};
+use crate::settings::{
+    duration::DurationProblem,
+    suggestion::{write_suggestion, write_unknown_labels},
+    visible::Visible,
+};
 
 /// The error returned by [`parse_limits`](crate::parse_limits) when the text is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,10 +86,22 @@ pub enum ParseLimitsProblem {
         /// The name.
         name: String,
         /// The name of the most similar event, or `None` if none is similar.
-        nearest: Option<&'static str>,
-        /// The names of all events.
-        known: Vec<&'static str>,
+        nearest: Option<String>,
+        /// The names of all events, without labels.
+        known: Vec<String>,
     },
+    /// No event of this name has these labels, and no family that was declared can make one.
+    UnknownLabels {
+        /// The name of the event.
+        event: String,
+        /// The labels, such as `symbol="BTCUSDT"`.
+        labels: String,
+        /// The labels of each event of this name that has any. A family that was declared has one
+        /// of any value, such as `symbol="…"`.
+        known: Vec<String>,
+    },
+    /// The table `labels` is empty.
+    NoLabels,
     /// A quantile cannot be read.
     BadQuantile {
         /// The quantile as it was written.
@@ -105,14 +121,14 @@ pub enum ParseLimitsProblem {
     /// The limit is a plain number, but the event is measured in time.
     NumberForTime {
         /// The name of the event.
-        event: &'static str,
+        event: String,
         /// The number as it was written.
         number: String,
     },
     /// The limit is a text, such as a duration, but the event is measured in plain numbers.
     TextForNumber {
         /// The name of the event.
-        event: &'static str,
+        event: String,
         /// The text as it was written.
         text: String,
     },
@@ -125,8 +141,8 @@ pub enum ParseLimitsProblem {
         /// The maximum. The minimum is 1.
         most: u64,
     },
-    /// An earlier `[[sla]]` table sets the same limit: it has the same event, quantile, window and
-    /// limit, or also limits the silence of the event.
+    /// An earlier `[[sla]]` table sets the same limit: it has the same quantile, window and limit,
+    /// or also limits the silence, and there is an event that both are for.
     DuplicateLimit {
         /// The line of the earlier table.
         first_line: usize,
@@ -168,7 +184,13 @@ impl fmt::Display for ParseLimitsProblem {
             }
             Self::UnknownEvent { name, nearest, known } => {
                 write!(f, "unknown event {name:?}")?;
-                write_suggestion(f, *nearest, known)
+                write_suggestion(f, nearest.as_deref(), known)
+            }
+            Self::UnknownLabels { event, labels, known } => {
+                write_unknown_labels(f, event, labels, known)
+            }
+            Self::NoLabels => {
+                f.write_str("`labels` is empty; write at least one label, or no such key")
             }
             Self::BadQuantile { text, nearest } => {
                 write!(f, "{text:?} is not a quantile; ")?;

@@ -1,3 +1,4 @@
+mod labels;
 mod random_input;
 
 use core::time::Duration;
@@ -190,8 +191,8 @@ fn the_error_for_an_unknown_key_suggests_the_nearest() {
     }
     assert_eq!(
         message(&format!("{PLACEMENT}colour = 'red' #!")),
-        "unknown key \"colour\" in [[sla]]; expected one of event, quantile, limit, window, \
-         min_samples, max_silence"
+        "unknown key \"colour\" in [[sla]]; expected one of event, labels, quantile, limit, \
+         window, min_samples, max_silence"
     );
 }
 
@@ -267,7 +268,7 @@ fn the_error_for_an_unknown_event_suggests_the_nearest() {
         else {
             panic!("{name}");
         };
-        assert_eq!((found, known.len()), (Some(nearest), Trading::ALL.len()));
+        assert_eq!((found.as_deref(), known.len()), (Some(nearest), Trading::ALL.len()));
     }
     assert_eq!(
         message("[[sla]]\nevent = 'heartbeat' #!"),
@@ -278,9 +279,13 @@ fn the_error_for_an_unknown_event_suggests_the_nearest() {
     let error = parse_limits(FILL, &[]).unwrap_err();
     let expected = "line 2: unknown event \"order_fill\"; the list of known names is empty";
     assert_eq!(error.to_string(), expected);
-    let many = vec![Trading::ALL[0]; 20];
+    let stage = |number: u16| {
+        let id = EventId::new(number + 1).unwrap();
+        EventInfo::new(id, format!("stage_{number}").leak())
+    };
+    let many: Vec<_> = (0..20).map(stage).collect();
     let error = parse_limits(FILL, &many).unwrap_err();
-    assert!(error.to_string().ends_with("candle_processing and 4 more"), "{error}");
+    assert!(error.to_string().ends_with("stage_15 and 4 more"), "{error}");
 }
 
 #[test]
@@ -434,7 +439,7 @@ fn a_limit_has_to_be_in_the_unit_of_its_event() {
         let problem = refused(&format!("{FILL}quantile = 'p95'\nlimit = {number} #!"));
         assert_eq!(
             problem,
-            ParseLimitsProblem::NumberForTime { event: "order_fill", number: number.into() }
+            ParseLimitsProblem::NumberForTime { event: "order_fill".into(), number: number.into() }
         );
     }
     assert_eq!(
@@ -446,7 +451,7 @@ fn a_limit_has_to_be_in_the_unit_of_its_event() {
         let problem = refused(&format!("{BACKLOG}limit = '{text}' #!"));
         assert_eq!(
             problem,
-            ParseLimitsProblem::TextForNumber { event: "queue_backlog", text: text.into() }
+            ParseLimitsProblem::TextForNumber { event: "queue_backlog".into(), text: text.into() }
         );
     }
     assert_eq!(

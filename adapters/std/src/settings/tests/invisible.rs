@@ -21,7 +21,7 @@ fn a_path_that_ends_in_white_space_is_named_with_it() {
         ("\u{200b}", "no such file.toml\\u{200b}\" cannot be read: "),
     ] {
         let mut settings = variables(&[("CONFIG", &format!("no such file.toml{end}"))]).unwrap();
-        let message = visible(&settings.read_config_file(Trading::ALL).unwrap_err());
+        let message = visible(&settings.read_config_file(&preset()).unwrap_err());
         assert!(message.starts_with("TAILWATCH_CONFIG: the configuration file \""), "{message}");
         assert!(message.contains(shown), "{message}");
     }

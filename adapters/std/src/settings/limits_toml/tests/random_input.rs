@@ -1,8 +1,10 @@
 //! Property tests: random input is read or refused, but never panics.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
-use super::*;
+use super::{labels::made, *};
 
 /// Checks that a text is either read, or refused with a message and the number of one of its lines.
 fn assert_read_or_refused(text: &str) {
@@ -25,7 +27,7 @@ const NANOS_OF_UNITS: [(&str, u128); 8] = [
 ];
 
 /// Pieces of valid and invalid texts, which a test concatenates at random.
-const PIECES: [&str; 32] = [
+const PIECES: [&str; 34] = [
     "[[sla]]\n",
     "[sla]",
     "[[",
@@ -57,8 +59,17 @@ const PIECES: [&str; 32] = [
     "min_samples = ",
     "-1",
     "漢",
+    "labels = ",
+    "{ symbol = 'BTC' }",
     "1e9",
 ];
+
+/// Labels with few keys and values, so that they often match.
+fn some_labels() -> impl Strategy<Value = BTreeMap<&'static str, &'static str>> {
+    let key = prop::sample::select(&["a", "b", "c"][..]);
+    let value = prop::sample::select(&["1", "2", "\"", "a=\"1\",b"][..]);
+    prop::collection::btree_map(key, value, 0..3)
+}
 
 proptest! {
     #[test]
@@ -90,6 +101,41 @@ proptest! {
             }
             assert_read_or_refused(&String::from_iter(&text));
         }
+    }
+
+    #[test]
+    fn any_labels_are_read_or_refused(labels in "\\PC{0,30}", key in "\\PC{0,10}") {
+        assert_read_or_refused(&format!("{FILL}max_silence = '5s'\nlabels = {labels}"));
+        let value = format!("{labels:?}");
+        assert_read_or_refused(&format!("{FILL}max_silence = '5s'\nlabels.{key:?} = {value}"));
+    }
+
+    /// The test computes which events are selected by comparing sets of labels.
+    #[test]
+    fn a_limit_is_for_the_events_that_have_all_its_labels(
+        events in proptest::collection::vec((0..2_usize, some_labels()), 1..6),
+        (name, wanted) in (0..2_usize, some_labels()),
+    ) {
+        const NAMES: [&str; 2] = ["random_a", "random_b"];
+        let pairs = |labels: &BTreeMap<&'static str, &'static str>| {
+            labels.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>()
+        };
+        let infos: Vec<_> =
+            events.iter().map(|(name, labels)| made(NAMES[*name], &pairs(labels))).collect();
+        let mut expected = Vec::new();
+        for ((of, labels), info) in events.iter().zip(&infos) {
+            let has = |(key, value): (&&str, &&str)| labels.get(key) == Some(value);
+            if *of == name && wanted.iter().all(has) && !expected.contains(&info.id) {
+                expected.push(info.id);
+            }
+        }
+        let mut text = format!("[[sla]]\nevent = '{}'\nmax_silence = '5s'\n", NAMES[name]);
+        for (key, value) in &wanted {
+            text = format!("{text}labels.{key} = {value:?}\n");
+        }
+        let found = parse_limits(&text, &infos);
+        let found: Vec<_> = found.into_iter().flatten().map(|(event, _)| event).collect();
+        prop_assert_eq!(found, expected, "{}", text);
     }
 
     #[test]

@@ -1,0 +1,80 @@
+//! What the configuration file sets for events that are made while the collector runs.
+
+use std::collections::HashMap;
+
+use tailwatch_core::{Limit, LimitError, Unit};
+
+use super::{Setting, build_error::BuildError, selection::Selection};
+use crate::{
+    drain::sampling::Sampling,
+    events::{error::EventError, numbers::NamedEvent},
+};
+
+/// The limits and samplings of the configuration file, for events that do not exist yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LaterEvents {
+    pub(crate) limits: Vec<LaterLimit>,
+    pub(crate) samplings: Vec<(Selection, Setting<Sampling>)>,
+}
+
+/// A limit for all events that are selected.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LaterLimit {
+    /// The line where its table begins, counted from 1.
+    pub(crate) line: usize,
+    pub(crate) selection: Selection,
+    /// The unit of a limit on a quantile.
+    pub(crate) unit: Unit,
+    pub(crate) limit: Limit,
+}
+
+impl LaterLimit {
+    /// Returns whether the event gets the limit. A limit on a quantile has to fit its unit.
+    fn is_for(&self, event: &NamedEvent) -> bool {
+        let fits = self.unit == event.info.unit || matches!(self.limit, Limit::Silence(_));
+        fits && self.selection.selects(event)
+    }
+}
+
+impl LaterEvents {
+    /// Returns an error if `check` returns one for a limit.
+    pub(crate) fn check(
+        &self,
+        mut check: impl FnMut(Limit) -> Result<(), LimitError>,
+    ) -> Result<(), BuildError> {
+        for LaterLimit { selection, limit, .. } in &self.limits {
+            let refuse = |error| {
+                let event = selection.event().to_owned();
+                BuildError::Events(EventError::Limits { event, error })
+            };
+            check(*limit).map_err(refuse)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the limits of an event. Of limits that an event cannot have both, it gets the first.
+    pub(crate) fn limits_of(&self, event: &NamedEvent) -> Vec<Limit> {
+        let mut limits: Vec<Limit> = Vec::new();
+        for later in self.limits.iter().filter(|later| later.is_for(event)) {
+            if !limits.iter().any(|limit| limit.conflicts_with(&later.limit)) {
+                limits.push(later.limit);
+            }
+        }
+        limits
+    }
+
+    /// Returns how an event is sampled, if that is set. The first that is for the event counts.
+    pub(crate) fn sampling_of(&self, event: &NamedEvent) -> Option<&Setting<Sampling>> {
+        let mut samplings = self.samplings.iter();
+        samplings.find(|(selection, _)| selection.selects(event)).map(|(_, sampling)| sampling)
+    }
+
+    /// Returns how many limits an event has at most.
+    pub(crate) fn most_limits(&self) -> usize {
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        for later in &self.limits {
+            *by_name.entry(later.selection.base()).or_default() += 1;
+        }
+        by_name.into_values().max().unwrap_or_default()
+    }
+}
