@@ -114,9 +114,9 @@ impl<S: Storage> Row<'_, S> {
         (is_slow, overflow)
     }
 
-    /// Adds the current batch to the staged sums and bucket counts. If it is mixed, or if the counts
-    /// of a window have to be completed, commits all that is staged instead, which must not be from
-    /// the future. Returns the weight that did not fit into counters.
+    /// Adds the current batch to the staged sums and bucket counts. If it is mixed, or if the
+    /// counts of a window have to be completed, commits all that is staged instead, which must not
+    /// be from the future. Returns the weight that did not fit into counters.
     pub(super) fn end_batch(&mut self) -> u64 {
         if S::Repr::IS_COMPACT {
             return 0;

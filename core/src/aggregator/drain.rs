@@ -68,7 +68,7 @@ impl<S: Storage> Aggregator<S> {
             let filter = WindowFilter::of(window);
             let expired = window.advance(now, has_restarted);
             for slice in window.newest_slices(expired) {
-                self.clear_slice(index, filter, slice);
+                self.clear_slice(filter, slice);
             }
         }
         if !S::Repr::IS_COMPACT && !has_restarted && now < self.limits_settled_until {
@@ -85,24 +85,24 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Removes all samples of a slice, which has expired, from its window, the one with the index
-    /// `number`. `slice` is the index of the slice among those of all windows.
-    fn clear_slice(&mut self, number: usize, window: WindowFilter, slice: usize) {
+    /// Removes all samples of a slice, which has expired, from its window. `slice` is the index of
+    /// the slice among those of all windows.
+    fn clear_slice(&mut self, window: WindowFilter, slice: usize) {
         <S::Repr as Repr>::Sample::remove_slice(self.storage.parts().samples, window, slice);
         if S::Repr::IS_COMPACT {
             for row in 0..self.shape().rows() {
-                self.row(row).clear_slice(number, slice);
+                self.row(row).clear_slice(slice);
             }
             return;
         }
         let (mut next, events) = (self.first_used, self.shape().events);
         while let Some(row) = usize::from(next).checked_sub(1).filter(|row| *row < events) {
-            self.row(row).clear_slice(number, slice);
+            self.row(row).clear_slice(slice);
             let state = self.state(row);
             next = state.next_used;
             let corrected = usize::from(state.corrected);
             if corrected > 0 {
-                self.row(corrected).clear_slice(number, slice);
+                self.row(corrected).clear_slice(slice);
             }
         }
     }
@@ -390,24 +390,33 @@ impl<S: Storage> Aggregator<S> {
 }
 
 impl<S: Storage> Row<'_, S> {
-    /// Removes all samples of the slice with this index, one of the window with the index `window`,
-    /// from the row.
+    /// Sets the bucket counts of the slice with this index to 0, if its window has counts.
+    fn clear_counts(&mut self, slice: usize) {
+        let mut windows = self.windows.iter().enumerate();
+        let found = windows.find(|(_, window)| window.slice_indices().contains(&slice));
+        if let Some((number, window)) = found
+            && self.is_counted(number)
+        {
+            let used = self.buckets().index_range(&self.slices[slice].moments());
+            self.counts.of_window::<S::Repr>(window).clear::<S::Repr>(slice, &used, self.total);
+        }
+    }
+
+    /// Removes all samples of the slice with this index from the row.
     #[inline(always)]
-    fn clear_slice(&mut self, window: usize, slice: usize) {
+    fn clear_slice(&mut self, slice: usize) {
         // The exemplars of a mixed batch are committed before its samples.
         let is_mixed = !S::Repr::IS_COMPACT && self.state.staged.is_mixed;
         if self.slices[slice].count() == 0 && !is_mixed {
             return;
         }
-        if self.has_histograms() && self.is_counted(window) {
+        if self.has_histograms() {
             // Compact storage clears all blocks, which takes less flash.
-            let used = if S::Repr::IS_COMPACT {
-                0..self.total.len()
+            if S::Repr::IS_COMPACT {
+                self.counts.clear::<S::Repr>(slice, &(0..self.total.len()), self.total);
             } else {
-                self.buckets().index_range(&self.slices[slice].moments())
-            };
-            let mut counts = self.counts.of_window::<S::Repr>(&self.windows[window]);
-            counts.clear::<S::Repr>(slice, &used, self.total);
+                self.clear_counts(slice);
+            }
         }
         self.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
         self.exemplar_list(slice).fill(Exemplar::EMPTY);

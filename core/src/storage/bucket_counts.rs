@@ -5,8 +5,9 @@
 //! coordinated omission). The slices of a row are numbered consecutively across all windows.
 //!
 //! A few neighbouring buckets form a *block*. Within a window (in compact storage, within a row),
-//! blocks that cover the same buckets in different slices are adjacent: block 0 of every slice, then
-//! block 1 of every slice, and so on. With the slices A, B and C, the order is A0 B0 C0 A1 B1 C1 ….
+//! blocks that cover the same buckets in different slices are adjacent: block 0 of every slice,
+//! then block 1 of every slice, and so on. With the slices A, B and C, the order is A0 B0 C0 A1 B1
+//! C1 ….
 //!
 //! - Blocks let one vector instruction add several counts.
 //! - The interleaved order lets the slices of a window be summed from adjacent memory. It also

@@ -6,7 +6,7 @@ use core::time::Duration;
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
     Aggregator, DistributionData, EventId, EventInfo, Exemplar, Outcome, Record, Ring, Scope,
-    Shape, Slot, TickRate, Wide, WindowSpec,
+    Shape, Slot, TickRate, WeightedSample, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -79,7 +79,7 @@ fn check(
     prop_assert_eq!(summary.count, durations.len() as u64, "{:?}", scope);
     match values.data {
         DistributionData::Exact(samples) => {
-            let mut found: Vec<u64> = samples.iter().map(|sample| sample.value()).collect();
+            let mut found: Vec<u64> = samples.iter().map(WeightedSample::value).collect();
             found.sort_unstable();
             prop_assert_eq!(&found, &durations);
         }
@@ -107,7 +107,8 @@ proptest! {
     fn results_are_those_of_all_samples_however_late_they_are_committed(
         steps in vec(step(), 1..250),
     ) {
-        let shape = Shape { samples: SAMPLES, slowest: SLOWEST, ..Shape::server(&EVENTS, &WINDOWS) };
+        let server = Shape::server(&EVENTS, &WINDOWS);
+        let shape = Shape { samples: SAMPLES, slowest: SLOWEST, ..server };
         let (rate, mut now) = (TickRate::from_hz(HZ).unwrap(), 3_600 * HZ);
         let memory = Memory::<u32, Wide>::new(&shape);
         let mut aggregator = Aggregator::new(&WINDOWS, &EVENTS, rate, now, memory).unwrap();
@@ -118,7 +119,9 @@ proptest! {
         for Step { millis, has_stepped_back, spans, is_checked } in steps {
             if has_stepped_back {
                 now -= TOLERANCE + millis * MILLI;
-                samples.iter_mut().for_each(|(tick, _)| *tick = None);
+                for (tick, _) in &mut samples {
+                    *tick = None;
+                }
             } else {
                 now += millis * MILLI;
             }
