@@ -82,12 +82,12 @@ const fn max_batch(len: usize) -> u32 {
 
 impl<S: Storage> Row<'_, S> {
     /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample
-    /// became an exemplar of the staged samples, and the weight that did not fit into counters.
+    /// became an exemplar of the staged samples. If the batch is full, the caller must also call
+    /// [`end_batch`](Self::end_batch).
     ///
-    /// If the batch is full, adds it to the staged sums and bucket counts. If the sample is in no
-    /// batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.
+    /// If the sample is in no batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.
     /// If the sample is slow enough, stores it as an exemplar with the data in `origin`.
-    fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> (bool, u64) {
+    fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> bool {
         let is_buffered = !self.samples.is_empty();
         if S::Repr::IS_COMPACT || !is_buffered {
             if !S::Repr::IS_COMPACT {
@@ -103,15 +103,11 @@ impl<S: Storage> Row<'_, S> {
         if is_slow {
             exemplars::insert(list, new_exemplar(value, origin));
         }
-        let mut overflow = 0;
         if !S::Repr::IS_COMPACT {
             let min_slow_value = exemplars::min_slow_value(list);
             self.state.staged.min_slow_value = Counter::<S>::saturating_from(min_slow_value);
-            if is_buffered && self.state.staged.batch >= max_batch(self.samples.len()) {
-                overflow = self.end_batch();
-            }
         }
-        (is_slow, overflow)
+        is_slow
     }
 
     /// Adds the current batch to the staged sums and bucket counts. If it is mixed, or if the
@@ -344,7 +340,7 @@ impl<S: Storage> Row<'_, S> {
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// Calls [`Row::finish_staging`]. It is a function of its own so that the compiler keeps this
+    /// Calls [`Row::finish_staging`], and ends a full batch. It is a function of its own so that the compiler keeps this
     /// rare call, with the view of the row that it needs, out of the paths of the usual records.
     pub(super) fn finish_staging(
         &mut self,
@@ -352,8 +348,12 @@ impl<S: Storage> Aggregator<S> {
         weighted: WeightedSample,
         origin: &SpanOrigin,
     ) -> bool {
-        let (is_slow, overflow) = self.row(row).finish_staging(weighted, origin);
-        self.note_overflow(overflow);
+        let mut row = self.row(row);
+        let is_slow = row.finish_staging(weighted, origin);
+        if !S::Repr::IS_COMPACT && row.state.staged.batch >= max_batch(row.samples.len()) {
+            let overflow = row.end_batch();
+            self.note_overflow(overflow);
+        }
         is_slow
     }
 
@@ -499,10 +499,12 @@ impl<S: Storage> Aggregator<S> {
     /// staged ones.
     pub(super) fn total_moments(&mut self, row: usize) -> MomentsOf<S> {
         let mut row = self.row(row);
-        let overflow = row.end_batch();
+        let overflow = if S::Repr::IS_COMPACT { 0 } else { row.end_batch() };
         let mut moments = row.state.total;
         moments.merge(&row.state.staged.sums.moments());
-        self.note_overflow(overflow);
+        if !S::Repr::IS_COMPACT {
+            self.note_overflow(overflow);
+        }
         moments
     }
 

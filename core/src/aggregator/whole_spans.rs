@@ -9,7 +9,9 @@
 //!   created (or, if the clock has stepped back below that tick, before the lowest tick after such
 //!   a step), nor after it ended, and it did not end after the time of the pass.
 //! - The duration in the END gives a sample: it is not too large.
-//! - In wide storage, the span ended in all windows.
+//! - In wide storage, the span ended in all windows, and in the same slices as the event's *staged*
+//!   samples: those that are collected first, to be added to these slices together. For the first
+//!   span, staging is prepared so that this holds.
 //! - In wide storage, the event has no summary that is corrected for coordinated omission.
 //!
 //! Compact storage adds the sample by [`add_sample`](Aggregator::add_sample), like every other one.
@@ -63,17 +65,24 @@ impl<S: Storage> Aggregator<S> {
         // can end.
         let (earliest, in_windows) = (self.earliest, self.first_in_all_windows());
         let since = now.saturating_sub(in_windows);
+        if !S::Repr::IS_COMPACT
+            && earliest <= start.ticks()
+            && start.ticks() <= end.ticks()
+            && end.ticks().wrapping_sub(in_windows) <= since
+        {
+            self.prepare_whole_span(*end);
+        }
 
         let mut spans = 0;
         for [start, end] in records.as_chunks::<2>().0 {
-            let StorageParts { row_of_id, rows, .. } = self.storage.parts();
+            let StorageParts { row_of_id, rows, samples, .. } = self.storage.parts();
             let Some(outcome) = end.outcome_index_of(*start) else { break };
             let Some((row, Unit::Time)) =
                 end.event().and_then(|event| S::row_of(row_of_id, event.get()))
             else {
                 break;
             };
-            let state = &rows[row];
+            let state = &mut rows[row];
             let (began, ended) = (start.ticks(), end.ticks());
             let is_plausible = earliest <= began
                 && began <= ended
@@ -82,19 +91,16 @@ impl<S: Storage> Aggregator<S> {
                 } else {
                     ended.wrapping_sub(in_windows) <= since
                 };
-            if !is_plausible || !S::Repr::IS_COMPACT && state.corrected > 0 {
+            if !is_plausible {
+                break;
+            }
+            if !S::Repr::IS_COMPACT && (!state.staged.covers(ended) || state.corrected > 0) {
                 break;
             }
             let weighted =
                 time.units(end.payload()).and_then(|units| Self::weigh(units, end.sampling()));
             let Some(weighted) = weighted else { break };
-            if !S::Repr::IS_COMPACT && !state.staged.covers(ended) {
-                // The span is not late, because it ended in all windows.
-                self.prepare_staging(row, ended, false);
-            }
 
-            let StorageParts { rows, samples, .. } = self.storage.parts();
-            let state = &mut rows[row];
             spans += 1;
             state.outcomes[outcome].increment();
             state.pairing.paired.increment();
@@ -126,5 +132,21 @@ impl<S: Storage> Aggregator<S> {
             }
         }
         spans
+    }
+    /// Prepares staging for the whole span with this END, so that it is usual: it ended in the same
+    /// slices as what is staged then. The caller has checked its ticks: it ended in all windows.
+    #[inline]
+    fn prepare_whole_span(&mut self, end: Record) {
+        let StorageParts { row_of_id, rows, .. } = self.storage.parts();
+        let event = end.event().and_then(|event| S::row_of(row_of_id, event.get()));
+        let Some((row, Unit::Time)) = event else { return };
+        let (ended, state) = (end.ticks(), &rows[row]);
+        if state.corrected > 0 || state.staged.covers(ended) {
+            return;
+        }
+        let units = self.time.units(end.payload());
+        if units.and_then(|units| Self::weigh(units, end.sampling())).is_some() {
+            self.prepare_staging(row, ended, false);
+        }
     }
 }
