@@ -22,7 +22,7 @@ use object::{
 use probe::build_example;
 
 /// The functions of the probe that record through the core.
-const CORE_FUNCTIONS: [&str; 7] = [
+const CORE_FUNCTIONS: [&str; 8] = [
     "core_guard",
     "core_interval",
     "core_tagged",
@@ -33,7 +33,7 @@ const CORE_FUNCTIONS: [&str; 7] = [
     "core_push",
 ];
 /// The functions of the probe that record through the std adapter.
-const STD_FUNCTIONS: [&str; 8] = [
+const STD_FUNCTIONS: [&str; 9] = [
     "with_guard",
     "with_tag_and_outcome",
     "with_cancel_on_drop",

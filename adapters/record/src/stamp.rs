@@ -56,8 +56,8 @@ impl Stamp {
     /// longer to find. If there is none either,
     /// the stamp is not [taken](Self::is_taken). With the Cargo feature `off`, no stamp is.
     ///
-    /// Never panics, allocates, locks or blocks. Makes no system call, unless the collector reads
-    /// the operating system's clock.
+    /// Never panics or blocks, and on a thread that has a ring, neither allocates nor locks. Makes
+    /// no system call, unless the collector reads the operating system's clock.
     #[inline(always)]
     pub fn now() -> Self {
         if thread_recorder::OFF {

@@ -179,6 +179,11 @@ pub use tailwatch_record::{
 
 #[cfg(feature = "table")]
 pub use self::report::table::{ReportTable, SortBy};
+#[cfg(feature = "toml")]
+pub use self::settings::limits_toml::{
+    parse_limits,
+    problem::{ParseLimitsError, ParseLimitsProblem},
+};
 #[cfg(feature = "csv")]
 pub use self::trace::{TraceIncomplete, TraceWriter};
 pub use self::{
@@ -213,10 +218,6 @@ pub use self::{
         ClockSetting, Origin, Setting, Settings,
         build_error::BuildError,
         duration::DurationProblem,
-        limits_toml::{
-            parse_limits,
-            problem::{ParseLimitsError, ParseLimitsProblem},
-        },
         problem::{SettingsError, SettingsProblem},
     },
     tag_names::TagNames,

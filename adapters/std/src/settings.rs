@@ -6,14 +6,24 @@
 pub(crate) mod build_error;
 pub(crate) mod duration;
 pub(crate) mod environment;
+#[cfg_attr(not(feature = "toml"), path = "settings/no_file.rs")]
 mod file;
+#[cfg_attr(
+    not(feature = "toml"),
+    allow(dead_code, reason = "only a configuration file selects events by labels")
+)]
 pub(crate) mod later_events;
+#[cfg(feature = "toml")]
 pub(crate) mod limits_toml;
 pub(crate) mod problem;
+#[cfg_attr(
+    not(feature = "toml"),
+    allow(dead_code, reason = "only a configuration file selects events by labels")
+)]
 pub(crate) mod selection;
 mod service_links;
 mod suggestion;
-#[cfg(test)]
+#[cfg(all(test, feature = "toml"))]
 mod tests;
 mod value;
 mod variables;

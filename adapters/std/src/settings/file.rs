@@ -21,7 +21,10 @@ use super::{
     later_events::LaterLimit,
     limits_toml::{EVENT, Entry, LimitsParser, SLA, first_key, problem::ParseLimitsError},
     problem::{SettingsError, SettingsProblem},
-    selection::{Claims, LABELS, Selectable, Selection},
+    selection::{
+        Selectable, Selection,
+        read::{Claims, LABELS},
+    },
     suggestion::nearest,
     value::{Raw, describe},
 };

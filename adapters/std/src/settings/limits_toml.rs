@@ -19,7 +19,10 @@ use toml::{
 use self::problem::{ParseLimitsError, ParseLimitsProblem};
 use super::{
     duration,
-    selection::{Claims, LABELS, Selectable, Selection},
+    selection::{
+        Selectable, Selection,
+        read::{Claims, LABELS},
+    },
     suggestion::nearest,
 };
 

@@ -4,11 +4,12 @@
 use core::fmt;
 use std::{error, io, path::PathBuf};
 
+#[cfg(feature = "toml")]
+use super::limits_toml::problem::ParseLimitsProblem;
 use super::{
     KEYS, Origin,
     build_error::BuildError,
     duration::DurationProblem,
-    limits_toml::problem::ParseLimitsProblem,
     suggestion::{write_suggestion, write_unknown_labels},
     variables::variables,
     visible::Visible,
@@ -59,6 +60,8 @@ pub enum SettingsProblem {
         /// The most similar valid name, or `None` if none is similar.
         nearest: Option<String>,
     },
+    /// The path of a configuration file is set, but the Cargo feature `toml` is off.
+    NoFeatureToml,
     /// A value or the configuration file is not valid Unicode.
     NotUnicode {
         /// The value of the variable with its invalid parts replaced, or `None` for the file.
@@ -183,6 +186,7 @@ pub enum SettingsProblem {
         first_line: usize,
     },
     /// A `[[sla]]` table is invalid.
+    #[cfg(feature = "toml")]
     Limits(ParseLimitsProblem),
     /// A core or priority is set for the drain's thread, but `manual_drain` turns that thread off.
     NoDrainThread {
@@ -283,7 +287,12 @@ impl fmt::Display for SettingsProblem {
                 "the sampling of this event is already set in line {first_line}; remove one of the \
                  two"
             ),
+            #[cfg(feature = "toml")]
             Self::Limits(problem) => problem.fmt(f),
+            Self::NoFeatureToml => f.write_str(
+                "a configuration file cannot be read, because the feature `toml` of the crate \
+                 `tailwatch` is off; enable it, or remove the path",
+            ),
             Self::NoDrainThread { key, manual } => write!(
                 f,
                 "`{key}` needs a drain thread, but `manual_drain` ({manual}) turns it off; remove \

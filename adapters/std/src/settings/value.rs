@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use tailwatch_core::WindowSpec;
+#[cfg(feature = "toml")]
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    ClockSetting, duration, limits_toml::first_key, problem::SettingsProblem, suggestion::nearest,
-};
+#[cfg(feature = "toml")]
+use super::limits_toml::first_key;
+use super::{ClockSetting, duration, problem::SettingsProblem, suggestion::nearest};
 use crate::{own_thread::placement::DrainPriority, report::text::window_name};
 
 /// A value as it was written, before it is converted to the type of its setting.
@@ -16,6 +17,7 @@ pub(super) enum Raw<'a> {
     /// The text of an environment variable, which contains no quotes.
     Text(&'a str),
     /// A TOML value of the configuration file.
+    #[cfg(feature = "toml")]
     Toml(&'a DeValue<'a>),
 }
 
@@ -24,22 +26,19 @@ impl<'a> Raw<'a> {
     fn text(&self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),
+            #[cfg(feature = "toml")]
             Self::Toml(value) => value.as_str(),
         }
     }
 
     /// Returns the value if it is a whole number from 0 to 2^64 − 1, or `None` if not. In the
     /// environment and in the file, numbers are written as in TOML, for example `0x400` or `1_024`.
+    /// Without the feature `toml`, they are decimal digits.
     fn number(&self) -> Option<u64> {
-        let to_number = |value: &DeValue<'_>| match value {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
-        };
         match self {
-            Self::Text(text) => {
-                DeValue::parse(text).ok().and_then(|value| to_number(value.get_ref()))
-            }
-            Self::Toml(value) => to_number(value),
+            Self::Text(text) => number_of_text(text),
+            #[cfg(feature = "toml")]
+            Self::Toml(value) => number_of_toml(value),
         }
     }
 
@@ -47,6 +46,7 @@ impl<'a> Raw<'a> {
     fn describe(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
+            #[cfg(feature = "toml")]
             Self::Toml(value) => describe(value),
         }
     }
@@ -78,7 +78,26 @@ impl<'a> Raw<'a> {
     }
 }
 
+#[cfg(feature = "toml")]
+fn number_of_text(text: &str) -> Option<u64> {
+    DeValue::parse(text).ok().and_then(|value| number_of_toml(value.get_ref()))
+}
+
+#[cfg(not(feature = "toml"))]
+fn number_of_text(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+#[cfg(feature = "toml")]
+fn number_of_toml(value: &DeValue<'_>) -> Option<u64> {
+    match value {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    }
+}
+
 /// Formats a TOML value for an error message.
+#[cfg(feature = "toml")]
 pub(super) fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
@@ -133,8 +152,10 @@ const NONE: &str = "none";
 impl Value for bool {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         match raw {
+            #[cfg(feature = "toml")]
             Raw::Toml(DeValue::Boolean(truth)) => Ok(*truth),
             Raw::Text(_) => raw.one_of(key, "true or false", &[("true", true), ("false", false)]),
+            #[cfg(feature = "toml")]
             Raw::Toml(_) => Err(raw.bad_value(key, "true or false, without quotes", None)),
         }
     }
@@ -195,14 +216,18 @@ impl Value for DrainPriority {
 }
 
 // The keys of a window that is written as a table.
+#[cfg(feature = "toml")]
 const LENGTH: &str = "length";
+#[cfg(feature = "toml")]
 const SLICES: &str = "slices";
+#[cfg(feature = "toml")]
 const WINDOW_KEYS: &[&str] = &[LENGTH, SLICES];
 
 impl Value for Vec<WindowSpec> {
     fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
         match raw {
             Raw::Text(text) => text.split(',').map(|window| window_of_text(key, window)).collect(),
+            #[cfg(feature = "toml")]
             Raw::Toml(DeValue::Array(windows)) => windows
                 .iter()
                 .map(|window| match window.get_ref() {
@@ -211,6 +236,7 @@ impl Value for Vec<WindowSpec> {
                     other => Err(Raw::Toml(other).bad_value(key, WINDOW, None)),
                 })
                 .collect(),
+            #[cfg(feature = "toml")]
             Raw::Toml(_) => {
                 Err(raw.bad_value(key, "a list, such as [\"1s/10\", \"60s/12\"]", None))
             }
@@ -235,6 +261,7 @@ fn window_of_text(key: &'static str, text: &str) -> Result<WindowSpec, SettingsP
 }
 
 /// Reads a window of the list `key` that is written as a table.
+#[cfg(feature = "toml")]
 fn window_of_table(key: &'static str, table: &DeTable<'_>) -> Result<WindowSpec, SettingsProblem> {
     const TABLE: &str = "a window";
     if let Some((_, unknown)) = first_key(table, |key| !WINDOW_KEYS.contains(&key)) {
