@@ -315,7 +315,8 @@ fn later_events_get_the_limits_and_the_sampling_of_the_file() {
     );
     let collector = builder().family("later", "symbol").config_file(&path).start().unwrap();
     collector.register_thread("main").unwrap();
-    assert_eq!(limits(&collector.report()), [], "they replace those of the preset");
+    let of_others = (r#"later{symbol="other"}"#, 60);
+    assert_eq!(limits(&collector.report()), [of_others], "they replace those of the preset");
     let family = collector.family("later", "symbol").unwrap();
     let [btc, eth] = ["BTC", "ETH"].map(|symbol| family.event(symbol));
     let plain = collector.event("later").add().unwrap();
@@ -406,7 +407,8 @@ fn there_is_room_for_the_limits_of_all_later_events() {
         format!("[[sla]]\nevent = 'roomy'\nquantile = 'p99'\nlimit = '{limit}ms'\nwindow = '1s'\n")
     });
     let path = config("room", &tables.collect::<String>());
-    let builder = builder().family("roomy", "number").max_events(100).config_file(path);
+    let builder = builder().events(Trading::ALL).family("roomy", "number");
+    let builder = builder.max_events(100).config_file(path);
     let collector = builder.start().unwrap();
     let existing = Trading::ALL.len();
     let family = collector.family("roomy", "number").unwrap();
@@ -455,7 +457,10 @@ fn the_error_for_a_selection_names_its_line() {
         ),
     ] {
         let expected = match expected {
-            "" => "no event \"named\" has the labels venue=\"X\"; there are symbol=\"…\"",
+            "" => {
+                "no event \"named\" has the labels venue=\"X\"; there are symbol=\"other\", \
+                 symbol=\"…\""
+            }
             other => other,
         };
         let path = config(name, table);
