@@ -327,7 +327,8 @@ fn panics_of_observers_leak_no_memory() {
 #[test]
 fn threads_that_end_leak_no_memory() {
     let _turn = in_turn();
-    let collector = Collector::builder().start().unwrap();
+    // With few lanes, because a machine that delays the drain uses more of them than before.
+    let collector = Collector::builder().rings(64).start().unwrap();
     collector.install().unwrap();
     let run = |threads| {
         for _ in 0..threads {
@@ -350,14 +351,11 @@ fn threads_that_end_leak_no_memory() {
         collector.flush();
     }
     run(2_000);
-    let (before, in_use) = (LIVE.load(Relaxed), collector.memory_bytes());
+    let before = LIVE.load(Relaxed);
     run(2_000);
     // The other tests of this process wait meanwhile, so only the collector can have grown. If each
-    // thread left its recorder behind, the growth would exceed this bound. The table of names, which
-    // has a bound of its own, may double once more.
+    // thread left its recorder or its name behind, the growth would exceed this bound.
     let grown = LIVE.load(Relaxed).saturating_sub(before);
-    let counted = collector.memory_bytes().saturating_sub(in_use);
-    assert!(grown < counted + 64 * 1_024, "2,000 threads left {grown} bytes behind");
-    assert!(counted < 128 * 1_024, "2,000 threads left {counted} bytes of names behind");
+    assert!(grown < 64 * 1_024, "2,000 threads left {grown} bytes behind");
     collector.stop();
 }
