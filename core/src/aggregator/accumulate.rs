@@ -212,20 +212,26 @@ impl<S: Storage> Row<'_, S> {
     /// overwrite in the buffer, while the buffer still holds all of their samples. Nothing may be
     /// staged. Returns the weight that did not fit into counters.
     fn count_windows(&mut self) -> u64 {
-        let (newest, buckets) = (self.newest_to_overwrite(), self.buckets());
-        let mut overflow = 0;
+        let (newest, before) = (self.newest_to_overwrite(), self.state.counted);
         while let Some(number) = self.first_uncounted(newest) {
             self.state.counted |= 1 << number;
-            if !self.has_histograms() {
-                continue;
-            }
-            let window = &self.windows[number];
-            let mut counts = self.counts.of_window::<S::Repr>(window);
-            for sample in &*self.samples {
-                let slice = sample.tick().and_then(|tick| window.slice_index(tick));
-                let Some(slice) = slice else { continue };
-                let weighted = sample.weighted();
-                let bucket = buckets.index(weighted.value());
+        }
+        let (added, mut overflow) = (self.state.counted & !before, 0);
+        if added == 0 || !self.has_histograms() {
+            return 0;
+        }
+        let buckets = self.buckets();
+        for sample in &*self.samples {
+            let Some(tick) = sample.tick() else { continue };
+            let weighted = sample.weighted();
+            let bucket = buckets.index(weighted.value());
+            // Only the first 8 windows have a bit.
+            for (number, window) in self.windows.iter().enumerate().take(8) {
+                if added >> number & 1 == 0 {
+                    continue;
+                }
+                let Some(slice) = window.slice_index(tick) else { continue };
+                let mut counts = self.counts.of_window::<S::Repr>(window);
                 overflow += counts.add(slice, bucket, weighted.weight());
             }
         }
@@ -253,7 +259,7 @@ impl<S: Storage> Row<'_, S> {
         let (first, last) = self.samples.split_at(next);
         let at_end = batch.min(last.len());
         let samples = last[..at_end].iter().chain(&first[..batch - at_end]);
-        samples.filter_map(|sample| sample.tick()).max()
+        samples.map(|sample| sample.tick()).max().flatten()
     }
 
     /// Prepares staging for samples of the slices that `tick` belongs to. The staged samples must
@@ -453,7 +459,9 @@ impl<S: Storage> Aggregator<S> {
         // A sample does not distinguish the last two ticks, which may belong to different slices.
         let are_ticks_exact = self.now < u64::MAX - 1;
         let staged = &mut self.state(row).staged;
-        if !Self::COMMITS_LATE || is_future || staged.sums.count() > 0 || !are_ticks_exact {
+        // Many samples of the same slices are faster committed together.
+        let are_many = staged.sums.count() > 0 || staged.batch > FEW_SAMPLES && !staged.is_mixed;
+        if !Self::COMMITS_LATE || is_future || are_many || !are_ticks_exact {
             self.commit(row);
         } else if staged.batch > 0 {
             staged.is_mixed = true;
