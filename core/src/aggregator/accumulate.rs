@@ -220,11 +220,14 @@ impl<S: Storage> Row<'_, S> {
         if added == 0 || !self.has_histograms() {
             return 0;
         }
-        let buckets = self.buckets();
-        for sample in &*self.samples {
-            let Some(tick) = sample.tick() else { continue };
-            let weighted = sample.weighted();
-            let bucket = buckets.index(weighted.value());
+        let (buckets, mut rest) = (self.buckets(), &*self.samples);
+        while let [first, others @ ..] = rest {
+            let Some(tick) = first.tick() else {
+                rest = others;
+                continue;
+            };
+            let (run, others) = rest.split_at(self.len_in_same_slices(tick, rest));
+            rest = others;
             // Only the first 8 windows have a bit.
             for (number, window) in self.windows.iter().enumerate().take(8) {
                 if added >> number & 1 == 0 {
@@ -232,7 +235,11 @@ impl<S: Storage> Row<'_, S> {
                 }
                 let Some(slice) = window.slice_index(tick) else { continue };
                 let mut counts = self.counts.of_window::<S::Repr>(window);
-                overflow += counts.add(slice, bucket, weighted.weight());
+                for sample in run {
+                    let weighted = sample.weighted();
+                    let bucket = buckets.index(weighted.value());
+                    overflow += counts.add(slice, bucket, weighted.weight());
+                }
             }
         }
         overflow
