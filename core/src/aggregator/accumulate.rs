@@ -263,6 +263,11 @@ impl<S: Storage> Row<'_, S> {
             return None;
         }
         let (next, batch) = (self.state.next_sample, max_batch(self.samples.len()) as usize);
+        let samples = self.state.total.count().saturating_add(self.state.staged.sums.count());
+        if samples.saturating_add(batch as u64) <= self.samples.len() as u64 {
+            // The buffer is not full yet.
+            return None;
+        }
         let (first, last) = self.samples.split_at(next);
         let at_end = batch.min(last.len());
         let samples = last[..at_end].iter().chain(&first[..batch - at_end]);
