@@ -119,7 +119,7 @@ pub(crate) fn run_row(row: Row, smoke: bool) -> Result<(), Box<dyn Error>> {
             pace(&events, spans / 1e3, warm_up, &mut random);
             let others = || processor::process_time().saturating_sub(processor::thread_time());
             let (start, before) = (Instant::now(), others());
-            pace(&events, spans / 1e3, length - warm_up, &mut random);
+            pace(&events, spans / 1e3, length.saturating_sub(warm_up), &mut random);
             let took = others().saturating_sub(before);
             took.as_secs_f64() / start.elapsed().as_secs_f64()
         });
