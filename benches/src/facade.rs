@@ -77,7 +77,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
 
 fn compare(parent: &Path, rounds: u32) -> Result<(), Box<dyn Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../adapters/record").canonicalize()?;
-    let ours = Probe::new(parent, "tailwatch-record", &format!("{{ path = {path:?} }}"))?;
+    let ours =
+        Probe::new(parent, "tailwatch-record", &format!("{{ path = \"{}\" }}", path.display()))?;
     let theirs = Probe::new(parent, "metrics", "\"0.24\"")?;
     let mut times = Vec::new();
     for _ in 0..rounds {

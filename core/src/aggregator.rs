@@ -18,6 +18,7 @@
 mod accumulate;
 mod coordinated_omission;
 pub(crate) mod counters;
+pub(crate) mod distribution;
 mod drain;
 pub(crate) mod error;
 mod limits;
@@ -54,8 +55,9 @@ use crate::{
 use self::tags::Neighbours;
 pub use self::{
     counters::{Counters, Outcomes},
+    distribution::{Distribution, DistributionData},
     error::ConfigError,
-    summarize::{Distribution, DistributionData, Scope},
+    summarize::Scope,
 };
 
 /// The counter in which a storage stores a sum of weights, or a count of an event.

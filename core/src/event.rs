@@ -4,6 +4,8 @@
 
 use core::{fmt, hint, num::NonZeroU16};
 
+use crate::event_number::EventNumber;
+
 /// The number that identifies an event in [records](crate::Record), 1…2,047; 0 is reserved.
 ///
 /// An event that waits for its number ([`EventNumber`](crate::EventNumber)) has the id
@@ -17,8 +19,8 @@ impl EventId {
     /// The largest id that a record can carry.
     pub const MAX: u16 = 2_047;
 
-    /// The id of an event that has no number yet, 2,048. No record has it. A gate that has more than
-    /// 2,048 switches can keep such events from being recorded, and should.
+    /// The id of an event that has no number yet, 2,048. No record has it. A gate that has more
+    /// than 2,048 switches can keep such events from being recorded, and should.
     pub const UNNUMBERED: Self = Self(NonZeroU16::new(Self::MAX + 1).unwrap());
 
     /// Creates the event id with the number `id`. Returns `None` if `id` is 0 or above
@@ -79,6 +81,95 @@ pub trait Event: Copy {
     #[cold]
     fn count_unnumbered(self, records: usize) {
         let _ = records;
+    }
+
+    /// Returns the event in a form that can be kept, whatever its type. An event that has no number
+    /// yet will have it there as well.
+    #[inline]
+    fn any(self) -> AnyEvent {
+        AnyEvent(Kept::Id(self.id()))
+    }
+}
+
+/// An event of any type, to be kept until it is measured; returned by [`Event::any`].
+///
+/// ```
+/// use tailwatch_core::{AnyEvent, Event, Trading};
+///
+/// struct Connection { received: AnyEvent }
+///
+/// let connection = Connection { received: Trading::EventBusHandle.any() };
+/// assert_eq!(connection.received.id(), Trading::EventBusHandle.id());
+/// ```
+///
+/// Two are equal if they have the same number now, or wait for the same one.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct AnyEvent(Kept);
+
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Id(EventId),
+    Number(&'static EventNumber),
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Kept {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::Id(id) => defmt::write!(f, "{}", id),
+            Self::Number(number) => defmt::write!(f, "{}", number),
+        }
+    }
+}
+
+impl AnyEvent {
+    /// Creates an event whose number is assigned when the program runs.
+    #[inline]
+    pub const fn numbered(number: &'static EventNumber) -> Self {
+        Self(Kept::Number(number))
+    }
+
+    /// Returns where the number of the event is, if it is assigned when the program runs.
+    #[inline]
+    pub const fn number(self) -> Option<&'static EventNumber> {
+        match self.0 {
+            Kept::Id(_) => None,
+            Kept::Number(number) => Some(number),
+        }
+    }
+}
+
+impl PartialEq for AnyEvent {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.0, other.0) {
+            (Kept::Number(number), Kept::Number(other)) => core::ptr::eq(number, other),
+            _ => self.id() == other.id(),
+        }
+    }
+}
+
+impl Eq for AnyEvent {}
+
+impl Event for AnyEvent {
+    #[inline]
+    fn id(self) -> EventId {
+        match self.0 {
+            Kept::Id(id) => id,
+            Kept::Number(number) => number.id(),
+        }
+    }
+
+    #[cold]
+    fn count_unnumbered(self, records: usize) {
+        if let Kept::Number(number) = self.0 {
+            number.count_unnumbered(records);
+        }
+    }
+
+    #[inline]
+    fn any(self) -> AnyEvent {
+        self
     }
 }
 

@@ -20,9 +20,12 @@ use crate::event::EventId;
 /// PARSE.assign(EventId::new(80).unwrap());
 /// assert_eq!(PARSE.id().get(), 80);
 /// ```
-// The number is that of an event id from `FIRST` on. It has 32 bits, which are loaded without being
-// extended.
-pub struct EventNumber(AtomicU32);
+pub struct EventNumber {
+    /// That of an event id from `FIRST` on. It has 32 bits, which are loaded without being extended.
+    number: AtomicU32,
+    /// Takes note of records that are not written because there is no number yet.
+    count: fn(usize),
+}
 
 impl EventNumber {
     /// The first number that can be assigned. Smaller numbers are left to events that state them.
@@ -31,19 +34,31 @@ impl EventNumber {
 
     /// Creates the number of an event that has none yet.
     pub const fn unassigned() -> Self {
-        Self(AtomicU32::new(EventId::UNNUMBERED.get() as u32))
+        Self::unassigned_and_counted(|_| ())
+    }
+
+    /// Creates the number of an event that has none yet. `count` takes note of records that are not
+    /// written until there is one: it gets how many they are.
+    pub const fn unassigned_and_counted(count: fn(usize)) -> Self {
+        Self { number: AtomicU32::new(EventId::UNNUMBERED.get() as u32), count }
+    }
+
+    /// Takes note of records that are not written because there is no number yet.
+    #[cold]
+    pub fn count_unnumbered(&self, records: usize) {
+        (self.count)(records);
     }
 
     /// Returns the id of the event: [`EventId::UNNUMBERED`] until a number is assigned.
     #[inline(always)]
     pub fn id(&self) -> EventId {
         // Relaxed: a thread that still sees no number records nothing of the event.
-        let id = self.0.load(Relaxed);
+        let id = self.number.load(Relaxed);
         // SAFETY: nothing else is stored. The compiler does not know that, and would look for a
         // copy of the event's switch.
         unsafe {
             hint::assert_unchecked(
-                id >= Self::FIRST as u32 && id <= EventId::UNNUMBERED.get() as u32,
+                id >= u32::from(Self::FIRST) && id <= u32::from(EventId::UNNUMBERED.get()),
             );
         }
         #[expect(clippy::cast_possible_truncation, reason = "the line above")]
@@ -59,7 +74,7 @@ impl EventNumber {
     /// Panics if the number is below [`FIRST`](Self::FIRST).
     pub fn assign(&self, id: EventId) {
         assert!(id.get() >= Self::FIRST, "an assigned event number must be at least 80");
-        self.0.store(id.get().into(), Relaxed);
+        self.number.store(id.get().into(), Relaxed);
     }
 }
 

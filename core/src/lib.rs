@@ -78,12 +78,13 @@ pub use self::{
     aggregator::{
         Aggregator,
         counters::{Counters, Outcomes},
+        distribution::{Distribution, DistributionData},
         error::ConfigError,
-        summarize::{Distribution, DistributionData, Scope},
+        summarize::Scope,
     },
     clock::{Clock, TickRate, TimeScale, TimeUnit},
     declaration::{EventInfo, presets::Trading},
-    event::{Event, EventId, Unit},
+    event::{AnyEvent, Event, EventId, Unit},
     event_number::EventNumber,
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},
     recording::{

@@ -105,7 +105,9 @@ fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::TickRate>();
     can_be_logged::<tailwatch_core::TimeScale>();
     can_be_logged::<tailwatch_core::TimeUnit>();
+    can_be_logged::<tailwatch_core::AnyEvent>();
     can_be_logged::<tailwatch_core::EventId>();
+    can_be_logged::<tailwatch_core::EventNumber>();
     can_be_logged::<tailwatch_core::EventInfo>();
     can_be_logged::<tailwatch_core::Unit>();
     can_be_logged::<tailwatch_core::FixedPoint>();

@@ -3,7 +3,7 @@
 use core::{future::Future, pin::Pin};
 pub use std::boxed::Box;
 
-use tailwatch_core::{Event, EventId, Outcome};
+use tailwatch_core::{AnyEvent, Event, Outcome};
 
 pub use crate::event_set::SetData;
 use crate::stamp::Stamp;
@@ -102,10 +102,10 @@ pub const fn future<T, F: Future<Output = T>>(future: F) -> F {
     future
 }
 
-/// Returns the id of `event`, which is `Send` and outlives every future.
+/// Returns `event` in a form that is `Send` and outlives every future.
 #[inline(always)]
-pub fn event_id(event: impl Event) -> EventId {
-    event.id()
+pub fn any_event(event: impl Event) -> AnyEvent {
+    event.any()
 }
 
 /// Returns `body` unchanged. The bound `FnOnce` makes the compiler infer a closure that is called

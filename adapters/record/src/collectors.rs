@@ -25,21 +25,26 @@ pub trait AttachedCollector: Sync {
     fn count_unregistered(&self, records: usize);
 }
 
+/// What became of records of a thread that has no ring, or one of a stopped collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The thread has a ring now, and can write them.
+    Attached,
+    /// They are not to be recorded, or were counted as unregistered.
+    Settled,
+    /// The stopped collector of the thread, if it has one, is to count them.
+    NotCounted,
+}
+
 /// The collectors of the process, as a thread sees them that has no ring.
 pub trait Collectors: Sync {
     /// Gives a ring of the installed collector to the current thread, which is about to write
     /// `records`, of which the first one begins a span of `event` or stands alone. The thread has
-    /// no ring, or one of the stopped collector `attached`. If no ring is free, counts the records
-    /// as unregistered. Returns whether the thread got a ring.
+    /// no ring or, if `has_ring`, one of a stopped collector.
     ///
     /// This may run for every record: in an instrumented library whose program has no collector,
     /// and on a thread for which there is no ring.
-    fn attach_for_record(
-        &self,
-        event: EventId,
-        records: usize,
-        attached: Option<&'static dyn AttachedCollector>,
-    ) -> bool;
+    fn attach_for_record(&self, event: EventId, records: usize, has_ring: bool) -> Attempt;
 
     /// Gives a ring of the installed collector to the current thread, which is about to end a span.
     /// Returns whether the thread got one.
@@ -60,13 +65,8 @@ pub trait Collectors: Sync {
 struct NoCollectors;
 
 impl Collectors for NoCollectors {
-    fn attach_for_record(
-        &self,
-        _: EventId,
-        _: usize,
-        _: Option<&'static dyn AttachedCollector>,
-    ) -> bool {
-        false
+    fn attach_for_record(&self, _: EventId, _: usize, _: bool) -> Attempt {
+        Attempt::NotCounted
     }
 
     fn attach_for_end(&self) -> bool {

@@ -30,9 +30,10 @@
 /// If every variant has a number, 1…2,047, as in `Parse = 20`, the numbers are fixed: a *stated*
 /// number costs an instruction or two less, and is the same in every run, as a wire format needs.
 /// The constant `ALL` is then a slice of [`EventInfo`](crate::EventInfo). Two sets with stated
-/// numbers must not use the same ones. In all other respects, this is the macro
-/// [`events!`](tailwatch_core::events!) of `tailwatch-core`, whose docs describe the braces behind
-/// a variant.
+/// numbers must not use the same ones. State numbers below 80: higher ones may have been assigned
+/// to other events, and then the set is refused or, if nobody lists it, measured as these. In all
+/// other respects, this is the macro [`events!`](tailwatch_core::events!) of `tailwatch-core`,
+/// whose docs describe the braces behind a variant.
 ///
 /// Either all variants have numbers or none:
 ///
@@ -73,8 +74,11 @@ macro_rules! events {
                         )+
                     };
 
-                static __TAILWATCH_NUMBERS: [$crate::EventNumber; __TAILWATCH_LIST.len()] =
-                    [const { $crate::EventNumber::unassigned() }; __TAILWATCH_LIST.len()];
+                static __TAILWATCH_NUMBERS: [$crate::EventNumber; __TAILWATCH_LIST.len()] = [const {
+                    $crate::EventNumber::unassigned_and_counted(|records| {
+                        __TailwatchEvents::ALL.count_missed(records);
+                    })
+                }; __TAILWATCH_LIST.len()];
 
                 static __TAILWATCH_DATA: $crate::__private::SetData =
                     $crate::__private::SetData::new(
@@ -96,6 +100,12 @@ macro_rules! events {
 
                     fn count_unnumbered(self, records: ::core::primitive::usize) {
                         Self::ALL.count_missed(records);
+                    }
+
+                    #[inline]
+                    fn any(self) -> $crate::AnyEvent {
+                        let number = &__TAILWATCH_NUMBERS[self as ::core::primitive::usize];
+                        $crate::AnyEvent::numbered(number)
                     }
                 }
             };

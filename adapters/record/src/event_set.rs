@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use tailwatch_core::{EventInfo, EventNumber};
 
-use crate::collectors::collectors;
+use crate::{collectors::collectors, thread_recorder};
 
 /// A set of events that gets its numbers when the first collector that has the set is built.
 ///
@@ -82,7 +82,8 @@ static NOTED_SETS: AtomicUsize = AtomicUsize::new(0);
 /// had numbers: at most 256 of them.
 pub fn sets_with_missed_records() -> impl Iterator<Item = EventSet> {
     let noted = NOTED_SETS.load(Relaxed).min(MAX_NOTED);
-    NOTED[..noted].iter().filter_map(|set| set.get().copied())
+    // A place is taken before it is filled, so the list may end before one that is filled.
+    NOTED[..noted].iter().map_while(|set| set.get().copied())
 }
 
 impl EventSet {
@@ -98,7 +99,7 @@ impl EventSet {
     #[doc(hidden)]
     #[cold]
     pub fn count_missed(self, records: usize) {
-        if !collectors().is_recording() {
+        if !thread_recorder::is_recording() && !collectors().is_recording() {
             return;
         }
         let data = (self.0)();

@@ -27,9 +27,10 @@
 //!
 //! # Cost
 //!
-//! A span costs a few nanoseconds; without a collector, less. It does not allocate, unless the
-//! program has a collector and the thread takes a ring with its first record. Recording never
-//! panics, blocks or returns an error, and is wait-free on a thread that has a ring.
+//! A span costs a few nanoseconds; without a collector, less. If there is a collector that does not
+//! have the set, each record is counted in a place that all threads share. It does not allocate,
+//! unless the program has a collector and the thread takes a ring with its first record. Recording
+//! never panics, blocks or returns an error, and is wait-free on a thread that has a ring.
 //!
 //! # Limits
 //!
@@ -52,13 +53,14 @@ mod measure;
 mod stamp;
 mod thread_recorder;
 
-/// What the crate `tailwatch` needs to collect what threads record. A library does not use it.
+/// What the crate `tailwatch` needs to collect what threads record. A library does not use it, and
+/// any release may change it.
 pub mod collecting {
     // Only the function: with the feature `macros`, the root also has the attribute of this name.
     pub use crate::measure::measure;
     pub use crate::{
         clock::{ReadMethod, ThreadClock},
-        collectors::{AttachedCollector, Collectors, set_collectors},
+        collectors::{AttachedCollector, Attempt, Collectors, set_collectors},
         event_set::sets_with_missed_records,
         thread_recorder::{
             IDS, LargerRingAt, OFF, RecorderCopies, RingOffer, ThreadRing, attach, attached_to,
@@ -69,8 +71,8 @@ pub mod collecting {
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Event, EventId, EventInfo, EventNumber, Limit, Outcome, Quantile, Threshold, Token, Trading,
-    Unit, tag_of,
+    AnyEvent, Event, EventId, EventInfo, EventNumber, Limit, Outcome, Quantile, Threshold, Token,
+    Trading, Unit, tag_of,
 };
 #[cfg(feature = "macros")]
 pub use tailwatch_macros::measure_recorded as measure;

@@ -101,14 +101,15 @@ impl Stamp {
 ///   in `Health::negative_differences`
 /// - of 2^46 − 1 ticks or more (6.5 hours at 3 GHz); counted in `Health::saturated`
 ///
-/// The event must be measured in time; otherwise the records are invalid. Never panics or blocks, and on a thread that has a ring,
-/// neither allocates nor locks.
+/// The event must be measured in time; otherwise the records are invalid. Never panics or blocks,
+/// and on a thread that has a ring, neither allocates nor locks.
 #[inline(always)]
 pub fn record_since(stamp: Stamp, event: impl Event, tag: u64) {
     if thread_recorder::OFF {
         return;
     }
-    let (recorder, id) = (&thread_recorder::state().recorder, event.id());
+    let id = event.id();
+    let recorder = &thread_recorder::state().recorder;
     let decision = recorder.decision(id);
     if decision.is_always()
         && stamp.is_taken()

@@ -30,7 +30,7 @@ use tailwatch_core::{Ring, Slot, ring::MIN_CAPACITY};
 
 use crate::{
     clock::{ReadMethod, ThreadClock, tsc},
-    collectors::{AttachedCollector, collectors},
+    collectors::{AttachedCollector, Attempt, collectors},
 };
 
 /// The number of switches in the gate of a collector: one byte for every event id, so that the hot
@@ -261,6 +261,11 @@ pub fn attached_to() -> Option<*const ()> {
     state().attached.map(|attached| ptr::from_ref(attached.collector).cast())
 }
 
+/// Returns whether the collector whose ring this thread has would record events that it has.
+pub(crate) fn is_recording() -> bool {
+    state().attached.is_some_and(|attached| attached.gate.is_enabled())
+}
+
 /// Returns the copies of the gate from which this thread decides what it records, or `None` if it
 /// asks the gate itself. They stay where they are until the thread ends, after it has dropped its
 /// thread-locals that need dropping. Only [`attach`] and [`detach`] replace them.
@@ -287,7 +292,8 @@ pub(crate) fn start(event: impl Event, tag: u64) -> Token {
     if OFF {
         return Token::unrecorded();
     }
-    let (recorder, id) = (&state().recorder, event.id());
+    let id = event.id();
+    let recorder = &state().recorder;
     let decision = recorder.decision(id);
     if decision.is_always() {
         // SAFETY: the gate never admits `UNNUMBERED`: see `attach`. Without this, the compiler
@@ -321,7 +327,8 @@ pub(crate) fn record(event: impl Event, write: impl Fn(&ThreadState, EventId, u8
     if OFF {
         return;
     }
-    let (state, id) = (state(), event.id());
+    let id = event.id();
+    let state = state();
     let decision = state.recorder.decision(id);
     if decision.is_always() {
         write(state, id, 0, tsc::relaxed());
@@ -344,7 +351,8 @@ pub(crate) fn write_rare<T>(
     records: usize,
     write: impl Fn(&ThreadState, EventId, u8, u64) -> T,
 ) -> Option<T> {
-    let (state, id) = (state(), event.id());
+    let id = event.id();
+    let state = state();
     if id == EventId::UNNUMBERED {
         event.count_unnumbered(records);
         return None;
@@ -370,9 +378,13 @@ fn write_by_gate<T>(
     let is_closed = |attached: Attached| attached.gate.decision(event).is_closed();
     let attached = state().attached;
     if attached.is_none_or(is_closed) {
-        let attached = attached.map(|attached| attached.collector);
-        if !collectors().attach_for_record(event, records, attached) {
-            return None;
+        match collectors().attach_for_record(event, records, attached.is_some()) {
+            Attempt::Attached => {}
+            Attempt::Settled => return None,
+            Attempt::NotCounted => {
+                self::state().count_unregistered(records);
+                return None;
+            }
         }
     }
     let state = state();
@@ -444,10 +456,8 @@ fn end_without_ring(token: Token, outcome: Outcome) {
     let end = collectors().installed_clock().map_or(0, |clock| clock.end());
     if collectors().attach_for_end() {
         state().recorder.end_at(token, outcome, end);
-    } else {
-        if let Some(event) = token.event() {
-            collectors().lose_end(event, token.start());
-        }
+    } else if let Some(event) = token.event() {
+        collectors().lose_end(event, token.start());
     }
 }
 
@@ -469,9 +479,7 @@ pub(crate) fn discard(token: Token) {
 fn discard_end_without_ring(token: Token) {
     if collectors().attach_for_end() || state().attached.is_some() {
         state().recorder.discard(token);
-    } else {
-        if let Some(event) = token.event() {
-            collectors().lose_end(event, token.start());
-        }
+    } else if let Some(event) = token.event() {
+        collectors().lose_end(event, token.start());
     }
 }

@@ -15,7 +15,7 @@ events! {
 
 #[measure(Library::Call, err, tag = number)]
 fn half(number: u64) -> Result<u64, String> {
-    if number % 2 == 0 { Ok(number / 2) } else { Err(format!("{number} is odd")) }
+    if number.is_multiple_of(2) { Ok(number / 2) } else { Err(format!("{number} is odd")) }
 }
 
 #[measure(Library::Poll)]

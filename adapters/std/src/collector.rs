@@ -35,9 +35,10 @@ use crate::{
 /// [`Builder::max_period`](crate::Builder::max_period) after it was written, provided that the
 /// drain gets a core, and publishes a report at most 10 ms later. If more than 64 events have had
 /// records since the report before, this takes 250 ms, or up to 750 ms with more than 512 events:
-/// the time grows with their number, so that the cost of reports does not. Call [`flush`](Self::flush) before a query to
-/// include everything recorded so far. Queries never wait for the drain, and the drain never waits
-/// for queries. [`Report`] describes how old the other parts of a report may be.
+/// the time grows with their number, so that the cost of reports does not. Call
+/// [`flush`](Self::flush) before a query to include everything recorded so far. Queries never wait
+/// for the drain, and the drain never waits for queries. [`Report`] describes how old the other
+/// parts of a report may be.
 ///
 /// Each pass of the drain checks all limits, so [`breached`](Self::breached) does not wait for a
 /// report, and a violation that is raised or cleared publishes one at once.

@@ -10,7 +10,7 @@
 mod changes;
 mod clocks;
 mod coverage;
-mod event_set;
+mod event_ids;
 pub(crate) mod exclusive;
 mod held_duration;
 pub(crate) mod lane_rings;

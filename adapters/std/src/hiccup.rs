@@ -10,7 +10,7 @@ use std::{
 };
 
 use tailwatch_core::{
-    Event, EventId,
+    AnyEvent, Event,
     sync::{AtomicU8, Ordering::Relaxed},
 };
 use tailwatch_record::{collecting::OFF, record_duration};
@@ -73,7 +73,7 @@ impl HiccupProbe {
         event: impl Event,
         period: Duration,
     ) -> Result<Self, HiccupError> {
-        Self::spawn(collector, event.id(), period, Placement::default())
+        Self::spawn(collector, event.any(), period, Placement::default())
     }
 
     /// Does the same as [`start`](Self::start), with the thread pinned to the core to which the
@@ -88,12 +88,12 @@ impl HiccupProbe {
         period: Duration,
         core: usize,
     ) -> Result<Self, HiccupError> {
-        Self::spawn(collector, event.id(), period, Placement::on_core(core))
+        Self::spawn(collector, event.any(), period, Placement::on_core(core))
     }
 
     fn spawn(
         collector: &Collector,
-        event: EventId,
+        event: AnyEvent,
         period: Duration,
         placement: Placement,
     ) -> Result<Self, HiccupError> {

@@ -45,6 +45,15 @@
 //!
 //! Queries read the last report that the drain published. They never wait for the drain.
 //!
+//! # Events
+//!
+//! - A set of events that states no numbers ([`EventSet`]) gets them from the collector, so that
+//!   libraries need not know of each other. A library depends on the crate `tailwatch-record`,
+//!   which this crate re-exports.
+//! - [`Builder::event`], [`Collector::event`] and [`Collector::family`] make events when the
+//!   program runs, with [`Labels`]. [`Report::family`] adds up the events that share a name.
+//! - [`record_since`] records an interval from a [`Stamp`], which a message carries.
+//!
 //! # Further tools
 //!
 //! - [`Reporter`] writes the report at regular intervals.
@@ -52,8 +61,10 @@
 //! - [`HiccupProbe`] detects pauses of the whole machine.
 //! - [`self_test`] finds out whether the machine is fit for measuring.
 //! - [`Report::diff`] computes what happened between two reports.
-//! - The Cargo feature `off` compiles recording out: the API stays the same, and the recording
-//!   functions do nothing.
+//! - [`TagNames`] keeps the texts from which the newest tags were made.
+//! - The Cargo features `csv`, `table` and `toml`, on by default, have the trace, the table of a
+//!   report, and the configuration file. The Cargo feature `off` compiles recording out: the API
+//!   stays the same, and the recording functions do nothing.
 //!
 //! # What it does not do
 //!
@@ -162,10 +173,10 @@ mod warning;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Accuracy, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId, EventInfo,
-    FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes, ParseQuantileError,
-    Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec,
-    tag_of,
+    Accuracy, AnyEvent, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId,
+    EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, Outcome, Outcomes,
+    ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading,
+    Unit, WindowSpec, tag_of,
 };
 pub use tailwatch_macros::measure;
 #[doc(hidden)]

@@ -193,14 +193,15 @@ impl Table {
             has_other |= kept != *name;
         }
         self.collisions.fetch_add(usize::from(has_other), Relaxed);
-        let position = self.next.fetch_add(1, Relaxed);
         let chain = self.chain(tag);
-        let mut previous = chain.load(Relaxed);
         loop {
+            // A new position in each round: a chain must lead to older texts only.
+            let position = self.next.fetch_add(1, Relaxed);
+            let previous = chain.load(Relaxed);
             self.slots[position % self.slots.len()].write(position, previous, tag, name);
-            match chain.compare_exchange_weak(previous, position, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(now) => previous = now,
+            let exchanged = chain.compare_exchange(previous, position, Relaxed, Relaxed);
+            if exchanged.is_ok() {
+                return;
             }
         }
     }

@@ -54,13 +54,13 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Columns
 ///
 /// The columns are `event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread,tid`. The kind
-/// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration`, `forget`, which is the end
-/// of a span without a sample or an interval that would be negative, or `tag`. The other columns
-/// are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in reports, so
-/// a report can be recomputed from a trace. The rows that have a tag are those of `start`, those of
-/// a `duration` that was recorded with a tag, and those of `tag`: the second tag of an open span,
-/// or a tag whose record is gone. A trace [with tag names](Self::with_tag_names) has one more
-/// column, `tag_name`, and a trace [with labels](Self::with_labels) has `labels`.
+/// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration`, `forget`, which is the
+/// end of a span without a sample or an interval that would be negative, or `tag`. The other
+/// columns are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in
+/// reports, so a report can be recomputed from a trace. The rows that have a tag are those of
+/// `start`, those of a `duration` that was recorded with a tag, and those of `tag`: the second tag
+/// of an open span, or a tag whose record is gone. A trace [with tag names](Self::with_tag_names)
+/// has one more column, `tag_name`, and a trace [with labels](Self::with_labels) has `labels`.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};

@@ -3,6 +3,7 @@
 
 mod support;
 
+use core::time::Duration;
 use std::thread;
 
 use support::{in_own_process, in_turn};
@@ -13,11 +14,11 @@ use tailwatch::{
 
 /// What a library declares that knows of no other.
 mod parser {
-    use super::{Quantile, Threshold};
+    use super::{Duration, Quantile, Threshold};
 
     tailwatch::events! {
         pub enum Parser {
-            Parse { limits: &[Threshold::duration(Quantile::P99, core::time::Duration::from_secs(9))] },
+            Parse { limits: &[Threshold::duration(Quantile::P99, Duration::from_secs(9))] },
             Waiting { unit: tailwatch::Unit::One },
         }
     }
@@ -113,7 +114,9 @@ fn a_set_that_nobody_listed_is_counted_by_name_and_never_ok() {
                 })
             })
             .collect();
-        on_threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in on_threads {
+            thread.join().unwrap();
+        }
         collector.flush();
         let health = collector.health();
         let name = Forgotten::ALL.name();
@@ -168,7 +171,7 @@ fn a_stated_number_that_was_assigned_is_refused_with_both_names() {
     for listed in [builder().events(&stated), builder().events(Parser::ALL).events(&stated)] {
         let error = listed.start().unwrap_err();
         assert!(
-            matches!(&error, BuildError::Events(EventError::SameNumber { id: named, .. }) if *named == id),
+            matches!(&error, BuildError::Events(EventError::SameNumber { id: at, .. }) if *at == id),
             "{error:?}"
         );
         let message = error.to_string();
@@ -227,7 +230,7 @@ fn an_event_without_a_number_can_be_sampled_by_the_builder() {
 fn queries_for_an_event_without_a_number_are_refused() {
     in_own_process("queries_for_an_event_without_a_number_are_refused", || {
         let collector = builder().start().unwrap();
-        let minute = core::time::Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert!(collector.stats(Forgotten::One, minute).is_err());
         assert!(collector.total(Forgotten::One).is_err());
         assert!(collector.slowest(Forgotten::One, minute).is_err());
@@ -286,5 +289,81 @@ fn a_set_without_room_stays_unlisted() {
         assert_eq!(health.unlisted.get(Forgotten::ALL.name()), Some(&4));
         assert!(collector.breached(Forgotten::Two));
         assert!(!collector.breached(Forgotten::One));
+    });
+}
+
+#[test]
+fn a_kept_event_gets_its_number_later() {
+    in_own_process("a_kept_event_gets_its_number_later", || {
+        let (kept, stated) = (Forgotten::One.any(), Trading::OrderFill.any());
+        assert_eq!((kept.id(), stated.id()), (EventId::UNNUMBERED, Trading::OrderFill.id()));
+        let unlisted = builder().start().unwrap();
+        unlisted.register_thread("main").unwrap();
+        // Also counted without `install`.
+        drop(measure(kept));
+        assert_eq!(Forgotten::ALL.missed(), 2);
+        drop(unlisted);
+        let collector = builder().events(Forgotten::ALL).events(Forgotten::ALL).start().unwrap();
+        collector.register_thread("main").unwrap();
+        drop(measure(kept));
+        drop(measured_future());
+        collector.stop();
+        assert_eq!(collector.report().event(kept).unwrap().outcomes.ok, 1);
+        assert_eq!(kept, Forgotten::One.any());
+    });
+}
+
+/// Returns a future that was never polled, and so measures nothing.
+#[tailwatch::measure(Forgotten::Two)]
+fn measured_future() -> impl Future<Output = ()> {
+    async {}
+}
+
+#[test]
+fn a_returned_future_made_before_its_set_has_numbers_is_measured_with_them() {
+    let test = "a_returned_future_made_before_its_set_has_numbers_is_measured_with_them";
+    in_own_process(test, || {
+        let mut early = Box::pin(measured_future());
+        let collector = builder().events(Forgotten::ALL).start().unwrap();
+        collector.register_thread("main").unwrap();
+        let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+        assert!(early.as_mut().poll(&mut context).is_ready());
+        collector.stop();
+        assert_eq!(collector.report().event(Forgotten::Two).unwrap().outcomes.ok, 1);
+    });
+}
+
+#[test]
+fn of_two_sets_with_an_event_of_one_name_the_second_one_stays_unlisted() {
+    let test = "of_two_sets_with_an_event_of_one_name_the_second_one_stays_unlisted";
+    in_own_process(test, || {
+        let collector = builder().every_set().start().unwrap();
+        collector.register_thread("main").unwrap();
+        drop(measure(Parser::Parse));
+        drop(measure(Namesake::Parse));
+        collector.flush();
+        drop(measure(Parser::Parse));
+        drop(measure(Namesake::Parse));
+        collector.stop();
+        let report = collector.report();
+        assert_eq!(report.events.iter().filter(|event| event.name == "parse").count(), 1);
+        assert_eq!(report.event(Parser::Parse).unwrap().outcomes.ok, 1);
+        assert_eq!(report.health.unlisted.get(Namesake::ALL.name()), Some(&4));
+        assert!(collector.breached(Namesake::Parse));
+    });
+}
+
+#[test]
+fn a_list_of_the_events_of_a_set_without_numbers_is_refused() {
+    in_own_process("a_list_of_the_events_of_a_set_without_numbers_is_refused", || {
+        let events: Vec<EventInfo> = Forgotten::ALL.events().collect();
+        for listed in [&events[..1], &events] {
+            let error = builder().events(listed).start().unwrap_err();
+            assert!(matches!(error, BuildError::Events(EventError::Unnumbered { .. })));
+            assert!(error.to_string().contains("`one`"), "{error}");
+        }
+        let unnamed = [EventInfo::new(EventId::new(7).unwrap(), "")];
+        let error = builder().events(&unnamed).start().unwrap_err();
+        assert!(matches!(error, BuildError::Events(EventError::Text { .. })), "{error:?}");
     });
 }

@@ -48,6 +48,29 @@ fn observers_and_traces_get_the_labels() {
     assert!(rows[3].contains(",main,") && rows[3].ends_with(','), "{text}");
 }
 
+#[test]
+fn the_sum_of_a_family_leaves_out_events_with_other_labels() {
+    let _turn = in_turn();
+    let collector = builder().start().unwrap();
+    collector.register_thread("main").unwrap();
+    let make = |key: Option<&str>, value| {
+        let event = collector.event("summed");
+        key.map_or(collector.event("summed"), |key| event.label(key, value)).add().unwrap()
+    };
+    // Each order is measured three times.
+    let [plain, btc, eth, venue] =
+        [(None, ""), (Some("symbol"), "BTC"), (Some("symbol"), "ETH"), (Some("venue"), "X")]
+            .map(|(key, value)| make(key, value));
+    for events in [[plain, btc, venue], [plain, eth, venue]] {
+        for event in events {
+            record_duration(event, Duration::from_micros(1));
+        }
+    }
+    collector.stop();
+    let sum = collector.report().family("summed").unwrap();
+    assert_eq!(sum.total.unwrap().summary.count, 2);
+}
+
 /// A file in memory.
 #[derive(Clone, Default)]
 struct SharedFile(Arc<Mutex<Vec<u8>>>);

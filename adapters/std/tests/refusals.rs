@@ -96,7 +96,7 @@ fn two_events_with_the_same_number_are_refused() {
     );
     let id = Trading::EventBusPublish.id();
     assert!(
-        matches!(&error, BuildError::Events(EventError::SameNumber { id: named, .. }) if *named == id),
+        matches!(&error, BuildError::Events(EventError::SameNumber { id: at, .. }) if *at == id),
         "{error:?}"
     );
     refused(|builder| builder.events(Trading::ALL).events(Trading::ALL), &["1"]);

@@ -130,7 +130,7 @@ pub fn watch_backlog<C: Backlog<Weak: Send + 'static>>(
     if period.is_zero() {
         return Err(SpawnError::ZeroPeriod);
     }
-    let (weak, event) = (channel.downgrade(), event.id());
+    let (weak, event) = (channel.downgrade(), event.any());
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     Ok(handle.spawn(async move {

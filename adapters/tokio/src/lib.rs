@@ -49,8 +49,8 @@
 //!
 //! - Every thread that records needs a *ring*, a buffer for its records. This includes the worker
 //!   threads of the runtime and its threads for blocking work.
-//!   [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, 1,024 by default. If all
-//!   rings are taken, the records of further threads are lost and counted in
+//!   [`Builder::rings`](tailwatch::Builder::rings) sets the number of rings, 1,024 by default. If
+//!   all rings are taken, the records of further threads are lost and counted in
 //!   [`Health::unregistered`](tailwatch::Health::unregistered).
 //! - A thread takes its ring when it records for the first time, which locks a mutex and allocates.
 //!   To take the ring in advance, call [`register_thread`](tailwatch::register_thread) in

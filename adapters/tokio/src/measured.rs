@@ -7,7 +7,9 @@ use core::{
 };
 
 use pin_project_lite::pin_project;
-use tailwatch::{CancelOnDrop, Event, EventId, Outcome, measure_cancel_on_drop_tagged};
+use tailwatch::{
+    AnyEvent, CancelOnDrop, Event, EventId, EventNumber, Outcome, measure_cancel_on_drop_tagged,
+};
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
@@ -44,14 +46,14 @@ pub trait MeasureExt: Future + Sized {
     /// [`Outcome::Ok`], whatever the output is.
     #[inline(always)]
     fn measured(self, event: impl Event) -> Measured<Self> {
-        Measured::new(self, event.id(), 0)
+        Measured::new(self, event.any(), 0)
     }
 
     /// Like [`measured`](Self::measured), and attaches `tag` to the span: a number that the program
     /// chooses, such as an order number. Only the low 46 bits of `tag` are kept.
     #[inline(always)]
     fn measured_tagged(self, event: impl Event, tag: u64) -> Measured<Self> {
-        Measured::new(self, event.id(), tag)
+        Measured::new(self, event.any(), tag)
     }
 
     /// Measures this future as a span of `event`. When the future completes, the span ends as
@@ -61,7 +63,7 @@ pub trait MeasureExt: Future + Sized {
     where
         Self: Future<Output = Result<T, E>>,
     {
-        Measured::new(self, event.id(), 0)
+        Measured::new(self, event.any(), 0)
     }
 
     /// Like [`try_measured`](Self::try_measured), and attaches `tag` to the span: a number that the
@@ -71,7 +73,7 @@ pub trait MeasureExt: Future + Sized {
     where
         Self: Future<Output = Result<T, E>>,
     {
-        Measured::new(self, event.id(), tag)
+        Measured::new(self, event.any(), tag)
     }
 }
 
@@ -99,17 +101,49 @@ pin_project! {
 #[derive(Debug)]
 enum SpanState {
     /// The future has not been polled. Contains what the START record will need.
-    NotStarted { event: EventId, tag: u64 },
+    NotStarted(Plan),
     /// The future has been polled and has not completed.
     Running(CancelOnDrop),
     /// The future has completed.
     Ended,
 }
 
+/// An event and a tag, in 16 bytes: a future is moved, and many of them may wait at a time.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Where the number of the event is, if it is assigned when the program runs.
+    number: Option<&'static EventNumber>,
+    /// The low 46 bits of the tag, and below them the id of the event, which has at most 12 bits.
+    tag_and_id: u64,
+}
+
+/// The number of bits below the tag.
+const TAG_SHIFT: u32 = 18;
+
+impl Plan {
+    #[inline]
+    fn new(event: AnyEvent, tag: u64) -> Self {
+        Self { number: event.number(), tag_and_id: tag << TAG_SHIFT | u64::from(event.id().get()) }
+    }
+
+    #[inline]
+    fn event(self) -> AnyEvent {
+        if let Some(number) = self.number {
+            return AnyEvent::numbered(number);
+        }
+        let id = u16::try_from(self.tag_and_id & ((1 << TAG_SHIFT) - 1)).ok();
+        id.and_then(EventId::new).unwrap_or(EventId::UNNUMBERED).any()
+    }
+
+    const fn tag(self) -> u64 {
+        self.tag_and_id >> TAG_SHIFT
+    }
+}
+
 impl<F, C> Measured<F, C> {
     #[inline(always)]
-    fn new(future: F, event: EventId, tag: u64) -> Self {
-        Self { future, span: SpanState::NotStarted { event, tag }, classify: PhantomData }
+    fn new(future: F, event: AnyEvent, tag: u64) -> Self {
+        Self { future, span: SpanState::NotStarted(Plan::new(event, tag)), classify: PhantomData }
     }
 }
 
@@ -117,8 +151,8 @@ impl SpanState {
     /// Starts the span unless it was started before.
     #[inline(always)]
     fn start(&mut self) {
-        if let Self::NotStarted { event, tag } = *self {
-            *self = Self::Running(measure_cancel_on_drop_tagged(event, tag));
+        if let Self::NotStarted(plan) = *self {
+            *self = Self::Running(measure_cancel_on_drop_tagged(plan.event(), plan.tag()));
         }
     }
 

@@ -10,7 +10,7 @@ use core::{
 use std::time::Instant;
 
 use pin_project_lite::pin_project;
-use tailwatch::{Event, EventId, record_duration};
+use tailwatch::{AnyEvent, Event, record_duration};
 
 /// The events as which [`PollTimesExt::poll_times`] records the three times of a future: the time
 /// in which it was polled, the time in which it waited, and its longest poll.
@@ -44,9 +44,9 @@ use tailwatch::{Event, EventId, record_duration};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "nothing is recorded until the events are passed to `poll_times`"]
 pub struct PollTimeEvents {
-    polled: Option<EventId>,
-    waiting: Option<EventId>,
-    longest_poll: Option<EventId>,
+    polled: Option<AnyEvent>,
+    waiting: Option<AnyEvent>,
+    longest_poll: Option<AnyEvent>,
 }
 
 impl PollTimeEvents {
@@ -56,14 +56,14 @@ impl PollTimeEvents {
     /// Records the sum of the durations of all polls as one duration of `event`, when the future
     /// completes or is dropped. For this long, the future occupied a worker thread.
     pub fn polled(self, event: impl Event) -> Self {
-        Self { polled: Some(event.id()), ..self }
+        Self { polled: Some(event.any()), ..self }
     }
 
     /// Records the total time between polls as one duration of `event`, when the future completes
     /// or is dropped. In this time, the future waited to be woken, and then for a worker thread to
     /// poll it.
     pub fn waiting(self, event: impl Event) -> Self {
-        Self { waiting: Some(event.id()), ..self }
+        Self { waiting: Some(event.any()), ..self }
     }
 
     /// Records the duration of the longest single poll as one duration of `event`, when the future
@@ -72,7 +72,7 @@ impl PollTimeEvents {
     /// During a poll, nothing else runs on the same worker thread. On a current-thread runtime, a
     /// poll of a millisecond delays all other tasks by a millisecond.
     pub fn longest_poll(self, event: impl Event) -> Self {
-        Self { longest_poll: Some(event.id()), ..self }
+        Self { longest_poll: Some(event.any()), ..self }
     }
 }
 

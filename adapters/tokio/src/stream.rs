@@ -9,7 +9,7 @@ use core::{
 
 use futures_core::Stream;
 use pin_project_lite::pin_project;
-use tailwatch::{CancelOnDrop, Event, EventId, measure_cancel_on_drop};
+use tailwatch::{AnyEvent, CancelOnDrop, Event, measure_cancel_on_drop};
 
 use crate::classify::{AlwaysOk, ByResult, Classify};
 
@@ -41,7 +41,7 @@ pub trait MeasureStreamExt: Stream + Sized {
     /// Measures the gap before each item as a span of `event`. The span ends as
     /// [`Outcome::Ok`](tailwatch::Outcome::Ok), whatever the item is.
     fn measured_items(self, event: impl Event) -> MeasuredItems<Self> {
-        MeasuredItems::new(self, event.id())
+        MeasuredItems::new(self, event.any())
     }
 
     /// Measures the gap before each item as a span of `event`. The span ends as
@@ -51,7 +51,7 @@ pub trait MeasureStreamExt: Stream + Sized {
     where
         Self: Stream<Item = Result<T, E>>,
     {
-        MeasuredItems::new(self, event.id())
+        MeasuredItems::new(self, event.any())
     }
 }
 
@@ -74,7 +74,7 @@ pin_project! {
         // stream is dropped early, spans inside it then end before the span of the gap.
         #[pin]
         stream: S,
-        event: EventId,
+        event: AnyEvent,
         gap: Gap,
         // A function pointer, because it is `Send` and `Sync` for every `C`.
         classify: PhantomData<fn() -> C>,
@@ -93,7 +93,7 @@ enum Gap {
 }
 
 impl<S, C> MeasuredItems<S, C> {
-    fn new(stream: S, event: EventId) -> Self {
+    fn new(stream: S, event: AnyEvent) -> Self {
         Self { stream, event, gap: Gap::NotStarted, classify: PhantomData }
     }
 }

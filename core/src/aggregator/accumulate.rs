@@ -85,8 +85,9 @@ impl<S: Storage> Row<'_, S> {
     /// became an exemplar of the staged samples. If the batch is full, the caller must also call
     /// [`end_batch`](Self::end_batch).
     ///
-    /// If the sample is in no batch, adds the sample alone; in compact storage, `stage` has already added it to the sums.
-    /// If the sample is slow enough, stores it as an exemplar with the data in `origin`.
+    /// If the sample is in no batch, adds the sample alone; in compact storage, `stage` has already
+    /// added it to the sums. If the sample is slow enough, stores it as an exemplar with the data
+    /// in `origin`.
     fn finish_staging(&mut self, weighted: WeightedSample, origin: &SpanOrigin) -> bool {
         let is_buffered = !self.samples.is_empty();
         if S::Repr::IS_COMPACT || !is_buffered {
@@ -358,8 +359,9 @@ impl<S: Storage> Row<'_, S> {
 }
 
 impl<S: Storage> Aggregator<S> {
-    /// Calls [`Row::finish_staging`], and ends a full batch. It is a function of its own so that the compiler keeps this
-    /// rare call, with the view of the row that it needs, out of the paths of the usual records.
+    /// Calls [`Row::finish_staging`], and ends a full batch. It is a function of its own so that
+    /// the compiler keeps this rare call, with the view of the row that it needs, out of the paths
+    /// of the usual records.
     pub(super) fn finish_staging(
         &mut self,
         row: usize,

@@ -35,7 +35,7 @@ pub struct Counters {
     /// Records of event 0; and records of a known event that have a kind that does not match the
     /// event's unit, or are FORGETs with an unknown reason.
     pub invalid: u64,
-    /// Records of an event that was not passed to [`Aggregator::new`].
+    /// Records of an event that was not passed to [`Aggregator::new`](crate::Aggregator::new).
     pub unknown_events: u64,
     /// The weight that histogram counters did not take up because they were saturated. Count, mean
     /// and limits still include it, and the accuracy of quantiles allows for it.

@@ -133,6 +133,7 @@ impl<S: Storage> Aggregator<S> {
         }
         spans
     }
+
     /// Prepares staging for the whole span with this END, so that it is usual: it ended in the same
     /// slices as what is staged then. The caller has checked its ticks: it ended in all windows.
     #[inline]

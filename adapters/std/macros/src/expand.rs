@@ -147,7 +147,7 @@ fn returning_future(
     let krate = &arguments.krate;
     let output = returned::type_in_body(future.output.clone());
     // The arguments are moved into the future, so the event and the tag are evaluated before.
-    let event = quote_spanned!(at=> let __tailwatch_event = #krate::__private::event_id(#event););
+    let event = quote_spanned!(at=> let __tailwatch_event = #krate::__private::any_event(#event););
     let tag = tag
         .as_ref()
         .map(|tag| quote_spanned!(at=> let __tailwatch_tag: ::core::primitive::u64 = #tag;));

@@ -1,9 +1,11 @@
 //! The builder, which combines all settings and starts a collector.
 
+mod events;
+
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{Event, EventId, EventInfo, Limit, Shape, Trading, WindowSpec};
+use tailwatch_core::{Event, EventId, EventInfo, Limit, Shape, WindowSpec};
 use tailwatch_record::collecting::OFF;
 
 use super::{
@@ -19,13 +21,7 @@ use crate::{
         reserved_bytes,
         sampling::{Sampler, Sampling, SamplingError},
     },
-    events::{
-        error::EventError,
-        family,
-        listed::{Events, Listed},
-        new_event::{NewEvent, Target},
-        numbers,
-    },
+    events::listed::Listed,
     observer::{Callback, Delivery, Hook, Observers},
     own_thread::placement::DrainPriority,
     recording::{
@@ -47,7 +43,7 @@ use crate::{
 
 /// How many events the program can make while the collector runs, unless
 /// [`Builder::max_events`] is set.
-const MORE_EVENTS: usize = 64;
+const MORE_EVENTS: usize = 16;
 
 /// The largest number of limits on quantiles that an aggregator can have.
 const MAX_LIMITS: usize = u16::MAX as usize;
@@ -79,101 +75,6 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Adds a set of events to collect, such as `MyEvents::ALL` for a set that
-    /// [`events!`](crate::events!) declares.
-    ///
-    /// Call it once for each set; names must differ between the sets, and so must the numbers of
-    /// sets that state them. Sets that state none are numbered by [`start`](Self::start) or
-    /// [`settings`](Self::settings), whichever comes first in the process. If neither this nor
-    /// [`event`](Self::event) nor [`family`](Self::family) is called, the collector has the events
-    /// of [`Trading`].
-    pub fn events<'a>(mut self, events: impl Into<Events<'a>>) -> Self {
-        self.listed.push(match events.into() {
-            Events::Stated(events) => Listed::Stated(events.to_vec()),
-            Events::Numbered(set) => Listed::Numbered(set),
-        });
-        self
-    }
-
-    /// Adds every set without stated numbers that is measured in the process, also those of
-    /// libraries that the program does not know: each set when something of it is first measured.
-    ///
-    /// The drain adds a set in its next pass. [`Health::unlisted`](crate::Health::unlisted) counts
-    /// what was measured before. If a set cannot be added, because there is no room
-    /// ([`max_events`](Self::max_events)) or because of the name of an event, the rest of it stays
-    /// unlisted.
-    ///
-    /// ```
-    /// use tailwatch::{Collector, events, measure};
-    ///
-    /// events! { enum Library { Work } } // somewhere in a library
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let collector = Collector::builder().every_set().start()?;
-    /// collector.install()?;
-    /// drop(measure(Library::Work)); // makes the set known, and is not recorded
-    /// collector.flush();
-    /// drop(measure(Library::Work));
-    /// collector.flush();
-    /// assert_eq!(collector.total(Library::Work)?.expect("one span").count, 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn every_set(mut self) -> Self {
-        self.every_set = true;
-        self
-    }
-
-    /// Makes an event that the collector has from its start, such as one for each symbol.
-    ///
-    /// ```
-    /// use tailwatch::{Collector, measure};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut builder = Collector::builder();
-    /// let placing = builder.event("order_placement").label("symbol", "BTCUSDT").add()?;
-    /// let collector = builder.start()?;
-    /// collector.install()?;
-    /// {
-    ///     let _span = measure(placing);
-    /// }
-    /// collector.flush();
-    /// let report = collector.report();
-    /// let event = report.event(placing).expect("the event was made");
-    /// assert_eq!(event.name, r#"order_placement{symbol="BTCUSDT"}"#);
-    /// assert_eq!(event.labels.value("symbol"), Some("BTCUSDT"));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn event(&mut self, name: &str) -> NewEvent<'_> {
-        NewEvent::new(Target::Builder(self), name)
-    }
-
-    /// Declares a family: events of this name that differ in the label `key`, and that
-    /// [`Collector::family`] makes while the collector runs. Then limits and sampling in the
-    /// configuration file may be for all of them, or for some that do not exist yet. The family is
-    /// measured in time. The collector has the event that [stands for the
-    /// others](crate::Family#limits) from its start.
-    pub fn family(mut self, name: &str, key: &str) -> Self {
-        self.families.push(DeclaredFamily { name: name.to_owned(), key: key.to_owned() });
-        self
-    }
-
-    /// Sets how many events the collector may have: at most 2,047, by default 64 more than it has
-    /// at the start. The others can be made while it runs.
-    ///
-    /// The [memory](crate#memory) of an event is reserved at the start, and taken when it first
-    /// happens.
-    pub fn max_events(mut self, events: usize) -> Self {
-        self.max_events = Some(events);
-        self
-    }
-
-    /// Adds an event that the program has made, unless it was added before.
-    pub(crate) fn add_made(&mut self, made: EventInfo) {
-        add_made(&mut self.listed, made);
-    }
-
     /// Sets the sliding windows that statistics cover. By default, they are 1 s, 5 s and 60 s long.
     pub fn windows(mut self, windows: &[WindowSpec]) -> Self {
         self.settings.windows.offer(windows.to_vec(), Origin::Builder);
@@ -466,27 +367,6 @@ impl Builder {
         Ok(settings)
     }
 
-    /// Returns the events that were listed, or those of [`Trading`] if none were. Numbers those
-    /// that have no numbers.
-    fn numbered_events(&self) -> Result<Vec<EventInfo>, EventError> {
-        let max_events = self.max_events.unwrap_or(EventId::MAX.into());
-        if max_events == 0 || max_events > EventId::MAX.into() {
-            return Err(EventError::MaxEvents { max_events });
-        }
-        let mut listed = self.listed.clone();
-        for DeclaredFamily { name, key } in &self.families {
-            add_made(&mut listed, family::other(name, key)?);
-        }
-        if listed.is_empty() {
-            listed.push(Listed::Stated(Trading::ALL.to_vec()));
-        }
-        let events = numbers::assign(&listed)?;
-        if events.len() > max_events {
-            return Err(EventError::TooMany { events: events.len(), max_events });
-        }
-        Ok(events)
-    }
-
     fn start_with(
         self,
         mut events: Vec<EventInfo>,
@@ -587,14 +467,6 @@ impl Collector {
     /// Returns a builder with the default settings.
     pub fn builder() -> Builder {
         Builder::default()
-    }
-}
-
-/// Adds an event that the program has made to `listed`, unless it is there.
-fn add_made(listed: &mut Vec<Listed>, made: EventInfo) {
-    let is_same = |listed: &Listed| matches!(listed, Listed::Made(info) if info.id == made.id);
-    if !listed.iter().any(is_same) {
-        listed.push(Listed::Made(made));
     }
 }
 

@@ -36,7 +36,9 @@ impl Collector {
         }
         // Everything recorded so far is drained first, so that the new limits do not count it.
         self.flush();
-        let set = lock(&self.drain).set_limits(event.id(), limits).map_err(SetLimitsError::Refused);
+        // Before the lock is taken: an event of the program's own type may do anything.
+        let id = event.id();
+        let set = lock(&self.drain).set_limits(id, limits).map_err(SetLimitsError::Refused);
         self.finish_if_stopped();
         set
     }
@@ -91,7 +93,9 @@ impl Collector {
     ///
     /// Has no effect on a stopped collector, which stays off, and with the feature `off`.
     pub fn set_event_enabled(&self, event: impl Event, enabled: bool) {
-        self.pool.update_gate(|gate| gate.set_event_enabled(event.id(), enabled));
+        // Before the lock is taken: an event of the program's own type may do anything.
+        let id = event.id();
+        self.pool.update_gate(|gate| gate.set_event_enabled(id, enabled));
     }
 
     /// Switches recording of all events on or off, on all threads. A span that began while

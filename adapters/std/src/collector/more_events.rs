@@ -6,7 +6,7 @@ use tailwatch_core::{EventId, Unit};
 
 use super::Collector;
 use crate::{
-    drain::{Drain, exclusive},
+    drain::{Drain, exclusive, pass_kind::PassKind},
     events::{
         error::EventError,
         family::Family,
@@ -49,6 +49,7 @@ impl Collector {
             pool: Arc::clone(&self.pool),
             drain: Arc::clone(&self.drain),
             settings: Arc::clone(&self.settings().later_events),
+            is_manual: self.in_force.is_manual(),
         }
     }
 }
@@ -60,6 +61,8 @@ pub(crate) struct MoreEvents {
     drain: Arc<Mutex<Drain>>,
     /// What the configuration file sets for the events.
     settings: Arc<LaterEvents>,
+    /// Whether the program makes the passes.
+    is_manual: bool,
 }
 
 impl MoreEvents {
@@ -92,7 +95,25 @@ impl MoreEvents {
         if exclusive::is_inside_pass() {
             return Err(EventError::InsidePass);
         }
-        let mut drain = lock(&self.drain);
+        let made = self.make_locked(&mut lock(&self.drain), base, labels, unit);
+        // A hook of another collector that stopped this one meanwhile has found the drain locked.
+        if self.is_manual && self.pool.is_stopped() {
+            exclusive::run(&self.drain, &self.pool, PassKind::Last);
+        }
+        made
+    }
+
+    fn make_locked(
+        &self,
+        drain: &mut Drain,
+        base: &str,
+        labels: &[(String, String)],
+        unit: Unit,
+    ) -> Result<EventId, EventError> {
+        // The last pass may have been made while this thread waited for the lock.
+        if self.pool.is_stopped() {
+            return Err(EventError::Stopped);
+        }
         // An event that exists is kept for good, so it is made only if there is room for it.
         let found = numbers::find(base, labels, unit)?;
         let name = numbers::full_name(base, labels);

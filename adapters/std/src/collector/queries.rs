@@ -133,8 +133,8 @@ impl Collector {
     }
 
     /// Returns whether any limit of `event` is violated, as of the drain's last pass or, if that
-    /// came later, the last [`set_limits`](Self::set_limits) of the event. Returns `false` if the
-    /// collector has no such event.
+    /// came later, the last [`set_limits`](Self::set_limits) of the event. Returns `true` if the
+    /// collector has no such event, because nobody judges it.
     ///
     /// Once nobody judges the limits any more, this returns `true` for every event that has one:
     /// after [`stop`](Self::stop), when the last pass is over, and in a process that was forked

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tailwatch_core::{Aggregator, EventId};
 
-use super::{clocks::Clocks, event_set::EventSet, storage::Boxed};
+use super::{clocks::Clocks, event_ids::EventIds, storage::Boxed};
 
 /// The shortest time between two reports while few events change.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
@@ -44,11 +44,11 @@ fn pause(events: usize) -> Duration {
 #[derive(Clone, Debug)]
 pub(super) struct Outdated {
     /// The events of which every part is.
-    pub(super) events: EventSet,
+    pub(super) events: EventIds,
     /// For each window, the events whose statistics over this window are.
-    pub(super) windows: Vec<EventSet>,
+    pub(super) windows: Vec<EventIds>,
     /// The events whose limits are, besides those in the other sets.
-    pub(super) limits: EventSet,
+    pub(super) limits: EventIds,
     /// Whether the limits of all events are, and there may be others than before.
     pub(super) has_new_limits: bool,
 }
@@ -56,9 +56,9 @@ pub(super) struct Outdated {
 impl Outdated {
     fn new(windows: usize) -> Self {
         Self {
-            events: EventSet::EMPTY,
-            windows: vec![EventSet::EMPTY; windows],
-            limits: EventSet::EMPTY,
+            events: EventIds::EMPTY,
+            windows: vec![EventIds::EMPTY; windows],
+            limits: EventIds::EMPTY,
             has_new_limits: true,
         }
     }
@@ -74,7 +74,7 @@ impl Outdated {
 
     fn clear(&mut self) {
         self.events.clear();
-        self.windows.iter_mut().for_each(EventSet::clear);
+        self.windows.iter_mut().for_each(EventIds::clear);
         self.limits.clear();
         self.has_new_limits = false;
     }
@@ -84,9 +84,9 @@ impl Outdated {
 #[derive(Debug)]
 pub(super) struct Contained {
     /// For each window, and then for the total, the events that have statistics there.
-    pub(super) with_samples: Vec<EventSet>,
+    pub(super) with_samples: Vec<EventIds>,
     /// The events that have open spans.
-    pub(super) with_open: EventSet,
+    pub(super) with_open: EventIds,
 }
 
 /// What changed since the last report.
@@ -105,7 +105,7 @@ pub(super) struct Changes {
     /// When such a change was last taken into account.
     swept_at: Option<Instant>,
     /// The events that had a record up to the last report.
-    known: EventSet,
+    known: EventIds,
     contained: Contained,
     /// The start of each window in the last pass.
     window_starts: Vec<Option<u64>>,
@@ -125,10 +125,10 @@ impl Changes {
             has_moved: false,
             has_swept: false,
             swept_at: None,
-            known: EventSet::EMPTY,
+            known: EventIds::EMPTY,
             contained: Contained {
-                with_samples: vec![EventSet::EMPTY; windows + 1],
-                with_open: EventSet::EMPTY,
+                with_samples: vec![EventIds::EMPTY; windows + 1],
+                with_open: EventIds::EMPTY,
             },
             window_starts: vec![None; windows],
             unrecorded: 0,
@@ -137,7 +137,7 @@ impl Changes {
     }
 
     /// Returns the set into which the event of each drained record has to be inserted.
-    pub(super) fn recorded(&mut self) -> &mut EventSet {
+    pub(super) fn recorded(&mut self) -> &mut EventIds {
         &mut self.pending.events
     }
 
@@ -203,7 +203,7 @@ impl Changes {
     pub(super) fn due_at(&self, last: Instant) -> Option<Instant> {
         let after = |events| last + pause(events);
         let records = self.has_records.then(|| after(self.pending.events.len()));
-        let moved = || self.pending.windows.iter().map(EventSet::len).max().unwrap_or(0);
+        let moved = || self.pending.windows.iter().map(EventIds::len).max().unwrap_or(0);
         let moved = self.has_moved.then(|| after(moved().max(self.pending.limits.len())));
         let swept = self.has_swept.then(|| self.sweep_at(last));
         [records, moved, swept].into_iter().flatten().min()

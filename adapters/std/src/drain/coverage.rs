@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tailwatch_core::{Aggregator, EventId, EventInfo};
 
 use super::{
-    changes::Changes, clocks::Clocks, event_set::EventSet, overhead::Overhead, sampling::Sampler,
+    changes::Changes, clocks::Clocks, event_ids::EventIds, overhead::Overhead, sampling::Sampler,
     storage::Boxed,
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) struct Coverage {
     sampler: Arc<Mutex<Sampler>>,
     overhead: Overhead,
     /// The events that were sampled in the last pass.
-    sampled: EventSet,
+    sampled: EventIds,
     /// Whether there are any of them.
     has_sampled: bool,
     /// The events that are switched off.
@@ -30,7 +30,7 @@ pub(super) struct Coverage {
     /// [`Pool::gate_changes`] as of `off`. `None` before the first pass.
     gate_changes: Option<usize>,
     /// The events that had a record since the rates were last checked.
-    recorded: EventSet,
+    recorded: EventIds,
     /// The number of unregistered records as of the last pass.
     unregistered: u64,
     /// The number of lost ENDs whose spans are not known, as of the last pass.
@@ -43,11 +43,11 @@ impl Coverage {
         Self {
             sampler,
             overhead,
-            sampled: EventSet::EMPTY,
+            sampled: EventIds::EMPTY,
             has_sampled: false,
             off: Vec::new(),
             gate_changes: None,
-            recorded: EventSet::EMPTY,
+            recorded: EventIds::EMPTY,
             unregistered: 0,
             lost_ends: 0,
         }
@@ -82,7 +82,7 @@ impl Coverage {
         if thinned.peek().is_none() && !self.has_sampled {
             return;
         }
-        let mut sampled = EventSet::EMPTY;
+        let mut sampled = EventIds::EMPTY;
         for id in thinned {
             aggregator.mark_sampled(id);
             aggregator.reset_silence(id);

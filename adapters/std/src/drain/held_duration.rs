@@ -68,7 +68,7 @@ mod tests {
     enum Step {
         /// A record is read, with whether it is a sample or the TAG of the DURATION before it.
         Read(Record, bool),
-        Release,
+        PassEnds,
     }
 
     /// Returns the kind, the tag and the mark of each delivery after these steps.
@@ -93,7 +93,7 @@ mod tests {
                 Step::Read(record, is_noted) => {
                     held.pass_on(record, is_noted, &thread, &mut observers, &scales);
                 }
-                Step::Release => held.release(&mut observers, &scales),
+                Step::PassEnds => held.release(&mut observers, &scales),
             }
         }
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +117,7 @@ mod tests {
         // The record behind the DURATION was lost, so the TAG belongs to another one.
         assert_eq!(delivered(&[duration(), tag(false)]), [plain, own]);
         // A flush does not wait for the TAG.
-        assert_eq!(delivered(&[duration(), Step::Release, tag(true)]), [plain, own]);
+        assert_eq!(delivered(&[duration(), Step::PassEnds, tag(true)]), [plain, own]);
         // The second tag of an open span.
         assert_eq!(delivered(&[start(), tag(false)]), [began, own]);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
 
-use super::{clocks::Clocks, event_set::EventSet, positions::Positions, storage::Boxed};
+use super::{clocks::Clocks, event_ids::EventIds, positions::Positions, storage::Boxed};
 use crate::{
     events::{labels::Labels, numbers::NamedEvent},
     observer::Observers,
@@ -27,7 +27,7 @@ pub(super) struct LimitWatch {
     /// in a report.
     first_limits: Vec<usize>,
     /// The events that have a limit on silence.
-    silences: EventSet,
+    silences: EventIds,
     /// The raised and cleared violations that the program has not yet taken.
     changes: Arc<Mutex<ChangeQueue>>,
 }
@@ -43,7 +43,7 @@ impl LimitWatch {
             positions: Positions::new(events.iter().map(|info| info.id)),
             labels: events.iter().map(|info| NamedEvent::new(info).labels).collect(),
             first_limits: vec![0; events.len()],
-            silences: EventSet::EMPTY,
+            silences: EventIds::EMPTY,
             events,
             changes: Arc::default(),
         }
@@ -137,7 +137,7 @@ impl LimitWatch {
 
     /// Returns the events that had a limit on silence when [`fill`](Self::fill) last found new
     /// limits.
-    pub(super) fn silences(&self) -> &EventSet {
+    pub(super) fn silences(&self) -> &EventIds {
         &self.silences
     }
 
@@ -147,7 +147,7 @@ impl LimitWatch {
     pub(super) fn fill(
         &mut self,
         reports: &mut Vec<SlaReport>,
-        outdated: &EventSet,
+        outdated: &EventIds,
         has_new_limits: bool,
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
@@ -224,7 +224,7 @@ mod tests {
             let raised: Vec<_> = changes.iter().map(|change| change.raised).collect();
             watch.announce(changes, &mut observers);
             let mut reports = vec![];
-            watch.fill(&mut reports, &EventSet::EMPTY, true, &clocks, &mut aggregator);
+            watch.fill(&mut reports, &EventIds::EMPTY, true, &clocks, &mut aggregator);
             let report = reports.iter().find(|report| report.event == "order_placement").unwrap();
             assert_eq!(pool.breaches().contains(ORDER.id()), report.state == SlaState::Violated);
             (raised, report.state)

@@ -70,10 +70,17 @@ impl Drain {
         let Some(every_set) = &mut self.every_set else { return };
         for set in every_set.take_new() {
             for info in numbers::numbered(set).unwrap_or_default() {
+                if self.events.iter().any(|known| known.id == info.id) {
+                    continue;
+                }
+                // There is no room for a corrected summary.
+                let info = EventInfo { expected_interval: None, ..info };
                 let declared = EventInfo { limits: &[], max_silence: None, ..info };
                 let info = if self.limits_are_declared { info } else { declared };
                 // Without room for the event or its limits, nobody judges it.
-                if self.add_event(&NamedEvent::new(&info), &[], None).is_err() {
+                if self.event_named(info.name).is_some()
+                    || self.add_event(&NamedEvent::new(&info), &[], None).is_err()
+                {
                     self.pool.breaches().set_unjudged(info.id);
                 }
             }

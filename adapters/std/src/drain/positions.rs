@@ -14,14 +14,18 @@ impl Positions {
     pub(crate) fn new(events: impl Iterator<Item = EventId>) -> Self {
         let mut positions = vec![NONE; usize::from(EventId::MAX) + 1];
         for (position, id) in (0..NONE).zip(events) {
-            positions[usize::from(id.get())] = position;
+            if let Some(place) = positions.get_mut(usize::from(id.get())) {
+                *place = position;
+            }
         }
         Self(positions.into_boxed_slice())
     }
 
     /// Adds an event at `position`, which no other event has.
     pub(crate) fn add(&mut self, id: EventId, position: usize) {
-        self.0[usize::from(id.get())] = u16::try_from(position).unwrap_or(NONE);
+        if let Some(place) = self.0.get_mut(usize::from(id.get())) {
+            *place = u16::try_from(position).unwrap_or(NONE);
+        }
     }
 
     /// Returns the position of an event, or `None` if the collector does not have it.

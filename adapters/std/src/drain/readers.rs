@@ -10,7 +10,7 @@ use tailwatch_core::{
 
 use super::{
     clocks::Clocks,
-    event_set::EventSet,
+    event_ids::EventIds,
     held_duration::HeldDuration,
     lane_rings::{LaneRings, Totals},
     pass_kind::PassKind,
@@ -124,7 +124,7 @@ pub(super) struct Readers {
     /// The longest time for which a lane may be left unread.
     max_period: Duration,
     /// The events of the collector.
-    known: EventSet,
+    known: EventIds,
     /// What was drained of other events.
     pub(super) unlisted: Unlisted,
 }
@@ -139,7 +139,7 @@ impl Readers {
         slowest: usize,
         max_period: Duration,
     ) -> Self {
-        let mut known = EventSet::EMPTY;
+        let mut known = EventIds::EMPTY;
         for info in events {
             known.insert(info.id);
         }
@@ -198,7 +198,7 @@ impl Readers {
         clocks: &Clocks,
         aggregator: &mut Aggregator<Boxed>,
         observers: &mut Observers,
-        recorded: &mut EventSet,
+        recorded: &mut EventIds,
     ) -> DrainedRings {
         let (mut oldest_tick, mut has_any) = (clocks.now().ticks, false);
         let scales =
@@ -418,10 +418,10 @@ struct Notified<'n> {
 /// What the drain notes of the records that it delivers.
 struct Noted<'n> {
     /// Their events.
-    recorded: &'n mut EventSet,
+    recorded: &'n mut EventIds,
     /// The events of the collector, and what is noted of others. `None` if there can be none, or if
     /// they have no names and no other collector may have their STARTs.
-    unknown: Option<(&'n EventSet, &'n mut Unlisted)>,
+    unknown: Option<(&'n EventIds, &'n mut Unlisted)>,
 }
 
 /// Returns the tick at which a record was written, or `u64::MAX` if the record does not contain it.
@@ -478,7 +478,7 @@ mod tests {
             let pass = readers.refresh(kind, aggregator.pass() + 1);
             clocks.read();
             aggregator.begin_pass(clocks.now().ticks);
-            readers.drain(kind, pass, clocks, aggregator, observers, &mut EventSet::EMPTY.clone())
+            readers.drain(kind, pass, clocks, aggregator, observers, &mut EventIds::EMPTY.clone())
         }
 
         /// Returns the numbers of produced, delivered, overwritten and pending records.

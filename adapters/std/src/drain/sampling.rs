@@ -9,7 +9,7 @@ use core::{error, fmt, time::Duration};
 
 use tailwatch_core::EventId;
 
-use super::{event_set::EventSet, positions::Positions};
+use super::{event_ids::EventIds, positions::Positions};
 
 /// The largest k: 1 in 2^15 = 32,768 spans is recorded.
 const MAX_K: u8 = 15;
@@ -253,7 +253,7 @@ impl Sampler {
         &mut self,
         since_start: Duration,
         cost: Option<f64>,
-        recorded: &mut EventSet,
+        recorded: &mut EventIds,
         mut count: impl FnMut(EventId) -> u64,
         mut changed: impl FnMut(EventId, u8),
     ) {
@@ -433,8 +433,8 @@ mod tests {
     const ONE: EventId = EventId::new(1).unwrap();
     const TWO: EventId = EventId::new(2).unwrap();
 
-    fn set(ids: &[EventId]) -> EventSet {
-        let mut set = EventSet::EMPTY;
+    fn set(ids: &[EventId]) -> EventIds {
+        let mut set = EventIds::EMPTY;
         for id in ids {
             set.insert(*id);
         }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tailwatch_core::{EventId, Record};
-use tailwatch_record::collecting::sets_with_missed_records;
+use tailwatch_record::{EventSet, collecting::sets_with_missed_records};
 
-use super::{event_set::EventSet, lost_ends::UnknownEnds};
+use super::{event_ids::EventIds, lost_ends::UnknownEnds};
 use crate::events::numbers;
 
 /// What was recorded of events that the collector does not have.
@@ -16,7 +16,7 @@ pub(super) struct Unlisted {
     /// The ENDs among those of the last pass.
     pub(super) ends: UnknownEnds,
     /// How many records of each set without numbers were missed before the collector started.
-    missed_before: HashMap<&'static str, usize>,
+    missed_before: Vec<(EventSet, usize)>,
     /// For so many assigned numbers, the next field holds.
     checked: usize,
     /// Whether an event of this process has a number and is not among those of the collector.
@@ -26,14 +26,13 @@ pub(super) struct Unlisted {
 impl Unlisted {
     /// Begins to count.
     pub(super) fn new() -> Self {
-        let missed_before =
-            sets_with_missed_records().map(|set| (set.name(), set.missed())).collect();
+        let missed_before = sets_with_missed_records().map(|set| (set, set.missed())).collect();
         Self { missed_before, ..Self::default() }
     }
 
     /// Returns whether the rings may have records of events that are not `known`. Takes a lock only
     /// if events were numbered since the last call.
-    pub(super) fn may_occur(&mut self, known: &EventSet) -> bool {
+    pub(super) fn may_occur(&mut self, known: &EventIds) -> bool {
         let assigned = numbers::assigned();
         if assigned != self.checked {
             self.checked = assigned;
@@ -55,8 +54,8 @@ impl Unlisted {
             *by_name.entry(numbers::name_of_unlisted(*event)).or_default() += records;
         }
         for set in sets_with_missed_records() {
-            let before = self.missed_before.get(set.name()).copied().unwrap_or_default();
-            let missed = set.missed().wrapping_sub(before);
+            let before = self.missed_before.iter().find(|(known, _)| *known == set);
+            let missed = set.missed().saturating_sub(before.map_or(0, |(_, missed)| *missed));
             if missed > 0 {
                 *by_name.entry(set.name().to_owned()).or_default() += missed as u64;
             }

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::error;
 
-use tailwatch_core::{EventId, LimitError, Unit};
+use tailwatch_core::{EventId, EventNumber, LimitError, Unit};
 
 use super::labels::{MAX_LABELS, MAX_TEXT_BYTES};
 
@@ -19,6 +19,11 @@ pub enum EventError {
         first: String,
         /// The other event, and where it comes from.
         second: String,
+    },
+    /// An event that states its number has [`EventId::UNNUMBERED`] for it.
+    Unnumbered {
+        /// The name of the event.
+        event: String,
     },
     /// Two events have the same name.
     SameName {
@@ -136,6 +141,11 @@ impl fmt::Display for EventError {
                 "{first} and {second} have the same number, {id}; let a set state no numbers, or \
                  other ones"
             ),
+            Self::Unnumbered { event } => write!(
+                f,
+                "the event `{event}` has no number; pass its set, such as `Library::ALL`, and not a \
+                 list of its events"
+            ),
             Self::SameName { name, first, second } => write!(
                 f,
                 "two events have the name \"{name}\": one {first}, the other {second}; give one \
@@ -144,8 +154,8 @@ impl fmt::Display for EventError {
             Self::NoNumber { event } => write!(
                 f,
                 "no event number is left for {event}; all collectors of a process together can \
-                 have {} events",
-                EventId::MAX
+                 have {} events that do not state their numbers",
+                EventId::MAX - EventNumber::FIRST + 1
             ),
             Self::Full { event, max_events } => write!(
                 f,

@@ -44,7 +44,8 @@ const OTHER: &str = "other";
 ///
 /// A look-up takes a lock that only the making of events holds for long, and hashes the value. If
 /// no further event can be made, because the collector has
-/// [`max_events`](crate::Builder::max_events), because it has stopped, because the value is not
+/// [`max_events`](crate::Builder::max_events), because no number or no room for limits is left,
+/// because the collector has stopped, because the value is not
 /// valid for a label, because an observer or hook looks the event up, or in a process that was
 /// forked, the result is the event with the value `other`. [`overflowed`](Self::overflowed) counts
 /// these look-ups.
@@ -101,7 +102,8 @@ impl Family {
         // Once the collector is full, it stays so. Asking again would wait for passes of the drain.
         let made = (!self.is_full.load(Relaxed)).then(|| self.make(value));
         let Some(Ok(event)) = made else {
-            if let Some(Err(EventError::Full { .. })) = made {
+            use EventError::{Full, Limits, NoNumber};
+            if let Some(Err(Full { .. } | NoNumber { .. } | Limits { .. })) = made {
                 // The collector gets no further event, so these are all that there will be.
                 let members = self.collector.of_family(&self.name, &self.key, self.unit);
                 self.by_value.write().unwrap_or_else(PoisonError::into_inner).extend(members);

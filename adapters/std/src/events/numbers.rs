@@ -199,6 +199,10 @@ impl Numbers {
         });
         let mut by_number: HashMap<EventId, &'static str> = HashMap::new();
         for info in stated {
+            labels::check_name(info.name)?;
+            if info.id == EventId::UNNUMBERED {
+                return Err(EventError::Unnumbered { event: info.name.to_owned() });
+            }
             let taken = match self.owners.get(&info.id) {
                 // Other collectors may have other events with stated numbers.
                 None | Some(Owner::Stated(_)) => {
@@ -222,6 +226,7 @@ impl Numbers {
                     STATED.to_owned()
                 }
                 Listed::Numbered(set) => {
+                    set.events().try_for_each(|info| labels::check_name(info.name))?;
                     self.number(*set, &by_number)?;
                     events.extend(set.events());
                     belongs_to(*set)

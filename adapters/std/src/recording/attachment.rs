@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tailwatch_core::{EventId, Gate};
 use tailwatch_record::collecting::{
-    self, AttachedCollector, Collectors, IDS, OFF, ThreadClock, ThreadRing, set_collectors,
+    self, AttachedCollector, Attempt, Collectors, IDS, OFF, ThreadClock, ThreadRing, set_collectors,
 };
 
 use super::{
@@ -184,12 +184,7 @@ struct Installed;
 impl Collectors for Installed {
     /// Takes no lock unless the thread may get a ring.
     #[cold]
-    fn attach_for_record(
-        &self,
-        event: EventId,
-        records: usize,
-        attached: Option<&'static dyn AttachedCollector>,
-    ) -> bool {
+    fn attach_for_record(&self, event: EventId, records: usize, has_ring: bool) -> Attempt {
         let installed = process::installed();
         match &*installed {
             Some(pool) if !pool.is_stopped() => {
@@ -199,22 +194,21 @@ impl Collectors for Installed {
                     if pool.is_stopped() {
                         pool.count_unregistered(records);
                     }
-                    return false;
+                } else if take_ring(pool) {
+                    return Attempt::Attached;
+                } else {
+                    pool.count_unregistered(records);
                 }
-                if take_ring(pool) {
-                    return true;
-                }
-                pool.count_unregistered(records);
+                Attempt::Settled
             }
             // Either the stopped collector of this thread counts the records, or the installed one
             // does. If there is neither, the program has no collector.
-            stopped => match (attached, stopped) {
-                (Some(attached), _) => attached.count_unregistered(records),
-                (None, Some(pool)) => pool.count_unregistered(records),
-                (None, None) => {}
-            },
+            Some(pool) if !has_ring => {
+                pool.count_unregistered(records);
+                Attempt::Settled
+            }
+            _ => Attempt::NotCounted,
         }
-        false
     }
 
     #[cold]

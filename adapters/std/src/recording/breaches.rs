@@ -29,7 +29,7 @@ impl Breaches {
 
     /// Returns whether a limit of this event is violated, as of the last pass or, if that came
     /// later, of the last change of the event's limits. Also returns `true` once the event has a
-    /// limit that nobody judges any more.
+    /// limit that nobody judges any more, and for an event that the collector does not have.
     #[inline]
     pub(crate) fn contains(&self, id: EventId) -> bool {
         // Relaxed: the flag guards no other memory.
@@ -45,8 +45,8 @@ impl Breaches {
         self.breached[index].store((is_violated || is_unjudged).into(), Relaxed);
     }
 
-    /// Makes an event breached for good, because nobody judges it. Only whoever has the drain may
-    /// call this.
+    /// Makes an event breached until its limits are set, because nobody judges it. Only whoever has
+    /// the drain may call this.
     pub(crate) fn set_unjudged(&self, id: EventId) {
         self.breached[usize::from(id.get())].store(1, Relaxed);
     }

@@ -30,7 +30,7 @@ impl Identity {
 /// Returns the number that Linux gave the current thread, as `gettid` and `/proc` show it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn current_tid() -> Option<u64> {
-    u64::try_from(rustix::thread::gettid().as_raw_pid()).ok()
+    u64::try_from(rustix::thread::gettid().as_raw_nonzero().get()).ok()
 }
 
 /// Returns `None`: neither std nor a dependency has a safe function for the thread's number.

@@ -14,9 +14,12 @@ use crate::events::labels::Labels;
 const SLOWEST: usize = 4;
 
 impl Report {
-    /// Adds up the events that share this name without labels, such as those of a
-    /// [`Family`](crate::Family), and that have the unit of the first of them. Returns `None` if
-    /// there is none.
+    /// Adds up the events that share this name without labels and have labels with the same keys,
+    /// such as those of a [`Family`](crate::Family), and the unit of the first of them. Returns
+    /// `None` if there is none.
+    ///
+    /// If events of this name have labels with different keys, or none, those are added up that
+    /// have the keys of the first event with labels: the others may stand for the same spans.
     ///
     /// The result has the statistics of all their samples together, as if all were of one event:
     /// quantiles are exact if those of each event are, and otherwise come from the sum of the
@@ -24,12 +27,13 @@ impl Report {
     /// ([`EventId::UNNUMBERED`]), no labels and no corrected summaries. Computing it takes time
     /// linear in the samples or buckets of all events.
     pub fn family(&self, name: &str) -> Option<EventReport> {
-        let first = self.events.iter().find(|event| event.base_name == name)?;
-        let members: Vec<_> = self
-            .events
-            .iter()
-            .filter(|event| event.base_name == name && event.unit == first.unit)
-            .collect();
+        let named = || self.events.iter().filter(|event| event.base_name == name);
+        let first = named().find(|event| !event.labels.is_empty()).or_else(|| named().next())?;
+        let keys =
+            |event: &EventReport| event.labels.iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let is_member =
+            |event: &&EventReport| event.unit == first.unit && keys(event) == keys(first);
+        let members: Vec<_> = named().filter(is_member).collect();
         let window = |(number, window): (usize, &WindowReport)| WindowReport {
             length: window.length,
             statistics: sum(members.iter().map(|event| &event.windows[number].statistics)),
@@ -108,7 +112,8 @@ impl OwnedData {
                 }
             }
         }
-        // As in the data of an event: from the bucket of the smallest sample to that of the largest.
+        // As in the data of an event: from the bucket of the smallest sample to that of the
+        // largest.
         let used = buckets.index(moments.min())..=buckets.index(moments.max());
         let (first, counts) = (*used.start(), counts[used].to_vec());
         Self::Counted { buckets, moments, first, counts }

@@ -41,8 +41,8 @@ pub struct SlowSample {
     /// The duration in nanoseconds, or the plain number.
     pub duration: u64,
     /// The tag of the span, which is 0 for a span that began without one, or the tag of the
-    /// duration. `None` if the START was not found, usually because it was lost, or if the sample is
-    /// a plain number or a duration without a tag.
+    /// duration. `None` if the START was not found, usually because it was lost, or if the sample
+    /// is a plain number or a duration without a tag.
     /// [`Exemplar::tag`](tailwatch_core::Exemplar::tag) lists all cases.
     pub tag: Option<u64>,
     /// The text from which the tag was made, if [`Builder::tag_names`](crate::Builder::tag_names)

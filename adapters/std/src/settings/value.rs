@@ -23,6 +23,10 @@ pub(super) enum Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// Returns the value if it is a text, or `None` if it is of another type.
+    #[cfg_attr(
+        not(feature = "toml"),
+        allow(clippy::unnecessary_wraps, reason = "a value in TOML may be of another type")
+    )]
     fn text(&self) -> Option<&'a str> {
         match self {
             Self::Text(text) => Some(text),

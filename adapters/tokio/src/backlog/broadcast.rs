@@ -1,6 +1,6 @@
 //! The backlog of a broadcast channel, and what a receiver lost because it was too slow.
 
-use tailwatch::{Event, EventId, record_value};
+use tailwatch::{AnyEvent, Event, record_value};
 use tokio::sync::broadcast::{
     Receiver, Sender, WeakSender,
     error::{RecvError, TryRecvError},
@@ -40,8 +40,8 @@ impl<T> Backlog for Sender<T> {
 ///
 /// A receiver that is behind by more than the capacity has lost the oldest messages. Its next
 /// `recv` returns their number ([`RecvError::Lagged`]). With [`record_lost`](Self::record_lost),
-/// this number is recorded as well: each value is the number of messages lost at once, so the sum of
-/// the values (their count times their mean) is the number of all lost messages.
+/// this number is recorded as well: each value is the number of messages lost at once, so the sum
+/// of the values (their count times their mean) is the number of all lost messages.
 ///
 /// Recording is wait-free. Reading the backlog takes a lock for a moment, as receiving does.
 ///
@@ -75,8 +75,8 @@ impl<T> Backlog for Sender<T> {
 #[derive(Debug)]
 pub struct MeasuredBroadcastReceiver<T> {
     receiver: Receiver<T>,
-    waiting: EventId,
-    lost: Option<EventId>,
+    waiting: AnyEvent,
+    lost: Option<AnyEvent>,
 }
 
 impl<T> MeasuredBroadcastReceiver<T> {
@@ -86,14 +86,14 @@ impl<T> MeasuredBroadcastReceiver<T> {
     /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One). Values of any other event
     /// enter no statistics; [`Health::invalid`](tailwatch::Health::invalid) counts them.
     pub fn new(receiver: Receiver<T>, event: impl Event) -> Self {
-        Self { receiver, waiting: event.id(), lost: None }
+        Self { receiver, waiting: event.any(), lost: None }
     }
 
     /// Also records the number of messages that the receiver finds lost as a value of `event`,
     /// whose unit must be [`Unit::One`](tailwatch::Unit::One) as well.
     #[must_use]
     pub fn record_lost(self, event: impl Event) -> Self {
-        Self { lost: Some(event.id()), ..self }
+        Self { lost: Some(event.any()), ..self }
     }
 
     /// Returns the number of messages that were sent and not received. Records nothing.

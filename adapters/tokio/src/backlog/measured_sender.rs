@@ -1,6 +1,6 @@
 //! A sender that records the backlog of its channel before each message.
 
-use tailwatch::{Event, EventId, record_value};
+use tailwatch::{AnyEvent, Event, record_value};
 use tokio::sync::{
     broadcast,
     mpsc::{
@@ -51,7 +51,7 @@ use super::{Backlog, CountedSender};
 #[derive(Clone, Debug)]
 pub struct MeasuredSender<S> {
     sender: S,
-    event: EventId,
+    event: AnyEvent,
 }
 
 impl<S> MeasuredSender<S> {
@@ -73,7 +73,7 @@ impl<S: Backlog> MeasuredSender<S> {
     /// The unit of `event` must be [`Unit::One`](tailwatch::Unit::One). Values of any other event
     /// enter no statistics; [`Health::invalid`](tailwatch::Health::invalid) counts them.
     pub fn new(sender: S, event: impl Event) -> Self {
-        Self { sender, event: event.id() }
+        Self { sender, event: event.any() }
     }
 
     /// Returns the [backlog](Backlog) as it is now. Records nothing.

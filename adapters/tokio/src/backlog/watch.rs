@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
-use tailwatch::{Event, EventId, record_value};
+use tailwatch::{AnyEvent, Event, record_value};
 use tokio::sync::watch::{
     Receiver, Ref, Sender,
     error::{RecvError, SendError},
@@ -92,7 +92,7 @@ impl<T> CountedWatchSender<T> {
         let seen = self.changes.load(Relaxed);
         drop(current);
         let (changes, seen) = (Arc::clone(&self.changes), Arc::new(AtomicUsize::new(seen)));
-        MeasuredWatchReceiver { receiver, changes: Changes { changes, seen }, event: event.id() }
+        MeasuredWatchReceiver { receiver, changes: Changes { changes, seen }, event: event.any() }
     }
 
     /// Returns a view of the current value. The channel cannot change while the view exists.
@@ -150,7 +150,7 @@ impl<T> Clone for CountedWatchSender<T> {
 pub struct MeasuredWatchReceiver<T> {
     receiver: Receiver<T>,
     changes: Changes<Arc<AtomicUsize>>,
-    event: EventId,
+    event: AnyEvent,
 }
 
 impl<T> MeasuredWatchReceiver<T> {

@@ -7,9 +7,9 @@ const WORDS: usize = (EventId::MAX as usize + 1).div_ceil(64);
 
 /// A set of events. It has the same size, 256 bytes, whatever it contains.
 #[derive(Clone, Debug)]
-pub(crate) struct EventSet([u64; WORDS]);
+pub(crate) struct EventIds([u64; WORDS]);
 
-impl EventSet {
+impl EventIds {
     pub(crate) const EMPTY: Self = Self([0; WORDS]);
 
     /// Inserts an event.
@@ -85,15 +85,15 @@ fn place(id: EventId) -> (usize, u64) {
 mod tests {
     use super::*;
 
-    fn set(ids: &[u16]) -> EventSet {
-        let mut set = EventSet::EMPTY;
+    fn set(ids: &[u16]) -> EventIds {
+        let mut set = EventIds::EMPTY;
         for id in ids {
             set.insert(EventId::new(*id).unwrap());
         }
         set
     }
 
-    fn ids(set: &EventSet) -> Vec<u16> {
+    fn ids(set: &EventIds) -> Vec<u16> {
         set.iter().map(EventId::get).collect()
     }
 
