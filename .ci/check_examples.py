@@ -133,7 +133,8 @@ CASES = [
         "decode_frames",
         [],
         [
-            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 2 negative differences, 1 tags without a record; 55 passes, 1 of them while the clock stood still$",
+            r"^300 records: 290 delivered, 7 overwritten, 3 pending; .* 2 negative differences, "
+            r"1 tags without a record; 55 passes, 1 of them while the clock stood still$",
             r"^order_fill +140 ok, 5 error, 0 cancelled; 1 open, 0 orphans$",
             r"^order_fill +10 ms +145 +50 ns +95 ns +99 ns +200 ns +900 ns  exact, incomplete$",
             r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, 8 of 145 over; raised 1, cleared 0$",

@@ -80,9 +80,9 @@ def check_slowest(summary, unit, now):
         return [f"slowest is {slowest!r}, expected a list"]
     problems = []
     for span in slowest:
-        start, duration, thread = (span.get(field) for field in ("start_unix_ns", "duration", "thread"))
-        numbers = [span[field] for field in ("tag", "tid") if span.get(field) is not None]
-        if not (whole(start) and whole(duration) and all(map(whole, numbers)) and isinstance(thread, str)):
+        start, duration = span.get("start_unix_ns"), span.get("duration")
+        optional = [span[field] for field in ("tag", "tid") if span.get(field) is not None]
+        if not (all(map(whole, [start, duration, *optional])) and isinstance(span.get("thread"), str)):
             return [f"{span} in slowest is malformed"]
         if unit == "ns" and start + duration > now + CLOCK_SLACK_NS:
             problems.append(f"{span} ends after the report")
@@ -140,7 +140,8 @@ def specimen():
     """Returns a correct report. Its numbers were computed by hand, not by the functions above."""
 
     def span(start, duration, tag):
-        return {"start_unix_ns": start, "duration": duration, "tag": tag, "thread": "main", "tid": 7}
+        thread = {"thread": "main", "tid": 7}
+        return {"start_unix_ns": start, "duration": duration, "tag": tag} | thread
 
     def summary(count, high, slowest):
         return {"count": count, "max": high, "slowest": slowest}

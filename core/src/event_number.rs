@@ -7,10 +7,10 @@ use core::{
 
 use crate::event::EventId;
 
-/// The number of an event that is assigned when the program runs, because the event is of a library
-/// that does not know which numbers other libraries use.
+/// The number of an event, assigned when the program runs: a library cannot know which numbers other
+/// libraries use.
 ///
-/// A static holds it. Whoever aggregates the records of all of them assigns the numbers.
+/// A static holds it. The code that owns the aggregator assigns it, because it knows all events.
 ///
 /// ```
 /// use tailwatch_core::{EventId, EventNumber};
@@ -21,9 +21,9 @@ use crate::event::EventId;
 /// assert_eq!(PARSE.id().get(), 80);
 /// ```
 pub struct EventNumber {
-    /// That of an event id from `FIRST` on. It has 32 bits, which are loaded without being extended.
+    /// An event id, at least `FIRST`. It has 32 bits, because loading 16 bits takes an extension.
     number: AtomicU32,
-    /// Takes note of records that are not written because there is no number yet.
+    /// Counts records that are not written because there is no number yet.
     count: fn(usize),
 }
 
@@ -37,13 +37,13 @@ impl EventNumber {
         Self::unassigned_and_counted(|_| ())
     }
 
-    /// Creates the number of an event that has none yet. `count` takes note of records that are not
-    /// written until there is one: it gets how many they are.
+    /// Creates the number of an event that has none yet. Until there is one, `count` is called with
+    /// how many records are not written.
     pub const fn unassigned_and_counted(count: fn(usize)) -> Self {
         Self { number: AtomicU32::new(EventId::UNNUMBERED.get() as u32), count }
     }
 
-    /// Takes note of records that are not written because there is no number yet.
+    /// Counts records that are not written because there is no number yet.
     #[cold]
     pub fn count_unnumbered(&self, records: usize) {
         (self.count)(records);

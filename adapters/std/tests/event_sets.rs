@@ -171,7 +171,7 @@ fn a_stated_number_that_was_assigned_is_refused_with_both_names() {
     for listed in [builder().events(&stated), builder().events(Parser::ALL).events(&stated)] {
         let error = listed.start().unwrap_err();
         assert!(
-            matches!(&error, BuildError::Events(EventError::SameNumber { id: at, .. }) if *at == id),
+            matches!(error, BuildError::Events(EventError::SameNumber { id: at, .. }) if at == id),
             "{error:?}"
         );
         let message = error.to_string();

@@ -143,8 +143,8 @@ impl fmt::Display for EventError {
             ),
             Self::Unnumbered { event } => write!(
                 f,
-                "the event `{event}` has no number; pass its set, such as `Library::ALL`, and not a \
-                 list of its events"
+                "the event `{event}` has no number; pass its set, such as `Library::ALL`, and not \
+                 a list of its events"
             ),
             Self::SameName { name, first, second } => write!(
                 f,
