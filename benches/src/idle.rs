@@ -8,9 +8,9 @@ use core::{
 };
 use std::{thread, time::Instant};
 
-use tailwatch::{Collector, EventId, EventInfo, Trading, measure};
+use tailwatch::{Collector, EventInfo, Trading, measure};
 
-use crate::{drain::events, processor, progress, rounds::figure, verdict};
+use crate::{drain::events, pace::pace, processor, progress, rounds::figure, verdict};
 
 /// How long a contestant runs in a round before its time is measured: the drain's pauses adapt.
 const WARM_UP: Duration = Duration::from_millis(250);
@@ -29,8 +29,6 @@ const MANY_EVENTS: u16 = 1_000;
 const ALL_EVENTS: u16 = 2_047;
 /// How often each event happens per second in the row in which all of them do.
 const RATE: u32 = 100;
-
-const TICK: Duration = Duration::from_millis(1);
 
 /// The time between two passes of a program that drains by itself. It is longer than the 10 ms
 /// between two reports, so that each pass may publish one.
@@ -88,25 +86,6 @@ fn collector(
     Ok(took)
 }
 
-/// Records `per_tick` spans of the next events in turn in each millisecond of `length`.
-fn pace(ids: &mut impl Iterator<Item = EventId>, per_tick: f64, length: Duration) {
-    let start = Instant::now();
-    let (mut due, mut ticks) = (0.0, 0);
-    while start.elapsed() < length {
-        due += per_tick;
-        while due >= 1.0 {
-            due -= 1.0;
-            if let Some(id) = ids.next() {
-                let _span = measure(id);
-            }
-        }
-        ticks += 1;
-        if let Some(rest) = (start + TICK * ticks).checked_duration_since(Instant::now()) {
-            thread::sleep(rest);
-        }
-    }
-}
-
 /// Returns the median time of a pass of a collector without records, in microseconds.
 fn pass(events: &[EventInfo], passes: usize) -> Result<f64, Box<dyn Error>> {
     let collector = Collector::builder().events(events).manual_drain().start()?;
@@ -129,8 +108,8 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         (5, Duration::from_secs(2), 200)
     };
     let (many, all) = (events(MANY_EVENTS), events(ALL_EVENTS));
-    let mut one = core::iter::repeat(many[many.len() / 2].id);
-    let mut each = all.iter().map(|event| event.id).cycle();
+    let one = many[many.len() / 2].id;
+    let mut ids = all.iter().map(|event| event.id).cycle();
     // Not a constant, because the environment may set it.
     let pause = {
         let collector = Collector::builder().manual_drain().start()?;
@@ -142,14 +121,14 @@ pub(crate) fn run(smoke: bool) -> Result<(), Box<dyn Error>> {
         figures[1].push(collector(Trading::ALL, thread::sleep, length, &mut lost[1])?);
         figures[2].push(collector(
             &many,
-            |length| pace(&mut one, 1.0, length),
+            |length| pace(1.0, length, || drop(measure(one))),
             length,
             &mut lost[2],
         )?);
         let per_tick = f64::from(ALL_EVENTS) * f64::from(RATE) / 1e3;
         figures[3].push(collector(
             &all,
-            |length| pace(&mut each, per_tick, length),
+            |length| pace(per_tick, length, || drop(ids.next().map(measure))),
             length,
             &mut lost[3],
         )?);

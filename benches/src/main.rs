@@ -11,6 +11,7 @@ mod interval;
 mod jitter;
 mod many;
 mod memory;
+mod pace;
 mod page;
 mod peers;
 mod plot;

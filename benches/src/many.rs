@@ -12,9 +12,9 @@ use std::{
 use clap::ValueEnum;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
-use tailwatch::{Collector, EventInfo, measure};
+use tailwatch::{Collector, measure};
 
-use crate::{drain::events, memory::resident, processor, verdict};
+use crate::{drain::events, memory::resident, pace::pace, processor, verdict};
 
 /// What a process records.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -55,8 +55,6 @@ const SMOKE_LENGTH: Duration = Duration::from_secs(2);
 /// The part of this time before the drain is measured, in which every event happens first.
 const WARM_UP_SHARE: u32 = 10;
 
-const TICK: Duration = Duration::from_millis(1);
-
 /// What came out of a row, as its process writes it for the one that prints the table.
 #[derive(Debug, Deserialize, Serialize)]
 struct Outcome {
@@ -82,27 +80,6 @@ fn work(random: &mut Rng) {
     }
 }
 
-/// Records `per_tick` spans of the events in turn in each millisecond of `length`.
-fn pace(events: &[EventInfo], per_tick: f64, length: Duration, random: &mut Rng) {
-    let mut ids = events.iter().map(|event| event.id).cycle();
-    let start = Instant::now();
-    let (mut due, mut ticks) = (0.0, 0);
-    while start.elapsed() < length {
-        due += per_tick;
-        while due >= 1.0 {
-            due -= 1.0;
-            if let Some(id) = ids.next() {
-                let _span = measure(id);
-                work(random);
-            }
-        }
-        ticks += 1;
-        if let Some(rest) = (start + TICK * ticks).checked_duration_since(Instant::now()) {
-            thread::sleep(rest);
-        }
-    }
-}
-
 /// Runs a single row and writes its outcome as JSON.
 pub(crate) fn run_row(row: Row, smoke: bool) -> Result<(), Box<dyn Error>> {
     let Case { events: count, spans, .. } = row.case();
@@ -116,10 +93,15 @@ pub(crate) fn run_row(row: Row, smoke: bool) -> Result<(), Box<dyn Error>> {
     let recording = thread::scope(|scope| {
         let recording = scope.spawn(|| {
             let mut random = Rng::with_seed(42);
-            pace(&events, spans / 1e3, warm_up, &mut random);
+            let mut ids = events.iter().map(|event| event.id).cycle();
+            let mut record = || {
+                let _span = ids.next().map(measure);
+                work(&mut random);
+            };
+            pace(spans / 1e3, warm_up, &mut record);
             let others = || processor::process_time().saturating_sub(processor::thread_time());
             let (start, before) = (Instant::now(), others());
-            pace(&events, spans / 1e3, length.saturating_sub(warm_up), &mut random);
+            pace(spans / 1e3, length.saturating_sub(warm_up), record);
             let took = others().saturating_sub(before);
             took.as_secs_f64() / start.elapsed().as_secs_f64()
         });
