@@ -3,12 +3,9 @@
 mod support;
 
 use core::time::Duration;
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use support::in_turn;
+use support::{MemoryFile, in_turn};
 use tailwatch::{Collector, Event, TraceWriter, Trading, record_duration};
 
 fn builder() -> tailwatch::Builder {
@@ -20,7 +17,7 @@ fn observers_and_traces_get_the_labels() {
     let _turn = in_turn();
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = Arc::clone(&seen);
-    let file = SharedFile::default();
+    let file = MemoryFile::default();
     let trace = TraceWriter::with_labels(file.clone());
     let mut builder = builder()
         .observer(move |delivery| log.lock().unwrap().push(delivery.labels.to_string()))
@@ -36,7 +33,7 @@ fn observers_and_traces_get_the_labels() {
     trace.finish().unwrap();
     let expected = [r#"symbol="BTC",venue="X""#, r#"symbol="a\"b""#, ""];
     assert_eq!(*seen.lock().unwrap(), expected);
-    let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
+    let text = file.text();
     let rows: Vec<_> = text.lines().collect();
     assert!(rows[0].ends_with(",thread,tid,labels"), "{text}");
     assert!(
@@ -69,18 +66,4 @@ fn the_sum_of_a_family_leaves_out_events_with_other_labels() {
     collector.stop();
     let sum = collector.report().family("summed").unwrap();
     assert_eq!(sum.total.unwrap().summary.count, 2);
-}
-
-/// A file in memory.
-#[derive(Clone, Default)]
-struct SharedFile(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for SharedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

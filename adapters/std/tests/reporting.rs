@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{current_tid, in_turn, until, without_hanging};
+use support::{MemoryFile, current_tid, in_turn, until, without_hanging};
 use tailwatch::{
     Accuracy, Collector, Event, EventId, HiccupError, HiccupProbe, Outcome, RegisterError, Report,
     Reporter, TraceWriter, Trading, measure, measure_tagged, record_duration, record_value,
@@ -22,32 +22,11 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// Longer than any test takes.
 const NEVER: Duration = Duration::from_hours(1);
 
-/// A writer whose text the test can read.
-#[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Shared {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).expect("the text is UTF-8")
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn reports_come_periodically_and_the_last_one_is_complete() {
     let _turn = in_turn();
     without_hanging(|| {
-        let file = Shared::default();
+        let file = MemoryFile::default();
         let collector = Collector::builder().start().unwrap();
         collector.register_thread("main").unwrap();
         let reporter = Reporter::json_lines(&collector, INTERVAL, file.clone()).unwrap();
@@ -74,7 +53,7 @@ fn reports_come_periodically_and_the_last_one_is_complete() {
 #[test]
 fn dropping_a_reporter_writes_a_last_table() {
     let _turn = in_turn();
-    let file = Shared::default();
+    let file = MemoryFile::default();
     let collector = Collector::builder().start().unwrap();
     collector.register_thread("main").unwrap();
     let reporter = Reporter::table(&collector, NEVER, file.clone()).unwrap();
@@ -219,7 +198,7 @@ fn a_reporter_whose_writer_blocks_is_stopped_without_waiting_for_it() {
 #[test]
 fn a_trace_has_a_row_for_each_record() {
     let _turn = in_turn();
-    let file = Shared::default();
+    let file = MemoryFile::default();
     let trace = TraceWriter::new(file.clone());
     let collector = Collector::builder().observer(trace.observer()).start().unwrap();
     collector.register_thread("main, or so").unwrap();

@@ -4,13 +4,9 @@
 mod support;
 
 use core::time::Duration;
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::thread;
 
-use support::{Log, Seen, assert_accounted, in_own_process, in_thread, in_turn};
+use support::{Log, MemoryFile, Seen, assert_accounted, in_own_process, in_thread, in_turn};
 use tailwatch::{
     __private::{stamp_at, tick_of},
     Builder, Collector, Kind, MAX_PAYLOAD, Sampling, Stamp, TraceWriter, Trading, record_since,
@@ -272,25 +268,11 @@ fn sampling_takes_or_leaves_an_interval_with_its_tag() {
     assert_tagged(&seen, tags.into_iter());
 }
 
-/// A file whose contents the test reads.
-#[derive(Clone, Default)]
-struct File(Arc<Mutex<Vec<u8>>>);
-
-impl Write for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn the_row_of_a_duration_has_its_tag_and_only_an_orphan_has_a_row() {
     let _turn = in_turn();
     for (overwrites, tag_rows) in [(false, 0), (true, 1)] {
-        let file = File::default();
+        let file = MemoryFile::default();
         let trace = TraceWriter::new(file.clone());
         let builder = manual().ring_capacity(64).max_ring_capacity(64);
         let collector = builder.observer(trace.observer()).start().unwrap();
@@ -305,7 +287,7 @@ fn the_row_of_a_duration_has_its_tag_and_only_an_orphan_has_a_row() {
         }
         collector.stop();
         trace.finish().unwrap();
-        let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
+        let text = file.text();
         let rows: Vec<Vec<_>> = text.lines().map(|row| row.split(',').collect()).collect();
         let of =
             |kind: &str| -> Vec<&Vec<&str>> { rows.iter().filter(|row| row[1] == kind).collect() };

@@ -2,36 +2,13 @@
 
 mod support;
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use serde_json::Value;
-use support::in_turn;
+use support::{MemoryFile, in_turn};
 use tailwatch::{
     Collector, Outcome, TagNames, TraceWriter, Trading, WindowSpec, measure, measure_tagged, tag_of,
 };
-
-/// A file in memory.
-#[derive(Clone, Default)]
-struct File(Arc<Mutex<Vec<u8>>>);
-
-impl File {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Returns the slowest samples of `order_fill` since the start: their tags and texts.
 fn slowest(collector: &Collector) -> Vec<(Option<u64>, Option<String>)> {
@@ -115,7 +92,7 @@ fn a_tag_of_two_texts_is_shown_without_a_text() {
 fn a_trace_has_a_column_for_the_texts_of_tags() {
     let _turn = in_turn();
     let names = TagNames::new(100);
-    let files = [File::default(), File::default()];
+    let files = [MemoryFile::default(), MemoryFile::default()];
     let traces =
         [TraceWriter::new(files[0].clone()), TraceWriter::with_tag_names(files[1].clone(), &names)];
     let builder = Collector::builder().observer(traces[0].observer());

@@ -4,32 +4,14 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use support::{Log, current_tid, in_thread, in_turn};
+use support::{Log, MemoryFile, current_tid, in_thread, in_turn};
 use tailwatch::{
     Collector, Kind, Outcome, TraceWriter, Trading, WindowSpec, measure_tagged, record_end,
     record_start_tagged, record_value,
 };
-
-/// A file in memory.
-#[derive(Clone, Default)]
-struct File(Arc<Mutex<Vec<u8>>>);
-
-impl Write for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// Records a span with this tag in a new thread called `worker`, and returns the thread's number.
 fn work(tag: u64) -> u64 {
@@ -42,7 +24,7 @@ fn work(tag: u64) -> u64 {
 #[test]
 fn two_threads_of_one_name_differ_in_trace_slowest_list_and_json() {
     let _turn = in_turn();
-    let (file, log) = (File::default(), Log::default());
+    let (file, log) = (MemoryFile::default(), Log::default());
     let trace = TraceWriter::new(file.clone());
     let collector =
         Collector::builder().observer(trace.observer()).observer(log.observer()).start().unwrap();
@@ -57,7 +39,7 @@ fn two_threads_of_one_name_differ_in_trace_slowest_list_and_json() {
     let expected = [1, 2].map(|tag| ("worker".to_owned(), Some(tids[&tag])));
     assert_eq!((seen, log.count()), (BTreeSet::from(expected), 4));
 
-    let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
+    let text = file.text();
     let starts = text.lines().filter_map(|row| row.split_once(",start,"));
     let found: BTreeSet<_> = starts.map(|(_, row)| row.split_once(",,,").unwrap().1).collect();
     let rows = [1, 2].map(|tag| format!("{tag},worker,{}", tids[&tag]));

@@ -7,7 +7,7 @@ use core::{
     time::Duration,
 };
 use std::{
-    io::Write,
+    io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::Instant,
@@ -33,6 +33,26 @@ impl Seen {
     /// Returns the tick at which the span of this START or END began, which is the same for both.
     pub(crate) fn start_tick(&self) -> u64 {
         self.record.ticks() - if self.kind == Kind::Start { 0 } else { self.record.payload() }
+    }
+}
+
+/// A file in memory, whose clones share their contents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryFile(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryFile {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).expect("the text is UTF-8")
+    }
+}
+
+impl Write for MemoryFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
