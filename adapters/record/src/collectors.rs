@@ -56,8 +56,8 @@ pub trait Collectors: Sync {
     /// Returns the clock of the installed collector.
     fn installed_clock(&self) -> Option<ThreadClock>;
 
-    /// Takes note that a span, which began at the tick `start`, has ended on a thread that has no
-    /// ring for its END.
+    /// Counts the END of a span that began at the tick `start`, on a thread without a ring. The END
+    /// is lost.
     fn lose_end(&self, event: EventId, start: u64);
 }
 

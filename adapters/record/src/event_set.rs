@@ -127,8 +127,8 @@ impl EventSet {
         data.events.iter().zip(data.numbers).map(with_number)
     }
 
-    /// Returns the numbers of the events, in the order of the variants. Whoever builds collectors
-    /// assigns them.
+    /// Returns the numbers of the events, in the order of the variants. The builder of a
+    /// collector assigns them.
     pub fn numbers(&self) -> &'static [EventNumber] {
         (self.0)().numbers
     }

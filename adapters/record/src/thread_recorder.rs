@@ -1,9 +1,9 @@
 //! The recorder of the current thread, which writes records into the thread's ring.
 //!
 //! The recorder is in a thread-local, with copies of what a span reads. A thread without a ring has
-//! a recorder too. Its copies of the gate are those of a closed one, which leads a START to the
-//! rare path. Its clock counts as the operating system's, which the rare path reads at an END. The
-//! hot path therefore does not ask whether the thread has a ring. The crate `tailwatch` gives the
+//! a recorder too: its gate is closed, so a START takes the rare path. Its clock is the operating
+//! system's, so an END reads the clock on the rare path. The hot path therefore does not check
+//! whether the thread has a ring. The crate `tailwatch` gives the
 //! thread a ring, and takes it away before the thread ends. The recorder has no destructor, so it
 //! can be used until the end of the thread.
 
@@ -34,7 +34,8 @@ use crate::{
 };
 
 /// The number of switches in the gate of a collector: one byte for every event id, so that the hot
-/// path needs no bounds check. That of [`EventId::UNNUMBERED`] is [closed](Gate::close_event).
+/// path needs no bounds check. The switch of [`EventId::UNNUMBERED`] is
+/// [closed](Gate::close_event).
 ///
 /// It is 2 under the model checker, which tracks every atomic as an object of its own, and whose
 /// models need no more.
@@ -92,7 +93,7 @@ impl LargerRing for RingOffer {
     #[inline(always)]
     fn take(&self) -> Option<Producer<'static>> {
         let LargerRingAt { offer, taker } = self.0?;
-        // Relaxed: whoever takes the ring orders its memory.
+        // Relaxed: `taker` orders the memory of the ring.
         if offer.load(Relaxed).is_null() { None } else { taker.take() }
     }
 }

@@ -45,7 +45,7 @@ pub struct Delivery<'d> {
     /// The name of the thread that wrote the record.
     pub thread: &'d str,
     /// The number that the operating system gave the thread: on Linux and Android, that of `gettid`
-    /// in the process's own namespace. `None` on other systems. It tells apart threads of one name.
+    /// in the process's own namespace. `None` on other systems. Threads of one name differ in it.
     /// A later thread may get the number of one that has ended.
     pub tid: Option<u64>,
     /// The record in the form in which it was in the ring.

@@ -1,4 +1,4 @@
-//! Threads that share a name are told apart by the number that the operating system gave them.
+//! The number that the operating system gave a thread distinguishes threads of one name.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 

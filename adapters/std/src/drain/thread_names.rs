@@ -6,8 +6,8 @@
 //! many threads come and go. It grows only if over half of its numbers are in use, so it takes
 //! little memory even if all threads are short-lived.
 //!
-//! If more threads than the table holds are in use, those of one name share a number, and are shown
-//! without their number of the operating system.
+//! If more threads are in use than the table holds, threads of one name share an entry, which is
+//! shown without a number from the operating system.
 
 use std::{collections::HashMap, sync::Arc};
 

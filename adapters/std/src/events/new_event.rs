@@ -35,7 +35,7 @@ impl<'t> NewEvent<'t> {
         Self { target, name: name.to_owned(), labels: Vec::new(), unit: Unit::Time }
     }
 
-    /// Adds a label. Labels tell events of the same name apart; their order does not matter.
+    /// Adds a label. Labels distinguish events of the same name. Their order does not matter.
     ///
     /// A key consists of ASCII letters, digits and underscores and does not begin with a digit. It
     /// cannot be `event`, `kind`, `le`, `quantile`, `window`, `outcome`, `job` or `instance`, or

@@ -166,8 +166,8 @@ pub(crate) fn origin_of(id: EventId) -> String {
     }
 }
 
-/// Returns a name for what was recorded of an event that the collector does not have: that of its
-/// set or of the event itself, or its number if that is all that is known.
+/// Returns a name under which to count the records of an event that the collector does not have:
+/// the name of its set, or of an event made at run time, or else the number.
 pub(crate) fn name_of_unlisted(id: EventId) -> String {
     match process::lock().numbers().owners.get(&id) {
         Some(Owner::Assigned(set, _)) => set.name().to_owned(),

@@ -36,8 +36,8 @@ impl Breaches {
         self.breached[usize::from(id.get())].load(Relaxed) != 0
     }
 
-    /// Sets whether this event has limits, and whether one of them is violated. Only whoever has
-    /// the drain may call this.
+    /// Sets whether this event has limits, and whether one of them is violated. The caller must
+    /// hold the drain.
     pub(crate) fn set(&self, id: EventId, has_limits: bool, is_violated: bool) {
         let index = usize::from(id.get());
         let is_unjudged = has_limits && self.unjudged.load(Relaxed) != 0;

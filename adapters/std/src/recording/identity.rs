@@ -1,5 +1,4 @@
-//! What tells one recording thread from another: its name, and the number that the operating system
-//! gave it.
+//! The identity of a recording thread: its name, and the number that the operating system gave it.
 
 use std::{sync::Arc, thread};
 

@@ -89,7 +89,7 @@ impl Lane {
         !self.ring.0.load(Relaxed).is_null()
     }
 
-    /// Makes the lane, which has a ring, active, as that of this thread, the current one.
+    /// Makes this the lane of `thread`, which must be the current thread, and active.
     ///
     /// # Panics
     /// Panics if the lane has no ring.

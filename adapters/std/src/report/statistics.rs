@@ -53,8 +53,8 @@ pub struct SlowSample {
     /// The name of the thread that ended the span, or recorded the duration or value.
     pub thread: Arc<str>,
     /// The number that the operating system gave that thread, as in [`Delivery`](crate::Delivery).
-    /// `None` except on Linux and Android, and if the slowest samples are of more threads at once
-    /// than tailwatch can tell apart, which are over 65,000.
+    /// `None` except on Linux and Android, and if the slowest samples come from more threads
+    /// at once than tailwatch can distinguish (over 65,000).
     pub tid: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Labels that tell the threads in a report apart.
+//! Labels that distinguish the threads in a report.
 
 use std::collections::{HashMap, HashSet};
 

@@ -131,7 +131,7 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
     /// The events that have the limit.
     pub(crate) selection: Selection,
-    /// Those of them that exist.
+    /// The selected events that exist now.
     pub(crate) events: Vec<EventId>,
     /// The unit of a limit on a quantile.
     pub(crate) unit: Unit,
