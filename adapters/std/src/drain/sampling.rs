@@ -5,10 +5,13 @@
 //! at most 15. Each record carries its k and counts 2^k times, so counts stay correct on average
 //! even if the share changes. A rare slow span may be left out entirely.
 
-use core::{error, fmt, time::Duration};
+mod error;
+
+use core::time::Duration;
 
 use tailwatch_core::EventId;
 
+pub use self::error::SamplingError;
 use super::{event_ids::EventIds, positions::Positions};
 
 /// The largest k: 1 in 2^15 = 32,768 spans is recorded.
@@ -110,15 +113,16 @@ struct SampledEvent {
     /// 1 in 2^k spans is recorded at present.
     k: u8,
     /// The number of occurrences at the last check of the rates, including an estimate of those
-    /// that sampling left out.
-    seen: u64,
+    /// that sampling left out. `None` if there was no check since the share may change by itself:
+    /// the first one finds the number, and the second one a rate.
+    seen: Option<u64>,
     /// The rate in events per second at the check `rated_at`, the last one at which it was not 0.
     rate: f64,
     /// When the rate was found, as the time since the start.
     rated_at: Duration,
     /// For a rate limit that is in effect: the time from which the rate is averaged to decide
-    /// whether to record everything again, and the number of events up to that time.
-    calm_since: (Duration, u64),
+    /// whether to record everything again, and `seen` as of that time.
+    calm_since: (Duration, Option<u64>),
     /// Whether not everything was recorded at some time since the last call of
     /// [`Sampler::take_thinned`].
     was_thinned: bool,
@@ -144,10 +148,10 @@ impl SampledEvent {
             id,
             sampling: Sampling::default(),
             k: 0,
-            seen: 0,
+            seen: None,
             rate: 0.0,
             rated_at: Duration::ZERO,
-            calm_since: (Duration::ZERO, 0),
+            calm_since: (Duration::ZERO, None),
             was_thinned: false,
         }
     }
@@ -171,13 +175,14 @@ impl Sampler {
     pub(crate) fn set(&mut self, id: EventId, sampling: Sampling) -> Option<u8> {
         let position = self.positions.of(id)?;
         let event = self.events.get_mut(position)?;
-        self.adaptive.retain(|adaptive| *adaptive != position);
-        if !matches!(sampling, Sampling::Rate(_)) {
-            self.adaptive.push(position);
-            self.adaptive.sort_unstable();
+        if matches!(sampling, Sampling::Rate(_)) {
+            self.adaptive.retain(|adaptive| *adaptive != position);
+        } else if let Err(index) = self.adaptive.binary_search(&position) {
+            self.adaptive.insert(index, position);
+            // All that happened before the first check happened since the start.
+            event.seen = self.checked_at.is_zero().then_some(0);
         }
         event.sampling = sampling;
-        event.calm_since = (self.checked_at, event.seen);
         event.k = match sampling {
             Sampling::Rate(rate) => nearest(rate),
             Sampling::RateLimit { .. } => 0,
@@ -246,7 +251,9 @@ impl Sampler {
     ///
     /// `since_start` is the time since the start. `recorded` has the events that have happened
     /// since the last check of the rates; a check clears it. `count` returns how often an event has
-    /// happened so far, including an estimate of what sampling left out. `cost` is the share of a
+    /// happened so far, including an estimate of what sampling left out. It is called only for
+    /// events whose share may change by itself, because it makes the aggregator add up their newest
+    /// samples. `cost` is the share of a
     /// core that measuring takes; it is `Some` once per second. Calls `changed` with each event
     /// whose k changes, and the new k.
     pub(crate) fn adjust(
@@ -260,22 +267,25 @@ impl Sampler {
         let elapsed = since_start.saturating_sub(self.checked_at);
         if elapsed >= ADJUST_EVERY {
             self.checked_at = since_start;
-            for position in recorded.iter().filter_map(|id| self.positions.of(id)) {
-                let event = &mut self.events[position];
-                let seen = count(event.id);
-                #[expect(clippy::cast_precision_loss, reason = "a rate needs only a few digits")]
-                let happened = seen.saturating_sub(event.seen) as f64;
-                event.seen = seen;
-                event.rate = happened / elapsed.as_secs_f64();
-                event.rated_at = since_start;
-            }
-            recorded.clear();
             for index in 0..self.adaptive.len() {
                 let position = self.adaptive[index];
+                let event = &mut self.events[position];
+                if recorded.contains(event.id) {
+                    let seen = count(event.id);
+                    let before = event.seen.replace(seen).unwrap_or(seen);
+                    #[expect(
+                        clippy::cast_precision_loss,
+                        reason = "a rate needs only a few digits"
+                    )]
+                    let happened = seen.saturating_sub(before) as f64;
+                    event.rate = happened / elapsed.as_secs_f64();
+                    event.rated_at = since_start;
+                }
                 if let Some(k) = self.events[position].k_within_limit(since_start) {
                     self.set_k(position, k, &mut changed);
                 }
             }
+            recorded.clear();
         }
         if let Some(cost) = cost {
             self.keep_budgets(cost, &mut changed);
@@ -353,78 +363,12 @@ impl SampledEvent {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate needs only a few digits")]
-        let rate = self.seen.saturating_sub(seen) as f64 / elapsed.as_secs_f64();
+        let rate =
+            self.seen.unwrap_or(0).saturating_sub(seen.unwrap_or(0)) as f64 / elapsed.as_secs_f64();
         self.calm_since = (now, self.seen);
         (rate < LIFTED_BELOW * above).then_some(0)
     }
 }
-
-/// The error returned when an event cannot be sampled as requested.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SamplingError {
-    /// The collector has no such event.
-    UnknownEvent {
-        /// The event's number.
-        id: EventId,
-    },
-    /// The share is not above 0 and at most 1.
-    Rate {
-        /// The requested share.
-        rate: f64,
-    },
-    /// The rate limit is not a finite number above 0.
-    Above {
-        /// The requested limit in events per second.
-        above: f64,
-    },
-    /// The budget is not a finite number above 0.
-    Budget {
-        /// The requested budget as a share of one core.
-        max_cpu: f64,
-    },
-    /// The collector belongs to the process from which this one was forked.
-    Forked,
-}
-
-impl fmt::Display for SamplingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownEvent { id } => {
-                write!(
-                    f,
-                    "the collector has no event with the id {id}, so the event cannot be sampled; \
-                     add its set of events with `Builder::events`"
-                )
-            }
-            Self::Forked => f.write_str(
-                "the collector belongs to the process from which this one was forked; set the \
-                 sampling there",
-            ),
-            Self::Rate { rate } => write!(
-                f,
-                "the sampling rate is {rate}; expected a number above 0 and at most 1 (to record \
-                 nothing of an event, switch it off)"
-            ),
-            Self::Above { above } => {
-                write!(
-                    f,
-                    "the rate limit is {above} per second; expected a finite number above 0, such \
-                     as 1000"
-                )
-            }
-            Self::Budget { max_cpu } => {
-                write!(
-                    f,
-                    "the budget is {max_cpu}; expected a finite number above 0, such as 0.01 for \
-                     1 % of a core"
-                )
-            }
-        }
-    }
-}
-
-impl error::Error for SamplingError {}
 
 #[cfg(test)]
 mod tests {
@@ -555,6 +499,8 @@ mod tests {
         adjust_after(&mut sampler, &mut so_far, 2);
         sampler.set(ONE, Sampling::RateLimit { above: 1_000.0, sample: 0.1 });
         assert_eq!(adjust_after(&mut sampler, &mut so_far, 2), [0_u8; 0]);
+        assert_eq!(adjust_after(&mut sampler, &mut so_far, 250), [0_u8; 0]);
+        assert_eq!(adjust_after(&mut sampler, &mut so_far, 251), [3]);
     }
 
     #[test]
@@ -592,7 +538,7 @@ mod tests {
             ADJUST_EVERY,
             Some(1.0),
             &mut set(&[ONE]),
-            |_| u64::MAX,
+            |_| panic!("nothing asks for the count at a fixed rate"),
             |_, _| panic!("a fixed rate does not change"),
         );
     }
