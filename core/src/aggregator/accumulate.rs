@@ -12,8 +12,9 @@
 //! staged sums in one loop.
 //!
 //! Of an event that happens rarely, hardly any two samples belong to the same slices. Its batch
-//! therefore may be *mixed*: with a sample of other slices, only the exemplars are committed. The
-//! samples in the batch follow later, each to the slices of its own tick.
+//! therefore may be *mixed*: samples of several slices, each of which is committed to the slices of
+//! its own tick. A mixed batch stages an exemplar of every sample, in the order of arrival, and
+//! commits the exemplars whenever their list is full.
 
 use core::ops::Range;
 
@@ -99,7 +100,15 @@ impl<S: Storage> Row<'_, S> {
                 self.buckets().count(weighted, self.staged);
             }
         }
+        let is_mixed = !S::Repr::IS_COMPACT && self.state.staged.is_mixed;
         let (value, list) = (weighted.value(), self.staged_exemplars());
+        if is_mixed {
+            exemplars::append(list, new_exemplar(value, origin));
+            if exemplars::is_full(list) {
+                self.commit_exemplars();
+            }
+            return !S::ABSENT.slowest;
+        }
         let is_slow = !S::ABSENT.slowest && exemplars::is_slow(list, value);
         if is_slow {
             exemplars::insert(list, new_exemplar(value, origin));
@@ -118,8 +127,9 @@ impl<S: Storage> Row<'_, S> {
         if S::Repr::IS_COMPACT {
             return 0;
         }
-        if core::mem::take(&mut self.state.staged.is_mixed) {
+        if self.state.staged.is_mixed {
             self.commit_exemplars();
+            self.state.staged.is_mixed = false;
             return self.commit_batch(None);
         }
         self.sum_batch();
@@ -144,8 +154,13 @@ impl<S: Storage> Row<'_, S> {
     /// Ends the current batch. Returns the ranges of its samples in the buffer.
     fn take_batch(&mut self) -> [Range<usize>; 2] {
         let len = core::mem::take(&mut self.state.staged.batch) as usize;
-        // The batch consists of the `len` samples before index `next`. The buffer wraps around, so
-        // the first `at_end` of them may lie at its end.
+        self.newest(len)
+    }
+
+    /// Returns the ranges of the newest `len` samples in the buffer, oldest first.
+    fn newest(&self, len: usize) -> [Range<usize>; 2] {
+        // These are the `len` samples before index `next`. The buffer wraps around, so the first
+        // `at_end` of them may lie at its end.
         let next = self.state.next_sample;
         let at_end = len.saturating_sub(next);
         [self.samples.len() - at_end..self.samples.len(), next + at_end - len..next]
@@ -298,12 +313,26 @@ impl<S: Storage> Row<'_, S> {
     /// Commits the exemplars of the staged samples, which must not be from the future.
     fn commit_exemplars(&mut self) {
         self.state.staged.min_slow_value = Counter::<S>::ZERO;
-        self.merge_staged_exemplars(self.total_list());
-        for window in self.windows {
-            let Some(slice) = window.slice_index(self.state.staged.from) else { continue };
-            self.merge_staged_exemplars(slice);
+        if !self.state.staged.is_mixed {
+            self.merge_staged_exemplars(self.total_list());
+            for window in self.windows {
+                let Some(slice) = window.slice_index(self.state.staged.from) else { continue };
+                self.merge_staged_exemplars(slice);
+            }
+            self.staged_exemplars().fill(Exemplar::EMPTY);
+            return;
         }
-        self.staged_exemplars().fill(Exemplar::EMPTY);
+        // These are of the newest samples in the batch, in the same order.
+        let staged = exemplars::in_use(self.staged_exemplars()).len();
+        for (index, sample) in self.newest(staged).into_iter().flatten().enumerate() {
+            let exemplar = core::mem::take(&mut self.staged_exemplars()[index]);
+            exemplars::merge(self.exemplar_list(self.total_list()), &[exemplar]);
+            let Some(tick) = self.samples[sample].tick() else { continue };
+            for window in self.windows {
+                let Some(slice) = window.slice_index(tick) else { continue };
+                exemplars::merge(self.exemplar_list(slice), &[exemplar]);
+            }
+        }
     }
 
     /// Commits the staged samples, of which there must be some, to the total and, if `in_windows`,
@@ -477,9 +506,13 @@ impl<S: Storage> Aggregator<S> {
         let are_many = staged.sums.count() > 0 || staged.batch > FEW_SAMPLES && !staged.is_mixed;
         if !Self::COMMITS_LATE || is_future || are_many || !are_ticks_exact {
             self.commit(row);
-        } else if staged.batch > 0 {
-            staged.is_mixed = true;
-            self.row(row).commit_exemplars();
+        } else if staged.batch > 0 && !staged.is_mixed {
+            let mut row = self.row(row);
+            // Several exemplars are sorted, and so not in the order of arrival.
+            if row.state.staged.batch > 1 || exemplars::is_full(row.staged_exemplars()) {
+                row.commit_exemplars();
+            }
+            row.state.staged.is_mixed = true;
         }
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;

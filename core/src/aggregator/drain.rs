@@ -89,21 +89,10 @@ impl<S: Storage> Aggregator<S> {
     /// the slice among those of all windows.
     fn clear_slice(&mut self, window: WindowFilter, slice: usize) {
         <S::Repr as Repr>::Sample::remove_slice(self.storage.parts().samples, window, slice);
-        if S::Repr::IS_COMPACT {
-            for row in 0..self.shape().rows() {
-                self.row(row).clear_slice(slice);
-            }
-            return;
-        }
-        let (mut next, events) = (self.first_used, self.shape().events);
-        while let Some(row) = usize::from(next).checked_sub(1).filter(|row| *row < events) {
+        // Not along the chain of used rows: the processor could fetch no row from memory before it
+        // has the previous one.
+        for row in 0..self.shape().rows() {
             self.row(row).clear_slice(slice);
-            let state = self.state(row);
-            next = state.next_used;
-            let corrected = usize::from(state.corrected);
-            if corrected > 0 {
-                self.row(corrected).clear_slice(slice);
-            }
         }
     }
 
@@ -405,9 +394,11 @@ impl<S: Storage> Row<'_, S> {
     /// Removes all samples of the slice with this index from the row.
     #[inline(always)]
     fn clear_slice(&mut self, slice: usize) {
-        // The exemplars of a mixed batch are committed before its samples.
-        let is_mixed = !S::Repr::IS_COMPACT && self.state.staged.is_mixed;
-        if self.slices[slice].count() == 0 && !is_mixed {
+        if self.slices[slice].count() == 0 {
+            // The exemplars of a mixed batch are committed before its samples.
+            if !S::Repr::IS_COMPACT && self.exemplar_list(slice).iter().any(Exemplar::is_in_use) {
+                self.exemplar_list(slice).fill(Exemplar::EMPTY);
+            }
             return;
         }
         if self.has_histograms() {

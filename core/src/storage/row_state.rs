@@ -122,7 +122,8 @@ pub(crate) struct Staged<R: Repr> {
     /// The slices that the tick `from` belongs to, like the ticks after it, `ticks` in all.
     pub(crate) slices: SliceSet,
     /// Whether the batch also has samples of other slices. Nothing else is staged then, except for
-    /// exemplars. Always `false` in compact storage.
+    /// the exemplars of the newest samples in the batch, in the same order as these. Always `false`
+    /// in compact storage.
     pub(crate) is_mixed: bool,
     /// Samples below this value do not become exemplars of the staged samples: enough that are at
     /// least as slow are staged already. Wide storage compares each sample with it first, which is
