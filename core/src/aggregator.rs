@@ -161,10 +161,8 @@ pub struct Aggregator<S> {
     /// How many events have had a sample. Not counted in compact storage, whose arrays take their
     /// memory from the start.
     used_events: u16,
-    /// How many of these have a summary that is corrected for coordinated omission.
-    used_corrections: u16,
     /// The link to the first row in the chain of the rows that have had a sample: the others need
-    /// no look when a slice ends. Compact storage, which has few rows, uses neither this nor the
+    /// no look when all staged samples are committed. Compact storage, which has few rows, uses neither this nor the
     /// following fields.
     first_used: u16,
     /// The link to the first row in the chain of the rows that have had a limit.
@@ -270,7 +268,6 @@ impl<S: Storage> Aggregator<S> {
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
             used_events: 0,
-            used_corrections: 0,
             first_used: LAST_LINK,
             first_watched: LAST_LINK,
             used_rules: 0,

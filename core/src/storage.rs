@@ -6,6 +6,7 @@ pub(crate) mod declare;
 pub(crate) mod row;
 pub(crate) mod row_state;
 pub(crate) mod shape;
+pub(crate) mod used_blocks;
 
 use self::{row_state::RowState, shape::Shape};
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
 ///
 /// A *row* is an event, or the corrected summary of an event with an expected interval: a second
 /// summary of its samples, corrected for coordinated omission. The rows of the events come first.
-/// The arrays `slices` and `counts`, and the first part of `totals`, consist of one section of
-/// equal length per row.
+/// The array `slices` consists of one section of equal length per row. So do `counts` and the first
+/// part of `totals` in compact storage; in wide storage, these have a section for each *group* of 8
+/// rows, or of as many as are left.
 ///
 /// Each window is cut into intervals of equal length, its *slices*. The slices of a row are those
 /// of the first window, then those of the second, and so on.
@@ -38,9 +40,11 @@ pub struct StorageParts<'s, R: Repr, C> {
     pub rows: &'s mut [RowState<R>],
     /// The count, sums and extremes of the samples in each slice, row after row.
     pub slices: &'s mut [R::Moments],
-    /// The bucket counts of the slices, row after row, and in wide storage window after window. A
-    /// few neighbouring buckets form a block. With the slices A, B and C of a window (in compact
-    /// storage, of a row), the order of the blocks is A0 B0 C0 A1 B1 C1 ….
+    /// The bucket counts of the slices, row after row, and in wide storage group after group, each
+    /// window after window. A few neighbouring buckets form a block. With the slices A, B and C of a
+    /// row, the order of the blocks is A0 B0 C0 A1 B1 C1 …. In wide storage, these are the slices of
+    /// a window, and with the rows R and S of a group, the order is A0 B0 C0 of R, A0 B0 C0 of S,
+    /// A1 B1 C1 of R ….
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
     pub totals: &'s mut [R::Counter],

@@ -208,6 +208,7 @@ impl Drain {
     /// Returns the health, after the contents of a report were filled in, which commits the samples
     /// of all events that have any uncommitted ones.
     fn health(&mut self) -> Health {
+        let memory_bytes = (self.pool.bytes() + self.used_bytes()) as u64;
         let counters = self.aggregator.committed_counters();
         let [orphans, abandoned] = self.publisher.unpaired();
         let name =
@@ -231,7 +232,7 @@ impl Drain {
             unlisted: self.readers.unlisted.by_name(),
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
             overhead_ratio: self.coverage.overhead_ratio(),
-            memory_bytes: (self.pool.bytes() + self.used_bytes()) as u64,
+            memory_bytes,
             reserved_bytes: reserved_bytes(&self.aggregator.shape(), self.pool.lane_count()) as u64,
             ..Health::default()
         };
@@ -240,7 +241,7 @@ impl Drain {
     }
 
     /// Returns the bytes in use of what [`reserved_bytes`] counts in full.
-    fn used_bytes(&self) -> usize {
+    fn used_bytes(&mut self) -> usize {
         let shape = self.aggregator.shape();
         let (events, used) = (self.events.len(), self.aggregator.used_events());
         let report = events * summaries_bytes(&shape) + used * report_data_bytes(&shape);

@@ -171,6 +171,7 @@ impl<S: Storage> Row<'_, S> {
     fn commit_batch(&mut self, tick: Option<u64>) -> u64 {
         let (buckets, has_histograms) = (self.buckets(), self.has_histograms());
         let (mut overflow, mut indices) = (0_u64, [0; MAX_BATCH as usize]);
+        let mut used_blocks = self.used_blocks();
         for samples in self.take_batch() {
             let mut rest = &self.samples[samples];
             while let [first, ..] = rest {
@@ -188,7 +189,8 @@ impl<S: Storage> Row<'_, S> {
                 for (index, sample) in indices.iter_mut().zip(counted) {
                     let weighted = sample.weighted();
                     *index = buckets.index(weighted.value());
-                    overflow += self.total[*index].add(weighted.weight());
+                    used_blocks.insert(*index);
+                    overflow += self.total.add(0, *index, weighted.weight());
                 }
                 let Some(tick) = tick else { continue };
                 for (number, window) in self.windows.iter().enumerate() {
@@ -203,6 +205,7 @@ impl<S: Storage> Row<'_, S> {
                 }
             }
         }
+        self.state.used_blocks = used_blocks.bits();
         overflow + self.count_windows()
     }
 
@@ -366,8 +369,14 @@ impl<S: Storage> Row<'_, S> {
         let used = if self.has_histograms() { self.buckets().index_range(&moments) } else { 0..0 };
 
         self.state.total.merge(&moments);
-        for (total, staged) in self.total[used.clone()].iter_mut().zip(&self.staged[used.clone()]) {
-            overflow += total.merge(*staged);
+        if self.has_histograms() {
+            if !S::Repr::IS_COMPACT {
+                let mut used_blocks = self.used_blocks();
+                used_blocks.insert_all(self.staged, &used);
+                self.state.used_blocks = used_blocks.bits();
+            }
+            let weight = self.state.total.weight();
+            overflow += self.total.add_all::<S::Repr>(0, self.staged, &used, weight);
         }
         self.merge_staged_exemplars(self.total_list());
         for (number, window) in if in_windows { self.windows } else { &[] }.iter().enumerate() {
@@ -517,9 +526,7 @@ impl<S: Storage> Aggregator<S> {
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;
             self.first_used = link(row_number(row));
-            let is_corrected = self.state(row).corrected > 0;
             self.used_events += 1;
-            self.used_corrections += u16::from(is_corrected);
         }
         let mut row = self.row(row);
         (row.state.staged.ticks, row.state.staged.slices) = (0, SliceSet::NONE);

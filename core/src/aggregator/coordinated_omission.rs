@@ -18,7 +18,7 @@ use crate::{
     arithmetic,
     event::Unit,
     repr::StoredMoments,
-    statistics::{histogram::count::Count, select::WeightedSample, window::Window},
+    statistics::{select::WeightedSample, window::Window},
     storage::{Storage, row::Row},
 };
 
@@ -110,7 +110,10 @@ impl<S: Storage> Row<'_, S> {
     /// Adds `weight` to a bucket, in the total and in the slices that contain `tick`. Returns the
     /// weight that did not fit.
     fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
-        let mut overflow = self.total[bucket].add(weight);
+        let mut used_blocks = self.used_blocks();
+        used_blocks.insert(bucket);
+        self.state.used_blocks = used_blocks.bits();
+        let mut overflow = self.total.add(0, bucket, weight);
         for window in self.windows {
             let Some(slice) = tick.and_then(|tick| window.slice_index(tick)) else { continue };
             let mut counts = self.counts.of_window::<S::Repr>(window);

@@ -387,7 +387,8 @@ impl<S: Storage> Row<'_, S> {
             && self.is_counted(number)
         {
             let used = self.buckets().index_range(&self.slices[slice].moments());
-            self.counts.of_window::<S::Repr>(window).clear::<S::Repr>(slice, &used, self.total);
+            let used_blocks = self.used_blocks();
+            self.counts.of_window::<S::Repr>(window).clear::<S::Repr>(slice, &used, used_blocks);
         }
     }
 
@@ -404,7 +405,8 @@ impl<S: Storage> Row<'_, S> {
         if self.has_histograms() {
             // Compact storage clears all blocks, which takes less flash.
             if S::Repr::IS_COMPACT {
-                self.counts.clear::<S::Repr>(slice, &(0..self.total.len()), self.total);
+                let (all, used_blocks) = (0..self.folded.len(), self.used_blocks());
+                self.counts.clear::<S::Repr>(slice, &all, used_blocks);
             } else {
                 self.clear_counts(slice);
             }

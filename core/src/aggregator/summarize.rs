@@ -398,7 +398,7 @@ impl<S: Storage> Aggregator<S> {
     fn count_at(&mut self, selection: &SelectionOf<S>, bucket: usize) -> Counter<S> {
         let mut row = self.row(selection.row);
         match selection.scope {
-            Scope::Total => row.total[bucket],
+            Scope::Total => row.total.sum_at(bucket, 0, 1),
             Scope::Window(window) => {
                 let slices = row.windows[window].slice_indices();
                 let window = &row.windows[window];
@@ -481,16 +481,17 @@ impl<S: Storage> Aggregator<S> {
             return (0, &[]);
         }
         let used = row.buckets().index_range(&selection.moments);
-        let Row { windows, slices: moments, mut counts, total, folded, .. } = row;
-        let Scope::Window(window) = selection.scope else {
-            return (used.start, &total[used]);
-        };
-        let slices = windows[window].slice_indices();
-        let (first_slice, moments) = (slices.start, &moments[slices]);
-        let window_weight = selection.moments.weight();
-        // The totals show which buckets have never had a sample, so that `sum` can skip them.
-        let counts = counts.of_window::<S::Repr>(&windows[window]);
-        counts.sum::<S::Repr>((first_slice, moments, window_weight), &used, total, folded);
+        let (weight, used_blocks) = (selection.moments.weight(), row.used_blocks());
+        let Row { windows, slices, mut counts, total, folded, .. } = row;
+        match selection.scope {
+            Scope::Total => total.copy(0, &used, folded),
+            Scope::Window(window) => {
+                let (window, indices) = (&windows[window], windows[window].slice_indices());
+                let counts = counts.of_window::<S::Repr>(window);
+                let slices = (indices.start, &slices[indices], weight);
+                counts.sum::<S::Repr>(slices, &used, used_blocks, folded);
+            }
+        }
         (used.start, &folded[used])
     }
 }

@@ -1,8 +1,13 @@
 //! Which events are in use, and whether anything changed without a record: what a drain needs to
 //! publish only what changed.
 
-use super::{Aggregator, counters::Counters};
-use crate::{repr::Wide, storage::Storage};
+use super::{Aggregator, Counter, MomentsOf, counters::Counters};
+use crate::{
+    repr::{Repr, Wide},
+    spans::exemplars::Exemplar,
+    statistics::window::Window,
+    storage::{Storage, row::Row, shape::Shape},
+};
 
 impl<S: Storage> Aggregator<S> {
     /// Returns the [`counters`](Self::counters) without committing staged samples. If some did not
@@ -33,16 +38,38 @@ impl<S: Storage<Repr = Wide>> Aggregator<S> {
     }
 
     /// Returns how many bytes of the storage have come into use: those that are
-    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample.
-    /// The rest of the storage still consists of the zeros that it was created with. Takes constant
-    /// time.
+    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample. The
+    /// rest of the storage still consists of the zeros that it was created with.
     ///
-    /// An event counts in full from its first sample on. The slices of its windows really come into
-    /// use one after another.
-    pub fn used_bytes(&self) -> usize {
+    /// Of an event's bucket counts, those count that lie near a bucket which has had a sample, in
+    /// all windows that need counts; of its buffered samples, as many as there are; of the rest,
+    /// everything. Takes time linear in the number of events.
+    pub fn used_bytes(&mut self) -> usize {
         let shape = self.storage.shape();
-        shape.bytes_once()
-            + usize::from(self.used_events) * shape.bytes_per_event::<S::Count>()
-            + usize::from(self.used_corrections) * shape.bytes_per_correction::<S::Count>()
+        let rows = (0..shape.rows()).map(|row| self.row(row).used_bytes(&shape));
+        shape.bytes_once() + rows.sum::<usize>()
+    }
+}
+
+impl<S: Storage<Repr = Wide>> Row<'_, S> {
+    /// Returns how many bytes of the row's sections have come into use.
+    fn used_bytes(&self, shape: &Shape) -> usize {
+        let samples = self.state.total.count() + self.state.staged.sums.count();
+        let samples = samples.saturating_add(self.state.staged.batch.into());
+        if samples == 0 {
+            return 0;
+        }
+        let counter = size_of::<Counter<S>>();
+        let counted = |(number, window): (usize, &Window)| {
+            if self.is_counted(number) { window.slice_indices().len() } else { 0 }
+        };
+        let slices = self.windows.iter().enumerate().map(counted).sum::<usize>();
+        let staged = if self.staged.is_empty() { 0 } else { counter };
+        let per_bucket = slices * size_of::<S::Count>() + counter + staged;
+        let buffered = usize::try_from(samples).unwrap_or(usize::MAX).min(self.samples.len());
+        shape.slices * size_of::<MomentsOf<S>>()
+            + self.used_blocks().buckets().min(shape.padded_buckets()) * per_bucket
+            + buffered * size_of::<<S::Repr as Repr>::Sample>()
+            + self.exemplars() * size_of::<Exemplar>()
     }
 }

@@ -9,15 +9,23 @@
 //! then block 1 of every slice, and so on. With the slices A, B and C, the order is A0 B0 C0 A1 B1
 //! C1 ….
 //!
+//! In wide storage, the rows are divided into *groups* of [`ROWS_PER_GROUP`], and the blocks that
+//! cover the same buckets in the rows of a group are adjacent, too: with the rows R and S, A0 B0 C0
+//! of R, A0 B0 C0 of S, A1 B1 C1 of R …. The counts since the start lie in groups as well.
+//!
 //! - Blocks let one vector instruction add several counts.
 //! - The interleaved order lets the slices of a window be summed from adjacent memory. It also
 //!   keeps the counts of an event in few pages, because its samples usually fall into few buckets,
 //!   the same ones in all slices.
+//! - The values of different events usually fall into few blocks, most of them the same ones. In a
+//!   group, the counts of these blocks fill pages of memory, and the pages of the others stay
+//!   unused.
 //! - In wide storage, a window whose samples are all in the sample buffer needs no counts. So the
 //!   counts of each window lie in pages of their own, which then stay unused.
 
 use core::ops::Range;
 
+use super::used_blocks::UsedBlocks;
 use crate::{
     repr::{Repr, StoredMoments},
     statistics::{histogram::count::Count, window::Window},
@@ -26,6 +34,9 @@ use crate::{
 /// The number of buckets in a block: 16 counters of 32 bits fill a cache line of 64 bytes.
 pub(crate) const BLOCK: usize = 16;
 
+/// The number of rows in a group: few, so that a row has its counts in few pages.
+const ROWS_PER_GROUP: usize = 8;
+
 /// Rounds a number of buckets up to whole blocks.
 #[inline(always)]
 pub(crate) const fn padded(buckets: usize) -> usize {
@@ -33,60 +44,105 @@ pub(crate) const fn padded(buckets: usize) -> usize {
 }
 
 /// Returns the indices of the blocks that contain the buckets with the given indices.
-fn blocks(buckets: &Range<usize>) -> Range<usize> {
+pub(super) fn blocks(buckets: &Range<usize>) -> Range<usize> {
     buckets.start / BLOCK..buckets.end.div_ceil(BLOCK)
 }
 
 /// Splits the counts of a histogram's buckets into blocks.
-fn by_blocks<N: Count>(counts: &[N]) -> &[[N; BLOCK]] {
+pub(super) fn by_blocks<N: Count>(counts: &[N]) -> &[[N; BLOCK]] {
     counts.as_chunks().0
+}
+
+/// The place of a row in its group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InGroup {
+    /// The first row of the group.
+    first: usize,
+    /// The number of rows in the group.
+    rows: usize,
+    /// The number of the row in the group.
+    row: usize,
+}
+
+impl InGroup {
+    /// Returns the place of a row among `rows` rows.
+    #[inline(always)]
+    pub(crate) const fn new<R: Repr>(row: usize, rows: usize) -> Self {
+        if R::IS_COMPACT {
+            return Self { first: row, rows: 1, row: 0 };
+        }
+        let first = row - row % ROWS_PER_GROUP;
+        let rows = if rows - first < ROWS_PER_GROUP { rows - first } else { ROWS_PER_GROUP };
+        Self { first, rows, row: row - first }
+    }
+
+    /// Returns the part of `counts` that contains those of the group. `per_row` is the number of
+    /// counts in each row. Returns an empty part if `counts` has no such part.
+    #[inline(always)]
+    fn section<C>(self, counts: &mut [C], per_row: usize) -> &mut [C] {
+        let (first, len) = (self.first * per_row, self.rows * per_row);
+        counts.get_mut(first..).and_then(|rest| rest.get_mut(..len)).unwrap_or_default()
+    }
 }
 
 /// Returns whether all counts of a block are 0.
 // Without a branch for each count, the compiler checks several counts by one vector instruction.
 #[inline]
-fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
+pub(super) fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count.get()) == 0
 }
 
-/// The bucket counts of the slices of one row, or of one window of it. `C` is the type of a stored
-/// count.
+/// The bucket counts of the slices of one row, or of one window of it, or those of one row since the
+/// start, which are its only slice. `C` is the type of a stored count.
 pub(crate) struct BucketCounts<'a, C> {
-    /// The blocks in the order that the module's docs describe.
+    /// The blocks of the row's group, in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],
     /// The number of blocks in each slice.
     per_slice: usize,
-    /// The index of the first slice, and the number of slices.
-    first: usize,
-    slices: usize,
+    /// The position of block 0 of slice 0, modulo 2^64 or 2^32: it may lie before the first block.
+    origin: usize,
+    /// The distance between two blocks of a slice.
+    stride: usize,
+    place: InGroup,
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
-    /// Borrows the counts of a row, in which each of `slices` slices has a histogram of `buckets`
-    /// buckets, a [`padded`] number.
+    /// Borrows the counts of the row at `place`. In each row, `slices` slices have a histogram of
+    /// `buckets` buckets, a [`padded`] number. `counts` has those of all rows.
     #[inline(always)]
-    pub(crate) const fn new(counts: &'a mut [C], slices: usize, buckets: usize) -> Self {
-        let blocks = counts.as_chunks_mut().0;
-        Self { blocks, per_slice: buckets / BLOCK, first: 0, slices }
+    pub(crate) fn new(
+        counts: &'a mut [C],
+        place: InGroup,
+        (slices, buckets): (usize, usize),
+    ) -> Self {
+        let blocks = place.section(counts, slices * buckets).as_chunks_mut().0;
+        Self {
+            blocks,
+            per_slice: buckets / BLOCK,
+            origin: place.row * slices,
+            stride: place.rows * slices,
+            place,
+        }
     }
 
     /// Borrows the counts of a window. In compact storage, these are those of the row.
     #[inline(always)]
     pub(crate) fn of_window<R: Repr>(&mut self, window: &Window) -> BucketCounts<'_, C> {
-        let Self { per_slice, first, slices, .. } = *self;
+        let Self { per_slice, origin, stride, place, .. } = *self;
         if R::IS_COMPACT {
-            return BucketCounts { blocks: self.blocks, per_slice, first, slices };
+            return BucketCounts { blocks: self.blocks, per_slice, origin, stride, place };
         }
-        let slices = window.slice_indices();
-        let blocks = slices.start * per_slice..slices.end * per_slice;
+        let (slices, per_block) = (window.slice_indices(), per_slice * place.rows);
+        let blocks = slices.start * per_block..slices.end * per_block;
         let blocks = self.blocks.get_mut(blocks).unwrap_or_default();
-        BucketCounts { blocks, per_slice, first: slices.start, slices: slices.len() }
+        let origin = (place.row * slices.len()).wrapping_sub(slices.start);
+        BucketCounts { blocks, per_slice, origin, stride: place.rows * slices.len(), place }
     }
 
     /// Returns the position of a block of a slice.
     #[inline(always)]
     const fn position(&self, block: usize, slice: usize) -> usize {
-        block * self.slices + slice - self.first
+        self.origin.wrapping_add(block * self.stride + slice)
     }
 
     /// Adds `weight` to the counter of a bucket in a slice. Returns the weight that did not fit.
@@ -143,21 +199,20 @@ impl<'a, C: Count> BucketCounts<'a, C> {
     /// range of indices.
     ///
     /// `first` is the index of the window's first slice, `moments` has an element for each of its
-    /// slices, in order, and `weight` is their total weight. `totals` are the row's counts since
-    /// the start, which allow skipping buckets that have never had a sample: where such a count is
-    /// 0, the counts of the slices must be 0, too.
+    /// slices, in order, and `weight` is their total weight. Blocks that are not in `used_blocks`
+    /// have never had a sample.
     pub(crate) fn sum<R: Repr>(
         &self,
         (first, moments, weight): (usize, &[R::Moments], u64),
         used: &Range<usize>,
-        totals: &[R::Counter],
+        used_blocks: UsedBlocks,
         sums: &mut [R::Counter],
     ) {
         let sums = sums.as_chunks_mut::<BLOCK>().0;
         let fits = fits::<C>(weight);
         for block in blocks(used) {
             // Most blocks have had no sample since the start, so no slice of them needs to be read.
-            if is_empty(&by_blocks(totals)[block]) {
+            if !R::IS_COMPACT && !used_blocks.contains(block) {
                 sums[block] = [Count::ZERO; BLOCK];
                 continue;
             }
@@ -175,19 +230,26 @@ impl<'a, C: Count> BucketCounts<'a, C> {
         }
     }
 
+    /// Writes the counts of a slice to `copy`, which has [`padded`] length. Writes only the blocks
+    /// that contain the buckets in `used`, a range of indices.
+    pub(crate) fn copy(&self, slice: usize, used: &Range<usize>, copy: &mut [C]) {
+        for block in blocks(used) {
+            copy.as_chunks_mut().0[block] = self.blocks[self.position(block, slice)];
+        }
+    }
+
     /// Sets all counts of a slice to 0.
     ///
     /// `used`, a range of bucket indices, must include every bucket of the slice with a count other
-    /// than 0. `totals` are the row's counts since the start: where such a count is 0, the count of
-    /// the slice must be 0, too.
+    /// than 0. Blocks that are not in `used_blocks` have never had a sample.
     pub(crate) fn clear<R: Repr>(
         &mut self,
         slice: usize,
         used: &Range<usize>,
-        totals: &[R::Counter],
+        used_blocks: UsedBlocks,
     ) {
         for block in blocks(used) {
-            if R::IS_COMPACT || !is_empty(&by_blocks(totals)[block]) {
+            if R::IS_COMPACT || used_blocks.contains(block) {
                 let position = self.position(block, slice);
                 self.blocks[position] = [C::ZERO; BLOCK];
             }
@@ -251,16 +313,21 @@ mod tests {
     const SHAPE: Shape = Shape::server(&EVENTS, &[WindowSpec::SECOND]);
     const BUCKETS: usize = SHAPE.buckets_per_histogram();
 
+    /// More rows than a group has.
+    const ROWS: usize = ROWS_PER_GROUP + 3;
+
     /// The index of a slice, the samples to add to it as (bucket, weight), and whether to clear the
     /// slice afterwards.
     type Step = (usize, Vec<(usize, u64)>, bool);
 
     /// Compares the counts with a plain table of slices and buckets. The counters have 16 bits, so
     /// that some of them saturate.
-    fn check<R: Repr>(steps: Vec<Step>) -> Result<(), TestCaseError> {
-        let mut all = vec![0_u16; SHAPE.all_counts()];
+    fn check<R: Repr>(row: usize, steps: Vec<Step>) -> Result<(), TestCaseError> {
+        let per_row = (SHAPE.slices, SHAPE.padded_buckets());
+        let place = |row| InGroup::new::<R>(row, ROWS);
+        let mut all = vec![0_u16; ROWS * per_row.0 * per_row.1];
+        let mut used_blocks = UsedBlocks::new(0, SHAPE.padded_buckets());
         let mut plain = vec![vec![0_u64; BUCKETS]; SHAPE.slices];
-        let mut totals = vec![R::Counter::ZERO; SHAPE.padded_buckets()];
         // The largest numbers, so that a sum which is not written is noticed.
         let mut sums = vec![R::Counter::from_u64(R::Counter::MAX); SHAPE.padded_buckets()];
         let mut moments = vec![R::Moments::EMPTY; SHAPE.slices];
@@ -271,19 +338,15 @@ mod tests {
             });
         };
         for (slice, added, clears) in steps {
-            // The counts of the second of two rows.
-            let mut counts = BucketCounts::new(
-                &mut all[SHAPE.all_counts() / 2..],
-                SHAPE.slices,
-                SHAPE.padded_buckets(),
-            );
+            let mut counts = BucketCounts::new(&mut all, place(row), per_row);
             let mut staged = vec![R::Counter::ZERO; SHAPE.padded_buckets()];
             for (bucket, weight) in &added {
-                assert_eq!(staged[*bucket].add(*weight) + totals[*bucket].add(*weight), 0);
+                assert_eq!(staged[*bucket].add(*weight), 0);
                 add_weight(&mut moments[slice], *weight);
             }
             let first = added.iter().map(|(bucket, _)| *bucket).min().unwrap_or(0);
             let used = first..added.iter().map(|(bucket, _)| *bucket + 1).max().unwrap_or(0);
+            used_blocks.insert_all(&staged, &used);
             let mut excess = 0;
             if let [(bucket, weight)] = added[..] {
                 excess += counts.add(slice, bucket, weight);
@@ -299,7 +362,7 @@ mod tests {
             }
             prop_assert_eq!(excess, expected);
             if clears {
-                counts.clear::<R>(slice, &(0..BUCKETS), &totals);
+                counts.clear::<R>(slice, &(0..BUCKETS), used_blocks);
                 plain[slice].fill(0);
                 moments[slice] = R::Moments::EMPTY;
             }
@@ -307,7 +370,7 @@ mod tests {
             for sums in &moments {
                 whole.merge(&sums.moments());
             }
-            counts.sum::<R>((0, &moments, whole.weight()), &(0..BUCKETS), &totals, &mut sums);
+            counts.sum::<R>((0, &moments, whole.weight()), &(0..BUCKETS), used_blocks, &mut sums);
             for (bucket, _) in &added {
                 let sum: R::Counter = counts.sum_at(*bucket, 0, SHAPE.slices);
                 prop_assert_eq!(sum, sums[*bucket]);
@@ -318,11 +381,15 @@ mod tests {
                 sums[..BUCKETS].iter().map(|sum| sum.get()).collect::<Vec<_>>(),
                 expected
             );
+            let mut copy = vec![0; SHAPE.padded_buckets()];
+            counts.copy(slice, &(0..BUCKETS), &mut copy);
+            let expected = plain[slice].iter().map(|count| u16::try_from(*count).unwrap());
+            prop_assert_eq!(&copy[..BUCKETS], &expected.collect::<Vec<_>>());
         }
-        prop_assert!(
-            all[..all.len() / 2].iter().all(|count| *count == 0),
-            "the counts of another row have changed"
-        );
+        // The counts of the other rows have not changed.
+        let sum = |counts: &[u16]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        let of_row: u64 = plain.iter().flatten().sum();
+        prop_assert_eq!(sum(&all), of_row);
         Ok(())
     }
 
@@ -330,6 +397,7 @@ mod tests {
         #[test]
         fn counts_in_blocks_equal_those_of_a_plain_table(
             is_compact in any::<bool>(),
+            row in 0..ROWS,
             steps in proptest::collection::vec(
                 (
                     0..SHAPE.slices,
@@ -342,7 +410,7 @@ mod tests {
                 1..40,
             ),
         ) {
-            if is_compact { check::<Compact>(steps)? } else { check::<Wide>(steps)? }
+            if is_compact { check::<Compact>(row, steps)? } else { check::<Wide>(row, steps)? }
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{
     Absent, Storage, StorageParts,
-    bucket_counts::{BucketCounts, padded},
+    bucket_counts::{BucketCounts, InGroup, padded},
     row_state::RowState,
     shape::Shape,
+    used_blocks::UsedBlocks,
 };
 use crate::{
     event::Unit,
@@ -52,8 +53,8 @@ pub(crate) struct Row<'a, S: Storage> {
     pub(crate) slices: &'a mut [<S::Repr as Repr>::Moments],
     /// The bucket counts of the slices.
     pub(crate) counts: BucketCounts<'a, S::Count>,
-    /// The bucket counts since the start.
-    pub(crate) total: &'a mut [<S::Repr as Repr>::Counter],
+    /// The bucket counts since the start, in slice 0.
+    pub(crate) total: BucketCounts<'a, <S::Repr as Repr>::Counter>,
     /// The bucket counts of the staged samples.
     pub(crate) staged: &'a mut [<S::Repr as Repr>::Counter],
     /// The sample buffer.
@@ -94,15 +95,15 @@ impl<'a, S: Storage> Row<'a, S> {
         // The staged counts of the events follow the totals of all rows.
         let (totals, staged) =
             parts.totals.split_at_mut_checked(shape.rows() * buckets).unwrap_or_default();
-        let counts = section(parts.counts, row, shape.slices * buckets);
+        let place = InGroup::new::<S::Repr>(row, shape.rows());
         Self {
             shape,
             units,
             windows,
             state: &mut rows[row],
             slices: section(parts.slices, row, shape.slices),
-            counts: BucketCounts::new(counts, shape.slices, buckets),
-            total: section(totals, row, buckets),
+            counts: BucketCounts::new(parts.counts, place, (shape.slices, buckets)),
+            total: BucketCounts::new(totals, place, (1, buckets)),
             staged: section(staged, row, buckets),
             samples: section(parts.samples, row, samples),
             exemplars: section(parts.slowest, row, exemplars),
@@ -126,6 +127,13 @@ impl<'a, S: Storage> Row<'a, S> {
         self.shape.buckets(self.unit())
     }
 
+    /// Returns which blocks of the row's histograms have ever had a sample. In compact storage,
+    /// nothing keeps track of it.
+    #[inline(always)]
+    pub(crate) fn used_blocks(&self) -> UsedBlocks {
+        UsedBlocks::new(self.state.used_blocks, self.folded.len())
+    }
+
     /// Returns whether the row has histograms.
     #[inline(always)]
     pub(crate) const fn has_histograms(&self) -> bool {
@@ -147,6 +155,11 @@ impl<'a, S: Storage> Row<'a, S> {
     #[inline(always)]
     pub(crate) fn exemplar_list(&mut self, list: usize) -> &mut [Exemplar] {
         section(self.exemplars, list, self.shape.slowest)
+    }
+
+    /// Returns the number of exemplars in all lists.
+    pub(crate) const fn exemplars(&self) -> usize {
+        self.exemplars.len()
     }
 
     /// Returns the number of lists of exemplars.

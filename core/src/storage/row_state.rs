@@ -48,6 +48,9 @@ pub struct RowState<R: Repr> {
     /// The [expected interval](crate::EventInfo::expected_interval) between two spans of the event
     /// in nanoseconds, or 0 if it has none.
     pub(crate) interval_nanos: u64,
+    /// Which blocks of buckets have ever had a sample:
+    /// [`UsedBlocks`](super::used_blocks::UsedBlocks). Not used by compact storage.
+    pub(crate) used_blocks: u64,
     /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
     /// 0 is free for this.
     pub(crate) corrected: u16,
@@ -86,6 +89,7 @@ impl<R: Repr> RowState<R> {
         first_rule: NO_RULE,
         corrected: 0,
         interval_nanos: 0,
+        used_blocks: 0,
         next_used: 0,
         next_watched: 0,
         counted: 0,

@@ -1,6 +1,7 @@
 //! Tests of what an aggregator can be created with, and of the size of its storage.
 
 use super::{representations::*, *};
+use crate::{Exemplar, StoredMoments, StoredSample, statistics::histogram::count::Count};
 
 /// Storage with the arrays of another one, and any shape.
 struct Reshaped<M>(Shape, M);
@@ -222,7 +223,7 @@ fn the_bytes_in_use_grow_with_the_first_sample_of_each_event() {
     assert_eq!((aggregator.used_events(), aggregator.used_bytes()), (0, shape.bytes_once()));
 
     let (event, correction) = (shape.bytes_per_event::<u16>(), shape.bytes_per_correction::<u16>());
-    for (id, tick, events, bytes) in [
+    for (id, tick, events, at_most) in [
         (ready, SECOND, 1, event),
         (ready, SECOND, 1, event),
         (placed, SECOND, 2, 2 * event + correction),
@@ -231,18 +232,44 @@ fn the_bytes_in_use_grow_with_the_first_sample_of_each_event() {
         (filled, SECOND, 3, 3 * event + 2 * correction),
     ] {
         aggregator.record(0, Record::duration(tick, id, 0, 1));
-        let expected = (events, shape.bytes_once() + bytes);
-        assert_eq!((aggregator.used_events(), aggregator.used_bytes()), expected, "{id}");
+        assert_eq!(aggregator.used_events(), events, "{id}");
+        check_used_bytes(&mut aggregator, at_most);
     }
     // Samples of other slices, also after a restart of the clock.
     for pass in [60 * SECOND, 200 * SECOND, MILLI] {
         aggregator.begin_pass(pass);
         aggregator.record(0, Record::duration(pass, ready, 0, 1));
+        check_used_bytes(&mut aggregator, 3 * event + 2 * correction);
     }
     assert_eq!(aggregator.used_events(), 3);
-    for info in PACED {
-        let record = if info.unit == Unit::One { Record::value } else { Record::duration };
-        aggregator.record(0, record(MILLI, info.id, 0, 1));
+    let mut payload = 1;
+    for _ in 0..40 {
+        payload = (payload * 7) % MAX_PAYLOAD;
+        for info in PACED {
+            let record = if info.unit == Unit::One { Record::value } else { Record::duration };
+            aggregator.record(0, record(MILLI, info.id, 0, payload));
+        }
+        check_used_bytes(&mut aggregator, shape.bytes::<u16>());
     }
-    assert_eq!((aggregator.used_events(), aggregator.used_bytes()), (8, shape.bytes::<u16>()));
+    assert_eq!(aggregator.used_events(), 8);
+}
+
+/// Compares the bytes in use of what events need with the size of all elements that are not empty,
+/// once nothing is staged, and with `at_most`.
+fn check_used_bytes<S: Storage<Repr = Wide>>(aggregator: &mut Aggregator<S>, at_most: usize) {
+    fn not_empty<T: PartialEq>(elements: &[T], empty: &T) -> usize {
+        elements.iter().filter(|element| *element != empty).count() * size_of::<T>()
+    }
+    let staged = aggregator.used_bytes();
+    aggregator.commit_all();
+    let (used, once) = (aggregator.used_bytes(), aggregator.shape().bytes_once());
+    let StorageParts { slices, counts, totals, samples, slowest, .. } = aggregator.storage.parts();
+    let counts = counts.iter().filter(|count| count.get() > 0).count() * size_of::<S::Count>();
+    let least = not_empty(slices, &StoredMoments::<Wide>::EMPTY)
+        + counts
+        + not_empty(totals, &0)
+        + not_empty(samples, &StoredSample::EMPTY)
+        + not_empty(slowest, &Exemplar::EMPTY);
+    assert!(staged - once <= at_most && used - once <= at_most, "{staged}, {used}");
+    assert!(used - once >= least, "{used} - {once} < {least}");
 }
