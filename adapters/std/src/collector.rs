@@ -13,7 +13,7 @@ pub(crate) mod self_test;
 use core::{fmt, mem};
 use std::{sync::Arc, thread};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 use tailwatch_record::collecting::OFF;
 
 use self::{
@@ -24,7 +24,7 @@ use crate::{
     drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler},
     own_thread::{OwnThread, placement::Placement},
     recording::{attachment, pool::Pool, process},
-    report::{Report, sla::ChangeQueue},
+    report::{published::Published, sla::ChangeQueue},
     settings::{Settings, build_error::BuildError},
     sync::{Mutex, lock},
 };
@@ -35,10 +35,11 @@ use crate::{
 /// [`Builder::max_period`](crate::Builder::max_period) after it was written, provided that the
 /// drain gets a core, and publishes a report at most 10 ms later. If more than 64 events have had
 /// records since the report before, this takes 250 ms, or up to 750 ms with more than 512 events:
-/// the time grows with their number, so that the cost of reports does not. Call
-/// [`flush`](Self::flush) before a query to include everything recorded so far. Queries never wait
-/// for the drain, and the drain never waits for queries. [`Report`] describes how old the other
-/// parts of a report may be.
+/// the time grows with their number, so that the cost of reports does not. While nobody has read a
+/// report for 5 s, a report on more than 512 events follows only after 5 s: see
+/// [`report`](Self::report). Call [`flush`](Self::flush) before a query to include everything
+/// recorded so far. Queries never wait for the drain, and the drain never waits for queries.
+/// [`Report`](crate::Report) describes how old the other parts of a report may be.
 ///
 /// Each pass of the drain checks all limits, so [`breached`](Self::breached) does not wait for a
 /// report, and a violation that is raised or cleared publishes one at once.
@@ -68,7 +69,7 @@ pub struct Collector {
     pool: Arc<Pool>,
     drain: Arc<Mutex<Drain>>,
     /// The last report that the drain published.
-    published: Arc<ArcSwap<Report>>,
+    published: Arc<Published>,
     sampler: Arc<Mutex<Sampler>>,
     /// The raised and cleared violations that [`sla_changes`](Self::sla_changes) has not yet
     /// returned.

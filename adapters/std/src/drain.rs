@@ -32,7 +32,6 @@ mod unlisted;
 use core::{fmt, time::Duration};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tailwatch_core::{
     Aggregator, Clock, ConfigError, EventId, EventInfo, Limit, LimitError, Shape, WindowSpec,
 };
@@ -47,7 +46,8 @@ use crate::{
     observer::Observers,
     recording::pool::Pool,
     report::{
-        EventReport, Report, WindowReport, health::Health, sla::ChangeQueue, statistics::SlowSample,
+        EventReport, Report, WindowReport, health::Health, published::Published, sla::ChangeQueue,
+        statistics::SlowSample,
     },
     sync::{Mutex, lock},
     tag_names::TagNames,
@@ -139,6 +139,7 @@ impl Drain {
             limits: LimitWatch::new(Arc::clone(&pool), Arc::clone(&events)),
             lost_ends: LostEnds::default(),
             publisher: Publisher::new(
+                Arc::clone(&pool),
                 Arc::clone(&events),
                 windows,
                 shape.slowest,
@@ -167,7 +168,7 @@ impl Drain {
     }
 
     /// Returns where reports are published.
-    pub(crate) fn published(&self) -> Arc<ArcSwap<Report>> {
+    pub(crate) fn published(&self) -> Arc<Published> {
         Arc::clone(self.publisher.published())
     }
 

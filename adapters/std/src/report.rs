@@ -4,6 +4,7 @@ pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
 mod json;
+pub(crate) mod published;
 pub(crate) mod sla;
 pub(crate) mod statistics;
 #[cfg(feature = "table")]
@@ -26,12 +27,18 @@ use crate::{
 /// A snapshot of everything that a collector has measured up to one moment. It never changes.
 ///
 /// The statistics include every record that the drain had read at that moment, and windows end
-/// there. In the last report, what does not follow from records may be up to 1 s old: the time of
-/// the report and the uptime, the [time that summaries cover](tailwatch_core::Summary::covered),
-/// the ages of open spans and silences, and those parts of the health that change without records.
-/// After a [`flush`](crate::Collector::flush), all are as of the report. If records are lost and
-/// more than 64 events have been recorded, it may take 250 ms, or up to 750 ms with more than 512
-/// events, until the summaries of all of them are marked as incomplete.
+/// there. While somebody reads reports, the drain replaces the last report at most 10 ms after a
+/// change, or after 250 ms if more than 64 events changed, and up to 750 ms if more than 512 did.
+/// What does not follow from records may then be up to 1 s old: the time of the report and the
+/// uptime, the [time that summaries cover](tailwatch_core::Summary::covered), the ages of open
+/// spans and silences, and those parts of the health that change without records. If records are
+/// lost and more than 64 events have been recorded, it may take 250 ms, or up to 750 ms with more
+/// than 512 events, until the summaries of all of them are marked as incomplete.
+///
+/// With more than 512 events, all of this may be up to 5 s old if nobody has read a report for 5 s.
+/// The read then brings the next report within milliseconds: see
+/// [`Collector::report`](crate::Collector::report). After a [`flush`](crate::Collector::flush),
+/// everything is as of the flush.
 ///
 /// [`Display`](core::fmt::Display) formats it as a table for people: see
 /// [`ReportTable`](crate::ReportTable). `serde` serializes it as JSON

@@ -25,7 +25,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Emits a collector's report at a fixed interval, on a thread of its own.
 ///
-/// The reporter reads the last report that the drain published, so the drain never waits for it. If
+/// The reporter reads the last report that the drain published, so the drain never waits for it.
+/// With more than 512 events and an interval of more than 5 s, that report may be up to 5 s old if
+/// nobody else reads reports: see [`Collector::report`]. If
 /// emitting a report takes longer than the interval, the reporter skips the intervals that passed
 /// meanwhile. An interval below 1 ms is raised to 1 ms.
 ///

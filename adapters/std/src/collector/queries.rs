@@ -4,40 +4,20 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::Guard;
 use tailwatch_core::{Accuracy, Event, EventId, Quantile, SlaState, Summary};
 
 use super::{Collector, error::QueryError};
 use crate::{
-    recording::pool::Pool,
     report::{
         EventReport, Report,
         health::Health,
+        published::Published,
         sla::{SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
     },
     sync::lock,
 };
-
-/// Access to the last published report of a collector. It may outlive the [`Collector`].
-#[derive(Debug)]
-pub(crate) struct Published {
-    pool: Arc<Pool>,
-    report: Arc<ArcSwap<Report>>,
-}
-
-impl Published {
-    /// Returns a copy of the last report, with those fields updated that can change after its
-    /// publication.
-    pub(crate) fn report(&self) -> Report {
-        let mut report = Report::clone(&self.report.load());
-        report.health.enabled = self.pool.gate().is_enabled();
-        report.health.unregistered = self.pool.unregistered();
-        report.health.has_drain = self.pool.has_drain();
-        report.finished = self.pool.is_finished();
-        report
-    }
-}
 
 impl Collector {
     /// Returns the summary of `event` over the window of length `window`, or `None` if the window
@@ -197,8 +177,17 @@ impl Collector {
 
     /// Returns a copy of the last report, in which [`Health::enabled`], [`Health::unregistered`]
     /// and [`Health::has_drain`] have the current values.
+    ///
+    /// This is a read of the report, as is every other query: each method that returns something
+    /// "as of the last report", and each report that a [`Reporter`](crate::Reporter) emits. While
+    /// more than 512 events change and nobody has read a report for 5 s, the drain publishes one
+    /// only every 5 s, so the report may be 5 s old. The next pass of the drain after a read
+    /// publishes a new one: passes follow at intervals of at most
+    /// [`Builder::max_period`](crate::Builder::max_period), 4 ms by default, and of at most 1 s. A
+    /// violation that is raised or cleared publishes a report at once in any case. To read a fresh
+    /// report, call [`flush`](Self::flush) first.
     pub fn report(&self) -> Report {
-        self.published().report()
+        self.published.report()
     }
 
     /// Returns the last report exactly as it was published.
@@ -218,12 +207,12 @@ impl Collector {
     /// # }
     /// ```
     pub fn published_report(&self) -> Arc<Report> {
-        self.published.load_full()
+        Guard::into_inner(self.published.load())
     }
 
     /// Returns access to the last published report that may outlive `self`.
-    pub(crate) fn published(&self) -> Published {
-        Published { pool: Arc::clone(&self.pool), report: Arc::clone(&self.published) }
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
     }
 
     /// Returns the health from the last report, in which [`Health::enabled`],

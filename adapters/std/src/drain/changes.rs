@@ -23,6 +23,11 @@ const FEW_EVENTS: usize = 64;
 /// [`REFRESH_EVERY`].
 const EVENTS_PER_LONG_PAUSE: u32 = 512;
 const MOST_LONG_PAUSES: u32 = 3;
+/// For how long after a read the next report counts as read.
+const READ_FOR: Duration = Duration::from_secs(5);
+/// The time between two reports that nobody reads, if more than [`EVENTS_PER_LONG_PAUSE`] events
+/// change: reports on so many take much of the drain's time.
+pub(super) const UNREAD_PAUSE: Duration = Duration::from_secs(5);
 /// The age of the times in a report (such as its time and the ages of open spans) at which another
 /// report replaces it, even if nothing else changed.
 pub(super) const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -106,6 +111,8 @@ pub(super) struct Changes {
     swept_at: Option<Instant>,
     /// The events that had a record up to the last report.
     known: EventIds,
+    /// When a report was last read, as far as the drain knows.
+    read_at: Instant,
     contained: Contained,
     /// The start of each window in the last pass.
     window_starts: Vec<Option<u64>>,
@@ -116,7 +123,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Creates the changes of a collector with this number of windows that has recorded nothing.
+    /// Creates the changes of a collector with this number of windows that has recorded nothing,
+    /// and whose reports count as read at first.
     pub(super) fn new(windows: usize, clocks: &Clocks) -> Self {
         Self {
             pending: Outdated::new(windows),
@@ -126,6 +134,7 @@ impl Changes {
             has_swept: false,
             swept_at: None,
             known: EventIds::EMPTY,
+            read_at: clocks.now().monotonic,
             contained: Contained {
                 with_samples: vec![EventIds::EMPTY; windows + 1],
                 with_open: EventIds::EMPTY,
@@ -169,6 +178,11 @@ impl Changes {
         (self.pending.has_new_limits, self.has_moved) = (true, true);
     }
 
+    /// Notes that a report was read up to `now`.
+    pub(super) fn note_read(&mut self, now: Instant) {
+        self.read_at = now;
+    }
+
     /// Finds out what changed without records up to the end of a pass. Takes constant time unless a
     /// slice of a window has ended.
     pub(super) fn note_pass(&mut self, clocks: &Clocks, aggregator: &mut Aggregator<Boxed>) {
@@ -201,7 +215,7 @@ impl Changes {
     /// Returns when a report is due because of what changed since the last one, which was published
     /// at `last`; `None` if nothing changed.
     pub(super) fn due_at(&self, last: Instant) -> Option<Instant> {
-        let after = |events| last + pause(events);
+        let after = |events| self.end_of_pause(last, pause(events), events);
         let records = self.has_records.then(|| after(self.pending.events.len()));
         let moved = || self.pending.windows.iter().map(EventIds::len).max().unwrap_or(0);
         let moved = self.has_moved.then(|| after(moved().max(self.pending.limits.len())));
@@ -214,7 +228,25 @@ impl Changes {
     /// events can be published more often while records are lost.
     fn sweep_at(&self, last: Instant) -> Instant {
         let soon = last + SHORT_PAUSE;
-        self.swept_at.map_or(soon, |before| soon.max(before + pause(self.known.len())))
+        self.swept_at.map_or(soon, |before| {
+            let events = self.known.len();
+            soon.max(self.end_of_pause(before, pause(events), events))
+        })
+    }
+
+    /// Returns when a pause that began at `start` is over: after `pause`, which is that between
+    /// reports that are read, unless the next report is on very many events and nobody has read one
+    /// for long by then. A read can only bring this time forward.
+    fn end_of_pause(&self, start: Instant, pause: Duration, events: usize) -> Instant {
+        let end = start + pause;
+        let is_read = end < self.read_at + READ_FOR;
+        let are_few = events <= EVENTS_PER_LONG_PAUSE as usize;
+        if is_read || are_few { end } else { start + UNREAD_PAUSE }
+    }
+
+    /// Returns when the times of a report that were computed at `times_at` are too old.
+    pub(super) fn times_are_old_at(&self, times_at: Instant) -> Instant {
+        self.end_of_pause(times_at, REFRESH_EVERY, self.known.len())
     }
 
     /// Begins a report, which is written over the report before the last. `last` is when the last
@@ -252,10 +284,10 @@ impl Changes {
 
     /// Returns whether a report that is written at the time `now` has to renew its times, which are
     /// those of `times_at`: otherwise they would soon be too old.
-    pub(super) fn must_renew_times(times_at: Instant, now: Instant) -> bool {
+    pub(super) fn must_renew_times(&self, times_at: Instant, now: Instant) -> bool {
         // The report stays until its times are too old. `LONG_PAUSE` keeps the next one from being
         // due too soon after this one.
-        now + LONG_PAUSE >= times_at + REFRESH_EVERY
+        now + LONG_PAUSE >= self.times_are_old_at(times_at)
     }
 }
 
@@ -373,10 +405,98 @@ mod tests {
         assert!((3..=4).contains(&moves), "{moves} slices of 100 ms end in 350 ms");
     }
 
+    /// Notes records of the events up to this number.
+    fn note_events(changes: &mut Changes, most: u16) {
+        for id in 1..=most {
+            changes.note_event(EventId::new(id).unwrap());
+        }
+    }
+
+    #[test]
+    fn over_512_events_are_due_after_5_s_if_nobody_has_read_a_report_for_5_s() {
+        let (mut changes, clocks) = changes();
+        let start = clocks.now().monotonic;
+        let unread = start + 5_000 * MS;
+        note_events(&mut changes, 512);
+        assert_eq!(due_after(&changes, unread), Some(250 * MS));
+        note_events(&mut changes, 1_024);
+        // A new collector counts as read.
+        assert_eq!(due_after(&changes, start), Some(500 * MS));
+        assert_eq!(due_after(&changes, start + 4_499 * MS), Some(500 * MS));
+        assert_eq!(due_after(&changes, start + 4_500 * MS), Some(5_000 * MS));
+        assert_eq!(due_after(&changes, unread), Some(5_000 * MS));
+        // A read makes a report due at once, and the next ones for 5 s.
+        changes.note_read(unread + 3_000 * MS);
+        assert_eq!(due_after(&changes, unread), Some(500 * MS));
+        assert_eq!(due_after(&changes, unread + 7_499 * MS), Some(500 * MS));
+        assert_eq!(due_after(&changes, unread + 7_500 * MS), Some(5_000 * MS));
+    }
+
+    #[test]
+    fn the_end_of_a_slice_of_over_512_unread_events_is_due_after_5_s() {
+        let (mut changes, clocks) = changes();
+        let unread = clocks.now().monotonic + 5_000 * MS;
+        changes.has_moved = true;
+        for id in 1..=513 {
+            changes.pending.windows[0].insert(EventId::new(id).unwrap());
+            let due_after = due_after(&changes, unread);
+            assert_eq!(due_after == Some(5_000 * MS), id == 513, "{id} events: {due_after:?}");
+        }
+        changes.note_read(unread);
+        assert!(due_after(&changes, unread) < Some(251 * MS));
+    }
+
+    #[test]
+    fn a_loss_concerns_over_512_unread_events_every_5_s_and_a_flush_at_once() {
+        let (mut changes, clocks) = changes();
+        let mut aggregator = test_aggregator(&clocks);
+        let start = clocks.now().monotonic + 60_000 * MS;
+        note_events(&mut changes, 600);
+        report(&mut changes, start, start);
+        report(&mut changes, start, start);
+        // The time of the next report, whether it is a flush, and how many events it computes.
+        for (now, is_flush, outdated) in
+            [(10, false, 600), (5_009, false, 1), (5_010, false, 600), (5_020, true, 600)]
+        {
+            aggregator.mark_lost();
+            changes.note_pass(&clocks, &mut aggregator);
+            changes.note_event(EventId::new(1).unwrap());
+            let [last, now] = [now - 10, now].map(|millis| start + millis * MS);
+            changes.begin_report(Some(last), now, is_flush);
+            assert_eq!(changes.pending.events.len(), outdated, "at {now:?}");
+            changes.end_report();
+        }
+        aggregator.mark_lost();
+        changes.note_pass(&clocks, &mut aggregator);
+        let last = start + 6_000 * MS;
+        assert_eq!(changes.due_at(last), Some(start + 10_020 * MS));
+        changes.note_read(last);
+        assert_eq!(due_after(&changes, last), Some(SHORT_PAUSE));
+    }
+
+    #[test]
+    fn times_of_over_512_unread_events_are_renewed_before_they_are_5_s_old() {
+        let (mut changes, clocks) = changes();
+        let start = clocks.now().monotonic;
+        let unread = start + 5_000 * MS;
+        note_events(&mut changes, 512);
+        report(&mut changes, unread, unread);
+        assert_eq!(changes.times_are_old_at(unread), unread + 1_000 * MS);
+        note_events(&mut changes, 513);
+        report(&mut changes, unread, unread);
+        assert_eq!(changes.times_are_old_at(start), start + 1_000 * MS);
+        assert_eq!(changes.times_are_old_at(unread), unread + 5_000 * MS);
+        assert!(!changes.must_renew_times(unread, unread + 4_749 * MS));
+        assert!(changes.must_renew_times(unread, unread + 4_750 * MS));
+        changes.note_read(unread + 2_000 * MS);
+        assert_eq!(changes.times_are_old_at(unread), unread + 1_000 * MS);
+    }
+
     #[test]
     fn times_are_renewed_before_they_are_a_second_old() {
-        let now = Instant::now();
-        assert!(!Changes::must_renew_times(now, now + 749 * MS));
-        assert!(Changes::must_renew_times(now, now + 750 * MS));
+        let (changes, clocks) = changes();
+        let now = clocks.now().monotonic;
+        assert!(!changes.must_renew_times(now, now + 749 * MS));
+        assert!(changes.must_renew_times(now, now + 750 * MS));
     }
 }

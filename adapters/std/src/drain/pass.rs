@@ -81,6 +81,7 @@ impl Drain {
         changes.note_pass(clocks, aggregator);
 
         let now = self.clocks.now().monotonic;
+        self.publisher.note_reads(now);
         let is_flushed = !kind.skips_rings() && !has_more;
         if is_flushed || !violations.is_empty() || self.publisher.due_in(now).is_zero() {
             self.publish(is_flushed);

@@ -6,7 +6,6 @@
 use core::time::Duration;
 use std::{sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
 use tailwatch_core::{Aggregator, EventId, EventInfo, Exemplar, Scope, WindowSpec};
 
 use super::{
@@ -18,9 +17,10 @@ use super::{
     storage::Boxed,
 };
 use crate::{
-    recording::identity::Identity,
+    recording::{identity::Identity, pool::Pool},
     report::{
         EventReport, InFlight, Report,
+        published::Published,
         sla::SlaReport,
         statistics::{SlowSample, Statistics},
     },
@@ -54,7 +54,7 @@ pub(super) struct Publisher {
     /// The sums of `unpaired` over all events.
     all_unpaired: [u64; 2],
     /// The last report, which queries read.
-    published: Arc<ArcSwap<Report>>,
+    published: Arc<Published>,
     /// The report before the last one. The next report reuses its memory.
     replaced: Option<Arc<Report>>,
     /// When the last report was published.
@@ -67,6 +67,7 @@ impl Publisher {
     /// Creates a publisher with an empty report, which [`publish`](Self::publish) has to replace.
     /// An event has up to `slowest` slowest samples.
     pub(super) fn new(
+        pool: Arc<Pool>,
         events: Arc<[EventInfo]>,
         windows: Vec<WindowSpec>,
         slowest: usize,
@@ -83,7 +84,7 @@ impl Publisher {
             windows,
             slowest: vec![Exemplar::default(); slowest],
             tag_names,
-            published: Arc::new(ArcSwap::from_pointee(empty)),
+            published: Arc::new(Published::new(pool, empty)),
             replaced: None,
             published_at: None,
             times_at: [clocks.now().monotonic; 2],
@@ -100,17 +101,25 @@ impl Publisher {
     }
 
     /// Returns where reports are published.
-    pub(super) fn published(&self) -> &Arc<ArcSwap<Report>> {
+    pub(super) fn published(&self) -> &Arc<Published> {
         &self.published
     }
 
-    /// Returns the time from `now` until another report is due: because something changed since the
-    /// last one, or because its times become too old.
+    /// Notes whether a report was read since the last call.
+    pub(super) fn note_reads(&mut self, now: Instant) {
+        if self.published.take_read() {
+            self.changes.note_read(now);
+        }
+    }
+
+    /// Returns the time from `now` until another report may be due: because something changed since
+    /// the last one, or because its times become too old. It is at most [`REFRESH_EVERY`], so that
+    /// the drain notices within this time that somebody reads again.
     pub(super) fn due_in(&self, now: Instant) -> Duration {
         let Some(last) = self.published_at else { return Duration::ZERO };
-        let times_are_old = self.times_at[0] + REFRESH_EVERY;
+        let times_are_old = self.changes.times_are_old_at(self.times_at[0]);
         let due = self.changes.due_at(last).map_or(times_are_old, |due| due.min(times_are_old));
-        due.saturating_duration_since(now)
+        due.saturating_duration_since(now).min(REFRESH_EVERY)
     }
 
     /// Returns the numbers of orphans and of abandoned spans of all events, as of the last call of
@@ -142,7 +151,7 @@ impl Publisher {
         let added = &self.events[events.len()..];
         events.extend(event_reports(added, &self.windows));
         let renews_times =
-            is_complete || is_new || Changes::must_renew_times(self.times_at[1], now);
+            is_complete || is_new || self.changes.must_renew_times(self.times_at[1], now);
 
         let Self { positions, changes, slowest, tag_names, unpaired, all_unpaired, .. } = self;
         changes.begin_report(self.published_at, now, is_complete);
@@ -211,7 +220,7 @@ impl Publisher {
     /// Publishes a report whose contents [`fill`](Self::fill) returned, the times of which were
     /// computed at `times_at`.
     pub(super) fn publish(&mut self, report: Report, times_at: Instant, now: Instant) {
-        self.replaced = Some(self.published.swap(Arc::new(report)));
+        self.replaced = Some(self.published.replace(report));
         self.published_at = Some(now);
         self.times_at = [times_at, self.times_at[0]];
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tailwatch_core::{
-    Aggregator, Event, Limit, Outcome, Quantile, Record, Shape, Threshold, WindowSpec, events,
+    Aggregator, Event, EventId, Limit, Outcome, Quantile, Record, Shape, Threshold, WindowSpec,
+    events,
 };
 
+use super::super::changes::UNREAD_PAUSE;
 use super::{Changes, Clocks, Contents, LimitWatch, Publisher, REFRESH_EVERY, Readers};
 use crate::{
     clock::{Anchor, HostClock, nanos},
@@ -62,6 +64,8 @@ enum Step {
     Unregistered,
     /// The event is sampled 1 in 2^k from now on.
     Sample(usize, u8),
+    /// The program reads the last report.
+    Read,
     /// The program takes the last report, or gives back all that it holds.
     Hold(bool),
     /// Somebody sets the wall clock.
@@ -83,11 +87,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lose),
         1 => Just(Step::Unregistered),
         1 => (event(), 0..4_u8).prop_map(|(event, k)| Step::Sample(event, k)),
+        1 => Just(Step::Read),
         2 => any::<bool>().prop_map(Step::Hold),
         1 => Just(Step::SetWallClock),
         1 => Just(Step::ClockBack),
         1 => event().prop_map(Step::SetLimits),
     ]
+}
+
+/// Returns the milliseconds before a pass.
+fn pause() -> impl Strategy<Value = u64> {
+    prop_oneof![9 => 0..60_u64, 1 => 500..1_000_u64]
 }
 
 /// The parts of a drain, whose clocks the test sets.
@@ -102,10 +112,12 @@ struct Parts {
     publisher: Publisher,
     held: Vec<Arc<Report>>,
     open: Vec<(usize, u64)>,
+    /// Whether very many other events change as well, which the reports leave out.
+    has_many: bool,
 }
 
 impl Parts {
-    fn new() -> Self {
+    fn new(has_many: bool) -> Self {
         let clock = HostClock::monotonic();
         let mut clocks = Clocks::start(clock);
         // Far from 0, so that the clock can step back.
@@ -134,10 +146,18 @@ impl Parts {
         Self {
             coverage: Coverage::new(Arc::clone(&sampler), overhead),
             limits: LimitWatch::new(Arc::clone(&pool), Random::ALL.into()),
-            publisher: Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, &clocks, None),
+            publisher: Publisher::new(
+                Arc::clone(&pool),
+                Random::ALL.into(),
+                WINDOWS.to_vec(),
+                2,
+                &clocks,
+                None,
+            ),
             aggregator: aggregator.unwrap(),
             held: vec![],
             open: vec![],
+            has_many,
             pool,
             readers,
             clocks,
@@ -174,12 +194,21 @@ impl Parts {
         aggregator.expire_orphans(aggregator.pass());
         coverage.note_unregistered(pool, aggregator);
         let changes = &mut publisher.changes;
+        if self.has_many {
+            (1_001..1_601).for_each(|id| changes.note_event(EventId::new(id).unwrap()));
+        }
         let violations =
             limits.evaluate(now.ticks, clocks, aggregator, |id| changes.note_limits(id));
         changes.note_pass(clocks, aggregator);
+        publisher.note_reads(now.monotonic);
         let is_due = publisher.due_in(now.monotonic).is_zero();
         if is_flush || is_due || !violations.is_empty() {
             self.publish(is_flush);
+        }
+        if matches!(step, Step::Read | Step::Hold(true)) {
+            let Publisher { published_at, times_at, .. } = self.publisher;
+            assert!(now.monotonic - times_at[0] < REFRESH_EVERY);
+            assert!(now.monotonic - published_at.unwrap() < REFRESH_EVERY);
         }
         if let Step::SetLimits(event) = *step {
             let max = Threshold::value(Quantile::P99, 1 + now.ticks % 300_000);
@@ -224,7 +253,8 @@ impl Parts {
                 let rate = 0.5_f64.powi(i32::from(k));
                 lock(&self.sampler).set(id(event), Sampling::Rate(rate));
             }
-            Step::Hold(true) => self.held.push(self.publisher.published().load_full()),
+            Step::Read => drop(self.publisher.published().load()),
+            Step::Hold(true) => self.held.push(self.publisher.published().load().clone()),
             Step::Hold(false) => self.held.clear(),
             _ => {}
         }
@@ -238,10 +268,17 @@ impl Parts {
             publisher.fill(is_complete, clocks, readers, aggregator, limits);
         let report = Report { sla, ..Report::empty(0, clocks.report(), events) };
         publisher.publish(report, times_at, now);
-        assert!(now - times_at < REFRESH_EVERY);
-        let report = publisher.published().load_full();
+        assert!(now - times_at < if self.has_many { UNREAD_PAUSE } else { REFRESH_EVERY });
+        let report = publisher.published().load().clone();
 
-        let mut anew = Publisher::new(Random::ALL.into(), WINDOWS.to_vec(), 2, clocks, None);
+        let mut anew = Publisher::new(
+            Arc::clone(&self.pool),
+            Random::ALL.into(),
+            WINDOWS.to_vec(),
+            2,
+            clocks,
+            None,
+        );
         anew.changes = Changes::new(WINDOWS.len(), clocks);
         for info in Random::ALL {
             anew.changes.note_event(info.id);
@@ -295,9 +332,10 @@ fn strip_times(contents: &mut Contents) {
 proptest! {
     #[test]
     fn a_report_equals_one_that_is_computed_anew(
-        steps in prop::collection::vec((step(), 0..60_u64, prop::bool::weighted(0.1)), 1..80),
+        steps in prop::collection::vec((step(), pause(), prop::bool::weighted(0.1)), 1..80),
+        has_many: bool,
     ) {
-        let mut parts = Parts::new();
+        let mut parts = Parts::new(has_many);
         for (step, millis, is_flush) in steps {
             parts.pass(&step, millis, is_flush);
         }

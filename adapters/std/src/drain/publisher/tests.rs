@@ -5,7 +5,7 @@ use tailwatch_core::{Event, Limit, Record, Shape, Trading};
 use super::*;
 use crate::{
     clock::HostClock,
-    drain::{Drain, Setup, sampling::Sampler, test_aggregator},
+    drain::{Drain, Setup, pass_kind::PassKind, sampling::Sampler, test_aggregator},
     observer::Observers,
     recording::{pool::Pool, ring_settings::RingSettings},
     sync::Mutex,
@@ -24,7 +24,8 @@ fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
         Duration::from_millis(100),
     );
     let mut aggregator = test_aggregator(&clocks);
-    let mut publisher = Publisher::new(Trading::ALL.into(), vec![], 2, &clocks, None);
+    let mut publisher =
+        Publisher::new(Arc::clone(&pool), Trading::ALL.into(), vec![], 2, &clocks, None);
     let mut limits = LimitWatch::new(pool, Trading::ALL.into());
     assert!(publisher.due_in(clocks.now().monotonic).is_zero(), "there is no report yet");
 
@@ -66,7 +67,35 @@ fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
 }
 
 #[test]
-fn the_start_publishes_one_report_with_all_limits() {
+fn a_read_makes_a_report_on_many_events_due_that_nobody_had_read_for_5_s() {
+    let clock = HostClock::monotonic();
+    let clocks = Clocks::start(clock);
+    let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap());
+    let mut publisher = Publisher::new(pool, Trading::ALL.into(), vec![], 2, &clocks, None);
+    let seconds = |seconds| clocks.now().monotonic + Duration::from_secs(seconds);
+    publisher.publish(Report::empty(0, clocks.report(), vec![]), seconds(10), seconds(10));
+    let changes = &mut publisher.changes;
+    for _ in 0..2 {
+        (1..=600).for_each(|id| changes.note_event(EventId::new(id).unwrap()));
+        changes.begin_report(None, seconds(10), false);
+    }
+    publisher.note_reads(seconds(13));
+    // The next pass comes within a second even if no ring is due earlier.
+    assert_eq!(publisher.due_in(seconds(13)), REFRESH_EVERY);
+    assert_eq!(publisher.due_in(seconds(15)), Duration::ZERO);
+
+    publisher.published().load();
+    assert_eq!(publisher.due_in(seconds(13)), REFRESH_EVERY, "the drain has not noticed the read");
+    publisher.note_reads(seconds(13));
+    assert_eq!(publisher.due_in(seconds(13)), Duration::ZERO);
+    // The read counts once.
+    publisher.publish(Report::empty(0, clocks.report(), vec![]), seconds(20), seconds(20));
+    publisher.note_reads(seconds(20));
+    assert_eq!(publisher.due_in(seconds(22)), REFRESH_EVERY);
+}
+
+/// Creates a drain with two limits that watch for silence.
+fn drain() -> Drain {
     let windows = [WindowSpec::SECOND];
     let limit = Limit::Silence(Duration::from_secs(1));
     let setup = Setup {
@@ -82,8 +111,23 @@ fn the_start_publishes_one_report_with_all_limits() {
         tag_names: None,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());
-    let drain = Drain::new(pool, setup).unwrap();
+    Drain::new(pool, setup).unwrap()
+}
+
+#[test]
+fn the_start_publishes_one_report_with_all_limits() {
+    let drain = drain();
     assert_eq!(drain.published().load().sla.len(), 2);
     // The report that `publish` replaced is that of `Publisher::new`.
     assert_eq!(drain.publisher.replaced.unwrap().unix_ns, 0);
+}
+
+#[test]
+fn a_pass_notes_that_a_report_was_read() {
+    let mut drain = drain();
+    for kind in [PassKind::Due, PassKind::All] {
+        drain.published().load();
+        drain.pass(kind);
+        assert!(!drain.published().take_read(), "{kind:?}");
+    }
 }
