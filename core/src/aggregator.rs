@@ -534,10 +534,7 @@ impl<S: Storage> Aggregator<S> {
     /// before its START, so they have no tag yet.
     #[cold]
     fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
-        let mut row = self.row(row);
-        for list in 0..row.exemplar_lists() {
-            exemplars::set_awaited_tag(row.exemplar_list(list), start, tag);
-        }
+        self.row(row).each_exemplar_list(|list| exemplars::set_awaited_tag(list, start, tag));
     }
 
     /// Converts a number of ticks to nanoseconds. Saturates at 2^64 − 1.

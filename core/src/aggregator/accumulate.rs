@@ -13,8 +13,7 @@
 //!
 //! Of an event that happens rarely, hardly any two samples belong to the same slices. Its batch
 //! therefore may be *mixed*: samples of several slices, each of which is committed to the slices of
-//! its own tick. A mixed batch stages an exemplar of every sample, in the order of arrival, and
-//! commits the exemplars whenever their list is full.
+//! its own tick. From then on, an exemplar of each sample is staged.
 
 use core::ops::Range;
 
@@ -32,12 +31,9 @@ use crate::{
         Storage, StorageParts,
         row::{Row, StorageExt},
         row_state::{RowState, Staged, link},
+        shape::{MAX_BATCH, max_batch},
     },
 };
-
-/// The largest number of samples in a batch: few enough that all of them are still in the cache
-/// when the batch is added up.
-const MAX_BATCH: u32 = 64;
 
 /// The largest number of samples that are committed one by one: for so few, this takes less time
 /// than to sum their bucket counts first.
@@ -74,13 +70,6 @@ pub(super) fn stage<S: Storage>(
         && weighted.value() < state.staged.min_slow_value.get()
 }
 
-/// Returns the number of samples at which a batch is full, for a sample buffer of this length.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "at most MAX_BATCH")]
-const fn max_batch(len: usize) -> u32 {
-    if len < MAX_BATCH as usize { len as u32 } else { MAX_BATCH }
-}
-
 impl<S: Storage> Row<'_, S> {
     /// Completes the staging of a sample that [`stage`] has begun. Returns whether the sample
     /// became an exemplar of the staged samples. If the batch is full, the caller must also call
@@ -100,14 +89,12 @@ impl<S: Storage> Row<'_, S> {
                 self.buckets().count(weighted, self.staged);
             }
         }
+        let (value, batch) = (weighted.value(), self.state.staged.batch as usize);
         let is_mixed = !S::Repr::IS_COMPACT && self.state.staged.is_mixed;
-        let (value, list) = (weighted.value(), self.staged_exemplars());
+        let list = self.staged_exemplars();
         if is_mixed {
-            exemplars::append(list, new_exemplar(value, origin));
-            if exemplars::is_full(list) {
-                self.commit_exemplars();
-            }
-            return !S::ABSENT.slowest;
+            let exemplar = batch.checked_sub(1).and_then(|sample| list.get_mut(sample));
+            return exemplar.map(|staged| *staged = new_exemplar(value, origin)).is_some();
         }
         let is_slow = !S::ABSENT.slowest && exemplars::is_slow(list, value);
         if is_slow {
@@ -325,10 +312,10 @@ impl<S: Storage> Row<'_, S> {
             self.staged_exemplars().fill(Exemplar::EMPTY);
             return;
         }
-        // These are of the newest samples in the batch, in the same order.
-        let staged = exemplars::in_use(self.staged_exemplars()).len();
-        for (index, sample) in self.newest(staged).into_iter().flatten().enumerate() {
-            let exemplar = core::mem::take(&mut self.staged_exemplars()[index]);
+        let batch = self.newest(self.state.staged.batch as usize);
+        for (index, sample) in batch.into_iter().flatten().enumerate() {
+            let Some(staged) = self.staged_exemplars().get_mut(index) else { return };
+            let exemplar = core::mem::take(staged);
             exemplars::merge(self.exemplar_list(self.total_list()), &[exemplar]);
             let Some(tick) = self.samples[sample].tick() else { continue };
             for window in self.windows {
@@ -515,13 +502,10 @@ impl<S: Storage> Aggregator<S> {
         let are_many = staged.sums.count() > 0 || staged.batch > FEW_SAMPLES && !staged.is_mixed;
         if !Self::COMMITS_LATE || is_future || are_many || !are_ticks_exact {
             self.commit(row);
-        } else if staged.batch > 0 && !staged.is_mixed {
-            let mut row = self.row(row);
-            // Several exemplars are sorted, and so not in the order of arrival.
-            if row.state.staged.batch > 1 || exemplars::is_full(row.staged_exemplars()) {
-                row.commit_exemplars();
-            }
-            row.state.staged.is_mixed = true;
+        } else if staged.batch > 0 {
+            // The exemplars so far are of other samples than those with the same position in the
+            // batch, but all of these samples belong to the same slices.
+            (staged.is_mixed, staged.min_slow_value) = (true, Counter::<S>::ZERO);
         }
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;

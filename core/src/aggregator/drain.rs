@@ -396,10 +396,6 @@ impl<S: Storage> Row<'_, S> {
     #[inline(always)]
     fn clear_slice(&mut self, slice: usize) {
         if self.slices[slice].count() == 0 {
-            // The exemplars of a mixed batch are committed before its samples.
-            if !S::Repr::IS_COMPACT && self.exemplar_list(slice).iter().any(Exemplar::is_in_use) {
-                self.exemplar_list(slice).fill(Exemplar::EMPTY);
-            }
             return;
         }
         if self.has_histograms() {

@@ -72,9 +72,6 @@ impl<S: Storage> Aggregator<S> {
         let Some(value) = self.time.units(duration.payload()) else { return };
         let start = duration.ticks().wrapping_sub(duration.payload());
         let untagged = Exemplar::new(value, start, None, source);
-        let mut row = self.row(row);
-        for list in 0..row.exemplar_lists() {
-            exemplars::set_tag_of(row.exemplar_list(list), untagged, tag);
-        }
+        self.row(row).each_exemplar_list(|list| exemplars::set_tag_of(list, untagged, tag));
     }
 }

@@ -145,20 +145,6 @@ pub(crate) fn insert(list: &mut [Exemplar], exemplar: Exemplar) {
     }
 }
 
-/// Puts an exemplar behind the entries in use, which need not be sorted. Does nothing if the list is
-/// full.
-pub(crate) fn append(list: &mut [Exemplar], exemplar: Exemplar) {
-    let len = in_use(list).len();
-    if let Some(unused) = list.get_mut(len) {
-        *unused = exemplar;
-    }
-}
-
-/// Returns whether every entry of the list is in use.
-pub(crate) fn is_full(list: &[Exemplar]) -> bool {
-    list.last().is_none_or(Exemplar::is_in_use)
-}
-
 /// Inserts the exemplars of another list, `others`, that [belong](is_slow) in the list.
 pub(crate) fn merge(list: &mut [Exemplar], others: &[Exemplar]) {
     for exemplar in others {

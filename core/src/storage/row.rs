@@ -88,7 +88,7 @@ impl<'a, S: Storage> Row<'a, S> {
         // Not by `Shape::padded_buckets`, which checks the shape again.
         let has_histograms = shape.octaves > 0;
         let buckets = if has_histograms { padded(shape.buckets(Unit::Time).len()) } else { 0 };
-        let exemplars = shape.exemplar_lists() * shape.slowest;
+        let exemplars = shape.exemplars_per_event();
         let (samples, exemplars) =
             if row < shape.events { (shape.samples, exemplars) } else { (0, 0) };
         let StorageParts { row_of_id: units, windows, rows, scratch, folded, .. } = parts;
@@ -150,8 +150,8 @@ impl<'a, S: Storage> Row<'a, S> {
             || bit.is_none_or(|bit| self.state.counted & bit != 0)
     }
 
-    /// Returns a list of exemplars: that of the slice with this index, then come those of the total
-    /// and of the staged samples.
+    /// Returns a list of exemplars: that of the slice with this index, or of the total, which
+    /// follows the slices.
     #[inline(always)]
     pub(crate) fn exemplar_list(&mut self, list: usize) -> &mut [Exemplar] {
         section(self.exemplars, list, self.shape.slowest)
@@ -162,30 +162,42 @@ impl<'a, S: Storage> Row<'a, S> {
         self.exemplars.len()
     }
 
-    /// Returns the number of lists of exemplars.
-    pub(crate) const fn exemplar_lists(&self) -> usize {
-        self.shape.exemplar_lists()
-    }
-
     /// Returns the index of the list of exemplars since the start.
     #[inline(always)]
     pub(crate) const fn total_list(&self) -> usize {
         self.shape.slices
     }
 
-    /// Returns the exemplars of the staged samples.
+    /// Returns the exemplars of the staged samples. If the batch is not mixed, this is a list like
+    /// the others. Otherwise, each entry that is in use belongs to the slices of the sample that has
+    /// the same position in the batch.
     #[inline(always)]
     pub(crate) fn staged_exemplars(&mut self) -> &mut [Exemplar] {
-        self.exemplar_list(self.shape.slices + 1)
+        let at = self.shape.exemplar_lists() * self.shape.slowest;
+        let staged = self.exemplars.get_mut(at..).unwrap_or_default();
+        if S::Repr::IS_COMPACT || self.state.staged.is_mixed {
+            return staged;
+        }
+        staged.get_mut(..self.shape.slowest).unwrap_or_default()
     }
 
-    /// Merges the exemplars of the staged samples into the list with this index: that of a slice,
-    /// or of the total, which has the index [`total_list`](Self::total_list).
+    /// Merges the exemplars of the staged samples, which must not be mixed, into the list with this
+    /// index: that of a slice, or of the total, which has the index
+    /// [`total_list`](Self::total_list).
     pub(crate) fn merge_staged_exemplars(&mut self, list: usize) {
         let per_list = self.shape.slowest;
-        let at = self.exemplars.len().saturating_sub(per_list);
+        let at = self.shape.exemplar_lists() * per_list;
         if let Some((lists, staged)) = self.exemplars.split_at_mut_checked(at) {
+            let staged = staged.get(..per_list).unwrap_or_default();
             exemplars::merge(section(lists, list, per_list), staged);
         }
+    }
+
+    /// Calls `change` with each list of exemplars.
+    pub(crate) fn each_exemplar_list(&mut self, mut change: impl FnMut(&mut [Exemplar])) {
+        for list in 0..self.shape.exemplar_lists() {
+            change(self.exemplar_list(list));
+        }
+        change(self.staged_exemplars());
     }
 }

@@ -16,8 +16,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable), zeroable(bound = ""))]
-// A Cortex-M0 needs fewer instructions to access fields near the beginning of a struct, so the most
-// frequently used ones come first.
+// The most frequently used fields come first: a Cortex-M0 needs fewer instructions to access fields
+// near the beginning of a struct, and a server fetches fewer cache lines if they are neighbours.
 #[repr(C)]
 pub struct RowState<R: Repr> {
     /// The event's id, or 0 for a corrected summary.
@@ -25,22 +25,30 @@ pub struct RowState<R: Repr> {
     /// The number of the event's first [`Rule`](crate::Rule) (the state of a limit on a quantile),
     /// counted from 1, or [`NO_RULE`]. The rules of an event form a linked list.
     pub(crate) first_rule: u16,
+    /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
+    /// 0 is free for this.
+    pub(crate) corrected: u16,
+    /// A bit for each of the first 8 windows, which is set if the bucket counts of its slices are
+    /// complete. Otherwise they are all 0: the sample buffer holds all samples of the window, so
+    /// nothing asks for the counts. Those of further windows are always complete, and so are those
+    /// of rows without a sample buffer and in compact storage, where no bit is set.
+    pub(crate) counted: u8,
     /// The index in the event's sample buffer where the next sample goes. Once the buffer is full,
     /// the oldest sample is there, and the next one replaces it.
     pub(crate) next_sample: usize,
     /// How many ENDs were drained with [`Outcome::Ok`](crate::Outcome::Ok), with `Error` and with
     /// `Cancelled`, in this order, each counted as 1 whatever its weight.
     pub(crate) outcomes: [R::Counter; 3],
-    /// How many STARTs and ENDs have been paired, and how many have not.
-    pub(crate) pairing: PackedPairing<R::Counter>,
-    /// The samples that have not been added to the slices and to `total` yet.
-    pub(crate) staged: Staged<R>,
     /// The tick from which the event's silence is measured: that of its newest record (at most the
     /// time of the pass that drained it), or of the last pass that restarted it, by
     /// [`reset_silence`](crate::Aggregator::reset_silence) or because the clock restarted. None if
     /// there was no record (a START counts only if its tick is possible), or if no storage of this
     /// type has a limit on silence.
     pub(crate) seen: OptionalTick,
+    /// The samples that have not been added to the slices and to `total` yet.
+    pub(crate) staged: Staged<R>,
+    /// How many STARTs and ENDs have been paired, and how many have not.
+    pub(crate) pairing: PackedPairing<R::Counter>,
     /// The last tick at which sampling may have left out records.
     pub(crate) sampled_until: OptionalTick,
     /// The moments of all samples since the start, except for the staged ones.
@@ -51,19 +59,11 @@ pub struct RowState<R: Repr> {
     /// Which blocks of buckets have ever had a sample:
     /// [`UsedBlocks`](super::used_blocks::UsedBlocks). Not used by compact storage.
     pub(crate) used_blocks: u64,
-    /// The row of the event's corrected summary, or 0 if it has none. Row 0 is always an event, so
-    /// 0 is free for this.
-    pub(crate) corrected: u16,
     /// The link to the next row in the chain of the rows that have had a sample: see [`link`]. Not
     /// used by compact storage, like the next field.
     pub(crate) next_used: u16,
     /// The link to the next row in the chain of the rows that have had a limit, in ascending order.
     pub(crate) next_watched: u16,
-    /// A bit for each of the first 8 windows, which is set if the bucket counts of its slices are
-    /// complete. Otherwise they are all 0: the sample buffer holds all samples of the window, so
-    /// nothing asks for the counts. Those of further windows are always complete, and so are those
-    /// of rows without a sample buffer and in compact storage, where no bit is set.
-    pub(crate) counted: u8,
 }
 
 /// The link that ends a chain of rows. It leads to no row, because it is greater than that of any.
@@ -114,21 +114,15 @@ impl<R: Repr> AsMut<PackedPairing<R::Counter>> for RowState<R> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable), zeroable(bound = ""))]
+// As in `RowState`.
+#[repr(C)]
 pub(crate) struct Staged<R: Repr> {
-    /// The moments of the staged samples, except for those of the current batch.
-    pub(crate) sums: R::Moments,
     /// The first of the ticks that belong to the same slices as the staged samples, in every
     /// window.
     pub(crate) from: u64,
     /// How many ticks from `from` on belong to these slices. 0 if the next sample must not be added
     /// to these sums: it commits them and looks up its own slices.
     pub(crate) ticks: u64,
-    /// The slices that the tick `from` belongs to, like the ticks after it, `ticks` in all.
-    pub(crate) slices: SliceSet,
-    /// Whether the batch also has samples of other slices. Nothing else is staged then, except for
-    /// the exemplars of the newest samples in the batch, in the same order as these. Always `false`
-    /// in compact storage.
-    pub(crate) is_mixed: bool,
     /// Samples below this value do not become exemplars of the staged samples: enough that are at
     /// least as slow are staged already. Wide storage compares each sample with it first, which is
     /// fast; compact storage does not use it.
@@ -136,6 +130,13 @@ pub(crate) struct Staged<R: Repr> {
     /// The number of samples in the current batch. These are the newest ones in the sample buffer,
     /// and are not yet part of `sums`. Always 0 in compact storage.
     pub(crate) batch: u32,
+    /// The slices that the tick `from` belongs to, like the ticks after it, `ticks` in all.
+    pub(crate) slices: SliceSet,
+    /// Whether the batch also has samples of other slices. Nothing else is staged then, except for
+    /// exemplars of these samples. Always `false` in compact storage.
+    pub(crate) is_mixed: bool,
+    /// The moments of the staged samples, except for those of the current batch.
+    pub(crate) sums: R::Moments,
 }
 
 impl<R: Repr> Staged<R> {

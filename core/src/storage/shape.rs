@@ -15,6 +15,17 @@ use crate::{
     storage::bucket_counts,
 };
 
+/// The largest number of samples in a batch: few enough that all of them are still in the cache
+/// when the batch is added up.
+pub(crate) const MAX_BATCH: u32 = 64;
+
+/// Returns the number of samples at which a batch is full, for a sample buffer of this length.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "at most MAX_BATCH")]
+pub(crate) const fn max_batch(len: usize) -> u32 {
+    if len < MAX_BATCH as usize { len as u32 } else { MAX_BATCH }
+}
+
 /// The capacities of an [`Aggregator`](crate::Aggregator), from which the lengths of all the arrays
 /// in its [`Storage`](crate::Storage) follow.
 ///
@@ -268,17 +279,31 @@ impl Shape {
         self.events * self.samples
     }
 
-    /// Returns the number of exemplar lists of an event: one for each slice, one for the time since
-    /// the start, and one for the staged samples, in this order.
+    /// Returns the number of exemplar lists of an event, besides that of the staged samples: one for
+    /// each slice, and one for the time since the start, in this order.
     #[inline(always)]
     pub(crate) const fn exemplar_lists(&self) -> usize {
-        self.slices + 2
+        self.slices + 1
+    }
+
+    /// Returns the number of exemplars in all lists of an event. The list of the staged samples is
+    /// the last one. In wide storage, it has room for every sample of a batch, because the samples
+    /// of a mixed batch belong to the lists of different slices.
+    #[inline(always)]
+    pub(crate) const fn exemplars_per_event(&self) -> usize {
+        let batch = max_batch(self.samples) as usize;
+        let staged = if self.is_compact || self.slowest == 0 || self.slowest > batch {
+            self.slowest
+        } else {
+            batch
+        };
+        self.exemplar_lists() * self.slowest + staged
     }
 
     /// Returns the number of exemplars in all lists of all events together.
     #[inline(always)]
     pub const fn all_slowest(&self) -> usize {
-        self.events * self.exemplar_lists() * self.slowest
+        self.events * self.exemplars_per_event()
     }
 
     /// Returns the number of *tallies*: one for each slice that the window of each limit on a
@@ -324,7 +349,7 @@ impl Shape {
             // Those since the start, and those of the staged samples.
             + 2 * self.padded_buckets() * counter
             + self.samples * sample
-            + self.exemplar_lists() * self.slowest * size_of::<Exemplar>()
+            + self.exemplars_per_event() * size_of::<Exemplar>()
     }
 
     /// Returns how many more bytes of the arrays an aggregator uses from the first sample of an
