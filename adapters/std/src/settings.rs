@@ -62,6 +62,10 @@ const DEFAULT_MAX_RING_CAPACITY: usize = 262_144;
 /// samples, selecting the quantiles would take too much of each pass.
 pub(crate) const MAX_EXACT_SAMPLES: usize = 65_536;
 
+/// With more events than this, the default of `exact_samples` is [`EXACT_SAMPLES_OF_MANY`].
+pub(crate) const MANY_EVENTS: usize = 512;
+pub(crate) const EXACT_SAMPLES_OF_MANY: usize = 128;
+
 /// Where the value of a setting came from.
 ///
 /// The variants are in ascending order of precedence: a value from a later variant replaces a value
@@ -288,7 +292,7 @@ settings! {
     /// The clock that measures spans.
     clock: ClockSetting = ClockSetting::Ordered;
     /// The number of newest samples that are kept per event. Quantiles are exact while a window has
-    /// no more samples than this.
+    /// no more samples than this. With many events, the default is [`EXACT_SAMPLES_OF_MANY`].
     exact_samples: usize = 512;
     /// The core to which the drain's thread is pinned, by the operating system's number, or `None`
     /// for any core.

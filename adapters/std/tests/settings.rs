@@ -154,6 +154,18 @@ fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
 }
 
 #[test]
+fn with_over_512_events_fewer_samples_are_kept_unless_a_number_is_set() {
+    for (builder, samples) in [
+        (builder().max_events(512), "512 (default)"),
+        (builder().max_events(513), "128 (default)"),
+        (builder().max_events(513).exact_samples(512), "512 (builder)"),
+    ] {
+        let explained = builder.start().unwrap().explain();
+        assert!(explained.contains(&format!("exact_samples = {samples}")), "{explained}");
+    }
+}
+
+#[test]
 fn sampling_of_the_file_takes_effect() {
     let path = config("sampling", "[[sampling]]\nevent = 'order_fill'\nrate = 0.25\n");
     let collector = builder()

@@ -30,7 +30,8 @@ use crate::{
     },
     report::sla::SlaChange,
     settings::{
-        ClockSetting, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin, Setting, Settings,
+        ClockSetting, EXACT_SAMPLES_OF_MANY, MANY_EVENTS, MAX_EXACT_SAMPLES, MAX_PERIOD, Origin,
+        Setting, Settings,
         build_error::BuildError,
         environment::Environment,
         problem::{SettingsError, SettingsProblem},
@@ -149,11 +150,11 @@ impl Builder {
         self
     }
 
-    /// Sets how many of the newest samples of each event are kept for exact quantiles: 0 to 65,536,
-    /// by default 512.
+    /// Sets how many of the newest samples of each event are kept for exact quantiles: 0 to 65,536.
     ///
-    /// Quantiles of a window with more samples are estimated from a histogram. The time to compute
-    /// a summary grows with `samples`.
+    /// The default is 512, or 128 if there can be more than 512 events: with so many, the samples
+    /// would take most of the memory. Quantiles of a window with more samples are estimated from a
+    /// histogram. The time to compute a summary grows with `samples`.
     pub fn exact_samples(mut self, samples: usize) -> Self {
         self.settings.exact_samples.offer(samples, Origin::Builder);
         self
@@ -376,6 +377,11 @@ impl Builder {
             warning::COMPILED_OUT.print();
         }
         let rings = ring_sizes::ring_settings(&settings)?;
+        let max_events = self.max_events.unwrap_or(events.len() + MORE_EVENTS);
+        let max_events = max_events.min(EventId::MAX.into());
+        if max_events > MANY_EVENTS && settings.exact_samples.origin == Origin::Default {
+            settings.exact_samples.value = EXACT_SAMPLES_OF_MANY;
+        }
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         if !(MIN_PERIOD..=MAX_PERIOD).contains(&max_period) {
             return Err(BuildError::Period { period: max_period });
@@ -404,8 +410,6 @@ impl Builder {
         let shape = Shape::server(&events, &windows);
         let limits = settings.limits.value.clone().unwrap_or_default();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
-        let max_events = self.max_events.unwrap_or(events.len() + MORE_EVENTS);
-        let max_events = max_events.min(EventId::MAX.into());
         let more_events = max_events - events.len();
         let later_limits = settings.later_events.most_limits() * more_events;
         let shape = Shape {
