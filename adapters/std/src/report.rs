@@ -4,6 +4,8 @@ pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
 mod json;
+mod owned_data;
+mod packed_counts;
 pub(crate) mod published;
 pub(crate) mod sla;
 pub(crate) mod statistics;

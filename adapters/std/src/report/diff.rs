@@ -4,11 +4,13 @@ use core::{fmt, iter};
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, Count, Distribution, DistributionData, EventId, FixedPoint, Moments,
-    Outcomes, Quantile, Samples, Unit, UnitConverter, WeightedSample,
+    Accuracy, Buckets, Distribution, DistributionData, EventId, FixedPoint, Moments, Outcomes,
+    Quantile, Unit, UnitConverter, WeightedSample,
 };
 
-use super::{EventReport, Report, health::Health, statistics::Statistics, text};
+use super::{
+    EventReport, Report, health::Health, owned_data::OwnedData, statistics::Statistics, text,
+};
 
 /// The differences of all counts between two reports of a collector, the statistics of the samples
 /// that were added, and the time between the reports; returned by [`Report::diff`].
@@ -180,34 +182,34 @@ impl Statistics {
     /// were. Both `self` and `earlier` are statistics since the start; an `earlier` of `None` has
     /// no samples.
     fn since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
-        let values = self.values();
-        let before = earlier.map(Statistics::values);
-        match values.data {
-            DistributionData::Exact(samples) => {
-                let before = match before.map(|before| before.data) {
-                    None => [][..].into(),
-                    Some(DistributionData::Exact(samples)) => samples,
-                    Some(DistributionData::Counted { .. }) => return Err(NotEarlier),
+        let before = earlier.map(Statistics::data);
+        match self.data() {
+            OwnedData::Exact(samples) => {
+                let before = match before {
+                    None => &[],
+                    Some(OwnedData::Exact(samples)) => samples.as_slice(),
+                    Some(OwnedData::Counted { .. }) => return Err(NotEarlier),
                 };
                 let rest = difference(samples, before).ok_or(NotEarlier)?;
                 let mut moments = Moments::EMPTY;
                 for sample in &rest {
                     moments.add(sample.value(), sample.sampling());
                 }
-                Ok(summarize(values.converter, &moments, DistributionData::Exact(rest[..].into())))
+                Ok(summarize(self.converter(), &moments, DistributionData::Exact(rest[..].into())))
             }
-            DistributionData::Counted { buckets, moments, first, counts } => {
+            OwnedData::Counted { buckets, moments, first, counts } => {
+                let (buckets, first) = (*buckets, *first);
                 let (moments_before, counts_before) = before
                     .map_or((Moments::EMPTY, BTreeMap::new()), |before| {
-                        counts_by_bucket(&before, buckets)
+                        counts_by_bucket(before, buckets)
                     });
-                let mut rest = counts.to_vec();
+                let mut rest: Vec<_> = counts.iter().collect();
                 for (bucket, count) in counts_before {
                     let left = bucket
                         .checked_sub(first)
                         .and_then(|offset| rest.get_mut(offset))
                         .ok_or(NotEarlier)?;
-                    *left = left.get().checked_sub(count).map(Count::from_u64).ok_or(NotEarlier)?;
+                    *left = left.checked_sub(count).ok_or(NotEarlier)?;
                 }
                 let is_used = |count: &u64| *count > 0;
                 let Some(begin) = rest.iter().position(is_used) else { return Ok(None) };
@@ -231,7 +233,7 @@ impl Statistics {
                     first: first + begin,
                     counts: &rest[begin..=end],
                 };
-                Ok(summarize(values.converter, &moments, data))
+                Ok(summarize(self.converter(), &moments, data))
             }
         }
     }
@@ -264,9 +266,9 @@ fn summarize(
 
 /// Returns the samples of `all` without those of `some`, or `None` if `some` has a sample that
 /// `all` lacks.
-fn difference(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>> {
-    let sorted = |samples: Samples<'_>| {
-        let mut samples: Vec<_> = samples.iter().collect();
+fn difference(all: &[WeightedSample], some: &[WeightedSample]) -> Option<Vec<WeightedSample>> {
+    let sorted = |samples: &[WeightedSample]| {
+        let mut samples = samples.to_vec();
         samples.sort_unstable();
         samples
     };
@@ -277,27 +279,20 @@ fn difference(all: Samples<'_>, some: Samples<'_>) -> Option<Vec<WeightedSample>
 }
 
 /// Returns the moments of all values and the weight in each bucket of the histogram.
-fn counts_by_bucket(
-    values: &Distribution<'_>,
-    buckets: Buckets,
-) -> (Moments, BTreeMap<usize, u64>) {
+fn counts_by_bucket(data: &OwnedData, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
     let mut by_bucket = BTreeMap::new();
-    match values.data {
-        DistributionData::Exact(samples) => {
+    match data {
+        OwnedData::Exact(samples) => {
             let mut moments = Moments::EMPTY;
-            for sample in samples.iter() {
+            for sample in samples {
                 moments.add(sample.value(), sample.sampling());
                 *by_bucket.entry(buckets.index(sample.value())).or_default() += sample.weight();
             }
             (moments, by_bucket)
         }
-        DistributionData::Counted { moments, first, counts, .. } => {
-            by_bucket.extend(
-                (first..)
-                    .zip(counts.iter().map(|count| count.get()))
-                    .filter(|(_, count)| *count > 0),
-            );
-            (moments, by_bucket)
+        OwnedData::Counted { moments, first, counts, .. } => {
+            by_bucket.extend((*first..).zip(counts.iter()).filter(|(_, count)| *count > 0));
+            (*moments, by_bucket)
         }
     }
 }

@@ -5,8 +5,8 @@ use core::cmp::Reverse;
 use tailwatch_core::{Buckets, EventId, Moments, Outcomes, WeightedSample};
 
 use super::{
-    EventReport, InFlight, Report, WindowReport,
-    statistics::{OwnedData, Statistics},
+    EventReport, InFlight, Report, WindowReport, owned_data::OwnedData,
+    packed_counts::PackedCounts, statistics::Statistics,
 };
 use crate::events::labels::Labels;
 
@@ -106,7 +106,7 @@ impl OwnedData {
                 }
                 Self::Counted { moments: of_part, first, counts: of_buckets, .. } => {
                     moments.merge(of_part);
-                    for (sum, count) in counts[*first..].iter_mut().zip(of_buckets) {
+                    for (sum, count) in counts[*first..].iter_mut().zip(of_buckets.iter()) {
                         *sum += count;
                     }
                 }
@@ -115,7 +115,7 @@ impl OwnedData {
         // As in the data of an event: from the bucket of the smallest sample to that of the
         // largest.
         let used = buckets.index(moments.min())..=buckets.index(moments.max());
-        let (first, counts) = (*used.start(), counts[used].to_vec());
+        let (first, counts) = (*used.start(), PackedCounts::new(&counts[used]));
         Self::Counted { buckets, moments, first, counts }
     }
 }

@@ -4,12 +4,9 @@ use core::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use tailwatch_core::{
-    Accuracy, Bucket, Buckets, Distribution, DistributionData, Moments, Quantile, Summary,
-    UnitConverter, WeightedSample,
-};
+use tailwatch_core::{Accuracy, Bucket, Distribution, Quantile, Summary, UnitConverter};
 
-use super::json::Numbers;
+use super::{json::Numbers, owned_data::OwnedData};
 
 /// The statistics of an event over a window or since the start.
 ///
@@ -58,61 +55,6 @@ pub struct SlowSample {
     pub tid: Option<u64>,
 }
 
-/// The data of a [`DistributionData`], but with samples or counts that it owns.
-#[derive(Clone, PartialEq)]
-pub(super) enum OwnedData {
-    Exact(Vec<WeightedSample>),
-    Counted { buckets: Buckets, moments: Moments, first: usize, counts: Vec<u64> },
-}
-
-impl OwnedData {
-    fn borrow(&self) -> DistributionData<'_> {
-        match self {
-            Self::Exact(samples) => DistributionData::Exact(samples[..].into()),
-            Self::Counted { buckets, moments, first, counts } => DistributionData::Counted {
-                buckets: *buckets,
-                moments: *moments,
-                first: *first,
-                counts,
-            },
-        }
-    }
-
-    /// Replaces the data. Reuses the allocated memory.
-    fn replace(&mut self, data: DistributionData<'_>) {
-        match (&mut *self, data) {
-            (Self::Exact(owned), DistributionData::Exact(samples)) => {
-                owned.clear();
-                // Exactly as many, because `Health::memory_bytes` does not include spare capacity.
-                owned.reserve_exact(samples.iter().count());
-                owned.extend(samples.iter());
-            }
-            (
-                Self::Counted { counts, .. },
-                DistributionData::Counted { buckets, moments, first, counts: now },
-            ) => {
-                let mut counts = core::mem::take(counts);
-                counts.clear();
-                counts.reserve_exact(now.len());
-                counts.extend_from_slice(now);
-                *self = Self::Counted { buckets, moments, first, counts };
-            }
-            (_, data) => *self = data.into(),
-        }
-    }
-}
-
-impl From<DistributionData<'_>> for OwnedData {
-    fn from(data: DistributionData<'_>) -> Self {
-        match data {
-            DistributionData::Exact(samples) => Self::Exact(samples.iter().collect()),
-            DistributionData::Counted { buckets, moments, first, counts } => {
-                Self::Counted { buckets, moments, first, counts: counts.into() }
-            }
-        }
-    }
-}
-
 impl Statistics {
     /// Creates statistics without a corrected summary and slowest samples, which the caller adds.
     pub(crate) fn new(summary: Summary, values: Distribution<'_>) -> Self {
@@ -146,13 +88,18 @@ impl Statistics {
     ) -> Option<Self> {
         let converter = self.converter;
         let summary =
-            Distribution { converter, data: values.borrow() }.summary(covered, complete)?;
+            values.with(|data| Distribution { converter, data }.summary(covered, complete))?;
         Some(Self { summary, corrected: None, slowest, converter, values })
     }
 
-    /// Returns the distribution of the values.
-    pub(super) fn values(&self) -> Distribution<'_> {
-        Distribution { converter: self.converter, data: self.values.borrow() }
+    /// Returns what converts the data to the units in which they are reported.
+    pub(super) fn converter(&self) -> UnitConverter {
+        self.converter
+    }
+
+    /// Calls `with` with the distribution of the values.
+    fn with_values<T>(&self, with: impl FnOnce(Distribution<'_>) -> T) -> T {
+        self.values.with(|data| with(Distribution { converter: self.converter, data }))
     }
 
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
@@ -175,7 +122,8 @@ impl Statistics {
     /// ```
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
         // There is always at least one sample, so the fallback is never used.
-        self.values().quantile(quantile).unwrap_or((self.summary.max, self.summary.accuracy))
+        self.with_values(|values| values.quantile(quantile))
+            .unwrap_or((self.summary.max, self.summary.accuracy))
     }
 
     /// Returns the buckets that are not empty, each with the weight of its samples: a sample of an
@@ -188,7 +136,7 @@ impl Statistics {
     /// also a bucket of a Prometheus native histogram and of an OpenTelemetry exponential histogram
     /// in seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
-        self.values().buckets()
+        self.with_values(|values| values.buckets().collect::<Vec<_>>()).into_iter()
     }
 }
 
