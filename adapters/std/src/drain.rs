@@ -45,10 +45,7 @@ use crate::{
     clock::nanos,
     observer::Observers,
     recording::pool::Pool,
-    report::{
-        EventReport, Report, WindowReport, health::Health, published::Published, sla::ChangeQueue,
-        statistics::SlowSample,
-    },
+    report::{Report, health::Health, memory, published::Published, sla::ChangeQueue},
     sync::{Mutex, lock},
     tag_names::TagNames,
 };
@@ -243,11 +240,8 @@ impl Drain {
 
     /// Returns the bytes in use of what [`reserved_bytes`] counts in full.
     fn used_bytes(&mut self) -> usize {
-        let shape = self.aggregator.shape();
-        let (events, used) = (self.events.len(), self.aggregator.used_events());
-        let report = events * summaries_bytes(&shape) + used * report_data_bytes(&shape);
         self.aggregator.used_bytes()
-            + REPORTS * report
+            + self.publisher.report_bytes()
             + ChangeQueue::BYTES
             + self.readers.name_bytes()
     }
@@ -261,28 +255,9 @@ const REPORTS: usize = 2;
 /// time.
 pub(crate) fn reserved_bytes(shape: &Shape, lanes: usize) -> usize {
     shape.bytes::<u32>()
-        + REPORTS * report_bytes(shape)
+        + REPORTS * memory::max_bytes(shape)
         + ChangeQueue::BYTES
         + ThreadNames::max_bytes(shape.all_slowest(), lanes)
-}
-
-/// Returns the largest size of a report in bytes. It has a summary of every window of every event
-/// and of its total, or room for one, and the data of all events that have happened.
-pub(crate) fn report_bytes(shape: &Shape) -> usize {
-    shape.events * (summaries_bytes(shape) + report_data_bytes(shape))
-}
-
-/// Returns the number of bytes that a report takes for each event, whether it has happened or not.
-fn summaries_bytes(shape: &Shape) -> usize {
-    size_of::<EventReport>() + (shape.windows + 1) * size_of::<WindowReport>()
-}
-
-/// Returns the largest number of bytes that a report takes for an event only once it has happened.
-/// For every window and for the total, these are the slowest samples, and either the exact samples
-/// or the counts of a histogram.
-fn report_data_bytes(shape: &Shape) -> usize {
-    let values = shape.samples.max(shape.buckets_per_histogram()) * size_of::<u64>();
-    (shape.windows + 1) * (shape.slowest * size_of::<SlowSample>() + values)
 }
 
 impl fmt::Debug for Drain {

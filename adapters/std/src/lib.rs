@@ -139,7 +139,7 @@
 //! |---|---|
 //! | an event | 197 |
 //! | an event with an expected interval | 371 |
-//! | a report, for each event | at most 44 |
+//! | a report, for each event | at most 45 |
 //! | the table of open spans | 32 |
 //!
 //! The memory for an event is assigned by the operating system only when the event first happens.

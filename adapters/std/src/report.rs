@@ -4,6 +4,7 @@ pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
 mod json;
+pub(crate) mod memory;
 mod owned_data;
 mod packed_counts;
 pub(crate) mod published;

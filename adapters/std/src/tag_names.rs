@@ -26,6 +26,9 @@ const MAX_NAMES: usize = 1 << 20;
 /// How many bytes of a text are kept, so that a slot is a cache line.
 const TEXT_BYTES: usize = 40;
 
+/// The largest size of a text as it is shown, with the `…` of one that was cut.
+pub(crate) const MAX_SHOWN_BYTES: usize = TEXT_BYTES + '…'.len_utf8();
+
 /// The numbers in a slot: its checksum, the position of the next older text, the tag with the
 /// length of the text, and the text.
 const WORDS: usize = 3 + TEXT_BYTES / 8;

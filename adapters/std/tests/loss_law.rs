@@ -27,6 +27,8 @@ const RINGS: u64 = 8;
 const ROUNDS_PER_THREAD: u64 = 300;
 /// The number of records that one thread pushes: one per value, two per span.
 const PUSHED_PER_THREAD: u64 = ROUNDS_PER_THREAD * 3;
+/// By how much the samples in reports may differ, in bytes. A ring is larger.
+const REPORTS_DIFFER: usize = 128 * 1_024;
 /// Each value and tag is a mark: the number of its thread times this constant, plus a count from 0.
 const MARKS_PER_THREAD: u64 = 1_000;
 
@@ -229,7 +231,7 @@ fn short_lived_threads_share_the_rings_and_every_record_has_its_threads_name() {
     let counts = count_by_thread(&seen);
     assert_eq!(counts.len() as u64, THREADS);
     assert!(counts.values().all(|count| *count == PUSHED_PER_THREAD), "{counts:?}");
-    assert!(collector.memory_bytes() <= memory, "{health:?}");
+    assert!(collector.memory_bytes() <= memory + REPORTS_DIFFER, "{memory}, {health:?}");
 }
 
 #[test]
@@ -293,7 +295,7 @@ fn threads_without_a_ring_cost_no_memory_and_their_records_are_counted() {
     assert_accounted(&collector, THREADS * PUSHED_PER_THREAD, log.count());
     let health = collector.health();
     assert_eq!(health.unregistered, (THREADS - RINGS) * PUSHED_PER_THREAD);
-    assert_eq!(collector.memory_bytes(), memory);
+    assert!(collector.memory_bytes() <= memory + REPORTS_DIFFER, "{memory}, {health:?}");
     assert_eq!(health.overwritten, 0);
     let seen = log.all();
     let counts = count_by_thread(&seen);

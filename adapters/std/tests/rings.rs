@@ -357,8 +357,9 @@ fn rings_of_threads_that_are_gone_are_given_back_after_a_while() {
     collector.flush();
     let with_rings = collector.memory_bytes();
     assert!(with_rings - at_start > (THREADS - 5) * 16 * 16_384, "{at_start}, {with_rings}");
-    // The drain keeps the names and numbers of a few threads that are gone. No ring is as small.
-    let with_names = at_start + THREADS * 256;
+    // The drain keeps the names and numbers of a few threads that are gone, and reports have their
+    // samples. No ring is as small.
+    let with_names = at_start + THREADS * 512;
     // The clock that decides is that of the operating system.
     without_hanging(move || {
         while collector.memory_bytes() > with_names {

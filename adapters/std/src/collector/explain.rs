@@ -10,17 +10,14 @@ use tailwatch_record::collecting::OFF;
 
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
-    drain::{
-        report_bytes,
-        sampling::{self, Sampling},
-    },
+    drain::sampling::{self, Sampling},
     events::numbers::NamedEvent,
     own_thread::{
         cores,
         placement::{DrainPriority, Placement},
     },
     recording::pool::Pool,
-    report::Report,
+    report::{Report, memory},
     settings::{ClockSetting, Origin, Settings, visible::Visible},
 };
 
@@ -48,7 +45,7 @@ impl InForce {
             cores: cores::of_process(),
             not_moved: None,
             windows_bytes: shape.bytes::<u32>(),
-            report_bytes: report_bytes(shape),
+            report_bytes: memory::max_bytes(shape),
         }
     }
 

@@ -228,8 +228,8 @@ impl Collector {
     }
 
     /// Returns the memory that the collector has in use, in bytes, as of the last report:
-    /// [`Health::memory_bytes`]. It grows with the rings, with the names of threads, and when an
-    /// event happens for the first time. It does not include reports that the program holds.
+    /// [`Health::memory_bytes`]. It grows with the rings, with the names of threads, with the samples
+    /// in reports, and when an event happens for the first time. It does not include reports that the program holds.
     /// [`Health::reserved_bytes`] bounds what all but the rings can take.
     pub fn memory_bytes(&self) -> usize {
         usize::try_from(self.published.load().health.memory_bytes).unwrap_or(usize::MAX)

@@ -165,6 +165,7 @@ impl LimitWatch {
                     }
                 });
             }
+            reports.shrink_to_fit();
             return;
         }
         for event in outdated.iter() {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     recording::{identity::Identity, pool::Pool},
     report::{
-        EventReport, InFlight, Report,
+        EventReport, InFlight, Report, memory,
         published::Published,
         sla::SlaReport,
         statistics::{SlowSample, Statistics},
@@ -61,6 +61,17 @@ pub(super) struct Publisher {
     published_at: Option<Instant>,
     /// When the times in the last report and in the one before were computed.
     times_at: [Instant; 2],
+    /// The sizes of the last report and of the one before.
+    sizes: [Size; 2],
+}
+
+/// The size of a report in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// What the statistics have on the heap.
+    data: usize,
+    /// The rest.
+    other: usize,
 }
 
 impl Publisher {
@@ -74,7 +85,9 @@ impl Publisher {
         clocks: &Clocks,
         tag_names: Option<TagNames>,
     ) -> Self {
-        let empty = Report::empty(0, clocks.report(), event_reports(&events, &windows));
+        let reports = event_reports(&events, &windows);
+        let size = Size { data: 0, other: memory::bytes_without_data(&reports, &Vec::new()) };
+        let empty = Report::empty(0, clocks.report(), reports);
         Self {
             positions: Positions::new(events.iter().map(|info| info.id)),
             changes: Changes::new(windows.len(), clocks),
@@ -88,6 +101,7 @@ impl Publisher {
             replaced: None,
             published_at: None,
             times_at: [clocks.now().monotonic; 2],
+            sizes: [size; 2],
         }
     }
 
@@ -128,6 +142,12 @@ impl Publisher {
         self.all_unpaired
     }
 
+    /// Returns the size in bytes of the report whose contents [`fill`](Self::fill) returned last,
+    /// and of the one before.
+    pub(super) fn report_bytes(&self) -> usize {
+        self.sizes.iter().map(|size| size.data + size.other).sum()
+    }
+
     /// Returns the contents of the next report: those of the report before the last one, in which
     /// the outdated parts are computed anew. With `is_complete`, also renews all times; otherwise
     /// only if they would soon be too old.
@@ -149,6 +169,11 @@ impl Publisher {
             |report| (report.events, report.sla),
         );
         let added = &self.events[events.len()..];
+        if events.len() + added.len() > events.capacity() {
+            // Not twice as many, because there is a bound.
+            let room = aggregator.shape().events.saturating_sub(events.len());
+            events.reserve_exact(added.len().max(events.len() / 4).min(room));
+        }
         events.extend(event_reports(added, &self.windows));
         let renews_times =
             is_complete || is_new || self.changes.must_renew_times(self.times_at[1], now);
@@ -159,8 +184,9 @@ impl Publisher {
             changes.outdate_all();
         }
         let (outdated, contained) = changes.outdated();
-        let parts =
-            &mut Parts { clocks, readers, aggregator, slowest, tag_names: tag_names.as_ref() };
+        let data_bytes = if is_new { 0 } else { self.sizes[1].data };
+        let tag_names = tag_names.as_ref();
+        let parts = &mut Parts { clocks, readers, aggregator, slowest, tag_names, data_bytes };
         let mut of_limits = outdated.limits.clone();
         of_limits.insert_all(&outdated.events);
         for id in outdated.events.iter() {
@@ -214,6 +240,8 @@ impl Publisher {
         let has_new_limits = outdated.has_new_limits;
         limits.fill(&mut sla, &of_limits, has_new_limits, clocks, parts.aggregator);
         changes.end_report();
+        let other = memory::bytes_without_data(&events, &sla);
+        self.sizes = [Size { data: parts.data_bytes, other }, self.sizes[0]];
         Contents { events, sla, times_at: if renews_times { now } else { self.times_at[1] } }
     }
 
@@ -234,6 +262,8 @@ struct Parts<'a> {
     /// A buffer for the slowest samples.
     slowest: &'a mut [Exemplar],
     tag_names: Option<&'a TagNames>,
+    /// What the statistics of the report have on the heap, in bytes.
+    data_bytes: usize,
 }
 
 impl Parts<'_> {
@@ -247,7 +277,15 @@ impl Parts<'_> {
     /// Overwrites `statistics` with the statistics of this event over this scope, or with `None` if
     /// there are no samples.
     fn fill(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
-        let Self { clocks, readers, aggregator, slowest, tag_names } = self;
+        let bytes = |statistics: &Option<_>| statistics.as_ref().map_or(0, Statistics::heap_bytes);
+        self.data_bytes -= bytes(statistics);
+        self.compute(statistics, event, scope);
+        self.data_bytes += bytes(statistics);
+    }
+
+    /// As [`fill`](Self::fill), but does not keep the size.
+    fn compute(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
+        let Self { clocks, readers, aggregator, slowest, tag_names, .. } = self;
         let Some((summary, values)) = aggregator.describe(event, scope) else {
             *statistics = None;
             return;

@@ -110,12 +110,15 @@ pub struct Health {
     /// It is the processor time of the drain, plus the number of records times the cost of one
     /// record. That cost was measured with a warm cache when the collector was started.
     pub overhead_ratio: f64,
-    /// The memory that the collector has in use, in bytes: its rings, the names of threads, and
-    /// what windows, histograms and two reports take for the events that have happened.
+    /// The memory that the collector has in use, in bytes: its rings, the names of threads, two
+    /// reports, and what windows and histograms take for the events that have happened.
     ///
-    /// It grows with the first sample of each event, and with the rings and names that threads
-    /// need; it shrinks when rings are given back. The slices of an event's windows count in full
-    /// from its first sample on, although they come into use one after another.
+    /// It grows with the first sample of each event, with the samples in reports, and with the
+    /// rings and names that threads need. It shrinks when rings are given back, and when a report
+    /// needs less memory, as it does once it has the histogram of a window instead of all samples.
+    /// The slices of an event's windows count in full from its first sample on, although they come
+    /// into use one after another. The names in [`sampling`](Self::sampling) and
+    /// [`unlisted`](Self::unlisted) are not included.
     pub memory_bytes: u64,
     /// The largest memory of windows, histograms, two reports and the names of threads, in bytes:
     /// what they take when all events have happened. Until an event happens, the operating system

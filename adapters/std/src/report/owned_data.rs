@@ -31,6 +31,21 @@ impl OwnedData {
         }
     }
 
+    /// Returns how many bytes the data has on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Exact(samples) => samples.capacity() * size_of::<WeightedSample>(),
+            Self::Counted { counts, .. } => counts.heap_bytes(),
+        }
+    }
+
+    /// Returns how many bytes the data has on the heap at most: so many exact samples, or the
+    /// counts of so many buckets.
+    pub(super) fn max_heap_bytes(samples: usize, buckets: usize) -> usize {
+        let samples = with_spare(samples) * size_of::<WeightedSample>();
+        samples.max(PackedCounts::max_heap_bytes(buckets))
+    }
+
     /// Replaces the data. Reuses the allocated memory.
     pub(super) fn replace(&mut self, data: DistributionData<'_>) {
         match (&mut *self, data) {

@@ -46,6 +46,16 @@ impl PackedCounts {
         }
     }
 
+    /// Returns how many bytes the counts have on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Returns how many bytes so many counts have on the heap at most.
+    pub(super) const fn max_heap_bytes(counts: usize) -> usize {
+        counts.div_ceil(BLOCK) * MAX_BYTES
+    }
+
     /// Returns all counts, those of empty buckets included.
     pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
         let mut bytes = self.bytes.as_slice();
@@ -137,15 +147,16 @@ mod tests {
 
     #[test]
     fn counts_take_as_few_bytes_as_they_need_and_far_samples_add_little() {
-        let bytes = |counts: &[u64]| PackedCounts::new(counts).bytes.capacity();
+        let bytes = |counts: &[u64]| PackedCounts::new(counts).heap_bytes();
         let (few, many) = ([3; 192], [3_000; 192]);
         assert!(bytes(&few) <= 192 * 5 / 4, "{}", bytes(&few));
         assert!(bytes(&many) <= 2 * 192 * 5 / 4, "{}", bytes(&many));
         let far = [&few[..], &[0; 320], &[1]].concat();
         assert!(bytes(&far) <= bytes(&few) + 64, "{}", bytes(&far));
         for buckets in [1_usize, 15, 16, 17, 1_296] {
-            let most = buckets.div_ceil(BLOCK) * MAX_BYTES;
+            let most = PackedCounts::max_heap_bytes(buckets);
             assert!(bytes(&vec![u64::MAX; buckets]) <= most, "{buckets} buckets");
+            assert!(most <= buckets.next_multiple_of(BLOCK) * 81 / 10, "{buckets} buckets");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         storage::Boxed,
     },
     recording::{pool::Pool, ring_settings::RingSettings},
-    report::{Report, sla::SlaReport, statistics::Statistics},
+    report::{Report, memory, sla::SlaReport, statistics::Statistics},
     sync::{Mutex, lock},
 };
 
@@ -270,6 +270,10 @@ impl Parts {
         publisher.publish(report, times_at, now);
         assert!(now - times_at < if self.has_many { UNREAD_PAUSE } else { REFRESH_EVERY });
         let report = publisher.published().load().clone();
+        let reports = [Some(&report), publisher.replaced.as_ref()];
+        let bytes: usize = reports.into_iter().flatten().map(|report| bytes(report)).sum();
+        assert_eq!(publisher.report_bytes(), bytes);
+        assert!(bytes <= 2 * memory::max_bytes(&aggregator.shape()), "{bytes}");
 
         let mut anew = Publisher::new(
             Arc::clone(&self.pool),
@@ -302,6 +306,15 @@ impl Parts {
         assert_eq!(found.events, expected.events);
         assert_eq!(found.sla, expected.sla);
     }
+}
+
+/// Counts the bytes of a report.
+fn bytes(report: &Report) -> usize {
+    let windows = report.events.iter().flat_map(|event| &event.windows);
+    let totals = report.events.iter().flat_map(|event| &event.total);
+    let statistics = windows.flat_map(|window| &window.statistics).chain(totals);
+    memory::bytes_without_data(&report.events, &report.sla)
+        + statistics.map(Statistics::heap_bytes).sum::<usize>()
 }
 
 /// Removes what may be up to a second older than the report.
