@@ -234,6 +234,9 @@ fn memory_is_bounded_and_reported() {
     assert!(collector.health().delivered > 100_000, "{:?}", collector.health());
 }
 
+/// The bytes of a sample in a sample buffer.
+const SAMPLE: usize = 16;
+
 #[test]
 fn memory_in_use_grows_with_the_first_sample_of_each_event_up_to_what_is_reserved() {
     let _turn = in_turn();
@@ -268,23 +271,26 @@ fn memory_in_use_grows_with_the_first_sample_of_each_event_up_to_what_is_reserve
     }
     let per_event: Vec<_> = memory.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(per_event[0] > 0 && per_event.iter().all(|bytes| *bytes == per_event[0]), "{memory:?}");
-    (0..1_000).for_each(|_| record_everything());
+    for _ in 0..600 {
+        record_everything();
+        collector.drain();
+    }
     let full = in_use();
-    assert!(full.0 > memory[8] && full.1 == reserved, "only reports grow: {memory:?}, {full:?}");
-    // All events have happened. What is reserved beyond what is in use is for the names of other
-    // threads, and for reports with more samples.
+    // All sample buffers are full now. They held two samples.
+    let samples = 8 * (512 - 2) * SAMPLE as u64;
+    assert!(full.0 > memory[8] + samples && full.1 == reserved, "{memory:?}, {full:?}");
     let slowest = Shape::server(Trading::ALL, &WindowSpec::DEFAULT).all_slowest() as u64;
     let (name, most_names) = (248, slowest + 3 + 1);
     let mapped = mapped_bytes(3, 1_024) as u64;
     // The names in use are that of the recorder and one for unknown threads. The pool is small.
     let most = reserved - (most_names - 2) * name + mapped + 4_096;
-    assert!(full.0 <= most && full.0 * 2 > most, "{full:?} in use, at most {most}");
+    assert!(full.0 <= most, "{full:?} in use, at most {most}");
     collector.stop();
     assert!(collector.memory_bytes() as u64 <= most);
 }
 
 #[test]
-fn memory_in_use_grows_as_the_heap_does_when_reports_grow() {
+fn memory_in_use_includes_what_reports_allocate() {
     let _turn = in_turn();
     let info = |id: EventId| EventInfo::new(id, format!("event_{id}").leak());
     let events: Vec<_> = (1..=300).filter_map(EventId::new).map(info).collect();
@@ -309,10 +315,13 @@ fn memory_in_use_grows_as_the_heap_does_when_reports_grow() {
     let first = record(0..1);
     // First all samples are in the reports, then their histograms.
     for numbers in [1..8, 8..200, 200..400, 400..2_000] {
+        let buffered = (2 * numbers.end as usize).min(512) - 2;
         let now = record(numbers);
         let [reported, on_heap] = [0, 1].map(|which| now[which] - first[which]);
-        let difference = reported.abs_diff(on_heap);
-        assert!(on_heap > 300_000 && difference < on_heap / 20, "{reported} of {on_heap} bytes");
+        // What else grows is in memory that was allocated before: samples and bucket counts.
+        let samples = events.len() * buffered * SAMPLE;
+        assert!(on_heap > 300_000, "{on_heap} bytes");
+        assert!(reported > on_heap + samples, "{reported} of {on_heap} + {samples} bytes");
     }
     collector.stop();
     assert_eq!(collector.health().overwritten, 0);
