@@ -158,12 +158,9 @@ pub struct Aggregator<S> {
     /// [`ABANDON_AFTER_NANOS`] in ticks.
     abandon_after: u64,
     counters: Counters,
-    /// How many events have had a sample. Not counted in compact storage, whose arrays take their
-    /// memory from the start.
-    used_events: u16,
-    /// The link to the first row in the chain of the rows that have had a sample: the others need
-    /// no look when all staged samples are committed. Compact storage, which has few rows, uses neither this nor the
-    /// following fields.
+    /// The link to the first row in the chain of the rows that have had a sample: the others have
+    /// nothing to commit. Compact storage, which has few rows, uses neither this nor the following
+    /// fields.
     first_used: u16,
     /// The link to the first row in the chain of the rows that have had a limit.
     first_watched: u16,
@@ -267,7 +264,6 @@ impl<S: Storage> Aggregator<S> {
             occupancy: Occupancy::default(),
             abandon_after: rate.ticks_in_nanos(ABANDON_AFTER_NANOS),
             counters: Counters::default(),
-            used_events: 0,
             first_used: LAST_LINK,
             first_watched: LAST_LINK,
             used_rules: 0,

@@ -41,10 +41,10 @@ pub struct StorageParts<'s, R: Repr, C> {
     /// The count, sums and extremes of the samples in each slice, row after row.
     pub slices: &'s mut [R::Moments],
     /// The bucket counts of the slices, row after row, and in wide storage group after group, each
-    /// window after window. A few neighbouring buckets form a block. With the slices A, B and C of a
-    /// row, the order of the blocks is A0 B0 C0 A1 B1 C1 …. In wide storage, these are the slices of
-    /// a window, and with the rows R and S of a group, the order is A0 B0 C0 of R, A0 B0 C0 of S,
-    /// A1 B1 C1 of R ….
+    /// window after window. A few neighbouring buckets form a block. With the slices A, B and C of
+    /// a row, the order of the blocks is A0 B0 C0 A1 B1 C1 …. In wide storage, these are the slices
+    /// of a window, and with the rows R and S of a group, the order is A0 B0 C0 of R, A0 B0 C0 of
+    /// S, A1 B1 C1 of R ….
     pub counts: &'s mut [C],
     /// The bucket counts of each row since the start, then those of each event's staged samples.
     pub totals: &'s mut [R::Counter],

@@ -137,8 +137,8 @@
 //!
 //! | | KiB |
 //! |---|---|
-//! | an event | 197 |
-//! | an event with an expected interval | 371 |
+//! | an event | 198 |
+//! | an event with an expected interval | 372 |
 //! | a report, for each event | at most 45 |
 //! | the table of open spans | 32 |
 //!

@@ -39,9 +39,8 @@ use crate::{
 /// than 512 events, until the summaries of all of them are marked as incomplete.
 ///
 /// With more than 512 events, all of this may be up to 5 s old if nobody has read a report for 5 s.
-/// The read then brings the next report within milliseconds: see
-/// [`Collector::report`](crate::Collector::report). After a [`flush`](crate::Collector::flush),
-/// everything is as of the flush.
+/// The read then brings the next report: see [`Collector::report`](crate::Collector::report). After
+/// a [`flush`](crate::Collector::flush), everything is as of the flush.
 ///
 /// [`Display`](core::fmt::Display) formats it as a table for people: see
 /// [`ReportTable`](crate::ReportTable). `serde` serializes it as JSON

@@ -27,9 +27,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// The reporter reads the last report that the drain published, so the drain never waits for it.
 /// With more than 512 events and an interval of more than 5 s, that report may be up to 5 s old if
-/// nobody else reads reports: see [`Collector::report`]. If
-/// emitting a report takes longer than the interval, the reporter skips the intervals that passed
-/// meanwhile. An interval below 1 ms is raised to 1 ms.
+/// nobody else reads reports: see [`Collector::report`]. If emitting a report takes longer than the
+/// interval, the reporter skips the intervals that passed meanwhile. An interval below 1 ms is
+/// raised to 1 ms.
 ///
 /// [`table`](Self::table) and [`json_lines`](Self::json_lines) pass each table or line to the
 /// writer in one call. So several reporters, also of several processes, may write to one file that

@@ -62,8 +62,10 @@ const DEFAULT_MAX_RING_CAPACITY: usize = 262_144;
 /// samples, selecting the quantiles would take too much of each pass.
 pub(crate) const MAX_EXACT_SAMPLES: usize = 65_536;
 
-/// With more events than this, the default of `exact_samples` is [`EXACT_SAMPLES_OF_MANY`].
+/// If there can be more events than this, the default of `exact_samples` is
+/// [`EXACT_SAMPLES_OF_MANY`].
 pub(crate) const MANY_EVENTS: usize = 512;
+/// The default of `exact_samples` if there can be more than [`MANY_EVENTS`] events.
 pub(crate) const EXACT_SAMPLES_OF_MANY: usize = 128;
 
 /// Where the value of a setting came from.

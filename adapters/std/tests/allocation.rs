@@ -315,7 +315,7 @@ fn memory_in_use_includes_what_reports_allocate() {
     let first = record(0..1);
     // First all samples are in the reports, then their histograms.
     for numbers in [1..8, 8..200, 200..400, 400..2_000] {
-        let buffered = (2 * numbers.end as usize).min(512) - 2;
+        let buffered = usize::try_from(2 * numbers.end).unwrap().min(512) - 2;
         let now = record(numbers);
         let [reported, on_heap] = [0, 1].map(|which| now[which] - first[which]);
         // What else grows is in memory that was allocated before: samples and bucket counts.

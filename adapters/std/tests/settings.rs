@@ -160,6 +160,8 @@ fn with_over_512_events_fewer_samples_are_kept_unless_a_number_is_set() {
         (builder().max_events(513), "128 (default)"),
         (builder().max_events(513).exact_samples(512), "512 (builder)"),
     ] {
+        let settings = builder.settings().unwrap().exact_samples;
+        assert!(samples.starts_with(&settings.value.to_string()), "{settings:?}");
         let explained = builder.start().unwrap().explain();
         assert!(explained.contains(&format!("exact_samples = {samples}")), "{explained}");
     }

@@ -3,9 +3,10 @@
 //! A sample belongs to the total since the start and, for each window, to one of its slices. Adding
 //! each sample to all of these sums would be expensive. Instead, an event has one set of *staged*
 //! sums, to which samples of the same slices are added. The staged sums are *committed*, that is,
-//! added to the total and to the slices, as soon as a sample of other slices arrives, a slice ends,
-//! or a summary is computed. Committing a few hundred samples together costs about as much as
-//! committing a single one.
+//! added to the total and to the slices, as soon as a sample of other slices arrives or a summary
+//! is computed. Compact storage, and storage with counters of 16 bits, also commits them when a
+//! slice ends. Committing a few hundred samples together costs about as much as committing a single
+//! one.
 //!
 //! In wide storage, staging itself happens in batches. A sample is stored in the sample buffer
 //! anyway, for exact quantiles. Once enough new samples are there, this *batch* is added to the
@@ -510,7 +511,6 @@ impl<S: Storage> Aggregator<S> {
         if !S::Repr::IS_COMPACT && self.state(row).next_used == 0 {
             self.state(row).next_used = self.first_used;
             self.first_used = link(row_number(row));
-            self.used_events += 1;
         }
         let mut row = self.row(row);
         (row.state.staged.ticks, row.state.staged.slices) = (0, SliceSet::NONE);

@@ -17,6 +17,7 @@ use super::{Aggregator, MomentsOf};
 use crate::{
     arithmetic,
     event::Unit,
+    repr::Repr,
     repr::StoredMoments,
     statistics::{select::WeightedSample, window::Window},
     storage::{Storage, row::Row},
@@ -110,9 +111,11 @@ impl<S: Storage> Row<'_, S> {
     /// Adds `weight` to a bucket, in the total and in the slices that contain `tick`. Returns the
     /// weight that did not fit.
     fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
-        let mut used_blocks = self.used_blocks();
-        used_blocks.insert(bucket);
-        self.state.used_blocks = used_blocks.bits();
+        if !S::Repr::IS_COMPACT {
+            let mut used_blocks = self.used_blocks();
+            used_blocks.insert(bucket);
+            self.state.used_blocks = used_blocks.bits();
+        }
         let mut overflow = self.total.add(0, bucket, weight);
         for window in self.windows {
             let Some(slice) = tick.and_then(|tick| window.slice_index(tick)) else { continue };

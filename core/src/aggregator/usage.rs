@@ -1,5 +1,5 @@
-//! Which events are in use, and whether anything changed without a record: what a drain needs to
-//! publish only what changed.
+//! How much of the storage is in use, and whether anything changed without a record: what a drain
+//! needs to publish only what changed.
 
 use super::{Aggregator, Counter, MomentsOf, counters::Counters};
 use crate::{
@@ -31,23 +31,26 @@ impl<S: Storage> Aggregator<S> {
 }
 
 impl<S: Storage<Repr = Wide>> Aggregator<S> {
-    /// Returns how many events have had a sample since the aggregator was created. Takes constant
-    /// time.
-    pub fn used_events(&self) -> usize {
-        usize::from(self.used_events)
-    }
-
     /// Returns how many bytes of the storage have come into use: those that are
-    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample. The
-    /// rest of the storage still consists of the zeros that it was created with.
+    /// [always](crate::Shape::bytes_once) in use, and those of each event that has had a sample.
+    /// The rest of the storage still consists of the zeros that it was created with.
     ///
     /// Of an event's bucket counts, those count that lie near a bucket which has had a sample, in
     /// all windows that need counts; of its buffered samples, as many as there are; of the rest,
-    /// everything. Takes time linear in the number of events.
+    /// everything. Takes time linear in the number of events that have had a sample.
     pub fn used_bytes(&mut self) -> usize {
         let shape = self.storage.shape();
-        let rows = (0..shape.rows()).map(|row| self.row(row).used_bytes(&shape));
-        shape.bytes_once() + rows.sum::<usize>()
+        let (mut next, mut bytes) = (self.first_used, shape.bytes_once());
+        while let Some(row) = usize::from(next).checked_sub(1).filter(|row| *row < shape.events) {
+            bytes += self.row(row).used_bytes(&shape);
+            let state = self.state(row);
+            next = state.next_used;
+            let corrected = usize::from(state.corrected);
+            if corrected > 0 {
+                bytes += self.row(corrected).used_bytes(&shape);
+            }
+        }
+        bytes
     }
 }
 
@@ -59,13 +62,13 @@ impl<S: Storage<Repr = Wide>> Row<'_, S> {
         if samples == 0 {
             return 0;
         }
-        let counter = size_of::<Counter<S>>();
+        let total = size_of::<Counter<S>>();
         let counted = |(number, window): (usize, &Window)| {
             if self.is_counted(number) { window.slice_indices().len() } else { 0 }
         };
         let slices = self.windows.iter().enumerate().map(counted).sum::<usize>();
-        let staged = if self.staged.is_empty() { 0 } else { counter };
-        let per_bucket = slices * size_of::<S::Count>() + counter + staged;
+        let staged = if self.staged.is_empty() { 0 } else { total };
+        let per_bucket = slices * size_of::<S::Count>() + total + staged;
         let buffered = usize::try_from(samples).unwrap_or(usize::MAX).min(self.samples.len());
         shape.slices * size_of::<MomentsOf<S>>()
             + self.used_blocks().buckets().min(shape.padded_buckets()) * per_bucket

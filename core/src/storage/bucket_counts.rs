@@ -92,8 +92,8 @@ pub(super) fn is_empty<N: Count>(block: &[N; BLOCK]) -> bool {
     block.iter().fold(0, |all, count| all | count.get()) == 0
 }
 
-/// The bucket counts of the slices of one row, or of one window of it, or those of one row since the
-/// start, which are its only slice. `C` is the type of a stored count.
+/// The bucket counts of the slices of one row, or of one window of it, or those of one row since
+/// the start, which are its only slice. `C` is the type of a stored count.
 pub(crate) struct BucketCounts<'a, C> {
     /// The blocks of the row's group, in the order that the module's docs describe.
     blocks: &'a mut [[C; BLOCK]],

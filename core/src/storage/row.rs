@@ -169,8 +169,8 @@ impl<'a, S: Storage> Row<'a, S> {
     }
 
     /// Returns the exemplars of the staged samples. If the batch is not mixed, this is a list like
-    /// the others. Otherwise, each entry that is in use belongs to the slices of the sample that has
-    /// the same position in the batch.
+    /// the others. Otherwise, each entry that is in use belongs to the slices of the sample that
+    /// has the same position in the batch.
     #[inline(always)]
     pub(crate) fn staged_exemplars(&mut self) -> &mut [Exemplar] {
         let at = self.shape.exemplar_lists() * self.shape.slowest;

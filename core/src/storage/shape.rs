@@ -117,8 +117,8 @@ impl Shape {
     ///   if that is more
     /// - a limit on the silence of each event
     ///
-    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 197 KiB for each event, or
-    /// 371 KiB if it has an expected interval, and 46 KiB once.
+    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 198 KiB for each event, or
+    /// 372 KiB if it has an expected interval, and 46 KiB once.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let minimal = Self::minimal(events, windows);
         Self {
@@ -279,8 +279,8 @@ impl Shape {
         self.events * self.samples
     }
 
-    /// Returns the number of exemplar lists of an event, besides that of the staged samples: one for
-    /// each slice, and one for the time since the start, in this order.
+    /// Returns the number of exemplar lists of an event, besides that of the staged samples: one
+    /// for each slice, and one for the time since the start, in this order.
     #[inline(always)]
     pub(crate) const fn exemplar_lists(&self) -> usize {
         self.slices + 1

@@ -5,8 +5,8 @@ use core::ops::Range;
 use super::bucket_counts::{BLOCK, blocks, by_blocks, is_empty};
 use crate::statistics::histogram::count::Count;
 
-/// Which blocks of a row have ever had a sample: a bit for each block or, if there are more than 64,
-/// for each 2^`shift` neighbouring blocks.
+/// Which blocks of a row have ever had a sample: a bit for each block or, if there are more than
+/// 64, for each 2^`shift` neighbouring blocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UsedBlocks {
     bits: u64,
@@ -18,7 +18,7 @@ impl UsedBlocks {
     /// [`padded`](super::bucket_counts::padded) number of buckets.
     pub(crate) const fn new(bits: u64, buckets: usize) -> Self {
         let mut shift = 0;
-        while (buckets / BLOCK) >> shift > u64::BITS as usize {
+        while (buckets / BLOCK).div_ceil(1 << shift) > u64::BITS as usize {
             shift += 1;
         }
         Self { bits, shift }
@@ -32,7 +32,7 @@ impl UsedBlocks {
     /// Adds the block that contains this bucket.
     #[inline(always)]
     pub(crate) const fn insert(&mut self, bucket: usize) {
-        self.bits |= 1 << (bucket / BLOCK >> self.shift);
+        self.bits |= 1 << ((bucket / BLOCK) >> self.shift);
     }
 
     /// Adds the blocks among those of `used`, a range of bucket indices, in which `counts` are not
@@ -54,5 +54,31 @@ impl UsedBlocks {
     /// Returns the number of buckets in the blocks.
     pub(crate) const fn buckets(self) -> usize {
         ((self.bits.count_ones() as usize) << self.shift) * BLOCK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::histogram::buckets::Buckets;
+
+    #[test]
+    fn every_bucket_of_every_histogram_has_a_bit() {
+        for (scale, octaves) in (0..=8).flat_map(|scale| (1..=64).map(move |o| (scale, o))) {
+            let buckets = Buckets::new(scale, 0, octaves).unwrap().len();
+            let padded = buckets.next_multiple_of(BLOCK);
+            let blocks = padded / BLOCK;
+            let mut used = UsedBlocks::new(0, padded);
+            for block in 0..blocks {
+                assert!(
+                    !used.contains(block) || used.buckets() > block * BLOCK,
+                    "{scale} {octaves}"
+                );
+                used.insert(block * BLOCK);
+                assert!(used.contains(block), "{scale} {octaves}");
+            }
+            assert!(used.buckets() >= padded, "{scale} {octaves}");
+            assert!(UsedBlocks::new(0, padded).bits() == 0);
+        }
     }
 }

@@ -365,7 +365,17 @@ impl Builder {
             settings.offer_sampling(event(), *sampling, Origin::Builder);
         }
         settings.resolve(&self.environment, &Selectable::new(events, &self.families))?;
+        if self.most_events(events) > MANY_EVENTS
+            && settings.exact_samples.origin == Origin::Default
+        {
+            settings.exact_samples.value = EXACT_SAMPLES_OF_MANY;
+        }
         Ok(settings)
+    }
+
+    /// Returns how many events the collector may have if it has these at the start.
+    fn most_events(&self, events: &[EventInfo]) -> usize {
+        self.max_events.unwrap_or(events.len() + MORE_EVENTS).min(EventId::MAX.into())
     }
 
     fn start_with(
@@ -377,11 +387,6 @@ impl Builder {
             warning::COMPILED_OUT.print();
         }
         let rings = ring_sizes::ring_settings(&settings)?;
-        let max_events = self.max_events.unwrap_or(events.len() + MORE_EVENTS);
-        let max_events = max_events.min(EventId::MAX.into());
-        if max_events > MANY_EVENTS && settings.exact_samples.origin == Origin::Default {
-            settings.exact_samples.value = EXACT_SAMPLES_OF_MANY;
-        }
         let (exact, max_period) = (settings.exact_samples.value, settings.max_period.value);
         if !(MIN_PERIOD..=MAX_PERIOD).contains(&max_period) {
             return Err(BuildError::Period { period: max_period });
@@ -410,6 +415,7 @@ impl Builder {
         let shape = Shape::server(&events, &windows);
         let limits = settings.limits.value.clone().unwrap_or_default();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
+        let max_events = self.most_events(&events);
         let more_events = max_events - events.len();
         let later_limits = settings.later_events.most_limits() * more_events;
         let shape = Shape {

@@ -181,11 +181,11 @@ impl Collector {
     /// This is a read of the report, as is every other query: each method that returns something
     /// "as of the last report", and each report that a [`Reporter`](crate::Reporter) emits. While
     /// more than 512 events change and nobody has read a report for 5 s, the drain publishes one
-    /// only every 5 s, so the report may be 5 s old. The next pass of the drain after a read
-    /// publishes a new one: passes follow at intervals of at most
-    /// [`Builder::max_period`](crate::Builder::max_period), 4 ms by default, and of at most 1 s. A
-    /// violation that is raised or cleared publishes a report at once in any case. To read a fresh
-    /// report, call [`flush`](Self::flush) first.
+    /// only every 5 s, so the report may be 5 s old. The drain notices the read in its next pass,
+    /// which comes within [`Builder::max_period`](crate::Builder::max_period) (4 ms by default) and
+    /// never later than 1 s. That pass publishes a new report, unless the last one is less than 750
+    /// ms old. A violation that is raised or cleared publishes a report at once in any case. To
+    /// read a fresh report, call [`flush`](Self::flush) first.
     pub fn report(&self) -> Report {
         self.published.report()
     }
@@ -228,8 +228,8 @@ impl Collector {
     }
 
     /// Returns the memory that the collector has in use, in bytes, as of the last report:
-    /// [`Health::memory_bytes`]. It grows with the rings, with the names of threads, with the samples
-    /// in reports, and when an event happens for the first time. It does not include reports that the program holds.
+    /// [`Health::memory_bytes`]. It grows with the rings, with the names of threads, and with the
+    /// samples of events and in reports. It does not include reports that the program holds.
     /// [`Health::reserved_bytes`] bounds what all but the rings can take.
     pub fn memory_bytes(&self) -> usize {
         usize::try_from(self.published.load().health.memory_bytes).unwrap_or(usize::MAX)

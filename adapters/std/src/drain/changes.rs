@@ -23,7 +23,7 @@ const FEW_EVENTS: usize = 64;
 /// [`REFRESH_EVERY`].
 const EVENTS_PER_LONG_PAUSE: u32 = 512;
 const MOST_LONG_PAUSES: u32 = 3;
-/// For how long after a read the next report counts as read.
+/// How long after a read the drain assumes that somebody still reads reports.
 const READ_FOR: Duration = Duration::from_secs(5);
 /// The time between two reports that nobody reads, if more than [`EVENTS_PER_LONG_PAUSE`] events
 /// change: reports on so many take much of the drain's time.

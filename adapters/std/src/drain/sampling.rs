@@ -113,8 +113,8 @@ struct SampledEvent {
     /// 1 in 2^k spans is recorded at present.
     k: u8,
     /// The number of occurrences at the last check of the rates, including an estimate of those
-    /// that sampling left out. `None` if there was no check since the share may change by itself:
-    /// the first one finds the number, and the second one a rate.
+    /// that sampling left out. `None` after the share has become adaptive, until a check finds
+    /// records of the event. That check finds the number; the next one finds a rate.
     seen: Option<u64>,
     /// The rate in events per second at the check `rated_at`, the last one at which it was not 0.
     rate: f64,

@@ -113,11 +113,12 @@ pub struct Health {
     /// The memory that the collector has in use, in bytes: its rings, the names of threads, two
     /// reports, and what windows and histograms take for the events that have happened.
     ///
-    /// It grows with the first sample of each event, with the samples in reports, and with the
-    /// rings and names that threads need. It shrinks when rings are given back, and when a report
-    /// needs less memory, as it does once it has the histogram of a window instead of all samples.
-    /// The slices of an event's windows count in full from its first sample on, although they come
-    /// into use one after another. The names in [`sampling`](Self::sampling) and
+    /// It grows with the first sample of each event, with its buffered samples and the buckets they
+    /// fall into, with the samples in reports, and with the rings and names that threads need. It
+    /// shrinks when rings are given back, and when a report needs less memory, as it does once it
+    /// has the histogram of a window instead of all samples. Of the bucket counts of an event, only
+    /// those near a bucket with a sample count, but in all slices of a window that needs counts.
+    /// The names in [`sampling`](Self::sampling) and
     /// [`unlisted`](Self::unlisted) are not included.
     pub memory_bytes: u64,
     /// The largest memory of windows, histograms, two reports and the names of threads, in bytes:

@@ -15,7 +15,7 @@ use crate::tag_names::MAX_SHOWN_BYTES;
 /// What an [`Arc`] takes besides its contents: its two counters.
 const ARC_BYTES: usize = 2 * size_of::<usize>();
 
-/// Returns the largest size of a report in bytes, if no text in its health counts. It has the
+/// Returns the largest size of a report in bytes, without the names in its health. It has the
 /// statistics of every window of every event and of its total, or room for them.
 pub(crate) fn max_bytes(shape: &Shape) -> usize {
     let values = OwnedData::max_heap_bytes(shape.samples, shape.buckets_per_histogram());
@@ -38,6 +38,7 @@ const fn text_bytes(len: usize) -> usize {
 /// Returns the size of a report with these parts in bytes, without what their
 /// [`Statistics`] have on the heap and without the texts in its health. Takes constant time.
 pub(crate) fn bytes_without_data(events: &Vec<EventReport>, sla: &Vec<SlaReport>) -> usize {
+    // The windows of all events are allocated with the same capacity.
     let windows = events.first().map_or(0, |event| event.windows.capacity());
     ARC_BYTES
         + size_of::<Report>()

@@ -16,6 +16,9 @@ pub(super) struct PackedCounts {
 /// The number of counts in a block.
 const BLOCK: usize = 16;
 
+/// The byte that stands for each width.
+const WIDTH_BYTES: [u8; 9] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+
 /// The size of a block with the largest counts, in bytes.
 const MAX_BYTES: usize = size_of_block(size_of::<u64>());
 
@@ -88,7 +91,7 @@ impl PackedCounts {
         if self.bytes.capacity() - self.bytes.len() < size_of_block(WIDTH) {
             self.grow(size_of_block(WIDTH), left);
         }
-        self.bytes.extend(u8::try_from(WIDTH));
+        self.bytes.push(WIDTH_BYTES[WIDTH]);
         let low = |count: u64| core::array::from_fn::<_, WIDTH, _>(|at| count.to_le_bytes()[at]);
         self.bytes.extend_from_slice(block.map(low).as_flattened());
     }

@@ -45,16 +45,6 @@ pub trait Count: Stored + Ord + private::Sealed {
         n - added
     }
 
-    /// Adds `other`, saturating at [`MAX`](Self::MAX). Returns the amount that did not fit.
-    #[inline]
-    fn merge(&mut self, other: Self) -> u64 {
-        let before = core::mem::replace(self, self.saturating_sum(other));
-        let (mut added, mut excess) = (*self, other);
-        added.subtract(before);
-        excess.subtract(added);
-        excess.get()
-    }
-
     /// Decrements the counter, which must not be 0.
     #[inline(always)]
     fn decrement(&mut self) {
@@ -186,9 +176,6 @@ mod tests {
             assert_eq!(count.add(3), 2);
             assert_eq!(count.get(), C::MAX);
             assert_eq!(count.add(u64::MAX), u64::MAX);
-            let mut merged = C::from_u64(C::MAX - 1);
-            assert_eq!(merged.merge(C::from_u64(3)), 2);
-            assert_eq!((merged, merged.merge(count)), (count, C::MAX));
         }
         saturate::<u16>();
         saturate::<u32>();
