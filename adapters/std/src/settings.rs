@@ -294,7 +294,7 @@ settings! {
     /// The clock that measures spans.
     clock: ClockSetting = ClockSetting::Ordered;
     /// The number of newest samples that are kept per event. Quantiles are exact while a window has
-    /// no more samples than this. With many events, the default is [`EXACT_SAMPLES_OF_MANY`].
+    /// no more samples than this. The default is 128 if there can be more than 512 events.
     exact_samples: usize = 512;
     /// The core to which the drain's thread is pinned, by the operating system's number, or `None`
     /// for any core.
