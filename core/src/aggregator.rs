@@ -530,7 +530,12 @@ impl<S: Storage> Aggregator<S> {
     /// before its START, so they have no tag yet.
     #[cold]
     fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
-        self.row(row).each_exemplar_list(|list| exemplars::set_awaited_tag(list, start, tag));
+        let mut row = self.row(row);
+        let last = row.exemplar_lists() - 1;
+        for list in 0..last {
+            exemplars::set_awaited_tag(row.exemplar_list(list), start, tag);
+        }
+        exemplars::set_awaited_tag(row.staged_exemplars(), start, tag);
     }
 
     /// Converts a number of ticks to nanoseconds. Saturates at 2^64 − 1.

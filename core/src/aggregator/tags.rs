@@ -72,6 +72,11 @@ impl<S: Storage> Aggregator<S> {
         let Some(value) = self.time.units(duration.payload()) else { return };
         let start = duration.ticks().wrapping_sub(duration.payload());
         let untagged = Exemplar::new(value, start, None, source);
-        self.row(row).each_exemplar_list(|list| exemplars::set_tag_of(list, untagged, tag));
+        let mut row = self.row(row);
+        let last = row.exemplar_lists() - 1;
+        for list in 0..last {
+            exemplars::set_tag_of(row.exemplar_list(list), untagged, tag);
+        }
+        exemplars::set_tag_of(row.staged_exemplars(), untagged, tag);
     }
 }

@@ -103,13 +103,16 @@ pub(crate) struct BucketCounts<'a, C> {
     origin: usize,
     /// The distance between two blocks of a slice.
     stride: usize,
-    place: InGroup,
+    /// The number of rows in the group, and the number of the row in it.
+    rows: u8,
+    row: u8,
 }
 
 impl<'a, C: Count> BucketCounts<'a, C> {
     /// Borrows the counts of the row at `place`. In each row, `slices` slices have a histogram of
     /// `buckets` buckets, a [`padded`] number. `counts` has those of all rows.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "at most `ROWS_PER_GROUP`")]
     pub(crate) fn new(
         counts: &'a mut [C],
         place: InGroup,
@@ -121,22 +124,25 @@ impl<'a, C: Count> BucketCounts<'a, C> {
             per_slice: buckets / BLOCK,
             origin: place.row * slices,
             stride: place.rows * slices,
-            place,
+            rows: place.rows as u8,
+            row: place.row as u8,
         }
     }
 
     /// Borrows the counts of a window. In compact storage, these are those of the row.
     #[inline(always)]
     pub(crate) fn of_window<R: Repr>(&mut self, window: &Window) -> BucketCounts<'_, C> {
-        let Self { per_slice, origin, stride, place, .. } = *self;
+        let Self { per_slice, origin, stride, rows, row, .. } = *self;
         if R::IS_COMPACT {
-            return BucketCounts { blocks: self.blocks, per_slice, origin, stride, place };
+            return BucketCounts { blocks: self.blocks, per_slice, origin, stride, rows, row };
         }
-        let (slices, per_block) = (window.slice_indices(), per_slice * place.rows);
+        let slices = window.slice_indices();
+        let per_block = per_slice * usize::from(rows);
         let blocks = slices.start * per_block..slices.end * per_block;
         let blocks = self.blocks.get_mut(blocks).unwrap_or_default();
-        let origin = (place.row * slices.len()).wrapping_sub(slices.start);
-        BucketCounts { blocks, per_slice, origin, stride: place.rows * slices.len(), place }
+        let origin = (usize::from(row) * slices.len()).wrapping_sub(slices.start);
+        let stride = usize::from(rows) * slices.len();
+        BucketCounts { blocks, per_slice, origin, stride, rows, row }
     }
 
     /// Returns the position of a block of a slice.

@@ -131,7 +131,8 @@ impl<'a, S: Storage> Row<'a, S> {
     /// nothing keeps track of it.
     #[inline(always)]
     pub(crate) fn used_blocks(&self) -> UsedBlocks {
-        UsedBlocks::new(self.state.used_blocks, self.folded.len())
+        let buckets = if S::Repr::IS_COMPACT { 0 } else { self.folded.len() };
+        UsedBlocks::new(self.state.used_blocks, buckets)
     }
 
     /// Returns whether the row has histograms.
@@ -173,31 +174,31 @@ impl<'a, S: Storage> Row<'a, S> {
     /// has the same position in the batch.
     #[inline(always)]
     pub(crate) fn staged_exemplars(&mut self) -> &mut [Exemplar] {
-        let at = self.shape.exemplar_lists() * self.shape.slowest;
-        let staged = self.exemplars.get_mut(at..).unwrap_or_default();
-        if S::Repr::IS_COMPACT || self.state.staged.is_mixed {
-            return staged;
+        let list = self.shape.exemplar_lists();
+        if S::Repr::IS_COMPACT || !self.state.staged.is_mixed {
+            return self.exemplar_list(list);
         }
-        staged.get_mut(..self.shape.slowest).unwrap_or_default()
+        self.exemplars.get_mut(list * self.shape.slowest..).unwrap_or_default()
+    }
+
+    /// Returns the number of lists of exemplars. The list of the staged samples is the last one.
+    #[inline(always)]
+    pub(crate) const fn exemplar_lists(&self) -> usize {
+        self.shape.exemplar_lists() + 1
     }
 
     /// Merges the exemplars of the staged samples, which must not be mixed, into the list with this
     /// index: that of a slice, or of the total, which has the index
     /// [`total_list`](Self::total_list).
     pub(crate) fn merge_staged_exemplars(&mut self, list: usize) {
+        if S::ABSENT.slowest {
+            return;
+        }
         let per_list = self.shape.slowest;
         let at = self.shape.exemplar_lists() * per_list;
         if let Some((lists, staged)) = self.exemplars.split_at_mut_checked(at) {
             let staged = staged.get(..per_list).unwrap_or_default();
             exemplars::merge(section(lists, list, per_list), staged);
         }
-    }
-
-    /// Calls `change` with each list of exemplars.
-    pub(crate) fn each_exemplar_list(&mut self, mut change: impl FnMut(&mut [Exemplar])) {
-        for list in 0..self.shape.exemplar_lists() {
-            change(self.exemplar_list(list));
-        }
-        change(self.staged_exemplars());
     }
 }
