@@ -82,7 +82,8 @@ def check_slowest(summary, unit, now):
     for span in slowest:
         start, duration = span.get("start_unix_ns"), span.get("duration")
         optional = [span[field] for field in ("tag", "tid") if span.get(field) is not None]
-        if not (all(map(whole, [start, duration, *optional])) and isinstance(span.get("thread"), str)):
+        has_thread = isinstance(span.get("thread"), str)
+        if not (all(map(whole, [start, duration, *optional])) and has_thread):
             return [f"{span} in slowest is malformed"]
         if unit == "ns" and start + duration > now + CLOCK_SLACK_NS:
             problems.append(f"{span} ends after the report")

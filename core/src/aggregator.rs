@@ -531,8 +531,7 @@ impl<S: Storage> Aggregator<S> {
     #[cold]
     fn set_awaited_tag(&mut self, row: usize, start: u64, tag: u64) {
         let mut row = self.row(row);
-        let last = row.exemplar_lists() - 1;
-        for list in 0..last {
+        for list in 0..row.exemplar_lists() {
             exemplars::set_awaited_tag(row.exemplar_list(list), start, tag);
         }
         exemplars::set_awaited_tag(row.staged_exemplars(), start, tag);

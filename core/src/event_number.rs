@@ -7,8 +7,8 @@ use core::{
 
 use crate::event::EventId;
 
-/// The number of an event, assigned when the program runs: a library cannot know which numbers other
-/// libraries use.
+/// The number of an event, assigned when the program runs: a library cannot know which numbers
+/// other libraries use.
 ///
 /// A static holds it. The code that owns the aggregator assigns it, because it knows all events.
 ///

@@ -17,8 +17,7 @@ use super::{Aggregator, MomentsOf};
 use crate::{
     arithmetic,
     event::Unit,
-    repr::Repr,
-    repr::StoredMoments,
+    repr::{Repr, StoredMoments},
     statistics::{select::WeightedSample, window::Window},
     storage::{Storage, row::Row},
 };

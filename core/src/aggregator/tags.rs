@@ -73,8 +73,7 @@ impl<S: Storage> Aggregator<S> {
         let start = duration.ticks().wrapping_sub(duration.payload());
         let untagged = Exemplar::new(value, start, None, source);
         let mut row = self.row(row);
-        let last = row.exemplar_lists() - 1;
-        for list in 0..last {
+        for list in 0..row.exemplar_lists() {
             exemplars::set_tag_of(row.exemplar_list(list), untagged, tag);
         }
         exemplars::set_tag_of(row.staged_exemplars(), untagged, tag);

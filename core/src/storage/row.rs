@@ -181,10 +181,10 @@ impl<'a, S: Storage> Row<'a, S> {
         self.exemplars.get_mut(list * self.shape.slowest..).unwrap_or_default()
     }
 
-    /// Returns the number of lists of exemplars. The list of the staged samples is the last one.
+    /// Returns the number of lists of exemplars, besides that of the staged samples.
     #[inline(always)]
     pub(crate) const fn exemplar_lists(&self) -> usize {
-        self.shape.exemplar_lists() + 1
+        self.shape.exemplar_lists()
     }
 
     /// Merges the exemplars of the staged samples, which must not be mixed, into the list with this
