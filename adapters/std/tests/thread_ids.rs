@@ -94,6 +94,8 @@ fn a_registered_name_comes_with_the_number_of_its_thread() {
 #[test]
 fn ten_thousand_short_lived_threads_of_one_name_take_little_memory() {
     const THREADS: u64 = 10_000;
+    // All values are in one bucket, so histograms take as much memory after 100 threads as at the end.
+    const LOWEST: u64 = 10_000_000;
     let _turn = in_turn();
     let collector = Collector::builder().manual_drain().rings(8).start().unwrap();
     collector.install().unwrap();
@@ -102,7 +104,7 @@ fn ten_thousand_short_lived_threads_of_one_name_take_little_memory() {
     for n in 1..=THREADS {
         // The last threads have the largest numbers, so they are the slowest ones.
         let tid = in_thread("worker", move || {
-            record_value(Trading::QueueBacklog, n);
+            record_value(Trading::QueueBacklog, LOWEST + n);
             current_tid().expect("/proc is mounted")
         });
         tids.insert(n, tid);
@@ -117,11 +119,12 @@ fn ten_thousand_short_lived_threads_of_one_name_take_little_memory() {
     let total = report.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap();
     assert_eq!(total.summary.count, THREADS);
     let slowest: Vec<_> = total.slowest.iter().map(|slow| (slow.duration, slow.tid)).collect();
-    let expected: Vec<_> = tids.iter().rev().take(4).map(|(n, tid)| (*n, Some(*tid))).collect();
+    let expected: Vec<_> =
+        tids.iter().rev().take(4).map(|(n, tid)| (LOWEST + *n, Some(*tid))).collect();
     assert_eq!(slowest, expected);
     assert!(tids.values().collect::<BTreeSet<_>>().len() > 100, "the numbers of threads differ");
     // The names of all threads would take 2,480 KB. Those of as many threads as the table may have
     // take 247 KB.
     let grown = collector.memory_bytes().saturating_sub(after_100);
-    assert!(grown < 100_000, "{grown} bytes, after {after_100}");
+    assert!(grown < 250_000, "{grown} bytes, after {after_100}");
 }
