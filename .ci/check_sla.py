@@ -1,9 +1,10 @@
 """Checks the report of a run in which one limit was violated and the violation was cleared.
 
     check_sla.py REPORT.json --event E --quantile Q --window W --raised N --cleared M --slowest-tag T [--state S]
+                 [--armed L]
     check_sla.py --self-test
 
-The report must have exactly one limit: quantile Q of event E over window W. Its violation must have
+The report must have the limit once: quantile Q of event E over window W. Its violation must have
 been raised N times and cleared M times, the last change must lie within the run, and its counts
 must not contradict its state. The slowest sample of E must have tag T, over the last 60 s and since
 the start. For every event, the slowest samples must be sorted, begin with the maximum, and not
@@ -14,6 +15,7 @@ standard library.
 
 --quantile  as the report has it, such as p95, p99.9 or p100
 --state     the limit's state at the end: ok, violated or unknown
+--armed     the number of limits in force, with those that the event set declares
 """
 
 import argparse
@@ -103,18 +105,20 @@ def check_slowest(summary, unit, now):
     return problems
 
 
-def check(report, event, quantile, window, raised, cleared, slowest_tag, state=None):
+def check(report, event, quantile, window, raised, cleared, slowest_tag, state=None, armed=None):
     """Returns everything that is wrong with the parsed report."""
     if report.get("schema") != SCHEMA:
         return [f"schema is {report.get('schema')!r}, expected {SCHEMA!r}"]
     problems = []
     wanted = {"event": event, "quantile": quantile, "window": window}
     limits = [{field: limit[field] for field in wanted} for limit in report["sla"]]
-    if limits == [wanted]:
-        found = check_limit(report["sla"][0], report, raised, cleared, state)
+    if limits.count(wanted) == 1:
+        found = check_limit(report["sla"][limits.index(wanted)], report, raised, cleared, state)
         problems += [f"limit on {quantile} of {event}: {problem}" for problem in found]
     else:
-        problems.append(f"sla: the limits are {limits}, expected {[wanted]}")
+        problems.append(f"sla: the limits are {limits}, expected {wanted} once")
+    if armed is not None and len(limits) != armed:
+        problems.append(f"sla: {len(limits)} limits are in force, expected {armed}")
 
     for reported in report["events"]:
         for name, summary in [*reported["windows"].items(), ("total", reported["total"])]:
@@ -271,6 +275,8 @@ def self_test():
     failures += [f"not rejected: {name}" for name, spoil in spoilt.items() if not problems_of(spoil)]
     if not problems_of(state="unknown"):
         failures.append("not rejected: a state other than the expected one")
+    if problems_of(armed=1) or not problems_of(armed=2):
+        failures.append("the number of limits in force is not checked")
     for name, spoil, options in [
         ("still violated, though within the limit again", limit(state="violated", cleared=0), {"cleared": 0}),
         ("violated", limit(state="violated", over=3, cleared=0), {"cleared": 0}),
@@ -300,6 +306,7 @@ def main():
     parser.add_argument("--cleared", type=int)
     parser.add_argument("--slowest-tag", type=int)
     parser.add_argument("--state", choices=STATES)
+    parser.add_argument("--armed", type=int)
     parser.add_argument("--self-test", action="store_true")
     arguments = parser.parse_args()
 
@@ -312,7 +319,7 @@ def main():
         with open(arguments.report, encoding="utf-8") as file:
             report = json.load(file)
         wanted = {name: getattr(arguments, name) for name in WANTED}
-        problems = check(report, **wanted, state=arguments.state)
+        problems = check(report, **wanted, state=arguments.state, armed=arguments.armed)
         done = f"the limit in {arguments.report} is as expected"
 
     for problem in problems[:50]:

@@ -129,6 +129,9 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     stop.on_interrupt()?;
     let progress = Progress::new(options.run_limit());
     let notes = progress.notes();
+    if options.sla.is_some() {
+        notes.print(collector.explain_limits().trim_end());
+    }
     let (feed_notes, mut limiter) = (progress.notes(), ProblemLimiter::default());
     let replay = Replay::start(source, options.speed(), stop.flag(), move |notice| {
         if let Some(text) = limiter.text(&notice) {

@@ -98,6 +98,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     stop_on_interrupt(Arc::clone(&stop))?;
     let progress = Progress::new(options.run_limit());
     let (notes, mut limiter) = (progress.notes(), ProblemLimiter::default());
+    if options.sla.is_some() {
+        notes.print(collector.explain_limits().trim_end());
+    }
     let replay = Replay::start(source, options.speed(), Arc::clone(&stop), move |notice| {
         if let Some(text) = limiter.text(&notice) {
             notes.print(&text);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tailwatch::{
-    Builder, Collector, EventId, EventInfo, Limit, ParseLimitsError, SlaChange, TraceWriter,
+    Builder, Collector, EventInfo, LimitOverrides, ParseLimitsError, SlaChange, TraceWriter,
     Trading, events, parse_limits,
 };
 
@@ -71,7 +71,7 @@ pub(crate) enum LimitsFileError {
 /// The largest file of limits that is read, in bytes: far more than limits take.
 const MOST_BYTES: u64 = 1 << 20;
 
-fn read_limits(path: &Path) -> Result<Vec<(EventId, Limit)>, LimitsFileError> {
+fn read_limits(path: &Path) -> Result<LimitOverrides, LimitsFileError> {
     // Opening a pipe would wait until another process writes to it.
     let metadata =
         fs::metadata(path).map_err(|cause| LimitsFileError::Read(path.to_owned(), cause))?;

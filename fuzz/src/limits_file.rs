@@ -29,8 +29,17 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 8] =
-    ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet", "labels"];
+const KEYS: [&str; 9] = [
+    "event",
+    "quantile",
+    "limit",
+    "window",
+    "min_samples",
+    "max_silence",
+    "evnet",
+    "labels",
+    "replace",
+];
 
 /// The name of the events with labels.
 const LABELLED: &str = "labelled";
@@ -151,7 +160,8 @@ pub fn run(data: &[u8]) {
         Ok(limits) => {
             assert!(!limits.is_empty(), "a text without limits must be an error");
             let again = parse_limits(&text_of_limits(&limits), events());
-            assert_eq!(again.as_ref(), Ok(&limits), "{}", text_of_limits(&limits));
+            let again = again.as_deref();
+            assert_eq!(again, Ok(&limits[..]), "{}", text_of_limits(&limits));
         }
         Err(error) => {
             let lines = text.split('\n').count();

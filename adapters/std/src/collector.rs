@@ -18,7 +18,7 @@ use tailwatch_record::collecting::OFF;
 
 use self::{
     error::{InstallError, RegisterError},
-    explain::InForce,
+    explain::{InForce, limits::LimitLines},
 };
 use crate::{
     drain::{Drain, exclusive, pass_kind::PassKind, sampling::Sampler},
@@ -263,6 +263,22 @@ impl Collector {
     /// Returns the settings that this collector was started with, each with its origin.
     pub fn settings(&self) -> &Settings {
         self.in_force.settings()
+    }
+
+    /// Returns the part of [`explain`](Self::explain) that lists, line by line, the limits in force
+    /// and those that were replaced at the start, each with its origin. Print it when the program
+    /// starts: a wrong line of a file may disarm a kill switch.
+    ///
+    /// ```
+    /// let collector = tailwatch::Collector::builder().start()?;
+    /// let limits = collector.explain_limits();
+    /// assert!(limits.starts_with("limits: 8 in force\n"));
+    /// let line = "  order_placement p95 over 60 s: at most 20.0 ms (declared with the event)\n";
+    /// assert!(limits.contains(line));
+    /// # Ok::<(), tailwatch::BuildError>(())
+    /// ```
+    pub fn explain_limits(&self) -> String {
+        LimitLines { settings: self.settings(), report: &self.report() }.to_string()
     }
 
     /// Returns a description for people, one fact per line: the settings and where each came from,

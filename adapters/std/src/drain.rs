@@ -46,6 +46,7 @@ use crate::{
     observer::Observers,
     recording::pool::Pool,
     report::{Report, health::Health, memory, published::Published, sla::ChangeQueue},
+    settings::later_events::LaterEvents,
     sync::{Mutex, lock},
     tag_names::TagNames,
 };
@@ -57,7 +58,7 @@ pub(crate) struct Setup {
     pub(crate) shape: Shape,
     pub(crate) windows: Vec<WindowSpec>,
     pub(crate) events: Vec<EventInfo>,
-    /// Limits that replace those that are declared with the same events.
+    /// The limits of events that have none in `events`.
     pub(crate) limits: Vec<(EventId, Limit)>,
     pub(crate) observers: Observers,
     pub(crate) sampler: Arc<Mutex<Sampler>>,
@@ -65,8 +66,8 @@ pub(crate) struct Setup {
     pub(crate) max_period: Duration,
     /// Whether the collector gets every set that is measured.
     pub(crate) every_set: bool,
-    /// Whether the limits that are declared with events apply.
-    pub(crate) limits_are_declared: bool,
+    /// What the configuration file sets for events that are added later.
+    pub(crate) later_events: Arc<LaterEvents>,
     /// The texts to show beside tags.
     pub(crate) tag_names: Option<TagNames>,
 }
@@ -99,8 +100,8 @@ pub(crate) struct Drain {
     lag_ns: u64,
     /// What the collector was offered, if it gets every set of the process.
     every_set: Option<EverySet>,
-    /// Whether the limits that are declared with events apply.
-    limits_are_declared: bool,
+    /// What the configuration file sets for events that are added later.
+    later_events: Arc<LaterEvents>,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
 }
@@ -148,7 +149,7 @@ impl Drain {
             clocks,
             lag_ns: 0,
             every_set: every_set.then(EverySet::default),
-            limits_are_declared: setup.limits_are_declared,
+            later_events: setup.later_events,
             is_last: false,
         };
         drain

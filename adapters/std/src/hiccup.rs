@@ -162,7 +162,6 @@ impl Drop for HiccupProbe {
 }
 
 /// The error returned when a [`HiccupProbe`] cannot be started.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum HiccupError {
     /// The period is so short that the thread would hardly sleep.
@@ -193,6 +192,14 @@ impl fmt::Display for HiccupError {
                 write!(f, "the hiccup probe's thread cannot be registered: {error}")
             }
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for HiccupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -229,6 +229,8 @@ pub use self::{
         ClockSetting, Origin, Setting, Settings,
         build_error::BuildError,
         duration::DurationProblem,
+        limit_overrides::LimitOverrides,
+        limits_in_force::ReplacedLimit,
         problem::{SettingsError, SettingsProblem},
     },
     tag_names::TagNames,

@@ -13,6 +13,8 @@ mod file;
     allow(dead_code, reason = "only a configuration file selects events by labels")
 )]
 pub(crate) mod later_events;
+pub(crate) mod limit_overrides;
+pub(crate) mod limits_in_force;
 #[cfg(feature = "toml")]
 pub(crate) mod limits_toml;
 pub(crate) mod problem;
@@ -37,6 +39,7 @@ use tailwatch_core::{EventId, Limit, WindowSpec};
 use self::{
     environment::Environment,
     later_events::LaterEvents,
+    limits_in_force::ReplacedLimit,
     problem::{SettingsError, SettingsProblem},
     selection::Selectable,
     value::{Raw, Value},
@@ -199,7 +202,7 @@ macro_rules! settings {
         /// max_period = "50ms"
         /// windows = ["1s/10", { length = "5m", slices = 30 }] # "1s/10" is 1 s in 10 slices
         ///
-        /// [[sla]]                      # one limit; these replace all limits of the program
+        /// [[sla]]                      # one limit, which replaces the same limit of the program
         /// event = "order_placement"
         /// quantile = "p95"
         /// limit = "20ms"
@@ -212,7 +215,11 @@ macro_rules! settings {
         /// [`parse_limits`](crate::parse_limits) describes the keys of `[[sla]]`, and [`Sampling`]
         /// what the keys of `[[sampling]]` mean. Both kinds of tables may have the key `labels`.
         ///
-        /// They hold for all events of the name that have the labels, also for those that are made
+        /// A limit replaces the same limit of the builder and of the events: the one on the same
+        /// quantile over the same window, or the one on silence. All others stay armed, unless the
+        /// table has `replace = true`.
+        ///
+        /// The tables hold for all events of the name that have the labels, also for those made
         /// while the collector runs and have the unit of the limit. An event has to exist, or a
         /// [family](crate::Builder::family) that can make it has to be declared. If two tables
         /// exclude each other for an event that is made later, the first of them holds.
@@ -227,14 +234,14 @@ macro_rules! settings {
             /// [`Builder::config_file`](crate::Builder::config_file) or the variable
             /// `TAILWATCH_CONFIG`.
             pub config_file: Setting<Option<PathBuf>>,
-            /// The limits of all events that existed at the start. If this is `None`, the limits
-            /// that are declared with the events apply.
-            pub limits: Setting<Option<Vec<(EventId, Limit)>>>,
+            /// The limits in force of all events that existed at the start. The origin of those that
+            /// are declared with the events is [`Origin::Default`].
+            pub limits: Vec<(EventId, Setting<Limit>)>,
+            /// The limits that these have replaced.
+            pub replaced_limits: Vec<ReplacedLimit>,
             /// How each event in this list is sampled. All other events that existed at the start
             /// are recorded in full.
             pub sampling: Vec<(EventId, Setting<Sampling>)>,
-            /// For each limit from the configuration file, its event and the line where it begins.
-            limit_lines: Vec<(EventId, usize)>,
             /// What the configuration file sets for events that do not exist yet.
             pub(crate) later_events: Arc<LaterEvents>,
         }
@@ -244,9 +251,9 @@ macro_rules! settings {
                 Self {
                     $($key: Setting::new_default($default),)+
                     config_file: Setting::default(),
-                    limits: Setting::default(),
+                    limits: Vec::new(),
+                    replaced_limits: Vec::new(),
                     sampling: Vec::new(),
-                    limit_lines: Vec::new(),
                     later_events: Arc::default(),
                 }
             }

@@ -257,7 +257,7 @@ impl fmt::Debug for TraceWriter {
 ///     println!("{} rows are missing", incomplete.map_or(0, |incomplete| incomplete.dropped));
 /// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceIncomplete {
     /// The number of rows that were dropped, because the file was too slow.
@@ -277,6 +277,14 @@ impl fmt::Display for TraceIncomplete {
             "the file was too slow: {dropped} rows were dropped, and {unwritten} rows were not \
              written within {waited:?}; write the trace to a faster file"
         )
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for TraceIncomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

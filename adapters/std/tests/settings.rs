@@ -10,9 +10,9 @@ use std::{
 
 use support::{Log, Tally, assert_accounted, in_own_process, in_thread, in_turn};
 use tailwatch::{
-    BuildError, Builder, ClockMode, ClockSetting, Collector, DrainPriority, Event, Limit, Origin,
-    Quantile, Sampling, SettingsError, SettingsProblem, Threshold, Trading, WindowSpec, measure,
-    record_duration, record_value,
+    BuildError, Builder, ClockMode, ClockSetting, Collector, DrainPriority, Event, EventInfo,
+    Limit, Origin, Quantile, Sampling, SettingsError, SettingsProblem, Threshold, Trading,
+    WindowSpec, measure, parse_limits, record_duration, record_value,
 };
 
 const NO_VARIABLES: [(&str, &str); 0] = [];
@@ -124,33 +124,76 @@ fn check_settings_of_the_file() {
 }
 
 #[test]
-fn limits_of_the_file_replace_those_of_the_program_and_of_the_events() {
+fn a_limit_of_the_file_leaves_all_others_armed() {
+    let _turn = in_turn();
     let path = config(
         "limits",
-        "[[sla]]\nevent = 'order_fill'\nquantile = 'p95'\nlimit = '20ms'\n\n\
-         [[sla]]\nevent = 'order_fill'\nmax_silence = '1h'\n",
+        "[[sla]]\nevent = 'order_placement'\nquantile = 'p95'\nlimit = '12ms'\n\n\
+         [[sla]]\nevent = 'order_fill'\nmax_silence = '50ms'\n",
     );
-    let in_code = Limit::Quantile(Threshold::duration(Quantile::P99, Duration::from_millis(1)));
+    let in_code = Limit::Quantile(Threshold::duration(Quantile::P99, Duration::from_millis(15)));
     let limits = [(Trading::OrderPlacement.id(), in_code)];
     let collector = builder().limits(&limits).config_file(&path).start().unwrap();
-    let limits_of: Vec<_> =
-        collector.report().sla.iter().map(|limit| (limit.event, limit.window.as_secs())).collect();
-    assert_eq!(limits_of, [("order_fill", 60), ("order_fill", 3_600)]);
+    let declared =
+        |event: &EventInfo| event.limits.len() + usize::from(event.max_silence.is_some());
+    let declared: usize = Trading::ALL.iter().map(declared).sum();
+    // Two replaced ones, and one more.
+    assert_eq!(collector.report().sla.len(), declared + 1);
+    let explained = collector.explain();
+    let path = path.display();
+    for line in [
+        format!("  order_placement p95 over 60 s: at most 12.0 ms ({path}:1)\n"),
+        "  order_placement p99 over 60 s: at most 15.0 ms (builder)\n".to_owned(),
+        format!("  order_fill: at most 50.0 ms without a record ({path}:6)\n"),
+        "  candle_processing p95 over 60 s: at most 50.0 ms (declared with the event)\n".to_owned(),
+        format!(
+            "  order_placement p95 over 60 s: at most 20.0 ms (declared with the \
+             event), by {path}:1\n"
+        ),
+        "  order_placement p99 over 60 s: at most 50.0 ms (declared with the event), \
+         by builder\n"
+            .to_owned(),
+    ] {
+        assert!(explained.contains(&line), "{line}{explained}");
+    }
     collector.register_thread("main").unwrap();
-    record_duration(Trading::OrderPlacement, Duration::from_secs(1));
+    record_duration(Trading::CandleProcessing, Duration::from_secs(1));
     collector.flush();
+    assert!(collector.breached(Trading::CandleProcessing), "declared with the event");
     assert!(!collector.breached(Trading::OrderPlacement));
-    record_duration(Trading::OrderFill, Duration::from_millis(21));
+    record_duration(Trading::OrderPlacement, Duration::from_millis(13));
     collector.flush();
-    assert!(collector.breached(Trading::OrderFill));
+    assert!(collector.breached(Trading::OrderPlacement));
 
-    // A file without limits does not change them.
-    let path = config("no-limits", "[tailwatch]\nrings = 1");
-    let collector = builder().limits(&limits).config_file(&path).start().unwrap();
-    assert_eq!(
-        collector.report().sla.iter().map(|limit| limit.event).collect::<Vec<_>>(),
-        ["order_placement"]
+    // Limits that are set at run time are listed as such.
+    let at_run_time = Limit::Silence(Duration::from_millis(70));
+    collector.set_limits(Trading::OrderPlacement, &[in_code, at_run_time]).unwrap();
+    let explained = collector.explain();
+    let line = "  order_placement: at most 70.0 ms without a record (set at run time)\n";
+    assert!(explained.contains(line) && !explained.contains("at most 12.0 ms"));
+}
+
+#[test]
+fn a_limit_of_the_file_can_drop_the_others_of_its_event() {
+    let _turn = in_turn();
+    let path = config(
+        "replace",
+        "[[sla]]\nevent = 'order_placement'\nquantile = 'p50'\nlimit = '10ms'\nreplace = true\n",
     );
+    let collector = builder().config_file(&path).start().unwrap();
+    let of_order = |event: &str| collector.report().sla.iter().filter(|l| l.event == event).count();
+    assert_eq!((of_order("order_placement"), of_order("candle_processing")), (1, 2));
+}
+
+#[test]
+fn main_prints_the_message_of_an_error_that_it_returns() {
+    let path = config("typo", "[tailwatch]\nring_capacity = 100\n");
+    let error = builder().config_file(&path).start().unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+    let refused = refused(Collector::builder().environment([("TAILWATCH_RINGS", "many")]));
+    assert_eq!(format!("{refused:?}"), refused.to_string());
+    let error = parse_limits("[[sla]]", Trading::ALL).unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
 }
 
 #[test]
@@ -526,7 +569,7 @@ fn the_explanation_names_each_setting_and_its_origin() {
     let clock = collector.report().clock;
     assert!(explained.contains(&format!("clock: {}, ", clock.source)), "{explained}");
     assert!(explained.contains(&format!("{} Hz", clock.hz)), "{explained}");
-    for word in ["limits: ", "declared with the events", "memory: ", "cores: "] {
+    for word in ["limits: ", "declared with the event", "memory: ", "cores: "] {
         assert!(explained.contains(word), "{word:?} is not in\n{explained}");
     }
     collector.stop();

@@ -386,8 +386,10 @@ fn an_event_that_stops_violates_its_limit_on_silence() {
             log.raised()
         );
         let json: serde_json::Value = serde_json::from_str(&collector.report().to_json()).unwrap();
-        let limit = &json["sla"][1];
-        assert_eq!((&limit["quantile"], &limit["limit"]), (&"silence".into(), &150_000_000.into()));
+        let limits = json["sla"].as_array().unwrap();
+        let is_silence = |limit: &&serde_json::Value| limit["quantile"] == "silence";
+        let silences: Vec<_> = limits.iter().filter(is_silence).map(|l| &l["limit"]).collect();
+        assert_eq!(silences, [150_000_000, 150_000_000]);
     });
 }
 
@@ -458,17 +460,29 @@ fn a_hook_may_call_the_collector_and_its_panic_is_counted() {
 }
 
 #[test]
-fn parsed_limits_replace_those_declared_with_the_events() {
+fn a_parsed_limit_is_added_to_those_declared_with_the_events() {
     let _turn = in_turn();
     let text = "[[sla]]\nevent = 'order_fill'\nquantile = 'p100'\nlimit = '2ms'\nwindow = '1s'\n";
     let limits = parse_limits(text, Trading::ALL).unwrap();
+    let declared = Collector::builder().start().unwrap().report().sla.len();
     let collector = Collector::builder().limits(&limits).start().unwrap();
     let report = collector.report();
-    assert_eq!(report.sla.len(), 1);
-    let SlaReport { event, quantile, window, limit, state, .. } = report.sla[0];
-    assert_eq!(
-        (event, quantile, window),
-        ("order_fill", Some(Quantile::MAX), Duration::from_secs(1))
-    );
+    assert_eq!((declared, report.sla.len()), (8, 9));
+    let SlaReport { quantile, window, limit, state, .. } = limit_of(&collector, "order_fill");
+    assert_eq!((quantile, window), (Some(Quantile::MAX), Duration::from_secs(1)));
     assert_eq!((limit, state), (2_000_000, SlaState::Unknown));
+}
+
+#[test]
+fn a_parsed_limit_with_replace_drops_all_other_limits_of_its_event() {
+    let _turn = in_turn();
+    let text = "[[sla]]\nevent = 'order_placement'\nmax_silence = '2ms'\nreplace = true\n";
+    let limits = parse_limits(text, Trading::ALL).unwrap();
+    let report = Collector::builder().limits(limits).start().unwrap().report();
+    let of_order = report.sla.iter().filter(|limit| limit.event == "order_placement");
+    assert_eq!(of_order.map(|limit| limit.quantile).collect::<Vec<_>>(), [None]);
+    assert_eq!(report.sla.len(), 7);
+    let error = parse_limits(&text.replace("true", "'yes'"), Trading::ALL).unwrap_err();
+    let expected = "line 4: `replace` has type string; expected true or false";
+    assert_eq!(error.to_string(), expected);
 }

@@ -8,7 +8,6 @@ use tokio::runtime::TryCurrentError;
 /// The error returned by [`spawn_drain`](crate::spawn_drain),
 /// [`watch_runtime`](crate::watch_runtime) and [`watch_backlog`](crate::watch_backlog) when they
 /// cannot start their task.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// The function was called outside of a tokio runtime. Contains the error of tokio.
@@ -52,6 +51,14 @@ impl fmt::Display for SpawnError {
                 "the period must not be zero; tokio's timers have a resolution of one millisecond",
             ),
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use support::{Bench, on_both, on_current_thread, on_workers, paused};
 use tailwatch::{
-    Builder, Collector, Limit, Quantile, Threshold, Trading, WindowSpec, measure, record_duration,
-    record_value,
+    Builder, Collector, Limit, LimitOverrides, Quantile, Threshold, Trading, WindowSpec, measure,
+    record_duration, record_value,
 };
 use tailwatch_tokio::{
     CancellationToken, MAX_RECORDS_PER_TURN, MeasureExt, SlaUpdate, SlaUpdates, SpawnError,
@@ -327,14 +327,14 @@ fn each_reason_why_a_drain_cannot_start_is_an_error() {
     assert!(matches!(error, SpawnError::Stopped), "{error}");
 }
 
-/// Sets a limit: no order of the last minute may take longer than 1 ms. The window is so long that
+/// Sets a single limit: no order of the last minute may take longer than 1 ms. The window is so long that
 /// the violation is not cleared during a test.
 fn with_a_limit(builder: Builder) -> Builder {
     let limit =
         Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));
     builder
         .windows(&[WindowSpec::new(Duration::from_mins(1), 12)])
-        .limits(&[(tailwatch::Event::id(ORDER), Limit::Quantile(limit))])
+        .limits(LimitOverrides::new().with(ORDER, Limit::Quantile(limit)).dropping_others(ORDER))
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod events;
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{Event, EventId, EventInfo, Limit, Shape, WindowSpec};
+use tailwatch_core::{Event, EventId, EventInfo, Shape, WindowSpec};
 use tailwatch_record::collecting::OFF;
 
 use super::{
@@ -34,6 +34,7 @@ use crate::{
         Setting, Settings,
         build_error::BuildError,
         environment::Environment,
+        limit_overrides::LimitOverrides,
         problem::{SettingsError, SettingsProblem},
         selection::{DeclaredFamily, Selectable},
     },
@@ -62,6 +63,8 @@ pub struct Builder {
     families: Vec<DeclaredFamily>,
     /// The samplings that were set. The events may have no numbers yet.
     sampling: Vec<(Box<dyn Fn() -> EventId + Send>, Sampling)>,
+    /// The limits that were set, call by call.
+    limits: Vec<LimitOverrides>,
     /// Whether the collector gets every set that is measured.
     every_set: bool,
     /// The largest number of events, if it was set.
@@ -264,12 +267,14 @@ impl Builder {
         self
     }
 
-    /// Sets the limits of all events. They replace the limits that are declared with the events,
-    /// including those of events that `limits` does not contain.
+    /// Sets limits that override those declared with the events: each replaces the same limit of its
+    /// event, and [all others stay armed](LimitOverrides). A second call overrides the first one in
+    /// the same way.
     ///
-    /// [`parse_limits`](crate::parse_limits) parses such a list from TOML text.
-    pub fn limits(mut self, limits: &[(EventId, Limit)]) -> Self {
-        self.settings.limits.offer(Some(limits.to_vec()), Origin::Builder);
+    /// Takes a list of events and limits, what [`parse_limits`](crate::parse_limits) returns, or
+    /// [`LimitOverrides`].
+    pub fn limits(mut self, limits: impl Into<LimitOverrides>) -> Self {
+        self.limits.push(limits.into());
         self
     }
 
@@ -361,6 +366,10 @@ impl Builder {
 
     fn settings_for(&self, events: &[EventInfo]) -> Result<Settings, SettingsError> {
         let mut settings = self.settings.clone();
+        settings.declare_limits(events);
+        for overrides in &self.limits {
+            settings.override_limits_by_builder(overrides);
+        }
         for (event, sampling) in &self.sampling {
             settings.offer_sampling(event(), *sampling, Origin::Builder);
         }
@@ -398,13 +407,10 @@ impl Builder {
         windows.sort_unstable_by_key(|window| window.length);
         let max_period = period_within_slices(max_period, &windows)?;
         settings.max_period.value = max_period;
-        // Limits from the settings replace all limits that are declared with the events.
-        if settings.limits.value.is_some() {
-            for info in &mut events {
-                *info = EventInfo { limits: &[], max_silence: None, ..*info };
-            }
+        let with_overrides = settings.events_with_overrides();
+        for info in events.iter_mut().filter(|info| with_overrides.contains(&info.id)) {
+            *info = EventInfo { limits: &[], max_silence: None, ..*info };
         }
-        let limits_are_declared = settings.limits.value.is_none();
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
         fork::install_handlers().map_err(BuildError::ForkHandlers)?;
@@ -413,7 +419,8 @@ impl Builder {
         process::check_clock_source(source)
             .map_err(|in_use| BuildError::ClockSource { source, in_use })?;
         let shape = Shape::server(&events, &windows);
-        let limits = settings.limits.value.clone().unwrap_or_default();
+        let limits = settings.limits.iter().filter(|(event, _)| with_overrides.contains(event));
+        let limits: Vec<_> = limits.map(|(event, limit)| (*event, limit.value)).collect();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
         let max_events = self.most_events(&events);
         let more_events = max_events - events.len();
@@ -464,7 +471,7 @@ impl Builder {
             sampler: Arc::clone(&sampler),
             max_period,
             every_set: self.every_set,
-            limits_are_declared,
+            later_events: Arc::clone(&in_force.settings().later_events),
             tag_names: self.tag_names,
         };
         let mut drain = Drain::new(Arc::clone(&pool), setup)?;
@@ -532,6 +539,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("listed", &self.listed)
             .field("settings", &self.settings)
+            .field("limits", &self.limits)
             .field("observers", &self.observers.len())
             .field("hooks", &self.hooks.len())
             .finish_non_exhaustive()

@@ -6,7 +6,7 @@ use std::error;
 use tailwatch_core::{EventId, LimitError};
 
 /// The error returned when a collector cannot be installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InstallError {
     /// Another collector is installed and has not stopped.
@@ -30,10 +30,18 @@ impl fmt::Display for InstallError {
     }
 }
 
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl error::Error for InstallError {}
 
 /// The error returned when a thread does not get a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// No collector is installed.
@@ -90,10 +98,18 @@ impl fmt::Display for RegisterError {
     }
 }
 
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl error::Error for RegisterError {}
 
 /// The error returned by a query for an event or a window that the collector does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryError {
     /// The collector has no such event.
@@ -127,10 +143,18 @@ impl fmt::Display for QueryError {
     }
 }
 
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl error::Error for QueryError {}
 
 /// The error returned when the limits of an event cannot be replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetLimitsError {
     /// The collector cannot watch the limits.
@@ -155,6 +179,14 @@ impl fmt::Display for SetLimitsError {
                  limits there, or start a collector in this process",
             ),
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for SetLimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

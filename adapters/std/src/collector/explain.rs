@@ -2,12 +2,15 @@
 //! origins, the limits, the sampling, the clock, the memory, the drain, and how many spans per
 //! second the rings can take.
 
+pub(super) mod limits;
+
 use core::{fmt, time::Duration};
 use std::{io, path::Path, thread};
 
 use tailwatch_core::{EventId, EventInfo, Shape, ring::batch};
 use tailwatch_record::collecting::OFF;
 
+use self::limits::LimitLines;
 use crate::{
     clock::{ClockMode, ClockSource, HostClock},
     drain::sampling::{self, Sampling},
@@ -18,7 +21,7 @@ use crate::{
     },
     recording::pool::Pool,
     report::{Report, memory},
-    settings::{ClockSetting, Origin, Settings, visible::Visible},
+    settings::{ClockSetting, Settings, visible::Visible},
 };
 
 /// The settings that a collector was started with, and the sizes that follow from them.
@@ -112,7 +115,7 @@ impl fmt::Display for Explanation<'_> {
         }
         let file = settings.config_file.value.as_deref().unwrap_or(Path::new("none"));
         writeln!(f, "  config_file = {} ({})", Visible(file), settings.config_file.origin)?;
-        self.limits(f)?;
+        write!(f, "{}", LimitLines { settings, report: self.report })?;
         self.sampling(f)?;
         let recording = match (self.report.finished, self.report.health.enabled) {
             _ if OFF => "compiled out by the feature `off`",
@@ -129,17 +132,6 @@ impl fmt::Display for Explanation<'_> {
 }
 
 impl Explanation<'_> {
-    fn limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limits = &self.in_force.settings.limits;
-        let origin: &dyn fmt::Display = if limits.origin == Origin::Default {
-            &"declared with the events"
-        } else {
-            &limits.origin
-        };
-        let count = self.report.sla.len();
-        writeln!(f, "limits: {count} ({origin}; `set_limits` may have replaced some since)")
-    }
-
     fn sampling(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_default = |sampling: &Sampling| *sampling == Sampling::default();
         let mut any = false;

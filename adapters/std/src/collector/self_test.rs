@@ -221,7 +221,7 @@ impl SelfTest {
             events,
             max_period: DEFAULT_MAX_PERIOD,
             every_set: false,
-            limits_are_declared: true,
+            later_events: Arc::default(),
             tag_names: None,
         };
         // The set-up is always valid.

@@ -87,12 +87,11 @@ impl LimitWatch {
         limits: &[(EventId, Limit)],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), (EventId, LimitError)> {
-        let mut events: Vec<EventId> = limits.iter().map(|(id, _)| *id).collect();
-        events.sort_unstable();
-        events.dedup();
-        for event in events {
-            let of_event = limits.iter().filter(|(id, _)| *id == event);
-            let of_event: Vec<_> = of_event.map(|(_, limit)| *limit).collect();
+        let mut limits = limits.to_vec();
+        limits.sort_by_key(|(event, _)| *event);
+        for of_event in limits.chunk_by(|(one, _), (other, _)| one == other) {
+            let event = of_event[0].0;
+            let of_event: Vec<_> = of_event.iter().map(|(_, limit)| *limit).collect();
             self.set(event, &of_event, aggregator).map_err(|error| (event, error))?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{ConfigError, EventId, EventInfo, Limit, LimitError, Unit};
+use tailwatch_core::{EventId, EventInfo, Limit, LimitError, Unit};
 use tailwatch_record::{EventSet, collecting::sets_with_missed_records};
 
 use super::{Drain, sampling::Sampling};
@@ -75,12 +75,16 @@ impl Drain {
                 }
                 // There is no room for a corrected summary.
                 let info = EventInfo { expected_interval: None, ..info };
-                let declared = EventInfo { limits: &[], max_silence: None, ..info };
-                let info = if self.limits_are_declared { info } else { declared };
-                // Without room for the event or its limits, nobody judges it.
-                if self.event_named(info.name).is_some()
-                    || self.add_event(&NamedEvent::new(&info), &[], None).is_err()
-                {
+                let event = NamedEvent::new(&info);
+                let limits = self.later_events.limits_of(&event);
+                let sampling = self.later_events.sampling_of(&event).map(|set| set.value);
+                let is_named = self.event_named(info.name).is_some();
+                if is_named || self.add_event(&event, &limits, sampling).is_err() {
+                    if !is_named {
+                        // Without room for its limits, it is still measured.
+                        let _ = self.add_event(&event, &[], sampling);
+                    }
+                    // Without room for the event or its limits, nobody judges it.
                     self.pool.breaches().set_unjudged(info.id);
                 }
             }
@@ -108,45 +112,34 @@ impl Drain {
         self.aggregator.check_limits(limits)
     }
 
-    /// Adds an event with these limits and this sampling, and publishes a report that has it. Does
-    /// nothing if the collector has the event. If the event cannot have the limits, it is not
-    /// added.
+    /// Adds an event with this sampling and these limits, which include those that are declared
+    /// with it, and publishes a report that has it. Does nothing if the collector has the event. If
+    /// the event cannot have the limits, it is not added.
     pub(crate) fn add_event(
         &mut self,
         event: &NamedEvent,
         limits: &[Limit],
         sampling: Option<Sampling>,
     ) -> Result<(), AddError> {
-        let info = event.info;
+        let info = EventInfo { limits: &[], max_silence: None, ..event.info };
         if self.events.iter().any(|known| known.id == info.id) {
             return Ok(());
         }
         self.check_limits(limits).map_err(AddError::Limits)?;
         let max_events = self.aggregator.shape().events;
-        let mut refused = None;
-        match self.aggregator.add_event(&info) {
-            Ok(()) => {}
-            Err(ConfigError::Limit { error, .. }) => refused = Some(error),
-            Err(_) => return Err(AddError::Full { max_events }),
-        }
+        self.aggregator.add_event(&info).map_err(|_| AddError::Full { max_events })?;
         self.events = self.events.iter().copied().chain([info]).collect();
         self.readers.add_event(info.id);
         self.observers.add_event(event);
         self.publisher.add_event(Arc::clone(&self.events));
         self.limits.add_event(Arc::clone(&self.events), event.labels);
         self.set_first_sampling(info.id, sampling);
-        let has_declared = !info.limits.is_empty() || info.max_silence.is_some();
-        let set = if limits.is_empty() {
-            self.pool.breaches().set(info.id, has_declared, false);
-            Ok(())
-        } else {
-            self.limits.set(info.id, limits, &mut self.aggregator)
-        };
-        if has_declared || !limits.is_empty() {
+        let set = self.limits.set(info.id, limits, &mut self.aggregator);
+        if !limits.is_empty() {
             self.publisher.changes.note_new_limits();
         }
         self.publish(false);
-        refused.map_or(set, Err).map_err(AddError::Limits)
+        set.map_err(AddError::Limits)
     }
 
     /// Adds an event to those that can be sampled, and sets its sampling if there is one.

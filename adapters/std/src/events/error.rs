@@ -8,7 +8,7 @@ use tailwatch_core::{EventId, EventNumber, LimitError, Unit};
 use super::labels::{MAX_LABELS, MAX_TEXT_BYTES};
 
 /// The error returned when events cannot be collected together, or when an event cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventError {
     /// Two events have the same number.
@@ -221,6 +221,14 @@ impl fmt::Display for EventError {
                  this process",
             ),
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for EventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

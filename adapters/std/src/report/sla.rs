@@ -11,7 +11,7 @@ use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold,
 
 use super::{
     json,
-    text::{value, window_name},
+    text::{length, value, window_name},
 };
 use crate::{clock::nanos, events::labels::Labels};
 
@@ -104,24 +104,59 @@ impl SlaReport {
 }
 
 impl fmt::Display for SlaReport {
-    /// Writes one line, such as `order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200
-    /// over: violated`.
+    /// Writes one line, such as `order_placement p99 over 60 s is 7.00 ms (limit 5.00 ms), 1 of 1
+    /// samples over`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |number| value(self.unit, number);
         match self.quantile {
-            Some(quantile) => {
-                write!(f, "{} {quantile} over {}: ", self.event, window_name(self.window))?;
+            Some(quantile) => self.write_quantile(f, quantile),
+            None => self.write_silence(f),
+        }
+    }
+}
+
+impl SlaReport {
+    fn write_quantile(&self, f: &mut fmt::Formatter<'_>, quantile: Quantile) -> fmt::Result {
+        let Self { event, state, over, count, .. } = self;
+        let (window, limit) = (length(self.window), value(self.unit, self.limit));
+        write!(f, "{event} {quantile} over {window} ")?;
+        // A violation lasts until it is cleared, which is later than the quantile is within the
+        // limit again.
+        let is_within = self.observed.is_some_and(|observed| observed <= self.limit);
+        match (state, self.observed.map(|observed| value(self.unit, observed))) {
+            (SlaState::Unknown, _) if *count == 0 => {
+                return write!(f, "is unknown (limit {limit}): no samples");
             }
-            None => write!(f, "{} silence: ", self.event)?,
+            (SlaState::Unknown, _) => {
+                write!(f, "is unknown (limit {limit}): too few samples")?;
+            }
+            (SlaState::Violated, Some(observed)) if is_within => {
+                write!(f, "is {observed} again (limit {limit}), but not for long enough yet")?;
+            }
+            (SlaState::Ok | SlaState::Violated, Some(observed)) => {
+                write!(f, "is {observed} (limit {limit})")?;
+            }
+            // The collector has no window of this length, or the window has become empty.
+            (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
+            (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
         }
-        match self.observed {
-            Some(observed) => write!(f, "{}, limit {}", show(observed), show(self.limit))?,
-            None => write!(f, "limit {}", show(self.limit))?,
+        write!(f, ", {over} of {count} {} over", if *count == 1 { "sample" } else { "samples" })
+    }
+
+    fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (event, limit) = (self.event, value(Unit::Time, self.limit));
+        match (self.state, self.observed.map(|observed| value(Unit::Time, observed))) {
+            (SlaState::Violated, Some(silence)) => {
+                write!(f, "{event} has been silent for {silence} (limit {limit})")
+            }
+            (SlaState::Violated, None) => write!(f, "{event} has been silent for over {limit}"),
+            (SlaState::Ok, Some(silence)) => {
+                write!(f, "{event} was recorded {silence} ago (limit {limit})")
+            }
+            (SlaState::Ok, None) => write!(f, "{event} was recorded within {limit}"),
+            (SlaState::Unknown, _) => {
+                write!(f, "{event} has no record yet (limit {limit} of silence)")
+            }
         }
-        if self.quantile.is_some() {
-            write!(f, ", {} of {} over", self.over, self.count)?;
-        }
-        write!(f, ": {}", self.state)
     }
 }
 
@@ -234,10 +269,41 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_displayed_in_one_line() {
-        let line = "order_placement p95 over 60s: 31.0 ms, limit 20.0 ms, 17 of 200 over: violated";
+    fn a_limit_is_displayed_in_one_line_that_does_not_contradict_its_state() {
+        let line = "order_placement p95 over 60 s is 31.0 ms (limit 20.0 ms), 17 of 200 samples \
+                    over";
         assert_eq!(report(1).to_string(), line);
-        let silence = SlaReport { quantile: None, observed: None, limit: 5_000, ..report(1) };
-        assert_eq!(silence.to_string(), "order_placement silence: limit 5000 ns: violated");
+        let display = |state, observed, [over, count]: [u64; 2]| {
+            SlaReport { state, over, count, observed, ..report(1) }.to_string()
+        };
+        for (state, observed, counts, expected) in [
+            (SlaState::Ok, Some(11_000_000), [3, 200], "is 11.0 ms (limit 20.0 ms), 3 of"),
+            (SlaState::Violated, Some(11_000_000), [3, 200], "is 11.0 ms again (limit 20.0 ms), b"),
+            (
+                SlaState::Violated,
+                None,
+                [3, 4],
+                "violates the limit of 20.0 ms, 3 of 4 samples over",
+            ),
+            (SlaState::Ok, None, [0, 1], "is within the limit of 20.0 ms, 0 of 1 sample over"),
+            (SlaState::Unknown, Some(31_000_000), [1, 1], "is unknown (limit 20.0 ms): too few sa"),
+            (SlaState::Unknown, None, [0, 0], "is unknown (limit 20.0 ms): no samples"),
+        ] {
+            let line = display(state, observed, counts);
+            let rest = line.strip_prefix("order_placement p95 over 60 s ").unwrap();
+            assert!(rest.starts_with(expected), "{line}");
+        }
+        let silence = |state, observed| {
+            let window = Duration::from_millis(50);
+            let of = SlaReport { quantile: None, window, limit: 50_000_000, ..report(1) };
+            SlaReport { state, observed, ..of }.to_string()
+        };
+        for (state, observed, expected) in [
+            (SlaState::Violated, Some(70_000_000), "has been silent for 70.0 ms (limit 50.0 ms)"),
+            (SlaState::Ok, Some(10_000_000), "was recorded 10.0 ms ago (limit 50.0 ms)"),
+            (SlaState::Unknown, None, "has no record yet (limit 50.0 ms of silence)"),
+        ] {
+            assert_eq!(silence(state, observed), format!("order_placement {expected}"));
+        }
     }
 }

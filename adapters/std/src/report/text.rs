@@ -24,13 +24,25 @@ fn duration(nanos: u64) -> String {
     }
 }
 
-/// Formats the length of a window, such as `1s` or `500ms`, in the largest unit that divides it.
+/// Formats the length of a window as its name, such as `1s` or `500ms`.
 pub(crate) fn window_name(length: Duration) -> String {
+    let (number, unit) = number_and_unit(length);
+    format!("{number}{unit}")
+}
+
+/// Formats the length of a window for a sentence, such as `1 s` or `500 ms`.
+pub(crate) fn length(length: Duration) -> String {
+    let (number, unit) = number_and_unit(length);
+    format!("{number} {unit}")
+}
+
+/// Returns a length in the largest unit that divides it.
+fn number_and_unit(length: Duration) -> (u128, &'static str) {
     let nanos = length.as_nanos();
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
     let (size, unit) =
         units.into_iter().find(|(size, _)| nanos.is_multiple_of(*size)).unwrap_or((1, "ns"));
-    format!("{}{unit}", nanos / size)
+    (nanos / size, unit)
 }
 
 #[cfg(test)]

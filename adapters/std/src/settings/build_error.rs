@@ -20,7 +20,6 @@ use crate::{
 };
 
 /// The error returned when a collector cannot be started.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The rings cannot have this capacity: it is not a power of two, is below 8, or is too large.
@@ -266,6 +265,14 @@ fn other_clock(source: ClockSource, in_use: ClockSource) -> String {
     )
 }
 
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl error::Error for BuildError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
@@ -362,23 +369,15 @@ impl Settings {
                 | ConfigError::DuplicateWindow { .. },
             )
             | BuildError::SliceBelowPeriod { .. } => keyed("windows", &self.windows),
-            BuildError::Limits { event, .. } => {
-                let mut origin = self.limits.origin.clone();
-                // The origin has the line of the first limit. Replace it with that of this event.
-                let begins = self.limit_lines.iter().find(|(id, _)| id == event);
-                if let (Origin::File { line, .. }, Some((_, first_line))) = (&mut origin, begins) {
-                    *line = *first_line;
-                }
-                return with_origin(&origin, "sla", error);
+            BuildError::Limits { event, error: cause } => {
+                let Some(origin) = self.origin_of_limit(*event, cause) else { return error };
+                ("sla", origin)
             }
             BuildError::Events(EventError::Limits { event, .. }) => {
-                let mut origin = self.limits.origin.clone();
                 let mut later = self.later_events.limits.iter();
                 let begins = later.find(|later| later.selection.event() == event);
-                if let (Origin::File { line, .. }, Some(later)) = (&mut origin, begins) {
-                    *line = later.line;
-                }
-                return with_origin(&origin, "sla", error);
+                let Some(later) = begins else { return error };
+                ("sla", &later.origin)
             }
             _ => return error,
         };

@@ -4,6 +4,7 @@
 //! the file: the number of bytes before it.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, FileType, OpenOptions},
     io::{self, Read},
     path::Path,
@@ -193,8 +194,8 @@ impl ConfigFile<'_> {
         Ok(())
     }
 
-    /// Reads the `[[sla]]` tables. They replace all limits that the program sets or its events
-    /// declare.
+    /// Reads the `[[sla]]` tables. Each limit replaces the same limit that the program sets or its
+    /// events declare.
     fn read_limits(
         &self,
         sla: &Spanned<DeValue<'_>>,
@@ -206,23 +207,20 @@ impl ConfigFile<'_> {
                 problem: SettingsProblem::Limits(problem),
             }
         })?;
-        // `sla = []` changes nothing, like a file without `[[sla]]`.
-        let Some(first) = entries.first() else { return Ok(()) };
-        // The line of the first limit stands for all of them in the origin.
-        let first_line = first.line;
-        let limits = entries.iter().flat_map(Entry::limits).collect();
-        settings
-            .limits
-            .offer(Some(limits), Origin::File { path: self.path.to_owned(), line: first_line });
-        let lines = |entry: &Entry| {
-            let line = entry.line;
-            entry.events.clone().into_iter().map(move |event| (event, line))
-        };
-        settings.limit_lines = entries.iter().flat_map(lines).collect();
-        let later = entries.into_iter().map(|Entry { line, selection, unit, limit, .. }| {
-            LaterLimit { line, selection, unit, limit }
-        });
-        Arc::make_mut(&mut settings.later_events).limits = later.collect();
+        let (mut limits, mut dropping, mut later) = (Vec::new(), HashMap::new(), Vec::new());
+        for entry in entries {
+            let origin = Origin::File { path: self.path.to_owned(), line: entry.line };
+            for (event, limit) in entry.limits() {
+                limits.push((event, Setting { value: limit, origin: origin.clone() }));
+                if entry.replaces_all {
+                    dropping.entry(event).or_insert_with(|| origin.clone());
+                }
+            }
+            let Entry { selection, unit, limit, replaces_all, .. } = entry;
+            later.push(LaterLimit { origin, selection, unit, limit, replaces_all });
+        }
+        settings.override_limits(limits, &dropping);
+        Arc::make_mut(&mut settings.later_events).limits = later;
         Ok(())
     }
 

@@ -4,7 +4,12 @@ use std::collections::HashMap;
 
 use tailwatch_core::{Limit, LimitError, Unit};
 
-use super::{Setting, build_error::BuildError, selection::Selection};
+use super::{
+    Origin, Setting,
+    build_error::BuildError,
+    limits_in_force::{declared, is_overridden},
+    selection::Selection,
+};
 use crate::{
     drain::sampling::Sampling,
     events::{error::EventError, numbers::NamedEvent},
@@ -20,12 +25,14 @@ pub(crate) struct LaterEvents {
 /// A limit for all events that are selected.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LaterLimit {
-    /// The line where its table begins, counted from 1.
-    pub(crate) line: usize,
+    /// The line of the file where its table begins.
+    pub(crate) origin: Origin,
     pub(crate) selection: Selection,
     /// The unit of a limit on a quantile.
     pub(crate) unit: Unit,
     pub(crate) limit: Limit,
+    /// Whether it drops all other limits of an event.
+    pub(crate) replaces_all: bool,
 }
 
 impl LaterLimit {
@@ -52,10 +59,15 @@ impl LaterEvents {
         Ok(())
     }
 
-    /// Returns the limits of an event. Of limits that an event cannot have both, it gets the first.
+    /// Returns the limits of an event, with those that are declared with it. Of limits of the file
+    /// that an event cannot have both, it gets the first.
     pub(crate) fn limits_of(&self, event: &NamedEvent) -> Vec<Limit> {
-        let mut limits: Vec<Limit> = Vec::new();
-        for later in self.limits.iter().filter(|later| later.is_for(event)) {
+        let of_file = || self.limits.iter().filter(|later| later.is_for(event));
+        let is_kept = |limit: &Limit| {
+            !of_file().any(|later| later.replaces_all || is_overridden(limit, &later.limit))
+        };
+        let mut limits: Vec<Limit> = declared(&event.info).filter(is_kept).collect();
+        for later in of_file() {
             if !limits.iter().any(|limit| limit.conflicts_with(&later.limit)) {
                 limits.push(later.limit);
             }

@@ -19,6 +19,7 @@ use toml::{
 use self::problem::{ParseLimitsError, ParseLimitsProblem};
 use super::{
     duration,
+    limit_overrides::LimitOverrides,
     selection::{
         Selectable, Selection,
         read::{Claims, LABELS},
@@ -35,9 +36,10 @@ const LIMIT: &str = "limit";
 const WINDOW: &str = "window";
 const MIN_SAMPLES: &str = "min_samples";
 const MAX_SILENCE: &str = "max_silence";
+const REPLACE: &str = "replace";
 
 /// All keys of a `[[sla]]` table.
-const KEYS: [&str; 7] = [EVENT, LABELS, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE];
+const KEYS: [&str; 8] = [EVENT, LABELS, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE, REPLACE];
 /// The keys of a limit on a quantile, which cannot be combined with `max_silence`.
 const QUANTILE_KEYS: [&str; 4] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES];
 /// The quantiles that are suggested for a wrong one. If two are equally similar to it, the first is
@@ -48,7 +50,9 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// Parses limits from TOML text and returns them in the order of the text, each with the id of its
 /// event.
 ///
-/// `events` are the events that the text may name. Each limit is a `[[sla]]` table of its own:
+/// Given to [`Builder::limits`](crate::Builder::limits), each of them replaces the same limit of
+/// the program; [`LimitOverrides`] describes which one that is. `events` are the events that the
+/// text may name. Each limit is a `[[sla]]` table of its own:
 ///
 /// ```
 /// use core::time::Duration;
@@ -65,6 +69,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     [[sla]]
 ///     event = "order_fill"
 ///     max_silence = "5s"          # the longest time without a record; no other limit beside it
+///     replace = true              # optional; drops all limits of the event that are set elsewhere
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
@@ -108,10 +113,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// Returns an error if anything in the text is invalid or unknown, if a limit is set twice, or if
 /// the text sets no limit at all. The error names the line, the invalid value and what would be
 /// valid. If there are several errors, only one is returned.
-pub fn parse_limits(
-    text: &str,
-    events: &[EventInfo],
-) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
+pub fn parse_limits(text: &str, events: &[EventInfo]) -> Result<LimitOverrides, ParseLimitsError> {
     LimitsParser::new(text, &Selectable::new(events, &[])).limits()
 }
 
@@ -136,6 +138,8 @@ pub(crate) struct Entry {
     /// The unit of a limit on a quantile.
     pub(crate) unit: Unit,
     pub(crate) limit: Limit,
+    /// Whether all other limits of the events are dropped.
+    pub(crate) replaces_all: bool,
 }
 
 impl Entry {
@@ -152,7 +156,7 @@ impl<'a> LimitsParser<'a> {
     }
 
     /// Reads a text that contains limits and nothing else.
-    fn limits(&self) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
+    fn limits(&self) -> Result<LimitOverrides, ParseLimitsError> {
         let document = DeTable::parse(self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             self.error(at, ParseLimitsProblem::InvalidToml { message: error.message().to_owned() })
@@ -172,7 +176,16 @@ impl<'a> LimitsParser<'a> {
         if entries.is_empty() {
             return Err(self.at(sla, ParseLimitsProblem::NoLimits));
         }
-        Ok(entries.iter().flat_map(Entry::limits).collect())
+        let mut overrides = LimitOverrides::new();
+        for entry in &entries {
+            for (event, limit) in entry.limits() {
+                overrides = overrides.with(event, limit);
+                if entry.replaces_all {
+                    overrides = overrides.dropping_others(event);
+                }
+            }
+        }
+        Ok(overrides)
     }
 
     /// Reads all `[[sla]]` tables, of which there may be none (`sla = []`). `sla` is the value of
@@ -232,7 +245,15 @@ impl<'a> LimitsParser<'a> {
         let unit = selected.first().map_or(Unit::Time, |event| event.unit);
         let events = selected.iter().map(|event| event.id).collect();
         let line = self.line(at);
-        let entry = |limit| Entry { line, selection: selection.clone(), events, unit, limit };
+        let replaces_all = match table.get(REPLACE) {
+            Some(value) => match value.get_ref() {
+                DeValue::Boolean(replace) => *replace,
+                _ => return Err(self.wrong_type(value, REPLACE, "true or false")),
+            },
+            None => false,
+        };
+        let selection = selection.clone();
+        let entry = |limit| Entry { line, selection, events, unit, limit, replaces_all };
 
         if let Some(silence) = table.get(MAX_SILENCE) {
             if let Some((at, key)) = first_key(table, |key| QUANTILE_KEYS.contains(&key)) {

@@ -22,7 +22,6 @@ use super::{
 /// [`Builder::start`](crate::Builder::start) in [`BuildError::Settings`]. For a value that the
 /// program itself set by a method of the builder and that is out of range, `start` returns another
 /// variant of [`BuildError`].
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct SettingsError {
     /// Where the invalid value was set: in a line of the file, or in a variable. It is the program
@@ -36,6 +35,14 @@ pub struct SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.origin, self.problem)
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

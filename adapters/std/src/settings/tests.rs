@@ -1,13 +1,13 @@
 mod invisible;
+mod limits;
 mod services;
 
 use std::{ffi::OsString, path::Path};
 
 use proptest::prelude::*;
-use tailwatch_core::{Event, Limit, LimitError, Quantile, Threshold, Trading};
+use tailwatch_core::{Event, Limit, Quantile, Threshold, Trading};
 
-use super::{build_error::BuildError, selection::DeclaredFamily, *};
-use crate::events::error::EventError;
+use super::{build_error::BuildError, *};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -334,20 +334,7 @@ fn the_error_for_a_file_that_is_not_unicode_names_the_line() {
 }
 
 #[test]
-fn limits_of_the_file_replace_those_of_the_program() {
-    let mut settings = Settings::default();
-    let from_builder = Limit::Quantile(Threshold::duration(Quantile::P99, MS));
-    settings.limits.offer(Some(vec![(Trading::OrderFill.id(), from_builder)]), Origin::Builder);
-    let text = "[tailwatch]\nrings = 1\n\
-        [[sla]]\nevent = 'order_placement'\nquantile = 'p95'\nlimit = '20ms'\n";
-    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
-    let limit = Limit::Quantile(Threshold::duration(Quantile::P95, 20 * MS));
-    let origin = Origin::File { path: "bot.toml".into(), line: 3 };
-    assert_eq!(
-        settings.limits,
-        Setting { value: Some(vec![(Trading::OrderPlacement.id(), limit)]), origin }
-    );
-
+fn an_unknown_event_of_a_limit_is_refused() {
     let expected = "unknown event \"order_placment\"; did you mean \"order_placement\"?";
     assert_eq!(file_error("[[sla]]\nevent = 'order_placment' #!"), expected);
 }
@@ -358,7 +345,7 @@ fn empty_lists_of_tables_change_nothing_and_an_empty_list_of_windows_is_refused(
         assert_eq!(file(text).unwrap(), Settings::default(), "{text}");
         let mut settings = Settings::default();
         let limit = Limit::Quantile(Threshold::duration(Quantile::P99, MS));
-        settings.limits.offer(Some(vec![(Trading::OrderFill.id(), limit)]), Origin::Builder);
+        settings.override_limits_by_builder(&vec![(Trading::OrderFill.id(), limit)].into());
         settings.offer_sampling(Trading::GcPause.id(), Sampling::Rate(0.5), Origin::Builder);
         let before = settings.clone();
         settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
@@ -490,35 +477,6 @@ fn an_error_names_the_origin_of_its_setting_unless_that_is_the_program() {
     assert!(matches!(of_default, BuildError::TooManySamples { .. }), "{of_default:?}");
     let of_program = Settings::default().add_origin(BuildError::NoRings);
     assert!(matches!(of_program, BuildError::NoRings));
-}
-
-#[test]
-fn the_error_for_a_limit_that_cannot_be_watched_names_its_line() {
-    let text = "[[sla]]\nevent = 'order_fill'\nmax_silence = '1s'\n\
-        [[sla]]\nevent = 'order_placement'\nmax_silence = '1s'";
-    let limits_error = |event: Trading| {
-        let error = LimitError::Window { window: Duration::from_nanos(1) };
-        BuildError::Limits { event: event.id(), error }
-    };
-    for (event, line) in [(Trading::OrderFill, 1), (Trading::OrderPlacement, 4)] {
-        let message = file(text).unwrap().add_origin(limits_error(event)).to_string();
-        assert_eq!(message, format!("bot.toml:{line}: `sla`: {}", limits_error(event)));
-    }
-
-    // Of an event that does not exist yet.
-    let families = ["family_one", "family_two"]
-        .map(|name| DeclaredFamily { name: name.to_owned(), key: "symbol".to_owned() });
-    let text = "[[sla]]\nevent = 'family_one'\nmax_silence = '1s'\n\
-        [[sla]]\nevent = 'family_two'\nmax_silence = '1s'";
-    let mut settings = Settings::default();
-    let events = Selectable::new(&[], &families);
-    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &events).unwrap();
-    let error = LimitError::Window { window: Duration::from_nanos(1) };
-    let event = "family_two".to_owned();
-    let message =
-        settings.add_origin(BuildError::Events(EventError::Limits { event, error })).to_string();
-    let expected = "bot.toml:4: `sla`: the limits of the event `family_two` cannot be watched: ";
-    assert!(message.starts_with(expected), "{message}");
 }
 
 proptest! {

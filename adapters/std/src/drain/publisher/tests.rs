@@ -107,7 +107,7 @@ fn drain() -> Drain {
         sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
         max_period: Duration::from_millis(100),
         every_set: false,
-        limits_are_declared: true,
+        later_events: Arc::default(),
         tag_names: None,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());

@@ -5,7 +5,7 @@ use core::{error, fmt};
 use tailwatch_core::EventId;
 
 /// The error returned when an event cannot be sampled as requested.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum SamplingError {
     /// The collector has no such event.
@@ -66,6 +66,14 @@ impl fmt::Display for SamplingError {
                 )
             }
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for SamplingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

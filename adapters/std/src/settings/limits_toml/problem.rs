@@ -13,7 +13,7 @@ use crate::settings::{
 };
 
 /// The error returned by [`parse_limits`](crate::parse_limits) when the text is invalid.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseLimitsError {
     /// The line of the invalid key or value, counted from 1. If a key is missing, or a limit is
@@ -26,6 +26,14 @@ pub struct ParseLimitsError {
 impl fmt::Display for ParseLimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.problem)
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does, because `main` prints an error that it returns with
+/// `Debug`.
+impl fmt::Debug for ParseLimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

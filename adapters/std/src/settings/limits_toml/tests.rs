@@ -39,7 +39,7 @@ const FILL: &str = "[[sla]]\nevent = 'order_fill'\n";
 
 /// Parses limits of the preset events.
 fn read(text: &str) -> Result<Vec<(EventId, Limit)>, ParseLimitsError> {
-    parse_limits(text, Trading::ALL)
+    parse_limits(text, Trading::ALL).map(|limits| limits.to_vec())
 }
 
 /// Returns the problem of a text in which `#!` marks the invalid line.
@@ -192,7 +192,7 @@ fn the_error_for_an_unknown_key_suggests_the_nearest() {
     assert_eq!(
         message(&format!("{PLACEMENT}colour = 'red' #!")),
         "unknown key \"colour\" in [[sla]]; expected one of event, labels, quantile, limit, \
-         window, min_samples, max_silence"
+         window, min_samples, max_silence, replace"
     );
 }
 
