@@ -186,6 +186,26 @@ fn a_limit_of_the_file_can_drop_the_others_of_its_event() {
 }
 
 #[test]
+fn a_file_may_have_thousands_of_limits() {
+    const LIMITS: usize = 14_000;
+    let _turn = in_turn();
+    let events = ["order_placement", "order_fill"];
+    let table = |n: usize| {
+        let event = events[n % events.len()];
+        format!("[[sla]]\nevent = '{event}'\nquantile = 'p90'\nlimit = '{}us'\n", n + 1)
+    };
+    let path = config("thousands", (0..LIMITS).map(table).collect::<String>());
+    let collector = builder().manual_drain().config_file(&path).start().unwrap();
+    assert_eq!(collector.report().sla.len(), LIMITS + 8);
+    collector.register_thread("main").unwrap();
+    record_duration(Trading::OrderFill, Duration::from_micros(10_000));
+    collector.flush();
+    let violated = collector.sla_violations(Duration::from_mins(1)).unwrap().len();
+    // Those of 2, 4 … 9,998 µs.
+    assert_eq!(violated, 4_999);
+}
+
+#[test]
 fn main_prints_the_message_of_an_error_that_it_returns() {
     let path = config("typo", "[tailwatch]\nring_capacity = 100\n");
     let error = builder().config_file(&path).start().unwrap_err();

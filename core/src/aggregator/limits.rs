@@ -113,19 +113,30 @@ impl<S: Storage> Aggregator<S> {
         }
         let mut used_rules = self.used_rules;
         let StorageParts { windows, rows, limits: rules, tallies, .. } = self.storage.parts();
+        let mut has_existing = false;
         for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.owner == owner) {
-            if thresholds().all(|threshold| threshold != rule.threshold()) {
+            if thresholds().any(|threshold| threshold == rule.threshold()) {
+                has_existing = true;
+            } else {
                 *rule = Rule::EMPTY;
                 tallies[index * slices_per_rule..][..slices_per_rule].fill(Tally::EMPTY);
             }
         }
         let mut last: Option<usize> = None;
         rows[row].first_rule = NO_RULE;
+        // The rules before this one are in use. There may be many thousand.
+        let mut first_free = 0;
         for threshold in thresholds() {
-            let existing =
-                rules.iter().position(|rule| rule.owner == owner && rule.threshold() == threshold);
-            let free = || rules.iter().position(|rule| rule.owner == 0);
-            let index = existing.or_else(free).ok_or(LimitError::NoRoom { room })?;
+            let is_same = |rule: &Rule| rule.owner == owner && rule.threshold() == threshold;
+            let existing = if has_existing { rules.iter().position(is_same) } else { None };
+            let index = match existing {
+                Some(index) => index,
+                None => {
+                    let free = rules[first_free..].iter().position(|rule| rule.owner == 0);
+                    first_free += free.ok_or(LimitError::NoRoom { room })?;
+                    first_free
+                }
+            };
             if existing.is_none() {
                 let refused = LimitError::Window { window: threshold.window };
                 let window =
@@ -180,6 +191,7 @@ impl<S: Storage> Aggregator<S> {
         let (rate, now) = (self.rate, self.now);
         // The numbers of rules have 16 bits.
         let room = self.shape().limits.min(usize::from(u16::MAX));
+        let used_rules = self.used_rules();
         let StorageParts { windows, limits: rules, .. } = self.storage.parts();
         for (index, limit) in limits.clone().enumerate() {
             match limit {
@@ -205,7 +217,8 @@ impl<S: Storage> Aggregator<S> {
         if S::ABSENT.limits {
             return Ok(());
         }
-        let others = rules.iter().filter(|rule| rule.owner != 0 && rule.owner != owner).count();
+        let is_other = |rule: &&Rule| rule.owner != 0 && rule.owner != owner;
+        let others = rules.iter().take(used_rules).filter(is_other).count();
         let needed = others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }

@@ -216,8 +216,9 @@ impl ConfigFile<'_> {
                     dropping.entry(event).or_insert_with(|| origin.clone());
                 }
             }
-            let Entry { selection, unit, limit, replaces_all, .. } = entry;
-            later.push(LaterLimit { origin, selection, unit, limit, replaces_all });
+            let Entry { events, selection, unit, limit, replaces_all, .. } = entry;
+            let is_checked = !events.is_empty();
+            later.push(LaterLimit { origin, selection, unit, limit, replaces_all, is_checked });
         }
         settings.override_limits(limits, &dropping);
         Arc::make_mut(&mut settings.later_events).limits = later;

@@ -33,6 +33,8 @@ pub(crate) struct LaterLimit {
     pub(crate) limit: Limit,
     /// Whether it drops all other limits of an event.
     pub(crate) replaces_all: bool,
+    /// Whether an event that exists at the start has the limit, so that it was checked there.
+    pub(crate) is_checked: bool,
 }
 
 impl LaterLimit {
@@ -44,12 +46,13 @@ impl LaterLimit {
 }
 
 impl LaterEvents {
-    /// Returns an error if `check` returns one for a limit.
+    /// Returns an error if `check` returns one for a limit that no event has at the start.
     pub(crate) fn check(
         &self,
         mut check: impl FnMut(Limit) -> Result<(), LimitError>,
     ) -> Result<(), BuildError> {
-        for LaterLimit { selection, limit, .. } in &self.limits {
+        let unchecked = self.limits.iter().filter(|limit| !limit.is_checked);
+        for LaterLimit { selection, limit, .. } in unchecked {
             let refuse = |error| {
                 let event = selection.event().to_owned();
                 BuildError::Events(EventError::Limits { event, error })
