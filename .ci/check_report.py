@@ -51,6 +51,8 @@ def nearest_rank(ordered, ppm):
 def read_trace(lines):
     """Returns the events by name, the number of records, and the problems of the trace itself."""
     events, records, problems = {}, 0, []
+    # The tags of the STARTs so far, by event and start, and by event.
+    begun, started = {}, set()
     rows = csv.reader(lines)
     header = next(rows, None)
     if header is None or header[: len(HEADER)] != HEADER:
@@ -60,14 +62,22 @@ def read_trace(lines):
         if len(row) != len(header):
             problems.append(f"{where}: {len(row)} fields, expected {len(header)}")
             continue
-        name, kind, _start, amount, outcome, tag, _thread, _tid = row[: len(HEADER)]
+        name, kind, start, amount, outcome, tag, _thread, _tid = row[: len(HEADER)]
         # The two records of a duration with a tag share a row.
         records += 2 if kind == "duration" and tag else 1
         event = events.setdefault(name, Recomputed())
         if kind not in SAMPLE_KINDS | OTHER_KINDS:
             problems.append(f"{where}: unknown kind {kind!r}")
             continue
-        if tag and kind not in TAGGED_KINDS:
+        if kind == "start":
+            begun.setdefault((name, start), []).append(tag)
+            started.add((name, tag))
+        elif kind in END_OUTCOME or kind == "forget":
+            if tag and (name, tag) not in started:
+                problems.append(f"{where}: the tag {tag} is that of no START before")
+            if not tag and len(begun.get((name, start), [])) == 1:
+                problems.append(f"{where}: the tag of the START is missing")
+        elif tag and kind not in TAGGED_KINDS:
             problems.append(f"{where}: a record of kind {kind} has a tag")
         if kind not in SAMPLE_KINDS:
             continue
@@ -157,7 +167,7 @@ def specimen():
     for n in range(1000, 0, -1):
         kind, outcome = ("end_error", "error") if n <= 3 else ("end_ok", "ok")
         lines.append(f"fill,start,{5000 - n},,,{n},main,7")
-        lines.append(f"fill,{kind},{5000 - n},{n},{outcome},,main,7")
+        lines.append(f"fill,{kind},{5000 - n},{n},{outcome},{n},main,7")
     lines.append("fill,forget,9000,,,,main,7")
     lines += [f"backlog,value,0,{n},,,bus," for n in (7, 0, 100)]
     # The true quantiles are 200,000; the reported ones are off by 1 %, which is within the error of
@@ -250,10 +260,12 @@ def self_test():
         "header": line(0, ",".join(reversed(HEADER))),
         "kind": line(1, "fill,begin,1,,,1,main,7"),
         "fields": line(1, "fill,start,1"),
-        "tag on an end": line(2, "fill,end_ok,4000,1000,ok,7,main,7"),
-        "outcome of another kind": line(2, "fill,end_ok,4000,1000,error,,main,7"),
+        "another tag on an end": line(2, "fill,end_ok,4000,1000,ok,7,main,7"),
+        "no tag on an end": line(2, "fill,end_ok,4000,1000,ok,,main,7"),
+        "tag on a value": line(2002, "backlog,value,0,7,,7,bus,"),
+        "outcome of another kind": line(2, "fill,end_ok,4000,1000,error,1000,main,7"),
         "unknown outcome": line(2002, "backlog,value,0,7,fine,,bus,"),
-        "negative duration": line(2, "fill,end_ok,4000,-5,ok,,main,7"),
+        "negative duration": line(2, "fill,end_ok,4000,-5,ok,1000,main,7"),
         "loss law": health(produced=2706),
         "saturated": health(saturated=1),
     }

@@ -1,5 +1,6 @@
 //! The trace: a CSV file with the records that the drain reads.
 
+mod open_tags;
 mod queue;
 
 #[cfg(test)]
@@ -14,7 +15,10 @@ use std::{
 
 use tailwatch_core::{Kind, Outcome};
 
-use self::queue::{PATIENCE, Queue};
+use self::{
+    open_tags::OpenTags,
+    queue::{PATIENCE, Queue},
+};
 use crate::{
     events::labels::Labels, observer::Delivery, own_thread::placement::Placement,
     tag_names::TagNames,
@@ -57,9 +61,13 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// is `start`, `end_ok`, `end_error`, `end_cancelled`, `value`, `duration`, `forget`, which is the
 /// end of a span without a sample or an interval that would be negative, or `tag`. The other
 /// columns are the fields of [`Delivery`]. Durations are converted to nanoseconds exactly as in
-/// reports, so a report can be recomputed from a trace. The rows that have a tag are those of
-/// `start`, those of a `duration` that was recorded with a tag, and those of `tag`: the second tag
-/// of an open span, or a tag whose record is gone. A trace [with tag names](Self::with_tag_names)
+/// reports, so a report can be recomputed from a trace.
+///
+/// The rows that have a tag are those of `start`, those of a `duration` that was recorded with a
+/// tag, and those of `tag`: the second tag of an open span, or a tag whose record is gone. The row
+/// that ends a span has the tag of its START if that was read before it. The tags of the newest
+/// 65,536 open spans are kept. The END of a span that began at the same tick as another one of its
+/// event has no tag if their tags differ. A trace [with tag names](Self::with_tag_names)
 /// has one more column, `tag_name`, and a trace [with labels](Self::with_labels) has `labels`.
 ///
 /// ```
@@ -166,7 +174,7 @@ impl TraceWriter {
     /// Returns an observer that writes the rows. Pass it to
     /// [`Builder::observer`](crate::Builder::observer).
     pub fn observer(&self) -> impl FnMut(&Delivery<'_>) + Send + use<> {
-        let trace = self.clone();
+        let (trace, mut open) = (self.clone(), OpenTags::default());
         move |delivery| {
             if delivery.is_repeated_tag {
                 return;
@@ -177,7 +185,7 @@ impl TraceWriter {
                 start_unix_ns: delivery.start_unix_ns,
                 duration_ns_or_value: delivery.duration_ns_or_value,
                 outcome: delivery.outcome,
-                tag: delivery.tag,
+                tag: open.tag(&delivery.record).or(delivery.tag),
                 thread: delivery.thread,
                 tid: delivery.tid,
                 labels: delivery.labels,

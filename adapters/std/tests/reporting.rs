@@ -219,7 +219,8 @@ fn a_trace_has_a_row_for_each_record() {
     let thread = &*format!("\"main, or so\",{tid}");
     let expected = [
         ["order_placement", "start", "", "9", thread],
-        ["order_placement", "end_error", "error", "", thread],
+        // The tag is that of its START.
+        ["order_placement", "end_error", "error", "9", thread],
         ["queue_backlog", "value", "", "", thread],
         ["gc_pause", "duration", "", "", thread],
     ];

@@ -106,7 +106,7 @@ fn a_trace_has_a_column_for_the_texts_of_tags() {
         trace.finish().unwrap();
     }
     let [plain, with_names] = files.map(|file| file.text());
-    let last = ["tag_name", "\"a, b\"", "", "", ""];
+    let last = ["tag_name", "\"a, b\"", "\"a, b\"", "", ""];
     let expected: Vec<_> =
         plain.lines().zip(last).map(|(line, last)| format!("{line},{last}")).collect();
     assert_eq!(with_names.lines().collect::<Vec<_>>(), expected);
