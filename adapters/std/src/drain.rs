@@ -189,6 +189,7 @@ impl Drain {
         let Self { readers, aggregator, clocks, limits, publisher, .. } = self;
         let contents = publisher.fill(is_complete, clocks, readers, aggregator, limits);
         let report = Report {
+            started_unix_ns: self.clocks.started_unix_ns(),
             uptime_ns: nanos(self.clocks.uptime()),
             sla: contents.sla,
             health: self.health(),

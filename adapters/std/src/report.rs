@@ -53,6 +53,10 @@ pub struct Report {
     pub schema: &'static str,
     /// The time of the report, in nanoseconds since 1970.
     pub unix_ns: u64,
+    /// The time of the collector's start, in nanoseconds since 1970. Reports with the same time are
+    /// of the same collector.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub started_unix_ns: u64,
     /// The time since the collector's start, in nanoseconds.
     pub uptime_ns: u64,
     /// The clock that measured everything in the report.
@@ -192,6 +196,7 @@ impl Report {
         Self {
             schema: "tailwatch.report/1",
             unix_ns,
+            started_unix_ns: 0,
             uptime_ns: 0,
             clock,
             events,

@@ -416,3 +416,24 @@ fn a_difference_has_only_the_samples_between_two_reports() {
         assert!(diff.to_string().contains("queue_backlog"));
     }
 }
+
+#[test]
+fn after_a_restart_the_difference_is_everything_since_then() {
+    let _turn = in_turn();
+    let record = |values: u64| {
+        let collector = Collector::builder().manual_drain().start().unwrap();
+        collector.register_thread("main").unwrap();
+        (1..=values).for_each(|value| record_value(Trading::QueueBacklog, value));
+        collector.stop();
+        collector.report()
+    };
+    let (before, after) = (record(600), record(1_000));
+    let diff = after.diff(&before).expect("`before` is earlier");
+    assert!(diff.restarted);
+    assert_eq!((diff.produced, diff.elapsed_ns), (1_000, after.uptime_ns));
+    let samples = diff.event(Trading::QueueBacklog).unwrap().samples.unwrap();
+    let total = after.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap().summary;
+    assert_eq!((samples.count, samples.mean), (1_000, total.mean));
+    assert!(diff.to_string().contains("since a restart"));
+    assert!(before.diff(&after).is_none());
+}

@@ -335,7 +335,8 @@ fn later_events_get_the_limits_and_the_sampling_of_the_file() {
     assert_eq!(sampling, [(r#"later{symbol="ETH"}"#.to_owned(), 0.25)]);
 
     let explanation = collector.explain();
-    let of_file = format!("later{{symbol=\"ETH\"}} Rate(0.25), now 1 in 4 ({}:9)", path.display());
+    let now = "a share of 0.25, now 1 in 4";
+    let of_file = format!("later{{symbol=\"ETH\"}}: {now} ({}:9)", path.display());
     assert!(explanation.contains(&of_file), "{explanation}");
 
     for _ in 0..1_000 {

@@ -243,7 +243,7 @@ fn sampling_of_the_file_takes_effect() {
         [("order_fill".to_owned(), 0.25)]
     );
     assert!(
-        collector.explain().contains("sampling: order_fill Rate(0.25), now 1 in 4 ("),
+        collector.explain().contains("sampling: order_fill: a share of 0.25, now 1 in 4 ("),
         "{}",
         collector.explain()
     );

@@ -147,7 +147,7 @@ impl Explanation<'_> {
             let origin =
                 set.filter(|setting| setting.value == *sampling).map(|setting| &setting.origin);
             let now = sampling::share(*k).recip();
-            write!(f, "sampling: {name} {sampling:?}, now 1 in {now:.0} ")?;
+            write!(f, "sampling: {name}: {sampling}, now 1 in {now:.0} ")?;
             match origin {
                 Some(origin) => writeln!(f, "({origin})")?,
                 None => writeln!(f, "(set at run time)")?,

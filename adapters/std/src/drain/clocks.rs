@@ -77,6 +77,11 @@ impl Clocks {
         self.now.monotonic.saturating_duration_since(self.started.monotonic)
     }
 
+    /// Returns the wall-clock time of the start, in nanoseconds since 1970.
+    pub(super) fn started_unix_ns(&self) -> u64 {
+        self.started.unix_ns
+    }
+
     /// Converts a tick to wall-clock time, in nanoseconds since 1970.
     pub(super) fn unix_ns(&self, ticks: u64) -> u64 {
         self.wall.unix_ns(self.rate(), ticks)

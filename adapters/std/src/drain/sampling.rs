@@ -7,7 +7,7 @@
 
 mod error;
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use tailwatch_core::EventId;
 
@@ -66,6 +66,20 @@ pub enum Sampling {
 impl Default for Sampling {
     fn default() -> Self {
         Self::Rate(1.0)
+    }
+}
+
+impl fmt::Display for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => write!(f, "a share of {rate}"),
+            Self::RateLimit { above, sample } => {
+                write!(f, "a share of {sample} above {above} per second")
+            }
+            Self::Budget { max_cpu } => {
+                write!(f, "what {} % of a core allow", (max_cpu * 1e6).round() / 1e4)
+            }
+        }
     }
 }
 

@@ -12,12 +12,15 @@ use super::{
     EventReport, Report, health::Health, owned_data::OwnedData, statistics::Statistics, text,
 };
 
-/// The differences of all counts between two reports of a collector, the statistics of the samples
-/// that were added, and the time between the reports; returned by [`Report::diff`].
+/// The differences of all counts between two reports, the statistics of the samples that were added,
+/// and the time between the reports; returned by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ReportDiff {
-    /// The time between the two reports, in nanoseconds.
+    /// Whether the later report is of another collector, which was started after the earlier
+    /// report. Then the differences are everything since that start.
+    pub restarted: bool,
+    /// The time between the two reports, in nanoseconds. After a restart, the time since then.
     pub elapsed_ns: u64,
     /// What happened to each event, in the order of the reports.
     pub events: Vec<EventDiff>,
@@ -81,13 +84,15 @@ pub struct SamplesDiff {
 }
 
 impl Report {
-    /// Returns what happened since an `earlier` report of the same collector.
+    /// Returns what happened since an `earlier` report.
     ///
-    /// Of an event that was made after `earlier`, everything is new.
+    /// Of an event that was made after `earlier`, everything is new. If the collector was restarted
+    /// in between, so that the two reports have different [starts](Self::started_unix_ns), all of
+    /// `self` is new, and [`ReportDiff::restarted`] is `true`.
     ///
-    /// Returns `None` if `earlier` cannot be an earlier report of this collector: the events
-    /// differ, or a count, the uptime or the samples of an event are not contained in those of
-    /// `self`. A report of another collector with the same events is not always detected.
+    /// Returns `None` if `earlier` cannot be earlier: the collector of `self` was not started after
+    /// it or, if both are of one collector, a count, the uptime or the samples of an event are not
+    /// contained in those of `self`.
     ///
     /// Counts and means are subtracted exactly. Quantiles are computed from the difference of the
     /// histograms, or exactly from the samples if `self` still has all samples since the start.
@@ -113,14 +118,24 @@ impl Report {
     /// # }
     /// ```
     pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
-        let added =
-            |count: fn(&Health) -> u64| count(&self.health).checked_sub(count(&earlier.health));
-        (self.events.len() >= earlier.events.len()).then_some(())?;
+        let restarted = self.started_unix_ns != earlier.started_unix_ns;
+        if restarted && self.started_unix_ns < earlier.unix_ns {
+            return None;
+        }
+        let earlier = (!restarted).then_some(earlier);
+        let added = |count: fn(&Health) -> u64| {
+            count(&self.health).checked_sub(earlier.map_or(0, |earlier| count(&earlier.health)))
+        };
+        let known = earlier.map_or(&[][..], |earlier| &earlier.events);
+        (self.events.len() >= known.len()).then_some(())?;
         // Events are only ever added at the end.
-        let before = earlier.events.iter().map(Some).chain(iter::repeat(None));
+        let before = known.iter().map(Some).chain(iter::repeat(None));
         let events = self.events.iter().zip(before).map(|(event, before)| event.since(before));
         Some(ReportDiff {
-            elapsed_ns: self.uptime_ns.checked_sub(earlier.uptime_ns)?,
+            restarted,
+            elapsed_ns: self
+                .uptime_ns
+                .checked_sub(earlier.map_or(0, |earlier| earlier.uptime_ns))?,
             events: events.collect::<Option<_>>()?,
             produced: added(|health| health.produced)?,
             delivered: added(|health| health.delivered)?,
@@ -142,7 +157,8 @@ impl ReportDiff {
 impl fmt::Display for ReportDiff {
     /// Writes the elapsed time, and a line for each event with new samples.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "in {}:", text::value(Unit::Time, self.elapsed_ns))?;
+        let since = if self.restarted { ", since a restart" } else { "" };
+        write!(f, "in {}{since}:", text::value(Unit::Time, self.elapsed_ns))?;
         for EventDiff { name, unit, samples, .. } in &self.events {
             if let Some(SamplesDiff { count, p50, p99, .. }) = *samples {
                 write!(
