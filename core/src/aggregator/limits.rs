@@ -18,7 +18,7 @@ use crate::{
     repr::Repr,
     sla::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
-        rule::{NO_RULE, Rule, Silence, Tally, window_for},
+        rule::{NO_RULE, Rule, Silence, Tally, impossible_delay, window_for},
     },
     storage::{
         Storage, StorageParts,
@@ -196,7 +196,12 @@ impl<S: Storage> Aggregator<S> {
                 }
                 Limit::Silence(_) if silences == 0 => return Err(LimitError::NoRoomForSilence),
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
-                Limit::Quantile(_) | Limit::Silence(_) => {}
+                Limit::Quantile(threshold) => {
+                    if let Some(delay) = impossible_delay(&threshold) {
+                        return Err(LimitError::Delay { delay });
+                    }
+                }
+                Limit::Silence(_) => {}
             }
             if limits.clone().take(index).any(|other| limit.conflicts_with(&other)) {
                 return Err(LimitError::Duplicate { limit });
@@ -210,9 +215,8 @@ impl<S: Storage> Aggregator<S> {
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
 
-    /// Evaluates all limits. Calls `changed` for each limit that became violated (its violation was
-    /// *raised*) and for each violation that ended (was *cleared*). Call this at the end of each
-    /// pass.
+    /// Evaluates all limits. Calls `changed` for each violation that was raised or cleared. Call
+    /// this at the end of each pass.
     ///
     /// `as_of` is a tick such that every record written before it has been drained, from every
     /// ring. For each ring, take the tick that was read *before* its last
@@ -246,7 +250,7 @@ impl<S: Storage> Aggregator<S> {
         // An open span may become a hung one at any time.
         let mut settled_until = if self.occupancy.has_entries() { 0 } else { u64::MAX };
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
-        let now = self.now;
+        let (now, rate) = (self.now, self.rate);
         let watched_events = if limits + silences > 0 { events } else { 0 };
         // Compact storage looks at all events, of which it has few.
         let mut next_row = if S::Repr::IS_COMPACT { link(0) } else { self.first_watched };
@@ -259,11 +263,11 @@ impl<S: Storage> Aggregator<S> {
                 let StorageParts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[index];
                 next = rule.next;
-                let counted = (rule.weight, rule.over);
-                let mut is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
+                let before = (rule.weight, rule.over, rule.watch.state);
+                let mut is_changed = rule.evaluate(&tallies[index * slices..][..slices], now, rate);
                 if !S::Repr::IS_COMPACT {
                     is_changed |= rule.withdraw_groundless(now);
-                    let has_changed = counted != (rule.weight, rule.over);
+                    let has_changed = before != (rule.weight, rule.over, rule.watch.state);
                     rule.has_changed |= has_changed;
                     self.has_changed_limits |= has_changed;
                     settled_until = settled_until.min(rule.settled_until());
@@ -317,7 +321,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns whether any of the present limits of `event` was violated at the last
-    /// [`evaluate_limits`](Self::evaluate_limits). Returns `false` for an unknown event.
+    /// [`evaluate_limits`](Self::evaluate_limits). [`Threshold::raise_after`] does not delay this.
+    /// Returns `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { row_of_id, rows, limits, silences, .. } = self.storage.parts();
         let Some((row, _)) = S::row_of(row_of_id, event.get()) else { return false };
@@ -360,7 +365,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Calls `visit` with each event that has a limit on a quantile whose counts
+    /// Calls `visit` with each event that has a limit on a quantile whose state or counts
     /// ([`SlaStatus::over`] and [`SlaStatus::count`]) were changed by an evaluation since the last
     /// call of this. An event may be visited several times. In [compact](crate::Compact) storage,
     /// none is visited.

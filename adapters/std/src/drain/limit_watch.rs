@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
+use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus, Threshold};
 
 use super::{clocks::Clocks, event_ids::EventIds, positions::Positions, storage::Boxed};
 use crate::{
@@ -28,15 +28,19 @@ pub(super) struct LimitWatch {
     first_limits: Vec<usize>,
     /// The events that have a limit on silence.
     silences: EventIds,
+    /// The events with a limit whose violations are raised after a delay, but breach at once.
+    delayed: EventIds,
     /// The raised and cleared violations that the program has not yet taken.
     changes: Arc<Mutex<ChangeQueue>>,
 }
 
 impl LimitWatch {
     pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
+        let mut delayed = EventIds::EMPTY;
         for info in events.iter() {
             let has_limits = !info.limits.is_empty() || info.max_silence.is_some();
             pool.breaches().set(info.id, has_limits, false);
+            delayed.set(info.id, info.limits.iter().any(is_delayed));
         }
         Self {
             pool,
@@ -44,6 +48,7 @@ impl LimitWatch {
             labels: events.iter().map(|info| NamedEvent::new(info).labels).collect(),
             first_limits: vec![0; events.len()],
             silences: EventIds::EMPTY,
+            delayed,
             events,
             changes: Arc::default(),
         }
@@ -57,6 +62,7 @@ impl LimitWatch {
             self.first_limits.push(usize::MAX);
             self.labels.push(labels);
             self.pool.breaches().set(added.id, false, false);
+            self.delayed.set(added.id, added.limits.iter().any(is_delayed));
         }
         self.events = events;
     }
@@ -68,12 +74,15 @@ impl LimitWatch {
 
     /// Replaces the limits of an event.
     pub(super) fn set(
-        &self,
+        &mut self,
         event: EventId,
         limits: &[Limit],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
+        let is_delayed =
+            |limit: &Limit| matches!(limit, Limit::Quantile(threshold) if is_delayed(threshold));
+        self.delayed.set(event, limits.iter().any(is_delayed));
         self.pool.breaches().set(event, !limits.is_empty(), aggregator.is_breached(event));
         Ok(())
     }
@@ -83,7 +92,7 @@ impl LimitWatch {
     ///
     /// An error has the event whose limits are invalid.
     pub(super) fn set_all(
-        &self,
+        &mut self,
         limits: &[(EventId, Limit)],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), (EventId, LimitError)> {
@@ -119,6 +128,10 @@ impl LimitWatch {
         for event in touched {
             self.pool.breaches().set(event, true, aggregator.is_breached(event));
             note(event);
+        }
+        // Their violations begin and may end without a change that is reported.
+        for event in self.delayed.iter() {
+            self.pool.breaches().set(event, true, aggregator.is_breached(event));
         }
         changes
     }
@@ -187,11 +200,16 @@ impl LimitWatch {
     }
 }
 
+/// Returns whether violations of the limit begin some time before they are raised.
+fn is_delayed(threshold: &Threshold) -> bool {
+    !threshold.raise_after.is_zero()
+}
+
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
 
-    use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
+    use tailwatch_core::{Event, Quantile, Record, SlaState, Trading};
 
     use super::*;
     use crate::{clock::HostClock, drain::test_aggregator, recording::ring_settings::RingSettings};
