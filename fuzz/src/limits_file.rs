@@ -3,7 +3,7 @@
 use std::{fmt::Write, sync::OnceLock, time::Duration};
 
 use arbitrary::Arbitrary;
-use tailwatch::{Collector, EventId, EventInfo, Limit, Trading, Unit, parse_limits};
+use tailwatch::{Collector, EventId, EventInfo, Limit, MinSamples, Trading, Unit, parse_limits};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
@@ -29,8 +29,18 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 8] =
-    ["event", "quantile", "limit", "window", "min_samples", "max_silence", "evnet", "labels"];
+const KEYS: [&str; 10] = [
+    "event",
+    "quantile",
+    "limit",
+    "window",
+    "min_samples",
+    "max_silence",
+    "evnet",
+    "labels",
+    "raise_after",
+    "clear_after",
+];
 
 /// The name of the events with labels.
 const LABELLED: &str = "labelled";
@@ -122,12 +132,23 @@ fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
                     }
                     _ => threshold.max.to_string(),
                 };
+                // A delay of 0 cannot be written. Without the key, it is 0.
+                let raise = Some(threshold.raise_after).filter(|delay| !delay.is_zero());
+                for (key, delay) in [("raise_after", raise), ("clear_after", threshold.clear_after)]
+                {
+                    if let Some(delay) = delay {
+                        let _ = writeln!(text, "{key} = {:?}", duration_text(delay));
+                    }
+                }
+                let min_samples = match threshold.min_samples {
+                    MinSamples::Count(count) => count.to_string(),
+                    MinSamples::Auto => "'auto'".to_owned(),
+                };
                 writeln!(
                     text,
-                    "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {}",
+                    "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {min_samples}",
                     threshold.quantile,
                     duration_text(threshold.window),
-                    threshold.min_samples
                 )
             }
             Limit::Silence(length) => writeln!(text, "max_silence = {:?}", duration_text(*length)),

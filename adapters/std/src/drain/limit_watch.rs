@@ -259,4 +259,58 @@ mod tests {
         assert_eq!(taken.iter().map(|change| change.raised).collect::<Vec<_>>(), [true, false]);
         assert_eq!(taken[0].unix_ns, clocks.unix_ns(start + 2));
     }
+
+    #[test]
+    fn a_delayed_violation_breaches_at_once_and_is_reported_later() {
+        let clock = HostClock::monotonic();
+        let (pool, clocks) =
+            (Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap()), Clocks::start(clock));
+        let mut aggregator = test_aggregator(&clocks);
+        let mut watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
+        let limit = Threshold::value(Quantile::MAX, 1_000)
+            .over(Duration::from_secs(1))
+            .raise_after(Duration::from_secs(2))
+            .clear_after(Duration::from_millis(500));
+        watch.set(ORDER.id(), &[Limit::Quantile(limit)], &mut aggregator).unwrap();
+        let called = Arc::new(Mutex::new(0));
+        let hook = {
+            let called = Arc::clone(&called);
+            move |_: &SlaChange| *lock(&called) += 1
+        };
+        let mut observers = Observers::new(vec![], vec![Box::new(hook)], Trading::ALL);
+
+        let start = clocks.now().ticks;
+        let mut pass = |tenths: u64, duration| {
+            let now = start + tenths * SECOND / 10;
+            aggregator.begin_pass(now);
+            aggregator.record(0, Record::duration(now, ORDER.id(), 0, duration));
+            let changes = watch.evaluate(now, &clocks, &mut aggregator, |_| ());
+            let raised: Vec<_> = changes.iter().map(|change| change.raised).collect();
+            watch.announce(changes, &mut observers);
+            let of_queue = lock(watch.changes()).take().changes.len();
+            // The hooks and the queue get what the evaluation has returned, and nothing else.
+            assert_eq!(
+                (core::mem::take(&mut *lock(&called)), of_queue),
+                (raised.len(), raised.len())
+            );
+            (pool.breaches().contains(ORDER.id()), raised)
+        };
+        let steps = [
+            (1, 1_001, (true, vec![])),
+            (2, 1, (true, vec![])),
+            (20, 1, (true, vec![])), // the window has no slow sample any more
+            (25, 1, (false, vec![])), // over without a report
+            (30, 1_001, (true, vec![])),
+            (36, 1_001, (true, vec![])),
+            (42, 1_001, (true, vec![])),
+            (49, 1_001, (true, vec![])),
+            (50, 1_001, (true, vec![true])),
+            (70, 1, (true, vec![])),
+            (74, 1, (true, vec![])),
+            (75, 1, (false, vec![false])),
+        ];
+        for (tenths, duration, expected) in steps {
+            assert_eq!(pass(tenths, duration), expected, "at {tenths}");
+        }
+    }
 }
