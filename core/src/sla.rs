@@ -330,7 +330,8 @@ pub struct SlaStatus {
     /// violated, and 0 otherwise.
     pub over: u64,
     /// The total weight of all samples in the window and of the hung spans. Despite its name, this
-    /// is the number of recorded samples only if each has the weight 1. For a limit on silence,
+    /// is the number of recorded samples only if each has the weight 1. Samples that are missing
+    /// for [`MinSamples::Auto`] are not included. For a limit on silence,
     /// this is 1 if the event has any record with a possible tick, and 0 otherwise.
     pub count: u64,
     /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`
@@ -359,8 +360,9 @@ pub struct SlaStatus {
     pub cleared: u64,
 }
 
-/// A notice that a violation of a limit was raised (the limit became violated) or cleared (the
-/// violation is over, as the docs of [`SlaState::Violated`] describe).
+/// A notice that a violation of a limit was raised (the limit became violated, as long ago as
+/// [`Threshold::raise_after`]) or cleared (the violation is over, as the docs of
+/// [`SlaState::Violated`] describe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
@@ -371,8 +373,7 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
-    /// Returns `true` if a violation was raised: the limit became violated. Returns `false` if the
-    /// violation was cleared.
+    /// Returns `true` if a violation was raised, and `false` if it was cleared.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated
     }
