@@ -141,10 +141,10 @@ pub enum MinSamples {
     /// The number of samples that the quantile q needs, ⌈1 / (1 − q)⌉: 20 for p95, 100 for p99,
     /// 1,000 for p99.9 and 1 for p100. Of fewer samples, a single one decides.
     ///
-    /// Samples missing from this number, including hung spans, count as within the threshold, each
-    /// with a weight of 1. If the threshold is exceeded nevertheless, it is violated. With p95, 1 of
-    /// 1 sample above the threshold does not violate it, nor does a single hung span, but 2 of 3
-    /// do.
+    /// Samples missing from this number, which includes hung spans, count as within the threshold,
+    /// each with a weight of 1. If the quantile exceeds the threshold nevertheless, the limit is
+    /// violated. With p95, 1 of 1 sample above the threshold does not violate it, nor does a single
+    /// hung span, but 2 of 3 do.
     Auto,
 }
 

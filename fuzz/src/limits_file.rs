@@ -146,9 +146,10 @@ fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
                 };
                 writeln!(
                     text,
-                    "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {min_samples}",
+                    "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {}",
                     threshold.quantile,
                     duration_text(threshold.window),
+                    min_samples,
                 )
             }
             Limit::Silence(length) => writeln!(text, "max_silence = {:?}", duration_text(*length)),

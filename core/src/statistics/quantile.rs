@@ -59,8 +59,8 @@ impl Quantile {
     }
 
     /// Returns how many samples this quantile q needs so that a single one does not decide it,
-    /// ⌈1 / (1 − q)⌉: of that many, at least one comes after the rank. Returns 1 for the quantile 1,
-    /// which the largest sample decides in any case.
+    /// ⌈1 / (1 − q)⌉: of that many, at least one comes after the rank. Returns 1 for the quantile
+    /// 1, which the largest sample decides in any case.
     pub(crate) const fn needed_samples(self) -> u32 {
         if self.0 == MILLION { 1 } else { MILLION.div_ceil(MILLION - self.0) }
     }
