@@ -5,12 +5,12 @@ use std::vec::Vec;
 use super::*;
 
 const EVENT: Trading = Trading::OrderPlacement;
-/// The window of the limit, and how long its violations last before they are raised.
-const LONG: core::time::Duration = core::time::Duration::from_secs(60);
-/// When a violation ends.
+/// How long a violation lasts before it is raised.
+const LONG: core::time::Duration = core::time::Duration::from_mins(1);
+/// For how long the quantile is within the limit before a violation ends.
 const SHORT: core::time::Duration = core::time::Duration::from_millis(500);
 
-/// Returns an aggregator in which the event has one limit, of 5 ns on p100 over the window.
+/// Returns an aggregator in which the event has one limit, of 5 ns on p100 over 1 s.
 fn limited<R: Tested>() -> Aggregator<R::Memory> {
     let mut aggregator = aggregator::<R>(0);
     let limit = Threshold::value(Quantile::MAX, 5).over(core::time::Duration::from_secs(1));
