@@ -101,7 +101,7 @@ pub use self::{
         slot::Slot,
     },
     sla::{
-        Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
+        Limit, LimitError, MinSamples, SlaState, SlaStatus, StatusChange, Threshold,
         rule::{Rule, Silence, Tally},
     },
     spans::{exemplars::Exemplar, in_flight::OpenSpan, pairing::Pairing},

@@ -21,17 +21,36 @@
 //!
 //! | state | meaning |
 //! |---|---|
-//! | unknown | it was not evaluated yet; or there are too few samples, hung spans do not make the quantile exceed the threshold, and no violation is uncleared |
-//! | ok | there are enough samples, the quantile does not exceed the threshold, and no violation is uncleared |
-//! | violated | the quantile exceeds the threshold, and there are enough samples or hung spans are among them; or a violation has not been cleared yet |
+//! | unknown | it was not evaluated yet; or there are too few samples, hung spans do not make the quantile exceed the threshold, and no violation is going on |
+//! | ok | there are enough samples, the quantile does not exceed the threshold, and no violation is going on |
+//! | violated | the quantile exceeds the threshold, and there are enough samples or hung spans are among them; or a violation has not ended yet |
 //!
-//! A violation is *raised* by the first evaluation that finds that the quantile exceeds the
-//! threshold, if there are enough samples or hung spans are among them. It is *cleared* once the
-//! evaluations have found it within the threshold for as long as one slice of the window lasts (a
-//! window is cut into intervals of equal length, its slices). A quantile close to its threshold
-//! therefore does not raise and clear a violation all the time. An evaluation that finds too few
-//! samples never clears a violation, because missing samples do not prove that all is well. Nor
-//! does it restart the waiting time of one slice.
+//! How many samples are enough is a property of the threshold, [`MinSamples`]: a number, 1 by
+//! default, or *auto*. Auto is the number that the quantile needs, ⌈1 / (1 − q)⌉: 20 for p95, 100
+//! for p99, and 1 for p100. With auto, samples missing from this number count as within the
+//! threshold, each with a weight of 1. If the quantile exceeds the threshold nevertheless, the
+//! samples are enough: whatever the missing ones were, the threshold would be violated.
+//!
+//! | p95, `over` of `count` samples exceed the threshold | with 1 | with auto |
+//! |---|---|---|
+//! | 0 of 1 | ok | unknown |
+//! | 1 of 1 | violated | unknown |
+//! | 2 of 3 | violated | violated |
+//! | 1 of 20 | ok | ok |
+//!
+//! Hung spans count as samples here, by their weight. While an event is sampled, one sample may
+//! weigh more than all missing ones.
+//!
+//! A violation begins, and the state becomes violated, with the first evaluation that finds it. It
+//! is *raised* at once, or when it has lasted for as long as
+//! [`raise_after`](Threshold::raise_after), if the threshold has that delay: when all evaluations
+//! for this long have found it. It ends once the evaluations have found the quantile within the
+//! threshold for as long as [`clear_after`](Threshold::clear_after). By default, this is one slice
+//! of the window (a window is cut into intervals of equal length, its slices). A quantile close to
+//! its threshold therefore does not raise and clear a violation all the time. A violation that ends
+//! is *cleared*, unless it was never raised. An evaluation that finds too few samples never ends a
+//! violation, because missing samples do not prove that all is well. Nor does it restart either of
+//! the two delays, so the violation may be raised when the samples that caused it are gone.
 //!
 //! A limit on silence is violated if the time since the event's last record is longer than allowed.
 //! The violation is cleared by the next record. A [FORGET](crate::Kind::Forget), which closes a
@@ -90,19 +109,61 @@ pub struct Threshold {
     /// [`Shape::limit_slices`](crate::Shape::limit_slices), that divides the window into whole
     /// nanoseconds.
     pub window: Duration,
-    /// How many samples the window must contain before the quantile is compared with `max`. Each
-    /// recorded sample counts as 1, whatever its weight. With fewer samples, the state is
-    /// [`SlaState::Unknown`], unless a violation has not been cleared yet. The quantile of an empty
-    /// window is unknown in any case, so 0 means the same as 1.
+    /// How many samples the window must contain before the quantile is compared with `max`. With
+    /// fewer samples, the state is [`SlaState::Unknown`], unless a violation has not ended yet.
     ///
     /// Hung spans (open spans older than `max`) need no minimum: if there are any and the quantile
-    /// exceeds `max`, the violation is raised even with fewer samples.
-    pub min_samples: u32,
+    /// exceeds `max`, the limit is violated even with fewer samples.
+    pub min_samples: MinSamples,
+    /// How long a violation must last before it is raised: before a [`StatusChange`] reports it,
+    /// and [`SlaStatus::raised`] counts it. In whole milliseconds, and at most
+    /// [`MAX_DELAY`](Self::MAX_DELAY).
+    ///
+    /// The time begins with the first evaluation that finds the quantile above `max`, and again
+    /// with the first one after each that finds it within `max`. A violation that ends before it
+    /// was raised is not reported at all. The delay does not change the state, which is
+    /// [`SlaState::Violated`] from the beginning of the violation to its end.
+    pub raise_after: Duration,
+    /// For how long the quantile must be within `max` before a violation ends. In whole
+    /// milliseconds, and at most [`MAX_DELAY`](Self::MAX_DELAY). `None` is one slice of the window.
+    ///
+    /// An evaluation that finds the quantile above `max` restarts the time.
+    pub clear_after: Option<Duration>,
+}
+
+/// How many samples a window must contain before a quantile is compared with its threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MinSamples {
+    /// This number of samples. Each recorded sample counts as 1, whatever its weight. The quantile
+    /// of an empty window is unknown in any case, so 0 means the same as 1.
+    Count(u32),
+    /// The number of samples that the quantile q needs, ⌈1 / (1 − q)⌉: 20 for p95, 100 for p99,
+    /// 1,000 for p99.9 and 1 for p100. Of fewer samples, a single one decides.
+    ///
+    /// Samples missing from this number, which includes hung spans, count as within the threshold,
+    /// each with a weight of 1. If the quantile exceeds the threshold nevertheless, the limit is
+    /// violated. With p95, 1 of 1 sample above the threshold does not violate it, nor does a single
+    /// hung span, but 2 of 3 do.
+    Auto,
+}
+
+impl fmt::Display for MinSamples {
+    /// Writes the number, or `auto`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Auto => f.pad("auto"),
+        }
+    }
 }
 
 impl Threshold {
+    /// The longest delay that `raise_after` and `clear_after` may have: 24 hours.
+    pub const MAX_DELAY: Duration = Duration::from_hours(24);
+
     /// Creates a limit of `max` on a quantile of durations, over a window of 60 s and with a
-    /// `min_samples` of 1.
+    /// `min_samples` of 1. Violations are raised at once, and cleared after one slice.
     ///
     /// # Panics
     ///
@@ -116,9 +177,16 @@ impl Threshold {
     }
 
     /// Creates a limit of `max` on a quantile of plain numbers, over a window of 60 s and with a
-    /// `min_samples` of 1.
+    /// `min_samples` of 1. Violations are raised at once, and cleared after one slice.
     pub const fn value(quantile: Quantile, max: u64) -> Self {
-        Self { quantile, max, window: Duration::from_mins(1), min_samples: 1 }
+        Self {
+            quantile,
+            max,
+            window: Duration::from_mins(1),
+            min_samples: MinSamples::Count(1),
+            raise_after: Duration::ZERO,
+            clear_after: None,
+        }
     }
 
     /// Returns this threshold with its window changed to `window`.
@@ -128,7 +196,38 @@ impl Threshold {
 
     /// Returns this threshold with its minimum number of samples changed to `min_samples`.
     pub const fn min_samples(self, min_samples: u32) -> Self {
-        Self { min_samples, ..self }
+        Self { min_samples: MinSamples::Count(min_samples), ..self }
+    }
+
+    /// Returns this threshold with the minimum number of samples that its quantile needs:
+    /// [`MinSamples::Auto`].
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use tailwatch_core::{MinSamples, Quantile, Threshold};
+    ///
+    /// let threshold = Threshold::duration(Quantile::P99, Duration::from_millis(20))
+    ///     .auto_min_samples()
+    ///     .raise_after(Duration::from_secs(2))
+    ///     .clear_after(Duration::from_secs(10));
+    /// assert_eq!(threshold.min_samples, MinSamples::Auto);
+    /// assert_eq!(threshold.raise_after, Duration::from_secs(2));
+    /// assert_eq!(threshold.clear_after, Some(Duration::from_secs(10)));
+    /// ```
+    pub const fn auto_min_samples(self) -> Self {
+        Self { min_samples: MinSamples::Auto, ..self }
+    }
+
+    /// Returns this threshold with a delay before a violation is raised:
+    /// [`raise_after`](Self::raise_after). 0 raises it at once.
+    pub const fn raise_after(self, raise_after: Duration) -> Self {
+        Self { raise_after, ..self }
+    }
+
+    /// Returns this threshold with another time that the quantile must be within `max` before a
+    /// violation ends: [`clear_after`](Self::clear_after). 0 ends it at once.
+    pub const fn clear_after(self, clear_after: Duration) -> Self {
+        Self { clear_after: Some(clear_after), ..self }
     }
 }
 
@@ -168,11 +267,11 @@ impl Limit {
     }
 
     /// Returns whether the two limits conflict, so that an event cannot have both. They do if they
-    /// are thresholds that differ at most in `min_samples`, or if both are limits on silence.
+    /// are thresholds of the same quantile, `max` and window, or if both are limits on silence.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Quantile(one), Self::Quantile(other)) => {
-                one.min_samples(0) == other.min_samples(0)
+                (one.quantile, one.max, one.window) == (other.quantile, other.max, other.window)
             }
             (Self::Silence(_), Self::Silence(_)) => true,
             _ => false,
@@ -192,12 +291,15 @@ pub enum SlaState {
     Unknown = 0,
     /// The event is within the limit.
     Ok = 1,
-    /// The event is not within the limit, or a violation has not been cleared yet: a violation of a
-    /// threshold is cleared only after the quantile has been within the threshold for the length of
-    /// a slice of the window. A violation of a limit on silence is cleared by the next record, or a
-    /// restart of the clock. A
+    /// The event is not within the limit, or a violation has not ended yet: a violation of a
+    /// threshold ends only after the quantile has been within the threshold for the length of
+    /// a slice of the window, or [`clear_after`](Threshold::clear_after). A violation of a limit on
+    /// silence is cleared by the next record, or a restart of the clock. A
     /// [FORGET](crate::Kind::Forget) usually does not clear it, because it has the tick of its
     /// START.
+    ///
+    /// With [`raise_after`](Threshold::raise_after), a violation in this state may not have been
+    /// raised yet.
     Violated = 2,
 }
 
@@ -228,7 +330,8 @@ pub struct SlaStatus {
     /// violated, and 0 otherwise.
     pub over: u64,
     /// The total weight of all samples in the window and of the hung spans. Despite its name, this
-    /// is the number of recorded samples only if each has the weight 1. For a limit on silence,
+    /// is the number of recorded samples only if each has the weight 1. Samples that are missing
+    /// for [`MinSamples::Auto`] are not included. For a limit on silence,
     /// this is 1 if the event has any record with a possible tick, and 0 otherwise.
     pub count: u64,
     /// The current value of what is limited, in nanoseconds or as a plain number. Unlike `state`
@@ -257,8 +360,9 @@ pub struct SlaStatus {
     pub cleared: u64,
 }
 
-/// A notice that a violation of a limit was raised (the limit became violated) or cleared (the
-/// violation is over, as the docs of [`SlaState::Violated`] describe).
+/// A notice that a violation of a limit was raised (the limit became violated, as long ago as
+/// [`Threshold::raise_after`]) or cleared (the violation is over, as the docs of
+/// [`SlaState::Violated`] describe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StatusChange {
@@ -269,8 +373,7 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
-    /// Returns `true` if a violation was raised: the limit became violated. Returns `false` if the
-    /// violation was cleared.
+    /// Returns `true` if a violation was raised, and `false` if it was cleared.
     pub fn is_raised(&self) -> bool {
         self.status.state == SlaState::Violated
     }
@@ -298,7 +401,14 @@ pub enum LimitError {
         /// The length of the window.
         window: Duration,
     },
-    /// An event has two thresholds that differ at most in `min_samples`, or two limits on silence.
+    /// [`raise_after`](Threshold::raise_after) or [`clear_after`](Threshold::clear_after) is longer
+    /// than [`Threshold::MAX_DELAY`], or not a whole number of milliseconds.
+    Delay {
+        /// The delay.
+        delay: Duration,
+    },
+    /// An event has two thresholds that differ at most in `min_samples`, `raise_after` and
+    /// `clear_after`, or two limits on silence.
     Duplicate {
         /// The second of the two limits.
         limit: Limit,
@@ -333,6 +443,12 @@ impl fmt::Display for LimitError {
                 "a limit over a window of {window:?} is not possible: the window must be shorter \
                  than 584 years (2^64 ns), and each of its slices must last at least one tick of \
                  the clock"
+            ),
+            Self::Delay { delay } => write!(
+                f,
+                "a violation cannot be raised or cleared after {delay:?}: the delay must be a \
+                 whole number of milliseconds, and at most {:?}",
+                Threshold::MAX_DELAY
             ),
             Self::Duplicate { limit: Limit::Quantile(Threshold { quantile, window, max, .. }) } => {
                 write!(

@@ -200,8 +200,13 @@ impl<C: Count, R: Repr> Run<C, R> {
                     let quantile =
                         Quantile::from_ppm(ppm % 1_000_001).expect("at most 1,000,000 ppm");
                     let window = Duration::from_millis(u64::from(*window));
-                    let threshold = Threshold::value(quantile, *limit);
-                    Limit::Quantile(threshold.over(window).min_samples(*min_samples))
+                    let threshold = Threshold::value(quantile, *limit).over(window);
+                    let delay = Duration::from_millis(u64::from(min_samples >> 16));
+                    Limit::Quantile(match min_samples % 4 {
+                        3 => threshold.auto_min_samples().raise_after(delay),
+                        2 => threshold.min_samples(*min_samples).clear_after(delay),
+                        _ => threshold.min_samples(*min_samples),
+                    })
                 };
                 let limits: Vec<_> = limits.iter().map(limit).collect();
                 // Limits that are refused leave the previous limits in place.

@@ -3,7 +3,7 @@
 use std::{fmt::Write, sync::OnceLock, time::Duration};
 
 use arbitrary::Arbitrary;
-use tailwatch::{Collector, EventId, EventInfo, Limit, Trading, Unit, parse_limits};
+use tailwatch::{Collector, EventId, EventInfo, Limit, MinSamples, Trading, Unit, parse_limits};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
@@ -29,7 +29,7 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "event",
     "quantile",
     "limit",
@@ -39,6 +39,8 @@ const KEYS: [&str; 9] = [
     "evnet",
     "labels",
     "replace",
+    "raise_after",
+    "clear_after",
 ];
 
 /// The name of the events with labels.
@@ -131,12 +133,24 @@ fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
                     }
                     _ => threshold.max.to_string(),
                 };
+                // A delay of 0 cannot be written. Without the key, it is 0.
+                let raise = Some(threshold.raise_after).filter(|delay| !delay.is_zero());
+                for (key, delay) in [("raise_after", raise), ("clear_after", threshold.clear_after)]
+                {
+                    if let Some(delay) = delay {
+                        let _ = writeln!(text, "{key} = {:?}", duration_text(delay));
+                    }
+                }
+                let min_samples = match threshold.min_samples {
+                    MinSamples::Count(count) => count.to_string(),
+                    MinSamples::Auto => "'auto'".to_owned(),
+                };
                 writeln!(
                     text,
                     "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {}",
                     threshold.quantile,
                     duration_text(threshold.window),
-                    threshold.min_samples
+                    min_samples,
                 )
             }
             Limit::Silence(length) => writeln!(text, "max_silence = {:?}", duration_text(*length)),

@@ -161,6 +161,7 @@ fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::SlaStatus>();
     can_be_logged::<tailwatch_core::Silence>();
     can_be_logged::<tailwatch_core::Tally>();
+    can_be_logged::<tailwatch_core::MinSamples>();
     can_be_logged::<tailwatch_core::Threshold>();
     can_be_logged::<tailwatch_core::StatusChange>();
     can_be_logged::<tailwatch_core::Exemplar>();

@@ -198,7 +198,7 @@ fn a_file_may_have_thousands_of_limits() {
     let collector = builder().manual_drain().config_file(&path).start().unwrap();
     assert_eq!(collector.report().sla.len(), LIMITS + 8);
     collector.register_thread("main").unwrap();
-    record_duration(Trading::OrderFill, Duration::from_micros(10_000));
+    record_duration(Trading::OrderFill, Duration::from_millis(10));
     collector.flush();
     let violated = collector.sla_violations(Duration::from_mins(1)).unwrap().len();
     // Those of 2, 4 … 9,998 µs.

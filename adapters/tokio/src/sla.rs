@@ -1,9 +1,10 @@
 //! Broadcasts changes of violations to any number of tasks.
 //!
 //! A *limit* is a bound that an event must keep, such as a p99 below 5 ms over one minute. A
-//! *violation* of a limit is raised when the limit becomes violated. On a quantile, it is cleared
-//! once the quantile has been within the limit for one slice of the limit's window (a window is cut
-//! into equal parts, its slices). On silence, the next record of the event clears it. The record of
+//! *violation* of a limit is raised when the limit becomes violated, or later if the limit has a
+//! `raise_after`. On a quantile, it is cleared once the quantile has been within the limit for one
+//! slice of the limit's window (a window is cut into equal parts, its slices), or for its
+//! `clear_after`. On silence, the next record of the event clears it. The record of
 //! a discarded span usually does not, because it counts at the time at which the span began.
 
 use core::{
@@ -27,7 +28,8 @@ const CAPACITY: usize = 256;
 #[non_exhaustive]
 pub enum SlaUpdate {
     /// A violation of a limit was raised (the limit became violated) or cleared (the quantile has
-    /// been within the limit for one slice of its window, or a silence has ended).
+    /// been within the limit for one slice of its window, or a silence has ended). A limit may have
+    /// other delays.
     Change(SlaChange),
     /// At least this many updates are missing at this point of the stream. Either this receiver was
     /// more than 256 updates behind, or more than 256 violations were raised or cleared between two

@@ -18,7 +18,7 @@ use crate::{
     repr::Repr,
     sla::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
-        rule::{NO_RULE, Rule, Silence, Tally, window_for},
+        rule::{NO_RULE, Rule, Silence, Tally, impossible_delay, window_for},
     },
     storage::{
         Storage, StorageParts,
@@ -129,13 +129,12 @@ impl<S: Storage> Aggregator<S> {
         for threshold in thresholds() {
             let is_same = |rule: &Rule| rule.owner == owner && rule.threshold() == threshold;
             let existing = if has_existing { rules.iter().position(is_same) } else { None };
-            let index = match existing {
-                Some(index) => index,
-                None => {
-                    let free = rules[first_free..].iter().position(|rule| rule.owner == 0);
-                    first_free += free.ok_or(LimitError::NoRoom { room })?;
-                    first_free
-                }
+            let index = if let Some(index) = existing {
+                index
+            } else {
+                let free = rules[first_free..].iter().position(|rule| rule.owner == 0);
+                first_free += free.ok_or(LimitError::NoRoom { room })?;
+                first_free
             };
             if existing.is_none() {
                 let refused = LimitError::Window { window: threshold.window };
@@ -208,7 +207,12 @@ impl<S: Storage> Aggregator<S> {
                 }
                 Limit::Silence(_) if silences == 0 => return Err(LimitError::NoRoomForSilence),
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
-                Limit::Quantile(_) | Limit::Silence(_) => {}
+                Limit::Quantile(threshold) => {
+                    if let Some(delay) = impossible_delay(&threshold) {
+                        return Err(LimitError::Delay { delay });
+                    }
+                }
+                Limit::Silence(_) => {}
             }
             if limits.clone().take(index).any(|other| limit.conflicts_with(&other)) {
                 return Err(LimitError::Duplicate { limit });
@@ -223,9 +227,8 @@ impl<S: Storage> Aggregator<S> {
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
     }
 
-    /// Evaluates all limits. Calls `changed` for each limit that became violated (its violation was
-    /// *raised*) and for each violation that ended (was *cleared*). Call this at the end of each
-    /// pass.
+    /// Evaluates all limits. Calls `changed` for each violation that was raised or cleared. Call
+    /// this at the end of each pass.
     ///
     /// `as_of` is a tick such that every record written before it has been drained, from every
     /// ring. For each ring, take the tick that was read *before* its last
@@ -259,7 +262,7 @@ impl<S: Storage> Aggregator<S> {
         // An open span may become a hung one at any time.
         let mut settled_until = if self.occupancy.has_entries() { 0 } else { u64::MAX };
         let Shape { limit_slices: slices, limits, silences, events, .. } = self.shape();
-        let now = self.now;
+        let (now, rate) = (self.now, self.rate);
         let watched_events = if limits + silences > 0 { events } else { 0 };
         // Compact storage looks at all events, of which it has few.
         let mut next_row = if S::Repr::IS_COMPACT { link(0) } else { self.first_watched };
@@ -272,11 +275,11 @@ impl<S: Storage> Aggregator<S> {
                 let StorageParts { limits, tallies, .. } = self.storage.parts();
                 let rule = &mut limits[index];
                 next = rule.next;
-                let counted = (rule.weight, rule.over);
-                let mut is_changed = rule.evaluate(&tallies[index * slices..][..slices], now);
+                let before = (rule.weight, rule.over, rule.watch.state);
+                let mut is_changed = rule.evaluate(&tallies[index * slices..][..slices], now, rate);
                 if !S::Repr::IS_COMPACT {
                     is_changed |= rule.withdraw_groundless(now);
-                    let has_changed = counted != (rule.weight, rule.over);
+                    let has_changed = before != (rule.weight, rule.over, rule.watch.state);
                     rule.has_changed |= has_changed;
                     self.has_changed_limits |= has_changed;
                     settled_until = settled_until.min(rule.settled_until());
@@ -330,7 +333,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns whether any of the present limits of `event` was violated at the last
-    /// [`evaluate_limits`](Self::evaluate_limits). Returns `false` for an unknown event.
+    /// [`evaluate_limits`](Self::evaluate_limits). [`Threshold::raise_after`] does not delay this.
+    /// Returns `false` for an unknown event.
     pub fn is_breached(&mut self, event: EventId) -> bool {
         let StorageParts { row_of_id, rows, limits, silences, .. } = self.storage.parts();
         let Some((row, _)) = S::row_of(row_of_id, event.get()) else { return false };
@@ -373,7 +377,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Calls `visit` with each event that has a limit on a quantile whose counts
+    /// Calls `visit` with each event that has a limit on a quantile whose state or counts
     /// ([`SlaStatus::over`] and [`SlaStatus::count`]) were changed by an evaluation since the last
     /// call of this. An event may be visited several times. In [compact](crate::Compact) storage,
     /// none is visited.

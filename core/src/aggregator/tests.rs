@@ -1,5 +1,6 @@
 extern crate std;
 
+mod delays;
 mod lost_ends;
 mod representations;
 mod set_up;

@@ -3,9 +3,12 @@
 //! The *weight* of a sample is the number of occurrences of the event that it stands for. Quantiles
 //! are evaluated by weight; only [`Threshold::min_samples`] refers to the number of samples.
 
+#[cfg(test)]
+mod tests;
+
 use core::time::Duration;
 
-use super::{SlaState, Threshold};
+use super::{MinSamples, SlaState, Threshold};
 use crate::{
     arithmetic,
     clock::{OptionalTick, TickRate, TimeUnit, nanos_from_duration},
@@ -65,23 +68,37 @@ impl Tally {
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub(crate) struct Watch {
     pub(crate) state: SlaState,
+    /// Whether the state is violated, but the violation was not raised yet.
+    is_pending: bool,
+    /// Whether the last evaluation of the present violation that had enough samples has found the
+    /// event within the limit.
+    is_within: bool,
     /// The tick at which a violation was last raised or cleared.
     changed: OptionalTick,
-    /// While the state is violated: the tick at which the event came back within the limit, or none
-    /// while it is still outside. An evaluation with too few samples leaves this unchanged. In all
-    /// other states, none.
-    within_since: OptionalTick,
+    /// While the state is violated: the tick of the first evaluation since which `is_within` is as
+    /// it is. None after the clock has restarted.
+    turned: OptionalTick,
     /// How many violations have been raised.
     pub(crate) raised: u64,
     /// How many violations have been cleared.
     pub(crate) cleared: u64,
 }
 
+/// How long a violation lasts before it is raised, and for how long the event must be within the
+/// limit before the violation ends, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delays {
+    raise: u64,
+    clear: u64,
+}
+
 impl Watch {
     pub(crate) const EMPTY: Self = Self {
         state: SlaState::Unknown,
+        is_pending: false,
+        is_within: false,
         changed: OptionalTick::NONE,
-        within_since: OptionalTick::NONE,
+        turned: OptionalTick::NONE,
         raised: 0,
         cleared: 0,
     };
@@ -90,57 +107,57 @@ impl Watch {
     /// cleared.
     ///
     /// `found` is what the evaluation has found, without regard to an earlier violation, and `now`
-    /// is the tick of the current pass. A violation is cleared by an evaluation that finds
-    /// [`SlaState::Ok`] when the event has been within the limit for at least `hold_ticks`.
-    pub(crate) fn step(&mut self, found: SlaState, now: u64, hold_ticks: u64) -> bool {
-        match (self.state, found) {
-            // Too few samples neither clear a violation nor restart the hold time. If an event is
-            // rare, a sample may leave the window before the next one arrives, and a violation
-            // whose hold time restarted each time would never be cleared.
-            (SlaState::Violated, SlaState::Unknown) => false,
-            (SlaState::Violated, SlaState::Violated) => {
-                self.within_since = OptionalTick::NONE;
-                false
+    /// is the tick of the current pass.
+    pub(crate) fn step(&mut self, found: SlaState, now: u64, delays: Delays) -> bool {
+        let is_violated = self.state == SlaState::Violated;
+        if !is_violated {
+            self.state = found;
+            if found != SlaState::Violated {
+                return false;
             }
-            (SlaState::Violated, SlaState::Ok) => {
-                let since = self.within_since.get().unwrap_or(now);
-                self.within_since = OptionalTick::some(since);
-                let has_held = now.saturating_sub(since) >= hold_ticks;
-                if has_held {
-                    self.cleared += 1;
-                    self.change(SlaState::Ok, now);
-                }
-                has_held
-            }
-            (_, SlaState::Violated) => {
+            self.is_pending = true;
+        }
+        let is_within = match found {
+            SlaState::Ok => true,
+            SlaState::Violated => false,
+            // Too few samples neither end a violation nor restart a delay. If an event is rare, a
+            // sample may leave the window before the next one arrives, and a delay that restarted
+            // each time would never be over.
+            SlaState::Unknown => self.is_within,
+        };
+        let turned = self.turned.get().filter(|_| is_violated && is_within == self.is_within);
+        let since = turned.unwrap_or(now);
+        (self.is_within, self.turned) = (is_within, OptionalTick::some(since));
+        let lasted = now.saturating_sub(since);
+        if is_within {
+            found == SlaState::Ok && lasted >= delays.clear && self.end(SlaState::Ok, now)
+        } else {
+            let is_raised = self.is_pending && lasted >= delays.raise;
+            if is_raised {
+                self.is_pending = false;
                 self.raised += 1;
-                self.change(SlaState::Violated, now);
-                true
+                self.changed = OptionalTick::some(now);
             }
-            (_, found) => {
-                self.state = found;
-                false
-            }
+            is_raised
         }
     }
 
-    /// Clears a violation for which there is no evidence any more. Nothing is known then.
-    fn withdraw(&mut self, now: u64) {
-        self.cleared += 1;
-        self.change(SlaState::Unknown, now);
-    }
-
-    /// Sets the state at the tick `now`, when a violation is raised or cleared.
-    fn change(&mut self, state: SlaState, now: u64) {
+    /// Ends a violation at the tick `now`. `state` is what is known then. Returns whether the
+    /// violation was cleared: whether it had been raised.
+    fn end(&mut self, state: SlaState, now: u64) -> bool {
         self.state = state;
-        self.changed = OptionalTick::some(now);
-        self.within_since = OptionalTick::NONE;
+        let was_raised = !core::mem::take(&mut self.is_pending);
+        if was_raised {
+            self.cleared += 1;
+            self.changed = OptionalTick::some(now);
+        }
+        was_raised
     }
 
-    /// Restarts the hold time of a violation. Called when the clock has restarted: its ticks cannot
-    /// be compared with older ones.
+    /// Restarts the delay before a violation is raised or ends. Called when the clock has
+    /// restarted: its ticks cannot be compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
-        self.within_since = OptionalTick::NONE;
+        (self.is_within, self.turned) = (false, OptionalTick::NONE);
     }
 
     /// Returns the tick at which a violation was last raised or cleared; `None` if there was none
@@ -148,6 +165,21 @@ impl Watch {
     pub(crate) const fn since(&self) -> Option<u64> {
         self.changed.get()
     }
+}
+
+/// Returns a delay of a violation in milliseconds; `None` if it is impossible.
+fn delay_in_millis(delay: Duration) -> Option<u32> {
+    let is_whole = delay.subsec_nanos().is_multiple_of(1_000_000);
+    let seconds = u32::try_from(delay.as_secs()).ok()?;
+    let millis = seconds.checked_mul(1_000)?.checked_add(delay.subsec_millis())?;
+    (is_whole && delay <= Threshold::MAX_DELAY).then_some(millis)
+}
+
+/// Returns a delay of the threshold that is impossible, if there is one: see
+/// [`LimitError::Delay`](crate::LimitError::Delay).
+pub(crate) fn impossible_delay(threshold: &Threshold) -> Option<Duration> {
+    let delays = [Some(threshold.raise_after), threshold.clear_after];
+    delays.into_iter().flatten().find(|delay| delay_in_millis(*delay).is_none())
 }
 
 /// The aggregator's run-time state of one [`Threshold`]: its window, what was found at the last
@@ -158,6 +190,7 @@ impl Watch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, in a gap between integers")]
 pub struct Rule {
     /// The window of the threshold. Each rule has its own, because the threshold's window need not
     /// be one of the aggregator's.
@@ -170,8 +203,15 @@ pub struct Rule {
     max: u64,
     /// The quantile, in millionths.
     quantile_ppm: u32,
-    /// [`Threshold::min_samples`].
+    /// [`Threshold::min_samples`], or the number that the quantile needs if that is auto.
     min_samples: u32,
+    /// [`Threshold::raise_after`], in milliseconds.
+    raise_after: u32,
+    /// One more than [`Threshold::clear_after`] in milliseconds; 0 for one slice of the window.
+    clear_after: u32,
+    /// Whether [`Threshold::min_samples`] is auto, so that missing samples count as within the
+    /// threshold.
+    is_auto: bool,
     /// One more than the row of the event that the rule belongs to; 0 if the rule is unused.
     pub(crate) owner: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
@@ -205,6 +245,9 @@ impl Rule {
         max: 0,
         quantile_ppm: 0,
         min_samples: 0,
+        raise_after: 0,
+        clear_after: 0,
+        is_auto: false,
         owner: 0,
         next: NO_RULE,
         has_changed: false,
@@ -233,7 +276,13 @@ impl Rule {
             },
             max: threshold.max,
             quantile_ppm: threshold.quantile.ppm(),
-            min_samples: threshold.min_samples,
+            min_samples: match threshold.min_samples {
+                MinSamples::Count(count) => count,
+                MinSamples::Auto => threshold.quantile.needed_samples(),
+            },
+            raise_after: delay_in_millis(threshold.raise_after).unwrap_or(0),
+            clear_after: threshold.clear_after.and_then(delay_in_millis).map_or(0, |ms| ms + 1),
+            is_auto: threshold.min_samples == MinSamples::Auto,
             owner,
             ..Self::EMPTY
         }
@@ -245,54 +294,84 @@ impl Rule {
             quantile: Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX),
             max: self.max,
             window: self.window.length(),
-            min_samples: self.min_samples,
+            min_samples: if self.is_auto {
+                MinSamples::Auto
+            } else {
+                MinSamples::Count(self.min_samples)
+            },
+            raise_after: Duration::from_millis(u64::from(self.raise_after)),
+            clear_after: self
+                .clear_after
+                .checked_sub(1)
+                .map(|millis| Duration::from_millis(u64::from(millis))),
         }
     }
 
     /// Returns whether the quantile exceeded the threshold at the last evaluation: whether more
     /// samples, by weight, exceeded it than come after the quantile's rank.
     pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
-        let rank = self.threshold().quantile.rank(self.weight);
-        self.weight > 0 && self.over > self.weight - rank
+        self.exceeds_threshold_of(self.weight)
+    }
+
+    /// Returns whether the quantile of samples with this total weight exceeds the threshold, if
+    /// those that were found to exceed it at the last evaluation are among them.
+    fn exceeds_threshold_of(&self, weight: u64) -> bool {
+        let quantile = Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX);
+        weight > 0 && self.over > weight - quantile.rank(weight)
+    }
+
+    /// Returns the delays of the threshold in ticks.
+    fn delays(&self, rate: TickRate) -> Delays {
+        let ticks = |millis: u32| rate.ticks_in_nanos(u64::from(millis) * 1_000_000);
+        Delays {
+            raise: if self.raise_after == 0 { 0 } else { ticks(self.raise_after) },
+            // Samples leave the window one slice at a time. A delay of one slice means that at
+            // least one slice has left since the event came back within the limit, and that the
+            // quantile was within the threshold before and after that.
+            clear: self.clear_after.checked_sub(1).map_or(self.window.slice_ticks(), ticks),
+        }
     }
 
     /// Evaluates the threshold from the tallies of its window's slices and the weight of the hung
     /// spans. `now` is the tick of the current pass. Returns whether a violation was raised or
     /// cleared.
-    pub(crate) fn evaluate(&mut self, slices: &[Tally], now: u64) -> bool {
+    pub(crate) fn evaluate(&mut self, slices: &[Tally], now: u64, rate: TickRate) -> bool {
         let mut tally = Tally::EMPTY;
         for slice in slices {
             tally.merge(slice);
         }
         self.weight = tally.weight.saturating_add(self.hung);
         self.over = tally.over.saturating_add(self.hung);
-        let exceeds_threshold = self.quantile_exceeds_threshold();
-        let is_enough = self.weight > 0 && tally.samples >= u64::from(self.min_samples);
+        let min_samples = u64::from(self.min_samples);
+        let missing = if self.is_auto {
+            min_samples.saturating_sub(tally.samples.saturating_add(self.hung))
+        } else {
+            0
+        };
+        let exceeds_threshold = self.exceeds_threshold_of(self.weight.saturating_add(missing));
+        let is_enough = self.weight > 0 && tally.samples >= min_samples;
         let found = match (exceeds_threshold, is_enough) {
             (true, true) => SlaState::Violated,
             // Hung spans need no minimum: the first span that hangs may stop all further samples.
-            (true, false) if self.hung > 0 => SlaState::Violated,
+            // With auto, the missing samples cannot change the result.
+            (true, false) if self.hung > 0 || self.is_auto => SlaState::Violated,
             (false, true) => SlaState::Ok,
             (_, false) => SlaState::Unknown,
         };
-        // Samples leave the window one slice at a time. A hold time of one slice means that at
-        // least one slice has left since the event came back within the limit, and that the
-        // quantile was within the threshold before and after that.
-        self.watch.step(found, now, self.window.slice_ticks())
+        self.watch.step(found, now, self.delays(rate))
     }
 
     /// Clears a violation if only hung spans were the reason for it, and their ENDs are lost: the
     /// spans are given up. Without this, a violation without further samples would last for ever.
-    /// Called after each evaluation. Returns whether the violation was cleared.
+    /// Called after each evaluation. Returns whether the violation was cleared. It is not if it was
+    /// never raised.
     pub(crate) fn withdraw_groundless(&mut self, now: u64) -> bool {
         let has_lost_end = core::mem::take(&mut self.has_lost_end);
         let is_violated = self.watch.state == SlaState::Violated;
         self.rests_on_sample = is_violated && (self.rests_on_sample || self.over > self.hung);
         let is_groundless = is_violated && has_lost_end && self.over == 0 && !self.rests_on_sample;
-        if is_groundless {
-            self.watch.withdraw(now);
-        }
-        is_groundless
+        // Nothing is known then.
+        is_groundless && self.watch.end(SlaState::Unknown, now)
     }
 
     /// Returns the tick up to which another [`evaluate`](Self::evaluate) changes nothing if no
@@ -341,9 +420,9 @@ impl Silence {
             Some(seen) if as_of.saturating_sub(seen) > self.ticks => SlaState::Violated,
             Some(_) => SlaState::Ok,
         };
-        // No hold time: the next record ends a silence at once. A FORGET has the tick of its START,
+        // No delays: the next record ends a silence at once. A FORGET has the tick of its START,
         // so it usually does not. A restart of the clock, which lowers `last_seen`, does.
-        self.watch.step(found, now, 0)
+        self.watch.step(found, now, Delays { raise: 0, clear: 0 })
     }
 
     /// Returns the tick up to which another [`evaluate`](Self::evaluate) changes nothing if no
@@ -385,61 +464,4 @@ pub(crate) fn window_for(
     let slices =
         configured.map_or_else(|| slices_for(threshold.window, max_slices), Window::slices);
     Window::new(&WindowSpec::new(threshold.window, slices), rate, now, 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{SlaState::*, *};
-
-    #[test]
-    fn a_violation_is_raised_at_once_and_cleared_after_the_hold_time() {
-        let mut watch = Watch::EMPTY;
-        let steps = [
-            // (tick, state found, whether a violation is raised or cleared, resulting state)
-            (0, Unknown, false, Unknown),
-            (1, Ok, false, Ok),
-            (2, Violated, true, Violated),
-            (3, Violated, false, Violated),
-            (4, Ok, false, Violated),
-            (13, Ok, false, Violated),
-            (13, Violated, false, Violated), // restarts the hold time
-            (20, Ok, false, Violated),
-            (40, Unknown, false, Violated), // too few samples to clear it
-            (41, Ok, true, Ok),
-            (42, Unknown, false, Unknown),
-            (43, Violated, true, Violated),
-        ];
-        for (now, found, changed, state) in steps {
-            assert_eq!((watch.step(found, now, 10), watch.state), (changed, state), "at {now}");
-        }
-        assert_eq!((watch.raised, watch.cleared, watch.since()), (2, 1, Some(43)));
-    }
-
-    #[test]
-    fn any_record_ends_a_silence() {
-        let mut silence = Silence::new(100, TickRate::NANOSECONDS);
-        let steps = [
-            // (tick, tick of the last record, resulting state)
-            (500, None, Unknown),
-            (510, Some(505), Ok),
-            (605, Some(505), Ok),
-            (606, Some(505), Violated),
-        ];
-        for (now, seen, state) in steps {
-            silence.evaluate(seen, now, now);
-            assert_eq!(silence.watch.state, state, "at {now}");
-        }
-        assert!(silence.evaluate(Some(607), 607, 608));
-        assert_eq!((silence.watch.state, silence.watch.raised, silence.watch.cleared), (Ok, 1, 1));
-    }
-
-    #[test]
-    fn a_window_that_serves_a_limit_only_is_cut_evenly() {
-        let cut = |nanos, max| slices_for(Duration::from_nanos(nanos), max);
-        assert_eq!(
-            [cut(60_000_000_000, 12), cut(10_000_000_000, 12), cut(7, 12), cut(13, 12), cut(60, 5)],
-            [12, 10, 7, 1, 5]
-        );
-        assert_eq!(cut(60, 0), 1);
-    }
 }

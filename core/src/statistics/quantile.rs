@@ -58,6 +58,13 @@ impl Quantile {
         self.0
     }
 
+    /// Returns how many samples this quantile q needs so that a single one does not decide it,
+    /// ⌈1 / (1 − q)⌉: of that many, at least one comes after the rank. Returns 1 for the quantile
+    /// 1, which the largest sample decides in any case.
+    pub(crate) const fn needed_samples(self) -> u32 {
+        if self.0 == MILLION { 1 } else { MILLION.div_ceil(MILLION - self.0) }
+    }
+
     /// Returns the nearest rank of this quantile among `n` samples, counted from 1, or 0 if `n` is
     /// 0.
     #[inline(never)]

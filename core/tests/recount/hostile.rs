@@ -3,10 +3,10 @@
 
 use core::time::Duration;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 use tailwatch_core::{
-    Aggregator, Compact, Count, EventId, EventInfo, Exemplar, Kind, Limit, Quantile, Record, Repr,
-    Scope, Shape, Storage, Threshold, TickRate, TimeUnit, Unit, Wide, WindowSpec,
+    Aggregator, Compact, Count, EventId, EventInfo, Exemplar, Kind, Limit, MinSamples, Quantile,
+    Record, Repr, Scope, Shape, Storage, Threshold, TickRate, TimeUnit, Unit, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -56,11 +56,22 @@ fn limit() -> impl Strategy<Value = Limit> {
     };
     let window =
         prop_oneof![3 => Just(WINDOWS[0].length), 1 => Just(WINDOWS[1].length), 2 => duration()];
-    let threshold = (0..=1_000_000_u32, number(), window, prop_oneof![0..4_u32, any::<u32>()]);
+    let min_samples = prop_oneof![
+        (0..4_u32).prop_map(MinSamples::Count),
+        any::<u32>().prop_map(MinSamples::Count),
+        Just(MinSamples::Auto)
+    ];
+    let delay = || prop_oneof![(0..=86_400_000_u64).prop_map(Duration::from_millis), duration()];
+    let threshold = (0..=1_000_000_u32, number(), window, min_samples, option::of(delay()));
     prop_oneof![
-        5 => threshold.prop_map(|(ppm, limit, window, min_samples)| {
+        5 => (threshold, option::of(delay())).prop_map(|(threshold, raise_after)| {
+            let (ppm, limit, window, min_samples, clear_after) = threshold;
             let quantile = Quantile::from_ppm(ppm).unwrap();
-            Limit::Quantile(Threshold::value(quantile, limit).over(window).min_samples(min_samples))
+            let mut threshold = Threshold::value(quantile, limit).over(window);
+            threshold.min_samples = min_samples;
+            threshold.raise_after = raise_after.unwrap_or_default();
+            threshold.clear_after = clear_after;
+            Limit::Quantile(threshold)
         }),
         1 => duration().prop_map(Limit::Silence),
     ]

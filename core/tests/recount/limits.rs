@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use tailwatch_core::{Limit, SlaState, Threshold};
+use tailwatch_core::{Limit, MinSamples, SlaState, Threshold};
 
 use crate::definitions::{Cut, Time};
 
@@ -12,6 +12,11 @@ pub(crate) struct Machine {
     pub(crate) state: SlaState,
     /// While violated: the tick since which every evaluation has found the event within the limit.
     within_since: Option<u64>,
+    /// While violated, and not raised yet: the tick since which no evaluation has found the event
+    /// within the limit.
+    over_since: Option<u64>,
+    /// Whether the present violation was raised.
+    is_raised: bool,
     /// The tick at which a violation was last raised or cleared.
     pub(crate) since: Option<u64>,
     pub(crate) raised: u64,
@@ -20,26 +25,32 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Takes the result of an evaluation into account: the state that follows from the present
-    /// samples alone. Returns whether a violation was raised or cleared.
-    fn step(&mut self, found: SlaState, now: u64, hold: u64) -> bool {
-        let was = self.state;
+    /// samples alone. Returns whether a violation was raised or cleared. A violation is raised when
+    /// it has lasted for `raise`, and ends when the event has been within the limit for `hold`.
+    fn step(&mut self, found: SlaState, now: u64, raise: u64, hold: u64) -> bool {
+        let was = (self.raised, self.cleared);
         if found == SlaState::Violated {
             self.within_since = None;
             self.state = found;
-            self.raised += u64::from(was != found);
-        } else if was != SlaState::Violated {
+        } else if self.state != SlaState::Violated {
             self.state = found;
-            return false;
         } else if found == SlaState::Ok {
-            // An unknown state never clears a violation.
+            // An unknown state never ends a violation.
             let since = *self.within_since.get_or_insert(now);
             if now - since >= hold {
                 self.state = found;
                 self.within_since = None;
-                self.cleared += 1;
+                self.cleared += u64::from(self.is_raised);
+                self.is_raised = false;
             }
         }
-        let is_changed = was != self.state;
+        if self.state != SlaState::Violated || self.within_since.is_some() {
+            self.over_since = None;
+        } else if !self.is_raised && now - *self.over_since.get_or_insert(now) >= raise {
+            self.is_raised = true;
+            self.raised += 1;
+        }
+        let is_changed = was != (self.raised, self.cleared);
         if is_changed {
             self.since = Some(now);
         }
@@ -67,32 +78,58 @@ impl Watched {
     /// Evaluates the limit at tick `now`. `samples` are the values and weights of the samples in
     /// its window, and `hung` is the weight of the open spans that are older than the threshold.
     /// Returns whether a violation was raised or cleared.
-    fn evaluate(&mut self, samples: &[(u64, u64)], hung: u64, now: u64) -> bool {
-        let Threshold { max, min_samples, .. } = self.threshold;
+    fn evaluate(&mut self, samples: &[(u64, u64)], hung: u64, now: u64, time: Time) -> bool {
+        let Threshold { max, quantile, min_samples, .. } = self.threshold;
         let sum = |is_counted: &dyn Fn(u64) -> bool| -> u64 {
             samples.iter().filter(|(value, _)| is_counted(*value)).map(|(_, weight)| weight).sum()
         };
         self.hung = hung;
         self.over = sum(&|value| value > max) + hung;
         self.count = sum(&|_| true) + hung;
-        // The minimum number of samples does not apply to a violation that involves hung spans.
-        let is_enough =
-            samples.len() >= min_samples as usize || hung > 0 && self.quantile_exceeds_threshold();
-        let found = match (self.count > 0 && is_enough, self.quantile_exceeds_threshold()) {
+        let exceeds = self.quantile_exceeds_threshold();
+        let (is_enough, exceeds) = match min_samples {
+            // The minimum does not apply to a violation that involves hung spans.
+            MinSamples::Count(least) => {
+                (samples.len() >= least as usize || hung > 0 && exceeds, exceeds)
+            }
+            // The missing samples are within the threshold. If even then it is exceeded, more
+            // samples are not needed.
+            MinSamples::Auto => {
+                let (recorded, least) = (samples.len() as u64, needed_samples(quantile.ppm()));
+                let missing = least.saturating_sub(recorded + hung);
+                let exceeds = exceeds_threshold(quantile.ppm(), self.over, self.count + missing);
+                (recorded >= least || exceeds, exceeds)
+            }
+        };
+        let found = match (self.count > 0 && is_enough, exceeds) {
             (false, _) => SlaState::Unknown,
             (true, true) => SlaState::Violated,
             (true, false) => SlaState::Ok,
         };
-        self.machine.step(found, now, self.cut.slice_ticks)
+        let ticks = |delay: Duration| time.ticks(delay.as_nanos() as u64);
+        let clear = self.threshold.clear_after.map_or(self.cut.slice_ticks, ticks);
+        self.machine.step(found, now, ticks(self.threshold.raise_after), clear)
     }
 
     /// Returns whether more samples exceed the threshold than come after the quantile's rank:
     /// `over > n − max(1, ceil(q·n))`.
     pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
-        let n = u128::from(self.count);
-        let rank = (n * u128::from(self.threshold.quantile.ppm())).div_ceil(1_000_000).max(1);
-        u128::from(self.over) > n - rank.min(n) && n > 0
+        exceeds_threshold(self.threshold.quantile.ppm(), self.over, self.count)
     }
+}
+
+/// Returns whether `over` samples of `n` exceed a threshold on the quantile of this many ppm.
+fn exceeds_threshold(ppm: u32, over: u64, n: u64) -> bool {
+    let n = u128::from(n);
+    let rank = (n * u128::from(ppm)).div_ceil(1_000_000).max(1);
+    u128::from(over) > n - rank.min(n) && n > 0
+}
+
+/// Returns the least number of samples of which one may exceed a threshold on the quantile of this
+/// many ppm without violating it; 1 if there is none.
+fn needed_samples(ppm: u32) -> u64 {
+    let share = 1_000_000 - u64::from(ppm);
+    (1..=1_000_000).find(|n| n * share >= 1_000_000).unwrap_or(1)
 }
 
 /// A limit on silence, as it is evaluated.
@@ -157,7 +194,7 @@ impl Limits {
         let mut changed = vec![];
         for watched in &mut self.watched {
             let samples = samples_of(watched);
-            if watched.evaluate(&samples, hung(watched.threshold.max), now) {
+            if watched.evaluate(&samples, hung(watched.threshold.max), now, time) {
                 changed.push((Limit::Quantile(watched.threshold), watched.machine.state));
             }
         }
@@ -168,20 +205,20 @@ impl Limits {
                 Some(seen) if now - seen > longest => SlaState::Violated,
                 Some(_) => SlaState::Ok,
             };
-            if silence.machine.step(found, now, 0) {
+            if silence.machine.step(found, now, 0, 0) {
                 changed.push((Limit::Silence(silence.length), silence.machine.state));
             }
         }
         changed
     }
 
-    /// Makes the hold times of violations begin anew: the ticks of a restarted clock cannot be
+    /// Makes the delays of violations begin anew: the ticks of a restarted clock cannot be
     /// compared with older ones.
     pub(crate) fn restart_clock(&mut self) {
         let machines = self.watched.iter_mut().map(|watched| &mut watched.machine);
         machines
             .chain(self.silence.as_mut().map(|silence| &mut silence.machine))
-            .for_each(|machine| machine.within_since = None);
+            .for_each(|machine| (machine.within_since, machine.over_since) = (None, None));
     }
 }
 

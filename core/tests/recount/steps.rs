@@ -34,18 +34,23 @@ const fn limit(ppm: u32, limit: u64, window_millis: u64, min_samples: u32) -> Th
     let window = Duration::from_millis(window_millis);
     Threshold::value(quantile, limit).over(window).min_samples(min_samples)
 }
+const fn delayed(threshold: Threshold, raise_millis: u64, clear_millis: u64) -> Threshold {
+    let raised = threshold.raise_after(Duration::from_millis(raise_millis));
+    raised.clear_after(Duration::from_millis(clear_millis))
+}
 /// The limits that events can have, of which each has a random selection. Two of them differ only
-/// in `min_samples`, so an event cannot have both.
-pub(crate) const LIMITS: [Threshold; 9] = [
+/// in `min_samples` and the delays, so an event cannot have both.
+pub(crate) const LIMITS: [Threshold; 10] = [
     limit(500_000, MILLI, 1_000, 1),
-    limit(950_000, MILLI, 1_000, 10),
-    limit(950_000, MILLI, 1_000, 1),
+    delayed(limit(950_000, MILLI, 1_000, 10), 40, 700),
+    limit(950_000, MILLI, 1_000, 1).auto_min_samples(),
     limit(990_000, 50 * MILLI, 60_000, 1),
-    limit(0, 1_000, 2_000, 1),
+    limit(0, 1_000, 2_000, 1).raise_after(Duration::from_millis(300)),
     limit(1_000_000, 2 * SECOND, 10_000, 3),
     limit(333_333, 20, 700, 0),
-    limit(999_000, 3 * SECOND, 5_000, 1),
+    limit(999_000, 3 * SECOND, 5_000, 1).clear_after(Duration::ZERO),
     limit(750_000, MILLI, 50, 2),
+    delayed(limit(700_000, MILLI, 60_000, 1), 2_000, 1).auto_min_samples(),
 ];
 /// The limits that the event with index 1 declares.
 pub(crate) const DECLARED: &[Threshold] = &[LIMITS[0], LIMITS[5]];

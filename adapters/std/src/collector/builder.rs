@@ -280,7 +280,8 @@ impl Builder {
 
     /// Adds a hook: a closure that is called whenever a limit becomes violated (*raised*) and
     /// whenever the violation ends (*cleared*), on the thread that drains. A limit that is removed
-    /// is not cleared.
+    /// is not cleared. With [`Threshold::raise_after`](crate::Threshold::raise_after), it is called
+    /// only for violations that last that long.
     ///
     /// When the hook runs, [`Collector::report`] already includes the change. A panic of a hook is
     /// caught and counted in [`Health::observer_panics`](crate::Health::observer_panics). The drain

@@ -114,7 +114,8 @@ impl Collector {
 
     /// Returns whether any limit of `event` is violated, as of the drain's last pass or, if that
     /// came later, the last [`set_limits`](Self::set_limits) of the event. Returns `true` if the
-    /// collector has no such event, because nobody judges it.
+    /// collector has no such event, because nobody judges it. The
+    /// [`raise_after`](crate::Threshold::raise_after) of a limit does not delay this.
     ///
     /// Once nobody judges the limits any more, this returns `true` for every event that has one:
     /// after [`stop`](Self::stop), when the last pass is over, and in a process that was forked
@@ -146,8 +147,8 @@ impl Collector {
     }
 
     /// Returns the violated limits on quantiles over the window of length `window`, as of the last
-    /// report. Limits on silence have no window and are not included; [`report`](Self::report)
-    /// lists all limits.
+    /// report, whether or not their violation was raised yet. Limits on silence have no window and
+    /// are not included; [`report`](Self::report) lists all limits.
     ///
     /// # Errors
     /// Returns an error if the collector has neither a window of this length nor a limit over one.
@@ -161,10 +162,11 @@ impl Collector {
         Ok(limits_over().filter(|limit| limit.state == SlaState::Violated).cloned().collect())
     }
 
-    /// Returns the violations that were raised (began) or cleared (ended) since the last call, and
-    /// removes them from the collector's queue. If several callers use this method, each change is
-    /// returned to only one of them. A process that was forked from that of the collector gets
-    /// none.
+    /// Returns the violations that were raised (began, or have lasted as long as
+    /// [`Threshold::raise_after`](crate::Threshold::raise_after)) or cleared (ended) since the last
+    /// call, and removes them from the collector's queue. If several callers use this method, each
+    /// change is returned to only one of them. A process that was forked from that of the collector
+    /// gets none.
     ///
     /// The queue has 256 entries. When it is full, each new entry replaces the oldest, which is
     /// counted in [`SlaChanges::missed`]. Blocks only while another thread adds or takes entries.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
+use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus, Threshold};
 
 use super::{clocks::Clocks, event_ids::EventIds, positions::Positions, storage::Boxed};
 use crate::{
@@ -28,15 +28,19 @@ pub(super) struct LimitWatch {
     first_limits: Vec<usize>,
     /// The events that have a limit on silence.
     silences: EventIds,
+    /// The events with a limit whose violations are raised after a delay, but breach at once.
+    delayed: EventIds,
     /// The raised and cleared violations that the program has not yet taken.
     changes: Arc<Mutex<ChangeQueue>>,
 }
 
 impl LimitWatch {
     pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
+        let mut delayed = EventIds::EMPTY;
         for info in events.iter() {
             let has_limits = !info.limits.is_empty() || info.max_silence.is_some();
             pool.breaches().set(info.id, has_limits, false);
+            delayed.set(info.id, info.limits.iter().any(is_delayed));
         }
         Self {
             pool,
@@ -44,6 +48,7 @@ impl LimitWatch {
             labels: events.iter().map(|info| NamedEvent::new(info).labels).collect(),
             first_limits: vec![0; events.len()],
             silences: EventIds::EMPTY,
+            delayed,
             events,
             changes: Arc::default(),
         }
@@ -57,6 +62,7 @@ impl LimitWatch {
             self.first_limits.push(usize::MAX);
             self.labels.push(labels);
             self.pool.breaches().set(added.id, false, false);
+            self.delayed.set(added.id, added.limits.iter().any(is_delayed));
         }
         self.events = events;
     }
@@ -68,12 +74,15 @@ impl LimitWatch {
 
     /// Replaces the limits of an event.
     pub(super) fn set(
-        &self,
+        &mut self,
         event: EventId,
         limits: &[Limit],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
+        let is_delayed =
+            |limit: &Limit| matches!(limit, Limit::Quantile(threshold) if is_delayed(threshold));
+        self.delayed.set(event, limits.iter().any(is_delayed));
         self.pool.breaches().set(event, !limits.is_empty(), aggregator.is_breached(event));
         Ok(())
     }
@@ -83,7 +92,7 @@ impl LimitWatch {
     ///
     /// An error has the event whose limits are invalid.
     pub(super) fn set_all(
-        &self,
+        &mut self,
         limits: &[(EventId, Limit)],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), (EventId, LimitError)> {
@@ -118,6 +127,10 @@ impl LimitWatch {
         for event in touched {
             self.pool.breaches().set(event, true, aggregator.is_breached(event));
             note(event);
+        }
+        // Their violations begin and may end without a change that is reported.
+        for event in self.delayed.iter() {
+            self.pool.breaches().set(event, true, aggregator.is_breached(event));
         }
         changes
     }
@@ -186,11 +199,16 @@ impl LimitWatch {
     }
 }
 
+/// Returns whether violations of the limit begin some time before they are raised.
+fn is_delayed(threshold: &Threshold) -> bool {
+    !threshold.raise_after.is_zero()
+}
+
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
 
-    use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
+    use tailwatch_core::{Event, Quantile, Record, SlaState, Trading};
 
     use super::*;
     use crate::{clock::HostClock, drain::test_aggregator, recording::ring_settings::RingSettings};
@@ -239,5 +257,59 @@ mod tests {
         let taken = lock(watch.changes()).take().changes;
         assert_eq!(taken.iter().map(|change| change.raised).collect::<Vec<_>>(), [true, false]);
         assert_eq!(taken[0].unix_ns, clocks.unix_ns(start + 2));
+    }
+
+    #[test]
+    fn a_delayed_violation_breaches_at_once_and_is_reported_later() {
+        let clock = HostClock::monotonic();
+        let (pool, clocks) =
+            (Arc::new(Pool::new(RingSettings::fixed(1, 8), clock).unwrap()), Clocks::start(clock));
+        let mut aggregator = test_aggregator(&clocks);
+        let mut watch = LimitWatch::new(Arc::clone(&pool), Trading::ALL.into());
+        let limit = Threshold::value(Quantile::MAX, 1_000)
+            .over(Duration::from_secs(1))
+            .raise_after(Duration::from_secs(2))
+            .clear_after(Duration::from_millis(500));
+        watch.set(ORDER.id(), &[Limit::Quantile(limit)], &mut aggregator).unwrap();
+        let called = Arc::new(Mutex::new(0));
+        let hook = {
+            let called = Arc::clone(&called);
+            move |_: &SlaChange| *lock(&called) += 1
+        };
+        let mut observers = Observers::new(vec![], vec![Box::new(hook)], Trading::ALL);
+
+        let start = clocks.now().ticks;
+        let mut pass = |tenths: u64, duration| {
+            let now = start + tenths * SECOND / 10;
+            aggregator.begin_pass(now);
+            aggregator.record(0, Record::duration(now, ORDER.id(), 0, duration));
+            let changes = watch.evaluate(now, &clocks, &mut aggregator, |_| ());
+            let raised: Vec<_> = changes.iter().map(|change| change.raised).collect();
+            watch.announce(changes, &mut observers);
+            let of_queue = lock(watch.changes()).take().changes.len();
+            // The hooks and the queue get what the evaluation has returned, and nothing else.
+            assert_eq!(
+                (core::mem::take(&mut *lock(&called)), of_queue),
+                (raised.len(), raised.len())
+            );
+            (pool.breaches().contains(ORDER.id()), raised)
+        };
+        let steps = [
+            (1, 1_001, (true, vec![])),
+            (2, 1, (true, vec![])),
+            (20, 1, (true, vec![])), // the window has no slow sample any more
+            (25, 1, (false, vec![])), // over without a report
+            (30, 1_001, (true, vec![])),
+            (36, 1_001, (true, vec![])),
+            (42, 1_001, (true, vec![])),
+            (49, 1_001, (true, vec![])),
+            (50, 1_001, (true, vec![true])),
+            (70, 1, (true, vec![])),
+            (74, 1, (true, vec![])),
+            (75, 1, (false, vec![false])),
+        ];
+        for (tenths, duration, expected) in steps {
+            assert_eq!(pass(tenths, duration), expected, "at {tenths}");
+        }
     }
 }

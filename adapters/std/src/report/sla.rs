@@ -20,7 +20,8 @@ const QUEUE_CAPACITY: usize = 256;
 
 /// A limit of an event and its state.
 ///
-/// A violation of the limit is *raised* when it begins, and *cleared* when it ends.
+/// A violation of the limit is *raised* when it begins, or when it has lasted as long as
+/// [`Threshold::raise_after`], and *cleared* when it ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlaReport {
@@ -41,7 +42,7 @@ pub struct SlaReport {
     /// The unit of `limit` and `observed`: `ns` for nanoseconds, or `1` for plain numbers.
     #[serde(serialize_with = "json::text")]
     pub unit: Unit,
-    /// Whether the limit is violated.
+    /// Whether the limit is violated. The violation may not be raised yet.
     #[serde(serialize_with = "json::text")]
     pub state: SlaState,
     /// The number of samples in the window that exceed the limit, by weight: a sample of an event
@@ -52,7 +53,9 @@ pub struct SlaReport {
     /// `over`. For a limit on silence, 1 once the event has been recorded, or else 0.
     ///
     /// A limit on the quantile q is violated if `over` > `count` − max(1, ⌈q · `count`⌉):
-    /// more samples exceed the limit than lie above the rank of the quantile.
+    /// more samples exceed the limit than lie above the rank of the quantile. With
+    /// [`MinSamples::Auto`](crate::MinSamples::Auto), samples that are missing count as within the
+    /// limit in this decision, but not in `count`.
     pub count: u64,
     /// The value of what is limited, as of the report, in nanoseconds or as a plain number.
     ///
@@ -160,7 +163,8 @@ impl SlaReport {
     }
 }
 
-/// A violation of a limit that was raised (began) or cleared (ended).
+/// A violation of a limit that was raised (began, or has lasted as long as
+/// [`Threshold::raise_after`]) or cleared (ended).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaChange {

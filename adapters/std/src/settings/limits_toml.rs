@@ -35,13 +35,28 @@ const QUANTILE: &str = "quantile";
 const LIMIT: &str = "limit";
 const WINDOW: &str = "window";
 const MIN_SAMPLES: &str = "min_samples";
+const RAISE_AFTER: &str = "raise_after";
+const CLEAR_AFTER: &str = "clear_after";
 const MAX_SILENCE: &str = "max_silence";
 const REPLACE: &str = "replace";
 
 /// All keys of a `[[sla]]` table.
-const KEYS: [&str; 8] = [EVENT, LABELS, QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, MAX_SILENCE, REPLACE];
+const KEYS: [&str; 10] = [
+    EVENT,
+    LABELS,
+    QUANTILE,
+    LIMIT,
+    WINDOW,
+    MIN_SAMPLES,
+    RAISE_AFTER,
+    CLEAR_AFTER,
+    MAX_SILENCE,
+    REPLACE,
+];
 /// The keys of a limit on a quantile, which cannot be combined with `max_silence`.
-const QUANTILE_KEYS: [&str; 4] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES];
+const QUANTILE_KEYS: [&str; 6] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, RAISE_AFTER, CLEAR_AFTER];
+/// The text of `min_samples` for the number of samples that the quantile needs.
+const AUTO: &str = "auto";
 /// The quantiles that are suggested for a wrong one. If two are equally similar to it, the first is
 /// suggested. Therefore the longest comes first: `p999` more likely lacks a point than has a 9 too
 /// many.
@@ -64,7 +79,9 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     quantile = "p95"            # p0 to p100, with up to four decimals
 ///     limit = "20ms"              # the largest allowed value; a number for events of unit 1
 ///     window = "60s"              # optional, 60 s by default
-///     min_samples = 1             # optional, 1 by default; with fewer, the state is unknown
+///     min_samples = "auto"        # optional, 1 by default; with fewer, the state is unknown
+///     raise_after = "2s"          # optional, 0 s by default: report a violation that lasts
+///     clear_after = "10s"         # optional, a slice of the window by default
 ///
 ///     [[sla]]
 ///     event = "order_fill"
@@ -73,7 +90,10 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// "#;
 /// let limits = parse_limits(text, Trading::ALL)?;
 ///
-/// let placement = Threshold::duration(Quantile::P95, Duration::from_millis(20));
+/// let placement = Threshold::duration(Quantile::P95, Duration::from_millis(20))
+///     .auto_min_samples() // 20 for p95
+///     .raise_after(Duration::from_secs(2))
+///     .clear_after(Duration::from_secs(10));
 /// assert_eq!(limits[0], (Trading::OrderPlacement.id(), Limit::Quantile(placement)));
 /// assert_eq!(limits[1], (Trading::OrderFill.id(), Limit::Silence(Duration::from_secs(5))));
 ///
@@ -208,8 +228,8 @@ impl<'a> LimitsParser<'a> {
             };
             let at = entry.span().start;
             let entry = self.entry(at, table)?;
-            // Two limits that differ only in `min_samples` are the same limit. An event can have
-            // only one limit on silence, whatever its length.
+            // Two limits that differ only in `min_samples` or the delays are the same limit. An
+            // event can have only one limit on silence, whatever its length.
             let limit = match entry.limit {
                 Limit::Quantile(limit) => Some((limit.quantile, limit.max, limit.window)),
                 Limit::Silence(_) => None,
@@ -277,7 +297,13 @@ impl<'a> LimitsParser<'a> {
             threshold = threshold.over(self.duration(window, WINDOW)?);
         }
         if let Some(samples) = table.get(MIN_SAMPLES) {
-            threshold = threshold.min_samples(self.number(samples, MIN_SAMPLES, u32::MAX)?);
+            threshold = self.min_samples(samples, threshold)?;
+        }
+        if let Some(delay) = table.get(RAISE_AFTER) {
+            threshold = threshold.raise_after(self.delay(delay, RAISE_AFTER)?);
+        }
+        if let Some(delay) = table.get(CLEAR_AFTER) {
+            threshold = threshold.clear_after(self.delay(delay, CLEAR_AFTER)?);
         }
         Ok(entry(Limit::Quantile(threshold)))
     }
@@ -332,6 +358,42 @@ impl<'a> LimitsParser<'a> {
         duration::parse(text).map_err(|problem| {
             self.at(value, ParseLimitsProblem::BadDuration { key, text: text.to_owned(), problem })
         })
+    }
+
+    /// Reads how long a violation must last before it is raised, or have been over before it is
+    /// cleared.
+    fn delay(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        key: &'static str,
+    ) -> Result<Duration, ParseLimitsError> {
+        let delay = self.duration(value, key)?;
+        let is_whole = delay.subsec_nanos().is_multiple_of(1_000_000);
+        if is_whole && delay <= Threshold::MAX_DELAY {
+            return Ok(delay);
+        }
+        Err(self.at(value, ParseLimitsProblem::DelayOutOfRange { key, delay }))
+    }
+
+    /// Reads a minimum number of samples, and returns the threshold with it.
+    fn min_samples(
+        &self,
+        value: &Spanned<DeValue<'_>>,
+        threshold: Threshold,
+    ) -> Result<Threshold, ParseLimitsError> {
+        match value.get_ref() {
+            DeValue::Integer(_) => {
+                Ok(threshold.min_samples(self.number(value, MIN_SAMPLES, u32::MAX)?))
+            }
+            DeValue::String(text) if text == AUTO => Ok(threshold.auto_min_samples()),
+            DeValue::String(text) => {
+                let text = text.clone().into_owned();
+                Err(self.at(value, ParseLimitsProblem::BadMinSamples { text }))
+            }
+            _ => {
+                Err(self.wrong_type(value, MIN_SAMPLES, "a whole number, such as 20, or \"auto\""))
+            }
+        }
     }
 
     /// Reads a whole number from 1 to `max`.

@@ -167,6 +167,28 @@ fn limits_that_no_further_event_can_have_are_refused<R: Tested>() {
     let twice = [Limit::Quantile(limit(1)); 2];
     assert_eq!(aggregator.check_limits(&twice), Err(LimitError::Duplicate { limit: twice[0] }));
     assert_eq!(aggregator.check_limits(&twice[..1]), Ok(()));
+    // These are the same limit: they differ only in what decides when it is reported.
+    let after = core::time::Duration::from_millis;
+    for other in [
+        limit(1).min_samples(2),
+        limit(1).auto_min_samples(),
+        limit(1).raise_after(after(1)),
+        limit(1).clear_after(after(1)),
+    ] {
+        let limit = Limit::Quantile(other);
+        let both = aggregator.check_limits(&[twice[0], limit]);
+        assert_eq!(both, Err(LimitError::Duplicate { limit }));
+        assert_eq!(aggregator.check_limits(&[limit]), Ok(()));
+    }
+    let most = Threshold::MAX_DELAY;
+    for delay in [most + after(1), core::time::Duration::MAX, after(5) / 2] {
+        let refused = Err(LimitError::Delay { delay });
+        for impossible in [limit(1).raise_after(delay), limit(1).clear_after(delay)] {
+            assert_eq!(aggregator.check_limits(&[Limit::Quantile(impossible)]), refused);
+        }
+    }
+    let longest = limit(1).raise_after(most).clear_after(most);
+    assert_eq!(aggregator.check_limits(&[Limit::Quantile(longest)]), Ok(()));
 
     let room = aggregator.shape().limits;
     let most: Vec<_> = (1..=room as u64).map(|max| Limit::Quantile(limit(max))).collect();

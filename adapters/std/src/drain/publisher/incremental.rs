@@ -212,6 +212,12 @@ impl Parts {
         }
         if let Step::SetLimits(event) = *step {
             let max = Threshold::value(Quantile::P99, 1 + now.ticks % 300_000);
+            let max = match now.ticks % 3 {
+                0 => max,
+                // Its state changes without a violation that is raised or cleared.
+                1 => max.raise_after(Duration::from_millis(30)).clear_after(Duration::ZERO),
+                _ => max.auto_min_samples().clear_after(Duration::from_millis(5)),
+            };
             let limits = [Limit::Quantile(max), Limit::Silence(Duration::from_millis(90))];
             self.limits.set(Random::ALL[event].id, &limits, &mut self.aggregator).unwrap();
             self.publisher.changes.note_new_limits();

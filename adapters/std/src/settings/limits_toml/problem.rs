@@ -1,11 +1,11 @@
 //! The errors of [`parse_limits`](crate::parse_limits).
 
-use core::fmt;
+use core::{fmt, time::Duration};
 use std::error;
 
-use tailwatch_core::ParseQuantileError;
+use tailwatch_core::{ParseQuantileError, Threshold};
 
-use super::KEYS;
+use super::{CLEAR_AFTER, KEYS, RAISE_AFTER};
 use crate::settings::{
     duration::DurationProblem,
     suggestion::{write_suggestion, write_unknown_labels},
@@ -126,6 +126,19 @@ pub enum ParseLimitsProblem {
         /// What is wrong with it.
         problem: DurationProblem,
     },
+    /// `raise_after` or `clear_after` is longer than [`Threshold::MAX_DELAY`], or not a whole
+    /// number of milliseconds.
+    DelayOutOfRange {
+        /// The key.
+        key: &'static str,
+        /// The delay.
+        delay: Duration,
+    },
+    /// `min_samples` is a text other than `auto`.
+    BadMinSamples {
+        /// The text.
+        text: String,
+    },
     /// The limit is a plain number, but the event is measured in time.
     NumberForTime {
         /// The name of the event.
@@ -182,6 +195,13 @@ impl fmt::Display for ParseLimitsProblem {
             Self::MissingLimit => f.write_str(
                 "this [[sla]] sets no limit; write `quantile` and `limit`, or `max_silence`",
             ),
+            Self::ConflictsWithSilence { key } if [RAISE_AFTER, CLEAR_AFTER].contains(&&**key) => {
+                write!(
+                    f,
+                    "`{key}` cannot be combined with `max_silence`; to have a silence reported \
+                     later, make `max_silence` longer"
+                )
+            }
             Self::ConflictsWithSilence { key } => write!(
                 f,
                 "`{key}` cannot be combined with `max_silence`; write one [[sla]] table for each \
@@ -208,6 +228,16 @@ impl fmt::Display for ParseLimitsProblem {
                 }
             }
             Self::BadDuration { key, text, problem } => write!(f, "`{key}` is {text:?}: {problem}"),
+            Self::DelayOutOfRange { key, delay } => write!(
+                f,
+                "`{key}` is {delay:?}; expected a whole number of milliseconds, at most {} h",
+                Threshold::MAX_DELAY.as_secs() / 3_600
+            ),
+            Self::BadMinSamples { text } => write!(
+                f,
+                "`min_samples` is {text:?}; expected a whole number without quotes, such as 20, or \
+                 \"auto\""
+            ),
             Self::NumberForTime { event, number } => write!(
                 f,
                 "`limit` is {number}, but {event:?} is measured in time; write a duration in \

@@ -1,9 +1,10 @@
+mod delays;
 mod labels;
 mod random_input;
 
 use core::time::Duration;
 
-use tailwatch_core::{Event, ParseQuantileError, Trading};
+use tailwatch_core::{Event, MinSamples, ParseQuantileError, Trading};
 
 use super::*;
 use crate::settings::duration::DurationProblem;
@@ -192,7 +193,7 @@ fn the_error_for_an_unknown_key_suggests_the_nearest() {
     assert_eq!(
         message(&format!("{PLACEMENT}colour = 'red' #!")),
         "unknown key \"colour\" in [[sla]]; expected one of event, labels, quantile, limit, \
-         window, min_samples, max_silence, replace"
+         window, min_samples, raise_after, clear_after, max_silence, replace"
     );
 }
 
@@ -218,15 +219,26 @@ fn the_error_for_a_missing_key_names_the_line_of_its_table() {
 
 #[test]
 fn max_silence_cannot_be_combined_with_other_limits() {
-    for (key, value) in
-        [("quantile", "'p95'"), ("limit", "'20ms'"), ("window", "'5s'"), ("min_samples", "2")]
-    {
+    for (key, value) in [
+        ("quantile", "'p95'"),
+        ("limit", "'20ms'"),
+        ("window", "'5s'"),
+        ("min_samples", "2"),
+        ("min_samples", "'auto'"),
+        ("raise_after", "'2s'"),
+        ("clear_after", "'2s'"),
+    ] {
         let problem = refused(&format!("{FILL}max_silence = '5s'\n{key} = {value} #!"));
         assert_eq!(problem, ParseLimitsProblem::ConflictsWithSilence { key: key.into() });
     }
     assert_eq!(
         message(&format!("{FILL}max_silence = '5s'\nlimit = '20ms' #!")),
         "`limit` cannot be combined with `max_silence`; write one [[sla]] table for each limit"
+    );
+    assert_eq!(
+        message(&format!("{FILL}max_silence = '5s'\nraise_after = '2s' #!")),
+        "`raise_after` cannot be combined with `max_silence`; to have a silence reported later, \
+         make `max_silence` longer"
     );
 }
 
@@ -246,7 +258,9 @@ fn a_value_of_the_wrong_type_is_refused() {
     check(&format!("{BACKLOG}limit = 20.5 #!"), "limit", "float");
     check(&format!("{BACKLOG}limit = [20] #!"), "limit", "array");
     check(&format!("{PLACEMENT}window = 07:32:00 #!"), "window", "datetime");
-    check(&format!("{PLACEMENT}min_samples = '5' #!"), "min_samples", "string");
+    check(&format!("{PLACEMENT}min_samples = true #!"), "min_samples", "boolean");
+    check(&format!("{PLACEMENT}raise_after = 2 #!"), "raise_after", "integer");
+    check(&format!("{PLACEMENT}clear_after = 2.5 #!"), "clear_after", "float");
     check(&format!("{PLACEMENT}[sla.window] #!"), "window", "table");
     assert_eq!(
         message(&format!("{PLACEMENT}window = 60 #!")),
@@ -486,14 +500,15 @@ fn plain_numbers_out_of_range_are_refused() {
     let text =
         format!("{PLACEMENT}min_samples = 4294967295\n{BACKLOG}limit = 18446744073709551615");
     let limits = read(&text).unwrap();
-    assert!(matches!(limits[0].1, Limit::Quantile(Threshold { min_samples: u32::MAX, .. })));
+    let Limit::Quantile(threshold) = limits[0].1 else { panic!("{limits:?}") };
+    assert_eq!(threshold.min_samples, MinSamples::Count(u32::MAX));
     assert!(matches!(limits[1].1, Limit::Quantile(Threshold { max: u64::MAX, .. })));
 }
 
 #[test]
 fn the_same_limit_twice_is_refused() {
     let again = "[[sla]] #!\nmin_samples = 9\nwindow = '1m'\nlimit = '0.02s'\n\
-        quantile = 'p95.0'\nevent = 'order_placement'";
+        raise_after = '1s'\nclear_after = '1s'\nquantile = 'p95.0'\nevent = 'order_placement'";
     assert_eq!(
         refused(&format!("\n{PLACEMENT}{FILL}max_silence = '5s'\n{again}")),
         ParseLimitsProblem::DuplicateLimit { first_line: 2 }

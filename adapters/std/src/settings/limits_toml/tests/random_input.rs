@@ -27,7 +27,7 @@ const NANOS_OF_UNITS: [(&str, u128); 8] = [
 ];
 
 /// Pieces of valid and invalid texts, which a test concatenates at random.
-const PIECES: [&str; 34] = [
+const PIECES: [&str; 37] = [
     "[[sla]]\n",
     "[sla]",
     "[[",
@@ -57,6 +57,9 @@ const PIECES: [&str; 34] = [
     "#",
     "\r",
     "min_samples = ",
+    "'auto'\n",
+    "raise_after = ",
+    "clear_after = ",
     "-1",
     "漢",
     "labels = ",
