@@ -43,9 +43,9 @@ const MIN_WIDTH: usize = 40;
 /// | column | contents | left out |
 /// |---|---|---|
 /// | `window` | the window, or `total` | never |
-/// | `rate/s` | occurrences per second of the time that the row covers, by the samples' weight | fifth |
+/// | `rate/s` | occurrences per second of the time covered, by the samples' weight | fifth |
 /// | `count` | recorded samples; `*` if records were lost or sampling left out some | seventh |
-/// | `errors` | spans since the start that ended as an error or were cancelled, in the last row | fourth |
+/// | `errors` | spans that failed or were cancelled since the start, in the last row | fourth |
 /// | `min` | the smallest sample | first |
 /// | `mean` | the mean | second |
 /// | `p50` | the median; `~` if it is estimated, like any other quantile | eighth |
@@ -53,7 +53,7 @@ const MIN_WIDTH: usize = 40;
 /// | `p99` | the 99th percentile | last |
 /// | `p99.9` | the 99.9th percentile | sixth |
 /// | `max` | the largest sample | ninth |
-/// | `limit` | `VIOLATED` if a limit of the event is violated, else `?` if the state of one is not known, else `ok` | tenth |
+/// | `limit` | `VIOLATED` if any limit is, else `?` if any is not judged yet, else `ok` | tenth |
 ///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.
@@ -152,21 +152,18 @@ impl<'r> ReportTable<'r> {
 
     /// Adapts the table to the terminal if the stream that it will be written to is one: the table
     /// is as wide as the terminal, and has colours unless the environment variable `NO_COLOR` is
-    /// set and not empty ([no-color.org](https://no-color.org)). On any other stream, the table
-    /// stays as it is.
+    /// set and not empty ([no-color.org](https://no-color.org)) or `TERM` is `dumb`. On any other
+    /// stream, the table stays as it is.
     ///
     /// The width is that of the terminal of the process: of its standard output, standard error or
-    /// standard input, whichever is a terminal.
+    /// standard input, whichever is a terminal. If it has no size, the width is 100.
     pub fn for_terminal(self, stream: &impl IsTerminal) -> Self {
         if !stream.is_terminal() {
             return self;
         }
-        let size = terminal_size::terminal_size();
-        let table = match size {
-            Some((terminal_size::Width(columns), _)) => self.width(usize::from(columns)),
-            None => self,
-        };
-        table.colours(env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        let colours = has_escapes(stream) && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        let columns = terminal_size().map_or(WIDTH, |(columns, _)| columns);
+        self.width(columns).colours(colours)
     }
 
     /// Sets whether violations are red, by ANSI escape sequences. By default, they are not.
@@ -223,6 +220,17 @@ impl<'r> ReportTable<'r> {
         }
         lines
     }
+}
+
+/// Returns whether a stream is a terminal that understands ANSI escape sequences.
+pub(crate) fn has_escapes(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns the columns and lines of the process's terminal, if it has one that has a size.
+pub(crate) fn terminal_size() -> Option<(usize, usize)> {
+    let (columns, lines) = terminal_size::terminal_size()?;
+    Some((usize::from(columns.0), usize::from(lines.0)))
 }
 
 impl fmt::Display for Report {
