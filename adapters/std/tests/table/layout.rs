@@ -166,7 +166,6 @@ fn cell(titles: &str, row: &str, title: &str) -> Option<String> {
     for word in titles.split_whitespace().skip(2) {
         let from = *ends.last()?;
         let end = from + titles[from..].find(&format!("  {word}"))? + 2 + word.len();
-        // The title `p99` is also the beginning of another one.
         ends.push(end);
         if word == title {
             let begin = ends[ends.len() - 2];
@@ -390,14 +389,11 @@ fn the_legend_explains_the_marks_of_the_rows() {
 fn the_title_has_the_time_of_the_report_and_the_time_since_the_start() {
     let mut report = fixed_report();
     let title = |report: &Report| report.to_string().lines().next().unwrap().to_owned();
-    let expected = "2026-11-30T10:45:13Z, 15.2 s since the start; clock tsc ordered at 2596 MHz";
+    let expected = "2026-11-30T10:45:13Z, up 15.2 s; clock tsc ordered at 2596 MHz";
     assert_eq!(title(&report), expected);
     report.uptime_ns = 93_784_900_000_000;
     report.health.enabled = false;
-    assert!(
-        title(&report).contains("Z, 1day 2h 3m 4s since the start, recording is off; "),
-        "{report}"
-    );
+    assert!(title(&report).contains("Z, up 1day 2h 3m 4s, recording is off; "), "{report}");
 }
 
 /// A number of any size.

@@ -38,7 +38,7 @@ pub(super) fn title(report: &Report) -> String {
         humantime::format_duration(Duration::from_secs(uptime.as_secs())).to_string()
     };
     format!(
-        "{}, {uptime} since the start{}; clock {} {} at {} MHz",
+        "{}, up {uptime}{}; clock {} {} at {} MHz",
         humantime::format_rfc3339_seconds(time),
         match (finished, health.enabled) {
             (true, _) => ", stopped",
