@@ -1,5 +1,5 @@
-//! Shows a table on standard error that is replaced twice a second, and writes JSON lines to a file,
-//! while the program works. If standard error is no terminal, the tables follow each other.
+//! Shows a table on standard error that is replaced twice a second, and writes JSON lines to a
+//! file, while the program works. If standard error is no terminal, the tables follow each other.
 //!
 //! `cargo run --release --example periodic_report -- report.jsonl`
 

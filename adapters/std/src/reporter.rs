@@ -99,9 +99,10 @@ impl Reporter {
     }
 
     /// Starts a reporter that shows the report as a table that is always up to date: on a terminal,
-    /// each table replaces the one before, and [adapts](crate::ReportTable::for_terminal) to the terminal.
-    /// On any other stream, and on a terminal with `TERM=dumb`, it does the same as
-    /// [`table`](Self::table): each table begins with its time.
+    /// each table replaces the one before, and is as wide as the terminal
+    /// ([`ReportTable::for_terminal`](crate::ReportTable::for_terminal)). On any other stream, and
+    /// on a terminal with `TERM=dumb`, it does the same as [`table`](Self::table): each table begins
+    /// with its time.
     ///
     /// What does not fit on the screen is left out, except in the report of a stopped collector.
     /// Nothing else should be written to the terminal meanwhile: the next table would overwrite

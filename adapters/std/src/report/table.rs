@@ -24,9 +24,9 @@ const MIN_WIDTH: usize = 40;
 /// A report as a table for people, which [`Report::table`] returns. Its
 /// [`Display`](fmt::Display) writes it.
 ///
-/// The table has a row for each window of each event, and for the total since the start. If a window
-/// has the same samples as the next longer one, it has no row: a row also stands for the shorter
-/// windows directly above it that have none. [`all_windows`](Self::all_windows) shows them all.
+/// The table has a row for each window of each event, and for the total since the start. A window
+/// with the same count, extremes and quantiles as the next longer one has no row.
+/// [`all_windows`](Self::all_windows) shows each of them.
 ///
 /// # Which events
 ///

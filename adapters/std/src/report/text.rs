@@ -41,7 +41,7 @@ fn number(value: u64) -> String {
 #[cfg(feature = "table")]
 pub(super) fn per_second(count: u64, nanos: u64) -> String {
     /// Those of thousandths.
-    const UNITS: [&str; 8] = ["", "", "k", "M", "G", "T", "P", "E"];
+    const UNITS: [&str; 7] = ["", "", "k", "M", "G", "T", "P"];
     let (scaled, nanos) = (u128::from(count) * 1_000_000_000_000, u128::from(nanos));
     let Some(thousandths) = scaled.checked_div(nanos) else { return String::new() };
     // Rounded up or down only once, so that the last digit is right.
@@ -51,7 +51,8 @@ pub(super) fn per_second(count: u64, nanos: u64) -> String {
         0 if nearest == 0 => "<0.001".to_owned(),
         0..1_000 if nearest < 1_000 => format!("0.{nearest:03}"),
         0..1_000 => "1.00".to_owned(),
-        _ => three_digits(u64::try_from(thousandths).unwrap_or(u64::MAX), &UNITS),
+        _ => u64::try_from(thousandths)
+            .map_or_else(|_| ">18P".to_owned(), |thousandths| three_digits(thousandths, &UNITS)),
     }
 }
 

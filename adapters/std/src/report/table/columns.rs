@@ -32,8 +32,8 @@ const EVENT: &str = "event";
 /// The number of spaces between two columns.
 const GAP: usize = 2;
 
-/// The least width to which a name is cut for the sake of columns. In a wide table, it is a fifth of
-/// the width.
+/// The least width to which a name is cut for the sake of columns. In a wide table, it is a fifth
+/// of the width.
 const MIN_NAME: usize = 12;
 
 /// Which columns a table has, and how wide they are.
@@ -91,8 +91,8 @@ impl Columns {
         }
     }
 
-    /// Returns a line: the name and the first column begin, and the others end, at the same place in
-    /// every line.
+    /// Returns a line. The name and the first column begin, and the others end, at the same place
+    /// in every line.
     fn line<'t>(&self, name: &str, text: impl Fn(usize) -> &'t str) -> String {
         let name = cut(name, self.name);
         let mut line = " ".repeat(self.name - display_width(&name));

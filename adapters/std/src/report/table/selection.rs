@@ -15,7 +15,8 @@ const SMALL: usize = 30;
 /// these take at most 80 lines.
 const TOP: usize = 20;
 
-/// The order of the events in a [`ReportTable`](crate::ReportTable), by their samples since the start.
+/// The order of the events in a [`ReportTable`](crate::ReportTable), by their samples since the
+/// start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SortBy {
