@@ -1,16 +1,20 @@
-"""Runs the small examples to their end and checks their output, also where it cannot be written.
+"""Runs the small examples to their end and checks their output, also on a terminal and where it cannot be written.
 
     check_examples.py FOLDER
 
 FOLDER is the directory into which cargo builds the examples.
 """
 
+import fcntl
 import os
 import pathlib
+import pty
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import zlib
 
 
@@ -192,6 +196,47 @@ def closed(folder, name, arguments, _, given=b""):
     return problems
 
 
+def on_terminal(program, columns, lines, **environment):
+    """Returns what a program writes to a terminal of this size, on which its outputs and its input are."""
+    terminal, program_side = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment}
+    run = subprocess.Popen([program], stdin=program_side, stdout=program_side, stderr=program_side, env=environment)
+    os.close(program_side)
+    output = b""
+    try:
+        while part := os.read(terminal, 65_536):
+            output += part
+    except OSError:
+        pass  # Linux reports that the program is gone as an error.
+    os.close(terminal)
+    run.wait(timeout=120)
+    return output.decode()
+
+
+def tables_on_terminals(folder):
+    """Returns what is wrong with tables on terminals: with their width, their colours, or the place of a new one."""
+    problems = []
+    red, custom, live = "\x1b[1;31mVIOLATED\x1b[0m", folder / "custom_events", folder / "periodic_report"
+    for columns in (50, 70, 150):
+        plain = on_terminal(custom, columns, 40, NO_COLOR="1")
+        if "\x1b" in plain or "VIOLATED" not in plain:
+            problems.append(f"NO_COLOR=1: expected VIOLATED and no escape sequence: {plain!r}")
+        table = plain[: plain.index("heartbeat p95")].splitlines()
+        rule = max(map(len, table))
+        if rule > columns or (columns < 80 and rule < columns - 20):
+            problems.append(f"a terminal of {columns} columns: the table has {rule}: {plain}")
+        coloured = on_terminal(custom, columns, 40)
+        if coloured.count(red) != 1:
+            problems.append(f"expected VIOLATED in red: {coloured!r}")
+    for lines, environment, replaces in ((40, {}, True), (6, {}, True), (40, {"TERM": "dumb"}, False)):
+        tables = on_terminal(live, 80, lines, **environment)
+        up = [int(count) for count in re.findall(r"\x1b\[(\d+)F\x1b\[J\d{4}-", tables)]
+        if (len(up) >= 2) != replaces or ("\x1b" in tables) != replaces or max(up, default=0) >= lines:
+            problems.append(f"{lines} lines, {environment}: each table but the first must replace one: {tables!r}")
+    return problems
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -201,6 +246,9 @@ def main():
         for problem in check(folder, *case) + closed(folder, *case):
             failures += 1
             print(f"check_examples: {case[0]}: {problem}", file=sys.stderr)
+    for problem in tables_on_terminals(folder):
+        failures += 1
+        print(f"check_examples: {problem}", file=sys.stderr)
     if failures:
         sys.exit(f"check_examples: {failures} problems")
     print(f"check_examples: all {len(CASES)} examples print what is expected")
