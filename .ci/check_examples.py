@@ -1,16 +1,20 @@
-"""Runs the small examples to their end and checks their output, also where it cannot be written.
+"""Runs the small examples to their end and checks their output, also on a terminal and where it cannot be written.
 
     check_examples.py FOLDER
 
 FOLDER is the directory into which cargo builds the examples.
 """
 
+import fcntl
 import os
 import pathlib
+import pty
 import re
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import zlib
 
 
@@ -57,14 +61,14 @@ SERIAL = b"".join(
 # any.
 CASES = [
     ("quickstart", [], [r"^1000 orders: p50 \d+ ns, p99 \d+ ns, max \d+ ns$"]),
-    ("periodic_report", ["lines.jsonl"], [r"^in \d+\.\d ms:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "]),
+    ("periodic_report", ["lines.jsonl"], [r"^in \d\.\d\d s:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "]),
     (
         "custom_events",
         [],
         [
-            r" decode +1s +1000 ",
-            r" packets_waiting +1s +1000 ",
-            r"^violated: round_trip p99 over 60s: 7000\.0 µs, limit 5000\.0 µs, 1 of 1 over: violated$",
+            r"^decode +\S+ +\S+ +1,000 ",
+            r"^packets_waiting +\S+ +\S+ +1,000 ",
+            r"^violated: round_trip p99 over 60s: 7\.00 ms, limit 5\.00 ms, 1 of 1 over: violated$",
             r"^heartbeat p95: 80000 ns as measured, 4[0-9]{8} ns corrected for coordinated omission$",
         ],
     ),
@@ -73,8 +77,8 @@ CASES = [
         [],
         [
             r"^1800 records of tailwatch_example_venue_client::Venue are not collected$",
-            r" parse_line +1s +1000 ",
-            r" send_order +1s +900 ",
+            r"^parse_line +\S+ +\S+ +1,000 ",
+            r"^send_order +\S+ +\S+ +900 ",
         ],
     ),
     (
@@ -117,14 +121,14 @@ CASES = [
         "tokio_workers",
         [],
         [
-            r"^ job +1s +800 ",
-            r"^ jobs_waiting +1s +800 ",
-            r"^ results_waiting +1s +800 ",
-            r"^ quotes_waiting +1s +800 +0 +7\.5 ",
-            r"^ quotes_lost +1s +50 +8 +8\.0 ",
-            r"^ settings_unseen +1s ",
-            r"^ settings_behind +1s ",
-            r"^ alive_tasks +1s ",
+            r"^job +\S+ +\S+ +800 ",
+            r"^jobs_waiting +\S+ +\S+ +800 ",
+            r"^results_waiting +\S+ +\S+ +800 ",
+            r"^quotes_waiting +\S+ +\S+ +800 .* 7 +15( +15)+$",
+            r"^quotes_lost +\S+ +\S+ +50 .* 8 +8( +8)+$",
+            r"^settings_unseen +\S+ ",
+            r"^settings_behind +\S+ ",
+            r"^alive_tasks +\S+ ",
             r"^\d+ of 800 jobs ended on another worker than they began on$",
             r"^16 workers lost none of \d+ records$",
         ],
@@ -192,6 +196,47 @@ def closed(folder, name, arguments, _, given=b""):
     return problems
 
 
+def on_terminal(program, columns, lines, **environment):
+    """Returns what a program writes to a terminal of this size, on which its outputs and its input are."""
+    terminal, program_side = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment}
+    run = subprocess.Popen([program], stdin=program_side, stdout=program_side, stderr=program_side, env=environment)
+    os.close(program_side)
+    output = b""
+    try:
+        while part := os.read(terminal, 65_536):
+            output += part
+    except OSError:
+        pass  # Linux reports that the program is gone as an error.
+    os.close(terminal)
+    run.wait(timeout=120)
+    return output.decode()
+
+
+def tables_on_terminals(folder):
+    """Returns what is wrong with tables on terminals: with their width, their colours, or the place of a new one."""
+    problems = []
+    red, custom, live = "\x1b[1;31mVIOLATED\x1b[0m", folder / "custom_events", folder / "periodic_report"
+    for columns in (50, 70, 150):
+        plain = on_terminal(custom, columns, 40, NO_COLOR="1")
+        if "\x1b" in plain or "VIOLATED" not in plain:
+            problems.append(f"NO_COLOR=1: expected VIOLATED and no escape sequence: {plain!r}")
+        table = plain[: plain.index("heartbeat p95")].splitlines()
+        rule = max(map(len, table))
+        if rule > columns or (columns < 80 and rule < columns - 20):
+            problems.append(f"a terminal of {columns} columns: the table has {rule}: {plain}")
+        coloured = on_terminal(custom, columns, 40)
+        if coloured.count(red) != 1:
+            problems.append(f"expected VIOLATED in red: {coloured!r}")
+    for lines, environment, replaces in ((40, {}, True), (6, {}, True), (40, {"TERM": "dumb"}, False)):
+        tables = on_terminal(live, 80, lines, **environment)
+        up = [int(count) for count in re.findall(r"\x1b\[(\d+)F\x1b\[J\d{4}-", tables)]
+        if (len(up) >= 2) != replaces or ("\x1b" in tables) != replaces or max(up, default=0) >= lines:
+            problems.append(f"{lines} lines, {environment}: each table but the first must replace one: {tables!r}")
+    return problems
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -201,6 +246,9 @@ def main():
         for problem in check(folder, *case) + closed(folder, *case):
             failures += 1
             print(f"check_examples: {case[0]}: {problem}", file=sys.stderr)
+    for problem in tables_on_terminals(folder):
+        failures += 1
+        print(f"check_examples: {problem}", file=sys.stderr)
     if failures:
         sys.exit(f"check_examples: {failures} problems")
     print(f"check_examples: all {len(CASES)} examples print what is expected")

@@ -2,6 +2,7 @@
 //! one.
 
 use core::{error::Error, time::Duration};
+use std::io;
 
 use tailwatch::{
     Collector, Quantile, Sampling, Threshold, Unit, events, measure, record_duration, record_value,
@@ -42,9 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     record_duration(Gateway::RoundTrip, Duration::from_millis(7));
 
     collector.stop();
-    print_line(collector.report())?;
-    let heartbeat =
-        collector.report().event(Gateway::Heartbeat).and_then(|event| event.total.clone());
+    let report = collector.report();
+    print_line(report.table().for_terminal(&io::stdout()))?;
+    let heartbeat = report.event(Gateway::Heartbeat).and_then(|event| event.total.as_ref());
     let heartbeat = heartbeat.ok_or("no heartbeat was recorded")?;
     let corrected = heartbeat.corrected.ok_or("heartbeats have no expected interval")?;
     print_line(format_args!(

@@ -1,5 +1,5 @@
-//! Prints a table on standard error twice a second, and writes JSON lines to a file, while the
-//! program works.
+//! Shows a table on standard error that is replaced twice a second, and writes JSON lines to a
+//! file, while the program works. If standard error is no terminal, the tables follow each other.
 //!
 //! `cargo run --release --example periodic_report -- report.jsonl`
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Measures how long the whole process or its core stood still, to distinguish a slow span from
     // a slow machine.
     let probe = HiccupProbe::start(&collector, Trading::GcPause, Duration::from_millis(1))?;
-    let table = Reporter::table(&collector, Duration::from_millis(500), io::stderr())?;
+    let table = Reporter::live(&collector, Duration::from_millis(500), io::stderr())?;
     let lines = match env::args_os().nth(1) {
         Some(path) => {
             Some(Reporter::json_lines(&collector, Duration::from_millis(100), File::create(path)?)?)

@@ -157,7 +157,7 @@ async fn run(command: &Command) -> Result<(), Box<dyn Error>> {
                     stop.now();
                 } else if elapsed >= next_table {
                     next_table = elapsed.saturating_add(options.report_every());
-                    notes.print(&reports.borrow().to_string());
+                    notes.print(&reports.borrow().table().for_terminal(&io::stderr()).to_string());
                 }
                 progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
             }

@@ -125,7 +125,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             print_sla_changes(&collector, &progress.notes());
             progress.update(sent.load(Ordering::Relaxed), replay.is_finished());
         },
-        || progress.notes().print(&collector.report().to_string()),
+        || {
+            let report = collector.report();
+            let table = report.table().for_terminal(&io::stderr());
+            progress.notes().print(&table.to_string());
+        },
     );
     let summary = pipeline.join();
     let tally = replay.join();

@@ -53,7 +53,7 @@ impl Outputs {
     /// Writes the table and the JSON report, each even if the other fails, and returns the errors.
     /// `traced` is the result of the trace, which was written during the run.
     pub(crate) fn write(mut self, report: &Report, traced: io::Result<()>) -> Vec<String> {
-        let table = self.write_table(&report.to_string());
+        let table = self.write_table(report);
         let json = self.write_json(report);
         let traced = traced.map_err(|error| {
             format!("--trace: writing failed, so the file is incomplete: {error}")
@@ -77,15 +77,22 @@ impl Outputs {
 
     /// Writes the table to standard output, or to standard error if the JSON report goes to
     /// standard output.
-    fn write_table(&self, table: &str) -> Result<(), OutputError> {
-        let table = format!("{table}\n");
+    fn write_table(&self, report: &Report) -> Result<(), OutputError> {
+        let table = report.table();
         let (written, name) = if matches!(self.json, Some(Json::Stdout)) {
-            (io::stderr().lock().write_all(table.as_bytes()), "standard error")
+            let to = io::stderr().lock();
+            (write_line(&table.for_terminal(&to).to_string(), to), "standard error")
         } else {
-            (io::stdout().lock().write_all(table.as_bytes()), "standard output")
+            let to = io::stdout().lock();
+            (write_line(&table.for_terminal(&to).to_string(), to), "standard output")
         };
         unless_closed(written).map_err(|error| OutputError::Write(name.to_owned(), error))
     }
+}
+
+/// Writes a text and the end of its line by one call.
+fn write_line(text: &str, mut to: impl Write) -> io::Result<()> {
+    to.write_all(format!("{text}\n").as_bytes())
 }
 
 /// Ignores that nobody reads a stream any more, as with `| head -1`.

@@ -189,7 +189,7 @@ pub use tailwatch_record::{
 };
 
 #[cfg(feature = "table")]
-pub use self::report::table::{ReportTable, SortBy};
+pub use self::report::table::{ReportTable, selection::SortBy};
 #[cfg(feature = "toml")]
 pub use self::settings::limits_toml::{
     parse_limits,

@@ -1,6 +1,11 @@
 //! A thread that writes a collector's report periodically.
 
+#[cfg(feature = "table")]
+mod screen;
+
 use core::{fmt, mem, time::Duration};
+#[cfg(feature = "table")]
+use std::io::IsTerminal;
 use std::{
     io::{self, Write},
     sync::{
@@ -10,6 +15,10 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "table")]
+use self::screen::Screen;
+#[cfg(feature = "table")]
+use crate::report::table::has_escapes;
 use crate::{
     collector::Collector,
     own_thread::{OwnThread, placement::Placement},
@@ -87,6 +96,48 @@ impl Reporter {
         mut to: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         Self::start(collector, every, move |report| write_whole(&mut to, &format!("{report}\n")))
+    }
+
+    /// Starts a reporter that shows the report as a table that is always up to date: on a terminal,
+    /// each table replaces the one before, and is as wide as the terminal
+    /// ([`ReportTable::for_terminal`](crate::ReportTable::for_terminal)). On any other stream, and
+    /// on a terminal with `TERM=dumb`, it does the same as [`table`](Self::table): each table begins
+    /// with its time.
+    ///
+    /// What does not fit on the screen is left out, except in the report of a stopped collector.
+    /// Nothing else should be written to the terminal meanwhile: the next table would overwrite
+    /// some of it. If the terminal becomes narrower, parts of earlier tables stay above.
+    ///
+    /// ```no_run
+    /// use std::{io, time::Duration};
+    /// use tailwatch::{Collector, Reporter};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?;
+    /// let reporter = Reporter::live(&collector, Duration::from_millis(500), io::stderr())?;
+    /// // … the program …
+    /// collector.stop();
+    /// reporter.stop()?; // the last table stays on the terminal
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the operating system cannot start the thread.
+    #[cfg(feature = "table")]
+    pub fn live(
+        collector: &Collector,
+        every: Duration,
+        mut to: impl Write + IsTerminal + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut screen = has_escapes(&to).then(Screen::default);
+        Self::start(collector, every, move |report| {
+            let text = match &mut screen {
+                Some(screen) => screen.show(report, &report.table().for_terminal(&to).to_string()),
+                None => format!("{report}\n"),
+            };
+            write_whole(&mut to, &text)
+        })
     }
 
     /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,

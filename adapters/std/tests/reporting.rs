@@ -112,7 +112,7 @@ fn each_table_and_each_line_is_written_in_one_call() {
         table.stop().unwrap();
         line.stop().unwrap();
         for call in &*tables.0.lock().unwrap() {
-            assert!(call.contains("event") && call.contains(" records: "), "{call:?}");
+            assert!(call.contains("Z, up ") && call.contains(" records: "), "{call:?}");
             assert!(call.ends_with('\n'), "{call:?}");
         }
         for call in &*lines.0.lock().unwrap() {

@@ -1,5 +1,7 @@
 //! The table of a report, in particular of one with many events.
 
+#[path = "table/layout.rs"]
+mod layout;
 mod support;
 
 use core::time::Duration;
@@ -78,9 +80,17 @@ fn names(table: &str) -> Vec<&str> {
     words.filter(|word| word.starts_with("event_")).collect()
 }
 
-/// Returns the line about the events that have no row.
-fn rest(table: &str) -> Option<&str> {
-    table.lines().find(|line| line.starts_with('…'))
+/// Returns how many events the table says are cut, and how many were not seen.
+fn rest(table: &str) -> (usize, usize) {
+    let cut = table.lines().find_map(|line| line.strip_prefix("… and "));
+    let cut = cut.map_or(0, |rest| rest.split(' ').next().unwrap().parse().unwrap());
+    let Some(line) = table.lines().find(|line| line.starts_with("not seen: ")) else {
+        return (cut, 0);
+    };
+    let more = line
+        .split_once(" and ")
+        .map_or(0, |(_, more)| more.strip_suffix(" more").unwrap().parse().unwrap());
+    (cut, line.matches("event_").count() + more)
 }
 
 /// Returns the numbers of the events with samples, those with the largest `key` first. The key of
@@ -108,8 +118,8 @@ fn a_large_report_shows_violated_events_and_then_those_that_took_the_most_time()
     let others = sorted(total_time).into_iter().filter(|number| !violated.contains(number));
     let expected: Vec<_> = first.into_iter().chain([7]).chain(others).take(20).map(name).collect();
     assert_eq!(names(&table), expected);
-    // 20 of the 101 events with a row are shown. The others are idle.
-    assert!(rest(&table).unwrap().starts_with("… and 580 more events (499 idle); "), "{table}");
+    // 20 of the 101 events with a row are shown. The others were not seen.
+    assert_eq!(rest(&table), (81, 499), "{table}");
     assert!(table.lines().count() < 60, "{table}");
     assert_eq!(table.matches("\nviolated: event_").count(), 3, "{table}");
     assert_eq!(table, report.table().to_string());
@@ -144,7 +154,7 @@ fn a_table_is_sorted_cut_and_filtered() {
 
     let table = report.table().top(usize::MAX).to_string();
     assert_eq!(names(&table), of(&sorted(total_time)));
-    assert_eq!(rest(&table), Some("… and 500 idle events"));
+    assert_eq!(rest(&table), (0, 500));
 
     let table = report.table().sorted_by(SortBy::Declaration).top(3).to_string();
     assert_eq!(names(&table), of(&[6, 12, 18]));
@@ -166,21 +176,26 @@ fn a_table_is_sorted_cut_and_filtered() {
     let table = report.table().filter(|event| event.id.get() <= 120);
     let table = table.top(1).to_string();
     assert_eq!(names(&table).len(), 1);
-    assert!(rest(&table).unwrap().starts_with("… and 119 more events (100 idle); "), "{table}");
+    assert_eq!(rest(&table), (19, 100), "{table}");
     let table = report.table().filter(|event| event.id.get() < 3).top(1).to_string();
-    assert_eq!((names(&table).len(), rest(&table)), (0, Some("… and 2 idle events")));
+    assert_eq!((names(&table).len(), rest(&table)), (0, (0, 2)));
 }
 
 #[test]
-fn a_small_report_has_every_event_in_order() {
+fn a_small_report_has_every_event_that_was_seen_in_order() {
     let _turn = in_turn();
     let report = report_with_violated(&[20]);
-    let table = report.table().filter(|event| event.id.get() <= 30).to_string();
-    assert_eq!(names(&table), (1..=30).map(name).collect::<Vec<_>>());
-    assert_eq!(rest(&table), None);
-    let table = report.table().filter(|event| event.id.get() <= 31).to_string();
-    assert_eq!(names(&table)[0], name(20));
-    assert!(rest(&table).is_some(), "{table}");
+    let of = |numbers: &[u16]| numbers.iter().copied().map(name).collect::<Vec<_>>();
+    let table = report.table().filter(|event| event.id.get() <= 30);
+    assert_eq!(names(&table.to_string()), of(&[20, 6, 12, 18, 24, 30]), "violated ones come first");
+    assert_eq!(rest(&table.to_string()), (0, 24));
+    let table = table.sorted_by(SortBy::Declaration).to_string();
+    assert_eq!(names(&table), of(&[6, 12, 18, 20, 24, 30]));
+    // 30 events were seen, and then 31.
+    let table = report.table().filter(|event| event.id.get() < 180).to_string();
+    assert_eq!((names(&table).len(), rest(&table).0), (30, 0));
+    let table = report.table().filter(|event| event.id.get() <= 180).to_string();
+    assert_eq!((names(&table).len(), rest(&table).0), (20, 11));
 }
 
 #[test]
@@ -193,8 +208,11 @@ fn the_line_about_sampling_names_a_few_events() {
     collector.flush();
     let table = collector.report().to_string();
     let line = table.lines().find(|line| line.starts_with("sampled: ")).unwrap();
-    assert_eq!(line.matches("event_").count(), 20, "{line}");
-    assert!(line.ends_with(" and 10 more"), "{line}");
+    assert!(line.starts_with("sampled: event_001 1 in 2, event_002 1 in 2, "), "{line}");
+    let (named, more) = line.split_once(" and ").unwrap();
+    let more: usize = more.strip_suffix(" more").unwrap().parse().unwrap();
+    assert_eq!(named.matches("event_").count() + more, 30, "{line}");
+    assert!((80..=100).contains(&line.len()), "{line}");
 }
 
 #[test]

@@ -4,24 +4,93 @@ use core::time::Duration;
 
 use tailwatch_core::Unit;
 
+/// The units of durations. Each is 1,000 times as long as the one before it.
+const TIME_UNITS: [&str; 4] = [" ns", " µs", " ms", " s"];
+
+/// What stands behind a plain number. Each is 1,000 times as large as the one before it.
+const NUMBER_UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
+
 /// Formats a duration or plain number for people.
+///
+/// A duration has three significant digits, such as `3.04 µs`; below 1,000 ns and from 1,000 s on,
+/// it is a whole number of its unit. A plain number is exact below a million, such as `12,345`, and
+/// has three significant digits from there on, such as `1.23M`.
 pub(crate) fn value(unit: Unit, value: u64) -> String {
     match unit {
         Unit::Time => duration(value),
-        _ => value.to_string(),
+        _ => number(value),
     }
 }
 
-/// Formats nanoseconds in the smallest of ns, µs and ms in which the number is below 10,000, or
-/// else in s.
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+/// Formats nanoseconds.
 fn duration(nanos: u64) -> String {
-    match nanos {
-        0..10_000 => format!("{nanos} ns"),
-        10_000..10_000_000 => format!("{:.1} µs", nanos as f64 / 1e3),
-        10_000_000..10_000_000_000 => format!("{:.1} ms", nanos as f64 / 1e6),
-        _ => format!("{:.2} s", nanos as f64 / 1e9),
+    let seconds = rounded(nanos, 1_000_000_000);
+    if seconds >= 1_000 {
+        return grouped(seconds) + " s";
     }
+    three_digits(nanos, &TIME_UNITS)
+}
+
+/// Formats a plain number.
+fn number(value: u64) -> String {
+    if value < 1_000_000 { grouped(value) } else { three_digits(value, &NUMBER_UNITS) }
+}
+
+/// Formats how many of `count` there were per second of a time, with three significant digits, or
+/// less below 0.1. Returns nothing if the time is 0.
+#[cfg(feature = "table")]
+pub(super) fn per_second(count: u64, nanos: u64) -> String {
+    /// Those of thousandths.
+    const UNITS: [&str; 7] = ["", "", "k", "M", "G", "T", "P"];
+    let (scaled, nanos) = (u128::from(count) * 1_000_000_000_000, u128::from(nanos));
+    let Some(thousandths) = scaled.checked_div(nanos) else { return String::new() };
+    // Rounded up or down only once, so that the last digit is right.
+    let nearest = (scaled + nanos / 2) / nanos;
+    match thousandths {
+        0 if count == 0 => "0".to_owned(),
+        0 if nearest == 0 => "<0.001".to_owned(),
+        0..1_000 if nearest < 1_000 => format!("0.{nearest:03}"),
+        0..1_000 => "1.00".to_owned(),
+        _ => u64::try_from(thousandths)
+            .map_or_else(|_| ">18P".to_owned(), |thousandths| three_digits(thousandths, &UNITS)),
+    }
+}
+
+/// Formats a number exactly, with a comma between each three digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Formats a number in the unit in which it is at least 1 and less than 1,000, rounded to three
+/// significant digits. Below 1,000, it is exact and in the first unit.
+fn three_digits(number: u64, units: &[&str]) -> String {
+    let mut left_out = (number.checked_ilog10().unwrap_or(0) + 1).saturating_sub(3);
+    let mut digits = rounded(number, 10_u64.pow(left_out));
+    if digits == 1_000 {
+        (digits, left_out) = (100, left_out + 1);
+    }
+    let thousands = left_out.div_ceil(3);
+    let unit = units.get(thousands as usize).copied().unwrap_or_default();
+    match (3 * thousands - left_out) as usize {
+        0 => format!("{digits}{unit}"),
+        decimals => {
+            let one = 10_u64.pow(3 * thousands - left_out);
+            format!("{}.{:0decimals$}{unit}", digits / one, digits % one)
+        }
+    }
+}
+
+/// Returns how many of `step` a number is, rounded to the nearest; half of a `step` rounds up.
+fn rounded(number: u64, step: u64) -> u64 {
+    number / step + u64::from(number % step >= step.div_ceil(2))
 }
 
 /// Formats the length of a window as its name, such as `1s` or `500ms`.
@@ -46,14 +115,4 @@ fn number_and_unit(length: Duration) -> (u128, &'static str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_length_is_formatted_in_the_largest_unit_that_divides_it() {
-        let names = [1_000_000_000, 60_000_000_000, 1_500_000_000, 250_000, 7]
-            .map(Duration::from_nanos)
-            .map(window_name);
-        assert_eq!(names, ["1s", "60s", "1500ms", "250us", "7ns"]);
-    }
-}
+mod tests;

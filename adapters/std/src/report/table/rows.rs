@@ -1,0 +1,173 @@
+//! The rows of a table: what it shows of each scope of an event.
+
+use tailwatch_core::{SlaState, Summary, Unit};
+
+use super::{columns::COLUMNS, selection::Selection};
+use crate::report::{
+    EventReport,
+    text::{grouped, per_second, value, window_name},
+};
+
+/// How the table shows a violated limit.
+pub(super) const VIOLATED: &str = "VIOLATED";
+
+/// Stands before a quantile that is estimated.
+const ESTIMATED: char = '~';
+
+/// Stands before a count that is incomplete.
+const INCOMPLETE: char = '*';
+
+/// Stands for the state of a limit that is not known.
+const UNKNOWN: &str = "?";
+
+/// The rows of a table, and what its legend has to explain.
+#[derive(Default)]
+pub(super) struct Rows<'r> {
+    pub(super) all: Vec<Row<'r>>,
+    /// The largest error of the quantiles in parts per million. `None` if all of them are exact.
+    max_error_ppm: Option<u32>,
+    has_incomplete: bool,
+    has_unknown: bool,
+    /// Whether a window has no row, because the row of a longer one stands for it.
+    leaves_out: bool,
+}
+
+/// A row of a table: a scope of an event.
+pub(super) struct Row<'r> {
+    /// The name of the event, in the first of its rows.
+    pub(super) name: &'r str,
+    /// The contents of all columns, also of those that the table has no room for.
+    pub(super) cells: [String; COLUMNS.len()],
+}
+
+impl<'r> Rows<'r> {
+    /// Makes the rows of these events, of all windows or only of those that differ.
+    pub(super) fn of(selection: &Selection<'r>, all_windows: bool) -> Self {
+        let mut rows = Self::default();
+        for event in &selection.shown {
+            rows.add(event, selection.states.get(event.name).copied(), all_windows);
+        }
+        rows
+    }
+
+    /// Adds the rows of an event. Only the first one has its name and the state of its limits.
+    fn add(&mut self, event: &'r EventReport, state: Option<SlaState>, all_windows: bool) {
+        let total = ("total".to_owned(), event.total.as_ref());
+        let windows = event.windows.iter();
+        let mut scopes: Vec<(String, Option<&Summary>)> = windows
+            .map(|window| (window_name(window.length), window.statistics.as_ref()))
+            .chain([total])
+            .map(|(name, statistics)| (name, statistics.map(|statistics| &statistics.summary)))
+            .collect();
+        let all = scopes.len();
+        if !all_windows {
+            scopes.reverse();
+            scopes.dedup_by(|shorter, longer| have_same_samples(shorter.1, longer.1));
+            scopes.reverse();
+        }
+        self.leaves_out |= scopes.len() < all;
+        let last = scopes.len() - 1;
+        for (number, (scope, summary)) in scopes.into_iter().enumerate() {
+            let errors = event.outcomes.error.saturating_add(event.outcomes.cancelled);
+            let errors = if number == last && errors > 0 { grouped(errors) } else { String::new() };
+            let (name, limit) = match number {
+                0 => (event.name, self.limit(state)),
+                _ => ("", String::new()),
+            };
+            self.note(summary);
+            self.all.push(Row { name, cells: cells(event.unit, scope, summary, errors, limit) });
+        }
+    }
+
+    /// Returns the cell with the state of an event's limits.
+    fn limit(&mut self, state: Option<SlaState>) -> String {
+        let text = match state {
+            None => "",
+            Some(SlaState::Ok) => "ok",
+            Some(SlaState::Violated) => VIOLATED,
+            Some(SlaState::Unknown) => UNKNOWN,
+        };
+        self.has_unknown |= text == UNKNOWN;
+        text.to_owned()
+    }
+
+    /// Notes what the legend has to explain of a row.
+    fn note(&mut self, summary: Option<&Summary>) {
+        let Some(summary) = summary else { return };
+        let error = Some(summary.accuracy.max_relative_error_ppm()).filter(|error| *error > 0);
+        self.max_error_ppm = self.max_error_ppm.max(error);
+        self.has_incomplete |= !summary.complete;
+    }
+
+    /// Returns the explanation of the marks that the rows have.
+    pub(super) fn legend(&self) -> String {
+        let error = self.max_error_ppm.map(|ppm| match ppm {
+            u32::MAX => format!("{ESTIMATED} estimated, error unknown"),
+            // Rounded up: a bound must not become smaller.
+            _ => format!("{ESTIMATED} estimated ±{:.2} %", f64::from(ppm.div_ceil(100)) / 100.0),
+        });
+        let marks = [
+            (self.has_incomplete, format!("{INCOMPLETE} incomplete (lost or sampled)")),
+            (self.has_unknown, format!("{UNKNOWN} not judged yet")),
+            (self.leaves_out, "windows not shown equal the next longer one".to_owned()),
+        ];
+        let marks = marks.into_iter().filter_map(|(is_used, text)| is_used.then_some(text));
+        error.into_iter().chain(marks).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Returns whether two scopes have the same count, extremes and quantiles, so that their rows would
+/// differ in their rates alone. So do two scopes without a sample.
+fn have_same_samples(one: Option<&Summary>, other: Option<&Summary>) -> bool {
+    let numbers = |summary: &Summary| {
+        let Summary { count, min, max, p50, p95, p99, p99_9, .. } = *summary;
+        [count, min, max, p50, p95, p99, p99_9]
+    };
+    one.map(numbers) == other.map(numbers)
+}
+
+/// Returns the contents of all columns, in their order.
+fn cells(
+    unit: Unit,
+    scope: String,
+    summary: Option<&Summary>,
+    errors: String,
+    limit: String,
+) -> [String; COLUMNS.len()] {
+    let Some(summary) = summary else {
+        let zero = || "0".to_owned();
+        let mut cells = [const { String::new() }; COLUMNS.len()];
+        (cells[0], cells[1], cells[2], cells[3]) = (scope, zero(), zero(), errors);
+        cells[COLUMNS.len() - 1] = limit;
+        return cells;
+    };
+    let estimated = summary.accuracy.max_relative_error_ppm() > 0;
+    let mark = |is_marked: bool, mark: char, text: String| {
+        if is_marked { format!("{mark}{text}") } else { text }
+    };
+    let show = |number: u64| aligned(value(unit, number));
+    let quantile = |number: u64| mark(estimated, ESTIMATED, show(number));
+    let mean = match unit {
+        Unit::One if summary.mean.round() < 1_000 => format!("{:.1}", summary.mean.to_f64()),
+        _ => show(summary.mean.round()),
+    };
+    [
+        scope,
+        per_second(summary.estimated_total, summary.covered),
+        mark(!summary.complete, INCOMPLETE, grouped(summary.count)),
+        errors,
+        show(summary.min),
+        mean,
+        quantile(summary.p50),
+        quantile(summary.p95),
+        quantile(summary.p99),
+        quantile(summary.p99_9),
+        show(summary.max),
+        limit,
+    ]
+}
+
+/// Appends a space to a number of seconds, whose unit is one letter shorter than all others.
+fn aligned(text: String) -> String {
+    if text.ends_with(" s") { text + " " } else { text }
+}
