@@ -184,12 +184,17 @@ pub struct CapacityError {
 
 impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let capacity = self.capacity;
         write!(
             f,
-            "a ring cannot hold {} records: its capacity must be a power of two, at least \
-             {MIN_CAPACITY}, and not larger than the address space allows",
-            self.capacity
-        )
+            "a ring cannot hold {capacity} records; its capacity must be a power of two of at \
+             least {MIN_CAPACITY}"
+        )?;
+        let nearest = capacity.max(MIN_CAPACITY).checked_next_power_of_two();
+        match nearest.filter(|capacity| is_valid_capacity(*capacity)) {
+            Some(nearest) => write!(f, ", such as {nearest}"),
+            None => f.write_str(", and not larger than the address space allows"),
+        }
     }
 }
 

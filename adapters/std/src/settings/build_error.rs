@@ -178,9 +178,9 @@ impl fmt::Display for BuildError {
             ),
             Self::SliceBelowPeriod { window, slice } => write!(
                 f,
-                "a slice of the window of {window:?} is {slice:?} long, which is shorter than the \
-                 shortest poll interval of the drain, {MIN_PERIOD:?}; set a longer window or fewer \
-                 slices"
+                "the window of {window:?} has slices of {slice:?}, which is too short: the drain \
+                 reads the rings every {MIN_PERIOD:?} at most; cut the window into at most {} slices",
+                (window.as_nanos() / MIN_PERIOD.as_nanos()).max(1)
             ),
             Self::NoRings => f.write_str(
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
