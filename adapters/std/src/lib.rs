@@ -56,7 +56,7 @@
 //!
 //! # Further tools
 //!
-//! - [`Reporter`] writes the report at regular intervals.
+//! - [`Reporter`] writes the report at regular intervals, on a terminal in place.
 //! - [`TraceWriter`] writes every record as a row of a CSV file.
 //! - [`HiccupProbe`] detects pauses of the whole machine.
 //! - [`self_test`] finds out whether the machine is fit for measuring.
