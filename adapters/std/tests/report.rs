@@ -67,7 +67,7 @@ fn the_table_has_every_event_and_the_lost_records() {
     {
         assert!(table.contains(word), "{word} is missing:\n{table}");
     }
-    assert!(table.lines().next().unwrap().contains(", stopped; clock "), "{table}");
+    assert!(table.lines().next().unwrap().contains(", collector stopped; clock "), "{table}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ const MIN_WIDTH: usize = 40;
 /// | `p99` | the 99th percentile | last |
 /// | `p99.9` | the 99.9th percentile | sixth |
 /// | `max` | the largest sample | ninth |
-/// | `limit` | `VIOLATED` if any limit is, else `?` if any is not judged yet, else `ok` | tenth |
+/// | `limit` | of the limits over the windows of the row: `VIOLATED` if any is, else `?` if any is not judged yet, else `ok`; empty if there is none | tenth |
 ///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.

@@ -309,6 +309,34 @@ fn the_state_of_a_limit_is_ok_only_if_that_of_all_limits_is() {
 }
 
 #[test]
+fn the_state_of_a_limit_is_in_the_row_that_shows_its_window() {
+    let mut report = fixed_report();
+    let mut limits = [1, 5, 60, 10].map(|seconds| {
+        let limit = report.sla.iter().find(|limit| limit.event == "event_bus_handle").unwrap();
+        let mut limit = limit.clone();
+        (limit.window, limit.state) = (Duration::from_secs(seconds), SlaState::Ok);
+        limit
+    });
+    for (violated, expected) in [
+        (0, [Some("VIOLATED"), Some("ok"), Some("ok")]),
+        (1, [Some("ok"), Some("VIOLATED"), Some("ok")]),
+        // The total stands for the 60 s before it.
+        (2, [Some("ok"), Some("ok"), Some("VIOLATED")]),
+        // The report has no window of 10 s.
+        (3, [Some("VIOLATED"), Some("ok"), Some("ok")]),
+    ] {
+        limits.iter_mut().for_each(|limit| limit.state = SlaState::Ok);
+        limits[violated].state = SlaState::Violated;
+        report.sla = limits.to_vec();
+        let table = report.table().filter(|event| event.name == "event_bus_handle").to_string();
+        let (titles, rows) = rows(&table);
+        let found: Vec<_> = rows.iter().map(|row| cell(titles, row, "limit")).collect();
+        let found: Vec<_> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(found, expected, "{table}");
+    }
+}
+
+#[test]
 fn only_violations_have_colours_and_only_on_request() {
     let mut report = fixed_report();
     let table = report.table().colours(true).to_string();
@@ -364,8 +392,11 @@ fn a_window_with_the_samples_of_the_next_longer_one_has_no_row() {
     let table = report.table().to_string();
     let (titles, lines) = rows(&table);
     assert_eq!(cell(titles, lines[0], "count").as_deref(), Some("0"), "{table}");
-    assert!(table.contains("windows not shown equal the next longer one"), "{table}");
-    assert!(!report.table().all_windows().to_string().contains("windows not shown"));
+    assert!(
+        table.contains("a window without a row has the samples of the next longer row"),
+        "{table}"
+    );
+    assert!(!report.table().all_windows().to_string().contains("without a row"));
 }
 
 #[test]
@@ -375,11 +406,11 @@ fn the_legend_explains_the_marks_of_the_rows() {
     summaries(&mut report, 1)[3].accuracy = Accuracy::WithinPpm(13_401);
     summaries(&mut report, 0)[3].accuracy = Accuracy::WithinPpm(10_900);
     let table = report.to_string();
-    assert!(table.contains("\n~ estimated ±1.35 %"), "rounded up: {table}");
+    assert!(table.contains("\n~ estimated within 1.35 %, others exact"), "rounded up: {table}");
     let table = report.table().filter(|event| event.name == "one").to_string();
-    assert!(table.contains("\n~ estimated ±1.09 %"), "that of the rows: {table}");
+    assert!(table.contains("\n~ estimated within 1.09 %"), "that of the rows: {table}");
     summaries(&mut report, 1)[3].accuracy = Accuracy::WithinPpm(u32::MAX);
-    assert!(report.to_string().contains("\n~ estimated, error unknown"), "{report}");
+    assert!(report.to_string().contains("\n~ estimated with unknown error"), "{report}");
     summaries(&mut report, 1)[3].complete = false;
     let table = report.to_string();
     assert!(table.contains("* incomplete (lost or sampled)") && table.contains(" *1 "), "{table}");

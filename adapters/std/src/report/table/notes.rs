@@ -41,7 +41,7 @@ pub(super) fn title(report: &Report) -> String {
         "{}, up {uptime}{}; clock {} {} at {} MHz",
         humantime::format_rfc3339_seconds(time),
         match (finished, health.enabled) {
-            (true, _) => ", stopped",
+            (true, _) => ", collector stopped",
             (false, true) => "",
             (false, false) => ", recording is off",
         },

@@ -1,10 +1,13 @@
 //! The rows of a table: what it shows of each scope of an event.
 
+use core::time::Duration;
+
 use tailwatch_core::{SlaState, Summary, Unit};
 
 use super::{columns::COLUMNS, selection::Selection};
 use crate::report::{
     EventReport,
+    sla::SlaReport,
     text::{grouped, per_second, value, window_name},
 };
 
@@ -32,6 +35,13 @@ pub(super) struct Rows<'r> {
     leaves_out: bool,
 }
 
+/// What one row shows of an event.
+struct Scope<'r> {
+    /// The window of the row, and the shorter ones for which it stands; `None` is the total.
+    windows: Vec<Option<Duration>>,
+    summary: Option<&'r Summary>,
+}
+
 /// A row of a table: a scope of an event.
 pub(super) struct Row<'r> {
     /// The name of the event, in the first of its rows.
@@ -45,43 +55,69 @@ impl<'r> Rows<'r> {
     pub(super) fn of(selection: &Selection<'r>, all_windows: bool) -> Self {
         let mut rows = Self::default();
         for event in &selection.shown {
-            rows.add(event, selection.states.get(event.name).copied(), all_windows);
+            let limits = selection.limits.get(event.name).map_or(&[][..], Vec::as_slice);
+            rows.add(event, limits, all_windows);
         }
         rows
     }
 
-    /// Adds the rows of an event. Only the first one has its name and the state of its limits.
-    fn add(&mut self, event: &'r EventReport, state: Option<SlaState>, all_windows: bool) {
-        let total = ("total".to_owned(), event.total.as_ref());
+    /// Adds the rows of an event. Each has the state of the limits over the windows that it shows.
+    fn add(&mut self, event: &'r EventReport, limits: &[&SlaReport], all_windows: bool) {
         let windows = event.windows.iter();
-        let mut scopes: Vec<(String, Option<&Summary>)> = windows
-            .map(|window| (window_name(window.length), window.statistics.as_ref()))
-            .chain([total])
-            .map(|(name, statistics)| (name, statistics.map(|statistics| &statistics.summary)))
+        let windows = windows.map(|window| (Some(window.length), window.statistics.as_ref()));
+        let mut scopes: Vec<Scope<'_>> = windows
+            .chain([(None, event.total.as_ref())])
+            .map(|(window, statistics)| Scope {
+                windows: vec![window],
+                summary: statistics.map(|statistics| &statistics.summary),
+            })
             .collect();
         let all = scopes.len();
         if !all_windows {
             scopes.reverse();
-            scopes.dedup_by(|shorter, longer| have_same_samples(shorter.1, longer.1));
+            scopes.dedup_by(|shorter, longer| {
+                let is_same = have_same_samples(shorter.summary, longer.summary);
+                if is_same {
+                    longer.windows.append(&mut shorter.windows);
+                }
+                is_same
+            });
             scopes.reverse();
         }
         self.leaves_out |= scopes.len() < all;
         let last = scopes.len() - 1;
-        for (number, (scope, summary)) in scopes.into_iter().enumerate() {
+        let is_of_window = |limit: &SlaReport| {
+            limit.quantile.is_some() && event.windows.iter().any(|of| of.length == limit.window)
+        };
+        for (number, scope) in scopes.into_iter().enumerate() {
             let errors = event.outcomes.error.saturating_add(event.outcomes.cancelled);
             let errors = if number == last && errors > 0 { grouped(errors) } else { String::new() };
-            let (name, limit) = match number {
-                0 => (event.name, self.limit(state)),
-                _ => ("", String::new()),
-            };
-            self.note(summary);
-            self.all.push(Row { name, cells: cells(event.unit, scope, summary, errors, limit) });
+            let name = if number == 0 { event.name } else { "" };
+            // A limit that is over none of the windows is in the first row.
+            let states = limits.iter().filter(|limit| {
+                if is_of_window(limit) {
+                    scope.windows.contains(&Some(limit.window))
+                } else {
+                    number == 0
+                }
+            });
+            let limit = self.limit(states.map(|limit| limit.state));
+            self.note(scope.summary);
+            let window = scope.windows[0].map_or_else(|| "total".to_owned(), window_name);
+            let cells = cells(event.unit, window, scope.summary, errors, limit);
+            self.all.push(Row { name, cells });
         }
     }
 
-    /// Returns the cell with the state of an event's limits.
-    fn limit(&mut self, state: Option<SlaState>) -> String {
-        let text = match state {
+    /// Returns the cell with the state of limits: violated if one of them is, and otherwise unknown
+    /// if that of one is.
+    fn limit(&mut self, states: impl Iterator<Item = SlaState>) -> String {
+        let severity = |state: &SlaState| match state {
+            SlaState::Ok => 0,
+            SlaState::Unknown => 1,
+            SlaState::Violated => 2,
+        };
+        let text = match states.max_by_key(severity) {
             None => "",
             Some(SlaState::Ok) => "ok",
             Some(SlaState::Violated) => VIOLATED,
@@ -101,15 +137,21 @@ impl<'r> Rows<'r> {
 
     /// Returns the explanation of the marks that the rows have.
     pub(super) fn legend(&self) -> String {
-        let error = self.max_error_ppm.map(|ppm| match ppm {
-            u32::MAX => format!("{ESTIMATED} estimated, error unknown"),
+        let error = self.max_error_ppm.map(|ppm| {
+            if ppm == u32::MAX {
+                return format!("{ESTIMATED} estimated with unknown error, others exact");
+            }
             // Rounded up: a bound must not become smaller.
-            _ => format!("{ESTIMATED} estimated ±{:.2} %", f64::from(ppm.div_ceil(100)) / 100.0),
+            let percent = f64::from(ppm.div_ceil(100)) / 100.0;
+            format!("{ESTIMATED} estimated within {percent:.2} %, others exact")
         });
         let marks = [
             (self.has_incomplete, format!("{INCOMPLETE} incomplete (lost or sampled)")),
             (self.has_unknown, format!("{UNKNOWN} not judged yet")),
-            (self.leaves_out, "windows not shown equal the next longer one".to_owned()),
+            (
+                self.leaves_out,
+                "a window without a row has the samples of the next longer row".to_owned(),
+            ),
         ];
         let marks = marks.into_iter().filter_map(|(is_used, text)| is_used.then_some(text));
         error.into_iter().chain(marks).collect::<Vec<_>>().join("; ")

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use tailwatch_core::{Outcomes, SlaState, Summary, Unit};
 
 use super::ReportTable;
-use crate::report::EventReport;
+use crate::report::{EventReport, sla::SlaReport};
 
 /// Up to this many events that were seen are all shown, in the order of their declaration.
 const SMALL: usize = 30;
@@ -70,15 +70,21 @@ pub(super) struct Selection<'r> {
     pub(super) cut: usize,
     /// The names of the events that were not seen.
     pub(super) not_seen: Vec<&'r str>,
-    /// The state of the limits of each event that has some.
-    pub(super) states: HashMap<&'r str, SlaState>,
+    /// The limits of each event that has some.
+    pub(super) limits: HashMap<&'r str, Vec<&'r SlaReport>>,
 }
 
 impl<'r> Selection<'r> {
     /// Selects the events that `table` shows.
     pub(super) fn of(table: &ReportTable<'r>) -> Self {
-        let states = states(table);
-        let is_violated = |event: &EventReport| states.get(event.name) == Some(&SlaState::Violated);
+        let mut limits: HashMap<&str, Vec<&SlaReport>> = HashMap::new();
+        for limit in &table.report.sla {
+            limits.entry(limit.event).or_default().push(limit);
+        }
+        let is_violated = |event: &EventReport| {
+            let mut limits = limits.get(event.name).into_iter().flatten();
+            limits.any(|limit| limit.state == SlaState::Violated)
+        };
         let keeps = |event: &&EventReport| table.filter.as_ref().is_none_or(|keep| keep(event));
         let (mut shown, not_seen): (Vec<_>, Vec<_>) = table
             .report
@@ -102,26 +108,8 @@ impl<'r> Selection<'r> {
             is_violated(event) || room.checked_sub(1).inspect(|left| room = *left).is_some()
         });
         let not_seen = not_seen.into_iter().map(|event| event.name).collect();
-        Self { cut: all - shown.len(), shown, not_seen, states }
+        Self { cut: all - shown.len(), shown, not_seen, limits }
     }
-}
-
-/// Returns the state of the limits of each event that has some: violated if one of them is, and
-/// otherwise unknown if that of one is.
-fn states<'r>(table: &ReportTable<'r>) -> HashMap<&'r str, SlaState> {
-    let severity = |state| match state {
-        SlaState::Ok => 0,
-        SlaState::Violated => 2,
-        SlaState::Unknown => 1,
-    };
-    let mut states: HashMap<&str, SlaState> = HashMap::new();
-    for limit in &table.report.sla {
-        let state = states.entry(limit.event).or_insert(limit.state);
-        if severity(limit.state) > severity(*state) {
-            *state = limit.state;
-        }
-    }
-    states
 }
 
 /// Returns whether anything is known of the event: a sample, an open span, or the end of a span.

@@ -198,8 +198,8 @@ impl fmt::Display for ParseLimitsProblem {
             Self::ConflictsWithSilence { key } if [RAISE_AFTER, CLEAR_AFTER].contains(&&**key) => {
                 write!(
                     f,
-                    "`{key}` cannot be combined with `max_silence`; to have a silence reported \
-                     later, make `max_silence` longer"
+                    "`{key}` cannot be combined with `max_silence`; remove it, and to have a \
+                     silence reported later, make `max_silence` longer"
                 )
             }
             Self::ConflictsWithSilence { key } => write!(
@@ -238,11 +238,14 @@ impl fmt::Display for ParseLimitsProblem {
                 "`min_samples` is {text:?}; expected a whole number without quotes, such as 20, or \
                  \"auto\""
             ),
-            Self::NumberForTime { event, number } => write!(
-                f,
-                "`limit` is {number}, but {event:?} is measured in time; write a duration in \
-                 quotes, such as \"20ms\""
-            ),
+            Self::NumberForTime { event, number } => {
+                let example = number.parse().ok().filter(|number| *number > 0).unwrap_or(20_u32);
+                write!(
+                    f,
+                    "`limit` is {number}, but {event:?} is measured in time; write a duration in \
+                     quotes, such as \"{example}ms\" or \"{example}us\""
+                )
+            }
             Self::TextForNumber { event, text } => write!(
                 f,
                 "`limit` is {text:?}, but {event:?} is measured in plain numbers; write a number \
