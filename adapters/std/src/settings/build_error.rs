@@ -213,8 +213,8 @@ impl fmt::Display for BuildError {
             Self::NoSuchCore { core, available } => {
                 write!(
                     f,
-                    "no core {core} is available to pin the drain's thread to; set one of \
-                     {available:?}, or none"
+                    "no core {core} is available to pin the drain's thread to; the available cores \
+                     are {available:?}, or set none"
                 )
             }
             Self::Pin { core, source } => {

@@ -237,8 +237,8 @@ fn max_silence_cannot_be_combined_with_other_limits() {
     );
     assert_eq!(
         message(&format!("{FILL}max_silence = '5s'\nraise_after = '2s' #!")),
-        "`raise_after` cannot be combined with `max_silence`; to have a silence reported later, \
-         make `max_silence` longer"
+        "`raise_after` cannot be combined with `max_silence`; remove it, and to have a silence \
+         reported later, make `max_silence` longer"
     );
 }
 
@@ -459,7 +459,7 @@ fn a_limit_has_to_be_in_the_unit_of_its_event() {
     assert_eq!(
         message(&format!("{FILL}quantile = 'p95'\nlimit = 20 #!")),
         "`limit` is 20, but \"order_fill\" is measured in time; write a duration in quotes, such \
-         as \"20ms\""
+         as \"20ms\" or \"20us\""
     );
     for text in ["20ms", "20", ""] {
         let problem = refused(&format!("{BACKLOG}limit = '{text}' #!"));
