@@ -109,8 +109,7 @@ fn check_recount<R: Repr>(
 ) -> Result<(), TestCaseError> {
     let Setup { hz, interval, unit, samples, scale } = setup;
     let infos = paced(interval);
-    let shape =
-        Shape { samples, scale, lowest: 8, octaves: 40, unit, ..Shape::server(&infos, &WINDOWS) };
+    let shape = Shape { samples, scale, unit, ..Shape::server(&infos, &WINDOWS) };
     let rate = TickRate::from_hz(hz).unwrap();
     let mut aggregator =
         Aggregator::new(&WINDOWS, &infos, rate, 0, Memory::<u32, R>::new(&shape)).unwrap();
