@@ -68,7 +68,11 @@ impl SortBy {
         match self {
             Self::Declaration => (false, 0.0),
             Self::TotalTime if is_plain => (true, 0.0),
-            Self::TotalTime => (false, mean.to_f64() * estimated_total as f64),
+            // A sum that is not known is larger than any other.
+            Self::TotalTime => {
+                let mean = mean.map_or(f64::INFINITY, FixedPoint::to_f64);
+                (false, mean * estimated_total as f64)
+            }
             Self::Count => (false, estimated_total as f64),
             Self::P99 => (is_plain, p99 as f64),
             Self::Max => (is_plain, max as f64),
@@ -358,10 +362,10 @@ fn rows(event: &EventReport) -> Vec<[String; 11]> {
 /// Returns the row of a summary. Its first cell, the name of the event, is empty.
 fn row(unit: Unit, window: String, summary: &Summary) -> [String; 11] {
     let show = |number: u64| value(unit, number);
-    let mean = match unit {
-        Unit::Time => value(unit, summary.mean.round()),
-        _ => format!("{:.1}", FixedPoint::to_f64(summary.mean)),
-    };
+    let mean = summary.mean.map_or("-".to_owned(), |mean| match unit {
+        Unit::Time => value(unit, mean.round()),
+        _ => format!("{:.1}", FixedPoint::to_f64(mean)),
+    });
     let quantiles = match summary.accuracy {
         Accuracy::Exact => "exact".to_owned(),
         Accuracy::WithinPpm(ppm) => format!("±{:.2} %", f64::from(ppm) / 10_000.0),
