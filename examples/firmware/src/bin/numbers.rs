@@ -251,7 +251,11 @@ fn windows(random: &mut Random) {
             check("a quantile of the window", is_near(actual, exact), true);
         }
         let sum: u64 = inside.clone().sum();
-        check("the mean of the window", summary.mean.is_some_and(|mean| is_near(mean.round(), sum / count)), true);
+        check(
+            "the mean of the window",
+            summary.mean.is_some_and(|mean| is_near(mean.round(), sum / count)),
+            true,
+        );
         let squares: u128 = inside.map(|length| u128::from(length).pow(2)).sum();
         let variance =
             (squares * u128::from(count) - u128::from(sum).pow(2)) / u128::from(count).pow(2);
