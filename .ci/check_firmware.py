@@ -89,6 +89,7 @@ def plain(line):
     if window:
         milliseconds = f"{window.group(1)}000" if window.group(1) else "all"
         text = text.replace(window.group(), f"window_ms: {milliseconds}")
+    text = re.sub(r"Some\(([\w.]+)\)", r"\1", text)
     text = re.sub(r"accuracy: (?:Exact|WithinPpm\((\d+)\))", lambda found: f"error_ppm: {found.group(1) or 0}", text)
     text = re.sub(r"event: EventId\(\d+\), name: ", "event: ", text).replace("p99_9", "p99.9").replace("None", "none")
     # A word before an opening brace is the type of a nested value, not a figure.
@@ -226,7 +227,7 @@ def self_test():
     if not judge("", 1):
         problems.append("no output and status 1: not rejected")
     logged = 'first Summary(EventSummary { event: EventId(1), name: "task", unit: Time, window: Some(Duration { secs: 1, '
-    logged += "nanos: 0 }), summary: Summary { count: 3, mean: 5.5, p99_9: 9, accuracy: WithinPpm(17), complete: true } })"
+    logged += "nanos: 0 }), summary: Summary { count: 3, mean: Some(5.5), p99_9: 9, accuracy: WithinPpm(17), complete: true } })"
     printed = "first summary event=task unit=Time window_ms=1000 count=3 mean=5.5 p99.9=9 error_ppm=17 complete=true"
     if plain(logged) != printed:
         problems.append(f"a logged line is converted to {plain(logged)}, expected {printed}")

@@ -105,7 +105,7 @@ pub trait StoredMoments<R: Repr>: Stored + private::Sealed {
     /// they weigh more.
     fn add(&mut self, sample: R::Sample);
 
-    /// Adds at most 2^17 samples. The caller must ensure the condition of [`add`](Self::add) for
+    /// Adds at most 2^16 samples. The caller must ensure the condition of [`add`](Self::add) for
     /// each of them.
     fn add_all(&mut self, samples: &[R::Sample]) {
         for sample in samples {

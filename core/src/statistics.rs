@@ -6,5 +6,6 @@ pub(crate) mod moments;
 pub(crate) mod quantile;
 pub(crate) mod sample_buffer;
 pub mod select;
+pub(crate) mod squares;
 pub(crate) mod summary;
 pub(crate) mod window;

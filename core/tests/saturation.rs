@@ -1,6 +1,7 @@
 //! Sums and counters that are full (saturated at their maximum), which occur in compact storage,
-//! make a summary less accurate but never wrong: it stays within the accuracy that it reports. In
-//! wide storage, the same samples give exact sums.
+//! make a summary less accurate but never wrong: it stays within the accuracy that it reports, and
+//! a mean or deviation that is not known is absent. In wide storage, the same samples give the
+//! right ones.
 
 use core::time::Duration;
 
@@ -43,15 +44,17 @@ const fn wide(shape: Shape) -> Shape {
     Shape { is_compact: false, ..shape }
 }
 
-/// Asserts that `summary` reports this total weight and this mean in nanoseconds; if the weight
-/// `is_saturated`, that it reports the largest numbers instead.
-fn assert_weight_and_mean(summary: &Summary, is_saturated: bool, weight: u64, mean: f64) {
+/// Asserts that `summary` reports this total weight, and this mean and this standard deviation in
+/// nanoseconds; if the weight `is_saturated`, that it reports the largest weight, and neither mean
+/// nor deviation.
+fn assert_moments(summary: &Summary, is_saturated: bool, weight: u64, [mean, stddev]: [f64; 2]) {
     if is_saturated {
-        let reported = (summary.estimated_total, summary.mean.to_bits());
-        assert_eq!(reported, (u64::MAX, u64::MAX), "{summary:?}");
+        let reported = (summary.estimated_total, summary.mean, summary.stddev);
+        assert_eq!(reported, (u64::MAX, None, None), "{summary:?}");
     } else {
         assert_eq!(summary.estimated_total, weight, "{summary:?}");
-        assert!((summary.mean.to_f64() / mean - 1.0).abs() < 1e-6, "{summary:?}");
+        assert!((summary.mean.unwrap().to_f64() / mean - 1.0).abs() < 1e-6, "{summary:?}");
+        assert!((summary.stddev.unwrap().to_f64() / stddev - 1.0).abs() < 1e-6, "{summary:?}");
     }
 }
 
@@ -73,7 +76,7 @@ fn check_saturated_slice<S: Storage>(storage: S) {
         assert_within_accuracy(&summary, summary.p99_9, SECOND);
         // Only the weight of a slice has 32 bits.
         let is_saturated = S::Repr::IS_COMPACT && scope != Scope::Total;
-        assert_weight_and_mean(&summary, is_saturated, WEIGHT, 500_005_000.0);
+        assert_moments(&summary, is_saturated, WEIGHT, [500_005_000.0, 499_995_000.0]);
     }
     let missing = if S::Repr::IS_COMPACT { WEIGHT - u64::from(u32::MAX) } else { 0 };
     assert_eq!(aggregator.counters().full_counters, missing);
@@ -99,7 +102,8 @@ fn check_saturated_correction<S: Storage>(storage: S) {
     assert_eq!((summary.count, summary.complete), (6_000_000, false));
     assert_within_accuracy(&summary, summary.p50, 300 * SECOND);
     // The samples are 100 µs, 200 µs, …, 600 s.
-    assert_weight_and_mean(&summary, S::Repr::IS_COMPACT, 6_000_000 << 10, 300_000_050_000.0);
+    let moments = [300_000_050_000.0, 600e9 / 12_f64.sqrt()];
+    assert_moments(&summary, S::Repr::IS_COMPACT, 6_000_000 << 10, moments);
 }
 
 #[test]
@@ -109,6 +113,39 @@ fn a_corrected_summary_shows_a_slow_sample_that_saturates_its_sums() {
     storage!(WideMemory: wide(SHAPE));
     check_saturated_correction(&mut *Box::new(CompactMemory::new()));
     check_saturated_correction(&mut *Box::new(WideMemory::new()));
+}
+
+/// Records 3 million spans of 3 hours 54 minutes, and as many of 4 hours 6 minutes, at 1 in 2^15.
+fn check_hours<S: Storage>(storage: S) {
+    let mut aggregator =
+        Aggregator::new(&ONE_SLICE, &PLAIN, TickRate::NANOSECONDS, 0, storage).unwrap();
+    aggregator.begin_pass(5_000 * SECOND);
+    let (minutes, pairs) = (60 * SECOND, 3_000_000_u64.div_ceil(1 << 15));
+    for n in 0..pairs {
+        for length in [234 * minutes, 246 * minutes] {
+            assert!(aggregator.record(0, Record::duration(n, EVENT.id, 15, length)));
+        }
+    }
+    for scope in [Scope::Window(0), Scope::Total] {
+        let summary = aggregator.summary(EVENT.id, scope).unwrap();
+        assert_eq!(summary.estimated_total, (2 * pairs) << 15);
+        if S::Repr::IS_COMPACT {
+            assert_eq!((summary.mean, summary.stddev), (None, None));
+        } else {
+            let [mean, stddev] = [summary.mean, summary.stddev].map(|found| found.unwrap());
+            assert_eq!(mean.round(), 240 * minutes);
+            assert!(stddev.round().abs_diff(6 * minutes) <= 1_000, "{stddev:?}");
+        }
+    }
+}
+
+#[test]
+fn the_deviation_of_many_hours_is_right_or_absent() {
+    const SHAPE: Shape = Shape { samples: 8, ..Shape::small(&PLAIN, &ONE_SLICE) };
+    storage!(CompactMemory: SHAPE);
+    storage!(WideMemory: Shape { samples: 8, ..Shape::server(&PLAIN, &ONE_SLICE) });
+    check_hours(&mut *Box::new(CompactMemory::new()));
+    check_hours(&mut *Box::new(WideMemory::new()));
 }
 
 fn check_many_slices(storage: impl Storage) {

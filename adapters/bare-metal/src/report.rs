@@ -202,11 +202,11 @@ impl EventLimit {
 }
 
 /// Displays a number, or `none` instead of `None`.
-struct OrNone(Option<u64>);
+struct OrNone<N>(Option<N>);
 
-impl fmt::Display for OrNone {
+impl<N: fmt::Display> fmt::Display for OrNone<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match &self.0 {
             Some(number) => number.fmt(f),
             None => f.write_str("none"),
         }
@@ -290,8 +290,10 @@ impl fmt::Display for EventSummary {
         write!(
             f,
             " count={count} min={min} p50={p50} p95={p95} p99={p99} p99.9={p99_9} max={max} \
-             mean={mean} stddev={stddev} unit={unit} estimated_total={estimated_total} \
+             mean={} stddev={} unit={unit} estimated_total={estimated_total} \
              error_ppm={} covered={} complete={}",
+            OrNone(*mean),
+            OrNone(*stddev),
             summary.accuracy.max_relative_error_ppm(),
             summary.covered,
             summary.complete,

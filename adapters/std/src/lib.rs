@@ -137,9 +137,9 @@
 //!
 //! | | KiB |
 //! |---|---|
-//! | an event | 198 |
-//! | an event with an expected interval | 372 |
-//! | a report, for each event | at most 45 |
+//! | an event | 233 |
+//! | an event with an expected interval | 441 |
+//! | a report, for each event | at most 53 |
 //! | the table of open spans | 32 |
 //!
 //! The memory for an event is assigned by the operating system only when the event first happens.

@@ -42,8 +42,8 @@ pub struct Counters {
     ///
     /// In [compact](crate::Compact) storage, this also counts the weight that a slice of a window
     /// did not take up: the count and the weight of a slice saturate at 2^32 − 1. For summaries
-    /// that include the slice, the count is then too low, and the estimated total, the mean and the
-    /// deviation are reported as the largest number of their type.
+    /// that include the slice, the count is then too low, the estimated total is reported as the
+    /// largest number, and the mean and the deviation as not known.
     pub full_counters: u64,
     /// Intervals that would have ended before they began, because their start came from a clock
     /// that is ahead or from another clock. They produce no sample.

@@ -70,8 +70,8 @@ impl CompactMoments {
         let (min, max) = (moments.min(), moments.max());
         let [count, weight] = [moments.count(), moments.weight()].map(u32::saturating_from);
         let (sum, squares) = (moments.sum(), moments.squares());
-        // A mean cannot be computed without the weight. Saturated sums make it the largest number,
-        // as if the sum itself had not fitted.
+        // A mean cannot be computed without the weight. With saturated sums it is not known, as if
+        // the sum itself had not fitted.
         let (sum, squares) =
             if weight == u32::MAX { (u64::MAX, u128::MAX) } else { (sum, squares) };
         let is_saturated = squares >> (u64::BITS + u32::BITS) != 0;
@@ -315,6 +315,23 @@ impl Sum for u64 {
         self.checked_sub(earlier)
     }
 
+    fn square(value: u64, sampling: u8) -> u128 {
+        let square = arithmetic::product(value, value);
+        if square.leading_zeros() >= u32::from(sampling) { square << sampling } else { u128::MAX }
+    }
+
+    fn add_squares(one: u128, other: u128) -> u128 {
+        one.saturating_add(other)
+    }
+
+    fn squares_of_series(squares: u128, _: [u64; 3], sampling: u8) -> u128 {
+        arithmetic::saturating_product(squares, 1 << sampling)
+    }
+
+    fn squares_since(squares: u128, earlier: u128) -> Option<u128> {
+        if squares == u128::MAX { Some(u128::MAX) } else { squares.checked_sub(earlier) }
+    }
+
     fn mean_and_deviation(self, squares: u128, n: u64) -> [Self; 2] {
         let (whole, rest) = arithmetic::div_rem(self, n);
         // From 2^47 on, the mean with its 16 fractional bits, or the dividend below (a remainder
@@ -330,10 +347,8 @@ impl Sum for u64 {
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·Σx + whole·rest + rest²/n.
         // No term is greater than Σx², and no intermediate result is negative, because the
-        // variance is not negative. (`add_series` rounds its sums. The error is smaller than the
-        // variance that the series adds, so the result stays positive, unless the expected interval
-        // is 1 ns: then it can wrap, and the deviation is wrong.) rest²/n is computed with 32
-        // fractional bits.
+        // variance is not negative: `add_series` rounds its sums so that it stays so. rest²/n is
+        // computed with 32 fractional bits.
         let without_last_term = squares
             .wrapping_sub(arithmetic::product(whole, self))
             .wrapping_sub(arithmetic::product(whole, rest));
@@ -343,14 +358,13 @@ impl Sum for u64 {
         [mean, arithmetic::isqrt(arithmetic::quotient(n_variance, n))]
     }
 
-    fn fixed_nanos(self, unit: TimeUnit) -> FixedPoint {
-        // Values have at most 44 bits, so the largest number is never an actual mean: it marks a
-        // result that could not be computed and stays the largest number.
+    fn fixed_nanos(self, unit: TimeUnit) -> Option<FixedPoint> {
+        // Values have at most 44 bits, so the largest number is never an actual mean.
         let is_unknown = self == Self::MAX;
         FixedPoint::from_bits(if is_unknown { self } else { unit.nanos_with_addend(self, 0) })
     }
 
-    fn fixed_number(self) -> FixedPoint {
+    fn fixed_number(self) -> Option<FixedPoint> {
         FixedPoint::from_bits(self)
     }
 }

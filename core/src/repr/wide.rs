@@ -12,6 +12,7 @@ use crate::{
         quantile::Quantile,
         sample_buffer::{Membership, WindowFilter},
         select::{self, WeightedSample},
+        squares,
     },
 };
 
@@ -164,19 +165,45 @@ impl Sum for u128 {
         self.checked_sub(earlier)
     }
 
+    #[inline(always)]
+    fn square(value: u64, sampling: u8) -> u128 {
+        squares::square(value, sampling)
+    }
+
+    #[inline(always)]
+    fn add_squares(one: u128, other: u128) -> u128 {
+        squares::add(one, other)
+    }
+
+    fn squares_of_series(squares: u128, [value, distance, n]: [u64; 3], sampling: u8) -> u128 {
+        if squares == u128::MAX {
+            squares::of_series(value, distance, n, sampling)
+        } else {
+            squares::shifted(squares, sampling)
+        }
+    }
+
+    fn squares_since(squares: u128, earlier: u128) -> Option<u128> {
+        squares::since(squares, earlier)
+    }
+
     fn mean_and_deviation(self, squares: u128, n: u64) -> [Self; 2] {
         let (whole, rest) = div_rem(self, n);
         // Splitting off the integer part keeps the dividend small: `rest` is less than n, so it has
         // at most 64 bits, and 16 more always fit. Adding n / 2 rounds to nearest.
         let mean = (whole << FRACTION_BITS)
             + arithmetic::quotient((u128::from(rest) << FRACTION_BITS) + u128::from(n / 2), n);
-        if squares == u128::MAX {
-            return [mean, u128::MAX];
+        // A saturated weight may stand for any greater one.
+        if n == u64::MAX {
+            return [Self::MAX; 2];
+        }
+        if squares::is_coarse(squares) {
+            let deviation = squares::deviation(squares, self, n);
+            return [mean, deviation.map_or(Self::MAX, |root| u128::from(root) << FRACTION_BITS)];
         }
         // n·variance = Σx² − (Σx)²/n. With Σx = whole·n + rest:
         // (Σx)²/n = whole²·n + 2·whole·rest + rest²/n = whole·(Σx + rest) + rest²/n.
-        // No term is greater than Σx², because the variance is not negative. The sums of a series
-        // are rounded, so their difference may be slightly negative: it then counts as 0.
+        // No term is greater than Σx², because the variance is not negative.
         let without_last_term =
             squares.saturating_sub(whole.saturating_mul(self.saturating_add(rest.into())));
         // If there is no room for 32 fractional bits, the root is computed as an integer.
@@ -190,11 +217,11 @@ impl Sum for u128 {
         [mean, if has_fraction { root } else { root << FRACTION_BITS }]
     }
 
-    fn fixed_nanos(self, unit: TimeUnit) -> FixedPoint {
-        FixedPoint::from_wide(self.saturating_mul(1_000_000_000) >> unit.bits())
+    fn fixed_nanos(self, unit: TimeUnit) -> Option<FixedPoint> {
+        (self.checked_mul(1_000_000_000)? >> unit.bits()).fixed_number()
     }
 
-    fn fixed_number(self) -> FixedPoint {
-        FixedPoint::from_wide(self)
+    fn fixed_number(self) -> Option<FixedPoint> {
+        FixedPoint::from_bits(arithmetic::saturating_u64(self))
     }
 }

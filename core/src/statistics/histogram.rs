@@ -51,7 +51,8 @@ use crate::statistics::{
 /// boxed slice or a borrowed slice. [`merge`](Self::merge) adds the values of another histogram,
 /// and [`downscale`](Self::downscale) halves the number of buckets in its range. As long as no
 /// counter is saturated, the result of either is bit for bit the same as if every value had been
-/// recorded in the resulting histogram. The histogram uses integers only and does not allocate.
+/// recorded in the resulting histogram. (Only a sum of squares from 2^127 on is rounded: see
+/// [`Moments`].) The histogram uses integers only and does not allocate.
 ///
 /// ```
 /// use tailwatch_core::{Quantile, histogram::{Buckets, Histogram}};

@@ -63,17 +63,17 @@ pub struct Summary {
     pub min: u64,
     /// The largest sample.
     pub max: u64,
-    /// The mean of the samples, each counted with its weight. It is the largest number of its type
-    /// if the sum of the samples is [saturated](Moments).
-    pub mean: FixedPoint,
+    /// The mean of the samples, each counted with its weight. It is `None` if it is not known: if
+    /// the sum of the samples is [saturated](Moments), or if the mean is 2^48 or more, which is 78
+    /// hours.
+    pub mean: Option<FixedPoint>,
     /// The population standard deviation of the samples, each counted with its weight.
     ///
-    /// It is the largest number of its type if the sum of squares is saturated. In
-    /// [wide](crate::Wide) storage this happens at 2^128 square units: in the unit
-    /// [`TimeUnit::Fine`], after about 54,000 durations of 20 hours. In [compact](crate::Compact)
-    /// storage it happens at 2^96 square units: in the unit [`TimeUnit::Coarse`], after about 5,300
-    /// durations of an hour.
-    pub stddev: FixedPoint,
+    /// It is `None` if it is not known: if the sum of squares is [saturated](Moments), or if the
+    /// deviation is 2^48 or more. In [wide](crate::Wide) storage, no sum saturates in practice. In
+    /// [compact](crate::Compact) storage, the sum of squares does so at 2^96 square units: in the
+    /// unit [`TimeUnit::Coarse`], after about 5,300 durations of an hour.
+    pub stddev: Option<FixedPoint>,
     /// The median: the smallest sample such that samples with at least 50 % of the total weight are
     /// no larger.
     pub p50: u64,
@@ -135,7 +135,7 @@ impl UnitConverter {
     }
 
     /// Converts a mean or standard deviation.
-    fn fixed_point(self, raw: impl Sum) -> FixedPoint {
+    fn fixed_point(self, raw: impl Sum) -> Option<FixedPoint> {
         match self.unit {
             Unit::Time => raw.fixed_nanos(self.time),
             Unit::One => raw.fixed_number(),
@@ -184,8 +184,9 @@ impl UnitConverter {
         )
     }
 
-    /// Returns the mean of samples whose moments are in internal units.
-    pub fn mean(self, moments: &Moments<impl Sum>) -> FixedPoint {
+    /// Returns the mean of samples whose moments are in internal units; `None` if it is not known:
+    /// see [`Summary::mean`].
+    pub fn mean(self, moments: &Moments<impl Sum>) -> Option<FixedPoint> {
         self.fixed_point(moments.mean_and_deviation()[0])
     }
 

@@ -109,7 +109,8 @@ impl Shape {
     /// Returns a shape for a server: [wide](Wide), with room for:
     ///
     /// - 512 samples per event for exact quantiles
-    /// - histograms at scale 5 (an error of at most 1.09 %, plus rounding) from 0.23 ns to 256 s
+    /// - histograms at scale 5 (an error of at most 1.09 %, plus rounding): for durations from
+    ///   0.23 ns to 18.2 hours, for plain numbers from 1 to 2^48
     /// - the 4 slowest samples of each event in a window, and the 4 since the start
     /// - a table of open spans with 1,024 entries
     /// - twice as many limits on quantiles as the events declare, and two more per event; the
@@ -117,14 +118,20 @@ impl Shape {
     ///   if that is more
     /// - a limit on the silence of each event
     ///
-    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 198 KiB for each event, or
-    /// 372 KiB if it has an expected interval, and 46 KiB once.
+    /// Every plain number that a record can carry is in this range, and every duration, if the
+    /// clock has at least 2^30 ticks per second. Longer durations of slower clocks, and those from
+    /// 18.2 to 19.5 hours at 1 GHz, share a bucket. The [accuracy](crate::Accuracy) of a quantile
+    /// among them says how wide it is.
+    ///
+    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 233 KiB for each event, or
+    /// 441 KiB if it has an expected interval, and 48 KiB once. The counts of buckets are most of
+    /// it. In a storage of zeroed pages, the operating system assigns those that are used.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let minimal = Self::minimal(events, windows);
         Self {
             samples: 512,
             scale: 5,
-            octaves: 40,
+            octaves: 48,
             lowest: 8,
             unit: TimeUnit::Fine,
             in_flight: 1_024,
@@ -141,7 +148,8 @@ impl Shape {
     /// Returns a shape for a microcontroller: [compact](Compact), with room for:
     ///
     /// - 64 samples per event for exact quantiles
-    /// - histograms at scale 3 (an error of at most 4.43 %) from 1 µs to 16 s
+    /// - histograms at scale 3 (an error of at most 4.43 %): for durations from 1 µs to 16 s, for
+    ///   plain numbers from 1 to 2^24
     /// - the slowest sample of each event in a window, and the one since the start
     /// - a table of open spans with 16 entries
     /// - as many limits on quantiles as the events declare; the window of a limit can have as many

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use tailwatch_core::{Accuracy, Repr, Summary, TimeUnit};
+use tailwatch_core::{Accuracy, FixedPoint, Repr, Summary, TimeUnit};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -23,7 +23,7 @@ impl Widths {
         if R::IS_COMPACT {
             Self { value: 44, sum: 64, squares: 96 }
         } else {
-            Self { value: 60, sum: 128, squares: 128 }
+            Self { value: 60, sum: 128, squares: 175 }
         }
     }
 }
@@ -152,15 +152,17 @@ impl Recount {
         assert_eq!(summary.estimated_total, self.weight());
         assert!(near(summary.min, *least), "min of {:?}: {summary:?}", self.0);
         assert!(near(summary.max, *most), "max of {:?}: {summary:?}", self.0);
-        // Mean and standard deviation are fixed-point numbers, which saturate at 2^48.
-        let largest = 2_f64.powi(48);
-        let (mean, spread) = (self.mean().min(largest), self.spread().min(largest));
+        let (mean, spread) = (self.mean(), self.spread());
         let allowed = 1.0 + slack.0 as f64 + slack.1 * *most as f64;
-        let within =
-            |actual: f64, exact: f64, share: f64| (actual - exact).abs() <= allowed + exact * share;
-        // If a sum in internal units is saturated, the results that depend on it are reported as
-        // the largest number. A nanosecond has up to 1,100 internal units, so this recount can only
-        // decide whether a sum may be saturated.
+        // A fixed-point number is less than 2^48, and a larger result is absent.
+        let within = |actual: Option<FixedPoint>, exact: f64, share: f64| {
+            let allowed = allowed + exact * share;
+            let is_too_large = exact + allowed >= 2_f64.powi(48);
+            actual.map_or(is_too_large, |actual| (actual.to_f64() - exact).abs() <= allowed)
+        };
+        // If a sum in internal units is saturated, the results that depend on it are absent. A
+        // nanosecond has up to 1,100 internal units, so this recount can only decide whether a sum
+        // may be saturated.
         let widths = Widths::of::<R>();
         let power_sum = |power| -> f64 {
             self.0
@@ -169,15 +171,12 @@ impl Recount {
                 .sum()
         };
         let may_be_saturated = power_sum(1) >= 2_f64.powi(widths.sum);
-        let is_saturated = may_be_saturated && summary.mean.to_bits() == u64::MAX;
-        assert!(
-            is_saturated || within(summary.mean.to_f64(), mean, 1e-9),
-            "mean {mean}: {summary:?}"
-        );
+        let is_saturated = may_be_saturated && summary.mean.is_none();
+        assert!(is_saturated || within(summary.mean, mean, 1e-9), "mean {mean}: {summary:?}");
         let may_be_saturated = may_be_saturated || power_sum(2) >= 2_f64.powi(widths.squares);
-        let is_saturated = may_be_saturated && summary.stddev.to_bits() == u64::MAX;
+        let is_saturated = may_be_saturated && summary.stddev.is_none();
         assert!(
-            is_saturated || within(summary.stddev.to_f64(), spread, 1e-6),
+            is_saturated || within(summary.stddev, spread, 1e-6),
             "stddev {spread}: {summary:?}"
         );
         for (ppm, actual) in [

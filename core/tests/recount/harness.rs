@@ -439,7 +439,7 @@ impl<'a, R: Repr> Harness<'a, R> {
             assert_eq!(accuracy == Accuracy::Exact, is_exact, "{accuracy:?}");
         }
         // Within the range of the histogram, the error is that of its scale.
-        if self.setup.octaves == 40 && actual.min > 10_000 && actual.max < 200_000_000_000 {
+        if self.setup.octaves == 48 && actual.min > 10_000 && actual.max < 60_000_000_000_000 {
             let share = 2_f64.powf(0.5 / f64::from(1_u32 << self.setup.scale)) - 1.0;
             assert!(
                 f64::from(actual.accuracy.max_relative_error_ppm()) <= share * 1e6 + 102.0,

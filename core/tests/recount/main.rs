@@ -23,6 +23,7 @@ mod open_spans;
 mod ring_drain;
 mod steps;
 mod tags;
+mod whole_range;
 
 use proptest::prelude::*;
 use tailwatch_core::{

@@ -98,7 +98,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
         (0..WINDOWS.len()).prop_map(|set| WINDOWS[set]),
         prop_oneof![1 => Just(0_usize), 4 => 1..12_usize, 2 => Just(64)],
         prop_oneof![4 => 0..4_u8, 1 => Just(5)],
-        prop_oneof![4 => Just(40_u8), 1 => Just(20), 1 => Just(0)],
+        prop_oneof![4 => Just(48_u8), 1 => Just(20), 1 => Just(0)],
     );
     let noted = (
         prop_oneof![2 => Just(64_usize), 1 => Just(8), 1 => Just(16), 1 => Just(2), 1 => Just(0)],

@@ -5,7 +5,8 @@ use core::time::Duration;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 use tailwatch_core::{
-    Counters, EventInfo, Limit, Pairing, SlaState, SlaStatus, StatusChange, Summary, Unit,
+    Counters, EventInfo, FixedPoint, Limit, Pairing, SlaState, SlaStatus, StatusChange, Summary,
+    Unit,
 };
 
 use super::MAX_NAME;
@@ -117,10 +118,10 @@ pub struct SummaryFrame {
     pub estimated_total: u64,
     pub min: u64,
     pub max: u64,
-    /// The mean times 2^16, which [`FixedPoint::from_bits`](tailwatch_core::FixedPoint::from_bits)
-    /// converts back.
+    /// The mean times 2^16, or 2^64 − 1 if it is not known:
+    /// [`FixedPoint::from_bits`](tailwatch_core::FixedPoint::from_bits) converts it back.
     pub mean_bits: u64,
-    /// The standard deviation times 2^16.
+    /// The standard deviation times 2^16, or 2^64 − 1 if it is not known.
     pub stddev_bits: u64,
     pub p50: u64,
     pub p95: u64,
@@ -277,6 +278,11 @@ impl From<&EventCounts> for CountsFrame {
     }
 }
 
+/// Returns the bits of a mean or standard deviation.
+fn fixed_point_bits(number: Option<FixedPoint>) -> u64 {
+    number.map_or(u64::MAX, FixedPoint::to_bits)
+}
+
 impl From<&EventSummary> for SummaryFrame {
     fn from(item: &EventSummary) -> Self {
         let EventSummary { event, name: full_name, unit, window, summary } = *item;
@@ -292,8 +298,8 @@ impl From<&EventSummary> for SummaryFrame {
             estimated_total,
             min,
             max,
-            mean_bits: mean.to_bits(),
-            stddev_bits: stddev.to_bits(),
+            mean_bits: fixed_point_bits(mean),
+            stddev_bits: fixed_point_bits(stddev),
             p50,
             p95,
             p99,

@@ -171,6 +171,21 @@ fn the_bytes_are_the_documented_ones() {
 }
 
 #[test]
+fn a_mean_that_is_not_known_is_none_in_text_and_in_frames() {
+    for (n, mean) in [(1 << 16, Some(1.0)), (u64::MAX, None)] {
+        let [_, _, summary, ..] = items(n, "order_fill");
+        let shown =
+            if mean.is_some() { " mean=1.0 stddev=1.0 " } else { " mean=none stddev=none " };
+        assert!(summary.to_string().contains(shown), "{summary}");
+        let (frames, _) = decoded([&encoded(&Frame::from(&summary))[..]]);
+        let [Frame::Summary(frame)] = &frames[..] else { panic!("{frames:?}") };
+        for bits in [frame.mean_bits, frame.stddev_bits] {
+            assert_eq!(FixedPoint::from_bits(bits).map(FixedPoint::to_f64), mean);
+        }
+    }
+}
+
+#[test]
 fn a_long_name_is_cut_between_characters() {
     let [_, counts, ..] = items(1, LONG);
     let Frame::Counts(counts) = Frame::from(&counts) else { panic!() };

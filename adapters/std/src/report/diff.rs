@@ -69,8 +69,9 @@ pub struct SamplesDiff {
     pub count: u64,
     /// The estimated number of occurrences of the event, including those that sampling left out.
     pub estimated_total: u64,
-    /// The mean of the samples, each by its weight.
-    pub mean: FixedPoint,
+    /// The mean of the samples, each by its weight; `None` if it is not known, as in
+    /// [`Summary::mean`](tailwatch_core::Summary::mean).
+    pub mean: Option<FixedPoint>,
     /// The median.
     pub p50: u64,
     /// The 95th percentile.

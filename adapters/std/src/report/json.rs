@@ -4,7 +4,7 @@
 use core::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use tailwatch_core::{EventId, Outcomes, Summary};
+use tailwatch_core::{EventId, FixedPoint, Outcomes, Summary};
 
 /// The fields of a summary in JSON.
 #[derive(Serialize)]
@@ -13,8 +13,10 @@ pub(super) struct Numbers {
     estimated_total: u64,
     min: u64,
     max: u64,
-    mean: f64,
-    stddev: f64,
+    /// `null` if it is not known.
+    mean: Option<f64>,
+    /// As `mean`.
+    stddev: Option<f64>,
     p50: u64,
     p95: u64,
     p99: u64,
@@ -31,8 +33,8 @@ impl From<&Summary> for Numbers {
             estimated_total: summary.estimated_total,
             min: summary.min,
             max: summary.max,
-            mean: summary.mean.to_f64(),
-            stddev: summary.stddev.to_f64(),
+            mean: summary.mean.map(FixedPoint::to_f64),
+            stddev: summary.stddev.map(FixedPoint::to_f64),
             p50: summary.p50,
             p95: summary.p95,
             p99: summary.p99,

@@ -156,7 +156,7 @@ mod tests {
         assert!(bytes(&many) <= 2 * 192 * 5 / 4, "{}", bytes(&many));
         let far = [&few[..], &[0; 320], &[1]].concat();
         assert!(bytes(&far) <= bytes(&few) + 64, "{}", bytes(&far));
-        for buckets in [1_usize, 15, 16, 17, 1_296] {
+        for buckets in [1_usize, 15, 16, 17, 1_539] {
             let most = PackedCounts::max_heap_bytes(buckets);
             assert!(bytes(&vec![u64::MAX; buckets]) <= most, "{buckets} buckets");
             assert!(most <= buckets.next_multiple_of(BLOCK) * 81 / 10, "{buckets} buckets");

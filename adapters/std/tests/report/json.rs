@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tailwatch::{Collector, Outcome, Trading, WindowSpec, measure, record_value};
+use tailwatch::{Collector, Event, Outcome, Trading, WindowSpec, measure, record_value};
 
 use crate::{
     support::{current_tid, in_turn},
@@ -235,6 +235,34 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
             _ => assert_eq!(whole(value), 0, "{key}"),
         }
+    }
+}
+
+#[test]
+fn a_mean_that_is_not_known_is_null_in_json_and_a_dash_in_the_table() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.register_thread("main").unwrap();
+    record_value(Trading::QueueBacklog, 7);
+    collector.flush();
+    let mut report = collector.report();
+    let index = report.events.iter().position(|event| event.id == Trading::QueueBacklog.id());
+    let index = index.unwrap();
+    for is_known in [true, false] {
+        let total = report.events[index].total.as_mut().unwrap();
+        if !is_known {
+            (total.summary.mean, total.summary.stddev) = (None, None);
+        }
+        let json: Value = serde_json::from_str(&report.to_json()).unwrap();
+        let total = &json["events"][index]["total"];
+        let expected = if is_known { [Some(7.0), Some(0.0)] } else { [None, None] };
+        assert_eq!([&total["mean"], &total["stddev"]].map(Value::as_f64), expected);
+        assert_eq!([&total["mean"], &total["stddev"]].map(Value::is_null), [!is_known; 2]);
+        let table = report.to_string();
+        let row = table.lines().find(|row| row.split_whitespace().any(|cell| cell == "total"));
+        let cells: Vec<_> = row.unwrap().split_whitespace().collect();
+        assert_eq!(cells.contains(&"-"), !is_known, "{cells:?}");
+        assert_eq!(cells.contains(&"7.0"), is_known, "{cells:?}");
     }
 }
 

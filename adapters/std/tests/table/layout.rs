@@ -71,7 +71,7 @@ fn set(summary: &mut Summary, seconds: f64, numbers: Numbers) {
     (summary.count, summary.estimated_total) = (count, count);
     (summary.min, summary.max) = (min, max);
     (summary.p50, summary.p95, summary.p99, summary.p99_9) = (p50, p95, p99, p99_9);
-    summary.mean = FixedPoint::ratio(min / 2 + max / 2, 1);
+    summary.mean = Some(FixedPoint::ratio(min / 2 + max / 2, 1));
     summary.covered = Duration::from_secs_f64(seconds).as_nanos().try_into().unwrap();
     (summary.accuracy, summary.complete) = (Accuracy::Exact, true);
 }
@@ -442,7 +442,7 @@ fn assert_numbers(titles: &str, row: &str, summary: &Summary) {
     let Summary { count, min, max, p50, p95, p99, p99_9, .. } = *summary;
     let quantiles = [("p50", p50), ("p95", p95), ("p99", p99), ("p99.9", p99_9)];
     let all = quantiles.into_iter().chain([("count", count), ("min", min), ("max", max)]);
-    let mean = ("mean", summary.mean.to_f64());
+    let mean = ("mean", summary.mean.unwrap().to_f64());
     let rate = ("rate/s", float(count) * 1e9 / float(summary.covered));
     for (title, number) in all.map(|(title, number)| (title, float(number))).chain([mean, rate]) {
         let cell = cell(titles, row, title).unwrap();

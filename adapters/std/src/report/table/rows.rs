@@ -189,9 +189,10 @@ fn cells(
     };
     let show = |number: u64| aligned(value(unit, number));
     let quantile = |number: u64| mark(estimated, ESTIMATED, show(number));
-    let mean = match unit {
-        Unit::One if summary.mean.round() < 1_000 => format!("{:.1}", summary.mean.to_f64()),
-        _ => show(summary.mean.round()),
+    let mean = match (unit, summary.mean) {
+        (_, None) => "-".to_owned(),
+        (Unit::One, Some(mean)) if mean.round() < 1_000 => format!("{:.1}", mean.to_f64()),
+        (_, Some(mean)) => show(mean.round()),
     };
     [
         scope,

@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 use std::collections::HashMap;
 
-use tailwatch_core::{Outcomes, SlaState, Summary, Unit};
+use tailwatch_core::{FixedPoint, Outcomes, SlaState, Summary, Unit};
 
 use super::ReportTable;
 use crate::report::{EventReport, sla::SlaReport};
@@ -55,7 +55,11 @@ impl SortBy {
         match self {
             Self::Declaration => (false, 0.0),
             Self::TotalTime if is_plain => (true, 0.0),
-            Self::TotalTime => (false, mean.to_f64() * estimated_total as f64),
+            // A sum that is not known is larger than any other.
+            Self::TotalTime => {
+                let mean = mean.map_or(f64::INFINITY, FixedPoint::to_f64);
+                (false, mean * estimated_total as f64)
+            }
             Self::Count => (false, estimated_total as f64),
             Self::P99 => (is_plain, p99 as f64),
             Self::Max => (is_plain, max as f64),
