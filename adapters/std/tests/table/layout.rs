@@ -325,8 +325,9 @@ fn the_state_of_a_limit_is_in_the_row_that_shows_its_window() {
         // The report has no window of 10 s.
         (3, [Some("VIOLATED"), Some("ok"), Some("ok")]),
     ] {
-        limits.iter_mut().for_each(|limit| limit.state = SlaState::Ok);
-        limits[violated].state = SlaState::Violated;
+        for (number, limit) in limits.iter_mut().enumerate() {
+            limit.state = if number == violated { SlaState::Violated } else { SlaState::Ok };
+        }
         report.sla = limits.to_vec();
         let table = report.table().filter(|event| event.name == "event_bus_handle").to_string();
         let (titles, rows) = rows(&table);
