@@ -77,7 +77,7 @@ fn a_cancelled_drain_processes_earlier_records_and_stops_the_collector() {
                     (30_000, 0, 0)
                 );
                 assert!(
-                    report.to_string().contains("; stopped"),
+                    report.to_string().contains(", collector stopped"),
                     "the last report must be marked: {report}"
                 );
             });

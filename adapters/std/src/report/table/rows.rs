@@ -150,7 +150,7 @@ impl<'r> Rows<'r> {
             (self.has_unknown, format!("{UNKNOWN} not judged yet")),
             (
                 self.leaves_out,
-                "a window without a row has the samples of the next longer row".to_owned(),
+                "a window without a row has the samples of the next row".to_owned(),
             ),
         ];
         let marks = marks.into_iter().filter_map(|(is_used, text)| is_used.then_some(text));
