@@ -38,8 +38,8 @@
 //! | 2 of 3 | violated | violated |
 //! | 1 of 20 | ok | ok |
 //!
-//! Hung spans count as samples here, by their weight. While an event is sampled, one sample may
-//! weigh more than all missing ones.
+//! Hung spans stand for missing samples here, by their weight, but do not make the samples enough
+//! for the state ok. While an event is sampled, one sample may weigh more than all missing ones.
 //!
 //! A violation begins, and the state becomes violated, with the first evaluation that finds it. It
 //! is *raised* at once, or when it has lasted for as long as
@@ -190,11 +190,13 @@ impl Threshold {
     }
 
     /// Returns this threshold with its window changed to `window`.
+    #[must_use]
     pub const fn over(self, window: Duration) -> Self {
         Self { window, ..self }
     }
 
     /// Returns this threshold with its minimum number of samples changed to `min_samples`.
+    #[must_use]
     pub const fn min_samples(self, min_samples: u32) -> Self {
         Self { min_samples: MinSamples::Count(min_samples), ..self }
     }
@@ -214,18 +216,21 @@ impl Threshold {
     /// assert_eq!(threshold.raise_after, Duration::from_secs(2));
     /// assert_eq!(threshold.clear_after, Some(Duration::from_secs(10)));
     /// ```
+    #[must_use]
     pub const fn auto_min_samples(self) -> Self {
         Self { min_samples: MinSamples::Auto, ..self }
     }
 
     /// Returns this threshold with a delay before a violation is raised:
     /// [`raise_after`](Self::raise_after). 0 raises it at once.
+    #[must_use]
     pub const fn raise_after(self, raise_after: Duration) -> Self {
         Self { raise_after, ..self }
     }
 
     /// Returns this threshold with another time that the quantile must be within `max` before a
     /// violation ends: [`clear_after`](Self::clear_after). 0 ends it at once.
+    #[must_use]
     pub const fn clear_after(self, clear_after: Duration) -> Self {
         Self { clear_after: Some(clear_after), ..self }
     }

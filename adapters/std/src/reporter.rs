@@ -101,12 +101,13 @@ impl Reporter {
     /// Starts a reporter that shows the report as a table that is always up to date: on a terminal,
     /// each table replaces the one before, and is as wide as the terminal
     /// ([`ReportTable::for_terminal`](crate::ReportTable::for_terminal)). On any other stream, and
-    /// on a terminal with `TERM=dumb`, it does the same as [`table`](Self::table): each table begins
-    /// with its time.
+    /// on a terminal with `TERM=dumb`, it does the same as [`table`](Self::table): each table
+    /// begins with its time.
     ///
     /// What does not fit on the screen is left out, except in the report of a stopped collector.
     /// Nothing else should be written to the terminal meanwhile: the next table would overwrite
-    /// some of it. If the terminal becomes narrower, parts of earlier tables stay above.
+    /// some of it. If the terminal becomes narrower, or has less than 40 columns, parts of earlier
+    /// tables stay above.
     ///
     /// ```no_run
     /// use std::{io, time::Duration};

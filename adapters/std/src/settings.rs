@@ -234,8 +234,8 @@ macro_rules! settings {
             /// [`Builder::config_file`](crate::Builder::config_file) or the variable
             /// `TAILWATCH_CONFIG`.
             pub config_file: Setting<Option<PathBuf>>,
-            /// The limits in force of all events that existed at the start. The origin of those that
-            /// are declared with the events is [`Origin::Default`].
+            /// The limits in force of all events that existed at the start. The origin of those
+            /// that are declared with the events is [`Origin::Default`].
             pub limits: Vec<(EventId, Setting<Limit>)>,
             /// The limits that these have replaced.
             pub replaced_limits: Vec<ReplacedLimit>,

@@ -66,9 +66,10 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The rows that have a tag are those of `start`, those of a `duration` that was recorded with a
 /// tag, and those of `tag`: the second tag of an open span, or a tag whose record is gone. The row
 /// that ends a span has the tag of its START if that was read before it. The tags of the newest
-/// 65,536 open spans are kept. The END of a span that began at the same tick as another one of its
-/// event has no tag if their tags differ. A trace [with tag names](Self::with_tag_names)
-/// has one more column, `tag_name`, and a trace [with labels](Self::with_labels) has `labels`.
+/// 65,536 open spans are kept. The ENDs of spans of one event that began at the same tick with
+/// different tags have no tag; if only one of the STARTs was read before, they may have its tag. A
+/// trace [with tag names](Self::with_tag_names) has one more column, `tag_name`, and a trace [with
+/// labels](Self::with_labels) has `labels`.
 ///
 /// ```
 /// use tailwatch::{Collector, TraceWriter, Trading, measure};

@@ -169,7 +169,7 @@ fn a_limit_of_the_file_leaves_all_others_armed() {
     let at_run_time = Limit::Silence(Duration::from_millis(70));
     collector.set_limits(Trading::OrderPlacement, &[in_code, at_run_time]).unwrap();
     let explained = collector.explain();
-    let line = "  order_placement: at most 70.0 ms without a record (set at run time)\n";
+    let line = "  order_placement: at most 70.0 ms without a record (set after the start)\n";
     assert!(explained.contains(line) && !explained.contains("at most 12.0 ms"));
 }
 

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use support::{in_thread, in_turn, spin, until, without_hanging};
 use tailwatch::{
-    Builder, Collector, Event, Limit, LimitError, Quantile, SetLimitsError, SlaChange, SlaReport,
-    SlaState, Threshold, Trading, WindowSpec, measure, measure_tagged, parse_limits,
-    record_duration, record_start, record_value,
+    Builder, Collector, Event, EventId, Limit, LimitError, LimitOverrides, Quantile,
+    SetLimitsError, SlaChange, SlaReport, SlaState, Threshold, Trading, WindowSpec, measure,
+    measure_tagged, parse_limits, record_duration, record_start, record_value,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -485,4 +485,37 @@ fn a_parsed_limit_with_replace_drops_all_other_limits_of_its_event() {
     let error = parse_limits(&text.replace("true", "'yes'"), Trading::ALL).unwrap_err();
     let expected = "line 4: `replace` has type string; expected true or false";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_list_of_limits_shows_when_they_are_judged_and_reported() {
+    let _turn = in_turn();
+    let text = "[[sla]]\nevent = 'order_placement'\nquantile = 'p95'\nlimit = '20ms'\n\
+        min_samples = 4_000\nraise_after = '2s'\nclear_after = '500ms'\n\
+        [[sla]]\nevent = 'order_placement'\nquantile = 'p99'\nlimit = '50ms'\n\
+        min_samples = 'auto'\n";
+    let limits = parse_limits(text, Trading::ALL).unwrap();
+    let list = Collector::builder().limits(limits).start().unwrap().explain_limits();
+    for line in [
+        "  order_placement p95 over 60 s: at most 20.0 ms, judged from 4,000 samples on, raised \
+         after 2 s, cleared after 500 ms (builder)\n",
+        "  order_placement p99 over 60 s: at most 50.0 ms, judged with as many samples as it needs \
+         (builder)\n",
+        "  order_placement p95 over 60 s: at most 20.0 ms (declared with the event), by builder\n",
+    ] {
+        assert!(list.contains(line), "{line}{list}");
+    }
+}
+
+#[test]
+fn limits_of_an_event_that_the_collector_does_not_have_are_refused() {
+    let _turn = in_turn();
+    let unknown = EventId::new(2_000).unwrap();
+    let limit = Limit::Silence(Duration::from_secs(1));
+    for overrides in
+        [LimitOverrides::new().with(unknown, limit), LimitOverrides::new().dropping_others(unknown)]
+    {
+        let error = Collector::builder().limits(overrides).start().unwrap_err().to_string();
+        assert!(error.contains("2000"), "{error}");
+    }
 }

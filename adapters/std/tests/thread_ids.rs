@@ -94,7 +94,8 @@ fn a_registered_name_comes_with_the_number_of_its_thread() {
 #[test]
 fn ten_thousand_short_lived_threads_of_one_name_take_little_memory() {
     const THREADS: u64 = 10_000;
-    // All values are in one bucket, so histograms take as much memory after 100 threads as at the end.
+    // All values are in one bucket, so histograms take as much memory after 100 threads as at the
+    // end.
     const LOWEST: u64 = 10_000_000;
     let _turn = in_turn();
     let collector = Collector::builder().manual_drain().rings(8).start().unwrap();

@@ -327,8 +327,8 @@ fn each_reason_why_a_drain_cannot_start_is_an_error() {
     assert!(matches!(error, SpawnError::Stopped), "{error}");
 }
 
-/// Sets a single limit: no order of the last minute may take longer than 1 ms. The window is so long that
-/// the violation is not cleared during a test.
+/// Sets a single limit: no order of the last minute may take longer than 1 ms. The window is so
+/// long that the violation is not cleared during a test.
 fn with_a_limit(builder: Builder) -> Builder {
     let limit =
         Threshold::duration(Quantile::MAX, Duration::from_millis(1)).over(Duration::from_mins(1));

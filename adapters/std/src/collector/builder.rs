@@ -5,7 +5,7 @@ mod events;
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{Event, EventId, EventInfo, Shape, WindowSpec};
+use tailwatch_core::{Event, EventId, EventInfo, LimitError, Shape, WindowSpec};
 use tailwatch_record::collecting::OFF;
 
 use super::{
@@ -267,9 +267,9 @@ impl Builder {
         self
     }
 
-    /// Sets limits that override those declared with the events: each replaces the same limit of its
-    /// event, and [all others stay armed](LimitOverrides). A second call overrides the first one in
-    /// the same way.
+    /// Sets limits that override those declared with the events: each replaces the same limit of
+    /// its event, and [all others stay armed](LimitOverrides). A second call overrides the first
+    /// one in the same way. They do not reach events that are added after the start.
     ///
     /// Takes a list of events and limits, what [`parse_limits`](crate::parse_limits) returns, or
     /// [`LimitOverrides`].
@@ -326,6 +326,7 @@ impl Builder {
     /// together cause it.
     pub fn start(self) -> Result<Collector, BuildError> {
         let events = self.numbered_events().map_err(BuildError::Events)?;
+        self.check_overridden(&events)?;
         let settings = self.settings_for(&events).map_err(BuildError::Settings)?;
         self.start_with(events, settings.clone()).map_err(|error| settings.add_origin(error))
     }
@@ -381,6 +382,17 @@ impl Builder {
             settings.exact_samples.value = EXACT_SAMPLES_OF_MANY;
         }
         Ok(settings)
+    }
+
+    /// Returns an error if the limits of an event are overridden that is not one of these.
+    fn check_overridden(&self, events: &[EventInfo]) -> Result<(), BuildError> {
+        let is_unknown = |event: &&EventId| !events.iter().any(|info| info.id == **event);
+        match self.limits.iter().flat_map(LimitOverrides::events).find(is_unknown) {
+            Some(&event) => {
+                Err(BuildError::Limits { event, error: LimitError::UnknownEvent { id: event } })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns how many events the collector may have if it has these at the start.

@@ -12,8 +12,8 @@ use super::{
     EventReport, Report, health::Health, owned_data::OwnedData, statistics::Statistics, text,
 };
 
-/// The differences of all counts between two reports, the statistics of the samples that were added,
-/// and the time between the reports; returned by [`Report::diff`].
+/// The differences of all counts between two reports, the statistics of the samples that were
+/// added, and the time between the reports; returned by [`Report::diff`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ReportDiff {

@@ -7,11 +7,13 @@ use core::{fmt, time::Duration};
 use std::collections::VecDeque;
 
 use serde::{Serialize, Serializer};
-use tailwatch_core::{EventInfo, Limit, Quantile, SlaState, SlaStatus, Threshold, Unit};
+use tailwatch_core::{
+    EventInfo, Limit, MinSamples, Quantile, SlaState, SlaStatus, Threshold, Unit,
+};
 
 use super::{
     json,
-    text::{length, value, window_name},
+    text::{grouped, length, value, window_name},
 };
 use crate::{clock::nanos, events::labels::Labels};
 
@@ -71,6 +73,15 @@ pub struct SlaReport {
     pub raised: u64,
     /// The number of violations that were cleared.
     pub cleared: u64,
+    /// [`Threshold::min_samples`], or 1 for a limit on silence.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`, like the two below
+    pub min_samples: MinSamples,
+    /// [`Threshold::raise_after`], or zero for a limit on silence.
+    #[serde(skip)]
+    pub raise_after: Duration,
+    /// [`Threshold::clear_after`], or `None` for a limit on silence.
+    #[serde(skip)]
+    pub clear_after: Option<Duration>,
 }
 
 impl SlaReport {
@@ -88,6 +99,12 @@ impl SlaReport {
             }
             Limit::Silence(longest) => (None, longest, nanos(longest), Unit::Time),
         };
+        let (min_samples, raise_after, clear_after) = match status.limit {
+            Limit::Quantile(threshold) => {
+                (threshold.min_samples, threshold.raise_after, threshold.clear_after)
+            }
+            Limit::Silence(_) => (MinSamples::Count(1), Duration::ZERO, None),
+        };
         Self {
             event: info.name,
             labels,
@@ -102,6 +119,9 @@ impl SlaReport {
             since_unix_ns,
             raised: status.raised,
             cleared: status.cleared,
+            min_samples,
+            raise_after,
+            clear_after,
         }
     }
 }
@@ -118,6 +138,18 @@ impl fmt::Display for SlaReport {
 }
 
 impl SlaReport {
+    /// Returns the limit as it was set.
+    pub(crate) fn as_set(&self) -> Limit {
+        let Some(quantile) = self.quantile else { return Limit::Silence(self.window) };
+        let threshold = Threshold::value(quantile, self.limit).over(self.window);
+        let delayed = threshold.raise_after(self.raise_after);
+        let cleared = self.clear_after.map_or(delayed, |after| delayed.clear_after(after));
+        Limit::Quantile(match self.min_samples {
+            MinSamples::Count(samples) => cleared.min_samples(samples),
+            MinSamples::Auto => cleared.auto_min_samples(),
+        })
+    }
+
     fn write_quantile(&self, f: &mut fmt::Formatter<'_>, quantile: Quantile) -> fmt::Result {
         let Self { event, state, over, count, .. } = self;
         let (window, limit) = (length(self.window), value(self.unit, self.limit));
@@ -142,7 +174,8 @@ impl SlaReport {
             (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
             (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
         }
-        write!(f, ", {over} of {count} {} over", if *count == 1 { "sample" } else { "samples" })
+        let samples = if *count == 1 { "sample" } else { "samples" };
+        write!(f, ", {} of {} {samples} over", grouped(*over), grouped(*count))
     }
 
     fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,6 +290,9 @@ mod tests {
             since_unix_ns: None,
             raised,
             cleared: 0,
+            min_samples: MinSamples::Count(1),
+            raise_after: Duration::ZERO,
+            clear_after: None,
         }
     }
 

@@ -53,7 +53,7 @@ const MIN_WIDTH: usize = 40;
 /// | `p99` | the 99th percentile | last |
 /// | `p99.9` | the 99.9th percentile | sixth |
 /// | `max` | the largest sample | ninth |
-/// | `limit` | of the limits over the windows of the row: `VIOLATED` if any is, else `?` if any is not judged yet, else `ok`; empty if there is none | tenth |
+/// | `limit` | of the limits over the windows of the row: `VIOLATED` if any is, else `?` if any is not judged yet, else `ok`; empty if there is none. Limits on silence and over other windows are in the first row | tenth |
 ///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.
@@ -122,8 +122,9 @@ impl Report {
 }
 
 impl<'r> ReportTable<'r> {
-    /// Sets the order of the events, by default [`SortBy::TotalTime`] if there are more than 30.
-    /// Those with a violated limit come before all others, unless it is [`SortBy::Declaration`].
+    /// Sets the order of the events, by default [`SortBy::TotalTime`] if there are more than 30 or
+    /// the table is [cut](Self::top). Those with a violated limit come before all others, unless it
+    /// is [`SortBy::Declaration`].
     pub fn sorted_by(mut self, order: SortBy) -> Self {
         self.order = Some(order);
         self

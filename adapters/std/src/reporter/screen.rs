@@ -2,7 +2,7 @@
 
 use crate::report::{Report, table::terminal_size};
 
-/// The height of a terminal that does not tell its size.
+/// The height of a terminal whose size is not known.
 const HEIGHT: usize = 24;
 
 /// What a reporter has written to a terminal.
@@ -10,14 +10,25 @@ const HEIGHT: usize = 24;
 pub(super) struct Screen {
     /// The number of lines of the last table, all of which are above the cursor.
     lines: usize,
+    /// Whether the report of the stopped collector was shown.
+    is_final: bool,
 }
 
 impl Screen {
-    /// Returns what shows the table of a report in place of the last one.
+    /// Returns what shows the table of a report in place of the last one: nothing after the report
+    /// of the stopped collector, which never changes.
     pub(super) fn show(&mut self, report: &Report, table: &str) -> String {
         let height = terminal_size().map_or(HEIGHT, |(_, height)| height);
+        self.show_within(height, report.finished, table)
+    }
+
+    fn show_within(&mut self, height: usize, is_final: bool, table: &str) -> String {
+        if self.is_final {
+            return String::new();
+        }
+        self.is_final = is_final;
         // The last report stays on the terminal, so it has all of its lines.
-        self.replace(table, if report.finished { usize::MAX } else { height })
+        self.replace(table, if is_final { usize::MAX } else { height })
     }
 
     /// Returns what replaces the last table by this one. Only lines on the screen can be replaced,
@@ -87,7 +98,7 @@ mod tests {
             let mut texts = vec!["before\n".to_owned()];
             for lines in [3, 8, 1, 20, 20, 5] {
                 let (name, all) = (format!("of {lines}"), table(lines, &format!("of {lines}")));
-                texts.push(screen.replace(&all, height));
+                texts.push(screen.show_within(height, false, &all));
                 let shown = display(&texts, height);
                 assert_eq!(shown[0], "before");
                 assert_eq!(shown.last().map(String::as_str), Some(""), "the cursor is below");
@@ -100,8 +111,11 @@ mod tests {
                 let expected = (cut == 1).then(|| format!("… and {left_out} more lines"));
                 assert_eq!(more.first(), expected.as_ref());
             }
-            texts.push(screen.replace(&table(30, "last"), usize::MAX));
-            assert_eq!(display(&texts, height).len(), 32, "all of the last one");
+            // The report of a stopped collector may be shown several times.
+            for _ in 0..3 {
+                texts.push(screen.show_within(height, true, &table(30, "last")));
+            }
+            assert_eq!(display(&texts, height).len(), 32, "all of the last one, once");
         }
     }
 }

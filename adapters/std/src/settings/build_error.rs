@@ -179,7 +179,8 @@ impl fmt::Display for BuildError {
             Self::SliceBelowPeriod { window, slice } => write!(
                 f,
                 "the window of {window:?} has slices of {slice:?}, which is too short: the drain \
-                 reads the rings every {MIN_PERIOD:?} at most; cut the window into at most {} slices",
+                 reads the rings every {MIN_PERIOD:?} at most; cut the window into at most {} \
+                 slices",
                 (window.as_nanos() / MIN_PERIOD.as_nanos()).max(1)
             ),
             Self::NoRings => f.write_str(

@@ -4,14 +4,20 @@ use core::ops::Deref;
 
 use tailwatch_core::{Event, EventId, Limit};
 
+use super::limits_in_force::is_overridden;
+
 /// Limits that override those declared with the events: what
 /// [`Builder::limits`](crate::Builder::limits) takes and [`parse_limits`](crate::parse_limits)
 /// returns.
 ///
-/// Each limit replaces *the same limit* of its event: the one on the same quantile over the same
+/// Each limit replaces *the same limit* of its event: all on the same quantile over the same
 /// window, or the one on silence. If there is none, it is added. **All other limits stay armed**,
 /// unless the event's other limits are [dropped](Self::dropping_others). It dereferences to the
-/// slice of its limits.
+/// slice of its limits, which does not show whether others are dropped.
+///
+/// The start fails if the collector does not have an event. Those of a set without stated numbers
+/// have none before the start: declare their limits with the set, or set them with
+/// [`Collector::set_limits`](crate::Collector::set_limits).
 ///
 /// ```
 /// use core::time::Duration;
@@ -60,6 +66,25 @@ impl LimitOverrides {
         self
     }
 
+    /// Adds those of `later`, as if they were set after these: each of its limits replaces the same
+    /// limit, too.
+    #[must_use]
+    pub fn and(mut self, later: &Self) -> Self {
+        let is_replaced = |(event, limit): &(EventId, Limit)| {
+            later.dropping.contains(event)
+                || later.iter().any(|(of, by)| of == event && is_overridden(limit, by))
+        };
+        self.limits.retain(|limit| !is_replaced(limit));
+        self.limits.extend(&later.limits);
+        self.dropping.extend(&later.dropping);
+        self
+    }
+
+    /// Returns all events of which something is overridden.
+    pub(crate) fn events(&self) -> impl Iterator<Item = &EventId> {
+        self.limits.iter().map(|(event, _)| event).chain(&self.dropping)
+    }
+
     /// Returns the events whose other limits are dropped.
     pub(super) fn dropping(&self) -> &[EventId] {
         &self.dropping
@@ -71,15 +96,6 @@ impl Deref for LimitOverrides {
 
     fn deref(&self) -> &Self::Target {
         &self.limits
-    }
-}
-
-impl IntoIterator for LimitOverrides {
-    type Item = (EventId, Limit);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.limits.into_iter()
     }
 }
 

@@ -95,11 +95,21 @@ impl Settings {
 
     /// Returns the origin of the limit of `event` that has caused this error.
     pub(super) fn origin_of_limit(&self, event: EventId, error: &LimitError) -> Option<&Origin> {
-        let causes = |limit: &Limit| match error {
-            LimitError::Window { window } => {
-                matches!(limit, Limit::Quantile(threshold) if threshold.window == *window)
+        let threshold = |limit: &Limit| match limit {
+            Limit::Quantile(threshold) => Some(*threshold),
+            Limit::Silence(_) => None,
+        };
+        let causes = |limit: &Limit| match (error, threshold(limit)) {
+            (LimitError::Window { window }, Some(threshold)) => threshold.window == *window,
+            (LimitError::Delay { delay }, Some(threshold)) => {
+                threshold.raise_after == *delay || threshold.clear_after == Some(*delay)
             }
-            LimitError::Duplicate { limit: second } => limit == second,
+            (LimitError::Zero { quantile }, Some(threshold)) => {
+                threshold.max == 0 && *quantile == Some(threshold.quantile)
+            }
+            (LimitError::Zero { quantile }, None) => quantile.is_none(),
+            (LimitError::Window { .. } | LimitError::Delay { .. }, None) => false,
+            (LimitError::Duplicate { limit: second }, _) => limit == second,
             _ => true,
         };
         let mut of_event = self.limits.iter().rev().filter(|(id, _)| *id == event);

@@ -1,13 +1,14 @@
 //! The tags of the open spans in a trace, which the rows of their ENDs show as well.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use tailwatch_core::{EventId, Kind, Record};
 
 /// The most open spans that have an entry. An older one makes room for a newer one.
 const MAX_OPEN: usize = 65_536;
 
-/// Finds the tag of the START of an END or FORGET, if the START was read before it.
+/// Finds the tag of the START of an END or FORGET, if the START was read before it. Spans of one
+/// event that begin at the same tick can be taken for each other.
 #[derive(Debug, Default)]
 pub(super) struct OpenTags {
     open: HashMap<Begun, Open>,
@@ -37,6 +38,8 @@ impl OpenTags {
                 self.begin((event, record.ticks()), record.payload());
                 Some(record.payload())
             }
+            // An interval that would be negative: it closes no span.
+            Kind::Forget if record.is_negative_difference() => None,
             Kind::Forget => self.end((event, record.ticks())),
             kind if kind.outcome().is_some() => {
                 self.end((event, record.ticks().checked_sub(record.payload())?))
@@ -52,7 +55,8 @@ impl OpenTags {
             return;
         }
         if self.order.len() >= 2 * MAX_OPEN {
-            self.order.retain(|begun| self.open.contains_key(begun));
+            let mut kept = HashSet::new();
+            self.order.retain(|begun| self.open.contains_key(begun) && kept.insert(*begun));
         }
         while self.open.len() >= MAX_OPEN
             && let Some(oldest) = self.order.pop_front()

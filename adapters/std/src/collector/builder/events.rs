@@ -43,7 +43,8 @@ impl Builder {
     /// The drain adds a set in its next pass. [`Health::unlisted`](crate::Health::unlisted) counts
     /// what was measured before. If a set cannot be added, because there is no room
     /// ([`max_events`](Self::max_events)) or because of the name of an event, the rest of it stays
-    /// unlisted.
+    /// unlisted. An event for whose limits there is no room is measured without them, and counts as
+    /// breached.
     ///
     /// ```
     /// use tailwatch::{Collector, events, measure};

@@ -1,18 +1,18 @@
 //! The lines about limits in the text of `Collector::explain`.
 
 use core::fmt;
+use std::collections::HashMap;
 
-use tailwatch_core::{EventInfo, Limit, Threshold, Unit};
+use tailwatch_core::{EventId, EventInfo, Limit, MinSamples, Threshold, Unit};
 
 use crate::{
     clock::nanos,
     events::numbers::NamedEvent,
     report::{
-        Report,
-        sla::SlaReport,
-        text::{length, value},
+        EventReport, Report,
+        text::{grouped, length, value},
     },
-    settings::{Origin, Settings, limits_in_force::ReplacedLimit},
+    settings::{Origin, Setting, Settings, limits_in_force::ReplacedLimit},
 };
 
 /// Writes a line for each limit in force and for each that was replaced, with its origin.
@@ -25,39 +25,47 @@ pub(crate) struct LimitLines<'a> {
 
 impl fmt::Display for LimitLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "limits: {} in force", self.report.sla.len())?;
-        for limit in &self.report.sla {
-            match self.origin(limit) {
-                Some(origin) => writeln!(f, "  {} ({})", Bound::from(limit), SetBy(origin))?,
-                None => writeln!(f, "  {} (set at run time)", Bound::from(limit))?,
+        let Self { settings, report } = self;
+        // Looked up in maps, because there can be many thousand limits.
+        let events: HashMap<&str, &EventReport> =
+            report.events.iter().map(|event| (event.name, event)).collect();
+        let mut at_start: HashMap<EventId, Vec<&Setting<Limit>>> = HashMap::new();
+        for (event, limit) in &settings.limits {
+            at_start.entry(*event).or_default().push(limit);
+        }
+        writeln!(f, "limits: {} in force", report.sla.len())?;
+        for limit in &report.sla {
+            let as_set = limit.as_set();
+            let bound = Bound { event: limit.event, unit: limit.unit, limit: as_set };
+            let event = events.get(limit.event);
+            let of_event = event.and_then(|event| at_start.get(&event.id));
+            let set = of_event.into_iter().flatten().find(|set| set.value == as_set);
+            let later = || event.and_then(|event| self.origin_of_later(event, &as_set));
+            match set.map(|set| &set.origin).or_else(later) {
+                Some(origin) => writeln!(f, "  {bound} ({})", SetBy(origin))?,
+                None => writeln!(f, "  {bound} (set after the start)")?,
             }
         }
-        if !self.settings.replaced_limits.is_empty() {
+        if !settings.replaced_limits.is_empty() {
             f.write_str("limits that these replaced at the start:\n")?;
         }
-        for ReplacedLimit { event, limit, by } in &self.settings.replaced_limits {
-            let known = self.report.event(*event);
+        for ReplacedLimit { event, limit, by } in &settings.replaced_limits {
+            let known = report.event(*event);
             let (event, unit) = known.map_or(("unknown", Unit::Time), |of| (of.name, of.unit));
             let bound = Bound { event, unit, limit: limit.value };
-            let (from, by) = (SetBy(&limit.origin), SetBy(by));
-            writeln!(f, "  {bound} ({from}), by {by}")?;
+            writeln!(f, "  {bound} ({}), by {}", SetBy(&limit.origin), SetBy(by))?;
         }
         Ok(())
     }
 }
 
 impl LimitLines<'_> {
-    /// Returns what set a limit; `None` if the program did so at run time.
-    fn origin(&self, limit: &SlaReport) -> Option<&Origin> {
-        let event = self.report.events.iter().find(|event| event.name == limit.event)?;
-        let is_same = |set: &Limit| Bound::from(limit).is_same(set);
-        let mut at_start = self.settings.limits.iter().filter(|(id, _)| *id == event.id);
-        if let Some((_, set)) = at_start.find(|(_, set)| is_same(&set.value)) {
-            return Some(&set.origin);
-        }
+    /// Returns the line of the configuration file that has set a limit of an event that was made
+    /// after the start.
+    fn origin_of_later(&self, event: &EventReport, limit: &Limit) -> Option<&Origin> {
         let named = NamedEvent::new(&EventInfo::new(event.id, event.name));
         let mut later = self.settings.later_events.limits.iter();
-        let set = later.find(|later| later.selection.selects(&named) && is_same(&later.limit));
+        let set = later.find(|later| later.limit == *limit && later.selection.selects(&named));
         set.map(|later| &later.origin)
     }
 }
@@ -69,41 +77,33 @@ struct Bound<'a> {
     limit: Limit,
 }
 
-impl<'a> From<&'a SlaReport> for Bound<'a> {
-    fn from(report: &'a SlaReport) -> Self {
-        let SlaReport { event, unit, quantile, window, limit, .. } = *report;
-        let limit = match quantile {
-            Some(quantile) => Limit::Quantile(Threshold::value(quantile, limit).over(window)),
-            None => Limit::Silence(window),
-        };
-        Self { event, unit, limit }
-    }
-}
-
-impl Bound<'_> {
-    /// Returns whether the limit demands the same.
-    fn is_same(&self, limit: &Limit) -> bool {
-        self.limit.conflicts_with(limit)
-            && match (self.limit, limit) {
-                (Limit::Silence(one), Limit::Silence(other)) => one == *other,
-                _ => true,
-            }
-    }
-}
-
 impl fmt::Display for Bound<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event, unit, limit } = self;
-        match limit {
-            Limit::Quantile(Threshold { quantile, max, window, .. }) => {
-                let (window, max) = (length(*window), value(*unit, *max));
-                write!(f, "{event} {quantile} over {window}: at most {max}")
+        let Threshold { quantile, max, window, min_samples, raise_after, clear_after, .. } =
+            match limit {
+                Limit::Quantile(threshold) => threshold,
+                Limit::Silence(longest) => {
+                    let longest = value(Unit::Time, nanos(*longest));
+                    return write!(f, "{event}: at most {longest} without a record");
+                }
+            };
+        let (window, max) = (length(*window), value(*unit, *max));
+        write!(f, "{event} {quantile} over {window}: at most {max}")?;
+        match min_samples {
+            MinSamples::Count(0 | 1) => {}
+            MinSamples::Count(samples) => {
+                write!(f, ", judged from {} samples on", grouped(u64::from(*samples)))?;
             }
-            Limit::Silence(longest) => {
-                let longest = value(Unit::Time, nanos(*longest));
-                write!(f, "{event}: at most {longest} without a record")
-            }
+            MinSamples::Auto => f.write_str(", judged with as many samples as it needs")?,
         }
+        if !raise_after.is_zero() {
+            write!(f, ", raised after {}", length(*raise_after))?;
+        }
+        if let Some(clear_after) = clear_after {
+            write!(f, ", cleared after {}", length(*clear_after))?;
+        }
+        Ok(())
     }
 }
 

@@ -97,3 +97,32 @@ fn the_error_for_a_limit_that_cannot_be_watched_names_its_line() {
     let expected = "bot.toml:4: `sla`: the limits of the event `family_two` cannot be watched: ";
     assert!(message.starts_with(expected), "{message}");
 }
+
+#[test]
+fn the_error_for_a_limit_of_the_program_does_not_name_the_file() {
+    let text = "[[sla]]\nevent = 'order_fill'\nquantile = 'p99'\nlimit = '1ms'\n";
+    let error = LimitError::Zero { quantile: Some(Quantile::P95) };
+    let event = Trading::OrderFill.id();
+    let zero = Limit::Quantile(Threshold::value(Quantile::P95, 0));
+    let mut settings = Settings::default();
+    settings.override_limits_by_builder(&LimitOverrides::from(&[(event, zero)]));
+    settings.read_config(Path::new("bot.toml"), text.as_bytes(), &preset()).unwrap();
+    let message = settings.add_origin(BuildError::Limits { event, error }).to_string();
+    assert!(!message.contains("bot.toml"), "{message}");
+}
+
+#[test]
+fn later_overrides_replace_the_same_limits_of_earlier_ones() {
+    let threshold = |quantile, millis| Limit::Quantile(Threshold::duration(quantile, millis * MS));
+    let (fill, order) = (Trading::OrderFill, Trading::OrderPlacement);
+    let first = LimitOverrides::new()
+        .with(fill, threshold(Quantile::P95, 1))
+        .with(fill, threshold(Quantile::P99, 2))
+        .with(order, threshold(Quantile::P99, 3));
+    let second = LimitOverrides::new().with(fill, threshold(Quantile::P99, 4));
+    let both = first.and(&second.dropping_others(order));
+    let expected =
+        [(fill.id(), threshold(Quantile::P95, 1)), (fill.id(), threshold(Quantile::P99, 4))];
+    assert_eq!(*both, expected);
+    assert_eq!(both.dropping(), [order.id()]);
+}

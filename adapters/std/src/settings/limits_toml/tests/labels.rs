@@ -19,7 +19,7 @@ fn selected(selection: &str, events: &[EventInfo]) -> Result<Vec<EventId>, Parse
     let limits = parse_limits(&format!("[[sla]]\nmax_silence = '5s'\n{selection}\n"), events)?;
     let silence = Limit::Silence(Duration::from_secs(5));
     assert!(limits.iter().all(|(_, limit)| *limit == silence), "{limits:?}");
-    Ok(limits.into_iter().map(|(event, _)| event).collect())
+    Ok(limits.iter().map(|(event, _)| *event).collect())
 }
 
 /// Returns the message for a selection that is refused in its line `line`, counted from 0.
