@@ -176,13 +176,17 @@ impl fmt::Display for BuildError {
                 "the start needs {needed} bytes of memory, but only {available} bytes are \
                  available to this process; lower `ring_capacity` or the number of events"
             ),
-            Self::SliceBelowPeriod { window, slice } => write!(
-                f,
-                "the window of {window:?} has slices of {slice:?}, which is too short: the drain \
-                 reads the rings every {MIN_PERIOD:?} at most; cut the window into at most {} \
-                 slices",
-                (window.as_nanos() / MIN_PERIOD.as_nanos()).max(1)
-            ),
+            Self::SliceBelowPeriod { window, slice } => {
+                write!(
+                    f,
+                    "the window of {window:?} has slices of {slice:?}, shorter than the shortest \
+                     pause of the drain, {MIN_PERIOD:?}; write "
+                )?;
+                match window.as_nanos() / MIN_PERIOD.as_nanos() {
+                    0 => write!(f, "a window of at least {MIN_PERIOD:?}"),
+                    most => write!(f, "at most {most} slices, such as {window:?}/{most}"),
+                }
+            }
             Self::NoRings => f.write_str(
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
             ),
@@ -215,7 +219,7 @@ impl fmt::Display for BuildError {
                 write!(
                     f,
                     "no core {core} is available to pin the drain's thread to; the available cores \
-                     are {available:?}, or set none"
+                     are {available:?}; write one of them, or \"none\""
                 )
             }
             Self::Pin { core, source } => {

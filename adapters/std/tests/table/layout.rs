@@ -393,8 +393,8 @@ fn a_window_with_the_samples_of_the_next_longer_one_has_no_row() {
     let table = report.table().to_string();
     let (titles, lines) = rows(&table);
     assert_eq!(cell(titles, lines[0], "count").as_deref(), Some("0"), "{table}");
-    assert!(table.contains("a window without a row has the samples of the next row"), "{table}");
-    assert!(!report.table().all_windows().to_string().contains("without a row"));
+    assert!(table.contains("a missing row is the same as the row below it"), "{table}");
+    assert!(!report.table().all_windows().to_string().contains("missing row"));
 }
 
 #[test]

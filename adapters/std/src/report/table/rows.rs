@@ -148,7 +148,7 @@ impl<'r> Rows<'r> {
         let marks = [
             (self.has_incomplete, format!("{INCOMPLETE} incomplete (lost or sampled)")),
             (self.has_unknown, format!("{UNKNOWN} not judged yet")),
-            (self.leaves_out, "a window without a row has the samples of the next row".to_owned()),
+            (self.leaves_out, "a missing row is the same as the row below it".to_owned()),
         ];
         let marks = marks.into_iter().filter_map(|(is_used, text)| is_used.then_some(text));
         error.into_iter().chain(marks).collect::<Vec<_>>().join("; ")
