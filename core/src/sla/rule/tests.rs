@@ -1,6 +1,9 @@
 use proptest::{collection::vec, prelude::*};
 
-use super::{SlaState::*, *};
+use super::{
+    SlaState::{Unknown, Violated},
+    *,
+};
 
 /// The threshold of all tests: values above this exceed it.
 const MAX: u64 = 5;
@@ -56,7 +59,7 @@ fn with_auto_the_verdict_is_that_of_the_samples_and_the_missing_ones_as_zeros() 
                     } else if samples < least {
                         Unknown
                     } else {
-                        Ok
+                        SlaState::Ok
                     };
                     let (n, k, hung) = (samples as u64, over as u64, hung as u64);
                     let found = found_with_auto(ppm, n, k, hung);
@@ -76,19 +79,19 @@ fn with_auto_few_samples_decide_only_what_more_cannot_change() {
         (950_000, 1, 0, 0, Unknown),
         (950_000, 1, 1, 0, Unknown),
         (950_000, 3, 2, 0, Violated),
-        (950_000, 20, 1, 0, Ok),
+        (950_000, 20, 1, 0, SlaState::Ok),
         (950_000, 0, 0, 1, Unknown),
         (950_000, 0, 0, 2, Violated),
         (990_000, 99, 1, 0, Unknown),
-        (990_000, 100, 1, 0, Ok),
+        (990_000, 100, 1, 0, SlaState::Ok),
         (990_000, 2, 2, 0, Violated),
         (999_000, 999, 1, 0, Unknown),
-        (999_000, 1_000, 1, 0, Ok),
-        (999_999, 1_000_000, 1, 0, Ok),
+        (999_000, 1_000, 1, 0, SlaState::Ok),
+        (999_999, 1_000_000, 1, 0, SlaState::Ok),
         (1_000_000, 1, 1, 0, Violated),
-        (1_000_000, 1, 0, 0, Ok),
+        (1_000_000, 1, 0, 0, SlaState::Ok),
         (500_000, 1, 1, 0, Unknown),
-        (500_000, 2, 1, 0, Ok),
+        (500_000, 2, 1, 0, SlaState::Ok),
         (500_000, 2, 2, 0, Violated),
         (0, 1, 1, 0, Violated),
     ] {
@@ -107,7 +110,7 @@ fn missing_samples_have_a_weight_of_1_whatever_that_of_the_others() {
     // 11 samples of weight 8, and 9 missing ones: 5 % of 97 are 4.
     assert_eq!(found(88, 8, 11), Violated);
     // 20 samples, so none is missing: 5 % of 160 are 8.
-    assert_eq!((found(160, 8, 20), found(160, 16, 20)), (Ok, Violated));
+    assert_eq!((found(160, 8, 20), found(160, 16, 20)), (SlaState::Ok, Violated));
 }
 
 #[test]
@@ -150,9 +153,9 @@ fn by_definition(past: &[(u64, SlaState)], raise: u64, clear: u64) -> Vec<(bool,
             let is_raised = !was_raised && is_over(raise);
             violation = Some((first, was_raised || is_raised));
             results.push((is_raised, Violated));
-        } else if found == Ok && is_over(clear) {
+        } else if found == SlaState::Ok && is_over(clear) {
             violation = None;
-            results.push((was_raised, Ok));
+            results.push((was_raised, SlaState::Ok));
         } else {
             results.push((false, Violated));
         }
@@ -161,7 +164,7 @@ fn by_definition(past: &[(u64, SlaState)], raise: u64, clear: u64) -> Vec<(bool,
 }
 
 /// What evaluations find, with the frequencies of a random sequence.
-const FOUND: [SlaState; 5] = [Ok, Ok, Violated, Violated, Unknown];
+const FOUND: [SlaState; 5] = [SlaState::Ok, SlaState::Ok, Violated, Violated, Unknown];
 
 proptest! {
     #[test]
@@ -194,16 +197,16 @@ fn a_violation_is_raised_only_after_its_delay() {
         // (tick, state found, whether a violation is raised or cleared, resulting state)
         (1, Violated, false, Violated),
         (10, Violated, false, Violated),
-        (11, Ok, false, Violated),
-        (14, Ok, false, Violated),
+        (11, SlaState::Ok, false, Violated),
+        (14, SlaState::Ok, false, Violated),
         (15, Violated, false, Violated), // restarts both delays
         (24, Violated, false, Violated),
         (25, Violated, true, Violated),
-        (30, Ok, false, Violated),
-        (35, Ok, true, Ok),
+        (30, SlaState::Ok, false, Violated),
+        (35, SlaState::Ok, true, SlaState::Ok),
         (40, Violated, false, Violated),
-        (41, Ok, false, Violated),
-        (46, Ok, false, Ok), // ends without having been raised
+        (41, SlaState::Ok, false, Violated),
+        (46, SlaState::Ok, false, SlaState::Ok), // ends without having been raised
         (50, Violated, false, Violated),
         (60, Unknown, true, Violated), // nothing has shown that it is over
     ];
@@ -230,15 +233,15 @@ fn a_violation_is_raised_at_once_and_cleared_after_the_hold_time() {
     let steps = [
         // (tick, state found, whether a violation is raised or cleared, resulting state)
         (0, Unknown, false, Unknown),
-        (1, Ok, false, Ok),
+        (1, SlaState::Ok, false, SlaState::Ok),
         (2, Violated, true, Violated),
         (3, Violated, false, Violated),
-        (4, Ok, false, Violated),
-        (13, Ok, false, Violated),
+        (4, SlaState::Ok, false, Violated),
+        (13, SlaState::Ok, false, Violated),
         (13, Violated, false, Violated), // restarts the hold time
-        (20, Ok, false, Violated),
+        (20, SlaState::Ok, false, Violated),
         (40, Unknown, false, Violated), // too few samples to clear it
-        (41, Ok, true, Ok),
+        (41, SlaState::Ok, true, SlaState::Ok),
         (42, Unknown, false, Unknown),
         (43, Violated, true, Violated),
     ];
@@ -255,8 +258,8 @@ fn any_record_ends_a_silence() {
     let steps = [
         // (tick, tick of the last record, resulting state)
         (500, None, Unknown),
-        (510, Some(505), Ok),
-        (605, Some(505), Ok),
+        (510, Some(505), SlaState::Ok),
+        (605, Some(505), SlaState::Ok),
         (606, Some(505), Violated),
     ];
     for (now, seen, state) in steps {
@@ -264,7 +267,10 @@ fn any_record_ends_a_silence() {
         assert_eq!(silence.watch.state, state, "at {now}");
     }
     assert!(silence.evaluate(Some(607), 607, 608));
-    assert_eq!((silence.watch.state, silence.watch.raised, silence.watch.cleared), (Ok, 1, 1));
+    assert_eq!(
+        (silence.watch.state, silence.watch.raised, silence.watch.cleared),
+        (SlaState::Ok, 1, 1)
+    );
 }
 
 #[test]
