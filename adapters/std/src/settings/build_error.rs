@@ -176,17 +176,7 @@ impl fmt::Display for BuildError {
                 "the start needs {needed} bytes of memory, but only {available} bytes are \
                  available to this process; lower `ring_capacity` or the number of events"
             ),
-            Self::SliceBelowPeriod { window, slice } => {
-                write!(
-                    f,
-                    "the window of {window:?} has slices of {slice:?}, shorter than the shortest \
-                     pause of the drain, {MIN_PERIOD:?}; write "
-                )?;
-                match window.as_nanos() / MIN_PERIOD.as_nanos() {
-                    0 => write!(f, "a window of at least {MIN_PERIOD:?}"),
-                    most => write!(f, "at most {most} slices, such as {window:?}/{most}"),
-                }
-            }
+            Self::SliceBelowPeriod { window, slice } => f.write_str(&short_slices(*window, *slice)),
             Self::NoRings => f.write_str(
                 "0 rings are not enough: each recording thread needs a ring, so set at least 1",
             ),
@@ -256,6 +246,17 @@ impl fmt::Display for BuildError {
             Self::Settings(error) => error.fmt(f),
         }
     }
+}
+
+fn short_slices(window: Duration, slice: Duration) -> String {
+    let fix = match window.as_nanos() / MIN_PERIOD.as_nanos() {
+        0 => format!("a window of at least {MIN_PERIOD:?}"),
+        most => format!("at most {most} slices, such as {window:?}/{most}"),
+    };
+    format!(
+        "the window of {window:?} has slices of {slice:?}, shorter than the shortest pause of the \
+         drain, {MIN_PERIOD:?}; write {fix}"
+    )
 }
 
 fn other_clock(source: ClockSource, in_use: ClockSource) -> String {
