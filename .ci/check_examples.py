@@ -1,4 +1,5 @@
-"""Runs the small examples to their end and checks their output, also on a terminal and where it cannot be written.
+"""Runs the small examples to their end and checks their output, also on a terminal and where it
+cannot be written.
 
     check_examples.py FOLDER
 
@@ -61,14 +62,19 @@ SERIAL = b"".join(
 # any.
 CASES = [
     ("quickstart", [], [r"^1000 orders: p50 \d+ ns, p99 \d+ ns, max \d+ ns$"]),
-    ("periodic_report", ["lines.jsonl"], [r"^in \d\.\d\d s:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "]),
+    (
+        "periodic_report",
+        ["lines.jsonl"],
+        [r"^in \d\.\d\d s:$", r"^candle_processing: \d+, p50 ", r"^gc_pause: \d+, p50 "],
+    ),
     (
         "custom_events",
         [],
         [
             r"^decode +\S+ +\S+ +1,000 ",
             r"^packets_waiting +\S+ +\S+ +1,000 ",
-            r"^violated: round_trip p99 over 60 s is 7\.00 ms \(limit 5\.00 ms\), 1 of 1 sample over$",
+            r"^violated: round_trip p99 over 60 s is 7\.00 ms "
+            r"\(limit 5\.00 ms\), 1 of 1 sample over$",
             r"^heartbeat p95: 80000 ns as measured, 4[0-9]{8} ns corrected for coordinated omission$",
         ],
     ),
@@ -200,11 +206,13 @@ def closed(folder, name, arguments, _, given=b""):
 
 
 def on_terminal(program, columns, lines, **environment):
-    """Returns what a program writes to a terminal of this size, on which its outputs and its input are."""
+    """Returns what a program writes to a terminal of this size, which has its outputs and input."""
     terminal, program_side = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **environment}
-    run = subprocess.Popen([program], stdin=program_side, stdout=program_side, stderr=program_side, env=environment)
+    run = subprocess.Popen(
+        [program], stdin=program_side, stdout=program_side, stderr=program_side, env=environment
+    )
     os.close(program_side)
     output = b""
     try:
@@ -218,9 +226,10 @@ def on_terminal(program, columns, lines, **environment):
 
 
 def tables_on_terminals(folder):
-    """Returns what is wrong with tables on terminals: with their width, their colours, or the place of a new one."""
+    """Returns what is wrong with tables on terminals: with their width, colours or place."""
     problems = []
-    red, custom, live = "\x1b[1;31mVIOLATED\x1b[0m", folder / "custom_events", folder / "periodic_report"
+    red = "\x1b[1;31mVIOLATED\x1b[0m"
+    custom, live = folder / "custom_events", folder / "periodic_report"
     for columns in (50, 70, 150):
         plain = on_terminal(custom, columns, 40, NO_COLOR="1")
         if "\x1b" in plain or "VIOLATED" not in plain:
@@ -232,11 +241,14 @@ def tables_on_terminals(folder):
         coloured = on_terminal(custom, columns, 40)
         if coloured.count(red) != 1:
             problems.append(f"expected VIOLATED in red: {coloured!r}")
-    for lines, environment, replaces in ((40, {}, True), (6, {}, True), (40, {"TERM": "dumb"}, False)):
+    terminals = ((40, {}, True), (6, {}, True), (40, {"TERM": "dumb"}, False))
+    for lines, environment, replaces in terminals:
         tables = on_terminal(live, 80, lines, **environment)
         up = [int(count) for count in re.findall(r"\x1b\[(\d+)F\x1b\[J\d{4}-", tables)]
-        if (len(up) >= 2) != replaces or ("\x1b" in tables) != replaces or max(up, default=0) >= lines:
-            problems.append(f"{lines} lines, {environment}: each table but the first must replace one: {tables!r}")
+        is_replaced = (len(up) >= 2, "\x1b" in tables)
+        if is_replaced != (replaces, replaces) or max(up, default=0) >= lines:
+            where = f"{lines} lines, {environment}"
+            problems.append(f"{where}: each table but the first must replace one: {tables!r}")
     return problems
 
 

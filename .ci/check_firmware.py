@@ -227,7 +227,8 @@ def self_test():
     if not judge("", 1):
         problems.append("no output and status 1: not rejected")
     logged = 'first Summary(EventSummary { event: EventId(1), name: "task", unit: Time, window: Some(Duration { secs: 1, '
-    logged += "nanos: 0 }), summary: Summary { count: 3, mean: Some(5.5), p99_9: 9, accuracy: WithinPpm(17), complete: true } })"
+    logged += "nanos: 0 }), summary: Summary { count: 3, mean: Some(5.5), p99_9: 9, "
+    logged += "accuracy: WithinPpm(17), complete: true } })"
     printed = "first summary event=task unit=Time window_ms=1000 count=3 mean=5.5 p99.9=9 error_ppm=17 complete=true"
     if plain(logged) != printed:
         problems.append(f"a logged line is converted to {plain(logged)}, expected {printed}")

@@ -19,11 +19,12 @@
 //!
 //! The states of a threshold:
 //!
-//! | state | meaning |
-//! |---|---|
-//! | unknown | it was not evaluated yet; or there are too few samples, hung spans do not make the quantile exceed the threshold, and no violation is going on |
-//! | ok | there are enough samples, the quantile does not exceed the threshold, and no violation is going on |
-//! | violated | the quantile exceeds the threshold, and there are enough samples or hung spans are among them; or a violation has not ended yet |
+//! - *unknown*: it was not evaluated yet; or there are too few samples, hung spans do not make the
+//!   quantile exceed the threshold, and no violation is going on
+//! - *ok*: there are enough samples, the quantile does not exceed the threshold, and no violation is
+//!   going on
+//! - *violated*: the quantile exceeds the threshold, and there are enough samples or hung spans are
+//!   among them; or a violation has not ended yet
 //!
 //! How many samples are enough is a property of the threshold, [`MinSamples`]: a number, 1 by
 //! default, or *auto*. Auto is the number that the quantile needs, ⌈1 / (1 − q)⌉: 20 for p95, 100

@@ -40,7 +40,8 @@ fn check_quantiles(summary: &Summary, values: impl Iterator<Item = u64>, slack: 
     let Accuracy::WithinPpm(stated) = summary.accuracy else {
         panic!("the quantiles are exact, but not all samples are kept: {summary:?}")
     };
-    // Of the four quantiles, 1 ns is the largest part of the smallest, whose sample may be 1 ns less.
+    // Of the four quantiles, 1 ns is the largest part of the smallest, whose sample may be 1 ns
+    // less.
     let allowed = 12_000 + 1_000_001 / summary.p50.saturating_sub(1).max(1);
     assert!(u64::from(stated) <= allowed, "{stated} ppm of {:?}", summary.p50);
 }

@@ -53,7 +53,10 @@ const MIN_WIDTH: usize = 40;
 /// | `p99` | the 99th percentile | last |
 /// | `p99.9` | the 99.9th percentile | sixth |
 /// | `max` | the largest sample | ninth |
-/// | `limit` | of the limits over the windows of the row: `VIOLATED` if any is, else `?` if any is not judged yet, else `ok`; empty if there is none. Limits on silence and over other windows are in the first row | tenth |
+/// | `limit` | the state of the limits over the windows of the row | tenth |
+///
+/// The state is `VIOLATED` if any of the limits is violated, else `?` if any is not judged yet, else
+/// `ok`, and empty if there is none. Limits on silence and over other windows are in the first row.
 ///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.
