@@ -19,7 +19,9 @@ mod thread_labels;
 use core::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec};
+use tailwatch_core::{
+    CoveredOutcomes, Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec,
+};
 
 use self::{health::Health, sla::SlaReport, statistics::Statistics, text::window_name};
 use crate::{
@@ -116,6 +118,12 @@ pub struct EventReport {
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
+    /// Which spans `windows` and `total` cover, by outcome. JSON calls it `of`.
+    #[serde(rename = "of", serialize_with = "json::text")]
+    pub covered: CoveredOutcomes,
+    /// The statistics of the event's failed spans since the start: those that ended with another
+    /// outcome than `Ok`. `None` if there are none.
+    pub failed: Option<Box<Statistics>>,
     /// The number of the event's spans that ended since the start, by outcome: each END that was
     /// drained counts as 1, whatever its weight. Discarded spans are not included.
     #[serde(serialize_with = "json::outcomes")]
@@ -152,6 +160,9 @@ pub struct WindowReport {
     pub length: Duration,
     /// The statistics over the window, or `None` if the window has no sample.
     pub statistics: Option<Statistics>,
+    /// The statistics of the failed spans in the window, or `None` if there are none. The event's
+    /// [`covered`](EventReport::covered) shows whether `statistics` covers them, too.
+    pub failed: Option<Box<Statistics>>,
 }
 
 impl InFlight {
@@ -181,9 +192,11 @@ impl EventReport {
             unit: info.unit,
             windows: windows
                 .iter()
-                .map(|window| WindowReport { length: window.length, statistics: None })
+                .map(|spec| WindowReport { length: spec.length, statistics: None, failed: None })
                 .collect(),
             total: None,
+            covered: info.outcomes,
+            failed: None,
             outcomes: Outcomes::default(),
             in_flight: InFlight::default(),
         }
@@ -227,7 +240,7 @@ impl Report {
 /// Writes windows as a map from the name of the window, such as `60s`, to its statistics.
 fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(windows.len()))?;
-    for WindowReport { length, statistics } in windows {
+    for WindowReport { length, statistics, .. } in windows {
         map.serialize_entry(&window_name(*length), statistics)?;
     }
     map.end()

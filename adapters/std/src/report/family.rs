@@ -36,7 +36,9 @@ impl Report {
         let members: Vec<_> = named().filter(is_member).collect();
         let window = |(number, window): (usize, &WindowReport)| WindowReport {
             length: window.length,
-            statistics: sum(members.iter().map(|event| &event.windows[number].statistics)),
+            statistics: sum(members.iter().flat_map(|event| &event.windows[number].statistics)),
+            failed: sum(members.iter().flat_map(|event| event.windows[number].failed.as_deref()))
+                .map(Box::new),
         };
         Some(EventReport {
             id: EventId::UNNUMBERED,
@@ -45,7 +47,9 @@ impl Report {
             labels: Labels::default(),
             unit: first.unit,
             windows: first.windows.iter().enumerate().map(window).collect(),
-            total: sum(members.iter().map(|event| &event.total)),
+            total: sum(members.iter().flat_map(|event| &event.total)),
+            covered: first.covered,
+            failed: sum(members.iter().flat_map(|event| event.failed.as_deref())).map(Box::new),
             outcomes: members.iter().fold(Outcomes::default(), |mut sum, event| {
                 sum.ok += event.outcomes.ok;
                 sum.error += event.outcomes.error;
@@ -68,8 +72,8 @@ impl Report {
 }
 
 /// Returns the statistics of all samples together, or `None` if there are none.
-fn sum<'s>(parts: impl Iterator<Item = &'s Option<Statistics>>) -> Option<Statistics> {
-    let parts: Vec<&Statistics> = parts.flatten().collect();
+fn sum<'s>(parts: impl Iterator<Item = &'s Statistics>) -> Option<Statistics> {
+    let parts: Vec<&Statistics> = parts.collect();
     let first = parts.first()?;
     let data = OwnedData::sum(parts.iter().map(|part| part.data()));
     let covered = parts.iter().map(|part| part.summary.covered).max().unwrap_or_default();

@@ -64,6 +64,18 @@ pub(super) fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_u16(id.get())
 }
 
+/// Writes a value as [`text`] does, or `null` if there is none.
+#[expect(clippy::ref_option, reason = "the signature that serde requires")]
+pub(super) fn optional_text<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Writes a value as the text that its `Display` produces.
 pub(crate) fn text<T: fmt::Display, S: Serializer>(
     value: &T,

@@ -24,6 +24,7 @@ pub struct ReplacedLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Quantile(Quantile, Duration),
+    Errors(Duration),
     Silence,
 }
 
@@ -31,6 +32,7 @@ impl Subject {
     fn of(limit: &Limit) -> Self {
         match limit {
             Limit::Quantile(threshold) => Self::Quantile(threshold.quantile, threshold.window),
+            Limit::Errors(threshold) => Self::Errors(threshold.window),
             Limit::Silence(_) => Self::Silence,
         }
     }
@@ -38,8 +40,14 @@ impl Subject {
 
 /// Returns the limits that are declared with an event.
 pub(crate) fn declared(info: &EventInfo) -> impl Iterator<Item = Limit> {
+    let errors = info.max_error_rate.map(Limit::Errors);
     let silence = info.max_silence.map(Limit::Silence);
-    info.limits.iter().copied().map(Limit::Quantile).chain(silence)
+    info.limits.iter().copied().map(Limit::Quantile).chain(errors).chain(silence)
+}
+
+/// Returns the declaration of an event without the limits that are declared with it.
+pub(crate) fn without_limits(info: &EventInfo) -> EventInfo {
+    EventInfo { limits: &[], max_error_rate: None, max_silence: None, ..*info }
 }
 
 /// Returns whether the first limit, of an event, is overridden by the second, of the same event.
@@ -96,7 +104,7 @@ impl Settings {
     /// Returns the origin of the limit of `event` that has caused this error.
     pub(super) fn origin_of_limit(&self, event: EventId, error: &LimitError) -> Option<&Origin> {
         let threshold = |limit: &Limit| match limit {
-            Limit::Quantile(threshold) => Some(*threshold),
+            Limit::Quantile(threshold) | Limit::Errors(threshold) => Some(*threshold),
             Limit::Silence(_) => None,
         };
         let causes = |limit: &Limit| match (error, threshold(limit)) {
