@@ -434,29 +434,41 @@ impl<S: Storage> Aggregator<S> {
         origin: &SpanOrigin,
     ) {
         let (is_future, tick) = (self.is_future(ticks), ticks.min(self.now));
+        let has_failed = origin.has_failed();
+        let is_summarized = !has_failed || self.state(row).covers_failed;
         // A tick that has left a window is late for it, even if staged samples are as old.
         let is_covered = !is_future
             && self.state(row).staged.covers(tick)
             && (!Self::COMMITS_LATE || tick >= self.first_in_all_windows());
         let mut is_late = !is_covered && self.prepare_staging(row, tick, is_future);
-
-        let shape = self.shape();
-        let StorageParts { rows, samples, .. } = self.storage.parts();
-        let state = &mut rows[row];
-        let membership =
-            if is_future { Membership::NONE } else { Membership::new(tick, state.staged.slices) };
-        let buffer = (row * shape.samples, shape.samples);
-        let is_staged = stage::<S>(state, samples, buffer, weighted, membership);
-        let is_slow = !is_staged && self.finish_staging(row, weighted, origin);
-        is_late |= !is_future && self.tally(row, weighted, tick, origin.has_failed());
+        let is_slow = if is_summarized {
+            let shape = self.shape();
+            let StorageParts { rows, samples, .. } = self.storage.parts();
+            let state = &mut rows[row];
+            let membership = if is_future {
+                Membership::NONE
+            } else {
+                Membership::new(tick, state.staged.slices)
+            };
+            let buffer = (row * shape.samples, shape.samples);
+            let is_staged = stage::<S>(state, samples, buffer, weighted, membership);
+            !is_staged && self.finish_staging(row, weighted, origin)
+        } else {
+            !S::ABSENT.slowest
+                && self.add_exemplar(row, weighted.value(), (!is_future).then_some(tick), origin)
+        };
+        is_late |= !is_future && self.tally(row, weighted, tick, has_failed);
         if is_future {
             self.counters.clock_anomalies += 1;
             self.commit_staged(row, false);
         }
         self.counters.late += u64::from(is_late);
         // What only few samples need follows.
+        if has_failed && self.shape().failed > 0 {
+            self.add_to_failed(row, weighted, (!is_future).then_some(tick));
+        }
         if !S::ABSENT.corrected && self.state(row).corrected > 0 {
-            self.correct(row, weighted, (!is_future).then_some(tick), false);
+            self.correct(row, weighted, (!is_future).then_some(tick), !is_summarized);
         }
         if is_slow && origin.awaits_tag {
             self.in_flight().await_tag(row_number(row), origin.start);
@@ -594,6 +606,7 @@ impl<S: Storage> Aggregator<S> {
 /// Creates the exemplar of a sample. `value` is in internal units.
 pub(super) fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
     let exemplar = Exemplar::new(value, origin.start, origin.tag, origin.source);
-    let exemplar = origin.outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
+    let outcome = origin.kind.outcome();
+    let exemplar = outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
     if origin.awaits_tag { exemplar.awaiting_tag() } else { exemplar }
 }

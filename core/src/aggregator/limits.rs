@@ -51,8 +51,9 @@ impl<S: Storage> Aggregator<S> {
         let limits = if room == 0 { &[] } else { info.limits };
         let errors = if room == 0 { None } else { info.max_error_rate };
         let thresholds = limits.iter().copied().map(Limit::Quantile);
-        let limits =
-            thresholds.chain(errors.map(Limit::Errors)).chain(info.max_silence.map(Limit::Silence));
+        let limits = thresholds
+            .chain(errors.copied().map(Limit::Errors))
+            .chain(info.max_silence.map(Limit::Silence));
         self.replace_limits(info.id, &limits)
     }
 

@@ -33,7 +33,7 @@ fn infos() -> [EventInfo; EVENTS] {
         EventInfo {
             limits: DECLARED,
             outcomes: CoveredOutcomes::Any,
-            max_error_rate: Some(DECLARED_ERROR_RATE),
+            max_error_rate: Some(&DECLARED_ERROR_RATE),
             max_silence: Some(DECLARED_SILENCE),
             ..EventInfo::new(id(1), "second")
         },

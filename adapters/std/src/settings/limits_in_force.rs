@@ -40,7 +40,7 @@ impl Subject {
 
 /// Returns the limits that are declared with an event.
 pub(crate) fn declared(info: &EventInfo) -> impl Iterator<Item = Limit> {
-    let errors = info.max_error_rate.map(Limit::Errors);
+    let errors = info.max_error_rate.copied().map(Limit::Errors);
     let silence = info.max_silence.map(Limit::Silence);
     info.limits.iter().copied().map(Limit::Quantile).chain(errors).chain(silence)
 }
