@@ -112,8 +112,16 @@ fn fixed_report() -> Report {
         set(summary, seconds, numbers);
         summary.complete = false;
     }
-    (report.events[2].outcomes.ok, report.events[2].outcomes.error) = (1_467, 9);
-    report.events[2].outcomes.cancelled = 4;
+    let orders = &mut report.events[2];
+    (orders.outcomes.ok, orders.outcomes.error, orders.outcomes.cancelled) = (1_480, 9, 4);
+    // Rejections, and a time-out that is older than the shorter windows.
+    let failed = orders.total.clone().map(Box::new);
+    orders.failed.clone_from(&failed);
+    orders.windows[2].failed = failed;
+    for failed in [&mut orders.failed, &mut orders.windows[2].failed] {
+        let summary = &mut failed.as_mut().unwrap().summary;
+        set(summary, 15.2, [13, 60, 5_000_000_000, 63, 71, 5_000_000_000, 5_000_000_000]);
+    }
     for (summary, seconds) in summaries(&mut report, 3).into_iter().zip([1.0, 5.0, 15.2, 15.2]) {
         set(summary, seconds, [152_011, 0, 4_096, 3, 17, 1_020, 4_001]);
     }
@@ -121,6 +129,9 @@ fn fixed_report() -> Report {
     for (summary, seconds) in summaries(&mut report, 4).into_iter().zip([1.0, 5.0, 15.2, 15.2]) {
         let once = 80_412_007;
         set(summary, seconds, [1, once, once, once, once, once, once]);
+    }
+    for (event, ok) in [(0, 9), (1, 41_885), (4, 1)] {
+        report.events[event].outcomes.ok = ok;
     }
     report.events[4].windows[0].statistics = None;
     report.events[4].windows[1].statistics = None;
@@ -245,7 +256,8 @@ fn no_line_is_wider_than_the_table_and_numbers_end_at_the_same_place() {
     }
     report.events.truncate(2);
     report.events.iter_mut().for_each(|event| event.name = "a");
-    let (table, unlimited) = (report.table().to_string(), report.table().width(usize::MAX));
+    let (table, unlimited) =
+        (report.table().width(110).to_string(), report.table().width(usize::MAX));
     assert!(rows(&table).0.starts_with("event  window "), "{table}");
     assert_eq!(rows(&unlimited.to_string()).0, rows(&table).0, "all columns fit");
 }
@@ -259,7 +271,7 @@ fn columns_are_left_out_from_the_least_important_one_on_and_names_are_cut_in_the
         (titles, table)
     };
     // From the most important one on, as the docs of `ReportTable` list them.
-    let order = ["p99", "limit", "max", "p50", "count", "p99.9", "rate/s", "errors"];
+    let order = ["p99", "limit", "max", "p50", "count", "errors", "p99.9", "rate/s"];
     let order = [&order[..], &["p95", "mean", "min"]].concat();
     let mut counts = Vec::new();
     for columns in 40..220 {

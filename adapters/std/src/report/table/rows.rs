@@ -2,12 +2,13 @@
 
 use core::time::Duration;
 
-use tailwatch_core::{SlaState, Summary, Unit};
+use tailwatch_core::{Outcomes, SlaState, Summary, Unit};
 
 use super::{columns::COLUMNS, selection::Selection};
 use crate::report::{
     EventReport,
-    sla::SlaReport,
+    sla::{LimitKind, SlaReport},
+    statistics::Statistics,
     text::{grouped, per_second, value, window_name},
 };
 
@@ -40,6 +41,8 @@ struct Scope<'r> {
     /// The window of the row, and the shorter ones for which it stands; `None` is the total.
     windows: Vec<Option<Duration>>,
     summary: Option<&'r Summary>,
+    /// That of the failed spans.
+    failed: Option<&'r Summary>,
 }
 
 /// A row of a table: a scope of an event.
@@ -64,19 +67,21 @@ impl<'r> Rows<'r> {
     /// Adds the rows of an event. Each has the state of the limits over the windows that it shows.
     fn add(&mut self, event: &'r EventReport, limits: &[&SlaReport], all_windows: bool) {
         let windows = event.windows.iter();
-        let windows = windows.map(|window| (Some(window.length), window.statistics.as_ref()));
-        let mut scopes: Vec<Scope<'_>> = windows
-            .chain([(None, event.total.as_ref())])
-            .map(|(window, statistics)| Scope {
-                windows: vec![window],
-                summary: statistics.map(|statistics| &statistics.summary),
-            })
-            .collect();
+        let windows = windows
+            .map(|of| (Some(of.length), of.statistics.as_ref(), of.failed.as_deref()))
+            .chain([(None, event.total.as_ref(), event.failed.as_deref())]);
+        let scope = |(window, statistics, failed): (_, Option<&'r Statistics>, Option<&'r _>)| {
+            let failed = failed.map(|failed: &Statistics| &failed.summary);
+            let summary = statistics.map(|statistics| &statistics.summary);
+            Scope { windows: vec![window], summary, failed }
+        };
+        let mut scopes: Vec<Scope<'_>> = windows.map(scope).collect();
         let all = scopes.len();
         if !all_windows {
             scopes.reverse();
             scopes.dedup_by(|shorter, longer| {
-                let is_same = have_same_samples(shorter.summary, longer.summary);
+                let is_same = have_same_samples(shorter.summary, longer.summary)
+                    && have_same_samples(shorter.failed, longer.failed);
                 if is_same {
                     longer.windows.append(&mut shorter.windows);
                 }
@@ -87,11 +92,18 @@ impl<'r> Rows<'r> {
         self.leaves_out |= scopes.len() < all;
         let last = scopes.len() - 1;
         let is_of_window = |limit: &SlaReport| {
-            limit.quantile.is_some() && event.windows.iter().any(|of| of.length == limit.window)
+            limit.kind != LimitKind::Silence
+                && event.windows.iter().any(|of| of.length == limit.window)
         };
+        let Outcomes { ok, error, cancelled } = event.outcomes;
+        let has_ended = ok.max(error).max(cancelled) > 0;
         for (number, scope) in scopes.into_iter().enumerate() {
-            let errors = event.outcomes.error.saturating_add(event.outcomes.cancelled);
-            let errors = if number == last && errors > 0 { grouped(errors) } else { String::new() };
+            let errors = if number == last {
+                error.saturating_add(cancelled)
+            } else {
+                scope.failed.map_or(0, |failed| failed.count)
+            };
+            let errors = if has_ended { grouped(errors) } else { String::new() };
             let name = if number == 0 { event.name } else { "" };
             // A limit that is over none of the windows is in the first row.
             let states = limits.iter().filter(|limit| {
