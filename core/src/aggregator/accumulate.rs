@@ -475,46 +475,6 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Counts a sample in the limits of the event in `row`. Returns whether the sample is too old
-    /// for the window of at least one of them. `tick` is the tick of the sample's record: of a
-    /// span, that of its END. `has_failed` is whether it is of a failed span.
-    #[inline(always)]
-    pub(super) fn tally(
-        &mut self,
-        row: usize,
-        weighted: WeightedSample,
-        tick: u64,
-        has_failed: bool,
-    ) -> bool {
-        if S::ABSENT.limits {
-            return false;
-        }
-        let per_rule = self.shape().limit_slices;
-        let StorageParts { rows, limits, tallies, .. } = self.storage.parts();
-        // The rules of an event form a list: each contains the number of the next one, counted from
-        // 1; 0 ends the list.
-        let (mut next, mut is_late) = (rows[row].first_rule, false);
-        let ignores_failed = has_failed && !rows[row].covers_failed;
-        while let Some(index) = usize::from(next).checked_sub(1) {
-            let rule = &limits[index];
-            match rule.window.slice_index(tick) {
-                Some(slice) => {
-                    let exceeds =
-                        weighted.value() > rule.max_value || has_failed && rule.limits_errors;
-                    let is_ignored = ignores_failed && !rule.limits_errors;
-                    // That a span failed fast says nothing about how long the work takes.
-                    if exceeds || !is_ignored {
-                        let tally = &mut tallies[index * per_rule + slice];
-                        tally.add(exceeds, is_ignored, weighted.sampling());
-                    }
-                }
-                None => is_late = true,
-            }
-            next = rule.next;
-        }
-        is_late
-    }
-
     /// Commits what is staged for the event in `row`, except for a batch that may become mixed, and
     /// prepares staging for samples of the slices that `tick` belongs to. Returns whether `tick` is
     /// older than at least one window.

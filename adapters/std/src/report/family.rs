@@ -37,7 +37,7 @@ impl Report {
         let window = |(number, window): (usize, &WindowReport)| WindowReport {
             length: window.length,
             statistics: sum(members.iter().flat_map(|event| &event.windows[number].statistics)),
-            failed: sum(members.iter().flat_map(|event| event.windows[number].failed.as_deref()))
+            failed: sum(members.iter().filter_map(|event| event.windows[number].failed.as_deref()))
                 .map(Box::new),
         };
         Some(EventReport {
@@ -49,7 +49,7 @@ impl Report {
             windows: first.windows.iter().enumerate().map(window).collect(),
             total: sum(members.iter().flat_map(|event| &event.total)),
             covered: first.covered,
-            failed: sum(members.iter().flat_map(|event| event.failed.as_deref())).map(Box::new),
+            failed: sum(members.iter().filter_map(|event| event.failed.as_deref())).map(Box::new),
             outcomes: members.iter().fold(Outcomes::default(), |mut sum, event| {
                 sum.ok += event.outcomes.ok;
                 sum.error += event.outcomes.error;

@@ -431,7 +431,7 @@ mod tests {
         let errors = |state, observed, [over, count]: [u64; 2]| {
             let (kind, quantile, limit) = (LimitKind::Errors, None, 50_000);
             let of = SlaReport { kind, quantile, limit, unit: Unit::One, ..report(1) };
-            SlaReport { state, observed, over, count, ..of }.to_string()
+            SlaReport { state, over, count, observed, ..of }.to_string()
         };
         for (state, observed, counts, expected) in [
             (SlaState::Violated, Some(59_406), [6, 101], "is 5.9406 % (limit 5 %), 6 of 101 spans"),

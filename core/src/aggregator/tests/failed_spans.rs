@@ -47,7 +47,7 @@ fn rejections_do_not_make_orders_look_fast<R: Tested>() {
         assert!(near(failed.p50, 60) && near(failed.max, 7 * MILLI), "{failed:?}");
         let mut room = [crate::Exemplar::EMPTY; 2];
         let (slowest, _) = aggregator.slowest(EVENT.id(), scope, &mut room);
-        let outcomes: Vec<_> = slowest.iter().map(|slow| slow.outcome()).collect();
+        let outcomes: Vec<_> = slowest.iter().map(crate::Exemplar::outcome).collect();
         assert_eq!(outcomes, [Some(Outcome::Cancelled), Some(Outcome::Ok)]);
     }
     let outcomes = aggregator.outcomes(EVENT.id());
