@@ -106,6 +106,7 @@ pub use self::{
     },
     spans::{exemplars::Exemplar, in_flight::OpenSpan, pairing::Pairing},
     statistics::{
+        confidence::ConfidenceInterval,
         fixed_point::FixedPoint,
         histogram::{
             self, Bucket, Histogram,
