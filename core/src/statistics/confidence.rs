@@ -74,7 +74,7 @@ impl ConfidenceInterval {
     /// use tailwatch_core::{ConfidenceInterval, Quantile};
     ///
     /// let of = |n| ConfidenceInterval::of_ranks(Quantile::P99, n);
-    /// assert_eq!(of(1_000), ConfidenceInterval { low: Some(984), high: Some(997) });
+    /// assert_eq!(of(1_000), ConfidenceInterval { low: Some(983), high: Some(997) });
     /// assert_eq!(of(368).high, Some(368));
     /// assert_eq!(of(367).high, None, "the true quantile may exceed every sample");
     /// ```

@@ -194,11 +194,11 @@ pub(crate) fn at_rank(
 ) -> Option<u64> {
     if samples.clone().is_sorted() {
         let mut reached = 0_u64;
-        let reaches = |sample: &WeightedSample| {
+        let is_at_rank = |sample: &WeightedSample| {
             reached = reached.saturating_add(sample.weight());
             reached >= rank
         };
-        return samples.clone().find(reaches).map(WeightedSample::value);
+        return samples.clone().find(is_at_rank).map(WeightedSample::value);
     }
     let weight_up_to = |value: u64| {
         let included = samples.clone().filter(|sample| sample.value() <= value);

@@ -156,7 +156,7 @@ impl Statistics {
     /// let median = total.interval(Quantile::P50).unwrap();
     /// assert_eq!(median, ConfidenceInterval { low: Some(40), high: Some(61) });
     /// let p99 = total.interval(Quantile::P99).unwrap();
-    /// assert_eq!(p99, ConfidenceInterval { low: Some(96), high: None });
+    /// assert_eq!(p99, ConfidenceInterval { low: Some(97), high: None });
     /// # Ok(())
     /// # }
     /// ```

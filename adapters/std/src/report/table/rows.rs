@@ -1,6 +1,7 @@
 //! The rows of a table: what it shows of each scope of an event.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use tailwatch_core::{ConfidenceInterval, Quantile, SlaState, Summary, Unit};
 
@@ -35,8 +36,8 @@ pub(super) struct Rows<'r> {
     pub(super) all: Vec<Row<'r>>,
     /// The largest error of the quantiles in parts per million. `None` if all of them are exact.
     max_error_ppm: Option<u32>,
-    has_maximum: bool,
-    has_unbounded: bool,
+    /// The marks of quantiles that rest on few samples.
+    few_samples: BTreeSet<&'static str>,
     has_incomplete: bool,
     has_unknown: bool,
     /// Whether a window has no row, because the row of a longer one stands for it.
@@ -141,9 +142,7 @@ impl<'r> Rows<'r> {
         let error = Some(summary.accuracy.max_relative_error_ppm()).filter(|error| *error > 0);
         self.max_error_ppm = self.max_error_ppm.max(error);
         self.has_incomplete |= !summary.complete;
-        let marks = few_samples(summary);
-        self.has_maximum |= marks.contains(&MAXIMUM);
-        self.has_unbounded |= marks.contains(&UNBOUNDED);
+        self.few_samples.extend(few_samples(summary));
     }
 
     /// Returns the explanation of the marks that the rows have.
@@ -157,8 +156,11 @@ impl<'r> Rows<'r> {
             format!("{ESTIMATED} estimated within {percent:.2} %, others exact")
         });
         let marks = [
-            (self.has_maximum, format!("{MAXIMUM} the maximum")),
-            (self.has_unbounded, format!("{UNBOUNDED} too few samples for an upper bound")),
+            (self.few_samples.contains(MAXIMUM), format!("{MAXIMUM} the maximum")),
+            (
+                self.few_samples.contains(UNBOUNDED),
+                format!("{UNBOUNDED} too few samples for an upper bound"),
+            ),
             (self.has_incomplete, format!("{INCOMPLETE} incomplete (lost or sampled)")),
             (self.has_unknown, format!("{UNKNOWN} not judged yet")),
             (self.leaves_out, "a missing row is the same as the row below it".to_owned()),
