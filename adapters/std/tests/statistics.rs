@@ -265,6 +265,43 @@ fn an_interval_has_samples_as_bounds_or_those_of_buckets_and_the_same_in_json() 
 }
 
 #[test]
+fn the_difference_of_two_reports_has_the_intervals_of_the_samples_in_between() {
+    let _turn = in_turn();
+    for (exact_samples, is_counted) in [(4_096, false), (0, true)] {
+        let collector = Collector::builder().ring_capacity(65_536).exact_samples(exact_samples);
+        let collector = collector.start().unwrap();
+        collector.register_thread("main").unwrap();
+        (1..=2_000).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        let before = collector.report();
+        (10_001..=11_000).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        let diff = collector.report().diff(&before).unwrap();
+        let samples = diff.event(Trading::QueueBacklog).unwrap().samples.unwrap();
+        assert_eq!(samples.accuracy == Accuracy::Exact, !is_counted);
+        let quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+        for (quantile, found) in quantiles.into_iter().zip(samples.intervals.unwrap()) {
+            let ranks = ConfidenceInterval::of_ranks(quantile, 1_000);
+            let [low, high] = [ranks.low, ranks.high].map(|rank| rank.map(|rank| 10_000 + rank));
+            if is_counted {
+                assert!(found.low <= low && found.high >= high, "{quantile}: {found:?}");
+                assert_eq!(
+                    (found.low.is_some(), found.high.is_some()),
+                    (low.is_some(), high.is_some())
+                );
+                let error = 1.022; // the width of a bucket of scale 5
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let ratio = |one: u64, other: u64| one as f64 / other as f64;
+                assert!(ratio(low.unwrap(), found.low.unwrap()) < error, "{quantile}: {found:?}");
+            } else {
+                assert_eq!(found, ConfidenceInterval { low, high }, "{quantile}");
+            }
+        }
+        collector.stop();
+    }
+}
+
+#[test]
 fn an_interval_counts_recorded_samples_and_is_absent_if_their_weights_may_differ() {
     let _turn = in_turn();
     let start = |exact_samples| {
