@@ -1,9 +1,10 @@
 //! Confidence intervals of quantiles, whose bounds are samples.
 //!
-//! Let p be the share of the quantile. Of n independent samples, the number that are at most the
-//! true quantile has a binomial distribution with n and p, whatever the distribution of the samples
-//! is. So the sample at the rank r lies above the true quantile with the probability P(X < r),
-//! which is all that has to be known to choose the ranks of the bounds.
+//! Let p be the share of the quantile. Of n independent samples of a continuous distribution, the
+//! number X that are at most the true quantile has the binomial distribution with n and p. So the
+//! sample at the rank r lies above the true quantile with the probability P(X < r), and the ranks of
+//! the bounds follow from n and p alone. If values repeat, a bound equals the true quantile more
+//! often, so that it is on the wrong side less often.
 
 use crate::{arithmetic, statistics::quantile::Quantile};
 
@@ -20,6 +21,8 @@ use crate::{arithmetic, statistics::quantile::Quantile};
 /// The samples must be *independent*. Consecutive latencies are not: a slow span often comes with
 /// other slow ones. Then the interval contains the true quantile less often than 95 % of the time.
 /// Take its width as the least uncertainty that there is.
+///
+/// The confidence is that of one interval. That several quantiles all lie in theirs is less likely.
 ///
 /// Records that were lost, or not drawn by sampling at random, do not make the interval wrong if
 /// whether a record is missing does not depend on its value.
