@@ -6,10 +6,11 @@
 The `total` of each event is compared: count, outcomes, min and max exactly, the mean to 1 ns, and
 the quantiles by nearest rank. A quantile must be exact if max_relative_error_ppm is 0, and
 otherwise within max_relative_error_ppm of the true value. The trace must have as many records as
-the report has as delivered.
+the report has as delivered. The bounds of a confidence interval must be the samples at its ranks if
+the quantiles are exact, and otherwise at least as far apart.
 
 This script deliberately shares no code with the project. It uses integers, sorting and the standard
-library.
+library, and floating point for the ranks of intervals.
 
 --lossless  requires that no record was overwritten and none is pending
 --require   requires that these events have samples
@@ -20,6 +21,7 @@ import copy
 import csv
 import io
 import json
+import math
 import sys
 from fractions import Fraction
 
@@ -46,6 +48,40 @@ def nearest_rank(ordered, ppm):
     """Returns the smallest sample that at least `ppm` millionths of the samples do not exceed."""
     rank = max(1, (ppm * len(ordered) + 999_999) // 1_000_000)
     return ordered[rank - 1]
+
+
+def interval_ranks(count, ppm):
+    """Returns the ranks of the bounds of a 95 % confidence interval, `None` for one that does not exist."""
+    share, up_to, low, high = ppm / 1e6, 0.0, None, None
+    for k in range(count):
+        chosen = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        up_to += math.exp(chosen + k * math.log(share) + (count - k) * math.log1p(-share))
+        # `up_to` is the probability that at most k samples are at most the true quantile.
+        if up_to <= 0.025:
+            low = k + 1
+        if high is None and up_to >= 0.975:
+            high = k + 1
+    return low, high
+
+
+def check_interval(total, ordered):
+    """Returns what is wrong with the confidence intervals of these samples."""
+    if total["interval"] is None:
+        return ["interval is null, but all samples have the same weight"]
+    problems = []
+    for field, ppm in QUANTILES_PPM.items():
+        ranks = interval_ranks(len(ordered), ppm)
+        low, high = (None if rank is None else ordered[rank - 1] for rank in ranks)
+        found = total["interval"][field]
+        wrong = found != [low, high]
+        if wrong and total["max_relative_error_ppm"] > 0 and [bound is None for bound in found] == [
+            low is None,
+            high is None,
+        ]:
+            wrong = (low is not None and found[0] > low) or (high is not None and found[1] < high)
+        if wrong:
+            problems.append(f"the interval of {field} is {found}, expected {[low, high]} by the trace")
+    return problems
 
 
 def read_trace(lines):
@@ -122,7 +158,7 @@ def check_total(total, samples):
             same(field, true)
         elif abs(total[field] - true) * 1_000_000 > ppm * true:
             problems.append(f"{field} is {total[field]}, more than {ppm} ppm away from {true} by the trace")
-    return problems
+    return problems + check_interval(total, ordered)
 
 
 def check(report, trace_lines, lossless=False, required=()):
@@ -160,6 +196,13 @@ def check(report, trace_lines, lossless=False, required=()):
 # ---- self-test -----------------------------------------------------------------------------------
 
 
+# The intervals of the specimen, whose ranks were computed by fractions: of the samples 1 to 1,000, of
+# the samples 0, 7 and 100, and the bounds of a bucket that contains 600 equal samples.
+FILL = [[469, 532], [936, 964], [983, 997], [997, None]]
+FEW = [[None, None], [7, None], [7, None], [100, None]]
+PAUSE = [[200_000, 203_000], [199_000, 203_000], [199_000, 200_000], [199_000, None]]
+
+
 def specimen():
     """Returns a report and a trace that agree. Their numbers were computed by hand, not by the functions above."""
     lines = [",".join(HEADER)]
@@ -176,8 +219,8 @@ def specimen():
     lines += ["pause,duration,0,200000,ok,7,probe,8"] * 100
     lines.append("pause,tag,0,,,7,probe,8")
 
-    def total(count, low, high, mean, quantiles, ppm=0):
-        return {"count": count, "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
+    def total(count, low, high, mean, quantiles, interval, ppm=0):
+        return {"count": count, "interval": dict(zip(QUANTILES_PPM, interval)), "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
                 **dict(zip(QUANTILES_PPM, quantiles)), "max_relative_error_ppm": ppm}
 
     def event(name, summary, ok, error):
@@ -186,9 +229,9 @@ def specimen():
     report = {
         "schema": SCHEMA,
         "events": [
-            event("fill", total(1000, 1, 1000, 500.5, (500, 950, 990, 999)), 997, 3),
-            event("backlog", total(3, 0, 100, 35.6667, (7, 100, 100, 100)), 0, 0),
-            event("pause", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), 10_900), 600, 0),
+            event("fill", total(1000, 1, 1000, 500.5, (500, 950, 990, 999), FILL), 997, 3),
+            event("backlog", total(3, 0, 100, 35.6667, (7, 100, 100, 100), FEW), 0, 0),
+            event("pause", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), PAUSE, 10_900), 600, 0),
             event("signal", None, 0, 0),
         ],
         "health": {
@@ -212,6 +255,9 @@ def self_test():
 
     def field(event, name, value):
         return lambda report, _lines: report["events"][event]["total"].update({name: value})
+
+    def bounds(event, name, value):
+        return lambda report, _lines: report["events"][event]["total"]["interval"].update({name: value})
 
     def outcome(name, value):
         return lambda report, _lines: report["events"][0]["outcomes"].update({name: value})
@@ -245,6 +291,13 @@ def self_test():
         "estimate marked as exact": field(2, "max_relative_error_ppm", 0),
         "estimate too low": field(2, "p99", 197_000),
         "estimate too high": field(2, "p50", 203_000),
+        "no interval": field(0, "interval", None),
+        "exact lower bound": bounds(0, "p50", [468, 532]),
+        "exact upper bound": bounds(0, "p99", [983, 998]),
+        "bound of few samples": bounds(1, "p50", [0, 100]),
+        "lower bound of a bucket too high": bounds(2, "p50", [200_001, 203_000]),
+        "upper bound of a bucket too low": bounds(2, "p95", [199_000, 199_999]),
+        "upper bound that does not exist": bounds(2, "p99_9", [199_000, 203_000]),
         "min": field(0, "min", 0),
         "max": field(0, "max", 1001),
         "mean": field(0, "mean", 502.0),

@@ -3,6 +3,7 @@
 pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
+mod interval;
 mod json;
 pub(crate) mod memory;
 mod owned_data;

@@ -4,8 +4,8 @@ use core::{fmt, iter};
 use std::collections::BTreeMap;
 
 use tailwatch_core::{
-    Accuracy, Buckets, Distribution, DistributionData, EventId, FixedPoint, Moments, Outcomes,
-    Quantile, Unit, UnitConverter, WeightedSample,
+    Accuracy, Buckets, ConfidenceInterval, Distribution, DistributionData, EventId, FixedPoint,
+    Moments, Outcomes, Quantile, Unit, UnitConverter, WeightedSample,
 };
 
 use super::{
@@ -82,6 +82,9 @@ pub struct SamplesDiff {
     pub p99_9: u64,
     /// The largest error of the four quantiles.
     pub accuracy: Accuracy,
+    /// The confidence intervals of the four quantiles, the median first. `None` if some samples may
+    /// have another weight than others, as in [`Statistics::interval`].
+    pub intervals: Option<[ConfidenceInterval; 4]>,
 }
 
 impl Report {
@@ -264,8 +267,12 @@ fn summarize(
     data: DistributionData<'_>,
 ) -> Option<SamplesDiff> {
     let values = Distribution { converter, data };
-    let [p50, p95, p99, p99_9] =
-        [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9].map(|q| values.quantile(q));
+    let quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+    let [p50, p95, p99, p99_9] = quantiles.map(|quantile| values.quantile(quantile));
+    let intervals = || {
+        let [p50, p95, p99, p99_9] = quantiles.map(|quantile| values.interval(quantile));
+        Some([p50?, p95?, p99?, p99_9?])
+    };
     let less_accurate = |one: Accuracy, other: Accuracy| {
         if one.max_relative_error_ppm() >= other.max_relative_error_ppm() { one } else { other }
     };
@@ -278,6 +285,7 @@ fn summarize(
         p99: p99?.0,
         p99_9: p99_9?.0,
         accuracy: [p50?.1, p95?.1, p99?.1, p99_9?.1].into_iter().reduce(less_accurate)?,
+        intervals: intervals(),
     })
 }
 

@@ -6,6 +6,8 @@ use core::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use tailwatch_core::{EventId, FixedPoint, Outcomes, Summary};
 
+use super::interval::Intervals;
+
 /// The fields of a summary in JSON.
 #[derive(Serialize)]
 pub(super) struct Numbers {
@@ -21,12 +23,15 @@ pub(super) struct Numbers {
     p95: u64,
     p99: u64,
     p99_9: u64,
+    /// `null` if a summary is corrected, or if the weights of its samples may differ.
+    interval: Option<Intervals>,
     max_relative_error_ppm: u32,
     covered_ns: u64,
     complete: bool,
 }
 
 impl From<&Summary> for Numbers {
+    /// Takes the numbers of a summary, without intervals.
     fn from(summary: &Summary) -> Self {
         Self {
             count: summary.count,
@@ -39,10 +44,18 @@ impl From<&Summary> for Numbers {
             p95: summary.p95,
             p99: summary.p99,
             p99_9: summary.p99_9,
+            interval: None,
             max_relative_error_ppm: summary.accuracy.max_relative_error_ppm(),
             covered_ns: summary.covered,
             complete: summary.complete,
         }
+    }
+}
+
+impl Numbers {
+    /// Returns the same numbers with the confidence intervals of the quantiles.
+    pub(super) fn with_intervals(self, interval: Option<Intervals>) -> Self {
+        Self { interval, ..self }
     }
 }
 

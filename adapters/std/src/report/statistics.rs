@@ -4,9 +4,12 @@ use core::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use tailwatch_core::{Accuracy, Bucket, Distribution, Outcome, Quantile, Summary, UnitConverter};
+use tailwatch_core::{
+    Accuracy, Bucket, ConfidenceInterval, Distribution, Outcome, Quantile, Summary, UnitConverter,
+};
 
 use super::{
+    interval::Intervals,
     json::{self, Numbers},
     owned_data::OwnedData,
 };
@@ -135,6 +138,42 @@ impl Statistics {
             .unwrap_or((self.summary.max, self.summary.accuracy))
     }
 
+    /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers: where
+    /// the true quantile lies, if the samples are independent. Consecutive latencies are not, so
+    /// the true quantile is outside more often than 5 % of the time: see [`ConfidenceInterval`].
+    ///
+    /// Its bounds are samples if the quantile is exact. Otherwise they are the outer bounds of
+    /// buckets, narrowed by the smallest and the largest sample. They follow from the number of
+    /// recorded samples, not from their weight. A bound is `None` if there are too few samples for
+    /// it: p99 has no upper bound below 368.
+    ///
+    /// Returns `None` if the event was [sampled](crate::Sampling) at different rates, so that the
+    /// samples have different weights; with a histogram, if it was sampled at all, because buckets
+    /// do not show the weights of single samples.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, ConfidenceInterval, Quantile, Trading, record_value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?;
+    /// collector.register_thread("main")?;
+    /// for n in 1..=100 {
+    ///     record_value(Trading::QueueBacklog, n);
+    /// }
+    /// collector.stop();
+    /// let report = collector.report();
+    /// let total = report.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap();
+    /// let median = total.interval(Quantile::P50).unwrap();
+    /// assert_eq!(median, ConfidenceInterval { low: Some(40), high: Some(61) });
+    /// let p99 = total.interval(Quantile::P99).unwrap();
+    /// assert_eq!(p99, ConfidenceInterval { low: Some(97), high: None });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn interval(&self, quantile: Quantile) -> Option<ConfidenceInterval> {
+        self.with_values(|values| values.interval(quantile))
+    }
+
     /// Returns the buckets that are not empty, each with the weight of its samples: a sample of an
     /// event that is sampled 1 in 2^k counts 2^k times. Intended for exporters.
     ///
@@ -159,7 +198,7 @@ impl Serialize for Statistics {
             slowest: &'a [SlowSample],
         }
         Layout {
-            summary: (&self.summary).into(),
+            summary: Numbers::from(&self.summary).with_intervals(Intervals::of(self)),
             corrected: self.corrected.as_ref().map(Numbers::from),
             slowest: &self.slowest,
         }

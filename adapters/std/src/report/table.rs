@@ -48,7 +48,7 @@ const MIN_WIDTH: usize = 40;
 /// | `errors` | spans that ended with an error or were cancelled | sixth |
 /// | `min` | the smallest sample | first |
 /// | `mean` | the mean | second |
-/// | `p50` | the median; `~` if it is estimated, like any other quantile | eighth |
+/// | `p50` | the median; any quantile may have one of the marks below | eighth |
 /// | `p95` | the 95th percentile | third |
 /// | `p99` | the 99th percentile | last |
 /// | `p99.9` | the 99.9th percentile | fifth |
@@ -62,13 +62,22 @@ const MIN_WIDTH: usize = 40;
 /// [covers](EventReport::covered) those of any outcome. A line below the table has the failed spans
 /// of an event by outcome, and how long they took.
 ///
+/// Marks stand before a quantile:
+///
+/// - `^`: it is the largest sample, as p99 is below 100 samples. The next larger sample changes it.
+/// - `>`: there are too few samples for an upper bound. With 95 % confidence, the true quantile is
+///   [above a certain sample](crate::Statistics::interval), but it may exceed all of them. Below
+///   368 samples, p99 has no upper bound. One that is the largest sample has none either.
+/// - `~`: it is estimated from a histogram.
+///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.
 /// Names that are still too long are cut in the middle, with `…`. `min`, `mean` and `p95` are only
 /// shown if no name is cut for them.
 ///
-/// Durations have three significant digits. Counts are exact; other plain numbers are from a
-/// million on also rounded to three digits.
+/// Durations have three significant digits. Counts are not rounded; other plain numbers are from a
+/// million on also rounded to three digits. A count is that of the recorded samples: how many
+/// others sampling left out is only estimated, and shows in the rate.
 ///
 /// # Other lines
 ///

@@ -43,6 +43,7 @@ fn assert_is_summary(value: &Value) {
             "p95",
             "p99",
             "p99_9",
+            "interval",
             "max_relative_error_ppm",
             "covered_ns",
             "complete",
@@ -64,6 +65,11 @@ fn assert_is_summary(value: &Value) {
     for key in numbers.iter().chain(&["covered_ns"]) {
         whole(&value[key]);
     }
+    // Of p95, the second of three samples is the lower bound. One sample is too few for it.
+    assert_keys(&value["interval"], &["p50", "p95", "p99", "p99_9"]);
+    let low = if whole(&value["count"]) == 3 { value["p50"].clone() } else { Value::Null };
+    let (median, p95) = (serde_json::json!([null, null]), serde_json::json!([low, null]));
+    assert_eq!((&value["interval"]["p50"], &value["interval"]["p95"]), (&median, &p95));
     assert!(value["mean"].is_f64() && value["stddev"].is_f64());
     assert!(value["complete"].is_boolean());
     assert!(value["corrected"].is_null(), "no event here has an expected interval");
