@@ -24,6 +24,7 @@ pub(crate) mod poll_interval;
 mod positions;
 mod publisher;
 mod readers;
+mod record_cost;
 pub(crate) mod sampling;
 mod storage;
 mod thread_names;
@@ -116,7 +117,7 @@ impl Drain {
         let (max_period, every_set, tag_names) =
             (setup.max_period, setup.every_set, setup.tag_names);
         let clock = pool.clock();
-        let record_ns = overhead::record_ns(clock);
+        let record_ns = record_cost::record_ns(clock);
         let clocks = Clocks::start(clock);
         let started = *clocks.now();
         let storage = Boxed::new(&shape);

@@ -12,15 +12,7 @@ use std::{
     time::Instant,
 };
 
-use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
-
-use crate::{
-    clock::{HostClock, nanos},
-    recording::{
-        ring_budget::{Purpose, RingBudget},
-        ring_memory::RingMemory,
-    },
-};
+use crate::clock::nanos;
 
 /// The shortest period over which the cost is averaged.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -142,30 +134,6 @@ impl Overhead {
     }
 }
 
-/// Measures the cost of one record with this clock, in nanoseconds: the time of the fastest of 20
-/// rounds, divided by its records.
-pub(crate) fn record_ns(clock: HostClock) -> f64 {
-    const SPANS: u32 = 1_000;
-    const ROUNDS: u32 = 20;
-    const EVENT: EventId = EventId::new(1).expect("1 is a valid id");
-    let budget = RingBudget::new(usize::MAX);
-    let Ok(memory) = RingMemory::new(1_024, &budget, Purpose::First) else { return 0.0 };
-    let gate = Gate::<2>::new();
-    let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock).with_copies();
-    let round = |_| {
-        let start = clock.start();
-        for tag in 0..SPANS {
-            let token = recorder.start(core::hint::black_box(EVENT), u64::from(tag));
-            recorder.end(token, Outcome::Ok);
-        }
-        clock.rate().nanos_in_ticks(clock.end().saturating_sub(start))
-    };
-    let fastest = (0..ROUNDS).map(round).min().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "a round takes far less than 2^52 ns")]
-    let fastest = fastest as f64;
-    fastest / f64::from(2 * SPANS)
-}
-
 /// Measures the processor time of the current thread. If the operating system does not provide it,
 /// measures the elapsed time instead, which is longer.
 #[derive(Debug)]
@@ -231,11 +199,6 @@ mod tests {
         assert_ratio(&overhead, 0.5);
         assert!(overhead.update(10_000, after(4_000)));
         assert_eq!(overhead.settled_ratio(), Some(0.0));
-    }
-
-    #[test]
-    fn the_cost_of_a_record_is_positive() {
-        assert!(record_ns(HostClock::monotonic()) > 0.0);
     }
 
     #[test]
