@@ -232,7 +232,9 @@ impl Drain {
             enabled: self.pool.gate().is_enabled(),
             unlisted: self.readers.unlisted.by_name(),
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
-            overhead_ratio: self.coverage.overhead_ratio(),
+            overhead_ratio: self.coverage.overhead().ratio(),
+            record_ns: self.coverage.overhead().record_ns(),
+            drain_ns: self.coverage.overhead().drain_ns(),
             memory_bytes,
             reserved_bytes: reserved_bytes(&self.aggregator.shape(), self.pool.lane_count()) as u64,
             ..Health::default()

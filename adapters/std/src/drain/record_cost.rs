@@ -64,9 +64,8 @@ fn round(clock: HostClock, span: impl Fn(u64)) -> u64 {
 /// Does the work of a span. Each step needs the result of the one before it.
 #[inline(never)]
 fn hash(words: &[u64; WORDS]) -> u64 {
-    let step = |hash: u64, word: &u64| {
-        (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
-    };
+    let step =
+        |hash: u64, word: &u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     words.iter().fold(0, step)
 }
 

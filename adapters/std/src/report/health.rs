@@ -107,9 +107,32 @@ pub struct Health {
     /// over the last complete period of at least a second, or since the start during the first
     /// period.
     ///
-    /// It is the processor time of the drain, plus the number of records times the cost of one
-    /// record. That cost was measured with a warm cache when the collector was started.
+    /// It is the number of records times [`record_ns`](Self::record_ns), plus the processor time of
+    /// the drain, with that of its observers and hooks. The latter is exact on Unix; on other
+    /// systems, it is what passes take that the program makes, and not the drain's thread.
+    ///
+    /// Not included are the threads of a [`Reporter`](crate::Reporter), a
+    /// [`HiccupProbe`](crate::HiccupProbe) and a [`TraceWriter`](crate::TraceWriter), and what a
+    /// span costs that sampling leaves out or that is off, which is about a nanosecond.
     pub overhead_ratio: f64,
+    /// The estimated cost of one record to the thread that writes it, in nanoseconds. A span is two
+    /// records. It was measured when the collector was started, around work of about 100 ns that
+    /// nothing needs which follows.
+    ///
+    /// The true cost depends on the work in the span, because the processor does what follows at
+    /// the same time, as far as it can. The end of a span makes it wait for the work, at least if
+    /// the clock is ordered. If the span after it needs the result of the work anyway, that costs
+    /// nothing, and a record costs less than half of what is stated here.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub record_ns: f64,
+    /// The processor time of the drain per record that was written, in nanoseconds, over the last
+    /// period of [`overhead_ratio`](Self::overhead_ratio) with any records. 0 before the first
+    /// record.
+    ///
+    /// The drain wakes up even if there is little to do, so the fewer records there are, the more
+    /// each of them takes.
+    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    pub drain_ns: f64,
     /// The memory that the collector has in use, in bytes: its rings, the names of threads, two
     /// reports, and what windows and histograms take for the events that have happened.
     ///
