@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The spans in a round, and the rounds. All of them take about 1.5 ms.
+/// The spans in a round, and the rounds. All of them take less than 2 ms.
 const SPANS: u32 = 300;
 const ROUNDS: u32 = 20;
 
