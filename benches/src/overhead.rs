@@ -110,22 +110,19 @@ const CHUNK: u32 = 1_000;
 /// How often it is asked whether a turn is over.
 const POLL: Duration = Duration::from_millis(2);
 
+/// How long a turn runs before it is measured. In the first second, the ratio changes all the time.
+const WARM_UP: Duration = Duration::from_millis(1_100);
+
 /// How many rounds there are, and how long their turns last.
 struct Effort {
     rounds: u32,
-    /// How long a turn runs before it is measured.
-    warm_up: Duration,
     /// Over how many periods of the ratio it is measured. Each lasts a second.
     periods: u32,
 }
 
 impl Effort {
     const fn new(smoke: bool) -> Self {
-        if smoke {
-            Self { rounds: 1, warm_up: Duration::from_millis(100), periods: 1 }
-        } else {
-            Self { rounds: 5, warm_up: Duration::from_millis(1_100), periods: 2 }
-        }
+        if smoke { Self { rounds: 1, periods: 1 } } else { Self { rounds: 5, periods: 2 } }
     }
 }
 
@@ -278,7 +275,7 @@ fn measure_turn(collector: Option<&Collector>, effort: &Effort, progress: &Progr
         let [spans, recording] = [&progress.spans, &progress.nanos].map(|n| n.load(Relaxed));
         [spans, recording, nanos(processor::process_time())]
     };
-    thread::sleep(effort.warm_up);
+    thread::sleep(WARM_UP);
     let (_, mut period_start) = next_period();
     let (mut reported, before) = (0.0, counts());
     for _ in 0..effort.periods {
