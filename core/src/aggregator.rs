@@ -6,14 +6,14 @@
 //! These words are used in all files of this module:
 //!
 //! - A *pass* is one round of the drain, the loop that reads all rings.
-//! - A *row* is the index of an event in the arrays of the storage, or that of a further summary: the
-//!   events come first, then the summaries that are corrected for coordinated omission, then those
-//!   of failed spans.
+//! - A *row* is the index of an event in the arrays of the storage, or that of a further summary:
+//!   the events come first, then the summaries that are corrected for coordinated omission, then
+//!   those of failed spans.
 //! - A *slice* is a part of a window, not a Rust slice. Each window consists of a fixed number of
 //!   slices, of which the oldest expires when a new one begins.
 //! - Samples are *staged* per event first, and later *committed* together to the total and to the
 //!   slices: see `accumulate`.
-//! - A *rule* is a limit on a quantile, as it is stored and evaluated. A *tally* is what a rule has
+//! - A *rule* is a limit on a quantile or error rate, as it is stored and evaluated. A *tally* is what a rule has
 //!   counted in one slice of its window.
 
 mod accumulate;
@@ -361,7 +361,9 @@ impl<S: Storage> Aggregator<S> {
     /// linear in the exemplars of the event if a START brings a tag that an exemplar lacks; linear
     /// in the buckets of a histogram and the slices of the windows if a sample lies in other slices
     /// than the event's previous one, and in the slices of a limit if it is older than the newest;
-    /// linear in the buckets below a sample that is corrected for coordinated omission.
+    /// linear in the buckets below a sample that is corrected for coordinated omission; linear in
+    /// the windows for a failed span, and like a [`summary`](Self::summary) if it becomes an
+    /// exemplar.
     #[inline]
     pub fn record(&mut self, source: u16, record: Record) -> bool {
         self.record_among(source, record, &Neighbours::NONE, 0)

@@ -75,8 +75,8 @@ impl EventInfo {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum CoveredOutcomes {
     /// Those that ended with [`Outcome::Ok`](crate::Outcome::Ok): an order that was rejected within
-    /// 60 ns is not a fast order. How limits on quantiles count the other spans is described at
-    /// [`Threshold`].
+    /// 60 ns is not a fast order. [`Threshold`] describes how limits on quantiles count the other
+    /// spans.
     #[default]
     Ok,
     /// All spans that ended.
@@ -97,9 +97,9 @@ impl fmt::Display for CoveredOutcomes {
 ///
 /// Each variant has a number, 1…2,047, which identifies the event in records. Braces behind the
 /// number set fields of [`EventInfo`]: `name`, `unit`, `limits`, `outcomes`, `max_error_rate`,
-/// `max_silence` and `expected_interval`. By default, an event has the name of its variant in snake case, measures
-/// durations and has no limits. The constant `ALL` of the enum holds the [`EventInfo`] of each
-/// variant.
+/// `max_silence` and `expected_interval`. By default, an event has the name of its variant in snake
+/// case, measures durations and has no limits. The constant `ALL` of the enum holds the
+/// [`EventInfo`] of each variant.
 ///
 /// A number that is out of range or used twice does not compile. No variant can be called `ALL`.
 ///

@@ -18,11 +18,8 @@
 //! rank(n) = max(1, ⌈q · n⌉), counted from 1, and n − rank(n) of them come after it. The
 //! quantile exceeds the threshold if and only if more than n − rank(n) of them exceed it.
 //!
-//! A span that ended with another [outcome](crate::Outcome) than `Ok` has *failed*. A failed span
-//! that exceeds the threshold counts like any other sample. One that does not exceed it counts
-//! neither way, as if it had not happened: a rejection within 60 ns is not a fast order, but a
-//! time-out after 5 s is a slow one. If the summaries of the event cover failed spans
-//! ([`CoveredOutcomes::Any`](crate::CoveredOutcomes::Any)), all of them count.
+//! A failed span, one that ended with another outcome than `Ok`, counts only if it exceeds the
+//! threshold: see [`Threshold`].
 //!
 //! A limit on the error rate is evaluated as a threshold is, with other samples: every END is one,
 //! and so is every duration that was recorded without a span. Those of failed spans exceed the
@@ -81,6 +78,8 @@
 //!   whole, and right after that the window reaches back only by its length minus one slice.
 //!   Samples are drained in time if the pause between two passes is shorter than this.
 //! - A span that found no room in the table of open spans does not count as hung.
+//! - A duration that is too large for a sample counts in no limit, not even on the error rate:
+//!   [`saturated`](crate::Counters::saturated) counts it.
 //! - If records are lost, the END of an open span may be among them. Such a span counts as hung
 //!   once it is older than the threshold, although it may have ended. A minute after the loss was
 //!   noted, the span is given up, although it may still hang.
@@ -95,7 +94,13 @@ use core::{error, fmt, time::Duration};
 use crate::{event::EventId, statistics::quantile::Quantile};
 
 /// A limit on a quantile of an event's samples over a window, such as "p95 of the last 60 s is at
-/// most 20 ms". [`Limit`] is any limit: a threshold, or a limit on silence.
+/// most 20 ms", or on its [error rate](Self::error_rate). [`Limit`] is any limit.
+///
+/// A span that ended with another [outcome](crate::Outcome) than `Ok` has *failed*. A failed span
+/// that exceeds the limit on a quantile counts like any other sample. One that does not exceed it
+/// counts neither way, as if it had not happened: a rejection within 60 ns is not a fast order, but
+/// a time-out after 5 s is a slow one. If the summaries of the event
+/// [cover](crate::CoveredOutcomes::Any) failed spans, all of them count.
 ///
 /// ```
 /// use core::time::Duration;
@@ -483,10 +488,18 @@ pub enum LimitError {
         /// The second of the two limits.
         limit: Limit,
     },
-    /// There are more limits on quantiles than the storage has room for.
+    /// There are more limits on quantiles and error rates than the storage has room for.
     NoRoom {
-        /// How many limits on quantiles the storage has room for, counting those of all events.
+        /// How many of them the storage has room for, counting those of all events.
         room: usize,
+    },
+    /// A [limit on the error rate](Limit::Errors) has another `max` than 0, or its quantile is 0,
+    /// which allows every span to fail.
+    ErrorRate {
+        /// The quantile.
+        quantile: Quantile,
+        /// The `max`.
+        max: u64,
     },
     /// There is a limit on the error rate of an event that measures plain numbers, which have no
     /// outcome.
@@ -535,6 +548,11 @@ impl fmt::Display for LimitError {
                 "an event cannot have two equal limits on its error rate over {window:?}; remove \
                  one of them"
             ),
+            Self::ErrorRate { quantile, max } => write!(
+                f,
+                "a limit on the error rate has the quantile {quantile} and the max {max}, but its \
+                 quantile must be above 0 and its max 0; `Threshold::error_rate` creates one"
+            ),
             Self::NoOutcomes => f.write_str(
                 "an event that measures plain numbers cannot have a limit on its error rate, \
                  because numbers have no outcome",
@@ -544,9 +562,9 @@ impl fmt::Display for LimitError {
             }
             Self::NoRoom { room } => write!(
                 f,
-                "too many limits on quantiles: there is room for {room}, counting those of all \
-                 events; the std adapter has room for twice as many as it is started with, plus \
-                 two per event"
+                "too many limits on quantiles and error rates: there is room for {room}, counting \
+                 those of all events; the std adapter has room for twice as many as it is started \
+                 with, plus two per event"
             ),
             Self::NoRoomForSilence => f.write_str(
                 "there is no room for limits on silence: `silences` of the storage's shape must be \

@@ -61,10 +61,10 @@ pub struct StorageParts<'s, R: Repr, C> {
     /// The exemplars (slowest samples) of each event: a list for each of its slices, one for the
     /// time since the start, and one for its staged samples.
     pub slowest: &'s mut [Exemplar],
-    /// The limits on quantiles, each with its own window and state.
+    /// The limits on quantiles and error rates, each with its own window and state.
     pub limits: &'s mut [Rule],
-    /// For each limit on a quantile, and each slice of its window, the number and weight of the
-    /// samples, and the weight of those that exceed the threshold.
+    /// For each of these limits, and each slice of its window, the number and weight of the samples,
+    /// and the weight of those that exceed the threshold.
     pub tallies: &'s mut [Tally],
     /// The limit on the silence of each event, with its state. Empty if no event can have such a
     /// limit.
@@ -80,7 +80,7 @@ pub(crate) struct Absent {
     pub(crate) corrected: bool,
     /// There are no summaries of failed spans.
     pub(crate) failed: bool,
-    /// There are no limits on quantiles.
+    /// There are no limits on quantiles and error rates.
     pub(crate) limits: bool,
     /// There are no exemplars, which are the slowest samples with their tags.
     pub(crate) slowest: bool,

@@ -202,13 +202,14 @@ impl<C: Count, R: Repr> Run<C, R> {
                     let window = Duration::from_millis(u64::from(*window));
                     let threshold = Threshold::value(quantile, *limit).over(window);
                     let delay = Duration::from_millis(u64::from(min_samples >> 16));
-                    let threshold = match min_samples % 4 {
+                    let mut threshold = match min_samples % 4 {
                         3 => threshold.auto_min_samples().raise_after(delay),
                         2 => threshold.min_samples(*min_samples).clear_after(delay),
                         _ => threshold.min_samples(*min_samples),
                     };
-                    let limits_errors = limit % 4 == 0;
-                    if limits_errors {
+                    if limit % 4 == 0 {
+                        // Others than 0 are refused.
+                        threshold.max = 0;
                         Limit::Errors(threshold)
                     } else {
                         Limit::Quantile(threshold)

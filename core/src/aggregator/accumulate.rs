@@ -460,7 +460,9 @@ impl<S: Storage> Aggregator<S> {
         is_late |= !is_future && self.tally(row, weighted, tick, has_failed);
         if is_future {
             self.counters.clock_anomalies += 1;
-            self.commit_staged(row, false);
+            if is_summarized {
+                self.commit_staged(row, false);
+            }
         }
         self.counters.late += u64::from(is_late);
         // What only few samples need follows.
@@ -508,7 +510,7 @@ impl<S: Storage> Aggregator<S> {
     /// to. Takes time linear in the buckets between the smallest and the largest staged sample.
     #[inline(never)]
     pub(super) fn commit(&mut self, row: usize) {
-        // The rows after the events are corrected summaries, for which nothing is ever staged.
+        // The rows after the events are further summaries, for which nothing is ever staged.
         if row < self.shape().events && !self.state(row).staged.is_empty() {
             self.commit_staged(row, true);
         }

@@ -21,7 +21,7 @@ use crate::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
         rule::{NO_RULE, Rule, Silence, Tally, impossible_delay, window_for},
     },
-    statistics::select::WeightedSample,
+    statistics::{quantile::Quantile, select::WeightedSample},
     storage::{
         Storage, StorageParts,
         row::StorageExt,
@@ -208,6 +208,11 @@ impl<S: Storage> Aggregator<S> {
                     return Err(LimitError::NoRoom { room });
                 }
                 Limit::Errors(_) if unit == Unit::One => return Err(LimitError::NoOutcomes),
+                Limit::Errors(Threshold { quantile, max, .. })
+                    if quantile == Quantile::MIN || max > 0 =>
+                {
+                    return Err(LimitError::ErrorRate { quantile, max });
+                }
                 Limit::Quantile(Threshold { quantile, max: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
@@ -540,7 +545,7 @@ fn rule_indices(rules: &[Rule], first: u16) -> impl Iterator<Item = usize> {
     core::iter::successors(index(first), move |last| index(rules[*last].next))
 }
 
-/// Returns the event of a row, given the row's state. The row must not be that of a corrected
+/// Returns the event of a row, given the row's state. The row must not be that of a further
 /// summary.
 pub(super) fn event_of(state: &RowState<impl Repr>) -> EventId {
     const LAST: EventId = crate::event_id(EventId::MAX);

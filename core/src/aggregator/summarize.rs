@@ -52,7 +52,7 @@ pub enum Scope {
 
 /// The samples that a summary is computed from: those of one row over one scope.
 struct Selection<M> {
-    /// The number of the row, which is that of an event or of a corrected summary.
+    /// The number of the row, which is that of an event or of a further summary.
     row: usize,
     /// The unit of the row's values.
     unit: Unit,
@@ -111,8 +111,12 @@ impl<S: Storage> Aggregator<S> {
     /// [`EventInfo::expected_interval`](crate::EventInfo::expected_interval). Its count includes
     /// the samples that the correction added. If none were added, this is the plain summary.
     ///
-    /// Returns `None` if the event has no expected interval, and in the same cases as
-    /// [`summary`](Self::summary).
+    /// Failed spans that the summary does not cover are not part of it either, but the samples that
+    /// are missing because of them are. So there may be a corrected summary where there is no plain
+    /// one.
+    ///
+    /// Returns `None` if the event has no expected interval, if the scope contains no samples even
+    /// with those that were added, or if there is no such event or window.
     pub fn corrected(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
         let (row, unit) = self.row_of(event)?;
         let corrected_row = usize::from(self.state(row).corrected);
@@ -122,7 +126,9 @@ impl<S: Storage> Aggregator<S> {
         self.commit(row);
         let (mut plain, mut corrected) =
             (Selection::new(row, unit, scope), Selection::new(corrected_row, unit, scope));
-        if !self.sum_moments(&mut plain) || !self.sum_moments(&mut corrected) {
+        // There may be no plain samples, but failed spans that held others up.
+        self.sum_moments(&mut plain);
+        if !self.sum_moments(&mut corrected) {
             return None;
         }
         // Equal counts mean that the correction added no samples. The plain summary is then better,
@@ -493,7 +499,7 @@ impl<S: Storage> Aggregator<S> {
         found: &mut QuantileValues,
     ) -> Option<usize> {
         let Row { state, windows, samples, scratch, .. } = self.row(selection.row);
-        // The row of a corrected summary has no samples, because the buffer does not contain those
+        // The row of a further summary has no samples. The buffer does not contain those
         // that a correction adds.
         let count = selection.moments.count();
         if samples.is_empty() || count > samples.len() as u64 {

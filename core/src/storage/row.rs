@@ -42,7 +42,8 @@ impl<S: Storage> StorageExt for S {}
 /// The statistics that a storage holds of one row, without its limits, and what the operations on a
 /// row share.
 ///
-/// The row of a corrected summary has no staged counts, samples or exemplars: these are empty.
+/// The row of a further summary (corrected, or of failed spans) has no staged counts, samples or
+/// exemplars: these are empty.
 pub(crate) struct Row<'a, S: Storage> {
     pub(crate) shape: Shape,
     /// [`StorageParts::row_of_id`], which holds the unit of each event.
@@ -112,8 +113,8 @@ impl<'a, S: Storage> Row<'a, S> {
         }
     }
 
-    /// Returns the unit of the row's values. A corrected summary always holds durations: it has the
-    /// id 0, whose entry in `row_of_id` is 0.
+    /// Returns the unit of the row's values. A further summary always holds durations: it has the id
+    /// 0, whose entry in `row_of_id` is 0.
     #[inline(always)]
     pub(crate) fn unit(&self) -> Unit {
         let is_number = !S::ABSENT.numbers

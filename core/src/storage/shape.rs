@@ -102,7 +102,7 @@ pub struct Shape {
     pub numbers: usize,
     /// The number of limits on quantiles and error rates that all events together can have.
     pub limits: usize,
-    /// The largest number of slices that the window of a limit on a quantile can have.
+    /// The largest number of slices that the window of a limit on a quantile or error rate can have.
     pub limit_slices: usize,
     /// The number of events that can have a limit on silence: all events, or 0.
     pub silences: usize,
@@ -116,9 +116,9 @@ impl Shape {
     ///   0.23 ns to 18.2 hours, for plain numbers from 1 to 2^48
     /// - the 4 slowest samples of each event in a window, and the 4 since the start
     /// - a table of open spans with 1,024 entries
-    /// - twice as many limits on quantiles as the events declare, and two more per event; the
-    ///   window of a limit can have 12 slices, or as many as the given window with the most slices
-    ///   if that is more
+    /// - twice as many limits on quantiles and error rates as the events declare, and two more per
+    ///   event; the window of a limit can have 12 slices, or as many as the given window with the
+    ///   most slices if that is more
     /// - a limit on the silence of each event
     /// - a summary of the failed spans of each event
     ///
@@ -158,8 +158,8 @@ impl Shape {
     ///   plain numbers from 1 to 2^24
     /// - the slowest sample of each event in a window, and the one since the start
     /// - a table of open spans with 16 entries
-    /// - as many limits on quantiles as the events declare; the window of a limit can have as many
-    ///   slices as the given window with the most slices
+    /// - as many limits on quantiles and error rates as the events declare; the window of a limit can
+    ///   have as many slices as the given window with the most slices
     /// - a limit on the silence of each event, if any event declares one
     ///
     /// There are no summaries of failed spans: set [`failed`](Self::failed) for them.
