@@ -142,17 +142,12 @@ fn a_limit_of_the_file_leaves_all_others_armed() {
     let explained = collector.explain();
     let path = path.display();
     for line in [
-        format!("  order_placement p95 over 60 s: at most 12.0 ms ({path}:1)\n"),
+        format!("  order_placement p95 over 60 s: at most 12.0 ms (file {path}:1)\n"),
         "  order_placement p99 over 60 s: at most 15.0 ms (builder)\n".to_owned(),
-        format!("  order_fill: at most 50.0 ms without a record ({path}:6)\n"),
-        "  candle_processing p95 over 60 s: at most 50.0 ms (declared with the event)\n".to_owned(),
-        format!(
-            "  order_placement p95 over 60 s: at most 20.0 ms (declared with the \
-             event), by {path}:1\n"
-        ),
-        "  order_placement p99 over 60 s: at most 50.0 ms (declared with the event), \
-         by builder\n"
-            .to_owned(),
+        format!("  order_fill: at most 50.0 ms without a record (file {path}:6)\n"),
+        "  candle_processing p95 over 60 s: at most 50.0 ms (declared)\n".to_owned(),
+        format!("  order_placement p95 over 60 s: at most 20.0 ms (declared), by file {path}:1\n"),
+        "  order_placement p99 over 60 s: at most 50.0 ms (declared), by builder\n".to_owned(),
     ] {
         assert!(explained.contains(&line), "{line}{explained}");
     }
@@ -169,7 +164,7 @@ fn a_limit_of_the_file_leaves_all_others_armed() {
     let at_run_time = Limit::Silence(Duration::from_millis(70));
     collector.set_limits(Trading::OrderPlacement, &[in_code, at_run_time]).unwrap();
     let explained = collector.explain();
-    let line = "  order_placement: at most 70.0 ms without a record (set after the start)\n";
+    let line = "  order_placement: at most 70.0 ms without a record (after the start)\n";
     assert!(explained.contains(line) && !explained.contains("at most 12.0 ms"));
 }
 
@@ -589,7 +584,7 @@ fn the_explanation_names_each_setting_and_its_origin() {
     let clock = collector.report().clock;
     assert!(explained.contains(&format!("clock: {}, ", clock.source)), "{explained}");
     assert!(explained.contains(&format!("{} Hz", clock.hz)), "{explained}");
-    for word in ["limits: ", "declared with the event", "memory: ", "cores: "] {
+    for word in ["limits: ", "(declared)", "memory: ", "cores: "] {
         assert!(explained.contains(word), "{word:?} is not in\n{explained}");
     }
     collector.stop();

@@ -501,7 +501,7 @@ fn the_list_of_limits_shows_when_they_are_judged_and_reported() {
          after 2 s, cleared after 500 ms (builder)\n",
         "  order_placement p99 over 60 s: at most 50.0 ms, judged with as many samples as it needs \
          (builder)\n",
-        "  order_placement p95 over 60 s: at most 20.0 ms (declared with the event), by builder\n",
+        "  order_placement p95 over 60 s: at most 20.0 ms (declared), by builder\n",
     ] {
         assert!(list.contains(line), "{line}{list}");
     }

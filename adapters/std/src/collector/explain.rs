@@ -5,7 +5,7 @@
 pub(super) mod limits;
 
 use core::{fmt, time::Duration};
-use std::{io, path::Path, thread};
+use std::{borrow::Cow, io, path::Path, thread};
 
 use tailwatch_core::{EventId, EventInfo, Shape, ring::batch};
 use tailwatch_record::collecting::OFF;
@@ -138,7 +138,11 @@ impl Explanation<'_> {
         for (id, sampling, k) in
             self.sampling.iter().filter(|(_, sampling, _)| !is_default(sampling))
         {
-            let name = self.report.event(*id).map_or("unknown", |event| event.name);
+            let name = match self.report.event(*id).map(|event| &event.name) {
+                Some(Cow::Borrowed(name)) => *name,
+                // Only a report that was read owns its names.
+                None | Some(Cow::Owned(_)) => "unknown",
+            };
             let settings = &self.in_force.settings;
             let at_start = settings.sampling.iter().find(|(event, _)| event == id);
             let later =
@@ -158,7 +162,7 @@ impl Explanation<'_> {
     }
 
     fn clock(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clock = &self.report.clock;
+        let Some(clock) = &self.report.clock else { return Ok(()) };
         let why = match (clock.source, self.in_force.settings.clock.value) {
             (ClockSource::Tsc, _) => "the processor's counter, which is reliable",
             (ClockSource::Monotonic, ClockSetting::Monotonic)

@@ -11,6 +11,7 @@ use crate::{
         error::EventError,
         numbers::{self, NamedEvent},
     },
+    settings::Setting,
     sync::lock,
 };
 
@@ -118,23 +119,24 @@ impl Drain {
     pub(crate) fn add_event(
         &mut self,
         event: &NamedEvent,
-        limits: &[Limit],
+        limits: &[Setting<Limit>],
         sampling: Option<Sampling>,
     ) -> Result<(), AddError> {
         let info = EventInfo { limits: &[], max_silence: None, ..event.info };
         if self.events.iter().any(|known| known.id == info.id) {
             return Ok(());
         }
-        self.check_limits(limits).map_err(AddError::Limits)?;
+        let values: Vec<_> = limits.iter().map(|limit| limit.value).collect();
+        self.check_limits(&values).map_err(AddError::Limits)?;
         let max_events = self.aggregator.shape().events;
         self.aggregator.add_event(&info).map_err(|_| AddError::Full { max_events })?;
         self.events = self.events.iter().copied().chain([info]).collect();
         self.readers.add_event(info.id);
         self.observers.add_event(event);
         self.publisher.add_event(Arc::clone(&self.events));
-        self.limits.add_event(Arc::clone(&self.events), event.labels);
+        self.limits.add_event(Arc::clone(&self.events), event.labels.clone());
         self.set_first_sampling(info.id, sampling);
-        let set = self.limits.set(info.id, limits, &mut self.aggregator);
+        let set = self.limits.set_at_start(info.id, limits, &mut self.aggregator);
         if !limits.is_empty() {
             self.publisher.changes.note_new_limits();
         }

@@ -1,14 +1,43 @@
-//! The parts of the JSON schema `tailwatch.report/1` that are laid out differently from the
+//! The JSON schema `tailwatch.report/2`: those of its parts that are laid out differently from the
 //! structs.
 
-use core::fmt;
+pub(crate) mod error;
+mod histogram;
+pub(crate) mod read;
+mod read_event;
+mod read_limit;
+mod read_statistics;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use core::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Serialize, Serializer,
+    ser::{SerializeMap, SerializeStruct},
+};
 use tailwatch_core::{EventId, FixedPoint, Outcomes, Summary};
 
+use self::histogram::HistogramJson;
+use super::{
+    EventReport, WindowReport,
+    statistics::{SlowSample, Statistics},
+    text::window_name,
+};
+use crate::clock::nanos;
+
+/// The name of the schema.
+pub(crate) const SCHEMA_2: &str = "tailwatch.report/2";
+/// The name of the schema before, which can be read.
+pub(crate) const SCHEMA_1: &str = "tailwatch.report/1";
+
+/// Stands for [`MinSamples::Auto`](tailwatch_core::MinSamples::Auto).
+pub(super) const AUTO: &str = "auto";
+
+/// The outcomes that the summaries cover: all.
+const ANY: &str = "any";
+
 /// The fields of a summary in JSON.
-#[derive(Serialize)]
-pub(super) struct Numbers {
+#[derive(Serialize, Deserialize)]
+struct Numbers {
     count: u64,
     estimated_total: u64,
     min: u64,
@@ -46,22 +75,87 @@ impl From<&Summary> for Numbers {
     }
 }
 
-/// Writes outcomes as a map, because the core's type does not implement `Serialize`.
-pub(super) fn outcomes<S: Serializer>(
-    outcomes: &Outcomes,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(3))?;
-    map.serialize_entry("ok", &outcomes.ok)?;
-    map.serialize_entry("error", &outcomes.error)?;
-    map.serialize_entry("cancelled", &outcomes.cancelled)?;
-    map.end()
+/// Statistics in JSON. Only those since the start have a histogram.
+#[derive(Serialize)]
+pub(super) struct StatisticsJson<'a> {
+    #[serde(flatten)]
+    summary: Numbers,
+    corrected: Option<Numbers>,
+    slowest: &'a [SlowSample],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<HistogramJson>,
 }
 
-/// Writes an event's id as a number.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
-pub(super) fn id<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(id.get())
+impl<'a> StatisticsJson<'a> {
+    pub(super) fn of_window(statistics: &'a Statistics) -> Self {
+        Self {
+            summary: (&statistics.summary).into(),
+            corrected: statistics.corrected.as_ref().map(Numbers::from),
+            slowest: &statistics.slowest,
+            histogram: None,
+        }
+    }
+
+    fn of_total(total: &'a Statistics) -> Self {
+        Self { histogram: HistogramJson::of(total), ..Self::of_window(total) }
+    }
+}
+
+impl Serialize for EventReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let total = self.total.as_ref().map(StatisticsJson::of_total);
+        let number = (self.id != EventId::UNNUMBERED).then(|| self.id.get());
+        let mut event = serializer.serialize_struct("EventReport", 11)?;
+        event.serialize_field("id", &number)?;
+        event.serialize_field("name", &self.name)?;
+        event.serialize_field("base_name", &self.base_name)?;
+        event.serialize_field("labels", &self.labels)?;
+        event.serialize_field("unit", &Text(&self.unit))?;
+        event.serialize_field("windows", &Windows(&self.windows))?;
+        event.serialize_field("total", &total)?;
+        event.serialize_field("outcomes", &OutcomesJson::from(self.outcomes))?;
+        event.serialize_field("of", ANY)?;
+        event.serialize_field("flows", &[(); 0])?;
+        event.serialize_field("in_flight", &self.in_flight)?;
+        event.end()
+    }
+}
+
+/// Windows as a map from the name of the window, such as `60s`, to its statistics.
+struct Windows<'a>(&'a [WindowReport]);
+
+impl Serialize for Windows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for WindowReport { length, statistics } in self.0 {
+            map.serialize_entry(&window_name(*length), statistics)?;
+        }
+        map.end()
+    }
+}
+
+/// Outcomes in JSON. The core's type implements neither `Serialize` nor `Deserialize`.
+#[derive(Serialize, Deserialize)]
+struct OutcomesJson {
+    ok: u64,
+    error: u64,
+    cancelled: u64,
+}
+
+impl From<Outcomes> for OutcomesJson {
+    fn from(outcomes: Outcomes) -> Self {
+        let Outcomes { ok, error, cancelled } = outcomes;
+        Self { ok, error, cancelled }
+    }
+}
+
+/// A value as the text that its `Display` produces.
+struct Text<'a, T>(&'a T);
+
+impl<T: fmt::Display> Serialize for Text<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
 }
 
 /// Writes a value as the text that its `Display` produces.
@@ -70,4 +164,21 @@ pub(crate) fn text<T: fmt::Display, S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Writes a length of time in nanoseconds.
+pub(super) fn nanoseconds<S: Serializer>(
+    time: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(nanos(*time))
+}
+
+/// Writes a length of time in nanoseconds, or `null`.
+#[expect(clippy::ref_option, reason = "the signature that serde requires")]
+pub(super) fn optional_nanoseconds<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    time.map(nanos).serialize(serializer)
 }

@@ -4,7 +4,7 @@
 //! [`Collector::sla_changes`]: crate::Collector::sla_changes
 
 use core::{fmt, time::Duration};
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use serde::{Serialize, Serializer};
 use tailwatch_core::{
@@ -28,9 +28,8 @@ const QUEUE_CAPACITY: usize = 256;
 #[non_exhaustive]
 pub struct SlaReport {
     /// The event's name, including its labels.
-    pub event: &'static str,
+    pub event: Cow<'static, str>,
     /// The event's labels.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// The limited quantile. `None` for a limit on silence, which is the time without any record of
     /// the event; JSON then has `silence`.
@@ -74,23 +73,30 @@ pub struct SlaReport {
     /// The number of violations that were cleared.
     pub cleared: u64,
     /// [`Threshold::min_samples`], or 1 for a limit on silence.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`, like the two below
+    #[serde(serialize_with = "min_samples")]
     pub min_samples: MinSamples,
     /// [`Threshold::raise_after`], or zero for a limit on silence.
-    #[serde(skip)]
+    #[serde(rename = "raise_after_ns", serialize_with = "json::nanoseconds")]
     pub raise_after: Duration,
     /// [`Threshold::clear_after`], or `None` for a limit on silence.
-    #[serde(skip)]
+    #[serde(rename = "clear_after_ns", serialize_with = "json::optional_nanoseconds")]
     pub clear_after: Option<Duration>,
+    /// Where the limit was set: `declared` with its event, by the `builder`, by a line of a
+    /// configuration file such as `file /etc/bot.toml:12`, or `after the start` by
+    /// [`Collector::set_limits`](crate::Collector::set_limits). `None` if it is not known: in a
+    /// report that was read from the schema `tailwatch.report/1`, and in a [merged
+    /// report](crate::Report::merge) of reports in which it differs.
+    pub origin: Option<Arc<str>>,
 }
 
 impl SlaReport {
-    /// Creates the report of a limit. `info` and `labels` are about the event of `status`, and
-    /// `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
+    /// Creates the report of a limit. `info` and `labels` are about the event of `status`, `origin`
+    /// is where the limit was set, and `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
     pub(crate) fn new(
         info: &EventInfo,
         labels: Labels,
         status: &SlaStatus,
+        origin: Arc<str>,
         since_unix_ns: Option<u64>,
     ) -> Self {
         let (quantile, window, limit, unit) = match status.limit {
@@ -106,7 +112,7 @@ impl SlaReport {
             Limit::Silence(_) => (MinSamples::Count(1), Duration::ZERO, None),
         };
         Self {
-            event: info.name,
+            event: info.name.into(),
             labels,
             quantile,
             window,
@@ -122,6 +128,7 @@ impl SlaReport {
             min_samples,
             raise_after,
             clear_after,
+            origin: Some(origin),
         }
     }
 }
@@ -179,7 +186,7 @@ impl SlaReport {
     }
 
     fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (event, limit) = (self.event, value(Unit::Time, self.limit));
+        let (event, limit) = (&self.event, value(Unit::Time, self.limit));
         match (self.state, self.observed.map(|observed| value(Unit::Time, observed))) {
             (SlaState::Violated, Some(silence)) => {
                 write!(f, "{event} has been silent for {silence} (limit {limit})")
@@ -267,6 +274,14 @@ fn quantile<S: Serializer>(quantile: &Option<Quantile>, serializer: S) -> Result
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
+fn min_samples<S: Serializer>(samples: &MinSamples, serializer: S) -> Result<S::Ok, S::Error> {
+    match samples {
+        MinSamples::Count(samples) => serializer.serialize_u32(*samples),
+        MinSamples::Auto => serializer.serialize_str(json::AUTO),
+    }
+}
+
 fn window<S: Serializer>(window: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&window_name(*window))
 }
@@ -277,7 +292,7 @@ mod tests {
 
     fn report(raised: u64) -> SlaReport {
         SlaReport {
-            event: "order_placement",
+            event: "order_placement".into(),
             labels: Labels::default(),
             quantile: Some(Quantile::P95),
             window: Duration::from_mins(1),
@@ -293,6 +308,7 @@ mod tests {
             min_samples: MinSamples::Count(1),
             raise_after: Duration::ZERO,
             clear_after: None,
+            origin: None,
         }
     }
 

@@ -1,17 +1,30 @@
 //! The statistics of an event over a window or since the start.
 
-use core::fmt;
+use core::{cmp::Reverse, fmt};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use tailwatch_core::{Accuracy, Bucket, Distribution, Quantile, Summary, UnitConverter};
 
-use super::{json::Numbers, owned_data::OwnedData};
+use super::{
+    histogram::{Histogram, SumProblem},
+    json::StatisticsJson,
+    owned_data::OwnedData,
+    stated_quantile::Bounds,
+    summary_sum,
+};
+
+/// The number of slowest samples that an event has at most.
+const SLOWEST: usize = 4;
 
 /// The statistics of an event over a window or since the start.
 ///
 /// Beside the summary, they contain the samples or a histogram of them, so any other
-/// [`quantile`](Self::quantile) can be computed later.
+/// [`quantile`](Self::quantile) can be computed later. Those of a report that was
+/// [read](crate::Report::from_json) have a histogram only if they are since the start; otherwise
+/// other quantiles are bounded by those of the summary.
+///
+/// Two are equal if all of this is, the samples or histogram included.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -29,7 +42,7 @@ pub struct Statistics {
 
 /// One of the slowest spans or durations of an event, or one of the largest values of an event with
 /// plain numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SlowSample {
     /// The time at which the span or duration began, or the value was recorded, in nanoseconds
@@ -78,18 +91,51 @@ impl Statistics {
         &self.values
     }
 
-    /// Returns the statistics of other values in the same units. `None` if there are none.
-    pub(super) fn with_data(
-        &self,
-        values: OwnedData,
-        covered: u64,
-        complete: bool,
+    /// Creates statistics of which only this is known.
+    pub(super) fn of_summary(
+        summary: Summary,
+        corrected: Option<Summary>,
         slowest: Vec<SlowSample>,
-    ) -> Option<Self> {
-        let converter = self.converter;
-        let summary =
-            values.with(|data| Distribution { converter, data }.summary(covered, complete))?;
-        Some(Self { summary, corrected: None, slowest, converter, values })
+        converter: UnitConverter,
+    ) -> Self {
+        let values = OwnedData::Summarized { histogram: None };
+        Self { summary, corrected, slowest, converter, values }
+    }
+
+    /// Adds a histogram of the samples, and what converts its values.
+    pub(super) fn set_histogram(&mut self, histogram: Histogram, converter: UnitConverter) {
+        self.values = OwnedData::Summarized { histogram: Some(histogram) };
+        self.converter = converter;
+    }
+
+    /// Returns the statistics of all samples together, without a corrected summary, or `None` if
+    /// there are none.
+    pub(super) fn sum(parts: &[&Self]) -> Result<Option<Self>, SumProblem> {
+        let Some((first, rest)) = parts.split_first() else { return Ok(None) };
+        if rest.is_empty() {
+            return Ok(Some(Self { corrected: None, ..(*first).clone() }));
+        }
+        let converter = first.converter;
+        if rest.iter().any(|part| part.converter != converter) {
+            return Err(SumProblem::Buckets);
+        }
+        let data: Vec<_> = parts.iter().map(|part| &part.values).collect();
+        let values = OwnedData::sum(&data)?;
+        let summaries: Vec<_> = parts.iter().map(|part| &part.summary).collect();
+        let histogram = values.histogram().ok_or(SumProblem::NoHistogram)?;
+        let mut summary = summary_sum::sum(&summaries, &histogram, converter)?;
+        let Summary { covered, complete, .. } = summary;
+        // More exact, because it comes from the samples or from exact sums.
+        let exact = values.with(|data| Distribution { converter, data }.summary(covered, complete));
+        summary = exact.flatten().unwrap_or(summary);
+        drop(histogram);
+        let mut slowest: Vec<_> = parts.iter().flat_map(|part| &part.slowest).cloned().collect();
+        slowest.sort_by(|one, other| {
+            let key = |of: &SlowSample| (Reverse(of.duration), of.start_unix_ns, of.tag, of.tid);
+            key(one).cmp(&key(other)).then_with(|| one.thread.cmp(&other.thread))
+        });
+        slowest.truncate(SLOWEST);
+        Ok(Some(Self { summary, corrected: None, slowest, converter, values }))
     }
 
     /// Returns what converts the data to the units in which they are reported.
@@ -97,12 +143,17 @@ impl Statistics {
         self.converter
     }
 
-    /// Calls `with` with the distribution of the values.
-    fn with_values<T>(&self, with: impl FnOnce(Distribution<'_>) -> T) -> T {
+    /// Calls `with` with the distribution of the values, if the samples or their exact sums are
+    /// known.
+    fn with_values<T>(&self, with: impl FnOnce(Distribution<'_>) -> T) -> Option<T> {
         self.values.with(|data| with(Distribution { converter: self.converter, data }))
     }
 
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
+    ///
+    /// In a report that was read, the extremes and the quantiles of the summary are as in the
+    /// summary. Any other is the middle of the range in which it lies, by the quantiles below and
+    /// above it and by the histogram, if there is one; the accuracy is stated accordingly.
     ///
     /// ```
     /// use tailwatch::{Accuracy, Collector, Quantile, Trading, record_value};
@@ -121,40 +172,36 @@ impl Statistics {
     /// # }
     /// ```
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
-        // There is always at least one sample, so the fallback is never used.
-        self.with_values(|values| values.quantile(quantile))
-            .unwrap_or((self.summary.max, self.summary.accuracy))
+        let known = self.with_values(|values| values.quantile(quantile)).flatten();
+        known.unwrap_or_else(|| {
+            let histogram = self.values.histogram();
+            Bounds::of_summary(&self.summary, histogram.as_deref(), self.converter)
+                .quantile(quantile)
+        })
     }
 
     /// Returns the buckets that are not empty, each with the weight of its samples: a sample of an
     /// event that is sampled 1 in 2^k counts 2^k times. Intended for exporters.
     ///
     /// The buckets are those of a base-2 exponential histogram, in ascending order. If every sample
-    /// is known, each sample has a bucket of its own instead, in no particular order.
+    /// is known, each sample has a bucket of its own instead, in no particular order. There are
+    /// none over a window of a report that was read.
     ///
     /// The bounds of durations are in units of 2^-40 s. Therefore every bucket of the histogram is
     /// also a bucket of a Prometheus native histogram and of an OpenTelemetry exponential histogram
     /// in seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
-        self.with_values(|values| values.buckets().collect::<Vec<_>>()).into_iter()
+        let known = self.with_values(|values| values.buckets().collect::<Vec<_>>());
+        known
+            .unwrap_or_else(|| self.values.histogram().map_or_else(Vec::new, |of| of.bounded()))
+            .into_iter()
     }
 }
 
+/// Serializes the statistics as those of a window, without their histogram.
 impl Serialize for Statistics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Layout<'a> {
-            #[serde(flatten)]
-            summary: Numbers,
-            corrected: Option<Numbers>,
-            slowest: &'a [SlowSample],
-        }
-        Layout {
-            summary: (&self.summary).into(),
-            corrected: self.corrected.as_ref().map(Numbers::from),
-            slowest: &self.slowest,
-        }
-        .serialize(serializer)
+        StatisticsJson::of_window(self).serialize(serializer)
     }
 }
 

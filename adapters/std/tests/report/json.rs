@@ -1,4 +1,4 @@
-//! The JSON of a report has exactly the layout of the schema `tailwatch.report/1`.
+//! The JSON of a report has exactly the layout of the schema `tailwatch.report/2`.
 
 use std::collections::BTreeSet;
 
@@ -24,27 +24,26 @@ fn whole(value: &Value) -> u64 {
 }
 
 #[track_caller]
-fn assert_is_summary(value: &Value) {
-    assert_keys(
-        value,
-        &[
-            "count",
-            "estimated_total",
-            "min",
-            "max",
-            "mean",
-            "stddev",
-            "p50",
-            "p95",
-            "p99",
-            "p99_9",
-            "max_relative_error_ppm",
-            "covered_ns",
-            "complete",
-            "corrected",
-            "slowest",
-        ],
-    );
+fn assert_is_summary(value: &Value, has_histogram: bool) {
+    let histogram: &[_] = if has_histogram { &["histogram"] } else { &[] };
+    let keys = [
+        "count",
+        "estimated_total",
+        "min",
+        "max",
+        "mean",
+        "stddev",
+        "p50",
+        "p95",
+        "p99",
+        "p99_9",
+        "max_relative_error_ppm",
+        "covered_ns",
+        "complete",
+        "corrected",
+        "slowest",
+    ];
+    assert_keys(value, &[&keys[..], histogram].concat());
     let numbers = [
         "count",
         "estimated_total",
@@ -88,6 +87,7 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
                 limit,
                 &[
                     "event",
+                    "labels",
                     "quantile",
                     "window",
                     "limit",
@@ -99,6 +99,10 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
                     "since_unix_ns",
                     "raised",
                     "cleared",
+                    "min_samples",
+                    "raise_after_ns",
+                    "clear_after_ns",
+                    "origin",
                 ],
             );
             assert!(
@@ -108,6 +112,8 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
             assert!(
                 limit["since_unix_ns"].is_null() && limit["raised"] == 0 && limit["cleared"] == 0
             );
+            assert_eq!((&limit["min_samples"], &limit["origin"]), (&1.into(), &"declared".into()));
+            assert!(limit["raise_after_ns"] == 0 && limit["clear_after_ns"].is_null());
             if limit["event"] == "order_placement" {
                 assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("ok"), 3));
                 assert!(whole(&limit["observed"]) < 20_000_000);
@@ -146,8 +152,10 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     collector.stop();
 
     let json = to_json(&collector);
-    assert_keys(&json, &["schema", "unix_ns", "uptime_ns", "clock", "events", "sla", "health"]);
-    assert_eq!(json["schema"], "tailwatch.report/1");
+    let keys = ["schema", "unix_ns", "started_unix_ns", "uptime_ns", "clock", "events", "sla"];
+    assert_keys(&json, &[&keys[..], &["health"]].concat());
+    assert_eq!(json["schema"], "tailwatch.report/2");
+    assert!(whole(&json["started_unix_ns"]) < whole(&json["unix_ns"]));
     assert!(whole(&json["unix_ns"]) > 1_600_000_000_000_000_000, "nanoseconds since 1970");
     assert!(whole(&json["uptime_ns"]) > 0);
     assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
@@ -169,7 +177,11 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     ];
     assert_eq!(names, expected);
     for (id, event) in (1..).zip(events) {
-        assert_keys(event, &["id", "name", "unit", "windows", "total", "outcomes", "in_flight"]);
+        let keys = ["id", "name", "base_name", "labels", "unit", "windows", "total", "outcomes"];
+        assert_keys(event, &[&keys[..], &["of", "flows", "in_flight"]].concat());
+        assert_eq!((&event["base_name"], &event["of"]), (&event["name"], &"any".into()));
+        assert_keys(&event["labels"], &[]);
+        assert_eq!(event["flows"].as_array().map(Vec::len), Some(0));
         assert_eq!(event["id"], id);
         assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
         assert_keys(&event["windows"], &["1s", "5s", "60s"]);
@@ -185,8 +197,14 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             "{in_flight}"
         );
         if id == 3 || id == 7 {
-            assert_is_summary(&event["windows"]["60s"]);
-            assert_is_summary(&event["total"]);
+            assert_is_summary(&event["windows"]["60s"], false);
+            assert_is_summary(&event["total"], true);
+            let histogram = &event["total"]["histogram"];
+            assert_keys(
+                histogram,
+                &["scale", "unit", "lowest", "octaves", "zero", "underflow", "overflow", "buckets"],
+            );
+            assert_eq!(histogram["unit"], if id == 7 { "1" } else { "2^-40 s" });
         } else {
             let windows = event["windows"].as_object().unwrap();
             assert!(
@@ -212,26 +230,32 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             "late",
             "clock_anomalies",
             "saturated",
+            "negative_differences",
+            "orphan_tags",
             "invalid",
             "unknown_events",
             "unregistered",
+            "rings_refused",
             "observer_panics",
             "drain_lag_ns",
             "enabled",
+            "has_drain",
             "sampling",
             "overhead_ratio",
             "memory_bytes",
+            "reserved_bytes",
         ],
     );
     for (key, value) in health.as_object().unwrap() {
         match key.as_str() {
-            "enabled" => assert_eq!(*value, false),
+            "enabled" | "has_drain" => assert_eq!(*value, false),
             "sampling" => assert_keys(value, &[]),
             "overhead_ratio" => {
                 assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}");
             }
             "produced" | "delivered" => assert_eq!(whole(value), 7),
             "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
+            "reserved_bytes" => assert!(whole(value) > 0),
             "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
             _ => assert_eq!(whole(value), 0, "{key}"),
         }

@@ -55,7 +55,7 @@ impl<'r> Rows<'r> {
     pub(super) fn of(selection: &Selection<'r>, all_windows: bool) -> Self {
         let mut rows = Self::default();
         for event in &selection.shown {
-            let limits = selection.limits.get(event.name).map_or(&[][..], Vec::as_slice);
+            let limits = selection.limits.get(&*event.name).map_or(&[][..], Vec::as_slice);
             rows.add(event, limits, all_windows);
         }
         rows
@@ -92,7 +92,7 @@ impl<'r> Rows<'r> {
         for (number, scope) in scopes.into_iter().enumerate() {
             let errors = event.outcomes.error.saturating_add(event.outcomes.cancelled);
             let errors = if number == last && errors > 0 { grouped(errors) } else { String::new() };
-            let name = if number == 0 { event.name } else { "" };
+            let name = if number == 0 { &*event.name } else { "" };
             // A limit that is over none of the windows is in the first row.
             let states = limits.iter().filter(|limit| {
                 if is_of_window(limit) {

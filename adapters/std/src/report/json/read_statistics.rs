@@ -1,0 +1,113 @@
+//! The statistics of a window or since the start in the JSON of a report.
+
+use serde::Deserialize;
+use tailwatch_core::{Accuracy, FixedPoint, Summary, TimeUnit, Unit, UnitConverter};
+
+use super::{
+    Numbers,
+    error::ReportProblem,
+    histogram::HistogramJson,
+    read::{Schema, number},
+};
+use crate::report::{
+    statistics::{SlowSample, Statistics},
+    summary_sum::fixed_point,
+};
+
+/// Statistics, as far as they are read.
+#[derive(Deserialize)]
+pub(super) struct ReadStatisticsJson {
+    #[serde(flatten)]
+    summary: Numbers,
+    corrected: Option<Numbers>,
+    slowest: Vec<SlowSample>,
+    histogram: Option<HistogramJson>,
+}
+
+impl ReadStatisticsJson {
+    /// Checks the statistics of a window, which have no histogram.
+    pub(super) fn check(self, unit: Unit) -> Result<Statistics, ReportProblem> {
+        let summary = self.summary.check()?;
+        let corrected = self.corrected.as_ref().map(Numbers::check).transpose()?;
+        check_slowest(&self.slowest, &summary)?;
+        let converter = UnitConverter { unit, time: TimeUnit::Fine };
+        Ok(Statistics::of_summary(summary, corrected, self.slowest, converter))
+    }
+
+    /// Checks the statistics since the start.
+    pub(super) fn check_total(
+        mut self,
+        schema: Schema,
+        unit: Unit,
+    ) -> Result<Statistics, ReportProblem> {
+        let histogram = self.histogram.take().map(Some);
+        let histogram = schema.require("histogram", histogram, None)?;
+        let mut total = self.check(unit)?;
+        if let Some(histogram) = histogram {
+            let Summary { min, max, estimated_total, .. } = total.summary;
+            let checked = histogram.check(unit, estimated_total, [min, max]);
+            let (histogram, converter) = checked.map_err(ReportProblem::Histogram)?;
+            total.set_histogram(histogram, converter);
+        }
+        Ok(total)
+    }
+}
+
+impl Numbers {
+    fn check(&self) -> Result<Summary, ReportProblem> {
+        let Self { count, estimated_total, min, max, p50, p95, p99, p99_9, .. } = *self;
+        if count == 0 {
+            return Err(number("count", count, "at least 1"));
+        }
+        let must_not_exceed = [
+            ("`count` exceeds `estimated_total`", count, estimated_total),
+            ("`min` exceeds `p50`", min, p50),
+            ("`p50` exceeds `p95`", p50, p95),
+            ("`p95` exceeds `p99`", p95, p99),
+            ("`p99` exceeds `p99_9`", p99, p99_9),
+            ("`p99_9` exceeds `max`", p99_9, max),
+        ];
+        if let Some((what, first, second)) =
+            must_not_exceed.into_iter().find(|(_, first, second)| first > second)
+        {
+            return Err(ReportProblem::Contradiction { what, first, second });
+        }
+        let mean = known("mean", self.mean)?;
+        // The extremes are rounded to integers.
+        if mean.is_some_and(|mean| mean.round() > max.saturating_add(1))
+            || mean.is_some_and(|mean| mean.round().saturating_add(1) < min)
+        {
+            let mean = self.mean.unwrap_or_default();
+            return Err(number("mean", mean, "from `min` to `max`"));
+        }
+        let mut summary = Summary::of_value(min);
+        (summary.count, summary.estimated_total, summary.max) = (count, estimated_total, max);
+        (summary.mean, summary.stddev) = (mean, known("stddev", self.stddev)?);
+        (summary.p50, summary.p95, summary.p99, summary.p99_9) = (p50, p95, p99, p99_9);
+        summary.accuracy = match self.max_relative_error_ppm {
+            0 => Accuracy::Exact,
+            ppm => Accuracy::WithinPpm(ppm),
+        };
+        (summary.covered, summary.complete) = (self.covered_ns, self.complete);
+        Ok(summary)
+    }
+}
+
+/// Reads a mean or deviation that may not be known.
+fn known(key: &'static str, value: Option<f64>) -> Result<Option<FixedPoint>, ReportProblem> {
+    let Some(value) = value else { return Ok(None) };
+    let read = fixed_point(value).ok_or_else(|| number(key, value, "at least 0 and below 2^48"))?;
+    Ok(Some(read))
+}
+
+fn check_slowest(slowest: &[SlowSample], summary: &Summary) -> Result<(), ReportProblem> {
+    let mut bound = ("a duration in `slowest` exceeds `max`", summary.max);
+    for sample in slowest {
+        if sample.duration > bound.1 {
+            let (first, second) = (sample.duration, bound.1);
+            return Err(ReportProblem::Contradiction { what: bound.0, first, second });
+        }
+        bound = ("`slowest` is not in descending order", sample.duration);
+    }
+    Ok(())
+}
