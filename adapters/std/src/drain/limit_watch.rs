@@ -25,7 +25,7 @@ pub(super) struct LimitWatch {
     /// The labels of each event.
     labels: Vec<Labels>,
     /// Where the limits of events were set that have others than those declared with them.
-    origins: HashMap<EventId, Vec<(Limit, Arc<str>)>>,
+    pub(super) origins: HashMap<EventId, Vec<(Limit, Arc<str>)>>,
     /// The origin of the limits that are declared with their events.
     declared: Arc<str>,
     /// For each event, the number of limits of the events before it: the index of its first limit

@@ -222,7 +222,7 @@ impl Statistics {
                 Some(before @ (OwnedData::Exact(_) | OwnedData::Counted { .. })),
             ) => {
                 let sums = before.moments().ok_or(NotEarlier)?;
-                let of_before = before.histogram().ok_or(NotEarlier)?;
+                let of_before = before.histogram(self.converter().unit).ok_or(NotEarlier)?;
                 self.counted_since((moments, histogram), Some((&sums, &of_before)))
             }
             (OwnedData::Summarized { .. }, _) | (_, Some(OwnedData::Summarized { .. })) => {
@@ -279,14 +279,14 @@ impl Statistics {
     /// Subtracts histograms whose sums are not known.
     fn summarized_since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
         let converter = self.converter();
-        let histogram = self.data().histogram().ok_or(NotEarlier)?;
+        let histogram = self.histogram().ok_or(NotEarlier)?;
         let Some(earlier) = earlier else {
             let bounds = Bounds::of_summary(&self.summary, Some(&histogram), converter);
             let summary = &self.summary;
             let counts = [summary.count, summary.estimated_total];
             return Ok(Some(bounded(&bounds, counts, summary.mean)));
         };
-        let before = earlier.data().histogram().ok_or(NotEarlier)?;
+        let before = earlier.histogram().ok_or(NotEarlier)?;
         let is_earlier = earlier.converter() == converter
             && earlier.summary.min >= self.summary.min
             && earlier.summary.max <= self.summary.max;

@@ -9,11 +9,11 @@ use tailwatch_core::{
 
 use super::packed_counts::PackedCounts;
 
-/// The buckets of every collector's histograms, in which exact samples are counted as well.
-pub(super) const BUCKETS: Buckets = {
-    let shape = Shape::server(&[], &[]);
-    Buckets::new(shape.scale, shape.lowest, shape.octaves).unwrap()
-};
+/// Returns the buckets of every collector's histograms of events of this unit, in which exact
+/// samples are counted as well.
+pub(super) const fn buckets_of(unit: Unit) -> Buckets {
+    Shape::server(&[], &[]).buckets(unit)
+}
 
 /// The index of the bucket of the value 0.
 pub(super) const ZERO: usize = 0;
@@ -272,10 +272,11 @@ mod tests {
 
     #[test]
     fn a_sum_that_overflows_is_an_error() {
-        let full = Histogram::of_used(BUCKETS, &[(7, u64::MAX)]);
-        let one = Histogram::of_used(BUCKETS, &[(7, 1)]);
+        let buckets = buckets_of(Unit::Time);
+        let full = Histogram::of_used(buckets, &[(7, u64::MAX)]);
+        let one = Histogram::of_used(buckets, &[(7, 1)]);
         let sum = Histogram::sum(&[Cow::Borrowed(&full), Cow::Borrowed(&one)]);
         assert!(matches!(sum, Err(SumProblem::Overflow)));
-        assert_eq!(index_of(BUCKETS, usize::MAX), None);
+        assert_eq!(index_of(buckets, usize::MAX), None);
     }
 }

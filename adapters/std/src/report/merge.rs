@@ -125,7 +125,7 @@ impl Report {
 impl Statistics {
     /// Returns whether every sample of `earlier` may be one of these.
     fn contains(&self, earlier: &Self) -> bool {
-        let histograms = (self.data().histogram(), earlier.data().histogram());
+        let histograms = (self.histogram(), earlier.histogram());
         self.summary.count >= earlier.summary.count
             && self.converter() == earlier.converter()
             && matches!(histograms, (Some(now), Some(before)) if now.since(&before).is_some())

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use tailwatch_core::{DistributionData, Moments, WeightedSample};
+use tailwatch_core::{DistributionData, Moments, Unit, WeightedSample};
 
 use super::{
-    histogram::{BUCKETS, Histogram, SumProblem},
+    histogram::{Histogram, SumProblem, buckets_of},
     packed_counts::PackedCounts,
 };
 use crate::settings::MAX_EXACT_SAMPLES;
@@ -36,10 +36,12 @@ impl OwnedData {
         }
     }
 
-    /// Returns a histogram of the samples, if there is one.
-    pub(super) fn histogram(&self) -> Option<Cow<'_, Histogram>> {
+    /// Returns a histogram of the samples, which are in this unit, if there is one.
+    pub(super) fn histogram(&self, unit: Unit) -> Option<Cow<'_, Histogram>> {
         match self {
-            Self::Exact(samples) => Some(Cow::Owned(Histogram::of_samples(BUCKETS, samples))),
+            Self::Exact(samples) => {
+                Some(Cow::Owned(Histogram::of_samples(buckets_of(unit), samples)))
+            }
             Self::Counted { histogram, .. } => Some(Cow::Borrowed(histogram)),
             Self::Summarized { histogram } => histogram.as_ref().map(Cow::Borrowed),
         }
@@ -83,16 +85,16 @@ impl OwnedData {
         }
     }
 
-    /// Returns the data of all samples together: all samples if they are known and not too many, or
+    /// Returns the data of all samples together, which are in this unit: all samples if they are known and not too many, or
     /// else the sum of the histograms.
-    pub(super) fn sum(parts: &[&Self]) -> Result<Self, SumProblem> {
+    pub(super) fn sum(parts: &[&Self], unit: Unit) -> Result<Self, SumProblem> {
         let exact: Option<Vec<_>> = parts.iter().map(|part| part.exact()).collect();
         if let Some(exact) = exact
             && exact.iter().map(|samples| samples.len()).sum::<usize>() <= MAX_EXACT_SAMPLES
         {
             return Ok(Self::Exact(exact.concat()));
         }
-        let histograms: Option<Vec<_>> = parts.iter().map(|part| part.histogram()).collect();
+        let histograms: Option<Vec<_>> = parts.iter().map(|part| part.histogram(unit)).collect();
         let histogram = Histogram::sum(&histograms.ok_or(SumProblem::NoHistogram)?)?;
         let moments: Option<Vec<_>> = parts.iter().map(|part| part.moments()).collect();
         Ok(match moments {

@@ -1,7 +1,7 @@
 //! The statistics of an event over a window or since the start.
 
 use core::{cmp::Reverse, fmt};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 use tailwatch_core::{Accuracy, Bucket, Distribution, Quantile, Summary, UnitConverter};
@@ -120,9 +120,9 @@ impl Statistics {
             return Err(SumProblem::Buckets);
         }
         let data: Vec<_> = parts.iter().map(|part| &part.values).collect();
-        let values = OwnedData::sum(&data)?;
+        let values = OwnedData::sum(&data, converter.unit)?;
         let summaries: Vec<_> = parts.iter().map(|part| &part.summary).collect();
-        let histogram = values.histogram().ok_or(SumProblem::NoHistogram)?;
+        let histogram = values.histogram(converter.unit).ok_or(SumProblem::NoHistogram)?;
         let mut summary = summary_sum::sum(&summaries, &histogram, converter)?;
         let Summary { covered, complete, .. } = summary;
         // More exact, because it comes from the samples or from exact sums.
@@ -136,6 +136,11 @@ impl Statistics {
         });
         slowest.truncate(SLOWEST);
         Ok(Some(Self { summary, corrected: None, slowest, converter, values }))
+    }
+
+    /// Returns a histogram of the samples, if there is one.
+    pub(super) fn histogram(&self) -> Option<Cow<'_, Histogram>> {
+        self.values.histogram(self.converter.unit)
     }
 
     /// Returns what converts the data to the units in which they are reported.
@@ -174,7 +179,7 @@ impl Statistics {
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
         let known = self.with_values(|values| values.quantile(quantile)).flatten();
         known.unwrap_or_else(|| {
-            let histogram = self.values.histogram();
+            let histogram = self.histogram();
             Bounds::of_summary(&self.summary, histogram.as_deref(), self.converter)
                 .quantile(quantile)
         })
@@ -193,7 +198,7 @@ impl Statistics {
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
         let known = self.with_values(|values| values.buckets().collect::<Vec<_>>());
         known
-            .unwrap_or_else(|| self.values.histogram().map_or_else(Vec::new, |of| of.bounded()))
+            .unwrap_or_else(|| self.histogram().map_or_else(Vec::new, |of| of.bounded()))
             .into_iter()
     }
 }

@@ -16,8 +16,9 @@ fn assert_quantiles(read: &Statistics, written: &Statistics, has_histogram: bool
             stated == u32::MAX || error <= u128::from(stated) * u128::from(truth),
             "{quantile}: {value}, {accuracy:?}, true is {truth}"
         );
-        // Below a microsecond, the rounding to nanoseconds matters.
-        assert!(!has_histogram || truth < 1_000 || stated < 12_000, "{quantile}: {stated} ppm");
+        // Below a microsecond, the rounding to nanoseconds matters. The range ends at 18.2 hours.
+        let is_close = stated < 12_000 || !(1_000..65_000_000_000_000).contains(&truth);
+        assert!(!has_histogram || is_close, "{quantile}: {stated} ppm");
     }
 }
 

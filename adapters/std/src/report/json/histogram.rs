@@ -32,7 +32,7 @@ pub(super) struct HistogramJson {
 impl HistogramJson {
     /// Returns the histogram of statistics, if they have one. Exact samples are counted.
     pub(super) fn of(statistics: &Statistics) -> Option<Self> {
-        let histogram = statistics.data().histogram()?;
+        let histogram = statistics.histogram()?;
         let buckets = histogram.buckets();
         let mut json = Self {
             scale: buckets.scale(),
