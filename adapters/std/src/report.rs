@@ -199,6 +199,17 @@ impl EventReport {
     }
 }
 
+impl EventReport {
+    /// Returns the name of an event of this process. Only a report that was read owns its names;
+    /// there, it is `unknown`.
+    pub(crate) fn static_name(&self) -> &'static str {
+        match &self.name {
+            Cow::Borrowed(name) => name,
+            Cow::Owned(_) => "unknown",
+        }
+    }
+}
+
 impl Report {
     /// Creates a report of these events without any samples.
     pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: Vec<EventReport>) -> Self {

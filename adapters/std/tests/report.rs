@@ -120,7 +120,7 @@ fn a_collector_measures_user_defined_events() {
     assert!(Gateway::ALL.iter().all(|info| table.contains(info.name)), "{table}");
     let all = collector.all_stats(MINUTE).unwrap();
     let all: Vec<_> =
-        all.iter().map(|(name, summary)| (&**name, summary.map(|summary| summary.count))).collect();
+        all.iter().map(|(name, summary)| (*name, summary.map(|summary| summary.count))).collect();
     assert_eq!(
         all,
         [("decode_packet", Some(1)), ("to_the_venue_and_back", Some(1)), ("backlog", Some(1))]

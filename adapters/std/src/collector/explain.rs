@@ -5,7 +5,7 @@
 pub(super) mod limits;
 
 use core::{fmt, time::Duration};
-use std::{borrow::Cow, io, path::Path, thread};
+use std::{io, path::Path, thread};
 
 use tailwatch_core::{EventId, EventInfo, Shape, ring::batch};
 use tailwatch_record::collecting::OFF;
@@ -20,7 +20,7 @@ use crate::{
         placement::{DrainPriority, Placement},
     },
     recording::pool::Pool,
-    report::{Report, memory},
+    report::{EventReport, Report, memory},
     settings::{ClockSetting, Settings, visible::Visible},
 };
 
@@ -138,11 +138,7 @@ impl Explanation<'_> {
         for (id, sampling, k) in
             self.sampling.iter().filter(|(_, sampling, _)| !is_default(sampling))
         {
-            let name = match self.report.event(*id).map(|event| &event.name) {
-                Some(Cow::Borrowed(name)) => *name,
-                // Only a report that was read owns its names.
-                None | Some(Cow::Owned(_)) => "unknown",
-            };
+            let name = self.report.event(*id).map_or("unknown", EventReport::static_name);
             let settings = &self.in_force.settings;
             let at_start = settings.sampling.iter().find(|(event, _)| event == id);
             let later =

@@ -2,7 +2,7 @@
 //! limits: `breached` and `sla_changes`.
 
 use core::time::Duration;
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::Guard;
 use tailwatch_core::{Accuracy, Event, EventId, Quantile, SlaState, Summary};
@@ -58,14 +58,14 @@ impl Collector {
     pub fn all_stats(
         &self,
         window: Duration,
-    ) -> Result<Vec<(Cow<'static, str>, Option<Summary>)>, QueryError> {
+    ) -> Result<Vec<(&'static str, Option<Summary>)>, QueryError> {
         let report = self.published.load();
         let summary =
             |statistics: Option<&Statistics>| statistics.map(|statistics| statistics.summary);
         report
             .events
             .iter()
-            .map(|event| Ok((event.name.clone(), summary(find_window(event, window)?))))
+            .map(|event| Ok((event.static_name(), summary(find_window(event, window)?))))
             .collect()
     }
 
@@ -197,7 +197,7 @@ impl Collector {
     /// The report is shared, not copied, so it is cheap to check repeatedly for a new one.
     ///
     /// ```
-    /// use std::{borrow::Cow, sync::Arc};
+    /// use std::sync::Arc;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let collector = tailwatch::Collector::builder().manual_drain().start()?;

@@ -100,7 +100,9 @@ impl OwnedData {
         Ok(match moments {
             Some(all) => {
                 let mut moments = Moments::EMPTY;
-                all.iter().for_each(|of_part| moments.merge(of_part));
+                for of_part in &all {
+                    moments.merge(of_part);
+                }
                 Self::Counted { moments, histogram }
             }
             None => Self::Summarized { histogram: Some(histogram) },

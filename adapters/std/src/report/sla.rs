@@ -262,6 +262,15 @@ impl ChangeQueue {
     }
 }
 
+/// Returns the rank of a state: the state of several limits is the one with the highest.
+pub(super) const fn severity(state: SlaState) -> u8 {
+    match state {
+        SlaState::Ok => 0,
+        SlaState::Unknown => 1,
+        SlaState::Violated => 2,
+    }
+}
+
 #[expect(
     clippy::ref_option,
     clippy::trivially_copy_pass_by_ref,

@@ -97,8 +97,8 @@ impl HistogramJson {
         let [first, last] = [used.first(), used.last()].map(|of| of.map_or(ZERO, |of| of.0));
         for (value, index, key) in [(min, first, "min"), (max, last, "max")] {
             let (above, up_to) = buckets.bounds(index);
-            let least = if index == ZERO { 0 } else { above.saturating_add(1) };
-            if !(converter.value(least)..=converter.value(up_to)).contains(&value) {
+            let from = if index == ZERO { 0 } else { above.saturating_add(1) };
+            if !(converter.value(from)..=converter.value(up_to)).contains(&value) {
                 return Err(HistogramProblem::Extreme { key, value });
             }
         }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use tailwatch_core::SlaState;
-
 use super::error::MergeError;
-use crate::report::{Report, sla::SlaReport};
+use crate::report::{
+    Report,
+    sla::{SlaReport, severity},
+};
 
 /// Combines limits of the same event that were set to the same, in the order in which the reports
 /// have their events.
@@ -32,7 +33,10 @@ pub(super) fn merged(reports: &[&Report]) -> Result<Vec<SlaReport>, MergeError> 
 fn add(sum: &mut SlaReport, limit: &SlaReport) -> Result<(), MergeError> {
     let overflow = || MergeError::Overflow { what: format!("the limits of {}", limit.event) };
     let added = |one: u64, other: u64| one.checked_add(other).ok_or_else(overflow);
-    sum.state = [sum.state, limit.state].into_iter().max_by_key(severity).unwrap_or(sum.state);
+    sum.state = [sum.state, limit.state]
+        .into_iter()
+        .max_by_key(|state| severity(*state))
+        .unwrap_or(sum.state);
     sum.over = added(sum.over, limit.over)?;
     sum.count = added(sum.count, limit.count)?;
     sum.observed = sum.observed.max(limit.observed);
@@ -43,13 +47,4 @@ fn add(sum: &mut SlaReport, limit: &SlaReport) -> Result<(), MergeError> {
         sum.origin = None;
     }
     Ok(())
-}
-
-/// Returns the rank of a state: the state of several limits is the one with the highest.
-pub(crate) fn severity(state: &SlaState) -> u8 {
-    match state {
-        SlaState::Ok => 0,
-        SlaState::Unknown => 1,
-        SlaState::Violated => 2,
-    }
 }

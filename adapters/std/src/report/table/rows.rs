@@ -7,7 +7,7 @@ use tailwatch_core::{SlaState, Summary, Unit};
 use super::{columns::COLUMNS, selection::Selection};
 use crate::report::{
     EventReport,
-    sla::SlaReport,
+    sla::{SlaReport, severity},
     text::{grouped, per_second, value, window_name},
 };
 
@@ -112,12 +112,7 @@ impl<'r> Rows<'r> {
     /// Returns the cell with the state of limits: violated if one of them is, and otherwise unknown
     /// if that of one is.
     fn limit(&mut self, states: impl Iterator<Item = SlaState>) -> String {
-        let severity = |state: &SlaState| match state {
-            SlaState::Ok => 0,
-            SlaState::Unknown => 1,
-            SlaState::Violated => 2,
-        };
-        let text = match states.max_by_key(severity) {
+        let text = match states.max_by_key(|state| severity(*state)) {
             None => "",
             Some(SlaState::Ok) => "ok",
             Some(SlaState::Violated) => VIOLATED,
