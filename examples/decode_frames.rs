@@ -134,6 +134,9 @@ fn limit_text(what: &str, limit: &LimitFrame) -> String {
                 window / 1_000_000
             )
         }
+        LimitKind::Errors { ppm, window } => {
+            format!("at most {ppm} ppm failed over {} ms", window / 1_000_000)
+        }
         LimitKind::Silence { longest } => format!("silent for {} ms at most", longest / 1_000_000),
     };
     let observed = limit.observed.map_or("nothing".into(), |observed| observed.to_string());

@@ -6,8 +6,9 @@
 //! These words are used in all files of this module:
 //!
 //! - A *pass* is one round of the drain, the loop that reads all rings.
-//! - A *row* is the index of an event in the arrays of the storage, or that of a corrected summary:
-//!   the events come first, then the summaries that are corrected for coordinated omission.
+//! - A *row* is the index of an event in the arrays of the storage, or that of a further summary: the
+//!   events come first, then the summaries that are corrected for coordinated omission, then those
+//!   of failed spans.
 //! - A *slice* is a part of a window, not a Rust slice. Each window consists of a fixed number of
 //!   slices, of which the oldest expires when a new one begins.
 //! - Samples are *staged* per event first, and later *committed* together to the total and to the
@@ -21,6 +22,7 @@ pub(crate) mod counters;
 pub(crate) mod distribution;
 mod drain;
 pub(crate) mod error;
+mod failed_spans;
 mod limits;
 mod more_events;
 pub(crate) mod summarize;
@@ -32,9 +34,9 @@ use core::marker::PhantomData;
 
 use crate::{
     clock::{OptionalTick, TickRate, TimeScale, nanos_from_duration},
-    declaration::EventInfo,
+    declaration::{CoveredOutcomes, EventInfo},
     event::{EventId, Unit},
-    record::{Kind, MAX_PAYLOAD, Record},
+    record::{Kind, MAX_PAYLOAD, Outcome, Record},
     repr::{Repr, StoredSample},
     sla::LimitError,
     spans::{
@@ -164,6 +166,8 @@ pub struct Aggregator<S> {
     first_used: u16,
     /// The link to the first row in the chain of the rows that have had a limit.
     first_watched: u16,
+    /// The number of rows that are summaries of failed spans and in use.
+    failed_rows: usize,
     /// All rules from this index on are unused.
     used_rules: usize,
     /// No slice of a rule ends before this tick, and no evaluation of limits changes anything
@@ -187,9 +191,19 @@ struct SpanOrigin {
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
+    /// How the span ended. `None` if the sample is of no span.
+    outcome: Option<Outcome>,
     /// Whether the sample is of a span whose tag is not known. If the table of open spans later
     /// gets its START, the tag is added to the exemplar.
     awaits_tag: bool,
+}
+
+impl SpanOrigin {
+    /// Returns whether the sample is of a span that ended with another outcome than `Ok`.
+    #[inline(always)]
+    const fn has_failed(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Error | Outcome::Cancelled))
+    }
 }
 
 impl<S: Storage> Aggregator<S> {
@@ -233,7 +247,10 @@ impl<S: Storage> Aggregator<S> {
                 if !S::ABSENT.numbers && info.unit == Unit::One { entry | UNIT_ONE } else { entry };
             let state = &mut parts.rows[row];
             state.id = info.id.get();
-            if !has_room_for_limits && !info.limits.is_empty() {
+            state.covers_failed = info.outcomes == CoveredOutcomes::Any;
+            if !has_room_for_limits
+                && info.limits.len() + usize::from(info.max_error_rate.is_some()) > 0
+            {
                 return Err(ConfigError::Limit {
                     name: info.name,
                     error: LimitError::NoRoom { room: 0 },
@@ -266,6 +283,7 @@ impl<S: Storage> Aggregator<S> {
             counters: Counters::default(),
             first_used: LAST_LINK,
             first_watched: LAST_LINK,
+            failed_rows: 0,
             used_rules: 0,
             limits_settled_until: 0,
             has_changed_limits: false,
@@ -409,11 +427,17 @@ impl<S: Storage> Aggregator<S> {
         left: usize,
     ) -> bool {
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
-        let mut origin = SpanOrigin { start: ticks, tag: None, source, awaits_tag: false };
+        let mut origin =
+            SpanOrigin { start: ticks, tag: None, source, outcome: None, awaits_tag: false };
         let value = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
-                let outcome = kind as usize - Kind::EndOk as usize;
-                self.state(row).outcomes[outcome].increment();
+                let outcome = match kind {
+                    Kind::EndError => Outcome::Error,
+                    Kind::EndCancelled => Outcome::Cancelled,
+                    _ => Outcome::Ok,
+                };
+                self.state(row).outcomes[outcome as usize - Outcome::Ok as usize].increment();
+                origin.outcome = Some(outcome);
                 origin.start = ticks.wrapping_sub(payload);
                 origin.tag = self.end_span(row, origin.start);
                 origin.awaits_tag = origin.tag.is_none();
@@ -443,10 +467,12 @@ impl<S: Storage> Aggregator<S> {
         };
         self.note_activity(row, ticks);
         let weighted = value.and_then(|value| Self::weigh(value, record.sampling()));
-        if let Some(weighted) = weighted {
-            self.add_sample(row, weighted, ticks, &origin);
-        } else {
-            self.counters.saturated += 1;
+        match weighted {
+            Some(weighted) if origin.has_failed() => {
+                self.add_failed_span(row, weighted, ticks, &origin);
+            }
+            Some(weighted) => self.add_sample(row, weighted, ticks, &origin),
+            None => self.counters.saturated += 1,
         }
         weighted.is_some()
     }
@@ -556,7 +582,7 @@ impl<S: Storage> Aggregator<S> {
 }
 
 /// Converts a row to the width in which the table of open spans and the rules store it.
-#[expect(clippy::cast_possible_truncation, reason = "there are at most 2 * 2,047 rows")]
+#[expect(clippy::cast_possible_truncation, reason = "there are at most 3 * 2,047 rows")]
 const fn row_number(row: usize) -> u16 {
     row as u16
 }

@@ -3,7 +3,7 @@
 pub(crate) mod presets;
 pub mod snake_case;
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use crate::{
     event::{EventId, Unit},
@@ -24,6 +24,13 @@ pub struct EventInfo {
     /// The limits on quantiles of the event. They apply until
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces them.
     pub limits: &'static [Threshold],
+    /// Which spans the event's summaries cover, by the outcome with which they ended.
+    pub outcomes: CoveredOutcomes,
+    /// The limit on the share of the event's spans that fail, which
+    /// [`Threshold::error_rate`] creates. `None` means that any share is allowed.
+    ///
+    /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces this limit too.
+    pub max_error_rate: Option<Threshold>,
     /// The longest time that may pass, by their ticks, from one record of the event to the next
     /// (other than a record of the wrong kind). A longer silence is a violation. `None` means that
     /// any silence is allowed.
@@ -45,7 +52,43 @@ impl EventInfo {
     /// Declares an event that measures durations and has neither limits nor an [expected
     /// interval](Self::expected_interval). `name` is the name of the event in reports.
     pub const fn new(id: EventId, name: &'static str) -> Self {
-        Self { id, name, unit: Unit::Time, limits: &[], max_silence: None, expected_interval: None }
+        Self {
+            id,
+            name,
+            unit: Unit::Time,
+            limits: &[],
+            outcomes: CoveredOutcomes::Ok,
+            max_error_rate: None,
+            max_silence: None,
+            expected_interval: None,
+        }
+    }
+}
+
+/// Which spans the summaries of an event cover, by the [outcome](crate::Outcome) with which they
+/// ended.
+///
+/// Durations that were recorded without a span have no outcome, so summaries cover them in any
+/// case. Both choices count the spans of each outcome ([`Outcomes`](crate::Outcomes)), and keep a
+/// [summary of the failed spans](crate::Aggregator::failed) where the storage has room for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CoveredOutcomes {
+    /// Those that ended with [`Outcome::Ok`](crate::Outcome::Ok): an order that was rejected within
+    /// 60 ns is not a fast order. How limits on quantiles count the other spans is described at
+    /// [`Threshold`].
+    #[default]
+    Ok,
+    /// All spans that ended.
+    Any,
+}
+
+impl fmt::Display for CoveredOutcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Any => "any",
+        })
     }
 }
 
@@ -53,8 +96,8 @@ impl EventInfo {
 /// [`Event`](crate::Event).
 ///
 /// Each variant has a number, 1…2,047, which identifies the event in records. Braces behind the
-/// number set fields of [`EventInfo`]: `name`, `unit`, `limits`, `max_silence` and
-/// `expected_interval`. By default, an event has the name of its variant in snake case, measures
+/// number set fields of [`EventInfo`]: `name`, `unit`, `limits`, `outcomes`, `max_error_rate`,
+/// `max_silence` and `expected_interval`. By default, an event has the name of its variant in snake case, measures
 /// durations and has no limits. The constant `ALL` of the enum holds the [`EventInfo`] of each
 /// variant.
 ///

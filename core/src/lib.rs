@@ -83,7 +83,7 @@ pub use self::{
         summarize::Scope,
     },
     clock::{Clock, TickRate, TimeScale, TimeUnit},
-    declaration::{EventInfo, presets::Trading},
+    declaration::{CoveredOutcomes, EventInfo, presets::Trading},
     event::{AnyEvent, Event, EventId, Unit},
     event_number::EventNumber,
     record::{DiscardReason, Kind, MAX_PAYLOAD, Outcome, Record},

@@ -394,21 +394,17 @@ impl Record {
         EventId::new((self.word & ((1 << EVENT_BITS) - 1)) as u16)
     }
 
-    /// Returns the index of the outcome (0 ok, 1 error, 2 cancelled) if `start` is a START and
-    /// `self` is the END of the same span: both have the same event, and the duration of `self`
-    /// leads back to the tick of `start`. Otherwise returns `None`.
+    /// Returns whether `start` is a START and `self` is the END of the same span, with the outcome
+    /// `Ok`: both have the same event, and the duration of `self` leads back to the tick of
+    /// `start`.
     #[inline]
-    pub(crate) const fn outcome_index_of(self, start: Self) -> Option<usize> {
-        let kind = (self.word >> KIND_SHIFT) as usize & 7;
-        let start_of_event =
-            self.word & ((1 << EVENT_BITS) - 1) | (Kind::Start as u64) << KIND_SHIFT;
-        let is_same_event = start.word & ((1 << SAMPLING_SHIFT) - 1) == start_of_event;
-        let is_same_span = is_same_event && self.ticks.wrapping_sub(self.payload()) == start.ticks;
-        if is_same_span && kind >= Kind::EndOk as usize && kind <= Kind::EndCancelled as usize {
-            Some(kind - Kind::EndOk as usize)
-        } else {
-            None
-        }
+    pub(crate) const fn is_ok_end_of(self, start: Self) -> bool {
+        // Kinds and events of both records are compared at once.
+        const KINDS: u64 = (Kind::Start as u64 ^ Kind::EndOk as u64) << KIND_SHIFT;
+        let differing = (self.word ^ start.word ^ KINDS) & ((1 << SAMPLING_SHIFT) - 1);
+        differing == 0
+            && self.word >> KIND_SHIFT & 7 == Kind::EndOk as u64
+            && self.ticks.wrapping_sub(self.payload()) == start.ticks
     }
 
     /// Returns the sampling exponent k, from 0 to 15: 1 in 2^k occurrences of the event was

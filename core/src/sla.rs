@@ -1,7 +1,8 @@
 //! Limits on events, and their states.
 //!
-//! An event can have limits on quantiles ("p95 of the last 60 s is at most 20 ms") and a limit on
-//! its silence ("there is a record at least every 5 s").
+//! An event can have limits on quantiles ("p95 of the last 60 s is at most 20 ms"), on its error
+//! rate ("at most 1 % of the spans of the last 60 s failed") and on its silence ("there is a record
+//! at least every 5 s").
 //!
 //! A limit on a quantile is called a *threshold*: see [`Threshold`]. A sample *exceeds* it if its
 //! duration, rounded to whole nanoseconds, or its plain number is greater than the threshold's
@@ -16,6 +17,17 @@
 //! stand for n occurrences. In ascending order, the quantile q of these is the one at
 //! rank(n) = max(1, ⌈q · n⌉), counted from 1, and n − rank(n) of them come after it. The
 //! quantile exceeds the threshold if and only if more than n − rank(n) of them exceed it.
+//!
+//! A span that ended with another [outcome](crate::Outcome) than `Ok` has *failed*. A failed span
+//! that exceeds the threshold counts like any other sample. One that does not exceed it counts
+//! neither way, as if it had not happened: a rejection within 60 ns is not a fast order, but a
+//! time-out after 5 s is a slow one. If the summaries of the event cover failed spans
+//! ([`CoveredOutcomes::Any`](crate::CoveredOutcomes::Any)), all of them count.
+//!
+//! A limit on the error rate is evaluated as a threshold is, with other samples: every END is one,
+//! and so is every duration that was recorded without a span. Those of failed spans exceed the
+//! limit, whatever their duration, and hung spans do not count. It is violated if and only if the
+//! share of failed spans, by weight, is greater than allowed.
 //!
 //! The states of a threshold:
 //!
@@ -96,10 +108,11 @@ use crate::{event::EventId, statistics::quantile::Quantile};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Threshold {
-    /// The quantile that must not exceed `max`.
+    /// The quantile that must not exceed `max`. For a limit on the error rate r, the quantile
+    /// 1 − r.
     pub quantile: Quantile,
     /// The largest value that the quantile may have. In nanoseconds, or a plain number for events
-    /// of [`Unit::One`](crate::Unit::One).
+    /// of [`Unit::One`](crate::Unit::One). For a limit on the error rate, which does not use it, 0.
     pub max: u64,
     /// The length of the window.
     ///
@@ -190,6 +203,41 @@ impl Threshold {
         }
     }
 
+    /// Creates a limit on the share of an event's spans that fail, in parts per million, over a
+    /// window of 60 s and with a `min_samples` of 1. Violations are raised at once, and cleared
+    /// after one slice.
+    ///
+    /// Such a threshold belongs in [`Limit::Errors`] or
+    /// [`EventInfo::max_error_rate`](crate::EventInfo::max_error_rate). Give every failed span the
+    /// value 1 and every other one the value 0. At most 1 % of them failed if and only if their p99
+    /// is 0.
+    ///
+    /// ```
+    /// use tailwatch_core::{Quantile, Threshold};
+    ///
+    /// let threshold = Threshold::error_rate(10_000); // 1 %
+    /// assert_eq!((threshold.quantile, threshold.max), (Quantile::P99, 0));
+    /// assert_eq!(threshold.max_error_ppm(), 10_000);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if `max_ppm` is 1,000,000 or more, which no share exceeds. In a constant, this is a
+    /// compile-time error.
+    pub const fn error_rate(max_ppm: u32) -> Self {
+        assert!(max_ppm < 1_000_000, "a limit on the error rate must be less than 1,000,000 ppm");
+        match Quantile::from_ppm(1_000_000 - max_ppm) {
+            Some(quantile) => Self::value(quantile, 0),
+            None => unreachable!(),
+        }
+    }
+
+    /// Returns the largest share of failed spans within the limit, in parts per million, if this is
+    /// a limit on the error rate: one minus the quantile.
+    pub const fn max_error_ppm(&self) -> u32 {
+        1_000_000 - self.quantile.ppm()
+    }
+
     /// Returns this threshold with its window changed to `window`.
     #[must_use]
     pub const fn over(self, window: Duration) -> Self {
@@ -237,13 +285,20 @@ impl Threshold {
     }
 }
 
-/// A bound on an event: on a quantile of its durations or values, or on its silence.
+/// A bound on an event: on a quantile of its durations or values, on its error rate, or on its
+/// silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
     /// The largest value that a quantile of the event's samples over a window may have: a
     /// threshold.
     Quantile(Threshold),
+    /// The largest share of the event's spans over a window that may fail, that is, end with
+    /// another [outcome](crate::Outcome) than `Ok`. [`Threshold::error_rate`] creates it.
+    ///
+    /// A duration that was recorded without a span counts as a span that did not fail. Discarded
+    /// spans do not count. The event must be measured in time.
+    Errors(Threshold),
     /// The longest time that may pass without any record of the event.
     ///
     /// The limit is watched from the event's first record on: an event that has never happened
@@ -256,10 +311,10 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Returns the threshold if this is a limit on a quantile.
+    /// Returns the threshold if this is a limit on a quantile or on the error rate.
     pub(crate) fn threshold(self) -> Option<Threshold> {
         match self {
-            Self::Quantile(threshold) => Some(threshold),
+            Self::Quantile(threshold) | Self::Errors(threshold) => Some(threshold),
             Self::Silence(_) => None,
         }
     }
@@ -267,16 +322,18 @@ impl Limit {
     /// Returns the longest allowed silence if this is a limit on silence.
     pub(crate) fn silence(self) -> Option<Duration> {
         match self {
-            Self::Quantile(_) => None,
+            Self::Quantile(_) | Self::Errors(_) => None,
             Self::Silence(longest) => Some(longest),
         }
     }
 
     /// Returns whether the two limits conflict, so that an event cannot have both. They do if they
-    /// are thresholds of the same quantile, `max` and window, or if both are limits on silence.
+    /// are limits on the same quantile, `max` and window, on the same error rate and window, or if
+    /// both are limits on silence.
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Quantile(one), Self::Quantile(other)) => {
+            (Self::Quantile(one), Self::Quantile(other))
+            | (Self::Errors(one), Self::Errors(other)) => {
                 (one.quantile, one.max, one.window) == (other.quantile, other.max, other.window)
             }
             (Self::Silence(_), Self::Silence(_)) => true,
@@ -332,9 +389,12 @@ pub struct SlaStatus {
     pub state: SlaState,
     /// The total weight of the samples in the window that exceed the threshold, and of the hung
     /// spans (open spans older than the threshold's `max`). The weight of a sample is the number of
-    /// occurrences of the event that it stands for. For a limit on silence, this is 1 while it is
-    /// violated, and 0 otherwise.
+    /// occurrences of the event that it stands for. For a limit on the error rate, that of the
+    /// failed spans. For a limit on silence, this is 1 while it is violated, and 0 otherwise.
     pub over: u64,
+    /// The part of `over` that is of failed spans, which the summaries of the event do not cover. 0
+    /// if they do, and for a limit on the error rate or on silence.
+    pub failed: u64,
     /// The total weight of all samples in the window and of the hung spans. Despite its name, this
     /// is the number of recorded samples only if each has the weight 1. Samples that are missing
     /// for [`MinSamples::Auto`] are not included. For a limit on silence,
@@ -352,7 +412,11 @@ pub struct SlaStatus {
     /// - the age of the event's oldest open span, known if hung spans were counted and the quantile
     ///   exceeded the threshold at the last evaluation
     ///
-    /// For a limit on silence, it is the time since the event's last record, or since its silence
+    /// If failed spans are counted in `over`, and the quantile is within the threshold without them,
+    /// the value of what exceeds the threshold is not known.
+    ///
+    /// For a limit on the error rate, it is the share of failed spans in parts per million, rounded
+    /// up, as of the last evaluation. For a limit on silence, it is the time since the event's last record, or since its silence
     /// was restarted ([`reset_silence`](crate::Aggregator::reset_silence)) or the clock restarted.
     ///
     /// `None` if neither value is known, or if there is no record.
@@ -413,8 +477,8 @@ pub enum LimitError {
         /// The delay.
         delay: Duration,
     },
-    /// An event has two thresholds that differ at most in `min_samples`, `raise_after` and
-    /// `clear_after`, or two limits on silence.
+    /// An event has two thresholds, or two limits on its error rate, that differ at most in
+    /// `min_samples`, `raise_after` and `clear_after`, or two limits on silence.
     Duplicate {
         /// The second of the two limits.
         limit: Limit,
@@ -424,6 +488,9 @@ pub enum LimitError {
         /// How many limits on quantiles the storage has room for, counting those of all events.
         room: usize,
     },
+    /// There is a limit on the error rate of an event that measures plain numbers, which have no
+    /// outcome.
+    NoOutcomes,
     /// There is a limit on silence, but the storage has no room for any: see
     /// [`Shape::silences`](crate::Shape::silences).
     NoRoomForSilence,
@@ -463,6 +530,15 @@ impl fmt::Display for LimitError {
                      remove one of them"
                 )
             }
+            Self::Duplicate { limit: Limit::Errors(Threshold { window, .. }) } => write!(
+                f,
+                "an event cannot have two equal limits on its error rate over {window:?}; remove \
+                 one of them"
+            ),
+            Self::NoOutcomes => f.write_str(
+                "an event that measures plain numbers cannot have a limit on its error rate, \
+                 because numbers have no outcome",
+            ),
             Self::Duplicate { limit: Limit::Silence(_) } => {
                 f.write_str("there are two limits on silence, but an event can have only one")
             }

@@ -18,8 +18,9 @@ use crate::{
 
 /// The arrays of a storage. Their lengths follow from its [`Shape`].
 ///
-/// A *row* is an event, or the corrected summary of an event with an expected interval: a second
-/// summary of its samples, corrected for coordinated omission. The rows of the events come first.
+/// A *row* is an event or a further summary of an event: the one of its samples that is corrected
+/// for coordinated omission, or the one of its failed spans. The rows of the events come first, then
+/// those of the corrected summaries.
 /// The array `slices` consists of one section of equal length per row. So do `counts` and the first
 /// part of `totals` in compact storage; in wide storage, these have a section for each *group* of 8
 /// rows, or of as many as are left.
@@ -77,6 +78,8 @@ pub(crate) struct Absent {
     /// No event has an expected interval, so there are no summaries that are corrected for
     /// coordinated omission.
     pub(crate) corrected: bool,
+    /// There are no summaries of failed spans.
+    pub(crate) failed: bool,
     /// There are no limits on quantiles.
     pub(crate) limits: bool,
     /// There are no exemplars, which are the slowest samples with their tags.
@@ -95,6 +98,7 @@ impl Absent {
     /// Nothing is declared absent: the storage may have room for everything.
     pub(crate) const NOTHING: Self = Self {
         corrected: false,
+        failed: false,
         limits: false,
         slowest: false,
         histogram: false,
@@ -107,6 +111,7 @@ impl Absent {
     pub(crate) const fn of(shape: &Shape) -> Self {
         Self {
             corrected: shape.corrected == 0,
+            failed: shape.failed == 0,
             limits: shape.limits == 0,
             slowest: shape.slowest == 0,
             histogram: shape.octaves == 0,

@@ -202,11 +202,13 @@ impl<C: Count, R: Repr> Run<C, R> {
                     let window = Duration::from_millis(u64::from(*window));
                     let threshold = Threshold::value(quantile, *limit).over(window);
                     let delay = Duration::from_millis(u64::from(min_samples >> 16));
-                    Limit::Quantile(match min_samples % 4 {
+                    let threshold = match min_samples % 4 {
                         3 => threshold.auto_min_samples().raise_after(delay),
                         2 => threshold.min_samples(*min_samples).clear_after(delay),
                         _ => threshold.min_samples(*min_samples),
-                    })
+                    };
+                    let limits_errors = limit % 4 == 0;
+                    if limits_errors { Limit::Errors(threshold) } else { Limit::Quantile(threshold) }
                 };
                 let limits: Vec<_> = limits.iter().map(limit).collect();
                 // Limits that are refused leave the previous limits in place.
@@ -307,7 +309,9 @@ impl<C: Count, R: Repr> Run<C, R> {
             let outcomes = aggregator.outcomes(info.id);
             assert_eq!(counted.ends[at], outcomes.ok + outcomes.error + outcomes.cancelled);
             let total = aggregator.summary(info.id, Scope::Total);
-            assert_eq!(counted.samples[at], total.map_or(0, |total| total.count));
+            let failed = aggregator.failed(info.id, Scope::Total);
+            let counts = [total, failed].map(|summary| summary.map_or(0, |summary| summary.count));
+            assert_eq!(counted.samples[at], counts[0] + counts[1]);
         }
     }
 
@@ -350,7 +354,7 @@ impl<C: Count, R: Repr> Run<C, R> {
                 );
                 if let Some(corrected) = aggregator.corrected(event, scope) {
                     assert!(
-                        corrected.count >= summary.count && corrected.max == summary.max,
+                        corrected.count >= summary.count && corrected.max >= summary.max,
                         "{corrected:?}"
                     );
                 }
@@ -358,9 +362,11 @@ impl<C: Count, R: Repr> Run<C, R> {
                 let slowest: Vec<_> =
                     slowest.iter().map(|slow| converter.value(slow.value())).collect();
                 assert!(slowest.is_sorted_by(|a, b| a >= b), "{slowest:?}");
+                let failed = aggregator.failed(event, scope);
+                let max = failed.map_or(summary.max, |failed| failed.max.max(summary.max));
                 assert!(
-                    slowest.first().is_none_or(|slowest| *slowest == summary.max),
-                    "{slowest:?} {summary:?}"
+                    slowest.first().is_none_or(|slowest| *slowest == max),
+                    "{slowest:?} {summary:?} {failed:?}"
                 );
             }
         }

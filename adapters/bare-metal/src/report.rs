@@ -313,6 +313,12 @@ impl fmt::Display for EventLimit {
                 threshold.quantile,
                 millis(threshold.window)
             )?,
+            Limit::Errors(threshold) => write!(
+                f,
+                "error_ppm={} window_ms={}",
+                threshold.max_error_ppm(),
+                millis(threshold.window)
+            )?,
             Limit::Silence(longest) => write!(f, "silence_ms={}", millis(longest))?,
         }
         write!(

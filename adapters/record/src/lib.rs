@@ -71,8 +71,8 @@ pub mod collecting {
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    AnyEvent, Event, EventId, EventInfo, EventNumber, Limit, MinSamples, Outcome, Quantile,
-    Threshold, Token, Trading, Unit, tag_of,
+    AnyEvent, CoveredOutcomes, Event, EventId, EventInfo, EventNumber, Limit, MinSamples, Outcome,
+    Quantile, Threshold, Token, Trading, Unit, tag_of,
 };
 #[cfg(feature = "macros")]
 pub use tailwatch_macros::measure_recorded as measure;

@@ -68,6 +68,9 @@ pub(crate) struct Setup {
     pub(crate) every_set: bool,
     /// What the configuration file sets for events that are added later.
     pub(crate) later_events: Arc<LaterEvents>,
+    /// Whether the summaries of events that are added later cover spans of every outcome, whatever
+    /// the events declare.
+    pub(crate) covers_all_outcomes: bool,
     /// The texts to show beside tags.
     pub(crate) tag_names: Option<TagNames>,
 }
@@ -102,6 +105,8 @@ pub(crate) struct Drain {
     every_set: Option<EverySet>,
     /// What the configuration file sets for events that are added later.
     later_events: Arc<LaterEvents>,
+    /// As in [`Setup`].
+    covers_all_outcomes: bool,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
 }
@@ -150,6 +155,7 @@ impl Drain {
             lag_ns: 0,
             every_set: every_set.then(EverySet::default),
             later_events: setup.later_events,
+            covers_all_outcomes: setup.covers_all_outcomes,
             is_last: false,
         };
         drain

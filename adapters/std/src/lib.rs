@@ -173,10 +173,10 @@ mod warning;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Accuracy, AnyEvent, Bucket, CapacityError, Clock, ConfigError, DiscardReason, Event, EventId,
-    EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, MinSamples, Outcome, Outcomes,
-    ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold, TickRate, Token, Trading,
-    Unit, WindowSpec, tag_of,
+    Accuracy, AnyEvent, Bucket, CapacityError, Clock, ConfigError, CoveredOutcomes, DiscardReason,
+    Event, EventId, EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, MinSamples,
+    Outcome, Outcomes, ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold,
+    TickRate, Token, Trading, Unit, WindowSpec, tag_of,
 };
 pub use tailwatch_macros::measure;
 #[doc(hidden)]
@@ -223,7 +223,7 @@ pub use self::{
         health::Health,
         json::error::{HistogramProblem, ReportJsonError, ReportProblem},
         merge::{MergeError, MergedCollector},
-        sla::{SlaChange, SlaChanges, SlaReport},
+        sla::{LimitKind, SlaChange, SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
     },
     reporter::Reporter,

@@ -24,7 +24,9 @@ use core::time::Duration;
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use tailwatch_core::{Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec};
+use tailwatch_core::{
+    CoveredOutcomes, Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec,
+};
 
 use self::{health::Health, merge::MergedCollector, sla::SlaReport, statistics::Statistics};
 use crate::{
@@ -126,6 +128,13 @@ pub struct EventReport {
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
+    /// Which spans `windows` and `total` cover, by outcome. JSON calls it `of`. In a report that
+    /// was read from the schema `tailwatch.report/1`, all.
+    pub covered: CoveredOutcomes,
+    /// The statistics of the event's failed spans since the start: those that ended with another
+    /// outcome than `Ok`. `None` if there are none, and in a report that was read from the schema
+    /// `tailwatch.report/1`.
+    pub failed: Option<Box<Statistics>>,
     /// The number of the event's spans that ended since the start, by outcome: each END that was
     /// drained counts as 1, whatever its weight. Discarded spans are not included.
     pub outcomes: Outcomes,
@@ -161,6 +170,9 @@ pub struct WindowReport {
     pub length: Duration,
     /// The statistics over the window, or `None` if the window has no sample.
     pub statistics: Option<Statistics>,
+    /// The statistics of the failed spans in the window, or `None` if there are none. The event's
+    /// [`covered`](EventReport::covered) shows whether `statistics` covers them, too.
+    pub failed: Option<Box<Statistics>>,
 }
 
 impl InFlight {
@@ -190,9 +202,11 @@ impl EventReport {
             unit: info.unit,
             windows: windows
                 .iter()
-                .map(|window| WindowReport { length: window.length, statistics: None })
+                .map(|spec| WindowReport { length: spec.length, statistics: None, failed: None })
                 .collect(),
             total: None,
+            covered: info.outcomes,
+            failed: None,
             outcomes: Outcomes::default(),
             in_flight: InFlight::default(),
         }

@@ -34,7 +34,7 @@ pub(crate) mod visible;
 use core::{fmt, time::Duration};
 use std::{path::PathBuf, sync::Arc};
 
-use tailwatch_core::{EventId, Limit, WindowSpec};
+use tailwatch_core::{CoveredOutcomes, EventId, Limit, WindowSpec};
 
 use self::{
     environment::Environment,
@@ -317,6 +317,9 @@ settings! {
     max_period: Duration = DEFAULT_MAX_PERIOD;
     /// The sliding windows that statistics cover.
     windows: Vec<WindowSpec> = WindowSpec::DEFAULT.to_vec();
+    /// Which spans the summaries of all events cover, by outcome. With `ok`, an event can still
+    /// declare [`CoveredOutcomes::Any`].
+    outcomes: CoveredOutcomes = CoveredOutcomes::Ok;
     /// Whether recording is on when the collector starts.
     enabled: bool = true;
 }

@@ -12,9 +12,9 @@ use core::time::Duration;
 use proptest::prelude::*;
 use support::in_turn;
 use tailwatch::{
-    Accuracy, Collector, Event, FixedPoint, Limit, Outcome, Quantile, Report, ReportJsonError,
-    Sampling, Statistics, Summary, TagNames, Threshold, Unit, events, measure_tagged,
-    record_duration, record_value,
+    Accuracy, Collector, CoveredOutcomes, Event, FixedPoint, Limit, Outcome, Quantile, Report,
+    ReportJsonError, Sampling, Statistics, Summary, TagNames, Threshold, Unit, events,
+    measure_tagged, record_duration, record_value,
 };
 
 events! {
@@ -23,10 +23,14 @@ events! {
         /// With a limit.
         Limited = 3 {
             limits: &[Threshold::duration(Quantile::P95, Duration::from_micros(400))],
+            max_error_rate: Some(Threshold::error_rate(12_345)),
             max_silence: Some(Duration::from_secs(40)),
         },
         /// With a corrected summary.
-        Corrected = 2_047 { expected_interval: Some(Duration::from_micros(50)) },
+        Corrected = 2_047 {
+            expected_interval: Some(Duration::from_micros(50)),
+            outcomes: CoveredOutcomes::Any,
+        },
         /// Plain numbers.
         Number = 1 { unit: Unit::One },
         /// Sampled.
@@ -39,7 +43,7 @@ events! {
 pub(crate) enum Step {
     Duration(Random, u64),
     Number(u64),
-    Span(Outcome, u64),
+    Span(Random, Outcome, u64),
     Leaked,
     Labelled(u8, u64),
     SetLimits(u64),
@@ -48,12 +52,14 @@ pub(crate) enum Step {
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let number = || (any::<u64>(), 18..64_u32).prop_map(|(value, shift)| value >> shift);
-    let event = prop_oneof![Just(Random::Limited), Just(Random::Corrected), Just(Random::Sampled)];
+    let event =
+        || prop_oneof![Just(Random::Limited), Just(Random::Corrected), Just(Random::Sampled)];
     let outcome = prop_oneof![Just(Outcome::Ok), Just(Outcome::Error), Just(Outcome::Cancelled)];
     let step = prop_oneof![
-        6 => (event, number()).prop_map(|(event, nanos)| Step::Duration(event, nanos)),
+        6 => (event(), number()).prop_map(|(event, nanos)| Step::Duration(event, nanos)),
         6 => number().prop_map(Step::Number),
-        2 => (outcome, any::<u64>()).prop_map(|(outcome, tag)| Step::Span(outcome, tag)),
+        2 => (event(), outcome, any::<u64>())
+            .prop_map(|(event, outcome, tag)| Step::Span(event, outcome, tag)),
         1 => Just(Step::Leaked),
         2 => (0..3_u8, number()).prop_map(|(label, nanos)| Step::Labelled(label, nanos)),
         1 => (1..1_000_u64).prop_map(Step::SetLimits),
@@ -83,9 +89,9 @@ pub(crate) fn report_of(steps: &[Step], exact_samples: usize, is_stopped: bool) 
         match *step {
             Step::Duration(event, nanos) => record_duration(event, Duration::from_nanos(nanos)),
             Step::Number(number) => record_value(Random::Number, number),
-            Step::Span(outcome, tag) => {
+            Step::Span(event, outcome, tag) => {
                 let tag = names.tag_of(&format!("order {tag}"));
-                measure_tagged(Random::Limited, tag).end(outcome);
+                measure_tagged(event, tag).end(outcome);
             }
             Step::Leaked => core::mem::forget(measure_tagged(Random::Corrected, 5)),
             Step::Labelled(label, nanos) => {
@@ -160,11 +166,16 @@ fn assert_same(read: &Report, written: &Report) {
         assert_eq!((&read.name, &read.base_name), (&written.name, &written.base_name));
         assert_eq!(read.labels, written.labels);
         assert_eq!((read.outcomes, read.in_flight), (written.outcomes, written.in_flight));
+        assert_eq!(read.covered, written.covered);
         assert_same_statistics(read.total.as_ref(), written.total.as_ref());
+        assert_same_statistics(read.failed.as_deref(), written.failed.as_deref());
+        let mut slowest = read.failed.iter().flat_map(|failed| &failed.slowest);
+        assert!(slowest.all(|slow| slow.outcome.is_some_and(|outcome| outcome != Outcome::Ok)));
         assert_eq!(read.windows.len(), written.windows.len());
         for (read, written) in read.windows.iter().zip(&written.windows) {
             assert_eq!(read.length, written.length);
             assert_same_statistics(read.statistics.as_ref(), written.statistics.as_ref());
+            assert_same_statistics(read.failed.as_deref(), written.failed.as_deref());
         }
     }
 }
@@ -208,7 +219,7 @@ pub(crate) fn in_schema_1(report: &Report) -> String {
     let later = ["negative_differences", "orphan_tags", "rings_refused", "reserved_bytes"];
     remove(&mut json["health"], &[&later[..], &["has_drain"]].concat());
     for event in json["events"].as_array_mut().unwrap() {
-        remove(event, &["base_name", "of", "flows"]);
+        remove(event, &["base_name", "of", "failed", "flows"]);
         if event["labels"].as_object().unwrap().is_empty() {
             remove(event, &["labels"]);
         }
@@ -217,7 +228,7 @@ pub(crate) fn in_schema_1(report: &Report) -> String {
         }
     }
     for limit in json["sla"].as_array_mut().unwrap() {
-        remove(limit, &["min_samples", "raise_after_ns", "clear_after_ns", "origin"]);
+        remove(limit, &["failed", "min_samples", "raise_after_ns", "clear_after_ns", "origin"]);
         if limit["labels"].as_object().unwrap().is_empty() {
             remove(limit, &["labels"]);
         }
@@ -232,7 +243,7 @@ fn a_report_of_the_schema_before_is_read_and_lacks_what_that_lacks() {
         Step::Duration(Random::Limited, 300),
         Step::Number(7),
         Step::Labelled(1, 1_000),
-        Step::Span(Outcome::Error, 3),
+        Step::Span(Random::Limited, Outcome::Error, 3),
     ];
     let written = report_of(&steps, 512, false);
     let read = Report::from_json(&in_schema_1(&written)).unwrap();
@@ -242,6 +253,7 @@ fn a_report_of_the_schema_before_is_read_and_lacks_what_that_lacks() {
         assert_eq!((&read.name, &read.base_name), (&written.name, &written.base_name));
         assert_eq!((&read.labels, read.outcomes), (&written.labels, written.outcomes));
         assert_same_statistics(read.total.as_ref(), written.total.as_ref());
+        assert!(read.failed.is_none() && read.covered == CoveredOutcomes::Any);
         let buckets = read.total.iter().flat_map(Statistics::buckets).count();
         assert_eq!(buckets, 0, "the schema has no histogram");
     }
@@ -273,7 +285,8 @@ fn the_origin_of_each_limit_is_in_the_json() {
     let report = report_of(&[], 512, true);
     let origins: Vec<_> =
         report.sla.iter().map(|limit| (&*limit.event, limit.origin.as_deref().unwrap())).collect();
-    let expected = [("limited", "declared"), ("limited", "declared"), ("number", "builder")];
+    let declared = ("limited", "declared");
+    let expected = [declared, declared, declared, ("number", "builder")];
     assert_eq!(origins, expected);
     let report = report_of(&[Step::SetLimits(5)], 512, true);
     assert_eq!(report.sla[0].origin.as_deref(), Some("after the start"));

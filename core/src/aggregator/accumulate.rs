@@ -448,7 +448,7 @@ impl<S: Storage> Aggregator<S> {
         let buffer = (row * shape.samples, shape.samples);
         let is_staged = stage::<S>(state, samples, buffer, weighted, membership);
         let is_slow = !is_staged && self.finish_staging(row, weighted, origin);
-        is_late |= !is_future && self.tally(row, weighted, tick);
+        is_late |= !is_future && self.tally(row, weighted, tick, origin.has_failed());
         if is_future {
             self.counters.clock_anomalies += 1;
             self.commit_staged(row, false);
@@ -456,7 +456,7 @@ impl<S: Storage> Aggregator<S> {
         self.counters.late += u64::from(is_late);
         // What only few samples need follows.
         if !S::ABSENT.corrected && self.state(row).corrected > 0 {
-            self.correct(row, weighted, (!is_future).then_some(tick));
+            self.correct(row, weighted, (!is_future).then_some(tick), false);
         }
         if is_slow && origin.awaits_tag {
             self.in_flight().await_tag(row_number(row), origin.start);
@@ -465,9 +465,15 @@ impl<S: Storage> Aggregator<S> {
 
     /// Counts a sample in the limits of the event in `row`. Returns whether the sample is too old
     /// for the window of at least one of them. `tick` is the tick of the sample's record: of a
-    /// span, that of its END.
+    /// span, that of its END. `has_failed` is whether it is of a failed span.
     #[inline(always)]
-    pub(super) fn tally(&mut self, row: usize, weighted: WeightedSample, tick: u64) -> bool {
+    pub(super) fn tally(
+        &mut self,
+        row: usize,
+        weighted: WeightedSample,
+        tick: u64,
+        has_failed: bool,
+    ) -> bool {
         if S::ABSENT.limits {
             return false;
         }
@@ -476,11 +482,20 @@ impl<S: Storage> Aggregator<S> {
         // The rules of an event form a list: each contains the number of the next one, counted from
         // 1; 0 ends the list.
         let (mut next, mut is_late) = (rows[row].first_rule, false);
+        let ignores_failed = has_failed && !rows[row].covers_failed;
         while let Some(index) = usize::from(next).checked_sub(1) {
             let rule = &limits[index];
             match rule.window.slice_index(tick) {
-                Some(slice) => tallies[index * per_rule + slice]
-                    .add(weighted.value() > rule.max_value, weighted.sampling()),
+                Some(slice) => {
+                    let exceeds =
+                        weighted.value() > rule.max_value || has_failed && rule.limits_errors;
+                    let is_ignored = ignores_failed && !rule.limits_errors;
+                    // That a span failed fast says nothing about how long the work takes.
+                    if exceeds || !is_ignored {
+                        let tally = &mut tallies[index * per_rule + slice];
+                        tally.add(exceeds, is_ignored, weighted.sampling());
+                    }
+                }
                 None => is_late = true,
             }
             next = rule.next;
@@ -577,7 +592,8 @@ impl<S: Storage> Aggregator<S> {
 }
 
 /// Creates the exemplar of a sample. `value` is in internal units.
-fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
+pub(super) fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
     let exemplar = Exemplar::new(value, origin.start, origin.tag, origin.source);
+    let exemplar = origin.outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
     if origin.awaits_tag { exemplar.awaiting_tag() } else { exemplar }
 }

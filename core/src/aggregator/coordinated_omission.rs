@@ -18,13 +18,14 @@ use crate::{
     arithmetic,
     event::Unit,
     repr::{Repr, StoredMoments},
-    statistics::{select::WeightedSample, window::Window},
+    statistics::{moments::Moments, select::WeightedSample, window::Window},
     storage::{Storage, row::Row},
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Adds a sample, and the samples that are missing because of it, to the corrected summary of
-    /// its event.
+    /// Adds the samples that are missing because of a sample to the corrected summary of its event,
+    /// and the sample itself unless it `is_failed`: that of a span that ended with an outcome that
+    /// the summaries of the event do not cover.
     ///
     /// `event_row` is the row of the event, which must have an expected interval. The samples are
     /// added to the total and to the slices that `tick`, the tick of its record, belongs to. `tick`
@@ -35,6 +36,7 @@ impl<S: Storage> Aggregator<S> {
         event_row: usize,
         weighted: WeightedSample,
         tick: Option<u64>,
+        is_failed: bool,
     ) {
         // Each missing sample has the weight of the sample, which is 2^sampling.
         let (value, sampling, weight) = (weighted.value(), weighted.sampling(), weighted.weight());
@@ -74,17 +76,15 @@ impl<S: Storage> Aggregator<S> {
             missing.min(largest_j)
         };
         let mut row = self.row(row);
-        let mut moments = MomentsOf::<S>::of(weighted);
+        let mut moments = if is_failed { Moments::EMPTY } else { Moments::of(weighted) };
         moments.add_series(value, least, missing, sampling);
-        row.state.total.merge(&moments);
         // The weight that did not fit into counters, because they are saturated.
-        let mut overflow = 0_u64;
-        for slice in slices_at(row.windows, tick) {
-            overflow = overflow.saturating_add(row.slices[slice].merge(&moments));
-        }
+        let mut overflow = row.add_moments(&moments, tick);
         if row.has_histograms() {
             let value_bucket = buckets.index(value);
-            overflow = overflow.saturating_add(row.count(value_bucket, weight, tick));
+            if !is_failed {
+                overflow = overflow.saturating_add(row.count(value_bucket, weight, tick));
+            }
             // Without missing samples, the range of buckets is empty.
             let first = if missing > 0 { buckets.index(least) } else { value_bucket + 1 };
             let mut above_lower = above(buckets.bounds(first).0);
@@ -102,14 +102,25 @@ impl<S: Storage> Aggregator<S> {
 }
 
 /// Returns the slices of the windows that contain `tick`; none if that is `None`.
-fn slices_at(windows: &[Window], tick: Option<u64>) -> impl Iterator<Item = usize> {
+pub(super) fn slices_at(windows: &[Window], tick: Option<u64>) -> impl Iterator<Item = usize> {
     windows.iter().filter_map(move |window| window.slice_index(tick?))
 }
 
 impl<S: Storage> Row<'_, S> {
+    /// Adds moments to the total and to the slices that contain `tick`. Returns the weight that did
+    /// not fit.
+    pub(super) fn add_moments(&mut self, moments: &MomentsOf<S>, tick: Option<u64>) -> u64 {
+        self.state.total.merge(moments);
+        let mut overflow = 0_u64;
+        for slice in slices_at(self.windows, tick) {
+            overflow = overflow.saturating_add(self.slices[slice].merge(moments));
+        }
+        overflow
+    }
+
     /// Adds `weight` to a bucket, in the total and in the slices that contain `tick`. Returns the
     /// weight that did not fit.
-    fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
+    pub(super) fn count(&mut self, bucket: usize, weight: u64, tick: Option<u64>) -> u64 {
         if !S::Repr::IS_COMPACT {
             let mut used_blocks = self.used_blocks();
             used_blocks.insert(bucket);

@@ -91,9 +91,10 @@ impl<S: Storage> Aggregator<S> {
         <S::Repr as Repr>::Sample::remove_slice(self.storage.parts().samples, window, slice);
         // Not along the chain of used rows: the processor could fetch no row from memory before it
         // has the previous one.
-        for row in 0..self.shape().rows() {
+        for row in 0..self.shape().first_failed_row() {
             self.row(row).clear_slice(slice);
         }
+        self.clear_failed(slice);
     }
 
     /// Sets the time of the pass, and with it the last tick that is not in the future.
@@ -392,22 +393,28 @@ impl<S: Storage> Row<'_, S> {
         }
     }
 
-    /// Removes all samples of the slice with this index from the row.
+    /// Removes all samples of the slice with this index from the row. Returns whether there were
+    /// any.
     #[inline(always)]
-    fn clear_slice(&mut self, slice: usize) {
-        if self.slices[slice].count() == 0 {
-            return;
-        }
-        if self.has_histograms() {
-            // Compact storage clears all blocks, which takes less flash.
-            if S::Repr::IS_COMPACT {
-                let (all, used_blocks) = (0..self.folded.len(), self.used_blocks());
-                self.counts.clear::<S::Repr>(slice, &all, used_blocks);
-            } else {
-                self.clear_counts(slice);
+    pub(super) fn clear_slice(&mut self, slice: usize) -> bool {
+        let has_samples = self.slices[slice].count() > 0;
+        if has_samples {
+            if self.has_histograms() {
+                // Compact storage clears all blocks, which takes less flash.
+                if S::Repr::IS_COMPACT {
+                    let (all, used_blocks) = (0..self.folded.len(), self.used_blocks());
+                    self.counts.clear::<S::Repr>(slice, &all, used_blocks);
+                } else {
+                    self.clear_counts(slice);
+                }
             }
+            self.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
         }
-        self.slices[slice] = <S::Repr as Repr>::Moments::EMPTY;
-        self.exemplar_list(slice).fill(Exemplar::EMPTY);
+        // The exemplars may be of failed spans, which `slices` does not count. With summaries of
+        // failed spans, `clear_failed` clears those.
+        if has_samples || self.shape.failed == 0 {
+            self.exemplar_list(slice).fill(Exemplar::EMPTY);
+        }
+        has_samples
     }
 }

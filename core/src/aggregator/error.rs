@@ -99,8 +99,8 @@ pub enum ConfigError {
         /// The value of this property in the shape.
         given: usize,
         /// A value that fits the windows and events. For the number of ids and the number of slices
-        /// per limit, larger values fit, too. If no event has a limit on silence, 0 of them fit as
-        /// well.
+        /// per limit, larger values fit, too. 0 summaries of failed spans fit as well, and if no
+        /// event has a limit on silence, 0 of those.
         needed: usize,
     },
     /// The shape or the windows ask for more than [compact](crate::Compact) storage supports.
@@ -252,6 +252,8 @@ pub(super) fn check<S: Storage>(
     // has.
     let all_or_none = if shape.silences == 0 { needed.silences } else { shape.events };
     check_shape("number of limits on silence", shape.silences, exactly(all_or_none))?;
+    let all_or_none = if shape.failed == 0 { 0 } else { shape.events };
+    check_shape("number of summaries of failed spans", shape.failed, exactly(all_or_none))?;
     let check_capacity = |what, given, max| {
         if given > max { Err(ConfigError::TooMany { what, given, max }) } else { Ok(()) }
     };

@@ -12,9 +12,10 @@ use core::time::Duration;
 
 use super::{Aggregator, row_number};
 use crate::{
+    arithmetic,
     clock::{duration_from_nanos, nanos_from_duration},
     declaration::EventInfo,
-    event::EventId,
+    event::{EventId, Unit},
     repr::Repr,
     sla::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
@@ -39,7 +40,7 @@ impl<S: Storage> Aggregator<S> {
     /// Sets the limits that an event declares, when the aggregator is created.
     pub(super) fn declare_limits(&mut self, info: &EventInfo) -> Result<(), LimitError> {
         let Shape { limits: room, silences, .. } = self.shape();
-        if room == 0 && !info.limits.is_empty() {
+        if room == 0 && (!info.limits.is_empty() || info.max_error_rate.is_some()) {
             return Err(LimitError::NoRoom { room });
         }
         if silences == 0 && info.max_silence.is_some() {
@@ -48,8 +49,10 @@ impl<S: Storage> Aggregator<S> {
         // Without room, `info.limits` is empty here. If the storage's type declares limits absent,
         // `room` is a constant 0, and the constant `&[]` lets the compiler omit the code for them.
         let limits = if room == 0 { &[] } else { info.limits };
+        let errors = if room == 0 { None } else { info.max_error_rate };
         let thresholds = limits.iter().copied().map(Limit::Quantile);
-        let limits = thresholds.chain(info.max_silence.map(Limit::Silence));
+        let limits =
+            thresholds.chain(errors.map(Limit::Errors)).chain(info.max_silence.map(Limit::Silence));
         self.replace_limits(info.id, &limits)
     }
 
@@ -68,13 +71,13 @@ impl<S: Storage> Aggregator<S> {
         self.replace_limits(event, &limits.iter().copied())
     }
 
-    /// Checks whether an event that is added now could have these limits.
+    /// Checks whether an event with this unit that is added now could have these limits.
     ///
     /// # Errors
     ///
     /// Returns an error if a limit is impossible, a duplicate or one too many.
-    pub fn check_limits(&mut self, limits: &[Limit]) -> Result<(), LimitError> {
-        self.validate_limits(0, &limits.iter().copied())
+    pub fn check_limits(&mut self, unit: Unit, limits: &[Limit]) -> Result<(), LimitError> {
+        self.validate_limits(0, unit, &limits.iter().copied())
     }
 
     /// Implements [`set_limits`](Self::set_limits). The iterator is cloned to visit the limits
@@ -85,7 +88,7 @@ impl<S: Storage> Aggregator<S> {
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
         let (row, unit) = self.row_of(event).ok_or(LimitError::UnknownEvent { id: event })?;
-        self.validate_limits(row_number(row) + 1, limits)?;
+        self.validate_limits(row_number(row) + 1, unit, limits)?;
         let silence = limits
             .clone()
             .find_map(Limit::silence)
@@ -107,7 +110,7 @@ impl<S: Storage> Aggregator<S> {
             self.shape().unit,
         );
         let owner = row_number(row) + 1;
-        let thresholds = || limits.clone().filter_map(Limit::threshold);
+        let rule_limits = || limits.clone().filter(|limit| limit.threshold().is_some());
         if !S::Repr::IS_COMPACT && limits.clone().next().is_some() {
             self.watch(row);
         }
@@ -115,7 +118,7 @@ impl<S: Storage> Aggregator<S> {
         let StorageParts { windows, rows, limits: rules, tallies, .. } = self.storage.parts();
         let mut has_existing = false;
         for (index, rule) in rules.iter_mut().enumerate().filter(|(_, rule)| rule.owner == owner) {
-            if thresholds().any(|threshold| threshold == rule.threshold()) {
+            if rule_limits().any(|limit| limit == rule.limit()) {
                 has_existing = true;
             } else {
                 *rule = Rule::EMPTY;
@@ -126,8 +129,9 @@ impl<S: Storage> Aggregator<S> {
         rows[row].first_rule = NO_RULE;
         // The rules before this one are in use. There may be many thousand.
         let mut first_free = 0;
-        for threshold in thresholds() {
-            let is_same = |rule: &Rule| rule.owner == owner && rule.threshold() == threshold;
+        for limit in rule_limits() {
+            let Some(threshold) = limit.threshold() else { continue };
+            let is_same = |rule: &Rule| rule.owner == owner && rule.limit() == limit;
             let existing = if has_existing { rules.iter().position(is_same) } else { None };
             let index = if let Some(index) = existing {
                 index
@@ -140,7 +144,8 @@ impl<S: Storage> Aggregator<S> {
                 let refused = LimitError::Window { window: threshold.window };
                 let window =
                     window_for(&threshold, windows, slices_per_rule, rate, now).ok_or(refused)?;
-                rules[index] = Rule::new(owner, &threshold, window, unit, time_unit);
+                let limits_errors = matches!(limit, Limit::Errors(_));
+                rules[index] = Rule::new(owner, &threshold, limits_errors, window, unit, time_unit);
             }
             used_rules = used_rules.max(index + 1);
             rules[index].next = NO_RULE;
@@ -184,6 +189,7 @@ impl<S: Storage> Aggregator<S> {
     fn validate_limits(
         &mut self,
         owner: u16,
+        unit: Unit,
         limits: &(impl Iterator<Item = Limit> + Clone),
     ) -> Result<(), LimitError> {
         let Shape { limit_slices: slices_per_rule, silences, .. } = self.shape();
@@ -195,19 +201,22 @@ impl<S: Storage> Aggregator<S> {
         for (index, limit) in limits.clone().enumerate() {
             match limit {
                 // If the storage's type declares limits on quantiles absent, this constant
-                // condition lets the compiler omit the other cases of `Limit::Quantile`.
-                Limit::Quantile(_) if S::ABSENT.limits => return Err(LimitError::NoRoom { room }),
+                // condition lets the compiler omit the other cases of both.
+                Limit::Quantile(_) | Limit::Errors(_) if S::ABSENT.limits => {
+                    return Err(LimitError::NoRoom { room });
+                }
+                Limit::Errors(_) if unit == Unit::One => return Err(LimitError::NoOutcomes),
                 Limit::Quantile(Threshold { quantile, max: 0, .. }) => {
                     return Err(LimitError::Zero { quantile: Some(quantile) });
                 }
-                Limit::Quantile(threshold)
+                Limit::Quantile(threshold) | Limit::Errors(threshold)
                     if window_for(&threshold, windows, slices_per_rule, rate, now).is_none() =>
                 {
                     return Err(LimitError::Window { window: threshold.window });
                 }
                 Limit::Silence(_) if silences == 0 => return Err(LimitError::NoRoomForSilence),
                 Limit::Silence(Duration::ZERO) => return Err(LimitError::Zero { quantile: None }),
-                Limit::Quantile(threshold) => {
+                Limit::Quantile(threshold) | Limit::Errors(threshold) => {
                     if let Some(delay) = impossible_delay(&threshold) {
                         return Err(LimitError::Delay { delay });
                     }
@@ -402,9 +411,10 @@ impl<S: Storage> Aggregator<S> {
         let rule = limits[index];
         SlaStatus {
             event,
-            limit: Limit::Quantile(rule.threshold()),
+            limit: rule.limit(),
             state: rule.watch.state,
             over: rule.over,
+            failed: rule.failed,
             count: rule.weight,
             observed: self.observed(event, &rule),
             since: rule.watch.since(),
@@ -424,6 +434,7 @@ impl<S: Storage> Aggregator<S> {
             limit: Limit::Silence(duration_from_nanos(nanos)),
             state: watch.state,
             over: u64::from(watch.state == SlaState::Violated),
+            failed: 0,
             count: u64::from(last_seen.is_some()),
             observed: last_seen.map(|seen| self.nanos(self.now.saturating_sub(seen))),
             since: watch.since(),
@@ -435,13 +446,22 @@ impl<S: Storage> Aggregator<S> {
     /// Returns the current value of what the rule bounds, in nanoseconds or as a plain number: the
     /// quantile of the samples in the window, or the age of the oldest open span if that is
     /// greater. The age is used only if hung spans were counted and the quantile exceeded the
-    /// threshold at the last evaluation.
+    /// threshold at the last evaluation. For a limit on the error rate, returns the share of failed
+    /// spans in ppm.
     ///
     /// Returns `None` if neither is known: the age because it is not used or no span is open any
-    /// more, and the quantile because there are no samples or the aggregator has no window of the
-    /// same length.
+    /// more, and the quantile because there are no samples, the aggregator has no window of the
+    /// same length, or failed spans that no summary covers made it exceed the threshold.
     fn observed(&mut self, event: EventId, rule: &Rule) -> Option<u64> {
         let threshold = rule.threshold();
+        if rule.limits_errors {
+            let millionths = arithmetic::product(rule.over, 1_000_000);
+            // ceil(a / b) = floor((a + b − 1) / b)
+            let rounded_up = millionths + u128::from(rule.weight.saturating_sub(1));
+            return (rule.weight > 0).then(|| {
+                arithmetic::saturating_u64(arithmetic::quotient(rounded_up, rule.weight))
+            });
+        }
         let StorageParts { row_of_id, windows, .. } = self.storage.parts();
         let (row, unit) = S::row_of(row_of_id, event.get())?;
         let window = windows.iter().position(|window| window.length() == threshold.window);
@@ -451,12 +471,16 @@ impl<S: Storage> Aggregator<S> {
             // The rule decides by counting, which is exact. If it has counted every sample of the
             // window, correct the estimate to agree with its decision. A new rule has not counted
             // them all, because it does not count the samples from before it was set.
-            let is_complete = weight.saturating_add(rule.hung) == rule.weight;
-            Some(match rule.quantile_exceeds_threshold() {
+            let others = rule.hung.saturating_add(rule.failed);
+            let is_complete = weight.saturating_add(others) == rule.weight;
+            let value = match rule.exceeds_threshold(rule.over.saturating_sub(others), weight) {
                 true if is_complete => value.max(threshold.max.saturating_add(1)),
                 false if is_complete => value.min(threshold.max),
                 _ => value,
-            })
+            };
+            let is_known =
+                rule.failed == 0 || value > threshold.max || !rule.quantile_exceeds_threshold();
+            is_known.then_some(value)
         });
         let oldest = if rule.hung > 0 && rule.quantile_exceeds_threshold() {
             self.oldest(event).map(|(nanos, _)| nanos)

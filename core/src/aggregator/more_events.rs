@@ -2,7 +2,7 @@
 
 use super::{Aggregator, ConfigError, row_number};
 use crate::{
-    declaration::EventInfo,
+    declaration::{CoveredOutcomes, EventInfo},
     event::Unit,
     storage::{
         Storage,
@@ -43,6 +43,7 @@ impl<S: Storage> Aggregator<S> {
         let is_number = !S::ABSENT.numbers && info.unit == Unit::One;
         *entry = if is_number { number | UNIT_ONE } else { number };
         parts.rows[row].id = info.id.get();
+        parts.rows[row].covers_failed = info.outcomes == CoveredOutcomes::Any;
         self.declare_limits(info).map_err(|error| ConfigError::Limit { name: info.name, error })
     }
 }

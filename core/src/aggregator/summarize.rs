@@ -129,8 +129,50 @@ impl<S: Storage> Aggregator<S> {
             return Some(self.summarize(&plain));
         }
         // Sampling is noted in the event's row only, not in that of the corrected summary.
-        let (_, complete) = self.coverage(&plain);
+        let (_, complete) = self.coverage(row, &plain);
         Some(Summary { complete, ..self.summarize(&corrected) })
+    }
+
+    /// Returns the summary of the failed spans of `event` over `scope`: those that ended with
+    /// another [outcome](crate::Outcome) than `Ok`. Its quantiles are never exact.
+    ///
+    /// Returns `None` if the scope contains no failed spans, if there is no such event or window,
+    /// or if the storage has [no room](crate::Shape::failed) for such summaries.
+    pub fn failed(&mut self, event: EventId, scope: Scope) -> Option<Summary> {
+        let (row, selection) = self.failed_selection(event, scope)?;
+        let (_, complete) = self.coverage(row, &selection);
+        Some(Summary { complete, ..self.summarize(&selection) })
+    }
+
+    /// Returns the summary of the failed spans of `event` over `scope`, and their distribution.
+    /// Returns `None` in the same cases as [`failed`](Self::failed).
+    pub fn describe_failed(
+        &mut self,
+        event: EventId,
+        scope: Scope,
+    ) -> Option<(Summary, Distribution<'_, S::Repr>)> {
+        let (row, selection) = self.failed_selection(event, scope)?;
+        let (_, complete) = self.coverage(row, &selection);
+        let (summary, values) = self.describe_selection(&selection);
+        Some((Summary { complete, ..summary }, values))
+    }
+
+    /// Returns the row of the event and the selection of its failed spans; `None` if there are
+    /// none. The row is needed for [`coverage`](Self::coverage), because sampling is noted there
+    /// only.
+    fn failed_selection(
+        &mut self,
+        event: EventId,
+        scope: Scope,
+    ) -> Option<(usize, SelectionOf<S>)> {
+        if S::ABSENT.failed {
+            return None;
+        }
+        let (row, unit) = self.row_of(event)?;
+        let failed_row = usize::from(self.state(row).failed);
+        let mut selection = Selection::new(failed_row, unit, scope);
+        let has_samples = failed_row > 0 && self.sum_moments(&mut selection);
+        has_samples.then_some((row, selection))
     }
 
     /// Returns the value at a quantile of the samples of `event` over `scope`, in nanoseconds or as
@@ -163,6 +205,7 @@ impl<S: Storage> Aggregator<S> {
         let Some((row, unit)) = self.row_of(event) else {
             return (&[], UnitConverter { unit: Unit::Time, time });
         };
+        let has_no_failed = self.shape().failed > 0 && self.state(row).failed == 0;
         let mut row = self.row(row);
         let lists = match scope {
             Scope::Window(window) => row
@@ -172,8 +215,10 @@ impl<S: Storage> Aggregator<S> {
             Scope::Total => row.total_list()..row.total_list() + 1,
         };
         for list in lists {
-            // The largest sample shows whether the list has to be fetched from memory.
+            // The largest sample shows whether the list has to be fetched from memory, if there are
+            // no failed spans, which are not among the samples.
             if !S::Repr::IS_COMPACT
+                && has_no_failed
                 && let Some(slice) = row.slices.get(list)
                 && !(slice.count() > 0 && exemplars::is_slow(buffer, slice.moments().max()))
             {
@@ -267,7 +312,7 @@ impl<S: Storage> Aggregator<S> {
     fn summarize(&mut self, selection: &SelectionOf<S>) -> Summary {
         let mut found = [0; QUANTILES.len()];
         let accuracy = self.find_quantiles(selection, &QUANTILES, &mut found);
-        let coverage = self.coverage(selection);
+        let coverage = self.coverage(selection.row, selection);
         self.converter(selection).summary(&selection.moments, &found, accuracy, coverage)
     }
 
@@ -318,9 +363,10 @@ impl<S: Storage> Aggregator<S> {
 
     /// Returns how many nanoseconds the selection covers, and whether it is complete: no record of
     /// this time is known to be lost or was left out by sampling.
-    fn coverage(&mut self, selection: &SelectionOf<S>) -> (u64, bool) {
+    /// `row` is that of the event.
+    fn coverage(&mut self, row: usize, selection: &SelectionOf<S>) -> (u64, bool) {
         let since = selection.start.max(self.started);
-        let sampled_until = self.state(selection.row).sampled_until;
+        let sampled_until = self.state(row).sampled_until;
         let is_complete = self.lost_until.max(sampled_until) < OptionalTick::some(since)
             && selection.moments.weight() == selection.moments.count();
         (self.nanos(self.now.saturating_sub(since)), is_complete)
@@ -415,7 +461,7 @@ impl<S: Storage> Aggregator<S> {
         selection: &SelectionOf<S>,
     ) -> (Summary, Distribution<'_, S::Repr>) {
         let (converter, moments) = (self.converter(selection), selection.moments);
-        let coverage = self.coverage(selection);
+        let coverage = self.coverage(selection.row, selection);
         let mut found = [0; QUANTILES.len()];
         if let Some(count) = self.exact_quantiles(selection, &QUANTILES, &mut found) {
             let summary = converter.summary(&moments, &found, Accuracy::Exact, coverage);

@@ -69,9 +69,10 @@ impl<S: Storage> Aggregator<S> {
     /// the one that was passed with it.
     fn tag_exemplars(&mut self, row: usize, duration: Record, tag: u64, source: u16) {
         // If the value is too large, there is no sample.
-        let Some(value) = self.time.units(duration.payload()) else { return };
+        let value = self.time.units(duration.payload());
+        let Some(weighted) = value.and_then(|value| Self::weigh(value, 0)) else { return };
         let start = duration.ticks().wrapping_sub(duration.payload());
-        let untagged = Exemplar::new(value, start, None, source);
+        let untagged = Exemplar::new(weighted.value(), start, None, source);
         let mut row = self.row(row);
         for list in 0..row.exemplar_lists() {
             exemplars::set_tag_of(row.exemplar_list(list), untagged, tag);

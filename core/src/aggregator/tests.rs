@@ -198,7 +198,9 @@ fn check_counts<R: Tested>(steps: Vec<(u64, Vec<[u64; 2]>)>) -> Result<(), TestC
             let _ = aggregator.corrected(info.id, scope);
             let _ = aggregator.slowest(info.id, scope, &mut [crate::Exemplar::EMPTY; 5]);
         }
-        samples += aggregator.summary(info.id, Scope::Total).map_or(0, |total| total.count);
+        let summaries =
+            [aggregator.summary(info.id, Scope::Total), aggregator.failed(info.id, Scope::Total)];
+        samples += summaries.into_iter().flatten().map(|summary| summary.count).sum::<u64>();
     }
     let faults = counters.saturated
         + counters.invalid

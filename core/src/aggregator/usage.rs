@@ -37,7 +37,8 @@ impl<S: Storage<Repr = Wide>> Aggregator<S> {
     ///
     /// Of an event's bucket counts, those count that lie near a bucket which has had a sample, in
     /// all windows that need counts; of its buffered samples, as many as there are; of the rest,
-    /// everything. Takes time linear in the number of events that have had a sample.
+    /// everything. An event of which every span has failed has no sample; its exemplars are not
+    /// included. Takes time linear in the number of events that have had a sample or a failed span.
     pub fn used_bytes(&mut self) -> usize {
         let shape = self.storage.shape();
         let (mut next, mut bytes) = (self.first_used, shape.bytes_once());
@@ -49,6 +50,10 @@ impl<S: Storage<Repr = Wide>> Aggregator<S> {
             if corrected > 0 {
                 bytes += self.row(corrected).used_bytes(&shape);
             }
+        }
+        let first = shape.first_failed_row();
+        for failed in first..first + self.failed_rows {
+            bytes += self.row(failed).used_bytes(&shape);
         }
         bytes
     }

@@ -9,6 +9,7 @@
 //!   created (or, if the clock has stepped back below that tick, before the lowest tick after such
 //!   a step), nor after it ended, and it did not end after the time of the pass.
 //! - The duration in the END gives a sample: it is not too large.
+//! - The span ended with `Outcome::Ok`.
 //! - In wide storage, the span ended in all windows, and in the same slices as the event's *staged*
 //!   samples: those that are collected first, to be added to these slices together. For the first
 //!   span, staging is prepared so that this holds.
@@ -26,7 +27,7 @@ use super::{Aggregator, SpanOrigin, accumulate::stage};
 use crate::{
     clock::OptionalTick,
     event::Unit,
-    record::Record,
+    record::{Outcome, Record},
     repr::Repr,
     sla::rule::NO_RULE,
     statistics::{histogram::count::Count, sample_buffer::Membership},
@@ -51,7 +52,7 @@ impl<S: Storage> Aggregator<S> {
         // Also return early if a START might pair with an early END or might find no room in the
         // table. The loop does not change the table, so this holds for all of its spans.
         let [start, end, ..] = records else { return 0 };
-        if !S::Repr::IS_COMPACT && end.outcome_index_of(*start).is_none() {
+        if !S::Repr::IS_COMPACT && !end.is_ok_end_of(*start) {
             return 0;
         }
         if !(S::ABSENT.in_flight || self.in_flight().can_be_bypassed()) {
@@ -76,7 +77,9 @@ impl<S: Storage> Aggregator<S> {
         let mut spans = 0;
         for [start, end] in records.as_chunks::<2>().0 {
             let StorageParts { row_of_id, rows, samples, .. } = self.storage.parts();
-            let Some(outcome) = end.outcome_index_of(*start) else { break };
+            if !end.is_ok_end_of(*start) {
+                break;
+            }
             let Some((row, Unit::Time)) =
                 end.event().and_then(|event| S::row_of(row_of_id, event.get()))
             else {
@@ -102,7 +105,7 @@ impl<S: Storage> Aggregator<S> {
             let Some(weighted) = weighted else { break };
 
             spans += 1;
-            state.outcomes[outcome].increment();
+            state.outcomes[0].increment();
             state.pairing.paired.increment();
             if !S::ABSENT.silences {
                 state.seen = state.seen.max(OptionalTick::some(ended));
@@ -112,7 +115,8 @@ impl<S: Storage> Aggregator<S> {
             // recorded between its START and END.
             let origin = || {
                 let tag = (!S::ABSENT.in_flight).then_some(start.payload());
-                SpanOrigin { start: start.ticks(), tag, source, awaits_tag: tag.is_none() }
+                let (outcome, awaits_tag) = (Some(Outcome::Ok), tag.is_none());
+                SpanOrigin { start: start.ticks(), tag, source, outcome, awaits_tag }
             };
             if S::Repr::IS_COMPACT {
                 self.add_sample(row, weighted, ended, &origin());
@@ -128,7 +132,7 @@ impl<S: Storage> Aggregator<S> {
             if has_limits {
                 // The sample is not late for the aggregator's windows, which `covers` has checked.
                 // But it may be late for the window of a limit.
-                self.counters.late += u64::from(self.tally(row, weighted, ended));
+                self.counters.late += u64::from(self.tally(row, weighted, ended, false));
             }
         }
         spans

@@ -8,7 +8,7 @@ mod tests;
 
 use core::time::Duration;
 
-use super::{MinSamples, SlaState, Threshold};
+use super::{Limit, MinSamples, SlaState, Threshold};
 use crate::{
     arithmetic,
     clock::{OptionalTick, TickRate, TimeUnit, nanos_from_duration},
@@ -36,21 +36,27 @@ pub struct Tally {
     pub(crate) weight: u64,
     /// The total weight of those samples that exceed the threshold.
     pub(crate) over: u64,
+    /// The part of `over` that is of failed spans which the event's summaries do not cover.
+    pub(crate) failed: u64,
 }
 
 impl Tally {
     /// A tally of no samples, as in an empty storage.
-    pub const EMPTY: Self = Self { samples: 0, weight: 0, over: 0 };
+    pub const EMPTY: Self = Self { samples: 0, weight: 0, over: 0, failed: 0 };
 
     /// Counts a sample of weight 2^`sampling`, where `sampling` is at most 15. `exceeds` is whether
-    /// the sample exceeds the threshold.
+    /// the sample exceeds the threshold, and `is_failed` whether it is of a failed span which the
+    /// event's summaries do not cover.
     #[inline]
-    pub(crate) fn add(&mut self, exceeds: bool, sampling: u8) {
+    pub(crate) fn add(&mut self, exceeds: bool, is_failed: bool, sampling: u8) {
         self.samples += 1;
         let weight = 1 << sampling;
         self.weight = self.weight.saturating_add(weight);
         if exceeds {
             self.over = self.over.saturating_add(weight);
+            if is_failed {
+                self.failed = self.failed.saturating_add(weight);
+            }
         }
     }
 
@@ -59,6 +65,7 @@ impl Tally {
         self.samples += other.samples;
         self.weight = self.weight.saturating_add(other.weight);
         self.over = self.over.saturating_add(other.over);
+        self.failed = self.failed.saturating_add(other.failed);
     }
 }
 
@@ -212,6 +219,9 @@ pub struct Rule {
     /// Whether [`Threshold::min_samples`] is auto, so that missing samples count as within the
     /// threshold.
     is_auto: bool,
+    /// Whether the rule limits the error rate, so that the samples of failed spans exceed it, and
+    /// no others.
+    pub(crate) limits_errors: bool,
     /// One more than the row of the event that the rule belongs to; 0 if the rule is unused.
     pub(crate) owner: u16,
     /// The number of the event's next rule, or [`NO_RULE`].
@@ -235,6 +245,8 @@ pub struct Rule {
     /// The weight of the samples that exceeded the threshold, and of the hung spans, at the last
     /// evaluation.
     pub(crate) over: u64,
+    /// The weight of the failed spans in `over` that the event's summaries do not cover.
+    pub(crate) failed: u64,
 }
 
 impl Rule {
@@ -248,6 +260,7 @@ impl Rule {
         raise_after: 0,
         clear_after: 0,
         is_auto: false,
+        limits_errors: false,
         owner: 0,
         next: NO_RULE,
         has_changed: false,
@@ -257,13 +270,16 @@ impl Rule {
         hung: 0,
         weight: 0,
         over: 0,
+        failed: 0,
     };
 
-    /// Creates a rule that evaluates `threshold` over `window`. `owner` is one more than the row of
-    /// the event, `unit` is the event's unit, and `time_unit` is the internal unit of time.
+    /// Creates a rule that evaluates `threshold` over `window`, as a limit on the error rate if
+    /// `limits_errors`. `owner` is one more than the row of the event, `unit` is the event's unit,
+    /// and `time_unit` is the internal unit of time.
     pub(crate) fn new(
         owner: u16,
         threshold: &Threshold,
+        limits_errors: bool,
         window: Window,
         unit: Unit,
         time_unit: TimeUnit,
@@ -271,6 +287,8 @@ impl Rule {
         Self {
             window,
             max_value: match unit {
+                // No sample exceeds the limit by its value, and no span is hung.
+                _ if limits_errors => u64::MAX,
                 Unit::Time => time_unit.max_units_within_nanos(threshold.max),
                 Unit::One => threshold.max,
             },
@@ -283,8 +301,18 @@ impl Rule {
             raise_after: delay_in_millis(threshold.raise_after).unwrap_or(0),
             clear_after: threshold.clear_after.and_then(delay_in_millis).map_or(0, |ms| ms + 1),
             is_auto: threshold.min_samples == MinSamples::Auto,
+            limits_errors,
             owner,
             ..Self::EMPTY
+        }
+    }
+
+    /// Returns the limit that this rule evaluates.
+    pub(crate) fn limit(&self) -> Limit {
+        if self.limits_errors {
+            Limit::Errors(self.threshold())
+        } else {
+            Limit::Quantile(self.threshold())
         }
     }
 
@@ -310,14 +338,14 @@ impl Rule {
     /// Returns whether the quantile exceeded the threshold at the last evaluation: whether more
     /// samples, by weight, exceeded it than come after the quantile's rank.
     pub(crate) fn quantile_exceeds_threshold(&self) -> bool {
-        self.exceeds_threshold_of(self.weight)
+        self.exceeds_threshold(self.over, self.weight)
     }
 
-    /// Returns whether the quantile of samples with this total weight exceeds the threshold, if
-    /// those that were found to exceed it at the last evaluation are among them.
-    fn exceeds_threshold_of(&self, weight: u64) -> bool {
+    /// Returns whether the quantile of samples with the total weight `weight`, of which those with
+    /// the weight `over` exceed the threshold, exceeds it.
+    pub(crate) fn exceeds_threshold(&self, over: u64, weight: u64) -> bool {
         let quantile = Quantile::from_ppm(self.quantile_ppm).unwrap_or(Quantile::MAX);
-        weight > 0 && self.over > weight - quantile.rank(weight)
+        weight > 0 && over > weight - quantile.rank(weight)
     }
 
     /// Returns the delays of the threshold in ticks.
@@ -342,13 +370,15 @@ impl Rule {
         }
         self.weight = tally.weight.saturating_add(self.hung);
         self.over = tally.over.saturating_add(self.hung);
+        self.failed = tally.failed;
         let min_samples = u64::from(self.min_samples);
         let missing = if self.is_auto {
             min_samples.saturating_sub(tally.samples.saturating_add(self.hung))
         } else {
             0
         };
-        let exceeds_threshold = self.exceeds_threshold_of(self.weight.saturating_add(missing));
+        let exceeds_threshold =
+            self.exceeds_threshold(self.over, self.weight.saturating_add(missing));
         let is_enough = self.weight > 0 && tally.samples >= min_samples;
         let found = match (exceeds_threshold, is_enough) {
             (true, true) => SlaState::Violated,

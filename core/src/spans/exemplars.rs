@@ -11,6 +11,8 @@
 //! those that are not yet committed to the windows and the total. A list has a
 //! fixed length. It is sorted, the slowest sample first, and its unused entries are at the end.
 
+use crate::{record::Outcome, statistics::select::WeightedSample};
+
 /// One of the slowest samples of an event (the largest, for plain numbers), or an unused entry of a
 /// list, which is all zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,8 +20,9 @@
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]
 pub struct Exemplar {
     /// The duration in the aggregator's internal [unit of time](crate::TimeUnit) (not in ticks), or
-    /// the plain number.
-    value: u64,
+    /// the plain number, in the lowest 60 bits. Above it, 2 bits with the outcome: 0 if there is
+    /// none, and otherwise one more than its number in [`Outcomes`](crate::Outcomes).
+    value_and_outcome: u64,
     /// The tick at which the span or duration started, or the plain number was recorded.
     start: u64,
     /// From the highest bit on: 16 bits with the source, the bit [`IN_USE`], and the tag field of
@@ -37,18 +40,22 @@ const IN_USE: u64 = 1 << 47;
 const AWAITED: u64 = IN_USE - 1;
 /// The position of the lowest bit of the source.
 const SOURCE_SHIFT: u32 = 48;
+/// The position of the lowest bit of the outcome.
+const OUTCOME_SHIFT: u32 = WeightedSample::VALUE_BITS;
 
 impl Exemplar {
     /// An unused entry.
-    pub const EMPTY: Self = Self { value: 0, start: 0, source_and_tag: 0 };
+    pub const EMPTY: Self = Self { value_and_outcome: 0, start: 0, source_and_tag: 0 };
 
-    /// Creates an entry in use. `value` is in the internal unit of time or a plain number. `tag` is
+    /// Creates an entry in use of a sample without an outcome: see
+    /// [`with_outcome`](Self::with_outcome). `value` is in the internal unit of time or a plain
+    /// number, and has the 60 bits that a sample has. `tag` is
     /// the tag of the span's START, which is 0 for a span that was given no tag, or that of a
     /// duration. It is `None` if there is none, or if the START was not found. In the latter case,
     /// call [`awaiting_tag`](Self::awaiting_tag) on the result.
     pub(crate) fn new(value: u64, start: u64, tag: Option<u64>, source: u16) -> Self {
-        let mut exemplar =
-            Self { value, start, source_and_tag: u64::from(source) << SOURCE_SHIFT | IN_USE };
+        let source_and_tag = u64::from(source) << SOURCE_SHIFT | IN_USE;
+        let mut exemplar = Self { value_and_outcome: value, start, source_and_tag };
         exemplar.set_tag(tag);
         exemplar
     }
@@ -57,6 +64,12 @@ impl Exemplar {
     /// of the span, from a ring that is drained later than the ring with the END.
     pub(crate) const fn awaiting_tag(self) -> Self {
         Self { source_and_tag: self.source_and_tag | AWAITED, ..self }
+    }
+
+    /// Returns a copy that is of a span with this outcome.
+    pub(crate) const fn with_outcome(self, outcome: Outcome) -> Self {
+        let number = outcome as u64 - Outcome::Ok as u64 + 1;
+        Self { value_and_outcome: self.value() | number << OUTCOME_SHIFT, ..self }
     }
 
     const fn awaits_tag(&self) -> bool {
@@ -77,7 +90,18 @@ impl Exemplar {
     /// ticks), or the plain number. A [`UnitConverter`](crate::UnitConverter) converts durations to
     /// nanoseconds.
     pub const fn value(&self) -> u64 {
-        self.value
+        self.value_and_outcome & ((1 << OUTCOME_SHIFT) - 1)
+    }
+
+    /// Returns how the span ended. `None` for a duration that was not measured by a span, and for a
+    /// plain number.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match self.value_and_outcome >> OUTCOME_SHIFT & 3 {
+            1 => Some(Outcome::Ok),
+            2 => Some(Outcome::Error),
+            3 => Some(Outcome::Cancelled),
+            _ => None,
+        }
     }
 
     /// Returns the tick (clock reading) at which the span started. For a duration that was not
@@ -118,14 +142,14 @@ impl Exemplar {
 /// is greater than the smallest one in the list.
 #[inline]
 pub(crate) fn is_slow(list: &[Exemplar], value: u64) -> bool {
-    list.last().is_some_and(|last| !last.is_in_use() || value > last.value)
+    list.last().is_some_and(|last| !last.is_in_use() || value > last.value())
 }
 
-/// Returns the smallest value for which [`is_slow`] returns `true`, or `u64::MAX` if there is none:
-/// the list has the length 0, or all its values are `u64::MAX`.
+/// Returns the smallest value for which [`is_slow`] returns `true`, or `u64::MAX` if there is none
+/// because the list has the length 0.
 pub(crate) fn min_slow_value(list: &[Exemplar]) -> u64 {
     match list.last() {
-        Some(smallest) if smallest.is_in_use() => smallest.value.saturating_add(1),
+        Some(smallest) if smallest.is_in_use() => smallest.value() + 1,
         Some(_) => 0,
         None => u64::MAX,
     }
@@ -135,7 +159,8 @@ pub(crate) fn min_slow_value(list: &[Exemplar]) -> u64 {
 /// the smallest value. Among equal values, the one inserted first stays in front. Does nothing if
 /// every entry is in use and none has a smaller value.
 pub(crate) fn insert(list: &mut [Exemplar], exemplar: Exemplar) {
-    let position = list.partition_point(|other| other.is_in_use() && other.value >= exemplar.value);
+    let position =
+        list.partition_point(|other| other.is_in_use() && other.value() >= exemplar.value());
     if let Some(rest) = list.get_mut(position..)
         && !rest.is_empty()
     {
@@ -150,7 +175,7 @@ pub(crate) fn merge(list: &mut [Exemplar], others: &[Exemplar]) {
     for exemplar in others {
         // `others` is sorted: if one exemplar does not belong in the list, neither do the
         // following.
-        if !exemplar.is_in_use() || !is_slow(list, exemplar.value) {
+        if !exemplar.is_in_use() || !is_slow(list, exemplar.value()) {
             return;
         }
         insert(list, *exemplar);
@@ -217,13 +242,18 @@ mod tests {
 
         #[test]
         fn an_exemplar_returns_the_values_it_was_created_with(
-            value: u64,
+            value in 0..1_u64 << OUTCOME_SHIFT,
+            outcome in proptest::option::of(proptest::sample::select(
+                &[Outcome::Ok, Outcome::Error, Outcome::Cancelled][..],
+            )),
             start: u64,
             tag in proptest::option::of(0..=crate::MAX_PAYLOAD),
             source: u16,
         ) {
             let exemplar = Exemplar::new(value, start, tag, source);
-            prop_assert_eq!((exemplar.value(), exemplar.start()), (value, start));
+            let exemplar = outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
+            prop_assert_eq!((exemplar.value(), exemplar.outcome()), (value, outcome));
+            prop_assert_eq!(exemplar.start(), start);
             prop_assert_eq!((exemplar.tag(), exemplar.source()), (tag, source));
             prop_assert!(exemplar.is_in_use() && !Exemplar::EMPTY.is_in_use());
         }

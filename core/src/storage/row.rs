@@ -44,7 +44,7 @@ impl<S: Storage> StorageExt for S {}
 ///
 /// The row of a corrected summary has no staged counts, samples or exemplars: these are empty.
 pub(crate) struct Row<'a, S: Storage> {
-    shape: Shape,
+    pub(crate) shape: Shape,
     /// [`StorageParts::row_of_id`], which holds the unit of each event.
     units: &'a [u16],
     pub(crate) windows: &'a [Window],

@@ -11,8 +11,9 @@ use crate::{
 /// The state of a row, except for its bucket counts, its samples, its exemplars, and what belongs
 /// to a single slice of a window.
 ///
-/// A row is an event, or the summary of an event that is corrected for coordinated omission. The
-/// row of a corrected summary uses only `total`; its other fields stay empty.
+/// A row is an event, or a further summary of an event: the one that is corrected for coordinated
+/// omission, or that of its failed spans. The row of a further summary uses only `total`,
+/// `used_blocks` and `failed`; its other fields stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable), zeroable(bound = ""))]
@@ -20,7 +21,7 @@ use crate::{
 // near the beginning of a struct, and a server fetches fewer cache lines if they are neighbours.
 #[repr(C)]
 pub struct RowState<R: Repr> {
-    /// The event's id, or 0 for a corrected summary.
+    /// The event's id, or 0 for a further summary.
     pub(crate) id: u16,
     /// The number of the event's first [`Rule`](crate::Rule) (the state of a limit on a quantile),
     /// counted from 1, or [`NO_RULE`]. The rules of an event form a linked list.
@@ -33,6 +34,9 @@ pub struct RowState<R: Repr> {
     /// nothing asks for the counts. Those of further windows are always complete, and so are those
     /// of rows without a sample buffer and in compact storage, where no bit is set.
     pub(crate) counted: u8,
+    /// Whether the event's summaries also cover failed spans: see
+    /// [`CoveredOutcomes::Any`](crate::CoveredOutcomes::Any).
+    pub(crate) covers_failed: bool,
     /// The index in the event's sample buffer where the next sample goes. Once the buffer is full,
     /// the oldest sample is there, and the next one replaces it.
     pub(crate) next_sample: usize,
@@ -64,6 +68,9 @@ pub struct RowState<R: Repr> {
     pub(crate) next_used: u16,
     /// The link to the next row in the chain of the rows that have had a limit, in ascending order.
     pub(crate) next_watched: u16,
+    /// Of an event: the row of the summary of its failed spans, or 0 if it has none (yet). Of such
+    /// a summary: the row of its event.
+    pub(crate) failed: u16,
 }
 
 /// The link that ends a chain of rows. It leads to no row, because it is greater than that of any.
@@ -92,7 +99,9 @@ impl<R: Repr> RowState<R> {
         used_blocks: 0,
         next_used: 0,
         next_watched: 0,
+        failed: 0,
         counted: 0,
+        covers_failed: false,
     };
 }
 

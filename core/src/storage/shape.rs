@@ -94,10 +94,13 @@ pub struct Shape {
     /// The number of events that have an expected interval. Each has a second summary, which is
     /// corrected for coordinated omission.
     pub corrected: usize,
+    /// The number of events whose failed spans have a summary of their own: all events, or 0. (A
+    /// span that ended with another [outcome](crate::Outcome) than `Ok` has failed.)
+    pub failed: usize,
     /// The number of events that measure plain numbers. If it is the constant 0, no code is
     /// generated for them.
     pub numbers: usize,
-    /// The number of limits on quantiles that all events together can have.
+    /// The number of limits on quantiles and error rates that all events together can have.
     pub limits: usize,
     /// The largest number of slices that the window of a limit on a quantile can have.
     pub limit_slices: usize,
@@ -117,15 +120,17 @@ impl Shape {
     ///   window of a limit can have 12 slices, or as many as the given window with the most slices
     ///   if that is more
     /// - a limit on the silence of each event
+    /// - a summary of the failed spans of each event
     ///
     /// Every plain number that a record can carry is in this range, and every duration, if the
     /// clock has at least 2^30 ticks per second. Longer durations of slower clocks, and those from
     /// 18.2 to 19.5 hours at 1 GHz, share a bucket. The [accuracy](crate::Accuracy) of a quantile
     /// among them says how wide it is.
     ///
-    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 233 KiB for each event, or
-    /// 441 KiB if it has an expected interval, and 48 KiB once. The counts of buckets are most of
-    /// it. In a storage of zeroed pages, the operating system assigns those that are used.
+    /// With [`WindowSpec::DEFAULT`] and `u32` counters, this takes about 441 KiB for each event, or
+    /// 649 KiB if it has an expected interval, and 48 KiB once. The counts of buckets are most of
+    /// it. In a storage of zeroed pages, the operating system assigns those that are used: about
+    /// half of it, unless spans of the event fail.
     pub const fn server(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         let minimal = Self::minimal(events, windows);
         Self {
@@ -141,6 +146,7 @@ impl Shape {
             // slices.
             limit_slices: if minimal.limit_slices < 12 { 12 } else { minimal.limit_slices },
             silences: events.len(),
+            failed: events.len(),
             ..minimal
         }
     }
@@ -183,6 +189,7 @@ impl Shape {
             corrected += events[index].expected_interval.is_some() as usize;
             numbers += matches!(events[index].unit, Unit::One) as usize;
             limits += events[index].limits.len();
+            limits += events[index].max_error_rate.is_some() as usize;
             if events[index].max_silence.is_some() {
                 silences = events.len();
             }
@@ -211,6 +218,7 @@ impl Shape {
             in_flight: 0,
             slowest: 0,
             corrected,
+            failed: 0,
             numbers,
             limits,
             limit_slices,
@@ -254,9 +262,16 @@ impl Shape {
     }
 
     /// Returns the number of rows (see [`StorageParts`](crate::StorageParts)): one for each event,
-    /// and one for each summary that is corrected for coordinated omission.
+    /// one for each summary that is corrected for coordinated omission, and one for each summary of
+    /// failed spans.
     #[inline(always)]
     pub const fn rows(&self) -> usize {
+        self.first_failed_row() + self.failed
+    }
+
+    /// Returns the first row that is a summary of failed spans.
+    #[inline(always)]
+    pub(crate) const fn first_failed_row(&self) -> usize {
         self.events + self.corrected
     }
 
@@ -327,7 +342,7 @@ impl Shape {
     pub const fn bytes<C>(&self) -> usize {
         self.bytes_once()
             + self.events * self.bytes_per_event::<C>()
-            + self.corrected * self.bytes_per_correction::<C>()
+            + (self.corrected + self.failed) * self.bytes_per_further_summary::<C>()
     }
 
     /// Returns how many bytes of the arrays an aggregator uses whatever happens. They contain the
@@ -360,10 +375,11 @@ impl Shape {
             + self.exemplars_per_event() * size_of::<Exemplar>()
     }
 
-    /// Returns how many more bytes of the arrays an aggregator uses from the first sample of an
-    /// event on if the event has a summary that is corrected for coordinated omission: that
-    /// summary's slices and bucket counts. `C` is as for [`bytes`](Self::bytes).
-    pub const fn bytes_per_correction<C>(&self) -> usize {
+    /// Returns how many more bytes of the arrays an aggregator uses for each further summary of an
+    /// event: its slices and bucket counts. The summary that is corrected for coordinated omission
+    /// uses them from the first sample of the event on, and that of failed spans from the first such
+    /// span on. `C` is as for [`bytes`](Self::bytes).
+    pub const fn bytes_per_further_summary<C>(&self) -> usize {
         let (moments, counter, _) = self.stored_sizes();
         self.slices * (moments + self.padded_buckets() * size_of::<C>())
             + self.padded_buckets() * counter

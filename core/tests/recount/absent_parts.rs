@@ -50,6 +50,7 @@ const DEMANDING: [EventInfo; 4] = {
     let mut events = EVENTS;
     events[0].limits = LIMITS;
     events[1].max_silence = Some(Duration::from_secs(1));
+    events[1].max_error_rate = Some(Threshold::error_rate(100_000));
     events[2].unit = Unit::One;
     events[3].expected_interval = Some(Duration::from_micros(300));
     events
@@ -61,6 +62,7 @@ const NOTHING_ABSENT: Shape = Shape {
     scale: 3,
     in_flight: 8,
     slowest: 2,
+    failed: DEMANDING.len(),
     ..Shape::small(&DEMANDING, &WINDOWS)
 };
 const WITHOUT_HISTOGRAM: Shape = Shape { octaves: 0, scale: 0, in_flight: 0, ..NOTHING_ABSENT };

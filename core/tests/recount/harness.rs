@@ -3,20 +3,20 @@
 use core::time::Duration;
 
 use tailwatch_core::{
-    Accuracy, Aggregator, DistributionData, EventId, EventInfo, Exemplar, Limit, LimitError,
-    MAX_PAYLOAD, Outcome, Quantile, Record, Repr, Scope, Shape, SlaState, SlaStatus, TickRate,
-    Unit,
+    Accuracy, Aggregator, CoveredOutcomes, DistributionData, EventId, EventInfo, Exemplar, Limit,
+    LimitError, MAX_PAYLOAD, Outcome, Quantile, Record, Repr, Scope, Shape, SlaState, SlaStatus,
+    TickRate, Unit,
 };
 
 use crate::{
     definitions::{Cut, Time, Widths},
-    limits::{Limits, Watched, slices_of},
+    limits::{Limits, Watched, exceeds_threshold, slices_of},
     memory::Memory,
     model::{Model, Sample},
     open_spans::SpanKey,
     steps::{
-        Advance, Age, DECLARED, DECLARED_SILENCE, EVENTS, Invalid, LIMITS, Length, NUMBERS, Pass,
-        SPANS, Setup, Step, silence,
+        Advance, Age, DECLARED, DECLARED_ERROR_RATE, DECLARED_SILENCE, ERROR_RATES, EVENTS,
+        Invalid, LIMITS, Length, NUMBERS, Pass, SPANS, Setup, Step, silence,
     },
 };
 
@@ -32,6 +32,8 @@ fn infos() -> [EventInfo; EVENTS] {
         EventInfo::new(id(0), "first"),
         EventInfo {
             limits: DECLARED,
+            outcomes: CoveredOutcomes::Any,
+            max_error_rate: Some(DECLARED_ERROR_RATE),
             max_silence: Some(DECLARED_SILENCE),
             ..EventInfo::new(id(1), "second")
         },
@@ -72,6 +74,7 @@ impl<'a, R: Repr> Harness<'a, R> {
             in_flight,
             slowest,
             limits,
+            keeps_failed,
             ..
         } = setup;
         let infos = infos();
@@ -84,6 +87,7 @@ impl<'a, R: Repr> Harness<'a, R> {
             in_flight,
             slowest,
             limits,
+            failed: if keeps_failed { infos.len() } else { 0 },
             ..Shape::server(&infos, windows)
         };
         let time = Time::new(hz, unit);
@@ -98,7 +102,8 @@ impl<'a, R: Repr> Harness<'a, R> {
             records: 0,
         };
         let declared = DECLARED.iter().copied().map(Limit::Quantile);
-        let declared: Vec<_> = declared.chain([Limit::Silence(DECLARED_SILENCE)]).collect();
+        let others = [Limit::Errors(DECLARED_ERROR_RATE), Limit::Silence(DECLARED_SILENCE)];
+        let declared: Vec<_> = declared.chain(others).collect();
         harness.note_limits(1, &declared);
         harness
     }
@@ -294,8 +299,7 @@ impl<'a, R: Repr> Harness<'a, R> {
             Step::Limits { event, chosen, silence: longest, is_reversed } => {
                 let chosen =
                     LIMITS.iter().enumerate().filter(|(number, _)| chosen >> number & 1 == 1);
-                let mut limits: Vec<_> =
-                    chosen.map(|(_, threshold)| Limit::Quantile(*threshold)).collect();
+                let mut limits: Vec<_> = chosen.map(|(_, limit)| *limit).collect();
                 limits.extend(longest.map(|number| Limit::Silence(silence(number))));
                 if *is_reversed {
                     limits.reverse();
@@ -349,12 +353,19 @@ impl<'a, R: Repr> Harness<'a, R> {
 
     fn set_limits(&mut self, event: usize, limits: &[Limit]) {
         let result = self.aggregator.set_limits(id(event), limits);
-        let has = |threshold| limits.contains(&Limit::Quantile(threshold));
+        let has = |limit: usize| limits.contains(&LIMITS[limit]);
         let others = self.model.limits.iter().enumerate().filter(|(other, _)| *other != event);
         let others: usize = others.map(|(_, limits)| limits.watched.len()).sum();
-        let needed = limits.iter().filter(|limit| matches!(limit, Limit::Quantile(_))).count();
-        if has(LIMITS[1]) && has(LIMITS[2]) {
-            assert!(matches!(result, Err(LimitError::Duplicate { .. })), "{result:?}");
+        let needed = limits.iter().filter(|limit| !matches!(limit, Limit::Silence(_))).count();
+        let has_two = has(1) && has(2);
+        let has_no_outcomes = event == NUMBERS && ERROR_RATES.into_iter().any(has);
+        if has_two || has_no_outcomes {
+            let is_expected = match result {
+                Err(LimitError::Duplicate { .. }) => has_two,
+                Err(LimitError::NoOutcomes) => has_no_outcomes,
+                _ => false,
+            };
+            assert!(is_expected, "{result:?}");
         } else if others + needed > self.setup.limits {
             assert_eq!(result, Err(LimitError::NoRoom { room: self.setup.limits }));
         } else {
@@ -401,6 +412,7 @@ impl<'a, R: Repr> Harness<'a, R> {
                 let cut = self.model.cuts.get(window).copied();
                 let scope = if cut.is_some() { Scope::Window(window) } else { Scope::Total };
                 self.compare_summary(event, cut.as_ref(), scope, quantile);
+                self.compare_failed(event, cut.as_ref(), scope);
                 self.compare_slowest(event, cut.as_ref(), scope);
             }
             assert!(
@@ -446,7 +458,7 @@ impl<'a, R: Repr> Harness<'a, R> {
                 "{actual:?}"
             );
         }
-        assert_eq!(actual.complete, self.model.is_complete(event, cut));
+        assert_eq!(actual.complete, self.model.is_complete(event, cut, &recount));
         let covered = self.model.covered(cut);
         assert!(actual.covered.abs_diff(self.model.time.nanos(covered.end - covered.start)) <= 1);
         let (_, values) = self.aggregator.describe(id(event), scope).unwrap();
@@ -467,6 +479,19 @@ impl<'a, R: Repr> Harness<'a, R> {
         }
     }
 
+    /// Compares the summary of failed spans.
+    fn compare_failed(&mut self, event: usize, cut: Option<&Cut>, scope: Scope) {
+        let recount = self.model.failed(event, cut);
+        let Some(actual) = self.aggregator.failed(id(event), scope) else {
+            assert!(recount.0.is_empty() || !self.setup.keeps_failed, "{recount:?}");
+            return;
+        };
+        recount.check::<R>(&actual, (0, 0.0));
+        assert_eq!(actual.complete, self.model.is_complete(event, cut, &recount));
+        let covered = self.model.covered(cut);
+        assert!(actual.covered.abs_diff(self.model.time.nanos(covered.end - covered.start)) <= 1);
+    }
+
     fn compare_slowest(&mut self, event: usize, cut: Option<&Cut>, scope: Scope) {
         let mut exemplars = [Exemplar::default(); 6];
         let (actual, converter) = self.aggregator.slowest(id(event), scope, &mut exemplars);
@@ -484,6 +509,7 @@ impl<'a, R: Repr> Harness<'a, R> {
                     None => slow.tag().is_none(),
                 };
                 (sample.value, sample.start, sample.source) == (value, slow.start(), slow.source())
+                    && sample.outcome == slow.outcome()
                     && tag_fits
             };
             // Several samples may differ only in whether they have a tag. Prefer one that agrees in
@@ -524,9 +550,10 @@ impl<'a, R: Repr> Harness<'a, R> {
                 let status = statuses.next().unwrap();
                 let expected = SlaStatus {
                     event: id(event),
-                    limit: Limit::Quantile(watched.threshold),
+                    limit: watched.limit,
                     state: watched.machine.state,
                     over: watched.over,
+                    failed: watched.failed,
                     count: watched.count,
                     observed: status.observed,
                     since: watched.machine.since,
@@ -544,6 +571,7 @@ impl<'a, R: Repr> Harness<'a, R> {
                     limit: Limit::Silence(silence.length),
                     state: silence.machine.state,
                     over: is_violated.into(),
+                    failed: 0,
                     count: seen.is_some().into(),
                     observed: seen.map(|seen| self.model.time.nanos(self.model.now - seen)),
                     since: silence.machine.since,
@@ -561,28 +589,36 @@ impl<'a, R: Repr> Harness<'a, R> {
     }
 
     fn compare_observed(&mut self, event: usize, watched: &Watched, actual: Option<u64>) {
-        let threshold = watched.threshold;
+        let Watched { threshold, over, count, failed, hung, .. } = *watched;
+        if matches!(watched.limit, Limit::Errors(_)) {
+            let share = || (u128::from(over) * 1_000_000).div_ceil(count.into()) as u64;
+            assert_eq!(actual, (count > 0).then(share));
+            return;
+        }
+        // The rule has counted all samples that the summary covers if there are as many of them.
+        let members = self.model.recount(event, Some(&watched.cut));
+        let is_complete = members.weight() + hung + failed == count;
+        let covered_exceed =
+            exceeds_threshold(threshold.quantile.ppm(), over - hung - failed, members.weight());
         let window = self.setup.windows.iter().position(|spec| spec.length == threshold.window);
         let quantile = window.and_then(|window| {
             self.aggregator.quantile(id(event), Scope::Window(window), threshold.quantile)
         });
-        if watched.hung > 0 && watched.quantile_exceeds_threshold() {
-            let oldest = self.aggregator.oldest(id(event)).map(|(age, _)| age);
-            assert_eq!(actual, quantile.map(|(value, _)| value).max(oldest));
-            return;
-        }
-        let Some((actual, (_, accuracy))) = actual.zip(quantile) else {
-            assert!(actual.is_none() && quantile.is_none(), "{actual:?} {quantile:?}");
-            return;
-        };
-        let members = self.model.recount(event, Some(&watched.cut));
-        members.check_quantile(threshold.quantile.ppm(), actual, accuracy, (0, 0.0));
-        if self.model.counted(event, watched).len() == members.0.len() {
-            assert_eq!(
-                actual > threshold.max,
-                watched.quantile_exceeds_threshold(),
-                "{actual} for {threshold:?}"
-            );
-        }
+        // An estimate is corrected if the rule knows on which side of the threshold it is.
+        let quantile = quantile.map(|(value, accuracy)| {
+            let corrected = match covered_exceed {
+                true if is_complete => value.max(threshold.max + 1),
+                false if is_complete => value.min(threshold.max),
+                _ => value,
+            };
+            members.check_quantile(threshold.quantile.ppm(), corrected, accuracy, (0, 0.0));
+            corrected
+        });
+        let exceeds = watched.quantile_exceeds_threshold();
+        // If failed spans decide, their durations are not known.
+        let quantile = quantile.filter(|value| failed == 0 || !exceeds || *value > threshold.max);
+        let oldest = self.aggregator.oldest(id(event)).map(|(age, _)| age);
+        let oldest = oldest.filter(|_| hung > 0 && exceeds);
+        assert_eq!(actual, quantile.max(oldest), "{watched:?}");
     }
 }

@@ -71,7 +71,7 @@ fn limit() -> impl Strategy<Value = Limit> {
             threshold.min_samples = min_samples;
             threshold.raise_after = raise_after.unwrap_or_default();
             threshold.clear_after = clear_after;
-            Limit::Quantile(threshold)
+            if ppm % 4 == 0 { Limit::Errors(threshold) } else { Limit::Quantile(threshold) }
         }),
         1 => duration().prop_map(Limit::Silence),
     ]
@@ -122,14 +122,15 @@ fn query_all(aggregator: &mut Aggregator<impl Storage>, quantile: Quantile) {
             if let Some(corrected) = aggregator.corrected(event, scope) {
                 let plain = summary.unwrap();
                 assert!(
-                    corrected.count >= plain.count && corrected.max == plain.max,
+                    corrected.count >= plain.count && corrected.max >= plain.max,
                     "{corrected:?} {plain:?}"
                 );
             }
+            let failed = aggregator.failed(event, scope);
             let (slowest, converter) = aggregator.slowest(event, scope, &mut room);
             assert_eq!(
                 slowest.first().map(|slow| converter.value(slow.value())),
-                summary.map(|summary| summary.max)
+                summary.map(|summary| summary.max).max(failed.map(|failed| failed.max))
             );
         }
         let _ = (aggregator.oldest(event), aggregator.outcomes(event));
@@ -194,7 +195,10 @@ fn run<R: Repr, C: Count>(
     let counters = aggregator.counters();
     let counted: u64 = infos
         .iter()
-        .filter_map(|info| aggregator.summary(info.id, Scope::Total))
+        .flat_map(|info| {
+            [aggregator.summary(info.id, Scope::Total), aggregator.failed(info.id, Scope::Total)]
+        })
+        .flatten()
         .map(|summary| summary.count)
         .sum();
     prop_assert_eq!(counted, samples);

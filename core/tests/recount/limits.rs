@@ -4,7 +4,10 @@ use core::time::Duration;
 
 use tailwatch_core::{Limit, MinSamples, SlaState, Threshold};
 
-use crate::definitions::{Cut, Time};
+use crate::{
+    definitions::{Cut, Time},
+    model::Sample,
+};
 
 /// The state machine of a limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,9 +61,19 @@ impl Machine {
     }
 }
 
-/// A limit on a quantile, as it is evaluated.
+/// How a limit counts a sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    weight: u64,
+    exceeds: bool,
+    /// Whether it is of a failed span that no summary covers.
+    is_failed: bool,
+}
+
+/// A limit on a quantile or on the error rate, as it is evaluated.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
+    pub(crate) limit: Limit,
     pub(crate) threshold: Threshold,
     pub(crate) cut: Cut,
     /// The index, in the list of all samples, of the first sample that the limit counts.
@@ -70,22 +83,41 @@ pub(crate) struct Watched {
     pub(crate) count: u64,
     /// The weight of the samples that exceed the threshold, including hung spans.
     pub(crate) over: u64,
+    /// The part of `over` that is of failed spans which no summary covers.
+    pub(crate) failed: u64,
     /// The weight of the open spans that are older than the threshold.
     pub(crate) hung: u64,
 }
 
 impl Watched {
-    /// Evaluates the limit at tick `now`. `samples` are the values and weights of the samples in
-    /// its window, and `hung` is the weight of the open spans that are older than the threshold.
-    /// Returns whether a violation was raised or cleared.
-    fn evaluate(&mut self, samples: &[(u64, u64)], hung: u64, now: u64, time: Time) -> bool {
-        let Threshold { max, quantile, min_samples, .. } = self.threshold;
-        let sum = |is_counted: &dyn Fn(u64) -> bool| -> u64 {
-            samples.iter().filter(|(value, _)| is_counted(*value)).map(|(_, weight)| weight).sum()
+    /// Returns how the limit counts this sample; `None` if it ignores it.
+    pub(crate) fn count(&self, sample: &Sample) -> Option<Counted> {
+        let (value, weight) = sample.weighted();
+        let max = self.threshold.max;
+        match self.limit {
+            Limit::Errors(_) => {
+                Some(Counted { weight, exceeds: sample.has_failed(), is_failed: false })
+            }
+            _ if sample.is_covered() => {
+                Some(Counted { weight, exceeds: value > max, is_failed: false })
+            }
+            _ => (value > max).then_some(Counted { weight, exceeds: true, is_failed: true }),
+        }
+    }
+
+    /// Evaluates the limit at tick `now`. `samples` are those in its window, and `hung` is the
+    /// weight of the open spans that are older than the threshold. Returns whether a violation was
+    /// raised or cleared.
+    fn evaluate(&mut self, samples: &[Counted], hung: u64, now: u64, time: Time) -> bool {
+        let Threshold { quantile, min_samples, .. } = self.threshold;
+        let sum = |is_counted: fn(&Counted) -> bool| -> u64 {
+            samples.iter().filter(|sample| is_counted(sample)).map(|sample| sample.weight).sum()
         };
+        let hung = if matches!(self.limit, Limit::Errors(_)) { 0 } else { hung };
         self.hung = hung;
-        self.over = sum(&|value| value > max) + hung;
-        self.count = sum(&|_| true) + hung;
+        self.over = sum(|sample| sample.exceeds) + hung;
+        self.failed = sum(|sample| sample.exceeds && sample.is_failed);
+        self.count = sum(|_| true) + hung;
         let exceeds = self.quantile_exceeds_threshold();
         let (is_enough, exceeds) = match min_samples {
             // The minimum does not apply to a violation that involves hung spans.
@@ -119,7 +151,7 @@ impl Watched {
 }
 
 /// Returns whether `over` samples of `n` exceed a threshold on the quantile of this many ppm.
-fn exceeds_threshold(ppm: u32, over: u64, n: u64) -> bool {
+pub(crate) fn exceeds_threshold(ppm: u32, over: u64, n: u64) -> bool {
     let n = u128::from(n);
     let rank = (n * u128::from(ppm)).div_ceil(1_000_000).max(1);
     u128::from(over) > n - rank.min(n) && n > 0
@@ -154,16 +186,17 @@ impl Limits {
         let before = core::mem::take(self);
         for limit in limits {
             match *limit {
-                Limit::Quantile(threshold) => {
-                    let unchanged =
-                        before.watched.iter().find(|watched| watched.threshold == threshold);
+                Limit::Quantile(threshold) | Limit::Errors(threshold) => {
+                    let unchanged = before.watched.iter().find(|watched| watched.limit == *limit);
                     self.watched.push(unchanged.cloned().unwrap_or_else(|| Watched {
+                        limit: *limit,
                         threshold,
                         cut: cut(threshold.window),
                         from,
                         machine: Machine::default(),
                         count: 0,
                         over: 0,
+                        failed: 0,
                         hung: 0,
                     }));
                 }
@@ -188,14 +221,14 @@ impl Limits {
         now: u64,
         seen: Option<u64>,
         time: Time,
-        samples_of: impl Fn(&Watched) -> Vec<(u64, u64)>,
+        samples_of: impl Fn(&Watched) -> Vec<Counted>,
         hung: impl Fn(u64) -> u64,
     ) -> Vec<(Limit, SlaState)> {
         let mut changed = vec![];
         for watched in &mut self.watched {
             let samples = samples_of(watched);
             if watched.evaluate(&samples, hung(watched.threshold.max), now, time) {
-                changed.push((Limit::Quantile(watched.threshold), watched.machine.state));
+                changed.push((watched.limit, watched.machine.state));
             }
         }
         if let Some(silence) = &mut self.silence {

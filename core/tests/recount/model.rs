@@ -8,7 +8,7 @@ use crate::{
     definitions::{Cut, MILLI, Recount, SECOND, Time},
     limits::{Limits, Watched},
     open_spans::{OpenSpans, SpanKey},
-    steps::EVENTS,
+    steps::{COVERS_FAILED, EVENTS},
 };
 
 /// A recorded duration or number.
@@ -26,9 +26,21 @@ pub(crate) struct Sample {
     pub(crate) source: u16,
     /// The key of the span if the sample is that of an END.
     pub(crate) key: Option<SpanKey>,
+    /// How the span ended if the sample is that of an END.
+    pub(crate) outcome: Option<Outcome>,
 }
 
 impl Sample {
+    /// Returns whether the sample is of a failed span.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.outcome.is_some_and(|outcome| outcome != Outcome::Ok)
+    }
+
+    /// Returns whether the summaries of the sample's event cover it.
+    pub(crate) fn is_covered(&self) -> bool {
+        !self.has_failed() || self.event == COVERS_FAILED
+    }
+
     /// Returns the value and its weight.
     pub(crate) fn weighted(&self) -> (u64, u64) {
         (self.value, 1 << self.sampling)
@@ -186,7 +198,7 @@ impl Model {
             Outcome::Cancelled => outcomes.cancelled += 1,
         }
         self.open_spans.end(key, self.pass);
-        self.add_duration(tick, key.0, Some(key), length, sampling, source)
+        self.add_duration(tick, key.0, Some((key, outcome)), length, sampling, source)
     }
 
     /// Processes a DURATION. Returns whether it produces a sample.
@@ -210,7 +222,7 @@ impl Model {
         &mut self,
         tick: u64,
         event: usize,
-        key: Option<SpanKey>,
+        ended: Option<(SpanKey, Outcome)>,
         length: u64,
         sampling: u8,
         source: u16,
@@ -221,7 +233,9 @@ impl Model {
             return false;
         }
         let (value, start) = (self.time.nanos(length), tick.wrapping_sub(length));
-        self.add_sample(Sample { event, tick: Some(tick), value, sampling, start, source, key });
+        let (key, outcome) = ended.unzip();
+        let tick = Some(tick);
+        self.add_sample(Sample { event, tick, value, sampling, start, source, key, outcome });
         true
     }
 
@@ -247,6 +261,7 @@ impl Model {
             start: tick,
             source,
             key: None,
+            outcome: None,
         });
         true
     }
@@ -278,21 +293,31 @@ impl Model {
         cut.is_none_or(|cut| sample.tick.is_some_and(|tick| cut.holds(tick, self.now)))
     }
 
-    /// Returns the samples of the event in a window, or all of them if `cut` is `None`.
+    /// Returns the samples of the event in a window, or all of them if `cut` is `None`. Those of
+    /// failed spans are included.
     pub(crate) fn members(&self, event: usize, cut: Option<&Cut>) -> Vec<&Sample> {
         self.of_event(event).filter(|sample| self.is_in(sample, cut)).collect()
     }
 
-    /// Returns the values and weights of the samples in a window, or of all of them.
+    /// Returns the values and weights of the samples in a window, or of all of them, that the
+    /// event's summaries cover.
     pub(crate) fn recount(&self, event: usize, cut: Option<&Cut>) -> Recount {
-        self.members(event, cut).into_iter().map(Sample::weighted).collect()
+        let covered = |sample: &&Sample| sample.is_covered();
+        self.members(event, cut).into_iter().filter(covered).map(Sample::weighted).collect()
+    }
+
+    /// Returns the values and weights of the failed spans in a window, or of all of them.
+    pub(crate) fn failed(&self, event: usize, cut: Option<&Cut>) -> Recount {
+        let failed = |sample: &&Sample| sample.has_failed();
+        self.members(event, cut).into_iter().filter(failed).map(Sample::weighted).collect()
     }
 
     /// Returns whether the sample buffer, which contains the newest samples, still contains all
     /// samples of the window.
     pub(crate) fn is_exact(&self, event: usize, cut: Option<&Cut>) -> bool {
-        let gone = self.of_event(event).count().saturating_sub(self.buffered);
-        !self.of_event(event).take(gone).any(|sample| self.is_in(sample, cut))
+        let covered = || self.of_event(event).filter(|sample| sample.is_covered());
+        let gone = covered().count().saturating_sub(self.buffered);
+        !covered().take(gone).any(|sample| self.is_in(sample, cut))
     }
 
     /// Returns the ticks that a window covers, or all ticks since the creation if `cut` is `None`.
@@ -300,16 +325,17 @@ impl Model {
         cut.map_or(0, |cut| cut.start(self.now)).max(self.started)..self.now
     }
 
-    /// Returns whether no record of this time was lost or left out by sampling.
-    pub(crate) fn is_complete(&self, event: usize, cut: Option<&Cut>) -> bool {
+    /// Returns whether no record of this time was lost or left out by sampling, and each of `counted`
+    /// has a weight of 1.
+    pub(crate) fn is_complete(&self, event: usize, cut: Option<&Cut>, counted: &Recount) -> bool {
         let from = self.covered(cut).start;
         let is_in = |tick: Option<u64>| tick.is_some_and(|tick| tick >= from);
         !is_in(self.lost)
             && !is_in(self.sampled[event])
-            && self.members(event, cut).iter().all(|sample| sample.sampling == 0)
+            && counted.0.iter().all(|(_, weight)| *weight == 1)
     }
 
-    /// Returns the samples that a limit counts: those in its window that came after it was set.
+    /// Returns the samples that a limit may count: those in its window that came after it was set.
     pub(crate) fn counted(&self, event: usize, watched: &Watched) -> Vec<&Sample> {
         let samples = self.samples.iter().skip(watched.from);
         samples
@@ -321,7 +347,8 @@ impl Model {
     pub(crate) fn watch(&mut self, event: usize) -> Vec<(Limit, SlaState)> {
         let mut limits = core::mem::take(&mut self.limits[event]);
         let counted = |watched: &Watched| {
-            self.counted(event, watched).into_iter().map(Sample::weighted).collect()
+            let samples = self.counted(event, watched).into_iter();
+            samples.filter_map(|sample| watched.count(sample)).collect()
         };
         let hung = |limit: u64| {
             self.open_spans

@@ -10,8 +10,8 @@ use core::fmt::Write as _;
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, Compact, EventId, EventInfo, Exemplar, Outcome, Quantile, Record, Repr, Ring,
-    Scope, Shape, Slot, Storage, Threshold, TickRate, Unit, Wide, WindowSpec,
+    Aggregator, Compact, CoveredOutcomes, EventId, EventInfo, Exemplar, Outcome, Quantile, Record,
+    Repr, Ring, Scope, Shape, Slot, Storage, Threshold, TickRate, Unit, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -83,6 +83,12 @@ impl Step {
         let tick = |ago: u64| (now + 20 * MILLISECOND).saturating_sub(ago * MILLISECOND);
         // Some records have a weight of 2^3 = 8.
         let sampling = |ago: u64| if (tick(ago) / MILLISECOND).is_multiple_of(5) { 3 } else { 0 };
+        // Most spans succeed.
+        let outcome = |ago: u64| match tick(ago) / MILLISECOND % 9 {
+            7 => Outcome::Error,
+            8 => Outcome::Cancelled,
+            _ => Outcome::Ok,
+        };
         // Interchangeable spans have the same tag. Otherwise, the results would depend on which of
         // them counts as still open.
         let tag = |ago: u64| tick(ago) / MILLISECOND;
@@ -90,7 +96,7 @@ impl Step {
             Self::WholeSpan(event, ago, length) => {
                 let (start, length) = (tick(ago), length * MILLISECOND);
                 let end =
-                    Record::end(start + length, id(event), sampling(ago), Outcome::Error, length);
+                    Record::end(start + length, id(event), sampling(ago), outcome(ago), length);
                 vec![Record::start(start, id(event), sampling(ago), tag(ago)), end]
             }
             Self::Start(event, ago) => {
@@ -98,7 +104,13 @@ impl Step {
             }
             Self::End(event, ago, length) => {
                 let length = length * MILLISECOND;
-                vec![Record::end(tick(ago) + length, id(event), sampling(ago), Outcome::Ok, length)]
+                vec![Record::end(
+                    tick(ago) + length,
+                    id(event),
+                    sampling(ago),
+                    outcome(ago),
+                    length,
+                )]
             }
             Self::Forget(event, ago) => {
                 vec![Record::forget(
@@ -138,7 +150,11 @@ impl<R: Repr> Both<R> {
             &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
         let infos = [
             EventInfo { limits: LIMITS, ..EventInfo::new(id(1), "one") },
-            EventInfo::new(id(2), "two"),
+            EventInfo {
+                outcomes: CoveredOutcomes::Any,
+                max_error_rate: Some(Threshold::error_rate(100_000)),
+                ..EventInfo::new(id(2), "two")
+            },
             EventInfo { unit: Unit::One, ..EventInfo::new(id(3), "number") },
             EventInfo {
                 expected_interval: Some(core::time::Duration::from_micros(300)),
@@ -170,7 +186,8 @@ pub(crate) fn results<S: Storage>(aggregator: &mut Aggregator<S>, infos: &[Event
         for scope in [Scope::Window(0), Scope::Window(1), Scope::Total] {
             let (plain, corrected) =
                 (aggregator.summary(info.id, scope), aggregator.corrected(info.id, scope));
-            let _ = write!(text, "{plain:?} {corrected:?} ");
+            let _ =
+                write!(text, "{plain:?} {corrected:?} {:?} ", aggregator.failed(info.id, scope));
             let mut exemplars = [Exemplar::default(); 2];
             let _ = write!(text, "{:?} ", aggregator.slowest(info.id, scope, &mut exemplars).0);
         }

@@ -1,10 +1,10 @@
 //! Random set-ups of an aggregator, and the random steps of its passes.
 
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tailwatch_core::{
-    DiscardReason, MAX_PAYLOAD, Outcome, Quantile, Threshold, TimeUnit, WindowSpec,
+    DiscardReason, Limit, MAX_PAYLOAD, Outcome, Quantile, Threshold, TimeUnit, WindowSpec,
 };
 
 use crate::definitions::{MILLI, SECOND};
@@ -13,6 +13,8 @@ use crate::definitions::{MILLI, SECOND};
 pub(crate) const EVENTS: usize = 3;
 /// The number of events that are measured in time. Their indices are 0 and 1.
 pub(crate) const SPANS: usize = 2;
+/// The index of the event whose summaries cover failed spans.
+pub(crate) const COVERS_FAILED: usize = 1;
 /// The index of the event that is measured in plain numbers.
 pub(crate) const NUMBERS: usize = 2;
 
@@ -40,20 +42,28 @@ const fn delayed(threshold: Threshold, raise_millis: u64, clear_millis: u64) -> 
 }
 /// The limits that events can have, of which each has a random selection. Two of them differ only
 /// in `min_samples` and the delays, so an event cannot have both.
-pub(crate) const LIMITS: [Threshold; 10] = [
-    limit(500_000, MILLI, 1_000, 1),
-    delayed(limit(950_000, MILLI, 1_000, 10), 40, 700),
-    limit(950_000, MILLI, 1_000, 1).auto_min_samples(),
-    limit(990_000, 50 * MILLI, 60_000, 1),
-    limit(0, 1_000, 2_000, 1).raise_after(Duration::from_millis(300)),
-    limit(1_000_000, 2 * SECOND, 10_000, 3),
-    limit(333_333, 20, 700, 0),
-    limit(999_000, 3 * SECOND, 5_000, 1).clear_after(Duration::ZERO),
-    limit(750_000, MILLI, 50, 2),
-    delayed(limit(700_000, MILLI, 60_000, 1), 2_000, 1).auto_min_samples(),
+pub(crate) const LIMITS: [Limit; 13] = [
+    Limit::Quantile(limit(500_000, MILLI, 1_000, 1)),
+    Limit::Quantile(delayed(limit(950_000, MILLI, 1_000, 10), 40, 700)),
+    Limit::Quantile(limit(950_000, MILLI, 1_000, 1).auto_min_samples()),
+    Limit::Quantile(limit(990_000, 50 * MILLI, 60_000, 1)),
+    Limit::Quantile(limit(0, 1_000, 2_000, 1).raise_after(Duration::from_millis(300))),
+    Limit::Quantile(limit(1_000_000, 2 * SECOND, 10_000, 3)),
+    Limit::Quantile(limit(333_333, 20, 700, 0)),
+    Limit::Quantile(limit(999_000, 3 * SECOND, 5_000, 1).clear_after(Duration::ZERO)),
+    Limit::Quantile(limit(750_000, MILLI, 50, 2)),
+    Limit::Quantile(delayed(limit(700_000, MILLI, 60_000, 1), 2_000, 1).auto_min_samples()),
+    Limit::Errors(Threshold::error_rate(0).over(Duration::from_secs(1))),
+    Limit::Errors(Threshold::error_rate(333_333)),
+    Limit::Errors(Threshold::error_rate(700_000).auto_min_samples()),
 ];
+/// The indices of the limits that only events which are measured in time can have.
+pub(crate) const ERROR_RATES: Range<usize> = 10..13;
 /// The limits that the event with index 1 declares.
-pub(crate) const DECLARED: &[Threshold] = &[LIMITS[0], LIMITS[5]];
+pub(crate) const DECLARED: &[Threshold] =
+    &[limit(500_000, MILLI, 1_000, 1), limit(1_000_000, 2 * SECOND, 10_000, 3)];
+/// The error rate that the event with index 1 declares.
+pub(crate) const DECLARED_ERROR_RATE: Threshold = Threshold::error_rate(333_333);
 /// The longest silence that the event with index 1 declares.
 pub(crate) const DECLARED_SILENCE: Duration = Duration::from_millis(250);
 /// The longest silences that limits can allow.
@@ -78,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) slowest: usize,
     /// How many limits on quantiles there is room for.
     pub(crate) limits: usize,
+    /// Whether there is room for summaries of failed spans.
+    pub(crate) keeps_failed: bool,
     /// Whether some records have a weight above 1.
     pub(crate) is_sampled: bool,
 }
@@ -103,15 +115,15 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
     let noted = (
         prop_oneof![2 => Just(64_usize), 1 => Just(8), 1 => Just(16), 1 => Just(2), 1 => Just(0)],
         0..4_usize,
-        2..14_usize,
-        any::<bool>(),
+        3..15_usize,
+        any::<[bool; 2]>(),
     );
     (any::<bool>(), clock, counted, noted).prop_map(
         |(
             is_compact,
             (hz, first, unit),
             (windows, samples, scale, octaves),
-            (in_flight, slowest, limits, is_sampled),
+            (in_flight, slowest, limits, [keeps_failed, is_sampled]),
         )| Setup {
             is_compact,
             hz,
@@ -124,6 +136,7 @@ pub(crate) fn setup() -> impl Strategy<Value = Setup> {
             in_flight,
             slowest,
             limits,
+            keeps_failed,
             is_sampled,
         },
     )
@@ -136,7 +149,10 @@ fn edge() -> impl Strategy<Value = u64> {
         .concat()
         .into_iter()
         .map(|spec| (spec.length / u32::from(spec.slices)).as_nanos() as u64);
-    let limits = LIMITS.iter().map(|threshold| threshold.max);
+    let limits = LIMITS.iter().filter_map(|limit| match limit {
+        Limit::Quantile(threshold) => Some(threshold.max),
+        _ => None,
+    });
     let silences = SILENCES.iter().map(|length| length.as_nanos() as u64);
     let lengths =
         [SECOND, 2 * SECOND, 10 * SECOND, 10 * MILLI, 100 * MILLI, MINUTE.as_nanos() as u64];

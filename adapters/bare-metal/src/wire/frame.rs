@@ -153,6 +153,13 @@ pub enum LimitKind {
         /// The longest silence that is within the limit, in nanoseconds.
         longest: u64,
     },
+    /// A limit on the share of failed spans in a sliding window.
+    Errors {
+        /// The largest share that is within the limit, in parts per million: 50,000 for 5 %.
+        ppm: u32,
+        /// The length of the window in nanoseconds.
+        window: u64,
+    },
 }
 
 /// The state of a limit: an [`SlaState`] in a frame.
@@ -314,8 +321,9 @@ impl From<&EventSummary> for SummaryFrame {
 impl From<&EventLimit> for LimitFrame {
     fn from(limit: &EventLimit) -> Self {
         let EventLimit { name: full_name, status } = *limit;
-        let SlaStatus { event, limit, state, over, count, observed, since, raised, cleared } =
-            status;
+        let SlaStatus {
+            event, limit, state, over, count, observed, since, raised, cleared, ..
+        } = status;
         Self {
             event: event.get(),
             name: cut_name(full_name),
@@ -323,6 +331,10 @@ impl From<&EventLimit> for LimitFrame {
                 Limit::Quantile(threshold) => LimitKind::Quantile {
                     ppm: threshold.quantile.ppm(),
                     limit: threshold.max,
+                    window: nanos(threshold.window),
+                },
+                Limit::Errors(threshold) => LimitKind::Errors {
+                    ppm: threshold.max_error_ppm(),
                     window: nanos(threshold.window),
                 },
                 Limit::Silence(longest) => LimitKind::Silence { longest: nanos(longest) },

@@ -5,7 +5,7 @@ mod events;
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use tailwatch_core::{Event, EventId, EventInfo, LimitError, Shape, WindowSpec};
+use tailwatch_core::{CoveredOutcomes, Event, EventId, EventInfo, LimitError, Shape, WindowSpec};
 use tailwatch_record::collecting::OFF;
 
 use super::{
@@ -35,6 +35,7 @@ use crate::{
         build_error::BuildError,
         environment::Environment,
         limit_overrides::LimitOverrides,
+        limits_in_force::without_limits,
         problem::{SettingsError, SettingsProblem},
         selection::{DeclaredFamily, Selectable},
     },
@@ -422,7 +423,11 @@ impl Builder {
         settings.max_period.value = max_period;
         let with_overrides = settings.events_with_overrides();
         for info in events.iter_mut().filter(|info| with_overrides.contains(&info.id)) {
-            *info = EventInfo { limits: &[], max_silence: None, ..*info };
+            *info = without_limits(info);
+        }
+        let covers_all_outcomes = settings.outcomes.value == CoveredOutcomes::Any;
+        if covers_all_outcomes {
+            events.iter_mut().for_each(|info| info.outcomes = CoveredOutcomes::Any);
         }
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 
@@ -445,6 +450,7 @@ impl Builder {
             ids: usize::from(EventId::MAX) + 1,
             events: max_events,
             silences: max_events,
+            failed: max_events,
             ..shape
         };
         let bytes = shape.bytes::<u32>();
@@ -485,10 +491,11 @@ impl Builder {
             max_period,
             every_set: self.every_set,
             later_events: Arc::clone(&in_force.settings().later_events),
+            covers_all_outcomes,
             tag_names: self.tag_names,
         };
         let mut drain = Drain::new(Arc::clone(&pool), setup)?;
-        in_force.settings().later_events.check(|limit| drain.check_limits(&[limit]))?;
+        in_force.settings().later_events.check(|unit, limit| drain.check_limits(unit, &[limit]))?;
         Collector::spawn(pool, drain, sampler, in_force)
     }
 }

@@ -222,6 +222,7 @@ impl SelfTest {
             max_period: DEFAULT_MAX_PERIOD,
             every_set: false,
             later_events: Arc::default(),
+            covers_all_outcomes: false,
             tag_names: None,
         };
         // The set-up is always valid.

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus, Threshold};
+use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
 
 use super::{clocks::Clocks, event_ids::EventIds, positions::Positions, storage::Boxed};
 use crate::{
@@ -11,7 +11,10 @@ use crate::{
     observer::Observers,
     recording::pool::Pool,
     report::sla::{ChangeQueue, SlaChange, SlaReport},
-    settings::{Origin, Setting, limits_in_force::origin_text},
+    settings::{
+        Origin, Setting,
+        limits_in_force::{declared, origin_text},
+    },
     sync::{Mutex, lock},
 };
 
@@ -43,9 +46,9 @@ impl LimitWatch {
     pub(super) fn new(pool: Arc<Pool>, events: Arc<[EventInfo]>) -> Self {
         let mut delayed = EventIds::EMPTY;
         for info in events.iter() {
-            let has_limits = !info.limits.is_empty() || info.max_silence.is_some();
+            let has_limits = declared(info).next().is_some();
             pool.breaches().set(info.id, has_limits, false);
-            delayed.set(info.id, info.limits.iter().any(is_delayed));
+            delayed.set(info.id, declared(info).any(|limit| is_delayed(&limit)));
         }
         Self {
             pool,
@@ -69,7 +72,6 @@ impl LimitWatch {
             self.first_limits.push(usize::MAX);
             self.labels.push(labels);
             self.pool.breaches().set(added.id, false, false);
-            self.delayed.set(added.id, added.limits.iter().any(is_delayed));
         }
         self.events = events;
     }
@@ -111,8 +113,6 @@ impl LimitWatch {
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
-        let is_delayed =
-            |limit: &Limit| matches!(limit, Limit::Quantile(threshold) if is_delayed(threshold));
         self.delayed.set(event, limits.iter().any(is_delayed));
         self.pool.breaches().set(event, !limits.is_empty(), aggregator.is_breached(event));
         self.origins.insert(event, origins);
@@ -239,15 +239,18 @@ impl LimitWatch {
 }
 
 /// Returns whether violations of the limit begin some time before they are raised.
-fn is_delayed(threshold: &Threshold) -> bool {
-    !threshold.raise_after.is_zero()
+fn is_delayed(limit: &Limit) -> bool {
+    match limit {
+        Limit::Quantile(threshold) | Limit::Errors(threshold) => !threshold.raise_after.is_zero(),
+        Limit::Silence(_) => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use core::time::Duration;
 
-    use tailwatch_core::{Event, Quantile, Record, SlaState, Trading};
+    use tailwatch_core::{Event, Quantile, Record, SlaState, Threshold, Trading};
 
     use super::*;
     use crate::{clock::HostClock, drain::test_aggregator, recording::ring_settings::RingSettings};

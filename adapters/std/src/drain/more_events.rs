@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwatch_core::{EventId, EventInfo, Limit, LimitError, Unit};
+use tailwatch_core::{CoveredOutcomes, EventId, EventInfo, Limit, LimitError, Unit};
 use tailwatch_record::{EventSet, collecting::sets_with_missed_records};
 
 use super::{Drain, sampling::Sampling};
@@ -11,7 +11,7 @@ use crate::{
         error::EventError,
         numbers::{self, NamedEvent},
     },
-    settings::Setting,
+    settings::{Setting, limits_in_force::without_limits},
     sync::lock,
 };
 
@@ -109,8 +109,8 @@ impl Drain {
     }
 
     /// Returns an error if an event that is added now could not have these limits.
-    pub(crate) fn check_limits(&mut self, limits: &[Limit]) -> Result<(), LimitError> {
-        self.aggregator.check_limits(limits)
+    pub(crate) fn check_limits(&mut self, unit: Unit, limits: &[Limit]) -> Result<(), LimitError> {
+        self.aggregator.check_limits(unit, limits)
     }
 
     /// Adds an event with this sampling and these limits, which include those that are declared
@@ -122,12 +122,15 @@ impl Drain {
         limits: &[Setting<Limit>],
         sampling: Option<Sampling>,
     ) -> Result<(), AddError> {
-        let info = EventInfo { limits: &[], max_silence: None, ..event.info };
+        let mut info = without_limits(&event.info);
+        if self.covers_all_outcomes {
+            info.outcomes = CoveredOutcomes::Any;
+        }
         if self.events.iter().any(|known| known.id == info.id) {
             return Ok(());
         }
         let values: Vec<_> = limits.iter().map(|limit| limit.value).collect();
-        self.check_limits(&values).map_err(AddError::Limits)?;
+        self.check_limits(info.unit, &values).map_err(AddError::Limits)?;
         let max_events = self.aggregator.shape().events;
         self.aggregator.add_event(&info).map_err(|_| AddError::Full { max_events })?;
         self.events = self.events.iter().copied().chain([info]).collect();

@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::{sync::Arc, time::Instant};
 
-use tailwatch_core::{Aggregator, EventId, EventInfo, Exemplar, Scope, WindowSpec};
+use tailwatch_core::{Aggregator, EventId, EventInfo, Exemplar, Outcome, Scope, WindowSpec};
 
 use super::{
     changes::{Changes, REFRESH_EVERY},
@@ -202,27 +202,26 @@ impl Publisher {
             event.in_flight = parts.in_flight(id);
             contained.with_open.set(id, pairing.open > 0);
             for (number, with_samples) in contained.with_samples.iter_mut().enumerate() {
-                let (scope, statistics) = scope_of(event, number);
-                parts.fill(statistics, id, scope);
-                with_samples.set(id, statistics.is_some());
+                with_samples.set(id, parts.fill(event, number));
             }
         }
         for (number, window) in outdated.windows.iter().enumerate() {
             of_limits.insert_all(window);
             for id in window.iter().filter(|id| !outdated.events.contains(*id)) {
                 let Some(position) = positions.of(id) else { continue };
-                let (scope, statistics) = scope_of(&mut events[position], number);
-                parts.fill(statistics, id, scope);
-                contained.with_samples[number].set(id, statistics.is_some());
+                let has_samples = parts.fill(&mut events[position], number);
+                contained.with_samples[number].set(id, has_samples);
             }
         }
         if renews_times {
             for (number, with_samples) in contained.with_samples.iter().enumerate() {
                 let mut covered = None;
                 for position in with_samples.iter().filter_map(|id| positions.of(id)) {
-                    let (scope, statistics) = scope_of(&mut events[position], number);
+                    let (scope, statistics, failed) = scope_of(&mut events[position], number);
                     let covered = *covered.get_or_insert_with(|| parts.aggregator.covered(scope));
-                    if let Some(Statistics { summary, corrected, .. }) = statistics {
+                    for Statistics { summary, corrected, .. } in
+                        statistics.iter_mut().chain(failed.as_deref_mut())
+                    {
                         summary.covered = covered;
                         if let Some(corrected) = corrected {
                             corrected.covered = covered;
@@ -274,38 +273,66 @@ impl Parts<'_> {
         InFlight::new(&pairing, oldest)
     }
 
-    /// Overwrites `statistics` with the statistics of this event over this scope, or with `None` if
-    /// there are no samples.
-    fn fill(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
-        let bytes = |statistics: &Option<_>| statistics.as_ref().map_or(0, Statistics::heap_bytes);
-        self.data_bytes -= bytes(statistics);
-        self.compute(statistics, event, scope);
-        self.data_bytes += bytes(statistics);
+    /// Overwrites the statistics of an event over the scope with this [number](scope_of), or
+    /// removes them if there are no samples. Returns whether there are samples or failed spans.
+    fn fill(&mut self, event: &mut EventReport, number: usize) -> bool {
+        let id = event.id;
+        let (scope, statistics, failed) = scope_of(event, number);
+        self.data_bytes -= heap_bytes(statistics.as_ref(), failed.as_deref());
+        match self.aggregator.describe(id, scope) {
+            None => *statistics = None,
+            Some((summary, values)) => {
+                let statistics = match statistics {
+                    Some(statistics) => {
+                        statistics.replace(summary, values);
+                        statistics
+                    }
+                    None => statistics.insert(Statistics::new(summary, values)),
+                };
+                statistics.corrected = self.aggregator.corrected(id, scope);
+                self.fill_slowest(statistics, id, scope, |_| true);
+            }
+        }
+        match self.aggregator.describe_failed(id, scope) {
+            None => *failed = None,
+            Some((summary, values)) => {
+                let failed = match failed {
+                    Some(failed) => {
+                        failed.replace(summary, values);
+                        failed
+                    }
+                    None => failed.insert(Box::new(Statistics::new(summary, values))),
+                };
+                self.fill_slowest(failed, id, scope, |slow| {
+                    slow.outcome().is_some_and(|outcome| outcome != Outcome::Ok)
+                });
+            }
+        }
+        self.data_bytes += heap_bytes(statistics.as_ref(), failed.as_deref());
+        statistics.is_some() || failed.is_some()
     }
 
-    /// As [`fill`](Self::fill), but does not keep the size.
-    fn compute(&mut self, statistics: &mut Option<Statistics>, event: EventId, scope: Scope) {
+    /// Overwrites the slowest samples of `statistics` with those of this event over this scope that
+    /// are `wanted`.
+    fn fill_slowest(
+        &mut self,
+        statistics: &mut Statistics,
+        event: EventId,
+        scope: Scope,
+        wanted: impl Fn(&Exemplar) -> bool,
+    ) {
         let Self { clocks, readers, aggregator, slowest, tag_names, .. } = self;
-        let Some((summary, values)) = aggregator.describe(event, scope) else {
-            *statistics = None;
-            return;
-        };
-        let statistics = match statistics {
-            Some(statistics) => {
-                statistics.replace(summary, values);
-                statistics
-            }
-            None => statistics.insert(Statistics::new(summary, values)),
-        };
-        statistics.corrected = aggregator.corrected(event, scope);
-        let (slowest, converter) = aggregator.slowest(event, scope, slowest);
+        let (found, converter) = aggregator.slowest(event, scope, slowest);
+        let slowest = || found.iter().filter(|slow| wanted(slow));
         let samples = &mut statistics.slowest;
         let known = tag_names.map_or_else(Vec::new, |_| names_of(samples));
-        samples.truncate(slowest.len());
-        samples.reserve_exact(slowest.len() - samples.len());
-        for (index, slow) in slowest.iter().enumerate() {
+        let len = slowest().count();
+        samples.truncate(len);
+        samples.reserve_exact(len - samples.len());
+        for (index, slow) in slowest().enumerate() {
             let (start_unix_ns, duration) =
                 (clocks.unix_ns(slow.start()), converter.value(slow.value()));
+            let outcome = slow.outcome();
             let (tag, Identity { name, tid }) = (slow.tag(), readers.thread(slow.source()));
             let tag_name = tag_names.and_then(|names| {
                 let tag = tag.filter(|tag| *tag != 0)?;
@@ -319,12 +346,13 @@ impl Parts<'_> {
                 Some(sample) if Arc::ptr_eq(&sample.thread, name) => {
                     (sample.start_unix_ns, sample.duration, sample.tag, sample.tid) =
                         (start_unix_ns, duration, tag, *tid);
-                    sample.tag_name = tag_name;
+                    (sample.outcome, sample.tag_name) = (outcome, tag_name);
                 }
                 sample => {
                     let thread = Arc::clone(name);
                     let tid = *tid;
-                    let slow = SlowSample { start_unix_ns, duration, tag, tag_name, thread, tid };
+                    let slow =
+                        SlowSample { start_unix_ns, duration, outcome, tag, tag_name, thread, tid };
                     match sample {
                         Some(sample) => *sample = slow,
                         None => samples.push(slow),
@@ -342,13 +370,22 @@ fn names_of(samples: &[SlowSample]) -> Vec<(u64, u64, Arc<str>)> {
     samples.iter().filter_map(name).collect()
 }
 
-/// Returns the scope with this number, and the statistics over it: the windows come first, then the
-/// total.
-fn scope_of(event: &mut EventReport, number: usize) -> (Scope, &mut Option<Statistics>) {
+/// Returns the scope with this number, and the statistics over it, of samples and of failed spans:
+/// the windows come first, then the total.
+fn scope_of(
+    event: &mut EventReport,
+    number: usize,
+) -> (Scope, &mut Option<Statistics>, &mut Option<Box<Statistics>>) {
     match event.windows.get_mut(number) {
-        Some(window) => (Scope::Window(number), &mut window.statistics),
-        None => (Scope::Total, &mut event.total),
+        Some(window) => (Scope::Window(number), &mut window.statistics, &mut window.failed),
+        None => (Scope::Total, &mut event.total, &mut event.failed),
     }
+}
+
+/// Returns how many bytes the statistics over a scope have on the heap.
+fn heap_bytes(statistics: Option<&Statistics>, failed: Option<&Statistics>) -> usize {
+    let of_failed = failed.map_or(0, |failed| size_of::<Statistics>() + failed.heap_bytes());
+    statistics.map_or(0, Statistics::heap_bytes) + of_failed
 }
 
 /// Returns reports of these events without any samples.

@@ -28,18 +28,14 @@ impl Report {
         let named = || self.events.iter().filter(|event| event.base_name == name);
         let first = named().find(|event| !event.labels.is_empty()).or_else(|| named().next())?;
         let is_member = |event: &&EventReport| {
-            event.unit == first.unit
-                && event
-                    .labels
-                    .iter()
-                    .map(|(key, _)| key)
-                    .eq(first.labels.iter().map(|(key, _)| key))
+            event.unit == first.unit && event.labels.keys().eq(first.labels.keys())
         };
         let members: Vec<_> = named().filter(is_member).collect();
         let window = |(number, window): (usize, &WindowReport)| {
-            let of_members = members.iter().filter_map(|event| event.windows.get(number));
-            let statistics = sum(of_members.map(|window| &window.statistics))?;
-            Ok(WindowReport { length: window.length, statistics })
+            let of_members = || members.iter().filter_map(|event| event.windows.get(number));
+            let statistics = sum(of_members().flat_map(|window| &window.statistics))?;
+            let failed = sum(of_members().filter_map(|window| window.failed.as_deref()))?;
+            Ok(WindowReport { length: window.length, statistics, failed: failed.map(Box::new) })
         };
         let windows: Result<_, SumProblem> = first.windows.iter().enumerate().map(window).collect();
         Some(EventReport {
@@ -49,7 +45,11 @@ impl Report {
             labels: Labels::default(),
             unit: first.unit,
             windows: windows.unwrap_or_default(),
-            total: sum(members.iter().map(|event| &event.total)).ok()?,
+            total: sum(members.iter().flat_map(|event| &event.total)).ok()?,
+            covered: first.covered,
+            failed: sum(members.iter().filter_map(|event| event.failed.as_deref()))
+                .ok()?
+                .map(Box::new),
             outcomes: members.iter().fold(Outcomes::default(), |sum, event| Outcomes {
                 ok: sum.ok.saturating_add(event.outcomes.ok),
                 error: sum.error.saturating_add(event.outcomes.error),
@@ -71,8 +71,6 @@ impl Report {
 }
 
 /// Returns the statistics of all samples together, or `None` if there are none.
-fn sum<'s>(
-    parts: impl Iterator<Item = &'s Option<Statistics>>,
-) -> Result<Option<Statistics>, SumProblem> {
-    Statistics::sum(&parts.flatten().collect::<Vec<_>>())
+fn sum<'s>(parts: impl Iterator<Item = &'s Statistics>) -> Result<Option<Statistics>, SumProblem> {
+    Statistics::sum(&parts.collect::<Vec<_>>())
 }

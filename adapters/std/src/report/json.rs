@@ -8,17 +8,18 @@ mod read_event;
 mod read_limit;
 mod read_statistics;
 
-use core::{fmt, time::Duration};
+use core::fmt;
 
 use serde::{
     Deserialize, Serialize, Serializer,
     ser::{SerializeMap, SerializeStruct},
 };
-use tailwatch_core::{EventId, FixedPoint, Outcomes, Summary};
+use tailwatch_core::{EventId, FixedPoint, MinSamples, Outcomes, Summary};
 
 use self::histogram::HistogramJson;
 use super::{
     EventReport, WindowReport,
+    sla::SlaReport,
     statistics::{SlowSample, Statistics},
     text::window_name,
 };
@@ -29,11 +30,8 @@ pub(crate) const SCHEMA_2: &str = "tailwatch.report/2";
 /// The name of the schema before, which can be read.
 pub(crate) const SCHEMA_1: &str = "tailwatch.report/1";
 
-/// Stands for [`MinSamples::Auto`](tailwatch_core::MinSamples::Auto).
-pub(super) const AUTO: &str = "auto";
-
-/// The outcomes that the summaries cover: all.
-const ANY: &str = "any";
+/// Stands for [`MinSamples::Auto`].
+const AUTO: &str = "auto";
 
 /// The fields of a summary in JSON.
 #[derive(Serialize, Deserialize)]
@@ -105,7 +103,11 @@ impl Serialize for EventReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let total = self.total.as_ref().map(StatisticsJson::of_total);
         let number = (self.id != EventId::UNNUMBERED).then(|| self.id.get());
-        let mut event = serializer.serialize_struct("EventReport", 11)?;
+        let failed = FailedJson {
+            windows: FailedWindows(&self.windows),
+            total: self.failed.as_deref().map(StatisticsJson::of_total),
+        };
+        let mut event = serializer.serialize_struct("EventReport", 12)?;
         event.serialize_field("id", &number)?;
         event.serialize_field("name", &self.name)?;
         event.serialize_field("base_name", &self.base_name)?;
@@ -113,12 +115,51 @@ impl Serialize for EventReport {
         event.serialize_field("unit", &Text(&self.unit))?;
         event.serialize_field("windows", &Windows(&self.windows))?;
         event.serialize_field("total", &total)?;
+        event.serialize_field("of", &Text(&self.covered))?;
+        event.serialize_field("failed", &failed)?;
         event.serialize_field("outcomes", &OutcomesJson::from(self.outcomes))?;
-        event.serialize_field("of", ANY)?;
         event.serialize_field("flows", &[(); 0])?;
         event.serialize_field("in_flight", &self.in_flight)?;
         event.end()
     }
+}
+
+impl Serialize for SlaReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let quantile = self.quantile.map_or_else(|| self.kind.to_string(), |of| of.to_string());
+        let min_samples = match self.min_samples {
+            MinSamples::Count(samples) => MinSamplesJson::Count(samples),
+            MinSamples::Auto => MinSamplesJson::Text(AUTO.to_owned()),
+        };
+        let mut limit = serializer.serialize_struct("SlaReport", 18)?;
+        limit.serialize_field("event", &self.event)?;
+        limit.serialize_field("labels", &self.labels)?;
+        limit.serialize_field("quantile", &quantile)?;
+        limit.serialize_field("window", &window_name(self.window))?;
+        limit.serialize_field("limit", &self.limit)?;
+        limit.serialize_field("unit", &Text(&self.unit))?;
+        limit.serialize_field("state", &Text(&self.state))?;
+        limit.serialize_field("over", &self.over)?;
+        limit.serialize_field("failed", &self.failed)?;
+        limit.serialize_field("count", &self.count)?;
+        limit.serialize_field("observed", &self.observed)?;
+        limit.serialize_field("since_unix_ns", &self.since_unix_ns)?;
+        limit.serialize_field("raised", &self.raised)?;
+        limit.serialize_field("cleared", &self.cleared)?;
+        limit.serialize_field("min_samples", &min_samples)?;
+        limit.serialize_field("raise_after_ns", &nanos(self.raise_after))?;
+        limit.serialize_field("clear_after_ns", &self.clear_after.map(nanos))?;
+        limit.serialize_field("origin", &self.origin)?;
+        limit.end()
+    }
+}
+
+/// A [`MinSamples`] in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum MinSamplesJson {
+    Count(u32),
+    Text(String),
 }
 
 /// Windows as a map from the name of the window, such as `60s`, to its statistics.
@@ -127,8 +168,28 @@ struct Windows<'a>(&'a [WindowReport]);
 impl Serialize for Windows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for WindowReport { length, statistics } in self.0 {
+        for WindowReport { length, statistics, .. } in self.0 {
             map.serialize_entry(&window_name(*length), statistics)?;
+        }
+        map.end()
+    }
+}
+
+/// The statistics of failed spans in JSON.
+#[derive(Serialize)]
+struct FailedJson<'a> {
+    windows: FailedWindows<'a>,
+    total: Option<StatisticsJson<'a>>,
+}
+
+/// As [`Windows`], of failed spans.
+struct FailedWindows<'a>(&'a [WindowReport]);
+
+impl Serialize for FailedWindows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for WindowReport { length, failed, .. } in self.0 {
+            map.serialize_entry(&window_name(*length), failed)?;
         }
         map.end()
     }
@@ -158,27 +219,22 @@ impl<T: fmt::Display> Serialize for Text<'_, T> {
     }
 }
 
+/// Writes a value as [`text`] does, or `null` if there is none.
+#[expect(clippy::ref_option, reason = "the signature that serde requires")]
+pub(super) fn optional_text<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Writes a value as the text that its `Display` produces.
 pub(crate) fn text<T: fmt::Display, S: Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
-}
-
-/// Writes a length of time in nanoseconds.
-pub(super) fn nanoseconds<S: Serializer>(
-    time: &Duration,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(nanos(*time))
-}
-
-/// Writes a length of time in nanoseconds, or `null`.
-#[expect(clippy::ref_option, reason = "the signature that serde requires")]
-pub(super) fn optional_nanoseconds<S: Serializer>(
-    time: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    time.map(nanos).serialize(serializer)
 }

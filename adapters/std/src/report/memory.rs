@@ -22,7 +22,8 @@ pub(crate) fn max_bytes(shape: &Shape) -> usize {
     let statistics = shape.slowest * (size_of::<SlowSample>() + TAG_NAME_BYTES) + values;
     let event = size_of::<EventReport>()
         + shape.windows * size_of::<WindowReport>()
-        + (shape.windows + 1) * statistics;
+        // Those of failed spans are allocated on their own.
+        + (shape.windows + 1) * (2 * statistics + size_of::<Statistics>());
     let limits = (shape.limits + shape.silences) * size_of::<SlaReport>();
     ARC_BYTES + size_of::<Report>() + shape.events * event + limits
 }

@@ -77,7 +77,8 @@ impl Report {
     ///
     /// # Errors
     /// Returns an error if there are no reports, if one was read from the schema
-    /// `tailwatch.report/1`, if an event has different units, if a sum exceeds 2^64 − 1, or if
+    /// `tailwatch.report/1`, if an event has different units or its summaries cover different
+    /// outcomes, if histograms have ranges with nothing in common, if a sum exceeds 2^64 − 1, or if
     /// reports have the same start, but neither contains the other.
     pub fn merge<'r>(reports: impl IntoIterator<Item = &'r Self>) -> Result<Self, MergeError> {
         let reports = distinct(reports.into_iter().collect())?;
@@ -109,11 +110,8 @@ impl Report {
                     && no_more(|of| of.error)
                     && no_more(|of| of.cancelled)
                     && now.unit == before.unit
-                    && match (&now.total, &before.total) {
-                        (_, None) => true,
-                        (None, Some(_)) => false,
-                        (Some(now), Some(before)) => now.contains(before),
-                    }
+                    && contains(now.total.as_ref(), before.total.as_ref())
+                    && contains(now.failed.as_deref(), before.failed.as_deref())
             })
         };
         self.health.produced >= earlier.health.produced
@@ -129,6 +127,15 @@ impl Statistics {
         self.summary.count >= earlier.summary.count
             && self.converter() == earlier.converter()
             && matches!(histograms, (Some(now), Some(before)) if now.since(&before).is_some())
+    }
+}
+
+/// Returns whether every sample of `earlier` may be one of these.
+fn contains(statistics: Option<&Statistics>, earlier: Option<&Statistics>) -> bool {
+    match (statistics, earlier) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(now), Some(before)) => now.contains(before),
     }
 }
 
@@ -244,9 +251,14 @@ fn merged_event(parts: &[&EventReport], id: EventId) -> Result<EventReport, Merg
         let mut counts = parts.iter().map(|event| count(event));
         counts.try_fold(0, u64::checked_add).ok_or_else(|| overflow(what))
     };
-    let totals: Vec<_> = parts.iter().filter_map(|event| event.total.as_ref()).collect();
-    let total = Statistics::sum(&totals);
-    let total = total.map_err(|problem| MergeError::of_sum(problem, &first.name))?;
+    if parts.iter().any(|event| event.covered != first.covered) {
+        return Err(MergeError::OtherOutcomes { event: first.name.to_string() });
+    }
+    let sum = |parts: Vec<&Statistics>| {
+        Statistics::sum(&parts).map_err(|problem| MergeError::of_sum(problem, &first.name))
+    };
+    let total = sum(parts.iter().filter_map(|event| event.total.as_ref()).collect())?;
+    let failed = sum(parts.iter().filter_map(|event| event.failed.as_deref()).collect())?;
     let oldest = parts.iter().map(|event| event.in_flight).max_by_key(|of| of.oldest_ns);
     let InFlight { oldest_ns, oldest_tag, .. } = oldest.unwrap_or_default();
     Ok(EventReport {
@@ -257,6 +269,8 @@ fn merged_event(parts: &[&EventReport], id: EventId) -> Result<EventReport, Merg
         unit: first.unit,
         windows: Vec::new(),
         total,
+        covered: first.covered,
+        failed: failed.map(Box::new),
         outcomes: Outcomes {
             ok: add("the outcomes", |event| event.outcomes.ok)?,
             error: add("the outcomes", |event| event.outcomes.error)?,

@@ -6,15 +6,11 @@
 use core::{fmt, time::Duration};
 use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
-use serde::{Serialize, Serializer};
 use tailwatch_core::{
     EventInfo, Limit, MinSamples, Quantile, SlaState, SlaStatus, Threshold, Unit,
 };
 
-use super::{
-    json,
-    text::{grouped, length, value, window_name},
-};
+use super::text::{grouped, length, share, value};
 use crate::{clock::nanos, events::labels::Labels};
 
 /// The number of entries in the queue. When it is full, a new entry replaces the oldest.
@@ -24,32 +20,39 @@ const QUEUE_CAPACITY: usize = 256;
 ///
 /// A violation of the limit is *raised* when it begins, or when it has lasted as long as
 /// [`Threshold::raise_after`], and *cleared* when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaReport {
     /// The event's name, including its labels.
     pub event: Cow<'static, str>,
     /// The event's labels.
     pub labels: Labels,
-    /// The limited quantile. `None` for a limit on silence, which is the time without any record of
-    /// the event; JSON then has `silence`.
-    #[serde(serialize_with = "quantile")]
+    /// What is limited.
+    pub kind: LimitKind,
+    /// The limited quantile, or `None` for a limit of another [`kind`](Self::kind); JSON then has
+    /// `errors` or `silence`.
     pub quantile: Option<Quantile>,
-    /// The window of the quantile. For a limit on silence, the longest silence within the limit.
-    #[serde(serialize_with = "window")]
+    /// The window of the quantile or error rate. For a limit on silence, the longest silence within
+    /// the limit.
     pub window: Duration,
-    /// The largest value within the limit, in nanoseconds or as a plain number.
+    /// The largest value within the limit, in nanoseconds or as a plain number. For a limit on the
+    /// error rate, the largest share of failed spans, in parts per million.
     pub limit: u64,
-    /// The unit of `limit` and `observed`: `ns` for nanoseconds, or `1` for plain numbers.
-    #[serde(serialize_with = "json::text")]
+    /// The unit of `limit` and `observed`: `ns` for nanoseconds, or `1` for plain numbers and for
+    /// parts per million.
     pub unit: Unit,
     /// Whether the limit is violated. The violation may not be raised yet.
-    #[serde(serialize_with = "json::text")]
     pub state: SlaState,
     /// The number of samples in the window that exceed the limit, by weight: a sample of an event
     /// that is sampled 1 in 2^k counts 2^k times. Open spans that are already older than the limit
-    /// are included. For a limit on silence, 1 while the limit is violated, or else 0.
+    /// are included, and those failed spans that exceed it, but no others. For a limit on the error
+    /// rate, the number of failed spans. For a limit on silence, 1 while the limit is violated, or
+    /// else 0.
     pub over: u64,
+    /// The part of `over` that is of failed spans, which the event's statistics do not
+    /// [cover](crate::EventReport::covered). 0 for limits of other kinds, and in a report that was
+    /// read from the schema `tailwatch.report/1`.
+    pub failed: u64,
     /// The number of all samples in the window, by weight, including the open spans counted in
     /// `over`. For a limit on silence, 1 once the event has been recorded, or else 0.
     ///
@@ -63,7 +66,8 @@ pub struct SlaReport {
     /// For a limit on a quantile, this is the quantile or, if open spans contribute to a violation,
     /// the age of the event's oldest open span if that is greater. The quantile is known if the
     /// window has samples and the collector has a window of this length. For a limit on silence, it
-    /// is the length of the silence. `None` if none of these is known.
+    /// is the length of the silence, and for one on the error rate the share of failed spans, rounded
+    /// up. `None` if none of these is known, and if failed spans made a quantile exceed the limit.
     pub observed: Option<u64>,
     /// The time at which a violation was last raised or cleared, in nanoseconds since 1970. `None`
     /// if there was no violation.
@@ -73,13 +77,10 @@ pub struct SlaReport {
     /// The number of violations that were cleared.
     pub cleared: u64,
     /// [`Threshold::min_samples`], or 1 for a limit on silence.
-    #[serde(serialize_with = "min_samples")]
     pub min_samples: MinSamples,
     /// [`Threshold::raise_after`], or zero for a limit on silence.
-    #[serde(rename = "raise_after_ns", serialize_with = "json::nanoseconds")]
     pub raise_after: Duration,
     /// [`Threshold::clear_after`], or `None` for a limit on silence.
-    #[serde(rename = "clear_after_ns", serialize_with = "json::optional_nanoseconds")]
     pub clear_after: Option<Duration>,
     /// Where the limit was set: `declared` with its event, by the `builder`, by a line of a
     /// configuration file such as `file /etc/bot.toml:12`, or `after the start` by
@@ -99,14 +100,20 @@ impl SlaReport {
         origin: Arc<str>,
         since_unix_ns: Option<u64>,
     ) -> Self {
-        let (quantile, window, limit, unit) = match status.limit {
+        let (kind, quantile, window, limit, unit) = match status.limit {
             Limit::Quantile(Threshold { quantile, window, max, .. }) => {
-                (Some(quantile), window, max, info.unit)
+                (LimitKind::Quantile, Some(quantile), window, max, info.unit)
             }
-            Limit::Silence(longest) => (None, longest, nanos(longest), Unit::Time),
+            Limit::Errors(threshold) => {
+                let most = threshold.max_error_ppm().into();
+                (LimitKind::Errors, None, threshold.window, most, Unit::One)
+            }
+            Limit::Silence(longest) => {
+                (LimitKind::Silence, None, longest, nanos(longest), Unit::Time)
+            }
         };
         let (min_samples, raise_after, clear_after) = match status.limit {
-            Limit::Quantile(threshold) => {
+            Limit::Quantile(threshold) | Limit::Errors(threshold) => {
                 (threshold.min_samples, threshold.raise_after, threshold.clear_after)
             }
             Limit::Silence(_) => (MinSamples::Count(1), Duration::ZERO, None),
@@ -114,12 +121,14 @@ impl SlaReport {
         Self {
             event: info.name.into(),
             labels,
+            kind,
             quantile,
             window,
             limit,
             unit,
             state: status.state,
             over: status.over,
+            failed: status.failed,
             count: status.count,
             observed: status.observed,
             since_unix_ns,
@@ -137,9 +146,10 @@ impl fmt::Display for SlaReport {
     /// Writes one line, such as `order_placement p99 over 60 s is 7.00 ms (limit 5.00 ms), 1 of 1
     /// samples over`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.quantile {
-            Some(quantile) => self.write_quantile(f, quantile),
-            None => self.write_silence(f),
+        match (self.kind, self.quantile) {
+            (LimitKind::Errors, _) => self.write_errors(f),
+            (_, Some(quantile)) => self.write_quantile(f, quantile),
+            (_, None) => self.write_silence(f),
         }
     }
 }
@@ -147,18 +157,29 @@ impl fmt::Display for SlaReport {
 impl SlaReport {
     /// Returns the limit as it was set.
     pub(crate) fn as_set(&self) -> Limit {
-        let Some(quantile) = self.quantile else { return Limit::Silence(self.window) };
-        let threshold = Threshold::value(quantile, self.limit).over(self.window);
-        let delayed = threshold.raise_after(self.raise_after);
+        let threshold = match (self.kind, self.quantile) {
+            (LimitKind::Errors, _) => {
+                // A limit on the error rate is less than a million.
+                Threshold::error_rate(u32::try_from(self.limit).unwrap_or(0).min(999_999))
+            }
+            (_, Some(quantile)) => Threshold::value(quantile, self.limit),
+            (_, None) => return Limit::Silence(self.window),
+        };
+        let delayed = threshold.over(self.window).raise_after(self.raise_after);
         let cleared = self.clear_after.map_or(delayed, |after| delayed.clear_after(after));
-        Limit::Quantile(match self.min_samples {
+        let threshold = match self.min_samples {
             MinSamples::Count(samples) => cleared.min_samples(samples),
             MinSamples::Auto => cleared.auto_min_samples(),
-        })
+        };
+        if self.kind == LimitKind::Errors {
+            Limit::Errors(threshold)
+        } else {
+            Limit::Quantile(threshold)
+        }
     }
 
     fn write_quantile(&self, f: &mut fmt::Formatter<'_>, quantile: Quantile) -> fmt::Result {
-        let Self { event, state, over, count, .. } = self;
+        let Self { event, state, over, failed, count, .. } = self;
         let (window, limit) = (length(self.window), value(self.unit, self.limit));
         write!(f, "{event} {quantile} over {window} ")?;
         // A violation lasts until it is cleared, which is later than the quantile is within the
@@ -179,10 +200,42 @@ impl SlaReport {
             }
             // The collector has no window of this length, or the window has become empty.
             (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
+            (SlaState::Violated, None) if *failed > 0 => {
+                write!(f, "violates the limit of {limit} because of failed spans")?;
+            }
             (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
         }
         let samples = if *count == 1 { "sample" } else { "samples" };
-        write!(f, ", {} of {} {samples} over", grouped(*over), grouped(*count))
+        write!(f, ", {} of {} {samples} over", grouped(*over), grouped(*count))?;
+        if *failed > 0 {
+            write!(f, ", {} of them failed", grouped(*failed))?;
+        }
+        Ok(())
+    }
+
+    fn write_errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { event, state, over, count, .. } = self;
+        let (window, limit) = (length(self.window), share(self.limit));
+        write!(f, "{event} error rate over {window} ")?;
+        let is_within = self.observed.is_some_and(|observed| observed <= self.limit);
+        match (state, self.observed.map(share)) {
+            (SlaState::Unknown, _) if *count == 0 => {
+                return write!(f, "is unknown (limit {limit}): no spans");
+            }
+            (SlaState::Unknown, _) => {
+                write!(f, "is unknown (limit {limit}): too few spans")?;
+            }
+            (SlaState::Violated, Some(observed)) if is_within => {
+                write!(f, "is {observed} again (limit {limit}), but not for long enough yet")?;
+            }
+            (SlaState::Ok | SlaState::Violated, Some(observed)) => {
+                write!(f, "is {observed} (limit {limit})")?;
+            }
+            (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
+            (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
+        }
+        let spans = if *count == 1 { "span" } else { "spans" };
+        write!(f, ", {} of {} {spans} failed", grouped(*over), grouped(*count))
     }
 
     fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,6 +253,28 @@ impl SlaReport {
                 write!(f, "{event} has no record yet (limit {limit} of silence)")
             }
         }
+    }
+}
+
+/// What a limit is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// A quantile of durations or values.
+    Quantile,
+    /// The error rate: the share of spans that fail.
+    Errors,
+    /// Silence: the time without any record of the event.
+    Silence,
+}
+
+impl fmt::Display for LimitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Quantile => "quantile",
+            Self::Errors => "errors",
+            Self::Silence => "silence",
+        })
     }
 }
 
@@ -271,30 +346,6 @@ pub(super) const fn severity(state: SlaState) -> u8 {
     }
 }
 
-#[expect(
-    clippy::ref_option,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde requires"
-)]
-fn quantile<S: Serializer>(quantile: &Option<Quantile>, serializer: S) -> Result<S::Ok, S::Error> {
-    match quantile {
-        Some(quantile) => serializer.collect_str(quantile),
-        None => serializer.serialize_str("silence"),
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
-fn min_samples<S: Serializer>(samples: &MinSamples, serializer: S) -> Result<S::Ok, S::Error> {
-    match samples {
-        MinSamples::Count(samples) => serializer.serialize_u32(*samples),
-        MinSamples::Auto => serializer.serialize_str(json::AUTO),
-    }
-}
-
-fn window<S: Serializer>(window: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&window_name(*window))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,12 +354,14 @@ mod tests {
         SlaReport {
             event: "order_placement".into(),
             labels: Labels::default(),
+            kind: LimitKind::Quantile,
             quantile: Some(Quantile::P95),
             window: Duration::from_mins(1),
             limit: 20_000_000,
             unit: Unit::Time,
             state: SlaState::Violated,
             over: 17,
+            failed: 0,
             count: 200,
             observed: Some(31_000_000),
             since_unix_ns: None,
@@ -360,7 +413,8 @@ mod tests {
         }
         let silence = |state, observed| {
             let window = Duration::from_millis(50);
-            let of = SlaReport { quantile: None, window, limit: 50_000_000, ..report(1) };
+            let (kind, quantile) = (LimitKind::Silence, None);
+            let of = SlaReport { kind, quantile, window, limit: 50_000_000, ..report(1) };
             SlaReport { state, observed, ..of }.to_string()
         };
         for (state, observed, expected) in [

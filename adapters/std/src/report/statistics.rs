@@ -4,11 +4,11 @@ use core::{cmp::Reverse, fmt};
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
-use tailwatch_core::{Accuracy, Bucket, Distribution, Quantile, Summary, UnitConverter};
+use tailwatch_core::{Accuracy, Bucket, Distribution, Outcome, Quantile, Summary, UnitConverter};
 
 use super::{
     histogram::{Histogram, SumProblem},
-    json::StatisticsJson,
+    json::{self, StatisticsJson},
     owned_data::OwnedData,
     stated_quantile::Bounds,
     summary_sum,
@@ -34,6 +34,8 @@ pub struct Statistics {
     /// kept from beginning. `None` if the event declares no expected interval.
     pub corrected: Option<Summary>,
     /// The slowest samples, at most 4, the slowest first. For plain numbers, the largest ones.
+    /// Spans of every [outcome](SlowSample::outcome) are among them, even those that the summary
+    /// does not cover.
     pub slowest: Vec<SlowSample>,
     /// Converts the values from the unit of the histogram to nanoseconds.
     converter: UnitConverter,
@@ -50,6 +52,15 @@ pub struct SlowSample {
     pub start_unix_ns: u64,
     /// The duration in nanoseconds, or the plain number.
     pub duration: u64,
+    /// How the span ended. `None` for a duration that was recorded without a span, and for a plain
+    /// number. JSON leaves it out then.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "json::optional_text",
+        deserialize_with = "json::read::optional_outcome"
+    )]
+    pub outcome: Option<Outcome>,
     /// The tag of the span, which is 0 for a span that began without one, or the tag of the
     /// duration. `None` if the START was not found, usually because it was lost, or if the sample
     /// is a plain number or a duration without a tag.

@@ -22,6 +22,12 @@ pub(crate) fn value(unit: Unit, value: u64) -> String {
     }
 }
 
+/// Formats a share exactly, given in parts per million, such as `2.5 %`.
+pub(crate) fn share(ppm: u64) -> String {
+    let digits = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    format!("{} %", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// Formats nanoseconds.
 fn duration(nanos: u64) -> String {
     let seconds = rounded(nanos, 1_000_000_000);

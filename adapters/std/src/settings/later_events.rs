@@ -28,7 +28,7 @@ pub(crate) struct LaterLimit {
     /// The line of the file where its table begins.
     pub(crate) origin: Origin,
     pub(crate) selection: Selection,
-    /// The unit of a limit on a quantile.
+    /// The unit of a limit on a quantile or on the error rate.
     pub(crate) unit: Unit,
     pub(crate) limit: Limit,
     /// Whether it drops all other limits of an event.
@@ -49,15 +49,15 @@ impl LaterEvents {
     /// Returns an error if `check` returns one for a limit that no event has at the start.
     pub(crate) fn check(
         &self,
-        mut check: impl FnMut(Limit) -> Result<(), LimitError>,
+        mut check: impl FnMut(Unit, Limit) -> Result<(), LimitError>,
     ) -> Result<(), BuildError> {
         let unchecked = self.limits.iter().filter(|limit| !limit.is_checked);
-        for LaterLimit { selection, limit, .. } in unchecked {
+        for LaterLimit { selection, unit, limit, .. } in unchecked {
             let refuse = |error| {
                 let event = selection.event().to_owned();
                 BuildError::Events(EventError::Limits { event, error })
             };
-            check(*limit).map_err(refuse)?;
+            check(*unit, *limit).map_err(refuse)?;
         }
         Ok(())
     }

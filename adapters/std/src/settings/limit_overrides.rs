@@ -11,7 +11,7 @@ use super::limits_in_force::is_overridden;
 /// returns.
 ///
 /// Each limit replaces *the same limit* of its event: all on the same quantile over the same
-/// window, or the one on silence. If there is none, it is added. **All other limits stay armed**,
+/// window, those on the error rate over the same window, or the one on silence. If there is none, it is added. **All other limits stay armed**,
 /// unless the event's other limits are [dropped](Self::dropping_others). It dereferences to the
 /// slice of its limits, which does not show whether others are dropped.
 ///

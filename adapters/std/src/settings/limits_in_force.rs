@@ -27,6 +27,7 @@ pub struct ReplacedLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Quantile(Quantile, Duration),
+    Errors(Duration),
     Silence,
 }
 
@@ -34,6 +35,7 @@ impl Subject {
     fn of(limit: &Limit) -> Self {
         match limit {
             Limit::Quantile(threshold) => Self::Quantile(threshold.quantile, threshold.window),
+            Limit::Errors(threshold) => Self::Errors(threshold.window),
             Limit::Silence(_) => Self::Silence,
         }
     }
@@ -51,8 +53,14 @@ pub(crate) fn origin_text(origin: &Origin) -> Arc<str> {
 
 /// Returns the limits that are declared with an event.
 pub(crate) fn declared(info: &EventInfo) -> impl Iterator<Item = Limit> {
+    let errors = info.max_error_rate.map(Limit::Errors);
     let silence = info.max_silence.map(Limit::Silence);
-    info.limits.iter().copied().map(Limit::Quantile).chain(silence)
+    info.limits.iter().copied().map(Limit::Quantile).chain(errors).chain(silence)
+}
+
+/// Returns the declaration of an event without the limits that are declared with it.
+pub(crate) fn without_limits(info: &EventInfo) -> EventInfo {
+    EventInfo { limits: &[], max_error_rate: None, max_silence: None, ..*info }
 }
 
 /// Returns whether the first limit, of an event, is overridden by the second, of the same event.
@@ -109,7 +117,7 @@ impl Settings {
     /// Returns the origin of the limit of `event` that has caused this error.
     pub(super) fn origin_of_limit(&self, event: EventId, error: &LimitError) -> Option<&Origin> {
         let threshold = |limit: &Limit| match limit {
-            Limit::Quantile(threshold) => Some(*threshold),
+            Limit::Quantile(threshold) | Limit::Errors(threshold) => Some(*threshold),
             Limit::Silence(_) => None,
         };
         let causes = |limit: &Limit| match (error, threshold(limit)) {

@@ -37,11 +37,12 @@ const WINDOW: &str = "window";
 const MIN_SAMPLES: &str = "min_samples";
 const RAISE_AFTER: &str = "raise_after";
 const CLEAR_AFTER: &str = "clear_after";
+const MAX_ERROR_RATE: &str = "max_error_rate";
 const MAX_SILENCE: &str = "max_silence";
 const REPLACE: &str = "replace";
 
 /// All keys of a `[[sla]]` table.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     EVENT,
     LABELS,
     QUANTILE,
@@ -50,11 +51,15 @@ const KEYS: [&str; 10] = [
     MIN_SAMPLES,
     RAISE_AFTER,
     CLEAR_AFTER,
+    MAX_ERROR_RATE,
     MAX_SILENCE,
     REPLACE,
 ];
-/// The keys of a limit on a quantile, which cannot be combined with `max_silence`.
-const QUANTILE_KEYS: [&str; 6] = [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, RAISE_AFTER, CLEAR_AFTER];
+/// The keys of other limits, which cannot be combined with `max_silence`.
+const NOT_WITH_SILENCE: [&str; 7] =
+    [QUANTILE, LIMIT, WINDOW, MIN_SAMPLES, RAISE_AFTER, CLEAR_AFTER, MAX_ERROR_RATE];
+/// The keys of a limit on a quantile, which cannot be combined with `max_error_rate`.
+const NOT_WITH_ERROR_RATE: [&str; 2] = [QUANTILE, LIMIT];
 /// The text of `min_samples` for the number of samples that the quantile needs.
 const AUTO: &str = "auto";
 /// The quantiles that are suggested for a wrong one. If two are equally similar to it, the first is
@@ -84,6 +89,10 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     clear_after = "10s"         # optional, a slice of the window by default
 ///
 ///     [[sla]]
+///     event = "order_placement"
+///     max_error_rate = "1%"       # the largest share of failed spans; or a number, 0.01
+///
+///     [[sla]]
 ///     event = "order_fill"
 ///     max_silence = "5s"          # the longest time without a record; no other limit beside it
 ///     replace = true              # optional; drops all limits of the event that are set elsewhere
@@ -95,7 +104,9 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     .raise_after(Duration::from_secs(2))
 ///     .clear_after(Duration::from_secs(10));
 /// assert_eq!(limits[0], (Trading::OrderPlacement.id(), Limit::Quantile(placement)));
-/// assert_eq!(limits[1], (Trading::OrderFill.id(), Limit::Silence(Duration::from_secs(5))));
+/// let errors = Limit::Errors(Threshold::error_rate(10_000)); // in parts per million
+/// assert_eq!(limits[1], (Trading::OrderPlacement.id(), errors));
+/// assert_eq!(limits[2], (Trading::OrderFill.id(), Limit::Silence(Duration::from_secs(5))));
 ///
 /// let error = parse_limits("[[sla]]\nevent = 'order_placment'", Trading::ALL).unwrap_err();
 /// let expected = r#"line 2: unknown event "order_placment"; did you mean "order_placement"?"#;
@@ -155,7 +166,7 @@ pub(crate) struct Entry {
     pub(crate) selection: Selection,
     /// The selected events that exist now.
     pub(crate) events: Vec<EventId>,
-    /// The unit of a limit on a quantile.
+    /// The unit of a limit on a quantile or on the error rate.
     pub(crate) unit: Unit,
     pub(crate) limit: Limit,
     /// Whether all other limits of the events are dropped.
@@ -231,7 +242,9 @@ impl<'a> LimitsParser<'a> {
             // Two limits that differ only in `min_samples` or the delays are the same limit. An
             // event can have only one limit on silence, whatever its length.
             let limit = match entry.limit {
-                Limit::Quantile(limit) => Some((limit.quantile, limit.max, limit.window)),
+                Limit::Quantile(limit) | Limit::Errors(limit) => {
+                    Some((limit.quantile, limit.max, limit.window))
+                }
                 Limit::Silence(_) => None,
             };
             claims.add(limit, &entry.selection, at, self.events).map_err(|first| {
@@ -276,11 +289,23 @@ impl<'a> LimitsParser<'a> {
         let entry = |limit| Entry { line, selection, events, unit, limit, replaces_all };
 
         if let Some(silence) = table.get(MAX_SILENCE) {
-            if let Some((at, key)) = first_key(table, |key| QUANTILE_KEYS.contains(&key)) {
+            if let Some((at, key)) = first_key(table, |key| NOT_WITH_SILENCE.contains(&key)) {
                 return Err(self
                     .error(at, ParseLimitsProblem::ConflictsWithSilence { key: key.to_owned() }));
             }
             return Ok(entry(Limit::Silence(self.duration(silence, MAX_SILENCE)?)));
+        }
+        if let Some(rate) = table.get(MAX_ERROR_RATE) {
+            if let Some((at, key)) = first_key(table, |key| NOT_WITH_ERROR_RATE.contains(&key)) {
+                let key = key.to_owned();
+                return Err(self.error(at, ParseLimitsProblem::ConflictsWithErrorRate { key }));
+            }
+            if let Some(event) = selected.iter().find(|event| event.unit != Unit::Time) {
+                let event = event.name.to_owned();
+                return Err(self.at(rate, ParseLimitsProblem::NoOutcomes { event }));
+            }
+            let threshold = Threshold::error_rate(self.error_rate(rate)?);
+            return Ok(entry(Limit::Errors(self.conditions(threshold, table)?)));
         }
         if !table.contains_key(QUANTILE) && !table.contains_key(LIMIT) {
             return Err(self.error(at, ParseLimitsProblem::MissingLimit));
@@ -292,7 +317,17 @@ impl<'a> LimitsParser<'a> {
         for event in selected.iter().filter(|event| event.unit != unit) {
             self.limit(limit, event.unit, event.name)?;
         }
-        let mut threshold = Threshold::value(quantile, max);
+        let threshold = self.conditions(Threshold::value(quantile, max), table)?;
+        Ok(entry(Limit::Quantile(threshold)))
+    }
+
+    /// Reads the window, the minimum number of samples and the delays of a limit, and returns its
+    /// threshold with them.
+    fn conditions(
+        &self,
+        mut threshold: Threshold,
+        table: &DeTable<'_>,
+    ) -> Result<Threshold, ParseLimitsError> {
         if let Some(window) = table.get(WINDOW) {
             threshold = threshold.over(self.duration(window, WINDOW)?);
         }
@@ -305,7 +340,35 @@ impl<'a> LimitsParser<'a> {
         if let Some(delay) = table.get(CLEAR_AFTER) {
             threshold = threshold.clear_after(self.delay(delay, CLEAR_AFTER)?);
         }
-        Ok(entry(Limit::Quantile(threshold)))
+        Ok(threshold)
+    }
+
+    /// Reads the largest share of failed spans, such as `"1%"` or `0.01`, and returns it in parts
+    /// per million, of which there are less than a million.
+    fn error_rate(&self, value: &Spanned<DeValue<'_>>) -> Result<u32, ParseLimitsError> {
+        let (number, whole, text) = match value.get_ref() {
+            DeValue::String(text) => {
+                let percent = text.strip_suffix('%').map(str::trim_end);
+                (percent.and_then(|percent| percent.parse().ok()), 100.0, text.to_string())
+            }
+            DeValue::Float(number) => (number.as_str().parse().ok(), 1.0, number.to_string()),
+            DeValue::Integer(number) => (number.as_str().parse().ok(), 1.0, number.to_string()),
+            _ => {
+                let wanted = "a share, such as \"1%\" or 0.01";
+                return Err(self.wrong_type(value, MAX_ERROR_RATE, wanted));
+            }
+        };
+        let share = number.map(|number: f64| number / whole).filter(|share| *share >= 0.0);
+        let ppm = share.map(|share| (share * 1e6).round()).filter(|ppm| *ppm < 1e6);
+        // A share above 0 that is rounded to 0 would be another limit.
+        let ppm = ppm.filter(|ppm| *ppm > 0.0 || share == Some(0.0));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to less than a million"
+        )]
+        let ppm = ppm.map(|ppm| ppm as u32);
+        ppm.ok_or_else(|| self.at(value, ParseLimitsProblem::BadErrorRate { text }))
     }
 
     /// Reads a quantile, such as `p99.9`.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use tailwatch_core::WindowSpec;
+use tailwatch_core::{CoveredOutcomes, WindowSpec};
 #[cfg(feature = "toml")]
 use toml::de::{DeTable, DeValue};
 
@@ -162,6 +162,16 @@ impl Value for bool {
             #[cfg(feature = "toml")]
             Raw::Toml(_) => Err(raw.bad_value(key, "true or false, without quotes", None)),
         }
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for CoveredOutcomes {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        raw.one_of(key, "\"ok\" or \"any\"", &[("ok", Self::Ok), ("any", Self::Any)])
     }
 
     fn to_text(&self) -> String {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tailwatch::{Quantile, Report, ReportJsonError};
+use tailwatch::{Outcome, Quantile, Report, ReportJsonError};
 
 use crate::{Random, Step, in_schema_1, report_of, support::in_turn};
 
@@ -12,6 +12,7 @@ fn specimen() -> String {
         Step::Duration(Random::Limited, 300),
         Step::Duration(Random::Limited, 70_000),
         Step::Duration(Random::Corrected, 4_000_000),
+        Step::Span(Random::Corrected, Outcome::Error, 9),
         Step::Number(7),
         Step::Number(0),
         Step::Number(1 << 45),
@@ -23,6 +24,9 @@ fn specimen() -> String {
 fn value() -> Value {
     serde_json::from_str(&specimen()).unwrap()
 }
+
+/// A change of the JSON of a report.
+type Change = Box<dyn FnOnce(&mut Value)>;
 
 /// Returns the message with which a changed report is refused.
 #[track_caller]
@@ -61,7 +65,7 @@ fn every_wrong_value_is_refused_with_its_place() {
     let of = |text: &str| format!("{number}{text}");
     let histogram = |text: &str| format!("{number}total: `histogram`: {text}");
     let max = u64::MAX;
-    let cases: Vec<(Box<dyn FnOnce(&mut Value)>, String)> = vec![
+    let cases: Vec<(Change, String)> = vec![
         (
             Box::new(set("/schema", "tailwatch.report/3".into())),
             "the schema \"tailwatch.report/3\" cannot be read; this version of tailwatch reads \
@@ -123,7 +127,7 @@ fn every_wrong_value_is_refused_with_its_place() {
         ),
         (
             Box::new(set("/events/2/total/slowest/0/duration", 0.into())),
-            of("total: `slowest` is not in descending order: 7 and 0"),
+            of("total: `slowest` is not in descending order: 0 and 7"),
         ),
         (Box::new(remove("/events/2/total", "histogram")), of("total: `histogram` is missing")),
         (
@@ -175,8 +179,28 @@ fn every_wrong_value_is_refused_with_its_place() {
         (Box::new(set("/sla/0/over", 9.into())), "`over` exceeds `count`: 9 and 2".into()),
         (Box::new(set("/sla/0/cleared", 9.into())), "`cleared` exceeds `raised`".into()),
         (Box::new(set("/sla/0/min_samples", "few".into())), "`min_samples` is \"few\"".into()),
+        (Box::new(set("/sla/0/failed", 9.into())), "`failed` exceeds `over`: 9 and".into()),
+        (
+            Box::new(set("/sla/1/limit", 1_000_000.into())),
+            "`limit` must be below a million, the share of all spans".into(),
+        ),
+        (Box::new(remove("/events/0", "of")), "event limited: `of` is missing".into()),
+        (Box::new(set("/events/0/of", "some".into())), "`of` is \"some\"".into()),
+        (Box::new(remove("/events/0", "failed")), "event limited: `failed` is missing".into()),
+        (
+            Box::new(set("/events/1/failed/total/count", 0.into())),
+            "event corrected: failed total: `count` is 0".into(),
+        ),
+        (
+            Box::new(remove("/events/0/failed/windows", "1s")),
+            "its `windows` are others than those of the first event or of its `failed`".into(),
+        ),
+        (
+            Box::new(set("/events/1/failed/total/slowest/0/outcome", "lost".into())),
+            "unknown variant `lost`".into(),
+        ),
         (Box::new(remove("/sla/0", "min_samples")), "`min_samples` is missing".into()),
-        (Box::new(set("/sla/1/limit", 9.into())), "`limit` must be `window`".into()),
+        (Box::new(set("/sla/2/limit", 9.into())), "`limit` must be `window`".into()),
         (
             Box::new(|json| {
                 let start = json!({ "started_unix_ns": 5, "uptime_ns": 1 });

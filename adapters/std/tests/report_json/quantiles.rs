@@ -32,7 +32,9 @@ pub(crate) fn assert_honest(read: &Report, written: &Report) {
                 assert_eq!(read.buckets().count(), 0);
             }
         }
-        if let (Some(of_read), Some(of_written)) = (&read.total, &written.total) {
+        let failed = (read.failed.as_deref(), written.failed.as_deref());
+        for totals in [(read.total.as_ref(), written.total.as_ref()), failed] {
+            let (Some(of_read), Some(of_written)) = totals else { continue };
             let has_histogram = of_read.buckets().count() > 0;
             assert_quantiles(of_read, of_written, has_histogram);
             let sum: u64 = of_read.buckets().map(|bucket| bucket.count).sum();

@@ -163,10 +163,13 @@ fn limits_that_no_further_event_can_have_are_refused<R: Tested>() {
     let limit = |max| Threshold::value(Quantile::P99, max);
     let too_short = limit(1).over(core::time::Duration::from_millis(1));
     let refused = LimitError::Window { window: too_short.window };
-    assert_eq!(aggregator.check_limits(&[Limit::Quantile(too_short)]), Err(refused));
+    assert_eq!(aggregator.check_limits(Unit::Time, &[Limit::Quantile(too_short)]), Err(refused));
     let twice = [Limit::Quantile(limit(1)); 2];
-    assert_eq!(aggregator.check_limits(&twice), Err(LimitError::Duplicate { limit: twice[0] }));
-    assert_eq!(aggregator.check_limits(&twice[..1]), Ok(()));
+    assert_eq!(
+        aggregator.check_limits(Unit::Time, &twice),
+        Err(LimitError::Duplicate { limit: twice[0] })
+    );
+    assert_eq!(aggregator.check_limits(Unit::Time, &twice[..1]), Ok(()));
     // These are the same limit: they differ only in what decides when it is reported.
     let after = core::time::Duration::from_millis;
     for other in [
@@ -176,19 +179,22 @@ fn limits_that_no_further_event_can_have_are_refused<R: Tested>() {
         limit(1).clear_after(after(1)),
     ] {
         let limit = Limit::Quantile(other);
-        let both = aggregator.check_limits(&[twice[0], limit]);
+        let both = aggregator.check_limits(Unit::Time, &[twice[0], limit]);
         assert_eq!(both, Err(LimitError::Duplicate { limit }));
-        assert_eq!(aggregator.check_limits(&[limit]), Ok(()));
+        assert_eq!(aggregator.check_limits(Unit::Time, &[limit]), Ok(()));
     }
     let most = Threshold::MAX_DELAY;
     for delay in [most + after(1), core::time::Duration::MAX, after(5) / 2] {
         let refused = Err(LimitError::Delay { delay });
         for impossible in [limit(1).raise_after(delay), limit(1).clear_after(delay)] {
-            assert_eq!(aggregator.check_limits(&[Limit::Quantile(impossible)]), refused);
+            assert_eq!(
+                aggregator.check_limits(Unit::Time, &[Limit::Quantile(impossible)]),
+                refused
+            );
         }
     }
     let longest = limit(1).raise_after(most).clear_after(most);
-    assert_eq!(aggregator.check_limits(&[Limit::Quantile(longest)]), Ok(()));
+    assert_eq!(aggregator.check_limits(Unit::Time, &[Limit::Quantile(longest)]), Ok(()));
 
     let room = aggregator.shape().limits;
     let most: Vec<_> = (1..=room as u64).map(|max| Limit::Quantile(limit(max))).collect();
@@ -196,7 +202,7 @@ fn limits_that_no_further_event_can_have_are_refused<R: Tested>() {
         aggregator.set_limits(info.id, &[]).unwrap();
     }
     aggregator.set_limits(Trading::ALL[0].id, &most).unwrap();
-    assert_eq!(aggregator.check_limits(&twice[..1]), Err(LimitError::NoRoom { room }));
+    assert_eq!(aggregator.check_limits(Unit::Time, &twice[..1]), Err(LimitError::NoRoom { room }));
 }
 
 tests_on_both! {
@@ -244,14 +250,15 @@ fn the_bytes_in_use_grow_with_the_first_sample_of_each_event() {
     aggregator.record(0, Record::duration(SECOND, ready, 0, MAX_PAYLOAD));
     assert_eq!(aggregator.used_bytes(), shape.bytes_once());
 
-    let (event, correction) = (shape.bytes_per_event::<u16>(), shape.bytes_per_correction::<u16>());
+    let (event, further) =
+        (shape.bytes_per_event::<u16>(), shape.bytes_per_further_summary::<u16>());
     for (id, tick, at_most) in [
         (ready, SECOND, event),
         (ready, SECOND, event),
-        (placed, SECOND, 2 * event + correction),
+        (placed, SECOND, 2 * event + further),
         // From the future, and again when it is no longer.
-        (filled, 3 * SECOND, 3 * event + 2 * correction),
-        (filled, SECOND, 3 * event + 2 * correction),
+        (filled, 3 * SECOND, 3 * event + 2 * further),
+        (filled, SECOND, 3 * event + 2 * further),
     ] {
         aggregator.record(0, Record::duration(tick, id, 0, 1));
         check_used_bytes(&mut aggregator, at_most);
@@ -260,8 +267,11 @@ fn the_bytes_in_use_grow_with_the_first_sample_of_each_event() {
     for pass in [60 * SECOND, 200 * SECOND, MILLI] {
         aggregator.begin_pass(pass);
         aggregator.record(0, Record::duration(pass, ready, 0, 1));
-        check_used_bytes(&mut aggregator, 3 * event + 2 * correction);
+        check_used_bytes(&mut aggregator, 3 * event + 2 * further);
     }
+    // A failed span takes the memory of the summary of its event's failed spans.
+    aggregator.record(0, Record::end(MILLI, filled, 0, Outcome::Error, 1));
+    check_used_bytes(&mut aggregator, 3 * event + 3 * further);
     let mut payload = 1;
     for _ in 0..40 {
         payload = (payload * 7) % MAX_PAYLOAD;

@@ -11,7 +11,7 @@ const MAX: u64 = 5;
 /// Returns an unused rule for this threshold, over a window of 60 s in 12 slices.
 fn rule(threshold: &Threshold) -> Rule {
     let window = window_for(threshold, &[], 12, TickRate::NANOSECONDS, 0).unwrap();
-    Rule::new(1, threshold, window, Unit::One, TimeUnit::Fine)
+    Rule::new(1, threshold, false, window, Unit::One, TimeUnit::Fine)
 }
 
 /// Returns the value at the quantile, by sorting.
@@ -35,8 +35,8 @@ fn found_with_auto(ppm: u32, samples: u64, over: u64, hung: u64) -> SlaState {
     let mut rule = rule(&Threshold::value(quantile, MAX).auto_min_samples());
     rule.hung = hung;
     // The counts are spread over two slices.
-    let first = Tally { samples: samples - over, weight: samples - over, over: 0 };
-    let second = Tally { samples: over, weight: over, over };
+    let first = Tally { samples: samples - over, weight: samples - over, ..Tally::EMPTY };
+    let second = Tally { samples: over, weight: over, over, failed: 0 };
     rule.evaluate(&[first, second], 0, TickRate::NANOSECONDS);
     rule.watch.state
 }
@@ -104,7 +104,7 @@ fn with_auto_few_samples_decide_only_what_more_cannot_change() {
 fn missing_samples_have_a_weight_of_1_whatever_that_of_the_others() {
     let found = |weight, over, samples| {
         let mut rule = rule(&Threshold::value(Quantile::P95, MAX).auto_min_samples());
-        rule.evaluate(&[Tally { samples, weight, over }], 0, TickRate::NANOSECONDS);
+        rule.evaluate(&[Tally { samples, weight, over, failed: 0 }], 0, TickRate::NANOSECONDS);
         rule.watch.state
     };
     // 11 samples of weight 8, and 9 missing ones: 5 % of 97 are 4.

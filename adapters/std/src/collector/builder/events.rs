@@ -1,6 +1,6 @@
 //! Which events a collector gets.
 
-use tailwatch_core::{EventId, EventInfo, Trading};
+use tailwatch_core::{CoveredOutcomes, EventId, EventInfo, Trading};
 
 use super::Builder;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         new_event::{NewEvent, Target},
         numbers,
     },
-    settings::selection::DeclaredFamily,
+    settings::{Origin, selection::DeclaredFamily},
 };
 
 impl Builder {
@@ -99,6 +99,34 @@ impl Builder {
     /// others](crate::Family#limits) from its start.
     pub fn family(mut self, name: &str, key: &str) -> Self {
         self.families.push(DeclaredFamily { name: name.to_owned(), key: key.to_owned() });
+        self
+    }
+
+    /// Sets which spans the summaries of all events cover, by the outcome with which they ended. By
+    /// default, these are the ones that ended with [`Outcome::Ok`](crate::Outcome::Ok), unless an
+    /// event [declares](tailwatch_core::EventInfo::outcomes) [`CoveredOutcomes::Any`].
+    ///
+    /// ```
+    /// use tailwatch::{Collector, CoveredOutcomes, Outcome, Trading, measure};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let place = |outcome| measure(Trading::OrderPlacement).end(outcome);
+    /// for (covered, count) in [(CoveredOutcomes::Ok, 1), (CoveredOutcomes::Any, 2)] {
+    ///     let collector = Collector::builder().outcomes(covered).start()?;
+    ///     collector.install()?;
+    ///     place(Outcome::Ok);
+    ///     place(Outcome::Error); // rejected at once, perhaps
+    ///     collector.stop();
+    ///     let report = collector.report();
+    ///     let placed = report.event(Trading::OrderPlacement).expect("the collector has it");
+    ///     assert_eq!(placed.total.as_ref().map(|total| total.summary.count), Some(count));
+    ///     assert_eq!(placed.failed.as_ref().map(|failed| failed.summary.count), Some(1));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn outcomes(mut self, outcomes: CoveredOutcomes) -> Self {
+        self.settings.outcomes.offer(outcomes, Origin::Builder);
         self
     }
 

@@ -8,7 +8,7 @@ use crate::{
     clock::nanos,
     report::{
         Report,
-        text::{grouped, length, value},
+        text::{grouped, length, share, value},
     },
     settings::{
         Settings,
@@ -57,14 +57,23 @@ impl fmt::Display for Bound<'_> {
         let Self { event, unit, limit } = self;
         let Threshold { quantile, max, window, min_samples, raise_after, clear_after, .. } =
             match limit {
-                Limit::Quantile(threshold) => threshold,
+                Limit::Quantile(threshold) | Limit::Errors(threshold) => threshold,
                 Limit::Silence(longest) => {
                     let longest = value(Unit::Time, nanos(*longest));
                     return write!(f, "{event}: at most {longest} without a record");
                 }
             };
-        let (window, max) = (length(*window), value(*unit, *max));
-        write!(f, "{event} {quantile} over {window}: at most {max}")?;
+        let window = length(*window);
+        match limit {
+            Limit::Errors(threshold) => {
+                let most = share(threshold.max_error_ppm().into());
+                write!(f, "{event} error rate over {window}: at most {most}")?;
+            }
+            _ => {
+                let max = value(*unit, *max);
+                write!(f, "{event} {quantile} over {window}: at most {max}")?;
+            }
+        }
         match min_samples {
             MinSamples::Count(0 | 1) => {}
             MinSamples::Count(samples) => {

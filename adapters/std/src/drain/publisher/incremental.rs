@@ -319,15 +319,21 @@ impl Parts {
 fn bytes(report: &Report) -> usize {
     let windows = report.events.iter().flat_map(|event| &event.windows);
     let totals = report.events.iter().flat_map(|event| &event.total);
+    let of_windows_failed = windows.clone().flat_map(|window| window.failed.as_deref());
+    let failed = report.events.iter().flat_map(|event| event.failed.as_deref());
+    let failed: Vec<_> = failed.chain(of_windows_failed).collect();
     let statistics = windows.flat_map(|window| &window.statistics).chain(totals);
     memory::bytes_without_data(&report.events, &report.sla)
-        + statistics.map(Statistics::heap_bytes).sum::<usize>()
+        + failed.len() * size_of::<Statistics>()
+        + statistics.chain(failed).map(Statistics::heap_bytes).sum::<usize>()
 }
 
 /// Removes what may be up to a second older than the report.
 fn strip_times(contents: &mut Contents) {
-    let strip = |statistics: &mut Option<Statistics>| {
-        if let Some(Statistics { summary, corrected, .. }) = statistics {
+    let strip = |statistics: &mut Option<Statistics>, failed: &mut Option<Box<Statistics>>| {
+        for Statistics { summary, corrected, .. } in
+            statistics.iter_mut().chain(failed.as_deref_mut())
+        {
             summary.covered = 0;
             if let Some(corrected) = corrected {
                 corrected.covered = 0;
@@ -336,9 +342,9 @@ fn strip_times(contents: &mut Contents) {
     };
     for event in &mut contents.events {
         for window in &mut event.windows {
-            strip(&mut window.statistics);
+            strip(&mut window.statistics, &mut window.failed);
         }
-        strip(&mut event.total);
+        strip(&mut event.total, &mut event.failed);
         event.in_flight.oldest_ns = None;
         let is_aging = |limit: &&mut SlaReport| {
             limit.event == event.name && (limit.quantile.is_none() || event.in_flight.open > 0)

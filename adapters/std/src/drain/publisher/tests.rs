@@ -112,6 +112,7 @@ fn drain() -> Drain {
         max_period: Duration::from_millis(100),
         every_set: false,
         later_events: Arc::default(),
+        covers_all_outcomes: false,
         tag_names: None,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());

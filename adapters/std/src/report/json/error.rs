@@ -98,7 +98,7 @@ pub enum ReportProblem {
     /// Two events have the same name.
     SameName,
     /// An event cannot have this name or these labels.
-    Name(EventError),
+    Name(Box<EventError>),
     /// The name does not consist of the base name and the labels.
     OtherName {
         /// The name that does.
@@ -109,7 +109,7 @@ pub enum ReportProblem {
         /// The first window that is not longer than the one before it.
         window: String,
     },
-    /// The event has other windows than the first event.
+    /// The event has other windows than the first event, or other ones for its failed spans.
     OtherWindows,
     /// A limit is on an event that the report does not have.
     UnknownEvent,
@@ -258,9 +258,9 @@ impl fmt::Display for ReportProblem {
             Self::WindowOrder { window } => {
                 write!(f, "the window {window} is not longer than the one before it")
             }
-            Self::OtherWindows => {
-                f.write_str("its `windows` are others than those of the first event")
-            }
+            Self::OtherWindows => f.write_str(
+                "its `windows` are others than those of the first event or of its `failed`",
+            ),
             Self::UnknownEvent => f.write_str("the report has no such event"),
             Self::OtherUnit { unit, of_event } => {
                 write!(f, "its `unit` is {unit}, but that of the event is {of_event}")

@@ -7,6 +7,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
 };
+use tailwatch_core::{EventId, Outcome};
 
 use super::{
     SCHEMA_1, SCHEMA_2,
@@ -127,7 +128,7 @@ impl ReportJson {
             if !names.insert(read.name.clone()) {
                 return Err(of_event(ReportProblem::SameName));
             }
-            if read.id != tailwatch_core::EventId::UNNUMBERED && !ids.insert(read.id) {
+            if read.id != EventId::UNNUMBERED && !ids.insert(read.id) {
                 return Err(of_event(ReportProblem::SameId { id: read.id.get() }));
             }
             if events.first().is_some_and(|first| !have_same_windows(first, &read)) {
@@ -223,6 +224,16 @@ pub(crate) fn clock_source<'de, D: Deserializer<'de>>(source: D) -> Result<Clock
     let mut all = [ClockSource::Tsc, ClockSource::Monotonic].into_iter();
     all.find(|source| source.to_string() == text)
         .ok_or_else(|| de::Error::unknown_variant(&shown(&text), &["tsc", "monotonic"]))
+}
+
+/// Reads an outcome, or `null`.
+pub(crate) fn optional_outcome<'de, D: Deserializer<'de>>(
+    outcome: D,
+) -> Result<Option<Outcome>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(outcome)? else { return Ok(None) };
+    let mut all = [Outcome::Ok, Outcome::Error, Outcome::Cancelled].into_iter();
+    let unknown = || de::Error::unknown_variant(&shown(&text), &["ok", "error", "cancelled"]);
+    all.find(|outcome| outcome.to_string() == text).map(Some).ok_or_else(unknown)
 }
 
 /// A map, in the order in which it is written. A key may be there twice.

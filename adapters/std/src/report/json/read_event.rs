@@ -4,16 +4,19 @@ use core::time::Duration;
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use tailwatch_core::{EventId, Outcomes, Unit};
+use tailwatch_core::{CoveredOutcomes, EventId, Outcome, Outcomes, Unit};
 
 use super::{
     OutcomesJson,
     error::ReportProblem,
     read::{Pairs, Schema, shown},
-    read_statistics::ReadStatisticsJson,
+    read_statistics::{Covers, ReadStatisticsJson},
 };
 use crate::{
-    events::labels::{Labels, check_name},
+    events::{
+        error::EventError,
+        labels::{Labels, check_name},
+    },
     report::{EventReport, InFlight, WindowReport, text::window_name},
 };
 
@@ -28,8 +31,17 @@ pub(super) struct EventJson {
     unit: String,
     windows: Pairs<Option<ReadStatisticsJson>>,
     total: Option<ReadStatisticsJson>,
+    of: Option<String>,
+    failed: Option<FailedJson>,
     outcomes: OutcomesJson,
     in_flight: InFlight,
+}
+
+/// The part on the failed spans of an event.
+#[derive(Deserialize)]
+struct FailedJson {
+    windows: Pairs<Option<ReadStatisticsJson>>,
+    total: Option<ReadStatisticsJson>,
 }
 
 impl EventJson {
@@ -48,27 +60,45 @@ impl EventJson {
             None => return Err(bad_id()),
             Some(id) => u16::try_from(id).ok().and_then(EventId::new).ok_or_else(bad_id)?,
         };
-        let labels = Labels::read(self.labels.0).map_err(ReportProblem::Name)?;
+        let labels = Labels::read(self.labels.0).map_err(bad_name)?;
         let suffix = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
         let without = self.name.strip_suffix(&suffix).unwrap_or(&self.name).to_owned();
         let base_name = schema.require("base_name", self.base_name, without)?;
-        check_name(&base_name).map_err(ReportProblem::Name)?;
+        check_name(&base_name).map_err(bad_name)?;
         let expected = format!("{base_name}{suffix}");
         if self.name != expected {
             return Err(ReportProblem::OtherName { expected });
         }
         let unit = unit(&self.unit)?;
-        let total = self
-            .total
-            .map(|total| total.check_total(schema, unit).map_err(|problem| of("total", problem)));
+        let covered = self.of.as_deref().map(covered).transpose()?;
+        let covered = schema.require("of", covered, CoveredOutcomes::Any)?;
+        let covers: Covers = match (schema, covered) {
+            (Schema::Two, CoveredOutcomes::Any) => |_| true,
+            (Schema::Two, CoveredOutcomes::Ok) | (Schema::One, _) => {
+                |outcome| outcome.is_none_or(|outcome| outcome == Outcome::Ok)
+            }
+        };
+        let total = self.total.map(|total| total.check_total(schema, unit, covers));
+        let total = total.transpose().map_err(|problem| of("total", problem))?;
+        let mut windows = windows(self.windows, unit, covers)?;
+        let nothing = FailedJson { windows: Pairs::default(), total: None };
+        let failed = schema.require("failed", self.failed, nothing)?;
+        let total_of_failed = failed.total.map(|total| total.check_total(schema, unit, has_failed));
+        let total_of_failed =
+            total_of_failed.transpose().map_err(|problem| of("failed total", problem))?;
+        if schema == Schema::Two {
+            add_failed(&mut windows, failed.windows, unit)?;
+        }
         Ok(EventReport {
             id,
             name: Cow::Owned(self.name),
             base_name: Cow::Owned(base_name),
             labels,
             unit,
-            windows: windows(self.windows, unit)?,
-            total: total.transpose()?,
+            windows,
+            total,
+            covered,
+            failed: total_of_failed.map(Box::new),
             outcomes: {
                 let OutcomesJson { ok, error, cancelled } = self.outcomes;
                 Outcomes { ok, error, cancelled }
@@ -81,6 +111,7 @@ impl EventJson {
 fn windows(
     windows: Pairs<Option<ReadStatisticsJson>>,
     unit: Unit,
+    covers: Covers,
 ) -> Result<Vec<WindowReport>, ReportProblem> {
     let mut read: Vec<WindowReport> = Vec::with_capacity(windows.0.len());
     for (name, statistics) in windows.0 {
@@ -88,11 +119,49 @@ fn windows(
         if read.last().is_some_and(|last| length <= last.length) {
             return Err(ReportProblem::WindowOrder { window: shown(&name) });
         }
-        let statistics = statistics.map(|statistics| statistics.check(unit)).transpose();
+        let statistics = statistics.map(|statistics| statistics.check(unit, covers)).transpose();
         let statistics = statistics.map_err(|problem| of(&name, problem))?;
-        read.push(WindowReport { length, statistics });
+        read.push(WindowReport { length, statistics, failed: None });
     }
     Ok(read)
+}
+
+/// Adds the statistics of failed spans to the windows, which must be the same.
+fn add_failed(
+    all: &mut [WindowReport],
+    failed: Pairs<Option<ReadStatisticsJson>>,
+    unit: Unit,
+) -> Result<(), ReportProblem> {
+    let failed = windows(failed, unit, has_failed)?;
+    let lengths = |windows: &[WindowReport]| -> Vec<_> {
+        windows.iter().map(|window| window.length).collect()
+    };
+    if lengths(all) != lengths(&failed) {
+        return Err(ReportProblem::OtherWindows);
+    }
+    for (window, failed) in all.iter_mut().zip(failed) {
+        window.failed = failed.statistics.map(Box::new);
+    }
+    Ok(())
+}
+
+/// Returns whether a span with this outcome has failed.
+fn has_failed(outcome: Option<Outcome>) -> bool {
+    outcome.is_some_and(|outcome| outcome != Outcome::Ok)
+}
+
+fn bad_name(error: EventError) -> ReportProblem {
+    ReportProblem::Name(Box::new(error))
+}
+
+/// Reads which spans the summaries cover.
+fn covered(text: &str) -> Result<CoveredOutcomes, ReportProblem> {
+    let mut all = [CoveredOutcomes::Ok, CoveredOutcomes::Any].into_iter();
+    all.find(|covered| covered.to_string() == text).ok_or_else(|| ReportProblem::Text {
+        key: "of",
+        text: shown(text),
+        expected: "\"ok\" or \"any\"",
+    })
 }
 
 /// Says which summary is wrong.

@@ -7,14 +7,17 @@ use serde::Deserialize;
 use tailwatch_core::{MinSamples, Quantile, SlaState, Unit};
 
 use super::{
-    AUTO,
+    AUTO, MinSamplesJson,
     error::ReportProblem,
     read::{Schema, shown},
     read_event::{length, unit},
 };
 use crate::{
     clock::nanos,
-    report::{EventReport, sla::SlaReport},
+    report::{
+        EventReport,
+        sla::{LimitKind, SlaReport},
+    },
 };
 
 /// The part on a limit, as far as it is read.
@@ -27,6 +30,7 @@ pub(super) struct LimitJson {
     unit: String,
     state: String,
     over: u64,
+    failed: Option<u64>,
     count: u64,
     observed: Option<u64>,
     since_unix_ns: Option<u64>,
@@ -38,12 +42,8 @@ pub(super) struct LimitJson {
     origin: Option<Arc<str>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum MinSamplesJson {
-    Count(u32),
-    Text(String),
-}
+/// All spans, in parts per million.
+const MILLION: u64 = 1_000_000;
 
 impl LimitJson {
     /// Returns the name of the event.
@@ -57,18 +57,30 @@ impl LimitJson {
         schema: Schema,
         of_event: &EventReport,
     ) -> Result<SlaReport, ReportProblem> {
-        let quantile = self.quantile()?;
+        let (kind, quantile) = self.kind()?;
         let (unit, window) = (unit(&self.unit)?, length("window", &self.window)?);
-        let expected = if quantile.is_some() { of_event.unit } else { Unit::Time };
+        let expected = match kind {
+            LimitKind::Quantile => of_event.unit,
+            LimitKind::Errors => Unit::One,
+            LimitKind::Silence => Unit::Time,
+        };
         if unit != expected {
             return Err(ReportProblem::OtherUnit { unit, of_event: expected });
         }
         let longest = nanos(window);
+        let failed = schema.require("failed", self.failed, 0)?;
         for (is_wrong, what, first, second) in [
             (self.over > self.count, "`over` exceeds `count`", self.over, self.count),
+            (failed > self.over, "`failed` exceeds `over`", failed, self.over),
+            (
+                kind == LimitKind::Errors && self.limit >= MILLION,
+                "`limit` must be below a million, the share of all spans",
+                self.limit,
+                MILLION,
+            ),
             (self.cleared > self.raised, "`cleared` exceeds `raised`", self.cleared, self.raised),
             (
-                quantile.is_none() && self.limit != longest,
+                kind == LimitKind::Silence && self.limit != longest,
                 "`limit` must be `window` in nanoseconds",
                 self.limit,
                 longest,
@@ -83,12 +95,14 @@ impl LimitJson {
         Ok(SlaReport {
             event: of_event.name.clone(),
             labels: of_event.labels.clone(),
+            kind,
             quantile,
             window,
             limit: self.limit,
             unit,
             state: state(&self.state)?,
             over: self.over,
+            failed,
             count: self.count,
             observed: self.observed,
             since_unix_ns: self.since_unix_ns,
@@ -101,18 +115,20 @@ impl LimitJson {
         })
     }
 
-    /// Returns the limited quantile, or `None` for a limit on silence.
-    fn quantile(&self) -> Result<Option<Quantile>, ReportProblem> {
-        if self.quantile == "silence" {
-            return Ok(None);
+    /// Returns what is limited, and the limited quantile.
+    fn kind(&self) -> Result<(LimitKind, Option<Quantile>), ReportProblem> {
+        let mut others = [LimitKind::Errors, LimitKind::Silence].into_iter();
+        if let Some(kind) = others.find(|kind| kind.to_string() == self.quantile) {
+            return Ok((kind, None));
         }
         let quantile = self.quantile.parse().ok();
         // Written in one way only, so that the same JSON is written again.
         let quantile = quantile.filter(|read: &Quantile| read.to_string() == self.quantile);
-        quantile.map(Some).ok_or_else(|| ReportProblem::Text {
+        let kind = quantile.map(|quantile| (LimitKind::Quantile, Some(quantile)));
+        kind.ok_or_else(|| ReportProblem::Text {
             key: "quantile",
             text: shown(&self.quantile),
-            expected: "\"silence\" or a quantile, such as \"p95\" or \"p99.9\"",
+            expected: "\"errors\", \"silence\" or a quantile, such as \"p95\" or \"p99.9\"",
         })
     }
 }

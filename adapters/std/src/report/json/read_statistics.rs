@@ -1,7 +1,7 @@
 //! The statistics of a window or since the start in the JSON of a report.
 
 use serde::Deserialize;
-use tailwatch_core::{Accuracy, FixedPoint, Summary, TimeUnit, Unit, UnitConverter};
+use tailwatch_core::{Accuracy, FixedPoint, Outcome, Summary, TimeUnit, Unit, UnitConverter};
 
 use super::{
     Numbers,
@@ -13,6 +13,9 @@ use crate::report::{
     statistics::{SlowSample, Statistics},
     summary_sum::fixed_point,
 };
+
+/// Returns whether a summary covers samples of this outcome.
+pub(super) type Covers = fn(Option<Outcome>) -> bool;
 
 /// Statistics, as far as they are read.
 #[derive(Deserialize)]
@@ -26,10 +29,10 @@ pub(super) struct ReadStatisticsJson {
 
 impl ReadStatisticsJson {
     /// Checks the statistics of a window, which have no histogram.
-    pub(super) fn check(self, unit: Unit) -> Result<Statistics, ReportProblem> {
+    pub(super) fn check(self, unit: Unit, covers: Covers) -> Result<Statistics, ReportProblem> {
         let summary = self.summary.check()?;
         let corrected = self.corrected.as_ref().map(Numbers::check).transpose()?;
-        check_slowest(&self.slowest, &summary)?;
+        check_slowest(&self.slowest, &summary, covers)?;
         let converter = UnitConverter { unit, time: TimeUnit::Fine };
         Ok(Statistics::of_summary(summary, corrected, self.slowest, converter))
     }
@@ -39,10 +42,11 @@ impl ReadStatisticsJson {
         mut self,
         schema: Schema,
         unit: Unit,
+        covers: Covers,
     ) -> Result<Statistics, ReportProblem> {
         let histogram = self.histogram.take().map(Some);
         let histogram = schema.require("histogram", histogram, None)?;
-        let mut total = self.check(unit)?;
+        let mut total = self.check(unit, covers)?;
         if let Some(histogram) = histogram {
             let Summary { min, max, estimated_total, .. } = total.summary;
             let checked = histogram.check(unit, estimated_total, [min, max]);
@@ -100,14 +104,25 @@ fn known(key: &'static str, value: Option<f64>) -> Result<Option<FixedPoint>, Re
     Ok(Some(read))
 }
 
-fn check_slowest(slowest: &[SlowSample], summary: &Summary) -> Result<(), ReportProblem> {
-    let mut bound = ("a duration in `slowest` exceeds `max`", summary.max);
-    for sample in slowest {
-        if sample.duration > bound.1 {
-            let (first, second) = (sample.duration, bound.1);
-            return Err(ReportProblem::Contradiction { what: bound.0, first, second });
-        }
-        bound = ("`slowest` is not in descending order", sample.duration);
+/// Checks the slowest samples, among which are also spans that the summary does not cover.
+fn check_slowest(
+    slowest: &[SlowSample],
+    summary: &Summary,
+    covers: Covers,
+) -> Result<(), ReportProblem> {
+    let is_descending = |pair: &&[SlowSample]| pair[0].duration >= pair[1].duration;
+    if let Some(pair) = slowest.windows(2).find(|pair| !is_descending(pair)) {
+        let (first, second) = (pair[0].duration, pair[1].duration);
+        let what = "`slowest` is not in descending order";
+        return Err(ReportProblem::Contradiction { what, first, second });
     }
-    Ok(())
+    let mut covered = slowest.iter().filter(|sample| covers(sample.outcome));
+    match covered.next().filter(|sample| sample.duration > summary.max) {
+        Some(sample) => Err(ReportProblem::Contradiction {
+            what: "a duration in `slowest` exceeds `max`",
+            first: sample.duration,
+            second: summary.max,
+        }),
+        None => Ok(()),
+    }
 }

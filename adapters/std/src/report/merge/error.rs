@@ -38,6 +38,11 @@ pub enum MergeError {
         /// The units.
         units: [Unit; 2],
     },
+    /// The statistics of an event [cover](crate::EventReport::covered) different outcomes.
+    OtherOutcomes {
+        /// The name of the event.
+        event: String,
+    },
     /// The histograms of an event have different units, or ranges with nothing in common.
     Histograms {
         /// The name of the event.
@@ -84,6 +89,12 @@ impl fmt::Display for MergeError {
             Self::OtherUnit { event, units: [one, other] } => {
                 write!(f, "the event {} has the units {one} and {other}", Visible::text(event))
             }
+            Self::OtherOutcomes { event } => write!(
+                f,
+                "the statistics of the event {} cover all outcomes in some reports, but only `ok` \
+                 in others",
+                Visible::text(event)
+            ),
             Self::Histograms { event } => write!(
                 f,
                 "the histograms of the event {} have different units, or ranges with nothing in \

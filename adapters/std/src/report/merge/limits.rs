@@ -38,6 +38,7 @@ fn add(sum: &mut SlaReport, limit: &SlaReport) -> Result<(), MergeError> {
         .max_by_key(|state| severity(*state))
         .unwrap_or(sum.state);
     sum.over = added(sum.over, limit.over)?;
+    sum.failed = added(sum.failed, limit.failed)?;
     sum.count = added(sum.count, limit.count)?;
     sum.observed = sum.observed.max(limit.observed);
     sum.since_unix_ns = sum.since_unix_ns.max(limit.since_unix_ns);

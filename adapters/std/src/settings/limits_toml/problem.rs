@@ -73,12 +73,29 @@ pub enum ParseLimitsProblem {
         /// The key.
         key: &'static str,
     },
-    /// A `[[sla]]` table sets no limit: it has none of `quantile`, `limit` and `max_silence`.
+    /// A `[[sla]]` table sets no limit: it has none of `quantile`, `limit`, `max_error_rate` and
+    /// `max_silence`.
     MissingLimit,
-    /// A `[[sla]]` table with `max_silence` also has a key of a limit on a quantile.
+    /// A `[[sla]]` table with `max_silence` also has a key of another limit.
     ConflictsWithSilence {
+        /// The key of the other limit.
+        key: String,
+    },
+    /// A `[[sla]]` table with `max_error_rate` also has a key of a limit on a quantile.
+    ConflictsWithErrorRate {
         /// The key of the limit on a quantile.
         key: String,
+    },
+    /// `max_error_rate` is not a share from 0 to less than 1, or is less than a millionth but not
+    /// 0.
+    BadErrorRate {
+        /// The share as it was written.
+        text: String,
+    },
+    /// There is a `max_error_rate`, but the event is measured in plain numbers, which cannot fail.
+    NoOutcomes {
+        /// The name of the event.
+        event: String,
     },
     /// A value has the wrong type.
     WrongType {
@@ -193,7 +210,8 @@ impl fmt::Display for ParseLimitsProblem {
             }
             Self::MissingKey { key } => write!(f, "missing key `{key}` in [[sla]]"),
             Self::MissingLimit => f.write_str(
-                "this [[sla]] sets no limit; write `quantile` and `limit`, or `max_silence`",
+                "this [[sla]] sets no limit; write `quantile` and `limit`, `max_error_rate` or \
+                 `max_silence`",
             ),
             Self::ConflictsWithSilence { key } if [RAISE_AFTER, CLEAR_AFTER].contains(&&**key) => {
                 write!(
@@ -206,6 +224,21 @@ impl fmt::Display for ParseLimitsProblem {
                 f,
                 "`{key}` cannot be combined with `max_silence`; write one [[sla]] table for each \
                  limit"
+            ),
+            Self::ConflictsWithErrorRate { key } => write!(
+                f,
+                "`{key}` cannot be combined with `max_error_rate`; write one [[sla]] table for \
+                 each limit"
+            ),
+            Self::BadErrorRate { text } => write!(
+                f,
+                "`max_error_rate` is {text:?}; expected a share of at least 0 and less than 1, \
+                 such as \"1%\" or 0.01, in steps of a millionth"
+            ),
+            Self::NoOutcomes { event } => write!(
+                f,
+                "{event:?} is measured in plain numbers, which cannot fail; remove \
+                 `max_error_rate`"
             ),
             Self::WrongType { key, found, wanted } => {
                 write!(f, "`{key}` has type {found}; expected {wanted}")
