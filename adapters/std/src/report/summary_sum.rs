@@ -93,7 +93,7 @@ mod tests {
                 let float = number.to_f64();
                 let back = fixed_point(float);
                 if let Some(back) = back {
-                    prop_assert_eq!(back.to_f64(), float);
+                    prop_assert_eq!(back.to_f64().to_bits(), float.to_bits());
                     prop_assert!(back == number || float >= 2_f64.powi(37));
                 } else {
                     prop_assert!(float >= 2_f64.powi(48));
