@@ -294,3 +294,14 @@ fn the_origin_of_each_limit_is_in_the_json() {
     assert_eq!(limit, &report.sla[0]);
     assert_eq!(limit.raise_after, Duration::from_millis(5));
 }
+
+#[test]
+fn the_report_in_the_docs_can_be_read() {
+    let page = include_str!("../../../docs/formats.md");
+    let (_, sample) = page.split_once("```json\n").expect("the page has a report");
+    let (sample, _) = sample.split_once("```").unwrap();
+    let report = Report::from_json(sample).unwrap();
+    let [event] = report.events.as_slice() else { panic!("{:?}", report.events) };
+    assert_eq!(event.total.as_ref().unwrap().buckets().count(), 7);
+    assert!(event.failed.is_some() && event.in_flight.open == 1);
+}
