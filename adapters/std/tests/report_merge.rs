@@ -184,6 +184,11 @@ proptest! {
             for part in [Part::Durations, Part::Numbers] {
                 prop_assert_eq!(exact(&other, part), exact(&all, part));
             }
+            let covered = |report: &Report| -> Vec<_> {
+                let totals = report.events.iter().flat_map(|event| &event.total);
+                totals.map(|total| total.summary.covered).collect()
+            };
+            prop_assert_eq!(covered(&other), covered(&all));
             prop_assert_eq!(&other.collectors, &all.collectors);
             prop_assert_eq!(&other.sla, &all.sla);
             prop_assert_eq!(&other.health, &all.health);
@@ -216,6 +221,9 @@ fn of_reports_of_one_collector_only_the_latest_counts() {
         assert_eq!(starts, [second.started_unix_ns, restarted.started_unix_ns]);
         assert_eq!(merged.uptime_ns, restarted.unix_ns - first.started_unix_ns);
         assert!(merged.events.iter().all(|event| event.windows.is_empty()));
+        // The collectors did not run at the same time.
+        assert_eq!(numbers.summary.covered, second.uptime_ns + restarted.uptime_ns);
+        assert!(merged.to_string().contains(", 2 collectors"), "{merged}");
 
         // A diff of reports that were read finds the same as that of the reports.
         let diff = second.diff(&first).unwrap();

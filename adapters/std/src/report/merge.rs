@@ -38,7 +38,8 @@ impl Report {
     ///   Quantiles come from the sum of the buckets, with their stated error, or from all samples
     ///   if every report has them and they are not more than 65,536. Mean and deviation are rounded
     ///   if one of the reports was [read](Self::from_json), because JSON has no sums. The covered
-    ///   time is the longest. The slowest samples are the slowest of all.
+    ///   time is that in which at least one of the collectors ran. The slowest samples are the
+    ///   slowest of all.
     /// - There are no corrected summaries and no windows, because their buckets are not in JSON, and
     ///   windows of reports of different times are not the same time.
     /// - Outcomes, open spans and the counters of the [health](Self::health) are added up. The
@@ -185,7 +186,13 @@ fn combine(reports: &[&Report]) -> Result<Report, MergeError> {
     let started_unix_ns =
         reports.iter().map(|report| report.started_unix_ns).min().unwrap_or_default();
     let unix_ns = reports.iter().map(|report| report.unix_ns).max().unwrap_or_default();
-    let events = events(reports)?;
+    let mut events = events(reports)?;
+    let covered = covered_ns(&collectors);
+    for event in &mut events {
+        for total in event.total.iter_mut().chain(event.failed.as_deref_mut()) {
+            total.summary.covered = covered;
+        }
+    }
     Ok(Report {
         schema: SCHEMA_2,
         unix_ns,
@@ -198,6 +205,18 @@ fn combine(reports: &[&Report]) -> Result<Report, MergeError> {
         health: health::merged(reports)?,
         finished: reports.iter().all(|report| report.finished),
     })
+}
+
+/// Returns how long at least one of the collectors ran, in nanoseconds. They must be in the order of
+/// their starts.
+fn covered_ns(collectors: &[MergedCollector]) -> u64 {
+    let (mut covered, mut end) = (0_u64, 0);
+    for MergedCollector { started_unix_ns, uptime_ns } in collectors {
+        let to = started_unix_ns.saturating_add(*uptime_ns);
+        covered = covered.saturating_add(to.saturating_sub(end.max(*started_unix_ns)));
+        end = end.max(to);
+    }
+    covered
 }
 
 /// Returns the clock, if all reports have the same.
