@@ -6,12 +6,13 @@
 The `total` of each event, and that of its failed spans, are compared: count, outcomes, min and max
 exactly, the mean to 1 ns, and the quantiles by nearest rank. A quantile must be exact if
 max_relative_error_ppm is 0, and otherwise within max_relative_error_ppm of the true value. The
-histogram must have the weight of all samples, in ascending buckets, with as many samples up to each
-bound as the trace has, but for samples within 1 ns of the bound. The trace must have as many
-records as the report has as delivered.
+bounds of a confidence interval must be the samples at its ranks if the quantiles are exact, and
+otherwise at least as far apart. The histogram must have the weight of all samples, in ascending
+buckets, with as many samples up to each bound as the trace has, but for samples within 1 ns of the
+bound. The trace must have as many records as the report has as delivered.
 
 This script deliberately shares no code with the project. It uses integers, sorting and the standard
-library.
+library, and floating point for the ranks of intervals.
 
 --lossless  requires that no record was overwritten and none is pending
 --require   requires that these events have samples
@@ -22,6 +23,7 @@ import copy
 import csv
 import io
 import json
+import math
 import sys
 from fractions import Fraction
 
@@ -51,6 +53,40 @@ def nearest_rank(ordered, ppm):
     """Returns the smallest sample that at least `ppm` millionths of the samples do not exceed."""
     rank = max(1, (ppm * len(ordered) + 999_999) // 1_000_000)
     return ordered[rank - 1]
+
+
+def interval_ranks(count, ppm):
+    """Returns the ranks of the bounds of a 95 % confidence interval, `None` for one that does not exist."""
+    share, up_to, low, high = ppm / 1e6, 0.0, None, None
+    for k in range(count):
+        chosen = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+        up_to += math.exp(chosen + k * math.log(share) + (count - k) * math.log1p(-share))
+        # `up_to` is the probability that at most k samples are at most the true quantile.
+        if up_to <= 0.025:
+            low = k + 1
+        if high is None and up_to >= 0.975:
+            high = k + 1
+    return low, high
+
+
+def check_interval(total, ordered):
+    """Returns what is wrong with the confidence intervals of these samples."""
+    if total["interval"] is None:
+        return ["interval is null, but all samples have the same weight"]
+    problems = []
+    for field, ppm in QUANTILES_PPM.items():
+        ranks = interval_ranks(len(ordered), ppm)
+        low, high = (None if rank is None else ordered[rank - 1] for rank in ranks)
+        found = total["interval"][field]
+        wrong = found != [low, high]
+        if wrong and total["max_relative_error_ppm"] > 0 and [bound is None for bound in found] == [
+            low is None,
+            high is None,
+        ]:
+            wrong = (low is not None and found[0] > low) or (high is not None and found[1] < high)
+        if wrong:
+            problems.append(f"the interval of {field} is {found}, expected {[low, high]} by the trace")
+    return problems
 
 
 def read_trace(lines):
@@ -127,7 +163,7 @@ def check_total(total, samples):
             same(field, true)
         elif abs(total[field] - true) * 1_000_000 > ppm * true:
             problems.append(f"{field} is {total[field]}, more than {ppm} ppm away from {true} by the trace")
-    return problems
+    return problems + check_interval(total, ordered)
 
 
 def check_histogram(histogram, unit, estimated_total, samples):
@@ -175,7 +211,7 @@ def check_event(event, recomputed):
         problems.append(f"labels are {event['labels']} and flows are {event['flows']}, expected an object and []")
     covered = {*OUTCOMES, ""} if event["of"] == "any" else {"ok", ""}
     for scope, total, outcomes in [
-        ("total", event["total"], covered), ("failed", event["failed"]["total"], {"error", "cancelled"}),
+        ("total", event["total"], covered), ("failed", event["failed"], {"error", "cancelled"}),
     ]:
         samples = [sample for sample, outcome in recomputed.samples if outcome in outcomes]
         found = check_total(total, samples)
@@ -220,14 +256,21 @@ def check(report, trace_lines, lossless=False, required=()):
 # ---- self-test -----------------------------------------------------------------------------------
 
 
+# The intervals of the specimen, whose ranks were computed by fractions: of the samples 1 to 1,000, of
+# the samples 0, 7 and 100, and the bounds of a bucket that contains 600 equal samples.
+FILL = [[469, 532], [936, 964], [983, 997], [997, None]]
+FAILED = [[None, None], [2, None], [2, None], [3, None]]
+FEW = [[None, None], [7, None], [7, None], [100, None]]
+PAUSE = [[200_000, 203_000], [199_000, 203_000], [199_000, 200_000], [199_000, None]]
+
+
 def specimen():
     """Returns a report and a trace that agree. Their numbers were computed by hand, not by the functions above."""
     lines = [",".join(HEADER)]
-    # The first three fail. The p99.9 of the 997 others is 1,000.
+    # The p99.9 of 1 to 1,000 is 999.
     for n in range(1000, 0, -1):
-        kind, outcome = ("end_error", "error") if n <= 3 else ("end_ok", "ok")
         lines.append(f"fill,start,{5000 - n},,,{n},main,7")
-        lines.append(f"fill,{kind},{5000 - n},{n},{outcome},{n},main,7")
+        lines.append(f"fill,end_ok,{5000 - n},{n},ok,{n},main,7")
     lines.append("fill,forget,9000,,,,main,7")
     lines += [f"backlog,value,0,{n},,,bus," for n in (7, 0, 100)]
     # The true quantiles are 200,000; the reported ones are off by 1 %, which is within the error of
@@ -235,10 +278,15 @@ def specimen():
     lines += ["pause,duration,0,200000,ok,,probe,8"] * 500
     lines += ["pause,duration,0,200000,ok,7,probe,8"] * 100
     lines.append("pause,tag,0,,,7,probe,8")
+    # These fail, so they are in no total but that of failed spans.
+    for n, outcome in [(1, "error"), (2, "error"), (3, "error")]:
+        lines.append(f"fill,start,{6000 - n},,,{2000 + n},main,7")
+        lines.append(f"fill,end_{outcome},{6000 - n},{n},{outcome},{2000 + n},main,7")
 
-    def total(count, low, high, mean, quantiles, histogram, ppm=0):
+    def total(count, low, high, mean, quantiles, interval, histogram, ppm=0):
         return {"count": count, "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
-                **dict(zip(QUANTILES_PPM, quantiles)), "max_relative_error_ppm": ppm, "histogram": histogram}
+                **dict(zip(QUANTILES_PPM, quantiles)), "interval": dict(zip(QUANTILES_PPM, interval)),
+                "max_relative_error_ppm": ppm, "histogram": histogram}
 
     def histogram(unit, lowest, zero, buckets):
         return {"scale": 0, "unit": unit, "lowest": lowest, "octaves": 48, "zero": zero, "underflow": 0,
@@ -246,26 +294,27 @@ def specimen():
 
     def event(name, unit, summary, ok, error, failed=None):
         return {"name": name, "labels": {}, "unit": unit, "total": summary, "of": "ok",
-                "failed": {"windows": {}, "total": failed},
+                "failed": failed, "failed_windows": {},
                 "outcomes": {"ok": ok, "error": error, "cancelled": 0}, "flows": []}
 
     # At scale 0, a bucket is an octave: 1,000 ns are 1.0995e12/1e6 units, so 2^20.07.
-    fills = [[12, 4], [13, 7], [14, 15], [15, 30], [16, 60], [17, 119], [18, 238], [19, 477], [20, 47]]
+    fills = [[10, 1], [11, 2], [12, 4], [13, 7], [14, 15], [15, 30], [16, 60], [17, 119], [18, 238], [19, 477], [20, 47]]
 
     report = {
         "schema": SCHEMA,
         "events": [
-            event("fill", "ns", total(997, 4, 1000, 502.0, (502, 951, 991, 1000), histogram("2^-40 s", 8, 0, fills)),
-                  997, 3, total(3, 1, 3, 2.0, (2, 3, 3, 3), histogram("2^-40 s", 8, 0, [[10, 1], [11, 2]]))),
-            event("backlog", "1", total(3, 0, 100, 35.6667, (7, 100, 100, 100),
+            event("fill", "ns", total(1000, 1, 1000, 500.5, (500, 950, 990, 999), FILL,
+                                      histogram("2^-40 s", 8, 0, fills)), 1000, 3,
+                  total(3, 1, 3, 2.0, (2, 3, 3, 3), FAILED, histogram("2^-40 s", 8, 0, fills[:2]))),
+            event("backlog", "1", total(3, 0, 100, 35.6667, (7, 100, 100, 100), FEW,
                                         histogram("1", 0, 1, [[2, 1], [6, 1]])), 0, 0),
-            event("pause", "ns", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000),
+            event("pause", "ns", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), PAUSE,
                                        histogram("2^-40 s", 8, 0, [[27, 600]]), 10_900), 600, 0),
             event("signal", "ns", None, 0, 0),
         ],
         "health": {
-            "produced": 2705,
-            "delivered": 2705,
+            "produced": 2711,
+            "delivered": 2711,
             "overwritten": 0,
             "pending": 0,
             "saturated": 0,
@@ -284,6 +333,9 @@ def self_test():
 
     def field(event, name, value):
         return lambda report, _lines: report["events"][event]["total"].update({name: value})
+
+    def bounds(event, name, value):
+        return lambda report, _lines: report["events"][event]["total"]["interval"].update({name: value})
 
     def outcome(name, value):
         return lambda report, _lines: report["events"][0]["outcomes"].update({name: value})
@@ -313,7 +365,7 @@ def self_test():
         return lambda report, _lines: report["events"][event]["total"]["histogram"].update(fields)
 
     def no_failed(report, _lines):
-        report["events"][0]["failed"]["total"] = None
+        report["events"][0]["failed"] = None
 
     def of_any(report, _lines):
         report["events"][0]["of"] = "any"
@@ -323,16 +375,23 @@ def self_test():
 
     spoilt = {
         "exact p50": field(0, "p50", 501),
-        "exact p95": field(0, "p95", 950),
-        "exact p99": field(0, "p99", 990),
-        "exact p99.9": field(0, "p99_9", 999),
+        "exact p95": field(0, "p95", 949),
+        "exact p99": field(0, "p99", 991),
+        "exact p99.9": field(0, "p99_9", 1000),
         "estimate marked as exact": field(2, "max_relative_error_ppm", 0),
         "estimate too low": field(2, "p99", 197_000),
         "estimate too high": field(2, "p50", 203_000),
+        "no interval": field(0, "interval", None),
+        "exact lower bound": bounds(0, "p50", [468, 532]),
+        "exact upper bound": bounds(0, "p99", [983, 998]),
+        "bound of few samples": bounds(1, "p50", [0, 100]),
+        "lower bound of a bucket too high": bounds(2, "p50", [200_001, 203_000]),
+        "upper bound of a bucket too low": bounds(2, "p95", [199_000, 199_999]),
+        "upper bound that does not exist": bounds(2, "p99_9", [199_000, 203_000]),
         "min": field(0, "min", 0),
         "max": field(0, "max", 1001),
-        "mean": field(0, "mean", 500.5),
-        "count": field(0, "count", 1000),
+        "mean": field(0, "mean", 502.0),
+        "count": field(0, "count", 1001),
         "estimated total": field(0, "estimated_total", 2000),
         "outcome": outcome("error", 2),
         "cancelled": outcome("cancelled", 1),
@@ -368,7 +427,7 @@ def self_test():
     if not problems_of(required=["signal"]):
         failures.append("not rejected: a required event without samples")
     for name in ("overwritten", "pending"):
-        loss = health(**{name: 1, "produced": 2706})
+        loss = health(**{name: 1, "produced": 2712})
         if problems_of(loss):
             failures.append(f"rejected without --lossless: {name}")
         if not problems_of(loss, lossless=True):

@@ -11,6 +11,7 @@ mod interval;
 mod jitter;
 mod many;
 mod memory;
+mod overhead;
 mod pace;
 mod page;
 mod peers;
@@ -96,6 +97,14 @@ enum Bench {
     },
     /// The processor time of a collector while little or nothing is recorded
     Idle(Effort),
+    /// What measuring costs a saturated core, compared with what the collector reports
+    Overhead {
+        #[command(flatten)]
+        effort: Effort,
+        /// Run only this row, in this process, and write its outcomes as JSON
+        #[arg(long, hide = true)]
+        row: Option<overhead::Row>,
+    },
     /// The variation of a single record's cost, compared with two bare readings of the counter
     Jitter(Effort),
     /// The cost of measuring to a program that needs the whole cache, for several ring sizes
@@ -130,6 +139,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         Bench::Many { effort: Effort { smoke }, row: Some(row) } => many::run_row(row, smoke),
         Bench::Many { effort: Effort { smoke }, row: None } => many::run(smoke),
         Bench::Idle(Effort { smoke }) => idle::run(smoke),
+        Bench::Overhead { effort: Effort { smoke }, row: Some(row) } => {
+            overhead::run_row(row, smoke)
+        }
+        Bench::Overhead { effort: Effort { smoke }, row: None } => overhead::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),

@@ -2,7 +2,21 @@
 //! which others have the core.
 
 use core::time::Duration;
-use std::fs;
+use std::{fs, io};
+
+/// Lets this thread, and those that it starts, run on one core only.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pin_to(core: usize) -> io::Result<()> {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    Ok(rustix::thread::sched_setaffinity(None, &cores)?)
+}
+
+/// Returns an error: threads cannot be pinned on other systems.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn pin_to(_: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Returns the processor time of this thread.
 #[cfg(unix)]

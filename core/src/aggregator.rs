@@ -36,7 +36,7 @@ use crate::{
     clock::{OptionalTick, TickRate, TimeScale, nanos_from_duration},
     declaration::{CoveredOutcomes, EventInfo},
     event::{EventId, Unit},
-    record::{Kind, MAX_PAYLOAD, Outcome, Record},
+    record::{Kind, MAX_PAYLOAD, Record},
     repr::{Repr, StoredSample},
     sla::LimitError,
     spans::{
@@ -191,8 +191,8 @@ struct SpanOrigin {
     tag: Option<u64>,
     /// The number of the ring or thread that the record came from, as passed by the caller.
     source: u16,
-    /// How the span ended. `None` if the sample is of no span.
-    outcome: Option<Outcome>,
+    /// The kind of the record that has the sample, which shows how a span ended.
+    kind: Kind,
     /// Whether the sample is of a span whose tag is not known. If the table of open spans later
     /// gets its START, the tag is added to the exemplar.
     awaits_tag: bool,
@@ -202,7 +202,7 @@ impl SpanOrigin {
     /// Returns whether the sample is of a span that ended with another outcome than `Ok`.
     #[inline(always)]
     const fn has_failed(&self) -> bool {
-        matches!(self.outcome, Some(Outcome::Error | Outcome::Cancelled))
+        matches!(self.kind, Kind::EndError | Kind::EndCancelled)
     }
 }
 
@@ -427,17 +427,11 @@ impl<S: Storage> Aggregator<S> {
         left: usize,
     ) -> bool {
         let (ticks, payload, kind) = (record.ticks(), record.payload(), record.kind());
-        let mut origin =
-            SpanOrigin { start: ticks, tag: None, source, outcome: None, awaits_tag: false };
+        let mut origin = SpanOrigin { start: ticks, tag: None, source, kind, awaits_tag: false };
         let value = match (unit, kind) {
             (Unit::Time, Kind::EndOk | Kind::EndError | Kind::EndCancelled) => {
-                let outcome = match kind {
-                    Kind::EndError => Outcome::Error,
-                    Kind::EndCancelled => Outcome::Cancelled,
-                    _ => Outcome::Ok,
-                };
-                self.state(row).outcomes[outcome as usize - Outcome::Ok as usize].increment();
-                origin.outcome = Some(outcome);
+                let outcome = kind as usize - Kind::EndOk as usize;
+                self.state(row).outcomes[outcome].increment();
                 origin.start = ticks.wrapping_sub(payload);
                 origin.tag = self.end_span(row, origin.start);
                 origin.awaits_tag = origin.tag.is_none();
@@ -467,12 +461,10 @@ impl<S: Storage> Aggregator<S> {
         };
         self.note_activity(row, ticks);
         let weighted = value.and_then(|value| Self::weigh(value, record.sampling()));
-        match weighted {
-            Some(weighted) if origin.has_failed() => {
-                self.add_failed_span(row, weighted, ticks, &origin);
-            }
-            Some(weighted) => self.add_sample(row, weighted, ticks, &origin),
-            None => self.counters.saturated += 1,
+        if let Some(weighted) = weighted {
+            self.add_sample(row, weighted, ticks, &origin);
+        } else {
+            self.counters.saturated += 1;
         }
         weighted.is_some()
     }

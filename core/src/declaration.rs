@@ -30,7 +30,7 @@ pub struct EventInfo {
     /// [`Threshold::error_rate`] creates. `None` means that any share is allowed.
     ///
     /// [`Aggregator::set_limits`](crate::Aggregator::set_limits) replaces this limit too.
-    pub max_error_rate: Option<Threshold>,
+    pub max_error_rate: Option<&'static Threshold>,
     /// The longest time that may pass, by their ticks, from one record of the event to the next
     /// (other than a record of the wrong kind). A longer silence is a violation. `None` means that
     /// any silence is allowed.

@@ -21,7 +21,9 @@
 //!   that window. It is found by nearest rank, without interpolation. It is exact while the
 //!   [`Storage`] still keeps all samples of the window. Otherwise, and where a correction for
 //!   coordinated omission adds samples, it is estimated, from a histogram if the storage has one.
-//!   [`Summary::accuracy`] states the error.
+//!   [`Summary::accuracy`] states the error. "Exact" is about the recorded samples and their weights;
+//!   occurrences that sampling did not draw are not among them. A [`ConfidenceInterval`] shows how
+//!   far the true percentile may be away.
 //!
 //! # Examples
 //!
@@ -106,6 +108,7 @@ pub use self::{
     },
     spans::{exemplars::Exemplar, in_flight::OpenSpan, pairing::Pairing},
     statistics::{
+        confidence::ConfidenceInterval,
         fixed_point::FixedPoint,
         histogram::{
             self, Bucket, Histogram,

@@ -1,5 +1,7 @@
-//! What is computed from samples: windows, moments, quantiles and summaries.
+//! What is computed from samples: windows, moments, quantiles with their confidence
+//! intervals, and summaries.
 
+pub(crate) mod confidence;
 pub(crate) mod fixed_point;
 pub mod histogram;
 pub(crate) mod moments;

@@ -208,7 +208,11 @@ impl<C: Count, R: Repr> Run<C, R> {
                         _ => threshold.min_samples(*min_samples),
                     };
                     let limits_errors = limit % 4 == 0;
-                    if limits_errors { Limit::Errors(threshold) } else { Limit::Quantile(threshold) }
+                    if limits_errors {
+                        Limit::Errors(threshold)
+                    } else {
+                        Limit::Quantile(threshold)
+                    }
                 };
                 let limits: Vec<_> = limits.iter().map(limit).collect();
                 // Limits that are refused leave the previous limits in place.

@@ -3,7 +3,9 @@
 use std::{fmt::Write, sync::OnceLock, time::Duration};
 
 use arbitrary::Arbitrary;
-use tailwatch::{Collector, EventId, EventInfo, Limit, MinSamples, Trading, Unit, parse_limits};
+use tailwatch::{
+    Collector, EventId, EventInfo, Limit, MinSamples, Threshold, Trading, Unit, parse_limits,
+};
 
 #[derive(Debug, Arbitrary)]
 enum Input<'a> {
@@ -29,12 +31,13 @@ enum Value<'a> {
     Raw(&'a str),
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "event",
     "quantile",
     "limit",
     "window",
     "min_samples",
+    "max_error_rate",
     "max_silence",
     "evnet",
     "labels",
@@ -117,6 +120,25 @@ fn duration_text(duration: Duration) -> String {
     format!("{}s {}ns", duration.as_secs(), duration.subsec_nanos())
 }
 
+/// Returns the text of a limit's window, minimum number of samples and delays.
+fn text_of_conditions(threshold: &Threshold) -> String {
+    let mut text = String::new();
+    // A delay of 0 cannot be written. Without the key, it is 0.
+    let raise = Some(threshold.raise_after).filter(|delay| !delay.is_zero());
+    for (key, delay) in [("raise_after", raise), ("clear_after", threshold.clear_after)] {
+        if let Some(delay) = delay {
+            let _ = writeln!(text, "{key} = {:?}", duration_text(delay));
+        }
+    }
+    let min_samples = match threshold.min_samples {
+        MinSamples::Count(count) => count.to_string(),
+        MinSamples::Auto => "'auto'".to_owned(),
+    };
+    let window = duration_text(threshold.window);
+    let _ = write!(text, "window = {window:?}\nmin_samples = {min_samples}");
+    text
+}
+
 /// Returns the text of valid limits.
 fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
     let mut text = String::new();
@@ -133,25 +155,15 @@ fn text_of_limits(limits: &[(EventId, Limit)]) -> String {
                     }
                     _ => threshold.max.to_string(),
                 };
-                // A delay of 0 cannot be written. Without the key, it is 0.
-                let raise = Some(threshold.raise_after).filter(|delay| !delay.is_zero());
-                for (key, delay) in [("raise_after", raise), ("clear_after", threshold.clear_after)]
-                {
-                    if let Some(delay) = delay {
-                        let _ = writeln!(text, "{key} = {:?}", duration_text(delay));
-                    }
-                }
-                let min_samples = match threshold.min_samples {
-                    MinSamples::Count(count) => count.to_string(),
-                    MinSamples::Auto => "'auto'".to_owned(),
-                };
-                writeln!(
-                    text,
-                    "quantile = \"{}\"\nlimit = {limit}\nwindow = {:?}\nmin_samples = {}",
-                    threshold.quantile,
-                    duration_text(threshold.window),
-                    min_samples,
-                )
+                let quantile = threshold.quantile;
+                let conditions = text_of_conditions(threshold);
+                writeln!(text, "quantile = \"{quantile}\"\nlimit = {limit}\n{conditions}")
+            }
+            Limit::Errors(threshold) => {
+                let ppm = threshold.max_error_ppm();
+                let percent = format!("{}.{:04}%", ppm / 10_000, ppm % 10_000);
+                let conditions = text_of_conditions(threshold);
+                writeln!(text, "max_error_rate = {percent:?}\n{conditions}")
             }
             Limit::Silence(length) => writeln!(text, "max_silence = {:?}", duration_text(*length)),
         };

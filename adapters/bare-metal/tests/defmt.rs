@@ -96,6 +96,7 @@ fn the_lists_below_contain_every_public_type() {
 #[test]
 fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::Aggregator<&mut Memory>>();
+    can_be_logged::<tailwatch_core::ConfidenceInterval>();
     can_be_logged::<tailwatch_core::ConfigError>();
     can_be_logged::<tailwatch_core::Counters>();
     can_be_logged::<tailwatch_core::DistributionData<'_>>();

@@ -282,10 +282,11 @@ impl Collector {
     }
 
     /// Returns a description for people, one fact per line: the settings and where each came from,
-    /// the limits, the sampling, the clock, the memory, the core and priority of the drain's
-    /// thread, and how many spans per second each thread can record without a loss while the drain
-    /// pauses for [`Builder::max_period`](crate::Builder::max_period). The memory that is in use
-    /// and what it may grow to are listed separately.
+    /// the limits, the sampling, the clock, what a span costs its thread
+    /// ([`Health::record_ns`](crate::Health::record_ns)) and the drain, the memory, the core and
+    /// priority of the drain's thread, and how many spans per second each thread can record without
+    /// a loss while the drain pauses for [`Builder::max_period`](crate::Builder::max_period). The
+    /// memory that is in use and what it may grow to are listed separately.
     ///
     /// The format may change in any release.
     pub fn explain(&self) -> String {

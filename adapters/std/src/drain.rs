@@ -24,6 +24,7 @@ pub(crate) mod poll_interval;
 mod positions;
 mod publisher;
 mod readers;
+mod record_cost;
 pub(crate) mod sampling;
 mod storage;
 mod thread_names;
@@ -121,7 +122,7 @@ impl Drain {
         let (max_period, every_set, tag_names) =
             (setup.max_period, setup.every_set, setup.tag_names);
         let clock = pool.clock();
-        let record_ns = overhead::record_ns(clock);
+        let record_ns = record_cost::record_ns(clock);
         let clocks = Clocks::start(clock);
         let started = *clocks.now();
         let storage = Boxed::new(&shape);
@@ -237,7 +238,9 @@ impl Drain {
             enabled: self.pool.gate().is_enabled(),
             unlisted: self.readers.unlisted.by_name(),
             sampling: lock(self.coverage.sampler()).thinned().map(share_by_name).collect(),
-            overhead_ratio: self.coverage.overhead_ratio(),
+            overhead_ratio: self.coverage.overhead().ratio(),
+            record_ns: self.coverage.overhead().record_ns(),
+            drain_ns: self.coverage.overhead().drain_ns(),
             memory_bytes,
             reserved_bytes: reserved_bytes(&self.aggregator.shape(), self.pool.lane_count()) as u64,
             ..Health::default()

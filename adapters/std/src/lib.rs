@@ -173,10 +173,10 @@ mod warning;
 
 pub use tailwatch_core;
 pub use tailwatch_core::{
-    Accuracy, AnyEvent, Bucket, CapacityError, Clock, ConfigError, CoveredOutcomes, DiscardReason,
-    Event, EventId, EventInfo, FixedPoint, Kind, Limit, LimitError, MAX_PAYLOAD, MinSamples,
-    Outcome, Outcomes, ParseQuantileError, Quantile, Record, SlaState, Summary, Threshold,
-    TickRate, Token, Trading, Unit, WindowSpec, tag_of,
+    Accuracy, AnyEvent, Bucket, CapacityError, Clock, ConfidenceInterval, ConfigError,
+    CoveredOutcomes, DiscardReason, Event, EventId, EventInfo, FixedPoint, Kind, Limit, LimitError,
+    MAX_PAYLOAD, MinSamples, Outcome, Outcomes, ParseQuantileError, Quantile, Record, SlaState,
+    Summary, Threshold, TickRate, Token, Trading, Unit, WindowSpec, tag_of,
 };
 pub use tailwatch_macros::measure;
 #[doc(hidden)]

@@ -4,6 +4,7 @@ pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
 mod histogram;
+mod interval;
 pub(crate) mod json;
 pub(crate) mod memory;
 pub(crate) mod merge;

@@ -29,9 +29,12 @@ fn kinds_of(work: impl FnOnce()) -> Vec<Kind> {
     assert_eq!(outcomes.ok, count(Kind::EndOk));
     assert_eq!(outcomes.error, count(Kind::EndError));
     assert_eq!(outcomes.cancelled, count(Kind::EndCancelled));
-    // A span has a latency whatever its outcome.
-    let ended = outcomes.ok + outcomes.error + outcomes.cancelled;
-    assert_eq!(collector.total(EVENT).unwrap().map_or(0, |total| total.count), ended);
+    // A failed span has a latency, too, but apart from those that succeeded.
+    assert_eq!(collector.total(EVENT).unwrap().map_or(0, |total| total.count), outcomes.ok);
+    let report = collector.report();
+    let failed = report.event(EVENT.id()).unwrap().failed.as_ref();
+    let count = failed.map_or(0, |failed| failed.summary.count);
+    assert_eq!(count, outcomes.error + outcomes.cancelled);
     kinds
 }
 

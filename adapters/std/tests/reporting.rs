@@ -227,8 +227,9 @@ fn a_trace_has_a_row_for_each_record() {
     assert_eq!(fields, expected);
     assert_eq!((rows[3][3], rows[4][3]), ("5", "3000"));
     assert_eq!(rows[1][2], rows[2][2], "START and END have the same start time");
-    let max = collector.total(Trading::OrderPlacement).unwrap().unwrap().max;
-    assert_eq!(rows[2][3], max.to_string());
+    let report = collector.report();
+    let failed = report.event(Trading::OrderPlacement).unwrap().failed.as_ref().unwrap();
+    assert_eq!(rows[2][3], failed.summary.max.to_string());
 }
 
 #[cfg(unix)]

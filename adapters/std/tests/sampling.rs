@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use support::{Tally, in_turn, spin, until, without_hanging};
 use tailwatch::{
-    Accuracy, Collector, Event, EventId, Sampling, SamplingError, Trading, measure,
+    Accuracy, Collector, Event, EventId, Health, Sampling, SamplingError, Trading, measure,
     record_duration, record_value,
 };
 
@@ -208,7 +208,11 @@ fn the_overhead_ratio_is_known_from_the_start() {
         spin(Duration::from_micros(5));
     }
     collector.flush();
-    let ratio = collector.health().overhead_ratio;
+    let Health { overhead_ratio: ratio, record_ns, drain_ns, .. } = collector.health();
+    assert!(record_ns > 0.0 && drain_ns > 0.0, "{record_ns}, {drain_ns}");
+    let explained = collector.explain();
+    assert!(explained.contains("\ncost: a span takes about "), "{explained}");
+    assert!(explained.contains(" ns together\n"), "{explained}");
     // A span takes at least 5 µs, of which recording and draining it take about 20 to 500 ns.
     assert!(ratio > 0.0005 && ratio < 0.5, "{ratio}");
 }

@@ -582,7 +582,7 @@ fn the_explanation_names_each_setting_and_its_origin() {
     let clock = collector.report().clock.unwrap();
     assert!(explained.contains(&format!("clock: {}, ", clock.source)), "{explained}");
     assert!(explained.contains(&format!("{} Hz", clock.hz)), "{explained}");
-    for word in ["limits: ", "(declared)", "memory: ", "cores: "] {
+    for word in ["limits: ", "(declared)", "cost: ", "memory: ", "cores: "] {
         assert!(explained.contains(word), "{word:?} is not in\n{explained}");
     }
     collector.stop();

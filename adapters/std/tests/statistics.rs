@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use support::{Log, Seen, in_thread, in_turn, spin};
 use tailwatch::{
-    Accuracy, Collector, Event, EventInfo, Kind, Outcome, Quantile, Trading, events,
-    measure_tagged, record_duration, record_end, record_start_tagged, record_value,
+    Accuracy, Bucket, Collector, ConfidenceInterval, Event, EventInfo, Kind, Outcome, Quantile,
+    Report, Sampling, Summary, Trading, events, measure_tagged, record_duration, record_end,
+    record_start_tagged, record_value,
 };
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -216,6 +217,133 @@ fn any_quantile_is_exact_or_estimated_within_its_error() {
     }
 }
 
+/// Returns the JSON of an event's intervals since the start.
+fn intervals_in_json(report: &Report, event: impl Event) -> serde_json::Value {
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    let mut events = json["events"].as_array().unwrap().iter();
+    events.find(|of| of["id"] == event.id().get()).unwrap()["total"]["interval"].clone()
+}
+
+#[test]
+fn an_interval_has_samples_as_bounds_or_those_of_buckets_and_the_same_in_json() {
+    let _turn = in_turn();
+    let collector = Collector::builder().ring_capacity(65_536).start().unwrap();
+    collector.register_thread("main").unwrap();
+    for count in [5, 300, 500, 20_000] {
+        let before = collector.total(Trading::QueueBacklog).unwrap().map_or(0, |all| all.count);
+        (before + 1..=count).rev().for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        let report = collector.report();
+        let total = report.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap();
+        let is_exact = total.summary.accuracy == Accuracy::Exact;
+        assert_eq!(is_exact, count <= 512);
+        let json = intervals_in_json(&report, Trading::QueueBacklog);
+        for (key, quantile) in [
+            ("p50", Quantile::P50),
+            ("p95", Quantile::P95),
+            ("p99", Quantile::P99),
+            ("p99_9", Quantile::P99_9),
+        ] {
+            let found = total.interval(quantile).unwrap();
+            assert_eq!(json[key], serde_json::json!([found.low, found.high]), "{count} {key}");
+            // Every sample equals its rank.
+            let ranks = ConfidenceInterval::of_ranks(quantile, count);
+            if is_exact {
+                assert_eq!(found, ranks, "{count} {key}");
+                continue;
+            }
+            let bucket = |rank: Option<u64>| {
+                let is_in =
+                    |bucket: &Bucket| (bucket.above + 1..=bucket.up_to).contains(&rank.unwrap());
+                total.buckets().find(is_in).unwrap()
+            };
+            assert_eq!(found.low, Some(bucket(ranks.low).above + 1));
+            assert_eq!(found.high, Some(bucket(ranks.high).up_to.min(count)));
+        }
+        assert!(json["p99_9"][1].is_null() == (count < 3_688), "{json}");
+    }
+}
+
+#[test]
+fn the_difference_of_two_reports_has_the_intervals_of_the_samples_in_between() {
+    let _turn = in_turn();
+    for (exact_samples, is_counted) in [(4_096, false), (0, true)] {
+        let collector = Collector::builder().ring_capacity(65_536).exact_samples(exact_samples);
+        let collector = collector.start().unwrap();
+        collector.register_thread("main").unwrap();
+        (1..=2_000).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        let before = collector.report();
+        (10_001..=11_000).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        let diff = collector.report().diff(&before).unwrap();
+        let samples = diff.event(Trading::QueueBacklog).unwrap().samples.unwrap();
+        assert_eq!(samples.accuracy == Accuracy::Exact, !is_counted);
+        let quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+        for (quantile, found) in quantiles.into_iter().zip(samples.intervals.unwrap()) {
+            let ranks = ConfidenceInterval::of_ranks(quantile, 1_000);
+            let [low, high] = [ranks.low, ranks.high].map(|rank| rank.map(|rank| 10_000 + rank));
+            if is_counted {
+                assert!(found.low <= low && found.high >= high, "{quantile}: {found:?}");
+                assert_eq!(
+                    (found.low.is_some(), found.high.is_some()),
+                    (low.is_some(), high.is_some())
+                );
+                let error = 1.022; // the width of a bucket of scale 5
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let ratio = |one: u64, other: u64| one as f64 / other as f64;
+                assert!(ratio(low.unwrap(), found.low.unwrap()) < error, "{quantile}: {found:?}");
+            } else {
+                assert_eq!(found, ConfidenceInterval { low, high }, "{quantile}");
+            }
+        }
+        collector.stop();
+    }
+}
+
+#[test]
+fn an_interval_counts_recorded_samples_and_is_absent_if_their_weights_may_differ() {
+    let _turn = in_turn();
+    let start = |exact_samples| {
+        let eighth = Sampling::Rate(0.125);
+        let collector = Collector::builder().ring_capacity(65_536).exact_samples(exact_samples);
+        let collector = collector.sampling(Trading::QueueBacklog, eighth).start().unwrap();
+        collector.register_thread("main").unwrap();
+        (1..=8_000).for_each(|n| record_value(Trading::QueueBacklog, n));
+        collector.flush();
+        collector
+    };
+    let collector = start(4_096);
+    let total =
+        |report: &Report| report.event(Trading::QueueBacklog).unwrap().total.clone().unwrap();
+    let report = collector.report();
+    let uniform = total(&report);
+    let Summary { count, estimated_total, .. } = uniform.summary;
+    assert_eq!(estimated_total, 8 * count);
+    let mut samples: Vec<u64> = uniform.buckets().map(|bucket| bucket.up_to).collect();
+    samples.sort_unstable();
+    assert_eq!(samples.len() as u64, count);
+    let at = |rank: u64| samples[usize::try_from(rank).unwrap() - 1];
+    let ranks = ConfidenceInterval::of_ranks(Quantile::P95, count);
+    let expected = ConfidenceInterval { low: ranks.low.map(at), high: ranks.high.map(at) };
+    assert_eq!(uniform.interval(Quantile::P95), Some(expected));
+    assert!(intervals_in_json(&report, Trading::QueueBacklog)["p95"].is_array());
+
+    collector.set_sampling_rate(Trading::QueueBacklog, 1.0).unwrap();
+    (1..=100).for_each(|n| record_value(Trading::QueueBacklog, n));
+    collector.flush();
+    let report = collector.report();
+    assert_eq!(total(&report).summary.accuracy, Accuracy::Exact);
+    assert_eq!(total(&report).interval(Quantile::P95), None);
+    assert!(intervals_in_json(&report, Trading::QueueBacklog).is_null());
+    drop(collector);
+
+    // A histogram does not show that all weights are equal.
+    let report = start(128).report();
+    assert_eq!(total(&report).interval(Quantile::P50), None);
+    assert!(intervals_in_json(&report, Trading::QueueBacklog).is_null());
+}
+
 #[test]
 fn the_corrected_summary_is_reported_beside_the_plain_one() {
     let _turn = in_turn();
@@ -247,6 +375,9 @@ fn the_corrected_summary_is_reported_beside_the_plain_one() {
     assert_eq!(json["events"][0]["total"]["corrected"]["count"], 200);
     assert_eq!(json["events"][0]["windows"]["60s"]["corrected"]["p95"], corrected.p95);
     assert!(json["events"][1]["total"]["corrected"].is_null());
+    let total = &json["events"][0]["total"];
+    assert!(total["interval"].is_object() && total["corrected"]["interval"].is_null());
+    assert!(total["corrected"].as_object().unwrap().contains_key("interval"));
 }
 
 #[test]

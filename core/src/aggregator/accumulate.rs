@@ -434,73 +434,45 @@ impl<S: Storage> Aggregator<S> {
         origin: &SpanOrigin,
     ) {
         let (is_future, tick) = (self.is_future(ticks), ticks.min(self.now));
+        let has_failed = origin.has_failed();
+        let is_summarized = !has_failed || self.state(row).covers_failed;
         // A tick that has left a window is late for it, even if staged samples are as old.
         let is_covered = !is_future
             && self.state(row).staged.covers(tick)
             && (!Self::COMMITS_LATE || tick >= self.first_in_all_windows());
         let mut is_late = !is_covered && self.prepare_staging(row, tick, is_future);
-
-        let shape = self.shape();
-        let StorageParts { rows, samples, .. } = self.storage.parts();
-        let state = &mut rows[row];
-        let membership =
-            if is_future { Membership::NONE } else { Membership::new(tick, state.staged.slices) };
-        let buffer = (row * shape.samples, shape.samples);
-        let is_staged = stage::<S>(state, samples, buffer, weighted, membership);
-        let is_slow = !is_staged && self.finish_staging(row, weighted, origin);
-        is_late |= !is_future && self.tally(row, weighted, tick, origin.has_failed());
+        let is_slow = if is_summarized {
+            let shape = self.shape();
+            let StorageParts { rows, samples, .. } = self.storage.parts();
+            let state = &mut rows[row];
+            let membership = if is_future {
+                Membership::NONE
+            } else {
+                Membership::new(tick, state.staged.slices)
+            };
+            let buffer = (row * shape.samples, shape.samples);
+            let is_staged = stage::<S>(state, samples, buffer, weighted, membership);
+            !is_staged && self.finish_staging(row, weighted, origin)
+        } else {
+            !S::ABSENT.slowest
+                && self.add_exemplar(row, weighted.value(), (!is_future).then_some(tick), origin)
+        };
+        is_late |= !is_future && self.tally(row, weighted, tick, has_failed);
         if is_future {
             self.counters.clock_anomalies += 1;
             self.commit_staged(row, false);
         }
         self.counters.late += u64::from(is_late);
         // What only few samples need follows.
+        if has_failed && self.shape().failed > 0 {
+            self.add_to_failed(row, weighted, (!is_future).then_some(tick));
+        }
         if !S::ABSENT.corrected && self.state(row).corrected > 0 {
-            self.correct(row, weighted, (!is_future).then_some(tick), false);
+            self.correct(row, weighted, (!is_future).then_some(tick), !is_summarized);
         }
         if is_slow && origin.awaits_tag {
             self.in_flight().await_tag(row_number(row), origin.start);
         }
-    }
-
-    /// Counts a sample in the limits of the event in `row`. Returns whether the sample is too old
-    /// for the window of at least one of them. `tick` is the tick of the sample's record: of a
-    /// span, that of its END. `has_failed` is whether it is of a failed span.
-    #[inline(always)]
-    pub(super) fn tally(
-        &mut self,
-        row: usize,
-        weighted: WeightedSample,
-        tick: u64,
-        has_failed: bool,
-    ) -> bool {
-        if S::ABSENT.limits {
-            return false;
-        }
-        let per_rule = self.shape().limit_slices;
-        let StorageParts { rows, limits, tallies, .. } = self.storage.parts();
-        // The rules of an event form a list: each contains the number of the next one, counted from
-        // 1; 0 ends the list.
-        let (mut next, mut is_late) = (rows[row].first_rule, false);
-        let ignores_failed = has_failed && !rows[row].covers_failed;
-        while let Some(index) = usize::from(next).checked_sub(1) {
-            let rule = &limits[index];
-            match rule.window.slice_index(tick) {
-                Some(slice) => {
-                    let exceeds =
-                        weighted.value() > rule.max_value || has_failed && rule.limits_errors;
-                    let is_ignored = ignores_failed && !rule.limits_errors;
-                    // That a span failed fast says nothing about how long the work takes.
-                    if exceeds || !is_ignored {
-                        let tally = &mut tallies[index * per_rule + slice];
-                        tally.add(exceeds, is_ignored, weighted.sampling());
-                    }
-                }
-                None => is_late = true,
-            }
-            next = rule.next;
-        }
-        is_late
     }
 
     /// Commits what is staged for the event in `row`, except for a batch that may become mixed, and
@@ -594,6 +566,7 @@ impl<S: Storage> Aggregator<S> {
 /// Creates the exemplar of a sample. `value` is in internal units.
 pub(super) fn new_exemplar(value: u64, origin: &SpanOrigin) -> Exemplar {
     let exemplar = Exemplar::new(value, origin.start, origin.tag, origin.source);
-    let exemplar = origin.outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
+    let outcome = origin.kind.outcome();
+    let exemplar = outcome.map_or(exemplar, |outcome| exemplar.with_outcome(outcome));
     if origin.awaits_tag { exemplar.awaiting_tag() } else { exemplar }
 }

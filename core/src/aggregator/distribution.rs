@@ -3,6 +3,7 @@
 use crate::{
     repr::{Repr, Wide, samples::Samples},
     statistics::{
+        confidence::ConfidenceInterval,
         histogram::{self, Bucket, buckets::Buckets, count::Count},
         moments::Moments,
         quantile::Quantile,
@@ -56,12 +57,56 @@ impl<'a, R: Repr> Distribution<'a, R> {
     pub fn quantile(&self, quantile: Quantile) -> Option<(u64, Accuracy)> {
         match self.data {
             DistributionData::Exact(samples) => {
-                let value = select::quantile_by_bisection(&samples.iter(), quantile)?;
+                let value = select::quantile(&samples.iter(), quantile)?;
                 Some((self.converter.value(value), Accuracy::Exact))
             }
             DistributionData::Counted { buckets, moments, counts, .. } => {
-                let [estimate] = histogram::estimate(buckets, &moments, counts, &[quantile]);
+                let rank = quantile.rank(moments.weight());
+                let [estimate] = histogram::estimate(buckets, &moments, counts, [rank]);
                 (moments.count() > 0).then(|| self.converter.estimate(estimate))
+            }
+        }
+    }
+
+    /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers. It
+    /// follows from the ranks of [`ConfidenceInterval::of_ranks`], where n is the number of
+    /// recorded samples, not their weight.
+    ///
+    /// With [`DistributionData::Exact`], its bounds are samples. With a histogram, they are the
+    /// outer bounds of the buckets that contain these samples, narrowed by the smallest and the
+    /// largest sample; if counters are saturated, they are those of all the buckets that may
+    /// contain them.
+    ///
+    /// Returns `None` if there are no samples, or if some samples may have another
+    /// [weight](crate::WeightedSample::weight) than others: the method then does not apply. With a
+    /// histogram, this is so unless every sample has the weight 1, because buckets do not show
+    /// which weights make up their count.
+    ///
+    /// Takes as much time as [`quantile`](Self::quantile) for each bound. With
+    /// [`DistributionData::Exact`], it is linear in the number of samples if they are sorted.
+    ///
+    /// The samples must be independent, which consecutive latencies are not: see
+    /// [`ConfidenceInterval`].
+    pub fn interval(&self, quantile: Quantile) -> Option<ConfidenceInterval> {
+        // Converting never swaps two values, so the converted bounds are bounds, too.
+        let convert = |value| self.converter.value(value);
+        match self.data {
+            DistributionData::Exact(samples) => {
+                let (n, sampling) = select::count_and_sampling(samples.iter())?;
+                let at =
+                    |rank: u64| select::at_rank(&samples.iter(), rank << sampling).map(convert);
+                Some(ConfidenceInterval::of_ranks(quantile, n).map(at, at))
+            }
+            DistributionData::Counted { buckets, moments, counts, .. } => {
+                if moments.count() == 0 || moments.weight() != moments.count() {
+                    return None;
+                }
+                let at = |rank| {
+                    let [estimate] = histogram::estimate(buckets, &moments, counts, [rank]);
+                    [estimate.least, estimate.most].map(convert)
+                };
+                let ranks = ConfidenceInterval::of_ranks(quantile, moments.count());
+                Some(ranks.map(|rank| Some(at(rank)[0]), |rank| Some(at(rank)[1])))
             }
         }
     }
@@ -76,12 +121,13 @@ impl<'a, R: Repr> Distribution<'a, R> {
                 moments.add_all(samples.iter());
                 let mut found = [0; QUANTILES.len()];
                 for (found, quantile) in found.iter_mut().zip(QUANTILES) {
-                    *found = select::quantile_by_bisection(&samples.iter(), quantile)?;
+                    *found = select::quantile(&samples.iter(), quantile)?;
                 }
                 Some(converter.summary(&moments, &found, Accuracy::Exact, coverage))
             }
             DistributionData::Counted { buckets, moments, counts, .. } => {
-                let estimates = histogram::estimate(buckets, &moments, counts, &QUANTILES);
+                let ranks = QUANTILES.map(|quantile| quantile.rank(moments.weight()));
+                let estimates = histogram::estimate(buckets, &moments, counts, ranks);
                 let (found, accuracy) =
                     (estimates.map(|estimate| estimate.value), converter.accuracy(&estimates));
                 (moments.count() > 0)

@@ -24,45 +24,16 @@ use crate::{
 };
 
 impl<S: Storage> Aggregator<S> {
-    /// Adds the sample of a failed span of the event in `row`. `ticks` is the tick of its END.
-    ///
-    /// As in [`add_sample`](Self::add_sample), the sample belongs to the windows that contain its
-    /// tick, and to the total only if it is from the future.
+    /// Adds a failed span of the event in `row` to the summary of its failed spans: to the total,
+    /// and to the slices that contain `tick`.
     #[cold]
     #[inline(never)]
-    pub(super) fn add_failed_span(
+    pub(super) fn add_to_failed(
         &mut self,
         row: usize,
         weighted: WeightedSample,
-        ticks: u64,
-        origin: &SpanOrigin,
+        tick: Option<u64>,
     ) {
-        let tick = (!self.is_future(ticks)).then_some(ticks.min(self.now));
-        if !S::ABSENT.failed && self.shape().failed > 0 {
-            self.add_to_failed(row, weighted, tick);
-        }
-        if self.state(row).covers_failed {
-            self.add_sample(row, weighted, ticks, origin);
-            return;
-        }
-        if let Some(tick) = tick {
-            let is_late = self.tally(row, weighted, tick, true);
-            self.counters.late += u64::from(is_late || tick < self.first_in_all_windows());
-        } else {
-            self.counters.clock_anomalies += 1;
-        }
-        let is_slow = !S::ABSENT.slowest && self.add_exemplar(row, weighted.value(), tick, origin);
-        if !S::ABSENT.corrected && self.state(row).corrected > 0 {
-            self.correct(row, weighted, tick, true);
-        }
-        if is_slow && origin.awaits_tag {
-            self.in_flight().await_tag(row_number(row), origin.start);
-        }
-    }
-
-    /// Adds a failed span of the event in `row` to the summary of its failed spans: to the total,
-    /// and to the slices that contain `tick`.
-    fn add_to_failed(&mut self, row: usize, weighted: WeightedSample, tick: Option<u64>) {
         let mut failed = usize::from(self.state(row).failed);
         if failed == 0 {
             failed = self.shape().first_failed_row() + self.failed_rows;
@@ -82,7 +53,9 @@ impl<S: Storage> Aggregator<S> {
     /// Inserts a failed span of the event in `row` into the lists of exemplars in which it belongs:
     /// that of the total, and those of the slices that contain `tick`. Returns whether there may be
     /// such a list.
-    fn add_exemplar(
+    #[cold]
+    #[inline(never)]
+    pub(super) fn add_exemplar(
         &mut self,
         row: usize,
         value: u64,

@@ -1,4 +1,4 @@
-//! Sets the limits of events, evaluates them, and reports their states.
+//! Sets the limits of events, counts samples in them, evaluates them, and reports their states.
 //!
 //! A limit on a quantile is stored as a [`Rule`]. The rules of all events are in one array. Those
 //! of an event form a linked list: the event's state contains the number of its first rule, and
@@ -21,6 +21,7 @@ use crate::{
         Limit, LimitError, SlaState, SlaStatus, StatusChange, Threshold,
         rule::{NO_RULE, Rule, Silence, Tally, impossible_delay, window_for},
     },
+    statistics::select::WeightedSample,
     storage::{
         Storage, StorageParts,
         row::StorageExt,
@@ -51,8 +52,9 @@ impl<S: Storage> Aggregator<S> {
         let limits = if room == 0 { &[] } else { info.limits };
         let errors = if room == 0 { None } else { info.max_error_rate };
         let thresholds = limits.iter().copied().map(Limit::Quantile);
-        let limits =
-            thresholds.chain(errors.map(Limit::Errors)).chain(info.max_silence.map(Limit::Silence));
+        let limits = thresholds
+            .chain(errors.copied().map(Limit::Errors))
+            .chain(info.max_silence.map(Limit::Silence));
         self.replace_limits(info.id, &limits)
     }
 
@@ -234,6 +236,46 @@ impl<S: Storage> Aggregator<S> {
         let others = rules.iter().take(used_rules).filter(is_other).count();
         let needed = others + limits.clone().filter_map(Limit::threshold).count();
         if needed > room { Err(LimitError::NoRoom { room }) } else { Ok(()) }
+    }
+
+    /// Counts a sample in the limits of the event in `row`. Returns whether the sample is too old
+    /// for the window of at least one of them. `tick` is the tick of the sample's record: of a
+    /// span, that of its END. `has_failed` is whether it is of a failed span.
+    #[inline(always)]
+    pub(super) fn tally(
+        &mut self,
+        row: usize,
+        weighted: WeightedSample,
+        tick: u64,
+        has_failed: bool,
+    ) -> bool {
+        if S::ABSENT.limits {
+            return false;
+        }
+        let per_rule = self.shape().limit_slices;
+        let StorageParts { rows, limits, tallies, .. } = self.storage.parts();
+        // The rules of an event form a list: each contains the number of the next one, counted from
+        // 1; 0 ends the list.
+        let (mut next, mut is_late) = (rows[row].first_rule, false);
+        let ignores_failed = has_failed && !rows[row].covers_failed;
+        while let Some(index) = usize::from(next).checked_sub(1) {
+            let rule = &limits[index];
+            match rule.window.slice_index(tick) {
+                Some(slice) => {
+                    let exceeds =
+                        weighted.value() > rule.max_value || has_failed && rule.limits_errors;
+                    let is_ignored = ignores_failed && !rule.limits_errors;
+                    // That a span failed fast says nothing about how long the work takes.
+                    if exceeds || !is_ignored {
+                        let tally = &mut tallies[index * per_rule + slice];
+                        tally.add(exceeds, is_ignored, weighted.sampling());
+                    }
+                }
+                None => is_late = true,
+            }
+            next = rule.next;
+        }
+        is_late
     }
 
     /// Evaluates all limits. Calls `changed` for each violation that was raised or cleared. Call

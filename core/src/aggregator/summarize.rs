@@ -388,9 +388,10 @@ impl<S: Storage> Aggregator<S> {
             *found = [estimate.value; QUANTILES.len()];
             return Accuracy::WithinPpm(converter.error_ppm(&estimate));
         }
+        let ranks = quantiles.map(|quantile| quantile.rank(moments.weight()));
         if !S::Repr::IS_COMPACT {
             let (_, counts) = self.sum_bucket_counts(selection);
-            let estimates = histogram::estimate(buckets, moments, counts, quantiles);
+            let estimates = histogram::estimate(buckets, moments, counts, ranks);
             *found = estimates.map(|estimate| estimate.value);
             return converter.accuracy(&estimates);
         }
@@ -400,7 +401,7 @@ impl<S: Storage> Aggregator<S> {
         histogram::estimate_each(
             buckets,
             moments,
-            quantiles,
+            ranks,
             |ranks| self.locate_ranks(selection, ranks),
             |number, estimate| {
                 found[number] = estimate.value;
@@ -470,8 +471,9 @@ impl<S: Storage> Aggregator<S> {
             return (summary, Distribution { converter, data: DistributionData::Exact(samples) });
         }
         let buckets = self.shape().buckets(selection.unit);
+        let ranks = QUANTILES.map(|quantile| quantile.rank(moments.weight()));
         let (first, counts) = self.sum_bucket_counts(selection);
-        let estimates = histogram::estimate(buckets, &moments, counts, &QUANTILES);
+        let estimates = histogram::estimate(buckets, &moments, counts, ranks);
         let found = estimates.map(|estimate| estimate.value);
         let summary = converter.summary(&moments, &found, converter.accuracy(&estimates), coverage);
         let data = DistributionData::Counted { buckets, moments, first, counts };

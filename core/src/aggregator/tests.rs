@@ -1,6 +1,7 @@
 extern crate std;
 
 mod delays;
+mod failed_spans;
 mod lost_ends;
 mod representations;
 mod set_up;

@@ -27,7 +27,7 @@ use super::{Aggregator, SpanOrigin, accumulate::stage};
 use crate::{
     clock::OptionalTick,
     event::Unit,
-    record::{Outcome, Record},
+    record::{Kind, Record},
     repr::Repr,
     sla::rule::NO_RULE,
     statistics::{histogram::count::Count, sample_buffer::Membership},
@@ -115,8 +115,8 @@ impl<S: Storage> Aggregator<S> {
             // recorded between its START and END.
             let origin = || {
                 let tag = (!S::ABSENT.in_flight).then_some(start.payload());
-                let (outcome, awaits_tag) = (Some(Outcome::Ok), tag.is_none());
-                SpanOrigin { start: start.ticks(), tag, source, outcome, awaits_tag }
+                let (kind, awaits_tag) = (Kind::EndOk, tag.is_none());
+                SpanOrigin { start: start.ticks(), tag, source, kind, awaits_tag }
             };
             if S::Repr::IS_COMPACT {
                 self.add_sample(row, weighted, ended, &origin());

@@ -142,7 +142,8 @@ impl<C: Count, A: AsRef<[C]>> Histogram<C, A> {
         (self.moments.count() > 0).then(|| {
             let [first, last] =
                 [self.moments.min(), self.moments.max()].map(|value| self.buckets.index(value));
-            estimate(self.buckets, &self.moments, &counts[first..=last], &quantiles)
+            let ranks = quantiles.map(|quantile| quantile.rank(self.moments.weight()));
+            estimate(self.buckets, &self.moments, &counts[first..=last], ranks)
         })
     }
 
@@ -206,7 +207,8 @@ impl<C: Count, A: AsRef<[C]> + AsMut<[C]>> Histogram<C, A> {
     }
 }
 
-/// Estimates the values at the given quantiles, which must be in ascending order.
+/// Estimates the values at the given ranks, which must be in ascending order. A rank is a weight,
+/// from 1 to that of all values.
 ///
 /// `moments` are those of all values and must not be empty. `counts` holds the counts from the
 /// bucket of the smallest value to the bucket of the largest; it is empty if there is no histogram.
@@ -214,7 +216,7 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     buckets: Buckets,
     moments: &Moments<impl Sum>,
     counts: &[C],
-    quantiles: &[Quantile; K],
+    ranks: [u64; K],
 ) -> [Estimate; K] {
     let mut estimates = [Estimate::between(moments.min(), moments.max()); K];
     // Without a histogram, only the extremes are known.
@@ -223,7 +225,7 @@ pub(crate) fn estimate<C: Count, const K: usize>(
         estimate_each(
             buckets,
             moments,
-            quantiles,
+            ranks,
             |ranks| find_buckets(counts, first, ranks),
             |number, estimate| estimates[number] = estimate,
         );
@@ -231,8 +233,8 @@ pub(crate) fn estimate<C: Count, const K: usize>(
     estimates
 }
 
-/// Estimates the values at the given quantiles, which must be in ascending order. Calls `visit`
-/// with the position of each quantile and its estimate.
+/// Estimates the values at the given ranks, which must be in ascending order. Calls `visit` with
+/// the position of each rank and the estimate.
 ///
 /// `locate` finds the buckets that contain the given ranks. It returns their indices, and the sum
 /// of the counts of all buckets.
@@ -240,12 +242,11 @@ pub(crate) fn estimate<C: Count, const K: usize>(
 pub(crate) fn estimate_each<const K: usize>(
     buckets: Buckets,
     moments: &Moments<impl Sum>,
-    quantiles: &[Quantile; K],
+    mut ranks: [u64; K],
     mut locate: impl FnMut(&[u64; K]) -> ([usize; K], u64),
     mut visit: impl FnMut(usize, Estimate),
 ) {
     let (min, max, weight) = (moments.min(), moments.max(), moments.weight());
-    let mut ranks = quantiles.map(|quantile| quantile.rank(weight));
     let (highest, counted) = locate(&ranks);
     // Some counters are saturated if weight is missing, and it may lie anywhere. The upper bounds
     // assume that all of it lies above the rank. The lower bounds assume that all of it lies below

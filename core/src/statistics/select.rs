@@ -174,16 +174,32 @@ pub fn weighted_quantiles<const K: usize>(
 }
 
 /// Returns the value at one quantile of weighted samples by nearest rank, or `None` if there are no
-/// samples. Does not reorder the samples.
-///
-/// Bisects the range of the values. This goes through the samples about 60 times at most, once for
-/// each bit of a value, and takes no extra memory.
-pub(crate) fn quantile_by_bisection(
+/// samples. Does not reorder the samples. Takes the time of [`at_rank`].
+pub(crate) fn quantile(
     samples: &(impl Iterator<Item = WeightedSample> + Clone),
     quantile: Quantile,
 ) -> Option<u64> {
     let total = samples.clone().fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()));
-    let rank = quantile.rank(total);
+    at_rank(samples, quantile.rank(total))
+}
+
+/// Returns the value at a rank of weighted samples, or `None` if there are no samples. The rank is
+/// a weight, from 1 to that of all samples. Does not reorder the samples.
+///
+/// If the samples are not in ascending order, bisects the range of the values. This goes through
+/// the samples about 60 times at most, once for each bit of a value, and takes no extra memory.
+pub(crate) fn at_rank(
+    samples: &(impl Iterator<Item = WeightedSample> + Clone),
+    rank: u64,
+) -> Option<u64> {
+    if samples.clone().is_sorted() {
+        let mut reached = 0_u64;
+        let is_at_rank = |sample: &WeightedSample| {
+            reached = reached.saturating_add(sample.weight());
+            reached >= rank
+        };
+        return samples.clone().find(is_at_rank).map(WeightedSample::value);
+    }
     let weight_up_to = |value: u64| {
         let included = samples.clone().filter(|sample| sample.value() <= value);
         included.fold(0_u64, |sum, sample| sum.saturating_add(sample.weight()))
@@ -197,6 +213,16 @@ pub(crate) fn quantile_by_bisection(
         if weight_up_to(middle) >= rank { high = middle } else { low = middle + 1 }
     }
     Some(low)
+}
+
+/// Returns the number of samples, and the [`sampling`](WeightedSample::sampling) that all of them
+/// have. `None` if there are no samples, or if some have another weight than others.
+pub(crate) fn count_and_sampling(
+    mut samples: impl Iterator<Item = WeightedSample>,
+) -> Option<(u64, u8)> {
+    let sampling = samples.next()?.sampling();
+    let count = |count, sample: WeightedSample| (sample.sampling() == sampling).then(|| count + 1);
+    Some((samples.try_fold(1, count)?, sampling))
 }
 
 #[cfg(test)]
@@ -262,11 +288,14 @@ mod tests {
                 WeightedSample::new(*value, *sampling as u8).unwrap()
             };
             let mut weighted: Vec<WeightedSample> = samples.iter().map(to_weighted).collect();
+            let in_order = |samples: &[WeightedSample]| {
+                wanted.map(|wanted| quantile(&samples.iter().copied(), wanted))
+            };
+            let bisected = in_order(&weighted);
             let found = weighted_quantiles(&mut weighted, wanted).unwrap();
             prop_assert_eq!(found, wanted.map(|quantile| by_definition(&repeated, quantile)));
-            let weighted = weighted.iter().copied();
-            let bisected = wanted.map(|quantile| quantile_by_bisection(&weighted, quantile));
             prop_assert_eq!(found.map(Some), bisected);
+            prop_assert_eq!(bisected, in_order(&weighted), "sorted");
         }
     }
 

@@ -20,7 +20,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
-    /// The quantiles are exact: each is the sample at the [nearest rank](Quantile).
+    /// The quantiles are exact: each is the sample at the [nearest rank](Quantile) among the recorded
+    /// samples, by their weight. If the event was sampled, those of all its occurrences may differ.
     Exact,
     /// The quantiles are estimated from a [histogram](crate::histogram). Each differs from the
     /// sample at the nearest rank by at most this many parts per million of that sample.
@@ -49,6 +50,11 @@ impl Accuracy {
 ///
 /// A summary always covers at least one sample. Durations are in nanoseconds, other values in the
 /// unit of their event.
+///
+/// All numbers are about the recorded samples. [`Distribution::interval`] says how far a quantile
+/// may be from that of the process that the samples come from.
+///
+/// [`Distribution::interval`]: crate::Distribution::interval
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

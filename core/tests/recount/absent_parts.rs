@@ -47,10 +47,11 @@ const WITH_EXEMPLARS: Shape = Shape { in_flight: 8, slowest: 2, samples: 0, ..WI
 /// plain numbers, and an expected interval.
 const DEMANDING: [EventInfo; 4] = {
     const LIMITS: &[Threshold] = &[Threshold::duration(Quantile::P95, Duration::from_millis(1))];
+    const ERROR_RATE: Threshold = Threshold::error_rate(100_000);
     let mut events = EVENTS;
     events[0].limits = LIMITS;
     events[1].max_silence = Some(Duration::from_secs(1));
-    events[1].max_error_rate = Some(Threshold::error_rate(100_000));
+    events[1].max_error_rate = Some(&ERROR_RATE);
     events[2].unit = Unit::One;
     events[3].expected_interval = Some(Duration::from_micros(300));
     events

@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use tailwatch_core::{
     Accuracy, Aggregator, CoveredOutcomes, DistributionData, EventId, EventInfo, Exemplar, Limit,
-    LimitError, MAX_PAYLOAD, Outcome, Quantile, Record, Repr, Scope, Shape, SlaState, SlaStatus,
-    TickRate, Unit,
+    LimitError, MAX_PAYLOAD, Outcome, Quantile, Record, Repr, Scope, Shape, SlaState, TickRate,
+    Unit,
 };
 
 use crate::{
     definitions::{Cut, Time, Widths},
-    limits::{Limits, Watched, exceeds_threshold, slices_of},
+    limits::slices_of,
     memory::Memory,
     model::{Model, Sample},
     open_spans::SpanKey,
@@ -22,7 +22,7 @@ use crate::{
 
 /// Returns the id of the event with this index. The ids are not in the order of the indices, so
 /// that a confusion of the two is noticed.
-fn id(event: usize) -> EventId {
+pub(crate) fn id(event: usize) -> EventId {
     EventId::new([7, 1, 4][event]).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn infos() -> [EventInfo; EVENTS] {
         EventInfo {
             limits: DECLARED,
             outcomes: CoveredOutcomes::Any,
-            max_error_rate: Some(DECLARED_ERROR_RATE),
+            max_error_rate: Some(&DECLARED_ERROR_RATE),
             max_silence: Some(DECLARED_SILENCE),
             ..EventInfo::new(id(1), "second")
         },
@@ -51,9 +51,9 @@ struct Running {
 
 /// An aggregator and its model, and the program that they measure.
 pub(crate) struct Harness<'a, R: Repr> {
-    setup: &'a Setup,
-    model: Model,
-    aggregator: Aggregator<Memory<u32, R>>,
+    pub(crate) setup: &'a Setup,
+    pub(crate) model: Model,
+    pub(crate) aggregator: Aggregator<Memory<u32, R>>,
     running: Vec<Running>,
     /// The spans whose STARTs have not been processed yet. Some of them have ended.
     withheld: Vec<Running>,
@@ -537,88 +537,5 @@ impl<'a, R: Repr> Harness<'a, R> {
         let (age, tag) = actual.unwrap();
         assert_eq!(age, self.model.time.nanos(self.model.now.saturating_sub(start)));
         assert!(tags.contains(&tag), "{tag} is not among {tags:?}");
-    }
-
-    fn compare_limits(&mut self) {
-        let mut statuses = vec![];
-        self.aggregator.limits(|status| statuses.push(*status));
-        let mut statuses = statuses.into_iter();
-        for event in 0..EVENTS {
-            let limits = self.model.limits[event].clone();
-            let Limits { watched, silence } = &limits;
-            for watched in watched {
-                let status = statuses.next().unwrap();
-                let expected = SlaStatus {
-                    event: id(event),
-                    limit: watched.limit,
-                    state: watched.machine.state,
-                    over: watched.over,
-                    failed: watched.failed,
-                    count: watched.count,
-                    observed: status.observed,
-                    since: watched.machine.since,
-                    raised: watched.machine.raised,
-                    cleared: watched.machine.cleared,
-                };
-                assert_eq!(status, expected);
-                self.compare_observed(event, watched, status.observed);
-            }
-            if let Some(silence) = silence {
-                let seen = self.model.seen[event];
-                let is_violated = silence.machine.state == SlaState::Violated;
-                let expected = SlaStatus {
-                    event: id(event),
-                    limit: Limit::Silence(silence.length),
-                    state: silence.machine.state,
-                    over: is_violated.into(),
-                    failed: 0,
-                    count: seen.is_some().into(),
-                    observed: seen.map(|seen| self.model.time.nanos(self.model.now - seen)),
-                    since: silence.machine.since,
-                    raised: silence.machine.raised,
-                    cleared: silence.machine.cleared,
-                };
-                assert_eq!(statuses.next(), Some(expected));
-            }
-            let states = watched.iter().map(|watched| watched.machine.state);
-            let mut states = states.chain(silence.iter().map(|silence| silence.machine.state));
-            let is_breached = states.any(|state| state == SlaState::Violated);
-            assert_eq!(self.aggregator.is_breached(id(event)), is_breached);
-        }
-        assert_eq!(statuses.next(), None);
-    }
-
-    fn compare_observed(&mut self, event: usize, watched: &Watched, actual: Option<u64>) {
-        let Watched { threshold, over, count, failed, hung, .. } = *watched;
-        if matches!(watched.limit, Limit::Errors(_)) {
-            let share = || (u128::from(over) * 1_000_000).div_ceil(count.into()) as u64;
-            assert_eq!(actual, (count > 0).then(share));
-            return;
-        }
-        // The rule has counted all samples that the summary covers if there are as many of them.
-        let members = self.model.recount(event, Some(&watched.cut));
-        let is_complete = members.weight() + hung + failed == count;
-        let covered_exceed =
-            exceeds_threshold(threshold.quantile.ppm(), over - hung - failed, members.weight());
-        let window = self.setup.windows.iter().position(|spec| spec.length == threshold.window);
-        let quantile = window.and_then(|window| {
-            self.aggregator.quantile(id(event), Scope::Window(window), threshold.quantile)
-        });
-        // An estimate is corrected if the rule knows on which side of the threshold it is.
-        let quantile = quantile.map(|(value, accuracy)| {
-            let corrected = match covered_exceed {
-                true if is_complete => value.max(threshold.max + 1),
-                false if is_complete => value.min(threshold.max),
-                _ => value,
-            };
-            members.check_quantile(threshold.quantile.ppm(), corrected, accuracy, (0, 0.0));
-            corrected
-        });
-        let exceeds = watched.quantile_exceeds_threshold();
-        // If failed spans decide, their durations are not known.
-        let quantile = quantile.filter(|value| failed == 0 || !exceeds || *value > threshold.max);
-        let oldest = self.aggregator.oldest(id(event)).map(|(age, _)| age);
-        let oldest = oldest.filter(|_| hung > 0 && exceeds);
-        assert_eq!(actual, quantile.max(oldest), "{watched:?}");
     }
 }

@@ -14,6 +14,7 @@ mod coordinated_omission;
 mod definitions;
 mod full_counters;
 mod harness;
+mod harness_limits;
 mod hostile;
 mod late_commits;
 mod limits;

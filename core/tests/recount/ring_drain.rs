@@ -148,11 +148,12 @@ impl<R: Repr> Both<R> {
     fn new(in_flight: usize, samples: usize, now: u64) -> Self {
         const LIMITS: &[Threshold] =
             &[Threshold::duration(Quantile::P95, core::time::Duration::from_millis(1))];
+        const ERROR_RATE: Threshold = Threshold::error_rate(100_000);
         let infos = [
             EventInfo { limits: LIMITS, ..EventInfo::new(id(1), "one") },
             EventInfo {
                 outcomes: CoveredOutcomes::Any,
-                max_error_rate: Some(Threshold::error_rate(100_000)),
+                max_error_rate: Some(&ERROR_RATE),
                 ..EventInfo::new(id(2), "two")
             },
             EventInfo { unit: Unit::One, ..EventInfo::new(id(3), "number") },

@@ -427,7 +427,9 @@ impl Builder {
         }
         let covers_all_outcomes = settings.outcomes.value == CoveredOutcomes::Any;
         if covers_all_outcomes {
-            events.iter_mut().for_each(|info| info.outcomes = CoveredOutcomes::Any);
+            for info in &mut events {
+                info.outcomes = CoveredOutcomes::Any;
+            }
         }
         let sampler = sampler(&events, &settings.sampling).map_err(BuildError::Sampling)?;
 

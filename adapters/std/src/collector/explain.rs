@@ -1,6 +1,6 @@
 //! The text of [`Collector::explain`](crate::Collector::explain): the settings in force and their
-//! origins, the limits, the sampling, the clock, the memory, the drain, and how many spans per
-//! second the rings can take.
+//! origins, the limits, the sampling, the clock, the cost of a span, the memory, the drain, and how
+//! many spans per second the rings can take.
 
 pub(super) mod limits;
 
@@ -20,7 +20,7 @@ use crate::{
         placement::{DrainPriority, Placement},
     },
     recording::pool::Pool,
-    report::{EventReport, Report, memory},
+    report::{EventReport, Report, health::Health, memory},
     settings::{ClockSetting, Settings, visible::Visible},
 };
 
@@ -96,6 +96,20 @@ fn spans_per_second(capacity: usize, pause: Duration) -> u128 {
     spans * 1_000_000_000 / pause.as_nanos().max(1)
 }
 
+/// Describes the cost of a span, from that of a record to the thread that writes it and to the
+/// drain, in nanoseconds. The latter is 0 if the drain has read no record yet.
+fn span_cost(record_ns: f64, drain_ns: f64) -> String {
+    // A span is two records.
+    let [record, drain] = [2.0 * record_ns, 2.0 * drain_ns];
+    let recording = format!("a span takes about {record:.0} ns, or less, to record");
+    if drain > 0.0 {
+        let sum = record + drain;
+        format!("{recording}, and {drain:.0} ns to drain at the present rate: {sum:.0} ns together")
+    } else {
+        format!("{recording}; nothing was drained yet")
+    }
+}
+
 /// Formats the text of [`InForce::explain`], whose arguments are its fields.
 struct Explanation<'a> {
     in_force: &'a InForce,
@@ -125,6 +139,7 @@ impl fmt::Display for Explanation<'_> {
         };
         writeln!(f, "recording: {recording}")?;
         self.clock(f)?;
+        self.cost(f)?;
         self.memory(f)?;
         self.cores_and_drain(f)?;
         self.sizing(f)
@@ -177,6 +192,11 @@ impl Explanation<'_> {
             "clock: {}, {why}; {} Hz, {mode}, drift {:.1} ppm",
             clock.source, clock.hz, clock.drift_ppm
         )
+    }
+
+    fn cost(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Health { record_ns, drain_ns, .. } = self.report.health;
+        writeln!(f, "cost: {}", span_cost(record_ns, drain_ns))
     }
 
     fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,6 +317,19 @@ mod tests {
         assert_eq!(spans_per_second(16_384, Duration::from_millis(100)), 81_600);
         assert_eq!(spans_per_second(131_072, Duration::from_millis(100)), 655_040);
         assert_eq!(spans_per_second(8, Duration::from_secs(1)), 3);
+    }
+
+    #[test]
+    fn the_cost_of_a_span_is_that_of_two_records_and_includes_the_drain() {
+        assert_eq!(
+            span_cost(18.4, 5.6),
+            "a span takes about 37 ns, or less, to record, and 11 ns to drain at the present rate: \
+             48 ns together"
+        );
+        assert_eq!(
+            span_cost(18.4, 0.0),
+            "a span takes about 37 ns, or less, to record; nothing was drained yet"
+        );
     }
 
     /// A burst of this size is never overwritten, wherever in the ring it begins.

@@ -156,9 +156,9 @@ impl Coverage {
         self.overhead.add_pass(time);
     }
 
-    /// Returns the share of one core that measuring takes.
-    pub(super) fn overhead_ratio(&self) -> f64 {
-        self.overhead.ratio()
+    /// Returns what measuring costs.
+    pub(super) fn overhead(&self) -> &Overhead {
+        &self.overhead
     }
 
     /// Returns the sampler.

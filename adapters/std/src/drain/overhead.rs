@@ -1,8 +1,7 @@
 //! The cost of measuring as a share of one core, for recording and the drain together.
 //!
-//! The cost of one record is measured when the collector starts: in a loop of spans that are
-//! recorded into a separate ring, with a warm cache. It therefore excludes the cache misses that
-//! recording causes in the measured program. The cost of the drain is the processor time of its own
+//! The cost of recording is the number of records times the [cost of one](super::record_cost), which
+//! is measured when the collector starts. The cost of the drain is the processor time of its own
 //! thread, and that of its passes on other threads. Reading the time of a thread is a system call.
 //! For the drain's own thread it is made only when a period ends, not in every pass.
 
@@ -12,15 +11,7 @@ use std::{
     time::Instant,
 };
 
-use tailwatch_core::{Clock, EventId, Gate, Outcome, Recorder};
-
-use crate::{
-    clock::{HostClock, nanos},
-    recording::{
-        ring_budget::{Purpose, RingBudget},
-        ring_memory::RingMemory,
-    },
-};
+use crate::clock::nanos;
 
 /// The shortest period over which the cost is averaged.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -49,7 +40,11 @@ pub(crate) struct Overhead {
     period_start: Totals,
     /// The share of one core, over the last period that has ended.
     ratio: f64,
-    /// Whether a period has ended. Until then, `ratio` covers the time since the start.
+    /// The drain's time per record in nanoseconds, over the last period that has ended and had any
+    /// records. 0 if none had.
+    drain_ns: f64,
+    /// Whether a period has ended. Until then, `ratio` and `drain_ns` cover the time since the
+    /// start.
     is_settled: bool,
 }
 
@@ -64,6 +59,7 @@ impl Overhead {
             drain: Duration::ZERO,
             period_start,
             ratio: 0.0,
+            drain_ns: 0.0,
             is_settled: false,
         }
     }
@@ -120,6 +116,9 @@ impl Overhead {
             } else {
                 0.0
             };
+            if recorded > 0.0 {
+                self.drain_ns = drained / recorded;
+            }
         }
         if is_over {
             self.is_settled = true;
@@ -135,35 +134,22 @@ impl Overhead {
         self.ratio
     }
 
+    /// Returns the cost of recording one record, in nanoseconds.
+    pub(crate) fn record_ns(&self) -> f64 {
+        self.record_ns
+    }
+
+    /// Returns the drain's processor time per record, in nanoseconds, over the last period that has
+    /// ended and had any records, or since the start if none has ended yet. 0 without records.
+    pub(crate) fn drain_ns(&self) -> f64 {
+        self.drain_ns
+    }
+
     /// Returns the ratio as [`ratio`](Self::ratio) does, or `None` until the first period has
     /// ended.
     pub(crate) fn settled_ratio(&self) -> Option<f64> {
         self.is_settled.then_some(self.ratio)
     }
-}
-
-/// Measures the cost of one record with this clock, in nanoseconds: the time of the fastest of 20
-/// rounds, divided by its records.
-pub(crate) fn record_ns(clock: HostClock) -> f64 {
-    const SPANS: u32 = 1_000;
-    const ROUNDS: u32 = 20;
-    const EVENT: EventId = EventId::new(1).expect("1 is a valid id");
-    let budget = RingBudget::new(usize::MAX);
-    let Ok(memory) = RingMemory::new(1_024, &budget, Purpose::First) else { return 0.0 };
-    let gate = Gate::<2>::new();
-    let recorder = Recorder::new(memory.ring().attach_producer(), &gate, clock).with_copies();
-    let round = |_| {
-        let start = clock.start();
-        for tag in 0..SPANS {
-            let token = recorder.start(core::hint::black_box(EVENT), u64::from(tag));
-            recorder.end(token, Outcome::Ok);
-        }
-        clock.rate().nanos_in_ticks(clock.end().saturating_sub(start))
-    };
-    let fastest = (0..ROUNDS).map(round).min().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "a round takes far less than 2^52 ns")]
-    let fastest = fastest as f64;
-    fastest / f64::from(2 * SPANS)
 }
 
 /// Measures the processor time of the current thread. If the operating system does not provide it,
@@ -234,8 +220,23 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_a_record_is_positive() {
-        assert!(record_ns(HostClock::monotonic()) > 0.0);
+    fn the_drain_per_record_covers_the_last_period_with_records() {
+        let start = Instant::now();
+        let mut overhead = Overhead::new(10.0, start);
+        let mut check = |records, micros, seconds, drain_ns: f64| {
+            overhead.add_pass(Duration::from_micros(micros));
+            overhead.update(records, start + Duration::from_secs(seconds));
+            assert!((overhead.drain_ns() - drain_ns).abs() < 1e-9, "{overhead:?}");
+            assert!((overhead.record_ns() - 10.0).abs() < 1e-9, "{overhead:?}");
+        };
+        check(0, 5, 0, 0.0);
+        // 100 records since the start.
+        check(100, 15, 1, 200.0);
+        // 400 more.
+        check(500, 40, 2, 100.0);
+        // A period without records does not show what one costs.
+        check(500, 70, 3, 100.0);
+        check(501, 1, 4, 1_000.0);
     }
 
     #[test]

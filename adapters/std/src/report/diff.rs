@@ -4,8 +4,8 @@ use core::{fmt, iter};
 use std::borrow::Cow;
 
 use tailwatch_core::{
-    Accuracy, Distribution, DistributionData, EventId, FixedPoint, Moments, Outcomes, Quantile,
-    Unit, UnitConverter, WeightedSample,
+    Accuracy, ConfidenceInterval, Distribution, DistributionData, EventId, FixedPoint, Moments,
+    Outcomes, Quantile, Unit, UnitConverter, WeightedSample,
 };
 
 use super::{
@@ -83,6 +83,9 @@ pub struct SamplesDiff {
     pub p99_9: u64,
     /// The largest error of the four quantiles.
     pub accuracy: Accuracy,
+    /// The confidence intervals of the four quantiles, the median first. `None` if some samples may
+    /// have another weight than others, as in [`Statistics::interval`].
+    pub intervals: Option<[ConfidenceInterval; 4]>,
 }
 
 impl Report {
@@ -313,11 +316,18 @@ fn bounded(
     let quantiles = QUANTILES.map(|quantile| bounds.quantile(quantile));
     let [p50, p95, p99, p99_9] = quantiles.map(|(value, _)| value);
     let accuracy = least_accurate(quantiles.map(|(_, accuracy)| accuracy));
-    SamplesDiff { count, estimated_total, mean, p50, p95, p99, p99_9, accuracy }
+    let intervals = all_known(QUANTILES.map(|quantile| bounds.interval(quantile, count)));
+    SamplesDiff { count, estimated_total, mean, p50, p95, p99, p99_9, accuracy, intervals }
 }
 
 /// The quantiles of the statistics.
 const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+
+/// Returns the intervals, if all are known.
+fn all_known(intervals: [Option<ConfidenceInterval>; 4]) -> Option<[ConfidenceInterval; 4]> {
+    let [p50, p95, p99, p99_9] = intervals;
+    Some([p50?, p95?, p99?, p99_9?])
+}
 
 fn least_accurate(all: [Accuracy; 4]) -> Accuracy {
     let [first, rest @ ..] = all;
@@ -335,6 +345,7 @@ fn summarize(
 ) -> Option<SamplesDiff> {
     let values = Distribution { converter, data };
     let [p50, p95, p99, p99_9] = QUANTILES.map(|quantile| values.quantile(quantile));
+    let intervals = QUANTILES.map(|quantile| values.interval(quantile));
     Some(SamplesDiff {
         count: moments.count(),
         estimated_total: moments.weight(),
@@ -344,6 +355,7 @@ fn summarize(
         p99: p99?.0,
         p99_9: p99_9?.0,
         accuracy: least_accurate([p50?.1, p95?.1, p99?.1, p99_9?.1]),
+        intervals: all_known(intervals),
     })
 }
 

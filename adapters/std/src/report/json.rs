@@ -19,6 +19,7 @@ use tailwatch_core::{EventId, FixedPoint, MinSamples, Outcomes, Summary};
 use self::histogram::HistogramJson;
 use super::{
     EventReport, WindowReport,
+    interval::Intervals,
     sla::SlaReport,
     statistics::{SlowSample, Statistics},
     text::window_name,
@@ -48,12 +49,16 @@ struct Numbers {
     p95: u64,
     p99: u64,
     p99_9: u64,
+    /// `null` if a summary is corrected, or if the weights of its samples may differ. The schema
+    /// `tailwatch.report/1` lacks it.
+    interval: Option<Intervals>,
     max_relative_error_ppm: u32,
     covered_ns: u64,
     complete: bool,
 }
 
 impl From<&Summary> for Numbers {
+    /// Takes the numbers of a summary, without intervals.
     fn from(summary: &Summary) -> Self {
         Self {
             count: summary.count,
@@ -66,10 +71,18 @@ impl From<&Summary> for Numbers {
             p95: summary.p95,
             p99: summary.p99,
             p99_9: summary.p99_9,
+            interval: None,
             max_relative_error_ppm: summary.accuracy.max_relative_error_ppm(),
             covered_ns: summary.covered,
             complete: summary.complete,
         }
+    }
+}
+
+impl Numbers {
+    /// Returns the same numbers with the confidence intervals of the quantiles.
+    fn with_intervals(self, interval: Option<Intervals>) -> Self {
+        Self { interval, ..self }
     }
 }
 
@@ -87,7 +100,7 @@ pub(super) struct StatisticsJson<'a> {
 impl<'a> StatisticsJson<'a> {
     pub(super) fn of_window(statistics: &'a Statistics) -> Self {
         Self {
-            summary: (&statistics.summary).into(),
+            summary: Numbers::from(&statistics.summary).with_intervals(Intervals::of(statistics)),
             corrected: statistics.corrected.as_ref().map(Numbers::from),
             slowest: &statistics.slowest,
             histogram: None,
@@ -103,11 +116,8 @@ impl Serialize for EventReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let total = self.total.as_ref().map(StatisticsJson::of_total);
         let number = (self.id != EventId::UNNUMBERED).then(|| self.id.get());
-        let failed = FailedJson {
-            windows: FailedWindows(&self.windows),
-            total: self.failed.as_deref().map(StatisticsJson::of_total),
-        };
-        let mut event = serializer.serialize_struct("EventReport", 12)?;
+        let failed = self.failed.as_deref().map(StatisticsJson::of_total);
+        let mut event = serializer.serialize_struct("EventReport", 13)?;
         event.serialize_field("id", &number)?;
         event.serialize_field("name", &self.name)?;
         event.serialize_field("base_name", &self.base_name)?;
@@ -117,6 +127,7 @@ impl Serialize for EventReport {
         event.serialize_field("total", &total)?;
         event.serialize_field("of", &Text(&self.covered))?;
         event.serialize_field("failed", &failed)?;
+        event.serialize_field("failed_windows", &FailedWindows(&self.windows))?;
         event.serialize_field("outcomes", &OutcomesJson::from(self.outcomes))?;
         event.serialize_field("flows", &[(); 0])?;
         event.serialize_field("in_flight", &self.in_flight)?;
@@ -173,13 +184,6 @@ impl Serialize for Windows<'_> {
         }
         map.end()
     }
-}
-
-/// The statistics of failed spans in JSON.
-#[derive(Serialize)]
-struct FailedJson<'a> {
-    windows: FailedWindows<'a>,
-    total: Option<StatisticsJson<'a>>,
 }
 
 /// As [`Windows`], of failed spans.

@@ -43,8 +43,8 @@ impl Report {
     /// - There are no corrected summaries and no windows, because their buckets are not in JSON, and
     ///   windows of reports of different times are not the same time.
     /// - Outcomes, open spans and the counters of the [health](Self::health) are added up. The
-    ///   oldest open span is the oldest of all. `drain_lag_ns`, `overhead_ratio`, `memory_bytes` and
-    ///   `reserved_bytes` are the largest of any report, and `sampling` has the smallest share.
+    ///   oldest open span is the oldest of all. `drain_lag_ns`, `overhead_ratio`, `record_ns`,
+    ///   `drain_ns`, `memory_bytes` and `reserved_bytes` are the largest of any report, and `sampling` has the smallest share.
     ///   `enabled` and `has_drain` are `true` if they are in all reports.
     /// - A [limit](Self::sla) is violated if it is in any report, and otherwise unknown if it is in
     ///   any. Its counts are added up, `observed` is the largest, and `since_unix_ns` the latest.

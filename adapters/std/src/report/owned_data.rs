@@ -6,6 +6,7 @@ use tailwatch_core::{DistributionData, Moments, Unit, WeightedSample};
 
 use super::{
     histogram::{Histogram, SumProblem, buckets_of},
+    interval::Intervals,
     packed_counts::PackedCounts,
 };
 use crate::settings::MAX_EXACT_SAMPLES;
@@ -17,8 +18,9 @@ pub(super) enum OwnedData {
     Exact(Vec<WeightedSample>),
     /// Their exact sums, and a histogram.
     Counted { moments: Moments, histogram: Histogram },
-    /// At most a histogram: a report in JSON has no sums, and no histograms of windows.
-    Summarized { histogram: Option<Histogram> },
+    /// At most a histogram, and the confidence intervals that were read: a report in JSON has no
+    /// sums, and no histograms of windows.
+    Summarized { histogram: Option<Histogram>, intervals: Option<Intervals> },
 }
 
 impl OwnedData {
@@ -43,7 +45,7 @@ impl OwnedData {
                 Some(Cow::Owned(Histogram::of_samples(buckets_of(unit), samples)))
             }
             Self::Counted { histogram, .. } => Some(Cow::Borrowed(histogram)),
-            Self::Summarized { histogram } => histogram.as_ref().map(Cow::Borrowed),
+            Self::Summarized { histogram, .. } => histogram.as_ref().map(Cow::Borrowed),
         }
     }
 
@@ -52,7 +54,9 @@ impl OwnedData {
         match self {
             Self::Exact(samples) => samples.capacity() * size_of::<WeightedSample>(),
             Self::Counted { histogram, .. } => histogram.heap_bytes(),
-            Self::Summarized { histogram } => histogram.as_ref().map_or(0, Histogram::heap_bytes),
+            Self::Summarized { histogram, .. } => {
+                histogram.as_ref().map_or(0, Histogram::heap_bytes)
+            }
         }
     }
 
@@ -105,7 +109,7 @@ impl OwnedData {
                 }
                 Self::Counted { moments, histogram }
             }
-            None => Self::Summarized { histogram: Some(histogram) },
+            None => Self::Summarized { histogram: Some(histogram), intervals: None },
         })
     }
 

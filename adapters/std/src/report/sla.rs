@@ -411,6 +411,33 @@ mod tests {
             let rest = line.strip_prefix("order_placement p95 over 60 s ").unwrap();
             assert!(rest.starts_with(expected), "{line}");
         }
+        let failed = SlaReport { observed: None, over: 10, failed: 10, count: 100, ..report(1) };
+        assert_eq!(
+            failed.to_string(),
+            "order_placement p95 over 60 s violates the limit of 20.0 ms because of failed spans, \
+             10 of 100 samples over, 10 of them failed"
+        );
+        let errors = |state, observed, [over, count]: [u64; 2]| {
+            let (kind, quantile, limit) = (LimitKind::Errors, None, 50_000);
+            let of = SlaReport { kind, quantile, limit, unit: Unit::One, ..report(1) };
+            SlaReport { state, over, count, observed, ..of }.to_string()
+        };
+        for (state, observed, counts, expected) in [
+            (SlaState::Violated, Some(59_406), [6, 101], "is 5.9406 % (limit 5 %), 6 of 101 spans"),
+            (SlaState::Violated, Some(20_000), [1, 50], "is 2 % again (limit 5 %), but not for lo"),
+            (SlaState::Ok, Some(0), [0, 1], "is 0 % (limit 5 %), 0 of 1 span failed"),
+            (
+                SlaState::Unknown,
+                Some(1_000_000),
+                [1, 1],
+                "is unknown (limit 5 %): too few spans, 1",
+            ),
+            (SlaState::Unknown, None, [0, 0], "is unknown (limit 5 %): no spans"),
+        ] {
+            let line = errors(state, observed, counts);
+            let rest = line.strip_prefix("order_placement error rate over 60 s ").unwrap();
+            assert!(rest.starts_with(expected), "{line}");
+        }
         let silence = |state, observed| {
             let window = Duration::from_millis(50);
             let (kind, quantile) = (LimitKind::Silence, None);

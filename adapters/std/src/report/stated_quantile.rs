@@ -1,7 +1,9 @@
 //! Quantiles of samples of which only a summary is known, and perhaps a histogram: those of a
 //! report that was read.
 
-use tailwatch_core::{Accuracy, Quantile, Summary, Unit, UnitConverter, histogram::Estimate};
+use tailwatch_core::{
+    Accuracy, ConfidenceInterval, Quantile, Summary, Unit, UnitConverter, histogram::Estimate,
+};
 
 use super::histogram::Histogram;
 
@@ -65,14 +67,9 @@ impl<'a> Bounds<'a> {
     pub(super) fn between(&self, quantile: Quantile) -> (u64, Accuracy) {
         let mut least = self.known.iter().filter(|known| known.0 < quantile).map(least_of).max();
         let mut most = self.known.iter().filter(|known| known.0 > quantile).map(most_of).min();
-        let bucket = self
-            .histogram
-            .and_then(|of| Some((of.buckets(), of.bucket_of(quantile.rank(self.weight))?)));
-        if let Some((buckets, index)) = bucket {
-            let (above, up_to) = buckets.bounds(index);
-            let first = if up_to == 0 { 0 } else { above.saturating_add(1) };
-            least = least.max(Some(self.converter.value(first)));
-            most = [most, Some(self.converter.value(up_to))].into_iter().flatten().min();
+        if let Some([first, last]) = self.bucket(quantile.rank(self.weight)) {
+            least = least.max(Some(first));
+            most = [most, Some(last)].into_iter().flatten().min();
         }
         // Numbers that contradict each other may leave nothing between them.
         let least = least.unwrap_or(0);
@@ -80,6 +77,34 @@ impl<'a> Bounds<'a> {
         // The bounds are in the unit in which values are reported.
         let reported = UnitConverter { unit: Unit::One, time: self.converter.time };
         reported.estimate(Estimate::between(least, most))
+    }
+}
+
+impl Bounds<'_> {
+    /// Returns the confidence interval of a quantile from the histogram, if each of the `count`
+    /// samples has the weight 1.
+    pub(super) fn interval(&self, quantile: Quantile, count: u64) -> Option<ConfidenceInterval> {
+        if self.histogram.is_none() || count != self.weight {
+            return None;
+        }
+        let extremes = [self.known.first()?.1, self.known.last()?.1];
+        let at = |rank: u64| {
+            let [first, last] = self.bucket(rank)?;
+            Some([first.max(extremes[0]), last.min(extremes[1])])
+        };
+        let ranks = ConfidenceInterval::of_ranks(quantile, count);
+        let low = ranks.low.and_then(|rank| Some(at(rank)?[0]));
+        let high = ranks.high.and_then(|rank| Some(at(rank)?[1]));
+        Some(ConfidenceInterval { low, high })
+    }
+
+    /// Returns the smallest and the largest number that the sample with this rank can be by the
+    /// histogram.
+    fn bucket(&self, rank: u64) -> Option<[u64; 2]> {
+        let histogram = self.histogram?;
+        let (above, up_to) = histogram.buckets().bounds(histogram.bucket_of(rank)?);
+        let first = if up_to == 0 { 0 } else { above.saturating_add(1) };
+        Some([first, up_to].map(|value| self.converter.value(value)))
     }
 }
 

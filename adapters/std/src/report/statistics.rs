@@ -4,10 +4,13 @@ use core::{cmp::Reverse, fmt};
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
-use tailwatch_core::{Accuracy, Bucket, Distribution, Outcome, Quantile, Summary, UnitConverter};
+use tailwatch_core::{
+    Accuracy, Bucket, ConfidenceInterval, Distribution, Outcome, Quantile, Summary, UnitConverter,
+};
 
 use super::{
     histogram::{Histogram, SumProblem},
+    interval::Intervals,
     json::{self, StatisticsJson},
     owned_data::OwnedData,
     stated_quantile::Bounds,
@@ -108,14 +111,17 @@ impl Statistics {
         corrected: Option<Summary>,
         slowest: Vec<SlowSample>,
         converter: UnitConverter,
+        intervals: Option<Intervals>,
     ) -> Self {
-        let values = OwnedData::Summarized { histogram: None };
+        let values = OwnedData::Summarized { histogram: None, intervals };
         Self { summary, corrected, slowest, converter, values }
     }
 
     /// Adds a histogram of the samples, and what converts its values.
     pub(super) fn set_histogram(&mut self, histogram: Histogram, converter: UnitConverter) {
-        self.values = OwnedData::Summarized { histogram: Some(histogram) };
+        if let OwnedData::Summarized { histogram: of_values, .. } = &mut self.values {
+            *of_values = Some(histogram);
+        }
         self.converter = converter;
     }
 
@@ -193,6 +199,51 @@ impl Statistics {
             let histogram = self.histogram();
             Bounds::of_summary(&self.summary, histogram.as_deref(), self.converter)
                 .quantile(quantile)
+        })
+    }
+
+    /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers: where
+    /// the true quantile lies, if the samples are independent. Consecutive latencies are not, so
+    /// the true quantile is outside more often than 5 % of the time: see [`ConfidenceInterval`].
+    ///
+    /// Its bounds are samples if the quantile is exact. Otherwise they are the outer bounds of
+    /// buckets, narrowed by the smallest and the largest sample. They follow from the number of
+    /// recorded samples, not from their weight. A bound is `None` if there are too few samples for
+    /// it: p99 has no upper bound below 368.
+    ///
+    /// Returns `None` if the event was [sampled](crate::Sampling) at different rates, so that the
+    /// samples have different weights; with a histogram, if it was sampled at all, because buckets
+    /// do not show the weights of single samples. In a report that was read, also for quantiles that
+    /// are not in the summary, if there is no histogram.
+    ///
+    /// ```
+    /// use tailwatch::{Collector, ConfidenceInterval, Quantile, Trading, record_value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let collector = Collector::builder().start()?;
+    /// collector.register_thread("main")?;
+    /// for n in 1..=100 {
+    ///     record_value(Trading::QueueBacklog, n);
+    /// }
+    /// collector.stop();
+    /// let report = collector.report();
+    /// let total = report.event(Trading::QueueBacklog).unwrap().total.as_ref().unwrap();
+    /// let median = total.interval(Quantile::P50).unwrap();
+    /// assert_eq!(median, ConfidenceInterval { low: Some(40), high: Some(61) });
+    /// let p99 = total.interval(Quantile::P99).unwrap();
+    /// assert_eq!(p99, ConfidenceInterval { low: Some(97), high: None });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn interval(&self, quantile: Quantile) -> Option<ConfidenceInterval> {
+        let OwnedData::Summarized { histogram, intervals } = &self.values else {
+            return self.with_values(|values| values.interval(quantile))?;
+        };
+        let read = intervals.as_ref().and_then(|intervals| intervals.interval(quantile));
+        read.or_else(|| {
+            let histogram = histogram.as_ref()?;
+            let bounds = Bounds::of_summary(&self.summary, Some(histogram), self.converter);
+            bounds.interval(quantile, self.summary.count)
         })
     }
 

@@ -43,28 +43,41 @@ const MIN_WIDTH: usize = 40;
 /// | column | contents | left out |
 /// |---|---|---|
 /// | `window` | the window, or `total` | never |
-/// | `rate/s` | occurrences per second of the time covered, by the samples' weight | fifth |
+/// | `rate/s` | occurrences per second of the time covered, by the samples' weight | fourth |
 /// | `count` | recorded samples; `*` if records were lost or sampling left out some | seventh |
-/// | `errors` | spans that failed or were cancelled since the start, in the last row | fourth |
+/// | `errors` | spans that ended with an error or were cancelled | sixth |
 /// | `min` | the smallest sample | first |
 /// | `mean` | the mean | second |
-/// | `p50` | the median; `~` if it is estimated, like any other quantile | eighth |
+/// | `p50` | the median; any quantile may have one of the marks below | eighth |
 /// | `p95` | the 95th percentile | third |
 /// | `p99` | the 99th percentile | last |
-/// | `p99.9` | the 99.9th percentile | sixth |
+/// | `p99.9` | the 99.9th percentile | fifth |
 /// | `max` | the largest sample | ninth |
 /// | `limit` | the state of the limits over the windows of the row | tenth |
 ///
 /// The state is `VIOLATED` if any of the limits is violated, else `?` if any is not judged yet, else
 /// `ok`, and empty if there is none. Limits on silence and over other windows are in the first row.
 ///
+/// All but `errors` are about the spans that succeeded, unless the event
+/// [covers](EventReport::covered) those of any outcome. A line below the table has the failed spans
+/// of an event by outcome, and how long they took.
+///
+/// Marks stand before a quantile:
+///
+/// - `^`: it is the largest sample, as p99 is below 100 samples. The next larger sample changes it.
+/// - `>`: there are too few samples for an upper bound. With 95 % confidence, the true quantile is
+///   [above a certain sample](crate::Statistics::interval), but it may exceed all of them. Below
+///   368 samples, p99 has no upper bound. One that is the largest sample has none either.
+/// - `~`: it is estimated from a histogram.
+///
 /// A column without contents is left out. If the others are wider than the table, they are left out
 /// in the order of the last column until names have a fifth of the table, and at least 12 columns.
 /// Names that are still too long are cut in the middle, with `…`. `min`, `mean` and `p95` are only
 /// shown if no name is cut for them.
 ///
-/// Durations have three significant digits. Counts are exact; other plain numbers are from a
-/// million on also rounded to three digits.
+/// Durations have three significant digits. Counts are not rounded; other plain numbers are from a
+/// million on also rounded to three digits. A count is that of the recorded samples: how many
+/// others sampling left out is only estimated, and shows in the rate.
 ///
 /// # Other lines
 ///
@@ -210,6 +223,7 @@ impl<'r> ReportTable<'r> {
         if selection.cut > 0 {
             below.push(notes::more(selection.cut));
         }
+        below.extend(notes::failed(&selection));
         below.extend(notes::not_seen(&selection.not_seen, width));
         below.push(notes::records(report));
         below.extend(notes::sampled(report, width));

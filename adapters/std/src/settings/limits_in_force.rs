@@ -53,7 +53,7 @@ pub(crate) fn origin_text(origin: &Origin) -> Arc<str> {
 
 /// Returns the limits that are declared with an event.
 pub(crate) fn declared(info: &EventInfo) -> impl Iterator<Item = Limit> {
-    let errors = info.max_error_rate.map(Limit::Errors);
+    let errors = info.max_error_rate.copied().map(Limit::Errors);
     let silence = info.max_silence.map(Limit::Silence);
     info.limits.iter().copied().map(Limit::Quantile).chain(errors).chain(silence)
 }

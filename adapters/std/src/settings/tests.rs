@@ -26,9 +26,10 @@ manual_drain = true
 mlock = true
 max_period = "1m 30s"
 windows = ["1s/10", { length = "2s", slices = 4 }]
+outcomes = "any"
 enabled = false
 "#;
-const VARIABLES: [(&str, &str); 13] = [
+const VARIABLES: [(&str, &str); 14] = [
     ("RING_CAPACITY", "1024"),
     ("MAX_RING_CAPACITY", "65536"),
     ("RINGS", " 1_0 "),
@@ -41,6 +42,7 @@ const VARIABLES: [(&str, &str); 13] = [
     ("MLOCK", "true"),
     ("MAX_PERIOD", "90s"),
     ("WINDOWS", "1s/10, 2s/4"),
+    ("OUTCOMES", "any"),
     ("ENABLED", "false"),
 ];
 

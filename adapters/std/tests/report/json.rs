@@ -23,8 +23,13 @@ fn whole(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("not a whole number from 0: {value}"))
 }
 
+/// Returns how one of the slowest spans ended, or nothing if it is no span.
+fn slow_outcome(slow: &Value) -> &str {
+    slow.get("outcome").map_or("", |outcome| outcome.as_str().expect("a text"))
+}
+
 #[track_caller]
-fn assert_is_summary(value: &Value, has_histogram: bool) {
+fn assert_is_summary(value: &Value, has_histogram: bool, outcomes: [&str; 2]) {
     let histogram: &[_] = if has_histogram { &["histogram"] } else { &[] };
     let keys = [
         "count",
@@ -37,6 +42,7 @@ fn assert_is_summary(value: &Value, has_histogram: bool) {
         "p95",
         "p99",
         "p99_9",
+        "interval",
         "max_relative_error_ppm",
         "covered_ns",
         "complete",
@@ -58,17 +64,28 @@ fn assert_is_summary(value: &Value, has_histogram: bool) {
     for key in numbers.iter().chain(&["covered_ns"]) {
         whole(&value[key]);
     }
+    // Of p95, the second of three samples is the lower bound, or the first of two. One sample is too
+    // few for it.
+    assert_keys(&value["interval"], &["p50", "p95", "p99", "p99_9"]);
+    let low = match whole(&value["count"]) {
+        3 => value["p50"].clone(),
+        2 => value["min"].clone(),
+        _ => Value::Null,
+    };
+    let (median, p95) = (serde_json::json!([null, null]), serde_json::json!([low, null]));
+    assert_eq!((&value["interval"]["p50"], &value["interval"]["p95"]), (&median, &p95));
     assert!(value["mean"].is_f64() && value["stddev"].is_f64());
     assert!(value["complete"].is_boolean());
     assert!(value["corrected"].is_null(), "no event here has an expected interval");
     let slowest = value["slowest"].as_array().unwrap();
     assert!((1..=4).contains(&slowest.len()));
-    assert!(slowest.iter().any(|slow| slow["duration"] == value["max"]), "{value}");
+    // Failed spans are among the slowest, but not in the summary.
+    let covered = slowest.iter().find(|slow| outcomes.contains(&slow_outcome(slow)));
+    assert_eq!(covered.unwrap()["duration"], value["max"]);
     for slow in slowest {
-        // A plain number has none.
-        let outcome: &[_] = if slow["outcome"].is_null() { &[] } else { &["outcome"] };
+        let outcome = slow.get("outcome").map(|_| "outcome");
         let keys = ["start_unix_ns", "duration", "tag", "thread", "tid"];
-        assert_keys(slow, &[&keys[..], outcome].concat());
+        assert_keys(slow, &keys.into_iter().chain(outcome).collect::<Vec<_>>());
         assert!(whole(&slow["start_unix_ns"]) > 1_600_000_000_000_000_000);
         assert!(slow["tag"].is_u64() || slow["tag"].is_null());
         assert_eq!(slow["thread"], "main");
@@ -76,6 +93,11 @@ fn assert_is_summary(value: &Value, has_histogram: bool) {
     }
     assert!(whole(&value["count"]) > 0, "a summary without a sample must be null");
 }
+
+/// The outcomes that summaries cover; a plain number has none.
+const COVERED: [&str; 2] = ["ok", ""];
+/// Those of failed spans.
+const FAILED: [&str; 2] = ["error", "cancelled"];
 
 /// Checks the limits of the preset after three order placements. No other event with a limit was
 /// recorded.
@@ -182,21 +204,20 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     assert_eq!(names, expected);
     for (id, event) in (1..).zip(events) {
         let keys = ["id", "name", "base_name", "labels", "unit", "windows", "total", "outcomes"];
-        assert_keys(event, &[&keys[..], &["of", "failed", "flows", "in_flight"]].concat());
+        assert_keys(
+            event,
+            &[&keys[..], &["of", "failed", "failed_windows", "flows", "in_flight"]].concat(),
+        );
         assert_eq!((&event["base_name"], &event["of"]), (&event["name"], &"ok".into()));
         assert_keys(&event["labels"], &[]);
-        let failed = &event["failed"];
-        assert_keys(failed, &["windows", "total"]);
-        assert_keys(&failed["windows"], &["1s", "5s", "60s"]);
+        let (failed, windows) = (&event["failed"], &event["failed_windows"]);
+        assert_keys(windows, &["1s", "5s", "60s"]);
         if id == 3 {
-            assert_is_summary(&failed["windows"]["60s"], false);
-            assert_is_summary(&failed["total"], true);
-            assert_eq!(
-                (&event["total"]["count"], &failed["total"]["count"]),
-                (&1.into(), &2.into())
-            );
+            assert_is_summary(&windows["60s"], false, FAILED);
+            assert_is_summary(failed, true, FAILED);
+            assert_eq!((&event["total"]["count"], &failed["count"]), (&1.into(), &2.into()));
         } else {
-            assert!(failed["total"].is_null() && failed["windows"]["1s"].is_null());
+            assert!(failed.is_null() && windows["1s"].is_null());
         }
         assert_eq!(event["flows"].as_array().map(Vec::len), Some(0));
         assert_eq!(event["id"], id);
@@ -214,8 +235,8 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             "{in_flight}"
         );
         if id == 3 || id == 7 {
-            assert_is_summary(&event["windows"]["60s"], false);
-            assert_is_summary(&event["total"], true);
+            assert_is_summary(&event["windows"]["60s"], false, COVERED);
+            assert_is_summary(&event["total"], true, COVERED);
             let histogram = &event["total"]["histogram"];
             assert_keys(
                 histogram,
@@ -259,6 +280,8 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             "has_drain",
             "sampling",
             "overhead_ratio",
+            "record_ns",
+            "drain_ns",
             "memory_bytes",
             "reserved_bytes",
         ],
@@ -272,6 +295,7 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             }
             "produced" | "delivered" => assert_eq!(whole(value), 7),
             "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
+            "record_ns" | "drain_ns" => assert!(value.as_f64().is_some_and(|cost| cost > 0.0)),
             "reserved_bytes" => assert!(whole(value) > 0),
             "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
             _ => assert_eq!(whole(value), 0, "{key}"),

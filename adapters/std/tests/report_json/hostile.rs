@@ -186,17 +186,25 @@ fn every_wrong_value_is_refused_with_its_place() {
         ),
         (Box::new(remove("/events/0", "of")), "event limited: `of` is missing".into()),
         (Box::new(set("/events/0/of", "some".into())), "`of` is \"some\"".into()),
-        (Box::new(remove("/events/0", "failed")), "event limited: `failed` is missing".into()),
         (
-            Box::new(set("/events/1/failed/total/count", 0.into())),
-            "event corrected: failed total: `count` is 0".into(),
+            Box::new(remove("/events/0", "failed_windows")),
+            "event limited: `failed_windows` is missing".into(),
         ),
         (
-            Box::new(remove("/events/0/failed/windows", "1s")),
-            "its `windows` are others than those of the first event or of its `failed`".into(),
+            Box::new(set("/events/2/total/interval/p50", json!([8, null]))),
+            of("total: a quantile is not in its `interval`, or that is not from `min` to `max`: 8"),
         ),
         (
-            Box::new(set("/events/1/failed/total/slowest/0/outcome", "lost".into())),
+            Box::new(set("/events/1/failed/count", 0.into())),
+            "event corrected: failed: `count` is 0".into(),
+        ),
+        (
+            Box::new(remove("/events/0/failed_windows", "1s")),
+            "its `windows` are others than those of the first event or of its `failed_windows`"
+                .into(),
+        ),
+        (
+            Box::new(set("/events/1/failed/slowest/0/outcome", "lost".into())),
             "unknown variant `lost`".into(),
         ),
         (Box::new(remove("/sla/0", "min_samples")), "`min_samples` is missing".into()),

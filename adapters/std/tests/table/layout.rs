@@ -112,8 +112,16 @@ fn fixed_report() -> Report {
         set(summary, seconds, numbers);
         summary.complete = false;
     }
-    (report.events[2].outcomes.ok, report.events[2].outcomes.error) = (1_467, 9);
-    report.events[2].outcomes.cancelled = 4;
+    let orders = &mut report.events[2];
+    (orders.outcomes.ok, orders.outcomes.error, orders.outcomes.cancelled) = (1_480, 9, 4);
+    // Rejections, and a time-out that is older than the shorter windows.
+    let failed = orders.total.clone().map(Box::new);
+    orders.failed.clone_from(&failed);
+    orders.windows[2].failed = failed;
+    for failed in [&mut orders.failed, &mut orders.windows[2].failed] {
+        let summary = &mut failed.as_mut().unwrap().summary;
+        set(summary, 15.2, [13, 60, 5_000_000_000, 63, 71, 5_000_000_000, 5_000_000_000]);
+    }
     for (summary, seconds) in summaries(&mut report, 3).into_iter().zip([1.0, 5.0, 15.2, 15.2]) {
         set(summary, seconds, [152_011, 0, 4_096, 3, 17, 1_020, 4_001]);
     }
@@ -121,6 +129,9 @@ fn fixed_report() -> Report {
     for (summary, seconds) in summaries(&mut report, 4).into_iter().zip([1.0, 5.0, 15.2, 15.2]) {
         let once = 80_412_007;
         set(summary, seconds, [1, once, once, once, once, once, once]);
+    }
+    for (event, ok) in [(0, 9), (1, 41_885), (4, 1)] {
+        report.events[event].outcomes.ok = ok;
     }
     report.events[4].windows[0].statistics = None;
     report.events[4].windows[1].statistics = None;
@@ -183,7 +194,7 @@ fn width(line: &str) -> usize {
 
 /// Returns the number that a cell shows, and half of its last digit, both in thousandths.
 fn parse(cell: &str) -> (f64, f64) {
-    let text = cell.trim_start_matches(['~', '*']);
+    let text = cell.trim_start_matches(['^', '>', '~', '*']);
     let units = [
         (" ns", 1.0),
         (" µs", 1e3),
@@ -245,7 +256,8 @@ fn no_line_is_wider_than_the_table_and_numbers_end_at_the_same_place() {
     }
     report.events.truncate(2);
     report.events.iter_mut().for_each(|event| event.name = "a".into());
-    let (table, unlimited) = (report.table().to_string(), report.table().width(usize::MAX));
+    let (table, unlimited) =
+        (report.table().width(110).to_string(), report.table().width(usize::MAX));
     assert!(rows(&table).0.starts_with("event  window "), "{table}");
     assert_eq!(rows(&unlimited.to_string()).0, rows(&table).0, "all columns fit");
 }
@@ -259,7 +271,7 @@ fn columns_are_left_out_from_the_least_important_one_on_and_names_are_cut_in_the
         (titles, table)
     };
     // From the most important one on, as the docs of `ReportTable` list them.
-    let order = ["p99", "limit", "max", "p50", "count", "p99.9", "rate/s", "errors"];
+    let order = ["p99", "limit", "max", "p50", "count", "errors", "p99.9", "rate/s"];
     let order = [&order[..], &["p95", "mean", "min"]].concat();
     let mut counts = Vec::new();
     for columns in 40..220 {
@@ -393,7 +405,8 @@ fn a_window_with_the_samples_of_the_next_longer_one_has_no_row() {
     let table = report.table().to_string();
     let (titles, lines) = rows(&table);
     assert_eq!(cell(titles, lines[0], "count").as_deref(), Some("0"), "{table}");
-    assert!(table.contains("a missing row is the same as the row below it"), "{table}");
+    let explanation = "a missing row is the same as the row below it";
+    assert!(table.replace("\n  ", " ").contains(explanation), "{table}");
     assert!(!report.table().all_windows().to_string().contains("missing row"));
 }
 
@@ -412,6 +425,58 @@ fn the_legend_explains_the_marks_of_the_rows() {
     summaries(&mut report, 1)[3].complete = false;
     let table = report.to_string();
     assert!(table.contains("* incomplete (lost or sampled)") && table.contains(" *1 "), "{table}");
+}
+
+#[test]
+fn a_quantile_that_rests_on_few_samples_is_marked_and_the_legend_explains_the_mark() {
+    let mut report = report_of(&[("one", Unit::Time)]);
+    let marks = |report: &Report| {
+        let table = report.table().width(usize::MAX).to_string();
+        let (titles, rows) = rows(&table);
+        let legend = table.lines().rev().nth(1).unwrap();
+        let marks = ["p50", "p95", "p99", "p99.9"].map(|title| {
+            let cell = cell(titles, rows[0], title).unwrap();
+            cell.chars().next().filter(|mark| ['^', '>'].contains(mark))
+        });
+        let explained = [("^ the maximum", '^'), ("> too few samples for an upper bound", '>')];
+        for (text, mark) in explained {
+            assert_eq!(legend.contains(text), marks.contains(&Some(mark)), "{table}");
+        }
+        marks
+    };
+    let mut found = [0, 0, 0];
+    for count in (1..400).chain(3_600..3_800).chain([900, 999, 1_000, 1_001, 1_000_000]) {
+        for summary in summaries(&mut report, 0) {
+            set(summary, 1.0, [count, 1, 9, 2, 3, 4, 5]);
+        }
+        let expected = [0.5, 0.95, 0.99, 0.999_f64].map(|share| {
+            let n = float(count);
+            // The nearest rank is the last one, and then all samples are below the true quantile
+            // with more than 2.5 %.
+            if (share * n - 1e-9).ceil() >= n {
+                Some('^')
+            } else if share.powf(n) > 0.025 {
+                Some('>')
+            } else {
+                None
+            }
+        });
+        assert_eq!(marks(&report), expected, "{count}");
+        for mark in expected {
+            found[[None, Some('^'), Some('>')].iter().position(|of| *of == mark).unwrap()] += 1;
+        }
+    }
+    assert!(found.iter().all(|found| *found > 100), "{found:?}");
+    // Of samples with weights, one that weighs more than all others can be at a rank below the
+    // last.
+    for summary in summaries(&mut report, 0) {
+        set(summary, 1.0, [4_000, 1, 9, 2, 3, 9, 9]);
+    }
+    assert_eq!(marks(&report), [None; 4]);
+    for summary in summaries(&mut report, 0) {
+        summary.estimated_total = 9_000;
+    }
+    assert_eq!(marks(&report), [None, None, Some('^'), Some('^')]);
 }
 
 #[test]
@@ -458,7 +523,7 @@ fn assert_numbers(titles: &str, row: &str, summary: &Summary) {
         assert!((shown - number).abs() <= half + rounding, "{title} {number}: {row}");
         let is_quantile = quantiles.iter().any(|(quantile, _)| *quantile == title);
         let is_estimated = is_quantile && summary.accuracy != Accuracy::Exact;
-        assert_eq!(cell.starts_with('~'), is_estimated, "{title}: {row}");
+        assert_eq!(cell.contains('~'), is_estimated, "{title}: {row}");
     }
 }
 

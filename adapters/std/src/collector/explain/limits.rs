@@ -64,15 +64,12 @@ impl fmt::Display for Bound<'_> {
                 }
             };
         let window = length(*window);
-        match limit {
-            Limit::Errors(threshold) => {
-                let most = share(threshold.max_error_ppm().into());
-                write!(f, "{event} error rate over {window}: at most {most}")?;
-            }
-            _ => {
-                let max = value(*unit, *max);
-                write!(f, "{event} {quantile} over {window}: at most {max}")?;
-            }
+        if let Limit::Errors(threshold) = limit {
+            let most = share(threshold.max_error_ppm().into());
+            write!(f, "{event} error rate over {window}: at most {most}")?;
+        } else {
+            let max = value(*unit, *max);
+            write!(f, "{event} {quantile} over {window}: at most {max}")?;
         }
         match min_samples {
             MinSamples::Count(0 | 1) => {}

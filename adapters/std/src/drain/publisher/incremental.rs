@@ -319,8 +319,8 @@ impl Parts {
 fn bytes(report: &Report) -> usize {
     let windows = report.events.iter().flat_map(|event| &event.windows);
     let totals = report.events.iter().flat_map(|event| &event.total);
-    let of_windows_failed = windows.clone().flat_map(|window| window.failed.as_deref());
-    let failed = report.events.iter().flat_map(|event| event.failed.as_deref());
+    let of_windows_failed = windows.clone().filter_map(|window| window.failed.as_deref());
+    let failed = report.events.iter().filter_map(|event| event.failed.as_deref());
     let failed: Vec<_> = failed.chain(of_windows_failed).collect();
     let statistics = windows.flat_map(|window| &window.statistics).chain(totals);
     memory::bytes_without_data(&report.events, &report.sla)

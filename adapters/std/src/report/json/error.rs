@@ -259,7 +259,7 @@ impl fmt::Display for ReportProblem {
                 write!(f, "the window {window} is not longer than the one before it")
             }
             Self::OtherWindows => f.write_str(
-                "its `windows` are others than those of the first event or of its `failed`",
+                "its `windows` are others than those of the first event or of its `failed_windows`",
             ),
             Self::UnknownEvent => f.write_str("the report has no such event"),
             Self::OtherUnit { unit, of_event } => {

@@ -183,9 +183,14 @@ fn check_health(health: &Health) -> Result<(), ReportProblem> {
             second: sum.unwrap_or(u64::MAX),
         });
     }
-    let ratio = health.overhead_ratio;
-    if !(ratio >= 0.0 && ratio.is_finite()) {
-        return Err(number("overhead_ratio", ratio, "at least 0"));
+    for (key, cost) in [
+        ("overhead_ratio", health.overhead_ratio),
+        ("record_ns", health.record_ns),
+        ("drain_ns", health.drain_ns),
+    ] {
+        if !(cost >= 0.0 && cost.is_finite()) {
+            return Err(number(key, cost, "at least 0"));
+        }
     }
     match health.sampling.values().find(|share| !(**share > 0.0 && **share <= 1.0)) {
         Some(share) => Err(number("sampling", *share, "above 0 and at most 1")),

@@ -32,16 +32,10 @@ pub(super) struct EventJson {
     windows: Pairs<Option<ReadStatisticsJson>>,
     total: Option<ReadStatisticsJson>,
     of: Option<String>,
-    failed: Option<FailedJson>,
+    failed: Option<ReadStatisticsJson>,
+    failed_windows: Option<Pairs<Option<ReadStatisticsJson>>>,
     outcomes: OutcomesJson,
     in_flight: InFlight,
-}
-
-/// The part on the failed spans of an event.
-#[derive(Deserialize)]
-struct FailedJson {
-    windows: Pairs<Option<ReadStatisticsJson>>,
-    total: Option<ReadStatisticsJson>,
 }
 
 impl EventJson {
@@ -81,13 +75,12 @@ impl EventJson {
         let total = self.total.map(|total| total.check_total(schema, unit, covers));
         let total = total.transpose().map_err(|problem| of("total", problem))?;
         let mut windows = windows(self.windows, unit, covers)?;
-        let nothing = FailedJson { windows: Pairs::default(), total: None };
-        let failed = schema.require("failed", self.failed, nothing)?;
-        let total_of_failed = failed.total.map(|total| total.check_total(schema, unit, has_failed));
-        let total_of_failed =
-            total_of_failed.transpose().map_err(|problem| of("failed total", problem))?;
-        if schema == Schema::Two {
-            add_failed(&mut windows, failed.windows, unit)?;
+        let failed = self.failed.filter(|_| schema == Schema::Two);
+        let failed = failed.map(|failed| failed.check_total(schema, unit, has_failed));
+        let failed = failed.transpose().map_err(|problem| of("failed", problem))?;
+        let failed_windows = self.failed_windows.map(Some);
+        if let Some(of_failed) = schema.require("failed_windows", failed_windows, None)? {
+            add_failed(&mut windows, of_failed, unit)?;
         }
         Ok(EventReport {
             id,
@@ -98,7 +91,7 @@ impl EventJson {
             windows,
             total,
             covered,
-            failed: total_of_failed.map(Box::new),
+            failed: failed.map(Box::new),
             outcomes: {
                 let OutcomesJson { ok, error, cancelled } = self.outcomes;
                 Outcomes { ok, error, cancelled }

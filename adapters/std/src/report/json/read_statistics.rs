@@ -34,7 +34,8 @@ impl ReadStatisticsJson {
         let corrected = self.corrected.as_ref().map(Numbers::check).transpose()?;
         check_slowest(&self.slowest, &summary, covers)?;
         let converter = UnitConverter { unit, time: TimeUnit::Fine };
-        Ok(Statistics::of_summary(summary, corrected, self.slowest, converter))
+        let intervals = self.summary.interval;
+        Ok(Statistics::of_summary(summary, corrected, self.slowest, converter, intervals))
     }
 
     /// Checks the statistics since the start.
@@ -83,6 +84,17 @@ impl Numbers {
         {
             let mean = self.mean.unwrap_or_default();
             return Err(number("mean", mean, "from `min` to `max`"));
+        }
+        let quantiles = [p50, p95, p99, p99_9];
+        let intervals = self.interval.iter().flat_map(|intervals| intervals.all());
+        for ((_, [low, high]), quantile) in intervals.zip(quantiles) {
+            let (low, high) = (low.unwrap_or(min), high.unwrap_or(max));
+            let what = "a quantile is not in its `interval`, or that is not from `min` to `max`";
+            for (first, second) in [(min, low), (low, quantile), (quantile, high), (high, max)] {
+                if first > second {
+                    return Err(ReportProblem::Contradiction { what, first, second });
+                }
+            }
         }
         let mut summary = Summary::of_value(min);
         (summary.count, summary.estimated_total, summary.max) = (count, estimated_total, max);

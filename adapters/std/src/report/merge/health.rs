@@ -47,6 +47,8 @@ pub(super) fn merged(reports: &[&Report]) -> Result<Health, MergeError> {
         has_drain: all().all(|of| of.has_drain),
         sampling,
         overhead_ratio: all().map(|of| of.overhead_ratio).fold(0.0, f64::max),
+        record_ns: all().map(|of| of.record_ns).fold(0.0, f64::max),
+        drain_ns: all().map(|of| of.drain_ns).fold(0.0, f64::max),
         memory_bytes: largest(|of| of.memory_bytes),
         reserved_bytes: largest(|of| of.reserved_bytes),
     })

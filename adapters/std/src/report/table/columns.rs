@@ -10,15 +10,15 @@ use super::rows::{Row, VIOLATED};
 /// for all columns, those with the largest ranks are left out.
 pub(super) const COLUMNS: [(&str, usize); 12] = [
     ("window", 0),
-    ("rate/s", 7),
+    ("rate/s", 8),
     ("count", 5),
-    ("errors", 8),
+    ("errors", 6),
     ("min", 11),
     ("mean", 10),
     ("p50", 4),
     ("p95", 9),
     ("p99", 1),
-    ("p99.9", 6),
+    ("p99.9", 7),
     ("max", 3),
     ("limit", 2),
 ];

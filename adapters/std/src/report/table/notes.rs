@@ -3,7 +3,7 @@
 use core::{fmt::Write, time::Duration};
 use std::time::UNIX_EPOCH;
 
-use tailwatch_core::{SlaState, Unit};
+use tailwatch_core::{CoveredOutcomes, Outcome, Outcomes, SlaState, Unit};
 use textwrap::{Options, WordSplitter, core::display_width};
 
 use super::{columns::red, selection::Selection};
@@ -66,6 +66,27 @@ pub(super) fn more(cut: usize) -> String {
 /// Returns the names of the events that were not seen. `None` if all events were.
 pub(super) fn not_seen(names: &[&str], width: usize) -> Option<String> {
     in_one_line("not seen", names, width)
+}
+
+/// Returns a line for each event in the table of which spans have failed: how many ended with each
+/// outcome, and how long the failed ones took.
+pub(super) fn failed(selection: &Selection<'_>) -> Vec<String> {
+    let line = |event: &&EventReport| {
+        let Outcomes { ok, error, cancelled } = event.outcomes;
+        let summary = event.failed.as_ref()?.summary;
+        let [min, max] = [summary.min, summary.max].map(|nanos| value(event.unit, nanos));
+        let range = if min == max { max } else { format!("{min} to {max}") };
+        let covered = match event.covered {
+            CoveredOutcomes::Ok => "",
+            CoveredOutcomes::Any => ", counted in the row as well",
+        };
+        let [ok, error, cancelled] = [ok, error, cancelled].map(grouped);
+        let name = &event.name;
+        Some(format!(
+            "failed {name}: {error} error, {cancelled} cancelled, beside {ok} ok; took {range}{covered}"
+        ))
+    };
+    selection.shown.iter().filter_map(line).collect()
 }
 
 /// Returns which share is recorded of the sampled events. `None` if no event is sampled.
@@ -153,9 +174,10 @@ pub(super) fn slowest(report: &Report, selection: &Selection<'_>) -> Vec<String>
         let line = |slow: &SlowSample| {
             let began = UNIX_EPOCH + Duration::from_nanos(slow.start_unix_ns);
             format!(
-                "slowest {}: {} at {}{}, thread {}",
+                "slowest {}: {}{} at {}{}, thread {}",
                 event.name,
                 value(event.unit, slow.duration),
+                outcome(slow),
                 humantime::format_rfc3339_nanos(began),
                 tag(slow),
                 labels.label(slow)
@@ -164,6 +186,12 @@ pub(super) fn slowest(report: &Report, selection: &Selection<'_>) -> Vec<String>
         slowest.map(line).collect::<Vec<_>>()
     };
     selection.shown.iter().flat_map(|event| of(event)).collect()
+}
+
+/// Returns how a span ended, or nothing if it did not fail.
+fn outcome(slow: &SlowSample) -> String {
+    let failed = slow.outcome.filter(|outcome| *outcome != Outcome::Ok);
+    failed.map(|outcome| format!(" ({outcome})")).unwrap_or_default()
 }
 
 /// Returns the tag of a sample and its text, or nothing if it has none.

@@ -1,13 +1,15 @@
 //! The rows of a table: what it shows of each scope of an event.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
-use tailwatch_core::{SlaState, Summary, Unit};
+use tailwatch_core::{ConfidenceInterval, Outcomes, Quantile, SlaState, Summary, Unit};
 
 use super::{columns::COLUMNS, selection::Selection};
 use crate::report::{
     EventReport,
-    sla::{SlaReport, severity},
+    sla::{LimitKind, SlaReport, severity},
+    statistics::Statistics,
     text::{grouped, per_second, value, window_name},
 };
 
@@ -16,6 +18,12 @@ pub(super) const VIOLATED: &str = "VIOLATED";
 
 /// Stands before a quantile that is estimated.
 const ESTIMATED: char = '~';
+
+/// Stands before a quantile that is the largest sample.
+const MAXIMUM: &str = "^";
+
+/// Stands before any other quantile whose confidence interval has no upper bound.
+const UNBOUNDED: &str = ">";
 
 /// Stands before a count that is incomplete.
 const INCOMPLETE: char = '*';
@@ -29,6 +37,8 @@ pub(super) struct Rows<'r> {
     pub(super) all: Vec<Row<'r>>,
     /// The largest error of the quantiles in parts per million. `None` if all of them are exact.
     max_error_ppm: Option<u32>,
+    /// The marks of quantiles that rest on few samples.
+    few_samples: BTreeSet<&'static str>,
     has_incomplete: bool,
     has_unknown: bool,
     /// Whether a window has no row, because the row of a longer one stands for it.
@@ -40,6 +50,8 @@ struct Scope<'r> {
     /// The window of the row, and the shorter ones for which it stands; `None` is the total.
     windows: Vec<Option<Duration>>,
     summary: Option<&'r Summary>,
+    /// That of the failed spans.
+    failed: Option<&'r Summary>,
 }
 
 /// A row of a table: a scope of an event.
@@ -64,19 +76,21 @@ impl<'r> Rows<'r> {
     /// Adds the rows of an event. Each has the state of the limits over the windows that it shows.
     fn add(&mut self, event: &'r EventReport, limits: &[&SlaReport], all_windows: bool) {
         let windows = event.windows.iter();
-        let windows = windows.map(|window| (Some(window.length), window.statistics.as_ref()));
-        let mut scopes: Vec<Scope<'_>> = windows
-            .chain([(None, event.total.as_ref())])
-            .map(|(window, statistics)| Scope {
-                windows: vec![window],
-                summary: statistics.map(|statistics| &statistics.summary),
-            })
-            .collect();
+        let windows = windows
+            .map(|of| (Some(of.length), of.statistics.as_ref(), of.failed.as_deref()))
+            .chain([(None, event.total.as_ref(), event.failed.as_deref())]);
+        let scope = |(window, statistics, failed): (_, Option<&'r Statistics>, Option<&'r _>)| {
+            let failed = failed.map(|failed: &Statistics| &failed.summary);
+            let summary = statistics.map(|statistics| &statistics.summary);
+            Scope { windows: vec![window], summary, failed }
+        };
+        let mut scopes: Vec<Scope<'_>> = windows.map(scope).collect();
         let all = scopes.len();
         if !all_windows {
             scopes.reverse();
             scopes.dedup_by(|shorter, longer| {
-                let is_same = have_same_samples(shorter.summary, longer.summary);
+                let is_same = have_same_samples(shorter.summary, longer.summary)
+                    && have_same_samples(shorter.failed, longer.failed);
                 if is_same {
                     longer.windows.append(&mut shorter.windows);
                 }
@@ -87,11 +101,18 @@ impl<'r> Rows<'r> {
         self.leaves_out |= scopes.len() < all;
         let last = scopes.len() - 1;
         let is_of_window = |limit: &SlaReport| {
-            limit.quantile.is_some() && event.windows.iter().any(|of| of.length == limit.window)
+            limit.kind != LimitKind::Silence
+                && event.windows.iter().any(|of| of.length == limit.window)
         };
+        let Outcomes { ok, error, cancelled } = event.outcomes;
+        let has_ended = ok.max(error).max(cancelled) > 0;
         for (number, scope) in scopes.into_iter().enumerate() {
-            let errors = event.outcomes.error.saturating_add(event.outcomes.cancelled);
-            let errors = if number == last && errors > 0 { grouped(errors) } else { String::new() };
+            let errors = if number == last {
+                error.saturating_add(cancelled)
+            } else {
+                scope.failed.map_or(0, |failed| failed.count)
+            };
+            let errors = if has_ended { grouped(errors) } else { String::new() };
             let name = if number == 0 { &*event.name } else { "" };
             // A limit that is over none of the windows is in the first row.
             let states = limits.iter().filter(|limit| {
@@ -128,6 +149,7 @@ impl<'r> Rows<'r> {
         let error = Some(summary.accuracy.max_relative_error_ppm()).filter(|error| *error > 0);
         self.max_error_ppm = self.max_error_ppm.max(error);
         self.has_incomplete |= !summary.complete;
+        self.few_samples.extend(few_samples(summary));
     }
 
     /// Returns the explanation of the marks that the rows have.
@@ -141,6 +163,11 @@ impl<'r> Rows<'r> {
             format!("{ESTIMATED} estimated within {percent:.2} %, others exact")
         });
         let marks = [
+            (self.few_samples.contains(MAXIMUM), format!("{MAXIMUM} the maximum")),
+            (
+                self.few_samples.contains(UNBOUNDED),
+                format!("{UNBOUNDED} too few samples for an upper bound"),
+            ),
             (self.has_incomplete, format!("{INCOMPLETE} incomplete (lost or sampled)")),
             (self.has_unknown, format!("{UNKNOWN} not judged yet")),
             (self.leaves_out, "a missing row is the same as the row below it".to_owned()),
@@ -158,6 +185,30 @@ fn have_same_samples(one: Option<&Summary>, other: Option<&Summary>) -> bool {
         [count, min, max, p50, p95, p99, p99_9]
     };
     one.map(numbers) == other.map(numbers)
+}
+
+/// Returns the mark of each quantile of a summary that rests on few samples, or "".
+///
+/// The count decides, not the values: if most samples are equal, a quantile that equals the largest
+/// one can still rest on many. Only if samples may have different weights, the count does not show
+/// which of them is at a rank.
+fn few_samples(summary: &Summary) -> [&'static str; 4] {
+    let Summary { count, estimated_total, max, p50, p95, p99, p99_9, .. } = *summary;
+    let quantiles = [
+        (Quantile::P50, p50),
+        (Quantile::P95, p95),
+        (Quantile::P99, p99),
+        (Quantile::P99_9, p99_9),
+    ];
+    quantiles.map(|(quantile, value)| {
+        if quantile.rank(count) == count || (count != estimated_total && value == max) {
+            MAXIMUM
+        } else if ConfidenceInterval::of_ranks(quantile, count).high.is_none() {
+            UNBOUNDED
+        } else {
+            ""
+        }
+    })
 }
 
 /// Returns the contents of all columns, in their order.
@@ -180,7 +231,9 @@ fn cells(
         if is_marked { format!("{mark}{text}") } else { text }
     };
     let show = |number: u64| aligned(value(unit, number));
-    let quantile = |number: u64| mark(estimated, ESTIMATED, show(number));
+    let quantile =
+        |number: u64, few: &str| few.to_owned() + &mark(estimated, ESTIMATED, show(number));
+    let few = few_samples(summary);
     let mean = match (unit, summary.mean) {
         (_, None) => "-".to_owned(),
         (Unit::One, Some(mean)) if mean.round() < 1_000 => format!("{:.1}", mean.to_f64()),
@@ -193,10 +246,10 @@ fn cells(
         errors,
         show(summary.min),
         mean,
-        quantile(summary.p50),
-        quantile(summary.p95),
-        quantile(summary.p99),
-        quantile(summary.p99_9),
+        quantile(summary.p50, few[0]),
+        quantile(summary.p95, few[1]),
+        quantile(summary.p99, few[2]),
+        quantile(summary.p99_9, few[3]),
         show(summary.max),
         limit,
     ]

@@ -213,18 +213,7 @@ impl fmt::Display for ParseLimitsProblem {
                 "this [[sla]] sets no limit; write `quantile` and `limit`, `max_error_rate` or \
                  `max_silence`",
             ),
-            Self::ConflictsWithSilence { key } if [RAISE_AFTER, CLEAR_AFTER].contains(&&**key) => {
-                write!(
-                    f,
-                    "`{key}` cannot be combined with `max_silence`; remove it, and to have a \
-                     silence reported later, make `max_silence` longer"
-                )
-            }
-            Self::ConflictsWithSilence { key } => write!(
-                f,
-                "`{key}` cannot be combined with `max_silence`; write one [[sla]] table for each \
-                 limit"
-            ),
+            Self::ConflictsWithSilence { key } => write_conflict_with_silence(f, key),
             Self::ConflictsWithErrorRate { key } => write!(
                 f,
                 "`{key}` cannot be combined with `max_error_rate`; write one [[sla]] table for \
@@ -292,4 +281,14 @@ impl fmt::Display for ParseLimitsProblem {
             }
         }
     }
+}
+
+/// Writes that a key cannot stand beside `max_silence`, and what to do about it.
+fn write_conflict_with_silence(f: &mut fmt::Formatter<'_>, key: &str) -> fmt::Result {
+    write!(f, "`{key}` cannot be combined with `max_silence`; ")?;
+    f.write_str(if [RAISE_AFTER, CLEAR_AFTER].contains(&key) {
+        "remove it, and to have a silence reported later, make `max_silence` longer"
+    } else {
+        "write one [[sla]] table for each limit"
+    })
 }

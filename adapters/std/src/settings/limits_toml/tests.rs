@@ -1,4 +1,5 @@
 mod delays;
+mod error_rates;
 mod labels;
 mod random_input;
 
@@ -193,7 +194,7 @@ fn the_error_for_an_unknown_key_suggests_the_nearest() {
     assert_eq!(
         message(&format!("{PLACEMENT}colour = 'red' #!")),
         "unknown key \"colour\" in [[sla]]; expected one of event, labels, quantile, limit, \
-         window, min_samples, raise_after, clear_after, max_silence, replace"
+         window, min_samples, raise_after, clear_after, max_error_rate, max_silence, replace"
     );
 }
 
@@ -213,7 +214,8 @@ fn the_error_for_a_missing_key_names_the_line_of_its_table() {
     );
     assert_eq!(
         message("[[sla]] #!\nevent = 'order_fill'\nwindow = '5s'"),
-        "this [[sla]] sets no limit; write `quantile` and `limit`, or `max_silence`"
+        "this [[sla]] sets no limit; write `quantile` and `limit`, `max_error_rate` or \
+         `max_silence`"
     );
 }
 
@@ -227,6 +229,7 @@ fn max_silence_cannot_be_combined_with_other_limits() {
         ("min_samples", "'auto'"),
         ("raise_after", "'2s'"),
         ("clear_after", "'2s'"),
+        ("max_error_rate", "0.1"),
     ] {
         let problem = refused(&format!("{FILL}max_silence = '5s'\n{key} = {value} #!"));
         assert_eq!(problem, ParseLimitsProblem::ConflictsWithSilence { key: key.into() });
