@@ -212,7 +212,9 @@ pub(crate) fn in_schema_1(report: &Report) -> String {
     let mut json: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
     let remove = |object: &mut serde_json::Value, keys: &[&str]| {
         let object = object.as_object_mut().unwrap();
-        keys.iter().for_each(|key| drop(object.remove(*key)));
+        for key in keys {
+            object.remove(*key);
+        }
     };
     json["schema"] = "tailwatch.report/1".into();
     remove(&mut json, &["started_unix_ns"]);

@@ -161,7 +161,9 @@ mod tests {
                 OwnedData::Exact(samples.clone())
             } else {
                 let mut moments = Moments::EMPTY;
-                samples.iter().for_each(|sample| moments.add(sample.value(), 0));
+                for sample in &samples {
+                    moments.add(sample.value(), 0);
+                }
                 OwnedData::Counted { moments, histogram: histogram.clone() }
             };
             let summary = data.with(|data| Distribution { converter, data }.summary(0, true));

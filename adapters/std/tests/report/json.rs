@@ -166,96 +166,62 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
     assert_eq!(found, expected, "the limits of the preset");
 }
 
-#[test]
-fn the_json_has_exactly_the_layout_of_its_schema() {
-    let _turn = in_turn();
-    let collector = Collector::builder().start().unwrap();
-    collector.register_thread("main").unwrap();
-    drop(measure(Trading::OrderPlacement));
-    measure(Trading::OrderPlacement).end(Outcome::Error);
-    measure(Trading::OrderPlacement).end(Outcome::Cancelled);
-    record_value(Trading::QueueBacklog, 3);
-    collector.stop();
-
-    let json = to_json(&collector);
-    let keys = ["schema", "unix_ns", "started_unix_ns", "uptime_ns", "clock", "events", "sla"];
-    assert_keys(&json, &[&keys[..], &["health"]].concat());
-    assert_eq!(json["schema"], "tailwatch.report/2");
-    assert!(whole(&json["started_unix_ns"]) < whole(&json["unix_ns"]));
-    assert!(whole(&json["unix_ns"]) > 1_600_000_000_000_000_000, "nanoseconds since 1970");
-    assert!(whole(&json["uptime_ns"]) > 0);
-    assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
-    assert!(json["clock"]["source"].is_string() && json["clock"]["ordered"].is_boolean());
-    assert!(whole(&json["clock"]["hz"]) > 0 && json["clock"]["drift_ppm"].is_f64());
-    assert_are_the_limits_of_the_preset(&json["sla"]);
-
-    let events = json["events"].as_array().unwrap();
-    let names: Vec<_> = events.iter().map(|event| event["name"].as_str().unwrap()).collect();
-    let expected = [
-        "candle_processing",
-        "signal_generation",
-        "order_placement",
-        "order_fill",
-        "event_bus_publish",
-        "event_bus_handle",
-        "queue_backlog",
-        "gc_pause",
-    ];
-    assert_eq!(names, expected);
-    for (id, event) in (1..).zip(events) {
-        let keys = ["id", "name", "base_name", "labels", "unit", "windows", "total", "outcomes"];
-        assert_keys(
-            event,
-            &[&keys[..], &["of", "failed", "failed_windows", "flows", "in_flight"]].concat(),
-        );
-        assert_eq!((&event["base_name"], &event["of"]), (&event["name"], &"ok".into()));
-        assert_keys(&event["labels"], &[]);
-        let (failed, windows) = (&event["failed"], &event["failed_windows"]);
-        assert_keys(windows, &["1s", "5s", "60s"]);
-        if id == 3 {
-            assert_is_summary(&windows["60s"], false, FAILED);
-            assert_is_summary(failed, true, FAILED);
-            assert_eq!((&event["total"]["count"], &failed["count"]), (&1.into(), &2.into()));
-        } else {
-            assert!(failed.is_null() && windows["1s"].is_null());
-        }
-        assert_eq!(event["flows"].as_array().map(Vec::len), Some(0));
-        assert_eq!(event["id"], id);
-        assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
-        assert_keys(&event["windows"], &["1s", "5s", "60s"]);
-        assert_keys(&event["outcomes"], &["ok", "error", "cancelled"]);
-        let in_flight = &event["in_flight"];
-        assert_keys(in_flight, &["open", "uncertain", "untracked", "oldest_ns", "oldest_tag"]);
-        assert!(
-            ["open", "uncertain", "untracked"].iter().all(|key| in_flight[key] == 0),
-            "{in_flight}"
-        );
-        assert!(
-            in_flight["oldest_ns"].is_null() && in_flight["oldest_tag"].is_null(),
-            "{in_flight}"
-        );
-        if id == 3 || id == 7 {
-            assert_is_summary(&event["windows"]["60s"], false, COVERED);
-            assert_is_summary(&event["total"], true, COVERED);
-            let histogram = &event["total"]["histogram"];
-            assert_keys(
-                histogram,
-                &["scale", "unit", "lowest", "octaves", "zero", "underflow", "overflow", "buckets"],
-            );
-            assert_eq!(histogram["unit"], if id == 7 { "1" } else { "2^-40 s" });
-        } else {
-            let windows = event["windows"].as_object().unwrap();
-            assert!(
-                windows.values().all(Value::is_null),
-                "a window without a sample must be null: {event}"
-            );
-            assert!(event["total"].is_null());
-        }
-        for outcome in ["ok", "error", "cancelled"] {
-            assert_eq!(event["outcomes"][outcome], u64::from(id == 3));
-        }
+/// Checks the event with this number after spans of the event 3, and a value of the event 7.
+#[track_caller]
+fn assert_is_event(id: u64, event: &Value) {
+    let keys = ["id", "name", "base_name", "labels", "unit", "windows", "total", "outcomes"];
+    assert_keys(
+        event,
+        &[&keys[..], &["of", "failed", "failed_windows", "flows", "in_flight"]].concat(),
+    );
+    assert_eq!((&event["base_name"], &event["of"]), (&event["name"], &"ok".into()));
+    assert_keys(&event["labels"], &[]);
+    let (failed, windows) = (&event["failed"], &event["failed_windows"]);
+    assert_keys(windows, &["1s", "5s", "60s"]);
+    if id == 3 {
+        assert_is_summary(&windows["60s"], false, FAILED);
+        assert_is_summary(failed, true, FAILED);
+        assert_eq!((&event["total"]["count"], &failed["count"]), (&1.into(), &2.into()));
+    } else {
+        assert!(failed.is_null() && windows["1s"].is_null());
     }
-    let health = &json["health"];
+    assert_eq!(event["flows"].as_array().map(Vec::len), Some(0));
+    assert_eq!(event["id"], id);
+    assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
+    assert_keys(&event["windows"], &["1s", "5s", "60s"]);
+    assert_keys(&event["outcomes"], &["ok", "error", "cancelled"]);
+    let in_flight = &event["in_flight"];
+    assert_keys(in_flight, &["open", "uncertain", "untracked", "oldest_ns", "oldest_tag"]);
+    assert!(
+        ["open", "uncertain", "untracked"].iter().all(|key| in_flight[key] == 0),
+        "{in_flight}"
+    );
+    assert!(in_flight["oldest_ns"].is_null() && in_flight["oldest_tag"].is_null(), "{in_flight}");
+    if id == 3 || id == 7 {
+        assert_is_summary(&event["windows"]["60s"], false, COVERED);
+        assert_is_summary(&event["total"], true, COVERED);
+        let histogram = &event["total"]["histogram"];
+        assert_keys(
+            histogram,
+            &["scale", "unit", "lowest", "octaves", "zero", "underflow", "overflow", "buckets"],
+        );
+        assert_eq!(histogram["unit"], if id == 7 { "1" } else { "2^-40 s" });
+    } else {
+        let windows = event["windows"].as_object().unwrap();
+        assert!(
+            windows.values().all(Value::is_null),
+            "a window without a sample must be null: {event}"
+        );
+        assert!(event["total"].is_null());
+    }
+    for outcome in ["ok", "error", "cancelled"] {
+        assert_eq!(event["outcomes"][outcome], u64::from(id == 3));
+    }
+}
+
+/// Checks the health after seven records.
+#[track_caller]
+fn assert_is_health(health: &Value, collector: &Collector) {
     assert_keys(
         health,
         &[
@@ -301,6 +267,48 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
             _ => assert_eq!(whole(value), 0, "{key}"),
         }
     }
+}
+
+#[test]
+fn the_json_has_exactly_the_layout_of_its_schema() {
+    let _turn = in_turn();
+    let collector = Collector::builder().start().unwrap();
+    collector.register_thread("main").unwrap();
+    drop(measure(Trading::OrderPlacement));
+    measure(Trading::OrderPlacement).end(Outcome::Error);
+    measure(Trading::OrderPlacement).end(Outcome::Cancelled);
+    record_value(Trading::QueueBacklog, 3);
+    collector.stop();
+
+    let json = to_json(&collector);
+    let keys = ["schema", "unix_ns", "started_unix_ns", "uptime_ns", "clock", "events", "sla"];
+    assert_keys(&json, &[&keys[..], &["health"]].concat());
+    assert_eq!(json["schema"], "tailwatch.report/2");
+    assert!(whole(&json["started_unix_ns"]) < whole(&json["unix_ns"]));
+    assert!(whole(&json["unix_ns"]) > 1_600_000_000_000_000_000, "nanoseconds since 1970");
+    assert!(whole(&json["uptime_ns"]) > 0);
+    assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
+    assert!(json["clock"]["source"].is_string() && json["clock"]["ordered"].is_boolean());
+    assert!(whole(&json["clock"]["hz"]) > 0 && json["clock"]["drift_ppm"].is_f64());
+    assert_are_the_limits_of_the_preset(&json["sla"]);
+
+    let events = json["events"].as_array().unwrap();
+    let names: Vec<_> = events.iter().map(|event| event["name"].as_str().unwrap()).collect();
+    let expected = [
+        "candle_processing",
+        "signal_generation",
+        "order_placement",
+        "order_fill",
+        "event_bus_publish",
+        "event_bus_handle",
+        "queue_backlog",
+        "gc_pause",
+    ];
+    assert_eq!(names, expected);
+    for (id, event) in (1..).zip(events) {
+        assert_is_event(id, event);
+    }
+    assert_is_health(&json["health"], &collector);
 }
 
 #[test]

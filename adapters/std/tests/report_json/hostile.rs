@@ -58,14 +58,20 @@ fn remove(path: &'static str, key: &'static str) -> impl FnOnce(&mut Value) {
     }
 }
 
+/// Asserts that each change is refused with a message that contains its text.
+#[track_caller]
+fn assert_refused(cases: Vec<(Change, String)>) {
+    for (change, expected) in cases {
+        let message = refused(change);
+        assert!(message.contains(&expected), "{message}\n{expected}");
+    }
+}
+
 #[test]
-fn every_wrong_value_is_refused_with_its_place() {
+fn a_wrong_value_of_the_report_is_refused() {
     let _turn = in_turn();
-    let number = "event number: ";
-    let of = |text: &str| format!("{number}{text}");
-    let histogram = |text: &str| format!("{number}total: `histogram`: {text}");
     let max = u64::MAX;
-    let cases: Vec<(Change, String)> = vec![
+    assert_refused(vec![
         (
             Box::new(set("/schema", "tailwatch.report/3".into())),
             "the schema \"tailwatch.report/3\" cannot be read; this version of tailwatch reads \
@@ -81,6 +87,22 @@ fn every_wrong_value_is_refused_with_its_place() {
         (Box::new(set("/health/pending", max.into())), "`produced` must be the sum".into()),
         (Box::new(set("/health/overhead_ratio", (-0.5).into())), "`overhead_ratio` is -0.5".into()),
         (Box::new(set("/health/sampling/sampled", 2.into())), "`sampling` is 2".into()),
+        (
+            Box::new(|json| {
+                let start = json!({ "started_unix_ns": 5, "uptime_ns": 1 });
+                json["collectors"] = json!([start, start]);
+            }),
+            "the `started_unix_ns` of `collectors` must increase: 5 and 5".into(),
+        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_of_an_event_is_refused() {
+    let _turn = in_turn();
+    let number = "event number: ";
+    let of = |text: &str| format!("{number}{text}");
+    assert_refused(vec![
         (Box::new(set("/events/2/id", 0.into())), of("`id` is 0, but must be 1 to 2,047")),
         (Box::new(set("/events/2/id", 2_048.into())), of("`id` is 2048")),
         (Box::new(set("/events/2/id", Value::Null)), of("`id` is null, which only")),
@@ -106,6 +128,26 @@ fn every_wrong_value_is_refused_with_its_place() {
             of("`windows` is \"60000ms\", but must be the length of a window"),
         ),
         (Box::new(remove("/events/2/windows", "60s")), of("its `windows` are others")),
+        (Box::new(remove("/events/0", "of")), "event limited: `of` is missing".into()),
+        (Box::new(set("/events/0/of", "some".into())), "`of` is \"some\"".into()),
+        (
+            Box::new(remove("/events/0", "failed_windows")),
+            "event limited: `failed_windows` is missing".into(),
+        ),
+        (
+            Box::new(remove("/events/0/failed_windows", "1s")),
+            "its `windows` are others than those of the first event or of its `failed_windows`"
+                .into(),
+        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_of_a_summary_is_refused() {
+    let _turn = in_turn();
+    let of = |text: &str| format!("event number: {text}");
+    let max = u64::MAX;
+    assert_refused(vec![
         (Box::new(set("/events/2/total/count", 0.into())), of("total: `count` is 0")),
         (
             Box::new(set("/events/2/total/count", 4.into())),
@@ -129,6 +171,28 @@ fn every_wrong_value_is_refused_with_its_place() {
             Box::new(set("/events/2/total/slowest/0/duration", 0.into())),
             of("total: `slowest` is not in descending order: 0 and 7"),
         ),
+        (
+            Box::new(set("/events/2/total/interval/p50", json!([8, null]))),
+            of("total: a quantile is not in its `interval`, or that is not from `min` to `max`: 8"),
+        ),
+        (
+            Box::new(set("/events/1/failed/count", 0.into())),
+            "event corrected: failed: `count` is 0".into(),
+        ),
+        (
+            Box::new(set("/events/1/failed/slowest/0/outcome", "lost".into())),
+            "unknown variant `lost`".into(),
+        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_histogram_is_refused() {
+    let _turn = in_turn();
+    let of = |text: &str| format!("event number: {text}");
+    let histogram = |text: &str| of(&format!("total: `histogram`: {text}"));
+    let max = u64::MAX;
+    assert_refused(vec![
         (Box::new(remove("/events/2/total", "histogram")), of("total: `histogram` is missing")),
         (
             Box::new(set("/events/2/total/histogram/unit", "2^-40 s".into())),
@@ -168,6 +232,13 @@ fn every_wrong_value_is_refused_with_its_place() {
             Box::new(set("/events/2/total/histogram/buckets/1/0", 1_500.into())),
             histogram("`max`, 35184372088832, is not in the last bucket"),
         ),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_of_a_limit_is_refused() {
+    let _turn = in_turn();
+    assert_refused(vec![
         (
             Box::new(set("/sla/0/event", "nobody".into())),
             "limit of nobody: the report has no".into(),
@@ -184,43 +255,9 @@ fn every_wrong_value_is_refused_with_its_place() {
             Box::new(set("/sla/1/limit", 1_000_000.into())),
             "`limit` must be below a million, the share of all spans".into(),
         ),
-        (Box::new(remove("/events/0", "of")), "event limited: `of` is missing".into()),
-        (Box::new(set("/events/0/of", "some".into())), "`of` is \"some\"".into()),
-        (
-            Box::new(remove("/events/0", "failed_windows")),
-            "event limited: `failed_windows` is missing".into(),
-        ),
-        (
-            Box::new(set("/events/2/total/interval/p50", json!([8, null]))),
-            of("total: a quantile is not in its `interval`, or that is not from `min` to `max`: 8"),
-        ),
-        (
-            Box::new(set("/events/1/failed/count", 0.into())),
-            "event corrected: failed: `count` is 0".into(),
-        ),
-        (
-            Box::new(remove("/events/0/failed_windows", "1s")),
-            "its `windows` are others than those of the first event or of its `failed_windows`"
-                .into(),
-        ),
-        (
-            Box::new(set("/events/1/failed/slowest/0/outcome", "lost".into())),
-            "unknown variant `lost`".into(),
-        ),
         (Box::new(remove("/sla/0", "min_samples")), "`min_samples` is missing".into()),
         (Box::new(set("/sla/2/limit", 9.into())), "`limit` must be `window`".into()),
-        (
-            Box::new(|json| {
-                let start = json!({ "started_unix_ns": 5, "uptime_ns": 1 });
-                json["collectors"] = json!([start, start]);
-            }),
-            "the `started_unix_ns` of `collectors` must increase: 5 and 5".into(),
-        ),
-    ];
-    for (change, expected) in cases {
-        let message = refused(change);
-        assert!(message.contains(&expected), "{message}\n{expected}");
-    }
+    ]);
 }
 
 #[test]

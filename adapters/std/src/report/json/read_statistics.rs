@@ -10,6 +10,7 @@ use super::{
     read::{Schema, number},
 };
 use crate::report::{
+    interval::Intervals,
     statistics::{SlowSample, Statistics},
     summary_sum::fixed_point,
 };
@@ -86,7 +87,7 @@ impl Numbers {
             return Err(number("mean", mean, "from `min` to `max`"));
         }
         let quantiles = [p50, p95, p99, p99_9];
-        let intervals = self.interval.iter().flat_map(|intervals| intervals.all());
+        let intervals = self.interval.iter().flat_map(Intervals::all);
         for ((_, [low, high]), quantile) in intervals.zip(quantiles) {
             let (low, high) = (low.unwrap_or(min), high.unwrap_or(max));
             let what = "a quantile is not in its `interval`, or that is not from `min` to `max`";
