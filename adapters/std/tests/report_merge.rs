@@ -152,7 +152,7 @@ proptest! {
     #[test]
     fn order_and_groups_do_not_matter(
         parts in prop::collection::vec(
-            (prop::collection::vec((any::<u64>(), 18..64_u32), 0..30), any::<bool>(), any::<bool>()),
+            (prop::collection::vec((any::<u64>(), 18..64_u32), 0..30), any::<[bool; 2]>()),
             2..7,
         ),
         order in any::<u64>(),
@@ -162,7 +162,7 @@ proptest! {
         let _turn = in_turn();
         let reports: Vec<_> = parts
             .iter()
-            .map(|(numbers, is_exact, is_read)| {
+            .map(|(numbers, [is_exact, is_read])| {
                 let numbers: Vec<_> = numbers.iter().map(|(n, shift)| n >> shift).collect();
                 maybe_read(report_of(&numbers, if *is_exact { 512 } else { 8 }), *is_read)
             })

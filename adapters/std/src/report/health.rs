@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// are counted at the same look at the rings.
 ///
 /// In a report that was read from the schema `tailwatch.report/1`, `negative_differences`,
-/// `orphan_tags`, `rings_refused`, `record_ns`, `drain_ns` and `reserved_bytes` are 0 and `has_drain` is `false`, because
-/// they are not known.
+/// `orphan_tags`, `rings_refused`, `record_ns`, `drain_ns` and `reserved_bytes` are 0 and
+/// `has_drain` is `false`, because they are not known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {

@@ -28,8 +28,9 @@ impl Report {
     ///
     /// Reports are of the same collector if they have the same
     /// [start](Self::started_unix_ns). Of these, only the latest counts, because it contains the
-    /// others. Reports with different starts, as before and after a restart, are added up. So it
-    /// does not matter in which order and in which groups reports are merged.
+    /// others. Reports with different starts, as before and after a restart, are added up. It does
+    /// not matter in which order reports are merged, nor in which groups, as long as all reports of
+    /// one collector are in one group.
     ///
     /// Events are the same if they have the same name and labels. In the result:
     ///
@@ -40,14 +41,16 @@ impl Report {
     ///   if one of the reports was [read](Self::from_json), because JSON has no sums. The covered
     ///   time is that in which at least one of the collectors ran. The slowest samples are the
     ///   slowest of all.
-    /// - There are no corrected summaries and no windows, because their buckets are not in JSON, and
+    /// - There are no corrected summaries and no windows, because JSON lacks their buckets, and
     ///   windows of reports of different times are not the same time.
     /// - Outcomes, open spans and the counters of the [health](Self::health) are added up. The
     ///   oldest open span is the oldest of all. `drain_lag_ns`, `overhead_ratio`, `record_ns`,
-    ///   `drain_ns`, `memory_bytes` and `reserved_bytes` are the largest of any report, and `sampling` has the smallest share.
-    ///   `enabled` and `has_drain` are `true` if they are in all reports.
+    ///   `drain_ns`, `memory_bytes` and `reserved_bytes` are the largest of any report, and
+    ///   `sampling` has the smallest share. `enabled` and `has_drain` are `true` if they are in all
+    ///   reports.
     /// - A [limit](Self::sla) is violated if it is in any report, and otherwise unknown if it is in
-    ///   any. Its counts are added up, `observed` is the largest, and `since_unix_ns` the latest.
+    ///   any. Its counts are added up, and `since_unix_ns` is the latest. `observed` is the largest,
+    ///   or not known if it is not in a report in which the limit is violated.
     ///   Limits of an event that were set differently stay apart.
     /// - `unix_ns` is the time of the latest report, `started_unix_ns` that of the earliest start,
     ///   and `uptime_ns` the time between them. [`collectors`](Self::collectors) lists what was
@@ -207,8 +210,8 @@ fn combine(reports: &[&Report]) -> Result<Report, MergeError> {
     })
 }
 
-/// Returns how long at least one of the collectors ran, in nanoseconds. They must be in the order of
-/// their starts.
+/// Returns how long at least one of the collectors ran, in nanoseconds. They must be in the order
+/// of their starts.
 fn covered_ns(collectors: &[MergedCollector]) -> u64 {
     let (mut covered, mut end) = (0_u64, 0);
     for MergedCollector { started_unix_ns, uptime_ns } in collectors {

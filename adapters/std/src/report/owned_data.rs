@@ -89,8 +89,8 @@ impl OwnedData {
         }
     }
 
-    /// Returns the data of all samples together, which are in this unit: all samples if they are known and not too many, or
-    /// else the sum of the histograms.
+    /// Returns the data of all samples together, which are in this unit: all samples if they are
+    /// known and not too many, or else the sum of the histograms.
     pub(super) fn sum(parts: &[&Self], unit: Unit) -> Result<Self, SumProblem> {
         let exact: Option<Vec<_>> = parts.iter().map(|part| part.exact()).collect();
         if let Some(exact) = exact

@@ -92,7 +92,7 @@ pub struct SlaReport {
 
 impl SlaReport {
     /// Creates the report of a limit. `info` and `labels` are about the event of `status`, `origin`
-    /// is where the limit was set, and `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
+    /// is where it was set, and `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
     pub(crate) fn new(
         info: &EventInfo,
         labels: Labels,

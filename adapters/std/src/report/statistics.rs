@@ -213,8 +213,8 @@ impl Statistics {
     ///
     /// Returns `None` if the event was [sampled](crate::Sampling) at different rates, so that the
     /// samples have different weights; with a histogram, if it was sampled at all, because buckets
-    /// do not show the weights of single samples. In a report that was read, also for quantiles that
-    /// are not in the summary, if there is no histogram.
+    /// do not show the weights of single samples. In a report that was read, windows have only the
+    /// intervals of the quantiles of their summary.
     ///
     /// ```
     /// use tailwatch::{Collector, ConfidenceInterval, Quantile, Trading, record_value};

@@ -91,7 +91,8 @@ impl Report {
     /// let report = collector.report();
     /// let read = Report::from_json(&report.to_json())?;
     /// assert_eq!(read, report);
-    /// assert!(Report::from_json("{}").unwrap_err().to_string().contains("missing field `schema`"));
+    /// let error = Report::from_json("{}").unwrap_err();
+    /// assert!(error.to_string().contains("missing field `schema`"));
     /// # Ok(())
     /// # }
     /// ```

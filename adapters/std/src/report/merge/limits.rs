@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tailwatch_core::SlaState;
+
 use super::error::MergeError;
 use crate::report::{
     Report,
@@ -13,16 +15,19 @@ use crate::report::{
 pub(super) fn merged(reports: &[&Report]) -> Result<Vec<SlaReport>, MergeError> {
     let mut events: HashMap<&str, usize> = HashMap::new();
     let mut by_event: Vec<Vec<SlaReport>> = Vec::new();
+    // Looked up in a map, because a report from anybody can have very many limits. The text of a
+    // limit shows all that was set.
+    let mut known: HashMap<(usize, String), usize> = HashMap::new();
     for limit in reports.iter().flat_map(|report| &report.sla) {
-        let index = *events.entry(&limit.event).or_insert(by_event.len());
-        if index == by_event.len() {
+        let event = *events.entry(&limit.event).or_insert(by_event.len());
+        if event == by_event.len() {
             by_event.push(Vec::new());
         }
-        let of_event = &mut by_event[index];
-        let is_same =
-            |known: &&mut SlaReport| known.as_set() == limit.as_set() && known.unit == limit.unit;
-        match of_event.iter_mut().find(is_same) {
-            Some(known) => add(known, limit)?,
+        let of_event = &mut by_event[event];
+        let as_set = format!("{:?} {}", limit.as_set(), limit.unit);
+        let index = *known.entry((event, as_set)).or_insert(of_event.len());
+        match of_event.get_mut(index) {
+            Some(same) => add(same, limit)?,
             None => of_event.push(limit.clone()),
         }
     }
@@ -33,14 +38,16 @@ pub(super) fn merged(reports: &[&Report]) -> Result<Vec<SlaReport>, MergeError> 
 fn add(sum: &mut SlaReport, limit: &SlaReport) -> Result<(), MergeError> {
     let overflow = || MergeError::Overflow { what: format!("the limits of {}", limit.event) };
     let added = |one: u64, other: u64| one.checked_add(other).ok_or_else(overflow);
-    sum.state = [sum.state, limit.state]
-        .into_iter()
-        .max_by_key(|state| severity(*state))
-        .unwrap_or(sum.state);
+    // The largest of several could be within a limit that is violated, if the one that violates it
+    // is not known.
+    let is_hidden = |of: &SlaReport| of.state == SlaState::Violated && of.observed.is_none();
+    let is_known = !is_hidden(sum) && !is_hidden(limit);
+    sum.observed = sum.observed.max(limit.observed).filter(|_| is_known);
+    let states = [sum.state, limit.state];
+    sum.state = states.into_iter().max_by_key(|state| severity(*state)).unwrap_or(sum.state);
     sum.over = added(sum.over, limit.over)?;
     sum.failed = added(sum.failed, limit.failed)?;
     sum.count = added(sum.count, limit.count)?;
-    sum.observed = sum.observed.max(limit.observed);
     sum.since_unix_ns = sum.since_unix_ns.max(limit.since_unix_ns);
     sum.raised = added(sum.raised, limit.raised)?;
     sum.cleared = added(sum.cleared, limit.cleared)?;
