@@ -215,13 +215,21 @@ impl EventReport {
 }
 
 impl EventReport {
-    /// Returns the name of an event of this process. Only a report that was read owns its names;
-    /// there, it is `unknown`.
+    /// Returns a declaration of the event with its id, name and unit, and without limits, such as
+    /// for `parse_limits`. `None` in a report that was
+    /// [read](Report::from_json), whose event need not be one of this process, and if the event has
+    /// no id.
+    pub fn info(&self) -> Option<EventInfo> {
+        // Only a report that was read owns its names.
+        let Cow::Borrowed(name) = self.name else { return None };
+        let outcomes = self.covered;
+        let info = EventInfo { unit: self.unit, outcomes, ..EventInfo::new(self.id, name) };
+        (self.id != EventId::UNNUMBERED).then_some(info)
+    }
+
+    /// Returns the name of an event of this process, or `unknown` in a report that was read.
     pub(crate) fn static_name(&self) -> &'static str {
-        match &self.name {
-            Cow::Borrowed(name) => name,
-            Cow::Owned(_) => "unknown",
-        }
+        self.info().map_or("unknown", |info| info.name)
     }
 }
 

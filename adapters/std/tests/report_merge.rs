@@ -366,6 +366,13 @@ fn an_event_keeps_its_id_if_that_is_its_own_everywhere() {
     let other = Report::from_json(&json.to_string()).unwrap();
     let merged = Report::merge([&one, &other]).unwrap();
     assert!(merged.event(Part::Numbers).is_none(), "6 stands for two events");
+    // A declaration is only of an event of this process, with its own id.
+    let infos = |report: &Report| -> Vec<_> {
+        report.events.iter().map(|event| event.info().map(|info| info.name)).collect()
+    };
+    assert_eq!(infos(&one), [Some("durations"), Some("numbers")]);
+    assert_eq!(infos(&other), [None, None]);
+    assert_eq!(infos(&merged), [Some("durations"), None, None]);
     assert_eq!(event(&merged, Part::Durations).total.as_ref().unwrap().summary.count, 2);
     let names: Vec<_> = merged.events.iter().map(|event| &*event.name).collect();
     assert_eq!(names, ["durations", "numbers", "others"]);
