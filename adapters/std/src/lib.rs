@@ -138,8 +138,9 @@
 //! | | KiB |
 //! |---|---|
 //! | an event | 233 |
-//! | an event with an expected interval | 441 |
-//! | a report, for each event | at most 53 |
+//! | its failed spans, if there are any | 208 |
+//! | its expected interval, if it has one | 208 |
+//! | a report, for each event | at most 53, and as much for its failed spans |
 //! | the table of open spans | 32 |
 //!
 //! The memory for an event is assigned by the operating system only when the event first happens.

@@ -161,6 +161,8 @@ impl Shape {
     /// - as many limits on quantiles as the events declare; the window of a limit can have as many
     ///   slices as the given window with the most slices
     /// - a limit on the silence of each event, if any event declares one
+    ///
+    /// There are no summaries of failed spans: set [`failed`](Self::failed) for them.
     pub const fn small(events: &[EventInfo], windows: &[WindowSpec]) -> Self {
         Self {
             is_compact: true,
