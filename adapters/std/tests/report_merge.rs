@@ -380,3 +380,34 @@ fn an_event_keeps_its_id_if_that_is_its_own_everywhere() {
     assert!(json["events"][1]["id"].is_null() && json["events"][0]["id"] == 5);
     assert_eq!(Report::from_json(&merged.to_json()), Ok(merged));
 }
+
+#[test]
+fn counters_of_the_health_are_added_up_and_what_is_none_is_the_largest() {
+    let _turn = in_turn();
+    // Both run at the same time.
+    let collectors = [start(512), start(512)];
+    let [mut one, mut other] = collectors.each_ref().map(|collector| {
+        collector.register_thread("main").unwrap();
+        record(collector, &[7]);
+        collector.report()
+    });
+    let ends = [&one, &other].map(|report| report.started_unix_ns + report.uptime_ns);
+    let (health, of_other) = (&mut one.health, &mut other.health);
+    (health.late, of_other.late) = (3, 4);
+    (health.drain_lag_ns, of_other.drain_lag_ns) = (5, 7);
+    (health.overhead_ratio, of_other.overhead_ratio) = (0.25, 0.125);
+    (health.memory_bytes, of_other.memory_bytes) = (1_000, 2_000);
+    health.enabled = false;
+    health.sampling.insert("numbers".to_owned(), 0.5);
+    of_other.sampling.insert("numbers".to_owned(), 0.25);
+    of_other.unlisted.insert("a::Set".to_owned(), 2);
+    let merged = Report::merge([&one, &other]).unwrap();
+    let health = &merged.health;
+    assert_eq!((health.late, health.drain_lag_ns, health.memory_bytes), (7, 7, 2_000));
+    assert_eq!(health.produced, one.health.produced + other.health.produced);
+    assert_eq!((health.overhead_ratio, health.sampling["numbers"]), (0.25, 0.25));
+    assert_eq!((health.enabled, health.has_drain, health.unlisted["a::Set"]), (false, true, 2));
+    assert_eq!(merged.clock.is_some(), one.clock == other.clock);
+    let covered = event(&merged, Part::Numbers).total.as_ref().unwrap().summary.covered;
+    assert_eq!(covered, ends.into_iter().max().unwrap() - one.started_unix_ns);
+}
